@@ -1,0 +1,24 @@
+"""The lab: does this lock really protect this shared file?
+
+Its floors, leaves first; imports go downward only, and a test holds them to it:
+
+    errors      what can go wrong, each with its exit code
+    model       pure: holds and their overlaps, intervals of confidence; no operating system
+    results     the record types of a run, their schema, save and load
+    processes   fork, start barrier, reap, time limits; the only place that forks or signals
+    locks       how workers exclude each other; the only place that calls fcntl and flock
+    regions     how bytes are shared; the only place that maps files
+    scenario    Scenario, Worker, Damage; finding scenarios by name or path
+    race        the matrix, the trial, the recorder of holds, what is measured
+    report      tables and progress: pure functions of a results record
+    cli         one module a command: parse, call one verb, print
+
+A scenario imports the names below and nothing else of the lab.
+"""
+
+from __future__ import annotations
+
+from .locks.protocol import Deadlock
+from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+
+__all__ = ["EVERY_LOCK", "Damage", "Deadlock", "Outcome", "Scenario", "Worker"]

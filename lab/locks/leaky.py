@@ -1,0 +1,40 @@
+"""The negative control: a lock that lies."""
+
+from __future__ import annotations
+
+from random import Random
+
+from .protocol import Action, Lock
+
+
+class Leaky:
+    """Wraps a lock so that each request is granted falsely, without any lock, with this probability."""
+
+    has_ranges: bool
+    excludes = True
+
+    def __init__(self, lock: Lock, probability: float, random: Random) -> None:
+        self.name = lock.name
+        self.summary = f"{lock.summary}; grants falsely with probability {probability:g}"
+        self.has_ranges = lock.has_ranges
+        self._lock = lock
+        self._probability = probability
+        self._draw = random.random
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """The wrapped lock's actions; a falsely granted request releases nothing."""
+        acquire, release = self._lock.actions(descriptor, start, length, write=write)
+        draw, probability = self._draw, self._probability
+        held = False
+
+        def perhaps() -> None:
+            nonlocal held
+            held = draw() >= probability
+            if held:
+                acquire()
+
+        def give_back() -> None:
+            if held:
+                release()
+
+        return perhaps, give_back

@@ -1,0 +1,1 @@
+"""Floor 1, pure: holds and their overlaps, intervals of confidence, summaries. No operating system."""

@@ -1,0 +1,65 @@
+"""How strong a claim is: exact intervals, detection power, percentiles, fairness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import ceil, exp, lgamma, log, log1p
+
+
+def clopper_pearson(damaged: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of a rate of which `damaged` of `trials` were seen.
+
+    Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
+    case of the binomial", Biometrika 26 (1934). Raises ValueError unless 0 <= damaged <= trials > 0.
+    """
+    if not 0 <= damaged <= trials or trials == 0:
+        raise ValueError(f"{damaged} of {trials} trials is no observation")
+    tail = (1 - confidence) / 2
+    low = 0.0 if damaged == 0 else _solve(lambda p: 1 - _binomial_cdf(damaged - 1, trials, p), tail)
+    high = 1.0 if damaged == trials else _solve(lambda p: -_binomial_cdf(damaged, trials, p), -tail)
+    return low, high
+
+
+def _solve(rising: Callable[[float], float], target: float) -> float:
+    """The p in (0, 1) at which a rising function reaches its target, to the last bit by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if rising(middle) < target:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    """P(X <= k) of n draws at rate p, summed in logarithms so that thousands of trials do not underflow."""
+    if p <= 0:
+        return 1.0
+    if p >= 1:
+        return 1.0 if k >= n else 0.0
+    choose = lgamma(n + 1)
+    return sum(
+        exp(choose - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)) for i in range(k + 1)
+    )
+
+
+def detection_power(contended: int, confidence: float = 0.95) -> float | None:
+    """The smallest rate of falsely granted requests that would have been noticed with this confidence.
+
+    `contended` requests arrived while a conflicting hold was in progress: each of them, granted falsely,
+    would have overlapped that hold. All of n miss a lie of rate p with probability (1 - p) ** n. None when
+    no request was contended: such a run would have noticed nothing.
+    """
+    return 1 - (1 - confidence) ** (1 / contended) if contended else None
+
+
+def percentile(ordered: Sequence[int], fraction: float) -> int:
+    """The nearest-rank percentile of a sorted sequence: an observed value, never a mean of two."""
+    return ordered[max(0, ceil(fraction * len(ordered)) - 1)]
+
+
+def jain_fairness(shares: Sequence[float]) -> float:
+    """Jain's index: 1 when all got the same, 1/n when one got everything (DEC-TR-301, 1984)."""
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0

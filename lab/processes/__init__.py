@@ -1,0 +1,11 @@
+"""Floor 2: fork, start barrier, reap, time limits. The only place that forks or signals.
+
+The process that forks has one thread; a child never returns into its caller; no child outlives its parent.
+"""
+
+from __future__ import annotations
+
+from .child import Child, Terminated, die, fork_child, stop_on_sigterm
+from .crew import Crew, Exit, cpus_for
+
+__all__ = ["Child", "Crew", "Exit", "Terminated", "cpus_for", "die", "fork_child", "stop_on_sigterm"]

@@ -1,0 +1,195 @@
+"""N workers forked, held at a start barrier, released together, and reaped on every way out.
+
+One pipe does it all. Each worker holds the write end from its fork to its death: the byte that it writes says
+"at the barrier", and the end of file that the parent reads when the last holder is gone says "all ended",
+without a descriptor a worker and without a signal handler. The start barrier is a second pipe, whose write end
+only the parent has: closing it wakes everybody.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+
+from lab.errors import CannotRunError
+
+from .child import fork_child
+
+Prepare = Callable[[int], Callable[[], None]]
+"""Called in the worker with its index before the barrier; what it returns is called after the release."""
+
+TERM_GRACE_S = 0.5
+KILL_GRACE_S = 5.0
+TICK_MS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one worker ended: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
+
+    `late` says that it was still at work at the time limit. The figures are getrusage(2) of the worker
+    since its fork, but the peak, which starts from what it inherited.
+    """
+
+    index: int
+    code: int | None
+    late: bool = False
+    user_s: float = 0.0
+    system_s: float = 0.0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    minor_faults: int = 0
+    peak_rss_bytes: int = 0
+
+
+def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
+    """The processors of worker i: none leaves the choice to the kernel, spread deals them out, one shares one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    choices: dict[str, Callable[[int], set[int] | None]] = {
+        "none": lambda index: None,
+        "spread": lambda index: {allowed[index % len(allowed)]},
+        "one": lambda index: {allowed[0]},
+    }
+    return choices[pin]
+
+
+class Crew:
+    """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
+
+    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
+        self._count = count
+        self._prepare = prepare
+        self._cpus = cpus
+        self._group = 0
+        self._running: dict[int, int] = {}
+        self._exits: list[Exit] = []
+        self._barrier = -1
+        self._alive = -1
+
+    def __enter__(self) -> Crew:
+        barrier, self._barrier = os.pipe()
+        self._alive, alive = os.pipe()
+        try:
+            for index in range(self._count):
+                self._fork(index, barrier, alive)
+        except OSError as error:
+            self._end()
+            raise CannotRunError(
+                f"fork refused for worker {index} of {self._count} ({error.strerror}); "
+                "lower --workers or raise the limit (ulimit -u)"
+            ) from error
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            os.close(barrier)
+            os.close(alive)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _fork(self, index: int, barrier: int, alive: int) -> None:
+        def body() -> None:
+            os.close(self._barrier)
+            os.close(self._alive)
+            cpus = self._cpus(index)
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+            run = self._prepare(index)
+            os.write(alive, b".")
+            os.read(barrier, 1)
+            run()
+
+        pid = fork_child(body, group=self._group)
+        self._group = self._group or pid
+        self._running[pid] = index
+
+    def gather(self, time_limit_s: float) -> None:
+        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit."""
+        ready = gone = 0
+        deadline = time.monotonic() + time_limit_s
+        while ready + gone < self._count and time.monotonic() < deadline:
+            arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
+            ready += len(arrived)
+            if not arrived:
+                gone += self._reap()
+
+    def release(self) -> int:
+        """Let them go; returns CLOCK_MONOTONIC in ns, taken just before."""
+        now = time.monotonic_ns()
+        os.close(self._barrier)
+        self._barrier = -1
+        return now
+
+    def wait(self, time_limit_s: float) -> list[Exit]:
+        """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL."""
+        late = not self._all_gone(time_limit_s)
+        if late:
+            self._reap()
+            self._signal(signal.SIGTERM)
+            if not self._all_gone(TERM_GRACE_S):
+                self._reap(late=True)
+                self._signal(signal.SIGKILL)
+        self._reap(late=late, block=self._all_gone(KILL_GRACE_S))
+        stuck = [Exit(index, None, late=True) for index in self._running.values()]
+        return sorted(self._exits + stuck, key=lambda ended: ended.index)
+
+    def _readable(self, timeout_ms: float) -> bool:
+        poll = select.poll()
+        poll.register(self._alive, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
+
+    def _all_gone(self, timeout_s: float) -> bool:
+        """True once the pipe is at its end: nobody who could write to it lives."""
+        deadline = time.monotonic() + timeout_s
+        while self._readable(max(0.0, deadline - time.monotonic()) * 1000):
+            if not os.read(self._alive, 65_536):
+                return True
+        return False
+
+    def _reap(self, *, late: bool = False, block: bool = False) -> int:
+        """Collect those that have ended, or all of them; how many there were."""
+        count = 0
+        while self._running:
+            pid, status, usage = os.wait4(-self._group, 0 if block else os.WNOHANG)
+            if not pid:
+                break
+            count += 1
+            self._exits.append(
+                Exit(
+                    self._running.pop(pid),
+                    os.waitstatus_to_exitcode(status),
+                    late,
+                    usage.ru_utime,
+                    usage.ru_stime,
+                    usage.ru_nvcsw,
+                    usage.ru_nivcsw,
+                    usage.ru_minflt,
+                    usage.ru_maxrss * 1024,
+                )
+            )
+        return count
+
+    def _signal(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self._group, number)
+        except ProcessLookupError:
+            pass
+
+    def _end(self) -> None:
+        """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""
+        if self._running:
+            self._signal(signal.SIGKILL)
+            self._reap(late=True, block=self._all_gone(KILL_GRACE_S))
+        for descriptor in (self._barrier, self._alive):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._barrier = self._alive = -1

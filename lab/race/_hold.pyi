@@ -1,0 +1,10 @@
+from types import TracebackType
+
+from lab.locks import Action
+
+class Hold:
+    def __init__(self, acquire: Action, release: Action, log: memoryview, span: int) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...

@@ -1,0 +1,70 @@
+"""What is recorded of the machine: enough to read the figures by, nothing about its user."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+from lab.results import Environment
+
+from .hold import RECORDER
+
+
+def environment(directory: Path) -> Environment:
+    """The kernel, the processors, the Python and the filesystem of the directory, as they are now."""
+    filesystem, options = _mount(directory)
+    return Environment(
+        lab=_version(),
+        python=f"{platform.python_implementation()} {platform.python_version()}",
+        recorder=RECORDER,
+        kernel=f"{platform.system()} {platform.release()}",
+        machine=platform.machine(),
+        cpu=_cpu_model(),
+        cpus=psutil.cpu_count() or 1,
+        cpus_allowed=len(os.sched_getaffinity(0)),
+        filesystem=filesystem,
+        mount_options=options,
+        load_at_start=round(os.getloadavg()[0], 2),
+    )
+
+
+def anonymous_text(text: str) -> str:
+    """The text with the home directory as ~ and the user's name, where it is a path component, as USER."""
+    home = str(Path.home())
+    if len(home) > 1:
+        text = text.replace(home, "~")
+    user = Path(home).name
+    return re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "USER", text) if user and user != "root" else text
+
+
+def _version() -> str:
+    try:
+        return version("lock-race-lab")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return models[0] if models else platform.processor() or "unknown"
+
+
+def _mount(directory: Path) -> tuple[str, str]:
+    """Type and options of the filesystem that holds the directory: the mount point that is its longest prefix."""
+    place = directory.resolve()
+    holders = [
+        mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)
+    ]
+    if not holders:
+        return "unknown", ""
+    last = max(enumerate(holders), key=lambda item: (len(item[1].mountpoint), item[0]))[1]
+    return last.fstype, anonymous_text(last.opts)

@@ -1,0 +1,71 @@
+"""Why a worker did not end well, in words: its exception, its signal, or what it was waiting for."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+from lab.model.holds import Span
+from lab.processes import Exit
+from lab.results import Failure
+
+from .environment import anonymous_text
+from .log import FINISHED_NS
+from .reports import Report
+from .worker import Job
+
+
+def explain(
+    job: Job, trial: int, time_limit_s: float, exits: list[Exit], reports: list[Report], done: list[int]
+) -> Iterator[Failure]:
+    """One failure a worker that raised, was killed, or was late."""
+    raised = {report.worker: report for report in reports if report.error}
+    finished = job.log.header(FINISHED_NS)
+    for ended in exits:
+        index = ended.index
+        if index in raised:
+            trace = anonymous_text(raised[index].trace)
+            error = anonymous_text(raised[index].error)
+            yield Failure(
+                trial=trial, worker=index, round=done[index], how="raised", reason=f"raised {error}", trace=trace
+            )
+        elif ended.late and not finished[index]:
+            still = f"still at work after {time_limit_s:g} s" if ended.code is not None else "did not end on SIGKILL"
+            reason = still + _stuck(job, index)
+            yield Failure(trial=trial, worker=index, round=done[index], how="late", reason=reason)
+        elif ended.code and not ended.late:
+            reason = f"was killed by {_signal(job, -ended.code)}" if ended.code < 0 else f"exited with {ended.code}"
+            yield Failure(trial=trial, worker=index, round=done[index], how="killed", reason=reason)
+
+
+def _signal(job: Job, number: int) -> str:
+    name = signal.Signals(number).name if number in {each.value for each in signal.Signals} else str(number)
+    if number != signal.SIGBUS:
+        return name
+    try:
+        size = job.path.stat().st_size
+    except OSError:
+        return f"{name}: it touched a page that the file does not have, and the file is gone"
+    if size < job.layout.size:
+        return (
+            f"{name}: the file was truncated under the mapping, "
+            f"to {size:,} of the {job.layout.size:,} bytes mapped"
+        )
+    left = os.statvfs(job.path)
+    if left.f_bavail * left.f_frsize < job.layout.size:
+        return f"{name}: the filesystem had no room for a page of the file (no space)"
+    return f"{name}: the filesystem could not give a page of the mapped file (I/O error)"
+
+
+def _stuck(job: Job, index: int) -> str:
+    """What the log says that the worker held and waited for."""
+    stuck = job.log.stuck(index)
+    text = "".join(f", holding {_words(span)}" for span in stuck.holding)
+    return text + (f", waiting for {_words(stuck.waiting)}" if stuck.waiting else "")
+
+
+def _words(span: Span) -> str:
+    mode = "write" if span.write else "read"
+    where = f"bytes {span.start} to {span.end - 1}" if span.length else f"bytes from {span.start} on"
+    return f"the {mode} lock on {where}"

@@ -1,0 +1,87 @@
+"""The shared memory in which workers leave their holds and figures: fixed width, laid out before the fork.
+
+One segment a worker, all of 64-bit words: a header of `HEADER` words, then records of `RECORD` words each,
+
+    requested_ns, granted_ns, released_ns, span (`lab.model.holds.Span.pack`)
+
+The cursor, in the header, is the word at which the next record starts. It moves when a lock is granted, so a
+request that is still waiting shows as the record under the cursor with no grant in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import repeat
+
+from lab.model.holds import Hold, Span
+from lab.regions import anonymous
+
+HEADER = 8
+RECORD = 4
+CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES = range(5)
+WORD_BYTES = 8
+SPARE_RECORDS = 256
+"""Room for locks taken outside rounds, or more of them a round than a short run foresees."""
+
+Segment = memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """What one worker held and waited for when it was ended: spans, with the time since in ns."""
+
+    holding: list[Span]
+    waiting: Span | None
+
+
+class Log:
+    """The segments of all workers and, after them, of their twins (`Worker.twin`); `records` fit in each."""
+
+    def __init__(self, workers: int, records: int) -> None:
+        self._words = HEADER + RECORD * (records + SPARE_RECORDS)
+        self._workers = workers
+        self._memory = memoryview(anonymous(2 * workers * self._words * WORD_BYTES)).cast("Q")
+
+    def segment(self, index: int) -> Segment:
+        """The words of one worker: what `Hold` writes to."""
+        return self._memory[index * self._words : (index + 1) * self._words]
+
+    def twin_of(self, index: int) -> int:
+        """The segment that the twin of a worker writes to."""
+        return self._workers + index
+
+    def header(self, word: int) -> list[int]:
+        """One word of the header of every worker, by index."""
+        stop = self._workers * self._words
+        return self._memory[word:stop][:: self._words].tolist()
+
+    def unrecorded(self) -> int:
+        """How many holds found their segment full."""
+        return sum(self._memory[UNRECORDED :: self._words].tolist())
+
+    def holds(self) -> Iterator[Hold]:
+        """Every recorded hold; one that was not given back counts as released when it was granted."""
+        for index in range(2 * self._workers):
+            words = self._records(index)
+            granted, released = words[1::RECORD], words[2::RECORD]
+            if 0 in released:
+                released = [end or start for start, end in zip(granted, released, strict=True)]
+            yield from map(Hold, granted, released, words[0::RECORD], repeat(index), words[3::RECORD])
+
+    def stuck(self, index: int) -> Stuck:
+        """What a worker held and waited for when it stopped writing."""
+        words = self._records(index)
+        holding = [
+            Span.unpack(span)
+            for end, span in zip(words[2::RECORD], words[3::RECORD], strict=True)
+            if not end
+        ]
+        segment = self.segment(index)
+        cursor = segment[CURSOR]
+        under = segment[cursor : cursor + RECORD].tolist() or [0, 0, 0, 0]
+        return Stuck(holding, Span.unpack(under[3]) if under[0] else None)
+
+    def _records(self, index: int) -> list[int]:
+        segment = self.segment(index)
+        return segment[HEADER : max(HEADER, segment[CURSOR])].tolist()

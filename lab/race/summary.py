@@ -1,0 +1,195 @@
+"""From the trials of a case to its row: sums, rates, intervals, quantiles, and the verdict in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from lab.model.holds import Overlap, Span
+from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
+from lab.results import Case, Cpu, Damage, Failure, Quantiles, Switches, Trial, Verdict
+from lab.scenario import Found
+
+from .environment import anonymous_text
+from .trial import Result, Setting
+
+SHOWN = 3
+SAMPLES = 1000
+
+
+def unsupported(found: Found, setting: Setting, reason: str) -> Case:
+    """The row of a case that could not run here."""
+    return Case(
+        scenario=found.name,
+        lock=setting.lock.name,
+        region=setting.scenario.region,
+        workers=setting.workers,
+        rounds=setting.rounds,
+        pin=setting.pin,
+        verdict="unsupported",
+        expected=setting.scenario.expected(setting.lock.name),
+        reason=anonymous_text(reason),
+    )
+
+
+def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case:
+    """The row of a case: everything in it is counted from the trials given."""
+    operations = sum(result.operations for result in results)
+    wall_s = sum(result.wall_ns for result in results) / 1e9
+    damage = _by_kind([each for result in results for each in _seen(result)])
+    damaged = sum(_damaged(result) for result in results)
+    judged = [result for result in results if not result.failures]
+    damaged_trials = sum(1 for result in judged if result.damage or result.exclusion.overlaps)
+    failures = [failure for result in results for failure in result.failures]
+    overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
+    holds = [hold for result in results for hold in result.holds]
+    waits = [hold.granted_ns - hold.requested_ns for hold in holds]
+    lengths = [hold.released_ns - hold.granted_ns for hold in holds]
+    contended = sum(result.exclusion.contended for result in results)
+    exits = [ended for result in results for ended in result.exits]
+    verdict = _verdict(failures, damaged=bool(damage or overlaps))
+    expected = setting.scenario.expected(setting.lock.name)
+    return Case(
+        scenario=found.name,
+        lock=setting.lock.name,
+        region=setting.scenario.region,
+        workers=setting.workers,
+        rounds=setting.rounds,
+        pin=setting.pin,
+        trials=len(results),
+        operations=operations,
+        damaged=damaged,
+        damage=damage,
+        overlapping_holds=len(overlaps),
+        overlaps=[_told(overlap) for overlap in overlaps[:SHOWN]],
+        corruption_rate=damaged / operations if operations else 0.0,
+        damaged_trials=damaged_trials,
+        interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
+        holds=len(holds),
+        unrecorded_holds=sum(result.unrecorded for result in results),
+        contended_requests=contended,
+        detection_power=detection_power(contended),
+        wall_s=wall_s,
+        operations_per_s=operations / wall_s if wall_s else 0.0,
+        wait_ns=_quantiles(waits),
+        hold_ns=_quantiles(lengths),
+        fairness=_fairness(judged),
+        cpu_s=Cpu(user=sum(each.user_s for each in exits), system=sum(each.system_s for each in exits)),
+        context_switches=Switches(
+            voluntary=sum(each.voluntary_switches for each in exits),
+            involuntary=sum(each.involuntary_switches for each in exits),
+        ),
+        minor_faults=sum(each.minor_faults for each in exits),
+        private_bytes=max((result.private_bytes for result in results), default=0) or None,
+        peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
+        verdict=verdict,
+        expected=expected,
+        reason=_reason(verdict, damage, len(overlaps), failures, locked=setting.lock.excludes),
+        why=setting.scenario.why if expected != "clean" else "",
+        failures=failures,
+        trial_samples=[_sample(result) for result in results],
+        wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
+        hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
+    )
+
+
+def _damaged(result: Result) -> int:
+    """Damaged operations of one trial: the sum over all kinds, at most all of them."""
+    return min(result.operations, sum(abs(each.count) for each in result.damage))
+
+
+def _sample(result: Result) -> Trial:
+    return Trial(
+        wall_ns=result.wall_ns,
+        operations=result.operations,
+        damaged=_damaged(result),
+        holds=len(result.holds),
+        contended=result.exclusion.contended,
+        overlapping_holds=len(result.exclusion.overlaps),
+        completed=not result.failures,
+    )
+
+
+def _seen(result: Result) -> list[Damage]:
+    return [
+        Damage(
+            kind=each.kind,
+            count=abs(each.count),
+            of=each.of,
+            evidence=[anonymous_text(text) for text in list(each.evidence)[:SHOWN]],
+        )
+        for each in result.damage
+    ]
+
+
+def _by_kind(damage: list[Damage]) -> list[Damage]:
+    """One record a kind, counts added up, the first evidence kept."""
+    kinds: dict[str, list[Damage]] = defaultdict(list)
+    for each in damage:
+        kinds[each.kind].append(each)
+    return [
+        Damage(
+            kind=kind,
+            count=sum(each.count for each in found),
+            of=sum(each.of for each in found),
+            evidence=[text for each in found for text in each.evidence][:SHOWN],
+        )
+        for kind, found in kinds.items()
+    ]
+
+
+def _quantiles(values: list[int]) -> Quantiles | None:
+    if not values:
+        return None
+    ordered = sorted(values)
+    return Quantiles(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=ordered[-1])
+
+
+def _fairness(results: Sequence[Result]) -> float | None:
+    """Jain's index over the workers' own rates: rounds by the time that each took for them. The mean of trials."""
+    indexes = [
+        jain_fairness(
+            [done / max(1, ran) for done, ran in zip(result.rounds_done, result.running_ns, strict=True)]
+        )
+        for result in results
+    ]
+    return sum(indexes) / len(indexes) if indexes else None
+
+
+def _verdict(failures: Sequence[Failure], *, damaged: bool) -> Verdict:
+    if any(failure.how != "late" for failure in failures):
+        return "died"
+    if failures:
+        return "timeout"
+    return "damaged" if damaged else "clean"
+
+
+def _reason(
+    verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], *, locked: bool
+) -> str:
+    if failures:
+        first = failures[0]
+        more = f"; {len(failures) - 1} more workers failed" if len(failures) > 1 else ""
+        return f"worker {first.worker} {first.reason}, in round {first.round} of trial {first.trial}{more}"
+    if overlaps:
+        noun = "time" if overlaps == 1 else "times"
+        broken = "and the data broke" if damage else "though no data broke this time"
+        return f"the lock let two in, {overlaps:,} {noun}, {broken}"
+    if verdict == "damaged":
+        return "the lock held and the data broke anyway" if locked else "nothing kept the workers apart"
+    return ""
+
+
+def _told(overlap: Overlap) -> str:
+    first, second = overlap
+    span, other = Span.unpack(first.word), Span.unpack(second.word)
+    together = min(first.released_ns, second.released_ns) - second.granted_ns
+    return (
+        f"worker {second.worker} was granted {_bytes(other)} while worker {first.worker} held {_bytes(span)}: "
+        f"{together:,} ns together"
+    )
+
+
+def _bytes(span: Span) -> str:
+    where = f"{span.start}-{span.end - 1}" if span.length else f"{span.start}-end"
+    return f"{'write' if span.write else 'read'} {where}"

@@ -1,0 +1,163 @@
+"""The worker of the race world: a free-running process over the mapped file, under the real lock."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from ctypes import Structure
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from lab.locks import Lock
+from lab.model.holds import Span
+from lab.processes import Child, die, fork_child
+from lab.regions import Region
+from lab.scenario import Layout
+from lab.scenario.worker import Bytes
+
+from .hold import Hold, Unlocked
+from .log import CURSOR, HEADER, Log
+from .reports import Reports
+from .window import WidenedBytes, widened
+
+Held = AbstractContextManager[object]
+UNLOCKED = Unlocked()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """All that one trial's workers have in common."""
+
+    path: Path
+    memory: type[Structure]
+    layout: Layout
+    region: Region
+    lock: Lock
+    workers: int
+    rounds: int
+    seed: str
+    window_ns: int
+    log: Log
+
+
+class RaceWorker:
+    """`lab.Worker` for a real process; see there for what each method promises."""
+
+    __slots__ = (
+        "_bytes",
+        "_job",
+        "_locked",
+        "_mapping",
+        "_read",
+        "_segment",
+        "_twin",
+        "_write",
+        "index",
+        "local",
+        "memory",
+        "path",
+        "random",
+        "reports",
+        "round",
+        "rounds",
+        "workers",
+    )
+
+    def __init__(self, job: Job, index: int, *, segment: int | None = None) -> None:
+        self.index = index
+        self.workers = job.workers
+        self.rounds = job.rounds
+        self.round = 0
+        self.path = str(job.path)
+        self.random = Random(f"{job.seed}/{index}")  # noqa: S311 - a race wants repeatable draws, not secrets
+        self.local = SimpleNamespace()
+        self.reports = Reports()
+        self._job = job
+        self._segment = job.log.segment(index if segment is None else segment)
+        self._segment[CURSOR] = self._segment[CURSOR] or HEADER
+        self._twin: RaceWorker | None = None
+        self._open()
+
+    def _open(self) -> None:
+        job = self._job
+        self._mapping = job.region.map(job.path, job.layout.size)
+        memory = job.memory.from_buffer(self._mapping.buffer)
+        self.memory: Any = widened(memory, job.window_ns) if job.window_ns else memory
+        self._write: dict[Any, Held] = {}
+        self._read: dict[Any, Held] = {}
+        self._bytes: dict[Any, Bytes] = {}
+
+    def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> Held:
+        """See `lab.Worker.write_lock`."""
+        try:
+            return self._write[field] if index is None else self._write[field, index, count]
+        except KeyError:
+            return self._hold(self._write, field, index, count, write=True)
+
+    def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> Held:
+        """See `lab.Worker.read_lock`."""
+        try:
+            return self._read[field] if index is None else self._read[field, index, count]
+        except KeyError:
+            return self._hold(self._read, field, index, count, write=False)
+
+    def _hold(self, made: dict[Any, Held], field: Any, index: int | None, count: int, *, write: bool) -> Held:
+        """Build the hold of one range, once; every later round finds it made."""
+        start, length = self._job.layout.extent(field, index, count)
+        lock = self._job.lock
+        hold: Held = UNLOCKED
+        if lock.excludes:
+            acquire, release = lock.actions(self._mapping.descriptor, start, length, write=write)
+            hold = Hold(acquire, release, self._segment, Span(start, length, write).pack())
+        made[field if index is None else (field, index, count)] = hold
+        return hold
+
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> Bytes:
+        """See `lab.Worker.bytes`."""
+        try:
+            return self._bytes[field, index, count]
+        except KeyError:
+            start, length = self._job.layout.extent(field, index, count)
+            view = memoryview(self._mapping.buffer)[start : start + length]
+            made: Bytes = WidenedBytes(view, self._job.window_ns) if self._job.window_ns else view
+            self._bytes[field, index, count] = made
+            return made
+
+    def damaged(self, kind: str, evidence: str = "") -> None:
+        """See `lab.Worker.damaged`."""
+        self.reports.damaged(kind, f"worker {self.index}, round {self.round}: {evidence}")
+
+    def pause(self) -> None:
+        """See `lab.Worker.pause`."""
+        os.sched_yield()
+
+    def reopen(self) -> None:
+        """See `lab.Worker.reopen`."""
+        before = self._mapping
+        self._open()
+        os.close(before.descriptor)
+
+    def stale(self) -> bool:
+        """See `lab.Worker.stale`."""
+        mine = os.fstat(self._mapping.descriptor)
+        return not os.path.samestat(mine, os.stat(self.path))  # noqa: PTH116 - the path is text here
+
+    def twin(self) -> RaceWorker:
+        """See `lab.Worker.twin`; a worker has one, which records in a segment of its own."""
+        if self._twin is None:
+            self._twin = RaceWorker(self._job, self.index, segment=self._job.log.twin_of(self.index))
+            self._twin.reports = self.reports
+        return self._twin
+
+    def child(self, body: Callable[[RaceWorker], None]) -> Child:
+        """See `lab.Worker.child`; the child records in the twin's segment."""
+        segment = self._job.log.twin_of(self.index)
+        return Child(fork_child(lambda: body(RaceWorker(self._job, self.index, segment=segment))))
+
+    def die(self) -> None:
+        """See `lab.Worker.die`."""
+        die()

@@ -1,0 +1,7 @@
+"""Floor 2: how bytes are shared. The only place that maps files."""
+
+from __future__ import annotations
+
+from .mapped import REGIONS, Mapping, Region, anonymous, create, read_back
+
+__all__ = ["REGIONS", "Mapping", "Region", "anonymous", "create", "read_back"]

@@ -1,0 +1,106 @@
+"""Mapped files, shared and private (mmap(2)).
+
+Who owns what: the worker that maps a file owns the descriptor and the mapping until it exits. They are
+never closed by hand while the worker lives: closing any descriptor of the file would drop all of the
+process's POSIX locks on it (fcntl(2), "Advisory record locking").
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import CannotRunError
+
+MAP_NORESERVE = 0x4000
+"""Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """One process's open file and the view that it has of the bytes."""
+
+    descriptor: int
+    buffer: mmap.mmap
+
+    def close(self) -> None:
+        """Unmap and close; nobody may still look at the buffer (BufferError)."""
+        self.buffer.close()
+        os.close(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A way to share the bytes of a file; `flags` are those of mmap(2)."""
+
+    name: str
+    summary: str
+    flags: int
+
+    def map(self, path: Path, size: int) -> Mapping:
+        """Open the file and map its first `size` bytes for reading and writing.
+
+        Raises CannotRunError where the filesystem refuses (ENODEV: it cannot map files).
+        """
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            return Mapping(descriptor, mmap.mmap(descriptor, size, flags=self.flags))
+        except OSError as error:
+            os.close(descriptor)
+            raise CannotRunError(
+                f"{path.parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
+                "try another --dir"
+            ) from error
+
+
+REGIONS = {
+    region.name: region
+    for region in (
+        Region("shared", "MAP_SHARED: stores reach the file and every other mapping of it", mmap.MAP_SHARED),
+        Region("private", "MAP_PRIVATE: stores stay in the worker's own copy of the page", mmap.MAP_PRIVATE),
+    )
+}
+
+
+def create(path: Path, content: bytes, *, sparse: bool) -> None:
+    """A new file with this content, its blocks reserved unless it is to be sparse.
+
+    Reserved, because a store through a mapping into a block that the filesystem cannot find room for is
+    answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            if sparse:
+                os.ftruncate(descriptor, len(content))
+            else:
+                os.posix_fallocate(descriptor, 0, len(content))
+                os.pwrite(descriptor, content, 0)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        remedy = "free some, or lower --rounds or --workers" if error.errno in NO_ROOM else "try another --dir"
+        raise CannotRunError(
+            f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
+        ) from error
+
+
+def read_back(path: Path, size: int) -> bytearray:
+    """What is left in the file, read through a new descriptor; zeros where it became shorter.
+
+    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS.
+    """
+    content = bytearray(size)
+    with path.open("rb", buffering=0) as file:
+        file.readinto(content)
+    return content
+
+
+def anonymous(size: int) -> mmap.mmap:
+    """Memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched."""
+    return mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)

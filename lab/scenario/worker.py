@@ -1,0 +1,84 @@
+"""What a scenario may ask of the worker that runs it; every world offers this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Protocol
+
+
+class Bytes(Protocol):
+    """A writable run of bytes in the shared memory: `view[:]` loads, `view[:] = data` stores in one copy."""
+
+    def __getitem__(self, where: slice) -> Any: ...
+    def __setitem__(self, where: slice, data: Any) -> None: ...
+    def __len__(self) -> int: ...
+
+
+class Joinable(Protocol):
+    """A child process of a worker."""
+
+    def wait(self) -> int:
+        """Wait for its end: the exit code, or minus the signal that ended it."""
+
+
+class Worker(Protocol):
+    """One process that runs rounds of a scenario, or its simulated twin."""
+
+    index: int
+    """Which worker this is, from 0."""
+    workers: int
+    """How many there are."""
+    round: int
+    """The number of the present round, from 0."""
+    rounds: int
+    """How many rounds each worker runs."""
+    memory: Any
+    """The scenario's `Memory` over the shared file: loads and stores go straight to the page."""
+    random: Random
+    """Seeded from the run's seed, the trial and the index: the same draws in every run of that seed."""
+    local: SimpleNamespace
+    """The worker's private notes."""
+    path: str
+    """The file's name: for lessons about files."""
+
+    def write_lock(
+        self, field: Any = None, index: int | None = None, count: int = 1
+    ) -> AbstractContextManager[object]:
+        """The exclusive lock on a field's bytes; with an index, on `count` elements of an array field.
+
+        Without a field, the whole file and what may be appended to it (start 0, length 0). Waits on entering.
+        Entering raises `Deadlock` where the kernel notices one. Raises ScenarioError for a range outside the
+        field.
+        """
+
+    def read_lock(
+        self, field: Any = None, index: int | None = None, count: int = 1
+    ) -> AbstractContextManager[object]:
+        """The same range shared with other readers (F_RDLCK)."""
+
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> Bytes:
+        """The bytes of a field, or of `count` elements of an array field from `index`."""
+
+    def damaged(self, kind: str, evidence: str = "") -> None:
+        """Report one operation that this worker saw go wrong, such as a torn read."""
+
+    def pause(self) -> None:
+        """Give the processor away for once, as I/O or a page fault would (sched_yield(2))."""
+
+    def reopen(self) -> None:
+        """Open and map the file anew by its name, as a program that just started does."""
+
+    def stale(self) -> bool:
+        """True when the name now belongs to another inode than the open file (fstat(2), stat(2))."""
+
+    def twin(self) -> Worker:
+        """A second worker in this same process with an open file of its own: for lessons about threads."""
+
+    def child(self, body: Callable[[Worker], None]) -> Joinable:
+        """Fork a child that runs `body` with an open file of its own and ends."""
+
+    def die(self) -> None:
+        """End this process at once, as SIGKILL does."""
