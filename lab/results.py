@@ -19,8 +19,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records: immutable, fields by name."""
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: immutable."""
 
 
 class Environment(Record):
@@ -109,7 +109,7 @@ class Switches(Record):
     involuntary: int
 
 
-class Case(Record):
+class Case(Record, kw_only=True):
     """Scenario x lock x region x workers: one row of the table.
 
     `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %

@@ -18,6 +18,11 @@ from struct import Struct
 
 from .protocol import Action
 
+try:
+    from ._fcntl import Call
+except ImportError:
+    Call = None
+
 FLOCK = Struct("hh0qqqi0q")
 """struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
 
@@ -40,10 +45,10 @@ class _Range:
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """fcntl(2) with the command of this lock; each call is retried on EINTR (PEP 475)."""
         kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
-        call = partial(fcntl.fcntl, descriptor, self.command)
+        call = Call or partial(partial, fcntl.fcntl)
         return (
-            partial(call, _packed(kind, start, length)),
-            partial(call, _packed(fcntl.F_UNLCK, start, length)),
+            call(descriptor, self.command, _packed(kind, start, length)),
+            call(descriptor, self.command, _packed(fcntl.F_UNLCK, start, length)),
         )
 
 

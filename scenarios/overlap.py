@@ -1,0 +1,42 @@
+"""Mixed blocks: 4 KiB regions that overlap at 0, 1/4 and 1/2 are filled by different workers."""
+
+from ctypes import Structure, c_ubyte
+
+from lab import Damage, Outcome, Scenario, Worker
+
+BLOCK = 1024
+REGION = 4  # blocks
+STARTS = (0, 1, 2)  # blocks
+
+
+class Overlap(Scenario):
+    """Fill a region with your mark and look: it must be yours alone while you hold its range."""
+
+    rounds = 400
+    holds_per_round = 1
+
+    class Memory(Structure):
+        _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + REGION))]
+
+    def start(self, w: Worker) -> None:
+        w.local.mark = bytes([1 + w.index % 255]) * (REGION * BLOCK)
+
+    def work(self, w: Worker) -> None:
+        start = STARTS[(w.index + w.round) % len(STARTS)]
+        region = w.bytes(self.Memory.blocks, start, REGION)
+        mark = w.local.mark
+        with w.write_lock(self.Memory.blocks, start, REGION):
+            region[:] = mark
+            seen = bytes(region[:])
+        if seen != mark:
+            others = sorted(set(seen) - set(mark))
+            w.damaged("foreign bytes in a held region", f"blocks {start} to {start + 3} hold marks {others}")
+
+    def check(self, memory: Memory, outcome: Outcome) -> list[Damage]:
+        blocks = [bytes(block) for block in memory.blocks]
+        mixed = [number for number, block in enumerate(blocks) if len(set(block)) > 1]
+        stray = [n for n, block in enumerate(blocks) if max(block) > min(255, outcome.workers)]
+        return [
+            Damage("mixed block", len(mixed), outcome.rounds, [f"block {n} holds {set(blocks[n])}" for n in mixed]),
+            Damage("stray value", len(stray), outcome.rounds, [f"block {n} holds {set(blocks[n])}" for n in stray]),
+        ]
