@@ -17,6 +17,7 @@ class CheckThenLock(Scenario):
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
+    rounds = 2_000
     holds_per_round = 1
 
     class Memory(Structure):

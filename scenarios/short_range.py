@@ -17,7 +17,7 @@ class ShortRange(Scenario):
     )
     expects = {"none": "damaged", "fcntl": "damaged", "ofd": "damaged"}
     locks = ("fcntl", "flock")
-    rounds = 2_000
+    rounds = 3_000
     holds_per_round = 1
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from .matrix import Case, Options, cases_of, run_cases
+from .matrix import Case, cases_of
+from .run import run
 
-__all__ = ["Case", "Options", "cases_of", "run_cases"]
+__all__ = ["Case", "cases_of", "run"]

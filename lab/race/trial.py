@@ -44,7 +44,6 @@ class Setting:
     leak: float
     time_limit_s: float
     seed: str
-    directory: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ class Result:
         return sum(self.rounds_done)
 
 
-def run_trial(setting: Setting, number: int) -> Result:
-    """Race once. Raises CannotRunError where the file, the mapping or the fork is refused.
+def run_trial(setting: Setting, number: int, folder: Path) -> Result:
+    """Race once, on a new file in this folder. Raises CannotRunError where the file, the mapping or the fork is refused.
 
     Trial 0 also asks its workers for their private memory.
     """
@@ -77,7 +76,7 @@ def run_trial(setting: Setting, number: int) -> Result:
     memory = scenario.layout(setting.workers, setting.rounds)
     scenario.Memory = memory
     layout = Layout(memory)
-    path = setting.directory / f"trial-{number}"
+    path = folder / f"trial-{number}"
     content = bytearray(layout.size)
     scenario.prepare(memory.from_buffer(content))
     create(path, content, sparse=scenario.sparse)

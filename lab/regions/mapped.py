@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,6 +66,16 @@ REGIONS = {
         Region("private", "MAP_PRIVATE: stores stay in the worker's own copy of the page", mmap.MAP_PRIVATE),
     )
 }
+
+
+def probe(region: Region, directory: Path) -> None:
+    """Map a new file in the directory once; raises CannotRunError where that is refused."""
+    try:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix="lab-probe-") as file:
+            file.truncate(1)
+            region.map(Path(file.name), 1).close()
+    except OSError as error:
+        raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error
 
 
 def create(path: Path, content: bytes, *, sparse: bool) -> None:

@@ -1,0 +1,87 @@
+"""List scenarios, locks and regions, one line each, and which of them work here."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.errors import LabError
+
+NAME = "list"
+HELP = "list scenarios, locks and regions, and which work here"
+
+
+class Entry(NamedTuple):
+    """One line: what it is, and why it does not work here (empty where it does)."""
+
+    group: str
+    name: str
+    summary: str
+    trouble: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `list`."""
+    add = parser.add_argument
+    add("--dir", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR", help="where to try locks and regions")
+    add("--json", action="store_true", help="print as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, try, print."""
+    entries = [*_scenarios(), *_locks(arguments.dir), *_regions(arguments.dir)]
+    if arguments.json:
+        text = json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1)
+    else:
+        text = "\n".join(_lines(entries))
+    print(text)  # noqa: T201
+    return 0
+
+
+def _lines(entries: list[Entry]) -> Iterator[str]:
+    width = max(len(entry.name) for entry in entries)
+    group = ""
+    for entry in entries:
+        if entry.group != group:
+            yield f"\n{entry.group}" if group else entry.group
+            group = entry.group
+        here = f"  [not here: {entry.trouble}]" if entry.trouble else ""
+        yield f"  {entry.name:{width}}  {entry.summary}{here}"
+
+
+def _scenarios() -> Iterator[Entry]:
+    from lab.scenario import find_scenarios
+
+    found = find_scenarios([], lessons=True)
+    for each in found:
+        group = "lessons (locked, and broken all the same; --lessons)" if each.lesson else "scenarios (the default set)"
+        yield Entry(group, each.name, each.summary, "")
+
+
+def _locks(directory: Path) -> Iterator[Entry]:
+    from lab.locks import find_lock, lock_names, probe_lock
+
+    for name in lock_names():
+        lock = find_lock(name)
+        yield Entry(f"locks (tried on {directory})", name, lock.summary, _trouble(partial(probe_lock, lock, directory)))
+
+
+def _regions(directory: Path) -> Iterator[Entry]:
+    from lab.regions import REGIONS, probe_region
+
+    for region in REGIONS.values():
+        trouble = _trouble(partial(probe_region, region, directory))
+        yield Entry(f"regions (tried on {directory})", region.name, region.summary, trouble)
+
+
+def _trouble(attempt: Callable[[], None]) -> str:
+    try:
+        attempt()
+    except LabError as error:
+        return str(error)
+    return ""

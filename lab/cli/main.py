@@ -1,0 +1,77 @@
+"""`python -m lab COMMAND`: find the command, run it, turn errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import NoReturn
+
+from lab.errors import LabError, UsageError
+
+from . import list as list_command
+from . import race, report
+
+COMMANDS = (race, list_command, report)
+
+EXIT_CODES = """\
+exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
+(unsupported lock, read-only directory, no space), 4 a worker died or hung, 130 interrupted"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports wrong usage as the lab's other errors are reported."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError in place of printing the usage and exiting."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code to end with."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    wants_trace = "--traceback" in given
+    try:
+        parsed = _parser().parse_args(given)
+        code: int = parsed.run(parsed)
+        sys.stdout.flush()
+    except LabError as error:
+        return _fail(str(error), error.exit_code, trace=wants_trace)
+    except KeyboardInterrupt:
+        return _fail("interrupted", 130, trace=wants_trace)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    return code
+
+
+def _fail(message: str, code: int, *, trace: bool) -> int:
+    if trace:
+        traceback.print_exc()
+    print(f"lab: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m lab",
+        description="Find out whether a lock really protects a shared, memory-mapped file.",
+        epilog=EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    for command in COMMANDS:
+        added = commands.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.__doc__,
+            epilog=EXIT_CODES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(added)
+        added.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+        added.set_defaults(run=command.run)
+    return parser

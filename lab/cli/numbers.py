@@ -1,0 +1,54 @@
+"""Numbers on the command line: what argparse calls to read and judge them."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Callable
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` on; underscores may group the digits."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise ArgumentTypeError(f"{text!r} is no whole number") from None
+        if number < least:
+            raise ArgumentTypeError(f"{number} is too few: at least {least}")
+        return number
+
+    return read
+
+
+def several(least: int) -> Callable[[str], list[int]]:
+    """A reader of a comma-separated list of whole numbers from `least` on."""
+    one = at_least(least)
+
+    def read(text: str) -> list[int]:
+        return [one(part) for part in text.split(",")]
+
+    return read
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is no number") from None
+
+
+def probability(text: str) -> float:
+    """A number from 0 to 1."""
+    number = _real(text)
+    if not 0 <= number <= 1:
+        raise ArgumentTypeError(f"{text} is no probability: from 0 to 1")
+    return number
+
+
+def positive(text: str) -> float:
+    """A number above 0, in seconds."""
+    number = _real(text)
+    if not 0 < number < 1e6:
+        raise ArgumentTypeError(f"{text} is no time: above 0 seconds, below a million")
+    return number

@@ -1,0 +1,80 @@
+"""Race N worker processes on one mapped file, with and without locks, and print what broke and what it cost."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from .numbers import at_least, positive, probability, several
+
+NAME = "race"
+HELP = "race workers on a mapped file, unlocked and locked"
+
+PINS = ("none", "spread", "one")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `race`."""
+    add = parser.add_argument
+    add("scenarios", nargs="*", metavar="SCENARIO", help="a name, or the path of a scenario file; default: the nine")
+    what = parser.add_argument_group("what to race")
+    add = what.add_argument
+    add("--lessons", action="store_true", help="also those that break although they are locked")
+    add("--lock", action="append", metavar="NAME", help="under this lock; repeatable (see `lab list`)")
+    add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
+    add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
+    add("--workers", type=several(1), default=[4], metavar="N[,N...]", help="processes that race (4)")
+    add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
+    add("--trials", type=at_least(1), default=10, metavar="N", help="repetitions, each with a fresh file (10)")
+    add("--dir", type=Path, metavar="DIR", help="where the file lies: the filesystem in question (the system's temporary directory)")
+    how = parser.add_argument_group("how")
+    add = how.add_argument
+    add("--seed", type=int, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
+    add("--pin", choices=PINS, help="leave the workers' CPUs to the kernel, deal them out, or share one")
+    add("--window", type=at_least(0), default=0, metavar="NS", help="widen the race window: spin so long before each store")
+    add("--leak", type=probability, default=0.0, metavar="P", help="negative control: grant falsely with this probability")
+    add("--time-limit", type=positive, default=30.0, metavar="S", help="seconds after which a trial counts as hung (30)")
+    out = parser.add_argument_group("output")
+    add = out.add_argument
+    add("--format", default="simple", metavar="NAME", help="of the tables: any that tabulate has, or csv (simple)")
+    add("--json", metavar="PATH", help="also write the results document there; - prints it instead of the tables")
+    add("--save", type=Path, metavar="DIR", help="keep the results document in this folder (results/ where there is one)")
+    add("--no-save", action="store_true", help="keep no results document")
+    add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Race, save, print."""
+    from lab import race
+    from lab.report.progress import Progress
+    from lab.report.tables import check_format
+    from lab.results import Options
+    from lab.scenario import find_scenarios
+
+    from .documents import Documents
+    from .show import conclude
+
+    check_format(arguments.format)
+    scenarios = find_scenarios(arguments.scenarios, lessons=arguments.lessons)
+    options = Options(
+        scenarios=[found.name for found in scenarios],
+        locks=list(dict.fromkeys(arguments.lock or [])),
+        workers=arguments.workers,
+        rounds=arguments.rounds,
+        trials=arguments.trials,
+        directory=str(arguments.dir or tempfile.gettempdir()),
+        seed=arguments.seed,
+        pin=arguments.pin,
+        window_ns=arguments.window,
+        leak=arguments.leak,
+        time_limit_s=arguments.time_limit,
+    )
+    cases = race.cases_of(scenarios, options)
+    with Documents(NAME, arguments.json, arguments.save, keep=not arguments.no_save) as documents:
+        shown = sys.stderr.isatty() and not arguments.quiet
+        with Progress(len(cases), shown=shown) as progress:
+            done = race.run(cases, options, progress.tell)
+        documents.write(done)
+        return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

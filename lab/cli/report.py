@@ -1,0 +1,27 @@
+"""Print the tables of an earlier run again, from its results document, in any format."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+NAME = "report"
+HELP = "print the tables of an earlier run again"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `report`."""
+    parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that `race` wrote")
+    parser.add_argument("--format", default="simple", metavar="NAME", help="any that tabulate has, or csv (simple)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load, print."""
+    from lab.report.tables import check_format
+    from lab.results import load
+
+    from .show import show, text_of
+
+    check_format(arguments.format)
+    show(text_of(load(arguments.results), arguments.format))
+    return 0

@@ -1,0 +1,52 @@
+"""The edge where text is printed: tables and sentences on stdout, complaints on stderr."""
+
+from __future__ import annotations
+
+import sys
+
+from lab.report.tables import DEFAULT_FORMAT, what_broke, what_it_cost
+from lab.report.verdicts import complaints, conclusions, exit_code, heading
+from lab.results import Run
+
+from .documents import Documents
+
+COLOURS = {
+    r"\b(clean|works here)\b": "green",
+    r"\bdamaged\b[^\n]*": "yellow",
+    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL)\b[^\n]*": "bold red",
+}
+
+
+def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
+    """Print what a run found, as far as asked, and what it wrote; the exit code."""
+    if not (documents.to_stdout or quiet):
+        show(text_of(run, style))
+        for path in documents.written:
+            show(f"written to {path}")
+    for complaint in complaints(run):
+        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+    if run.interrupted:
+        print(f"lab: interrupted after {len(run.cases)} cases; finished ones are kept", file=sys.stderr)  # noqa: T201
+    return exit_code(run)
+
+
+def text_of(run: Run, style: str) -> str:
+    """The whole report of a run. A format that is not for people gets its tables and nothing else."""
+    tables = [what_broke(run, style), what_it_cost(run, style)]
+    if style != DEFAULT_FORMAT:
+        return "\n\n".join(tables)
+    return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run))])
+
+
+def show(text: str) -> None:
+    """Print, in colour on a terminal that wants colour."""
+    if not sys.stdout.isatty():
+        print(text)  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    coloured = Text(text)
+    for pattern, colour in COLOURS.items():
+        coloured.highlight_regex(pattern, colour)
+    Console(highlight=False, soft_wrap=True).print(coloured)

@@ -1,0 +1,47 @@
+"""One invocation: all cases, one after the other, and the record of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from lab.processes import Terminated, stop_on_sigterm
+from lab.results import SCHEMA, Options, Run
+from lab.results import Case as Row
+
+from .environment import anonymous_text, environment
+from .matrix import Case, run_case
+from .workspace import workspace
+
+
+def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
+    """Race every case; `tell` hears what comes next.
+
+    What is finished when somebody interrupts (Ctrl-C, SIGTERM) is kept, and the record says `interrupted`.
+    Raises CannotRunError where the directory cannot be used at all.
+    """
+    rows: list[Row] = []
+    started, clock, interrupted = datetime.now(UTC), time.monotonic(), False
+    with workspace(Path(options.directory)) as folder:
+        where = environment(folder)
+        try:
+            with stop_on_sigterm():
+                for case in cases:
+                    tell(case.title)
+                    rows.append(run_case(case, options.trials, folder))
+        except (KeyboardInterrupt, Terminated):
+            interrupted = True
+    return Run(
+        schema=SCHEMA,
+        command="race",
+        started=started.isoformat(timespec="seconds"),
+        wall_s=round(time.monotonic() - clock, 3),
+        interrupted=interrupted,
+        environment=where,
+        options=msgspec.structs.replace(options, directory=anonymous_text(options.directory)),
+        cases=rows,
+    )

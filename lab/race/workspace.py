@@ -1,0 +1,30 @@
+"""A fresh directory for the files of a run, and its end."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.errors import CannotRunError
+
+
+@contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
+
+    Raises CannotRunError where the parent is missing, no directory, or cannot be written.
+    """
+    if not parent.is_dir():
+        missing = "does not exist" if not parent.exists() else "is not a directory"
+        raise CannotRunError(f"--dir {parent}: {missing}; give a directory on the filesystem in question")
+    try:
+        made = Path(tempfile.mkdtemp(prefix="lab-", dir=parent))
+    except OSError as error:
+        raise CannotRunError(f"--dir {parent}: cannot be written ({error.strerror}); give another") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""What a run comes to: the sentences under the tables, the lines for stderr, the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+
+from lab.model.statistics import detection_power
+from lab.results import Case, Run
+
+from .words import one_in, plural
+
+CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
+
+
+def exit_code(run: Run) -> int:
+    """0 as expected, 1 damage where none was expected, 4 a worker died or hung, 3 the environment cannot.
+
+    Where several are true the first of 130 (interrupted), 1, 4, 3 counts.
+    """
+    bad = [case for case in run.cases if not case.as_expected]
+    if run.interrupted:
+        return INTERRUPTED
+    if any(case.expected != "damaged" and (case.damage or case.overlapping_holds) for case in bad):
+        return DAMAGE
+    if any(case.verdict in ("died", "timeout") for case in bad):
+        return FAILED
+    return UNABLE if bad else CLEAN
+
+
+def heading(run: Run) -> str:
+    """One line that says where and how."""
+    here, asked = run.environment, run.options
+    parts = [
+        f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
+        f"{plural(asked.trials, 'trial')} a case, seed {asked.seed}",
+    ]
+    if asked.window_ns:
+        parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
+    if asked.leak:
+        parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {asked.leak:g}")
+    return "; ".join(parts)
+
+
+def conclusions(run: Run) -> Iterator[str]:
+    """A sentence a lock, then what a reader must know to read the tables rightly."""
+    ordinary = [case for case in run.cases if case.operations and not case.why and ":" not in case.scenario]
+    locks = list(dict.fromkeys(case.lock for case in ordinary))
+    for lock in locks:
+        yield _of_lock(lock, [case for case in ordinary if case.lock == lock])
+    yield from _lessons(run)
+    yield from _notes(run)
+
+
+def _of_lock(lock: str, cases: list[Case]) -> str:
+    broken = [case for case in cases if case.verdict != "clean"]
+    count = plural(len(cases), "case")
+    if lock == "none":
+        return f"none: broke {len(broken)} of {count}."
+    holds = sum(case.holds for case in cases)
+    overlapping = sum(case.overlapping_holds for case in cases)
+    contended = sum(case.contended_requests for case in cases)
+    if broken:
+        return (
+            f"{lock}: NOT CLEAN in {len(broken)} of {count}; {overlapping:,} of {holds:,} holds overlapped another "
+            f"that they may not."
+        )
+    if not holds:
+        return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
+    if not contended:
+        return (
+            f"{lock}: clean in {count}, but no request met a holder: that shows nothing about the lock. "
+            "Use more --workers or --rounds."
+        )
+    return (
+        f"{lock}: clean in {count}; of {holds:,} holds none overlapped another. {contended:,} requests met a "
+        f"holder, so a lock that lies {one_in(detection_power(contended))} times would have been noticed "
+        f"with 95 % probability."
+    )
+
+
+def _lessons(run: Run) -> Iterator[str]:
+    """Why each lesson broke, once a scenario; and which expected damage stayed away."""
+    told = set()
+    for case in run.cases:
+        if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in told:
+            told.add(case.scenario)
+            yield f"{case.scenario}: {case.why}"
+    for case in run.cases:
+        if case.verdict == "clean" and case.expected != "clean":
+            yield (
+                f"{case.scenario} under {case.lock} was expected to break and did not this time "
+                f"({plural(case.trials, 'trial')}); more --rounds or --trials, or --window, make it likelier."
+            )
+
+
+def _notes(run: Run) -> Iterator[str]:
+    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and run.options.pin is None})
+    if shared:
+        yield (
+            f"{', '.join(shared)}: by their own choice the workers share one CPU and pause inside the lock, so "
+            "that most requests meet a holder (--pin none undoes the first)."
+        )
+    missed = sum(case.unrecorded_holds for case in run.cases)
+    if missed:
+        yield f"{missed:,} holds found no room in the log and were not judged; raise holds_per_round in the scenario."
+
+
+def complaints(run: Run) -> Iterator[str]:
+    """For stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
+    bad = [case for case in run.cases if not case.as_expected]
+    again = Counter(case.reason for case in bad if case.verdict == "unsupported")
+    for reason, count in again.items():
+        yield f"{reason} ({plural(count, 'case')} not run)"
+    for case in bad:
+        if case.verdict == "unsupported":
+            continue
+        yield f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
+        yield from (f"  {text}" for text in case.overlaps)
+        yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
+        traces = (failure.trace for failure in case.failures if failure.trace)
+        yield from (trace.rstrip() for trace, _ in groupby(sorted(traces)))

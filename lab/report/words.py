@@ -1,0 +1,45 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
+
+
+def duration(ns: float) -> str:
+    """A time with its unit, two or three digits: 373 ns, 27.8 us, 7.1 ms."""
+    for scale, unit in _UNITS:
+        if ns >= scale:
+            value = ns / scale
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def rate(part: float) -> str:
+    """A share as percent; what is not zero never reads as zero, what is not all never as all."""
+    percent = 100 * part
+    if percent == 0:
+        return "0 %"
+    if percent < 0.01:
+        return "<0.01 %"
+    if part < 1:
+        percent = min(percent, 99.9)
+    return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %" if percent < 100 else "100 %"
+
+
+def one_in(power: float | None) -> str:
+    """A detection power as "1 in N", rounded so that it never claims more than was measured."""
+    if power is None:
+        return "-"
+    many = int(1 / power)
+    digits = max(0, len(str(many)) - 2)
+    return f"1 in {many // 10**digits * 10**digits:,}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def kib(size: int | None) -> str:
+    """Bytes in KiB."""
+    return "-" if size is None else f"{size // 1024:,}"

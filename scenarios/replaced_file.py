@@ -1,0 +1,59 @@
+"""Lost updates: the file is replaced under its name, and old and new lockers never meet."""
+
+import os
+from ctypes import Structure, c_uint64
+from pathlib import Path
+
+from lab import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+
+
+class ReplacedFile(Scenario):
+    """Every round opens the file, locks it, and saves a new version as editors do: beside it, then renamed.
+
+    Whoever waited for the lock meanwhile gets it on the old file, which no longer has a name.
+    """
+
+    why = (
+        "A lock belongs to the inode, and the rename gave the name to another one: those who opened before it and "
+        "those who open after it lock different files. Comparing the inodes once the lock is held, and opening "
+        "anew until they agree, cures it; no other lock does."
+    )
+    expects = {EVERY_LOCK: "damaged"}
+    locks = ("fcntl",)
+    worlds = frozenset({"race"})
+    rounds = 50
+
+    class Memory(Structure):
+        _fields_ = [("value", c_uint64)]
+
+    def work(self, w: Worker) -> None:
+        w.reopen()
+        with w.write_lock(self.Memory.value):
+            self.save(w)
+
+    def save(self, w: Worker) -> None:
+        beside = f"{w.path}.{w.index}"
+        Path(beside).write_bytes(bytes(self.Memory(w.memory.value + 1)))
+        os.replace(beside, w.path)
+
+    def check(self, memory: Memory, outcome: Outcome) -> Damage:
+        lost = outcome.rounds - memory.value
+        evidence = [f"value is {memory.value:,} after {outcome.rounds:,} versions, each 1 more than the one it read"]
+        return Damage("lost update", lost, outcome.rounds, evidence)
+
+
+class Cured(ReplacedFile):
+    """Cured by a look at the inode under the lock: stale means open anew and lock again."""
+
+    expects = {"none": "damaged"}
+
+    def work(self, w: Worker) -> None:
+        while not self.saved(w):
+            w.reopen()
+
+    def saved(self, w: Worker) -> bool:
+        with w.write_lock(self.Memory.value):
+            if w.stale():
+                return False
+            self.save(w)
+            return True

@@ -1,0 +1,188 @@
+"""Other processes for the tests: the lab as a user starts it, and fresh interpreters that may fork.
+
+pytest runs under xdist, whose workers hold a second thread, so nothing forks in the process of pytest. What has to
+fork is a plain function of a test module, and runs in another interpreter:
+
+    def exits_of_three_workers() -> list[int]:
+        ...
+
+    def test_three_workers_end_well() -> None:
+        assert in_fresh_process(exits_of_three_workers) == [0, 0, 0]
+
+`OtherProcess` is such an interpreter kept alive between calls, to hold a lock while the test tries it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryFile
+from types import TracebackType
+from typing import Any, ParamSpec
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 60.0
+"""How long a test waits for what must come; only a failing test waits so long."""
+
+P = ParamSpec("P")
+
+
+def run_lab(
+    *args: str | Path,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    input: str | None = None,  # noqa: A002 - as subprocess.run names it
+    timeout: float = PATIENCE_S,
+) -> subprocess.CompletedProcess[str]:
+    """`python -m lab` with these arguments; `env` is added to this process's own."""
+    return subprocess.run(
+        [sys.executable, "-m", "lab", *map(str, args)],
+        cwd=cwd,
+        env={**os.environ, **(env or {})},
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def race(*args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S) -> tuple[int, dict[str, Any]]:
+    """`python -m lab race` with these arguments: its exit code and its results document."""
+    ended = run_lab("race", *args, "--json", "-", "--no-save", cwd=cwd, timeout=timeout)
+    try:
+        return ended.returncode, json.loads(ended.stdout)
+    except ValueError:
+        raise AssertionError(
+            f"exit {ended.returncode}, no document on stdout: {ended.stdout!r}\n{ended.stderr}"
+        ) from None
+
+
+def in_fresh_process(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Any:
+    """Call a top-level function of a test module in a new, single-threaded interpreter.
+
+    Arguments and result travel as JSON, so a tuple comes back as a list. Raises AssertionError with the
+    traceback where the function raised, or with the stderr where the interpreter ended.
+    """
+    with OtherProcess() as other:
+        return other.call(function, *args, **kwargs)
+
+
+class OtherProcess:
+    """A second interpreter that calls functions of test modules, one after the other; ended with the block."""
+
+    def __init__(self) -> None:
+        self._stderr = TemporaryFile()  # noqa: SIM115 - closed on leaving the block
+        self._process = subprocess.Popen(
+            [sys.executable, __file__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._stderr,
+        )
+        self.pid = self._process.pid
+
+    def __enter__(self) -> OtherProcess:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+        self._stderr.close()
+
+    def call(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call the function over there and wait for its result."""
+        self.start(function, *args, **kwargs)
+        return self.answer()
+
+    def start(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Begin a call; `answer` gives its result."""
+        module = Path(inspect.getfile(function)).resolve().relative_to(ROOT).with_suffix("")
+        request = {"module": ".".join(module.parts), "name": function.__qualname__, "args": args, "kwargs": kwargs}
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait for the result of the call that was begun."""
+        assert self._process.stdout
+        if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
+            self._process.kill()
+            raise AssertionError(f"no answer within {PATIENCE_S:g} s\n{self._said()}")
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError(f"ended with {self._process.wait()} instead of an answer\n{self._said()}")
+        answer = json.loads(line)
+        if "trace" in answer:
+            raise AssertionError(f"raised in the other process\n{answer['trace']}{self._said()}")
+        return answer["value"]
+
+    def kill(self) -> None:
+        """SIGKILL it, and reap it."""
+        self._process.kill()
+        self._process.wait()
+
+    def end(self) -> None:
+        """Let it end by itself, killing it only where it does not."""
+        assert self._process.stdin
+        assert self._process.stdout
+        try:
+            self._process.stdin.close()
+            self._process.wait(PATIENCE_S)
+        except (OSError, subprocess.TimeoutExpired):
+            self.kill()
+        self._process.stdout.close()
+
+    def _said(self) -> str:
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")
+
+
+def wait_until(state: Callable[[], object], what: str) -> None:
+    """Poll a state that the kernel will reach by itself; fails where it has not after a generous time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not state():
+        assert time.monotonic() < deadline, f"still not true after {PATIENCE_S:g} s: {what}"
+        time.sleep(0.002)
+
+
+def is_running(pid: int) -> bool:
+    """True while the process exists and is no zombie (proc(5))."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+def is_asleep(pid: int) -> bool:
+    """True while the process waits in the kernel, as for a lock or a pipe (proc(5), state S)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def _serve() -> None:
+    """The other side: answers calls until the end of its input; whatever the functions print goes to stderr."""
+    sys.path[:1] = [str(ROOT)]
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        try:
+            function = getattr(import_module(request["module"]), request["name"])
+            answer = {"value": function(*request["args"], **request["kwargs"])}
+        except BaseException:  # KeyboardInterrupt too is an answer
+            answer = {"trace": traceback.format_exc()}
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    _serve()
