@@ -14,6 +14,7 @@ class KilledHolder(Scenario):
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
+    worlds = frozenset({"race"})
     rounds = 5
     holds_per_round = 1
 
@@ -21,29 +22,26 @@ class KilledHolder(Scenario):
         _fields_ = [("left", c_uint64), ("right", c_uint64)]
 
     def work(self, w: Worker) -> None:
-        w.child(self.update_and_die).wait()
+        w.child(self.killed).wait()
+        self.update(w)
+
+    def killed(self, w: Worker) -> None:
+        self.update(w, dies=True)
+
+    def update(self, w: Worker, *, dies: bool = False) -> None:
         with w.write_lock():
-            self.enter(w)
             w.memory.left += 1
+            if dies:
+                w.die()
             w.memory.right += 1
-            self.leave(w)
 
-    def update_and_die(self, w: Worker) -> None:
-        with w.write_lock():
-            self.enter(w)
-            w.memory.left += 1
-            w.die()
-
-    def enter(self, w: Worker) -> None:
-        """What a holder does first."""
-
-    def leave(self, w: Worker) -> None:
-        """What a holder does last."""
-
-    def check(self, memory: Structure, outcome: Outcome) -> Damage:
-        halves = abs(memory.left - memory.right)
-        evidence = [f"left is {memory.left:,} and right is {memory.right:,} after {outcome.rounds:,} rounds"]
-        return Damage("half an update", halves, outcome.rounds, evidence)
+    def check(self, memory: Structure, outcome: Outcome) -> list[Damage]:
+        rounds = outcome.rounds
+        evidence = [f"left is {memory.left:,} and right is {memory.right:,} after {rounds:,} whole updates"]
+        return [
+            Damage("half an update", abs(memory.left - memory.right), rounds, evidence),
+            Damage("lost update", rounds - memory.right, rounds, evidence),
+        ]
 
 
 class Cured(KilledHolder):
@@ -52,14 +50,22 @@ class Cured(KilledHolder):
     expects = {"none": "damaged"}
 
     class Memory(Structure):
-        _fields_ = [("left", c_uint64), ("right", c_uint64), ("old", c_uint64 * 2), ("valid", c_uint64)]
+        _fields_ = [
+            ("left", c_uint64),
+            ("right", c_uint64),
+            ("old_left", c_uint64),
+            ("old_right", c_uint64),
+            ("valid", c_uint64),
+        ]
 
-    def enter(self, w: Worker) -> None:
-        if w.memory.valid:
-            w.memory.left, w.memory.right = w.memory.old
-        w.memory.old[0] = w.memory.left
-        w.memory.old[1] = w.memory.right
-        w.memory.valid = 1
-
-    def leave(self, w: Worker) -> None:
-        w.memory.valid = 0
+    def update(self, w: Worker, *, dies: bool = False) -> None:
+        with w.write_lock():
+            if w.memory.valid:
+                w.memory.left, w.memory.right = w.memory.old_left, w.memory.old_right
+            w.memory.old_left, w.memory.old_right = w.memory.left, w.memory.right
+            w.memory.valid = 1
+            w.memory.left += 1
+            if dies:
+                w.die()
+            w.memory.right += 1
+            w.memory.valid = 0

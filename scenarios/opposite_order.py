@@ -20,7 +20,7 @@ class OppositeOrder(Scenario):
     )
     expects = {"none": "damaged", "fcntl": "damaged", "ofd": "timeout"}
     locks = ("fcntl", "ofd", "flock")
-    rounds = 100
+    rounds = 25
     time_limit = 1.0
     pin = "one"
 
@@ -36,7 +36,7 @@ class OppositeOrder(Scenario):
         while not self.moved(w, *w.local.order):
             refused += 1
         if refused:
-            w.damaged("deadlock (EDEADLK)", f"refused {refused} times, then moved")
+            w.damaged("deadlock (EDEADLK)", f"refused {refused} {'time' if refused == 1 else 'times'} before it got both locks")
 
     def moved(self, w: Worker, first: Any, second: Any) -> bool:
         try:
@@ -47,6 +47,7 @@ class OppositeOrder(Scenario):
                     w.memory.b += 1
                     return True
         except Deadlock:
+            w.pause()
             return False
 
     def check(self, memory: Memory, outcome: Outcome) -> Damage:

@@ -12,7 +12,7 @@ STARTS = (0, 1, 2)  # blocks
 class Overlap(Scenario):
     """Fill a region with your mark and look: it must be yours alone while you hold its range."""
 
-    rounds = 400
+    rounds = 2_000
     holds_per_round = 1
 
     class Memory(Structure):

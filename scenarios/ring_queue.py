@@ -13,7 +13,7 @@ class RingQueue(Scenario):
     there are workers: nobody has to wait for anybody.
     """
 
-    rounds = 500
+    rounds = 2_000
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
         class Memory(Structure):

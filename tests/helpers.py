@@ -1,7 +1,7 @@
 """Other processes for the tests: the lab as a user starts it, and fresh interpreters that may fork.
 
-pytest runs under xdist, whose workers hold a second thread, so nothing forks in the process of pytest. What has to
-fork is a plain function of a test module, and runs in another interpreter:
+pytest runs under xdist, whose workers hold a second thread, so nothing forks in the process of pytest. What
+has to fork is a plain function of a test module, and runs in another interpreter:
 
     def exits_of_three_workers() -> list[int]:
         ...
@@ -56,7 +56,9 @@ def run_lab(
     )
 
 
-def race(*args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S) -> tuple[int, dict[str, Any]]:
+def race(
+    *args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S
+) -> tuple[int, dict[str, Any]]:
     """`python -m lab race` with these arguments: its exit code and its results document."""
     ended = run_lab("race", *args, "--json", "-", "--no-save", cwd=cwd, timeout=timeout)
     try:
@@ -78,7 +80,7 @@ def in_fresh_process(function: Callable[P, object], *args: P.args, **kwargs: P.k
 
 
 class OtherProcess:
-    """A second interpreter that calls functions of test modules, one after the other; ended with the block."""
+    """A second interpreter that calls functions of test modules, one by one; ended with the block."""
 
     def __init__(self) -> None:
         self._stderr = TemporaryFile()  # noqa: SIM115 - closed on leaving the block
@@ -106,8 +108,9 @@ class OtherProcess:
 
     def start(self, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Begin a call; `answer` gives its result."""
-        module = Path(inspect.getfile(function)).resolve().relative_to(ROOT).with_suffix("")
-        request = {"module": ".".join(module.parts), "name": function.__qualname__, "args": args, "kwargs": kwargs}
+        path = Path(inspect.getfile(function)).resolve().relative_to(ROOT)
+        module = ".".join(path.with_suffix("").parts)
+        request = {"module": module, "name": function.__qualname__, "args": args, "kwargs": kwargs}
         assert self._process.stdin
         self._process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
         self._process.stdin.flush()
@@ -170,7 +173,7 @@ def is_asleep(pid: int) -> bool:
 
 
 def _serve() -> None:
-    """The other side: answers calls until the end of its input; whatever the functions print goes to stderr."""
+    """The other side: answers calls until its input ends; what the functions print goes to stderr."""
     sys.path[:1] = [str(ROOT)]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -181,7 +184,8 @@ def _serve() -> None:
             answer = {"value": function(*request["args"], **request["kwargs"])}
         except BaseException:  # KeyboardInterrupt too is an answer
             answer = {"trace": traceback.format_exc()}
-        print(json.dumps(answer), file=answers, flush=True)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
 
 
 if __name__ == "__main__":

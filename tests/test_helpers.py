@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,8 +10,12 @@ from tests.helpers import OtherProcess, in_fresh_process
 
 
 def threads() -> int:
-    print("this goes to stderr")
-    return len(os.listdir("/proc/self/task"))
+    sys.stdout.write("this goes to stderr\n")
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+def own_pid() -> int:
+    return os.getpid()
 
 
 def broken() -> None:
@@ -18,7 +23,7 @@ def broken() -> None:
 
 
 def exits() -> None:
-    print("last words", file=sys.stderr)
+    sys.stderr.write("last words\n")
     sys.stderr.flush()
     os._exit(3)
 
@@ -39,4 +44,4 @@ def test_an_interpreter_that_ends_is_told_with_its_last_words() -> None:
 
 def test_another_process_keeps_its_state_between_calls() -> None:
     with OtherProcess() as other:
-        assert other.call(os.getpid) == other.pid
+        assert other.call(own_pid) == other.call(own_pid) == other.pid

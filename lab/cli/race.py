@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add("--workers", type=several(1), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
-    add("--trials", type=at_least(1), default=10, metavar="N", help="repetitions, each with a fresh file (10)")
+    add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
     add("--dir", type=Path, metavar="DIR", help="where the file lies: the filesystem in question (the system's temporary directory)")
     how = parser.add_argument_group("how")
     add = how.add_argument

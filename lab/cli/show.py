@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from lab.report.tables import DEFAULT_FORMAT, what_broke, what_it_cost
+from lab.report.tables import DEFAULT_FORMAT, what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import complaints, conclusions, exit_code, heading
 from lab.results import Run
 
@@ -32,7 +32,7 @@ def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
 
 def text_of(run: Run, style: str) -> str:
     """The whole report of a run. A format that is not for people gets its tables and nothing else."""
-    tables = [what_broke(run, style), what_it_cost(run, style)]
+    tables = [what_broke(run, style), what_it_cost(run, style), what_it_used(run, style)]
     if style != DEFAULT_FORMAT:
         return "\n\n".join(tables)
     return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run))])

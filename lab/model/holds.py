@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import le
 from typing import NamedTuple
 
 END = 1 << 62
@@ -49,13 +49,20 @@ class Span(NamedTuple):
 
 
 class Hold(NamedTuple):
-    """One lock held by one worker; times in ns of CLOCK_MONOTONIC, from the grant to the release."""
+    """One lock held by one worker; times in ns of CLOCK_MONOTONIC, from the grant to the release.
+
+    The sweep takes plain tuples of this shape as well: half a million of them are made in a tenth of the time.
+    """
 
     granted_ns: int
     released_ns: int
     requested_ns: int
     worker: int
     word: int
+
+
+Row = tuple[int, int, int, int, int]
+"""A `Hold` without its names."""
 
 
 class Overlap(NamedTuple):
@@ -73,7 +80,7 @@ class Exclusion:
     contended: int
 
 
-def sweep(holds: Iterable[Hold]) -> Exclusion:
+def sweep(holds: Iterable[Row]) -> Exclusion:
     """Every pair of holds that overlapped and may not, and the number of contended requests.
 
     Holds of spans that cannot conflict never meet: they are swept apart, which makes the usual case, one
@@ -84,8 +91,8 @@ def sweep(holds: Iterable[Hold]) -> Exclusion:
     contended = 0
     for spans, members in _apart(holds):
         members.sort()
-        if len(spans) == 1 and next(iter(spans)).write and _one_at_a_time(members):
-            contended += _waited_for_the_only_one(members)
+        if len(spans) == 1 and spans[0].write and _one_at_a_time(members):
+            contended += _met_the_only_one(members)
         else:
             found = _sweep_mixed(members)
             overlaps += found.overlaps
@@ -93,56 +100,54 @@ def sweep(holds: Iterable[Hold]) -> Exclusion:
     return Exclusion(overlaps, contended)
 
 
-def _apart(holds: Iterable[Hold]) -> list[tuple[set[Span], list[Hold]]]:
+def _apart(holds: Iterable[Row]) -> list[tuple[list[Span], list[Row]]]:
     """The holds in groups whose byte ranges do not touch one another's."""
-    by_word: dict[int, list[Hold]] = defaultdict(list)
+    by_word: dict[int, list[Row]] = defaultdict(list)
     for hold in holds:
-        by_word[hold.word].append(hold)
-    groups: list[tuple[set[Span], list[Hold]]] = []
+        by_word[hold[4]].append(hold)
+    groups: list[tuple[list[Span], list[Row]]] = []
     end = -1
-    for span, members in sorted((Span.unpack(word), members) for word, members in by_word.items()):
+    for span, word in sorted((Span.unpack(word), word) for word in by_word):
         if span.start >= end:
-            groups.append((set(), []))
-        groups[-1][0].add(span)
-        groups[-1][1].extend(members)
+            groups.append(([], []))
+        groups[-1][0].append(span)
+        groups[-1][1].extend(by_word[word])
         end = max(end, span.end)
     return groups
 
 
-def _one_at_a_time(ordered: Sequence[Hold]) -> bool:
-    return all(before.released_ns <= after.granted_ns for before, after in pairwise(ordered))
+def _one_at_a_time(ordered: Sequence[Row]) -> bool:
+    grants = [hold[0] for hold in ordered]
+    releases = [hold[1] for hold in ordered]
+    return all(map(le, releases, grants[1:]))
 
 
-def _waited_for_the_only_one(ordered: Sequence[Hold]) -> int:
+def _met_the_only_one(ordered: Sequence[Row]) -> int:
     """How many requests arrived during another worker's hold, where holds follow one another."""
-    grants = [hold.granted_ns for hold in ordered]
+    grants = [hold[0] for hold in ordered]
     count = 0
-    for hold in ordered:
-        at = bisect_right(grants, hold.requested_ns) - 1
+    for _, _, requested, worker, _ in ordered:
+        at = bisect_right(grants, requested) - 1
         if at >= 0:
-            holder = ordered[at]
-            count += holder.released_ns > hold.requested_ns and holder.worker != hold.worker
+            _, released, _, holder, _ = ordered[at]
+            count += released > requested and holder != worker
     return count
 
 
-def _sweep_mixed(ordered: Sequence[Hold]) -> Exclusion:
+def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
     """The general sweep, over grants and requests in the order of time, with the holds then in progress."""
     overlaps: list[Overlap] = []
     contended = 0
-    spans = {word: Span.unpack(word) for word in {hold.word for hold in ordered}}
-    clash = {(a, b): spans[a].conflicts(spans[b]) for a in spans for b in spans}
-    events = sorted(
-        [(hold.requested_ns, 0, hold) for hold in ordered] + [(hold.granted_ns, 1, hold) for hold in ordered]
-    )
-    active: list[Hold] = []
-    for time, grant, hold in events:
-        active = [other for other in active if other.released_ns > time]
-        against = [
-            other for other in active if other.worker != hold.worker and clash[other.word, hold.word]
-        ]
-        if grant:
-            overlaps += [Overlap(other, hold) for other in against if hold.released_ns > hold.granted_ns]
-            active.append(hold)
-        else:
+    spans = {word: Span.unpack(word) for word in {hold[4] for hold in ordered}}
+    clash = {(a, b) for a in spans for b in spans if spans[a].conflicts(spans[b])}
+    events = sorted([(hold[2], 0, hold) for hold in ordered] + [(hold[0], 1, hold) for hold in ordered])
+    active: list[Row] = []
+    for time, is_grant, hold in events:
+        active = [other for other in active if other[1] > time]
+        against = [other for other in active if other[3] != hold[3] and (other[4], hold[4]) in clash]
+        if not is_grant:
             contended += bool(against)
+        elif hold[1] > hold[0]:
+            overlaps += [Overlap(Hold(*other), Hold(*hold)) for other in against]
+            active.append(hold)
     return Exclusion(overlaps, contended)

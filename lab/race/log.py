@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
-from lab.model.holds import Hold, Span
+from lab.model.holds import Row, Span
 from lab.regions import anonymous
 
 HEADER = 8
@@ -60,14 +60,14 @@ class Log:
         """How many holds found their segment full."""
         return sum(self._memory[UNRECORDED :: self._words].tolist())
 
-    def holds(self) -> Iterator[Hold]:
-        """Every recorded hold; one that was not given back counts as released when it was granted."""
+    def holds(self) -> Iterator[Row]:
+        """Every recorded hold, as a `lab.model.holds.Hold`; one that was not given back counts as released when it was granted."""
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
             if 0 in released:
                 released = [end or start for start, end in zip(granted, released, strict=True)]
-            yield from map(Hold, granted, released, words[0::RECORD], repeat(index), words[3::RECORD])
+            yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
     def stuck(self, index: int) -> Stuck:
         """What a worker held and waited for when it stopped writing."""

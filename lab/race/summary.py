@@ -42,9 +42,9 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     damaged_trials = sum(1 for result in judged if result.damage or result.exclusion.overlaps)
     failures = [failure for result in results for failure in result.failures]
     overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
-    holds = [hold for result in results for hold in result.holds]
-    waits = [hold.granted_ns - hold.requested_ns for hold in holds]
-    lengths = [hold.released_ns - hold.granted_ns for hold in holds]
+    times = [hold[:3] for result in results for hold in result.holds]
+    waits = [granted - requested for granted, _, requested in times]
+    lengths = [released - granted for granted, released, _ in times]
     contended = sum(result.exclusion.contended for result in results)
     exits = [ended for result in results for ended in result.exits]
     verdict = _verdict(failures, damaged=bool(damage or overlaps))
@@ -65,7 +65,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         corruption_rate=damaged / operations if operations else 0.0,
         damaged_trials=damaged_trials,
         interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
-        holds=len(holds),
+        holds=len(times),
         unrecorded_holds=sum(result.unrecorded for result in results),
         contended_requests=contended,
         detection_power=detection_power(contended),

@@ -16,7 +16,7 @@ import psutil
 
 from lab.errors import CannotRunError
 from lab.locks import Leaky, Lock
-from lab.model.holds import Exclusion, Hold, sweep
+from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
 from lab.regions import REGIONS, create, read_back
 from lab.results import Failure
@@ -54,7 +54,7 @@ class Result:
     rounds_done: list[int]
     running_ns: list[int]
     exits: list[Exit]
-    holds: list[Hold]
+    holds: list[Row]
     unrecorded: int
     exclusion: Exclusion
     private_bytes: int

@@ -49,10 +49,11 @@ class RaceWorker:
 
     __slots__ = (
         "_bytes",
+        "_inode",
         "_job",
-        "_locked",
         "_mapping",
         "_read",
+        "_records",
         "_segment",
         "_twin",
         "_write",
@@ -67,7 +68,9 @@ class RaceWorker:
         "workers",
     )
 
-    def __init__(self, job: Job, index: int, *, segment: int | None = None) -> None:
+    def __init__(
+        self, job: Job, index: int, *, segment: int | None = None, inode: int | None = None
+    ) -> None:
         self.index = index
         self.workers = job.workers
         self.rounds = job.rounds
@@ -79,12 +82,21 @@ class RaceWorker:
         self._job = job
         self._segment = job.log.segment(index if segment is None else segment)
         self._segment[CURSOR] = self._segment[CURSOR] or HEADER
+        self._inode = inode
         self._twin: RaceWorker | None = None
         self._open()
 
     def _open(self) -> None:
+        """Open and map the file by its name.
+
+        Holds are recorded on the file that the trial began with. Those on a file that replaced it exclude others
+        only among themselves, which a record cannot tell, so they are counted as unrecorded.
+        """
         job = self._job
         self._mapping = job.region.map(job.path, job.layout.size)
+        inode = os.fstat(self._mapping.descriptor).st_ino
+        self._inode = self._inode or inode
+        self._records = self._segment if inode == self._inode else self._segment[:HEADER]
         memory = job.memory.from_buffer(self._mapping.buffer)
         self.memory: Any = widened(memory, job.window_ns) if job.window_ns else memory
         self._write: dict[Any, Held] = {}
@@ -112,7 +124,7 @@ class RaceWorker:
         hold: Held = UNLOCKED
         if lock.excludes:
             acquire, release = lock.actions(self._mapping.descriptor, start, length, write=write)
-            hold = Hold(acquire, release, self._segment, Span(start, length, write).pack())
+            hold = Hold(acquire, release, self._records, Span(start, length, write).pack())
         made[field if index is None else (field, index, count)] = hold
         return hold
 
@@ -149,14 +161,19 @@ class RaceWorker:
     def twin(self) -> RaceWorker:
         """See `lab.Worker.twin`; a worker has one, which records in a segment of its own."""
         if self._twin is None:
-            self._twin = RaceWorker(self._job, self.index, segment=self._job.log.twin_of(self.index))
+            self._twin = self._second()
             self._twin.reports = self.reports
         return self._twin
 
     def child(self, body: Callable[[RaceWorker], None]) -> Child:
         """See `lab.Worker.child`; the child records in the twin's segment."""
-        segment = self._job.log.twin_of(self.index)
-        return Child(fork_child(lambda: body(RaceWorker(self._job, self.index, segment=segment))))
+        return Child(fork_child(lambda: body(self._second())))
+
+    def _second(self) -> RaceWorker:
+        """A worker with an open file of its own, which records in the twin's segment."""
+        return RaceWorker(
+            self._job, self.index, segment=self._job.log.twin_of(self.index), inode=self._inode
+        )
 
     def die(self) -> None:
         """See `lab.Worker.die`."""

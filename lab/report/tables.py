@@ -15,11 +15,10 @@ DEFAULT_FORMAT = "simple"
 DATA_FORMATS = {"csv": ","}
 """Formats that tabulate leaves to its caller."""
 
-BROKE = ("scenario", "lock", "workers", "operations", "damaged", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
-COST = (
-    "scenario", "lock", "workers", "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max",
-    "fair", "user s", "sys s", "switches", "faults", "KiB",
-)  # fmt: skip
+CASE = ("scenario", "lock", "workers")
+BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
+COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "fairness")
+USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
 
 def check_format(name: str) -> None:
@@ -31,38 +30,40 @@ def check_format(name: str) -> None:
 
 def what_broke(run: Run, style: str) -> str:
     """One row a case: damage, its rate and interval, overlapping holds, and what would have been noticed."""
-    return _table(BROKE, [_broke(case) for case in run.cases], style, left=2)
+    return _table(BROKE, [_broke(case) for case in run.cases], style)
 
 
 def what_it_cost(run: Run, style: str) -> str:
-    """One row a case that ran: speed, waits and holds, fairness, processor, memory."""
-    baseline = {
-        (case.scenario, case.workers): case.operations_per_s for case in run.cases if case.lock == "none"
-    }
+    """One row a case that ran: speed, its price against no lock, waits and holds, fairness."""
+    unlocked = {(case.scenario, case.workers): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
-    return _table(COST, [_cost(case, baseline.get((case.scenario, case.workers))) for case in ran], style, left=2)
+    return _table(COST, [_cost(case, unlocked.get((case.scenario, case.workers))) for case in ran], style)
 
 
-def _table(head: Sequence[str], rows: list[list[str]], style: str, *, left: int) -> str:
-    """Text columns to the left, figures to the right; figures are text already and are not parsed again."""
-    align = ["left"] * left + ["right"] * (len(head) - left)
-    if head[-1] == "verdict":
-        align[-1] = "left"
+def what_it_used(run: Run, style: str) -> str:
+    """One row a case that ran: processor time, context switches, page faults, memory of the largest worker."""
+    return _table(USED, [_used(case) for case in run.cases if case.operations], style)
+
+
+def _table(head: Sequence[str], rows: list[list[str]], style: str) -> str:
+    """Names to the left, figures to the right; figures are text already and are not parsed again."""
+    align = ["left" if title in ("scenario", "lock", "verdict") else "right" for title in head]
     shape = simple_separated_format(DATA_FORMATS[style]) if style in DATA_FORMATS else style
     return tabulate(rows, headers=list(head), tablefmt=shape, disable_numparse=True, colalign=align if rows else None)
+
+
+def _case(case: Case) -> list[str]:
+    return [case.scenario, case.lock, str(case.workers)]
 
 
 def _broke(case: Case) -> list[str]:
     judged = sum(trial.completed for trial in case.trial_samples)
     low, high = case.interval_95
     return [
-        case.scenario,
-        case.lock,
-        str(case.workers),
-        f"{case.operations:,}",
-        f"{case.damaged:,}",
+        *_case(case),
+        f"{case.damaged:,} of {case.operations:,}" if case.operations else "-",
         rate(case.corruption_rate) if case.operations else "-",
-        f"{case.damaged_trials} of {judged}",
+        f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
         f"{case.overlapping_holds:,}" if case.holds else "-",
         one_in(case.detection_power),
@@ -71,32 +72,36 @@ def _broke(case: Case) -> list[str]:
 
 
 def _verdict(case: Case) -> str:
-    """The verdict, and what kind of damage or whether it was announced."""
+    """The verdict: in capitals where it was not announced; with the main kind of damage."""
+    word = case.verdict if case.as_expected else case.verdict.upper()
     if case.verdict == "damaged":
-        kinds = ", ".join(each.kind for each in case.damage[:2]) or "overlapping holds"
-        return f"damaged: {kinds}" if case.as_expected else f"DAMAGED: {kinds}"
-    if case.verdict == "clean":
-        return "clean" if case.expected == "clean" else "clean this time"
-    return case.verdict if case.as_expected else case.verdict.upper()
+        kinds = sorted(case.damage, key=lambda each: -each.count)
+        more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
+        return f"{word}: {kinds[0].kind if kinds else 'two in'}{more}"
+    return "clean this time" if case.verdict == "clean" and case.expected != "clean" else word
 
 
-def _cost(case: Case, baseline: float | None) -> list[str]:
-    price = f"x {baseline / case.operations_per_s:.1f}" if baseline and case.lock != "none" else "-"
-    switches = case.context_switches.voluntary + case.context_switches.involuntary
+def _cost(case: Case, unlocked: float | None) -> list[str]:
     return [
-        case.scenario,
-        case.lock,
-        str(case.workers),
+        *_case(case),
         f"{case.operations_per_s:,.0f}",
-        price,
+        f"x {unlocked / case.operations_per_s:.1f}" if unlocked and case.lock != "none" else "-",
         *_three(case.wait_ns),
         *_three(case.hold_ns),
         "-" if case.fairness is None else f"{case.fairness:.2f}",
+    ]
+
+
+def _used(case: Case) -> list[str]:
+    return [
+        *_case(case),
         f"{case.cpu_s.user:.2f}",
         f"{case.cpu_s.system:.2f}",
-        f"{switches:,}",
+        f"{case.context_switches.voluntary:,}",
+        f"{case.context_switches.involuntary:,}",
         f"{case.minor_faults:,}",
         kib(case.private_bytes),
+        kib(case.peak_rss_bytes),
     ]
 
 

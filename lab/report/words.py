@@ -17,13 +17,9 @@ def duration(ns: float) -> str:
 def rate(part: float) -> str:
     """A share as percent; what is not zero never reads as zero, what is not all never as all."""
     percent = 100 * part
-    if percent == 0:
-        return "0 %"
-    if percent < 0.01:
-        return "<0.01 %"
-    if part < 1:
-        percent = min(percent, 99.9)
-    return f"{percent:.2f} %" if percent < 1 else f"{percent:.1f} %" if percent < 100 else "100 %"
+    if percent in (0, 100):
+        return f"{percent:.0f} %"
+    return f"{max(percent, 0.01):.2f} %" if percent < 1 else f"{min(percent, 99.9):.1f} %"
 
 
 def one_in(power: float | None) -> str:
