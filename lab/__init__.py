@@ -1,4 +1,4 @@
-"""The lab: does this lock really protect this shared file?
+"""The lab finds out whether a lock really protects a shared file.
 
 Its floors, leaves first; imports go downward only, and a test holds them to it:
 

@@ -19,11 +19,7 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
 
 
-class Record(msgspec.Struct, frozen=True):
-    """Base of all records: immutable."""
-
-
-class Environment(Record):
+class Environment(msgspec.Struct, frozen=True):
     """Where the run took place. No environment variables, no user names."""
 
     lab: str
@@ -39,7 +35,7 @@ class Environment(Record):
     load_at_start: float
 
 
-class Options(Record):
+class Options(msgspec.Struct, frozen=True):
     """What was asked for; None is the scenario's own choice."""
 
     scenarios: list[str]
@@ -55,7 +51,7 @@ class Options(Record):
     time_limit_s: float
 
 
-class Quantiles(Record):
+class Quantiles(msgspec.Struct, frozen=True):
     """Of all recorded holds of a case, by nearest rank, in ns."""
 
     p50: int
@@ -63,7 +59,7 @@ class Quantiles(Record):
     max: int
 
 
-class Damage(Record):
+class Damage(msgspec.Struct, frozen=True):
     """Damage of one kind over all trials: `count` of `of` operations, and the first few pieces of evidence."""
 
     kind: str
@@ -72,7 +68,7 @@ class Damage(Record):
     evidence: list[str]
 
 
-class Failure(Record):
+class Failure(msgspec.Struct, frozen=True):
     """How one worker failed: in which trial and round, why, and the traceback where it raised."""
 
     trial: int
@@ -83,7 +79,7 @@ class Failure(Record):
     trace: str = ""
 
 
-class Trial(Record):
+class Trial(msgspec.Struct, frozen=True):
     """One trial as it was measured: the raw sample behind the case's figures."""
 
     wall_ns: int
@@ -95,21 +91,21 @@ class Trial(Record):
     completed: bool
 
 
-class Cpu(Record):
+class Cpu(msgspec.Struct, frozen=True):
     """CPU seconds of all workers, from their fork to their end (getrusage(2))."""
 
     user: float
     system: float
 
 
-class Switches(Record):
+class Switches(msgspec.Struct, frozen=True):
     """Context switches of all workers (getrusage(2))."""
 
     voluntary: int
     involuntary: int
 
 
-class Case(Record, kw_only=True):
+class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Scenario x lock x region x workers: one row of the table.
 
     `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
@@ -167,7 +163,7 @@ class Case(Record, kw_only=True):
         return self.verdict in ("clean", self.expected)
 
 
-class Run(Record):
+class Run(msgspec.Struct, frozen=True):
     """One invocation of the program."""
 
     schema: int

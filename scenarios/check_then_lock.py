@@ -17,14 +17,16 @@ class CheckThenLock(Scenario):
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
-    rounds = 2_000
+    rounds = 100
     holds_per_round = 1
+    pin = "one"  # and pause after the look: others come in before the write
 
     class Memory(Structure):
         _fields_ = [("value", c_uint64)]
 
     def work(self, w: Worker) -> None:
         value = w.memory.value
+        w.pause()
         with w.write_lock(self.Memory.value):
             w.memory.value = value + 1
 
@@ -42,4 +44,5 @@ class Cured(CheckThenLock):
     def work(self, w: Worker) -> None:
         with w.write_lock(self.Memory.value):
             value = w.memory.value
+            w.pause()
             w.memory.value = value + 1

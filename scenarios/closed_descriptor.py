@@ -1,4 +1,4 @@
-"""Lost updates: something opens and closes the locked file, and the lock is gone."""
+"""Lost updates: a library opens and closes the file, and the lock is gone."""
 
 import os
 from ctypes import Structure, c_uint64
@@ -24,14 +24,14 @@ class ClosedDescriptor(Scenario):
 
     why = (
         "Closing any descriptor of a file drops all POSIX locks that the process has on it, whoever opened it. "
-        "An open file description lock (ofd) stays until its own open file is closed or unlocked; so does flock."
+        "A lock that belongs to its own open file cures it: ofd, and flock too."
     )
     expects = {"none": "damaged", "fcntl": "damaged"}
     locks = ("fcntl", "ofd")
     worlds = frozenset({"race"})
     rounds = 50
     holds_per_round = 1
-    pin = "one"  # and pause inside the lock: whoever the close let in is in
+    pin = "one"  # and pause inside the lock: whoever it does not keep out is in
 
     class Memory(Structure):
         _fields_ = [("value", c_uint64)]

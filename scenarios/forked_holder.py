@@ -1,4 +1,4 @@
-"""Lost updates: a forked child works as if it had inherited its parent's lock."""
+"""Lost updates: a child works as if it had inherited its parent's lock."""
 
 from ctypes import Structure, c_uint64
 from time import sleep

@@ -1,4 +1,4 @@
-"""Half an update: SIGKILL ends a holder, the kernel frees its lock, and the rest never comes."""
+"""Half an update: SIGKILL inside the lock; the kernel frees it, the half stays."""
 
 from ctypes import Structure, c_uint64
 
@@ -9,8 +9,8 @@ class KilledHolder(Scenario):
     """Every update adds 1 to the left and 1 to the right; every round, a child is killed in between."""
 
     why = (
-        "The lock goes with its holder, and half of the update stays for the next one. A copy of the old record, "
-        "written before the update and marked valid until it is done, lets the next holder undo the half."
+        "The lock goes with its holder, and half of the update stays for the next one. A write-ahead copy cures "
+        "it: the old record, marked valid until the update is done, from which the next holder undoes the half."
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)

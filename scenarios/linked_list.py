@@ -34,9 +34,7 @@ class LinkedList(Scenario):
             node = following[node]
         each = (len(following) - 1) // outcome.workers
         pushed = {
-            1 + worker * each + round
-            for worker, rounds in enumerate(outcome.by_worker)
-            for round in range(rounds)
+            1 + worker * each + round for worker, rounds in enumerate(outcome.by_worker) for round in range(rounds)
         }
         lost = sorted(pushed - met)
         owners = [f"node {n} of worker {(n - 1) // each} cannot be reached" for n in lost[:3]]

@@ -37,6 +37,16 @@ class Overlap(Scenario):
         mixed = [number for number, block in enumerate(blocks) if len(set(block)) > 1]
         stray = [n for n, block in enumerate(blocks) if max(block) > min(255, outcome.workers)]
         return [
-            Damage("mixed block", len(mixed), outcome.rounds, [f"block {n} holds {set(blocks[n])}" for n in mixed]),
-            Damage("stray value", len(stray), outcome.rounds, [f"block {n} holds {set(blocks[n])}" for n in stray]),
+            Damage(
+                "mixed block",
+                len(mixed),
+                outcome.rounds,
+                [f"block {n} holds {set(blocks[n])}" for n in mixed],
+            ),
+            Damage(
+                "stray value",
+                len(stray),
+                outcome.rounds,
+                [f"block {n} holds {set(blocks[n])}" for n in stray],
+            ),
         ]

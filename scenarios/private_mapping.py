@@ -1,4 +1,4 @@
-"""Lost updates: MAP_PRIVATE gives every worker pages of its own, and no write leaves them."""
+"""Lost updates: MAP_PRIVATE gives every worker its own pages: writes never meet."""
 
 from ctypes import Structure, c_uint64
 

@@ -1,6 +1,5 @@
-"""Lost updates: the file is replaced under its name, and old and new lockers never meet."""
+"""Lost updates: the locked file is replaced under its name: two files, two locks."""
 
-import os
 from ctypes import Structure, c_uint64
 from pathlib import Path
 
@@ -32,9 +31,9 @@ class ReplacedFile(Scenario):
             self.save(w)
 
     def save(self, w: Worker) -> None:
-        beside = f"{w.path}.{w.index}"
-        Path(beside).write_bytes(bytes(self.Memory(w.memory.value + 1)))
-        os.replace(beside, w.path)
+        beside = Path(f"{w.path}.{w.index}")
+        beside.write_bytes(bytes(self.Memory(w.memory.value + 1)))
+        beside.replace(w.path)
 
     def check(self, memory: Memory, outcome: Outcome) -> Damage:
         lost = outcome.rounds - memory.value

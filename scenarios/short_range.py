@@ -17,8 +17,9 @@ class ShortRange(Scenario):
     )
     expects = {"none": "damaged", "fcntl": "damaged", "ofd": "damaged"}
     locks = ("fcntl", "flock")
-    rounds = 3_000
+    rounds = 100
     holds_per_round = 1
+    pin = "one"  # and pause inside the lock: whoever it does not keep out is in
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
         class Memory(Structure):
@@ -32,7 +33,9 @@ class ShortRange(Scenario):
 
     def count(self, w: Worker) -> None:
         w.memory.cells[w.index] += 1
-        w.memory.total += 1
+        total = w.memory.total
+        w.pause()
+        w.memory.total = total + 1
 
     def check(self, memory: Structure, outcome: Outcome) -> Damage:
         lost = outcome.rounds - memory.total
@@ -44,7 +47,7 @@ class Cured(ShortRange):
     """Cured by a longer range: the lock covers the cells and the total."""
 
     expects = {"none": "damaged"}
-    locks = ("fcntl",)
+    locks = ("fcntl", "ofd")
 
     def work(self, w: Worker) -> None:
         with w.write_lock():

@@ -1,4 +1,4 @@
-"""Lost updates: two threads of one process are let in under its one POSIX lock."""
+"""Lost updates: two threads of one process are both let in by its POSIX lock."""
 
 from ctypes import Structure, c_uint64
 from threading import Event, Thread
@@ -16,7 +16,7 @@ class Threads(Scenario):
 
     why = (
         "A POSIX lock belongs to the process: its second thread is the same owner and is let in. "
-        "Under ofd (and flock) each open file is an owner, so threads that open for themselves are kept apart."
+        "A lock that belongs to the open file (ofd, flock), and a thread that opens its own, cure it."
     )
     expects = {"none": "damaged", "fcntl": "damaged"}
     locks = ("fcntl", "ofd")
@@ -32,23 +32,30 @@ class Threads(Scenario):
         w.local.patience_s = 0.005
 
     def work(self, w: Worker) -> None:
+        w.local.refused = False
         one, other = Event(), Event()
-        thread = Thread(target=self.add, args=(w.twin(), w, other, one))
+        thread = Thread(target=self.add, args=(w, w.twin(), other, one))
         thread.start()
         self.add(w, w, one, other)
         thread.join()
+        if w.local.refused:
+            w.damaged("false deadlock (EDEADLK)", "refused to wait, though no ring of threads would have closed")
 
-    def add(self, thread: Worker, w: Worker, inside: Event, other_inside: Event) -> None:
+    def add(self, w: Worker, me: Worker, inside: Event, other_inside: Event) -> None:
+        while not self.added(w, me, inside, other_inside):
+            w.local.refused = True
+
+    def added(self, w: Worker, me: Worker, inside: Event, other_inside: Event) -> bool:
         try:
-            with thread.write_lock(self.Memory.value):
-                value = thread.memory.value
+            with me.write_lock(self.Memory.value):
+                value = me.memory.value
                 inside.set()
                 if not other_inside.wait(w.local.patience_s):
                     w.local.patience_s = 0
-                thread.memory.value = value + 1
+                me.memory.value = value + 1
+                return True
         except Deadlock:
-            w.damaged("false deadlock (EDEADLK)", "two threads that wait count as one owner")
-            self.add(thread, w, inside, other_inside)
+            return False
 
     def check(self, memory: Memory, outcome: Outcome) -> Damage:
         additions = 2 * outcome.rounds

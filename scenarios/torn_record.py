@@ -53,7 +53,12 @@ class TornRecord(Scenario):
     def check(self, memory: Memory, outcome: Outcome) -> list[Damage]:
         left = [bytes(memory.small), bytes(memory.middle), bytes(memory.large)]
         return [
-            Damage(f"torn record of {len(record)} bytes", 1, outcome.rounds, [f"left in the file: {torn(record)}"])
+            Damage(
+                f"torn record of {len(record)} bytes",
+                1,
+                outcome.rounds,
+                [f"left in the file: {torn(record)}"],
+            )
             for record in left
             if torn(record)
         ]

@@ -56,9 +56,7 @@ def run_lab(
     )
 
 
-def race(
-    *args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S
-) -> tuple[int, dict[str, Any]]:
+def race(*args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S) -> tuple[int, dict[str, Any]]:
     """`python -m lab race` with these arguments: its exit code and its results document."""
     ended = run_lab("race", *args, "--json", "-", "--no-save", cwd=cwd, timeout=timeout)
     try:

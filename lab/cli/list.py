@@ -28,7 +28,13 @@ class Entry(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `list`."""
     add = parser.add_argument
-    add("--dir", type=Path, default=Path(tempfile.gettempdir()), metavar="DIR", help="where to try locks and regions")
+    add(
+        "--dir",
+        type=Path,
+        default=Path(tempfile.gettempdir()),
+        metavar="DIR",
+        help="where to try locks and regions",
+    )
     add("--json", action="store_true", help="print as JSON")
 
 
@@ -68,7 +74,12 @@ def _locks(directory: Path) -> Iterator[Entry]:
 
     for name in lock_names():
         lock = find_lock(name)
-        yield Entry(f"locks (tried on {directory})", name, lock.summary, _trouble(partial(probe_lock, lock, directory)))
+        yield Entry(
+            f"locks (tried on {directory})",
+            name,
+            lock.summary,
+            _trouble(partial(probe_lock, lock, directory)),
+        )
 
 
 def _regions(directory: Path) -> Iterator[Entry]:

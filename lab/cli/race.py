@@ -18,7 +18,12 @@ PINS = ("none", "spread", "one")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `race`."""
     add = parser.add_argument
-    add("scenarios", nargs="*", metavar="SCENARIO", help="a name, or the path of a scenario file; default: the nine")
+    add(
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help="a name, or the path of a scenario file; default: the nine",
+    )
     what = parser.add_argument_group("what to race")
     add = what.add_argument
     add("--lessons", action="store_true", help="also those that break although they are locked")
@@ -28,19 +33,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=several(1), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
-    add("--dir", type=Path, metavar="DIR", help="where the file lies: the filesystem in question (the system's temporary directory)")
+    add(
+        "--dir",
+        type=Path,
+        metavar="DIR",
+        help="where the file lies: the filesystem in question (the system's temporary directory)",
+    )
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--seed", type=int, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
     add("--pin", choices=PINS, help="leave the workers' CPUs to the kernel, deal them out, or share one")
-    add("--window", type=at_least(0), default=0, metavar="NS", help="widen the race window: spin so long before each store")
-    add("--leak", type=probability, default=0.0, metavar="P", help="negative control: grant falsely with this probability")
-    add("--time-limit", type=positive, default=30.0, metavar="S", help="seconds after which a trial counts as hung (30)")
+    add(
+        "--window",
+        type=at_least(0),
+        default=0,
+        metavar="NS",
+        help="widen the race window: spin so long before each store",
+    )
+    add(
+        "--leak",
+        type=probability,
+        default=0.0,
+        metavar="P",
+        help="negative control: grant falsely with this probability",
+    )
+    add(
+        "--time-limit",
+        type=positive,
+        default=30.0,
+        metavar="S",
+        help="seconds after which a trial counts as hung (30)",
+    )
     out = parser.add_argument_group("output")
     add = out.add_argument
-    add("--format", default="simple", metavar="NAME", help="of the tables: any that tabulate has, or csv (simple)")
-    add("--json", metavar="PATH", help="also write the results document there; - prints it instead of the tables")
-    add("--save", type=Path, metavar="DIR", help="keep the results document in this folder (results/ where there is one)")
+    add(
+        "--format",
+        default="simple",
+        metavar="NAME",
+        help="of the tables: any that tabulate has, or csv (simple)",
+    )
+    add(
+        "--json",
+        metavar="PATH",
+        help="also write the results document there; - prints it instead of the tables",
+    )
+    add(
+        "--save",
+        type=Path,
+        metavar="DIR",
+        help="keep the results document in this folder (results/ where there is one)",
+    )
     add("--no-save", action="store_true", help="keep no results document")
     add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 

@@ -6,6 +6,7 @@ import sys
 
 from lab.report.tables import DEFAULT_FORMAT, what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import complaints, conclusions, exit_code, heading
+from lab.report.words import plural
 from lab.results import Run
 
 from .documents import Documents
@@ -19,14 +20,15 @@ COLOURS = {
 
 def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
     """Print what a run found, as far as asked, and what it wrote; the exit code."""
-    if not (documents.to_stdout or quiet):
+    if run.cases and not (documents.to_stdout or quiet):
         show(text_of(run, style))
         for path in documents.written:
             show(f"written to {path}")
     for complaint in complaints(run):
         print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
     if run.interrupted:
-        print(f"lab: interrupted after {len(run.cases)} cases; finished ones are kept", file=sys.stderr)  # noqa: T201
+        finished = plural(len(run.cases), "finished case")
+        print(f"lab: interrupted; {finished} kept", file=sys.stderr)  # noqa: T201
     return exit_code(run)
 
 

@@ -13,21 +13,29 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
 from .protocol import Action
-
-try:
-    from ._fcntl import Call
-except ImportError:
-    Call = None
 
 FLOCK = Struct("hh0qqqi0q")
 """struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
 
 F_OFD_SETLKW = 38
 """fcntl.F_OFD_SETLKW; the constant is missing from builds against old C libraries."""
+
+
+def _call() -> Callable[[int, int, bytes], Action]:
+    """What makes one fcntl(2) call of a descriptor, a command and a packed struct flock."""
+    try:
+        from ._fcntl import Call
+    except ImportError:
+        return partial(partial, fcntl.fcntl)
+    return Call
+
+
+CALL = _call()
 
 
 def _packed(kind: int, start: int, length: int) -> bytes:
@@ -45,10 +53,9 @@ class _Range:
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """fcntl(2) with the command of this lock; each call is retried on EINTR (PEP 475)."""
         kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
-        call = Call or partial(partial, fcntl.fcntl)
         return (
-            call(descriptor, self.command, _packed(kind, start, length)),
-            call(descriptor, self.command, _packed(fcntl.F_UNLCK, start, length)),
+            CALL(descriptor, self.command, _packed(kind, start, length)),
+            CALL(descriptor, self.command, _packed(fcntl.F_UNLCK, start, length)),
         )
 
 

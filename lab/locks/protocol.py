@@ -51,6 +51,4 @@ def probe(lock: Lock, directory: Path) -> None:
                 f"lock {lock.name}: refused on {directory} ({os.strerror(error.errno)}); "
                 "try another --lock or another --dir"
             ) from error
-        raise CannotRunError(
-            f"{directory}: cannot make a file there ({error.strerror}); give another --dir"
-        ) from error
+        raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error

@@ -37,7 +37,7 @@ class Span(NamedTuple):
         return self.start + self.length if self.length else END
 
     def pack(self) -> int:
-        """This span in one 64-bit word: start 32 bits, length 31 bits, write 1 bit."""
+        """The span in one 64-bit word: start 32 bits, length 31 bits, write 1 bit."""
         if self.start >> 32 or self.length >> 31:
             raise ValueError(f"{self} does not fit a record: start is limited to 4 GiB, length to 2 GiB")
         return self.start << 32 | self.length << 1 | self.write

@@ -39,9 +39,7 @@ def _binomial_cdf(k: int, n: int, p: float) -> float:
     if p >= 1:
         return 1.0 if k >= n else 0.0
     choose = lgamma(n + 1)
-    return sum(
-        exp(choose - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)) for i in range(k + 1)
-    )
+    return sum(exp(choose - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)) for i in range(k + 1))
 
 
 def detection_power(contended: int, confidence: float = 0.95) -> float | None:

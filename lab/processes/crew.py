@@ -13,6 +13,7 @@ import select
 import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -179,10 +180,8 @@ class Crew:
         return count
 
     def _signal(self, number: signal.Signals) -> None:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(self._group, number)
-        except ProcessLookupError:
-            pass
 
     def _end(self) -> None:
         """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""

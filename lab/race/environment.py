@@ -61,9 +61,7 @@ def _cpu_model() -> str:
 def _mount(directory: Path) -> tuple[str, str]:
     """Type and options of the filesystem that holds the directory: the mount point that is its longest prefix."""
     place = directory.resolve()
-    holders = [
-        mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)
-    ]
+    holders = [mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)]
     if not holders:
         return "unknown", ""
     last = max(enumerate(holders), key=lambda item: (len(item[1].mountpoint), item[0]))[1]

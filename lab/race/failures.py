@@ -28,7 +28,12 @@ def explain(
             trace = anonymous_text(raised[index].trace)
             error = anonymous_text(raised[index].error)
             yield Failure(
-                trial=trial, worker=index, round=done[index], how="raised", reason=f"raised {error}", trace=trace
+                trial=trial,
+                worker=index,
+                round=done[index],
+                how="raised",
+                reason=f"raised {error}",
+                trace=trace,
             )
         elif ended.late and not finished[index]:
             still = f"still at work after {time_limit_s:g} s" if ended.code is not None else "did not end on SIGKILL"
@@ -48,10 +53,7 @@ def _signal(job: Job, number: int) -> str:
     except OSError:
         return f"{name}: it touched a page that the file does not have, and the file is gone"
     if size < job.layout.size:
-        return (
-            f"{name}: the file was truncated under the mapping, "
-            f"to {size:,} of the {job.layout.size:,} bytes mapped"
-        )
+        return f"{name}: the file was truncated under the mapping, to {size:,} of the {job.layout.size:,} bytes mapped"
     left = os.statvfs(job.path)
     if left.f_bavail * left.f_frsize < job.layout.size:
         return f"{name}: the filesystem had no room for a page of the file (no space)"

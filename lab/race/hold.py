@@ -7,6 +7,8 @@ two thirds of the speed. A test holds the two to the same records.
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from time import monotonic_ns
 from types import TracebackType
 
@@ -14,10 +16,16 @@ from lab.locks import Action, Deadlock
 
 from .log import CURSOR, RECORD, UNRECORDED, Segment
 
-try:
-    from ._hold import Hold as CompiledHold
-except ImportError:
-    CompiledHold = None
+Held = AbstractContextManager[object]
+MakeHold = Callable[[Action, Action, Segment, int], Held]
+
+
+def _compiled() -> MakeHold | None:
+    try:
+        from ._hold import Hold
+    except ImportError:
+        return None
+    return Hold
 
 
 class PurePythonHold:
@@ -88,5 +96,6 @@ class Unlocked:
         pass
 
 
-Hold = CompiledHold or PurePythonHold
+CompiledHold = _compiled()
+Hold: MakeHold = CompiledHold or PurePythonHold
 RECORDER = "compiled" if CompiledHold else "python"

@@ -61,7 +61,7 @@ class Log:
         return sum(self._memory[UNRECORDED :: self._words].tolist())
 
     def holds(self) -> Iterator[Row]:
-        """Every recorded hold, as a `lab.model.holds.Hold`; one that was not given back counts as released when it was granted."""
+        """Every recorded hold, as a `lab.model.holds.Row`; one not given back counts as released when granted."""
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
@@ -72,11 +72,7 @@ class Log:
     def stuck(self, index: int) -> Stuck:
         """What a worker held and waited for when it stopped writing."""
         words = self._records(index)
-        holding = [
-            Span.unpack(span)
-            for end, span in zip(words[2::RECORD], words[3::RECORD], strict=True)
-            if not end
-        ]
+        holding = [Span.unpack(span) for end, span in zip(words[2::RECORD], words[3::RECORD], strict=True) if not end]
         segment = self.segment(index)
         cursor = segment[CURSOR]
         under = segment[cursor : cursor + RECORD].tolist() or [0, 0, 0, 0]

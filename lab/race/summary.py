@@ -148,9 +148,7 @@ def _quantiles(values: list[int]) -> Quantiles | None:
 def _fairness(results: Sequence[Result]) -> float | None:
     """Jain's index over the workers' own rates: rounds by the time that each took for them. The mean of trials."""
     indexes = [
-        jain_fairness(
-            [done / max(1, ran) for done, ran in zip(result.rounds_done, result.running_ns, strict=True)]
-        )
+        jain_fairness([done / max(1, ran) for done, ran in zip(result.rounds_done, result.running_ns, strict=True)])
         for result in results
     ]
     return sum(indexes) / len(indexes) if indexes else None

@@ -68,7 +68,9 @@ class Result:
 
 
 def run_trial(setting: Setting, number: int, folder: Path) -> Result:
-    """Race once, on a new file in this folder. Raises CannotRunError where the file, the mapping or the fork is refused.
+    """Race once, on a new file in this folder.
+
+    Raises CannotRunError where the file, the mapping or the fork is refused.
 
     Trial 0 also asks its workers for their private memory.
     """
@@ -79,9 +81,9 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
     path = folder / f"trial-{number}"
     content = bytearray(layout.size)
     scenario.prepare(memory.from_buffer(content))
-    create(path, content, sparse=scenario.sparse)
     region = REGIONS[scenario.region]
     try:
+        create(path, content, sparse=scenario.sparse)
         region.map(path, layout.size).close()
         job = Job(
             path=path,
@@ -113,9 +115,7 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         mailbox.close()
 
 
-def _worker_of(
-    setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool
-) -> Callable[[int], Callable[[], None]]:
+def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
     """What each worker does before the barrier and after it; whatever goes wrong there ends up in the mailbox."""
     scenario = setting.scenario
 
@@ -147,7 +147,7 @@ def _worker_of(
 
 def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
     """The hot loop: nothing in it but the work and two stores."""
-    for worker.round in range(worker.rounds):
+    for worker.round in range(worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through the range
         header[ROUNDS_DONE] = worker.round
         work(worker)
     header[ROUNDS_DONE] = worker.rounds
@@ -203,7 +203,5 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report])
         for kind, seen in report.seen.items():
             counts[kind] += seen.count
             evidence.setdefault(kind, []).extend(seen.evidence)
-    damage += [
-        Damage(kind, count, sum(done), evidence[kind][:EVIDENCE_KEPT]) for kind, count in counts.items()
-    ]
+    damage += [Damage(kind, count, sum(done), evidence[kind][:EVIDENCE_KEPT]) for kind, count in counts.items()]
     return [each for each in damage if each.count]

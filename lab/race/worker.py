@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from ctypes import Structure
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from lab.regions import Region
 from lab.scenario import Layout
 from lab.scenario.worker import Bytes
 
-from .hold import Hold, Unlocked
+from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
 from .reports import Reports
 from .window import WidenedBytes, widened
 
-Held = AbstractContextManager[object]
 UNLOCKED = Unlocked()
 
 
@@ -68,9 +66,7 @@ class RaceWorker:
         "workers",
     )
 
-    def __init__(
-        self, job: Job, index: int, *, segment: int | None = None, inode: int | None = None
-    ) -> None:
+    def __init__(self, job: Job, index: int, *, segment: int | None = None, inode: int | None = None) -> None:
         self.index = index
         self.workers = job.workers
         self.rounds = job.rounds
@@ -108,14 +104,16 @@ class RaceWorker:
         try:
             return self._write[field] if index is None else self._write[field, index, count]
         except KeyError:
-            return self._hold(self._write, field, index, count, write=True)
+            pass
+        return self._hold(self._write, field, index, count, write=True)
 
     def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> Held:
         """See `lab.Worker.read_lock`."""
         try:
             return self._read[field] if index is None else self._read[field, index, count]
         except KeyError:
-            return self._hold(self._read, field, index, count, write=False)
+            pass
+        return self._hold(self._read, field, index, count, write=False)
 
     def _hold(self, made: dict[Any, Held], field: Any, index: int | None, count: int, *, write: bool) -> Held:
         """Build the hold of one range, once; every later round finds it made."""
@@ -171,9 +169,7 @@ class RaceWorker:
 
     def _second(self) -> RaceWorker:
         """A worker with an open file of its own, which records in the twin's segment."""
-        return RaceWorker(
-            self._job, self.index, segment=self._job.log.twin_of(self.index), inode=self._inode
-        )
+        return RaceWorker(self._job, self.index, segment=self._job.log.twin_of(self.index), inode=self._inode)
 
     def die(self) -> None:
         """See `lab.Worker.die`."""

@@ -54,8 +54,7 @@ class Region:
         except OSError as error:
             os.close(descriptor)
             raise CannotRunError(
-                f"{path.parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
-                "try another --dir"
+                f"{path.parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); try another --dir"
             ) from error
 
 
@@ -78,7 +77,7 @@ def probe(region: Region, directory: Path) -> None:
         raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error
 
 
-def create(path: Path, content: bytes, *, sparse: bool) -> None:
+def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
     """A new file with this content, its blocks reserved unless it is to be sparse.
 
     Reserved, because a store through a mapping into a block that the filesystem cannot find room for is

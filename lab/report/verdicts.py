@@ -11,6 +11,9 @@ from lab.results import Case, Run
 
 from .words import one_in, plural
 
+SHOWN = 8
+"""Failed workers that are told one by one."""
+
 CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
 
 
@@ -117,6 +120,8 @@ def complaints(run: Run) -> Iterator[str]:
         if case.verdict == "unsupported":
             continue
         yield f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
+        if len(case.failures) > 1:
+            yield from (f"  worker {each.worker} {each.reason}" for each in case.failures[:SHOWN])
         yield from (f"  {text}" for text in case.overlaps)
         yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
         traces = (failure.trace for failure in case.failures if failure.trace)

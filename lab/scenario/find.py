@@ -14,7 +14,6 @@ from lab.errors import CannotRunError, UsageError, unknown
 
 from .base import Scenario
 
-
 TEACHING_ORDER = (
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
     "sparse_pages", "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file",

@@ -44,9 +44,7 @@ class Worker(Protocol):
     path: str
     """The file's name: for lessons about files."""
 
-    def write_lock(
-        self, field: Any = None, index: int | None = None, count: int = 1
-    ) -> AbstractContextManager[object]:
+    def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """The exclusive lock on a field's bytes; with an index, on `count` elements of an array field.
 
         Without a field, the whole file and what may be appended to it (start 0, length 0). Waits on entering.
@@ -54,9 +52,7 @@ class Worker(Protocol):
         field.
         """
 
-    def read_lock(
-        self, field: Any = None, index: int | None = None, count: int = 1
-    ) -> AbstractContextManager[object]:
+    def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """The same range shared with other readers (F_RDLCK)."""
 
     def bytes(self, field: Any, index: int | None = None, count: int = 1) -> Bytes:
@@ -69,7 +65,10 @@ class Worker(Protocol):
         """Give the processor away for once, as I/O or a page fault would (sched_yield(2))."""
 
     def reopen(self) -> None:
-        """Open and map the file anew by its name, as a program that just started does."""
+        """Open and map the file anew by its name, as a program that just started does.
+
+        Only while no lock is held: the open file that it would be given back through is closed.
+        """
 
     def stale(self) -> bool:
         """True when the name now belongs to another inode than the open file (fstat(2), stat(2))."""
@@ -78,7 +77,10 @@ class Worker(Protocol):
         """A second worker in this same process with an open file of its own: for lessons about threads."""
 
     def child(self, body: Callable[[Worker], None]) -> Joinable:
-        """Fork a child that runs `body` with an open file of its own and ends."""
+        """Fork a child that runs `body` with an open file of its own and ends.
+
+        It speaks through the memory: what it reports by `damaged` reaches nobody.
+        """
 
     def die(self) -> None:
         """End this process at once, as SIGKILL does."""

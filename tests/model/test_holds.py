@@ -56,8 +56,7 @@ def by_brute_force(holds: list[Hold]) -> tuple[list[tuple[Hold, ...]], int]:
     overlaps = [
         tuple(sorted((one, other)))
         for one, other in combinations(holds, 2)
-        if may_not_meet(one, other)
-        and max(one.granted_ns, other.granted_ns) < min(one.released_ns, other.released_ns)
+        if may_not_meet(one, other) and max(one.granted_ns, other.granted_ns) < min(one.released_ns, other.released_ns)
     ]
     contended = sum(
         any(
@@ -177,6 +176,11 @@ def test_readers_together_are_no_overlap_but_a_writer_among_them_meets_each() ->
     writer = hold_of(3, 15, 20, 40, Span(4, 1, write=True))
     assert sweep(readers) == Exclusion([], 0)
     assert found(sweep([*readers, writer])) == (sorted((reader, writer) for reader in readers), 1)
+
+
+def test_a_reader_that_asks_while_another_reads_is_not_contended() -> None:
+    span = Span(0, 8, write=False)
+    assert sweep([hold_of(0, 1, 10, 20, span), hold_of(1, 15, 20, 30, span)]) == Exclusion([], 0)
 
 
 def test_no_holds_are_clean() -> None:

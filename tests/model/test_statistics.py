@@ -49,9 +49,7 @@ def test_the_lower_bound_of_nothing_but_damage_is_the_closed_form(trials: int) -
 def test_thousands_of_trials_do_not_underflow() -> None:
     low, high = clopper_pearson(2_500, 5_000)
     # the normal approximation, whose error is far below a thousandth at this size
-    assert (low, high) == pytest.approx(
-        (0.5 - 1.96 * 0.5 / 5_000**0.5, 0.5 + 1.96 * 0.5 / 5_000**0.5), abs=2e-4
-    )
+    assert (low, high) == pytest.approx((0.5 - 1.96 * 0.5 / 5_000**0.5, 0.5 + 1.96 * 0.5 / 5_000**0.5), abs=2e-4)
 
 
 @given(observations)
@@ -126,6 +124,10 @@ def test_the_rank_is_the_least_that_covers_the_fraction_at_every_length(percent:
     for length in range(1, 3_001):
         rank = -(-percent * length // 100)
         assert percentile(range(1, length + 1), percent / 100) == rank
+
+
+def test_the_percentile_of_nothing_is_the_smallest() -> None:
+    assert percentile([15, 20, 35], 0.0) == 15
 
 
 @given(st.lists(st.integers(), min_size=1), st.floats(0, 1))

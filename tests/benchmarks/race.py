@@ -1,0 +1,184 @@
+"""What the race costs and what it notices, as ratios against a baseline of the same run.
+
+    python tests/benchmarks/race.py [speed] [crowd] [start] [memory] [default] [leak]
+
+Figures are medians of interleaved repetitions; nothing is asserted. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+HERE = Path(__file__).parent
+PAIRS = 400_000
+
+
+def main(chosen: list[str]) -> None:
+    print(
+        f"{platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
+    for name, benchmark in BENCHMARKS.items():
+        if not chosen or name in chosen:
+            print(f"\n{name}: {(benchmark.__doc__ or '').splitlines()[0]}")
+            benchmark()
+
+
+def speed() -> None:
+    """pairs/s of `race counter --locked`, every hold recorded, of the same loop bare in CPython and in C."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "file"
+        file.write_bytes(bytes(4096))
+        compiled = compile_loop(Path(folder))
+        print("workers      race  /CPython      /C   (at least 0.60, 0.40)")
+        for workers in (1, 2, 8):
+            arguments = [str(workers), str(PAIRS // workers), str(file)]
+            rows = [
+                (
+                    raced(workers),
+                    number([sys.executable, HERE / "bare_loop.py", *arguments]),
+                    bare_c(compiled, arguments),
+                )
+                for _ in range(7)
+            ]
+            in_python = median(row[0] / row[1] for row in rows)
+            in_c = f"{median(row[0] / row[2] for row in rows):8.2f}" if compiled else "  no cc"
+            print(f"{workers:7} {median(row[0] for row in rows):9,.0f} {in_python:9.2f} {in_c}")
+
+
+def compile_loop(folder: Path) -> Path | None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    program = folder / "bare_loop"
+    subprocess.run([compiler, "-O2", "-o", program, HERE / "bare_loop.c"], check=True)
+    return program
+
+
+def bare_c(program: Path | None, arguments: list[str]) -> float:
+    return number([program, *arguments]) if program else 1.0
+
+
+def raced(workers: int) -> float:
+    case = race("counter", "--locked", "--workers", workers, "--rounds", PAIRS // workers, "--trials", 1)[0]
+    assert case["verdict"] == "clean"
+    assert case["holds"] == case["operations"]
+    return float(case["operations_per_s"])
+
+
+def crowd() -> None:
+    """seconds of a trial of N workers with one locked round each, of N times a bare fork and reap."""
+    print("workers   race s   bare s   ratio   (at most 1.5)")
+    for workers in (1000, 4000):
+        rows = []
+        for _ in range(5):
+            bare = number([sys.executable, HERE / "bare_fork.py", workers])
+            rows.append((one_trial(workers), bare))
+        ratio = median(ours / bare for ours, bare in rows)
+        print(f"{workers:7} {median(row[0] for row in rows):8.2f} {median(row[1] for row in rows):8.2f} {ratio:7.2f}")
+
+
+def one_trial(workers: int) -> float:
+    """The trial alone: the difference between two trials and one, so that starting Python is not in it."""
+    few, many = (whole("counter", "--locked", "--workers", workers, "--rounds", 1, "--trials", n) for n in (1, 2))
+    return many - few
+
+
+def whole(*arguments: object) -> float:
+    start = time.monotonic()
+    race(*arguments)
+    return time.monotonic() - start
+
+
+def start() -> None:
+    """milliseconds of `lab list` above a bare `python -c pass`."""
+    rows = [(timed("-m", "lab", "list"), timed("-c", "pass")) for _ in range(15)]
+    lab, bare = median(row[0] for row in rows), median(row[1] for row in rows)
+    print(f"list {1000 * lab:.0f} ms, pass {1000 * bare:.0f} ms, above it {1000 * (lab - bare):.0f} ms (at most 80)")
+
+
+def timed(*arguments: str) -> float:
+    begin = time.monotonic()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.monotonic() - begin
+
+
+def memory() -> None:
+    """private memory of a worker, and its growth by recorded round."""
+    few, many = (
+        race("counter", "--locked", "--workers", 2, "--rounds", rounds, "--trials", 1)[0]["private_bytes"]
+        for rounds in (10_000, 110_000)
+    )
+    print(
+        f"{few / 2**20:.2f} MiB at 10,000 rounds (at most 3), {(many - few) / 100_000:.1f} bytes a round (at most 32)"
+    )
+
+
+def default() -> None:
+    """seconds of a whole default `race`, and of `race --locked`, with what they would notice."""
+    for options in ([], ["--locked"]):
+        rows = []
+        for _ in range(5):
+            begin = time.monotonic()
+            cases = race(*options)
+            rows.append((time.monotonic() - begin, sum(case["contended_requests"] for case in cases)))
+        seconds, contended = (median(row[i] for row in rows) for i in (0, 1))
+        notices = int(1 / (1 - 0.05 ** (1 / contended)))
+        name = " ".join(["race", *options])
+        print(f"{name:14} {seconds:.1f} s, {contended:,.0f} contended requests, notices 1 in {notices:,}")
+
+
+def leak() -> None:
+    """how often the default `race --locked` notices a lock that grants falsely, of 20 runs."""
+    print("P          noticed   longest   (at least 19 of 20, within 10 s)")
+    for probability, options in ((0.01, []), (0.001, []), (0.0001, []), (0.00001, ["--trials", 15])):
+        seeds = range(20)
+        rows = [leaking(probability, seed, options) for seed in seeds]
+        noticed = sum(code == 1 for code, _ in rows)
+        extra = f"   with {' '.join(map(str, options))}" if options else ""
+        print(f"{probability:<9g} {noticed:2} of {len(rows)} {max(row[1] for row in rows):7.1f} s{extra}")
+
+
+def leaking(probability: float, seed: int, options: list[Any]) -> tuple[int, float]:
+    begin = time.monotonic()
+    ended = lab("race", "--locked", "--leak", f"{probability:f}", "--seed", seed, "--quiet", "--no-save", *options)
+    return ended.returncode, time.monotonic() - begin
+
+
+def race(*arguments: object) -> list[dict[str, Any]]:
+    ended = lab("race", *arguments, "--json", "-", "--no-save")
+    assert ended.returncode == 0, ended.stderr
+    cases: list[dict[str, Any]] = json.loads(ended.stdout)["cases"]
+    return cases
+
+
+def lab(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "lab", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def number(command: list[Any]) -> float:
+    return float(subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True).stdout)
+
+
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "speed": speed,
+    "crowd": crowd,
+    "start": start,
+    "memory": memory,
+    "default": default,
+    "leak": leak,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

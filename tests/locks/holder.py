@@ -1,0 +1,61 @@
+"""What the tests of locks do in and to a second process: take a lock there, try it here, see who waits."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from functools import cache, partial
+from pathlib import Path
+
+from lab.locks import Action, find_lock, posix
+from lab.locks.posix import F_OFD_SETLKW, FLOCK
+
+TRY = {"fcntl": fcntl.F_SETLK, "ofd": F_OFD_SETLKW - 1}
+REFUSED = (errno.EAGAIN, errno.EACCES)
+"""Either may be the answer of F_SETLK to a conflict (POSIX.1-2008, fcntl())."""
+
+COMPILED = not isinstance(posix.CALL, partial)
+"""Whether the compiled call is built here."""
+
+_lock = cache(find_lock)
+_releases: list[Action] = []
+
+
+def use_python_calls() -> None:
+    """Have the locks of this process call fcntl from Python, as where the compiled call is not built."""
+    posix.CALL = partial(partial, fcntl.fcntl)
+
+
+def take(name: str, path: str, start: int, length: int, write: bool) -> None:
+    """Take the lock through a descriptor of its own, waiting for it."""
+    take_through(os.open(path, os.O_RDWR), name, start, length, write)
+
+
+def take_through(descriptor: int, name: str, start: int, length: int, write: bool) -> None:
+    """Take the lock through this descriptor, waiting for it."""
+    acquire, release = _lock(name).actions(descriptor, start, length, write=write)
+    acquire()
+    _releases.append(release)
+
+
+def give_back() -> None:
+    """Release the lock that was taken last."""
+    _releases.pop()()
+
+
+def refusal(name: str, descriptor: int, start: int, length: int, *, write: bool) -> int:
+    """Ask for a range without waiting: 0 when it was granted, else the errno."""
+    kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
+    try:
+        fcntl.fcntl(descriptor, TRY[name], FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+    except OSError as error:
+        return error.errno or -1
+    return 0
+
+
+def waiters(path: Path) -> int:
+    """How many requests wait for a lock on this file (proc_locks(5))."""
+    inode = path.stat().st_ino
+    lines = Path("/proc/locks").read_text().splitlines()
+    return sum("->" in line and f":{inode} " in line for line in lines)

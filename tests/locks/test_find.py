@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from lab.errors import CannotRunError, UsageError
+from lab.locks import find, find_lock, lock_names
+
+GROUP = "lab.locks"
+BUILT_IN = {name: find_lock(name) for name in ("none", "fcntl", "ofd", "flock")}
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    """The entry points that are installed, for the test to add to."""
+    points = list(find._offered().values())
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point for point in points if point.group == group])
+    find._offered.cache_clear()
+    yield points
+    find._offered.cache_clear()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_lock_is_found_under_its_own_name(name: str) -> None:
+    assert find_lock(name).name == name
+    assert find_lock(name).summary
+
+
+def test_each_finding_makes_a_new_lock() -> None:
+    assert find_lock("flock") is not find_lock("flock")
+
+
+def test_the_built_in_locks_come_first_and_in_the_order_of_reading() -> None:
+    assert lock_names()[:4] == ["none", "fcntl", "ofd", "flock"]
+
+
+def test_locks_of_other_packages_follow_by_name(offer: list[EntryPoint]) -> None:
+    offer += [EntryPoint("semaphore", "lab.locks.none:Unlocked", GROUP), EntryPoint("aaa", "x:Y", GROUP)]
+    assert lock_names() == ["none", "fcntl", "ofd", "flock", "aaa", "semaphore"]
+    assert find_lock("semaphore").summary == BUILT_IN["none"].summary
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("fnctl", "fcntl"), ("floc", "flock"), ("odf", "ofd")])
+def test_an_unknown_name_gives_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown lock '{name}'; did you mean {nearest}") as raised:
+        find_lock(name)
+    assert raised.value.exit_code == 2
+
+
+def test_a_name_like_no_other_gives_them_all() -> None:
+    with pytest.raises(UsageError, match="unknown lock 'zzzzzz'; known: none, fcntl, ofd, flock"):
+        find_lock("zzzzzz")
+
+
+@pytest.mark.parametrize("value", ["no_such_module_anywhere:Lock", "lab.locks.none:NoSuchLock", "os:fspath"])
+def test_a_lock_that_cannot_be_loaded_is_named_with_its_place(offer: list[EntryPoint], value: str) -> None:
+    offer.append(EntryPoint("broken", value, GROUP))
+    with pytest.raises(UsageError, match=f"lock broken: {value} cannot be loaded"):
+        find_lock("broken")
+
+
+def test_without_an_installation_the_next_step_is_named(offer: list[EntryPoint]) -> None:
+    offer.clear()
+    with pytest.raises(CannotRunError, match="pip install"):
+        lock_names()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+
+from lab.errors import CannotRunError
+from lab.locks import Action, Deadlock, find_lock, probe_lock
+
+
+class Refusing:
+    """A lock whose request is answered with this errno."""
+
+    name = "refusing"
+    summary = "refuses"
+    has_ranges = True
+    excludes = True
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return self._refuse, lambda: None
+
+    def _refuse(self) -> None:
+        raise OSError(self._number, os.strerror(self._number))
+
+
+class Diary:
+    """A lock that writes down what is done with which descriptor."""
+
+    name = "diary"
+    summary = "a diary"
+    has_ranges = True
+    excludes = True
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        self.device = os.fstat(descriptor).st_dev
+        return lambda: self.calls.append("acquire"), lambda: self.calls.append("release")
+
+
+@pytest.mark.parametrize("name", ["none", "fcntl", "ofd", "flock"])
+def test_the_probe_of_a_lock_that_works_leaves_no_file(name: str, tmp_path: Path) -> None:
+    probe_lock(find_lock(name), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_probe_takes_the_lock_and_gives_it_back_on_the_filesystem_asked_for() -> None:
+    diary = Diary()
+    probe_lock(diary, Path("/dev/shm"))  # noqa: S108 - the one filesystem that every Linux has beside the root
+    assert diary.calls == ["acquire", "release"]
+    assert diary.device == Path("/dev/shm").stat().st_dev  # noqa: S108
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
+def test_a_lock_that_the_filesystem_refuses_cannot_run(number: int, tmp_path: Path) -> None:
+    with pytest.raises(CannotRunError) as raised:
+        probe_lock(Refusing(number), tmp_path)
+    said = str(raised.value)
+    assert said.startswith(f"lock refusing: refused on {tmp_path} ({os.strerror(number)})")
+    assert "--lock" in said
+    assert raised.value.exit_code == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
+def test_a_refusal_keeps_its_cause(number: int, tmp_path: Path) -> None:
+    with pytest.raises(CannotRunError) as raised:
+        probe_lock(Refusing(number), tmp_path)
+    assert isinstance(raised.value.__cause__, OSError)
+    assert raised.value.__cause__.errno == number
+
+
+def test_a_directory_that_is_not_there_cannot_be_probed(tmp_path: Path) -> None:
+    missing = tmp_path / "missing"
+    with pytest.raises(CannotRunError, match=f"{missing}: cannot make a file there .No such file"):
+        probe_lock(find_lock("fcntl"), missing)
+
+
+def test_a_deadlock_is_an_oserror_with_its_errno_also_after_pickling() -> None:
+    error = Deadlock(errno.EDEADLK, "Resource deadlock avoided")
+    again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
+    assert isinstance(error, OSError)
+    assert (type(again), again.errno) == (Deadlock, errno.EDEADLK)

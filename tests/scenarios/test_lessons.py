@@ -1,0 +1,196 @@
+"""Contracts of the lessons: each breaks although it is locked, says why, and has a cure that holds.
+
+No luck in it: a lesson that must break pauses, waits or kills inside its race window, and does so in every round.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+
+from lab.scenario import Found, find_scenarios
+from tests.helpers import race
+
+LESSONS = [
+    "short_range",
+    "closed_descriptor",
+    "threads",
+    "forked_holder",
+    "replaced_file",
+    "check_then_lock",
+    "private_mapping",
+    "opposite_order",
+    "killed_holder",
+]
+LOCKS = ["none", "fcntl", "ofd", "flock"]
+LET_TWO_IN = ["closed_descriptor", "threads"]
+"""Where a POSIX lock itself admits two; elsewhere it is held as it should be, and does not help."""
+
+every_lesson = pytest.mark.parametrize("name", LESSONS)
+
+
+def variants(name: str) -> list[Found]:
+    """The lesson and its cured variants."""
+    return find_scenarios([name])
+
+
+@cache
+def raced(*args: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the cases of a race; the same race is run once a test process."""
+    code, document = race(*args)
+    return code, document["cases"]
+
+
+def shown(name: str) -> list[dict[str, Any]]:
+    """The lesson and its cures as a user sees them who gives no options, in fewer trials."""
+    return raced(name, "--trials", "3")[1]
+
+
+def case_of(cases: list[dict[str, Any]], scenario: str, lock: str) -> dict[str, Any]:
+    """The row of this scenario and lock."""
+    return next(case for case in cases if (case["scenario"], case["lock"]) == (scenario, lock))
+
+
+def told(case: dict[str, Any]) -> str:
+    """For the message of a failing test."""
+    return f"{case['scenario']} under {case['lock']}: {case['verdict']}, {case['reason']} {case['damage']}"
+
+
+def test_these_are_all_the_lessons() -> None:
+    found = {each.name.partition(":")[0] for each in find_scenarios([], lessons=True) if each.lesson}
+    assert found == set(LESSONS)
+
+
+@every_lesson
+def test_the_summary_names_the_damage_and_what_happens_in_one_line(name: str) -> None:
+    damage, colon, happens = variants(name)[0].summary.partition(": ")
+    assert damage
+    assert colon
+    assert happens
+    assert len(damage + colon + happens) <= 80
+
+
+@every_lesson
+def test_a_variant_says_what_cures(name: str) -> None:
+    for variant in variants(name)[1:]:
+        assert variant.summary.startswith("Cured by ")
+        assert variant.name == f"{name}:cured"
+
+
+@every_lesson
+def test_it_says_why_it_breaks_and_what_cures_it(name: str) -> None:
+    for variant in variants(name):
+        assert variant.lesson
+        assert "cure" in variant.kind.why
+
+
+@every_lesson
+def test_it_announces_damage_under_a_lock_and_shows_a_cure(name: str) -> None:
+    lesson, *cures = (variant.kind() for variant in variants(name))
+    assert "damaged" in {lesson.expected(lock) for lock in lesson.locks if lock != "none"}
+    clean = [lock for lock in lesson.locks if lesson.expected(lock) == "clean"]
+    assert clean or cures
+    assert all(cure.expected(lock) == "clean" for cure in cures for lock in cure.locks)
+
+
+@every_lesson
+def test_it_breaks_as_it_announces(name: str) -> None:
+    for case in shown(name):
+        if case["expected"] != "clean":
+            assert case["verdict"] == case["expected"], told(case)
+
+
+@every_lesson
+def test_its_cure_holds(name: str) -> None:
+    cured = [case for case in shown(name) if case["expected"] == "clean"]
+    assert cured
+    for case in cured:
+        assert case["verdict"] == "clean", told(case)
+        assert case["operations"] == 3 * case["workers"] * case["rounds"]
+
+
+@every_lesson
+def test_every_trial_breaks(name: str) -> None:
+    for case in shown(name):
+        if case["expected"] == "damaged":
+            assert case["damaged_trials"] == case["trials"], told(case)
+
+
+@every_lesson
+def test_damage_is_counted_in_operations_and_comes_with_evidence(name: str) -> None:
+    damage = [each for case in shown(name) for each in case["damage"]]
+    assert damage
+    for each in damage:
+        assert 0 < each["count"] <= each["of"]
+        assert all(each["evidence"])
+
+
+@every_lesson
+def test_the_lock_let_two_in_only_where_that_is_the_lesson(name: str) -> None:
+    two_in = {(case["scenario"], case["lock"]) for case in shown(name) if case["overlapping_holds"]}
+    assert two_in == ({(name, "fcntl")} if name in LET_TWO_IN else set())
+
+
+@every_lesson
+def test_the_reason_goes_only_with_what_breaks(name: str) -> None:
+    for case in shown(name):
+        assert bool(case["why"]) == (case["expected"] != "clean")
+
+
+@every_lesson
+def test_under_every_lock_it_ends_as_declared(name: str) -> None:
+    locks = [word for lock in LOCKS for word in ("--lock", lock)]
+    code, cases = raced(name, *locks, "--trials", "2")
+    assert [told(case) for case in cases if case["verdict"] not in ("clean", case["expected"])] == []
+    assert code == 0
+
+
+@every_lesson
+def test_it_works_with_any_number_of_workers_and_a_single_round(name: str) -> None:
+    code, cases = raced(name, "--workers", "1,3,16", "--rounds", "1", "--trials", "1")
+    assert [told(case) for case in cases if case["verdict"] not in ("clean", case["expected"])] == []
+    assert code == 0
+
+
+@pytest.mark.parametrize("name", ["short_range", "check_then_lock", "replaced_file", "opposite_order"])
+def test_a_worker_alone_breaks_nothing(name: str) -> None:
+    _, cases = raced(name, "--workers", "1", "--trials", "1")
+    assert [told(case) for case in cases if case["verdict"] != "clean"] == []
+
+
+def test_a_private_mapping_loses_every_update() -> None:
+    case = case_of(shown("private_mapping"), "private_mapping", "fcntl")
+    assert case["region"] == "private"
+    assert case["damaged"] == case["operations"] == 3 * 4 * case["rounds"]
+
+
+def test_every_killed_holder_leaves_its_half() -> None:
+    case = case_of(shown("killed_holder"), "killed_holder", "fcntl")
+    assert [each["kind"] for each in case["damage"]] == ["half an update"]
+    assert case["damage"][0]["count"] == case["operations"]
+
+
+def test_two_threads_under_one_posix_lock_lose_an_update_in_every_round() -> None:
+    case = case_of(raced("threads", "--workers", "1", "--trials", "3")[1], "threads", "fcntl")
+    lost = next(each for each in case["damage"] if each["kind"] == "lost update")
+    assert lost["count"] == case["operations"]
+
+
+def test_a_deadlock_under_posix_locks_is_survived_and_counted_and_loses_nothing() -> None:
+    case = case_of(shown("opposite_order"), "opposite_order", "fcntl")
+    assert [each["kind"] for each in case["damage"]] == ["deadlock (EDEADLK)"]
+    assert case["operations"] == 3 * 4 * case["rounds"]
+
+
+def test_a_deadlock_under_ofd_locks_hangs_and_the_reason_tells_what_was_waited_for() -> None:
+    case = case_of(shown("opposite_order"), "opposite_order", "ofd")
+    assert case["verdict"] == "timeout"
+    assert "waiting for the write lock on bytes" in case["reason"]
+
+
+def test_holds_on_a_file_that_replaced_another_are_not_judged_as_holds_on_that_other() -> None:
+    for case in shown("replaced_file"):
+        assert case["overlapping_holds"] == 0
+        assert case["unrecorded_holds"] > 0
