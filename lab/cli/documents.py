@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,12 +47,12 @@ class Documents:
         try:
             if path.is_dir():
                 raise IsADirectoryError(21, "is a directory")
-            descriptor, part = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-            os.close(descriptor)
+            part = path.with_name(f".{path.name}.{os.getpid()}")
+            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         except OSError as error:
             self.__exit__(None, None, None)
             raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        self._targets.append((Path(part), path))
+        self._targets.append((part, path))
 
     def write(self, run: Run) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
@@ -61,7 +60,6 @@ class Documents:
         for part, path in self._targets:
             try:
                 part.write_bytes(content)
-                part.chmod(0o644)
                 part.replace(path)
                 self.written.append(path)
             except OSError as error:

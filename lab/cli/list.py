@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
+
+from .values import temporary_directory
 
 NAME = "list"
 HELP = "list scenarios, locks and regions, and which work here"
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--dir",
         type=Path,
-        default=Path(tempfile.gettempdir()),
+        default=temporary_directory(),
         metavar="DIR",
         help="where to try locks and regions",
     )

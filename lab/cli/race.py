@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 from pathlib import Path
 
-from .numbers import at_least, positive, probability, several
+from .values import at_least, positive, probability, several, temporary_directory
 
 NAME = "race"
 HELP = "race workers on a mapped file, unlocked and locked"
@@ -36,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--dir",
         type=Path,
+        default=temporary_directory(),
         metavar="DIR",
         help="where the file lies: the filesystem in question (the system's temporary directory)",
     )
@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         workers=arguments.workers,
         rounds=arguments.rounds,
         trials=arguments.trials,
-        directory=str(arguments.dir or tempfile.gettempdir()),
+        directory=str(arguments.dir),
         seed=arguments.seed,
         pin=arguments.pin,
         window_ns=arguments.window,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from random import Random
+from typing import TYPE_CHECKING
 
 from .protocol import Action, Lock
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Leaky:

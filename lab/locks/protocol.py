@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from lab.errors import CannotRunError
+from lab.regions import scratch
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
@@ -41,7 +41,7 @@ class Lock(Protocol):
 def probe(lock: Lock, directory: Path) -> None:
     """Take the lock once on a new file in the directory; raises CannotRunError where it is refused."""
     try:
-        with tempfile.TemporaryFile(dir=directory, prefix="lab-probe-") as file:
+        with scratch(directory) as path, path.open("r+b") as file:
             acquire, release = lock.actions(file.fileno(), 0, 1, write=True)
             acquire()
             release()

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import psutil
 
 from lab.results import Environment
 
 from .hold import RECORDER
 
 
-def environment(directory: Path) -> Environment:
-    """The kernel, the processors, the Python and the filesystem of the directory, as they are now."""
+def environment(directory: Path, load: float) -> Environment:
+    """The kernel, the processors, the Python, the filesystem of the directory, and the load at the start.
+
+    Call it after the last fork: psutil imports threading, which would double the cost of every fork.
+    """
+    import psutil
+
     filesystem, options = _mount(directory)
     return Environment(
         lab=_version(),
@@ -29,7 +31,7 @@ def environment(directory: Path) -> Environment:
         cpus_allowed=len(os.sched_getaffinity(0)),
         filesystem=filesystem,
         mount_options=options,
-        load_at_start=round(os.getloadavg()[0], 2),
+        load_at_start=round(load, 2),
     )
 
 
@@ -43,6 +45,8 @@ def anonymous_text(text: str) -> str:
 
 
 def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("lock-race-lab")
     except PackageNotFoundError:
@@ -60,6 +64,8 @@ def _cpu_model() -> str:
 
 def _mount(directory: Path) -> tuple[str, str]:
     """Type and options of the filesystem that holds the directory: the mount point that is its longest prefix."""
+    import psutil
+
     place = directory.resolve()
     holders = [mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)]
     if not holders:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -10,12 +11,12 @@ from pathlib import Path
 import msgspec
 
 from lab.processes import Terminated, stop_on_sigterm
+from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
 from lab.results import Case as Row
 
 from .environment import anonymous_text, environment
 from .matrix import Case, run_case
-from .workspace import workspace
 
 
 def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
@@ -25,9 +26,9 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     Raises CannotRunError where the directory cannot be used at all.
     """
     rows: list[Row] = []
+    load = os.getloadavg()[0]
     started, clock, interrupted = datetime.now(UTC), time.monotonic(), False
     with workspace(Path(options.directory)) as folder:
-        where = environment(folder)
         try:
             with stop_on_sigterm():
                 for case in cases:
@@ -35,6 +36,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
                     rows.append(run_case(case, options.trials, folder))
         except (KeyboardInterrupt, Terminated):
             interrupted = True
+        where = environment(folder, load)
     return Run(
         schema=SCHEMA,
         command="race",

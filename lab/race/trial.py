@@ -8,16 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from random import Random
 from time import monotonic_ns
 from typing import Any
-
-import psutil
 
 from lab.errors import CannotRunError
 from lab.locks import Leaky, Lock
 from lab.model.holds import Exclusion, Row, sweep
-from lab.processes import Crew, Exit, cpus_for
+from lab.processes import Crew, Exit, cpus_for, private_bytes
 from lab.regions import REGIONS, create, read_back
 from lab.results import Failure
 from lab.scenario import Damage, Layout, Outcome, Scenario
@@ -140,7 +137,7 @@ def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> 
         if failed or worker.reports.seen:
             mailbox.send(_report(worker.index, worker.reports.seen, failed))
         if weigh and worker.index < ASKED_FOR_MEMORY:
-            header[PRIVATE_BYTES] = psutil.Process().memory_full_info().uss
+            header[PRIVATE_BYTES] = private_bytes()
 
     return prepare
 
@@ -157,6 +154,8 @@ def _leaking(setting: Setting, job: Job, index: int) -> Job:
     """The job with this worker's own liar in the place of the lock, where one was asked for."""
     if not setting.leak or not setting.lock.excludes:
         return job
+    from random import Random
+
     return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311
 
 

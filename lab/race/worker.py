@@ -7,9 +7,8 @@ from collections.abc import Callable
 from ctypes import Structure
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.locks import Lock
 from lab.model.holds import Span
@@ -22,6 +21,9 @@ from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
 from .reports import Reports
 from .window import WidenedBytes, widened
+
+if TYPE_CHECKING:
+    from random import Random
 
 UNLOCKED = Unlocked()
 
@@ -50,6 +52,7 @@ class RaceWorker:
         "_inode",
         "_job",
         "_mapping",
+        "_random",
         "_read",
         "_records",
         "_segment",
@@ -59,7 +62,6 @@ class RaceWorker:
         "local",
         "memory",
         "path",
-        "random",
         "reports",
         "round",
         "rounds",
@@ -72,7 +74,7 @@ class RaceWorker:
         self.rounds = job.rounds
         self.round = 0
         self.path = str(job.path)
-        self.random = Random(f"{job.seed}/{index}")  # noqa: S311 - a race wants repeatable draws, not secrets
+        self._random: Random | None = None
         self.local = SimpleNamespace()
         self.reports = Reports()
         self._job = job
@@ -98,6 +100,15 @@ class RaceWorker:
         self._write: dict[Any, Held] = {}
         self._read: dict[Any, Held] = {}
         self._bytes: dict[Any, Bytes] = {}
+
+    @property
+    def random(self) -> Random:
+        """See `lab.Worker.random`; made when first asked for, since the module reseeds itself in every fork."""
+        if self._random is None:
+            from random import Random
+
+            self._random = Random(f"{self._job.seed}/{self.index}")  # noqa: S311 - repeatable draws, not secrets
+        return self._random
 
     def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> Held:
         """See `lab.Worker.write_lock`."""

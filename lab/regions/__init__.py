@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .mapped import REGIONS, Mapping, Region, anonymous, create, read_back
 from .mapped import probe as probe_region
+from .workspace import scratch, workspace
 
-__all__ = ["REGIONS", "Mapping", "Region", "anonymous", "create", "probe_region", "read_back"]
+__all__ = ["REGIONS", "Mapping", "Region", "anonymous", "create", "probe_region", "read_back", "scratch", "workspace"]

@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import CannotRunError
+
+from .workspace import scratch
 
 MAP_NORESERVE = 0x4000
 """Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
@@ -70,9 +71,9 @@ REGIONS = {
 def probe(region: Region, directory: Path) -> None:
     """Map a new file in the directory once; raises CannotRunError where that is refused."""
     try:
-        with tempfile.NamedTemporaryFile(dir=directory, prefix="lab-probe-") as file:
-            file.truncate(1)
-            region.map(Path(file.name), 1).close()
+        with scratch(directory) as path:
+            os.truncate(path, 1)
+            region.map(path, 1).close()
     except OSError as error:
         raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error
 
@@ -87,7 +88,7 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             if sparse:
-                os.ftruncate(descriptor, len(content))
+                _fill_sparsely(descriptor, content)
             else:
                 os.posix_fallocate(descriptor, 0, len(content))
                 os.pwrite(descriptor, content, 0)
@@ -98,6 +99,15 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
         raise CannotRunError(
             f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
         ) from error
+
+
+def _fill_sparsely(descriptor: int, content: bytes | bytearray) -> None:
+    """Write the pages that hold anything; the others stay holes."""
+    os.ftruncate(descriptor, len(content))
+    for start in range(0, len(content), mmap.PAGESIZE):
+        page = content[start : start + mmap.PAGESIZE]
+        if page.strip(b"\0"):
+            os.pwrite(descriptor, page, start)
 
 
 def read_back(path: Path, size: int) -> bytearray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from random import Random
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 class Bytes(Protocol):
@@ -37,8 +39,6 @@ class Worker(Protocol):
     """How many rounds each worker runs."""
     memory: Any
     """The scenario's `Memory` over the shared file: loads and stores go straight to the page."""
-    random: Random
-    """Seeded from the run's seed, the trial and the index: the same draws in every run of that seed."""
     local: SimpleNamespace
     """The worker's private notes."""
     path: str

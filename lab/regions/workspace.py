@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,11 +21,23 @@ def workspace(parent: Path) -> Iterator[Path]:
     if not parent.is_dir():
         missing = "does not exist" if not parent.exists() else "is not a directory"
         raise CannotRunError(f"--dir {parent}: {missing}; give a directory on the filesystem in question")
+    made = parent / f"lab-{os.getpid()}-{time.time_ns():x}"
     try:
-        made = Path(tempfile.mkdtemp(prefix="lab-", dir=parent))
+        made.mkdir(0o700)
     except OSError as error:
         raise CannotRunError(f"--dir {parent}: cannot be written ({error.strerror}); give another") from error
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def scratch(directory: Path) -> Iterator[Path]:
+    """A new empty file in the directory to try something on, removed after; raises OSError where it cannot be."""
+    path = directory / f"probe-{os.getpid()}-{time.time_ns():x}"
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

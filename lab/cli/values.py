@@ -1,9 +1,11 @@
-"""Numbers on the command line: what argparse calls to read and judge them."""
+"""Values on the command line: what argparse calls to read and judge them, and a default."""
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -52,3 +54,8 @@ def positive(text: str) -> float:
     if not 0 < number < 1e6:
         raise ArgumentTypeError(f"{text} is no time: above 0 seconds, below a million")
     return number
+
+
+def temporary_directory() -> Path:
+    """$TMPDIR, or /tmp; `tempfile` would know more places, and cost every fork the reseeding of `random`."""
+    return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a default; the workspace in it is private
