@@ -33,7 +33,7 @@ class ForkedHolder(Scenario):
 
     def add(self, w: Worker) -> None:
         value = w.memory.value
-        sleep(0.005)  # the work that was worth a process
+        sleep(0.004)  # the work that was worth a process
         w.memory.value = value + 1
 
     def check(self, memory: Memory, outcome: Outcome) -> Damage:

@@ -20,7 +20,7 @@ class ReplacedFile(Scenario):
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
     worlds = frozenset({"race"})
-    rounds = 50
+    rounds = 30
 
     class Memory(Structure):
         _fields_ = [("value", c_uint64)]

@@ -29,7 +29,7 @@ class Threads(Scenario):
 
     def start(self, w: Worker) -> None:
         w.twin()
-        w.local.patience_s = 0.01
+        w.local.patience_s = 0.008
 
     def work(self, w: Worker) -> None:
         w.local.refused = False

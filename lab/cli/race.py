@@ -90,13 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Race, save, print."""
     from lab import race
+    from lab.report.formats import check_format
     from lab.report.progress import Progress
-    from lab.report.tables import check_format
     from lab.results import Options
     from lab.scenario import find_scenarios
 
     from .documents import Documents
-    from .show import conclude
 
     check_format(arguments.format)
     scenarios = find_scenarios(arguments.scenarios, lessons=arguments.lessons)
@@ -119,4 +118,6 @@ def run(arguments: argparse.Namespace) -> int:
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
         documents.write(done)
+        from .show import conclude  # tabulate, which it needs, is not for a process that forks
+
         return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

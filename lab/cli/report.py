@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, print."""
-    from lab.report.tables import check_format
+    from lab.report.formats import check_format
     from lab.results import load
 
     from .show import show, text_of

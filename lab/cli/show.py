@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from lab.report.tables import DEFAULT_FORMAT, what_broke, what_it_cost, what_it_used
+from lab.report.formats import DEFAULT_FORMAT
+from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import complaints, conclusions, exit_code, heading
 from lab.report.words import plural
 from lab.results import Run

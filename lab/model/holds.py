@@ -140,12 +140,12 @@ def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
     contended = 0
     spans = {word: Span.unpack(word) for word in {hold[4] for hold in ordered}}
     clash = {(a, b) for a in spans for b in spans if spans[a].conflicts(spans[b])}
-    events = sorted([(hold[2], 0, hold) for hold in ordered] + [(hold[0], 1, hold) for hold in ordered])
+    events = sorted([(hold[0], 0, hold) for hold in ordered] + [(hold[2], 1, hold) for hold in ordered])
     active: list[Row] = []
-    for time, is_grant, hold in events:
+    for time, is_request, hold in events:
         active = [other for other in active if other[1] > time]
         against = [other for other in active if other[3] != hold[3] and (other[4], hold[4]) in clash]
-        if not is_grant:
+        if is_request:
             contended += bool(against)
         elif hold[1] > hold[0]:
             overlaps += [Overlap(Hold(*other), Hold(*hold)) for other in against]

@@ -10,11 +10,34 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
+SIGKILL, SIG_DFL, SIG_UNBLOCK = int(signal.SIGKILL), int(signal.SIG_DFL), int(signal.SIG_UNBLOCK)
 
-_libc = ctypes.CDLL(None)
+STOPS = (int(signal.SIGINT), int(signal.SIGTERM))
+"""What a user or a supervisor stops a program with; either raises an exception in the parent."""
+
+_prctl = ctypes.CDLL(None).prctl
+_quick = import_module("_signal")
+"""signal.signal and pthread_sigmask without their enumerations: a child copies a page for most objects it looks at."""
+
+
+@contextmanager
+def stops_held() -> Iterator[None]:
+    """Within the block SIGINT and SIGTERM wait: no exception comes between a fork and what is done about it.
+
+    In the parent it would lose the pid of a child; in the child it would rise into the caller's frames.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)  # raises, once they are blocked, what came just before
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
@@ -24,18 +47,29 @@ def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
     parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of a new process
     group, another number puts it into that one. Raises OSError where fork(2) is refused.
     """
+    with stops_held():
+        return fork_held(body, group=group)
+
+
+def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
+    """`fork_child` for a caller that forks many and holds the stops (`stops_held`) all the while."""
     parent = os.getpid()
     pid = os.fork()
-    if pid:
-        _join(group, pid)
-        return pid
+    if not pid:
+        _live(body, parent, group)
+    _join(group, pid)
+    return pid
+
+
+def _live(body: Callable[[], None], parent: int, group: int | None) -> NoReturn:
     status = 1
     try:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() == parent:
             _join(group, 0)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            for stop in STOPS:
+                _quick.signal(stop, SIG_DFL)
+            _quick.pthread_sigmask(SIG_UNBLOCK, STOPS)
             body()
             status = 0
     except BaseException:  # whatever it was, it must not reach the caller's frames
@@ -65,7 +99,7 @@ def private_bytes() -> int:
 
     psutil tells the same; it is not used because it imports threading, which doubles the cost of every fork.
     """
-    with open("/proc/self/smaps_rollup", "rb") as lines:
+    with Path("/proc/self/smaps_rollup").open("rb") as lines:
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
 
 

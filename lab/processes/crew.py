@@ -8,18 +8,19 @@ only the parent has: closing it wakes everybody.
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 
 from lab.errors import CannotRunError
 
-from .child import fork_child
+from .child import fork_held, stops_held
 
 Prepare = Callable[[int], Callable[[], None]]
 """Called in the worker with its index before the barrier; what it returns is called after the release."""
@@ -59,6 +60,21 @@ def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
     return choices[pin]
 
 
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within the block no garbage collection starts, here or in a child: it would touch, and so copy, whole pages.
+
+    Children are forked with it off and leave it off.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
 class Crew:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
@@ -76,8 +92,13 @@ class Crew:
         barrier, self._barrier = os.pipe()
         self._alive, alive = os.pipe()
         try:
-            for index in range(self._count):
-                self._fork(index, barrier, alive)
+            try:
+                with stops_held(), _no_collection():
+                    for index in range(self._count):
+                        self._fork(index, barrier, alive)
+            finally:
+                os.close(barrier)
+                os.close(alive)
         except OSError as error:
             self._end()
             raise CannotRunError(
@@ -87,9 +108,6 @@ class Crew:
         except BaseException:
             self._end()
             raise
-        finally:
-            os.close(barrier)
-            os.close(alive)
         return self
 
     def __exit__(
@@ -109,7 +127,7 @@ class Crew:
             os.read(barrier, 1)
             run()
 
-        pid = fork_child(body, group=self._group)
+        pid = fork_held(body, group=self._group)
         self._group = self._group or pid
         self._running[pid] = index
 
@@ -126,8 +144,8 @@ class Crew:
     def release(self) -> int:
         """Let them go; returns CLOCK_MONOTONIC in ns, taken just before."""
         now = time.monotonic_ns()
-        os.close(self._barrier)
-        self._barrier = -1
+        barrier, self._barrier = self._barrier, -1
+        os.close(barrier)
         return now
 
     def wait(self, time_limit_s: float) -> list[Exit]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 from lab.model.holds import Span
 from lab.processes import Exit
@@ -49,7 +50,7 @@ def _signal(job: Job, number: int) -> str:
     if number != signal.SIGBUS:
         return name
     try:
-        size = job.path.stat().st_size
+        size = Path(job.path).stat().st_size
     except OSError:
         return f"{name}: it touched a page that the file does not have, and the file is gone"
     if size < job.layout.size:

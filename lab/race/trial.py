@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -83,7 +82,7 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
         create(path, content, sparse=scenario.sparse)
         region.map(path, layout.size).close()
         job = Job(
-            path=path,
+            path=str(path),
             memory=memory,
             layout=layout,
             region=region,
@@ -117,7 +116,6 @@ def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> 
     scenario = setting.scenario
 
     def prepare(index: int) -> Callable[[], None]:
-        gc.disable()  # a collection would touch, and so copy, the pages inherited from the parent
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)
@@ -193,7 +191,7 @@ def _gather(
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:
     """The scenario's own check, then what the workers saw on the way; only what is damaged."""
-    memory = job.memory.from_buffer(read_back(job.path, job.layout.size))
+    memory = job.memory.from_buffer(read_back(Path(job.path), job.layout.size))
     found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
     damage = [found] if isinstance(found, Damage) else list(found)
     counts: Counter[str] = Counter()

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from ctypes import Structure
 from dataclasses import dataclass
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +31,7 @@ UNLOCKED = Unlocked()
 class Job:
     """All that one trial's workers have in common."""
 
-    path: Path
+    path: str
     memory: type[Structure]
     layout: Layout
     region: Region
@@ -73,7 +72,7 @@ class RaceWorker:
         self.workers = job.workers
         self.rounds = job.rounds
         self.round = 0
-        self.path = str(job.path)
+        self.path = job.path
         self._random: Random | None = None
         self.local = SimpleNamespace()
         self.reports = Reports()

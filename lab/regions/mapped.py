@@ -12,6 +12,7 @@ import mmap
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
@@ -23,8 +24,7 @@ MAP_NORESERVE = 0x4000
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(NamedTuple):
     """One process's open file and the view that it has of the bytes."""
 
     descriptor: int
@@ -44,18 +44,19 @@ class Region:
     summary: str
     flags: int
 
-    def map(self, path: Path, size: int) -> Mapping:
+    def map(self, path: Path | str, size: int) -> Mapping:
         """Open the file and map its first `size` bytes for reading and writing.
 
         Raises CannotRunError where the filesystem refuses (ENODEV: it cannot map files).
         """
         descriptor = os.open(path, os.O_RDWR)
         try:
-            return Mapping(descriptor, mmap.mmap(descriptor, size, flags=self.flags))
+            return Mapping(descriptor, mmap.mmap(descriptor, size, self.flags))
         except OSError as error:
             os.close(descriptor)
             raise CannotRunError(
-                f"{path.parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); try another --dir"
+                f"{Path(path).parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
+                "try another --dir"
             ) from error
 
 

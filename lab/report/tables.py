@@ -1,31 +1,20 @@
-"""A run as two tables: what broke, and what it cost."""
+"""A run as three tables: what broke, what it cost, what it used."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import simple_separated_format, tabulate, tabulate_formats
+from tabulate import simple_separated_format, tabulate
 
-from lab.errors import unknown
 from lab.results import Case, Quantiles, Run
 
+from .formats import DATA_FORMATS
 from .words import duration, kib, one_in, rate
-
-DEFAULT_FORMAT = "simple"
-DATA_FORMATS = {"csv": ","}
-"""Formats that tabulate leaves to its caller."""
 
 CASE = ("scenario", "lock", "workers")
 BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
 COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "fairness")
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
-
-
-def check_format(name: str) -> None:
-    """Raises UsageError, with the nearest name, for a format that tabulate does not have."""
-    known = [*tabulate_formats, *DATA_FORMATS]
-    if name not in known:
-        raise unknown("format", name, known)
 
 
 def what_broke(run: Run, style: str) -> str:

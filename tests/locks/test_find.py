@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from lab.errors import CannotRunError, UsageError
+from lab.errors import UsageError
 from lab.locks import find, find_lock, lock_names
 
 GROUP = "lab.locks"
@@ -16,7 +16,7 @@ BUILT_IN = {name: find_lock(name) for name in ("none", "fcntl", "ofd", "flock")}
 @pytest.fixture
 def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """The entry points that are installed, for the test to add to."""
-    points = list(find._offered().values())
+    points = list(metadata.entry_points(group=GROUP))
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point for point in points if point.group == group])
     find._offered.cache_clear()
     yield points
@@ -62,7 +62,18 @@ def test_a_lock_that_cannot_be_loaded_is_named_with_its_place(offer: list[EntryP
         find_lock("broken")
 
 
-def test_without_an_installation_the_next_step_is_named(offer: list[EntryPoint]) -> None:
+def test_the_labs_own_locks_are_found_without_an_installation(offer: list[EntryPoint]) -> None:
     offer.clear()
-    with pytest.raises(CannotRunError, match="pip install"):
-        lock_names()
+    assert lock_names() == list(BUILT_IN)
+    assert [find_lock(name).name for name in BUILT_IN] == list(BUILT_IN)
+
+
+def test_the_labs_own_locks_are_declared_like_those_of_others() -> None:
+    declared = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
+    assert declared.items() >= find.OWN.items()
+
+
+def test_another_package_cannot_take_the_place_of_the_labs_own(offer: list[EntryPoint]) -> None:
+    offer.insert(0, EntryPoint("fcntl", "lab.locks.none:Unlocked", GROUP))
+    assert type(find_lock("fcntl")) is type(BUILT_IN["fcntl"])
+    assert lock_names() == list(BUILT_IN)

@@ -93,6 +93,14 @@ def test_each_open_file_is_an_owner_of_its_own(other: OtherProcess, path: Path) 
     assert not other.call(granted_to_a_second_descriptor, str(path))
 
 
+def test_a_range_held_on_one_open_file_is_not_counted_for_another(other: OtherProcess, path: Path, here: int) -> None:
+    second = path.with_name("second")
+    second.touch()
+    other.call(take, "flock", str(second), 0, 8, True)
+    other.call(take, "flock", str(path), 0, 8, True)
+    assert not granted(here, write=True)
+
+
 def test_closing_another_descriptor_keeps_the_lock(other: OtherProcess, path: Path, here: int) -> None:
     other.call(take, "flock", str(path), 0, 8, True)
     other.call(open_and_close, str(path))

@@ -1,0 +1,272 @@
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn, cast
+
+import pytest
+
+from lab.processes import Child, Terminated, die, fork_child, private_bytes, stop_on_sigterm
+from tests.helpers import OtherProcess, in_fresh_process, is_running, wait_until
+
+
+def nothing() -> None:
+    pass
+
+
+def hang() -> None:
+    while True:
+        time.sleep(60)
+
+
+def raises() -> None:
+    raise ValueError("in the child")
+
+
+def exits_with_5() -> None:
+    sys.exit(5)
+
+
+def die_in_a_block() -> None:
+    try:
+        die()
+    finally:
+        os._exit(3)
+
+
+def exit_of(name: str, stderr: str) -> int:
+    """The exit code of a child that runs the function of this name, its stderr in a file."""
+    body: Callable[[], None] = globals()[name]
+    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
+    return Child(fork_child(body)).wait()
+
+
+def pids_beyond_the_call(interrupt: bool) -> list[int]:
+    """Which processes come back from `fork_child`: this one first, then any other."""
+    reader, writer = os.pipe()
+    if interrupt:
+        interrupt_the_child_after_its_fork()
+    pid = fork_child(nothing)
+    os.write(writer, f"{os.getpid()} ".encode())
+    os.close(writer)
+    if pid:
+        os.waitpid(pid, 0)
+    return [int(each) for each in os.read(reader, 1000).split()]
+
+
+def interrupt_the_child_after_its_fork() -> None:
+    """Ctrl-C reaches the child when it has just been forked and has done nothing yet."""
+    fork = os.fork
+
+    def fork_into_sigint() -> int:
+        pid = fork()
+        if not pid:
+            signal.raise_signal(signal.SIGINT)
+        return pid
+
+    os.fork = fork_into_sigint
+
+
+def groups() -> dict[str, bool]:
+    leader = fork_child(hang, group=0)
+    member = fork_child(hang, group=leader)
+    same = fork_child(hang)
+    found = {
+        "leader": os.getpgid(leader) == leader,
+        "member": os.getpgid(member) == leader,
+        "same": os.getpgid(same) == os.getpgrp(),
+    }
+    for pid in (leader, member, same):
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return found
+
+
+def exit_after(number: int) -> int:
+    """The exit code of a child that gets this signal, where the parent handles it."""
+    signal.signal(signal.SIGINT, lambda *_: None)
+    reader, writer = os.pipe()
+
+    def body() -> None:
+        os.write(writer, b".")
+        hang()
+
+    with stop_on_sigterm():
+        child = Child(fork_child(body))
+        os.read(reader, 1)
+        os.kill(child.pid, number)
+        return child.wait()
+
+
+def hanging_child() -> int:
+    return fork_child(hang)
+
+
+def hanging_grandchild() -> list[int]:
+    reader, writer = os.pipe()
+
+    def body() -> None:
+        os.write(writer, str(fork_child(hang)).encode())
+        hang()
+
+    return [fork_child(body), int(os.read(reader, 100))]
+
+
+def ran_without_parent() -> list[int]:
+    """What a child does whose parent died before the child could ask for its parent's death signal."""
+    memory = mmap.mmap(-1, 1)
+    os.getppid = lambda: 1
+
+    def body() -> None:
+        memory[0] = 1
+
+    return [Child(fork_child(body)).wait(), memory[0]]
+
+
+def terminated() -> list[str]:
+    said = []
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with stop_on_sigterm():
+            os.kill(os.getpid(), signal.SIGTERM)
+            said.append("still here")
+    except Terminated:
+        said.append("Terminated")
+    if signal.getsignal(signal.SIGTERM) == before:
+        said.append("handler restored")
+    return said
+
+
+def blocked_signals() -> list[list[int]]:
+    """What is blocked in the child, and in the parent after the fork."""
+    reader, writer = os.pipe()
+
+    def body() -> None:
+        for number in mask():
+            os.write(writer, b"%d " % number)
+
+    pid = fork_child(body)
+    os.close(writer)
+    os.waitpid(pid, 0)
+    return [[int(number) for number in os.read(reader, 100).split()], mask()]
+
+
+def mask() -> list[int]:
+    return sorted(signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+
+
+def blocked_after_an_interrupt_at_the_fork() -> list[int]:
+    """Ctrl-C comes just before the stops are held: the call that holds them blocks them, and then raises."""
+    sigmask = signal.pthread_sigmask
+
+    def block_and_raise(how: int, numbers: Iterable[int]) -> set[signal.Signals]:
+        before = cast("set[signal.Signals]", sigmask(how, numbers))
+        if how == signal.SIG_BLOCK and numbers:
+            raise KeyboardInterrupt
+        return before
+
+    signal.pthread_sigmask = block_and_raise
+    with suppress(KeyboardInterrupt):
+        fork_child(nothing)
+    signal.pthread_sigmask = sigmask
+    return mask()
+
+
+def private_growth(size: int) -> int:
+    before = private_bytes()
+    kept = b"\x01" * size
+    return private_bytes() - before if kept else 0
+
+
+def refused() -> str:
+    def fork() -> NoReturn:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    os.fork = fork
+    try:
+        fork_child(nothing)
+    except OSError as error:
+        return type(error).__name__
+    return "forked"
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [("nothing", 0), ("raises", 1), ("exits_with_5", 1), ("die_in_a_block", -signal.SIGKILL)],
+)
+def test_a_childs_exit_says_how_its_body_ended(body: str, code: int, tmp_path: Path) -> None:
+    assert in_fresh_process(exit_of, body, str(tmp_path / "stderr")) == code
+
+
+def test_a_body_that_raises_leaves_its_traceback_on_stderr(tmp_path: Path) -> None:
+    stderr = tmp_path / "stderr"
+    in_fresh_process(exit_of, "raises", str(stderr))
+    assert "ValueError: in the child" in stderr.read_text()
+
+
+def test_a_child_never_returns_into_its_caller() -> None:
+    with OtherProcess() as other:
+        assert other.call(pids_beyond_the_call, False) == [other.pid]
+
+
+def test_a_child_interrupted_at_its_fork_does_not_return_into_its_caller() -> None:
+    with OtherProcess() as other:
+        assert other.call(pids_beyond_the_call, True) == [other.pid]
+
+
+def test_forking_leaves_no_signal_blocked_in_parent_or_child() -> None:
+    assert in_fresh_process(blocked_signals) == [[], []]
+
+
+def test_an_interrupt_just_before_the_fork_leaves_no_signal_blocked() -> None:
+    assert in_fresh_process(blocked_after_an_interrupt_at_the_fork) == []
+
+
+def test_a_child_is_in_its_group_when_the_fork_returns() -> None:
+    assert in_fresh_process(groups) == {"leader": True, "member": True, "same": True}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_the_parent_handles_ends_the_child(number: signal.Signals) -> None:
+    assert in_fresh_process(exit_after, int(number)) == -number
+
+
+def test_a_child_ends_when_its_parent_is_killed() -> None:
+    with OtherProcess() as other:
+        child = other.call(hanging_child)
+        other.kill()
+    wait_until(lambda: not is_running(child), "the child is gone")
+
+
+def test_a_childs_child_ends_too_when_the_first_parent_is_killed() -> None:
+    with OtherProcess() as other:
+        pids = other.call(hanging_grandchild)
+        other.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "both are gone")
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
+    assert in_fresh_process(ran_without_parent) == [1, 0]
+
+
+def test_sigterm_raises_in_the_block_and_has_its_old_handler_after_it() -> None:
+    assert in_fresh_process(terminated) == ["Terminated", "handler restored"]
+
+
+def test_terminated_is_not_caught_by_those_who_catch_exceptions() -> None:
+    assert not issubclass(Terminated, Exception)
+
+
+def test_private_bytes_grow_with_what_is_written() -> None:
+    size = 8 << 20
+    assert size <= in_fresh_process(private_growth, size) < 2 * size
+
+
+def test_a_refused_fork_raises_in_the_parent() -> None:
+    assert in_fresh_process(refused) == "BlockingIOError"
