@@ -1,76 +1,83 @@
 """`--window`: a wider race window, made by a pause before every store of the scenario.
 
 The scenario's text stays as it is. Its memory is seen through a proxy made from the struct's `_fields_`, so that
-`memory.value += 1` loads, spins for the window, and stores. Bulk bytes are stored in two halves with the window
-between them. Spinning, not sleeping: the window is then as long as asked, to a microsecond.
+`memory.value += 1` loads, pauses, and stores. Bulk bytes are stored in two halves with the pause between them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from ctypes import Array, Structure
 from functools import cache
 from time import monotonic_ns
 from typing import Any
 
-
-def _spin(window_ns: int) -> None:
-    until = monotonic_ns() + window_ns
-    while monotonic_ns() < until:
-        pass
+Pause = Callable[[], None]
 
 
-def widened(memory: Any, window_ns: int) -> Any:
-    """The same struct or array, every store through it delayed by `window_ns`."""
+def spin(window_ns: int) -> Pause:
+    """A pause of this length: spinning, not sleeping, so that it is as long as asked, to a microsecond."""
+
+    def pause() -> None:
+        until = monotonic_ns() + window_ns
+        while monotonic_ns() < until:
+            pass
+
+    return pause
+
+
+def widened(memory: Any, pause: Pause) -> Any:
+    """The same struct or array, with the pause before every store through it."""
     if isinstance(memory, Structure):
-        return _proxy(type(memory), window_ns)(memory)
+        return _proxy(type(memory))(memory, pause)
     if isinstance(memory, Array):
-        return _WidenedArray(memory, window_ns)
+        return _WidenedArray(memory, pause)
     return memory
 
 
 @cache
-def _proxy(kind: type[Structure], window_ns: int) -> type:
+def _proxy(kind: type[Structure]) -> type:
     """A class with one property a field of the struct."""
 
     def field(name: str) -> property:
         def load(self: Any) -> Any:
-            return widened(getattr(self.struct, name), window_ns)
+            return widened(getattr(self.struct, name), self.pause)
 
         def store(self: Any, value: Any) -> None:
-            _spin(window_ns)
+            self.pause()
             setattr(self.struct, name, value)
 
         return property(load, store)
 
-    def hold(self: Any, struct: Structure) -> None:
-        self.struct = struct
+    def hold(self: Any, struct: Structure, pause: Pause) -> None:
+        self.struct, self.pause = struct, pause
 
     fields = {name: field(name) for name, *_ in kind._fields_}
     return type(f"Widened{kind.__name__}", (), {"__init__": hold, **fields})
 
 
 class _WidenedArray:
-    def __init__(self, array: Array[Any], window_ns: int) -> None:
+    def __init__(self, array: Array[Any], pause: Pause) -> None:
         self._array = array
-        self._window_ns = window_ns
+        self._pause = pause
 
     def __len__(self) -> int:
         return len(self._array)
 
     def __getitem__(self, index: int) -> Any:
-        return widened(self._array[index], self._window_ns)
+        return widened(self._array[index], self._pause)
 
     def __setitem__(self, index: int, value: Any) -> None:
-        _spin(self._window_ns)
+        self._pause()
         self._array[index] = value
 
 
 class WidenedBytes:
-    """A view of bytes whose stores come in two halves, the window between them."""
+    """A view of bytes whose stores come in two halves, the pause between them."""
 
-    def __init__(self, view: memoryview, window_ns: int) -> None:
+    def __init__(self, view: memoryview, pause: Pause) -> None:
         self._view = view
-        self._window_ns = window_ns
+        self._pause = pause
 
     def __len__(self) -> int:
         return len(self._view)
@@ -82,5 +89,5 @@ class WidenedBytes:
         target, source = self._view[where], memoryview(data)
         half = len(target) // 2
         target[:half] = source[:half]
-        _spin(self._window_ns)
+        self._pause()
         target[half:] = source[half:]

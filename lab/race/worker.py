@@ -19,7 +19,7 @@ from lab.scenario.worker import Bytes
 from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
 from .reports import Reports
-from .window import WidenedBytes, widened
+from .window import WidenedBytes, spin, widened
 
 if TYPE_CHECKING:
     from random import Random
@@ -95,7 +95,7 @@ class RaceWorker:
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]
         memory = job.memory.from_buffer(self._mapping.buffer)
-        self.memory: Any = widened(memory, job.window_ns) if job.window_ns else memory
+        self.memory: Any = widened(memory, spin(job.window_ns)) if job.window_ns else memory
         self._write: dict[Any, Held] = {}
         self._read: dict[Any, Held] = {}
         self._bytes: dict[Any, Bytes] = {}
@@ -143,7 +143,7 @@ class RaceWorker:
         except KeyError:
             start, length = self._job.layout.extent(field, index, count)
             view = memoryview(self._mapping.buffer)[start : start + length]
-            made: Bytes = WidenedBytes(view, self._job.window_ns) if self._job.window_ns else view
+            made: Bytes = WidenedBytes(view, spin(self._job.window_ns)) if self._job.window_ns else view
             self._bytes[field, index, count] = made
             return made
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -91,10 +92,11 @@ def _load(path: Path) -> list[Found]:
     if not path.is_file() or spec is None or spec.loader is None:
         raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
     module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UsageError(f"{path}:{error.lineno}: {error.msg}; mend the file") from error
+        raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
     except Exception as error:
         raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}; mend the file") from error
     kinds = [
@@ -111,6 +113,6 @@ def _described(stem: str, kinds: list[type[Scenario]], doc: str | None) -> Itera
     main = kinds[0]
     for kind in kinds:
         variant = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
-        text = doc if kind is main and doc else kind.__doc__
-        summary = cleandoc(text or "(no docstring)").splitlines()[0]
+        texts = [cleandoc(text or "") for text in (doc if kind is main else "", kind.__doc__, "(no docstring)")]
+        summary = next(filter(None, texts)).splitlines()[0]
         yield Found(stem if kind is main else f"{stem}:{variant}", kind, summary)

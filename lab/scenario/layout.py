@@ -25,7 +25,7 @@ class Layout:
         for name, kind, *_ in memory._fields_:
             descriptor = getattr(memory, name)
             elements = getattr(kind, "_length_", 0) if isinstance(kind, type) else 0
-            self._fields[descriptor] = _Field(name, descriptor.offset, descriptor.size, elements)
+            self._fields[descriptor] = _Field(name, descriptor.offset, sizeof(kind), elements)
 
     def extent(self, field: Any, index: int | None = None, count: int = 1) -> tuple[int, int]:
         """Start and length in bytes of a field or of `count` of its elements; (0, 0), to infinity, for no field.

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, cast
+from typing import NoReturn
 
 import pytest
 
@@ -165,9 +165,9 @@ def blocked_after_an_interrupt_at_the_fork() -> list[int]:
     """Ctrl-C comes just before the stops are held: the call that holds them blocks them, and then raises."""
     sigmask = signal.pthread_sigmask
 
-    def block_and_raise(how: int, numbers: Iterable[int]) -> set[signal.Signals]:
-        before = cast("set[signal.Signals]", sigmask(how, numbers))
-        if how == signal.SIG_BLOCK and numbers:
+    def block_and_raise(how: int, mask: Iterable[int]) -> set[int | signal.Signals]:
+        before = sigmask(how, mask)
+        if how == signal.SIG_BLOCK and mask:
             raise KeyboardInterrupt
         return before
 

@@ -108,5 +108,14 @@ def test_a_field_of_the_same_name_in_another_struct_is_not_confused() -> None:
     assert layout.extent(memory.value) == (8, 8)
 
 
+class Bits(Structure):
+    _fields_ = [("before", c_uint32), ("low", c_uint32, 3), ("high", c_uint32, 5)]
+
+
+@pytest.mark.parametrize("name", ["low", "high"])
+def test_a_bit_field_lies_in_the_bytes_that_hold_it(name: str) -> None:
+    assert Layout(Bits).extent(getattr(Bits, name)) == (4, 4)
+
+
 def test_bytes_of_text_have_elements_of_one_byte() -> None:
     assert layout.extent(memory.name, 1) == (memory.name.offset + 1, 1)

@@ -1,0 +1,251 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from lab.errors import CannotRunError, UsageError
+from lab.scenario import builtin_names, find, find_scenarios
+
+DEFAULT = [
+    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
+    "sparse_pages",
+]  # fmt: skip
+LESSONS = [
+    "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
+    "private_mapping", "opposite_order", "killed_holder",
+]  # fmt: skip
+
+MINE = '''
+    """What mine is about.
+
+    More of it.
+    """
+
+    from lab import Scenario
+
+
+    class Anything(Scenario):
+        """A class."""
+
+
+    class Cured(Anything):
+        """How it is cured."""
+
+
+    class AlsoCured(Anything):
+        pass
+    '''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A scenario file with two cured variants."""
+    return written(tmp_path / "mine.py", MINE)
+
+
+def written(path: Path, text: str) -> Path:
+    path.write_text(dedent(text))
+    return path
+
+
+def names(*asked: str, lessons: bool = False) -> list[str]:
+    return [found.name for found in find_scenarios(asked, lessons=lessons)]
+
+
+def test_the_default_set_is_the_nine_races_that_a_lock_cures() -> None:
+    assert names() == DEFAULT
+
+
+def test_lessons_follow_the_default_set_with_their_cures() -> None:
+    found = names(lessons=True)
+    assert found[: len(DEFAULT)] == DEFAULT
+    assert [name for name in found[len(DEFAULT) :] if ":" not in name] == LESSONS
+    assert "check_then_lock:cured" in found
+
+
+def test_lessons_follow_what_was_named_and_are_not_repeated() -> None:
+    found = names("bank", "short_range", lessons=True)
+    assert found[:2] == ["bank", "short_range"]
+    assert len(found) == len(set(found))
+    assert set(LESSONS) < set(found)
+
+
+def test_every_built_in_scenario_has_a_name() -> None:
+    assert builtin_names() == DEFAULT + LESSONS
+
+
+def test_a_built_in_scenario_is_found_by_name_with_its_cures() -> None:
+    assert names("check_then_lock") == ["check_then_lock", "check_then_lock:cured"]
+
+
+def test_one_variant_is_found_by_its_name() -> None:
+    assert names("check_then_lock:cured") == ["check_then_lock:cured"]
+
+
+def test_scenarios_come_in_the_order_asked_for() -> None:
+    assert names("overlap", "bank") == ["overlap", "bank"]
+
+
+def test_a_lesson_is_told_from_a_race_that_a_lock_cures() -> None:
+    assert [found.lesson for found in find_scenarios(["counter", "check_then_lock"])] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("countr", "unknown scenario 'countr'; did you mean counter?"),
+        ("ringqueue", "did you mean ring_queue?"),
+        ("zzzzzzz", "unknown scenario 'zzzzzzz'; known: counter, torn_record, "),
+        ("countr:cured", "unknown scenario 'countr:cured'; did you mean counter?"),
+        ("check_then_lock:curd", "unknown scenario 'check_then_lock:curd'; did you mean check_then_lock:cured?"),
+        ("counter:cured", "unknown scenario 'counter:cured'; did you mean counter?"),
+    ],
+)
+def test_an_unknown_name_gives_the_nearest(name: str, said: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        find_scenarios([name])
+    assert said in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+def test_one_unknown_name_among_good_ones_is_enough() -> None:
+    with pytest.raises(UsageError, match="countr"):
+        find_scenarios(["bank", "countr"], lessons=True)
+
+
+def test_the_first_class_of_a_file_goes_by_the_files_name_and_the_others_beside_it(mine: Path) -> None:
+    assert names(str(mine)) == ["mine", "mine:cured", "mine:also_cured"]
+
+
+def test_a_variant_of_a_file_is_found_by_path_and_name(mine: Path) -> None:
+    assert names(f"{mine}:also_cured") == ["mine:also_cured"]
+
+
+def test_a_variant_that_a_file_does_not_have_gives_those_that_it_has(mine: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown scenario .*mine.py:crd'; known: mine, mine:cured, mine:also_cured"):
+        find_scenarios([f"{mine}:crd"])
+
+
+def test_the_summary_is_the_first_line_of_the_files_docstring_or_of_the_class(mine: Path) -> None:
+    summaries = [found.summary for found in find_scenarios([str(mine)])]
+    assert summaries == ["What mine is about.", "How it is cured.", "(no docstring)"]
+
+
+@pytest.mark.parametrize("docstring", ["", '""', '"   "'])
+def test_a_file_without_words_is_summed_up_by_its_class(docstring: str, tmp_path: Path) -> None:
+    text = f'{docstring}\nfrom lab import Scenario\nclass Mine(Scenario):\n    """A class."""\n'
+    path = written(tmp_path / "mine.py", text)
+    assert find_scenarios([str(path)])[0].summary == "A class."
+
+
+def test_a_docstring_of_blanks_is_none(tmp_path: Path) -> None:
+    text = 'from lab import Scenario\nclass Mine(Scenario):\n    """   """\n'
+    assert find_scenarios([str(written(tmp_path / "mine.py", text))])[0].summary == "(no docstring)"
+
+
+def test_a_path_is_told_from_a_name_by_its_suffix(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mine.parent)
+    assert names("mine.py:cured") == ["mine:cured"]
+
+
+def test_a_class_that_was_only_imported_is_no_scenario_of_the_file(tmp_path: Path) -> None:
+    text = """
+        from lab import Scenario
+        from lab.scenario.base import Scenario as Same
+
+        class Mine(Scenario):
+            pass
+        """
+    assert names(str(written(tmp_path / "mine.py", text))) == ["mine"]
+
+
+def test_a_file_may_use_dataclasses_with_annotations_as_text(tmp_path: Path) -> None:
+    """`dataclass` looks up the module of its class by name."""
+    text = """
+        from __future__ import annotations
+
+        from dataclasses import dataclass
+
+        from lab import Scenario
+
+        @dataclass
+        class Note:
+            author: int
+
+        class Mine(Scenario):
+            pass
+        """
+    assert names(str(written(tmp_path / "mine.py", text))) == ["mine"]
+
+
+def test_files_of_the_same_name_in_two_folders_are_two_scenarios(tmp_path: Path) -> None:
+    found = []
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        path = written(tmp_path / folder / "same.py", f'"""In {folder}."""\n{dedent(MINE)}')
+        found += find_scenarios([f"{path}"])[:1]
+    assert [each.summary for each in found] == ["In one.", "In two."]
+    assert found[0].kind is not found[1].kind
+
+
+def test_a_file_named_like_a_built_in_scenario_leaves_that_alone(tmp_path: Path) -> None:
+    path = written(tmp_path / "counter.py", MINE)
+    assert find_scenarios([str(path)])[0].summary == "What mine is about."
+    assert find_scenarios(["counter"])[0].kind.__name__ == "Counter"
+
+
+def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py", "from lab import Scenario\n\nclass Mine(Scenario:\n")
+    with pytest.raises(UsageError) as raised:
+        find_scenarios([str(path)])
+    assert str(raised.value).startswith(f"{path}:3: ")
+    assert str(raised.value).endswith("; mend the file")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"x = '\xff'\n", b"x = 1\0\n"])
+def test_a_file_that_is_no_text_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        find_scenarios([str(path)])
+    assert str(raised.value).startswith(str(path))
+    assert ":None:" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_file_that_raises_is_told_with_its_error(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py", "1 / 0")
+    with pytest.raises(UsageError, match=f"{path}: cannot be loaded: ZeroDivisionError: division by zero; mend"):
+        find_scenarios([str(path)])
+
+
+def test_a_file_without_a_scenario_says_what_it_lacks(tmp_path: Path) -> None:
+    path = written(tmp_path / "mine.py", "from lab import Scenario")
+    with pytest.raises(UsageError, match=f"{path}: holds no subclass of lab.Scenario"):
+        find_scenarios([str(path)])
+
+
+@pytest.mark.parametrize("name", ["missing.py", "folder.py", "folder/", "./bank"])
+def test_a_path_that_is_no_file_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.py").mkdir()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="no such scenario file; give a built-in name or the path"):
+        find_scenarios([name])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+def test_a_file_that_may_not_be_read_is_told(mine: Path) -> None:
+    mine.chmod(0)
+    with pytest.raises(UsageError, match="Permission denied"):
+        find_scenarios([str(mine)])
+
+
+def test_an_installation_without_scenarios_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find, "__file__", str(tmp_path / "a" / "b" / "find.py"))
+    with pytest.raises(CannotRunError, match="built-in scenarios are missing"):
+        find._gallery.__wrapped__()
