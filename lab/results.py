@@ -147,6 +147,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     expected: str
     reason: str = ""
     why: str = ""
+    lesson: bool = False
     failures: list[Failure] = []
     trial_samples: list[Trial] = []
     wait_samples_ns: list[int] = []
@@ -197,11 +198,12 @@ def load(path: Path) -> Run:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give a results file") from error
     try:
         document = msgspec.json.decode(content)
-    except msgspec.DecodeError as error:
-        cut = "is cut short" if "truncated" in str(error) else f"is not JSON ({error})"
-        raise UsageError(f"{path}: {cut}; make it again with `python -m lab race`") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        cut = "truncated" in str(error) or (content.startswith(b"{") and not content.rstrip().endswith(b"}"))
+        what = "is cut short" if cut else f"is not JSON ({error})"
+        raise UsageError(f"{path}: {what}; make it again with `python -m lab race`") from error
     schema = document.get("schema") if isinstance(document, dict) else None
-    if not isinstance(schema, int):
+    if type(schema) is not int:
         raise UsageError(f"{path}: has no `schema`, so it is no results file of the lab; give another")
     if schema > SCHEMA:
         raise UsageError(f"{path}: is of schema {schema}, newer than this lab reads ({SCHEMA}); update the lab")

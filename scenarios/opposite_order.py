@@ -60,7 +60,6 @@ class Cured(OppositeOrder):
     """Cured by one order for everybody: a before b."""
 
     expects = {"none": "damaged"}
-    time_limit = 30.0
 
     def start(self, w: Worker) -> None:
         w.local.order = (self.Memory.a, self.Memory.b)

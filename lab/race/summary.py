@@ -29,6 +29,7 @@ def unsupported(found: Found, setting: Setting, reason: str) -> Case:
         verdict="unsupported",
         expected=setting.scenario.expected(setting.lock.name),
         reason=anonymous_text(reason),
+        lesson=found.lesson,
     )
 
 
@@ -44,7 +45,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
     times = [hold[:3] for result in results for hold in result.holds]
     waits = [granted - requested for granted, _, requested in times]
-    lengths = [released - granted for granted, released, _ in times]
+    lengths = [released - granted for granted, released, _ in times if released > granted]
     contended = sum(result.exclusion.contended for result in results)
     exits = [ended for result in results for ended in result.exits]
     verdict = _verdict(failures, damaged=bool(damage or overlaps))
@@ -61,7 +62,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         damaged=damaged,
         damage=damage,
         overlapping_holds=len(overlaps),
-        overlaps=[_told(overlap) for overlap in overlaps[:SHOWN]],
+        overlaps=[_told(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
         corruption_rate=damaged / operations if operations else 0.0,
         damaged_trials=damaged_trials,
         interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
@@ -86,6 +87,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         expected=expected,
         reason=_reason(verdict, damage, len(overlaps), failures, locked=setting.lock.excludes),
         why=setting.scenario.why if expected != "clean" else "",
+        lesson=found.lesson,
         failures=failures,
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
@@ -178,14 +180,20 @@ def _reason(
     return ""
 
 
-def _told(overlap: Overlap) -> str:
+def _told(overlap: Overlap, workers: int) -> str:
     first, second = overlap
     span, other = Span.unpack(first.word), Span.unpack(second.word)
     together = min(first.released_ns, second.released_ns) - second.granted_ns
     return (
-        f"worker {second.worker} was granted {_bytes(other)} while worker {first.worker} held {_bytes(span)}: "
+        f"{_who(second.worker, workers)} was granted {_bytes(other)} while {_who(first.worker, workers)} "
+        f"held {_bytes(span)}: "
         f"{together:,} ns together"
     )
+
+
+def _who(segment: int, workers: int) -> str:
+    """The worker of a log segment; those after the workers' own are their twins' (`lab.race.log`)."""
+    return f"worker {segment}" if segment < workers else f"the second owner in worker {segment - workers}"
 
 
 def _bytes(span: Span) -> str:

@@ -48,7 +48,7 @@ def heading(run: Run) -> str:
 
 def conclusions(run: Run) -> Iterator[str]:
     """A sentence a lock, then what a reader must know to read the tables rightly."""
-    ordinary = [case for case in run.cases if case.operations and not case.why and ":" not in case.scenario]
+    ordinary = [case for case in run.cases if case.operations and not case.lesson]
     locks = list(dict.fromkeys(case.lock for case in ordinary))
     for lock in locks:
         yield _of_lock(lock, [case for case in ordinary if case.lock == lock])
@@ -102,12 +102,15 @@ def _notes(run: Run) -> Iterator[str]:
     shared = sorted({case.scenario for case in run.cases if case.pin == "one" and run.options.pin is None})
     if shared:
         yield (
-            f"{', '.join(shared)}: by their own choice the workers share one CPU and pause inside the lock, so "
-            "that most requests meet a holder (--pin none undoes the first)."
+            f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
+            "their work, so that most requests meet a holder (--pin none lets them spread)."
         )
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
-        yield f"{missed:,} holds found no room in the log and were not judged; raise holds_per_round in the scenario."
+        yield (
+            f"{plural(missed, 'hold')} not judged: the file had been replaced, or the log had no room "
+            "(raise holds_per_round in the scenario)."
+        )
 
 
 def complaints(run: Run) -> Iterator[str]:

@@ -72,7 +72,7 @@ class Scenario:
     """How many locks one round takes at most; holds beyond that are counted, not recorded."""
 
     time_limit: ClassVar[float | None] = None
-    """Seconds after which a trial hangs, where the user's limit is not shorter."""
+    """Seconds after which a trial that is expected to hang counts as hung, where the user's limit is not shorter."""
 
     pin: ClassVar[str] = "none"
     """Where the workers run ("none", "spread", "one") unless the user says."""

@@ -73,10 +73,27 @@ def interrupt_the_child_after_its_fork() -> None:
     os.fork = fork_into_sigint
 
 
-def groups() -> dict[str, bool]:
-    leader = fork_child(hang, group=0)
-    member = fork_child(hang, group=leader)
-    same = fork_child(hang)
+def groups(joins: str) -> dict[str, bool]:
+    """The groups of three children, where only the parent or only the child gets round to joining them."""
+    setpgid, parent = os.setpgid, os.getpid()
+
+    def setpgid_by_one(pid: int, group: int) -> None:
+        if (os.getpid() == parent) is (joins == "parent"):
+            setpgid(pid, group)
+
+    reader, writer = os.pipe()
+
+    def body() -> None:
+        os.write(writer, b".")
+        hang()
+
+    os.setpgid = setpgid_by_one
+    leader = fork_child(body, group=0)
+    member = fork_child(body, group=leader)
+    same = fork_child(body)
+    if joins == "child":
+        for _ in range(3):
+            os.read(reader, 1)
     found = {
         "leader": os.getpgid(leader) == leader,
         "member": os.getpgid(member) == leader,
@@ -204,10 +221,11 @@ def test_a_childs_exit_says_how_its_body_ended(body: str, code: int, tmp_path: P
     assert in_fresh_process(exit_of, body, str(tmp_path / "stderr")) == code
 
 
-def test_a_body_that_raises_leaves_its_traceback_on_stderr(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("body", "error"), [("raises", "ValueError: in the child"), ("exits_with_5", "SystemExit: 5")])
+def test_a_body_that_raises_leaves_its_traceback_on_stderr(body: str, error: str, tmp_path: Path) -> None:
     stderr = tmp_path / "stderr"
-    in_fresh_process(exit_of, "raises", str(stderr))
-    assert "ValueError: in the child" in stderr.read_text()
+    in_fresh_process(exit_of, body, str(stderr))
+    assert error in stderr.read_text()
 
 
 def test_a_child_never_returns_into_its_caller() -> None:
@@ -228,8 +246,9 @@ def test_an_interrupt_just_before_the_fork_leaves_no_signal_blocked() -> None:
     assert in_fresh_process(blocked_after_an_interrupt_at_the_fork) == []
 
 
-def test_a_child_is_in_its_group_when_the_fork_returns() -> None:
-    assert in_fresh_process(groups) == {"leader": True, "member": True, "same": True}
+@pytest.mark.parametrize("joins", ["parent", "child"])
+def test_a_child_is_in_its_group_before_it_begins_and_when_the_fork_returns(joins: str) -> None:
+    assert in_fresh_process(groups, joins) == {"leader": True, "member": True, "same": True}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -496,7 +496,7 @@ def test_sigkill_of_the_parent_leaves_no_worker(crew_with: Callable[[], list[int
 def test_pinning_chooses_among_the_processors_that_are_allowed(
     pin: str, cpus: list[set[int] | None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {7, 1, 4})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: [7, 1, 4])
     choose = cpus_for(pin)
     assert [choose(index) for index in range(4)] == cpus
 
