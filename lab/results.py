@@ -1,15 +1,15 @@
 """Floor 1: the record types of a run, their JSON Schema, save and load.
 
 A run is one JSON document; every table is made from it and can be made again. Times are in the unit that the
-name ends in. `SCHEMA` is raised whenever a reader of the old documents would misread a new one.
+name ends in. `SCHEMA` is raised whenever a reader of the old documents would misread a new one. The records are
+dataclasses, and msgspec is imported where it is used: a process that forks pays for every library that it has mapped.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-
-import msgspec
 
 from lab.errors import UsageError
 
@@ -19,7 +19,8 @@ DRAFT = "https://json-schema.org/draft/2020-12/schema"
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
 
 
-class Environment(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Environment:
     """Where the run took place. No environment variables, no user names."""
 
     lab: str
@@ -35,7 +36,8 @@ class Environment(msgspec.Struct, frozen=True):
     load_at_start: float
 
 
-class Options(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Options:
     """What was asked for; None is the scenario's own choice."""
 
     scenarios: list[str]
@@ -51,7 +53,8 @@ class Options(msgspec.Struct, frozen=True):
     time_limit_s: float
 
 
-class Quantiles(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Quantiles:
     """Of all recorded holds of a case, by nearest rank, in ns."""
 
     p50: int
@@ -59,7 +62,8 @@ class Quantiles(msgspec.Struct, frozen=True):
     max: int
 
 
-class Damage(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Damage:
     """Damage of one kind over all trials: `count` of `of` operations, and the first few pieces of evidence."""
 
     kind: str
@@ -68,7 +72,8 @@ class Damage(msgspec.Struct, frozen=True):
     evidence: list[str]
 
 
-class Failure(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Failure:
     """How one worker failed: in which trial and round, why, and the traceback where it raised."""
 
     trial: int
@@ -79,7 +84,8 @@ class Failure(msgspec.Struct, frozen=True):
     trace: str = ""
 
 
-class Trial(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Trial:
     """One trial as it was measured: the raw sample behind the case's figures."""
 
     wall_ns: int
@@ -91,21 +97,24 @@ class Trial(msgspec.Struct, frozen=True):
     completed: bool
 
 
-class Cpu(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Cpu:
     """CPU seconds of all workers, from their fork to their end (getrusage(2))."""
 
     user: float
     system: float
 
 
-class Switches(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Switches:
     """Context switches of all workers (getrusage(2))."""
 
     voluntary: int
     involuntary: int
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
     """Scenario x lock x region x workers: one row of the table.
 
     `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
@@ -123,9 +132,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     trials: int = 0
     operations: int = 0
     damaged: int = 0
-    damage: list[Damage] = []
+    damage: list[Damage] = field(default_factory=list)
     overlapping_holds: int = 0
-    overlaps: list[str] = []
+    overlaps: list[str] = field(default_factory=list)
     corruption_rate: float = 0.0
     damaged_trials: int = 0
     interval_95: tuple[float, float] = (0.0, 1.0)
@@ -148,10 +157,10 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     why: str = ""
     lesson: bool = False
-    failures: list[Failure] = []
-    trial_samples: list[Trial] = []
-    wait_samples_ns: list[int] = []
-    hold_samples_ns: list[int] = []
+    failures: list[Failure] = field(default_factory=list)
+    trial_samples: list[Trial] = field(default_factory=list)
+    wait_samples_ns: list[int] = field(default_factory=list)
+    hold_samples_ns: list[int] = field(default_factory=list)
 
     @property
     def let_two_in(self) -> bool:
@@ -164,7 +173,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict in ("clean", self.expected)
 
 
-class Run(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Run:
     """One invocation of the program."""
 
     schema: int
@@ -179,11 +189,15 @@ class Run(msgspec.Struct, frozen=True):
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a run, made from the types above."""
+    import msgspec
+
     return {"$schema": DRAFT, **msgspec.json.schema(Run)}
 
 
 def encode(run: Run) -> bytes:
     """The document as JSON, indented, with a newline at its end."""
+    import msgspec
+
     return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
 
 
@@ -192,6 +206,8 @@ def load(path: Path) -> Run:
 
     Raises UsageError where the file is missing, no JSON, cut short, of a newer schema, or no run of the lab.
     """
+    import msgspec
+
     try:
         content = path.read_bytes()
     except OSError as error:

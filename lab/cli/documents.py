@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
@@ -28,7 +28,7 @@ class Documents:
         self._targets: list[tuple[Path, Path]] = []
         folder = save or RESULTS
         if keep and (save or folder.is_dir()):
-            moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+            moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             self._open(folder / f"{command}-{moment}-{os.getpid()}.json", "--no-save keeps nothing")
         if json and not self.to_stdout:
             self._open(Path(json), "give another --json PATH")

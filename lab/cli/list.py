@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -43,6 +42,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Look, try, print."""
     entries = [*_scenarios(), *_locks(arguments.dir), *_regions(arguments.dir)]
     if arguments.json:
+        import json
+
         text = json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1)
     else:
         text = "\n".join(_lines(entries))

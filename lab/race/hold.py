@@ -54,7 +54,7 @@ class PurePythonHold:
             return self._enter_unrecorded()
         try:
             self._acquire()
-        except OSError as error:
+        except BaseException as error:
             log[slot] = 0
             raise _typed(error) from None
         log[slot + 1] = monotonic_ns()
@@ -78,8 +78,9 @@ class PurePythonHold:
         self._release()
 
 
-def _typed(error: OSError) -> OSError:
-    return Deadlock(*error.args) if error.errno == errno.EDEADLK else error
+def _typed(error: BaseException) -> BaseException:
+    deadlock = isinstance(error, OSError) and error.errno == errno.EDEADLK
+    return Deadlock(*error.args) if deadlock else error
 
 
 class Unlocked:

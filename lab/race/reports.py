@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-
-import msgspec
+from dataclasses import asdict, dataclass, field
 
 EVIDENCE_KEPT = 3
 
 
-class Seen(msgspec.Struct):
+@dataclass(slots=True)
+class Seen:
     """Damage of one kind that one worker saw."""
 
     count: int = 0
-    evidence: list[str] = []
+    evidence: list[str] = field(default_factory=list)
 
 
-class Report(msgspec.Struct):
+@dataclass(slots=True)
+class Report:
     """One worker's words; `error` is empty where it ended well, else the exception in one line."""
 
     worker: int
@@ -41,7 +42,7 @@ class Reports:
 
     def damaged(self, kind: str, evidence: str) -> None:
         """Count one damaged operation, and keep the first few pieces of evidence."""
-        seen = self.seen.setdefault(kind, Seen(evidence=[]))
+        seen = self.seen.setdefault(kind, Seen())
         seen.count += 1
         if len(seen.evidence) < EVIDENCE_KEPT:
             seen.evidence.append(evidence)
@@ -55,16 +56,21 @@ class Mailbox:
 
     def send(self, report: Report) -> None:
         """Leave one report, in the worker."""
-        os.write(self._descriptor, msgspec.json.encode(report) + b"\n")
+        import json  # most workers have nothing to say
+
+        os.write(self._descriptor, json.dumps(asdict(report)).encode() + b"\n")
 
     def read(self) -> Iterator[Report]:
         """All whole reports, in the parent, once; a worker killed while it wrote leaves none."""
+        import json
+
         size = os.fstat(self._descriptor).st_size
         for line in os.pread(self._descriptor, size, 0).splitlines():
             try:
-                yield msgspec.json.decode(line, type=Report)
-            except msgspec.DecodeError:
+                told = json.loads(line)
+            except ValueError:
                 continue
+            yield Report(**{**told, "seen": {kind: Seen(**seen) for kind, seen in told["seen"].items()}})
 
     def close(self) -> None:
         """Give the memory back."""

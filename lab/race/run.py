@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-
-import msgspec
 
 from lab.processes import Terminated, stop_on_sigterm
 from lab.regions import workspace
@@ -27,7 +25,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     """
     rows: list[Row] = []
     load = os.getloadavg()[0]
-    started, clock, interrupted = datetime.now(UTC), time.monotonic(), False
+    started, clock, interrupted = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic(), False
     with workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
@@ -40,10 +38,10 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     return Run(
         schema=SCHEMA,
         command="race",
-        started=started.isoformat(timespec="seconds"),
+        started=started,
         wall_s=round(time.monotonic() - clock, 3),
         interrupted=interrupted,
         environment=where,
-        options=msgspec.structs.replace(options, directory=anonymous_text(options.directory)),
+        options=replace(options, directory=anonymous_text(options.directory)),
         cases=rows,
     )

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from lab.errors import CannotRunError
+from lab.regions import scratch, workspace
+
+
+def refuse(*args: object, **kwargs: object) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+
+def test_a_workspace_is_a_new_directory_for_its_owner_only(tmp_path: Path) -> None:
+    with workspace(tmp_path) as made:
+        assert made.parent == tmp_path
+        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+        assert list(made.iterdir()) == []
+
+
+def test_two_workspaces_in_one_directory_do_not_meet(tmp_path: Path) -> None:
+    with workspace(tmp_path) as one, workspace(tmp_path) as other:
+        assert one != other
+
+
+def test_a_workspace_goes_with_all_that_is_in_it_and_leaves_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "lab-of-somebody").mkdir()
+    with workspace(tmp_path) as made:
+        (made / "folder").mkdir()
+        (made / "folder" / "file").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["lab-of-somebody"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_workspace_goes_on_an_error_too(error: type[BaseException], tmp_path: Path) -> None:
+    with pytest.raises(error), workspace(tmp_path):
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_workspace_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
+    with workspace(tmp_path) as made:
+        made.rmdir()
+
+
+@pytest.mark.parametrize(("name", "said"), [("missing", "does not exist"), ("file", "is not a directory")])
+def test_a_parent_that_is_no_directory_is_told(name: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotRunError, match=f"--dir {tmp_path / name}: {said}"), workspace(tmp_path / name):
+        pass
+
+
+def test_a_parent_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(CannotRunError, match=f"--dir {tmp_path}: cannot be written .Read-only"), workspace(tmp_path):
+        pass
+
+
+def test_a_scratch_file_is_new_empty_and_gone_afterwards(tmp_path: Path) -> None:
+    with scratch(tmp_path) as path:
+        assert (path.parent, path.read_bytes()) == (tmp_path, b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_file_is_gone_after_an_error_too(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="on the way"), scratch(tmp_path):
+        raise ValueError("on the way")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_scratch_file_leaves_no_descriptor(tmp_path: Path) -> None:
+    with scratch(tmp_path) as path:
+        links = [link for link in Path("/proc/self/fd").iterdir() if os.path.lexists(link)]
+        assert path not in [link.readlink() for link in links]
+
+
+def test_a_scratch_file_that_cannot_be_raises_what_the_system_says(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError), scratch(tmp_path / "missing"):
+        pass
