@@ -7,7 +7,7 @@ dataclasses, and msgspec is imported where it is used: a process that forks pays
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,10 +195,16 @@ def json_schema() -> dict[str, Any]:
 
 
 def encode(run: Run) -> bytes:
-    """The document as JSON, indented, with a newline at its end."""
+    """The document as JSON, indented, with a newline at its end; bytes of names that are no text become `?`."""
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(run), indent=1) + b"\n"
+    try:
+        plain = msgspec.json.encode(run)
+    except UnicodeEncodeError:
+        import json
+
+        plain = json.dumps(asdict(run), ensure_ascii=False).encode("utf-8", "replace")
+    return msgspec.json.format(plain, indent=1) + b"\n"
 
 
 def load(path: Path) -> Run:

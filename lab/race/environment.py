@@ -37,11 +37,14 @@ def environment(directory: Path, load: float) -> Environment:
 
 def anonymous_text(text: str) -> str:
     """The text with the home directory as ~ and the user's name, where it is a path component, as USER."""
-    home = str(Path.home())
-    if len(home) > 1:
-        text = text.replace(home, "~")
-    user = Path(home).name
-    return re.sub(rf"(?<=/){re.escape(user)}(?=/|$)", "USER", text) if user and user != "root" else text
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user whom no password file knows, as in many containers
+        return text
+    if len(home.parts) > 1:
+        text = re.sub(rf"(?<![\w/.-]){re.escape(str(home))}(?![\w-])", "~", text)
+    user = home.name
+    return re.sub(rf"(?<=/){re.escape(user)}(?![\w-])", "USER", text) if user and user != "root" else text
 
 
 def _version() -> str:
@@ -71,4 +74,5 @@ def _mount(directory: Path) -> tuple[str, str]:
     if not holders:
         return "unknown", ""
     last = max(enumerate(holders), key=lambda item: (len(item[1].mountpoint), item[0]))[1]
-    return last.fstype, anonymous_text(last.opts)
+    options = re.sub(r"\b(user|username|uname)=[^,]*", r"\1=USER", last.opts)
+    return last.fstype, anonymous_text(options)

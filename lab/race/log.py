@@ -41,7 +41,8 @@ class Log:
     def __init__(self, workers: int, records: int) -> None:
         self._words = HEADER + RECORD * (records + SPARE_RECORDS)
         self._workers = workers
-        self._memory = memoryview(anonymous(2 * workers * self._words * WORD_BYTES)).cast("Q")
+        used = workers * self._words * WORD_BYTES
+        self._memory = memoryview(anonymous(2 * used, populated=used if records else 0)).cast("Q")
 
     def segment(self, index: int) -> Segment:
         """The words of one worker: what `Hold` writes to."""

@@ -58,7 +58,8 @@ class Mailbox:
         """Leave one report, in the worker."""
         import json  # most workers have nothing to say
 
-        os.write(self._descriptor, json.dumps(asdict(report)).encode() + b"\n")
+        told = json.dumps(asdict(report)).encode()
+        os.write(self._descriptor, b"\n" + told + b"\n")  # apart from the half of one whose writer was killed
 
     def read(self) -> Iterator[Report]:
         """All whole reports, in the parent, once; a worker killed while it wrote leaves none."""

@@ -91,7 +91,7 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
             rounds=setting.rounds,
             seed=f"{setting.seed}/{number}",
             window_ns=setting.window_ns,
-            log=Log(setting.workers, setting.rounds * scenario.holds_per_round),
+            log=Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0),
         )
         return _race(setting, job, number)
     finally:

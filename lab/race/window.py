@@ -41,16 +41,16 @@ def _proxy(kind: type[Structure]) -> type:
 
     def field(name: str) -> property:
         def load(self: Any) -> Any:
-            return widened(getattr(self.struct, name), self.pause)
+            return widened(getattr(self._struct, name), self._pause)
 
         def store(self: Any, value: Any) -> None:
-            self.pause()
-            setattr(self.struct, name, value)
+            self._pause()
+            setattr(self._struct, name, value)
 
         return property(load, store)
 
     def hold(self: Any, struct: Structure, pause: Pause) -> None:
-        self.struct, self.pause = struct, pause
+        self._struct, self._pause = struct, pause
 
     fields = {name: field(name) for name, *_ in kind._fields_}
     return type(f"Widened{kind.__name__}", (), {"__init__": hold, **fields})

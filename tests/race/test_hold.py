@@ -382,5 +382,6 @@ def test_without_a_lock_nothing_is_called_and_errors_go_on() -> None:
 
 
 def test_the_recorder_in_use_is_named_as_what_it_is() -> None:
-    assert module.Hold is (CompiledHold or PurePythonHold)
-    assert module.RECORDER == ("compiled" if CompiledHold else "python")
+    better = CompiledHold or PurePythonHold
+    assert module.Hold is better
+    assert ("compiled" if CompiledHold else "python") == module.RECORDER

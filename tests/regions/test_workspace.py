@@ -28,11 +28,12 @@ def test_two_workspaces_in_one_directory_do_not_meet(tmp_path: Path) -> None:
 
 
 def test_a_workspace_goes_with_all_that_is_in_it_and_leaves_its_neighbours(tmp_path: Path) -> None:
-    (tmp_path / "lab-of-somebody").mkdir()
+    (tmp_path / "lab-of-somebody").write_text("theirs")
     with workspace(tmp_path) as made:
-        (made / "folder").mkdir()
-        (made / "folder" / "file").touch()
+        (made / "file").touch()
+        (made / "link").symlink_to(tmp_path / "lab-of-somebody")
     assert [path.name for path in tmp_path.iterdir()] == ["lab-of-somebody"]
+    assert (tmp_path / "lab-of-somebody").read_text() == "theirs"
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
