@@ -8,7 +8,7 @@ from lab import Damage, Outcome, Scenario, Worker
 class Counter(Scenario):
     """Every worker adds 1 to the same counter; every addition must count."""
 
-    rounds = 10_000
+    rounds = 15_000
     holds_per_round = 1
 
     class Memory(Structure):

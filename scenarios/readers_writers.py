@@ -10,7 +10,7 @@ SIZE = 4096
 class ReadersWriters(Scenario):
     """Even workers fill the record with one value, odd ones read it: all bytes must be the same."""
 
-    rounds = 3_000
+    rounds = 4_000
     holds_per_round = 1
 
     class Memory(Structure):

@@ -27,7 +27,7 @@ def torn(record: bytes) -> str:
 class TornRecord(Scenario):
     """Every worker reads a record, which must be whole, and replaces it with one of its own."""
 
-    rounds = 2_000
+    rounds = 4_000
     holds_per_round = 1
 
     class Memory(Structure):

@@ -246,11 +246,12 @@ def test_a_hold_keeps_no_reference_to_what_it_was_given_once_it_is_gone(make: Ma
 
 @pytest.mark.parametrize("number", [0, errno.EIO, errno.EDEADLK])
 def test_entering_and_leaving_a_thousand_times_leaks_nothing(make: MakeHold, number: int) -> None:
-    def acquire() -> None:
+    def call() -> object:
         if number:
             raise OSError(number, os.strerror(number))
+        return object()
 
-    hold = make(acquire, nothing, segment_for(1), SPAN)
+    hold = make(call, call, segment_for(1), SPAN)
 
     def enter_and_leave() -> None:
         for _ in range(1000):
@@ -258,9 +259,10 @@ def test_entering_and_leaving_a_thousand_times_leaks_nothing(make: MakeHold, num
                 pass
 
     enter_and_leave()
-    before = sys.getallocatedblocks()
+    blocks, references = sys.getallocatedblocks(), sys.getrefcount(OSError)
     enter_and_leave()
-    assert sys.getallocatedblocks() - before < 100
+    assert sys.getallocatedblocks() - blocks < 100
+    assert sys.getrefcount(OSError) - references < 100
 
 
 def hold_and_wait(name: str, path: str) -> list[Any]:

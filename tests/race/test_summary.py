@@ -150,9 +150,9 @@ def test_the_first_overlaps_are_told_with_both_holders_and_their_bytes() -> None
 
 
 def test_a_second_owner_in_a_worker_is_told_as_that() -> None:
-    overlap = Overlap(hold(1, 10, 30, 0), hold(5, 20, 25, 3))
+    overlap = Overlap(hold(1, 10, 30, 2), hold(5, 20, 25, 3))
     (told,) = row(replace(CLEAN, exclusion=Exclusion([overlap], 0))).overlaps
-    assert told.startswith("the second owner in worker 1 was granted write 0-7 while worker 0 held write 0-7")
+    assert told.startswith("the second owner in worker 1 was granted write 0-7 while the second owner in worker 0 held")
 
 
 def test_contended_requests_of_all_trials_make_the_detection_power() -> None:

@@ -109,6 +109,13 @@ def test_the_probe_of_a_region_that_works_leaves_no_file(region: Region, tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_probe_of_a_region_that_is_refused_tells_that_and_leaves_no_file(tmp_path: Path) -> None:
+    neither = Region("neither", "neither shared nor private: EINVAL (mmap(2))", 0)
+    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses a neither mapping"):
+        probe_region(neither, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_probe_of_a_missing_directory_names_it(tmp_path: Path) -> None:
     with pytest.raises(CannotRunError, match=f"{tmp_path}/missing: cannot make a file there"):
         probe_region(REGIONS["shared"], tmp_path / "missing")
