@@ -188,10 +188,15 @@ class Run:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a run, made from the types above."""
+    """The JSON Schema (draft 2020-12) of a run, made from the types above; the same under every Python."""
+    from inspect import cleandoc
+
     import msgspec
 
-    return {"$schema": DRAFT, **msgspec.json.schema(Run)}
+    schema = {"$schema": DRAFT, **msgspec.json.schema(Run)}
+    for record in schema["$defs"].values():
+        record["description"] = cleandoc(record["description"])  # Python 3.13 strips docstrings, earlier ones do not
+    return schema
 
 
 def encode(run: Run) -> bytes:

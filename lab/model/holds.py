@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from operator import le
 from typing import NamedTuple
 
+KEPT = 1000
+"""Overlapping pairs that are kept as evidence; a lock that fails altogether makes millions."""
+
 END = 1 << 62
 """Where a range of length 0 ends: further than any file reaches (fcntl(2): "to the end of file")."""
 
@@ -74,21 +77,27 @@ class Overlap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """What the sweep found: every overlapping pair, and how many requests met a conflicting hold."""
+    """What the sweep found: pairs that overlapped, how many more were not kept, and how many requests met a hold."""
 
     overlaps: list[Overlap]
     contended: int
+    unkept: int = 0
+
+    @property
+    def overlapping(self) -> int:
+        """How many pairs of holds overlapped."""
+        return len(self.overlaps) + self.unkept
 
 
 def sweep(holds: Iterable[Row]) -> Exclusion:
-    """Every pair of holds that overlapped and may not, and the number of contended requests.
+    """The pairs of holds that overlapped and may not, and the number of contended requests.
 
     Holds of spans that cannot conflict never meet: they are swept apart, which makes the usual case, one
     range written by all, a sort and one pass. Workers are told apart by number; one worker's own holds never
     conflict, as POSIX locks of one process do not (fcntl(2)).
     """
     overlaps: list[Overlap] = []
-    contended = 0
+    contended = unkept = 0
     for spans, members in _apart(holds):
         members.sort()
         if len(spans) == 1 and spans[0].write and _one_at_a_time(members):
@@ -96,8 +105,9 @@ def sweep(holds: Iterable[Row]) -> Exclusion:
         else:
             found = _sweep_mixed(members)
             overlaps += found.overlaps
+            unkept += found.unkept
             contended += found.contended
-    return Exclusion(overlaps, contended)
+    return Exclusion(overlaps, contended, unkept)
 
 
 def _apart(holds: Iterable[Row]) -> list[tuple[list[Span], list[Row]]]:
@@ -137,7 +147,7 @@ def _met_the_only_one(ordered: Sequence[Row]) -> int:
 def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
     """The general sweep, over grants and requests in the order of time, with the holds then in progress."""
     overlaps: list[Overlap] = []
-    contended = 0
+    contended = unkept = 0
     spans = {word: Span.unpack(word) for word in {hold[4] for hold in ordered}}
     clash = {(a, b) for a in spans for b in spans if spans[a].conflicts(spans[b])}
     events = sorted([(hold[0], 0, hold) for hold in ordered] + [(hold[2], 1, hold) for hold in ordered])
@@ -148,6 +158,9 @@ def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
         if is_request:
             contended += bool(against)
         elif hold[1] > hold[0]:
-            overlaps += [Overlap(Hold(*other), Hold(*hold)) for other in against]
+            if len(overlaps) < KEPT:
+                overlaps += [Overlap(Hold(*other), Hold(*hold)) for other in against]
+            else:
+                unkept += len(against)
             active.append(hold)
-    return Exclusion(overlaps, contended)
+    return Exclusion(overlaps, contended, unkept)

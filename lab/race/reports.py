@@ -1,7 +1,9 @@
 """What a worker has to say besides its figures: damage that it saw, and how it failed.
 
-Said once, at its end, into a file in memory that all workers inherit (memfd_create(2)); writes to one open
-file description do not interleave (write(2), since Linux 3.14). A worker with nothing to say writes nothing.
+Said once, at its end, into a file in memory that all workers inherit (memfd_create(2)), opened for appending: each
+write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, writers that end together
+overwrite one another: the rule of write(2), that those who share an open file share its position without a race,
+does not hold for the descriptor that memfd_create gives. A worker with nothing to say writes nothing.
 """
 
 from __future__ import annotations
@@ -52,7 +54,9 @@ class Mailbox:
     """The file in memory; the parent makes it and reads it, the workers write to it."""
 
     def __init__(self) -> None:
-        self._descriptor = os.memfd_create("lab-reports")
+        made = os.memfd_create("lab-reports")
+        self._descriptor = os.open(f"/proc/self/fd/{made}", os.O_RDWR | os.O_APPEND)
+        os.close(made)
 
     def send(self, report: Report) -> None:
         """Leave one report, in the worker."""

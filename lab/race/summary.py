@@ -43,12 +43,13 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     damaged_trials = sum(1 for result in judged if result.damage or result.exclusion.overlaps)
     failures = [failure for result in results for failure in result.failures]
     overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
+    overlapping = sum(result.exclusion.overlapping for result in results)
     times = [hold[:3] for result in results for hold in result.holds]
     waits = [granted - requested for granted, _, requested in times]
     lengths = [released - granted for granted, released, _ in times if released > granted]
     contended = sum(result.exclusion.contended for result in results)
     exits = [ended for result in results for ended in result.exits]
-    verdict = _verdict(failures, damaged=bool(damage or overlaps))
+    verdict = _verdict(failures, damaged=bool(damage or overlapping))
     expected = setting.scenario.expected(setting.lock.name)
     return Case(
         scenario=found.name,
@@ -61,7 +62,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         operations=operations,
         damaged=damaged,
         damage=damage,
-        overlapping_holds=len(overlaps),
+        overlapping_holds=overlapping,
         overlaps=[_told(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
         corruption_rate=damaged / operations if operations else 0.0,
         damaged_trials=damaged_trials,
@@ -85,7 +86,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, len(overlaps), failures, locked=setting.lock.excludes),
+        reason=_reason(verdict, damage, overlapping, failures, locked=setting.lock.excludes),
         why=setting.scenario.why if expected != "clean" else "",
         lesson=found.lesson,
         failures=failures,
@@ -107,7 +108,7 @@ def _sample(result: Result) -> Trial:
         damaged=_damaged(result),
         holds=len(result.holds),
         contended=result.exclusion.contended,
-        overlapping_holds=len(result.exclusion.overlaps),
+        overlapping_holds=result.exclusion.overlapping,
         completed=not result.failures,
     )
 

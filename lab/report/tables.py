@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
+from io import StringIO
 
-from tabulate import simple_separated_format, tabulate
+from tabulate import tabulate
 
 from lab.results import Case, Quantiles, Run
 
@@ -36,9 +38,17 @@ def what_it_used(run: Run, style: str) -> str:
 
 def _table(head: Sequence[str], rows: list[list[str]], style: str) -> str:
     """Names to the left, figures to the right; figures are text already and are not parsed again."""
+    if style in DATA_FORMATS:
+        return _separated([head, *rows], DATA_FORMATS[style])
     align = ["left" if title in ("scenario", "lock", "verdict") else "right" for title in head]
-    shape = simple_separated_format(DATA_FORMATS[style]) if style in DATA_FORMATS else style
-    return tabulate(rows, headers=list(head), tablefmt=shape, disable_numparse=True, colalign=align if rows else None)
+    return tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=align if rows else None)
+
+
+def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
+    """Separated values as RFC 4180 has them: a cell that holds the separator, as large numbers do, is quoted."""
+    lines = StringIO()
+    csv.writer(lines, delimiter=separator, lineterminator="\n").writerows(rows)
+    return lines.getvalue().rstrip("\n")
 
 
 def _case(case: Case) -> list[str]:

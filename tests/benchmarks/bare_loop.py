@@ -26,7 +26,7 @@ def work(path: str, rounds: int) -> None:
     call, command = fcntl.fcntl, fcntl.F_SETLKW
     for _ in range(rounds):
         call(file, command, lock)
-        memory.value += 1  # type: ignore[misc]
+        memory.value += 1
         call(file, command, unlock)
 
 

@@ -66,6 +66,15 @@ def test_a_worker_killed_while_it_wrote_leaves_no_report_and_spoils_no_other(mai
     assert list(mailbox.read()) == [before, after]
 
 
+def test_a_report_does_not_overwrite_what_was_sent_since_its_writer_looked(mailbox: Mailbox) -> None:
+    """The position that all writers share may be old when one of them uses it."""
+    reports = [Report(0, {}), Report(1, {})]
+    mailbox.send(reports[0])
+    os.lseek(mailbox._descriptor, 0, os.SEEK_SET)
+    mailbox.send(reports[1])
+    assert list(mailbox.read()) == reports
+
+
 def test_a_closed_mailbox_has_given_its_descriptor_back() -> None:
     mailbox = Mailbox()
     mailbox.close()

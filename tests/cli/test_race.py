@@ -1,0 +1,204 @@
+"""Every option of `race` has its effect."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import QUICK, document, hand_over, lines, other_package, scenario_file
+from tests.helpers import race, run_lab
+
+DEFAULT_SET = [
+    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
+    "sparse_pages",
+]  # fmt: skip
+
+
+def cases(*args: str | Path) -> list[dict[str, Any]]:
+    """The cases of a quick race with these arguments."""
+    _, made = race(*QUICK, *args)
+    return list(made["cases"])
+
+
+def test_without_names_the_nine_of_the_default_set_race_unlocked_and_locked() -> None:
+    rows = [(case["scenario"], case["lock"]) for case in cases()]
+    assert rows == [(name, lock) for name in DEFAULT_SET for lock in ("none", "fcntl")]
+
+
+def test_the_named_scenarios_race_in_the_order_given() -> None:
+    assert [case["scenario"] for case in cases("bank", "counter", "--unlocked")] == ["bank", "counter"]
+
+
+def test_lessons_come_beside_what_is_named() -> None:
+    asked = document(run_lab("race", *QUICK, "counter", "--lessons", "--locked", "--json", "-").stdout)["options"]
+    assert asked["scenarios"][:2] == ["counter", "short_range"]
+    assert len([name for name in asked["scenarios"] if ":" not in name]) == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "locks"),
+    [
+        (["--locked"], ["fcntl"]),
+        (["--unlocked"], ["none"]),
+        (["--lock", "ofd", "--lock", "flock"], ["ofd", "flock"]),
+        (["--locked", "--unlocked", "--lock", "fcntl"], ["fcntl", "none"]),
+        ([], ["none", "fcntl"]),
+    ],
+)
+def test_the_locks_asked_for_make_the_rows(options: list[str], locks: list[str]) -> None:
+    assert [case["lock"] for case in cases("counter", *options)] == locks
+
+
+def test_a_list_of_workers_makes_a_row_each() -> None:
+    rows = cases("counter", "--locked", "--workers", "1,3,2")
+    assert [(case["workers"], case["operations"]) for case in rows] == [(1, 20), (3, 60), (2, 40)]
+
+
+def test_rounds_and_trials_make_the_operations() -> None:
+    (case,) = cases("counter", "--locked", "--workers", "3", "--rounds", "7", "--trials", "4")
+    assert (case["rounds"], case["trials"], case["operations"]) == (7, 4, 3 * 7 * 4)
+    assert [trial["operations"] for trial in case["trial_samples"]] == [21] * 4
+
+
+def test_without_rounds_a_scenario_has_its_own_number(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", attributes="rounds = 17")
+    _, made = race(mine, "--workers", "2", "--trials", "1")
+    assert made["options"]["rounds"] is None
+    assert made["cases"][0]["operations"] == 34
+
+
+def test_the_files_lie_in_the_directory_that_is_named_and_go_with_the_run(tmp_path: Path) -> None:
+    there, note = tmp_path / "there", tmp_path / "note"
+    there.mkdir()
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / 'note').write_text(w.path)")
+    code, made = race(mine, "--workers", "1", "--trials", "1", "--dir", there)
+    assert code == 0
+    assert made["options"]["directory"] == str(there)
+    assert Path(note.read_text()).parent.parent == there
+    assert list(there.iterdir()) == []
+
+
+def draws(folder: Path, seed: int) -> tuple[str, int]:
+    """What two workers drew under a seed, and the seed that the document tells."""
+    folder.mkdir()
+    mine = scenario_file(folder / "mine.py", "(HERE / f'{w.index}').write_text(str(w.random.random()))")
+    _, made = race(mine, "--workers", "2", "--trials", "1", "--seed", str(seed))
+    return (folder / "0").read_text() + (folder / "1").read_text(), made["options"]["seed"]
+
+
+def test_the_same_seed_draws_the_same_and_another_draws_others(tmp_path: Path) -> None:
+    first, told = draws(tmp_path / "a", 5)
+    assert told == 5
+    assert draws(tmp_path / "b", 5)[0] == first
+    assert draws(tmp_path / "c", 6)[0] != first
+
+
+@pytest.mark.parametrize("pin", ["one", "spread", "none"])
+def test_the_workers_run_where_pin_says(pin: str, tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'{w.index}').write_text(repr(sorted(os.sched_getaffinity(0))))")
+    _, made = race(mine, "--workers", "2", "--trials", "1", "--pin", pin)
+    allowed = sorted(os.sched_getaffinity(0))
+    where = {"one": [allowed[:1]] * 2, "spread": [allowed[:1], allowed[1:2] or allowed[:1]], "none": [allowed] * 2}
+    assert [(tmp_path / str(index)).read_text() for index in (0, 1)] == [repr(cpus) for cpus in where[pin]]
+    assert (made["options"]["pin"], made["cases"][0]["pin"]) == (pin, pin)
+
+
+def test_a_window_is_printed_and_recorded() -> None:
+    done = run_lab("race", "counter", "--locked", *QUICK, "--window", "1500")
+    assert "race window widened by 1,500 ns before every store" in lines(done.stdout)[0]
+    _, made = race("counter", "--locked", *QUICK, "--window", "1500")
+    assert made["options"]["window_ns"] == 1500
+
+
+def test_a_window_widens_the_race_of_the_scenario(tmp_path: Path) -> None:
+    text = "(HERE / f'note').write_text(type(w.memory).__name__)"
+    mine = scenario_file(tmp_path / "mine.py", text)
+    race(mine, "--workers", "1", "--trials", "1", "--window", "1")
+    assert (tmp_path / "note").read_text() == "WidenedMemory"
+
+
+def test_without_a_window_nothing_is_widened_and_nothing_said(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'note').write_text(type(w.memory).__name__)")
+    assert "window" not in run_lab("race", mine, "--workers", "1", "--trials", "1").stdout
+    assert (tmp_path / "note").read_text() == "Memory"
+
+
+def test_a_leak_is_printed_as_a_negative_control_and_recorded(tmp_path: Path) -> None:
+    done = run_lab("race", "counter", "--locked", *QUICK, "--leak", "0.001")
+    assert "NEGATIVE CONTROL: locks grant falsely with probability 0.001" in lines(done.stdout)[0]
+    _, made = race("counter", "--locked", *QUICK, "--leak", "0.001")
+    assert made["options"]["leak"] == 0.001
+
+
+def test_a_lock_that_always_leaks_lets_two_in(tmp_path: Path) -> None:
+    code, made = race(hand_over(tmp_path / "mine.py"), "--leak", "1", "--workers", "2", "--trials", "1")
+    (case,) = made["cases"]
+    assert code == 1
+    assert case["overlapping_holds"] == 1
+    assert case["reason"] == "the lock let two in, 1 time, though no data broke this time"
+
+
+def test_quiet_prints_nothing_on_stdout() -> None:
+    done = run_lab("race", "counter", "--locked", *QUICK, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_quiet_still_tells_what_went_wrong_on_stderr(tmp_path: Path) -> None:
+    done = run_lab("race", scenario_file(tmp_path / "mine.py", "1 / 0"), *QUICK, "--quiet")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "ZeroDivisionError" in done.stderr
+
+
+def test_a_run_for_people_is_a_heading_three_tables_and_a_sentence_a_lock() -> None:
+    done = run_lab("race", "counter", *QUICK)
+    heading, *rest = done.stdout.split("\n\n")
+    assert " CPython " in f" {heading}"
+    assert "1 trial a case, seed 0" in heading
+    assert [table.split()[:3] for table in rest[:3]] == [["scenario", "lock", "workers"]] * 3
+    assert [line.split(":")[0] for line in lines(rest[3])] == ["none", "fcntl"]
+    assert done.stderr == ""
+
+
+def test_the_format_github_prints_tables_and_nothing_else() -> None:
+    done = run_lab("race", "counter", *QUICK, "--format", "github")
+    assert done.returncode == 0
+    assert all(line.startswith("|") and line.endswith("|") for line in lines(done.stdout))
+    assert done.stdout.count("| scenario") == 3
+
+
+def test_the_format_csv_has_as_many_cells_in_a_row_as_in_its_heading() -> None:
+    """Figures of a thousand and more hold a comma."""
+    done = run_lab("race", "counter", "--rounds", "600", "--trials", "1", "--workers", "2", "--format", "csv")
+    tables = [list(csv.reader(table.splitlines())) for table in done.stdout.split("\n\n")]
+    assert [table[0][:3] for table in tables] == [["scenario", "lock", "workers"]] * 3
+    assert [{len(row) for row in table} for table in tables] == [{len(table[0])} for table in tables]
+    assert tables[0][2][:2] == ["counter", "fcntl"]
+    assert tables[0][2][3] == "0 of 1,200"
+
+
+def test_json_to_stdout_replaces_the_tables() -> None:
+    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "-")
+    assert document(done.stdout)["cases"][0]["scenario"] == "counter"
+
+
+def test_a_lock_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
+    there = other_package(tmp_path / "site")
+    done = run_lab("race", "counter", "--lock", "liar", *QUICK, "--json", "-", env=there)
+    (case,) = document(done.stdout)["cases"]
+    assert (case["lock"], case["holds"]) == ("liar", 40)
+
+
+def test_a_scenario_of_ones_own_races_from_a_file_with_its_cured_variant(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", syntax="\n\nclass Cured(Scripted):\n    '''Cured.'''\n")
+    code, made = race(mine, "--workers", "1", "--trials", "1")
+    assert code == 0
+    assert [case["scenario"] for case in made["cases"]] == ["mine", "mine:cured"]
+
+
+def test_a_scenario_without_rounds_of_harm_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:
+    done = run_lab("race", scenario_file(tmp_path / "mine.py"), *QUICK)
+    assert "clean in 1 case, but no hold was recorded: that shows nothing about the lock" in done.stdout
