@@ -200,16 +200,13 @@ def json_schema() -> dict[str, Any]:
 
 
 def encode(run: Run) -> bytes:
-    """The document as JSON, indented, with a newline at its end; bytes of names that are no text become `?`."""
+    """The document as JSON: indented, lists of numbers on one line, with a newline at its end."""
+    import re
+
     import msgspec
 
-    try:
-        plain = msgspec.json.encode(run)
-    except UnicodeEncodeError:
-        import json
-
-        plain = json.dumps(asdict(run), ensure_ascii=False).encode("utf-8", "replace")
-    return msgspec.json.format(plain, indent=1) + b"\n"
+    text = msgspec.json.format(msgspec.json.encode(run), indent=1)
+    return re.sub(rb"\[[\s\d.,e+-]+\]", lambda numbers: b"".join(numbers[0].split()), text) + b"\n"
 
 
 def load(path: Path) -> Run:

@@ -8,13 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
-from lab.errors import CannotRunError, UsageError
+from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock, probe_lock
 from lab.results import Case as Row
 from lab.results import Options, Verdict
 from lab.scenario import Found, Scenario
 
-from .summary import summarise, unsupported
+from .summary import summarise, unjudged, unsupported
 from .trial import Result, Setting, run_trial
 
 
@@ -76,7 +76,8 @@ def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
 def run_case(case: Case, trials: int, folder: Path) -> Row:
     """Race the trials of one case in this folder.
 
-    A case stops at the first trial in which a worker died or hung: what it left cannot be judged.
+    A case stops at the first trial in which a worker died or hung: what it left cannot be judged. Nor can a case
+    whose scenario raises outside its workers, in `check` as a rule.
     """
     results: list[Result] = []
     try:
@@ -86,6 +87,12 @@ def run_case(case: Case, trials: int, folder: Path) -> Row:
             results.append(result)
     except CannotRunError as error:
         return unsupported(case.found, case.setting, str(error))
+    except ScenarioError as error:
+        return unjudged(case.found, case.setting, "died", str(error))
+    except (MemoryError, OverflowError):
+        asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"
+        reason = f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
+        return unsupported(case.found, case.setting, reason)
     return summarise(case.found, case.setting, results)
 
 

@@ -19,6 +19,11 @@ SAMPLES = 1000
 
 def unsupported(found: Found, setting: Setting, reason: str) -> Case:
     """The row of a case that could not run here."""
+    return unjudged(found, setting, "unsupported", reason)
+
+
+def unjudged(found: Found, setting: Setting, verdict: Verdict, reason: str) -> Case:
+    """The row of a case of which nothing is known but why."""
     return Case(
         scenario=found.name,
         lock=setting.lock.name,
@@ -26,7 +31,7 @@ def unsupported(found: Found, setting: Setting, reason: str) -> Case:
         workers=setting.workers,
         rounds=setting.rounds,
         pin=setting.pin,
-        verdict="unsupported",
+        verdict=verdict,
         expected=setting.scenario.expected(setting.lock.name),
         reason=anonymous_text(reason),
         lesson=found.lesson,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import Leaky, Lock
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for, private_bytes
@@ -66,17 +67,20 @@ class Result:
 def run_trial(setting: Setting, number: int, folder: Path) -> Result:
     """Race once, on a new file in this folder.
 
-    Raises CannotRunError where the file, the mapping or the fork is refused.
+    Raises CannotRunError where the file, the mapping or the fork is refused, and ScenarioError where the scenario
+    raised outside its workers.
 
     Trial 0 also asks its workers for their private memory.
     """
     scenario = setting.scenario
-    memory = scenario.layout(setting.workers, setting.rounds)
-    scenario.Memory = memory
-    layout = Layout(memory)
+    with _mended_by_its_author("layout"):
+        memory = scenario.layout(setting.workers, setting.rounds)
+        scenario.Memory = memory
+        layout = Layout(memory)
     path = folder / f"trial-{number}"
     content = bytearray(layout.size)
-    scenario.prepare(memory.from_buffer(content))
+    with _mended_by_its_author("prepare"):
+        scenario.prepare(memory.from_buffer(content))
     region = REGIONS[scenario.region]
     try:
         create(path, content, sparse=scenario.sparse)
@@ -96,6 +100,20 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
         return _race(setting, job, number)
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _mended_by_its_author(method: str) -> Iterator[None]:
+    """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place."""
+    try:
+        yield
+    except (LabError, MemoryError, OverflowError):
+        raise
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise ScenarioError(
+            f"{method} raised {type(error).__name__}: {error} ({place.filename}:{place.lineno}); mend the file"
+        ) from error
 
 
 def _race(setting: Setting, job: Job, number: int) -> Result:
@@ -192,8 +210,9 @@ def _gather(
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:
     """The scenario's own check, then what the workers saw on the way; only what is damaged."""
     memory = job.memory.from_buffer(read_back(Path(job.path), job.layout.size))
-    found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
-    damage = [found] if isinstance(found, Damage) else list(found)
+    with _mended_by_its_author("check"):
+        found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
+        damage = [found] if isinstance(found, Damage) else list(found)
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}
     for report in reports:

@@ -130,9 +130,12 @@ def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
     """Memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched.
 
     The first `populated` bytes are touched at once, where the kernel can (madvise(2), Linux 5.14) and they are not
-    huge: whoever writes there later then allocates nothing.
+    huge: whoever writes there later then allocates nothing. Raises CannotRunError where there is not so much.
     """
-    memory = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    except (OSError, OverflowError) as error:
+        raise CannotRunError(f"{size:,} bytes of shared memory: refused; lower --rounds or --workers") from error
     if 0 < populated <= POPULATE_AT_MOST:
         with suppress(OSError):
             memory.madvise(MADV_POPULATE_WRITE, 0, populated)
