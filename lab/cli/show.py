@@ -15,7 +15,7 @@ from .documents import Documents
 COLOURS = {
     r"\b(clean|works here)\b": "green",
     r"\bdamaged\b[^\n]*": "yellow",
-    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL)\b[^\n]*": "bold red",
+    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED)\b[^\n]*": "bold red",
 }
 
 

@@ -43,6 +43,8 @@ def heading(run: Run) -> str:
         parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
     if asked.leak:
         parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {asked.leak:g}")
+    if run.interrupted:
+        parts.append("INTERRUPTED: the last cases are missing")
     return "; ".join(parts)
 
 
