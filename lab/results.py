@@ -200,13 +200,23 @@ def json_schema() -> dict[str, Any]:
 
 
 def encode(run: Run) -> bytes:
-    """The document as JSON: indented, lists of numbers on one line, with a newline at its end."""
+    """The document as JSON: indented, lists of numbers on one line, with a newline at its end.
+
+    Bytes of names that are no text become `?`.
+    """
     import re
 
     import msgspec
 
-    text = msgspec.json.format(msgspec.json.encode(run), indent=1)
-    return re.sub(rb"\[[\s\d.,e+-]+\]", lambda numbers: b"".join(numbers[0].split()), text) + b"\n"
+    try:
+        plain = msgspec.json.encode(run)
+    except UnicodeEncodeError:
+        import json
+
+        plain = json.dumps(asdict(run), ensure_ascii=False).encode("utf-8", "replace")
+    indented = msgspec.json.format(plain, indent=1)
+    lists_of_numbers = rb"\[\n[\s\d.,e+-]+\]"  # no text looks so: a newline in it is escaped
+    return re.sub(lists_of_numbers, lambda found: b"".join(found[0].split()), indented) + b"\n"
 
 
 def load(path: Path) -> Run:

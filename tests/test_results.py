@@ -24,7 +24,9 @@ CASE = Case(
     trials=2,
     operations=8000,
     damaged=3,
-    damage=[Damage(kind="lost update", count=3, of=8000, evidence=["value is 7,997, où est 8,000"])],
+    damage=[
+        Damage(kind="lost update", count=3, of=8000, evidence=["value is 7,997, où est 8,000", "off by [1, -2, 3]"])
+    ],
     overlapping_holds=1,
     overlaps=["worker 1 was granted write 0-7 while worker 0 held write 0-7: 5 ns together"],
     corruption_rate=3 / 8000,

@@ -107,9 +107,11 @@ def _mended_by_its_author(method: str) -> Iterator[None]:
     """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place."""
     try:
         yield
-    except (LabError, MemoryError, OverflowError):
+    except (LabError, MemoryError):
         raise
     except Exception as error:
+        if method == "layout" and isinstance(error, OverflowError):
+            raise  # more rounds than a struct can be made for
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise ScenarioError(
             f"{method} raised {type(error).__name__}: {error} ({place.filename}:{place.lineno}); mend the file"

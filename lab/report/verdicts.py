@@ -79,7 +79,7 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
             "Use more --workers or --rounds."
         )
     return (
-        f"{lock}: clean in {count}; of {holds:,} holds none overlapped another. {contended:,} requests met a "
+        f"{lock}: clean in {count}; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a "
         f"holder, so a lock that lies {one_in(detection_power(contended))} times would have been noticed "
         f"with 95 % probability."
     )
@@ -101,7 +101,7 @@ def _lessons(run: Run) -> Iterator[str]:
 
 
 def _notes(run: Run) -> Iterator[str]:
-    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and run.options.pin is None})
+    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and case.operations and run.options.pin is None})
     if shared:
         yield (
             f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "

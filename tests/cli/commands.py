@@ -126,7 +126,12 @@ def start_lab(*args: str | Path, **how: Any) -> subprocess.Popen[str]:
 def ended(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:
     """A whole command, such as the lab behind strace or inside a mount."""
     return subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE_S, check=False, stdin=subprocess.DEVNULL
+        list(map(str, command)),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+        stdin=subprocess.DEVNULL,
     )
 
 

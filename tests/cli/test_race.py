@@ -99,7 +99,9 @@ def test_the_same_seed_draws_the_same_and_another_draws_others(tmp_path: Path) -
 
 @pytest.mark.parametrize("pin", ["one", "spread", "none"])
 def test_the_workers_run_where_pin_says(pin: str, tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'{w.index}').write_text(repr(sorted(os.sched_getaffinity(0))))")
+    mine = scenario_file(
+        tmp_path / "mine.py", "(HERE / f'{w.index}').write_text(repr(sorted(os.sched_getaffinity(0))))"
+    )
     _, made = race(mine, "--workers", "2", "--trials", "1", "--pin", pin)
     allowed = sorted(os.sched_getaffinity(0))
     where = {"one": [allowed[:1]] * 2, "spread": [allowed[:1], allowed[1:2] or allowed[:1]], "none": [allowed] * 2}
@@ -159,7 +161,7 @@ def test_a_run_for_people_is_a_heading_three_tables_and_a_sentence_a_lock() -> N
     assert " CPython " in f" {heading}"
     assert "1 trial a case, seed 0" in heading
     assert [table.split()[:3] for table in rest[:3]] == [["scenario", "lock", "workers"]] * 3
-    assert [line.split(":")[0] for line in lines(rest[3])] == ["none", "fcntl"]
+    assert [line.split(":")[0] for line in lines(rest[3])][:2] == ["none", "fcntl"]
     assert done.stderr == ""
 
 
@@ -199,6 +201,6 @@ def test_a_scenario_of_ones_own_races_from_a_file_with_its_cured_variant(tmp_pat
     assert [case["scenario"] for case in made["cases"]] == ["mine", "mine:cured"]
 
 
-def test_a_scenario_without_rounds_of_harm_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:
+def test_a_scenario_that_takes_no_lock_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:
     done = run_lab("race", scenario_file(tmp_path / "mine.py"), *QUICK)
     assert "clean in 1 case, but no hold was recorded: that shows nothing about the lock" in done.stdout

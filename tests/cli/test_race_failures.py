@@ -201,11 +201,34 @@ def test_a_scenario_that_cannot_race_ends_with_2_and_says_where_it_can(tmp_path:
     assert "scenario mine: runs only in explore, not in race" in refused(2, mine)
 
 
-def test_a_check_that_raises_is_told_as_what_it_is(tmp_path: Path) -> None:
-    """A broken check has judged nothing: the run must not end as if it had."""
-    done = run_lab("race", scenario_file(tmp_path / "mine.py", check="return 1 / 0"), *ONE)
-    assert done.returncode not in (0, 1)
-    assert "ZeroDivisionError" in done.stderr
+@pytest.mark.parametrize(
+    ("method", "text"),
+    [
+        ("check", "def check(self, memory, outcome):\n        return 1 / 0"),
+        ("prepare", "def prepare(self, memory):\n        1 / 0"),
+        ("layout", "def layout(self, workers, rounds):\n        1 / 0"),
+    ],
+)
+def test_a_scenario_that_raises_outside_its_workers_ends_with_4_and_its_place(
+    method: str, text: str, tmp_path: Path
+) -> None:
+    """It has judged nothing: the run must not end as one that found damage, and what is finished is printed."""
+    mine = scenario_file(tmp_path / "mine.py", syntax=f"\n    {text}\n")
+    place = f"{mine}:{len(mine.read_text().splitlines())}"
+    done = run_lab("race", "counter", mine, "--locked", *ONE, "--rounds", "2")
+    told = f"{method} raised ZeroDivisionError: division by zero ({place}); mend the file"
+    assert done.stderr == f"lab: mine under fcntl, 1 worker: died: {told}\n"
+    assert done.returncode == 4
+    assert "0 of 2 " in done.stdout
+
+
+@pytest.mark.parametrize("scenario", ["append_log", "counter"])
+@pytest.mark.parametrize("rounds", ["100_000_000_000_000", "10" + 18 * "0"])
+def test_more_rounds_than_there_is_memory_for_end_with_3(scenario: str, rounds: str) -> None:
+    said = failed(3, scenario, "--locked", *ONE, "--rounds", rounds)
+    (line,) = said.splitlines()
+    assert "memory" in line
+    assert "lower --rounds or --workers (1 case not run)" in line
 
 
 def test_traceback_shows_where_in_the_lab_an_error_came_from() -> None:

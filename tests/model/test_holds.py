@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from itertools import combinations
 from random import Random
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.model.holds import END, Exclusion, Hold, Overlap, Span, sweep
+from lab.model import holds as module
+from lab.model.holds import END, KEPT, Exclusion, Hold, Overlap, Span, sweep
 
 FAR = 1 << 40
 
@@ -181,6 +183,20 @@ def test_readers_together_are_no_overlap_but_a_writer_among_them_meets_each() ->
 def test_a_reader_that_asks_while_another_reads_is_not_contended() -> None:
     span = Span(0, 8, write=False)
     assert sweep([hold_of(0, 1, 10, 20, span), hold_of(1, 15, 20, 30, span)]) == Exclusion([], 0)
+
+
+def test_the_first_thousand_overlaps_are_kept_and_all_are_counted() -> None:
+    span = Span(0, 8, write=True)
+    holds = [hold_of(number % 2, number, number, number + 2, span) for number in range(1, 2 * KEPT + 2)]
+    exclusion = sweep(holds)
+    assert (len(exclusion.overlaps), exclusion.overlapping) == (KEPT, 2 * KEPT)
+    assert exclusion.overlaps[0] == Overlap(holds[0], holds[1])
+
+
+@given(st.lists(hold(near_spans), max_size=12))
+def test_the_count_of_overlaps_does_not_depend_on_how_many_are_kept(holds: list[Hold]) -> None:
+    with patch.object(module, "KEPT", 1):
+        assert sweep(holds).overlapping == len(by_brute_force(holds)[0])
 
 
 def test_no_holds_are_clean() -> None:

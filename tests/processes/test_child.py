@@ -87,13 +87,16 @@ def groups(joins: str) -> dict[str, bool]:
         os.write(writer, b".")
         hang()
 
-    os.setpgid = setpgid_by_one
-    leader = fork_child(body, group=0)
-    member = fork_child(body, group=leader)
-    same = fork_child(body)
-    if joins == "child":
-        for _ in range(3):
+    def fork_and_join(group: int | None) -> int:
+        pid = fork_child(body, group=group)
+        if joins == "child":
             os.read(reader, 1)
+        return pid
+
+    os.setpgid = setpgid_by_one
+    leader = fork_and_join(0)
+    member = fork_and_join(leader)
+    same = fork_and_join(None)
     found = {
         "leader": os.getpgid(leader) == leader,
         "member": os.getpgid(member) == leader,

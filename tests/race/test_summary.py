@@ -139,6 +139,13 @@ def test_an_overlap_is_damage_and_says_whether_data_broke(results: list[Result],
     assert (found.overlapping_holds, found.damaged_trials) == (len(results), len(results))
 
 
+def test_overlaps_that_were_not_kept_are_counted() -> None:
+    crowded = replace(OVERLAP, exclusion=replace(OVERLAP.exclusion, unkept=4999))
+    found = row(crowded)
+    assert (found.overlapping_holds, found.trial_samples[0].overlapping_holds) == (5000, 5000)
+    assert found.reason == "the lock let two in, 5,000 times, though no data broke this time"
+
+
 def test_the_first_overlaps_are_told_with_both_holders_and_their_bytes() -> None:
     reader, writer = Span(4, 4, write=False).pack(), Span(0, 0, write=True).pack()
     overlap = Overlap(hold(1, 10, 30, 0, reader), hold(5, 20, 1_040, 1, writer))

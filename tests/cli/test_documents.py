@@ -1,0 +1,198 @@
+"""Where a run's document goes, and what it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.results import load
+from tests.cli.commands import QUICK, document, lines, on_tmpfs, private_mounts, scenario_file
+from tests.helpers import run_lab
+
+NUMBER = (int, float)
+CASE_KEYS: dict[str, tuple[type, ...]] = {
+    "scenario": (str,), "lock": (str,), "region": (str,), "workers": (int,), "rounds": (int,), "trials": (int,),
+    "operations": (int,), "damaged": (int,), "damage": (list,), "overlapping_holds": (int,),
+    "corruption_rate": NUMBER, "damaged_trials": (int,), "interval_95": (list,), "detection_power": (*NUMBER, type(None)),
+    "wall_s": NUMBER, "operations_per_s": NUMBER, "wait_ns": (dict,), "hold_ns": (dict,), "fairness": NUMBER,
+    "cpu_s": (dict,), "context_switches": (dict,), "verdict": (str,), "reason": (str,),
+}  # fmt: skip
+"""What the documentation promises of a case that ran under a lock."""
+
+mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+
+
+def written(folder: Path) -> list[str]:
+    """The names in a folder, hidden ones too."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The document of a real run, under a lock."""
+    folder = tmp_path_factory.mktemp("made")
+    check = "return Damage('odd', 2, 40, ['this', 'that'])"
+    mine = scenario_file(folder / "mine.py", "with w.write_lock(): w.memory.value += 1", check=check)
+    return document(run_lab("race", mine, *QUICK, "--seed", "9", "--json", "-", cwd=folder).stdout)
+
+
+def test_outside_a_checkout_nothing_is_written(elsewhere: Path) -> None:
+    done = run_lab("race", "counter", "--locked", *QUICK)
+    assert written(elsewhere) == []
+    assert "written to" not in done.stdout
+
+
+def test_a_results_folder_gets_the_document_and_the_program_says_where(elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    done = run_lab("race", "counter", "--locked", *QUICK)
+    (name,) = written(elsewhere / "results")
+    assert re.fullmatch(r"race-\d{8}T\d{6}Z-\d+\.json", name)
+    assert lines(done.stdout)[-1] == f"written to results/{name}"
+
+
+def test_no_save_leaves_the_results_folder_alone(elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    run_lab("race", "counter", "--locked", *QUICK, "--no-save")
+    assert written(elsewhere / "results") == []
+
+
+def test_save_names_another_folder(elsewhere: Path, tmp_path: Path) -> None:
+    (elsewhere / "results").mkdir()
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    done = run_lab("race", "counter", "--locked", *QUICK, "--save", kept)
+    (name,) = written(kept)
+    assert lines(done.stdout)[-1] == f"written to {kept}/{name}"
+    assert written(elsewhere / "results") == []
+
+
+def test_json_also_writes_the_document_where_it_says(elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "mine.json")
+    (name,) = written(elsewhere / "results")
+    assert lines(done.stdout)[-2:] == [f"written to results/{name}", "written to mine.json"]
+    assert (elsewhere / "mine.json").read_bytes() == (elsewhere / "results" / name).read_bytes()
+
+
+def test_json_replaces_what_is_there(elsewhere: Path) -> None:
+    (elsewhere / "mine.json").write_text("old")
+    run_lab("race", "counter", "--locked", *QUICK, "--json", "mine.json")
+    assert load(elsewhere / "mine.json").cases[0].scenario == "counter"
+
+
+def test_json_to_stdout_and_a_results_folder_hold_the_same(elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "-")
+    (name,) = written(elsewhere / "results")
+    assert (elsewhere / "results" / name).read_text() == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--save", "missing"], r"missing/race-\S+: cannot be written \(No such file or directory\); --no-save"),
+        (["--save", "file"], r"file/race-\S+: cannot be written \(Not a directory\); --no-save"),
+        (["--save", "/proc/self"], r"/proc/self/race-\S+: cannot be written \(.*\); --no-save keeps nothing"),
+        (["--json", "missing/x.json"], r"missing/x.json: cannot be written \(No such file or directory\); give another"),
+        (["--json", "."], r"\.: cannot be written \(is a directory\); give another --json PATH"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_found_out_before_any_worker_runs(
+    options: list[str], told: str, elsewhere: Path
+) -> None:
+    (elsewhere / "file").touch()
+    mine = scenario_file(elsewhere / "mine.py", "(HERE / 'a-worker-ran').touch()")
+    done = run_lab("race", mine, *QUICK, *options)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.fullmatch(rf"lab: {told}.*\n", done.stderr)
+    assert written(elsewhere) == ["file", "mine.py"]
+
+
+@mounts
+def test_a_read_only_results_folder_is_found_out_before_any_worker_runs(elsewhere: Path, tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / 'a-worker-ran').touch()")
+    done, _ = on_tmpfs(elsewhere / "results", "ro", "race", mine, *QUICK)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be written (Read-only file system); --no-save keeps nothing" in done.stderr
+    assert not (tmp_path / "a-worker-ran").exists()
+
+
+@mounts
+def test_a_results_folder_that_fills_up_on_the_way_costs_the_document_and_not_the_tables(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "Path('results/filler').write_bytes(bytes(1 << 15))")
+    mine.write_text(mine.read_text().replace("write_bytes(", "open('wb', buffering=0).write("))
+    done, left = on_tmpfs(elsewhere / "results", "size=32k", "race", mine, *QUICK, "--json", "mine.json")
+    assert done.returncode == 0
+    assert re.fullmatch(r"lab: results/race-\S+: not written \(No space left on device\); .*\n", done.stderr)
+    assert "written to mine.json" in done.stdout
+    assert left == ["filler"]
+
+
+def test_a_run_that_fails_before_it_starts_leaves_no_empty_document(elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    assert run_lab("race", "counter", "--dir", "missing", "--json", "mine.json").returncode == 3
+    assert written(elsewhere) == ["results"]
+    assert written(elsewhere / "results") == []
+
+
+def test_a_document_says_what_it_is(made: dict[str, Any]) -> None:
+    assert made["schema"] == 1
+    assert made["command"] == "race"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["started"])
+    assert made["interrupted"] is False
+    assert {"environment", "options", "cases"} <= made.keys()
+
+
+def test_every_promised_key_of_a_case_is_there_with_its_type(made: dict[str, Any]) -> None:
+    (case,) = made["cases"]
+    wrong = {key: case.get(key, "missing") for key, types in CASE_KEYS.items() if not isinstance(case.get(key), types)}
+    assert wrong == {}
+
+
+def test_waits_and_holds_have_their_quantiles(made: dict[str, Any]) -> None:
+    (case,) = made["cases"]
+    for quantiles in (case["wait_ns"], case["hold_ns"]):
+        assert list(quantiles) == ["p50", "p99", "max"]
+        assert 0 <= quantiles["p50"] <= quantiles["p99"] <= quantiles["max"]
+
+
+def test_damage_is_told_by_kind_with_its_counts_and_evidence(made: dict[str, Any]) -> None:
+    (case,) = made["cases"]
+    assert case["damage"] == [{"kind": "odd", "count": 2, "of": 40, "evidence": ["this", "that"]}]
+    assert (case["damaged"], case["corruption_rate"], case["damaged_trials"]) == (2, 2 / 40, 1)
+    assert case["interval_95"] == pytest.approx([0.025, 1.0])
+
+
+def test_a_run_without_contention_claims_no_power(elsewhere: Path) -> None:
+    made = document(run_lab("race", "counter", "--locked", *QUICK, "--workers", "1", "--json", "-").stdout)
+    assert [case["detection_power"] for case in made["cases"]] == [None]
+
+
+def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any], elsewhere: Path) -> None:
+    assert {**made["options"], "directory": ""} == {
+        "scenarios": ["mine"], "locks": [], "workers": [2], "rounds": 20, "trials": 1, "directory": "", "seed": 9,
+        "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0,
+    }  # fmt: skip
+
+
+def test_a_document_can_be_read_back(made: dict[str, Any], elsewhere: Path) -> None:
+    path = elsewhere / "made.json"
+    path.write_text(json.dumps(made))
+    assert load(path).cases[0].damage[0].kind == "odd"
+
+
+def test_the_environment_names_the_machine_and_not_its_user(elsewhere: Path) -> None:
+    home = elsewhere / "home" / "somebody-special"
+    home.mkdir(parents=True)
+    secret = {"HOME": str(home), "USER": "somebody-special", "LAB_SECRET": "not-to-be-told"}
+    done = run_lab("race", "counter", *QUICK, "--dir", home, "--json", "-", env=secret)
+    here = document(done.stdout)["environment"]
+    assert {"kernel", "machine", "cpu", "cpus", "python", "filesystem", "mount_options", "load_at_start"} <= here.keys()
+    assert "somebody-special" not in done.stdout
+    assert "not-to-be-told" not in done.stdout

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.scenario import builtin_names
+from tests.cli.commands import other_package
+from tests.helpers import ROOT, run_lab
+
+LOCKS = ["none", "fcntl", "ofd", "flock"]
+
+
+def entries(*args: str | Path, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
+    """What `list --json` says."""
+    done = run_lab("list", "--json", *args, env=env)
+    assert done.returncode == 0, done.stderr
+    made: list[dict[str, Any]] = json.loads(done.stdout)
+    return made
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return entries("--dir", tmp_path_factory.mktemp("place"))
+
+
+def of_group(listed: list[dict[str, Any]], group: str) -> list[str]:
+    return [entry["name"] for entry in listed if entry["group"].startswith(group)]
+
+
+def test_all_eighteen_scenarios_are_listed(listed: list[dict[str, Any]]) -> None:
+    names = [name for name in of_group(listed, "scenarios") + of_group(listed, "lessons") if ":" not in name]
+    assert len(names) == 18
+    assert sorted(names) == sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
+
+
+def test_the_nine_that_a_lock_cures_are_the_default_set(listed: list[dict[str, Any]]) -> None:
+    assert of_group(listed, "scenarios (the default set)") == builtin_names()[:9]
+
+
+def test_lessons_are_listed_with_their_cures(listed: list[dict[str, Any]]) -> None:
+    lessons = of_group(listed, "lessons (locked, and broken all the same; --lessons)")
+    assert [name for name in lessons if ":" not in name] == builtin_names()[9:]
+    assert "short_range:cured" in lessons
+
+
+def test_the_four_locks_and_the_two_regions_are_listed(listed: list[dict[str, Any]]) -> None:
+    assert of_group(listed, "locks") == LOCKS
+    assert of_group(listed, "regions") == ["shared", "private"]
+
+
+def test_every_entry_has_a_summary_of_one_line(listed: list[dict[str, Any]]) -> None:
+    assert [entry["name"] for entry in listed if not entry["summary"] or "\n" in entry["summary"]] == []
+
+
+def test_what_works_here_says_so(listed: list[dict[str, Any]]) -> None:
+    assert {entry["works"] for entry in listed} == {True}
+    assert {entry["trouble"] for entry in listed} == {""}
+
+
+def test_what_does_not_work_in_a_directory_says_why_and_the_list_goes_on() -> None:
+    listed = entries("--dir", "missing")
+    troubled = [entry["name"] for entry in listed if not entry["works"]]
+    assert troubled == [*LOCKS, "shared", "private"]
+    assert {"missing: cannot make a file there" in entry["trouble"] for entry in listed if entry["trouble"]} == {True}
+
+
+def test_people_get_a_line_each_under_four_headings(listed: list[dict[str, Any]]) -> None:
+    done = run_lab("list")
+    headings = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
+    assert [heading.split()[0] for heading in headings] == ["scenarios", "lessons", "locks", "regions"]
+    told = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert told == [entry["name"] for entry in listed]
+
+
+def test_people_are_told_what_does_not_work_beside_it() -> None:
+    done = run_lab("list", "--dir", "missing")
+    (line,) = [line for line in done.stdout.splitlines() if line.startswith("  flock ")]
+    assert line.endswith("[not here: missing: cannot make a file there (No such file or directory); give another --dir]")
+
+
+def test_a_lock_of_another_package_is_listed_last(tmp_path: Path) -> None:
+    listed = entries(env=other_package(tmp_path / "site"))
+    assert of_group(listed, "locks") == [*LOCKS, "liar"]
+    assert [entry["summary"] for entry in listed if entry["name"] == "liar"] == ["a lock of another package"]
+
+
+def test_a_lock_that_is_refused_here_says_so(tmp_path: Path) -> None:
+    listed = entries(env=other_package(tmp_path / "site", 37))
+    (liar,) = [entry for entry in listed if entry["name"] == "liar"]
+    assert liar["works"] is False
+    assert "No locks available" in liar["trouble"]
+
+
+def test_trying_leaves_nothing_in_the_directory(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    entries("--dir", place)
+    assert list(place.iterdir()) == []
+
+
+def test_trying_changes_nothing_outside_it(elsewhere: Path) -> None:
+    entries()
+    assert list(elsewhere.iterdir()) == []

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.cli.commands import QUICK, start_lab
+from tests.helpers import PATIENCE_S, run_lab
+
+
+@pytest.mark.parametrize("command", [[], ["race"], ["list"], ["report"]])
+def test_help_tells_the_exit_codes_on_stdout(command: list[str]) -> None:
+    done = run_lab(*command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "exit codes: 0 as expected, 1 damage where none was expected, 2 usage" in done.stdout
+    assert "130 interrupted" in done.stdout
+
+
+def test_help_names_every_option_of_race() -> None:
+    told = run_lab("race", "--help").stdout
+    options = [
+        "--lock ", "--locked", "--unlocked", "--lessons", "--workers", "--rounds", "--trials", "--dir", "--seed", "--pin",
+        "--window", "--leak", "--time-limit", "--format", "--json", "--save", "--no-save", "--quiet",
+    ]  # fmt: skip
+    assert [option for option in options if option not in told] == []
+
+
+def test_without_a_command_the_usage_is_wrong() -> None:
+    done = run_lab()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lab: the following arguments are required: COMMAND; see python -m lab --help\n"
+
+
+def test_an_unknown_command_names_those_that_there_are() -> None:
+    done = run_lab("rice")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert "invalid choice: 'rice'" in line
+    assert "race" in line.partition("choose from")[2]
+
+
+@pytest.mark.parametrize("order", [["--traceback", "report", "missing"], ["report", "missing", "--traceback"]])
+def test_traceback_is_taken_before_and_after_the_command(order: list[str]) -> None:
+    done = run_lab(*order)
+    assert done.returncode == 2
+    assert "UsageError" in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("lab: missing: cannot be read")
+
+
+def test_without_traceback_an_error_is_one_line() -> None:
+    assert run_lab("report", "missing").stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["list"], ["race", "counter", *QUICK], ["race", "counter", *QUICK, "--json", "-"]])
+def test_a_reader_that_went_away_ends_the_program_without_a_word(command: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    lab = start_lab(*command, stdout=write)
+    os.close(write)
+    _, told = lab.communicate(timeout=PATIENCE_S)
+    assert (lab.returncode, told) in [(141, ""), (0, "")]
+    assert "--json" in command or lab.returncode == 141

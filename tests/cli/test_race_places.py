@@ -1,0 +1,177 @@
+"""Directories, kernels and limits that do not allow the race: told in one line, exit code 3."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from errno import ENOLCK, ENOSYS, EOPNOTSUPP
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from tests.cli.commands import QUICK, document, ended, lines, on_tmpfs, other_package, private_mounts, scenario_file
+from tests.helpers import run_lab
+
+STRACE = ["strace", "-qq", "-o", "/dev/null"]
+LAB = [sys.executable, "-m", "lab"]
+REFUSALS = {"ENOLCK": ENOLCK, "ENOSYS": ENOSYS, "EOPNOTSUPP": EOPNOTSUPP}
+
+mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+
+
+@cache
+def untraceable() -> str:
+    """Why strace cannot fail a system call here; empty where it can."""
+    if not shutil.which("strace"):
+        return "strace is not installed"
+    tried = ended([*STRACE, "-e", "trace=chroot", "-e", "inject=chroot:error=ENOLCK", "true"])
+    return "" if tried.returncode == 0 else f"strace cannot trace: {tried.stderr.strip()}"
+
+
+traced = pytest.mark.skipif(bool(untraceable()), reason=untraceable() or "strace works")
+
+
+def refused(done: subprocess.CompletedProcess[str]) -> str:
+    """The one line of a race that could not take place."""
+    assert done.returncode == 3, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lab: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("missing", "--dir missing: does not exist; give a directory"),
+        ("file", "--dir file: is not a directory; give a directory"),
+        ("/proc/self", "--dir /proc/self: cannot be written ("),
+    ],
+)
+def test_a_directory_that_cannot_be_raced_in_is_named(place: str, told: str, elsewhere: Path) -> None:
+    (elsewhere / "file").touch()
+    done = run_lab("race", "counter", *QUICK, "--dir", place)
+    assert told in refused(done)
+    assert done.stdout == ""
+
+
+@mounts
+def test_a_read_only_directory_is_named(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    done, _ = on_tmpfs(place, "ro", "race", "counter", *QUICK, "--dir", place)
+    assert refused(done) == f"lab: --dir {place}: cannot be written (Read-only file system); give another"
+
+
+@mounts
+def test_a_full_directory_ends_the_cases_that_do_not_fit_and_keeps_the_others(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    which = ("counter", "append_log", "bank", "--locked", "--rounds", "5000", "--workers", "2", "--trials", "1")
+    done, left = on_tmpfs(place, "size=64k", "race", *which, "--dir", place)
+    assert re.fullmatch(
+        rf"lab: {place}/\S+: cannot make a file of [\d,]+ bytes \(No space left on device\); "
+        r"free some, or lower --rounds or --workers \(1 case not run\)",
+        refused(done),
+    )
+    rows = {line.split()[0]: line for line in lines(done.stdout.split("\n\n")[1])[2:]}
+    assert [rows["counter"].endswith("clean"), rows["bank"].endswith("clean")] == [True, True]
+    assert rows["append_log"].endswith("UNSUPPORTED")
+    assert left == []
+
+
+@mounts
+def test_a_page_for_which_there_is_no_room_is_told_as_that(tmp_path: Path) -> None:
+    """A sparse file fits, the pages that are stored to do not: the kernel answers with SIGBUS."""
+    place = tmp_path / "place"
+    mine = scenario_file(
+        tmp_path / "mine.py",
+        "w.bytes(self.Memory.big)[:] = b'x' * (1 << 18)",
+        attributes="sparse = True\nclass Memory(Structure):\n    _fields_ = [('big', c_uint64 * (1 << 15))]",
+    )
+    done, left = on_tmpfs(place, "size=64k", "race", mine, *QUICK, "--dir", place)
+    assert done.returncode == 4
+    assert "SIGBUS: the filesystem had no room for a page of the file (no space)" in done.stderr
+    assert left == []
+
+
+@traced
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_filesystem_that_refuses_record_locks_is_named(error: str, tmp_path: Path) -> None:
+    """strace fails the call with this error; the interpreter's own calls of fcntl come before it."""
+    race = [*LAB, "race", "counter", "--locked", *QUICK, "--dir", tmp_path]
+    calls = tmp_path / "calls"
+    ended([*STRACE[:2], "-o", calls, "-e", "trace=fcntl", *race])
+    which = next(number for number, line in enumerate(lines(calls.read_text()), 1) if "F_SETLKW" in line)
+    inject = f"inject=fcntl:error={error}:when={which}"
+    done = ended([*STRACE, "-e", "trace=fcntl", "-e", inject, *race])
+    told = refused(done)
+    assert re.search(rf"lock fcntl: refused on \S+ \({re.escape(os.strerror(REFUSALS[error]))}\); try another --lock", told)
+
+
+@traced
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_filesystem_that_refuses_flock_is_named_and_the_other_cases_run(error: str) -> None:
+    inject = ("-e", "trace=flock", "-e", f"inject=flock:error={error}")
+    done = ended([*STRACE, *inject, *LAB, "race", "counter", "--lock", "flock", "--locked", *QUICK, "--json", "-"])
+    assert "lock flock: refused on " in refused(done)
+    assert os.strerror(REFUSALS[error]) in done.stderr
+    assert [case["verdict"] for case in document(done.stdout)["cases"]] == ["unsupported", "clean"]
+
+
+@pytest.mark.parametrize("error", REFUSALS)
+def test_a_lock_of_another_package_that_is_refused_is_named(error: str, tmp_path: Path) -> None:
+    there = other_package(tmp_path / "site", REFUSALS[error])
+    done = run_lab("race", "counter", "--lock", "liar", *QUICK, env=there)
+    assert f"({os.strerror(REFUSALS[error])}); try another --lock or another --dir (1 case not run)" in refused(done)
+
+
+@traced
+def test_a_filesystem_that_refuses_the_mapping_is_named(tmp_path: Path) -> None:
+    """The first writable shared mapping of a file fails, as on filesystems that have none (ENODEV)."""
+    calls = tmp_path / "calls"
+    race = [*LAB, "race", "counter", "--unlocked", *QUICK, "--dir", tmp_path]
+    ended([*STRACE[:2], "-o", calls, "-e", "trace=mmap", *race])
+    maps = enumerate(lines(calls.read_text()), 1)
+    which = next(number for number, line in maps if re.search(r"PROT_WRITE, MAP_SHARED, [1-9]", line))
+    done = ended([*STRACE, "-e", "trace=mmap", "-e", f"inject=mmap:error=ENODEV:when={which}", *race])
+    assert "this filesystem refuses a shared mapping (No such device); try another --dir" in refused(done)
+
+
+@pytest.fixture
+def stranger() -> Iterator[tuple[list[str], str, Path]]:
+    """The command that runs a program as a user who has no other process, and a folder where that user may write."""
+    if os.geteuid():
+        pytest.skip("only root can become a user who has no other process")
+    if not (shutil.which("setpriv") and shutil.which("prlimit")):
+        pytest.skip("setpriv or prlimit is not installed")
+    user = str(100_000 + os.getpid())
+    reads = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]  # interpreter and checkout, wherever they lie
+    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *reads]
+    tried = ended([*become, "prlimit", "--nproc=5", sys.executable, "-c", "import lab"])
+    if tried.returncode:
+        pytest.skip(f"cannot become another user who reads the lab: {tried.stderr.strip()[-200:]}")
+    folder = Path(mkdtemp(prefix="lab-test-"))
+    folder.chmod(0o777)
+    yield become, user, folder
+    shutil.rmtree(folder)
+
+
+def running_as(user: str) -> list[str]:
+    """The processes of a user."""
+    return [each.name for each in Path("/proc").glob("[0-9]*") if each.exists() and str(each.stat().st_uid) == user]
+
+
+def test_a_fork_that_is_refused_part_way_is_told_and_those_forked_are_reaped(
+    stranger: tuple[list[str], str, Path],
+) -> None:
+    become, user, folder = stranger
+    race = [*LAB, "race", "counter", "--locked", *QUICK, "--workers", "9", "--no-save", "--dir", folder]
+    done = ended([*become, "prlimit", "--nproc=5", *race])
+    told = "fork refused for worker 4 of 9 (Resource temporarily unavailable); lower --workers or raise the limit"
+    assert told in refused(done)
+    assert running_as(user) == []
+    assert list(folder.iterdir()) == []

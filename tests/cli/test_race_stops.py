@@ -1,0 +1,85 @@
+"""Whoever stops a race keeps what was finished, and no worker is left."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+
+from tests.cli.commands import lines, scenario_file, start_lab
+from tests.helpers import PATIENCE_S, is_running, run_lab, wait_until
+
+SECOND = """
+(HERE / f"pid-{w.index}").write_text(str(os.getpid()))
+(HERE / f"pid-{w.index}").rename(HERE / f"at-work-{w.index}")
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def racing(tmp_path: Path) -> Iterator[Popen[str]]:
+    """A race that has finished its first case and hangs in its second, with both workers at work."""
+    first = scenario_file(tmp_path / "first.py")
+    second = scenario_file(tmp_path / "second.py", SECOND)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    lab = start_lab("race", first, second, "--workers", "2", "--trials", "1", "--save", kept, "--time-limit", "600")
+    try:
+        wait_until(lambda: len(list(tmp_path.glob("at-work-*"))) == 2 or lab.poll() is not None, "both are at work")
+        assert lab.poll() is None
+        yield lab
+    finally:
+        lab.kill()
+        lab.communicate()
+
+
+def workers(folder: Path) -> list[int]:
+    """The processes that were at work."""
+    return [int(note.read_text()) for note in folder.glob("at-work-*")]
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_race_that_is_stopped_prints_and_saves_what_was_finished(
+    stop: signal.Signals, racing: Popen[str], tmp_path: Path
+) -> None:
+    racing.send_signal(stop)
+    printed, told = racing.communicate(timeout=PATIENCE_S)
+    assert racing.returncode == 130
+    assert told == "lab: interrupted; 1 finished case kept\n"
+    assert [line.split()[0] for line in lines(printed.split("\n\n")[1])[2:]] == ["first"]
+    (kept,) = (tmp_path / "kept").iterdir()
+    made = json.loads(kept.read_text())
+    assert (made["interrupted"], [case["scenario"] for case in made["cases"]]) == (True, ["first"])
+    assert f"written to {kept}" in printed
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_race_that_is_stopped_leaves_no_worker(stop: signal.Signals, racing: Popen[str], tmp_path: Path) -> None:
+    racing.send_signal(stop)
+    racing.communicate(timeout=PATIENCE_S)
+    assert [pid for pid in workers(tmp_path) if is_running(pid)] == []
+
+
+def test_a_race_that_is_killed_leaves_no_worker(racing: Popen[str], tmp_path: Path) -> None:
+    assert [is_running(pid) for pid in workers(tmp_path)] == [True, True]
+    racing.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in workers(tmp_path)), "the workers are gone with their parent")
+
+
+def test_a_race_that_is_stopped_in_its_first_case_prints_no_tables(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "os.kill(os.getppid(), 2)\ntime.sleep(600)")
+    done = run_lab("race", mine, "--workers", "1", "--trials", "1")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "lab: interrupted; 0 finished cases kept\n"
+
+
+def test_a_race_that_is_stopped_leaves_its_directory_empty(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    mine = scenario_file(tmp_path / "mine.py", "os.kill(os.getppid(), 2)\ntime.sleep(600)")
+    run_lab("race", mine, "--workers", "1", "--trials", "1", "--dir", there)
+    assert list(there.iterdir()) == []

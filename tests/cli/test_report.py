@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import QUICK, lines
+from tests.helpers import run_lab
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The document of a run and what the run printed."""
+    folder = tmp_path_factory.mktemp("ran")
+    done = run_lab("race", "counter", "bank", *QUICK, "--json", "run.json", cwd=folder)
+    return folder / "run.json", done.stdout
+
+
+def refused(path: Path) -> str:
+    """The one line about a file that is no document."""
+    done = run_lab("report", path)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"lab: {path}: ")
+    return line
+
+
+def test_a_report_prints_what_the_run_printed(ran: tuple[Path, str]) -> None:
+    path, printed = ran
+    done = run_lab("report", path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(printed)[:-1] == lines(done.stdout)
+    assert lines(printed)[-1] == "written to run.json"
+
+
+def test_a_report_comes_in_any_format(ran: tuple[Path, str]) -> None:
+    done = run_lab("report", ran[0], "--format", "github")
+    assert all(line.startswith("|") for line in lines(done.stdout))
+
+
+def test_a_report_writes_nothing(ran: tuple[Path, str], elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    run_lab("report", ran[0])
+    assert list((elsewhere / "results").iterdir()) == []
+
+
+def test_a_report_of_an_interrupted_run_has_its_finished_cases(ran: tuple[Path, str], elsewhere: Path) -> None:
+    made = json.loads(ran[0].read_text())
+    path = elsewhere / "interrupted.json"
+    path.write_text(json.dumps({**made, "interrupted": True, "cases": made["cases"][:1]}))
+    done = run_lab("report", path)
+    assert done.returncode == 0
+    assert "counter" in done.stdout
+
+
+def test_a_truncated_document_is_told_as_that(ran: tuple[Path, str], elsewhere: Path) -> None:
+    path = elsewhere / "cut.json"
+    path.write_bytes(ran[0].read_bytes()[:-100])
+    assert "is cut short; make it again" in refused(path)
+
+
+def test_a_document_of_a_newer_schema_is_told_as_that(ran: tuple[Path, str], elsewhere: Path) -> None:
+    path = elsewhere / "newer.json"
+    path.write_text(json.dumps({**json.loads(ran[0].read_text()), "schema": 2}))
+    assert "is of schema 2, newer than this lab reads (1); update the lab" in refused(path)
+
+
+def test_what_is_not_json_is_told_as_that(elsewhere: Path) -> None:
+    path = elsewhere / "table.csv"
+    path.write_text("scenario,lock\ncounter,fcntl\n")
+    assert "is not JSON (" in refused(path)
+
+
+def test_a_missing_document_is_told_as_that(elsewhere: Path) -> None:
+    assert "cannot be read (No such file or directory); give a results file" in refused(elsewhere / "missing.json")
+
+
+def test_an_unknown_format_gives_the_nearest(ran: tuple[Path, str]) -> None:
+    done = run_lab("report", ran[0], "--format", "gthub")
+    assert done.returncode == 2
+    assert done.stderr == "lab: unknown format 'gthub'; did you mean github?\n"
