@@ -118,11 +118,17 @@ def _fill_sparsely(descriptor: int, content: bytes | bytearray) -> None:
 def read_back(path: Path, size: int) -> bytearray:
     """What is left in the file, read through a new descriptor; zeros where it became shorter.
 
-    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS.
+    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
+    it is gone.
     """
     content = bytearray(size)
-    with path.open("rb", buffering=0) as file:
-        file.readinto(content)
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.readinto(content)
+    except OSError as error:
+        raise CannotRunError(
+            f"{path}: cannot be read back after the race ({error.strerror}); let nobody else touch it"
+        ) from error
     return content
 
 

@@ -101,8 +101,8 @@ def _lessons(run: Run) -> Iterator[str]:
 
 
 def _notes(run: Run) -> Iterator[str]:
-    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and case.operations and run.options.pin is None})
-    if shared:
+    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and case.operations})
+    if shared and run.options.pin is None:
         yield (
             f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
             "their work, so that most requests meet a holder (--pin none lets them spread)."

@@ -15,10 +15,15 @@ from lab.errors import CannotRunError, UsageError, unknown
 
 from .base import Scenario
 
+LESSONS = (
+    "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
+    "private_mapping", "opposite_order", "killed_holder",
+)  # fmt: skip
+"""Not even loaded for the default set: one imports threading, whose handlers every fork would pay for."""
+
 TEACHING_ORDER = (
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages", "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file",
-    "check_then_lock", "private_mapping", "opposite_order", "killed_holder",
+    "sparse_pages", *LESSONS,
 )  # fmt: skip
 """The order in which the gallery is shown; a file that is not named here follows by its name."""
 
@@ -45,7 +50,8 @@ def find_scenarios(names: Sequence[str], *, lessons: bool = False) -> list[Found
     """
     if names and not lessons:
         return [found for name in names for found in _named(name)]
-    everything = [found for name in builtin_names() for found in _load(_gallery() / f"{name}.py")]
+    wanted = [name for name in builtin_names() if lessons or name not in LESSONS]
+    everything = [found for name in wanted for found in _load(_gallery() / f"{name}.py")]
     default = [found for found in everything if not found.lesson]
     chosen = [found for name in names for found in _named(name)] or default
     return chosen + [found for found in everything if lessons and found.lesson and found not in chosen]

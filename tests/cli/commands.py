@@ -179,7 +179,11 @@ def on_tmpfs(place: Path, options: str, *args: str | Path) -> tuple[subprocess.C
     way, _ = private_mounts()
     place.mkdir()
     left = place.with_name("left")
-    script = 'mount -t tmpfs -o "$1" tmpfs "$2"; out=$3; place=$2; shift 3; "$@"; code=$?; ls -A "$place" >"$out"; exit $code'
+    script = """
+        mount -t tmpfs -o "$1" tmpfs "$2"; place=$2; left=$3; shift 3
+        "$@"; code=$?
+        ls -A "$place" >"$left"; exit $code
+        """
     lab = [sys.executable, "-m", "lab", *args]
     done = ended([*way, "sh", "-c", script, "sh", options, place, left, *lab])
     return done, left.read_text().split()

@@ -78,7 +78,9 @@ def test_people_get_a_line_each_under_four_headings(listed: list[dict[str, Any]]
 def test_people_are_told_what_does_not_work_beside_it() -> None:
     done = run_lab("list", "--dir", "missing")
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("  flock ")]
-    assert line.endswith("[not here: missing: cannot make a file there (No such file or directory); give another --dir]")
+    assert line.endswith(
+        "[not here: missing: cannot make a file there (No such file or directory); give another --dir]"
+    )
 
 
 def test_a_lock_of_another_package_is_listed_last(tmp_path: Path) -> None:

@@ -107,6 +107,11 @@ def test_a_file_removed_under_the_mapping_and_cut_is_told_as_that(tmp_path: Path
     assert "SIGBUS: it touched a page that the file does not have, and the file is gone" in failed(4, mine, *ONE)
 
 
+def test_a_file_that_somebody_removed_ends_with_3_and_is_named(tmp_path: Path) -> None:
+    told = failed(3, scenario_file(tmp_path / "mine.py", "os.unlink(w.path)"), *ONE)
+    assert "trial-0: cannot be read back after the race (No such file or directory)" in told
+
+
 @pytest.mark.parametrize(
     ("asked", "told"),
     [

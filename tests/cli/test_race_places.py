@@ -102,14 +102,16 @@ def test_a_page_for_which_there_is_no_room_is_told_as_that(tmp_path: Path) -> No
 @pytest.mark.parametrize("error", REFUSALS)
 def test_a_filesystem_that_refuses_record_locks_is_named(error: str, tmp_path: Path) -> None:
     """strace fails the call with this error; the interpreter's own calls of fcntl come before it."""
-    race = [*LAB, "race", "counter", "--locked", *QUICK, "--dir", tmp_path]
+    race: list[str | Path] = [*LAB, "race", "counter", "--locked", *QUICK, "--dir", tmp_path]
     calls = tmp_path / "calls"
     ended([*STRACE[:2], "-o", calls, "-e", "trace=fcntl", *race])
     which = next(number for number, line in enumerate(lines(calls.read_text()), 1) if "F_SETLKW" in line)
     inject = f"inject=fcntl:error={error}:when={which}"
     done = ended([*STRACE, "-e", "trace=fcntl", "-e", inject, *race])
     told = refused(done)
-    assert re.search(rf"lock fcntl: refused on \S+ \({re.escape(os.strerror(REFUSALS[error]))}\); try another --lock", told)
+    assert re.search(
+        rf"lock fcntl: refused on \S+ \({re.escape(os.strerror(REFUSALS[error]))}\); try another --lock", told
+    )
 
 
 @traced
@@ -133,7 +135,7 @@ def test_a_lock_of_another_package_that_is_refused_is_named(error: str, tmp_path
 def test_a_filesystem_that_refuses_the_mapping_is_named(tmp_path: Path) -> None:
     """The first writable shared mapping of a file fails, as on filesystems that have none (ENODEV)."""
     calls = tmp_path / "calls"
-    race = [*LAB, "race", "counter", "--unlocked", *QUICK, "--dir", tmp_path]
+    race: list[str | Path] = [*LAB, "race", "counter", "--unlocked", *QUICK, "--dir", tmp_path]
     ended([*STRACE[:2], "-o", calls, "-e", "trace=mmap", *race])
     maps = enumerate(lines(calls.read_text()), 1)
     which = next(number for number, line in maps if re.search(r"PROT_WRITE, MAP_SHARED, [1-9]", line))
@@ -169,7 +171,18 @@ def test_a_fork_that_is_refused_part_way_is_told_and_those_forked_are_reaped(
     stranger: tuple[list[str], str, Path],
 ) -> None:
     become, user, folder = stranger
-    race = [*LAB, "race", "counter", "--locked", *QUICK, "--workers", "9", "--no-save", "--dir", folder]
+    race: list[str | Path] = [
+        *LAB,
+        "race",
+        "counter",
+        "--locked",
+        *QUICK,
+        "--workers",
+        "9",
+        "--no-save",
+        "--dir",
+        folder,
+    ]
     done = ended([*become, "prlimit", "--nproc=5", *race])
     told = "fork refused for worker 4 of 9 (Resource temporarily unavailable); lower --workers or raise the limit"
     assert told in refused(done)

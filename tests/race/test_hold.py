@@ -258,11 +258,14 @@ def test_entering_and_leaving_a_thousand_times_leaks_nothing(make: MakeHold, num
             with suppress(OSError), hold:
                 pass
 
-    enter_and_leave()
-    blocks, references = sys.getallocatedblocks(), sys.getrefcount(OSError)
-    enter_and_leave()
-    assert sys.getallocatedblocks() - blocks < 100
-    assert sys.getrefcount(OSError) - references < 100
+    def growth() -> tuple[int, int]:
+        blocks, references = sys.getallocatedblocks(), sys.getrefcount(OSError)
+        enter_and_leave()
+        return sys.getallocatedblocks() - blocks, sys.getrefcount(OSError) - references
+
+    blocks, references = zip(*(growth() for _ in range(5)), strict=True)  # other threads allocate too, but not always
+    assert min(blocks) < 100
+    assert min(references) < 100
 
 
 def hold_and_wait(name: str, path: str) -> list[Any]:

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+
+from lab.model.statistics import detection_power
+from lab.report.verdicts import SHOWN, complaints, conclusions, exit_code, heading
+from lab.report.words import one_in
+from lab.results import Case, Damage, Failure
+from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TWO_IN, UNLOCKED, run_of
+
+CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED], 0: [CLEAN, UNLOCKED, LESSON]}
+PRECEDENCE = [1, 4, 3, 0]
+
+
+def raised(worker: int, trace: str = "Traceback\nValueError") -> Failure:
+    return Failure(trial=0, worker=worker, round=0, how="raised", reason="raised ValueError", trace=trace)
+
+
+@pytest.mark.parametrize(("code", "case"), [(code, case) for code, cases in CODES.items() for case in cases])
+def test_each_kind_of_case_has_its_exit_code(code: int, case: Case) -> None:
+    assert exit_code(run_of(case)) == code
+    assert exit_code(run_of(CLEAN, case, CLEAN)) == code
+
+
+@pytest.mark.parametrize(("first", "second"), list(combinations(PRECEDENCE, 2)))
+def test_where_several_are_true_the_first_of_1_4_3_counts(first: int, second: int) -> None:
+    for one in CODES[first]:
+        for other in CODES[second]:
+            assert exit_code(run_of(one, other)) == exit_code(run_of(other, one)) == first
+
+
+@pytest.mark.parametrize("case", [case for cases in CODES.values() for case in cases])
+def test_an_interrupted_run_ends_with_130_whatever_else_is_true(case: Case) -> None:
+    assert exit_code(run_of(case, interrupted=True)) == 130
+
+
+def test_a_run_without_cases_is_as_expected() -> None:
+    assert exit_code(run_of()) == 0
+
+
+def test_damage_in_a_trial_before_a_worker_died_is_not_forgotten() -> None:
+    assert exit_code(run_of(replace(DIED, damage=DAMAGED.damage, damaged=3))) == 1
+
+
+def test_damage_that_stayed_away_is_no_failure() -> None:
+    assert exit_code(run_of(replace(CLEAN, expected="damaged"))) == 0
+
+
+def test_a_death_where_damage_was_expected_is_a_death() -> None:
+    assert exit_code(run_of(replace(DIED, expected="damaged", damage=DAMAGED.damage))) == 4
+
+
+def test_a_hang_that_was_expected_is_as_expected() -> None:
+    assert exit_code(run_of(replace(HUNG, expected="timeout"))) == 0
+
+
+def test_a_heading_says_where_and_how() -> None:
+    assert heading(run_of(CLEAN)) == "ext4 on Linux 6.18, 1 CPU, CPython 3.11.7; 2 trials a case, seed 7"
+
+
+def test_a_heading_tells_a_widened_window_and_a_leak() -> None:
+    told = heading(run_of(CLEAN, window_ns=1500, leak=0.0001))
+    assert told.split("; ")[2:] == [
+        "race window widened by 1,500 ns before every store",
+        "NEGATIVE CONTROL: locks grant falsely with probability 0.0001",
+    ]
+
+
+def test_without_a_lock_the_broken_cases_are_counted() -> None:
+    told = list(conclusions(run_of(UNLOCKED, replace(UNLOCKED, verdict="clean", expected="clean"))))
+    assert told == ["none: broke 1 of 2 cases."]
+
+
+def test_a_clean_lock_is_told_with_its_holds_and_the_power_of_all_its_cases_together() -> None:
+    (told,) = conclusions(run_of(CLEAN, replace(CLEAN, contended_requests=1900)))
+    assert told == (
+        f"fcntl: clean in 2 cases; of 2,000 holds none overlapped another. 2,000 requests met a holder, so a lock that "
+        f"lies {one_in(detection_power(2000))} times would have been noticed with 95 % probability."
+    )
+
+
+def test_one_request_met_a_holder() -> None:
+    (told,) = conclusions(run_of(replace(CLEAN, contended_requests=1)))
+    assert "1 request met a holder" in told
+
+
+def test_a_broken_lock_is_told_with_its_overlaps() -> None:
+    (told,) = conclusions(run_of(CLEAN, TWO_IN))
+    assert told == "fcntl: NOT CLEAN in 1 of 2 cases; 1 of 2,000 holds overlapped another that they may not."
+
+
+@pytest.mark.parametrize("case", [DAMAGED, DIED, HUNG])
+def test_a_lock_under_which_anything_went_wrong_is_never_called_clean(case: Case) -> None:
+    (told,) = conclusions(run_of(CLEAN, case))
+    assert told.startswith("fcntl: NOT CLEAN in 1 of 2 cases")
+
+
+def test_a_clean_case_in_which_nobody_waited_shows_nothing_and_says_what_to_do() -> None:
+    (told,) = conclusions(run_of(replace(CLEAN, contended_requests=0, detection_power=None)))
+    assert told.startswith("fcntl: clean in 1 case, but no request met a holder: that shows nothing about the lock.")
+    assert "Use more --workers or --rounds" in told
+
+
+def test_a_clean_case_without_holds_shows_nothing() -> None:
+    (told,) = conclusions(run_of(replace(CLEAN, holds=0, contended_requests=0)))
+    assert told == "fcntl: clean in 1 case, but no hold was recorded: that shows nothing about the lock."
+
+
+def test_locks_are_told_in_the_order_of_their_rows() -> None:
+    told = conclusions(run_of(UNLOCKED, CLEAN, replace(CLEAN, lock="ofd"), CLEAN))
+    assert [sentence.partition(":")[0] for sentence in told] == ["none", "fcntl", "ofd"]
+
+
+def test_a_case_that_did_not_run_is_no_ground_for_a_conclusion() -> None:
+    assert list(conclusions(run_of(REFUSED))) == []
+
+
+def test_a_lesson_tells_why_it_broke_once_and_says_nothing_of_its_lock() -> None:
+    told = list(conclusions(run_of(LESSON, replace(LESSON, lock="ofd"))))
+    assert told == ["short_range: The lock covers too few bytes."]
+
+
+def test_damage_that_stayed_away_is_said_with_what_makes_it_likelier() -> None:
+    stayed_away = replace(LESSON, verdict="clean", damage=[], damaged=0)
+    (told,) = conclusions(run_of(stayed_away))
+    assert told.startswith("short_range under fcntl was expected to break and did not this time (2 trials);")
+    assert "--rounds or --trials, or --window" in told
+
+
+def test_scenarios_that_chose_one_cpu_are_named() -> None:
+    *_, told = conclusions(run_of(replace(CLEAN, pin="one"), replace(CLEAN, scenario="bank", pin="one")))
+    assert told.startswith("bank, counter: by their own choice the workers share one CPU")
+    assert "--pin none" in told
+
+
+def test_a_pin_that_the_user_chose_is_not_explained() -> None:
+    assert len(list(conclusions(run_of(replace(CLEAN, pin="one"), pin="one")))) == 1
+
+
+def test_a_case_that_did_not_run_shared_no_cpu() -> None:
+    assert list(conclusions(run_of(replace(REFUSED, pin="one")))) == []
+
+
+def test_holds_that_were_not_judged_are_said() -> None:
+    *_, told = conclusions(run_of(replace(CLEAN, unrecorded_holds=5)))
+    assert told.startswith("5 holds not judged")
+    assert "raise holds_per_round" in told
+
+
+def test_nobody_complains_of_what_went_as_expected() -> None:
+    assert list(complaints(run_of(CLEAN, UNLOCKED, LESSON, replace(CLEAN, expected="damaged")))) == []
+
+
+def test_a_complaint_names_case_verdict_reason_and_the_evidence_by_kind() -> None:
+    assert list(complaints(run_of(DAMAGED))) == [
+        "counter under fcntl, 2 workers: damaged: the lock held and the data broke anyway",
+        "  lost update: value is 997 after 1,000 additions",
+    ]
+
+
+def test_a_complaint_names_who_held_what_together() -> None:
+    assert list(complaints(run_of(TWO_IN)))[1:] == [f"  {TWO_IN.overlaps[0]}"]
+
+
+def test_all_kinds_of_damage_are_told() -> None:
+    torn = Damage(kind="torn", count=1, of=9, evidence=["a", "b"])
+    told = list(complaints(run_of(replace(DAMAGED, damage=[*DAMAGED.damage, torn]))))
+    assert told[2:] == ["  torn: a", "  torn: b"]
+
+
+def test_a_refusal_that_met_several_cases_is_told_once() -> None:
+    told = list(complaints(run_of(REFUSED, replace(REFUSED, scenario="bank"))))
+    assert told == [f"{REFUSED.reason} (2 cases not run)"]
+
+
+def test_two_refusals_are_told_as_two() -> None:
+    assert len(list(complaints(run_of(REFUSED, replace(REFUSED, reason="no room"))))) == 2
+
+
+def test_one_failed_worker_is_told_in_the_line_of_its_case() -> None:
+    assert list(complaints(run_of(DIED))) == [
+        "counter under fcntl, 2 workers: died: worker 1 was killed by SIGKILL, in round 3 of trial 0"
+    ]
+
+
+def test_several_failed_workers_are_told_one_by_one_and_the_same_traceback_once() -> None:
+    told = list(complaints(run_of(replace(DIED, failures=[raised(0), raised(2)]))))
+    assert told[1:] == ["  worker 0 raised ValueError", "  worker 2 raised ValueError", "Traceback\nValueError"]
+
+
+def test_different_tracebacks_are_all_told() -> None:
+    told = list(complaints(run_of(replace(DIED, failures=[raised(0, "one"), raised(1, "two"), raised(2, "one")]))))
+    assert told[-2:] == ["one", "two"]
+
+
+def test_a_thousand_failed_workers_are_not_all_told() -> None:
+    told = list(complaints(run_of(replace(DIED, failures=[raised(index, "") for index in range(1000)]))))
+    assert len(told) == 1 + SHOWN

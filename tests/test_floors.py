@@ -1,0 +1,90 @@
+"""Imports go downward only, and the process that forks imports nothing that forks would pay for."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import PATIENCE_S, ROOT
+
+STARTS_THREADS_OR_HANDLERS = {"threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures"}
+SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.race", "lab.report"}
+
+SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subprocess", "threading", "multiprocessing"}
+
+AT_THE_FIRST_FORK = """
+import os, sys
+from lab.cli import main
+from lab.processes.crew import Crew
+
+class Seen(Exception):
+    pass
+
+def enter(self):
+    raise Seen
+
+Crew.__enter__ = enter
+try:
+    main(sys.argv[1:])
+except Seen:
+    print(*sys.modules)
+"""
+
+AT_THE_END = """
+import sys
+from lab.cli import main
+main(sys.argv[1:])
+print(*sys.modules)
+"""
+
+
+def python(*args: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, cwd=cwd)
+
+
+def imported(script: str, *args: str) -> set[str]:
+    """The modules that the lab's command had imported, as the script saw it."""
+    done = python("-c", script, *args)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_imports_go_downward_only() -> None:
+    program = Path(sys.executable).parent / "lint-imports"
+    if not program.exists():
+        pytest.skip("import-linter is not installed beside this interpreter")
+    done = python(program, "--no-cache")
+    assert done.returncode == 0, done.stdout
+    assert "imports go downward only KEPT" in done.stdout
+
+
+@pytest.mark.parametrize("options", [[], ["counter", "--locked"], ["bank", "--lock", "flock"], ["--quiet"]])
+def test_a_race_forks_before_it_imports_what_forks_would_pay_for(options: list[str]) -> None:
+    """`threading` and `random` leave handlers that run in every forked child; the others import these two."""
+    modules = imported(AT_THE_FIRST_FORK, "race", *options, "--no-save")
+    assert "lab.race.trial" in modules
+    assert modules & STARTS_THREADS_OR_HANDLERS == set()
+
+
+def test_a_list_waits_for_nothing_that_only_other_commands_need() -> None:
+    assert imported(AT_THE_END, "list") & SLOW_TO_IMPORT == set()
+
+
+def test_the_command_line_alone_imports_no_command_s_verbs() -> None:
+    modules = imported("import sys, lab.cli\nprint(*sys.modules)")
+    assert modules & (SLOW_TO_IMPORT | STARTS_THREADS_OR_HANDLERS) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.py")), ids=lambda path: path.stem)
+def test_a_scenario_imports_no_system_call_unless_that_is_its_lesson(path: Path) -> None:
+    lessons = {"closed_descriptor": {"os"}, "replaced_file": {"pathlib"}, "threads": {"threading"}}
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    assert names & SYSTEM == lessons.get(path.stem, set())
+    assert {name for name in names if name.startswith("lab")} == {"lab"}
