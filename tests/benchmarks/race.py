@@ -26,7 +26,8 @@ PAIRS = 400_000
 
 def main(chosen: list[str]) -> None:
     print(
-        f"{platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+        f"{platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     for name, benchmark in BENCHMARKS.items():
         if not chosen or name in chosen:
@@ -141,7 +142,7 @@ def default() -> None:
 def leak() -> None:
     """how often the default `race --locked` notices a lock that grants falsely, of 20 runs."""
     print("P          noticed   longest   (at least 19 of 20, within 10 s)")
-    for probability, options in ((0.01, []), (0.001, []), (0.0001, []), (0.00001, ["--trials", 15])):
+    for probability, options in ((0.01, []), (0.001, []), (0.0001, []), (0.00001, ["--trials", 12])):
         seeds = range(20)
         rows = [leaking(probability, seed, options) for seed in seeds]
         noticed = sum(code == 1 for code, _ in rows)
