@@ -38,7 +38,7 @@ def test_what_is_raised_there_is_told_here() -> None:
 
 
 def test_an_interpreter_that_ends_is_told_with_its_last_words() -> None:
-    with pytest.raises(AssertionError, match=r"ended with 3 .*\n*last words"):
+    with pytest.raises(AssertionError, match=r"(?s)ended with 3 .*last words"):
         in_fresh_process(exits)
 
 

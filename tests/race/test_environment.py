@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 from dataclasses import asdict
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,6 +124,21 @@ def test_text_is_freed_of_the_home_and_of_the_users_name_in_paths(home: str, tex
 def test_the_homes_of_machines_do_not_eat_other_paths(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)
     assert anonymous_text("/mnt/root/x") == "/mnt/root/x"
+
+
+def test_what_the_machine_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def version(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    def read_text(path: Path) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    mounted(monkeypatch)
+    found = environment(tmp_path, 0.0)
+    assert (found.lab, found.cpu, found.filesystem) == ("unknown", "unknown", "unknown")
 
 
 def test_a_user_without_a_home_keeps_the_text(monkeypatch: pytest.MonkeyPatch) -> None:

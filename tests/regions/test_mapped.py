@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import CannotRunError
-from lab.regions import REGIONS, Region, anonymous, create, probe_region, read_back
+from lab.regions import REGIONS, Region, anonymous, create, mapped, probe_region, read_back
 from tests.helpers import in_fresh_process
 
 SIZE = 3 * mmap.PAGESIZE
@@ -42,6 +43,14 @@ def small(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)  # noqa: S607
+
+
+def can_populate() -> bool:
+    try:
+        mmap.mmap(-1, mmap.PAGESIZE).madvise(mapped.MADV_POPULATE_WRITE, 0, mmap.PAGESIZE)
+    except OSError:
+        return False
+    return True
 
 
 def descriptors_of(path: Path) -> list[str]:
@@ -178,6 +187,29 @@ def test_read_back_gives_no_more_than_was_asked_for(path: Path) -> None:
     assert read_back(path, 20) == bytes(20)
 
 
+def test_a_file_that_is_gone_cannot_be_read_back(tmp_path: Path) -> None:
+    with pytest.raises(CannotRunError, match=f"{tmp_path}/gone: cannot be read back after the race .No such file"):
+        read_back(tmp_path / "gone", 20)
+
+
+@pytest.mark.parametrize("size", [1 << 62, 1 << 64])
+def test_anonymous_memory_that_no_machine_has_is_refused(size: int) -> None:
+    with pytest.raises(CannotRunError, match=f"{size:,} bytes of shared memory: refused; lower --rounds"):
+        anonymous(size)
+
+
+@pytest.mark.skipif(not can_populate(), reason="this kernel has no MADV_POPULATE_WRITE (Linux 5.14)")
+def test_populated_memory_is_there_when_it_is_written_to() -> None:
+    faults = in_fresh_process(faults_of_writing, 100, 60)
+    assert faults["populated"] < 10
+    assert 40 <= faults["rest"] <= 60
+
+
+def test_memory_can_be_had_where_it_cannot_be_populated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mapped, "MADV_POPULATE_WRITE", -1)
+    assert anonymous(mmap.PAGESIZE, populated=mmap.PAGESIZE)[0] == 0
+
+
 def test_anonymous_memory_is_zeroed_and_shared_with_forked_children() -> None:
     assert in_fresh_process(written_by_a_child) == [0, 9]
 
@@ -188,6 +220,18 @@ def test_anonymous_memory_may_be_larger_than_the_machines() -> None:
     memory = anonymous(2 * pages * mmap.PAGESIZE)
     memory[-1] = 1
     memory.close()
+
+
+def faults_of_writing(pages: int, populated: int) -> dict[str, int]:
+    """Page faults of the first write to each page, of those that were populated and of the rest."""
+    memory = anonymous(pages * mmap.PAGESIZE, populated=populated * mmap.PAGESIZE)
+    faults = []
+    for part in (range(populated), range(populated, pages)):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for page in part:
+            memory[page * mmap.PAGESIZE] = 1
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    return dict(zip(("populated", "rest"), faults, strict=True))
 
 
 def written_by_a_child() -> list[int]:
