@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 
@@ -33,6 +35,9 @@ def racing(tmp_path: Path) -> Iterator[Popen[str]]:
         assert lab.poll() is None
         yield lab
     finally:
+        for pid in workers(tmp_path):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         lab.kill()
         lab.communicate()
 
@@ -75,6 +80,12 @@ def test_a_race_that_is_stopped_in_its_first_case_prints_no_tables(tmp_path: Pat
     done = run_lab("race", mine, "--workers", "1", "--trials", "1")
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "lab: interrupted; 0 finished cases kept\n"
+
+
+def test_a_program_that_is_stopped_before_it_races_says_so_without_a_traceback(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", syntax="\n\nraise KeyboardInterrupt\n")
+    done = run_lab("race", mine)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "lab: interrupted\n")
 
 
 def test_a_race_that_is_stopped_leaves_its_directory_empty(tmp_path: Path) -> None:
