@@ -203,11 +203,6 @@ def test_every_record_is_immutable() -> None:
         CASE.damaged = 0  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("overlaps", [0, 1])
-def test_a_lock_let_two_in_when_holds_overlapped(overlaps: int) -> None:
-    assert replace(CASE, overlapping_holds=overlaps).let_two_in is bool(overlaps)
-
-
 @pytest.mark.parametrize(
     ("verdict", "expected", "fine"),
     [
@@ -224,4 +219,10 @@ def test_a_lock_let_two_in_when_holds_overlapped(overlaps: int) -> None:
 def test_what_was_announced_and_what_stayed_away_is_as_expected(
     verdict: results.Verdict, expected: str, fine: bool
 ) -> None:
-    assert replace(CASE, verdict=verdict, expected=expected).as_expected is fine
+    assert replace(CASE, verdict=verdict, expected=expected, overlapping_holds=0).as_expected is fine
+
+
+@pytest.mark.parametrize(("announced", "fine"), [(False, False), (True, True)])
+def test_a_lock_that_let_two_in_is_as_expected_only_where_that_is_announced(announced: bool, fine: bool) -> None:
+    case = replace(CASE, verdict="damaged", expected="damaged", overlapping_holds=3, lets_two_in=announced)
+    assert case.as_expected is fine

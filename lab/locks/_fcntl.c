@@ -16,7 +16,7 @@ typedef struct {
     struct flock range;
 } Call;
 
-/* A request may wait, and does so without the GIL; an unlock waits for nobody. A signal's handler runs and the
+/* A request may wait, and does so without the GIL; an unlock waits for no other holder, so it keeps the GIL. A signal's handler runs and the
  * call goes on, as in PEP 475. */
 static PyObject *call_once(PyObject *object, PyObject *const *arguments, size_t count, PyObject *names)
 {

@@ -24,6 +24,10 @@ class Leaky:
         self._probability = probability
         self._draw = random.random
 
+    def redrawn(self, random: Random) -> Leaky:
+        """The same liar with draws of its own, for a child: it would repeat its parent's next ones."""
+        return Leaky(self._lock, self._probability, random)
+
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """The wrapped lock's actions; a falsely granted request releases nothing."""
         acquire, release = self._lock.actions(descriptor, start, length, write=write)

@@ -18,8 +18,8 @@ from typing import NoReturn
 PR_SET_PDEATHSIG = 1
 SIGKILL, SIG_DFL, SIG_UNBLOCK = int(signal.SIGKILL), int(signal.SIG_DFL), int(signal.SIG_UNBLOCK)
 
-STOPS = (int(signal.SIGINT), int(signal.SIGTERM))
-"""What a user or a supervisor stops a program with; either raises an exception in the parent."""
+STOPS = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
+"""What a user, a supervisor or a closed terminal stops a program with; each raises an exception in the parent."""
 
 _prctl = ctypes.CDLL(None).prctl
 _quick = import_module("_signal")
@@ -28,7 +28,7 @@ _quick = import_module("_signal")
 
 @contextmanager
 def stops_held() -> Iterator[None]:
-    """Within the block SIGINT and SIGTERM wait: no exception comes between a fork and what is done about it.
+    """Within the block SIGINT, SIGTERM and SIGHUP wait: no exception comes between a fork and what is done about it.
 
     In the parent it would lose the pid of a child; in the child it would rise into the caller's frames.
     """
@@ -43,9 +43,9 @@ def stops_held() -> Iterator[None]:
 def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
     """Fork, run the body in the child, and return the child's pid to the parent.
 
-    The child exits with 0, or with 1 when the body raised (traceback on stderr). It gets SIGKILL when the
-    parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of a new process
-    group, another number puts it into that one. Raises OSError where fork(2) is refused.
+    The child exits with 0, with what a SystemExit says, or with 1 when the body raised (traceback on stderr).
+    It gets SIGKILL when the parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of
+    a new process group, another number puts it into that one. Raises OSError where fork(2) is refused.
     """
     with stops_held():
         return fork_held(body, group=group)
@@ -72,6 +72,8 @@ def _live(body: Callable[[], None], parent: int, group: int | None) -> NoReturn:
             _quick.pthread_sigmask(SIG_UNBLOCK, STOPS)
             body()
             status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else 1
     except BaseException:  # whatever it was, it must not reach the caller's frames
         traceback.print_exc()
         sys.stderr.flush()
@@ -103,30 +105,38 @@ def private_bytes() -> int:
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Child:
-    """A child that a worker forked for itself."""
+    """A child that a worker forked for itself; `ended` once it was waited for."""
 
     pid: int
+    ended: bool = False
 
     def wait(self) -> int:
         """Reap it: its exit code, or minus the signal that ended it (waitpid(2))."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        status = os.waitpid(self.pid, 0)[1]
+        self.ended = True
+        return os.waitstatus_to_exitcode(status)
 
 
 class Terminated(BaseException):
-    """SIGTERM reached the parent: it ends its workers as it does on Ctrl-C."""
+    """SIGTERM or SIGHUP reached the parent: it ends its workers as it does on Ctrl-C."""
 
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM raises `Terminated` in the main thread instead of ending the process at once."""
+    """Within the block SIGTERM and SIGHUP raise `Terminated` in the main thread instead of ending the process.
+
+    A SIGHUP that is ignored, as under nohup(1), stays ignored.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Terminated
 
-    before = signal.signal(signal.SIGTERM, stop)
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = [(number, signal.signal(number, stop)) for number in heard]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before:
+            signal.signal(number, handler)

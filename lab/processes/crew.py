@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from resource import struct_rusage
 from types import TracebackType
 
 from lab.errors import CannotRunError
@@ -28,6 +29,7 @@ Prepare = Callable[[int], Callable[[], None]]
 TERM_GRACE_S = 0.5
 KILL_GRACE_S = 5.0
 TICK_MS = 100
+LOOK_AGAIN_S = 0.0002
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,14 +152,12 @@ class Crew:
 
     def wait(self, time_limit_s: float) -> list[Exit]:
         """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL."""
-        late = not self._all_gone(time_limit_s)
+        late = not self._ended(time_limit_s)
         if late:
-            self._reap()
             self._signal(signal.SIGTERM)
-            if not self._all_gone(TERM_GRACE_S):
-                self._reap(late=True)
+            if not self._ended(TERM_GRACE_S, late=True):
                 self._signal(signal.SIGKILL)
-        self._reap(late=late, block=self._all_gone(KILL_GRACE_S))
+                self._ended(KILL_GRACE_S, late=True)
         stuck = [Exit(index, None, late=True) for index in self._running.values()]
         return sorted(self._exits + stuck, key=lambda ended: ended.index)
 
@@ -166,21 +166,29 @@ class Crew:
         poll.register(self._alive, select.POLLIN)
         return bool(poll.poll(timeout_ms))
 
-    def _all_gone(self, timeout_s: float) -> bool:
-        """True once the pipe is at its end: nobody who could write to it lives."""
-        deadline = time.monotonic() + timeout_s
-        while self._readable(max(0.0, deadline - time.monotonic()) * 1000):
-            if not os.read(self._alive, 65_536):
-                return True
-        return False
+    def _ended(self, timeout_s: float, *, late: bool = False) -> bool:
+        """Reap all workers; True once none is left.
 
-    def _reap(self, *, late: bool = False, block: bool = False) -> int:
-        """Collect those that have ended, or all of them; how many there were."""
+        The end of the pipe says that nobody who could write to it lives, or that a worker closed what is not its
+        own; so whoever is left then is waited for by looking, never by blocking.
+        """
+        deadline = time.monotonic() + timeout_s
+        while self._readable(max(0.0, deadline - time.monotonic()) * 1000) and os.read(self._alive, 65_536):
+            pass
+        self._reap(late=late)
+        while self._running and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
+            self._reap(late=late)
+        return not self._running
+
+    def _reap(self, *, late: bool = False) -> int:
+        """Collect those that have ended; how many there were."""
         count = 0
         while self._running:
-            pid, status, usage = os.wait4(-self._group, 0 if block else os.WNOHANG)
-            if not pid:
+            told = self._next_ended()
+            if told is None:
                 break
+            pid, status, usage = told
             count += 1
             self._exits.append(
                 Exit(
@@ -197,6 +205,14 @@ class Crew:
             )
         return count
 
+    def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
+        """What wait4(2) says of the next worker that ended; of each by itself where they left the group."""
+        try:
+            asked = [os.wait4(-self._group, os.WNOHANG)]
+        except ChildProcessError:
+            asked = [os.wait4(pid, os.WNOHANG) for pid in list(self._running)[:1]]
+        return next((told for told in asked if told[0]), None)
+
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._group, number)
@@ -205,7 +221,7 @@ class Crew:
         """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""
         if self._running:
             self._signal(signal.SIGKILL)
-            self._reap(late=True, block=self._all_gone(KILL_GRACE_S))
+            self._ended(KILL_GRACE_S, late=True)
         for descriptor in (self._barrier, self._alive):
             if descriptor >= 0:
                 os.close(descriptor)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from pathlib import Path
+from pwd import getpwuid
 
 from lab.results import Environment
 
@@ -37,14 +39,25 @@ def environment(directory: Path, load: float) -> Environment:
 
 def anonymous_text(text: str) -> str:
     """The text with the home directory as ~ and the user's name, where it is a path component, as USER."""
-    try:
-        home = Path.home()
-    except RuntimeError:  # a user whom no password file knows, as in many containers
-        return text
-    if len(home.parts) > 1:
-        text = re.sub(rf"(?<![\w/.-]){re.escape(str(home))}(?![\w-])", "~", text)
-    user = home.name
-    return re.sub(rf"(?<=/){re.escape(user)}(?![\w-])", "USER", text) if user and user != "root" else text
+    homes, names = _homes_and_names()
+    for home in homes:
+        text = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w-])", "~", text)
+    for name in names - {"root", ""}:
+        text = re.sub(rf"(?<=/){re.escape(name)}(?![\w-])", "USER", text)
+    return text
+
+
+def _homes_and_names() -> tuple[list[str], set[str]]:
+    """The user's home directories and names, longest first: by $HOME, and by the password file where it knows them."""
+    homes, names = set(), set()
+    with suppress(RuntimeError):  # neither says: as in many containers
+        homes.add(Path.home())
+    with suppress(KeyError):
+        known = getpwuid(os.getuid())
+        homes.add(Path(known.pw_dir))
+        names.add(known.pw_name)
+    real = [home for home in homes if len(home.parts) > 1]
+    return sorted(map(str, real), key=len, reverse=True), names | {home.name for home in real}
 
 
 def _version() -> str:

@@ -40,8 +40,9 @@ def explain(
             still = f"still at work after {time_limit_s:g} s" if ended.code is not None else "did not end on SIGKILL"
             reason = still + _stuck(job, index)
             yield Failure(trial=trial, worker=index, round=done[index], how="late", reason=reason)
-        elif ended.code and not ended.late:
-            reason = f"was killed by {_signal(job, -ended.code)}" if ended.code < 0 else f"exited with {ended.code}"
+        elif not finished[index] or (ended.code and not ended.late):
+            code = ended.code or 0
+            reason = f"was killed by {_signal(job, -code)}" if code < 0 else f"exited with {code} before its end"
             yield Failure(trial=trial, worker=index, round=done[index], how="killed", reason=reason)
 
 

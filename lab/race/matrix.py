@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import get_args
 
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.locks import find_lock, probe_lock
+from lab.locks import find_lock
 from lab.results import Case as Row
 from lab.results import Options, Verdict
 from lab.scenario import Found, Scenario
 
-from .summary import summarise, unjudged, unsupported
+from .environment import anonymous_text
+from .probe import probe_within
+from .summary import summarise
 from .trial import Result, Setting, run_trial
 
 
@@ -80,20 +82,23 @@ def run_case(case: Case, trials: int, folder: Path) -> Row:
     whose scenario raises outside its workers, in `check` as a rule.
     """
     results: list[Result] = []
+    trouble: tuple[Verdict, str] | None = None
     try:
         if case.setting.lock.excludes:
-            probe_lock(case.setting.lock, folder)
+            probe_within(case.setting.lock, folder, case.setting.time_limit_s)
         for result in _trials(case.setting, trials, folder):
             results.append(result)
     except CannotRunError as error:
-        return unsupported(case.found, case.setting, str(error))
+        trouble = "unsupported", str(error)
     except ScenarioError as error:
-        return unjudged(case.found, case.setting, "died", str(error))
+        trouble = "died", str(error)
     except (MemoryError, OverflowError):
         asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"
-        reason = f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
-        return unsupported(case.found, case.setting, reason)
-    return summarise(case.found, case.setting, results)
+        trouble = "unsupported", f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
+    except OSError as error:
+        trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
+    row = summarise(case.found, case.setting, results)
+    return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
 
 
 def _trials(setting: Setting, trials: int, folder: Path) -> Iterator[Result]:

@@ -8,6 +8,7 @@ does not hold for the descriptor that memfd_create gives. A worker with nothing 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -62,8 +63,9 @@ class Mailbox:
         """Leave one report, in the worker."""
         import json  # most workers have nothing to say
 
-        told = json.dumps(asdict(report)).encode()
-        os.write(self._descriptor, b"\n" + told + b"\n")  # apart from the half of one whose writer was killed
+        told = b"\n" + json.dumps(asdict(report)).encode() + b"\n"  # apart from the half of one who was killed
+        if os.write(self._descriptor, told) != len(told):
+            raise OSError(errno.ENOSPC, "only a part of the report could be written")
 
     def read(self) -> Iterator[Report]:
         """All whole reports, in the parent, once; a worker killed while it wrote leaves none."""

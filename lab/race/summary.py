@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from lab.model.holds import Overlap, Span
@@ -17,34 +16,16 @@ SHOWN = 3
 SAMPLES = 1000
 
 
-def unsupported(found: Found, setting: Setting, reason: str) -> Case:
-    """The row of a case that could not run here."""
-    return unjudged(found, setting, "unsupported", reason)
-
-
-def unjudged(found: Found, setting: Setting, verdict: Verdict, reason: str) -> Case:
-    """The row of a case of which nothing is known but why."""
-    return Case(
-        scenario=found.name,
-        lock=setting.lock.name,
-        region=setting.scenario.region,
-        workers=setting.workers,
-        rounds=setting.rounds,
-        pin=setting.pin,
-        verdict=verdict,
-        expected=setting.scenario.expected(setting.lock.name),
-        reason=anonymous_text(reason),
-        lesson=found.lesson,
-    )
-
-
 def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case:
-    """The row of a case: everything in it is counted from the trials given."""
-    operations = sum(result.operations for result in results)
-    wall_s = sum(result.wall_ns for result in results) / 1e9
-    damage = _by_kind([each for result in results for each in _seen(result)])
-    damaged = sum(_damaged(result) for result in results)
+    """The row of a case: everything in it is counted from the trials given.
+
+    Operations, damage and speed are those of the trials that could be judged: without a failed worker.
+    """
     judged = [result for result in results if not result.failures]
+    operations = sum(result.operations for result in judged)
+    wall_s = sum(result.wall_ns for result in judged) / 1e9
+    damage = _by_kind(judged)
+    damaged = sum(_damaged(result) for result in judged)
     damaged_trials = sum(1 for result in judged if result.damage or result.exclusion.overlaps)
     failures = [failure for result in results for failure in result.failures]
     overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
@@ -94,6 +75,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         reason=_reason(verdict, damage, overlapping, failures, locked=setting.lock.excludes),
         why=setting.scenario.why if expected != "clean" else "",
         lesson=found.lesson,
+        lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
         failures=failures,
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
@@ -118,32 +100,25 @@ def _sample(result: Result) -> Trial:
     )
 
 
-def _seen(result: Result) -> list[Damage]:
-    return [
-        Damage(
-            kind=each.kind,
-            count=abs(each.count),
-            of=each.of,
-            evidence=[anonymous_text(text) for text in list(each.evidence)[:SHOWN]],
-        )
-        for each in result.damage
-    ]
+def _by_kind(judged: Sequence[Result]) -> list[Damage]:
+    """One record a kind over all judged trials: counts added up, the first evidence kept."""
+    kinds = dict.fromkeys(each.kind for result in judged for each in result.damage)
+    return [_of_kind(kind, judged) for kind in kinds]
 
 
-def _by_kind(damage: list[Damage]) -> list[Damage]:
-    """One record a kind, counts added up, the first evidence kept."""
-    kinds: dict[str, list[Damage]] = defaultdict(list)
-    for each in damage:
-        kinds[each.kind].append(each)
-    return [
-        Damage(
-            kind=kind,
-            count=sum(each.count for each in found),
-            of=sum(each.of for each in found),
-            evidence=[text for each in found for text in each.evidence][:SHOWN],
-        )
-        for kind, found in kinds.items()
-    ]
+def _of_kind(kind: str, judged: Sequence[Result]) -> Damage:
+    """Damage of one kind; a trial that has none of it counts with all its operations."""
+    found = [[each for each in result.damage if each.kind == kind] for result in judged]
+    evidence = [text for trial in found for each in trial for text in each.evidence]
+    return Damage(
+        kind=kind,
+        count=sum(abs(each.count) for trial in found for each in trial),
+        of=sum(
+            max((each.of for each in trial), default=result.operations)
+            for trial, result in zip(found, judged, strict=True)
+        ),
+        evidence=[anonymous_text(text) for text in evidence[:SHOWN]],
+    )
 
 
 def _quantiles(values: list[int]) -> Quantiles | None:
@@ -175,7 +150,11 @@ def _reason(
 ) -> str:
     if failures:
         first = failures[0]
-        more = f"; {len(failures) - 1} more workers failed" if len(failures) > 1 else ""
+        more = (
+            f"; {len(failures) - 1} more {'worker' if len(failures) == 2 else 'workers'} failed"
+            if len(failures) > 1
+            else ""
+        )
         return f"worker {first.worker} {first.reason}, in round {first.round} of trial {first.trial}{more}"
     if overlaps:
         noun = "time" if overlaps == 1 else "times"

@@ -109,7 +109,7 @@ def _mended_by_its_author(method: str) -> Iterator[None]:
         yield
     except (LabError, MemoryError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if method == "layout" and isinstance(error, OverflowError):
             raise  # more rounds than a struct can be made for
         place = traceback.extract_tb(error.__traceback__)[-1]
@@ -139,9 +139,9 @@ def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> 
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             mailbox.send(_report(index, {}, error))
-            return lambda: None
+            raise SystemExit(1) from error
         return lambda: run(worker)
 
     def run(worker: RaceWorker) -> None:
@@ -151,9 +151,12 @@ def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> 
             _rounds(scenario.work, worker, header)
         except BaseException as error:
             failed = error
-        header[FINISHED_NS] = monotonic_ns()
+        ended_ns = monotonic_ns()
         if failed or worker.reports.seen:
             mailbox.send(_report(worker.index, worker.reports.seen, failed))
+        if failed:
+            raise SystemExit(1)
+        header[FINISHED_NS] = ended_ns  # after the report: who has finished has nothing left to say
         if weigh and worker.index < ASKED_FOR_MEMORY:
             header[PRIVATE_BYTES] = private_bytes()
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from ctypes import Structure
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from lab.locks import Lock
+from lab.errors import ScenarioError
+from lab.locks import Leaky, Lock
 from lab.model.holds import Span
 from lab.processes import Child, die, fork_child
 from lab.regions import Region
@@ -48,6 +49,7 @@ class RaceWorker:
 
     __slots__ = (
         "_bytes",
+        "_child",
         "_inode",
         "_job",
         "_mapping",
@@ -81,6 +83,7 @@ class RaceWorker:
         self._segment[CURSOR] = self._segment[CURSOR] or HEADER
         self._inode = inode
         self._twin: RaceWorker | None = None
+        self._child: Child | None = None
         self._open()
 
     def _open(self) -> None:
@@ -169,17 +172,27 @@ class RaceWorker:
     def twin(self) -> RaceWorker:
         """See `lab.Worker.twin`; a worker has one, which records in a segment of its own."""
         if self._twin is None:
+            if self._child:
+                raise ScenarioError("twin: a child has recorded in its place; a worker has one or the other")
             self._twin = self._second()
             self._twin.reports = self.reports
         return self._twin
 
     def child(self, body: Callable[[RaceWorker], None]) -> Child:
-        """See `lab.Worker.child`; the child records in the twin's segment."""
-        return Child(fork_child(lambda: body(self._second())))
+        """See `lab.Worker.child`; the child records in the twin's segment, so there is one at a time."""
+        if self._twin or (self._child and not self._child.ended):
+            raise ScenarioError("child: the one before it, or a twin, still records; wait for it first")
+        self._child = Child(fork_child(lambda: body(self._second())))
+        return self._child
 
     def _second(self) -> RaceWorker:
-        """A worker with an open file of its own, which records in the twin's segment."""
-        return RaceWorker(self._job, self.index, segment=self._job.log.twin_of(self.index), inode=self._inode)
+        """A worker with an open file and random draws of its own, which records in the twin's segment."""
+        job = replace(self._job, seed=f"{self._job.seed}/{self.round}/second")
+        if isinstance(job.lock, Leaky):
+            from random import Random
+
+            job = replace(job, lock=job.lock.redrawn(Random(f"leak/{job.seed}/{self.index}")))  # noqa: S311
+        return RaceWorker(job, self.index, segment=job.log.twin_of(self.index), inode=self._inode)
 
     def die(self) -> None:
         """See `lab.Worker.die`."""

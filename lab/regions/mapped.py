@@ -56,8 +56,10 @@ class Region:
         descriptor = os.open(path, os.O_RDWR)
         try:
             return Mapping(descriptor, mmap.mmap(descriptor, size, self.flags))
-        except OSError as error:
+        except BaseException as error:
             os.close(descriptor)
+            if not isinstance(error, OSError):
+                raise
             raise CannotRunError(
                 f"{Path(path).parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
                 "try another --dir"
@@ -96,7 +98,9 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
                 _fill_sparsely(descriptor, content)
             else:
                 os.posix_fallocate(descriptor, 0, len(content))
-                os.pwrite(descriptor, content, 0)
+                done = 0
+                while done < len(content):  # write(2) takes at most 2 GiB a call
+                    done += os.pwrite(descriptor, memoryview(content)[done:], done)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -123,8 +127,10 @@ def read_back(path: Path, size: int) -> bytearray:
     """
     content = bytearray(size)
     try:
-        with path.open("rb", buffering=0) as file:
-            file.readinto(content)
+        with path.open("rb", buffering=0) as file, memoryview(content) as view:
+            done = 0
+            while got := file.readinto(view[done:]):  # read(2) gives at most 2 GiB a call
+                done += got
     except OSError as error:
         raise CannotRunError(
             f"{path}: cannot be read back after the race ({error.strerror}); let nobody else touch it"

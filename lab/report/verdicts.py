@@ -25,11 +25,16 @@ def exit_code(run: Run) -> int:
     bad = [case for case in run.cases if not case.as_expected]
     if run.interrupted:
         return INTERRUPTED
-    if any(case.expected != "damaged" and (case.damage or case.overlapping_holds) for case in bad):
+    if any(_unannounced_damage(case) for case in bad):
         return DAMAGE
     if any(case.verdict in ("died", "timeout") for case in bad):
         return FAILED
     return UNABLE if bad else CLEAN
+
+
+def _unannounced_damage(case: Case) -> bool:
+    data = case.expected != "damaged" and bool(case.damage)
+    return data or (case.overlapping_holds > 0 and not case.lets_two_in)
 
 
 def heading(run: Run) -> str:
@@ -50,7 +55,7 @@ def heading(run: Run) -> str:
 
 def conclusions(run: Run) -> Iterator[str]:
     """A sentence a lock, then what a reader must know to read the tables rightly."""
-    ordinary = [case for case in run.cases if case.operations and not case.lesson]
+    ordinary = [case for case in run.cases if case.trials and not case.lesson]
     locks = list(dict.fromkeys(case.lock for case in ordinary))
     for lock in locks:
         yield _of_lock(lock, [case for case in ordinary if case.lock == lock])
@@ -62,14 +67,14 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
     broken = [case for case in cases if case.verdict != "clean"]
     count = plural(len(cases), "case")
     if lock == "none":
-        return f"none: broke {len(broken)} of {count}."
+        return f"none: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
     holds = sum(case.holds for case in cases)
     overlapping = sum(case.overlapping_holds for case in cases)
     contended = sum(case.contended_requests for case in cases)
     if broken:
         return (
-            f"{lock}: NOT CLEAN in {len(broken)} of {count}; {overlapping:,} of {holds:,} holds overlapped another "
-            f"that they may not."
+            f"{lock}: NOT CLEAN in {len(broken)} of {count}; among {holds:,} holds, {plural(overlapping, 'pair')} "
+            "overlapped that may not."
         )
     if not holds:
         return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."

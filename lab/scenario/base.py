@@ -53,6 +53,9 @@ class Scenario:
     expects: ClassVar[Mapping[str, str]] = {"none": "damaged"}
     """The verdict to expect by lock ("damaged" or "timeout"); a lock that is not named must leave it clean."""
 
+    lets_two_in: ClassVar[frozenset[str]] = frozenset()
+    """The locks that, for the reason this lesson teaches, let two in; under any other that is the lock's failure."""
+
     locks: ClassVar[Sequence[str]] = ("none", "fcntl")
     """The locks that a run without `--lock` shows."""
 

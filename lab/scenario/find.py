@@ -103,7 +103,7 @@ def _load(path: Path) -> list[Found]:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{path}: cannot be loaded: {type(error).__name__}: {error}; mend the file") from error
     kinds = [
         kind

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    pass
+    from random import Random
 
 
 class Bytes(Protocol):
@@ -44,12 +44,17 @@ class Worker(Protocol):
     path: str
     """The file's name: for lessons about files."""
 
+    @property
+    def random(self) -> Random:
+        """Seeded from the run's seed, the trial and the index: the same draws in every run of that seed."""
+
     def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
         """The exclusive lock on a field's bytes; with an index, on `count` elements of an array field.
 
         Without a field, the whole file and what may be appended to it (start 0, length 0). Waits on entering.
         Entering raises `Deadlock` where the kernel notices one. Raises ScenarioError for a range outside the
-        field.
+        field. Do not hold two ranges of one worker that overlap: for the kernel the inner unlock frees the bytes of
+        both (fcntl(2)), so that others rightly get in beside what this worker believes to hold, and are reported.
         """
 
     def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
@@ -77,7 +82,7 @@ class Worker(Protocol):
         """A second worker in this same process with an open file of its own: for lessons about threads."""
 
     def child(self, body: Callable[[Worker], None]) -> Joinable:
-        """Fork a child that runs `body` with an open file of its own and ends.
+        """Fork a child that runs `body` with an open file of its own and ends; one at a time, and none beside a twin.
 
         It speaks through the memory: what it reports by `damaged` reaches nobody.
         """

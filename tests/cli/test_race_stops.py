@@ -29,7 +29,8 @@ def racing(tmp_path: Path) -> Iterator[Popen[str]]:
     second = scenario_file(tmp_path / "second.py", SECOND)
     kept = tmp_path / "kept"
     kept.mkdir()
-    lab = start_lab("race", first, second, "--workers", "2", "--trials", "1", "--save", kept, "--time-limit", "600")
+    how = ("--workers", "2", "--trials", "1", "--time-limit", "600")
+    lab = start_lab("race", first, second, *how, "--save", kept, "--dir", tmp_path)
     try:
         wait_until(lambda: len(list(tmp_path.glob("at-work-*"))) == 2 or lab.poll() is not None, "both are at work")
         assert lab.poll() is None

@@ -218,13 +218,13 @@ def refused() -> str:
 
 @pytest.mark.parametrize(
     ("body", "code"),
-    [("nothing", 0), ("raises", 1), ("exits_with_5", 1), ("die_in_a_block", -signal.SIGKILL)],
+    [("nothing", 0), ("raises", 1), ("exits_with_5", 5), ("die_in_a_block", -signal.SIGKILL)],
 )
 def test_a_childs_exit_says_how_its_body_ended(body: str, code: int, tmp_path: Path) -> None:
     assert in_fresh_process(exit_of, body, str(tmp_path / "stderr")) == code
 
 
-@pytest.mark.parametrize(("body", "error"), [("raises", "ValueError: in the child"), ("exits_with_5", "SystemExit: 5")])
+@pytest.mark.parametrize(("body", "error"), [("raises", "ValueError: in the child")])
 def test_a_body_that_raises_leaves_its_traceback_on_stderr(body: str, error: str, tmp_path: Path) -> None:
     stderr = tmp_path / "stderr"
     in_fresh_process(exit_of, body, str(stderr))

@@ -239,13 +239,13 @@ def refused_part_way(forks: int) -> dict[str, object]:
 def ends_seen() -> list[bool]:
     """What every wait for the end of all workers finds from now on: True where they ended, False on giving up."""
     found: list[bool] = []
-    all_gone = Crew._all_gone
+    ended = Crew._ended
 
-    def watched(self: Crew, timeout_s: float) -> bool:
-        found.append(all_gone(self, timeout_s))
+    def watched(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+        found.append(ended(self, timeout_s, late=late))
         return found[-1]
 
-    Crew._all_gone = watched  # type: ignore[method-assign]
+    Crew._ended = watched  # type: ignore[method-assign]
     return found
 
 
@@ -509,3 +509,31 @@ def test_workers_are_bound_to_the_processors_chosen(pin: str) -> None:
 
 def test_the_figures_of_an_exit_are_those_of_its_worker() -> None:
     assert in_fresh_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
+
+
+def close_everything() -> None:
+    """As daemons do: the pipe is then at its end, though the worker goes on."""
+    os.closerange(3, 100)
+    hang()
+
+
+def exits_of_one_that_closes_everything() -> list[object]:
+    with Crew(1, lambda index: close_everything, cpus_for("none")) as workers:
+        workers.gather(60)
+        workers.release()
+        return [(ended.code, ended.late) for ended in workers.wait(0.2)]
+
+
+def test_a_worker_that_closes_what_is_not_its_own_is_ended_at_the_limit() -> None:
+    assert in_fresh_process(exits_of_one_that_closes_everything) == [[-signal.SIGTERM, True]]
+
+
+def exits_of_one_that_left_its_group() -> list[object]:
+    with Crew(2, lambda index: os.setsid if index else lambda: None, cpus_for("none")) as workers:
+        workers.gather(60)
+        workers.release()
+        return [ended.code for ended in workers.wait(60)]
+
+
+def test_a_worker_that_left_its_group_does_not_break_the_parent() -> None:
+    assert in_fresh_process(exits_of_one_that_left_its_group) == [0, 0]

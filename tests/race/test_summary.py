@@ -9,7 +9,7 @@ from lab.locks import find_lock
 from lab.model.holds import Exclusion, Hold, Overlap, Row, Span, sweep
 from lab.model.statistics import clopper_pearson, detection_power
 from lab.processes import Exit
-from lab.race.summary import SAMPLES, SHOWN, summarise, unsupported
+from lab.race.summary import SAMPLES, SHOWN, summarise
 from lab.race.trial import Result, Setting
 from lab.results import Case, Cpu, Failure, Quantiles, Switches, Trial
 from lab.scenario import Damage, Found, Scenario
@@ -92,7 +92,7 @@ def test_damage_is_added_up_by_kind_with_the_first_evidence() -> None:
         for trial in range(2)
     ]
     found = row(*results, replace(CLEAN, damage=[Damage("cycle", 1, 20)]))
-    assert [(each.kind, each.count, each.of) for each in found.damage] == [("lost update", 8, 80), ("cycle", 1, 20)]
+    assert [(each.kind, each.count, each.of) for each in found.damage] == [("lost update", 8, 60), ("cycle", 1, 60)]
     assert found.damage[0].evidence == ["first 0", "second 0", "value is 17"]
     assert (found.damaged, found.corruption_rate) == (9, 9 / 60)
     assert (found.damaged_trials, found.interval_95) == (3, clopper_pearson(3, 3))
@@ -135,7 +135,7 @@ OVERLAP = with_holds(hold(1, 10, 30, 0), hold(5, 20, 40, 1))
 )
 def test_an_overlap_is_damage_and_says_whether_data_broke(results: list[Result], reason: str) -> None:
     found = row(*results)
-    assert (found.verdict, found.reason, found.let_two_in) == ("damaged", reason, True)
+    assert (found.verdict, found.reason, found.overlapping_holds > 0) == ("damaged", reason, True)
     assert (found.overlapping_holds, found.damaged_trials) == (len(results), len(results))
 
 
@@ -283,11 +283,3 @@ def test_no_trial_at_all_is_a_row_without_a_rate() -> None:
     found = row()
     assert (found.trials, found.corruption_rate, found.operations_per_s) == (0, 0.0, 0.0)
     assert found.interval_95 == (0.0, 1.0)
-
-
-def test_a_case_that_cannot_run_here_says_why_and_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/home/zaphodbeeblebrox")
-    refused = "lock fcntl: refused on /home/zaphodbeeblebrox/nfs"
-    found = unsupported(Found("counted", Counted, ""), SETTING, refused)
-    assert (found.verdict, found.reason) == ("unsupported", "lock fcntl: refused on ~/nfs")
-    assert (found.trials, found.interval_95, found.lock, found.expected) == (0, (0.0, 1.0), "fcntl", "clean")

@@ -89,7 +89,7 @@ def test_one_request_met_a_holder() -> None:
 
 def test_a_broken_lock_is_told_with_its_overlaps() -> None:
     (told,) = conclusions(run_of(CLEAN, TWO_IN))
-    assert told == "fcntl: NOT CLEAN in 1 of 2 cases; 1 of 2,000 holds overlapped another that they may not."
+    assert told == "fcntl: NOT CLEAN in 1 of 2 cases; among 2,000 holds, 1 pair overlapped that may not."
 
 
 @pytest.mark.parametrize("case", [DAMAGED, DIED, HUNG])

@@ -1,0 +1,36 @@
+"""Whether a lock answers at all on a directory: asked where it may hang without hanging the lab."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from lab.errors import CannotRunError, LabError
+from lab.locks import Lock, probe_lock
+from lab.processes import Crew, cpus_for
+
+
+def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
+    """Take the lock once in a child, and where it answers there, here: that tells why it is refused.
+
+    Raises CannotRunError where it is refused, fails, or does not answer within the limit.
+    """
+
+    def attempt() -> None:
+        with suppress(Exception):
+            probe_lock(lock, folder)
+
+    with Crew(1, lambda index: attempt, cpus_for("none")) as crew:
+        crew.gather(time_limit_s)
+        crew.release()
+        (ended,) = crew.wait(time_limit_s)
+    if ended.late:
+        raise CannotRunError(
+            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; try another --lock or another --dir"
+        )
+    try:
+        probe_lock(lock, folder)
+    except LabError:
+        raise
+    except Exception as error:
+        raise CannotRunError(f"lock {lock.name}: raised {type(error).__name__}: {error}; mend the lock") from error
