@@ -20,11 +20,9 @@ class SparsePages(Scenario):
     rounds = 400
     holds_per_round = 1
     sparse = True
+    workers_at_most = 64 * WORDS
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
-        if workers > 64 * WORDS:
-            raise ValueError(f"sparse_pages has marks for {64 * WORDS:,} workers")
-
         class Memory(Structure):
             _fields_ = [("pages", Page * rounds)]
 

@@ -21,7 +21,7 @@ import os, sys
 from lab.cli import main
 from lab.processes.crew import Crew
 
-class Seen(Exception):
+class Seen(BaseException):
     pass
 
 def enter(self):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -25,11 +26,15 @@ class Documents:
     def __init__(self, command: str, json: str | None, save: Path | None, *, keep: bool) -> None:
         self.to_stdout = json == "-"
         self.written: list[Path] = []
-        self._targets: list[tuple[Path, Path]] = []
+        self.unwritten: list[Path] = []
+        self._targets: list[tuple[Path, Path, Path]] = []
         folder = save or RESULTS
         if keep and (save or folder.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            self._open(folder / f"{command}-{moment}-{os.getpid()}.json", "--no-save keeps nothing")
+            self._open(
+                folder / f"{command}-{moment}-{os.getpid()}.json",
+                "--no-save keeps nothing, --save DIR names another folder",
+            )
         if json and not self.to_stdout:
             self._open(Path(json), "give another --json PATH")
 
@@ -39,31 +44,41 @@ class Documents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part, _ in self._targets:
-            part.unlink(missing_ok=True)
+        for part, place, _ in self._targets:
+            if part != place:
+                part.unlink(missing_ok=True)
 
     def _open(self, path: Path, remedy: str) -> None:
-        """Make the file that will be renamed: the rename cannot leave half a document."""
+        """Make the file that will be renamed: the rename cannot leave half a document.
+
+        What is there and is no regular file, such as a pipe or /dev/null, is written to as it is.
+        """
         try:
-            if path.is_dir():
-                raise IsADirectoryError(21, "is a directory")
-            part = path.with_name(f".{path.name}.{os.getpid()}")
-            os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            place = path.resolve()
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a directory")
+            part = place.with_name(f".{place.name}.{os.getpid()}")
+            if place.exists() and not place.is_file():
+                part = place
+            else:
+                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         except OSError as error:
             self.__exit__(None, None, None)
             raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        self._targets.append((part, path))
+        self._targets.append((part, place, path))
 
     def write(self, run: Run) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
         content = encode(run)
-        for part, path in self._targets:
+        for part, place, path in self._targets:
             try:
                 part.write_bytes(content)
-                part.replace(path)
+                if part != place:
+                    part.replace(place)
                 self.written.append(path)
             except OSError as error:
-                print(f"lab: {path}: not written ({error.strerror}); the tables are below", file=sys.stderr)  # noqa: T201
+                self.unwritten.append(path)
+                print(f"lab: {path}: not written ({error.strerror}); make room, or name another place", file=sys.stderr)  # noqa: T201
         if self.to_stdout:
             with suppress(BrokenPipeError):
                 sys.stdout.buffer.write(content)

@@ -75,13 +75,13 @@ def _locks(directory: Path) -> Iterator[Entry]:
     from lab.locks import find_lock, lock_names, probe_lock
 
     for name in lock_names():
-        lock = find_lock(name)
-        yield Entry(
-            f"locks (tried on {directory})",
-            name,
-            lock.summary,
-            _trouble(partial(probe_lock, lock, directory)),
-        )
+        group = f"locks (tried on {directory})"
+        try:
+            lock = find_lock(name)
+        except LabError as error:
+            yield Entry(group, name, "", str(error))
+        else:
+            yield Entry(group, name, lock.summary, _trouble(partial(probe_lock, lock, directory)))
 
 
 def _regions(directory: Path) -> Iterator[Entry]:

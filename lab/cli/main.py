@@ -18,7 +18,8 @@ COMMANDS = (race, list_command, report)
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
-(unsupported lock, read-only directory, no space), 4 a worker died or hung, 130 interrupted"""
+(unsupported lock, read-only directory, no space), 4 a worker died or hung, 70 a fault of the lab itself,
+130 interrupted"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -44,6 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        return _fail(f"{error.strerror or error}; --traceback shows where", 3, trace=wants_trace)
+    except Exception as error:
+        told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
+        return _fail(told, 70, trace=wants_trace)
     return code
 
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .values import at_least, positive, probability, several, temporary_directory
+from .values import at_least, path_or_dash, positive, probability, several, temporary_directory
 
 NAME = "race"
 HELP = "race workers on a mapped file, unlocked and locked"
@@ -74,22 +74,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--json",
+        type=path_or_dash,
         metavar="PATH",
         help="also write the results document there; - prints it instead of the tables",
     )
-    add(
+    kept = out.add_mutually_exclusive_group()
+    kept.add_argument(
         "--save",
         type=Path,
         metavar="DIR",
         help="keep the results document in this folder (results/ where there is one)",
     )
-    add("--no-save", action="store_true", help="keep no results document")
+    kept.add_argument("--no-save", action="store_true", help="keep no results document")
     add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Race, save, print."""
+    """Race, save, print; a stop before or after the race itself ends it as Ctrl-C does."""
+    from lab.processes import Terminated, stop_on_sigterm
+
+    try:
+        with stop_on_sigterm():
+            return _run(arguments)
+    except Terminated:
+        raise KeyboardInterrupt from None
+
+
+def _run(arguments: argparse.Namespace) -> int:
     from lab import race
+    from lab.processes import stops_held
     from lab.report.formats import check_format
     from lab.report.progress import Progress
     from lab.results import Options
@@ -117,7 +130,8 @@ def run(arguments: argparse.Namespace) -> int:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
-        documents.write(done)
-        from .show import conclude  # tabulate, which it needs, is not for a process that forks
+        with stops_held():  # what was measured is written and told, however impatient the user
+            documents.write(done)
+            from .show import conclude  # tabulate, which it needs, is not for a process that forks
 
-        return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)
+            return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

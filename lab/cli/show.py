@@ -6,7 +6,7 @@ import sys
 
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke, what_it_cost, what_it_used
-from lab.report.verdicts import complaints, conclusions, exit_code, heading
+from lab.report.verdicts import CLEAN, UNABLE, complaints, conclusions, exit_code, heading
 from lab.report.words import plural
 from lab.results import Run
 
@@ -25,12 +25,14 @@ def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
         show(text_of(run, style))
         for path in documents.written:
             show(f"written to {path}")
+    if style != DEFAULT_FORMAT and (run.options.window_ns or run.options.leak):
+        print(f"lab: {heading(run)}", file=sys.stderr)  # noqa: T201
     for complaint in complaints(run):
         print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
     if run.interrupted:
         finished = plural(len(run.cases), "finished case")
         print(f"lab: interrupted; {finished} kept", file=sys.stderr)  # noqa: T201
-    return exit_code(run)
+    return exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
 
 
 def text_of(run: Run, style: str) -> str:

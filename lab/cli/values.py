@@ -28,9 +28,16 @@ def several(least: int) -> Callable[[str], list[int]]:
     one = at_least(least)
 
     def read(text: str) -> list[int]:
-        return [one(part) for part in text.split(",")]
+        return list(dict.fromkeys(one(part) for part in text.split(",")))
 
     return read
+
+
+def path_or_dash(text: str) -> str:
+    """A path, or - for standard output; an empty one is refused."""
+    if not text:
+        raise ArgumentTypeError("an empty path; give a file name, or - for standard output")
+    return text
 
 
 def _real(text: str) -> float:

@@ -5,7 +5,18 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
-from .child import Child, Terminated, die, fork_child, private_bytes, stop_on_sigterm
+from .child import Child, Terminated, die, fork_child, private_bytes, stop_on_sigterm, stops_held
 from .crew import Crew, Exit, cpus_for
 
-__all__ = ["Child", "Crew", "Exit", "Terminated", "cpus_for", "die", "fork_child", "private_bytes", "stop_on_sigterm"]
+__all__ = [
+    "Child",
+    "Crew",
+    "Exit",
+    "Terminated",
+    "cpus_for",
+    "die",
+    "fork_child",
+    "private_bytes",
+    "stop_on_sigterm",
+    "stops_held",
+]

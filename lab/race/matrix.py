@@ -53,11 +53,16 @@ def _setting(found: Found, name: str, workers: int, options: Options) -> Setting
     kind = found.kind
     if "race" not in kind.worlds:
         raise UsageError(f"scenario {found.name}: runs only in {', '.join(sorted(kind.worlds))}, not in race")
-    expected = kind().expected(name)
+    if kind.workers_at_most and workers > kind.workers_at_most:
+        raise UsageError(
+            f"scenario {found.name}: {workers:,} workers are more than its {kind.workers_at_most:,}; lower --workers"
+        )
+    scenario = _made(found)
+    expected = scenario.expected(name)
     if expected not in get_args(Verdict):
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
     return Setting(
-        scenario=kind(),
+        scenario=scenario,
         lock=find_lock(name),
         workers=workers,
         rounds=options.rounds or kind.rounds,
@@ -67,6 +72,16 @@ def _setting(found: Found, name: str, workers: int, options: Options) -> Setting
         time_limit_s=_time_limit(kind, expected, options),
         seed=f"{options.seed}/{found.name}/{name}/{workers}",
     )
+
+
+def _made(found: Found) -> Scenario:
+    """The scenario itself; what its `__init__` raises is a mistake in the file."""
+    try:
+        return found.kind()
+    except Exception as error:
+        raise UsageError(
+            f"scenario {found.name}: cannot be made: {type(error).__name__}: {error}; mend the file"
+        ) from error
 
 
 def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:

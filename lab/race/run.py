@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lab.processes import Terminated, stop_on_sigterm
+from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
 from lab.results import Case as Row
@@ -34,7 +34,8 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
                     rows.append(run_case(case, options.trials, folder))
         except (KeyboardInterrupt, Terminated):
             interrupted = True
-        where = environment(folder, load)
+        with stops_held():
+            where = environment(folder, load)
     return Run(
         schema=SCHEMA,
         command="race",

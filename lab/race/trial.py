@@ -218,6 +218,8 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report])
     with _mended_by_its_author("check"):
         found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
         damage = [found] if isinstance(found, Damage) else list(found)
+        if not all(isinstance(each, Damage) for each in damage):
+            raise TypeError(f"{damage!r} is no list of Damage")
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}
     for report in reports:

@@ -27,8 +27,12 @@ class Progress:
         if self._shown:
             titles, self._pipe = os.pipe()
             os.set_blocking(self._pipe, False)
-            self._child = Child(fork_child(lambda: self._display(titles)))
-            os.close(titles)
+            try:
+                self._child = Child(fork_child(lambda: self._display(titles)))
+            except OSError:  # no process to spare for a display: the race itself will say so
+                os.close(self._pipe)
+            finally:
+                os.close(titles)
         return self
 
     def __exit__(

@@ -80,6 +80,9 @@ class Scenario:
     pin: ClassVar[str] = "none"
     """Where the workers run ("none", "spread", "one") unless the user says."""
 
+    workers_at_most: ClassVar[int | None] = None
+    """The largest number of workers that the layout has room for, where there is one."""
+
     sparse: ClassVar[bool] = False
     """True leaves the file full of holes instead of reserving its blocks."""
 

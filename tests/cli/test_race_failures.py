@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cli.commands import QUICK, document, hand_over, lines, other_package, scenario_file
-from tests.helpers import is_running, run_lab
+from tests.helpers import is_running, race, run_lab
 
 ONE = ("--workers", "1", "--trials", "1")
 TWO = ("--workers", "2", "--trials", "1")
@@ -253,3 +253,67 @@ def test_a_failed_worker_is_never_counted_as_clean(tmp_path: Path) -> None:
     assert case["verdict"] == "died"
     assert case["interval_95"] == [0.0, 1.0]
     assert [trial["completed"] for trial in case["trial_samples"]] == [False]
+
+
+@pytest.mark.parametrize(
+    ("work", "reason"),
+    [
+        ("os._exit(0)", "exited with 0 before its end"),
+        ("raise SystemExit(0)", "raised SystemExit: 0"),
+    ],
+)
+def test_a_worker_that_ends_in_silence_has_failed(work: str, reason: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(ENDS_EARLY.format(work=work))
+    code, run = race(mine, "--locked", "--trials", "1", "--rounds", "5")
+    (case,) = run["cases"]
+    assert (code, case["verdict"]) == (4, "died")
+    assert reason in case["reason"]
+    assert case["operations"] == 0
+
+
+ENDS_EARLY = """
+import os
+from ctypes import Structure, c_uint64
+from lab import Damage, Scenario
+
+class Mine(Scenario):
+    class Memory(Structure):
+        _fields_ = [("value", c_uint64)]
+
+    def work(self, w):
+        if w.index == 1 and w.round == 3:
+            {work}
+
+    def check(self, memory, outcome):
+        return []
+"""
+
+
+def test_a_lock_that_lets_two_in_fails_even_where_damage_is_announced(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(TWO_IN)
+    code, run = race(mine, "--locked", "--trials", "1", "--rounds", "1", "--workers", "2", "--leak", "1")
+    (case,) = run["cases"]
+    assert (code, case["verdict"], case["expected"], case["overlapping_holds"]) == (1, "damaged", "damaged", 1)
+
+
+TWO_IN = """
+from ctypes import Structure, c_uint64
+from lab import EVERY_LOCK, Damage, Scenario
+
+class Mine(Scenario):
+    expects = {EVERY_LOCK: "damaged"}
+
+    class Memory(Structure):
+        _fields_ = [("inside", c_uint64 * 2)]
+
+    def work(self, w):
+        with w.write_lock(self.Memory.inside):
+            w.memory.inside[w.index] = 1
+            while not w.memory.inside[1 - w.index]:
+                w.pause()
+
+    def check(self, memory, outcome):
+        return Damage("announced", 1, outcome.rounds)
+"""

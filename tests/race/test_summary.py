@@ -283,3 +283,10 @@ def test_no_trial_at_all_is_a_row_without_a_rate() -> None:
     found = row()
     assert (found.trials, found.corruption_rate, found.operations_per_s) == (0, 0.0, 0.0)
     assert found.interval_95 == (0.0, 1.0)
+
+
+def test_a_trial_with_a_failed_worker_is_not_judged() -> None:
+    failed = replace(CLEAN, failures=[Failure(trial=1, worker=0, round=3, how="raised", reason="raised")])
+    found = row(CLEAN, failed)
+    assert (found.trials, found.operations, found.verdict) == (2, 20, "died")
+    assert found.operations_per_s == pytest.approx(row(CLEAN).operations_per_s)

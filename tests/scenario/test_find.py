@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from textwrap import dedent
 
@@ -8,6 +9,9 @@ import pytest
 
 from lab.errors import CannotRunError, UsageError
 from lab.scenario import builtin_names, find, find_scenarios
+from tests.helpers import in_fresh_process
+
+NOBODY = 65534
 
 DEFAULT = [
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
@@ -238,11 +242,27 @@ def test_a_path_that_is_no_file_is_told(name: str, tmp_path: Path, monkeypatch: 
         find_scenarios([name])
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
-def test_a_file_that_may_not_be_read_is_told(mine: Path) -> None:
-    mine.chmod(0)
-    with pytest.raises(UsageError, match="Permission denied"):
-        find_scenarios([str(mine)])
+def told_of_an_unreadable_file() -> str:
+    """What is said of a file without any permission, by somebody who is not root."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mine.py"
+        path.write_text("")
+        path.chmod(0)
+        Path(folder).chmod(0o755)
+        mine = os.geteuid()
+        if mine == 0:
+            os.seteuid(NOBODY)
+        try:
+            find_scenarios([str(path)])
+        except UsageError as error:
+            return str(error)
+        finally:
+            os.seteuid(mine)
+    return "nothing"
+
+
+def test_a_file_that_may_not_be_read_is_told() -> None:
+    assert "Permission denied" in in_fresh_process(told_of_an_unreadable_file)
 
 
 def test_an_installation_without_scenarios_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
