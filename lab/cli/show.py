@@ -37,7 +37,9 @@ def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
 
 def text_of(run: Run, style: str) -> str:
     """The whole report of a run. A format that is not for people gets its tables and nothing else."""
-    tables = [what_broke(run, style), what_it_cost(run, style), what_it_used(run, style)]
+    tables = [what_broke(run, style)]
+    if any(case.operations for case in run.cases):
+        tables += [what_it_cost(run, style), what_it_used(run, style)]
     if style != DEFAULT_FORMAT:
         return "\n\n".join(tables)
     return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run))])

@@ -16,8 +16,9 @@ from lab.scenario import Found, Scenario
 
 from .environment import anonymous_text
 from .probe import probe_within
+from .setting import Setting
 from .summary import summarise
-from .trial import Result, Setting, run_trial
+from .trial import Result, run_trial
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class Case:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        return f"{self.found.name}, lock {self.setting.lock.name}, {self.setting.workers} workers"
+        workers = self.setting.workers
+        return f"{self.found.name}, lock {self.setting.lock.name}, {workers} worker{'s' if workers > 1 else ''}"
 
 
 def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:

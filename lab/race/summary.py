@@ -10,7 +10,8 @@ from lab.results import Case, Cpu, Damage, Failure, Quantiles, Switches, Trial, 
 from lab.scenario import Found
 
 from .environment import anonymous_text
-from .trial import Result, Setting
+from .setting import Setting
+from .trial import Result
 
 SHOWN = 3
 SAMPLES = 1000

@@ -4,43 +4,24 @@ from __future__ import annotations
 
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic_ns
-from typing import Any
 
 from lab.errors import CannotRunError, LabError, ScenarioError
-from lab.locks import Leaky, Lock
 from lab.model.holds import Exclusion, Row, sweep
-from lab.processes import Crew, Exit, cpus_for, private_bytes
+from lab.processes import Crew, Exit, cpus_for
 from lab.regions import REGIONS, create, read_back
 from lab.results import Failure
 from lab.scenario import Damage, Layout, Outcome, Scenario
 
 from .failures import explain
+from .life import worker_of
 from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE, Log
-from .reports import EVIDENCE_KEPT, Mailbox, Report, Seen
-from .worker import Job, RaceWorker
-
-ASKED_FOR_MEMORY = 8
-"""How many workers of a trial read their own private memory: it takes a walk over their page tables."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """What the trials of one case share."""
-
-    scenario: Scenario
-    lock: Lock
-    workers: int
-    rounds: int
-    pin: str
-    window_ns: int
-    leak: float
-    time_limit_s: float
-    seed: str
+from .reports import EVIDENCE_KEPT, Mailbox, Report
+from .setting import Setting
+from .worker import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +102,7 @@ def _mended_by_its_author(method: str) -> Iterator[None]:
 def _race(setting: Setting, job: Job, number: int) -> Result:
     mailbox = Mailbox()
     try:
-        prepare = _worker_of(setting, job, mailbox, weigh=number == 0)
+        prepare = worker_of(setting, job, mailbox, weigh=number == 0)
         with Crew(job.workers, prepare, cpus_for(setting.pin)) as crew:
             crew.gather(setting.time_limit_s)
             released_ns = crew.release()
@@ -129,62 +110,6 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         return _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
     finally:
         mailbox.close()
-
-
-def _worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
-    """What each worker does before the barrier and after it; whatever goes wrong there ends up in the mailbox."""
-    scenario = setting.scenario
-
-    def prepare(index: int) -> Callable[[], None]:
-        try:
-            worker = RaceWorker(_leaking(setting, job, index), index)
-            scenario.start(worker)
-        except (Exception, SystemExit) as error:
-            mailbox.send(_report(index, {}, error))
-            raise SystemExit(1) from error
-        return lambda: run(worker)
-
-    def run(worker: RaceWorker) -> None:
-        header = job.log.segment(worker.index)
-        failed: BaseException | None = None
-        try:
-            _rounds(scenario.work, worker, header)
-        except BaseException as error:
-            failed = error
-        ended_ns = monotonic_ns()
-        if failed or worker.reports.seen:
-            mailbox.send(_report(worker.index, worker.reports.seen, failed))
-        if failed:
-            raise SystemExit(1)
-        header[FINISHED_NS] = ended_ns  # after the report: who has finished has nothing left to say
-        if weigh and worker.index < ASKED_FOR_MEMORY:
-            header[PRIVATE_BYTES] = private_bytes()
-
-    return prepare
-
-
-def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
-    """The hot loop: nothing in it but the work and two stores."""
-    for worker.round in range(worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through the range
-        header[ROUNDS_DONE] = worker.round
-        work(worker)
-    header[ROUNDS_DONE] = worker.rounds
-
-
-def _leaking(setting: Setting, job: Job, index: int) -> Job:
-    """The job with this worker's own liar in the place of the lock, where one was asked for."""
-    if not setting.leak or not setting.lock.excludes:
-        return job
-    from random import Random
-
-    return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311
-
-
-def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
-    if error is None:
-        return Report(worker, seen)
-    trace = "".join(traceback.format_exception(error))
-    return Report(worker, seen, f"{type(error).__name__}: {error}", type(error).__name__, trace)
 
 
 def _gather(

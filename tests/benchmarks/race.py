@@ -142,7 +142,7 @@ def default() -> None:
 def leak() -> None:
     """how often the default `race --locked` notices a lock that grants falsely, of 20 runs."""
     print("P          noticed   longest   (at least 19 of 20, within 10 s)")
-    for probability, options in ((0.01, []), (0.001, []), (0.0001, []), (0.00001, ["--trials", 12])):
+    for probability, options in ((0.01, []), (0.001, []), (0.0001, []), (0.00001, ["--trials", 13])):
         seeds = range(20)
         rows = [leaking(probability, seed, options) for seed in seeds]
         noticed = sum(code == 1 for code, _ in rows)

@@ -9,8 +9,9 @@ from lab.locks import find_lock
 from lab.model.holds import Exclusion, Hold, Overlap, Row, Span, sweep
 from lab.model.statistics import clopper_pearson, detection_power
 from lab.processes import Exit
+from lab.race.setting import Setting
 from lab.race.summary import SAMPLES, SHOWN, summarise
-from lab.race.trial import Result, Setting
+from lab.race.trial import Result
 from lab.results import Case, Cpu, Failure, Quantiles, Switches, Trial
 from lab.scenario import Damage, Found, Scenario
 

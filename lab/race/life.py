@@ -1,0 +1,76 @@
+"""The life of a worker: what it does before the start barrier and after it, and what it leaves behind."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import replace
+from time import monotonic_ns
+from typing import Any
+
+from lab.locks import Leaky
+from lab.processes import private_bytes
+
+from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE
+from .reports import Mailbox, Report, Seen
+from .setting import Setting
+from .worker import Job, RaceWorker
+
+ASKED_FOR_MEMORY = 8
+"""How many workers of a trial read their own private memory: it takes a walk over their page tables."""
+
+
+def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
+    """What each worker does before the barrier and after it; whatever goes wrong there ends up in the mailbox."""
+    scenario = setting.scenario
+
+    def prepare(index: int) -> Callable[[], None]:
+        try:
+            worker = RaceWorker(_leaking(setting, job, index), index)
+            scenario.start(worker)
+        except (Exception, SystemExit) as error:
+            mailbox.send(_report(index, {}, error))
+            raise SystemExit(1) from error
+        return lambda: run(worker)
+
+    def run(worker: RaceWorker) -> None:
+        header = job.log.segment(worker.index)
+        failed: BaseException | None = None
+        try:
+            _rounds(scenario.work, worker, header)
+        except BaseException as error:
+            failed = error
+        ended_ns = monotonic_ns()
+        if failed or worker.reports.seen:
+            mailbox.send(_report(worker.index, worker.reports.seen, failed))
+        if failed:
+            raise SystemExit(1)
+        header[FINISHED_NS] = ended_ns  # after the report: who has finished has nothing left to say
+        if weigh and worker.index < ASKED_FOR_MEMORY:
+            header[PRIVATE_BYTES] = private_bytes()
+
+    return prepare
+
+
+def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
+    """The hot loop: nothing in it but the work and two stores."""
+    for worker.round in range(worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through the range
+        header[ROUNDS_DONE] = worker.round
+        work(worker)
+    header[ROUNDS_DONE] = worker.rounds
+
+
+def _leaking(setting: Setting, job: Job, index: int) -> Job:
+    """The job with this worker's own liar in the place of the lock, where one was asked for."""
+    if not setting.leak or not setting.lock.excludes:
+        return job
+    from random import Random
+
+    return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311
+
+
+def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
+    if error is None:
+        return Report(worker, seen)
+    trace = "".join(traceback.format_exception(error))
+    return Report(worker, seen, f"{type(error).__name__}: {error}", type(error).__name__, trace)

@@ -1,0 +1,23 @@
+"""What was decided for one case, before any of it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.locks import Lock
+from lab.scenario import Scenario
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the trials of one case share."""
+
+    scenario: Scenario
+    lock: Lock
+    workers: int
+    rounds: int
+    pin: str
+    window_ns: int
+    leak: float
+    time_limit_s: float
+    seed: str
