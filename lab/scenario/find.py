@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
@@ -100,7 +101,8 @@ def _load(path: Path) -> list[Found]:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
     try:
-        spec.loader.exec_module(module)
+        with _no_bytecode(beside=path):
+            spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
     except (Exception, SystemExit) as error:
@@ -113,6 +115,17 @@ def _load(path: Path) -> list[Found]:
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
     return list(_described(path.stem, kinds, module.__doc__))
+
+
+@contextmanager
+def _no_bytecode(*, beside: Path) -> Iterator[None]:
+    """Within the block no __pycache__ appears beside a user's file; the gallery's own may be cached."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = before or not beside.resolve().is_relative_to(Path(__file__).resolve().parents[2])
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _described(stem: str, kinds: list[type[Scenario]], doc: str | None) -> Iterator[Found]:

@@ -200,3 +200,10 @@ def test_the_environment_names_the_machine_and_not_its_user(elsewhere: Path) -> 
     assert {"kernel", "machine", "cpu", "cpus", "python", "filesystem", "mount_options", "load_at_start"} <= here.keys()
     assert "somebody-special" not in done.stdout
     assert "not-to-be-told" not in done.stdout
+
+
+def test_a_scenario_of_ones_own_gets_no_bytecode_beside_it(elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "mine.py", "pass")
+    done = run_lab("race", mine, *QUICK, cwd=elsewhere, env={"PYTHONDONTWRITEBYTECODE": ""})
+    assert done.returncode == 0
+    assert written(elsewhere) == ["mine.py"]
