@@ -6,7 +6,6 @@ import errno
 import os
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -80,6 +79,8 @@ class Documents:
                 self.unwritten.append(path)
                 print(f"lab: {path}: not written ({error.strerror}); make room, or name another place", file=sys.stderr)  # noqa: T201
         if self.to_stdout:
-            with suppress(BrokenPipeError):
+            try:
                 sys.stdout.buffer.write(content)
                 sys.stdout.flush()
+            except BrokenPipeError:  # nobody reads it: what is still buffered goes nowhere, the exit code stays
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

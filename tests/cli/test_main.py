@@ -66,5 +66,9 @@ def test_a_reader_that_went_away_ends_the_program_without_a_word(command: list[s
     assert without_a_reader(*command) == (141, "")
 
 
-def test_a_race_whose_document_nobody_reads_still_ends_with_its_own_exit_code() -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_race_whose_document_nobody_reads_still_ends_with_its_own_exit_code(
+    unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     assert without_a_reader("race", "counter", "--locked", *QUICK, "--json", "-") == (0, "")
