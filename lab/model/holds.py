@@ -19,8 +19,8 @@ from typing import NamedTuple
 KEPT = 1000
 """Overlapping pairs that are kept as evidence; a lock that fails altogether makes millions."""
 
-END = 1 << 62
-"""Where a range of length 0 ends: further than any file reaches (fcntl(2): "to the end of file")."""
+END = 1 << 63
+"""Where a range of length 0 ends: one past the last byte that off_t can name (fcntl(2): "to the end of file")."""
 
 
 class Span(NamedTuple):

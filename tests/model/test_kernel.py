@@ -1,0 +1,548 @@
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from lab.model.holds import END, Span
+from lab.model.kernel import Kernel
+from lab.model.requests import (
+    FROM_POSITION,
+    FROM_SIZE,
+    GRANTED,
+    LAST,
+    READ,
+    UNLOCK,
+    WAITS,
+    WRITE,
+    Answer,
+    Found,
+    Request,
+)
+
+EAGAIN, EBADF, EDEADLK = Answer(errno.EAGAIN), Answer(errno.EBADF), Answer(errno.EDEADLK)
+EINVAL, EOVERFLOW = Answer(errno.EINVAL), Answer(errno.EOVERFLOW)
+ALL = Request(UNLOCK)
+FILE = "file"
+FD = 0
+"""What the first open of a process returns."""
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    """Three processes, each with the file open as its first descriptor."""
+    kernel = Kernel()
+    for process in (1, 2, 3):
+        kernel.start(process)
+        assert kernel.open(process, FILE) == FD
+    return kernel
+
+
+def read(start: int, length: int = 1) -> Request:
+    return Request(READ, start, length)
+
+
+def write(start: int, length: int = 1) -> Request:
+    return Request(WRITE, start, length)
+
+
+def ranges(kernel: Kernel, process: int = 1, number: int = FD) -> list[tuple[int, int]]:
+    """Start and end of every byte-range lock on the file behind the descriptor."""
+    return [record[1:3] for record in kernel.description(process, number).inode.ranges.records()]
+
+
+def waits(kernel: Kernel, process: int, request: Request) -> None:
+    assert kernel.posix_set(process, FD, request, wait=True) == WAITS
+
+
+# A. Geometry
+
+
+@pytest.mark.parametrize(
+    ("request_", "span"),
+    [
+        (write(3, 4), (3, 7)),
+        (write(3, 0), (3, END)),
+        (write(LAST), (LAST, END)),
+        (write(1, LAST), (1, END)),
+        (write(8, -5), (3, 8)),
+        (write(8, -8), (0, 8)),
+        (Request(WRITE, -2, 4, FROM_POSITION), (18, 22)),
+        (Request(WRITE, 2, 0, FROM_POSITION), (22, END)),
+        (Request(WRITE, -2, 4, FROM_SIZE), (98, 102)),
+        (Request(WRITE, 0, -100, FROM_SIZE), (0, 100)),
+    ],
+)
+def test_a_request_means_these_bytes(kernel: Kernel, request_: Request, span: tuple[int, int]) -> None:
+    description = kernel.description(1, FD)
+    description.position, description.inode.size = 20, 100
+    assert kernel.posix_set(1, FD, request_) == GRANTED
+    assert ranges(kernel) == [span]
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (write(-1), EINVAL),
+        (write(0, -1), EINVAL),
+        (write(4, -5), EINVAL),
+        (write(LAST, 2), EOVERFLOW),
+        (write(2, LAST), EOVERFLOW),
+        (Request(WRITE, LAST, 1, FROM_SIZE), EOVERFLOW),
+        (Request(WRITE, -101, 0, FROM_SIZE), EINVAL),
+        (Request(WRITE, whence=7), EINVAL),
+        (Request(9), EINVAL),
+    ],
+)
+def test_a_request_that_means_none_is_refused(kernel: Kernel, request_: Request, answer: Answer) -> None:
+    kernel.description(1, FD).inode.size = 100
+    for call in (kernel.posix_set, kernel.ofd_set, kernel.posix_get, kernel.ofd_get):
+        assert call(1, FD, request_) == answer
+    assert ranges(kernel) == []
+
+
+def test_getlk_on_a_free_range_finds_nothing(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    assert kernel.posix_get(1, FD, write(0)) == kernel.posix_get(2, FD, write(1)) == GRANTED
+
+
+def test_getlk_on_a_conflict_finds_the_holder(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(8, 0))
+    assert kernel.posix_get(2, FD, write(0, 0)).found == Found(1, Span(8, 0, write=False))
+
+
+# B, C. Conflicts, modes
+
+
+@pytest.mark.parametrize("other", [READ, WRITE])
+@pytest.mark.parametrize("kind", [READ, WRITE])
+def test_only_readers_are_let_in_together(kernel: Kernel, kind: int, other: int) -> None:
+    assert kernel.posix_set(1, FD, Request(kind, 0, 4)) == GRANTED
+    assert kernel.posix_set(2, FD, Request(other, 3, 4)) == (GRANTED if kind == other == READ else EAGAIN)
+    assert kernel.posix_set(2, FD, Request(other, 4, 4)) == GRANTED
+
+
+@pytest.mark.parametrize(("mode", "kind"), [("r", WRITE), ("w", READ)])
+def test_a_mode_that_does_not_fit_the_lock_is_refused(kernel: Kernel, mode: str, kind: int) -> None:
+    number = kernel.open(1, FILE, mode)
+    assert kernel.posix_set(1, number, Request(kind)) == kernel.ofd_set(1, number, Request(kind)) == EBADF
+    assert kernel.posix_get(1, number, Request(kind)) == kernel.flock(1, number, kind) == GRANTED
+    assert kernel.posix_set(1, number, ALL) == GRANTED
+
+
+def test_a_closed_descriptor_is_refused(kernel: Kernel) -> None:
+    kernel.close(1, FD)
+    for call in (kernel.posix_set, kernel.ofd_set, kernel.posix_get, kernel.ofd_get):
+        assert call(1, FD, read(0)) == EBADF
+    assert kernel.flock(1, FD, READ) == EBADF
+    for file_call in (kernel.close, kernel.dup):
+        with pytest.raises(OSError, match="EBADF"):
+            file_call(1, FD)
+
+
+def test_posix_calls_ignore_the_pid_and_ofd_calls_refuse_it(kernel: Kernel) -> None:
+    request = Request(READ, pid=5)
+    assert kernel.posix_set(1, FD, request) == kernel.posix_get(1, FD, request) == GRANTED
+    assert kernel.ofd_set(1, FD, request) == kernel.ofd_get(1, FD, request) == EINVAL
+
+
+def test_only_ofd_calls_may_ask_for_an_unlock_and_list_their_own(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(4, 2))
+    assert kernel.posix_get(1, FD, ALL) == EINVAL
+    assert kernel.ofd_get(1, FD, ALL).found == Found(-1, Span(4, 2, write=True))
+    assert kernel.ofd_get(1, FD, Request(UNLOCK, 6)) == kernel.ofd_get(2, FD, ALL) == GRANTED
+
+
+# D. Who owns a POSIX lock, and how long
+
+
+def test_closing_any_descriptor_of_the_file_drops_the_locks_of_the_process(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.posix_set(2, FD, write(1))
+    kernel.close(1, kernel.open(1, FILE))
+    assert ranges(kernel) == [(1, 2)]
+
+
+def test_closing_another_file_does_not(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.close(1, kernel.open(1, "other"))
+    assert ranges(kernel) == [(0, 1)]
+
+
+def test_two_descriptors_of_a_process_do_not_exclude_each_other(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    assert kernel.posix_set(1, kernel.open(1, FILE), write(0)) == GRANTED
+
+
+def test_a_forked_child_inherits_no_lock_and_its_close_leaves_the_parents(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.fork(1, 4)
+    assert kernel.posix_set(4, FD, write(0)) == EAGAIN
+    kernel.close(4, FD)
+    assert ranges(kernel) == [(0, 1)]
+
+
+def test_with_a_shared_table_the_child_is_the_same_owner_and_its_close_drops_the_lock(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.fork(1, 4, share_table=True)
+    assert kernel.posix_set(4, FD, write(0)) == GRANTED
+    kernel.close(4, FD)
+    assert ranges(kernel, 2) == []
+
+
+def test_a_shared_table_lives_until_its_last_process_ends(kernel: Kernel) -> None:
+    kernel.fork(1, 4, share_table=True)
+    kernel.posix_set(4, FD, write(0))
+    kernel.exit(4)
+    assert ranges(kernel, 2) == [(0, 1)]
+    kernel.exit(1)
+    assert ranges(kernel, 2) == []
+
+
+def test_execve_of_one_that_shares_the_table_leaves_the_locks_to_the_others(kernel: Kernel) -> None:
+    kernel.fork(1, 4, share_table=True)
+    kernel.posix_set(4, FD, write(0))
+    kernel.execve(4)
+    assert kernel.posix_set(4, FD, write(0)) == EAGAIN
+    assert kernel.posix_set(1, FD, write(0)) == GRANTED
+    kernel.exit(1)
+    assert ranges(kernel, 4) == []
+
+
+def test_locks_survive_execve(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.execve(1)
+    assert ranges(kernel) == [(0, 1)]
+
+
+def test_close_on_exec_of_any_descriptor_of_the_file_drops_them(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    number = kernel.open(1, FILE, close_on_exec=True)
+    kernel.execve(1)
+    assert ranges(kernel) == []
+    with pytest.raises(OSError, match="EBADF"):
+        kernel.close(1, number)
+
+
+@pytest.mark.parametrize("take", [Kernel.posix_set, Kernel.ofd_set])
+def test_death_releases(kernel: Kernel, take: Callable[..., Answer]) -> None:
+    take(kernel, 1, FD, write(0))
+    kernel.exit(1)
+    assert ranges(kernel, 2) == []
+    with pytest.raises(ValueError, match="not started"):
+        kernel.open(1, FILE)
+
+
+def test_after_unlink_and_re_creation_lockers_hold_different_files(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.unlink(FILE)
+    assert kernel.posix_set(2, kernel.open(2, FILE), write(0)) == GRANTED
+    assert kernel.posix_set(2, FD, write(0)) == EAGAIN
+
+
+def test_a_name_that_is_not_there_cannot_be_unlinked(kernel: Kernel) -> None:
+    with pytest.raises(OSError, match="ENOENT"):
+        kernel.unlink("nothing")
+
+
+def test_a_descriptor_gets_the_lowest_free_number(kernel: Kernel) -> None:
+    assert [kernel.open(1, FILE), kernel.dup(1, FD)] == [1, 2]
+    kernel.close(1, 1)
+    assert [kernel.open(1, FILE), kernel.open(1, FILE)] == [1, 3]
+
+
+# E. Waiting
+
+
+def test_a_waiter_is_granted_after_the_unlock(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    assert (kernel.waiting(), kernel.wakeable()) == ([2], [])
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.wakeable() == [2]
+    assert kernel.wake(2) == GRANTED
+    assert kernel.posix_get(1, FD, read(0)).found == Found(2, Span(0, 1, write=True))
+    assert kernel.waiting() == []
+
+
+@pytest.mark.parametrize("end", [lambda k: k.exit(1), lambda k: k.close(1, FD), lambda k: k.posix_set(1, FD, read(0))])
+def test_an_exit_a_close_and_a_downgrade_wake_too(kernel: Kernel, end: Callable[[Kernel], object]) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, read(0))
+    end(kernel)
+    assert kernel.wakeable() == [2]
+
+
+def test_a_partial_unlock_wakes_only_who_is_free_by_it(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0, 8))
+    waits(kernel, 2, write(0, 4))
+    waits(kernel, 3, write(4, 4))
+    kernel.posix_set(1, FD, Request(UNLOCK, 0, 5))
+    assert kernel.wakeable() == [2]
+
+
+def test_disjoint_waiters_are_both_granted(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0, 8))
+    waits(kernel, 2, write(0, 4))
+    waits(kernel, 3, write(4, 4))
+    kernel.posix_set(1, FD, ALL)
+    assert [kernel.wake(3), kernel.wake(2)] == [GRANTED, GRANTED]
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 3), (3, 2)])
+def test_of_two_that_exclude_each_other_either_may_be_first(kernel: Kernel, first: int, second: int) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    waits(kernel, 3, write(0))
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.wakeable() == [2, 3]
+    assert kernel.wake(first) == GRANTED
+    assert (kernel.wakeable(), kernel.waiting()) == ([], [second])
+
+
+def test_readers_are_released_together(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, read(0))
+    waits(kernel, 3, read(0))
+    kernel.posix_set(1, FD, ALL)
+    assert [kernel.wake(2), kernel.wake(3)] == [GRANTED, GRANTED]
+
+
+def test_a_newcomer_may_overtake_a_waiter_that_was_woken(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.posix_set(3, FD, write(0)) == GRANTED
+    assert kernel.wakeable() == []
+
+
+def test_a_compatible_request_does_not_wait_behind_a_waiter(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0))
+    waits(kernel, 2, write(0))
+    assert kernel.posix_set(3, FD, read(0), wait=True) == GRANTED
+
+
+def test_a_signal_ends_the_wait_and_leaves_nothing_queued(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    assert kernel.interrupt(2) == Answer(errno.EINTR)
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.waiting() == kernel.wakeable() == []
+    assert kernel.posix_set(3, FD, write(0)) == GRANTED
+
+
+def test_a_killed_waiter_leaves_nothing_queued(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    kernel.exit(2)
+    assert kernel.waiting() == []
+
+
+def test_a_process_that_waits_makes_no_call(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    with pytest.raises(ValueError, match="process 2 waits"):
+        kernel.close(2, FD)
+
+
+@pytest.mark.parametrize("call", [Kernel.wake, Kernel.interrupt])
+def test_only_a_waiter_is_woken_or_interrupted(kernel: Kernel, call: Callable[[Kernel, int], Answer]) -> None:
+    with pytest.raises(ValueError, match="process 1"):
+        call(kernel, 1)
+
+
+def test_a_waiter_that_is_still_blocked_is_not_woken(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    with pytest.raises(ValueError, match="process 2"):
+        kernel.wake(2)
+
+
+@pytest.mark.parametrize(("owners", "answer"), [(2, EDEADLK), (3, EDEADLK), (12, EDEADLK), (13, WAITS)])
+def test_a_ring_of_up_to_12_is_refused_and_a_longer_one_hangs(owners: int, answer: Answer) -> None:
+    kernel = Kernel()
+    for process in range(owners):
+        kernel.start(process)
+        kernel.open(process, FILE)
+        kernel.posix_set(process, FD, write(process))
+    for process in range(owners - 1):
+        waits(kernel, process, write(process + 1))
+    assert kernel.posix_set(owners - 1, FD, write(0), wait=True) == answer
+    assert kernel.wakeable() == []
+
+
+def test_of_two_readers_that_upgrade_the_second_is_refused(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0))
+    kernel.posix_set(2, FD, read(0))
+    waits(kernel, 1, write(0))
+    assert kernel.posix_set(2, FD, write(0), wait=True) == EDEADLK
+    assert ranges(kernel, 2) == [(0, 1), (0, 1)]
+
+
+@pytest.mark.parametrize(("arrival", "refused"), [((1, 2, 3), 2), ((1, 3, 2), 3)])
+def test_of_three_the_order_in_which_they_came_decides(arrival: tuple[int, ...], refused: int) -> None:
+    kernel = Kernel()
+    for process in arrival:
+        kernel.start(process)
+        kernel.open(process, FILE)
+        kernel.posix_set(process, FD, read(0))
+    answers = {process: kernel.posix_set(process, FD, write(0), wait=True) for process in (1, 2, 3)}
+    assert next(process for process, answer in answers.items() if answer == EDEADLK) == refused
+
+
+def test_a_ring_may_show_only_when_the_first_holder_has_gone(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0))
+    kernel.posix_set(2, FD, read(0))
+    kernel.posix_set(3, FD, write(1))
+    waits(kernel, 3, write(0))
+    waits(kernel, 2, write(1))
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.wakeable() == [3]
+    assert kernel.wake(3) == EDEADLK
+    assert kernel.wakeable() == []
+
+
+def test_a_holder_that_takes_more_stays_the_one_that_is_waited_for(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0))
+    kernel.posix_set(2, FD, read(1))
+    kernel.posix_set(3, FD, write(4))
+    waits(kernel, 3, write(1))
+    kernel.posix_set(1, FD, read(1))
+    kernel.posix_set(2, FD, read(2))
+    assert kernel.posix_set(2, FD, write(4), wait=True) == EDEADLK
+
+
+def test_a_ring_over_two_files_is_refused(kernel: Kernel) -> None:
+    kernel.open(1, "other")
+    kernel.open(2, "other")
+    kernel.posix_set(1, FD, write(0))
+    kernel.posix_set(2, 1, write(0))
+    waits(kernel, 2, write(0))
+    assert kernel.posix_set(1, 1, write(0), wait=True) == EDEADLK
+
+
+def test_contention_is_no_deadlock(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    waits(kernel, 2, write(0))
+    waits(kernel, 3, write(0))
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.wake(2) == GRANTED
+    assert kernel.posix_set(1, FD, write(0), wait=True) == WAITS
+
+
+# F. Open file description locks
+
+
+def test_a_second_open_of_the_process_conflicts_and_a_dup_does_not(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(0))
+    assert kernel.ofd_set(1, kernel.open(1, FILE), write(0)) == EAGAIN
+    assert kernel.ofd_set(1, kernel.dup(1, FD), write(0)) == GRANTED
+
+
+def test_the_lock_goes_with_the_last_descriptor_anywhere(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(0))
+    kernel.fork(1, 4)
+    kernel.close(1, kernel.dup(1, FD))
+    kernel.close(1, FD)
+    assert ranges(kernel, 2) == [(0, 1)]
+    kernel.exit(4)
+    assert ranges(kernel, 2) == []
+
+
+def test_a_childs_unlock_drops_the_lock(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(0))
+    kernel.fork(1, 4)
+    kernel.ofd_set(4, FD, ALL)
+    assert ranges(kernel) == []
+
+
+def test_it_conflicts_with_posix_locks_both_ways_within_one_process(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.ofd_set(1, FD, write(1))
+    assert kernel.ofd_set(1, FD, read(0)) == kernel.posix_set(1, FD, read(1)) == EAGAIN
+    assert kernel.ofd_get(1, FD, read(0)).found == Found(1, Span(0, 1, write=True))
+    assert kernel.posix_get(1, FD, read(1)).found == Found(-1, Span(1, 1, write=True))
+
+
+def test_a_ring_of_descriptions_hangs(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(0))
+    kernel.ofd_set(2, FD, write(1))
+    assert kernel.ofd_set(1, FD, write(1), wait=True) == kernel.ofd_set(2, FD, write(0), wait=True) == WAITS
+
+
+def test_in_a_mixed_ring_only_a_posix_call_that_closes_it_is_refused(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.ofd_set(2, FD, write(1))
+    assert kernel.ofd_set(2, FD, write(0), wait=True) == WAITS
+    assert kernel.posix_set(1, FD, write(1), wait=True) == EDEADLK
+    kernel.interrupt(2)
+    waits(kernel, 1, write(1))
+    assert kernel.ofd_set(2, FD, write(0), wait=True) == WAITS
+    assert kernel.wakeable() == []
+
+
+def test_a_ring_is_not_followed_through_a_wait_for_a_description(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, write(0))
+    kernel.posix_set(2, FD, write(1))
+    kernel.ofd_set(3, FD, write(2))
+    waits(kernel, 2, write(2))
+    assert kernel.ofd_set(3, FD, write(0), wait=True) == WAITS
+    assert kernel.posix_set(1, FD, write(1), wait=True) == WAITS
+
+
+# G. flock
+
+
+@pytest.mark.parametrize("other", [READ, WRITE])
+@pytest.mark.parametrize("kind", [READ, WRITE])
+def test_only_shared_flocks_go_together(kernel: Kernel, kind: int, other: int) -> None:
+    assert kernel.flock(1, FD, kind) == GRANTED
+    assert kernel.flock(1, kernel.open(1, FILE), other) == (GRANTED if kind == other == READ else EAGAIN)
+
+
+def test_an_unknown_operation_is_refused(kernel: Kernel) -> None:
+    assert kernel.flock(1, FD, 9) == EINVAL
+
+
+def test_flock_and_fcntl_locks_know_nothing_of_each_other(kernel: Kernel) -> None:
+    kernel.flock(1, FD, WRITE)
+    assert kernel.posix_set(2, FD, write(0, 0)) == kernel.ofd_set(3, FD, ALL) == GRANTED
+    assert kernel.flock(3, FD, WRITE) == EAGAIN
+
+
+def test_an_flock_goes_with_an_unlock_and_with_the_last_descriptor(kernel: Kernel) -> None:
+    kernel.flock(1, FD, WRITE)
+    kernel.fork(1, 4)
+    kernel.close(1, FD)
+    assert kernel.flock(2, FD, WRITE) == EAGAIN
+    kernel.close(4, FD)
+    assert kernel.flock(2, FD, WRITE) == GRANTED
+    kernel.flock(2, FD, UNLOCK)
+    assert kernel.flock(3, FD, WRITE) == GRANTED
+
+
+def test_a_conversion_that_waits_has_lost_its_lock(kernel: Kernel) -> None:
+    kernel.flock(1, FD, READ)
+    kernel.flock(2, FD, READ)
+    assert kernel.flock(1, FD, WRITE, wait=True) == WAITS
+    assert kernel.flock(2, FD, WRITE, wait=True) == GRANTED
+    kernel.flock(2, FD, UNLOCK)
+    assert kernel.wake(1) == GRANTED
+    assert kernel.flock(3, FD, READ) == EAGAIN
+
+
+def test_a_conversion_that_fails_wakes_who_waited_for_the_old_lock(kernel: Kernel) -> None:
+    kernel.flock(1, FD, READ)
+    assert kernel.flock(3, FD, WRITE, wait=True) == WAITS
+    kernel.flock(2, FD, READ)
+    assert kernel.flock(1, FD, WRITE) == EAGAIN
+    kernel.close(2, FD)
+    assert kernel.wakeable() == [3]
+
+
+def test_a_conversion_to_shared_wakes_the_readers(kernel: Kernel) -> None:
+    kernel.flock(1, FD, WRITE)
+    assert kernel.flock(2, FD, READ, wait=True) == WAITS
+    assert kernel.flock(1, FD, READ) == GRANTED
+    assert kernel.wakeable() == [2]
