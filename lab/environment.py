@@ -11,21 +11,21 @@ from pwd import getpwuid
 
 from lab.results import Environment
 
-from .hold import RECORDER
 
-
-def environment(directory: Path, load: float) -> Environment:
+def environment(directory: Path | None, load: float, recorder: str = "none") -> Environment:
     """The kernel, the processors, the Python, the filesystem of the directory, and the load at the start.
+
+    Without a directory the memory was simulated, and so is the filesystem.
 
     Call it after the last fork: psutil imports threading, which would double the cost of every fork.
     """
     import psutil
 
-    filesystem, options = _mount(directory)
+    filesystem, options = _mount(directory) if directory else ("simulated", "")
     return Environment(
         lab=_version(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
-        recorder=RECORDER,
+        recorder=recorder,
         kernel=f"{platform.system()} {platform.release()}",
         machine=platform.machine(),
         cpu=_cpu_model(),

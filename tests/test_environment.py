@@ -11,7 +11,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from lab.race.environment import anonymous_text, environment
+from lab.environment import anonymous_text, environment
 from lab.race.hold import RECORDER
 from tests.helpers import run_lab
 
@@ -44,7 +44,7 @@ def filesystem(place: str) -> tuple[str, str]:
 
 
 def test_the_environment_says_what_the_figures_are_to_be_read_by(tmp_path: Path) -> None:
-    found = environment(tmp_path, 1.23456)
+    found = environment(tmp_path, 1.23456, RECORDER)
     assert found.kernel == f"Linux {os.uname().release}"
     assert found.machine == os.uname().machine
     assert found.python.startswith(("CPython 3.", "PyPy 3."))

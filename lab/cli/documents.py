@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.errors import CannotRunError
-from lab.results import Run, encode
+from lab.results import Document, encode
 
 RESULTS = Path("results")
 """Kept there, in the folder where the command is run, if it exists; `--save` names another."""
@@ -66,7 +66,7 @@ class Documents:
             raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
         self._targets.append((part, place, path))
 
-    def write(self, run: Run) -> None:
+    def write(self, run: Document) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
         content = encode(run)
         for part, place, path in self._targets:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import sys
 
+from lab.report import exploration
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import CLEAN, UNABLE, complaints, conclusions, exit_code, heading
 from lab.report.words import plural
-from lab.results import Run
+from lab.results import Exploration, Run
 
 from .documents import Documents
 
 COLOURS = {
     r"\b(clean|works here)\b": "green",
-    r"\bdamaged\b[^\n]*": "yellow",
-    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED)\b[^\n]*": "bold red",
+    r"\bholds\b": "green",
+    r"\b(damaged|broken)\b[^\n]*": "yellow",
+    r"switch >": "bold yellow",
+    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED|BROKEN|UNKNOWN)\b[^\n]*": "bold red",
+    r"\bREFUSED\b": "bold red",
 }
 
 
@@ -33,6 +37,20 @@ def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
         finished = plural(len(run.cases), "finished case")
         print(f"lab: interrupted; {finished} kept", file=sys.stderr)  # noqa: T201
     return exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
+
+
+def conclude_exploration(run: Exploration, documents: Documents, *, style: str, quiet: bool) -> int:
+    """Print what an exploration found, as far as asked, and what it wrote; the exit code."""
+    if run.cases and not (documents.to_stdout or quiet):
+        show(exploration.text_of(run, style))
+        for path in documents.written:
+            show(f"written to {path}")
+    for complaint in exploration.complaints(run):
+        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+    if run.interrupted:
+        covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
+        print(f"lab: interrupted; covered of the last case: {covered}", file=sys.stderr)  # noqa: T201
+    return exploration.exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
 
 
 def text_of(run: Run, style: str) -> str:

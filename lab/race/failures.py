@@ -7,11 +7,11 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.environment import anonymous_text
 from lab.model.holds import Span
 from lab.processes import Exit
 from lab.results import Failure
 
-from .environment import anonymous_text
 from .log import FINISHED_NS
 from .reports import Report
 from .worker import Job

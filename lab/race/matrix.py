@@ -8,13 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import get_args
 
+from lab.environment import anonymous_text
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock
 from lab.results import Case as Row
 from lab.results import Options, Verdict
 from lab.scenario import Found, Scenario
 
-from .environment import anonymous_text
 from .probe import probe_within
 from .setting import Setting
 from .summary import summarise

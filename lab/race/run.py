@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lab.environment import anonymous_text, environment
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
 from lab.results import Case as Row
 
-from .environment import anonymous_text, environment
+from .hold import RECORDER
 from .matrix import Case, run_case
 
 
@@ -35,7 +36,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
         except (KeyboardInterrupt, Terminated):
             interrupted = True
         with stops_held():
-            where = environment(folder, load)
+            where = environment(folder, load, RECORDER)
     return Run(
         schema=SCHEMA,
         command="race",

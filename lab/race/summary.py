@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lab.environment import anonymous_text
 from lab.model.holds import Overlap, Span
 from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
 from lab.results import Case, Cpu, Damage, Failure, Quantiles, Switches, Trial, Verdict
 from lab.scenario import Found
 
-from .environment import anonymous_text
 from .setting import Setting
 from .trial import Result
 

@@ -21,22 +21,22 @@ USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults",
 
 def what_broke(run: Run, style: str) -> str:
     """One row a case: damage, its rate and interval, overlapping holds, and what would have been noticed."""
-    return _table(BROKE, [_broke(case) for case in run.cases], style)
+    return table(BROKE, [_broke(case) for case in run.cases], style)
 
 
 def what_it_cost(run: Run, style: str) -> str:
     """One row a case that ran: speed, its price against no lock, waits and holds, fairness."""
     unlocked = {(case.scenario, case.workers): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
-    return _table(COST, [_cost(case, unlocked.get((case.scenario, case.workers))) for case in ran], style)
+    return table(COST, [_cost(case, unlocked.get((case.scenario, case.workers))) for case in ran], style)
 
 
 def what_it_used(run: Run, style: str) -> str:
     """One row a case that ran: processor time, context switches, page faults, memory of the largest worker."""
-    return _table(USED, [_used(case) for case in run.cases if case.operations], style)
+    return table(USED, [_used(case) for case in run.cases if case.operations], style)
 
 
-def _table(head: Sequence[str], rows: list[list[str]], style: str) -> str:
+def table(head: Sequence[str], rows: list[list[str]], style: str) -> str:
     """Names to the left, figures to the right; figures are text already and are not parsed again."""
     if style in DATA_FORMATS:
         return _separated([head, *rows], DATA_FORMATS[style])

@@ -1,0 +1,85 @@
+"""Run every interleaving of a scenario over simulated bytes: the shortest one that breaks, or none."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .values import at_least, path_or_dash, positive, several
+
+NAME = "explore"
+HELP = "run every interleaving of a scenario, simulated"
+SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `explore`."""
+    parser.add_argument(
+        "scenarios", nargs="*", metavar="SCENARIO", help="a name, or the path of a scenario file; default: the nine"
+    )
+    add = parser.add_argument_group("what to explore").add_argument
+    add("--lessons", action="store_true", help="also those that break although they are locked, as far as simulated")
+    add("--lock", action="append", metavar="NAME", help="under this lock: none, fcntl, ofd, flock; repeatable")
+    add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
+    add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
+    add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
+    add("--rounds", type=several(1), default=[2], metavar="N[,N...]", help="rounds of each worker (2)")
+    add = parser.add_argument_group("how").add_argument
+    add(
+        "--search",
+        choices=SEARCHES,
+        default="auto",
+        help="auto: rising preemptions up to the first failure, then every state, then by lot; bound: all with up to "
+        "--preemptions; all: every schedule; states: every state once; dpor: one schedule a class; random, pct: by lot",
+    )
+    add("--preemptions", type=at_least(0), default=3, metavar="N", help="the largest bound (3)")
+    add("--tear", type=at_least(1), default=64, metavar="BYTES", help="how much of a store is seen at once (64)")
+    add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
+    add("--jobs", type=at_least(1), default=1, metavar="N", help="processes that search side by side (1)")
+    add("--seed", type=int, default=0, metavar="N", help="of random and pct (0)")
+    add = parser.add_argument_group("output").add_argument
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the first N schedules that were run")
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--quiet", action="store_true", help="print only what went wrong")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explore, save, print."""
+    from lab.explore.case import cases_of
+    from lab.explore.run import run as explore
+    from lab.report.formats import check_format
+    from lab.report.progress import Progress
+    from lab.results import ExploreOptions
+    from lab.scenario import find_scenarios
+
+    from .documents import Documents
+
+    check_format(arguments.format)
+    scenarios = find_scenarios(arguments.scenarios, lessons=arguments.lessons)
+    if arguments.lessons:
+        scenarios = [found for found in scenarios if not found.lesson or "explore" in found.kind.worlds]
+    options = ExploreOptions(
+        scenarios=[found.name for found in scenarios],
+        locks=list(dict.fromkeys(arguments.lock or [])),
+        workers=arguments.workers,
+        rounds=arguments.rounds,
+        search=arguments.search,
+        preemptions=arguments.preemptions,
+        line_bytes=arguments.tear,
+        seed=arguments.seed,
+        jobs=arguments.jobs,
+        time_limit_s=arguments.time_limit,
+        show_schedules=arguments.show_schedules,
+    )
+    cases = cases_of(scenarios, options)
+    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+        shown = sys.stderr.isatty() and not arguments.quiet
+        with Progress(len(cases), shown=shown) as progress:
+            done = explore(cases, options, progress.tell)
+        documents.write(done)
+        from .show import conclude_exploration
+
+        return conclude_exploration(done, documents, style=arguments.format, quiet=arguments.quiet)

@@ -1,0 +1,188 @@
+"""One case: a scenario under a lock with so many workers and rounds, explored, and its failure told."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+
+from lab.errors import CannotRunError, ScenarioError, UsageError
+from lab.locks import find_lock
+from lab.results import Damage, Explored, ExploreOptions, Shrunk
+from lab.scenario import Found
+
+from .behaviour import raised
+from .locks import MODELLED
+from .reasons import story
+from .shrink import STEPS, Shortest, shortest, world_of
+from .strategy import Coverage, Plan, cover, how_many
+from .token import make
+from .trace import trace
+from .worker import shape_of
+from .world import End, World
+
+MOST_WORKERS = 64
+MOST_STEPS = 20_000
+"""Of all workers together: one schedule of more is not worth running thousands of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row to be."""
+
+    found: Found
+    lock: str
+    workers: int
+    rounds: int
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
+
+
+def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
+    """Scenario x workers x rounds x lock, in the order in which the table shows them.
+
+    Raises UsageError for an unknown lock, a scenario that cannot be explored, and too many workers; CannotRunError
+    for a lock without a model.
+    """
+    for found in scenarios:
+        if "explore" not in found.kind.worlds:
+            raise UsageError(
+                f"scenario {found.name}: runs only in {', '.join(sorted(found.kind.worlds))}, not in explore: it is "
+                "about processes or files, which are not simulated"
+            )
+    cases = [
+        Case(found, lock, workers, rounds)
+        for found in scenarios
+        for workers, rounds, lock in product(options.workers, options.rounds, options.locks or found.kind.locks)
+    ]
+    for case in cases:
+        find_lock(case.lock)
+        if case.lock not in MODELLED:
+            raise CannotRunError(
+                f"lock {case.lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it instead"
+            )
+        if case.workers > MOST_WORKERS:
+            raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
+    return cases
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody's wish
+    """Ctrl-C in the middle of a case; `case` is what had been covered by then."""
+
+    def __init__(self, case: Explored) -> None:
+        super().__init__(case.covered)
+        self.case = case
+
+
+def explore(case: Case, options: ExploreOptions) -> Explored:
+    """Explore one case. Raises Interrupted on Ctrl-C, UsageError, CannotRunError or ScenarioError as said there."""
+    started = time.monotonic()
+    world = world_of(shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes))
+    check_steps(world)
+    plan = Plan(
+        options.search, options.preemptions, options.seed, started, options.time_limit_s, options.show_schedules
+    )
+    coverage = Coverage()
+    try:
+        cover(world, plan, coverage)
+        searched_s = time.monotonic() - started
+        best = shortest(world, coverage.found) if coverage.found else None
+    except KeyboardInterrupt:
+        coverage.exhausted = False
+        coverage.said.append("until it was interrupted")
+        raise Interrupted(_record(case, options, world, coverage, started, None)) from None
+    return _record(case, options, world, coverage, started, best, searched_s)
+
+
+def check_steps(world: World) -> None:
+    """Look at each worker alone, before anything is claimed of them together.
+
+    Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
+    """
+    counts = [len(behaviour.alone()) - 1 for behaviour in world.behaviours]
+    name = world.shape.found.name
+    for worker, behaviour in enumerate(world.behaviours):
+        failed = behaviour.alone()[-1].failed
+        if failed:
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; mend the file")
+        if not counts[worker]:
+            raise CannotRunError(
+                f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
+                "let it load and store through w.memory and w.bytes"
+            )
+    if sum(counts) > MOST_STEPS or max(counts) >= STEPS:
+        digits = len(str(how_many(world)[0])) - 1 if not world.locked else None
+        many = f", which have about 10^{digits:,} schedules" if digits else ""
+        raise UsageError(
+            f"scenario {name}: {world.shape.size} take {sum(counts):,} steps a schedule{many}; more than "
+            f"{MOST_STEPS:,} are not explored: lower --workers or --rounds"
+        )
+
+
+def _record(
+    case: Case,
+    options: ExploreOptions,
+    world: World,
+    coverage: Coverage,
+    started: float,
+    best: Shortest | None,
+    searched_s: float | None = None,
+) -> Explored:
+    searched_s = searched_s or time.monotonic() - started
+    kind = case.found.kind
+    holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
+    record = Explored(
+        scenario=case.found.name,
+        lock=case.lock,
+        workers=case.workers,
+        rounds=case.rounds,
+        search=options.search,
+        verdict="broken" if coverage.found else ("holds" if holds else "unknown"),
+        exhausted=coverage.exhausted,
+        covered=f"{' and '.join(coverage.said)} of {world.shape.size}{coverage.note}",
+        schedules=coverage.schedules,
+        broken_schedules=coverage.broken,
+        schedules_per_s=round(coverage.schedules / searched_s, 1),
+        wall_s=round(time.monotonic() - started, 3),
+        expected="holds" if kind().expected(case.lock) == "clean" else "broken",
+        line_bytes=options.line_bytes,
+        bound=coverage.bound,
+        states=coverage.states,
+        ends=world.ends,
+        why=kind.why,
+        schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
+    )
+    if best is None or coverage.found is None:
+        return record
+    return told(record, case.found, best, len(coverage.found.schedule))
+
+
+def told(record: Explored, found: Found, best: Shortest, steps_before: int) -> Explored:
+    """The record with the failure: its steps, its reasons, and its token."""
+    shape = best.world.shape
+    steps, end = trace(best.world, best.found.schedule)
+    damage = damage_records(end)
+    headline, reasons = story(steps, damage, record.lock)
+    return replace(
+        record,
+        preemptions=best.preemptions,
+        damage=damage,
+        headline=headline,
+        reasons=reasons,
+        steps=steps,
+        shrunk=Shrunk(shape.workers, shape.rounds, best.schedules, steps_before),
+        token=str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps)),
+    )
+
+
+def damage_records(end: End) -> list[Damage]:
+    """The damage as results carry it."""
+    return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage]
+
+
+def runs(schedule: bytes) -> str:
+    """A schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
+    return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))

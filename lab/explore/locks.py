@@ -1,0 +1,144 @@
+"""What each lock is to the explorer: a state machine over the model of it, its states numbered from 0, all free.
+
+The models change in place; a search goes back and forth. So every state that comes up is built once, and what each
+operation leads to in it is remembered.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+
+from lab.errors import CannotRunError
+from lab.model.holds import Span
+from lab.model.record_locks import RecordLocks
+from lab.model.whole_file import WholeFileLock
+
+from .operation import Operation
+
+Blocked = tuple[int | None, int]
+"""Who is in the way, or None, and the state that follows when nobody is."""
+
+
+class LockStates(ABC):
+    """The lock's states and what requests of workers do in them; `detects`: rings of waiters get EDEADLK."""
+
+    detects = False
+
+    def __init__(self) -> None:
+        self._keys: list[Hashable] = []
+        self._numbers: dict[Hashable, int] = {}
+        self._asked: dict[tuple[int, int, Operation], Blocked] = {}
+        self._freed: dict[tuple[int, int, Operation], int] = {}
+
+    def request(self, state: int, worker: int, operation: Operation) -> Blocked:
+        """What a lock meets: its blocker and None for the state, or no blocker and the state once it is granted."""
+        key = state, worker, operation
+        try:
+            return self._asked[key]
+        except KeyError:
+            answer = self._asked[key] = self._request(state, worker, operation.span)
+            return answer
+
+    def release(self, state: int, worker: int, operation: Operation) -> int:
+        """The state after an unlock."""
+        key = state, worker, operation
+        try:
+            return self._freed[key]
+        except KeyError:
+            after = self._freed[key] = self._release(state, worker, operation.span)
+            return after
+
+    def _number(self, key: Hashable) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self._keys)
+            self._keys.append(key)
+        return self._numbers[key]
+
+    @abstractmethod
+    def _request(self, state: int, worker: int, span: Span) -> Blocked: ...
+
+    @abstractmethod
+    def _release(self, state: int, worker: int, span: Span) -> int: ...
+
+
+class Ranges(LockStates):
+    """Byte-range locks, owned by the worker: POSIX ones look for deadlocks, those of open files do not."""
+
+    def __init__(self, *, detects: bool) -> None:
+        super().__init__()
+        self.detects = detects
+        self._number(self._key(RecordLocks()))
+
+    def _key(self, table: RecordLocks) -> Hashable:
+        return table.key(arrival=self.detects)
+
+    def _table(self, state: int) -> RecordLocks:
+        table = RecordLocks()
+        for records in self._keys[state]:  # type: ignore[attr-defined]
+            for record in records:
+                table.grant(record.owner, record.span)
+        return table
+
+    def _request(self, state: int, worker: int, span: Span) -> Blocked:
+        table = self._table(state)
+        record = table.conflict(worker, span)
+        if record is not None:
+            return record.owner, state  # type: ignore[return-value]
+        table.grant(worker, span)
+        return None, self._number(self._key(table))
+
+    def _release(self, state: int, worker: int, span: Span) -> int:
+        table = self._table(state)
+        table.release(worker, span.start, span.length)
+        return self._number(self._key(table))
+
+
+class Whole(LockStates):
+    """flock(2) as the lab uses it: every range is the whole file, and the last one given back unlocks.
+
+    A state is how many ranges each worker holds, and whether exclusively.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._number(())
+
+    def _held(self, state: int) -> dict[int, tuple[bool, int]]:
+        return dict(self._keys[state])  # type: ignore[call-overload, no-any-return]
+
+    def _state(self, held: dict[int, tuple[bool, int]]) -> int:
+        return self._number(tuple(sorted(held.items())))
+
+    def _request(self, state: int, worker: int, span: Span) -> Blocked:
+        """Raises CannotRunError for shared to exclusive, which flock(2) does in two steps that are not modelled."""
+        held = self._held(state)
+        exclusive, depth = held.get(worker, (span.write, 0))
+        if span.write and not exclusive:
+            raise CannotRunError("lock flock: a shared lock made exclusive is not modelled; race it instead")
+        lock = WholeFileLock()
+        for owner, (write, _) in held.items():
+            lock.grant(owner, write)
+        blocker = None if depth else lock.conflict(worker, span.write)
+        if blocker is not None:
+            return blocker, state  # type: ignore[return-value]
+        return None, self._state({**held, worker: (exclusive, depth + 1)})
+
+    def _release(self, state: int, worker: int, span: Span) -> int:
+        held = self._held(state)
+        exclusive, depth = held.pop(worker)
+        return self._state({**held, worker: (exclusive, depth - 1)} if depth > 1 else held)
+
+
+MODELLED = ("none", "fcntl", "ofd", "flock")
+
+
+def states_of(lock: str) -> LockStates:
+    """The states of this lock. Raises CannotRunError where there is no model of it."""
+    if lock == "flock":
+        return Whole()
+    if lock in MODELLED:
+        return Ranges(detects=lock == "fcntl")
+    raise CannotRunError(
+        f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (python -m lab race)"
+    )

@@ -1,0 +1,192 @@
+"""Which searches run, in which order, and what each of them covered, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import comb, log10
+from random import Random
+
+from lab.errors import UsageError
+
+from .bounded import Bounded
+from .dpor import Dpor
+from .exhaustive import every_schedule, every_state
+from .sampled import pct, random_walk
+from .tally import Found, Tally
+from .world import World
+
+SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
+
+TOO_MANY = 10**10
+"""Schedules beyond which `all` is refused: more than a day of running them."""
+
+PROBES = 200
+"""Random walks from which the number of schedules is estimated (Knuth, 1975)."""
+
+SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
+"""Of the time limit: when each search of `auto` must have ended."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """What the searches of one case did, as far as they came; kept up to date while they run."""
+
+    tallies: list[Tally] = field(default_factory=list)
+    said: list[str] = field(default_factory=list)
+    note: str = ""
+    exhausted: bool = False
+    bound: int | None = None
+    states: int | None = None
+
+    @property
+    def schedules(self) -> int:
+        """Schedules that were run to their end."""
+        return sum(tally.schedules for tally in self.tallies)
+
+    @property
+    def broken(self) -> int:
+        """Those that broke."""
+        return sum(tally.broken for tally in self.tallies)
+
+    @property
+    def found(self) -> Found | None:
+        """The first that broke."""
+        return next((tally.found for tally in self.tallies if tally.found), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to search: by which name, up to how many preemptions, until when (time.monotonic), from which seed."""
+
+    search: str
+    preemptions: int
+    seed: int
+    started: float
+    limit_s: float
+    keep: int
+
+    def tally(self, share: float, *, first_only: bool) -> Tally:
+        """A new tally with this share of the time."""
+        return Tally(self.started + share * self.limit_s, first_only=first_only, keep=self.keep)
+
+
+def cover(world: World, plan: Plan, coverage: Coverage) -> None:
+    """Search as planned. Raises UsageError where `all` was asked for and can never come to an end."""
+    searches: dict[str, Callable[[World, Plan, Coverage, Tally], None]] = {
+        "bound": _bound, "all": _all, "states": _states, "dpor": _dpor, "random": _random, "pct": _pct,
+    }  # fmt: skip
+    if plan.search == "all":
+        _refuse_too_many(world)
+    if plan.search != "auto":
+        tally = plan.tally(1.0, first_only=plan.search in ("random", "pct"))
+        coverage.tallies.append(tally)
+        searches[plan.search](world, plan, coverage, tally)
+        return
+    for name, share in SHARES.items():
+        tally = plan.tally(share, first_only=True)
+        coverage.tallies.append(tally)
+        searches[name](world, plan, coverage, tally)
+        if coverage.found or coverage.exhausted:
+            return
+
+
+def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    search = Bounded(world, tally)
+    try:
+        search.run(plan.preemptions)
+    finally:
+        coverage.bound = search.bound if search.bound >= 0 else None
+        coverage.exhausted = search.complete
+        if search.complete:
+            coverage.said.append(f"all {tally.schedules:,} schedules")
+        elif search.bound >= 0 and not tally.found:
+            coverage.said.append(f"all {tally.schedules:,} schedules with at most {_times(search.bound)}")
+        else:
+            coverage.said.append(f"{tally.schedules:,} schedules by rising preemptions")
+
+
+def _all(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    every_schedule(world, tally)
+    coverage.exhausted = tally.complete
+    coverage.said.append(f"{'all ' if tally.complete else ''}{tally.schedules:,} schedules")
+
+
+def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    count, ways = every_state(world, tally)
+    coverage.states = count
+    coverage.exhausted = tally.complete
+    if tally.complete:
+        coverage.said[:] = [f"all {ways.all:,} schedules"]
+        coverage.note = f" (they lead through {count:,} states, each of which was reached)"
+    else:
+        coverage.said.append(f"{count:,} states")
+
+
+def _dpor(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    Dpor(world, tally).run()
+    coverage.exhausted = tally.complete
+    if tally.complete:
+        coverage.said.append("all schedules")
+        coverage.note = (
+            f" (one was run of each of {tally.schedules:,} classes that differ in more than independent steps)"
+        )
+    else:
+        coverage.said.append(f"{tally.schedules:,} schedules of as many classes")
+
+
+def _random(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    random_walk(world, tally, Random(f"random/{plan.seed}"))  # noqa: S311 - repeatable draws, not secrets
+    coverage.said.append(f"{tally.schedules:,} schedules by random walk")
+
+
+def _pct(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
+    pct(world, tally, Random(f"pct/{plan.seed}"))  # noqa: S311 - repeatable draws, not secrets
+    coverage.said.append(f"{tally.schedules:,} schedules by random priorities (PCT, depth 3)")
+
+
+def _times(preemptions: int) -> str:
+    return f"{preemptions} preemption{'s' * (preemptions != 1)}"
+
+
+def _refuse_too_many(world: World) -> None:
+    count, exactly = how_many(world)
+    if count <= TOO_MANY:
+        return
+    shape = world.shape
+    about = f"{count:,}" if exactly and count < 10**15 else f"about 10^{round(log10(count))}"
+    raise UsageError(
+        f"{shape.found.name} under {shape.lock}: {shape.size} have {about} schedules, too many for --search all; lower "
+        "--workers or --rounds, or leave --search all out: states and preemption bounds cover more"
+    )
+
+
+def how_many(world: World) -> tuple[int, bool]:
+    """The number of schedules, and whether it is exact: without a lock and without branches; else it is estimated."""
+    if not world.locked:
+        count, steps = 1, 0
+        for behaviour in world.behaviours:
+            mine = len(behaviour.alone()) - 1
+            steps += mine
+            count *= comb(steps, mine)
+        return count, True
+    random = Random("how many")  # noqa: S311 - repeatable draws, not secrets
+    return sum(_probe(world, random) for _ in range(PROBES)) // PROBES, False
+
+
+def _probe(world: World, random: Random) -> int:
+    """The product of the choices along one random walk: on average the number of schedules."""
+    product = 1
+    choices = world.choices()
+    while choices and len(world.path) < world.longest:
+        product *= len(choices)
+        world.do(random.choice(choices))
+        choices = world.choices()
+    world.back_to(0)
+    return product
+
+
+def remaining(plan: Plan) -> float:
+    """Seconds of the plan that are left."""
+    return plan.started + plan.limit_s - time.monotonic()

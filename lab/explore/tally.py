@@ -1,0 +1,74 @@
+"""What a search has covered so far, and when it must stop."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from .world import End, World
+
+LOOK_AT_THE_CLOCK = 64
+"""Schedules between two looks at the clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A schedule that breaks: who did each step, and the damage at its end."""
+
+    schedule: bytes
+    end: End
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of one search. `too_long` schedules were given up, so nothing is exhausted then.
+
+    `deadline` is in seconds of time.monotonic. `first_only` stops at the first schedule that breaks, and `kinds`
+    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown.
+    """
+
+    deadline: float
+    first_only: bool = False
+    kinds: frozenset[str] = frozenset()
+    keep: int = 0
+    schedules: int = 0
+    broken: int = 0
+    too_long: int = 0
+    out_of_time: bool = False
+    found: Found | None = None
+    kept: list[bytes] = field(default_factory=list)
+
+    def add(self, world: World) -> bool:
+        """Count the schedule that has just come to its end; True when the search must stop."""
+        self.schedules += 1
+        if len(self.kept) < self.keep:
+            self.kept.append(bytes(world.path))
+        end = world.end()
+        if end.damage and (not self.kinds or self.kinds & end.kinds):
+            self.broken += 1
+            if self.found is None:
+                self.found = Found(bytes(world.path), end)
+                if self.first_only:
+                    return True
+        return not self.schedules % LOOK_AT_THE_CLOCK and self.late()
+
+    def give_up(self) -> bool:
+        """Count a schedule that grew too long; True when the search must stop."""
+        self.too_long += 1
+        return self.late()
+
+    def late(self) -> bool:
+        """True once the time is over."""
+        if time.monotonic() > self.deadline:
+            self.out_of_time = True
+        return self.out_of_time
+
+    @property
+    def over(self) -> bool:
+        """True once the search must stop."""
+        return self.out_of_time or bool(self.first_only and self.found)
+
+    @property
+    def complete(self) -> bool:
+        """True while nothing was left out; a search that has come to its end is exhaustive then."""
+        return not self.over and not self.too_long

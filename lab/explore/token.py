@@ -1,0 +1,153 @@
+"""A schedule as one word to paste: the scenario and its fingerprint, the shape, the turns, a checksum.
+
+    L1,counter,fcntl,2x1,64,5f3a9c,0x1.a3+1x2.9c+0x1.11,7be2
+
+version; scenario; lock; workers x rounds; line; fingerprint of the scenario's file; for each turn the worker, its
+number of steps and a fingerprint of the operations; a checksum over all of it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from lab.errors import UsageError
+from lab.results import Step
+from lab.scenario import Found, builtin_names, find_scenarios
+
+VERSION = "L1"
+FIELDS = 8
+AGAIN = "make a new one with `python -m lab explore`"
+
+
+class Turn(NamedTuple):
+    """Steps that one worker did on end, and the fingerprint of what they were."""
+
+    worker: int
+    steps: int
+    operations: str
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says."""
+
+    scenario: str
+    lock: str
+    workers: int
+    rounds: int
+    line: int
+    fingerprint: str
+    turns: tuple[Turn, ...]
+
+    def __str__(self) -> str:
+        turns = "+".join(f"{turn.worker}x{turn.steps}.{turn.operations}" for turn in self.turns)
+        said = ",".join(
+            (VERSION, quote(self.scenario, safe="/:_-."), self.lock, f"{self.workers}x{self.rounds}", str(self.line),
+             self.fingerprint, turns)
+        )  # fmt: skip
+        return f"{said},{_digest(said, 4)}"
+
+    @property
+    def schedule(self) -> bytes:
+        """Who does each step."""
+        return b"".join(bytes([turn.worker]) * turn.steps for turn in self.turns)
+
+
+def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: Sequence[Step]) -> Token:
+    """The token of a schedule that took these steps."""
+    turns = []
+    for worker, group in groupby(steps, key=lambda step: step.worker):
+        mine = list(group)
+        turns.append(Turn(worker, len(mine), _operations(mine)))
+    return Token(where(found), lock, workers, rounds, line, fingerprint(found), tuple(turns))
+
+
+def read(text: str) -> Token:
+    """The token that was pasted. Raises UsageError for one that is cut short, mistyped, or of another version."""
+    parts = text.strip().split(",")
+    if parts[0] != VERSION:
+        if re.fullmatch(r"L\d+", parts[0]):
+            raise UsageError(f"the token is of version {parts[0]}, this lab reads {VERSION}; {AGAIN}")
+        raise UsageError(f"{text[:20]!r} is no token: they begin with {VERSION},; {AGAIN}")
+    said, _, checksum = text.strip().rpartition(",")
+    if len(parts) != FIELDS or checksum != _digest(said, 4):
+        raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
+    _, scenario, lock, shape, line, mark, turns, _ = parts
+    workers, _, rounds = shape.partition("x")
+    return Token(
+        unquote(scenario),
+        lock,
+        int(workers),
+        int(rounds),
+        int(line),
+        mark,
+        tuple(_turn(each) for each in turns.split("+")),
+    )
+
+
+def scenario_of(token: Token) -> Found:
+    """The scenario that the token was made of. Raises UsageError where it is gone, or is another one by now."""
+    found = find_scenarios([token.scenario])[0]
+    if fingerprint(found) != token.fingerprint:
+        raise UsageError(f"scenario {token.scenario} has changed since the token was made; {AGAIN}")
+    return found
+
+
+def differs(token: Token, steps: Sequence[Step]) -> str:
+    """Where the steps are not those that the token was made of; empty where they are."""
+    done = 0
+    for turn in token.turns:
+        mine = steps[done : done + turn.steps]
+        if len(mine) < turn.steps or _operations(mine) != turn.operations:
+            return f"from step {done + 1:,} on, worker {turn.worker} does other operations than when the token was made"
+        done += turn.steps
+    return ""
+
+
+def _turn(text: str) -> Turn:
+    worker, _, rest = text.partition("x")
+    steps, _, operations = rest.partition(".")
+    return Turn(int(worker), int(steps), operations)
+
+
+def where(found: Found) -> str:
+    """What finds the scenario again: a built-in's name, or the path of its file."""
+    stem = found.name.partition(":")[0]
+    if stem in builtin_names() and find_scenarios([found.name])[0].kind is found.kind:
+        return found.name
+    path = source(found)
+    if path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    variant = found.name.partition(":")[2]
+    return f"{path if '/' in str(path) else f'./{path}'}{f':{variant}' if variant else ''}"
+
+
+def source(found: Found) -> Path:
+    """The file that holds the scenario."""
+    return Path(getattr(sys.modules[found.kind.__module__], "__file__", "") or "")
+
+
+def fingerprint(found: Found) -> str:
+    """Of the scenario's file and class; blank lines and lines of comment do not count."""
+    try:
+        lines = source(found).read_text().splitlines()
+    except OSError:
+        lines = []
+    code = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    return _digest("\n".join([found.kind.__qualname__, *code]), 8)
+
+
+def _operations(steps: Sequence[Step]) -> str:
+    return _digest(" ".join(f"{step.operation}{step.start}-{step.length}" for step in steps), 3)
+
+
+def _digest(text: str, length: int) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()[:length]

@@ -1,0 +1,172 @@
+"""The worker whose every step is somebody else's to grant: simulated in the explorer, a real process in the replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from ctypes import Structure
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lab.errors import CannotRunError, UsageError
+from lab.scenario import Found, Layout, Scenario
+
+from .memory import Place, SteppedBytes, stepped
+from .operation import LOCK, UNLOCK, Operation
+
+if TYPE_CHECKING:
+    from random import Random
+
+Guard = Callable[[Operation, Operation], AbstractContextManager[object]]
+"""Makes the hold of one range from its lock and its unlock."""
+
+
+class Unguarded:
+    """What stands for a lock where there is none; `contextlib.nullcontext` takes three times as long."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+UNGUARDED = Unguarded()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What is explored: a scenario under a lock, so many workers with so many rounds each, and the line."""
+
+    found: Found
+    scenario: Scenario
+    memory: type[Structure]
+    layout: Layout
+    lock: str
+    workers: int
+    rounds: int
+    line: int
+
+    @property
+    def size(self) -> str:
+        """Workers and rounds in words."""
+        return f"{self.workers} worker{'s' * (self.workers > 1)} x {self.rounds} round{'s' * (self.rounds > 1)}"
+
+
+def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:
+    """The shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
+    kind = found.kind
+    if kind.workers_at_most and workers > kind.workers_at_most:
+        raise UsageError(f"scenario {found.name}: {workers:,} workers are more than its {kind.workers_at_most:,}")
+    try:
+        scenario = kind()
+        scenario.Memory = memory = scenario.layout(workers, rounds)
+        return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line)
+    except CannotRunError:
+        raise
+    except Exception as error:
+        raise UsageError(f"scenario {found.name}: cannot be laid out: {type(error).__name__}: {error}") from error
+
+
+class SteppedWorker:
+    """`lab.Worker` over a place; see there for what each method promises."""
+
+    def __init__(self, shape: Shape, index: int, place: Place, guard: Guard, seen: list[tuple[str, str]]) -> None:
+        self.index = index
+        self.workers = shape.workers
+        self.rounds = shape.rounds
+        self.round = 0
+        self.memory: Any = stepped(shape.memory, place)
+        self.local = SimpleNamespace()
+        self._layout = shape.layout
+        self._locked = shape.lock != "none"
+        self._ranges = shape.lock != "flock"
+        self._place = place
+        self._guard = guard
+        self._seen = seen
+        self._random: Random | None = None
+        self._holds: dict[Any, AbstractContextManager[object]] = {}
+        self._bytes: dict[Any, SteppedBytes] = {}
+
+    def renew(self) -> None:
+        """As it was before its first round."""
+        self.round = 0
+        self.local.__dict__.clear()
+        self._random = None
+
+    @property
+    def random(self) -> Random:
+        """See `lab.Worker.random`: the same draws in every schedule."""
+        if self._random is None:
+            from random import Random
+
+            self._random = Random(f"explore/{self.index}")  # noqa: S311 - repeatable draws, not secrets
+        return self._random
+
+    def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
+        """See `lab.Worker.write_lock`."""
+        return self._hold(field, index, count, write=True) if self._locked else UNGUARDED
+
+    def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
+        """See `lab.Worker.read_lock`."""
+        return self._hold(field, index, count, write=False) if self._locked else UNGUARDED
+
+    def _hold(self, field: Any, index: int | None, count: int, *, write: bool) -> AbstractContextManager[object]:
+        key = field, index, count, write
+        try:
+            return self._holds[key]
+        except KeyError:
+            start, length = self._layout.extent(field, index, count)
+            if not self._ranges:
+                start, length = 0, 0
+            lock, unlock = (Operation(kind, start, length, write=write) for kind in (LOCK, UNLOCK))
+            made = self._holds[key] = self._guard(lock, unlock)
+            return made
+
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> SteppedBytes:
+        """See `lab.Worker.bytes`."""
+        key = field, index, count
+        if key not in self._bytes:
+            self._bytes[key] = SteppedBytes(self._place, *self._layout.extent(field, index, count))
+        return self._bytes[key]
+
+    def damaged(self, kind: str, evidence: str = "") -> None:
+        """See `lab.Worker.damaged`."""
+        self._seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))
+
+    def pause(self) -> None:
+        """See `lab.Worker.pause`: whoever owns every step needs no help to switch."""
+
+    @property
+    def path(self) -> str:
+        """Nobody's: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
+        self._refuse("path")
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise CannotRunError(
+            f"the scenario asks for w.{name}: what it does there bypasses w.memory, so the explorer cannot see it; "
+            "race it instead (python -m lab race)"
+        )
+
+    def reopen(self) -> None:
+        """Refused, as all that the simulated memory has no part in."""
+        self._refuse("reopen")
+
+    def stale(self) -> bool:
+        """Refused."""
+        self._refuse("stale")
+
+    def twin(self) -> NoReturn:
+        """Refused."""
+        self._refuse("twin")
+
+    def child(self, body: object) -> NoReturn:
+        """Refused."""
+        self._refuse("child")
+
+    def die(self) -> None:
+        """Refused."""
+        self._refuse("die")

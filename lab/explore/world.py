@@ -1,0 +1,185 @@
+"""The simulated world: bytes, a lock and the workers' trees, one step at a time, forwards and backwards.
+
+A search asks who could go on (`choices`), lets one of them do its step (`do`), takes the last step back (`undo`), and
+asks what is broken where nobody can go on (`end`). Nothing here decides who goes next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lab.model.deadlock import closes_ring
+from lab.scenario import Damage, Outcome
+
+from .behaviour import GRANTED, REFUSED, Behaviour, Node, guarded, raised
+from .bypass import check_notes, notes
+from .locks import states_of
+from .names import named
+from .operation import LOAD, LOCK, STORE, Operation
+from .worker import Shape
+
+KEPT = 200_000
+"""Final states whose check is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a schedule ended: the damage, in the order in which it was found; none is clean."""
+
+    damage: tuple[Damage, ...]
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of damage."""
+        return frozenset(each.kind for each in self.damage)
+
+
+class World:
+    """The simulated processes of one shape; `path` says who did each step so far.
+
+    `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up.
+    """
+
+    def __init__(self, shape: Shape, longest: int) -> None:
+        self.shape = shape
+        self.longest = longest
+        self.locks = states_of(shape.lock)
+        self.locked = shape.lock != "none"
+        content = bytearray(shape.layout.size)
+        before = notes(shape.scenario)
+        guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)))
+        self.behaviours: list[Behaviour] = []
+        for index in range(shape.workers):
+            self.behaviours.append(Behaviour(shape, index, bytes(content), longest))
+            content[:] = self.behaviours[-1].started
+        for behaviour in self.behaviours:
+            behaviour.again()
+        check_notes(before, shape.scenario)
+        self.initial = bytes(content)
+        self.content = content
+        self.at: list[Node] = [each.root for each in self.behaviours]
+        self.path = bytearray()
+        self.state = 0
+        self._back: list[tuple[Node, bytes | None, int]] = []
+        self._ends: dict[Any, End] = {}
+
+    def choices(self) -> list[int]:
+        """The workers that could do their step now; being refused a lock (EDEADLK) is a step."""
+        if not self.locked:
+            return [i for i, node in enumerate(self.at) if node.operation is not None]
+        return [
+            i for i, node in enumerate(self.at) if node.operation is not None and not self._waits(i, node.operation)
+        ]
+
+    def _waits(self, worker: int, operation: Operation) -> bool:
+        if operation.kind != LOCK:
+            return False
+        blocker = self.locks.request(self.state, worker, operation)[0]
+        return blocker is not None and not self._refuses(worker, blocker)
+
+    def _refuses(self, worker: int, blocker: int) -> bool:
+        """True when everybody from the blocker on waits, in the end for this worker: its request is refused."""
+        return self.locks.detects and closes_ring(worker, blocker, self.waits_for)
+
+    def waits_for(self, worker: int) -> int | None:
+        """Who holds what this worker asks for next; None when it asks for no lock, or the lock is free."""
+        operation = self.at[worker].operation
+        if operation is None or operation.kind != LOCK:
+            return None
+        return self.locks.request(self.state, worker, operation)[0]
+
+    def do(self, worker: int) -> None:
+        """Let a worker, one of the choices, do its step."""
+        node = self.at[worker]
+        operation: Any = node.operation
+        kind, state = operation.kind, self.state
+        met: Any = None
+        old: bytes | None = None
+        if kind == LOAD:
+            met = bytes(self.content[operation.start : operation.end])
+        elif kind == LOCK:
+            blocker, after = self.locks.request(state, worker, operation)
+            met = GRANTED if blocker is None else REFUSED
+            self.state = after
+        elif kind != STORE:
+            self.state = self.locks.release(state, worker, operation)
+        following = node.next.get(met)
+        if following is None:
+            following = self.behaviours[worker].learn(node, met, self.content)
+        if kind == STORE:
+            old = bytes(self.content[operation.start : operation.end])
+            self.content[operation.start : operation.end] = node.data
+        self._back.append((node, old, state))
+        self.path.append(worker)
+        self.at[worker] = following
+
+    def undo(self) -> None:
+        """Take the last step back."""
+        node, old, self.state = self._back.pop()
+        self.at[self.path.pop()] = node
+        if old is not None:
+            operation: Any = node.operation
+            self.content[operation.start : operation.end] = old
+
+    def back_to(self, length: int) -> None:
+        """Take steps back until so many are left."""
+        while len(self.path) > length:
+            self.undo()
+
+    def end(self) -> End:
+        """What is broken now that nobody can go on."""
+        at = self.at
+        if not all(node.ended for node in at):
+            return End((self._deadlock(),))
+        key = (bytes(self.content), *[node.seen for node in at])
+        end = self._ends.get(key)
+        if end is None or any(node.failed for node in at):
+            end = End(tuple(self._raised() or self._check()))
+            if len(self._ends) < KEPT:
+                self._ends[key] = end
+        return end
+
+    def _raised(self) -> list[Damage]:
+        """What workers raised in this schedule is its damage; what they left is not checked then."""
+        return [
+            Damage(f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {raised(node.failed)}"])
+            for i, node in enumerate(self.at)
+            if node.failed
+        ]
+
+    def _deadlock(self) -> Damage:
+        stuck = [i for i, node in enumerate(self.at) if not node.ended]
+        return Damage("deadlock", len(stuck), self.shape.workers, [self._wait(i) for i in stuck])
+
+    def _wait(self, worker: int) -> str:
+        operation = self.at[worker].operation
+        wanted = named(self.shape.memory, operation.start, operation.end).name if operation else "nothing"
+        return f"worker {worker} waits for {wanted}, which worker {self.waits_for(worker)} holds"
+
+    @property
+    def _rounds(self) -> int:
+        return self.shape.workers * self.shape.rounds
+
+    def _check(self) -> list[Damage]:
+        reports = [report for node in self.at for report in node.seen]
+        return damage_of(self.shape, self.content, reports)
+
+    @property
+    def ends(self) -> int:
+        """How many different ends were met."""
+        return len(self._ends)
+
+
+def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str, str]]) -> list[Damage]:
+    """What the workers saw go wrong, then what the scenario's check finds in the bytes that they left."""
+    total = shape.workers * shape.rounds
+    outcome = Outcome(rounds=total, by_worker=[shape.rounds] * shape.workers)
+    memory = shape.memory.from_buffer_copy(content)
+    found: Any = guarded("check", lambda: shape.scenario.check(memory, outcome))
+    damage = [found] if isinstance(found, Damage) else list(found)
+    texts: dict[str, list[str]] = {}
+    for kind, evidence in reports:
+        texts.setdefault(kind, []).append(evidence)
+    seen = [Damage(kind, len(each), total, each) for kind, each in texts.items()]
+    return [each for each in [*seen, *damage] if each.count]

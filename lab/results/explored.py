@@ -1,0 +1,152 @@
+"""The records of an exploration and of a replay: what was covered, and the interleaving that breaks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .common import Damage, Environment
+
+Verdict = Literal["broken", "holds", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a schedule: what the worker did, where, and what it met or stored.
+
+    `operation` is "load", "store", "lock" or "unlock"; `value` is a number or bytes in hexadecimal, and for a lock
+    "exclusive", "shared" or "EDEADLK". `turn` says how the worker came to its turn: "same" (it had it), "preempted"
+    (the one before could have gone on), "free" (the one before waited, had finished, or was refused).
+    `start` and `length` are bytes of the file, length 0 to its end and beyond.
+    """
+
+    worker: int
+    round: int
+    operation: Literal["load", "store", "lock", "unlock"]
+    field: str
+    value: int | float | str | None
+    turn: Literal["same", "preempted", "free"]
+    start: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """The smallest shape in which the same damage was found, and from how many steps it came down."""
+
+    workers: int
+    rounds: int
+    schedules: int
+    steps_before: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explored:
+    """Scenario x lock x workers x rounds, explored.
+
+    `schedules` were run to their end. `exhausted` is True when every interleaving, or one of each class that leads to
+    the same end, was covered; `bound` is the largest number of preemptions up to which all were. `preemptions`,
+    `damage`, `headline`, `steps`, `reasons` and `token` are those of the failure shown, `shrunk` its shape.
+    `ends` counts the different final states. `expected` is what the scenario announces for this lock.
+    """
+
+    scenario: str
+    lock: str
+    workers: int
+    rounds: int
+    search: str
+    verdict: Verdict
+    exhausted: bool
+    covered: str
+    schedules: int
+    broken_schedules: int
+    schedules_per_s: float
+    wall_s: float
+    expected: Verdict
+    line_bytes: int
+    bound: int | None = None
+    states: int | None = None
+    ends: int = 0
+    preemptions: int | None = None
+    damage: list[Damage] = field(default_factory=list)
+    headline: str = ""
+    steps: list[Step] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    shrunk: Shrunk | None = None
+    token: str | None = None
+    why: str = ""
+    schedules_shown: list[str] = field(default_factory=list)
+
+    @property
+    def as_expected(self) -> bool:
+        """True when it was found out, and nothing broke that the scenario does not announce."""
+        return self.verdict == "holds" or self.verdict == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class ExploreOptions:
+    """What was asked for."""
+
+    scenarios: list[str]
+    locks: list[str]
+    workers: list[int]
+    rounds: list[int]
+    search: str
+    preemptions: int
+    line_bytes: int
+    seed: int
+    jobs: int
+    time_limit_s: float
+    show_schedules: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """One invocation of `explore`."""
+
+    schema: int
+    command: Literal["explore"]
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    options: ExploreOptions
+    cases: list[Explored]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayOptions:
+    """What was asked for."""
+
+    token: str
+    times: int
+    directory: str
+    time_limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """One invocation of `replay`: how many of `times` the schedule led real processes to the very same end.
+
+    `divergence` says where the kernel, or the scenario, did otherwise than the model, empty where they agreed.
+    """
+
+    schema: int
+    command: Literal["replay"]
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    options: ReplayOptions
+    scenario: str
+    lock: str
+    workers: int
+    rounds: int
+    line_bytes: int
+    times: int
+    reproduced: int
+    divergence: str
+    schedules_per_s: float
+    damage: list[Damage]
+    headline: str
+    steps: list[Step]

@@ -1,0 +1,153 @@
+"""The records of a race: a run, its cases, and the raw samples behind their figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .common import Damage, Environment
+from .explored import Explored
+
+Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for; None is the scenario's own choice."""
+
+    scenarios: list[str]
+    locks: list[str]
+    workers: list[int]
+    rounds: int | None
+    trials: int
+    directory: str
+    seed: int
+    pin: str | None
+    window_ns: int
+    leak: float
+    time_limit_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of all recorded holds of a case, by nearest rank, in ns."""
+
+    p50: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How one worker failed: in which trial and round, why, and the traceback where it raised."""
+
+    trial: int
+    worker: int
+    round: int
+    how: Literal["raised", "killed", "late"]
+    reason: str
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as it was measured: the raw sample behind the case's figures."""
+
+    wall_ns: int
+    operations: int
+    damaged: int
+    holds: int
+    contended: int
+    overlapping_holds: int
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU seconds of all workers, from their fork to their end (getrusage(2))."""
+
+    user: float
+    system: float
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Context switches of all workers (getrusage(2))."""
+
+    voluntary: int
+    involuntary: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Scenario x lock x region x workers: one row of the table.
+
+    `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
+    probability, from `contended_requests`; null where no request met a conflicting hold. `interval_95` is the
+    exact interval of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker
+    after its last round, of those that were asked. The samples are every n-th hold, at most a thousand.
+    `explanation` is the shortest interleaving with the same kind of damage, where it was asked for and found.
+    """
+
+    scenario: str
+    lock: str
+    region: str
+    workers: int
+    rounds: int
+    pin: str
+    trials: int = 0
+    operations: int = 0
+    damaged: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    overlapping_holds: int = 0
+    overlaps: list[str] = field(default_factory=list)
+    corruption_rate: float = 0.0
+    damaged_trials: int = 0
+    interval_95: tuple[float, float] = (0.0, 1.0)
+    holds: int = 0
+    unrecorded_holds: int = 0
+    contended_requests: int = 0
+    detection_power: float | None = None
+    wall_s: float = 0.0
+    operations_per_s: float = 0.0
+    wait_ns: Quantiles | None = None
+    hold_ns: Quantiles | None = None
+    fairness: float | None = None
+    cpu_s: Cpu = Cpu(user=0.0, system=0.0)
+    context_switches: Switches = Switches(voluntary=0, involuntary=0)
+    minor_faults: int = 0
+    private_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    verdict: Verdict
+    expected: str
+    reason: str = ""
+    why: str = ""
+    lesson: bool = False
+    lets_two_in: bool = False
+    failures: list[Failure] = field(default_factory=list)
+    explanation: Explored | None = None
+    trial_samples: list[Trial] = field(default_factory=list)
+    wait_samples_ns: list[int] = field(default_factory=list)
+    hold_samples_ns: list[int] = field(default_factory=list)
+
+    @property
+    def as_expected(self) -> bool:
+        """True when nothing happened that the scenario does not announce; damage that stayed away is no failure.
+
+        A lock that let two in is announced only where the scenario says so, whatever happened to the data.
+        """
+        return self.verdict in ("clean", self.expected) and (self.lets_two_in or not self.overlapping_holds)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One invocation of the program."""
+
+    schema: int
+    command: str
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    options: Options
+    cases: list[Case]
