@@ -11,10 +11,10 @@ from typing import NoReturn
 
 from lab.errors import LabError, UsageError
 
-from . import explore, race, report
+from . import explore, race, replay, report
 from . import list as list_command
 
-COMMANDS = (race, explore, list_command, report)
+COMMANDS = (race, explore, replay, list_command, report)
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot

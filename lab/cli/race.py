@@ -86,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the results document in this folder (results/ where there is one)",
     )
     kept.add_argument("--no-save", action="store_true", help="keep no results document")
+    add("--explain", action="store_true", help="after damage: the shortest interleaving that does the same")
     add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 
 
@@ -130,6 +131,10 @@ def _run(arguments: argparse.Namespace) -> int:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
+        if arguments.explain:
+            from lab.explore.explain import explain
+
+            done = explain(done, scenarios)
         with stops_held():  # what was measured is written and told, however impatient the user
             documents.write(done)
             from .show import conclude  # tabulate, which it needs, is not for a process that forks

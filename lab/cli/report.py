@@ -1,4 +1,4 @@
-"""Print the tables of an earlier run again, from its results document, in any format."""
+"""Print what an earlier run found again, from its results document, in any format."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ HELP = "print the tables of an earlier run again"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
-    parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that `race` wrote")
+    parser.add_argument(
+        "results", type=Path, metavar="RUN.json", help="a document that `race`, `explore` or `replay` wrote"
+    )
     parser.add_argument("--format", default="simple", metavar="NAME", help="any that tabulate has, or csv (simple)")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, print."""
     from lab.report.formats import check_format
-    from lab.results import load
+    from lab.results import load_any
 
-    from .show import show, text_of
+    from .show import show, text_of_any
 
     check_format(arguments.format)
-    show(text_of(load(arguments.results), arguments.format))
+    show(text_of_any(load_any(arguments.results), arguments.format))
     return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from lab.report import exploration
+from lab.report import exploration, replayed
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import CLEAN, UNABLE, complaints, conclusions, exit_code, heading
 from lab.report.words import plural
-from lab.results import Exploration, Run
+from lab.results import Document, Exploration, Replay, Run
 
 from .documents import Documents
 
@@ -19,8 +19,15 @@ COLOURS = {
     r"\b(damaged|broken)\b[^\n]*": "yellow",
     r"switch >": "bold yellow",
     r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED|BROKEN|UNKNOWN)\b[^\n]*": "bold red",
-    r"\bREFUSED\b": "bold red",
+    r"\b(REFUSED|WAITS)\b": "bold red",
 }
+
+
+def text_of_any(document: Document, style: str) -> str:
+    """The report of whatever command wrote the document."""
+    if isinstance(document, Exploration):
+        return exploration.text_of(document, style)
+    return replayed.text_of(document) if isinstance(document, Replay) else text_of(document, style)
 
 
 def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
@@ -53,6 +60,19 @@ def conclude_exploration(run: Exploration, documents: Documents, *, style: str, 
     return exploration.exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
 
 
+def conclude_replay(run: Replay, documents: Documents, *, quiet: bool) -> int:
+    """Print how a replay came out, as far as asked; the exit code."""
+    if not (documents.to_stdout or quiet):
+        show(replayed.text_of(run))
+        for path in documents.written:
+            show(f"written to {path}")
+    for complaint in replayed.complaints(run):
+        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+    if run.interrupted:
+        print(f"lab: interrupted; reproduced {run.reproduced} of {run.times} by then", file=sys.stderr)  # noqa: T201
+    return replayed.exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
+
+
 def text_of(run: Run, style: str) -> str:
     """The whole report of a run. A format that is not for people gets its tables and nothing else."""
     tables = [what_broke(run, style)]
@@ -60,7 +80,8 @@ def text_of(run: Run, style: str) -> str:
         tables += [what_it_cost(run, style), what_it_used(run, style)]
     if style != DEFAULT_FORMAT:
         return "\n\n".join(tables)
-    return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run))])
+    explanations = [exploration.explanation(case.explanation) for case in run.cases if case.explanation]
+    return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run)), *explanations])
 
 
 def show(text: str) -> None:

@@ -77,19 +77,30 @@ class Interrupted(Exception):  # noqa: N818 - somebody's wish
         self.case = case
 
 
-def explore(case: Case, options: ExploreOptions) -> Explored:
-    """Explore one case. Raises Interrupted on Ctrl-C, UsageError, CannotRunError or ScenarioError as said there."""
+def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset()) -> Explored:
+    """Explore one case; `kinds` says which damage counts as broken, any where it is empty.
+
+    Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
+    deterministic, ScenarioError for a mistake in the scenario.
+    """
     started = time.monotonic()
     world = world_of(shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes))
     check_steps(world)
     plan = Plan(
-        options.search, options.preemptions, options.seed, started, options.time_limit_s, options.show_schedules
+        options.search,
+        options.preemptions,
+        options.seed,
+        started,
+        options.time_limit_s,
+        options.show_schedules,
+        options.jobs,
+        kinds,
     )
     coverage = Coverage()
     try:
         cover(world, plan, coverage)
         searched_s = time.monotonic() - started
-        best = shortest(world, coverage.found) if coverage.found else None
+        best = shortest(world, coverage.found, kinds) if coverage.found else None
     except KeyboardInterrupt:
         coverage.exhausted = False
         coverage.said.append("until it was interrupted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from .tally import Tally
@@ -11,12 +12,12 @@ DEPTH = 3
 """How many ordering constraints a failure may need for PCT's guarantee (Burckhardt et al., ASPLOS 2010)."""
 
 
-def random_walk(world: World, tally: Tally, random: Random, schedules: int | None = None) -> None:
+def random_walk(world: World, tally: Tally, random: Random) -> None:
     """At each step one of those who could go on, each as likely as the others."""
-    _repeat(world, tally, schedules, lambda: _walk(world, random))
+    _repeat(world, tally, lambda: _walk(world, random))
 
 
-def pct(world: World, tally: Tally, random: Random, schedules: int | None = None) -> None:
+def pct(world: World, tally: Tally, random: Random) -> None:
     """Probabilistic concurrency testing with depth 3: who can go on with the highest priority does.
 
     Priorities are drawn once a schedule, and at two steps, drawn too, the one who goes on falls to the end of the
@@ -29,13 +30,12 @@ def pct(world: World, tally: Tally, random: Random, schedules: int | None = None
         steps[0] = max(steps[0], len(world.path))
         return done
 
-    _repeat(world, tally, schedules, one)
+    _repeat(world, tally, one)
 
 
-def _repeat(world: World, tally: Tally, schedules: int | None, one: object) -> None:
-    while schedules is None or tally.schedules < schedules:
-        finished = one()  # type: ignore[operator]
-        stop = tally.add(world) if finished else tally.give_up()
+def _repeat(world: World, tally: Tally, one: Callable[[], bool]) -> None:
+    while True:
+        stop = tally.add(world) if one() else tally.give_up()
         world.back_to(0)
         if stop:
             return

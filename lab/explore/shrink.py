@@ -27,7 +27,7 @@ class Shortest:
     schedules: int
 
 
-def shortest(world: World, found: Found, *, kinds: frozenset[str] = frozenset()) -> Shortest:
+def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) -> Shortest:
     """The same kind of damage with as few preemptions as can be found, then in the smallest shape that has it."""
     wanted = kinds or frozenset([found.end.damage[0].kind])
     best = Shortest(world, found, preemptions(world, found.schedule), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import comb, log10
@@ -13,6 +12,7 @@ from lab.errors import UsageError
 from .bounded import Bounded
 from .dpor import Dpor
 from .exhaustive import every_schedule, every_state
+from .jobs import by_lot_in_jobs, every_schedule_in_jobs
 from .sampled import pct, random_walk
 from .tally import Found, Tally
 from .world import World
@@ -66,10 +66,12 @@ class Plan:
     started: float
     limit_s: float
     keep: int
+    jobs: int
+    kinds: frozenset[str] = frozenset()
 
     def tally(self, share: float, *, first_only: bool) -> Tally:
         """A new tally with this share of the time."""
-        return Tally(self.started + share * self.limit_s, first_only=first_only, keep=self.keep)
+        return Tally(self.started + share * self.limit_s, first_only=first_only, kinds=self.kinds, keep=self.keep)
 
 
 def cover(world: World, plan: Plan, coverage: Coverage) -> None:
@@ -108,7 +110,10 @@ def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
 
 
 def _all(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
-    every_schedule(world, tally)
+    if plan.jobs > 1:
+        every_schedule_in_jobs(world, tally, plan.jobs)
+    else:
+        every_schedule(world, tally)
     coverage.exhausted = tally.complete
     coverage.said.append(f"{'all ' if tally.complete else ''}{tally.schedules:,} schedules")
 
@@ -137,13 +142,23 @@ def _dpor(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
 
 
 def _random(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
-    random_walk(world, tally, Random(f"random/{plan.seed}"))  # noqa: S311 - repeatable draws, not secrets
+    _by_lot(random_walk, world, plan, tally)
     coverage.said.append(f"{tally.schedules:,} schedules by random walk")
 
 
 def _pct(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
-    pct(world, tally, Random(f"pct/{plan.seed}"))  # noqa: S311 - repeatable draws, not secrets
+    _by_lot(pct, world, plan, tally)
     coverage.said.append(f"{tally.schedules:,} schedules by random priorities (PCT, depth 3)")
+
+
+def _by_lot(walk: Callable[[World, Tally, Random], None], world: World, plan: Plan, tally: Tally) -> None:
+    def search(mine: Tally, job: int) -> None:
+        walk(world, mine, Random(f"{walk.__name__}/{plan.seed}/{job}"))  # noqa: S311 - repeatable draws, not secrets
+
+    if plan.jobs > 1:
+        by_lot_in_jobs(search, world, tally, plan.jobs)
+    else:
+        search(tally, 0)
 
 
 def _times(preemptions: int) -> str:
@@ -185,8 +200,3 @@ def _probe(world: World, random: Random) -> int:
         choices = world.choices()
     world.back_to(0)
     return product
-
-
-def remaining(plan: Plan) -> float:
-    """Seconds of the plan that are left."""
-    return plan.started + plan.limit_s - time.monotonic()

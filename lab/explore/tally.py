@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from .world import End, World
@@ -24,7 +25,8 @@ class Tally:
     """Counts of one search. `too_long` schedules were given up, so nothing is exhausted then.
 
     `deadline` is in seconds of time.monotonic. `first_only` stops at the first schedule that breaks, and `kinds`
-    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown.
+    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown. `told` hears of
+    the counts now and then, and may end the search.
     """
 
     deadline: float
@@ -37,6 +39,7 @@ class Tally:
     out_of_time: bool = False
     found: Found | None = None
     kept: list[bytes] = field(default_factory=list)
+    told: Callable[[Tally], bool] | None = None
 
     def add(self, world: World) -> bool:
         """Count the schedule that has just come to its end; True when the search must stop."""
@@ -59,9 +62,14 @@ class Tally:
 
     def late(self) -> bool:
         """True once the time is over."""
-        if time.monotonic() > self.deadline:
+        if time.monotonic() > self.deadline or (self.told and self.told(self)):
             self.out_of_time = True
         return self.out_of_time
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline."""
+        return max(0.0, self.deadline - time.monotonic())
 
     @property
     def over(self) -> bool:

@@ -22,6 +22,8 @@ from lab.errors import UsageError
 from lab.results import Step
 from lab.scenario import Found, builtin_names, find_scenarios
 
+from .trace import WAITS
+
 VERSION = "L1"
 FIELDS = 8
 AGAIN = "make a new one with `python -m lab explore`"
@@ -64,7 +66,8 @@ class Token:
 def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: Sequence[Step]) -> Token:
     """The token of a schedule that took these steps."""
     turns = []
-    for worker, group in groupby(steps, key=lambda step: step.worker):
+    taken = [step for step in steps if step.value != WAITS]
+    for worker, group in groupby(taken, key=lambda step: step.worker):
         mine = list(group)
         turns.append(Turn(worker, len(mine), _operations(mine)))
     return Token(where(found), lock, workers, rounds, line, fingerprint(found), tuple(turns))
@@ -126,8 +129,8 @@ def where(found: Found) -> str:
     path = source(found)
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
-    variant = found.name.partition(":")[2]
-    return f"{path if '/' in str(path) else f'./{path}'}{f':{variant}' if variant else ''}"
+    _, colon, variant = found.name.partition(":")
+    return f"{path}{colon}{variant}"
 
 
 def source(found: Found) -> Path:

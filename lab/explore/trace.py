@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from lab.model.holds import END
 from lab.results import Step
 
 from .bounded import steps_aside
 from .names import Value, named, value_of
 from .operation import LOAD, LOCK, STORE, UNLOCK
 from .world import End, World
+
+WAITS = "waits"
+"""The value of a lock that is never granted."""
 
 Turn = Literal["same", "preempted", "free"]
 WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
@@ -20,15 +22,28 @@ WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
 
 
 def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
-    """The steps of the schedule and how it ends; the world stands at its beginning before and after."""
-    steps = []
+    """The steps of the schedule and how it ends; the world stands at its beginning before and after.
+
+    Where workers wait for ever, the locks that they wait for follow, with the value "waits".
+    """
+    steps: list[Step] = []
     last = -1
     for worker in schedule:
         steps.append(_step(world, worker, _turn(world, last, worker)))
         last = worker
     end = world.end()
+    steps += [_wait(world, worker) for worker, node in enumerate(world.at) if not node.ended]
     world.back_to(0)
     return steps, end
+
+
+def _wait(world: World, worker: int) -> Step:
+    """The lock that a worker waits for at the end of a schedule."""
+    node = world.at[worker]
+    if node.operation is None:
+        raise AssertionError("who has not ended has something left to do")
+    name, length = named(world.shape.memory, node.operation.start, node.operation.end).name, node.operation.span.length
+    return Step(worker, node.round, "lock", name, WAITS, "free", node.operation.start, length)
 
 
 def _turn(world: World, last: int, worker: int) -> Turn:
@@ -54,5 +69,4 @@ def _step(world: World, worker: int, turn: Turn) -> Step:
         UNLOCK: lambda: None,
     }
     value = values[operation.kind]()
-    length = 0 if operation.end == END else operation.end - operation.start
-    return Step(worker, node.round, WORDS[operation.kind], name, value, turn, operation.start, length)
+    return Step(worker, node.round, WORDS[operation.kind], name, value, turn, operation.start, operation.span.length)

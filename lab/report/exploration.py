@@ -96,6 +96,17 @@ def _pointers(broken: list[Explored]) -> Iterator[str]:
     yield f"Told step by step: python -m lab explore {one.scenario} --lock {one.lock}"
 
 
+def explanation(case: Explored) -> str:
+    """Why a race broke, or that the model has no reason for it."""
+    what = f"{case.scenario} under {case.lock}"
+    if case.verdict == "broken":
+        return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
+    return (
+        f"why {what} broke: the model has no reason for it. The scenario holds in {case.covered}, under a lock that "
+        "excludes; so look at the lock, the mapping or the filesystem."
+    )
+
+
 def failure(case: Explored) -> str:
     """One failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     lines = [case.headline, "", columns(case.steps), ""]

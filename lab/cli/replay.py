@@ -1,0 +1,39 @@
+"""Perform an interleaving that `explore` found: real processes, the real file, the real lock."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .values import at_least, path_or_dash, positive, temporary_directory
+
+NAME = "replay"
+HELP = "perform an interleaving on the real kernel"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `replay`."""
+    add = parser.add_argument
+    add("token", metavar="TOKEN", help="what `explore` printed behind `replay`")
+    add("--times", type=at_least(1), default=100, metavar="N", help="how often (100)")
+    add("--dir", type=Path, default=temporary_directory(), metavar="DIR", help="where the file lies (the system's)")
+    add("--time-limit", type=positive, default=5.0, metavar="S", help="seconds for a turn to come back (5)")
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--quiet", action="store_true", help="print only what went wrong")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay, save, print."""
+    from lab.explore.reproduce import reproduce
+    from lab.results import ReplayOptions
+
+    from .documents import Documents
+
+    options = ReplayOptions(arguments.token, arguments.times, str(arguments.dir), arguments.time_limit)
+    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+        done = reproduce(options)
+        documents.write(done)
+        from .show import conclude_replay  # tabulate, which it needs, is not for a process that forks
+
+        return conclude_replay(done, documents, quiet=arguments.quiet)

@@ -1,0 +1,63 @@
+"""Why a race broke: the shortest interleaving that does the same damage, found after the race, attached to its case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lab.errors import LabError
+from lab.results import Case as Raced
+from lab.results import Explored, ExploreOptions, Run
+from lab.scenario import Found
+
+from .case import Case, explore
+from .locks import MODELLED
+
+SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
+"""Workers and rounds in which the damage is looked for, smallest first: most races need no more."""
+
+SECONDS = 3.0
+"""For each shape."""
+
+
+def explain(run: Run, scenarios: Sequence[Found]) -> Run:
+    """The run with an explanation at each damaged case whose scenario and lock can be simulated."""
+    by_name = {found.name: found for found in scenarios}
+    return replace(run, cases=[_explained(case, by_name[case.scenario]) for case in run.cases])
+
+
+def _explained(case: Raced, found: Found) -> Raced:
+    kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
+    if case.verdict not in ("damaged", "timeout") or "explore" not in found.kind.worlds or case.lock not in MODELLED:
+        return case
+    try:
+        return replace(case, explanation=_search(case, found, kinds))
+    except LabError:  # what cannot be explored was raced all the same
+        return case
+
+
+def _search(case: Raced, found: Found, kinds: frozenset[str]) -> Explored:
+    """The first shape in which the same kind of damage comes up; none: what the model says of the scenario."""
+    for workers, rounds in SHAPES:
+        if workers <= case.workers and rounds <= case.rounds:
+            record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)
+            if record.verdict == "broken":
+                return record
+    workers = min(2, case.workers)
+    return explore(Case(found, case.lock, workers, min(2, case.rounds)), _options(found, case.lock))
+
+
+def _options(found: Found, lock: str) -> ExploreOptions:
+    return ExploreOptions(
+        scenarios=[found.name],
+        locks=[lock],
+        workers=[],
+        rounds=[],
+        search="auto",
+        preemptions=3,
+        line_bytes=64,
+        seed=0,
+        jobs=1,
+        time_limit_s=SECONDS,
+        show_schedules=0,
+    )

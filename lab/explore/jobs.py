@@ -1,0 +1,159 @@
+"""A search in several processes: parts of the tree, or seeds of their own, dealt out to forked jobs.
+
+`all` is cut into the schedules that begin alike: whoever is free takes the next beginning. The searches by lot draw
+from seeds of their own. Searches that remember what they have seen (states, dpor) or go by rising bound have one
+memory and run in one process. Each job counts on a shared board, so that what was covered is known at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lab.errors import CannotRunError
+from lab.processes import Crew, cpus_for
+from lab.regions import anonymous
+
+from .exhaustive import every_schedule
+from .tally import Found, Tally
+from .world import World
+
+Search = Callable[[Tally, int], int]
+"""What a job runs, with its tally and its number; returns the number of the part in which it found its failure."""
+
+PARTS = 64
+"""Beginnings a job, so that all jobs end together."""
+
+SLOT = 1 << 20
+"""Bytes of shared memory in which a job leaves what it found."""
+
+GRACE_S = 30.0
+"""How much later than the deadline a job may end before it counts as lost."""
+
+STOP, COUNTS = 0, 1
+"""Cells of the board: whether all are to stop; then schedules and broken ones of each job."""
+
+
+def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
+    """`every_schedule` in so many processes. Raises CannotRunError where one of them dies."""
+    beginnings = _beginnings(world, PARTS * jobs)
+    tasks, todo = os.pipe()
+    os.write(todo, b"".join(number.to_bytes(4, "little") for number in range(len(beginnings))))
+    os.close(todo)
+
+    def search(mine: Tally, job: int) -> int:
+        first = -1
+        while not mine.over and (taken := os.read(tasks, 4)):
+            number = int.from_bytes(taken, "little")
+            had_found = mine.found is not None
+            for worker in beginnings[number]:
+                world.do(worker)
+            every_schedule(world, mine)
+            world.back_to(0)
+            if mine.found and not had_found:
+                first = number
+        return first
+
+    try:
+        _in_jobs(search, world, tally, jobs)
+    finally:
+        os.close(tasks)
+
+
+def by_lot_in_jobs(walk: Callable[[Tally, int], None], world: World, tally: Tally, jobs: int) -> None:
+    """A search by lot in so many processes, until one of them finds something or the time is over."""
+
+    def search(mine: Tally, job: int) -> int:
+        walk(mine, job)
+        return job
+
+    _in_jobs(search, world, tally, jobs)
+
+
+def _beginnings(world: World, count: int) -> list[bytes]:
+    """The shortest beginnings of schedules of which there are so many, or all schedules where there are fewer."""
+    level = [b""]
+    while len(level) < count:
+        deeper = [longer for beginning in level for longer in _longer(world, beginning)]
+        if deeper == level:
+            break
+        level = deeper
+    return level
+
+
+def _longer(world: World, beginning: bytes) -> list[bytes]:
+    for worker in beginning:
+        world.do(worker)
+    longer = [beginning + bytes([worker]) for worker in world.choices()]
+    world.back_to(0)
+    return longer or [beginning]
+
+
+def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
+    """Run the search in each job on a tally of its own, and add them up in the one given."""
+    cells = 8 * (COUNTS + 2 * jobs)
+    memory = memoryview(anonymous(cells + SLOT * jobs))
+    board = memory[:cells].cast("q")
+    slots = [memory[cells + SLOT * job :][:SLOT] for job in range(jobs)]
+
+    def prepare(job: int) -> Callable[[], None]:
+        def run() -> None:
+            mine = Tally(tally.deadline, first_only=tally.first_only, kinds=tally.kinds, keep=tally.keep)
+            mine.told = _teller(board, job)
+            _leave(slots[job], mine, search(mine, job))
+            mine.late()
+
+        return run
+
+    try:
+        with Crew(jobs, prepare, cpus_for("none")) as crew:
+            crew.gather(GRACE_S)
+            crew.release()
+            exits = crew.wait(tally.remaining + GRACE_S)
+    finally:
+        tally.schedules += sum(board[COUNTS::2])
+        tally.broken += sum(board[COUNTS + 1 :: 2])
+    if any(ended.code != 0 for ended in exits):
+        raise CannotRunError("a job of the search died or did not come to its end; try --jobs 1")
+    _add_up(world, tally, [json.loads(bytes(slot).rstrip(b"\0")) for slot in slots])
+
+
+def _teller(board: memoryview, job: int) -> Callable[[Tally], bool]:
+    """What writes a job's counts to the board, and says whether another one has found what all look for."""
+
+    def tell(mine: Tally) -> bool:
+        board[COUNTS + 2 * job] = mine.schedules
+        board[COUNTS + 2 * job + 1] = mine.broken
+        if mine.first_only and mine.found:
+            board[STOP] = 1
+        return bool(board[STOP])
+
+    return tell
+
+
+def _leave(slot: memoryview, mine: Tally, first: int) -> None:
+    told = {
+        "first": first,
+        "found": mine.found.schedule.hex() if mine.found else "",
+        "kept": [each.hex() for each in mine.kept],
+        "too_long": mine.too_long,
+        "late": mine.out_of_time and not (mine.first_only and mine.found),
+    }
+    text = json.dumps(told).encode()
+    slot[: len(text)] = text
+
+
+def _add_up(world: World, tally: Tally, told: list[dict[str, Any]]) -> None:
+    """What the jobs found; of several failures that of the first part, whoever was quicker."""
+    tally.too_long += sum(each["too_long"] for each in told)
+    tally.kept = [bytes.fromhex(kept) for each in told for kept in each["kept"]][: tally.keep]
+    found = sorted((each["first"], each["found"]) for each in told if each["found"])
+    if found:
+        schedule = bytes.fromhex(found[0][1])
+        for worker in schedule:
+            world.do(worker)
+        tally.found = Found(schedule, world.end())
+        world.back_to(0)
+    tally.out_of_time = tally.out_of_time or (any(each["late"] for each in told) and not tally.over)

@@ -1,0 +1,107 @@
+"""What a replay has to do and to find: each worker's operations in order, and who hands over to whom, when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from .behaviour import raised
+from .operation import LOAD, LOCK, Operation
+from .worker import Shape
+from .world import World
+
+
+class Expected(NamedTuple):
+    """One step as the model has it: its number in the schedule from 1, and the bytes that a load meets."""
+
+    number: int
+    kind: int
+    start: int
+    end: int
+    write: bool
+    met: bytes
+    refused: bool
+
+    def fits(self, operation: Operation) -> bool:
+        """True for the same operation on the same bytes."""
+        return (operation.kind, operation.start, operation.end, operation.write) == self[1:5]
+
+
+class Turn(NamedTuple):
+    """Steps that a worker does on end; before them `waiters` are to wait in the kernel, so that it refuses this one."""
+
+    worker: int
+    steps: int
+    waiters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever."""
+
+    shape: Shape
+    schedule: bytes
+    initial: bytes
+    final: bytes
+    steps: tuple[tuple[Expected, ...], ...]
+    turns: tuple[Turn, ...]
+    reports: tuple[tuple[tuple[str, str], ...], ...]
+    raised: tuple[str, ...]
+    stuck: tuple[int, ...]
+
+
+def plan_of(world: World, schedule: bytes) -> Plan:
+    """The plan of a schedule, which the world runs once, and takes back."""
+    steps: list[list[Expected]] = [[] for _ in world.at]
+    rings: dict[int, tuple[int, ...]] = {}
+    for place, worker in enumerate(schedule):
+        expected = _expected(world, worker, place + 1)
+        if expected.refused:
+            rings[place] = _ring(world, worker)
+        steps[worker].append(expected)
+        world.do(worker)
+    made = Plan(
+        shape=world.shape,
+        schedule=schedule,
+        initial=world.initial,
+        final=bytes(world.content),
+        steps=tuple(map(tuple, steps)),
+        turns=tuple(_turns(schedule, rings)),
+        reports=tuple(node.seen for node in world.at),
+        raised=tuple(raised(node.failed) if node.failed else "" for node in world.at),
+        stuck=tuple(i for i, node in enumerate(world.at) if not node.ended),
+    )
+    world.back_to(0)
+    return made
+
+
+def _expected(world: World, worker: int, number: int) -> Expected:
+    operation = world.at[worker].operation
+    if operation is None:
+        raise AssertionError("a schedule names only workers that have a step left")
+    start, end = operation.start, operation.end
+    met = bytes(world.content[start:end]) if operation.kind == LOAD else b""
+    refused = operation.kind == LOCK and world.waits_for(worker) is not None
+    return Expected(number, operation.kind, start, end, operation.write, met, refused)
+
+
+def _ring(world: World, worker: int) -> tuple[int, ...]:
+    """Those who wait, one for the other and the last for this worker."""
+    ring = []
+    at = world.waits_for(worker)
+    while at is not None and at != worker:
+        ring.append(at)
+        at = world.waits_for(at)
+    return tuple(ring)
+
+
+def _turns(schedule: bytes, rings: dict[int, tuple[int, ...]]) -> list[Turn]:
+    """The schedule in turns; a step that is to be refused begins one of its own."""
+    turns: list[Turn] = []
+    place = 0
+    for worker, group in groupby(enumerate(schedule), key=lambda each: (each[1], sum(at <= each[0] for at in rings))):
+        count = len(list(group))
+        turns.append(Turn(worker[0], count, rings.get(place, ())))
+        place += count
+    return turns

@@ -1,0 +1,194 @@
+"""A schedule performed by real processes on the real file, under the real lock, as often as asked.
+
+The workers are forked once and wait for their turns (see `replayed`). A step that the model calls waiting is never
+granted its turn, so that nothing sleeps in the kernel but where a ring of waiters is the point: then those of the ring
+are sent into the kernel one by one, and are seen there, before the next step is taken. A schedule is reproduced when
+the file ends with the very bytes that the model ends with, and the workers saw the same. It proves the order, not the
+timing: processes that wait for their turn are not a race.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.errors import CannotRunError
+from lab.processes import Crew, cpus_for
+from lab.regions import REGIONS, anonymous, create
+from lab.scenario import Scenario
+
+from .operation import NAMES
+from .plan import Plan
+from .replayed import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Replayed, said
+
+LOOK_AGAIN_S = 0.0005
+SETTLED_S = 0.25
+"""How long a wait must last that /proc/locks does not list, as on filesystems whose server keeps the locks."""
+
+
+@dataclass(slots=True)
+class Result:
+    """How often the schedule was reproduced, of how many tries, and where it first went another way."""
+
+    times: int = 0
+    reproduced: int = 0
+    divergence: str = ""
+    running_s: float = 0.0
+    reports: list[tuple[str, str]] = field(default_factory=list)
+    content: bytes = b""
+
+
+class Diverged(Exception):  # noqa: N818 - a finding
+    """The kernel or the scenario did otherwise than the model."""
+
+
+def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result) -> None:
+    """Perform the plan on a new file in the folder; `result` is kept up to date.
+
+    It stops at the first divergence. Raises CannotRunError where the file or the processes are refused.
+    """
+    path = folder / "replayed"
+    create(path, plan.initial, sparse=plan.shape.scenario.sparse)
+    try:
+        while result.times < times and not result.divergence:
+            with _Stage(plan, path, limit_s) as stage:
+                stage.perform(times if not plan.stuck else result.times + 1, result)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+class _Stage:
+    """The crew, its pipes, and the parent's own view of the file."""
+
+    def __init__(self, plan: Plan, path: Path, limit_s: float) -> None:
+        self._plan = plan
+        self._limit_s = limit_s
+        self._workers = plan.shape.workers
+        self._pipes = Pipes.make(self._workers)
+        self._mapping = REGIONS["shared"].map(path, len(plan.initial))
+        self._inode = os.fstat(self._mapping.descriptor).st_ino
+        memory = memoryview(anonymous(self._workers * (SLOT + 16)))
+        self._slots = [memory[16 * self._workers + i * SLOT :][:SLOT] for i in range(self._workers)]
+        self._board = memory[: 16 * self._workers].cast("q")
+        self._starts = type(plan.shape.scenario).start is not Scenario.start
+        self._stops = [turn for turn in plan.turns if turn.waiters]
+        self._poll = select.poll()
+        self._poll.register(self._pipes.reading[-1], select.POLLIN)
+        self._crew = Crew(self._workers, self._worker(str(path)), cpus_for("none"))
+
+    def _worker(self, path: str) -> Callable[[int], Callable[[], None]]:
+        def prepare(index: int) -> Callable[[], None]:
+            return Replayed(self._plan, index, path, self._pipes, self._slots[index], self._board).serve
+
+        return prepare
+
+    def __enter__(self) -> _Stage:
+        self._crew.__enter__()
+        self._crew.gather(self._limit_s)
+        self._crew.release()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._crew.__exit__(None, None, None)
+        self._pipes.close()
+        self._mapping.close()
+
+    def perform(self, times: int, result: Result) -> None:
+        """Schedule after schedule until so many have been performed."""
+        started = time.monotonic()
+        try:
+            while result.times < times:
+                result.times += 1
+                self._once()
+                same = self._compare(result)
+                result.reproduced += same
+        except Diverged as error:
+            result.divergence = str(error)
+        finally:
+            result.running_s += time.monotonic() - started
+
+    def _once(self) -> None:
+        plan = self._plan
+        self._mapping.buffer[:] = plan.initial
+        if self._starts:
+            for worker in range(self._workers):
+                self._send(worker, START)
+                self._heard()
+        self._send(plan.turns[0].worker, GO)
+        for turn in self._stops:
+            self._heard()
+            for waiter in turn.waiters:
+                self._make_wait(waiter)
+            self._send(turn.worker, GO)
+        self._heard()
+        for worker in plan.stuck:
+            self._make_wait(worker)
+
+    def _send(self, worker: int, message: bytes) -> None:
+        os.write(self._pipes.writing[worker], message)
+
+    def _heard(self) -> None:
+        """Wait until the turn comes back. Raises Diverged where a worker found a difference, or nobody answers."""
+        if not self._poll.poll(self._limit_s * 1000):
+            raise Diverged(self._silence())
+        if os.read(self._pipes.reading[-1], 1) == DIVERGED:
+            raise Diverged(next(filter(None, (said(slot)["divergence"] for slot in self._slots)), "a worker gave up"))
+
+    def _silence(self) -> str:
+        """What a turn that does not come back means: a lock that the model grants and the kernel does not, or worse."""
+        progress = list(self._board[: self._workers])
+        number = max(progress)
+        worker = progress.index(number)
+        step = next((step for step in self._plan.steps[worker] if step.number == number), None)
+        told = f"{NAMES[step.kind]} {step.start}" if step else "its first step"
+        waits = self._waiting() > 0
+        what = "the model grants it, the kernel lets it wait" if waits else "it neither came back nor waits for a lock"
+        return f"at step {number} worker {worker} did not return from {told} within {self._limit_s:g} s: {what}"
+
+    def _make_wait(self, worker: int) -> None:
+        """Send a worker into the kernel, to wait for its lock, and see it there.
+
+        Raises Diverged where the lock is granted. Where /proc/locks does not tell, as on filesystems whose server keeps
+        the locks, not to be granted for a while has to do.
+        """
+        before = self._waiting()
+        self._board[self._workers + worker] = 0
+        self._send(worker, BLOCK)
+        deadline = time.monotonic() + SETTLED_S
+        while self._waiting() <= before and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN_S)
+            if self._board[self._workers + worker]:
+                raise Diverged(f"worker {worker} is granted a lock by the kernel for which the model lets it wait")
+
+    def _waiting(self) -> int:
+        """Requests for locks on the file that wait, from /proc/locks (proc(5))."""
+        ending = f":{self._inode}"
+        with suppress(OSError):
+            lines = Path("/proc/locks").read_text().splitlines()
+            return sum(" -> " in line and any(part.endswith(ending) for part in line.split()) for line in lines)
+        return 0
+
+    def _compare(self, result: Result) -> bool:
+        """Whether the file and the workers came to the end that the model has; the last that did not is kept."""
+        plan = self._plan
+        content = os.pread(self._mapping.descriptor, len(plan.initial), 0)
+        left = [said(slot) for slot in self._slots]
+        seen = tuple(tuple((kind, text) for kind, text in each["seen"]) for each in left)
+        kinds = tuple(each["raised"].partition(":")[0] for each in left)
+        result.content = content
+        result.reports = [report for reports in seen for report in reports]
+        expected = tuple(text.partition(":")[0] for text in plan.raised)
+        if plan.stuck:
+            return content == plan.final
+        return content == plan.final and seen == plan.reports and kinds == expected
+
+
+def check_region(plan: Plan) -> None:
+    """Raises CannotRunError for a scenario whose stores never reach the file."""
+    if plan.shape.scenario.region != "shared":
+        raise CannotRunError(f"scenario {plan.shape.found.name}: maps its file privately, which is not modelled")
