@@ -3,13 +3,15 @@
 Its floors, leaves first; imports go downward only, and a test holds them to it:
 
     errors      what can go wrong, each with its exit code
-    model       pure: holds and their overlaps, intervals of confidence; no operating system
-    results     the record types of a run, their schema, save and load
+    model       pure: locks and who may hold them, recorded holds, intervals of confidence; no operating system
+    results     the record types of each command's document, their schema, save and load
+    environment what is recorded of the machine
     processes   fork, start barrier, reap, time limits; the only place that forks or signals
     locks       how workers exclude each other; the only place that calls fcntl and flock
     regions     how bytes are shared; the only place that maps files
     scenario    Scenario, Worker, Damage; finding scenarios by name or path
     race        the matrix, the trial, the recorder of holds, what is measured
+    explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
     report      tables and progress: pure functions of a results record
     cli         one module a command: parse, call one verb, print
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from lab.errors import LabError, ScenarioError
+from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import Deadlock
 
 from .bypass import watched
@@ -87,6 +87,7 @@ class Behaviour:
         self._meets: bytes | None = None
         self._taken = -1
         self._ended = False
+        self._trouble: NotDeterministic | None = None
         self.started = b""
         self.nodes = 0
         self.runs = 0
@@ -141,20 +142,22 @@ class Behaviour:
                 for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
                     scenario.work(worker)  # type: ignore[arg-type]
         except Abandoned:
-            return
-        except LabError:
+            pass
+        except CannotRunError:
             raise
         except Exception as error:
             failed = error
-        finally:
+        if self._trouble:
+            raise self._trouble
+        if not self._ended:
+            self._settle()
+            self._end(failed)
             self._ended = True
-        self._settle()
-        self._end(failed)
 
     def _end(self, failed: Exception | None) -> None:
         node = self._at
-        if node.operation is not None:
-            raise NotDeterministic(self._differs("has finished"))
+        if node.operation is not None or (node.ended and node.seen != tuple(self._seen)):
+            raise self._differs("has finished")
         node.ended = True
         node.seen = tuple(self._seen)
         node.failed = failed
@@ -172,7 +175,7 @@ class Behaviour:
             node.operation = operation
             node.round = self._worker.round
         elif node.operation is not operation:
-            raise NotDeterministic(self._differs(f"is about to {operation!r}"))
+            raise self._differs(f"is about to {operation!r}")
         self._taken += 1
         if taken < len(self._told):
             if operation.kind == LOAD:
@@ -193,7 +196,7 @@ class Behaviour:
         if operation.kind == STORE:
             data = bytes(self._content[operation.start : operation.end])
             if node.next and node.data != data:
-                raise NotDeterministic(self._differs(f"stores {data.hex()[:32]} in place of {node.data.hex()[:32]}"))
+                raise self._differs(f"stores {data.hex()[:32]} in place of {node.data.hex()[:32]}")
             node.data = data
         elif operation.kind == LOAD and taken >= len(self._told):
             met = bytes(self._content[operation.start : operation.end])
@@ -203,14 +206,16 @@ class Behaviour:
             node.next[met] = self._node(node, met)
         self._at = node.next[met]
 
-    def _differs(self, what: str) -> str:
+    def _differs(self, what: str) -> NotDeterministic:
+        """The error to raise; it is remembered, in case that the scenario catches it."""
         meant = self._at.operation
-        return (
+        self._trouble = NotDeterministic(
             f"scenario {self._shape.found.name} is not deterministic: after {max(self._taken, 0):,} steps worker "
             f"{self._worker.index}, having met the same as before, {what}"
             f"{f', and before was about to {meant!r}' if meant else ''}; let only w.memory, w.index, w.round and "
             "w.random decide"
         )
+        return self._trouble
 
     def _guard(self, lock: Operation, unlock: Operation) -> _Hold:
         return _Hold(self, lock, unlock)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .behaviour import REFUSED, Node
-from .operation import LOCK
 from .tally import Tally
 from .world import World
 
@@ -79,7 +77,7 @@ class Bounded:
             count = len(self._world.at)
             return iter([(each, 0) for each in sorted(choices, key=lambda each: (each - last - 1) % count)])
         others = [each for each in choices if each != last]
-        if others and steps_aside(self._world.at[last]):
+        if others and self._world.steps_aside(last):
             return iter([*((each, 0) for each in others), (last, 0)])
         return iter([(last, 0), *((each, 1) for each in others)])
 
@@ -89,23 +87,12 @@ def _with(first: tuple[int, int], rest: Iterator[tuple[int, int]]) -> Iterator[t
     yield from rest
 
 
-def steps_aside(node: Node) -> bool:
-    """True for a worker that was refused a lock and has not been granted one since."""
-    at: Node | None = node
-    while at is not None and at.parent is not None:
-        operation = at.parent.operation
-        if operation is not None and operation.kind == LOCK:
-            return at.met is REFUSED
-        at = at.parent
-    return False
-
-
 def preemptions(world: World, schedule: bytes) -> int:
     """How often the schedule takes the turn from a worker that could go on."""
     count, last = 0, -1
     for worker in schedule:
         if worker != last and last >= 0:
-            count += last in world.choices() and not steps_aside(world.at[last])
+            count += last in world.choices() and not world.steps_aside(last)
         world.do(worker)
         last = worker
     world.back_to(0)

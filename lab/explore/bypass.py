@@ -30,26 +30,31 @@ MODULES = (".py", ".pyc", ".so")
 
 _watching = [False]
 _hooked: list[bool] = []
+_bypassed: list[Bypass] = []
 
 
 class Bypass(CannotRunError):  # noqa: N818 - a finding about the scenario
     """The scenario reached around `w.memory`."""
 
 
-def _bypass(what: str) -> Bypass:
-    return Bypass(
-        f"the scenario {what}: that bypasses w.memory, so the explorer cannot see it and would prove nothing; race it "
-        "instead (python -m lab race)"
+def bypass(what: str) -> Bypass:
+    """The error to raise; it is remembered, in case that the scenario catches it."""
+    _bypassed.append(
+        Bypass(
+            f"the scenario {what}: that bypasses w.memory, so the explorer cannot see it and would prove nothing; race "
+            "it instead (python -m lab race)"
+        )
     )
+    return _bypassed[-1]
 
 
 def _hook(event: str, details: tuple[Any, ...]) -> None:
     if not _watching[0]:
         return
     if event in EVENTS:
-        raise _bypass(EVENTS[event])
+        raise bypass(EVENTS[event])
     if event == "open" and not str(details[0]).endswith(MODULES):
-        raise _bypass(f"opens {details[0]}")
+        raise bypass(f"opens {details[0]}")
 
 
 @contextmanager
@@ -59,22 +64,26 @@ def watched() -> Iterator[None]:
         sys.addaudithook(_hook)
         _hooked.append(True)
     _watching[0] = True
+    _bypassed.clear()
     try:
         yield
     finally:
         _watching[0] = False
+    if _bypassed:
+        raise _bypassed[0]
 
 
 def notes(scenario: Scenario) -> dict[str, str]:
     """What the scenario object and its module hold that workers could share, as text to compare."""
-    module = sys.modules.get(type(scenario).__module__)
+    kind = type(scenario)
     shared = {f"self.{name}": value for name, value in vars(scenario).items() if name != "Memory"}
-    shared |= {
-        name: value
-        for name, value in vars(module).items()
-        if isinstance(value, list | dict | set | bytearray | int | float | str) and not name.startswith("__")
-    }
+    for prefix, holder in ((f"{kind.__name__}.", kind), ("", sys.modules.get(kind.__module__))):
+        shared |= {f"{prefix}{name}": value for name, value in vars(holder).items() if _is_note(name, value)}
     return {name: repr(value) for name, value in shared.items()}
+
+
+def _is_note(name: str, value: object) -> bool:
+    return isinstance(value, list | dict | set | bytearray | int | float | str) and not name.startswith("__")
 
 
 def check_notes(before: dict[str, str], scenario: Scenario) -> None:
@@ -82,4 +91,4 @@ def check_notes(before: dict[str, str], scenario: Scenario) -> None:
     after = notes(scenario)
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     if changed:
-        raise _bypass(f"keeps {', '.join(changed)} beside it, which no two processes share")
+        raise bypass(f"keeps {', '.join(changed)} beside it, which no two processes share")

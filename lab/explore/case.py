@@ -12,6 +12,7 @@ from lab.results import Damage, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found
 
 from .behaviour import raised
+from .bypass import check_notes, notes
 from .locks import MODELLED
 from .reasons import story
 from .shrink import STEPS, Shortest, shortest, world_of
@@ -97,8 +98,10 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
         kinds,
     )
     coverage = Coverage()
+    before = notes(world.shape.scenario)
     try:
         cover(world, plan, coverage)
+        check_notes(before, world.shape.scenario)
         searched_s = time.monotonic() - started
         best = shortest(world, coverage.found, kinds) if coverage.found else None
     except KeyboardInterrupt:

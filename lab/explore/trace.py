@@ -7,7 +7,6 @@ from typing import Literal
 
 from lab.results import Step
 
-from .bounded import steps_aside
 from .names import Value, named, value_of
 from .operation import LOAD, LOCK, STORE, UNLOCK
 from .world import End, World
@@ -49,7 +48,7 @@ def _wait(world: World, worker: int) -> Step:
 def _turn(world: World, last: int, worker: int) -> Turn:
     if worker == last:
         return "same"
-    could_go_on = last >= 0 and last in world.choices() and not steps_aside(world.at[last])
+    could_go_on = last >= 0 and last in world.choices() and not world.steps_aside(last)
     return "preempted" if could_go_on else "free"
 
 

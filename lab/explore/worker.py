@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lab.errors import CannotRunError, UsageError
 from lab.scenario import Found, Layout, Scenario
 
+from .bypass import bypass
 from .memory import Place, SteppedBytes, stepped
 from .operation import LOCK, UNLOCK, Operation
 
@@ -146,10 +147,7 @@ class SteppedWorker:
         self._refuse("path")
 
     def _refuse(self, name: str) -> NoReturn:
-        raise CannotRunError(
-            f"the scenario asks for w.{name}: what it does there bypasses w.memory, so the explorer cannot see it; "
-            "race it instead (python -m lab race)"
-        )
+        raise bypass(f"asks for w.{name}")
 
     def reopen(self) -> None:
         """Refused, as all that the simulated memory has no part in."""

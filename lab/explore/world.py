@@ -89,6 +89,18 @@ class World:
             return None
         return self.locks.request(self.state, worker, operation)[0]
 
+    def steps_aside(self, worker: int) -> bool:
+        """True for a worker that was refused a lock and has not been granted one since: it lets the others by."""
+        if not self.locks.detects:
+            return False
+        at: Node | None = self.at[worker]
+        while at is not None and at.parent is not None:
+            operation = at.parent.operation
+            if operation is not None and operation.kind == LOCK:
+                return at.met is REFUSED
+            at = at.parent
+        return False
+
     def do(self, worker: int) -> None:
         """Let a worker, one of the choices, do its step."""
         node = self.at[worker]

@@ -15,9 +15,9 @@ class Step:
     """One step of a schedule: what the worker did, where, and what it met or stored.
 
     `operation` is "load", "store", "lock" or "unlock"; `value` is a number or bytes in hexadecimal, and for a lock
-    "exclusive", "shared", "EDEADLK" (refused) or "waits" (for ever, after the last step). `turn` says how the worker came to its turn: "same" (it had it), "preempted"
-    (the one before could have gone on), "free" (the one before waited, had finished, or was refused).
-    `start` and `length` are bytes of the file, length 0 to its end and beyond.
+    "exclusive", "shared", "EDEADLK" (refused) or "waits" (for ever, after the last step). `turn` says how the worker
+    came to its turn: "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before
+    waited, had finished, or was refused). `start` and `length` are bytes of the file, length 0 to its end and beyond.
     """
 
     worker: int
