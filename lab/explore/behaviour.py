@@ -1,11 +1,14 @@
 """What a worker does, learned by running it: a tree of its steps that branches where it can meet different things.
 
 A worker is deterministic: what it does next is decided by what it has met so far, the bytes that it loaded and the
-locks that it got or was refused, and by nothing else. So one run of it, alone, with the bytes put before it that it
-is to meet, tells what it does in every interleaving in which it meets them. The scenario's text runs once for each
+locks that it got or was refused, and by nothing else. So a run of it, alone, with the bytes put before it that it is
+to meet, tells what it does in every interleaving in which it meets them. The scenario's text runs once for each
 different experience of a worker, not once for each interleaving; interleavings are put together from the trees (see
-`world`). A run that leaves the tree goes on alone to its end, so that one run learns a whole branch. When the same
-experience leads elsewhere the second time, the scenario is not deterministic, and that is an error.
+`world`). When the same experience leads elsewhere the second time, the scenario is not deterministic, and that is an
+error.
+
+The run is a greenlet that stops before each step. As long as the search goes on from where it stands it just goes on;
+asked for another branch it begins anew, and what the tree already knows is put before it without a stop.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+from greenlet import getcurrent, greenlet
 
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import Deadlock
@@ -27,9 +32,12 @@ from .worker import Shape, SteppedWorker
 GRANTED, REFUSED = False, True
 """What a lock meets; loads meet bytes, stores and unlocks nothing (None)."""
 
+THROWS = 100
+"""How often a run is told to end before it is said to catch everything."""
+
 
 class Abandoned(BaseException):
-    """Ends a worker's run that has no end of its own, or none within the limit."""
+    """Ends a run that is of no more use."""
 
 
 class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scenario
@@ -39,10 +47,10 @@ class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scena
 
 
 class Node:
-    """A worker before its next step; `operation` is None once it has finished.
+    """A worker before its next step; once it has finished, `ended` is True and there is no `operation`.
 
-    `data` are the bytes that a store puts there. At the end `seen` are the reports of the whole run (kind and
-    evidence) and `failed` is what the worker raised.
+    `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
+    run (kind and evidence) and `failed` is what the worker raised.
     """
 
     __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "round", "seen")
@@ -59,149 +67,172 @@ class Node:
         self.seen: tuple[tuple[str, str], ...] = ()
         self.failed: Exception | None = None
 
-    def history(self) -> list[tuple[Node, Any]]:
-        """Each node from the root on, with what it met."""
+    def history(self) -> list[Any]:
+        """What was met at each step from the first on."""
         found = []
         node = self
         while node.parent is not None:
-            found.append((node.parent, node.met))
+            found.append(node.met)
             node = node.parent
         return found[::-1]
 
 
 class Behaviour:
-    """The tree of one worker; `root` is before its first step. `runs` counts how often the text ran.
+    """The tree of one worker; `root` is before its first step. `runs` counts how often the text was begun.
 
     `started` are the bytes that its `start` left of the `initial` ones.
     """
 
-    def __init__(self, shape: Shape, index: int, initial: bytes, longest: int) -> None:
+    def __init__(self, shape: Shape, index: int, initial: bytes) -> None:
         self._shape = shape
         self._initial = initial
-        self._longest = longest
         self._content = bytearray(initial)
         self._seen: list[tuple[str, str]] = []
         place = Place(self._content, shape.line, self._step)
         self._worker = SteppedWorker(shape, index, place, self._guard, self._seen)
-        self._told: list[tuple[Node, Any]] = []
-        self._meets: bytes | None = None
+        self._told: list[Any] = []
         self._taken = -1
-        self._ended = False
-        self._trouble: NotDeterministic | None = None
+        self._over = True
+        self._trouble: Exception | None = None
+        self._hub: Callable[[], object] = getcurrent().switch
+        self._run = greenlet(self._life)
         self.started = b""
         self.nodes = 0
         self.runs = 0
-        self.root = self._node(None, None)
-        self._at = self.root
-        self.learn(self.root, None, initial)
+        self.root = self._at = self._node(None, None)
+        self._begin(self.root)
 
     def _node(self, parent: Node | None, met: Any) -> Node:
         node = Node(parent, met, self.nodes)
         self.nodes += 1
         return node
 
-    def learn(self, node: Node, met: Any, content: bytes | bytearray) -> Node:
-        """What comes after this node when it meets that; from there on the worker runs on alone over the content.
+    def learn(self, node: Node, met: Any) -> Node:
+        """What comes after this node when it meets that.
 
-        Raises NotDeterministic where the run does not come to the node as it did before.
+        Raises NotDeterministic where a new run does not come to the node as it did before, and CannotRunError where
+        the worker reaches around the memory.
         """
-        self._told = [*node.history(), (node, met)] if node.operation else []
-        self._meets = bytes(content)
-        self._run()
-        return node if not self._told else node.next[met]
+        if self._at is not node or self._over:
+            self._begin(node)
+        self._told.append(met)
+        self._go()
+        return node.next[met]
 
-    def alone(self) -> list[Node]:
-        """The nodes of the first branch: the worker as it runs when nobody else does."""
-        nodes = [self.root]
-        while nodes[-1].next:
-            nodes.append(next(iter(nodes[-1].next.values())))
-        return nodes
+    def again(self, node: Node) -> None:
+        """Come to this node once more. Raises NotDeterministic where the way there is another one now."""
+        self._begin(node)
 
-    def again(self) -> None:
-        """Run the first branch once more. Raises NotDeterministic where it differs."""
-        self._told = self.alone()[-1].history()
-        self._meets = None
-        self._run()
-
-    def _run(self) -> None:
-        """All rounds of the worker, once more."""
+    def _begin(self, node: Node) -> None:
+        """A new run, up to before the step of this node."""
+        self._give_up()
         scenario, worker = self._shape.scenario, self._worker
         self.runs += 1
         self._content[:] = self._initial
         self._seen.clear()
-        self._taken = -1  # the step before the first
-        self._ended = False
+        self._taken = -1  # what start does is no step
         self._at = self.root
+        self._told = node.history()
+        self._trouble = None
         worker.renew()
         guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
         self.started = self.started or bytes(self._content)
         self._taken = 0
+        self._over = False
+        if self._run.dead:
+            self._run = greenlet(self._life)
+        self._go()
+
+    def _go(self) -> None:
+        """Let the run go on to its next stop."""
+        self._hub = getcurrent().switch
+        with watched():
+            self._run.switch()
+        if self._trouble:
+            self._over = True
+            raise self._trouble
+
+    def _give_up(self) -> None:
+        """End the run where it stands; nothing that it does on the way out is a step."""
+        if self._over or self._taken < 0:
+            return
+        self._over = True
+        self._hub = getcurrent().switch
+        for _ in range(THROWS):
+            self._run.throw(Abandoned())
+            if self._run.dead:
+                return
+        raise ScenarioError(f"scenario {self._shape.found.name} catches BaseException and goes on; mend the file")
+
+    def _life(self) -> None:
+        """All rounds of the worker, in its own greenlet."""
+        worker, scenario = self._worker, self._shape.scenario
         failed: Exception | None = None
         try:
-            with watched():
-                for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
-                    scenario.work(worker)  # type: ignore[arg-type]
+            for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
+                scenario.work(worker)  # type: ignore[arg-type]
         except Abandoned:
-            pass
-        except CannotRunError:
-            raise
+            return
+        except CannotRunError as error:
+            self._trouble = error
+            return
         except Exception as error:
             failed = error
-        if self._trouble:
-            raise self._trouble
-        if not self._ended:
+        if not self._over and not self._trouble:
             self._settle()
             self._end(failed)
-            self._ended = True
 
     def _end(self, failed: Exception | None) -> None:
         node = self._at
-        if node.operation is not None or (node.ended and node.seen != tuple(self._seen)):
-            raise self._differs("has finished")
-        node.ended = True
+        if node.operation is not None or self._taken < len(self._told):
+            self._differs("has finished")
+            return
+        node.ended = self._over = True
         node.seen = tuple(self._seen)
         node.failed = failed
         node.round = self._worker.round
 
     def _step(self, operation: Operation) -> None:
-        """Before each access of the running worker: close the step before it, then lay out what this one meets."""
+        """Before each access of the running worker: close the step before it, then lay out what this one meets.
+
+        Stops where the tree does not tell what that is.
+        """
         if self._taken < 0:
             return
-        if self._ended:
+        if self._over:
             raise Abandoned
         self._settle()
-        node, taken = self._at, self._taken
+        node = self._at
         if node.operation is None and not node.ended:
             node.operation = operation
             node.round = self._worker.round
         elif node.operation is not operation:
             raise self._differs(f"is about to {operation!r}")
+        if self._taken == len(self._told):
+            self._stop()
+        if operation.kind == LOAD:
+            self._content[operation.start : operation.end] = self._told[self._taken]
         self._taken += 1
-        if taken < len(self._told):
-            if operation.kind == LOAD:
-                self._content[operation.start : operation.end] = self._told[taken][1]
-            if taken == len(self._told) - 1 and self._meets is not None:
-                self._content[:] = self._meets
-        elif taken >= self._longest + len(self._told):
-            self._ended = True
-            raise Abandoned
+
+    def _stop(self) -> None:
+        """Wait to be told more; whatever is thrown in here, also by a garbage collector, ends the run."""
+        try:
+            self._hub()
+        except BaseException:
+            self._over = True
+            raise
 
     def _settle(self) -> None:
         """Go on to the node after the step that has just been taken."""
-        node, taken = self._at, self._taken - 1
-        if taken < 0 or node.operation is None:
+        if not self._taken:
             return
+        node, met = self._at, self._told[self._taken - 1]
         operation = node.operation
-        met: Any = self._told[taken][1] if taken < len(self._told) else None
-        if operation.kind == STORE:
+        if operation is not None and operation.kind == STORE:
             data = bytes(self._content[operation.start : operation.end])
             if node.next and node.data != data:
                 raise self._differs(f"stores {data.hex()[:32]} in place of {node.data.hex()[:32]}")
             node.data = data
-        elif operation.kind == LOAD and taken >= len(self._told):
-            met = bytes(self._content[operation.start : operation.end])
-        elif operation.kind == LOCK and taken >= len(self._told):
-            met = GRANTED
         if met not in node.next:
             node.next[met] = self._node(node, met)
         self._at = node.next[met]
@@ -209,13 +240,14 @@ class Behaviour:
     def _differs(self, what: str) -> NotDeterministic:
         """The error to raise; it is remembered, in case that the scenario catches it."""
         meant = self._at.operation
-        self._trouble = NotDeterministic(
-            f"scenario {self._shape.found.name} is not deterministic: after {max(self._taken, 0):,} steps worker "
+        trouble = NotDeterministic(
+            f"scenario {self._shape.found.name} is not deterministic: after {self._taken:,} steps worker "
             f"{self._worker.index}, having met the same as before, {what}"
             f"{f', and before was about to {meant!r}' if meant else ''}; let only w.memory, w.index, w.round and "
             "w.random decide"
         )
-        return self._trouble
+        self._trouble = self._trouble or trouble
+        return trouble
 
     def _guard(self, lock: Operation, unlock: Operation) -> _Hold:
         return _Hold(self, lock, unlock)
@@ -223,13 +255,12 @@ class Behaviour:
     def lock(self, operation: Operation) -> None:
         """A lock of the running worker. Raises Deadlock where it is to be refused."""
         self._step(operation)
-        taken = self._taken - 1
-        if 0 <= taken < len(self._told) and self._told[taken][1] is REFUSED:
+        if self._taken > 0 and self._told[self._taken - 1] is REFUSED:
             raise Deadlock(errno.EDEADLK, "Resource deadlock avoided")
 
     def unlock(self, operation: Operation) -> None:
         """An unlock, which a run that is given up leaves out."""
-        if not self._ended:
+        if not self._over:
             self._step(operation)
 
 
@@ -249,6 +280,20 @@ class _Hold:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._behaviour.unlock(self._unlock)
+
+
+def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
+    """The nodes that the worker comes through when nobody else runs, at most so many steps."""
+    content = bytearray(initial)
+    nodes = [behaviour.root]
+    while len(nodes) <= most and (operation := nodes[-1].operation) is not None:
+        met: Any = {LOAD: bytes(content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+        node = nodes[-1]
+        following = node.next.get(met) or behaviour.learn(node, met)
+        if operation.kind == STORE:
+            content[operation.start : operation.end] = node.data
+        nodes.append(following)
+    return nodes
 
 
 def guarded(method: str, call: Callable[[], Any]) -> Any:

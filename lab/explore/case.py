@@ -16,7 +16,7 @@ from .bypass import check_notes, notes
 from .locks import MODELLED
 from .reasons import story
 from .shrink import STEPS, Shortest, shortest, world_of
-from .strategy import Coverage, Plan, cover, how_many
+from .strategy import Coverage, Plan, about, cover, how_many, interleavings
 from .token import make
 from .trace import trace
 from .worker import shape_of
@@ -116,10 +116,10 @@ def check_steps(world: World) -> None:
 
     Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
     """
-    counts = [len(behaviour.alone()) - 1 for behaviour in world.behaviours]
+    counts = [len(nodes) - 1 for nodes in world.alone]
     name = world.shape.found.name
-    for worker, behaviour in enumerate(world.behaviours):
-        failed = behaviour.alone()[-1].failed
+    for worker, nodes in enumerate(world.alone):
+        failed = nodes[-1].failed
         if failed:
             raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; mend the file")
         if not counts[worker]:
@@ -128,11 +128,11 @@ def check_steps(world: World) -> None:
                 "let it load and store through w.memory and w.bytes"
             )
     if sum(counts) > MOST_STEPS or max(counts) >= STEPS:
-        digits = len(str(how_many(world)[0])) - 1 if not world.locked else None
-        many = f", which have about 10^{digits:,} schedules" if digits else ""
+        orders = about(interleavings(counts), exactly=not world.locked)
         raise UsageError(
-            f"scenario {name}: {world.shape.size} take {sum(counts):,} steps a schedule{many}; more than "
-            f"{MOST_STEPS:,} are not explored: lower --workers or --rounds"
+            f"scenario {name}: {world.shape.size} take {sum(counts):,} steps a schedule and have "
+            f"{'up to ' * world.locked}{orders} schedules; more than {MOST_STEPS:,} steps are not explored: lower "
+            "--workers or --rounds"
         )
 
 
@@ -147,6 +147,8 @@ def _record(
 ) -> Explored:
     searched_s = searched_s or time.monotonic() - started
     kind = case.found.kind
+    if not coverage.found and not coverage.exhausted:
+        coverage.note = f" (of {about(*how_many(world))} that there are)"
     holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
     record = Explored(
         scenario=case.found.name,
@@ -156,7 +158,7 @@ def _record(
         search=options.search,
         verdict="broken" if coverage.found else ("holds" if holds else "unknown"),
         exhausted=coverage.exhausted,
-        covered=f"{' and '.join(coverage.said)} of {world.shape.size}{coverage.note}",
+        covered=f"{', '.join(coverage.said)} of {world.shape.size}{coverage.note}",
         schedules=coverage.schedules,
         broken_schedules=coverage.broken,
         schedules_per_s=round(coverage.schedules / searched_s, 1),

@@ -269,8 +269,8 @@ def _not_kept_out(steps: Sequence[Step], found: _Found, lock: str) -> list[str]:
     wanted = steps[found.place]
     if any(_touch(wanted, each) for each in held):
         return []
-    covers = f"a lock on {', '.join(each.field for each in held)}, which does not cover it" if held else "no lock yet"
-    return [f"the lock did not help: worker {found.victim} held {covers} when it came to {wanted.field}"]
+    holds = f"a lock on {', '.join(each.field for each in held)}, which does not cover it" if held else "no lock yet"
+    return [f"the lock did not help: when worker {found.victim} came to {wanted.field} it held {holds}"]
 
 
 def _switches(kind: str, steps: Sequence[Step]) -> tuple[str, list[str]]:

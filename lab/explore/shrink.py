@@ -75,7 +75,6 @@ STEPS = 20_000
 def world_of(shape: Shape) -> World:
     """The world of a shape; schedules of more than four times the steps that its workers take alone are given up."""
     world = World(shape, STEPS)
-    alone = [behaviour.alone()[-1] for behaviour in world.behaviours]
-    total = sum(len(behaviour.alone()) - 1 for behaviour in world.behaviours)
-    world.longest = 4 * total + 200 if all(node.ended for node in alone) else 2_000
+    total = sum(len(nodes) - 1 for nodes in world.alone)
+    world.longest = 4 * total + 200 if all(nodes[-1].ended for nodes in world.alone) else 2_000
     return world

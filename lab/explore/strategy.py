@@ -22,7 +22,7 @@ SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 TOO_MANY = 10**10
 """Schedules beyond which `all` is refused: more than a day of running them."""
 
-PROBES = 200
+PROBES = 50
 """Random walks from which the number of schedules is estimated (Knuth, 1975)."""
 
 SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
@@ -170,24 +170,34 @@ def _refuse_too_many(world: World) -> None:
     if count <= TOO_MANY:
         return
     shape = world.shape
-    about = f"{count:,}" if exactly and count < 10**15 else f"about 10^{round(log10(count))}"
     raise UsageError(
-        f"{shape.found.name} under {shape.lock}: {shape.size} have {about} schedules, too many for --search all; lower "
-        "--workers or --rounds, or leave --search all out: states and preemption bounds cover more"
+        f"{shape.found.name} under {shape.lock}: {shape.size} have {about(count, exactly)} schedules, too many for "
+        "--search all; lower --workers or --rounds, or leave --search all out: states and preemption bounds cover more"
     )
+
+
+def about(count: int, exactly: bool) -> str:
+    """A number of schedules in words."""
+    if count < 10**6 or (exactly and count < 10**15):
+        return f"{'' if exactly else 'about '}{count:,}"
+    return f"about 10^{int(count.bit_length() * log10(2)):,}"
 
 
 def how_many(world: World) -> tuple[int, bool]:
     """The number of schedules, and whether it is exact: without a lock and without branches; else it is estimated."""
     if not world.locked:
-        count, steps = 1, 0
-        for behaviour in world.behaviours:
-            mine = len(behaviour.alone()) - 1
-            steps += mine
-            count *= comb(steps, mine)
-        return count, True
+        return interleavings([len(nodes) - 1 for nodes in world.alone]), True
     random = Random("how many")  # noqa: S311 - repeatable draws, not secrets
     return sum(_probe(world, random) for _ in range(PROBES)) // PROBES, False
+
+
+def interleavings(steps: list[int]) -> int:
+    """In how many orders workers with so many steps can go, where nobody ever waits."""
+    count, total = 1, 0
+    for mine in steps:
+        total += mine
+        count *= comb(total, mine)
+    return count
 
 
 def _probe(world: World, random: Random) -> int:

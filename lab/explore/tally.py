@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from .world import End, World
 
-LOOK_AT_THE_CLOCK = 64
-"""Schedules between two looks at the clock."""
+LOOK_AT_THE_CLOCK = 1000
+"""Steps of schedules between two looks at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Tally:
     found: Found | None = None
     kept: list[bytes] = field(default_factory=list)
     told: Callable[[Tally], bool] | None = None
+    _steps: int = 0
 
     def add(self, world: World) -> bool:
         """Count the schedule that has just come to its end; True when the search must stop."""
@@ -53,7 +54,8 @@ class Tally:
                 self.found = Found(bytes(world.path), end)
                 if self.first_only:
                     return True
-        return not self.schedules % LOOK_AT_THE_CLOCK and self.late()
+        self._steps += len(world.path)
+        return self._steps > LOOK_AT_THE_CLOCK and self.late()
 
     def give_up(self) -> bool:
         """Count a schedule that grew too long; True when the search must stop."""
@@ -62,6 +64,7 @@ class Tally:
 
     def late(self) -> bool:
         """True once the time is over."""
+        self._steps = 0
         if time.monotonic() > self.deadline or (self.told and self.told(self)):
             self.out_of_time = True
         return self.out_of_time

@@ -12,7 +12,7 @@ from typing import Any
 from lab.model.deadlock import closes_ring
 from lab.scenario import Damage, Outcome
 
-from .behaviour import GRANTED, REFUSED, Behaviour, Node, guarded, raised
+from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone, guarded, raised
 from .bypass import check_notes, notes
 from .locks import states_of
 from .names import named
@@ -38,7 +38,8 @@ class End:
 class World:
     """The simulated processes of one shape; `path` says who did each step so far.
 
-    `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up.
+    `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up; `alone` are the
+    nodes that each worker comes through when nobody else runs.
     """
 
     def __init__(self, shape: Shape, longest: int) -> None:
@@ -51,12 +52,13 @@ class World:
         guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)))
         self.behaviours: list[Behaviour] = []
         for index in range(shape.workers):
-            self.behaviours.append(Behaviour(shape, index, bytes(content), longest))
+            self.behaviours.append(Behaviour(shape, index, bytes(content)))
             content[:] = self.behaviours[-1].started
-        for behaviour in self.behaviours:
-            behaviour.again()
-        check_notes(before, shape.scenario)
         self.initial = bytes(content)
+        self.alone = [alone(behaviour, self.initial, longest) for behaviour in self.behaviours]
+        for behaviour, nodes in zip(self.behaviours, self.alone, strict=True):
+            behaviour.again(nodes[-1])
+        check_notes(before, shape.scenario)
         self.content = content
         self.at: list[Node] = [each.root for each in self.behaviours]
         self.path = bytearray()
@@ -118,7 +120,7 @@ class World:
             self.state = self.locks.release(state, worker, operation)
         following = node.next.get(met)
         if following is None:
-            following = self.behaviours[worker].learn(node, met, self.content)
+            following = self.behaviours[worker].learn(node, met)
         if kind == STORE:
             old = bytes(self.content[operation.start : operation.end])
             self.content[operation.start : operation.end] = node.data

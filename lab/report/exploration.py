@@ -14,6 +14,9 @@ from .words import plural
 
 HEAD = ("scenario", "lock", "workers", "rounds", "schedules", "verdict")
 
+SEEN_WHOLE = 64
+"""Aligned stores of so many bytes were never seen torn; longer ones were."""
+
 BROKEN, UNABLE, INTERRUPTED = 1, 3, 130
 
 
@@ -27,11 +30,10 @@ def exit_code(run: Exploration) -> int:
 
 def heading(run: Exploration) -> str:
     """One line that says in what world this was."""
-    asked = run.options
-    line = f"stores reach memory {asked.line_bytes} bytes at a time"
-    if asked.line_bytes < 64:
-        line += " (hypothetical: within 64 bytes no tear was ever seen)"
-    return f"simulated bytes and a model of the lock, {line}; every load, store, lock and unlock is a step"
+    reach = f"memory is reached {plural(run.options.line_bytes, 'byte')} at a time"
+    if run.options.line_bytes < SEEN_WHOLE:
+        reach += f" (hypothetical: within {SEEN_WHOLE} no tear was ever seen)"
+    return f"simulated: each load, store, lock and unlock is a step; {reach}; the lock is a model of it"
 
 
 def verdicts(run: Exploration, style: str) -> str:
@@ -70,7 +72,7 @@ def covered(case: Explored) -> str:
     if case.verdict == "holds":
         return f"{what} holds in {case.covered}."
     if case.verdict == "unknown":
-        return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit, or lower --rounds."
+        return f"{what}: nothing broke in {case.covered}, which is not all."
     return f"{what}: {case.broken_schedules:,} of {case.schedules:,} schedules break; run were {case.covered}."
 
 
@@ -116,6 +118,8 @@ def failure(case: Explored) -> str:
         "",
     ]
     lines += [f"found: {_how(case)}", f"replay: python -m lab replay {case.token}"]
+    if case.why:
+        lines += ["", f"{case.scenario}: {case.why}"]
     return "\n".join(lines)
 
 
@@ -142,4 +146,5 @@ def complaints(run: Exploration) -> Iterator[str]:
         if not case.as_expected and case.verdict == "broken":
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
         elif not case.as_expected:
-            yield covered(case)
+            what = f"{case.scenario} under {case.lock}"
+            yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
