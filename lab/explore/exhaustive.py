@@ -13,28 +13,29 @@ from .world import World
 def every_schedule(world: World, tally: Tally) -> None:
     """Run each interleaving that begins with the world's present path, once; none is left out."""
     base = len(world.path)
-    choices = world.choices()
-    waiting: list[Iterator[int]] = [iter(choices)]
-    if not choices:
-        tally.add(world)
-        return
-    do, undo, next_choices, longest = world.do, world.undo, world.choices, world.longest
-    while waiting:
-        worker = next(waiting[-1], -1)
-        if worker < 0:
-            waiting.pop()
-            if waiting:
-                undo()
-            continue
-        do(worker)
-        choices = next_choices()
-        if choices and len(waiting) < longest:
-            waiting.append(iter(choices))
-            continue
-        if tally.give_up() if choices else tally.add(world):
+    do, back_to, choices_now, longest, path = world.do, world.back_to, world.choices, world.longest, world.path
+    waiting: list[tuple[int, Iterator[int]]] = []
+    choices = choices_now()
+    while True:
+        while len(choices) == 1 and len(path) < longest:
+            do(choices[0])
+            choices = choices_now()
+        if choices and len(path) < longest:
+            waiting.append((len(path), iter(choices)))
+        elif tally.give_up() if choices else tally.add(world):
             break
-        undo()
-    world.back_to(base)
+        while waiting:
+            length, others = waiting[-1]
+            worker = next(others, -1)
+            if worker >= 0:
+                break
+            waiting.pop()
+        else:
+            break
+        back_to(length)
+        do(worker)
+        choices = choices_now()
+    back_to(base)
 
 
 class States:

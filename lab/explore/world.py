@@ -65,6 +65,7 @@ class World:
         self.state = 0
         self._back: list[tuple[Node, bytes | None, int]] = []
         self._ends: dict[Any, End] = {}
+        self._quiet = not any(nodes[-1].seen or nodes[-1].failed for nodes in self.alone)
 
     def choices(self) -> list[int]:
         """The workers that could do their step now; being refused a lock (EDEADLK) is a step."""
@@ -121,6 +122,7 @@ class World:
         following = node.next.get(met)
         if following is None:
             following = self.behaviours[worker].learn(node, met)
+            self._quiet = self._quiet and not (following.seen or following.failed)
         if kind == STORE:
             old = bytes(self.content[operation.start : operation.end])
             self.content[operation.start : operation.end] = node.data
@@ -143,12 +145,13 @@ class World:
 
     def end(self) -> End:
         """What is broken now that nobody can go on."""
-        at = self.at
-        if not all(node.ended for node in at):
+        if self.locked and not all(node.ended for node in self.at):
             return End((self._deadlock(),))
-        key = (bytes(self.content), *[node.seen for node in at])
+        key: Any = bytes(self.content)
+        if not self._quiet:
+            key = key, *[(node.seen, node.failed) for node in self.at]
         end = self._ends.get(key)
-        if end is None or any(node.failed for node in at):
+        if end is None:
             end = End(tuple(self._raised() or self._check()))
             if len(self._ends) < KEPT:
                 self._ends[key] = end
