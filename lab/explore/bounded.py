@@ -14,25 +14,30 @@ from .world import World
 
 
 class Bounded:
-    """The search by rising bound; `bound` is the largest that was covered in full, -1 before the first.
+    """The search by rising bound: `level` is the one that it has come to.
 
-    `complete` says that no schedule has more preemptions than the bound: all have been run.
+    `bound` is the largest that was covered in full, with `covered` schedules up to it; -1 before the first.
+    `complete` says that no schedule has more preemptions than that: all have been run.
     """
 
     def __init__(self, world: World, tally: Tally) -> None:
         self._world = world
         self._tally = tally
+        self.level = -1
         self.bound = -1
+        self.covered = 0
         self.complete = False
 
     def run(self, most: int) -> None:
-        """Raise the bound until `most` is covered, nothing is left, or the tally says stop."""
-        while self.bound < most and not self.complete:
-            left_out = self._level(self.bound + 1)
+        """Raise the level until `most` is searched, nothing is left, or the tally says stop."""
+        while self.level < most and not self.complete:
+            self.level += 1
+            left_out = self._level(self.level)
             if left_out is None:
                 return
-            self.bound += 1
-            self.complete = not left_out and not self._tally.too_long
+            if not self._tally.too_long:
+                self.bound, self.covered = self.level, self._tally.schedules
+                self.complete = not left_out
 
     def _level(self, bound: int) -> bool | None:
         """Run the schedules with just so many preemptions; True when others have more, None when told to stop.

@@ -128,7 +128,7 @@ def check_steps(world: World) -> None:
                 "let it load and store through w.memory and w.bytes"
             )
     if sum(counts) > MOST_STEPS or max(counts) >= STEPS:
-        orders = about(interleavings(counts), exactly=not world.locked)
+        orders = about(interleavings(counts))
         raise UsageError(
             f"scenario {name}: {world.shape.size} take {sum(counts):,} steps a schedule and have "
             f"{'up to ' * world.locked}{orders} schedules; more than {MOST_STEPS:,} steps are not explored: lower "
@@ -148,7 +148,7 @@ def _record(
     searched_s = searched_s or time.monotonic() - started
     kind = case.found.kind
     if not coverage.found and not coverage.exhausted:
-        coverage.note = f" (of {about(*how_many(world))} that there are)"
+        coverage.note = f" (of {about(how_many(world))} that there are)"
     holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
     record = Explored(
         scenario=case.found.name,

@@ -111,7 +111,9 @@ def _plain(number: int, name: str, kind: Any, offset: int) -> property:
     def store(self: Any, value: Any) -> None:
         operation = self._stores[number]
         if operation is None:
-            self._place.store(self._start + offset, bytes(kind(value)))
+            made = kind()
+            made.value = value
+            self._place.store(self._start + offset, bytes(made))
         else:
             self._step(operation)
             setattr(self._struct, name, value)

@@ -57,7 +57,7 @@ def _search(world: World, most: int, wanted: frozenset[str]) -> tuple[tuple[Worl
     search = Bounded(world, tally)
     search.run(most)
     if tally.found:
-        return (world, tally.found, search.bound + 1), tally.schedules
+        return (world, tally.found, search.level), tally.schedules
     return None, tally.schedules
 
 

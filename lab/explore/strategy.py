@@ -104,7 +104,7 @@ def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
         if search.complete:
             coverage.said.append(f"all {tally.schedules:,} schedules")
         elif search.bound >= 0 and not tally.found:
-            coverage.said.append(f"all {tally.schedules:,} schedules with at most {_times(search.bound)}")
+            coverage.said.append(f"all {search.covered:,} schedules with at most {_times(search.bound)}")
         else:
             coverage.said.append(f"{tally.schedules:,} schedules by rising preemptions")
 
@@ -166,29 +166,27 @@ def _times(preemptions: int) -> str:
 
 
 def _refuse_too_many(world: World) -> None:
-    count, exactly = how_many(world)
+    count = how_many(world)
     if count <= TOO_MANY:
         return
     shape = world.shape
     raise UsageError(
-        f"{shape.found.name} under {shape.lock}: {shape.size} have {about(count, exactly)} schedules, too many for "
+        f"{shape.found.name} under {shape.lock}: {shape.size} have {about(count)} schedules, too many for "
         "--search all; lower --workers or --rounds, or leave --search all out: states and preemption bounds cover more"
     )
 
 
-def about(count: int, exactly: bool) -> str:
-    """A number of schedules in words."""
-    if count < 10**6 or (exactly and count < 10**15):
-        return f"{'' if exactly else 'about '}{count:,}"
-    return f"about 10^{int(count.bit_length() * log10(2)):,}"
+def about(count: int) -> str:
+    """An estimated number of schedules in words."""
+    return f"about {count:,}" if count < 10**6 else f"about 10^{int(count.bit_length() * log10(2)):,}"
 
 
-def how_many(world: World) -> tuple[int, bool]:
-    """The number of schedules, and whether it is exact: without a lock and without branches; else it is estimated."""
+def how_many(world: World) -> int:
+    """The number of schedules, estimated: a worker alone shows how many steps it takes, not how many it could."""
     if not world.locked:
-        return interleavings([len(nodes) - 1 for nodes in world.alone]), True
+        return interleavings([len(nodes) - 1 for nodes in world.alone])
     random = Random("how many")  # noqa: S311 - repeatable draws, not secrets
-    return sum(_probe(world, random) for _ in range(PROBES)) // PROBES, False
+    return sum(_probe(world, random) for _ in range(PROBES)) // PROBES
 
 
 def interleavings(steps: list[int]) -> int:

@@ -9,7 +9,6 @@ number of steps and a fingerprint of the operations; a checksum over all of it.
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -126,22 +125,17 @@ def where(found: Found) -> str:
     stem = found.name.partition(":")[0]
     if stem in builtin_names() and find_scenarios([found.name])[0].kind is found.kind:
         return found.name
-    path = source(found)
+    path = found.path.resolve()
     if path.is_relative_to(Path.cwd()):
         path = path.relative_to(Path.cwd())
     _, colon, variant = found.name.partition(":")
     return f"{path}{colon}{variant}"
 
 
-def source(found: Found) -> Path:
-    """The file that holds the scenario."""
-    return Path(getattr(sys.modules[found.kind.__module__], "__file__", "") or "")
-
-
 def fingerprint(found: Found) -> str:
     """Of the scenario's file and class; blank lines and lines of comment do not count."""
     try:
-        lines = source(found).read_text().splitlines()
+        lines = found.path.read_text().splitlines()
     except OSError:
         lines = []
     code = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]

@@ -72,7 +72,7 @@ def covered(case: Explored) -> str:
     if case.verdict == "holds":
         return f"{what} holds in {case.covered}."
     if case.verdict == "unknown":
-        return f"{what}: nothing broke in {case.covered}, which is not all."
+        return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
     return f"{what}: {case.broken_schedules:,} of {case.schedules:,} schedules break; run were {case.covered}."
 
 
@@ -103,6 +103,8 @@ def explanation(case: Explored) -> str:
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "broken":
         return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
+    if case.verdict == "unknown":
+        return f"why {what} broke was not found out: nothing broke in {case.covered}."
     return (
         f"why {what} broke: the model has no reason for it. The scenario holds in {case.covered}, under a lock that "
         "excludes; so look at the lock, the mapping or the filesystem."
@@ -146,5 +148,4 @@ def complaints(run: Exploration) -> Iterator[str]:
         if not case.as_expected and case.verdict == "broken":
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
         elif not case.as_expected:
-            what = f"{case.scenario} under {case.lock}"
-            yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
+            yield f"{case.scenario} under {case.lock}: not found out within the limit"

@@ -31,11 +31,12 @@ TEACHING_ORDER = (
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A scenario class under the name that tables show; `summary` is one line."""
+    """A scenario class under the name that tables show; `summary` is one line, `path` the file that it is in."""
 
     name: str
     kind: type[Scenario]
     summary: str
+    path: Path = Path()
 
     @property
     def lesson(self) -> bool:
@@ -114,7 +115,7 @@ def _load(path: Path) -> list[Found]:
     ]
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
-    return list(_described(path.stem, kinds, module.__doc__))
+    return list(_described(path, kinds, module.__doc__))
 
 
 @contextmanager
@@ -128,10 +129,11 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-def _described(stem: str, kinds: list[type[Scenario]], doc: str | None) -> Iterator[Found]:
+def _described(path: Path, kinds: list[type[Scenario]], doc: str | None) -> Iterator[Found]:
+    stem = path.stem
     main = kinds[0]
     for kind in kinds:
         variant = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
         texts = [cleandoc(text or "") for text in (doc if kind is main else "", kind.__doc__, "(no docstring)")]
         summary = next(filter(None, texts)).splitlines()[0]
-        yield Found(stem if kind is main else f"{stem}:{variant}", kind, summary)
+        yield Found(stem if kind is main else f"{stem}:{variant}", kind, summary, path)
