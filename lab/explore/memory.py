@@ -1,8 +1,9 @@
 """The scenario's memory with a step before every load and store: proxies made from the struct's own `_fields_`.
 
-The explorer lays them over simulated bytes, the replay over the mapped file; what differs is the `Step` that they
-call. A value within one line (see `operation.LINE`) is one step; a longer one is a step a line, in the order of the
-addresses, and the value is put together from what each of them met.
+The explorer lays them over the bytes of one worker's run, the replay over the mapped file; what differs is the `Step`
+that they call. A value within one line (see `operation.LINE`) is one step; a longer one is a step a line, in the order
+of the addresses, and the value is put together from what each of them met. What a value is, and which values a field
+takes, ctypes itself decides, on an image of the struct that nobody else sees.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from ctypes import Array, Structure, Union, _SimpleCData, sizeof
 from functools import cache
+from operator import index as whole_number
 from typing import Any
 
 from lab.errors import CannotRunError
@@ -35,9 +37,8 @@ class Place:
         """The steps of one access, made when it is first asked for."""
         key = kind, start, length
         if key not in self._made:
-            self._made[key] = [
-                Operation(kind, at, size, write=kind == STORE) for at, size in pieces(start, length, self.line)
-            ]
+            cuts = pieces(start, length, self.line) if length else []
+            self._made[key] = [Operation(kind, at, size, write=kind == STORE) for at, size in cuts]
         return self._made[key]
 
     def load(self, start: int, length: int) -> bytes:
@@ -60,32 +61,88 @@ def stepped(kind: type[Structure], place: Place, start: int = 0) -> Any:
     return _proxy(kind)(kind, place, start)
 
 
-@cache
-def _proxy(kind: type[Structure]) -> type:
-    """A class with one property a field, and the methods that the scenario's author gave the struct."""
-    names = [name for name, *_ in kind._fields_]
-    for name, _, *bits in kind._fields_:
-        if bits:
-            raise CannotRunError(f"{kind.__name__}.{name}: a bit field cannot be explored; give it a whole integer")
-    values = [(getattr(kind, name).offset, value) for name, value, *_ in kind._fields_]
+class Stepped:
+    """A struct, union or array at one place. `_image` is a private one over `_bytes`, for ctypes to convert with."""
 
-    def lay(self: Any, kind: type[Structure], place: Place, start: int) -> None:
-        self._struct = kind.from_buffer(place.buffer, start)
+    __slots__ = ("_bytes", "_image", "_kind", "_parts", "_place", "_start")
+
+    def __init__(self, kind: Any, place: Place, start: int) -> None:
+        self._kind = kind
         self._place = place
-        self._step = place.step
         self._start = start
-        self._loads, self._stores = (
-            [None if _is_part(value) else _only(place, access, start + at, sizeof(value)) for at, value in values]
-            for access in (LOAD, STORE)
-        )
-        self._parts = {}
+        self._bytes = bytearray(sizeof(kind))
+        self._image = kind.from_buffer(self._bytes)
+        self._parts: dict[Any, Any] = {}
 
-    fields = {
-        name: _whole(name, value, offset) if _is_part(value) else _plain(number, name, value, offset)
-        for number, (name, (offset, value)) in enumerate(zip(names, values, strict=True))
+    def __bytes__(self) -> bytes:
+        return self._place.load(self._start, len(self._bytes))
+
+    def _fetch(self, offset: int, size: int) -> None:
+        """Load a range, as it is, into the image."""
+        self._bytes[offset : offset + size] = self._place.load(self._start + offset, size)
+
+    def _lay_out(self, offset: int, size: int) -> None:
+        """Put into the image what lies there; no step, for it is only to be stored over."""
+        at = self._start + offset
+        self._bytes[offset : offset + size] = self._place.buffer[at : at + size]
+
+    def _put(self, offset: int, size: int) -> None:
+        """Store a range of the image."""
+        self._place.store(self._start + offset, bytes(self._bytes[offset : offset + size]))
+
+    def _part(self, key: Any, kind: Any, offset: int) -> Any:
+        """The struct or array inside; looking at it is no step."""
+        if key not in self._parts:
+            at = self._start + offset
+            is_array = issubclass(kind, Array)
+            self._parts[key] = SteppedArray(kind, self._place, at) if is_array else stepped(kind, self._place, at)
+        return self._parts[key]
+
+
+@cache
+def _proxy(kind: type[Structure]) -> type[Stepped]:
+    """A class with one property a field, and the methods that the scenario's author gave the struct."""
+    fields = {name: _field(name, value, getattr(kind, name).offset) for name, value in fields_of(kind)}
+    lines = [base for base in reversed(kind.__mro__) if hasattr(base, "_fields_")]
+    own = {
+        name: member
+        for base in lines
+        for name, member in vars(base).items()
+        if callable(member) or isinstance(member, property)
     }
-    own = {name: member for name, member in vars(kind).items() if callable(member) or isinstance(member, property)}
-    return type(f"Stepped{kind.__name__}", (), {"__init__": lay, **own, **fields})
+    return type(f"Stepped{kind.__name__}", (Stepped,), {**own, **fields})
+
+
+def fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
+    """Names and types of all fields, those of structs that it extends and of anonymous parts too.
+
+    Raises CannotRunError for a bit field.
+    """
+    for base in reversed(kind.__mro__):
+        anonymous = vars(base).get("_anonymous_", ())
+        for name, value, *bits in vars(base).get("_fields_", ()):
+            if bits:
+                raise CannotRunError(f"{kind.__name__}.{name}: a bit field cannot be explored; give it a whole integer")
+            yield name, value
+            if name in anonymous:
+                yield from fields_of(value)
+
+
+def _field(name: str, kind: Any, offset: int) -> property:
+    size = sizeof(kind)
+
+    def load(self: Stepped) -> Any:
+        if _is_part(kind):
+            return self._part(name, kind, offset)
+        self._fetch(offset, size)
+        return getattr(self._image, name)
+
+    def store(self: Stepped, value: Any) -> None:
+        self._lay_out(offset, size)
+        setattr(self._image, name, _plain(value))
+        self._put(offset, _stored(kind, value))
+
+    return property(load, store)
 
 
 def _is_part(kind: Any) -> bool:
@@ -97,136 +154,61 @@ def _is_text(kind: Any) -> bool:
     return issubclass(kind, Array) and issubclass(kind._type_, _SimpleCData) and kind._type_._type_ in "cu"
 
 
-def _plain(number: int, name: str, kind: Any, offset: int) -> property:
-    """A field that is loaded and stored as one Python value."""
+def _stored(kind: Any, value: Any) -> int:
+    """How many bytes a store writes: of a text as many as it is long, and one zero where there is room."""
     size = sizeof(kind)
-
-    def load(self: Any) -> Any:
-        operation = self._loads[number]
-        if operation is None:
-            return kind.from_buffer_copy(self._place.load(self._start + offset, size)).value
-        self._step(operation)
-        return getattr(self._struct, name)
-
-    def store(self: Any, value: Any) -> None:
-        operation = self._stores[number]
-        if operation is None:
-            made = kind()
-            made.value = value
-            self._place.store(self._start + offset, bytes(made))
-        else:
-            self._step(operation)
-            setattr(self._struct, name, value)
-
-    return property(load, store)
+    return min(size, (len(value) + 1) * sizeof(kind._type_)) if _is_text(kind) else size
 
 
-def _only(place: Place, kind: int, start: int, size: int) -> Operation | None:
-    """The one step of this access, or None where it takes several."""
-    operations = place.operations(kind, start, size)
-    return operations[0] if len(operations) == 1 else None
+def _plain(value: Any) -> Any:
+    """The value for ctypes; a struct or array of the memory is loaded."""
+    return value._kind.from_buffer_copy(bytes(value)) if isinstance(value, Stepped) else value
 
 
-def _whole(name: str, kind: Any, offset: int) -> property:
-    """A field that is a struct or an array: looking at it is no step, storing it is a copy."""
-
-    def look(self: Any) -> Any:
-        try:
-            return self._parts[name]
-        except KeyError:
-            made = self._parts[name] = _part(kind, self._place, self._start + offset)
-            return made
-
-    def store(self: Any, value: Any) -> None:
-        self._place.store(self._start + offset, _encoded(kind, value))
-
-    return property(look, store)
-
-
-def _part(kind: Any, place: Place, start: int) -> Any:
-    return SteppedArray(kind, place, start) if issubclass(kind, Array) else stepped(kind, place, start)
-
-
-def _encoded(kind: Any, value: Any) -> bytes:
-    return bytes(value if isinstance(value, kind) else kind(*value))
-
-
-class SteppedArray:
+class SteppedArray(Stepped):
     """An array field; an element is loaded and stored as a field is, a slice piece by piece."""
 
-    __slots__ = ("_array", "_each", "_element", "_length", "_parts", "_place", "_start", "_step")
-
-    def __init__(self, kind: Any, place: Place, start: int) -> None:
-        self._array = kind.from_buffer(place.buffer, start)
-        self._element = kind._type_
-        self._length = kind._length_
-        self._each = sizeof(kind._type_)
-        self._place = place
-        self._step = place.step
-        self._start = start
-        self._parts: dict[Any, Any] = {}
+    __slots__ = ()
 
     def __len__(self) -> int:
-        return int(self._length)
+        return len(self._image)
 
     def __iter__(self) -> Iterator[Any]:
-        return map(self.__getitem__, range(self._length))
-
-    def __bytes__(self) -> bytes:
-        return self._place.load(self._start, self._each * self._length)
+        return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            first, last = self._contiguous(index)
-            data = self._place.load(self._start + first * self._each, (last - first) * self._each)
-            return (self._element * (last - first)).from_buffer_copy(data)[:]
-        index = self._checked(index)
-        start = self._start + index * self._each
-        if _is_part(self._element):
-            if index not in self._parts:
-                self._parts[index] = _part(self._element, self._place, start)
-            return self._parts[index]
-        operation = self._operation(index, LOAD, start)
-        if operation is None:
-            return self._element.from_buffer_copy(self._place.load(start, self._each)).value
-        self._step(operation)
-        return self._array[index]
+        offset, size = self._extent(index)
+        element = self._kind._type_
+        if not isinstance(index, slice) and _is_part(element):
+            return self._part(offset, element, offset)
+        self._fetch(offset, size)
+        return self._image[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        offset, size = self._extent(index)
+        self._lay_out(offset, size)
+        self._image[index] = _plain(value)
+        self._put(offset, size if isinstance(index, slice) else _stored(self._kind._type_, value))
+
+    def _extent(self, index: Any) -> tuple[int, int]:
+        """Offset and size in bytes of an element or a slice. Raises as ctypes does, and ValueError for a stride."""
+        each = sizeof(self._kind._type_)
         if isinstance(index, slice):
-            first, last = self._contiguous(index)
-            data = (self._element * (last - first))(*value)
-            self._place.store(self._start + first * self._each, bytes(data))
-            return
-        index = self._checked(index)
-        start = self._start + index * self._each
-        operation = None if _is_part(self._element) else self._operation(index, STORE, start)
-        if operation is None:
-            made = self._element(value) if not _is_part(self._element) else value
-            self._place.store(start, _encoded(self._element, made))
-        else:
-            self._step(operation)
-            self._array[index] = value
+            first, last = contiguous(index, len(self))
+            return first * each, (last - first) * each
+        at = whole_number(index)
+        at += len(self) if at < 0 else 0
+        if not 0 <= at < len(self):
+            raise IndexError("invalid index")
+        return at * each, each
 
-    def _operation(self, index: int, kind: int, start: int) -> Operation | None:
-        try:
-            operation: Operation | None = self._parts[index, kind]
-        except KeyError:
-            operation = self._parts[index, kind] = _only(self._place, kind, start, self._each)
-        return operation
 
-    def _checked(self, index: Any) -> int:
-        at: int = index.__index__()
-        at += self._length if at < 0 else 0
-        if not 0 <= at < self._length:
-            raise IndexError("invalid index")  # as ctypes says it
-        return at
-
-    def _contiguous(self, wanted: slice) -> tuple[int, int]:
-        first, last, stride = wanted.indices(self._length)
-        if stride != 1:
-            raise ValueError("slices of shared memory have a step of 1")
-        return first, max(first, last)
+def contiguous(wanted: slice, length: int) -> tuple[int, int]:
+    """First and one past the last of a slice. Raises ValueError for a stride."""
+    first, last, stride = wanted.indices(length)
+    if stride != 1:
+        raise ValueError("slices of shared memory have a step of 1")
+    return first, max(first, last)
 
 
 class SteppedBytes:
@@ -244,15 +226,22 @@ class SteppedBytes:
 
     def __getitem__(self, where: Any) -> Any:
         if not isinstance(where, slice):
-            return self[where : where + 1 or None][0]
-        first, last, _ = where.indices(self._length)
-        return self._place.load(self._start + first, max(0, last - first))
+            return self[self._one(where)][0]
+        first, last = contiguous(where, self._length)
+        return self._place.load(self._start + first, last - first)
 
     def __setitem__(self, where: Any, data: Any) -> None:
         if not isinstance(where, slice):
-            where, data = slice(where, where + 1 or None), bytes([data])
-        first, last, _ = where.indices(self._length)
+            where, data = self._one(where), bytes([data])
+        first, last = contiguous(where, self._length)
         content = bytes(data)
-        if len(content) != max(0, last - first):
+        if len(content) != last - first:
             raise ValueError("memoryview assignment: lvalue and rvalue have different structures")
         self._place.store(self._start + first, content)
+
+    def _one(self, index: Any) -> slice:
+        at = whole_number(index)
+        at += self._length if at < 0 else 0
+        if not 0 <= at < self._length:
+            raise IndexError("index out of bounds on dimension 1")
+        return slice(at, at + 1)

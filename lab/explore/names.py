@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 from lab.model.holds import END
 
+from .memory import fields_of
+
 Value = int | float | str | None
 
 SHOWN_BYTES = 8
@@ -24,7 +26,7 @@ class Named(NamedTuple):
 @cache
 def named(memory: type[Structure], start: int, end: int) -> Named:
     """The smallest part of the struct that has all these bytes: value, balances[2], record[64:128], a to b."""
-    if end >= END or (start == 0 and end == sizeof(memory) and len(memory._fields_) > 1):
+    if end >= END or (start == 0 and end == sizeof(memory) and len(list(fields_of(memory))) > 1):
         return Named("the file", None)
     return _within(memory, "", 0, start, end)
 
@@ -44,7 +46,7 @@ def _within(kind: Any, name: str, base: int, start: int, end: int) -> Named:
 def _in_struct(kind: Any, name: str, base: int, start: int, end: int) -> Named:
     dot = f"{name}." if name else ""
     touched = []
-    for field, value, *_ in kind._fields_:
+    for field, value in fields_of(kind):
         low = base + getattr(kind, field).offset
         high = low + sizeof(value)
         if low <= start and end <= high:
