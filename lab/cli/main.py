@@ -7,7 +7,8 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import NoReturn
+from pathlib import Path
+from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 
@@ -32,6 +33,7 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code to end with."""
+    sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     given = list(sys.argv[1:] if arguments is None else arguments)
     wants_trace = "--traceback" in given
     try:
@@ -51,6 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
         return _fail(told, 70, trace=wants_trace)
     return code
+
+
+def _nowhere() -> TextIO:
+    """Where output goes whose stream the caller has closed."""
+    return Path(os.devnull).open("w")
 
 
 def _fail(message: str, code: int, *, trace: bool) -> int:

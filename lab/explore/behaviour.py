@@ -17,14 +17,14 @@ import errno
 import traceback
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from greenlet import getcurrent, greenlet
 
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import Deadlock
 
-from .bypass import watched
+from .bypass import bypass, watched
 from .memory import Place
 from .operation import LOAD, LOCK, STORE, Operation
 from .worker import Shape, SteppedWorker
@@ -34,6 +34,9 @@ GRANTED, REFUSED = False, True
 
 THROWS = 100
 """How often a run is told to end before it is said to catch everything."""
+
+LEFT: list[greenlet] = []
+"""Runs that do not end: kept, since even to forget them would mean to end them."""
 
 
 class Abandoned(BaseException):
@@ -93,6 +96,7 @@ class Behaviour:
         self._told: list[Any] = []
         self._taken = -1
         self._over = True
+        self._caught = 0
         self._trouble: Exception | None = None
         self._hub: Callable[[], object] = getcurrent().switch
         self._run = greenlet(self._life)
@@ -134,8 +138,10 @@ class Behaviour:
         self._at = self.root
         self._told = node.history()
         self._trouble = None
+        self._caught = 0
         worker.renew()
-        guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
+        with watched():
+            guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
         self.started = self.started or bytes(self._content)
         self._taken = 0
         self._over = False
@@ -158,11 +164,9 @@ class Behaviour:
             return
         self._over = True
         self._hub = getcurrent().switch
-        for _ in range(THROWS):
-            self._run.throw(Abandoned())
-            if self._run.dead:
-                return
-        raise ScenarioError(f"scenario {self._shape.found.name} catches BaseException and goes on; mend the file")
+        self._run.throw(Abandoned())
+        if self._trouble:
+            raise self._trouble
 
     def _life(self) -> None:
         """All rounds of the worker, in its own greenlet."""
@@ -187,6 +191,10 @@ class Behaviour:
         if node.operation is not None or self._taken < len(self._told):
             self._differs("has finished")
             return
+        told = tuple(self._seen), f"{type(failed).__name__}: {failed}"
+        if node.ended and told != (node.seen, f"{type(node.failed).__name__}: {node.failed}"):
+            self._differs(f"ends with {told[0] or told[1]}")
+            return
         node.ended = self._over = True
         node.seen = tuple(self._seen)
         node.failed = failed
@@ -200,7 +208,7 @@ class Behaviour:
         if self._taken < 0:
             return
         if self._over:
-            raise Abandoned
+            self._escape()
         self._settle()
         node = self._at
         if node.operation is None and not node.ended:
@@ -213,6 +221,17 @@ class Behaviour:
         if operation.kind == LOAD:
             self._content[operation.start : operation.end] = self._told[self._taken]
         self._taken += 1
+
+    def _escape(self) -> NoReturn:
+        """End a run that is over; one that catches even that is left where it is, for good."""
+        self._caught += 1
+        if self._caught > THROWS:
+            LEFT.append(self._run)
+            self._trouble = ScenarioError(
+                f"scenario {self._shape.found.name} catches BaseException and goes on; mend the file"
+            )
+            self._hub()
+        raise Abandoned
 
     def _stop(self) -> None:
         """Wait to be told more; whatever is thrown in here, also by a garbage collector, ends the run."""
@@ -254,6 +273,8 @@ class Behaviour:
 
     def lock(self, operation: Operation) -> None:
         """A lock of the running worker. Raises Deadlock where it is to be refused."""
+        if self._taken < 0:
+            raise bypass("locks in start, before the start barrier")
         self._step(operation)
         if self._taken > 0 and self._told[self._taken - 1] is REFUSED:
             raise Deadlock(errno.EDEADLK, "Resource deadlock avoided")

@@ -46,6 +46,8 @@ class Bounded:
         """
         world, tally = self._world, self._tally
         do, undo, longest = world.do, world.undo, world.longest
+        if not world.choices():
+            return None if not bound and tally.add(world) else False
         left_out = False
         budgets = [bound]
         waiting = [self._options(-1)]

@@ -8,8 +8,10 @@ workers leave on the scenario object or in its module: in the real world each pr
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType, ModuleType
 from typing import Any
 
 from lab.errors import CannotRunError
@@ -25,6 +27,9 @@ EVENTS = {
     "_thread.start_new_thread": "starts a thread",
     "socket.__new__": "opens a socket",
 }
+DATA = (list, dict, set, bytearray, int, float, str, tuple, deque)
+"""What is compared by its text."""
+
 MODULES = (".py", ".pyc", ".so")
 """Endings of files that an import opens."""
 
@@ -57,6 +62,11 @@ def _hook(event: str, details: tuple[Any, ...]) -> None:
         raise bypass(f"opens {details[0]}")
 
 
+def _no_thread(*arguments: Any) -> Any:
+    """In place of `_thread.start_new_thread`, for which Python 3.11 has no audit event."""
+    raise bypass("starts a thread")
+
+
 @contextmanager
 def watched() -> Iterator[None]:
     """Within the block such an event raises Bypass where it happens."""
@@ -65,25 +75,51 @@ def watched() -> Iterator[None]:
         _hooked.append(True)
     _watching[0] = True
     _bypassed.clear()
+    threading: Any = sys.modules.get("threading")
+    start = getattr(threading, "_start_new_thread", None)
+    if start:
+        threading._start_new_thread = _no_thread
     try:
         yield
     finally:
         _watching[0] = False
+        if start:
+            threading._start_new_thread = start
     if _bypassed:
         raise _bypassed[0]
 
 
 def notes(scenario: Scenario) -> dict[str, str]:
-    """What the scenario object and its module hold that workers could share, as text to compare."""
+    """What the scenario object, its classes, their functions and its module hold that workers could share, as text."""
     kind = type(scenario)
     shared = {f"self.{name}": value for name, value in vars(scenario).items() if name != "Memory"}
-    for prefix, holder in ((f"{kind.__name__}.", kind), ("", sys.modules.get(kind.__module__))):
-        shared |= {f"{prefix}{name}": value for name, value in vars(holder).items() if _is_note(name, value)}
-    return {name: repr(value) for name, value in shared.items()}
+    lines = [base for base in kind.__mro__ if issubclass(base, Scenario) and base is not Scenario]
+    module = vars(sys.modules.get(kind.__module__, sys))
+    for holder in [*lines, *(value for value in module.values() if _is_of(value, kind.__module__))]:
+        shared |= {f"{holder.__name__}.{name}": value for name, value in vars(holder).items()}
+    shared |= module
+    told = {name: _told(value) for name, value in shared.items() if "__" not in name}
+    return {name: text for name, text in told.items() if text}
 
 
-def _is_note(name: str, value: object) -> bool:
-    return isinstance(value, list | dict | set | bytearray | int | float | str) and not name.startswith("__")
+def _is_of(value: object, module: str) -> bool:
+    """True for a class that this module defines, and that lays out no memory: ctypes fills those in by itself."""
+    return isinstance(value, type) and value.__module__ == module and not hasattr(value, "_fields_")
+
+
+def _told(value: object) -> str:
+    """Data as text; of a function its defaults and what it has closed over; of anything else the attributes."""
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+        kept = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells]
+        return ", ".join(filter(None, (repr(each) if isinstance(each, DATA) else "" for each in kept)))
+    if isinstance(value, DATA):
+        return repr(value)
+    return repr(vars(value)) if type(value).__module__ not in sys.stdlib_module_names and _has_notes(value) else ""
+
+
+def _has_notes(value: object) -> bool:
+    return hasattr(value, "__dict__") and not isinstance(value, type | ModuleType)
 
 
 def check_notes(before: dict[str, str], scenario: Scenario) -> None:

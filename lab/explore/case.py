@@ -8,14 +8,15 @@ from itertools import groupby, product
 
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock
+from lab.processes import Terminated
 from lab.results import Damage, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found
 
-from .behaviour import raised
+from .behaviour import Node, raised
 from .bypass import check_notes, notes
 from .locks import MODELLED
 from .reasons import story
-from .shrink import STEPS, Shortest, shortest, world_of
+from .shrink import Shortest, shortest, world_of
 from .strategy import Coverage, Plan, about, cover, how_many, interleavings
 from .token import make
 from .trace import trace
@@ -104,11 +105,9 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
         check_notes(before, world.shape.scenario)
         searched_s = time.monotonic() - started
         best = shortest(world, coverage.found, kinds) if coverage.found else None
-    except KeyboardInterrupt:
-        coverage.exhausted = False
-        coverage.said.append("until it was interrupted")
+    except (KeyboardInterrupt, Terminated):
         raise Interrupted(_record(case, options, world, coverage, started, None)) from None
-    return _record(case, options, world, coverage, started, best, searched_s)
+    return _record(case, options, world, coverage, started, best, searched_s, kinds)
 
 
 def check_steps(world: World) -> None:
@@ -127,13 +126,16 @@ def check_steps(world: World) -> None:
                 f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
                 "let it load and store through w.memory and w.bytes"
             )
-    if sum(counts) > MOST_STEPS or max(counts) >= STEPS:
-        orders = about(interleavings(counts))
+    if sum(counts) > MOST_STEPS and not any(map(_spins, world.alone)):
         raise UsageError(
-            f"scenario {name}: {world.shape.size} take {sum(counts):,} steps a schedule and have "
-            f"{'up to ' * world.locked}{orders} schedules; more than {MOST_STEPS:,} steps are not explored: lower "
-            "--workers or --rounds"
+            f"scenario {name}: {world.shape.size} take more than {MOST_STEPS:,} steps a schedule and have more than "
+            f"{about(interleavings(counts))} schedules, too many for any search; lower --workers or --rounds"
         )
+
+
+def _spins(nodes: list[Node]) -> bool:
+    """True for a worker that, alone, goes round in one round for ever: it waits for another one."""
+    return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round
 
 
 def _record(
@@ -144,11 +146,12 @@ def _record(
     started: float,
     best: Shortest | None,
     searched_s: float | None = None,
+    kinds: frozenset[str] = frozenset(),
 ) -> Explored:
     searched_s = searched_s or time.monotonic() - started
     kind = case.found.kind
-    if not coverage.found and not coverage.exhausted:
-        coverage.note = f" (of {about(how_many(world))} that there are)"
+    whole = coverage.exhausted and options.search != "dpor"
+    note = coverage.note or _of_how_many(world, coverage)
     holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
     record = Explored(
         scenario=case.found.name,
@@ -156,11 +159,13 @@ def _record(
         workers=case.workers,
         rounds=case.rounds,
         search=options.search,
-        verdict="broken" if coverage.found else ("holds" if holds else "unknown"),
+        verdict="broken" if coverage.broken else ("holds" if holds else "unknown"),
         exhausted=coverage.exhausted,
-        covered=f"{', '.join(coverage.said)} of {world.shape.size}{coverage.note}",
+        covered=f"{', '.join(coverage.said)} of {world.shape.size}{note}",
         schedules=coverage.schedules,
         broken_schedules=coverage.broken,
+        interleavings=coverage.ways.all if coverage.ways else (coverage.schedules if whole else None),
+        broken_interleavings=coverage.ways.broken if coverage.ways else (coverage.broken if whole else None),
         schedules_per_s=round(coverage.schedules / searched_s, 1),
         wall_s=round(time.monotonic() - started, 3),
         expected="holds" if kind().expected(case.lock) == "clean" else "broken",
@@ -173,15 +178,24 @@ def _record(
     )
     if best is None or coverage.found is None:
         return record
-    return told(record, case.found, best, len(coverage.found.schedule))
+    return told(record, case.found, best, len(coverage.found.schedule), kinds)
 
 
-def told(record: Explored, found: Found, best: Shortest, steps_before: int) -> Explored:
+def _of_how_many(world: World, coverage: Coverage) -> str:
+    """The number of all schedules, where it is known to be more than were run."""
+    if coverage.found or coverage.exhausted or any(tally.too_long for tally in coverage.tallies):
+        return ""
+    world.back_to(0)
+    count = how_many(world)
+    return f" (of {about(count)} that there are)" if count > coverage.schedules else ""
+
+
+def told(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
     """The record with the failure: its steps, its reasons, and its token."""
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
-    headline, reasons = story(steps, damage, record.lock)
+    headline, reasons = story(steps, damage, record.lock, kinds)
     return replace(
         record,
         preemptions=best.preemptions,

@@ -148,7 +148,7 @@ class Dpor:
         """False for a lock that had to wait where the earlier event took place, be that an unlock or another lock."""
         if operation.kind != LOCK:
             return True
-        return self._world.locks.request(self._frames[place].state, worker, operation)[0] is None
+        return self._world.locks.blocker(self._frames[place].state, worker, operation) is None
 
     def _reverse(self, place: int, second: Event) -> None:
         """See to it that somebody is tried before the first of a race who leads to the second being taken there."""

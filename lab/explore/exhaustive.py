@@ -81,6 +81,8 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
     were covered.
     """
     states = States()
+    if not world.choices():
+        return 1, _ended(world, tally, cut=False)
     open_ones = [_Open(states.key(world), iter(world.choices()))]
     met = 0
     while True:
@@ -106,7 +108,9 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
             met += 1
             if tally.over or (not met % 1024 and tally.late()):
                 world.back_to(0)
-                return len(states.ways) + len(open_ones), Ways(ways.all + top.all, ways.broken + top.broken)
+                covered = ways.all + sum(each.all for each in open_ones)
+                broken = ways.broken + sum(each.broken for each in open_ones)
+                return len(states.ways) + len(open_ones), Ways(covered, broken)
         open_ones[-1].all += ways.all
         open_ones[-1].broken += ways.broken
 

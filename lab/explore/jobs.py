@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.processes import Crew, cpus_for
 from lab.regions import anonymous
 
@@ -26,11 +27,18 @@ Search = Callable[[Tally, int], int]
 PARTS = 64
 """Beginnings a job, so that all jobs end together."""
 
+MOST_PARTS = 2_000
+"""Beginnings that are dealt out at most: each makes a few more, and all numbers must fit a pipe."""
+
 SLOT = 1 << 20
 """Bytes of shared memory in which a job leaves what it found."""
 
 GRACE_S = 30.0
 """How much later than the deadline a job may end before it counts as lost."""
+
+LOOK_AGAIN_S = 0.01
+ERRORS: dict[int, type[LabError]] = {2: UsageError, 3: CannotRunError, 4: ScenarioError}
+"""What a job may raise, by its exit code."""
 
 STOP, COUNTS = 0, 1
 """Cells of the board: whether all are to stop; then schedules and broken ones of each job."""
@@ -38,9 +46,9 @@ STOP, COUNTS = 0, 1
 
 def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
     """`every_schedule` in so many processes. Raises CannotRunError where one of them dies."""
-    beginnings = _beginnings(world, PARTS * jobs)
+    beginnings = _beginnings(world, min(PARTS * jobs, MOST_PARTS))
     tasks, todo = os.pipe()
-    os.write(todo, b"".join(number.to_bytes(4, "little") for number in range(len(beginnings))))
+    os.write(todo, b"".join(number.to_bytes(4, "little") for number in range(len(beginnings))))  # < 64 KiB: no wait
     os.close(todo)
 
     def search(mine: Tally, job: int) -> int:
@@ -102,7 +110,10 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
         def run() -> None:
             mine = Tally(tally.deadline, first_only=tally.first_only, kinds=tally.kinds, keep=tally.keep)
             mine.told = _teller(board, job)
-            _leave(slots[job], mine, search(mine, job))
+            try:
+                _leave(slots[job], mine, search(mine, job))
+            except LabError as error:
+                _put(slots[job], {"error": str(error), "code": error.exit_code})
             mine.late()
 
         return run
@@ -111,13 +122,20 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
         with Crew(jobs, prepare, cpus_for("none")) as crew:
             crew.gather(GRACE_S)
             crew.release()
-            exits = crew.wait(tally.remaining + GRACE_S)
+            deadline = tally.deadline + GRACE_S
+            while len(crew.gone()) < jobs and time.monotonic() < deadline and not any(e.code for e in crew.gone()):
+                time.sleep(LOOK_AGAIN_S)
+            whole = len(crew.gone()) == jobs and not any(ended.code for ended in crew.gone())
     finally:
         tally.schedules += sum(board[COUNTS::2])
         tally.broken += sum(board[COUNTS + 1 :: 2])
-    if any(ended.code != 0 for ended in exits):
+    if not whole:
         raise CannotRunError("a job of the search died or did not come to its end; try --jobs 1")
-    _add_up(world, tally, [json.loads(bytes(slot).rstrip(b"\0")) for slot in slots])
+    told = [json.loads(bytes(slot).rstrip(b"\0")) for slot in slots]
+    for each in told:
+        if "error" in each:
+            raise ERRORS[each["code"]](each["error"])
+    _add_up(world, tally, told)
 
 
 def _teller(board: memoryview, job: int) -> Callable[[Tally], bool]:
@@ -141,6 +159,10 @@ def _leave(slot: memoryview, mine: Tally, first: int) -> None:
         "too_long": mine.too_long,
         "late": mine.out_of_time and not (mine.first_only and mine.found),
     }
+    _put(slot, told)
+
+
+def _put(slot: memoryview, told: dict[str, Any]) -> None:
     text = json.dumps(told).encode()
     slot[: len(text)] = text
 

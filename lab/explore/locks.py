@@ -40,6 +40,10 @@ class LockStates(ABC):
             answer = self._asked[key] = self._request(state, worker, operation.span)
             return answer
 
+    @abstractmethod
+    def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
+        """Who of the others holds what keeps this lock from being granted, whatever the worker itself holds."""
+
     def release(self, state: int, worker: int, operation: Operation) -> int:
         """The state after an unlock."""
         key = state, worker, operation
@@ -48,6 +52,10 @@ class LockStates(ABC):
         except KeyError:
             after = self._freed[key] = self._release(state, worker, operation.span)
             return after
+
+    def drop(self, state: int, worker: int) -> int:
+        """The state once the worker is gone: whatever it still held is free."""
+        return self._drop(state, worker) if state else state
 
     def _number(self, key: Hashable) -> int:
         if key not in self._numbers:
@@ -60,6 +68,9 @@ class LockStates(ABC):
 
     @abstractmethod
     def _release(self, state: int, worker: int, span: Span) -> int: ...
+
+    @abstractmethod
+    def _drop(self, state: int, worker: int) -> int: ...
 
 
 class Ranges(LockStates):
@@ -80,6 +91,11 @@ class Ranges(LockStates):
                 table.grant(record.owner, record.span)
         return table
 
+    def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
+        """The owner of the first record that conflicts."""
+        record = self._table(state).conflict(worker, operation.span)
+        return None if record is None else record.owner  # type: ignore[return-value]
+
     def _request(self, state: int, worker: int, span: Span) -> Blocked:
         table = self._table(state)
         record = table.conflict(worker, span)
@@ -91,6 +107,11 @@ class Ranges(LockStates):
     def _release(self, state: int, worker: int, span: Span) -> int:
         table = self._table(state)
         table.release(worker, span.start, span.length)
+        return self._number(self._key(table))
+
+    def _drop(self, state: int, worker: int) -> int:
+        table = self._table(state)
+        table.drop(worker)
         return self._number(self._key(table))
 
 
@@ -110,24 +131,36 @@ class Whole(LockStates):
     def _state(self, held: dict[int, tuple[bool, int]]) -> int:
         return self._number(tuple(sorted(held.items())))
 
+    def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
+        """Another holder, where one of the two is exclusive."""
+        return self._conflict(self._held(state), worker, write=operation.write)
+
+    def _conflict(self, held: dict[int, tuple[bool, int]], worker: int, *, write: bool) -> int | None:
+        lock = WholeFileLock()
+        for owner, (exclusive, _) in held.items():
+            lock.grant(owner, exclusive)
+        return lock.conflict(worker, write)  # type: ignore[return-value]
+
     def _request(self, state: int, worker: int, span: Span) -> Blocked:
         """Raises CannotRunError for shared to exclusive, which flock(2) does in two steps that are not modelled."""
         held = self._held(state)
         exclusive, depth = held.get(worker, (span.write, 0))
         if span.write and not exclusive:
             raise CannotRunError("lock flock: a shared lock made exclusive is not modelled; race it instead")
-        lock = WholeFileLock()
-        for owner, (write, _) in held.items():
-            lock.grant(owner, write)
-        blocker = None if depth else lock.conflict(worker, span.write)
+        blocker = None if depth else self._conflict(held, worker, write=span.write)
         if blocker is not None:
-            return blocker, state  # type: ignore[return-value]
+            return blocker, state
         return None, self._state({**held, worker: (exclusive, depth + 1)})
 
     def _release(self, state: int, worker: int, span: Span) -> int:
         held = self._held(state)
         exclusive, depth = held.pop(worker)
         return self._state({**held, worker: (exclusive, depth - 1)} if depth > 1 else held)
+
+    def _drop(self, state: int, worker: int) -> int:
+        held = self._held(state)
+        held.pop(worker, None)
+        return self._state(held)
 
 
 MODELLED = ("none", "fcntl", "ofd", "flock")

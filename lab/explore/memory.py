@@ -37,8 +37,9 @@ class Place:
         """The steps of one access, made when it is first asked for."""
         key = kind, start, length
         if key not in self._made:
-            cuts = pieces(start, length, self.line) if length else []
-            self._made[key] = [Operation(kind, at, size, write=kind == STORE) for at, size in cuts]
+            self._made[key] = [
+                Operation(kind, at, size, write=kind == STORE) for at, size in pieces(start, length, self.line)
+            ]
         return self._made[key]
 
     def load(self, start: int, length: int) -> bytes:
@@ -62,41 +63,43 @@ def stepped(kind: type[Structure], place: Place, start: int = 0) -> Any:
 
 
 class Stepped:
-    """A struct, union or array at one place. `_image` is a private one over `_bytes`, for ctypes to convert with."""
+    """A struct, union or array at one place. `_lab_image` is a private one over `_lab_bytes`: ctypes converts with it.
 
-    __slots__ = ("_bytes", "_image", "_kind", "_parts", "_place", "_start")
+    The names leave room for the scenario's fields.
+    """
+
+    __slots__ = ("_lab_bytes", "_lab_image", "_lab_kind", "_lab_parts", "_lab_place", "_lab_start")
 
     def __init__(self, kind: Any, place: Place, start: int) -> None:
-        self._kind = kind
-        self._place = place
-        self._start = start
-        self._bytes = bytearray(sizeof(kind))
-        self._image = kind.from_buffer(self._bytes)
-        self._parts: dict[Any, Any] = {}
+        self._lab_kind = kind
+        self._lab_place = place
+        self._lab_start = start
+        self._lab_bytes = bytearray(sizeof(kind))
+        self._lab_image = kind.from_buffer(self._lab_bytes)
+        self._lab_parts: dict[Any, Any] = {}
 
     def __bytes__(self) -> bytes:
-        return self._place.load(self._start, len(self._bytes))
+        return self._lab_place.load(self._lab_start, len(self._lab_bytes))
 
-    def _fetch(self, offset: int, size: int) -> None:
+    def _lab_fetch(self, offset: int, size: int) -> None:
         """Load a range, as it is, into the image."""
-        self._bytes[offset : offset + size] = self._place.load(self._start + offset, size)
+        self._lab_bytes[offset : offset + size] = self._lab_place.load(self._lab_start + offset, size)
 
-    def _lay_out(self, offset: int, size: int) -> None:
+    def _lab_lay_out(self, offset: int, size: int) -> None:
         """Put into the image what lies there; no step, for it is only to be stored over."""
-        at = self._start + offset
-        self._bytes[offset : offset + size] = self._place.buffer[at : at + size]
+        at = self._lab_start + offset
+        self._lab_bytes[offset : offset + size] = self._lab_place.buffer[at : at + size]
 
-    def _put(self, offset: int, size: int) -> None:
+    def _lab_put(self, offset: int, size: int) -> None:
         """Store a range of the image."""
-        self._place.store(self._start + offset, bytes(self._bytes[offset : offset + size]))
+        self._lab_place.store(self._lab_start + offset, bytes(self._lab_bytes[offset : offset + size]))
 
-    def _part(self, key: Any, kind: Any, offset: int) -> Any:
+    def _lab_part(self, key: Any, kind: Any, offset: int) -> Any:
         """The struct or array inside; looking at it is no step."""
-        if key not in self._parts:
-            at = self._start + offset
-            is_array = issubclass(kind, Array)
-            self._parts[key] = SteppedArray(kind, self._place, at) if is_array else stepped(kind, self._place, at)
-        return self._parts[key]
+        if key not in self._lab_parts:
+            at = self._lab_start + offset
+            self._lab_parts[key] = _laid(kind, self._lab_place, at)
+        return self._lab_parts[key]
 
 
 @cache
@@ -123,9 +126,18 @@ def fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
         for name, value, *bits in vars(base).get("_fields_", ()):
             if bits:
                 raise CannotRunError(f"{kind.__name__}.{name}: a bit field cannot be explored; give it a whole integer")
+            _check_plain(f"{kind.__name__}.{name}", value)
             yield name, value
             if name in anonymous:
                 yield from fields_of(value)
+
+
+def _check_plain(name: str, kind: Any) -> None:
+    """Raises CannotRunError for what ctypes gives out as an object of its own, to be changed without a step."""
+    while issubclass(kind, Array):
+        kind = kind._type_
+    if issubclass(kind, _SimpleCData) and _SimpleCData not in kind.__bases__:
+        raise CannotRunError(f"{name}: a subclass of {kind.__bases__[0].__name__} cannot be explored; name that itself")
 
 
 def _field(name: str, kind: Any, offset: int) -> property:
@@ -133,14 +145,14 @@ def _field(name: str, kind: Any, offset: int) -> property:
 
     def load(self: Stepped) -> Any:
         if _is_part(kind):
-            return self._part(name, kind, offset)
-        self._fetch(offset, size)
-        return getattr(self._image, name)
+            return self._lab_part(name, kind, offset)
+        self._lab_fetch(offset, size)
+        return getattr(self._lab_image, name)
 
     def store(self: Stepped, value: Any) -> None:
-        self._lay_out(offset, size)
-        setattr(self._image, name, _plain(value))
-        self._put(offset, _stored(kind, value))
+        self._lab_lay_out(offset, size)
+        setattr(self._lab_image, name, _plain(value))
+        self._lab_put(offset, _stored(kind, value))
 
     return property(load, store)
 
@@ -162,7 +174,13 @@ def _stored(kind: Any, value: Any) -> int:
 
 def _plain(value: Any) -> Any:
     """The value for ctypes; a struct or array of the memory is loaded."""
-    return value._kind.from_buffer_copy(bytes(value)) if isinstance(value, Stepped) else value
+    return value._lab_kind.from_buffer_copy(bytes(value)) if isinstance(value, Stepped) else value
+
+
+def _laid(kind: Any, place: Place, start: int) -> Any:
+    if issubclass(kind, Array):
+        return (SteppedText if _is_text(kind) else SteppedArray)(kind, place, start)
+    return stepped(kind, place, start)
 
 
 class SteppedArray(Stepped):
@@ -171,36 +189,67 @@ class SteppedArray(Stepped):
     __slots__ = ()
 
     def __len__(self) -> int:
-        return len(self._image)
+        return len(self._lab_image)
 
     def __iter__(self) -> Iterator[Any]:
         return map(self.__getitem__, range(len(self)))
 
     def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            for at in self._elements(index):
+                self._lab_fetch(*at)
+            return self._lab_image[index]
         offset, size = self._extent(index)
-        element = self._kind._type_
-        if not isinstance(index, slice) and _is_part(element):
-            return self._part(offset, element, offset)
-        self._fetch(offset, size)
-        return self._image[index]
+        element = self._lab_kind._type_
+        if issubclass(element, Array | Structure | Union):
+            return self._lab_part(offset, element, offset)
+        self._lab_fetch(offset, size)
+        return self._lab_image[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        offset, size = self._extent(index)
-        self._lay_out(offset, size)
-        self._image[index] = _plain(value)
-        self._put(offset, size if isinstance(index, slice) else _stored(self._kind._type_, value))
+        places = self._elements(index) if isinstance(index, slice) else [self._extent(index)]
+        for at in places:
+            self._lab_lay_out(*at)
+        self._lab_image[index] = _plain(value)
+        for offset, size in places:
+            stored = size if isinstance(index, slice) else _stored(self._lab_kind._type_, value)
+            self._lab_put(offset, stored)
+
+    def _elements(self, index: slice) -> list[tuple[int, int]]:
+        """Each element of a slice: ctypes copies them one after the other."""
+        return [self._extent(at) for at in range(len(self))[index]]
 
     def _extent(self, index: Any) -> tuple[int, int]:
-        """Offset and size in bytes of an element or a slice. Raises as ctypes does, and ValueError for a stride."""
-        each = sizeof(self._kind._type_)
-        if isinstance(index, slice):
-            first, last = contiguous(index, len(self))
-            return first * each, (last - first) * each
+        """Offset and size in bytes of an element. Raises as ctypes does."""
+        each = sizeof(self._lab_kind._type_)
         at = whole_number(index)
         at += len(self) if at < 0 else 0
         if not 0 <= at < len(self):
             raise IndexError("invalid index")
         return at * each, each
+
+
+class SteppedText(SteppedArray):
+    """An element of an array of texts: its `value` and `raw` are loaded and stored."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> Any:
+        """The text, up to the first zero."""
+        self._lab_fetch(0, len(self._lab_bytes))
+        return self._lab_image.value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self._lab_lay_out(0, len(self._lab_bytes))
+        self._lab_image.value = value
+        self._lab_put(0, _stored(self._lab_kind, value))
+
+    @property
+    def raw(self) -> bytes:
+        """All bytes."""
+        return bytes(self)
 
 
 def contiguous(wanted: slice, length: int) -> tuple[int, int]:
@@ -223,6 +272,16 @@ class SteppedBytes:
 
     def __len__(self) -> int:
         return self._length
+
+    def __bytes__(self) -> bytes:
+        return self._place.load(self._start, self._length)
+
+    tobytes = __bytes__
+
+    def __eq__(self, other: object) -> bool:
+        return bytes(self) == (bytes(other) if isinstance(other, SteppedBytes) else other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def __getitem__(self, where: Any) -> Any:
         if not isinstance(where, slice):

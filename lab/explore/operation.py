@@ -51,5 +51,7 @@ class Operation:
 
 def pieces(start: int, length: int, line: int) -> list[tuple[int, int]]:
     """The range as (start, length) between line boundaries: what is loaded or stored at once."""
+    if not length:
+        return []
     cuts = [start, *range(start - start % line + line, start + length, line), start + length]
     return [(one, next_one - one) for one, next_one in pairwise(cuts)]

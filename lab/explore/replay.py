@@ -17,16 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, ScenarioError
 from lab.processes import Crew, cpus_for
 from lab.regions import REGIONS, anonymous, create
 from lab.scenario import Scenario
 
 from .operation import NAMES
 from .plan import Plan
-from .replayed import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Replayed, said
+from .replayed import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Replayed, digest, said
 
 LOOK_AGAIN_S = 0.0005
+TICK_MS = 50
 SETTLED_S = 0.25
 """How long a wait must last that /proc/locks does not list, as on filesystems whose server keeps the locks."""
 
@@ -53,7 +54,7 @@ def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result)
     It stops at the first divergence. Raises CannotRunError where the file or the processes are refused.
     """
     path = folder / "replayed"
-    create(path, plan.initial, sparse=plan.shape.scenario.sparse)
+    create(path, plan.initial, sparse=False)  # its blocks reserved: a store into a hole may meet a full disk (SIGBUS)
     try:
         while result.times < times and not result.divergence:
             with _Stage(plan, path, limit_s) as stage:
@@ -89,8 +90,12 @@ class _Stage:
 
     def __enter__(self) -> _Stage:
         self._crew.__enter__()
-        self._crew.gather(self._limit_s)
-        self._crew.release()
+        try:
+            self._crew.gather(self._limit_s)
+            self._crew.release()
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -134,10 +139,20 @@ class _Stage:
 
     def _heard(self) -> None:
         """Wait until the turn comes back. Raises Diverged where a worker found a difference, or nobody answers."""
-        if not self._poll.poll(self._limit_s * 1000):
-            raise Diverged(self._silence())
+        deadline = time.monotonic() + self._limit_s
+        while not self._poll.poll(TICK_MS):
+            self._see_all_alive()
+            if time.monotonic() > deadline:
+                raise Diverged(self._silence())
         if os.read(self._pipes.reading[-1], 1) == DIVERGED:
             raise Diverged(next(filter(None, (said(slot)["divergence"] for slot in self._slots)), "a worker gave up"))
+
+    def _see_all_alive(self) -> None:
+        """Raises ScenarioError where a worker ended, which none does before it is told to."""
+        for ended in self._crew.gone():
+            code = ended.code or 0
+            how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+            raise ScenarioError(f"worker {ended.index} {how} at step {self._board[ended.index]}; race it instead")
 
     def _silence(self) -> str:
         """What a turn that does not come back means: a lock that the model grants and the kernel does not, or worse."""
@@ -162,6 +177,7 @@ class _Stage:
         deadline = time.monotonic() + SETTLED_S
         while self._waiting() <= before and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_S)
+            self._see_all_alive()
             if self._board[self._workers + worker]:
                 raise Diverged(f"worker {worker} is granted a lock by the kernel for which the model lets it wait")
 
@@ -178,14 +194,14 @@ class _Stage:
         plan = self._plan
         content = os.pread(self._mapping.descriptor, len(plan.initial), 0)
         left = [said(slot) for slot in self._slots]
-        seen = tuple(tuple((kind, text) for kind, text in each["seen"]) for each in left)
         kinds = tuple(each["raised"].partition(":")[0] for each in left)
         result.content = content
-        result.reports = [report for reports in seen for report in reports]
+        result.reports = [(kind, text) for each in left for kind, text in each["seen"]]
         expected = tuple(text.partition(":")[0] for text in plan.raised)
         if plan.stuck:
             return content == plan.final
-        return content == plan.final and seen == plan.reports and kinds == expected
+        seen = all(each["digest"] == digest(own) for each, own in zip(left, plan.reports, strict=True))
+        return content == plan.final and seen and kinds == expected
 
 
 def check_region(plan: Plan) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any, NoReturn
 
 from lab.locks import Action, Deadlock, find_lock
@@ -26,7 +27,9 @@ from .worker import SteppedWorker
 GO, BLOCK, START, DONE, DIVERGED = b"g", b"b", b"s", b"d", b"x"
 HUB = -1
 SLOT = 1 << 16
-"""Bytes of shared memory for what a worker has to say."""
+TOLD = 20
+SHOWN = 400
+"""Bytes of shared memory for what a worker has to say, and how many reports of how many characters that is at most."""
 
 
 class GaveUp(BaseException):
@@ -75,7 +78,9 @@ class Replayed:
         self._turn = self._left = self._taken = 0
         self._ready = False
         self._early: Operation | None = None
+        self._first = b""
         self.acquires: dict[Operation, Action] = {}
+        self._held: dict[Operation, Action] = {}
 
     def serve(self) -> None:
         """One schedule after the other, until the parent is gone."""
@@ -84,7 +89,7 @@ class Replayed:
                 self._start()
                 self._tell(DONE)
             else:
-                self._perform()
+                self._perform(message)
 
     def _start(self) -> None:
         self._ready = True
@@ -96,12 +101,12 @@ class Replayed:
         self._plan.shape.scenario.start(self._worker)  # type: ignore[arg-type]
         self._left = 0
 
-    def _perform(self) -> None:
-        """All rounds of one schedule, the first turn in hand."""
+    def _perform(self, message: bytes) -> None:
+        """All rounds of one schedule, the first turn in hand, or told to wait for the first lock."""
         if not self._ready:
             self._start()
         self._ready = False
-        self._left = self._turns[0][0]
+        self._first = message
         failed = ""
         try:
             worker = self._worker
@@ -115,6 +120,9 @@ class Replayed:
             self._report(f"worker {self._index} ended after {self._taken} of its {len(self._expected)} steps {failed}")
             self._tell(DIVERGED)
             return
+        for release in self._held.values():
+            release()  # as the end of a process would
+        self._held.clear()
         if self._seen or failed:
             self._report("", failed)
         self._hand_over()
@@ -124,7 +132,8 @@ class Replayed:
         if self._left < 0:
             return
         if not self._left:
-            self._hand_over()
+            if not self._first:
+                self._hand_over()
             self._await_turn(operation)
         self._left -= 1
         if self._taken == len(self._expected):
@@ -140,10 +149,12 @@ class Replayed:
 
     def _await_turn(self, operation: Operation) -> None:
         """Wait for the turn; told to wait for its lock in the kernel, it does that first."""
-        while os.read(self._pipes.reading[self._index], 1) == BLOCK:
+        while (self._first or os.read(self._pipes.reading[self._index], 1)) == BLOCK:
+            self._first = b""
             self._early = operation
             self.acquires[operation]()
             self._board[self._workers + self._index] = 1
+        self._first = b""
         self._left = self._turns[self._turn][0]
 
     def _hand_over(self) -> None:
@@ -157,9 +168,16 @@ class Replayed:
         )
         return _Hold(self, lock, unlock, acquire, release)
 
-    def lock(self, operation: Operation) -> None:
+    def unlock(self, lock: Operation, operation: Operation, release: Action) -> None:
+        """Give a lock back."""
+        self.step(operation)
+        release()
+        self._held.pop(lock, None)
+
+    def lock(self, operation: Operation, release: Action) -> None:
         """Take a lock as the model says: granted, or refused. Raises Deadlock where it is."""
         self.step(operation)
+        self._held[operation] = release
         if self._early is operation:  # taken while the parent made it wait
             self._early = None
             return
@@ -169,6 +187,7 @@ class Replayed:
         except OSError as error:
             if error.errno != errno.EDEADLK or not refused:
                 self._diverge(f"is refused {operation!r} by the kernel ({error.strerror}), the model grants it")
+            del self._held[operation]
             raise Deadlock(errno.EDEADLK, error.strerror) from error
         if refused:
             self._diverge(f"is granted {operation!r} by the kernel, the model refuses it (EDEADLK)")
@@ -181,8 +200,10 @@ class Replayed:
         raise GaveUp
 
     def _report(self, divergence: str, failed: str = "") -> None:
-        """Leave in shared memory what the parent is to read."""
-        text = json.dumps({"divergence": divergence, "seen": self._seen, "raised": failed}).encode()[: SLOT - 4]
+        """Leave in shared memory what the parent is to read: all reports in a digest, the first of them in words."""
+        seen = [(kind, text[:SHOWN]) for kind, text in self._seen[:TOLD]]
+        told = {"divergence": divergence, "digest": digest(self._seen), "seen": seen, "raised": failed[:SHOWN]}
+        text = json.dumps(told).encode()
         self._said[4 : 4 + len(text)] = text
         self._said[:4] = len(text).to_bytes(4, "little")
 
@@ -201,13 +222,12 @@ class _Hold:
         worker.acquires[lock] = acquire
 
     def __enter__(self) -> _Hold:
-        self._worker.lock(self._lock)
+        self._worker.lock(self._lock, self._release)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: Any) -> None:
         if kind is not GaveUp:
-            self._worker.step(self._unlock)
-            self._release()
+            self._worker.unlock(self._lock, self._unlock, self._release)
 
 
 def turns_of(plan: Plan, index: int) -> Sequence[tuple[int, int]]:
@@ -219,7 +239,16 @@ def turns_of(plan: Plan, index: int) -> Sequence[tuple[int, int]]:
     return turns
 
 
+def digest(reports: Sequence[tuple[str, str]]) -> str:
+    """Equal for equal reports."""
+    return blake2b(json.dumps([list(each) for each in reports]).encode(), digest_size=16).hexdigest()
+
+
+SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "raised": ""}
+"""What a worker says that has nothing to say."""
+
+
 def said(slot: memoryview) -> dict[str, Any]:
     """What a worker left in its slot; nothing is the usual case."""
     length = int.from_bytes(slot[:4], "little")
-    return json.loads(bytes(slot[4 : 4 + length])) if length else {"divergence": "", "seen": [], "raised": ""}
+    return json.loads(bytes(slot[4 : 4 + length])) if length else {**SILENT}

@@ -7,25 +7,37 @@ import time
 from collections.abc import Callable, Sequence
 
 from lab.environment import environment
-from lab.results import SCHEMA, Exploration, Explored, ExploreOptions
+from lab.errors import LabError
+from lab.processes import Terminated, stop_on_sigterm
+from lab.results import SCHEMA, CaseFailure, Exploration, Explored, ExploreOptions
 
 from .case import Case, Interrupted, explore
 
 
 def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:
-    """Explore every case; `tell` hears what comes next. What was covered when somebody interrupts is kept."""
+    """Explore every case; `tell` hears what comes next. What was covered when somebody interrupts is kept.
+
+    So are the other cases where one cannot be explored; the error of the only one is raised.
+    """
     rows: list[Explored] = []
     load = os.getloadavg()[0]
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     interrupted = False
+    failures: list[CaseFailure] = []
     try:
-        for case in cases:
-            tell(case.title)
-            rows.append(explore(case, options))
+        with stop_on_sigterm():
+            for case in cases:
+                tell(case.title)
+                try:
+                    rows.append(explore(case, options))
+                except LabError as error:
+                    if len(cases) == 1:
+                        raise
+                    failures.append(CaseFailure(case.title, str(error), error.exit_code))
     except Interrupted as stop:
         rows.append(stop.case)
         interrupted = True
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         interrupted = True
     return Exploration(
         schema=SCHEMA,
@@ -36,4 +48,5 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
         environment=environment(None, load),
         options=options,
         cases=rows,
+        failures=failures,
     )

@@ -10,8 +10,8 @@ from .tally import Found, Tally
 from .worker import Shape, shape_of
 from .world import World
 
-PATIENCE_S = 2.0
-"""For each smaller shape, and for fewer preemptions in the one at hand."""
+PATIENCE_S = 3.0
+"""For all that is tried to come to a shorter one."""
 
 MOST = 3
 """Preemptions up to which a shorter schedule is looked for."""
@@ -31,10 +31,13 @@ def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) ->
     """The same kind of damage with as few preemptions as can be found, then in the smallest shape that has it."""
     wanted = kinds or frozenset([found.end.damage[0].kind])
     best = Shortest(world, found, preemptions(world, found.schedule), 0)
-    best = _fewer_preemptions(best, wanted)
+    deadline = time.monotonic() + PATIENCE_S
+    best = _fewer_preemptions(best, wanted, deadline)
     for workers, rounds in smaller(world.shape):
+        if time.monotonic() > deadline:
+            break
         shape = shape_of(world.shape.found, world.shape.lock, workers, rounds, world.shape.line)
-        tried = _search(world_of(shape), min(MOST, max(best.preemptions, 1)), wanted)
+        tried = _search(world_of(shape), min(MOST, max(best.preemptions, 1)), wanted, deadline)
         best = replace(best, schedules=best.schedules + tried[1])
         if tried[0]:
             small, first, bound = tried[0]
@@ -42,18 +45,20 @@ def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) ->
     return best
 
 
-def _fewer_preemptions(best: Shortest, wanted: frozenset[str]) -> Shortest:
+def _fewer_preemptions(best: Shortest, wanted: frozenset[str], deadline: float) -> Shortest:
     if best.preemptions <= 1:
         return best
-    result, schedules = _search(best.world, min(MOST, best.preemptions), wanted)
+    result, schedules = _search(best.world, min(MOST, best.preemptions), wanted, deadline)
     if result:
         world, found, count = result
         return Shortest(world, found, count, schedules)
     return replace(best, schedules=schedules)
 
 
-def _search(world: World, most: int, wanted: frozenset[str]) -> tuple[tuple[World, Found, int] | None, int]:
-    tally = Tally(time.monotonic() + PATIENCE_S, first_only=True, kinds=wanted)
+def _search(
+    world: World, most: int, wanted: frozenset[str], deadline: float
+) -> tuple[tuple[World, Found, int] | None, int]:
+    tally = Tally(deadline, first_only=True, kinds=wanted)
     search = Bounded(world, tally)
     search.run(most)
     if tally.found:

@@ -11,7 +11,7 @@ from lab.errors import UsageError
 
 from .bounded import Bounded
 from .dpor import Dpor
-from .exhaustive import every_schedule, every_state
+from .exhaustive import Ways, every_schedule, every_state
 from .jobs import by_lot_in_jobs, every_schedule_in_jobs
 from .sampled import pct, random_walk
 from .tally import Found, Tally
@@ -25,6 +25,16 @@ TOO_MANY = 10**10
 PROBES = 50
 """Random walks from which the number of schedules is estimated (Knuth, 1975)."""
 
+HOW = {
+    "bound": "by rising preemptions",
+    "random": "by random walk",
+    "pct": "by random priorities (PCT, depth 3)",
+    "dpor": "of as many classes",
+    "states": "through states reached once",
+    "all": "",
+}
+"""How the schedules were chosen of a search that did not come to its end."""
+
 SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
 """Of the time limit: when each search of `auto` must have ended."""
 
@@ -36,6 +46,7 @@ class Coverage:
     tallies: list[Tally] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     note: str = ""
+    ways: Ways | None = None
     exhausted: bool = False
     bound: int | None = None
     states: int | None = None
@@ -76,22 +87,31 @@ class Plan:
 
 def cover(world: World, plan: Plan, coverage: Coverage) -> None:
     """Search as planned. Raises UsageError where `all` was asked for and can never come to an end."""
-    searches: dict[str, Callable[[World, Plan, Coverage, Tally], None]] = {
-        "bound": _bound, "all": _all, "states": _states, "dpor": _dpor, "random": _random, "pct": _pct,
-    }  # fmt: skip
     if plan.search == "all":
         _refuse_too_many(world)
     if plan.search != "auto":
-        tally = plan.tally(1.0, first_only=plan.search in ("random", "pct"))
-        coverage.tallies.append(tally)
-        searches[plan.search](world, plan, coverage, tally)
+        _search(plan.search, 1.0, world, plan, coverage)
         return
     for name, share in SHARES.items():
-        tally = plan.tally(share, first_only=True)
-        coverage.tallies.append(tally)
-        searches[name](world, plan, coverage, tally)
+        _search(name, share, world, plan, coverage)
         if coverage.found or coverage.exhausted:
             return
+
+
+def _search(name: str, share: float, world: World, plan: Plan, coverage: Coverage) -> None:
+    """One search; what it covered is said also where somebody interrupts it."""
+    first_only = plan.search == "auto" or name in ("random", "pct")
+    tally = plan.tally(share, first_only=first_only)
+    coverage.tallies.append(tally)
+    searches: dict[str, Callable[[World, Plan, Coverage, Tally], None]] = {
+        "bound": _bound, "all": _all, "states": _states, "dpor": _dpor, "random": _random, "pct": _pct,
+    }  # fmt: skip
+    ended = len(coverage.said)
+    try:
+        searches[name](world, plan, coverage, tally)
+    finally:
+        if len(coverage.said) == ended and not coverage.exhausted:
+            coverage.said.append(f"{tally.schedules:,} schedules {HOW[name]}".rstrip())
 
 
 def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
@@ -105,8 +125,6 @@ def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
             coverage.said.append(f"all {tally.schedules:,} schedules")
         elif search.bound >= 0 and not tally.found:
             coverage.said.append(f"all {search.covered:,} schedules with at most {_times(search.bound)}")
-        else:
-            coverage.said.append(f"{tally.schedules:,} schedules by rising preemptions")
 
 
 def _all(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
@@ -115,7 +133,8 @@ def _all(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     else:
         every_schedule(world, tally)
     coverage.exhausted = tally.complete
-    coverage.said.append(f"{'all ' if tally.complete else ''}{tally.schedules:,} schedules")
+    if tally.complete:
+        coverage.said.append(f"all {tally.schedules:,} schedules")
 
 
 def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
@@ -123,6 +142,7 @@ def _states(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     coverage.states = count
     coverage.exhausted = tally.complete
     if tally.complete:
+        coverage.ways = ways
         coverage.said[:] = [f"all {ways.all:,} schedules"]
         coverage.note = f" (they lead through {count:,} states, each of which was reached)"
     else:
@@ -134,21 +154,15 @@ def _dpor(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     coverage.exhausted = tally.complete
     if tally.complete:
         coverage.said.append("all schedules")
-        coverage.note = (
-            f" (one was run of each of {tally.schedules:,} classes that differ in more than independent steps)"
-        )
-    else:
-        coverage.said.append(f"{tally.schedules:,} schedules of as many classes")
+        coverage.note = f" (one was run of each of {tally.schedules:,} classes; within one only independent steps swap)"
 
 
 def _random(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     _by_lot(random_walk, world, plan, tally)
-    coverage.said.append(f"{tally.schedules:,} schedules by random walk")
 
 
 def _pct(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     _by_lot(pct, world, plan, tally)
-    coverage.said.append(f"{tally.schedules:,} schedules by random priorities (PCT, depth 3)")
 
 
 def _by_lot(walk: Callable[[World, Tally, Random], None], world: World, plan: Plan, tally: Tally) -> None:

@@ -8,9 +8,6 @@ from dataclasses import dataclass, field
 
 from .world import End, World
 
-LOOK_AT_THE_CLOCK = 1000
-"""Steps of schedules between two looks at the clock."""
-
 
 @dataclass(frozen=True, slots=True)
 class Found:
@@ -40,7 +37,6 @@ class Tally:
     found: Found | None = None
     kept: list[bytes] = field(default_factory=list)
     told: Callable[[Tally], bool] | None = None
-    _steps: int = 0
 
     def add(self, world: World) -> bool:
         """Count the schedule that has just come to its end; True when the search must stop."""
@@ -54,8 +50,7 @@ class Tally:
                 self.found = Found(bytes(world.path), end)
                 if self.first_only:
                     return True
-        self._steps += len(world.path)
-        return self._steps > LOOK_AT_THE_CLOCK and self.late()
+        return self.late()
 
     def give_up(self) -> bool:
         """Count a schedule that grew too long; True when the search must stop."""
@@ -64,15 +59,10 @@ class Tally:
 
     def late(self) -> bool:
         """True once the time is over."""
-        self._steps = 0
-        if time.monotonic() > self.deadline or (self.told and self.told(self)):
+        stopped = self.told is not None and self.told(self)
+        if stopped or time.monotonic() > self.deadline:
             self.out_of_time = True
         return self.out_of_time
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the deadline."""
-        return max(0.0, self.deadline - time.monotonic())
 
     @property
     def over(self) -> bool:

@@ -54,7 +54,7 @@ class Shape:
     @property
     def size(self) -> str:
         """Workers and rounds in words."""
-        return f"{self.workers} worker{'s' * (self.workers > 1)} x {self.rounds} round{'s' * (self.rounds > 1)}"
+        return f"{self.workers:,} worker{'s' * (self.workers > 1)} x {self.rounds:,} round{'s' * (self.rounds > 1)}"
 
 
 def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:

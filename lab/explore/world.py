@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lab.errors import ScenarioError
 from lab.model.deadlock import closes_ring
 from lab.scenario import Damage, Outcome
 
@@ -65,6 +66,7 @@ class World:
         self.state = 0
         self._back: list[tuple[Node, bytes | None, int]] = []
         self._ends: dict[Any, End] = {}
+        self._first = True
         self._quiet = not any(nodes[-1].seen or nodes[-1].failed for nodes in self.alone)
 
     def choices(self) -> list[int]:
@@ -126,6 +128,8 @@ class World:
         if kind == STORE:
             old = bytes(self.content[operation.start : operation.end])
             self.content[operation.start : operation.end] = node.data
+        if following.ended:
+            self.state = self.locks.drop(self.state, worker)
         self._back.append((node, old, state))
         self.path.append(worker)
         self.at[worker] = following
@@ -152,7 +156,8 @@ class World:
             key = key, *[(node.seen, node.failed) for node in self.at]
         end = self._ends.get(key)
         if end is None:
-            end = End(tuple(self._raised() or self._check()))
+            end = End(tuple(self._raised() or self._judged()))
+            self._first = False
             if len(self._ends) < KEPT:
                 self._ends[key] = end
         return end
@@ -178,9 +183,15 @@ class World:
     def _rounds(self) -> int:
         return self.shape.workers * self.shape.rounds
 
-    def _check(self) -> list[Damage]:
+    def _judged(self) -> list[Damage]:
+        """What the check says; that it raises is damage, unless it does so where workers run one after the other."""
         reports = [report for node in self.at for report in node.seen]
-        return damage_of(self.shape, self.content, reports)
+        try:
+            return damage_of(self.shape, self.content, reports)
+        except ScenarioError as error:
+            if self._first:
+                raise
+            return [Damage("check raised", 1, self._rounds, [str(error).removesuffix("; mend the file")])]
 
     @property
     def ends(self) -> int:
@@ -195,8 +206,10 @@ def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str,
     memory = shape.memory.from_buffer_copy(content)
     found: Any = guarded("check", lambda: shape.scenario.check(memory, outcome))
     damage = [found] if isinstance(found, Damage) else list(found)
-    texts: dict[str, list[str]] = {}
-    for kind, evidence in reports:
-        texts.setdefault(kind, []).append(evidence)
-    seen = [Damage(kind, len(each), total, each) for kind, each in texts.items()]
-    return [each for each in [*seen, *damage] if each.count]
+    counts: dict[str, int] = {}
+    evidence: dict[str, list[str]] = {}
+    for each in [*(Damage(kind, 1, total, [text]) for kind, text in reports), *damage]:
+        if each.count:
+            counts[each.kind] = counts.get(each.kind, 0) + each.count
+            evidence.setdefault(each.kind, []).extend(each.evidence)
+    return [Damage(kind, count, total, evidence[kind]) for kind, count in counts.items()]

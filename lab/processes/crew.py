@@ -150,6 +150,11 @@ class Crew:
         os.close(barrier)
         return now
 
+    def gone(self) -> list[Exit]:
+        """How those ended that have ended so far."""
+        self._reap()
+        return self._exits
+
     def wait(self, time_limit_s: float) -> list[Exit]:
         """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL."""
         late = not self._ended(time_limit_s)

@@ -21,11 +21,17 @@ BROKEN, UNABLE, INTERRUPTED = 1, 3, 130
 
 
 def exit_code(run: Exploration) -> int:
-    """0 as expected, 1 broken where it was expected to hold, 3 could not be found out, 130 interrupted."""
+    """0 as expected, 1 broken where it was expected to hold, 3 could not be found out, 130 interrupted.
+
+    A case that could not be explored at all has its own.
+    """
     if run.interrupted:
         return INTERRUPTED
     verdicts = {case.verdict for case in run.cases if not case.as_expected}
-    return BROKEN if "broken" in verdicts else (UNABLE if verdicts else 0)
+    codes = (
+        [BROKEN] * ("broken" in verdicts) + [failed.exit_code for failed in run.failures] + [UNABLE] * bool(verdicts)
+    )
+    return next(iter(codes), 0)
 
 
 def heading(run: Exploration) -> str:
@@ -56,7 +62,7 @@ def _verdict(case: Explored) -> str:
     """The verdict: in capitals where it was not announced."""
     if case.verdict == "broken":
         word = "broken" if case.as_expected else "BROKEN"
-        often = f" in {case.broken_schedules:,} of them," if case.exhausted else ""
+        often = f" in {case.broken_schedules:,} of them," if case.exhausted and case.states is None else ""
         count = "" if case.preemptions is None else f" in {plural(case.preemptions, 'preemption')}"
         kinds = [each.kind for each in case.damage]
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
@@ -73,7 +79,9 @@ def covered(case: Explored) -> str:
         return f"{what} holds in {case.covered}."
     if case.verdict == "unknown":
         return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
-    return f"{what}: {case.broken_schedules:,} of {case.schedules:,} schedules break; run were {case.covered}."
+    if case.interleavings is not None and case.broken_interleavings is not None:
+        return f"{what}: {case.broken_interleavings:,} of {case.covered} break."
+    return f"{what}: {case.broken_schedules:,} of {case.schedules:,} schedules that were run break; {case.covered}."
 
 
 def text_of(run: Exploration, style: str) -> str:
@@ -144,6 +152,7 @@ def _schedules(case: Explored) -> str:
 
 def complaints(run: Exploration) -> Iterator[str]:
     """For stderr: what was not expected."""
+    yield from (f"{failed.case}: {failed.reason}" for failed in run.failures)
     for case in run.cases:
         if not case.as_expected and case.verdict == "broken":
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from .common import SCHEMA, Damage, Environment
 from .documents import Document, encode, json_schema, load, load_any
-from .explored import Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
+from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .raced import Case, Cpu, Failure, Options, Quantiles, Run, Switches, Trial, Verdict
 
 __all__ = [
     "SCHEMA",
     "Case",
+    "CaseFailure",
     "Cpu",
     "Damage",
     "Document",

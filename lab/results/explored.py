@@ -47,7 +47,8 @@ class Explored:
     `schedules` were run to their end. `exhausted` is True when every interleaving, or one of each class that leads to
     the same end, was covered; `bound` is the largest number of preemptions up to which all were. `preemptions`,
     `damage`, `headline`, `steps`, `reasons` and `token` are those of the failure shown, `shrunk` its shape.
-    `ends` counts the different final states. `expected` is what the scenario announces for this lock.
+    `interleavings` are all that the search covered, `broken_interleavings` those of them that break; null where it did
+    not count them. `ends` counts the different final states. `expected` is what the scenario announces for this lock.
     """
 
     scenario: str
@@ -64,6 +65,8 @@ class Explored:
     wall_s: float
     expected: Verdict
     line_bytes: int
+    interleavings: int | None = None
+    broken_interleavings: int | None = None
     bound: int | None = None
     states: int | None = None
     ends: int = 0
@@ -81,6 +84,15 @@ class Explored:
     def as_expected(self) -> bool:
         """True when it was found out, and nothing broke that the scenario does not announce."""
         return self.verdict == "holds" or self.verdict == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFailure:
+    """A case that could not be explored: why, and what the command would end with on its account."""
+
+    case: str
+    reason: str
+    exit_code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +124,7 @@ class Exploration:
     environment: Environment
     options: ExploreOptions
     cases: list[Explored]
+    failures: list[CaseFailure] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Contracts of the lessons: each breaks although it is locked, says why, and has a cure that holds.
 
-No luck in it: a lesson that must break pauses, waits or kills inside its race window.
+No luck in it: what can be simulated is explored, every interleaving of it; and on the kernel a lesson that must break
+pauses, waits or kills inside its race window.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from typing import Any
 
 import pytest
 
+from lab.explore.case import Case, cases_of, explore
 from lab.scenario import Found, find_scenarios
 from tests.helpers import race
+from tests.report.explored_records import asked
 
 LESSONS = [
     "short_range",
@@ -30,6 +33,9 @@ LET_TWO_IN = ["closed_descriptor", "threads"]
 
 LIMITED_WAIT = ["threads", "forked_holder", "replaced_file"]
 """They wait a limited time for the others; a crowded machine may keep those away in one trial, not in all."""
+
+EXPLORED = ["short_range", "check_then_lock", "opposite_order"]
+"""The others are about processes and files, which the model does not have."""
 
 every_lesson = pytest.mark.parametrize("name", LESSONS)
 
@@ -96,6 +102,44 @@ def test_it_announces_damage_under_a_lock_and_shows_a_cure(name: str) -> None:
     clean = [lock for lock in lesson.locks if lesson.expected(lock) == "clean"]
     assert clean or cures
     assert all(cure.expected(lock) == "clean" for cure in cures for lock in cure.locks)
+
+
+def explored_cases(*, breaking: bool) -> list[Case]:
+    """The lessons that can be simulated and their cures, under each lock that they announce to break it, or not to."""
+    cases = cases_of(find_scenarios(EXPLORED), asked(locks=LOCKS))
+    return [case for case in cases if (case.found.kind().expected(case.lock) != "clean") is breaking]
+
+
+def test_the_lessons_that_are_not_about_processes_or_files_can_be_explored() -> None:
+    assert [name for name in LESSONS if "explore" in variants(name)[0].kind.worlds] == EXPLORED
+
+
+@pytest.mark.parametrize("case", explored_cases(breaking=True), ids=lambda case: case.title)
+def test_one_preemption_breaks_it_under_the_locks_that_it_announces(case: Case) -> None:
+    record = explore(case, asked())
+    assert (record.verdict, record.preemptions, record.as_expected) == ("broken", 1, True)
+    assert record.schedules <= 20
+
+
+@pytest.mark.parametrize("case", explored_cases(breaking=False), ids=lambda case: case.title)
+def test_every_schedule_of_its_cure_holds_as_it_does_under_the_locks_that_cure_it(case: Case) -> None:
+    record = explore(case, asked())
+    assert (record.verdict, record.exhausted) == ("holds", True)
+    assert record.schedules >= 6
+
+
+@pytest.mark.parametrize("name", EXPLORED)
+def test_every_lesson_that_is_explored_is_seen_broken_under_a_lock_and_cured(name: str) -> None:
+    broken, cured = explored_cases(breaking=True), explored_cases(breaking=False)
+    assert any(case.found.name == name and case.lock != "none" for case in broken)
+    assert {case.lock for case in cured if case.found.name == f"{name}:cured"} == {"fcntl", "ofd", "flock"}
+
+
+@pytest.mark.parametrize(("lock", "kind"), [("fcntl", "deadlock (EDEADLK)"), ("ofd", "deadlock")])
+def test_the_deadlock_of_opposite_orders_is_found_within_ten_schedules(lock: str, kind: str) -> None:
+    record = explore(Case(variants("opposite_order")[0], lock, 2, 2), asked())
+    assert record.damage[0].kind == kind
+    assert record.schedules <= 10
 
 
 @every_lesson

@@ -1,0 +1,189 @@
+"""What the explorer costs, as ratios against a baseline of the same run.
+
+    python tests/benchmarks/explore.py [speed] [memory] [learning]
+
+Figures are medians of interleaved repetitions; nothing about time is asserted. Run it on a quiet machine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from ctypes import Structure, c_uint64
+from math import inf
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from greenlet import getcurrent, greenlet
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from lab.explore.bounded import Bounded
+from lab.explore.dpor import Dpor
+from lab.explore.exhaustive import every_schedule, every_state
+from lab.explore.tally import Tally
+from lab.explore.worker import shape_of
+from lab.explore.world import World
+from lab.scenario import find_scenarios
+
+LONGEST = 2_000
+SCHEDULES = 70
+"""Of two workers with two rounds each of the counter: 8 steps a schedule."""
+
+SEARCHES = 60
+"""Whole searches in one sample, so that it takes some hundredths of a second."""
+
+REPETITIONS = 15
+
+
+def main(chosen: list[str]) -> None:
+    print(
+        f"{platform.release()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+    for name, benchmark in BENCHMARKS.items():
+        if not chosen or name in chosen:
+            print(f"\n{name}: {(benchmark.__doc__ or '').splitlines()[0]}")
+            benchmark()
+
+
+def speed() -> None:
+    """schedules/s of a depth-first search of 8 steps, of a bare loop of pooled greenlets without scheduling."""
+    loop = bare_loop()
+    kept = world("counter")
+    rows = [(bare(loop), searched(lambda: world("counter")), searched(lambda: kept)) for _ in range(REPETITIONS)]
+    print("search                   schedules/s    /bare   (at least 0.50)")
+    print(f"bare greenlets           {median(row[0] for row in rows):11,.0f}")
+    for column, name in ((1, "with the text learned"), (2, "with the world kept")):
+        ratio = median(row[column] / row[0] for row in rows)
+        print(f"{name:24} {median(row[column] for row in rows):11,.0f} {ratio:8.2f}")
+
+
+def world(name: str, lock: str = "none", workers: int = 2, rounds: int = 2) -> World:
+    return World(shape_of(find_scenarios([name])[0], lock, workers, rounds, 64), LONGEST)
+
+
+def searched(made: Callable[[], World]) -> float:
+    """Schedules/s of whole searches, the making of their worlds included."""
+    begin = time.perf_counter()
+    for _ in range(SEARCHES):
+        tally = Tally(inf)
+        every_schedule(made(), tally)
+        assert tally.schedules == SCHEDULES
+    return SEARCHES * SCHEDULES / (time.perf_counter() - begin)
+
+
+def bare(loop: Callable[[int], object]) -> float:
+    """Schedules/s of the bare loop."""
+    begin = time.perf_counter()
+    loop(SEARCHES * SCHEDULES)
+    return SEARCHES * SCHEDULES / (time.perf_counter() - begin)
+
+
+def bare_loop() -> Callable[[int], object]:
+    """Two greenlets that add 1 twice each, a switch to the hub before each access, in one fixed order."""
+
+    class Memory(Structure):
+        _fields_ = [("value", c_uint64)]
+
+    memory = Memory.from_buffer(bytearray(8))
+    hub = getcurrent().switch
+
+    def live() -> None:
+        while True:
+            hub()
+            for _ in range(2):
+                hub()
+                value = memory.value
+                hub()
+                memory.value = value + 1
+
+    workers = [greenlet(live) for _ in range(2)]
+    for worker in workers:
+        worker.switch()
+    jobs = [worker.switch for worker in workers]
+    steps = 4 * jobs
+
+    def loop(schedules: int) -> None:
+        for _ in range(schedules):
+            memory.value = 0
+            for job in jobs:
+                job()
+            for step in steps:
+                step()
+
+    return loop
+
+
+def memory() -> None:
+    """what it takes to exhaust 3 workers x 3 rounds by states, in a process of its own."""
+    code = "import explore; explore.exhaust()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    print(
+        f"{found['states']:,} states for {found['ways']:,} schedules in {found['seconds']:.1f} s, "
+        f"at most {found['peak_mib']:,.0f} MiB (less than 1,024), {found['before_mib']:,.0f} of them before it began"
+    )
+
+
+def exhaust() -> None:
+    """The process of `memory`: prints its figures as JSON."""
+    before = peak_mib()
+    tally = Tally(inf)
+    begin = time.perf_counter()
+    states, ways = every_state(world("counter", workers=3, rounds=3), tally)
+    seconds = time.perf_counter() - begin
+    assert tally.complete
+    figures = {"states": states, "ways": ways.all, "seconds": seconds}
+    print(json.dumps({**figures, "before_mib": before, "peak_mib": peak_mib()}))
+
+
+def peak_mib() -> float:
+    """The most that this process ever had in memory (getrusage(2): in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def learning() -> None:
+    """how often the scenario's text ran, against how many schedules were run or left out."""
+    print("scenario      lock    shape   search          schedules  text ran    ratio")
+    for name, lock, workers, rounds in (
+        ("counter", "none", 2, 2),
+        ("counter", "none", 3, 2),
+        ("counter", "none", 3, 3),
+        ("bank", "fcntl", 2, 2),
+        ("torn_record", "none", 2, 1),
+    ):
+        for search, run in SEARCHED.items():
+            if (workers, rounds) == (3, 3) and search != "states":
+                continue
+            made, tally = world(name, lock, workers, rounds), Tally(time.monotonic() + 20)
+            run(made, tally)
+            ran = sum(behaviour.runs for behaviour in made.behaviours)
+            ratio = f"{tally.schedules / ran:10,.1f}" if tally.complete else "   cut off"
+            print(f"{name:13} {lock:7} {workers} x {rounds}   {search:12} {tally.schedules:12,} {ran:9,}{ratio}")
+
+
+SEARCHED: dict[str, Callable[[World, Tally], object]] = {
+    "all": every_schedule,
+    "states": every_state,
+    "classes": lambda made, tally: Dpor(made, tally).run(),
+    "preemptions 2": lambda made, tally: Bounded(made, tally).run(2),
+}
+
+BENCHMARKS: dict[str, Callable[[], None]] = {
+    "speed": speed,
+    "memory": memory,
+    "learning": learning,
+}
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

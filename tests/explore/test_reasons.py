@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from math import inf
+from typing import Any
+
+import pytest
+
+from lab.explore.bounded import Bounded
+from lab.explore.reasons import Story, story
+from lab.explore.tally import Tally
+from lab.explore.trace import trace
+from lab.results import Damage, Step
+from lab.scenario import Found
+from tests.explore.worlds import cells, scenario_of, world
+from tests.report.explored_records import STEPS, step
+
+
+def told(steps: list[Step], kind: str = "broken", lock: str = "none") -> Story:
+    return story(steps, [Damage(kind, 1, 1, [])], lock)
+
+
+def first_failure(found: Found | str, lock: str = "none", rounds: int = 1, **options: Any) -> Story:
+    """The story of the first schedule that breaks, fewest preemptions first."""
+    made = world(found, lock, 2, rounds, **options)
+    tally = Tally(inf, first_only=True)
+    Bounded(made, tally).run(3)
+    assert tally.found
+    steps, end = trace(made, tally.found.schedule)
+    return story(steps, [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage], lock)
+
+
+def record(worker: int, number: int, operation: str = "store", text: str = "", round: int = 0) -> Step:
+    """One line of a long access to a field named record."""
+    low, content = 64 * number, text or f"0{worker + 1}"
+    return step(
+        worker,
+        operation,  # type: ignore[arg-type]
+        content * 64,
+        field=f"record[{low}:{low + 64}]",
+        start=low,
+        length=64,
+        round=round,
+    )
+
+
+def test_a_lost_update_is_told_as_one_overwriting_the_other() -> None:
+    assert told(STEPS, "lost update").headline == ("lost update: worker 0 overwrites what worker 1 stored in value")
+
+
+def test_a_lost_update_is_told_edge_by_edge() -> None:
+    assert told(STEPS).reasons == [
+        "worker 0 stored 1 because it had loaded 0",
+        "it loaded 0 because worker 1 had not yet stored 1",
+        "so worker 1's addition is lost",
+    ]
+
+
+def test_the_sides_of_a_lost_update_are_named_by_what_they_did() -> None:
+    mirrored = [step(1, "load", 0), step(0, "load", 0), step(0, "store", 1), step(1, "store", 1)]
+    assert told(mirrored).reasons == [
+        "worker 1 stored 1 because it had loaded 0",
+        "it loaded 0 because worker 0 had not yet stored 1",
+        "so worker 0's addition is lost",
+    ]
+
+
+def test_a_store_that_does_not_grow_the_value_is_no_addition() -> None:
+    steps = [step(0, "load", 5), step(1, "store", 2), step(0, "store", 6)]
+    assert told(steps).reasons[-1] == "so worker 1's store is lost"
+
+
+def test_the_counter_is_told_in_the_words_of_the_contract() -> None:
+    said = first_failure("counter")
+    assert said.headline == "lost update: worker 0 overwrites what worker 1 stored in value"
+    assert said.reasons == [
+        "worker 0 stored 1 because it had loaded 0",
+        "it loaded 0 because worker 1 had not yet stored 1",
+        "so worker 1's addition is lost",
+    ]
+
+
+def test_updates_lost_in_several_fields_are_each_told() -> None:
+    def both(worker: int, operation: Any, value: int) -> list[Step]:
+        return [step(worker, operation, value, field="a"), step(worker, operation, value, field="b", start=16)]
+
+    said = told([*both(0, "load", 0), *both(1, "load", 0), *both(1, "store", 1), *both(0, "store", 1)])
+    assert said.headline.endswith("in a and b")
+    assert said.reasons == [
+        "a: worker 0 stored 1 because it had loaded 0",
+        "a: it loaded 0 because worker 1 had not yet stored 1",
+        "a: so worker 1's addition is lost",
+        "b: worker 0 stored 1 because it had loaded 0",
+        "b: it loaded 0 because worker 1 had not yet stored 1",
+        "b: so worker 1's addition is lost",
+    ]
+
+
+def test_of_many_fields_only_the_first_three_are_told() -> None:
+    fields = [{"field": name, "start": 16 * at} for at, name in enumerate("abcde")]
+    steps = [
+        *(step(0, "load", 0, **each) for each in fields),  # type: ignore[arg-type]
+        *(step(1, "store", 1, **each) for each in fields),  # type: ignore[arg-type]
+        *(step(0, "store", 1, **each) for each in fields),  # type: ignore[arg-type]
+    ]
+    assert told(steps).headline.endswith("in a and b and c")
+    assert len(told(steps).reasons) == 9
+
+
+def test_a_load_that_meets_an_old_and_a_new_part_is_a_torn_load() -> None:
+    steps = [record(0, 0), record(1, 0, "load", "01"), record(1, 1, "load", "00"), record(0, 1)]
+    said = told(steps, "torn record")
+    assert said.headline == "torn record: worker 1 loads record while worker 0 is storing it"
+    assert any("record[0:64]" in line and "had" in line for line in said.reasons)
+    assert any("record[64:128]" in line and "not yet" in line for line in said.reasons)
+
+
+def test_a_load_that_meets_only_old_parts_is_not_torn() -> None:
+    steps = [record(1, 0, "load", "00"), record(1, 1, "load", "00"), record(0, 0), record(0, 1)]
+    assert "while" not in told(steps).headline
+
+
+def test_a_record_left_of_two_stores_is_part_the_ones_and_part_the_others() -> None:
+    steps = [record(0, 0), record(1, 0), record(1, 1), record(0, 1)]
+    said = told(steps, "mixed record")
+    assert said.headline == "mixed record: worker 0 and worker 1 store record at the same time"
+    assert said.reasons == [
+        "record[64:128] is left from worker 0 because it stored there after worker 1",
+        "record[0:64] is left from worker 1 because it stored there after worker 0",
+        "so what is left is part the one's, part the other's",
+    ]
+
+
+def test_two_whole_stores_one_after_the_other_are_not_mixed() -> None:
+    steps = [record(0, 0), record(0, 1), record(1, 0), record(1, 1)]
+    assert "at the same time" not in told(steps).headline
+
+
+def test_foreign_bytes_are_told_as_stored_over_ones_own() -> None:
+    steps = [step(0, "store", 7), step(1, "store", 9), step(0, "load", 9)]
+    said = told(steps, "foreign bytes")
+    assert said.headline == "foreign bytes: worker 1 stores over what worker 0 had just put into value"
+    assert said.reasons == [
+        "worker 0 loaded 9 although it had stored 7",
+        "it loaded that because worker 1 stored 9 in between",
+        "so worker 0 does not find what is its own",
+    ]
+
+
+def test_a_look_at_what_is_half_done_is_told() -> None:
+    steps = [step(0, "store", 1), step(1, "load", 1), step(0, "store", 2)]
+    said = told(steps)
+    assert said.headline == "broken: worker 1 looks while worker 0 is half done with value"
+    assert said.reasons == [
+        "worker 1 loaded 1 because worker 0 had stored it",
+        "worker 0 had not yet stored 2",
+        "so worker 1 saw what was never meant to be seen",
+    ]
+
+
+def test_two_looks_that_do_not_belong_together_are_told() -> None:
+    steps = [step(0, "load", 1), step(1, "store", 2), step(0, "load", 2)]
+    said = told(steps)
+    assert said.headline == "broken: worker 1 stores between two looks of worker 0 at value"
+    assert said.reasons == [
+        "worker 0 loaded 1, and then 2",
+        "because worker 1 stored 2 in between",
+        "so worker 0's two looks do not belong together",
+    ]
+
+
+def test_a_lost_update_is_told_before_looks_that_do_not_belong_together() -> None:
+    steps = [
+        step(0, "load", 0, field="a"),
+        step(0, "load", 0, field="b", start=8),
+        step(1, "store", 1, field="a"),
+        step(1, "store", 1, field="b", start=8),
+        step(0, "load", 1, field="a"),
+        step(0, "store", 1, field="b", start=8),
+    ]
+    assert "overwrites" in told(steps).headline
+
+
+def test_bytes_that_do_not_meet_are_not_cut_apart() -> None:
+    steps = [step(0, "load", 0), step(1, "store", 1, field="other", start=8), step(0, "store", 1)]
+    assert "overwrites" not in told(steps).headline
+
+
+def test_a_refused_lock_is_told_as_a_ring_of_two() -> None:
+    a: dict[str, Any] = {"field": "a", "start": 0}
+    b: dict[str, Any] = {"field": "b", "start": 8}
+    steps = [
+        step(0, "lock", "exclusive", **a),
+        step(1, "lock", "exclusive", **b),
+        step(1, "lock", "EDEADLK", **a),
+        step(1, "unlock", **b),
+        step(0, "lock", "exclusive", **b),
+    ]
+    said = told(steps, "deadlock (EDEADLK)", "fcntl")
+    assert said.headline == "deadlock (EDEADLK): worker 1 and worker 0 each hold what the other waits for"
+    assert said.reasons == [
+        "worker 1 holds b and asks for a, which worker 0 holds",
+        "worker 0 waits for b, which worker 1 holds",
+        "so the kernel refuses worker 1 (EDEADLK): its wait would close the ring",
+    ]
+
+
+def test_what_was_given_back_before_is_not_held_at_the_refusal() -> None:
+    a: dict[str, Any] = {"field": "a", "start": 0}
+    b: dict[str, Any] = {"field": "b", "start": 8}
+    c: dict[str, Any] = {"field": "c", "start": 16}
+    steps = [
+        step(1, "lock", "exclusive", **c),
+        step(1, "unlock", **c),
+        step(0, "lock", "exclusive", **a),
+        step(1, "lock", "exclusive", **b),
+        step(1, "lock", "EDEADLK", **a),
+    ]
+    assert told(steps).reasons[0] == "worker 1 holds b and asks for a, which worker 0 holds"
+
+
+def test_the_opposite_order_is_told_as_a_ring_under_posix_locks() -> None:
+    said = first_failure("opposite_order", "fcntl")
+    assert "each hold what the other waits for" in said.headline
+    assert said.reasons[-1].startswith("so the kernel refuses worker")
+
+
+def test_a_deadlock_is_told_by_who_waits_for_whom() -> None:
+    said = first_failure("opposite_order", "ofd")
+    assert said.headline == "deadlock: worker 0 and worker 1 wait for each other"
+    assert sorted(said.reasons) == [
+        "so none of them can go on",
+        "worker 0 waits for b, which worker 1 holds",
+        "worker 1 waits for a, which worker 0 holds",
+    ]
+    assert said.reasons[-1] == "so none of them can go on"
+
+
+def test_a_worker_that_finished_has_no_part_in_a_deadlock() -> None:
+    def work(scenario: Any, w: Any) -> None:
+        first, second = [(0, 1), (1, 0), (2, 3)][w.index]
+        lock = w.write_lock
+        with lock(scenario.Memory.cells, first), lock(scenario.Memory.cells, second):
+            pass
+
+    made = world(scenario_of(work, cells(4)), "ofd", 3)
+    steps, end = trace(made, bytes([2, 2, 2, 2, 0, 1]))
+    damage = [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage]
+    assert story(steps, damage, "ofd").headline == "deadlock: worker 0 and worker 1 wait for each other"
+
+
+def test_a_lock_that_does_not_cover_what_broke_is_named() -> None:
+    said = first_failure("short_range", "fcntl")
+    assert said.headline == "lost update: worker 0 overwrites what worker 1 stored in total"
+    last = said.reasons[-1]
+    assert last.startswith("the lock did not help: ")
+    assert "a lock on cells[0], which does not cover it" in last
+    assert "total" in last
+
+
+def test_a_lock_that_was_not_yet_held_is_told_as_that() -> None:
+    said = first_failure("check_then_lock", "fcntl")
+    assert said.reasons[-1].startswith("the lock did not help: ")
+    assert "no lock yet" in said.reasons[-1]
+
+
+def test_a_lock_that_was_given_back_before_is_not_held() -> None:
+    steps = [step(0, "lock", "exclusive"), step(0, "unlock"), *STEPS]
+    assert "no lock yet" in told(steps, lock="fcntl").reasons[-1]
+
+
+def test_a_lock_that_covers_what_broke_is_not_blamed() -> None:
+    steps = [step(0, "lock", "shared"), *STEPS]
+    assert not any("did not help" in line for line in told(steps, lock="fcntl").reasons)
+
+
+def test_a_lock_to_the_end_of_the_file_covers_all_behind_its_beginning() -> None:
+    whole = step(0, "lock", "shared", field="the file", length=0)
+    assert not any("did not help" in line for line in told([whole, *STEPS], lock="fcntl").reasons)
+
+
+def test_without_a_lock_none_is_blamed() -> None:
+    assert not any("lock" in line for line in first_failure("short_range").reasons)
+
+
+def test_what_fits_no_pattern_is_told_by_its_switches() -> None:
+    steps = [
+        step(0, "store", 1, field="a"),
+        step(1, "load", 0, field="b", start=8, turn="preempted"),
+        step(0, "store", 1, field="b", start=8, turn="free"),
+    ]
+    said = told(steps, "skew")
+    assert said.headline == "skew: worker 0 and worker 1"
+    assert said.reasons == ["worker 1 took its turn after worker 0 had done store a, before it could go on"]
+
+
+def test_a_schedule_without_a_switch_names_its_workers() -> None:
+    said = told([step(0, "store", 1), step(1, "load", 1, turn="free")], "odd")
+    assert said.headline == "odd: worker 0 and worker 1"
+
+
+def test_there_is_a_reason_for_everything_that_breaks() -> None:
+    assert told([step(0, "store", 1), step(1, "load", 1, turn="free")], "odd").reasons
+
+
+def test_without_damage_the_story_still_has_a_headline() -> None:
+    assert story(STEPS, [], "none").headline.startswith("damage: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("counter", "lost update: worker 0 overwrites what worker 1 stored in value"),
+        ("append_log", "lost record: worker 0 overwrites what worker 1 stored in tail"),
+        ("linked_list", "lost node: worker 0 overwrites what worker 1 stored in first"),
+        ("sparse_pages", "lost mark: worker 0 overwrites what worker 1 stored in pages[0].marks[0]"),
+    ],
+)
+def test_the_built_in_scenarios_name_the_field_that_lost(name: str, said: str) -> None:
+    assert first_failure(name).headline == said
+
+
+@pytest.mark.parametrize("name", ["torn_record", "readers_writers", "overlap"])
+def test_long_records_are_told_as_torn_between_a_load_and_a_store(name: str) -> None:
+    said = first_failure(name, rounds=2)
+    assert said.headline.endswith("is storing it")
+    assert said.reasons[-1] == "so what it read is part new, part old"
