@@ -32,7 +32,9 @@ class Documents:
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             self._open(
                 folder / f"{command}-{moment}-{os.getpid()}.json",
-                "--no-save keeps nothing, --save DIR names another folder",
+                "--no-save keeps nothing, --save DIR names another folder"
+                if command == "race"
+                else "give another --save",
             )
         if json and not self.to_stdout:
             self._open(Path(json), "give another --json PATH")

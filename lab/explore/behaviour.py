@@ -24,7 +24,7 @@ from greenlet import getcurrent, greenlet
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import Deadlock
 
-from .bypass import bypass, watched
+from .bypass import Watched, bypass
 from .memory import Place
 from .operation import LOAD, LOCK, STORE, Operation
 from .worker import Shape, SteppedWorker
@@ -68,7 +68,7 @@ class Node:
         self.round = 0
         self.ended = False
         self.seen: tuple[tuple[str, str], ...] = ()
-        self.failed: Exception | None = None
+        self.failed: Exception | SystemExit | None = None
 
     def history(self) -> list[Any]:
         """What was met at each step from the first on."""
@@ -140,7 +140,7 @@ class Behaviour:
         self._trouble = None
         self._caught = 0
         worker.renew()
-        with watched():
+        with Watched():
             guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
         self.started = self.started or bytes(self._content)
         self._taken = 0
@@ -152,7 +152,7 @@ class Behaviour:
     def _go(self) -> None:
         """Let the run go on to its next stop."""
         self._hub = getcurrent().switch
-        with watched():
+        with Watched():
             self._run.switch()
         if self._trouble:
             self._over = True
@@ -171,7 +171,7 @@ class Behaviour:
     def _life(self) -> None:
         """All rounds of the worker, in its own greenlet."""
         worker, scenario = self._worker, self._shape.scenario
-        failed: Exception | None = None
+        failed: Exception | SystemExit | None = None
         try:
             for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
                 scenario.work(worker)  # type: ignore[arg-type]
@@ -180,13 +180,13 @@ class Behaviour:
         except CannotRunError as error:
             self._trouble = error
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed = error
         if not self._over and not self._trouble:
             self._settle()
             self._end(failed)
 
-    def _end(self, failed: Exception | None) -> None:
+    def _end(self, failed: Exception | SystemExit | None) -> None:
         node = self._at
         if node.operation is not None or self._taken < len(self._told):
             self._differs("has finished")
@@ -323,7 +323,7 @@ def guarded(method: str, call: Callable[[], Any]) -> Any:
         return call()
     except LabError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
 from lab.errors import CannotRunError
@@ -24,10 +22,20 @@ EVENTS = {
     "fcntl.flock": "locks by itself",
     "os.fork": "forks",
     "subprocess.Popen": "starts a program",
+    "os.system": "starts a program",
+    "os.posix_spawn": "starts a program",
+    "os.exec": "starts a program",
+    "os.mkdir": "makes a folder",
+    "os.rmdir": "removes a folder",
+    "os.rename": "renames a file",
+    "os.remove": "removes a file",
+    "os.link": "links a file",
+    "os.symlink": "links a file",
+    "os.truncate": "truncates a file",
     "_thread.start_new_thread": "starts a thread",
     "socket.__new__": "opens a socket",
 }
-DATA = (list, dict, set, bytearray, int, float, str, tuple, deque)
+DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, SimpleNamespace)
 """What is compared by its text."""
 
 MODULES = (".py", ".pyc", ".so")
@@ -67,26 +75,31 @@ def _no_thread(*arguments: Any) -> Any:
     raise bypass("starts a thread")
 
 
-@contextmanager
-def watched() -> Iterator[None]:
-    """Within the block such an event raises Bypass where it happens."""
-    if not _hooked:
-        sys.addaudithook(_hook)
-        _hooked.append(True)
-    _watching[0] = True
-    _bypassed.clear()
-    threading: Any = sys.modules.get("threading")
-    start = getattr(threading, "_start_new_thread", None)
-    if start:
-        threading._start_new_thread = _no_thread
-    try:
-        yield
-    finally:
+class Watched:
+    """Within the block such an event raises Bypass where it happens; what the scenario prints goes to stderr."""
+
+    __slots__ = ("_start", "_stdout")
+
+    def __enter__(self) -> None:
+        if not _hooked:
+            sys.addaudithook(_hook)
+            _hooked.append(True)
+        _bypassed.clear()
+        self._stdout, sys.stdout = sys.stdout, sys.stderr
+        threading: Any = sys.modules.get("threading")
+        self._start = getattr(threading, "_start_new_thread", None)
+        if self._start:
+            threading._start_new_thread = _no_thread
+        _watching[0] = True
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
         _watching[0] = False
-        if start:
-            threading._start_new_thread = start
-    if _bypassed:
-        raise _bypassed[0]
+        sys.stdout = self._stdout
+        if self._start:
+            threading: Any = sys.modules["threading"]
+            threading._start_new_thread = self._start
+        if _bypassed and kind is None:
+            raise _bypassed[0]
 
 
 def notes(scenario: Scenario) -> dict[str, str]:

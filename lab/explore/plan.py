@@ -38,11 +38,14 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever."""
+    """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
+
+    `prepared` are the bytes to begin with, before the workers' `start`.
+    """
 
     shape: Shape
     schedule: bytes
-    initial: bytes
+    prepared: bytes
     final: bytes
     steps: tuple[tuple[Expected, ...], ...]
     turns: tuple[Turn, ...]
@@ -64,7 +67,7 @@ def plan_of(world: World, schedule: bytes) -> Plan:
     made = Plan(
         shape=world.shape,
         schedule=schedule,
-        initial=world.initial,
+        prepared=world.prepared,
         final=bytes(world.content),
         steps=tuple(map(tuple, steps)),
         turns=tuple(_turns(schedule, rings)),

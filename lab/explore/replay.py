@@ -54,7 +54,7 @@ def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result)
     It stops at the first divergence. Raises CannotRunError where the file or the processes are refused.
     """
     path = folder / "replayed"
-    create(path, plan.initial, sparse=False)  # its blocks reserved: a store into a hole may meet a full disk (SIGBUS)
+    create(path, plan.prepared, sparse=False)  # its blocks reserved: a store into a hole may meet a full disk (SIGBUS)
     try:
         while result.times < times and not result.divergence:
             with _Stage(plan, path, limit_s) as stage:
@@ -71,11 +71,12 @@ class _Stage:
         self._limit_s = limit_s
         self._workers = plan.shape.workers
         self._pipes = Pipes.make(self._workers)
-        self._mapping = REGIONS["shared"].map(path, len(plan.initial))
+        self._mapping = REGIONS["shared"].map(path, len(plan.prepared))
         self._inode = os.fstat(self._mapping.descriptor).st_ino
         memory = memoryview(anonymous(self._workers * (SLOT + 16)))
         self._slots = [memory[16 * self._workers + i * SLOT :][:SLOT] for i in range(self._workers)]
         self._board = memory[: 16 * self._workers].cast("q")
+        self._blank = memoryview(bytes(len(self._board) * 8)).cast("q")
         self._starts = type(plan.shape.scenario).start is not Scenario.start
         self._stops = [turn for turn in plan.turns if turn.waiters]
         self._poll = select.poll()
@@ -108,18 +109,19 @@ class _Stage:
         started = time.monotonic()
         try:
             while result.times < times:
-                result.times += 1
                 self._once()
-                same = self._compare(result)
-                result.reproduced += same
+                result.reproduced += self._compare(result)
+                result.times += 1
         except Diverged as error:
+            result.times += 1
             result.divergence = str(error)
         finally:
             result.running_s += time.monotonic() - started
 
     def _once(self) -> None:
         plan = self._plan
-        self._mapping.buffer[:] = plan.initial
+        self._mapping.buffer[:] = plan.prepared
+        self._board[:] = self._blank
         if self._starts:
             for worker in range(self._workers):
                 self._send(worker, START)
@@ -192,7 +194,7 @@ class _Stage:
     def _compare(self, result: Result) -> bool:
         """Whether the file and the workers came to the end that the model has; the last that did not is kept."""
         plan = self._plan
-        content = os.pread(self._mapping.descriptor, len(plan.initial), 0)
+        content = os.pread(self._mapping.descriptor, len(plan.prepared), 0)
         left = [said(slot) for slot in self._slots]
         kinds = tuple(each["raised"].partition(":")[0] for each in left)
         result.content = content

@@ -114,7 +114,7 @@ class Replayed:
                 self._plan.shape.scenario.work(worker)  # type: ignore[arg-type]
         except GaveUp:
             return
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed = raised(error)
         if self._taken != len(self._expected):
             self._report(f"worker {self._index} ended after {self._taken} of its {len(self._expected)} steps {failed}")
@@ -131,13 +131,13 @@ class Replayed:
         """Before each access: hand over where the turn is used up, then hold it against the model."""
         if self._left < 0:
             return
+        if self._taken == len(self._expected) and self._index not in self._plan.stuck:
+            self._diverge(f"goes on with {operation!r} where the model had it end")
         if not self._left:
             if not self._first:
                 self._hand_over()
             self._await_turn(operation)
         self._left -= 1
-        if self._taken == len(self._expected):
-            self._diverge(f"goes on with {operation!r} where the model had it end or wait")
         expected = self._expected[self._taken]
         self._board[self._index] = expected.number
         self._taken += 1

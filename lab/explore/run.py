@@ -10,7 +10,9 @@ from lab.environment import environment
 from lab.errors import LabError
 from lab.processes import Terminated, stop_on_sigterm
 from lab.results import SCHEMA, CaseFailure, Exploration, Explored, ExploreOptions
+from lab.scenario import Scenario
 
+from .bypass import Bypass
 from .case import Case, Interrupted, explore
 
 
@@ -24,15 +26,20 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
     started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
     interrupted = False
     failures: list[CaseFailure] = []
+    bypassed: dict[type[Scenario], Bypass] = {}
     try:
         with stop_on_sigterm():
             for case in cases:
                 tell(case.title)
                 try:
+                    if case.found.kind in bypassed:
+                        raise bypassed[case.found.kind]
                     rows.append(explore(case, options))
                 except LabError as error:
                     if len(cases) == 1:
                         raise
+                    if isinstance(error, Bypass):  # what it left behind would not be seen to change a second time
+                        bypassed[case.found.kind] = error
                     failures.append(CaseFailure(case.title, str(error), error.exit_code))
     except Interrupted as stop:
         rows.append(stop.case)

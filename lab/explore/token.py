@@ -25,6 +25,7 @@ from .trace import WAITS
 
 VERSION = "L1"
 FIELDS = 8
+MOST_WORKERS, MOST_STEPS = 255, 10**6
 AGAIN = "make a new one with `python -m lab explore`"
 
 
@@ -83,16 +84,12 @@ def read(text: str) -> Token:
     if len(parts) != FIELDS or checksum != _digest(said, 4):
         raise UsageError("the token was cut short or mistyped: its checksum does not fit; paste the whole of it")
     _, scenario, lock, shape, line, mark, turns, _ = parts
-    workers, _, rounds = shape.partition("x")
-    return Token(
-        unquote(scenario),
-        lock,
-        int(workers),
-        int(rounds),
-        int(line),
-        mark,
-        tuple(_turn(each) for each in turns.split("+")),
-    )
+    try:
+        workers, rounds = map(int, shape.split("x"))
+        taken = tuple(_turn(each) for each in turns.split("+"))
+        return Token(unquote(scenario), lock, workers, rounds, int(line), mark, taken)
+    except ValueError as error:
+        raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
 
 
 def scenario_of(token: Token) -> Found:
@@ -117,6 +114,8 @@ def differs(token: Token, steps: Sequence[Step]) -> str:
 def _turn(text: str) -> Turn:
     worker, _, rest = text.partition("x")
     steps, _, operations = rest.partition(".")
+    if not 0 <= int(worker) <= MOST_WORKERS or not 0 < int(steps) <= MOST_STEPS:
+        raise ValueError(f"{worker}x{steps}")
     return Turn(int(worker), int(steps), operations)
 
 

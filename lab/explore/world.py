@@ -39,6 +39,7 @@ class End:
 class World:
     """The simulated processes of one shape; `path` says who did each step so far.
 
+    `prepared` are the bytes before the workers' `start`, `initial` those after it.
     `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up; `alone` are the
     nodes that each worker comes through when nobody else runs.
     """
@@ -51,6 +52,7 @@ class World:
         content = bytearray(shape.layout.size)
         before = notes(shape.scenario)
         guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)))
+        self.prepared = bytes(content)
         self.behaviours: list[Behaviour] = []
         for index in range(shape.workers):
             self.behaviours.append(Behaviour(shape, index, bytes(content)))
@@ -205,7 +207,7 @@ def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str,
     outcome = Outcome(rounds=total, by_worker=[shape.rounds] * shape.workers)
     memory = shape.memory.from_buffer_copy(content)
     found: Any = guarded("check", lambda: shape.scenario.check(memory, outcome))
-    damage = [found] if isinstance(found, Damage) else list(found)
+    damage = guarded("check", lambda: [found] if isinstance(found, Damage) else list(found))
     counts: dict[str, int] = {}
     evidence: dict[str, list[str]] = {}
     for each in [*(Damage(kind, 1, total, [text]) for kind, text in reports), *damage]:

@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from lab.results import Exploration, Explored
 
+from .formats import DEFAULT_FORMAT
 from .interleaving import columns
 from .tables import table
 from .words import plural
@@ -79,13 +80,20 @@ def covered(case: Explored) -> str:
         return f"{what} holds in {case.covered}."
     if case.verdict == "unknown":
         return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
+    broken, run = case.broken_schedules, case.schedules
     if case.interleavings is not None and case.broken_interleavings is not None:
-        return f"{what}: {case.broken_interleavings:,} of {case.covered} break."
-    return f"{what}: {case.broken_schedules:,} of {case.schedules:,} schedules that were run break; {case.covered}."
+        broken, run = case.broken_interleavings, case.interleavings
+    which = "classes of schedules" if case.search == "dpor" else "schedules"
+    return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
 
 
 def text_of(run: Exploration, style: str) -> str:
-    """The whole report: what broke is told in full where one case was asked for, else by the line that replays it."""
+    """The whole report; a format that is not for people gets the table and nothing else.
+
+    What broke is told in full where one case was asked for, else by the line that replays it.
+    """
+    if style != DEFAULT_FORMAT:
+        return verdicts(run, style)
     parts = [heading(run), verdicts(run, style)]
     broken = [case for case in run.cases if case.verdict == "broken" and case.steps]
     if len(run.cases) == 1 or len(broken) == 1:
@@ -157,4 +165,5 @@ def complaints(run: Exploration) -> Iterator[str]:
         if not case.as_expected and case.verdict == "broken":
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
         elif not case.as_expected:
-            yield f"{case.scenario} under {case.lock}: not found out within the limit"
+            what = f"{case.scenario} under {case.lock}"
+            yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"

@@ -1,6 +1,6 @@
 """What the explorer costs, as ratios against a baseline of the same run.
 
-    python tests/benchmarks/explore.py [speed] [memory] [learning]
+    python tests/benchmarks/explore.py [speed] [memory] [learning] [replay] [jobs]
 
 Figures are medians of interleaved repetitions; nothing about time is asserted. Run it on a quiet machine.
 """
@@ -26,11 +26,17 @@ from greenlet import getcurrent, greenlet
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lab.explore.bounded import Bounded
+from lab.explore.case import cases_of, explore
 from lab.explore.dpor import Dpor
 from lab.explore.exhaustive import every_schedule, every_state
+from lab.explore.plan import Plan, plan_of
+from lab.explore.replay import Result, replay
 from lab.explore.tally import Tally
+from lab.explore.token import read
 from lab.explore.worker import shape_of
 from lab.explore.world import World
+from lab.regions import workspace
+from lab.results import ExploreOptions
 from lab.scenario import find_scenarios
 
 LONGEST = 2_000
@@ -179,10 +185,74 @@ SEARCHED: dict[str, Callable[[World, Tally], object]] = {
     "preemptions 2": lambda made, tally: Bounded(made, tally).run(2),
 }
 
+
+def replayed() -> None:
+    """schedules/s of the counter's shortest failure on real processes: pooled workers, and a fork of them for each."""
+    token = read(str(explored_token()))
+    made = shape_of(find_scenarios(["counter"])[0], "none", token.workers, token.rounds, token.line)
+    plan = plan_of(World(made, LONGEST), token.schedule)
+    pooled, forked = [], []
+    for _ in range(REPETITIONS // 3):
+        pooled.append(rate(plan, 2_000, each=2_000))
+        forked.append(rate(plan, 60, each=1))
+    ratio = median(one / other for one, other in zip(pooled, forked, strict=True))
+    print(f"pooled workers {median(pooled):10,.0f}   (at least 3,000)")
+    print(f"a fork each    {median(forked):10,.0f}   {ratio:.1f} x (at least 3)")
+
+
+def rate(plan: Plan, times: int, *, each: int) -> float:
+    """Schedules/s, with new processes for each so many."""
+    with workspace(Path("/tmp")) as folder:  # noqa: S108 - a benchmark's own folder in it
+        begin = time.perf_counter()
+        for _ in range(times // each):
+            result = Result()
+            replay(plan, folder, each, 5.0, result)
+            assert result.reproduced == each
+        return times / (time.perf_counter() - begin)
+
+
+def explored_token() -> str:
+    """The token of the counter's shortest failure."""
+    options = ExploreOptions(["counter"], ["none"], [2], [2], "auto", 3, 64, 0, 1, 10.0, 0)
+    token = explore(cases_of(find_scenarios(["counter"]), options)[0], options).token
+    assert token
+    return token
+
+
+def jobs() -> None:
+    """schedules/s of `all` on 3 workers x 3 rounds, cut off after some seconds, in one and in two processes."""
+    ratios = []
+    for _ in range(3):
+        single, double = (every_second(each) for each in (1, 2))
+        ratios.append(double / single)
+        print(f"1 job {single:10,.0f}   2 jobs {double:10,.0f}   {ratios[-1]:.2f} x")
+    print(f"median {median(ratios):.2f} x (at least 1.7); two bare loops reach {two_loops():.2f} x of one here")
+
+
+def every_second(count: int) -> float:
+    """Schedules/s in so many processes."""
+    seconds = 5.0
+    options = ExploreOptions(["counter"], ["none"], [3], [3], "all", 3, 64, 0, count, seconds, 0)
+    return explore(cases_of(find_scenarios(["counter"]), options)[0], options).schedules_per_s
+
+
+def two_loops() -> float:
+    """How much more two processes that only count get done than one: what the processors can give at most."""
+    code = "import time\nend = time.monotonic() + 2\nn = 0\nwhile time.monotonic() < end:\n    n += 1\nprint(n)"
+
+    def counted(processes: int) -> int:
+        started = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(processes)]
+        return sum(int(each.communicate()[0]) for each in started)
+
+    return median(counted(2) / counted(1) for _ in range(3))
+
+
 BENCHMARKS: dict[str, Callable[[], None]] = {
     "speed": speed,
     "memory": memory,
     "learning": learning,
+    "replay": replayed,
+    "jobs": jobs,
 }
 
 if __name__ == "__main__":

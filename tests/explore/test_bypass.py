@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.explore.bypass import Bypass, bypass, check_notes, notes, watched
+from lab.explore.bypass import Bypass, Watched, bypass, check_notes, notes
 from tests.explore.worlds import scenario_of, world
 
 NOTEBOOK: list[int] = []
@@ -66,7 +66,7 @@ def test_a_scenario_that_catches_the_error_does_not_get_away(way: Callable[[Any]
 
 
 def test_nothing_is_forked() -> None:
-    with pytest.raises(Bypass, match="forks"), watched():
+    with pytest.raises(Bypass, match="forks"), Watched():
         os.fork()
 
 
@@ -86,21 +86,21 @@ def test_the_first_of_several_ways_is_the_one_told() -> None:
 
 
 def test_outside_of_the_scenario_nothing_is_watched(tmp_path: Path) -> None:
-    with watched():
+    with Watched():
         pass
     assert (tmp_path / "beside").write_text("1") == 1
 
 
 def test_nothing_is_watched_any_more_once_the_scenario_has_raised(tmp_path: Path) -> None:
-    with suppress(ValueError), watched():
+    with suppress(ValueError), Watched():
         raise ValueError
     assert (tmp_path / "beside").write_text("1") == 1
 
 
 def test_an_old_bypass_is_not_held_against_the_next_scenario() -> None:
-    with suppress(Bypass), watched():
+    with suppress(Bypass), Watched():
         raise bypass("once")
-    with watched():
+    with Watched():
         pass
 
 

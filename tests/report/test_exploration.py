@@ -105,7 +105,7 @@ def test_what_is_unknown_says_what_was_covered_and_what_to_do() -> None:
 
 def test_what_is_broken_says_how_many_of_how_many() -> None:
     said = covered(replace(BROKEN, schedules=70, broken_schedules=68, covered="all 70 schedules of 2 workers"))
-    assert said == "counter under none: 68 of 70 schedules that were run break; all 70 schedules of 2 workers."
+    assert said == "counter under none: 68 of 70 schedules break; covered were all 70 schedules of 2 workers."
 
 
 def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> None:

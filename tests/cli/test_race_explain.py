@@ -1,0 +1,133 @@
+"""After damage, the shortest interleaving that does the same; or that the model has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.commands import document, lines, scenario_file
+from tests.helpers import run_lab
+
+WIDE = ("--workers", "4", "--rounds", "50", "--trials", "1", "--window", "1000000")
+"""A millisecond before each store: nobody gets through its rounds without being interrupted."""
+
+RACY = ("counter", "--unlocked", *WIDE)
+LEAKY = ("counter", "--locked", "--leak", "1", *WIDE)
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, Path]]:
+    """Two damaged races: what each ended with, what it printed, and its document."""
+    folder = tmp_path_factory.mktemp("raced")
+    ended = {}
+    for name, how in (("racy", RACY), ("leaky", LEAKY)):
+        done = run_lab("race", *how, "--explain", "--json", f"{name}.json", cwd=folder)
+        ended[name] = done.returncode, done.stdout, folder / f"{name}.json"
+    return ended
+
+
+def case(path: Path) -> dict[str, Any]:
+    (only,) = document(path.read_text())["cases"]
+    return dict(only)
+
+
+def explained(*args: str | Path) -> tuple[dict[str, Any], str]:
+    """The first case of an explained race, and what it prints."""
+    done = run_lab("race", *args, "--trials", "1", "--explain", "--json", "it.json")
+    return dict(document(Path("it.json").read_text())["cases"][0]), done.stdout
+
+
+def test_damage_is_explained_by_the_shortest_interleaving(raced: dict[str, tuple[int, str, Path]]) -> None:
+    code, _, path = raced["racy"]
+    found = case(path)
+    explanation = found["explanation"]
+    assert (code, found["verdict"]) == (0, "damaged")
+    assert (explanation["scenario"], explanation["lock"], explanation["verdict"]) == ("counter", "none", "broken")
+    assert (explanation["workers"], explanation["rounds"], explanation["preemptions"]) == (2, 1, 1)
+    assert [(step["operation"], step["value"]) for step in explanation["steps"]] == [
+        ("load", 0), ("load", 0), ("store", 1), ("store", 1)
+    ]  # fmt: skip
+
+
+def test_the_explanation_does_the_kind_of_damage_that_the_race_did(raced: dict[str, tuple[int, str, Path]]) -> None:
+    found = case(raced["racy"][2])
+    kinds = {each["kind"] for each in found["damage"]}
+    assert kinds == {each["kind"] for each in found["explanation"]["damage"]} == {"lost update"}
+
+
+def test_the_explanation_is_told_under_the_tables(raced: dict[str, tuple[int, str, Path]]) -> None:
+    _, printed, path = raced["racy"]
+    told = printed[printed.index("why counter under none broke") :]
+    assert "stored 1 because it had loaded 0" in told
+    assert "switch" in told
+    assert f"replay: python -m lab replay {case(path)['explanation']['token']}" in lines(told)
+
+
+def test_the_token_of_the_explanation_is_reproduced(raced: dict[str, tuple[int, str, Path]]) -> None:
+    done = run_lab("replay", case(raced["racy"][2])["explanation"]["token"])
+    assert done.returncode == 0
+    assert "reproduced 100 of 100" in lines(done.stdout)
+
+
+@pytest.mark.parametrize("name", ["racy", "leaky"])
+def test_a_report_tells_the_explanation_again(name: str, raced: dict[str, tuple[int, str, Path]]) -> None:
+    _, printed, path = raced[name]
+    assert lines(run_lab("report", path).stdout) == lines(printed)[:-1]
+
+
+def test_for_a_lock_that_lies_the_model_has_no_reason(raced: dict[str, tuple[int, str, Path]]) -> None:
+    code, printed, path = raced["leaky"]
+    found = case(path)
+    assert (code, found["verdict"]) == (1, "damaged")
+    assert (found["explanation"]["verdict"], found["explanation"]["exhausted"]) == ("holds", True)
+    assert found["explanation"]["steps"] == []
+    assert "why counter under fcntl broke: the model has no reason for it" in printed
+    assert "look at the lock" in printed
+
+
+def test_a_lesson_about_processes_or_files_has_no_explanation() -> None:
+    found, printed = explained("private_mapping", "--locked", "--rounds", "5", "--workers", "2")
+    assert (found["verdict"], found["explanation"]) == ("damaged", None)
+    assert "why private_mapping under fcntl broke" not in printed
+
+
+def test_what_stayed_clean_has_no_explanation() -> None:
+    found, printed = explained("counter", "--locked", "--rounds", "20", "--workers", "2")
+    assert (found["verdict"], found["explanation"]) == ("clean", None)
+    assert "broke" not in lines(printed)[-1]
+
+
+def test_without_the_option_nothing_is_explained() -> None:
+    done = run_lab("race", *RACY, "--json", "-", "--no-save")
+    (found,) = document(done.stdout)["cases"]
+    assert (found["verdict"], found["explanation"]) == ("damaged", None)
+
+
+def test_a_scenario_of_ones_own_is_explained_with_a_token_of_its_path(tmp_path: Path) -> None:
+    work = "value = w.memory.value\nw.pause()\nw.memory.value = value + 1"
+    mine = scenario_file(tmp_path / "mine.py", work, check="return Damage('odd', 1, outcome.rounds)")
+    found, _ = explained(mine, "--workers", "2")
+    assert found["explanation"]["damage"][0]["kind"] == "odd"
+    assert found["explanation"]["token"].startswith(f"L1,{mine},fcntl,2x1,64,")
+
+
+def test_a_scenario_that_cannot_be_explored_is_raced_all_the_same(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "w.memory.value = len(w.path)", check="return Damage('odd', 1, 2)")
+    found, _ = explained(mine, "--workers", "2")
+    assert (found["verdict"], found["explanation"]) == ("damaged", None)
+
+
+def test_a_hang_is_explained_as_a_deadlock() -> None:
+    found, printed = explained("opposite_order", "--lock", "ofd", "--rounds", "2000", "--workers", "2")
+    assert found["verdict"] == "timeout"
+    assert found["explanation"]["damage"][0]["kind"] == "deadlock"
+    assert "WAITS" in printed
+
+
+def test_the_document_of_an_explained_race_can_be_printed_in_another_format(
+    raced: dict[str, tuple[int, str, Path]],
+) -> None:
+    printed = run_lab("report", raced["racy"][2], "--format", "github").stdout
+    assert all(line.startswith("|") for line in lines(printed))

@@ -1,0 +1,490 @@
+"""A token, performed by real processes: reproduced every time, or told why not."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
+
+import pytest
+
+from lab import results
+from lab.explore.token import Turn, read
+from tests.cli.commands import document, lines, on_tmpfs, private_mounts, scenario_file, start_lab
+from tests.cli.test_race import DEFAULT_SET
+from tests.helpers import PATIENCE_S, OtherProcess, is_running, run_lab, wait_until
+
+LESSONS = [(name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")]
+FAILURES = [(name, "none") for name in DEFAULT_SET] + LESSONS
+MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs of every Linux, by this name
+AT_ONCE = ("--times", "5")
+FOR_EVER = ("--times", "1000000000")
+
+mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+in_memory = pytest.mark.skipif(
+    not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)), reason=f"{MEMORY}: no tmpfs to write to"
+)
+
+Tokens = dict[tuple[str, str], str]
+
+
+def explored(*args: str | Path) -> Tokens:
+    """The tokens of the failures that an exploration found, by scenario and lock."""
+    cases = document(run_lab("explore", *args, "--json", "-").stdout)["cases"]
+    return {(case["scenario"], case["lock"]): case["token"] for case in cases if case["token"]}
+
+
+@pytest.fixture(scope="module")
+def tokens() -> Tokens:
+    """The token of each failure of the default set and the lessons."""
+    lessons = dict.fromkeys(name for name, _ in LESSONS)
+    return explored() | explored(*lessons, "--lock", "fcntl", "--lock", "ofd")
+
+
+@pytest.fixture(scope="module")
+def counter(tokens: Tokens) -> str:
+    return tokens["counter", "none"]
+
+
+def token_of(mine: Path) -> str:
+    """The token of the one failure of a user's scenario."""
+    (token,) = explored(mine).values()
+    return token
+
+
+def replayed(*args: str | Path) -> tuple[int, dict[str, Any]]:
+    """A replay: its exit code and its document."""
+    done = run_lab("replay", *args, "--json", "-")
+    assert done.stdout, done.stderr
+    return done.returncode, document(done.stdout)
+
+
+def refused(code: int, *args: str | Path) -> str:
+    """The one line of a replay that does not take place."""
+    done = run_lab("replay", *args)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lab: ")
+    return line
+
+
+# Reproduced
+
+
+@pytest.mark.parametrize(("name", "lock"), FAILURES)
+def test_each_shortest_failure_is_reproduced_100_of_100(name: str, lock: str, tokens: Tokens) -> None:
+    done = run_lab("replay", tokens[name, lock])
+    assert "reproduced 100 of 100" in lines(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@in_memory
+@pytest.mark.parametrize(("name", "lock"), FAILURES)
+def test_each_shortest_failure_is_reproduced_on_tmpfs(name: str, lock: str, tokens: Tokens) -> None:
+    code, made = replayed(tokens[name, lock], "--dir", MEMORY)
+    assert (code, made["reproduced"], made["times"]) == (0, 100, 100)
+    assert made["environment"]["filesystem"] == "tmpfs"
+
+
+def test_it_is_performed_as_often_as_asked(counter: str) -> None:
+    done = run_lab("replay", counter, "--times", "7")
+    assert "reproduced 7 of 7" in lines(done.stdout)
+
+
+def test_the_text_says_what_was_performed_and_what_it_proves(counter: str) -> None:
+    done = run_lab("replay", counter, *AT_ONCE)
+    assert lines(done.stdout)[0].startswith("counter under none, 2 workers x 1 round, real processes on ")
+    assert "value is 1 after 2 additions" in done.stdout
+    assert "how likely it is, only a race tells" in done.stdout
+    rows = [line for line in lines(done.stdout) if re.match(r" +\d+ ", line)]
+    assert len(rows) == 4
+
+
+def test_the_document_has_the_keys_of_its_records(tokens: Tokens, counter: str, elsewhere: Path) -> None:
+    _, made = replayed(counter, *AT_ONCE, "--dir", elsewhere)
+    assert next(iter(made)) == "schema"
+    assert made.keys() == results.json_schema("replay")["$defs"]["Replay"]["properties"].keys()
+    assert made["options"] == {"token": counter, "times": 5, "directory": str(elsewhere), "time_limit_s": 5.0}
+    what = ("command", "scenario", "lock", "workers", "rounds", "times", "reproduced", "divergence", "interrupted")
+    assert [made[name] for name in what] == ["replay", "counter", "none", 2, 1, 5, 5, "", False]
+    assert [damage["kind"] for damage in made["damage"]] == ["lost update"]
+    assert [step["operation"] for step in made["steps"]] == ["load", "load", "store", "store"]
+
+
+def test_the_damage_is_what_is_left_in_the_real_file(tokens: Tokens) -> None:
+    _, made = replayed(tokens["short_range", "fcntl"], *AT_ONCE)
+    assert made["damage"][0]["evidence"] == ["the total is 1, the cells hold 2 together"]
+
+
+def test_a_report_prints_a_replay_again(counter: str, elsewhere: Path) -> None:
+    done = run_lab("replay", counter, *AT_ONCE, "--json", "it.json")
+    again = run_lab("report", elsewhere / "it.json")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert lines(again.stdout) == lines(done.stdout)[:-1]
+    assert lines(done.stdout)[-1] == "written to it.json"
+
+
+def test_quiet_prints_nothing(counter: str) -> None:
+    done = run_lab("replay", counter, *AT_ONCE, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_nothing_is_left_in_the_directory(counter: str, elsewhere: Path) -> None:
+    assert run_lab("replay", counter, *AT_ONCE, "--dir", elsewhere).returncode == 0
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_stores_that_were_cut_by_hand_are_labelled() -> None:
+    token = explored("torn_record", "--lock", "none", "--rounds", "1", "--tear", "8")["torn_record", "none"]
+    done = run_lab("replay", token, *AT_ONCE)
+    assert "reproduced 5 of 5" in lines(done.stdout)
+    assert "Stores were cut every 8 bytes by hand" in done.stdout
+
+
+def test_a_scenario_of_ones_own_is_found_again_by_its_path(elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "mine.py", "w.memory.value += 1", check="return Damage('odd', 1, 2)")
+    code, made = replayed(token_of(mine), *AT_ONCE)
+    assert (code, made["scenario"], made["reproduced"]) == (0, str(mine.relative_to(elsewhere)), 5)
+
+
+ADDS_TWO = "with w.write_lock(self.Memory.value):\n    w.memory.value += 2"
+TWICE = "return Damage('lost update', 2 * outcome.rounds - memory.value, outcome.rounds)"
+
+
+def test_a_scenario_of_ones_own_with_the_name_of_a_built_in_is_the_one_that_is_replayed(elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "counter.py", ADDS_TWO, check=TWICE)
+    (token,) = explored(mine, "--lock", "none").values()
+    _, made = replayed(token, *AT_ONCE)
+    assert [step["value"] for step in made["steps"]] == [0, 0, 2, 2]
+
+
+def test_two_scenarios_of_one_name_keep_their_own_tokens(elsewhere: Path) -> None:
+    for name, work in (("one", "w.memory.value += 1"), ("two", "w.memory.value += 2")):
+        (elsewhere / name).mkdir()
+        scenario_file(elsewhere / name / "mine.py", work, check="return Damage('odd', 1, 2)")
+    cases = document(run_lab("explore", "one/mine.py", "two/mine.py", "--json", "-").stdout)["cases"]
+    assert [case["token"].split(",")[1] for case in cases] == ["one/mine.py", "two/mine.py"]
+
+
+# Tokens that do not fit
+
+
+@pytest.mark.parametrize("length", [-1, -5, 20, 40])
+def test_a_token_that_was_cut_short_is_told_as_that(length: int, counter: str) -> None:
+    assert "the token was cut short or mistyped" in refused(2, counter[:length])
+
+
+@pytest.mark.parametrize("place", [3, 12, 16, 20, 24, 30, 40, -8, -1])
+def test_a_token_with_one_other_character_is_told_as_that(place: int, counter: str) -> None:
+    other = "7" if counter[place] != "7" else "8"
+    typed = counter[:place] + other + counter[place:][1:]
+    assert "the token was cut short or mistyped" in refused(2, typed)
+
+
+@pytest.mark.parametrize(
+    ("token", "told"),
+    [
+        ("L2,whatever", "the token is of version L2, this lab reads L1"),
+        ("hello", "'hello' is no token"),
+        ("", "'' is no token"),
+        ("L1", "the token was cut short or mistyped"),
+    ],
+)
+def test_what_is_no_token_of_this_version_is_told_as_that(token: str, told: str) -> None:
+    assert told in refused(2, token)
+
+
+def test_a_token_of_another_scenario_is_told(counter: str) -> None:
+    line = refused(2, str(replace(read(counter), scenario="bank")))
+    assert "scenario bank has changed since the token was made; make a new one" in line
+
+
+def test_a_token_of_a_scenario_that_does_not_exist_is_told(counter: str) -> None:
+    assert "unknown scenario 'counters'" in refused(2, str(replace(read(counter), scenario="counters")))
+
+
+def test_a_token_of_an_unknown_lock_is_told(counter: str) -> None:
+    assert "fcntrl" in refused(3, str(replace(read(counter), lock="fcntrl")))
+
+
+def test_a_scenario_that_has_changed_or_is_gone_is_told(elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "mine.py", "w.memory.value += 1", check="return Damage('odd', 1, 2)")
+    token = token_of(mine)
+    mine.write_text(mine.read_text() + "\n# a remark\n\n")
+    assert run_lab("replay", token, *AT_ONCE).returncode == 0
+    mine.write_text(mine.read_text().replace("+= 1", "+= 2"))
+    assert "scenario mine.py has changed since the token was made" in refused(2, token)
+    mine.unlink()
+    assert "no such scenario file" in refused(2, token)
+
+
+@pytest.mark.parametrize(
+    ("turns", "told"),
+    [
+        ((Turn(0, 9, "5b2"),), "worker 0 cannot do step 3"),
+        ((Turn(5, 1, "5b2"),), "worker 5 cannot do step 1"),
+        ((Turn(0, 1, "000"), Turn(1, 2, "000"), Turn(0, 1, "000")), "other operations"),
+    ],
+)
+def test_a_schedule_that_no_longer_fits_is_told(turns: tuple[Turn, ...], told: str, counter: str) -> None:
+    line = refused(2, str(replace(read(counter), turns=turns)))
+    assert "the token does not fit scenario counter" in line
+    assert told in line
+
+
+def test_a_schedule_that_is_granted_what_others_hold_is_told(tokens: Tokens) -> None:
+    token = read(tokens["short_range", "fcntl"])
+    cured = explored("opposite_order", "--lock", "ofd")["opposite_order", "ofd"]
+    line = refused(2, str(replace(read(cured), turns=(Turn(0, 2, "000"), Turn(1, 1, "000")))))
+    assert "worker 1 cannot do step 3" in line
+    assert token.lock == "fcntl"
+
+
+# Places
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("missing", "--dir missing: does not exist; give a directory"),
+        ("file", "--dir file: is not a directory; give a directory"),
+        ("/proc/self", "--dir /proc/self: cannot be written ("),
+    ],
+)
+def test_a_directory_that_cannot_be_replayed_in_is_named(place: str, told: str, counter: str, elsewhere: Path) -> None:
+    (elsewhere / "file").touch()
+    assert told in refused(3, counter, "--dir", place)
+
+
+@mounts
+def test_a_read_only_directory_is_named(counter: str, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    done, _ = on_tmpfs(place, "ro", "replay", counter, "--dir", place)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == f"lab: --dir {place}: cannot be written (Read-only file system); give another\n"
+
+
+@mounts
+def test_a_full_directory_is_named(tokens: Tokens, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    done, left = on_tmpfs(place, "size=4k,nr_inodes=2", "replay", tokens["counter", "none"], "--dir", place)
+    assert (done.returncode, done.stdout, left) == (3, "", [])
+    assert re.fullmatch(rf"lab: .*{place}.*\n", done.stderr)
+
+
+# Divergence
+
+
+HELD: list[int] = []
+
+
+def hold(path: str) -> None:
+    """Take an exclusive POSIX lock on the whole file, in competition with whoever uses it."""
+    HELD.append(os.open(path, os.O_RDWR))
+    fcntl.lockf(HELD[-1], fcntl.LOCK_EX)
+
+
+def scribble(path: str) -> None:
+    """Store other bytes into the file until it is gone."""
+    descriptor = os.open(path, os.O_RDWR)
+    while os.fstat(descriptor).st_nlink:
+        os.pwrite(descriptor, b"\x63", 0)
+
+
+def file_in(folder: Path, lab: Popen[str]) -> Path:
+    """The file that a replay works on, once its workers do."""
+    wait_until(lambda: list(folder.glob("lab-*/replayed")) or lab.poll() is not None, "the file is there")
+    (path,) = folder.glob("lab-*/replayed")
+    wait_until(lambda: len(children(lab.pid)) == 2 or lab.poll() is not None, "both workers are there")
+    return path
+
+
+def children(parent: int) -> list[int]:
+    """The running children of a process (proc(5), the fourth field of stat)."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, of = stat.read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(of) == parent and state not in "ZX":
+            found.append(int(stat.parent.name))
+    return found
+
+
+@pytest.fixture
+def replaying(request: pytest.FixtureRequest, tokens: Tokens, elsewhere: Path) -> Iterator[tuple[Popen[str], Path]]:
+    """A replay of the failure that is asked for that goes on for ever, and its file."""
+    lab = start_lab("replay", tokens[request.param], *FOR_EVER, "--dir", elsewhere, "--time-limit", "1")
+    workers: list[int] = []
+    try:
+        path = file_in(elsewhere, lab)
+        workers = children(lab.pid)
+        yield lab, path
+    finally:
+        end(lab, workers)
+
+
+def end(lab: Popen[str], workers: list[int]) -> None:
+    """Kill what may be left; nobody waits for the other end of a pipe that a lost worker keeps open."""
+    for pid in workers:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    lab.kill()
+    lab.wait()
+    for pipe in filter(None, (lab.stdout, lab.stderr)):
+        pipe.close()
+
+
+def ended(lab: Popen[str]) -> tuple[int, str, str]:
+    """How a replay ends, with both outputs."""
+    printed, told = lab.communicate(timeout=PATIENCE_S)
+    return lab.returncode, printed, told
+
+
+@pytest.mark.parametrize("replaying", [("short_range", "fcntl")], indirect=True)
+def test_a_lock_that_the_kernel_does_not_grant_is_a_divergence(replaying: tuple[Popen[str], Path]) -> None:
+    lab, path = replaying
+    with OtherProcess() as other:
+        other.call(hold, str(path))
+        code, printed, told = ended(lab)
+    assert code == 1
+    assert re.search(r"lab: not reproduced: at step \d+ worker [01] did not return from \w+ \d+ within 1 s", told)
+    assert "the model grants it, the kernel lets it wait" in told
+    assert "the model and the kernel part: at step" in printed
+    (performed,) = re.findall(r"reproduced (\d+) of (\d+)", printed)
+    assert int(performed[0]) == int(performed[1]) - 1
+
+
+@pytest.mark.parametrize("replaying", [("short_range", "fcntl")], indirect=True)
+def test_the_lock_that_is_not_granted_is_the_one_that_is_told(replaying: tuple[Popen[str], Path]) -> None:
+    lab, path = replaying
+    with OtherProcess() as other:
+        other.call(hold, str(path))
+        _, _, told = ended(lab)
+    assert re.search(r"at step (1 worker 0|5 worker 1) did not return from lock \d+ ", told)
+
+
+@pytest.mark.parametrize("replaying", [("counter", "none")], indirect=True)
+def test_bytes_that_others_change_are_a_divergence(replaying: tuple[Popen[str], Path]) -> None:
+    lab, path = replaying
+    with OtherProcess() as other:
+        other.start(scribble, str(path))
+        code, printed, told = ended(lab)
+        other.answer()
+    assert code == 1
+    assert re.search(
+        r"lab: not reproduced: at step [12] worker [01] loads 63( 00){7} from the file, the model has 00( 00){7}\n",
+        told,
+    )
+    assert "the model and the kernel part: at step" in printed
+
+
+HERE = "\n\nHERE_ONLY = os.getpid()\n"
+"""The scenario's file is loaded before the workers are forked, so this tells the explorer from a worker."""
+
+ODD = "return Damage('odd', 1, 2)"
+OTHERWISE = {
+    "other step": (
+        "if os.getpid() != HERE_ONLY:\n    w.memory.cells[0] = 1\nw.memory.value = 1",
+        r"at step 1 worker 0 is about to store 8-15 where the model had store 0",
+    ),
+    "fewer steps": (
+        "w.memory.value = 1\nif os.getpid() == HERE_ONLY:\n    w.memory.value = 2",
+        r"worker 0 ended after 1 of its 2 steps",
+    ),
+    "more steps": (
+        "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.memory.value = 2",
+        r"worker [01] goes on with store 0-7 where the model had it end",
+    ),
+}
+
+
+def otherwise(folder: Path, work: str) -> str:
+    """The token of a scenario that does otherwise in a worker than in the explorer."""
+    (token,) = explored(scenario_file(folder / "mine.py", work, check=ODD, syntax=HERE), "--rounds", "1").values()
+    return token
+
+
+@pytest.mark.parametrize(
+    "which",
+    [
+        "other step",
+        "fewer steps",
+        "more steps",
+    ],
+)
+def test_a_worker_that_takes_other_steps_is_a_divergence(which: str, elsewhere: Path) -> None:
+    work, told = OTHERWISE[which]
+    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE, "--time-limit", "1")
+    assert done.returncode == 1
+    assert re.search(told, done.stderr)
+    assert "reproduced 0 of " in done.stdout
+
+
+def test_other_bytes_at_the_end_are_not_reproduced(elsewhere: Path) -> None:
+    done = run_lab("replay", otherwise(elsewhere, "w.memory.value = os.getpid()"), *AT_ONCE)
+    assert done.returncode == 1
+    assert "reproduced 0 of 5" in lines(done.stdout)
+    assert done.stderr == "lab: 5 of 5 ended with other bytes or reports than the model has\n"
+
+
+def test_other_reports_are_not_reproduced(elsewhere: Path) -> None:
+    work = "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.damaged('met')"
+    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE)
+    assert done.returncode == 1
+    assert "reproduced 0 of 5" in lines(done.stdout)
+
+
+@pytest.mark.parametrize("way", ["os._exit(7)", "sys.exit(7)", "os.kill(os.getpid(), 9)"])
+def test_a_worker_that_dies_is_told_as_that(way: str, elsewhere: Path) -> None:
+    token = otherwise(elsewhere, f"w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    {way}\nw.memory.value = 2")
+    done = run_lab("replay", token, *AT_ONCE, "--time-limit", "1")
+    assert done.returncode == 4
+    assert re.search(r"worker 0 .*(exit|died|killed)", done.stderr)
+
+
+# Stops
+
+
+EITHER = pytest.mark.parametrize("replaying", [("counter", "none"), ("opposite_order", "ofd")], indirect=True)
+
+
+@EITHER
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_outlives_its_parent(stop: signal.Signals, replaying: tuple[Popen[str], Path]) -> None:
+    lab, _ = replaying
+    workers = children(lab.pid)
+    lab.send_signal(stop)
+    lab.wait(PATIENCE_S)
+    wait_until(lambda: not any(map(is_running, workers)), "the workers are gone with their parent")
+
+
+@EITHER
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_a_replay_that_is_stopped_tells_how_far_it_came(
+    stop: signal.Signals, replaying: tuple[Popen[str], Path], elsewhere: Path
+) -> None:
+    lab, _ = replaying
+    lab.send_signal(stop)
+    code, printed, told = ended(lab)
+    assert code == 130
+    assert re.fullmatch(r"lab: interrupted; reproduced \d+ of \d+ by then", told.splitlines()[-1])
+    assert "This order of steps" in printed
+    assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize("replaying", [("counter", "none")], indirect=True)
+def test_the_one_that_was_interrupted_does_not_count_as_tried(replaying: tuple[Popen[str], Path]) -> None:
+    lab, _ = replaying
+    lab.send_signal(signal.SIGINT)
+    _, _, told = ended(lab)
+    (counts,) = re.findall(r"reproduced (\d+) of (\d+)", told)
+    assert counts[0] == counts[1]
