@@ -27,14 +27,12 @@ class Documents:
         self.written: list[Path] = []
         self.unwritten: list[Path] = []
         self._targets: list[tuple[Path, Path, Path]] = []
-        folder = save or RESULTS
+        folder, keeps = save or RESULTS, command == "race"
         if keep and (save or folder.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             self._open(
                 folder / f"{command}-{moment}-{os.getpid()}.json",
-                "--no-save keeps nothing, --save DIR names another folder"
-                if command == "race"
-                else "give another --save",
+                "--no-save keeps nothing, --save DIR names another folder" if keeps else "give another --save DIR",
             )
         if json and not self.to_stdout:
             self._open(Path(json), "give another --json PATH")

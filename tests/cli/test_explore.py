@@ -8,8 +8,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout, suppress
-from io import StringIO
+from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 from tempfile import TemporaryDirectory
@@ -19,8 +18,11 @@ import pytest
 
 from lab import results
 from tests.cli.commands import Terminal, document, lines, scenario_file, start_lab
+from tests.cli.inside import OTHER, each_ended, ended, other_process
 from tests.cli.test_race import DEFAULT_SET
-from tests.helpers import PATIENCE_S, ROOT, OtherProcess, is_running, run_lab, wait_until
+from tests.helpers import PATIENCE_S, ROOT, is_running, run_lab, wait_until
+
+__all__ = ["other_process"]  # a fixture of this module too
 
 ADD = "w.memory.value += 1"
 LOCKED_ADD = f"with w.write_lock(self.Memory.value):\n    {ADD}"
@@ -36,40 +38,6 @@ if memory.value == 3:
 return DAMAGE
 """
 """A check that stops its own search when it first meets a certain end."""
-
-
-def each_ended(commands: dict[str, list[str]]) -> dict[str, tuple[int, str, str]]:
-    """What these commands end with and print, one after the other in this process."""
-    from lab.cli.main import main
-
-    ended = {}
-    for name, command in commands.items():
-        printed, told = StringIO(), StringIO()
-        with redirect_stdout(printed), redirect_stderr(told):
-            try:
-                code = main(command)
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-        ended[name] = code, printed.getvalue(), told.getvalue()
-    return ended
-
-
-OTHER: list[OtherProcess] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def other_process() -> Iterator[None]:
-    """An interpreter that runs the command line again and again: most of a command is its start."""
-    with OtherProcess() as other:
-        OTHER.append(other)
-        yield
-        OTHER.pop()
-
-
-def ended(*command: str | Path) -> tuple[int, str, str]:
-    """What a command line ends with and prints, in the other process."""
-    code, printed, told = OTHER[0].call(each_ended, {"": [*map(str, command)]})[""]
-    return code, printed, told
 
 
 def explored(*args: str | Path) -> tuple[int, dict[str, Any]]:

@@ -18,8 +18,12 @@ import pytest
 from lab import results
 from lab.explore.token import Turn, read
 from tests.cli.commands import document, lines, on_tmpfs, private_mounts, scenario_file, start_lab
+from tests.cli.inside import ended as inside
+from tests.cli.inside import other_process
 from tests.cli.test_race import DEFAULT_SET
 from tests.helpers import PATIENCE_S, OtherProcess, is_running, run_lab, wait_until
+
+__all__ = ["other_process"]  # a fixture of this module too
 
 LESSONS = [(name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")]
 FAILURES = [(name, "none") for name in DEFAULT_SET] + LESSONS
@@ -80,17 +84,18 @@ def refused(code: int, *args: str | Path) -> str:
 
 @pytest.mark.parametrize(("name", "lock"), FAILURES)
 def test_each_shortest_failure_is_reproduced_100_of_100(name: str, lock: str, tokens: Tokens) -> None:
-    done = run_lab("replay", tokens[name, lock])
-    assert "reproduced 100 of 100" in lines(done.stdout)
-    assert (done.returncode, done.stderr) == (0, "")
+    code, printed, told = inside("replay", tokens[name, lock])
+    assert "reproduced 100 of 100" in lines(printed)
+    assert (code, told) == (0, "")
 
 
 @in_memory
 @pytest.mark.parametrize(("name", "lock"), FAILURES)
 def test_each_shortest_failure_is_reproduced_on_tmpfs(name: str, lock: str, tokens: Tokens) -> None:
-    code, made = replayed(tokens[name, lock], "--dir", MEMORY)
-    assert (code, made["reproduced"], made["times"]) == (0, 100, 100)
-    assert made["environment"]["filesystem"] == "tmpfs"
+    code, printed, told = inside("replay", tokens[name, lock], "--dir", MEMORY)
+    assert "reproduced 100 of 100" in lines(printed)
+    assert lines(printed)[0].partition("real processes on ")[2].startswith("tmpfs ")
+    assert (code, told) == (0, "")
 
 
 def test_it_is_performed_as_often_as_asked(counter: str) -> None:
@@ -443,12 +448,19 @@ def test_other_reports_are_not_reproduced(elsewhere: Path) -> None:
     assert "reproduced 0 of 5" in lines(done.stdout)
 
 
-@pytest.mark.parametrize("way", ["os._exit(7)", "sys.exit(7)", "os.kill(os.getpid(), 9)"])
+@pytest.mark.parametrize("way", ["os._exit(7)", "os.kill(os.getpid(), 9)"])
 def test_a_worker_that_dies_is_told_as_that(way: str, elsewhere: Path) -> None:
     token = otherwise(elsewhere, f"w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    {way}\nw.memory.value = 2")
     done = run_lab("replay", token, *AT_ONCE, "--time-limit", "1")
     assert done.returncode == 4
     assert re.search(r"worker 0 .*(exit|died|killed)", done.stderr)
+
+
+def test_a_worker_that_raises_in_another_place_is_a_divergence(elsewhere: Path) -> None:
+    work = "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    sys.exit(7)\nw.memory.value = 2"
+    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE, "--time-limit", "1")
+    assert done.returncode == 1
+    assert "SystemExit: 7" in done.stderr
 
 
 # Stops

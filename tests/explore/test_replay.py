@@ -227,16 +227,6 @@ def made_up(name: str, lock: str, workers: int, rounds: int, schedule: list[int]
     return performed(made, whole)
 
 
-def refused_twice() -> dict[str, Any]:
-    made = world("opposite_order", "fcntl")
-    follow(made, [0, 1, 1, 1, 1, 1])
-    while choices := made.choices():
-        made.do(choices[0])
-    whole = bytes(made.path)
-    made.back_to(0)
-    return performed(made, whole, limit_s=1.0)
-
-
 REPRODUCED = {"times": 3, "reproduced": 3, "divergence": ""}
 
 
