@@ -14,23 +14,21 @@ asked for another branch it begins anew, and what the tree already knows is put 
 from __future__ import annotations
 
 import errno
-import traceback
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
 from greenlet import getcurrent, greenlet
 
-from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.errors import CannotRunError, ScenarioError
 from lab.locks import Deadlock
 
 from .bypass import Watched, bypass
-from .memory import Place
+from .faults import NotDeterministic, guarded
+from .node import GRANTED, REFUSED, Node
 from .operation import LOAD, LOCK, STORE, Operation
+from .place import Place
 from .worker import Shape, SteppedWorker
-
-GRANTED, REFUSED = False, True
-"""What a lock meets; loads meet bytes, stores and unlocks nothing (None)."""
 
 THROWS = 100
 """How often a run is told to end before it is said to catch everything."""
@@ -41,43 +39,6 @@ LEFT: list[greenlet] = []
 
 class Abandoned(BaseException):
     """Ends a run that is of no more use."""
-
-
-class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scenario
-    """The same experience led a worker to other steps: time, randomness or state of its own decide, not the memory."""
-
-    exit_code = 3
-
-
-class Node:
-    """A worker before its next step; once it has finished, `ended` is True and there is no `operation`.
-
-    `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
-    run (kind and evidence) and `failed` is what the worker raised.
-    """
-
-    __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "round", "seen")
-
-    def __init__(self, parent: Node | None, met: Any, number: int) -> None:
-        self.parent = parent
-        self.met = met
-        self.number = number
-        self.operation: Operation | None = None
-        self.data: bytes = b""
-        self.next: dict[Any, Node] = {}
-        self.round = 0
-        self.ended = False
-        self.seen: tuple[tuple[str, str], ...] = ()
-        self.failed: Exception | SystemExit | None = None
-
-    def history(self) -> list[Any]:
-        """What was met at each step from the first on."""
-        found = []
-        node = self
-        while node.parent is not None:
-            found.append(node.met)
-            node = node.parent
-        return found[::-1]
 
 
 class Behaviour:
@@ -315,20 +276,3 @@ def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
             content[operation.start : operation.end] = node.data
         nodes.append(following)
     return nodes
-
-
-def guarded(method: str, call: Callable[[], Any]) -> Any:
-    """Call what the scenario does outside its rounds; its exception becomes a ScenarioError with its place."""
-    try:
-        return call()
-    except LabError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error
-
-
-def raised(error: BaseException) -> str:
-    """An exception of the scenario with the place in its file."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/lab/explore/" not in frame.filename]
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"

@@ -12,12 +12,14 @@ from lab.processes import Terminated
 from lab.results import Damage, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found
 
-from .behaviour import Node, raised
 from .bypass import check_notes, notes
+from .count import about, how_many, interleavings
+from .faults import raised
 from .locks import MODELLED
+from .node import Node
 from .reasons import story
 from .shrink import Shortest, shortest, world_of
-from .strategy import Coverage, Plan, about, cover, how_many, interleavings
+from .strategy import Coverage, Plan, cover
 from .token import make
 from .trace import trace
 from .worker import shape_of

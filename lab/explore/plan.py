@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from .behaviour import raised
+from .faults import raised
 from .operation import LOAD, LOCK, Operation
 from .worker import Shape
 from .world import World

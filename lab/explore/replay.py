@@ -24,7 +24,8 @@ from lab.scenario import Scenario
 
 from .operation import NAMES
 from .plan import Plan
-from .replayed import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Replayed, digest, said
+from .replayed import Replayed
+from .turns import BLOCK, DIVERGED, GO, SLOT, START, Pipes, digest, said
 
 LOOK_AGAIN_S = 0.0005
 TICK_MS = 50

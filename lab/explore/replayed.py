@@ -11,48 +11,21 @@ import errno
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from hashlib import blake2b
 from typing import Any, NoReturn
 
 from lab.locks import Action, Deadlock, find_lock
 from lab.regions import REGIONS
 
-from .behaviour import raised
-from .memory import Place
+from .faults import raised
 from .operation import LOAD, NAMES, Operation
+from .place import Place
 from .plan import Plan
+from .turns import BLOCK, DIVERGED, DONE, GO, HUB, SHOWN, START, TOLD, Pipes, digest
 from .worker import SteppedWorker
-
-GO, BLOCK, START, DONE, DIVERGED = b"g", b"b", b"s", b"d", b"x"
-HUB = -1
-SLOT = 1 << 16
-TOLD = 20
-SHOWN = 400
-"""Bytes of shared memory for what a worker has to say, and how many reports of how many characters that is at most."""
 
 
 class GaveUp(BaseException):
     """The worker did otherwise than the model: the schedule cannot go on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pipes:
-    """The ends that the workers and the parent pass the turn through; the parent's are the last of each list."""
-
-    reading: list[int]
-    writing: list[int]
-
-    @classmethod
-    def make(cls, workers: int) -> Pipes:
-        """One pipe for each worker and one for the parent."""
-        pairs = [os.pipe() for _ in range(workers + 1)]
-        return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs])
-
-    def close(self) -> None:
-        """Close all of them here."""
-        for end in self.reading + self.writing:
-            os.close(end)
 
 
 class Replayed:
@@ -237,18 +210,3 @@ def turns_of(plan: Plan, index: int) -> Sequence[tuple[int, int]]:
         if turn.worker == index:
             turns.append((turn.steps, HUB if following is None or following.waiters else following.worker))
     return turns
-
-
-def digest(reports: Sequence[tuple[str, str]]) -> str:
-    """Equal for equal reports."""
-    return blake2b(json.dumps([list(each) for each in reports]).encode(), digest_size=16).hexdigest()
-
-
-SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "raised": ""}
-"""What a worker says that has nothing to say."""
-
-
-def said(slot: memoryview) -> dict[str, Any]:
-    """What a worker left in its slot; nothing is the usual case."""
-    length = int.from_bytes(slot[:4], "little")
-    return json.loads(bytes(slot[4 : 4 + length])) if length else {**SILENT}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import comb, log10
 from random import Random
 
 from lab.errors import UsageError
 
 from .bounded import Bounded
+from .count import about, how_many
 from .dpor import Dpor
 from .exhaustive import Ways, every_schedule, every_state
 from .jobs import by_lot_in_jobs, every_schedule_in_jobs
@@ -21,9 +21,6 @@ SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
 TOO_MANY = 10**10
 """Schedules beyond which `all` is refused: more than a day of running them."""
-
-PROBES = 50
-"""Random walks from which the number of schedules is estimated (Knuth, 1975)."""
 
 HOW = {
     "bound": "by rising preemptions",
@@ -188,37 +185,3 @@ def _refuse_too_many(world: World) -> None:
         f"{shape.found.name} under {shape.lock}: {shape.size} have {about(count)} schedules, too many for "
         "--search all; lower --workers or --rounds, or leave --search all out: states and preemption bounds cover more"
     )
-
-
-def about(count: int) -> str:
-    """An estimated number of schedules in words."""
-    return f"about {count:,}" if count < 10**6 else f"about 10^{int(count.bit_length() * log10(2)):,}"
-
-
-def how_many(world: World) -> int:
-    """The number of schedules, estimated: a worker alone shows how many steps it takes, not how many it could."""
-    if not world.locked:
-        return interleavings([len(nodes) - 1 for nodes in world.alone])
-    random = Random("how many")  # noqa: S311 - repeatable draws, not secrets
-    return sum(_probe(world, random) for _ in range(PROBES)) // PROBES
-
-
-def interleavings(steps: list[int]) -> int:
-    """In how many orders workers with so many steps can go, where nobody ever waits."""
-    count, total = 1, 0
-    for mine in steps:
-        total += mine
-        count *= comb(total, mine)
-    return count
-
-
-def _probe(world: World, random: Random) -> int:
-    """The product of the choices along one random walk: on average the number of schedules."""
-    product = 1
-    choices = world.choices()
-    while choices and len(world.path) < world.longest:
-        product *= len(choices)
-        world.do(random.choice(choices))
-        choices = world.choices()
-    world.back_to(0)
-    return product

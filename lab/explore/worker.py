@@ -13,8 +13,9 @@ from lab.errors import CannotRunError, UsageError
 from lab.scenario import Found, Layout, Scenario
 
 from .bypass import bypass
-from .memory import Place, SteppedBytes, stepped
+from .memory import stepped
 from .operation import LOCK, UNLOCK, Operation
+from .place import Place, SteppedBytes
 
 if TYPE_CHECKING:
     from random import Random

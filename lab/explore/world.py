@@ -13,10 +13,12 @@ from lab.errors import ScenarioError
 from lab.model.deadlock import closes_ring
 from lab.scenario import Damage, Outcome
 
-from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone, guarded, raised
+from .behaviour import Behaviour, alone
 from .bypass import check_notes, notes
+from .faults import guarded, raised
 from .locks import states_of
 from .names import named
+from .node import GRANTED, REFUSED, Node
 from .operation import LOAD, LOCK, STORE, Operation
 from .worker import Shape
 

@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 from greenlet import getcurrent, greenlet
 
 from lab import Deadlock
-from lab.explore.memory import Place, SteppedBytes, stepped
+from lab.explore.memory import stepped
 from lab.explore.operation import LOCK, UNLOCK, Operation
+from lab.explore.place import Place, SteppedBytes
 from lab.explore.worker import Shape
 
 LONGEST_RING = 12

@@ -26,8 +26,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import CannotRunError
-from lab.explore.memory import Place, Stepped, SteppedBytes, stepped
+from lab.explore.memory import Stepped, stepped
 from lab.explore.operation import Operation
+from lab.explore.place import Place, SteppedBytes
 
 
 class Point(Structure):

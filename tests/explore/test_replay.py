@@ -22,8 +22,9 @@ from lab.explore.bounded import Bounded
 from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK
 from lab.explore.plan import Plan, Turn, plan_of
 from lab.explore.replay import Result, replay
-from lab.explore.replayed import HUB, turns_of
+from lab.explore.replayed import turns_of
 from lab.explore.tally import Tally
+from lab.explore.turns import HUB
 from lab.explore.world import World
 from lab.locks import Action, Leaky, Lock, find_lock
 from lab.regions import workspace
