@@ -240,6 +240,6 @@ def _halfway(first: Step, second: Step, third: Step) -> tuple[str, list[str]]:
 def _changed(first: Step, second: Step, third: Step) -> tuple[str, list[str]]:
     return f"worker {second.worker} stores between two looks of worker {first.worker} at", [
         f"worker {first.worker} loaded {shown(first.value)}, and then {shown(third.value)}",
-        f"because worker {second.worker} stored {shown(second.value)} in between",
+        f"worker {second.worker} stored {shown(second.value)} in between",
         f"so worker {first.worker}'s two looks do not belong together",
     ]

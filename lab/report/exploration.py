@@ -37,10 +37,10 @@ def exit_code(run: Exploration) -> int:
 
 def heading(run: Exploration) -> str:
     """One line that says in what world this was."""
-    reach = f"memory is reached {plural(run.options.line_bytes, 'byte')} at a time"
+    reach = f"memory is reached {plural(run.options.line_bytes, 'byte')} at a time, in order"
     if run.options.line_bytes < SEEN_WHOLE:
         reach += f" (hypothetical: within {SEEN_WHOLE} no tear was ever seen)"
-    return f"simulated: each load, store, lock and unlock is a step; {reach}; the lock is a model of it"
+    return f"simulated: each load, store, lock and unlock is a step; {reach}; the lock is a model"
 
 
 def verdicts(run: Exploration, style: str) -> str:

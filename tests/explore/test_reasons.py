@@ -163,7 +163,7 @@ def test_two_looks_that_do_not_belong_together_are_told() -> None:
     assert said.headline == "broken: worker 1 stores between two looks of worker 0 at value"
     assert said.reasons == [
         "worker 0 loaded 1, and then 2",
-        "because worker 1 stored 2 in between",
+        "worker 1 stored 2 in between",
         "so worker 0's two looks do not belong together",
     ]
 
