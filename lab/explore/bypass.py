@@ -33,6 +33,7 @@ EVENTS = {
     "os.symlink": "links a file",
     "os.truncate": "truncates a file",
     "_thread.start_new_thread": "starts a thread",
+    "_thread.start_joinable_thread": "starts a thread",
     "socket.__new__": "opens a socket",
 }
 DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, SimpleNamespace)
