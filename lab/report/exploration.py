@@ -164,6 +164,6 @@ def complaints(run: Exploration) -> Iterator[str]:
     for case in run.cases:
         if not case.as_expected and case.verdict == "broken":
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
-        elif not case.as_expected:
+        elif not (case.as_expected or run.interrupted):
             what = f"{case.scenario} under {case.lock}"
             yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
