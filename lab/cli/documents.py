@@ -22,17 +22,19 @@ class Documents:
     Raises CannotRunError where a target cannot be written.
     """
 
-    def __init__(self, command: str, json: str | None, save: Path | None, *, keep: bool) -> None:
+    def __init__(
+        self, command: str, json: str | None, save: Path | None, *, keep: bool, remedy: str = "give another --save DIR"
+    ) -> None:
         self.to_stdout = json == "-"
         self.written: list[Path] = []
         self.unwritten: list[Path] = []
         self._targets: list[tuple[Path, Path, Path]] = []
-        folder, keeps = save or RESULTS, command == "race"
+        folder = save or RESULTS
         if keep and (save or folder.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
             self._open(
                 folder / f"{command}-{moment}-{os.getpid()}.json",
-                "--no-save keeps nothing, --save DIR names another folder" if keeps else "give another --save DIR",
+                remedy,
             )
         if json and not self.to_stdout:
             self._open(Path(json), "give another --json PATH")

@@ -11,6 +11,7 @@ from .values import at_least, path_or_dash, positive, probability, several, temp
 NAME = "race"
 HELP = "race workers on a mapped file, unlocked and locked"
 
+SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 PINS = ("none", "spread", "one")
 
 
@@ -127,7 +128,9 @@ def _run(arguments: argparse.Namespace) -> int:
         time_limit_s=arguments.time_limit,
     )
     cases = race.cases_of(scenarios, options)
-    with Documents(NAME, arguments.json, arguments.save, keep=not arguments.no_save) as documents:
+    with Documents(
+        NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
+    ) as documents:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 
 from lab.report import exploration, replayed
 from lab.report.formats import DEFAULT_FORMAT
@@ -33,44 +34,50 @@ def text_of_any(document: Document, style: str) -> str:
 def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
     """Print what a run found, as far as asked, and what it wrote; the exit code."""
     if run.cases and not (documents.to_stdout or quiet):
-        show(text_of(run, style))
-        for path in documents.written:
-            show(f"written to {path}")
+        _show_and_name(text_of(run, style), documents)
     if style != DEFAULT_FORMAT and (run.options.window_ns or run.options.leak):
-        print(f"lab: {heading(run)}", file=sys.stderr)  # noqa: T201
-    for complaint in complaints(run):
-        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+        _complain([heading(run)])
+    _complain(complaints(run))
     if run.interrupted:
-        finished = plural(len(run.cases), "finished case")
-        print(f"lab: interrupted; {finished} kept", file=sys.stderr)  # noqa: T201
-    return exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
+        _complain([f"interrupted; {plural(len(run.cases), 'finished case')} kept"])
+    return exit_code(run) or _left(documents)
 
 
 def conclude_exploration(run: Exploration, documents: Documents, *, style: str, quiet: bool) -> int:
     """Print what an exploration found, as far as asked, and what it wrote; the exit code."""
     if run.cases and not (documents.to_stdout or quiet):
-        show(exploration.text_of(run, style))
-        for path in documents.written:
-            show(f"written to {path}")
-    for complaint in exploration.complaints(run):
-        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+        _show_and_name(exploration.text_of(run, style), documents)
+    _complain(exploration.complaints(run))
     if run.interrupted:
         covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
-        print(f"lab: interrupted; covered of the last case: {covered}", file=sys.stderr)  # noqa: T201
-    return exploration.exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
+        _complain([f"interrupted; covered of the last case: {covered}"])
+    return exploration.exit_code(run) or _left(documents)
 
 
 def conclude_replay(run: Replay, documents: Documents, *, quiet: bool) -> int:
     """Print how a replay came out, as far as asked; the exit code."""
     if not (documents.to_stdout or quiet):
-        show(replayed.text_of(run))
-        for path in documents.written:
-            show(f"written to {path}")
-    for complaint in replayed.complaints(run):
-        print(f"lab: {complaint}", file=sys.stderr)  # noqa: T201
+        _show_and_name(replayed.text_of(run), documents)
+    _complain(replayed.complaints(run))
     if run.interrupted:
-        print(f"lab: interrupted; reproduced {run.reproduced} of {run.times} by then", file=sys.stderr)  # noqa: T201
-    return replayed.exit_code(run) or (UNABLE if documents.unwritten else CLEAN)
+        _complain([f"interrupted; reproduced {run.reproduced} of {run.times} by then"])
+    return replayed.exit_code(run) or _left(documents)
+
+
+def _show_and_name(text: str, documents: Documents) -> None:
+    show(text)
+    for path in documents.written:
+        show(f"written to {path}")
+
+
+def _complain(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(f"lab: {line}", file=sys.stderr)  # noqa: T201
+
+
+def _left(documents: Documents) -> int:
+    """The exit code where nothing else was wrong."""
+    return UNABLE if documents.unwritten else CLEAN
 
 
 def text_of(run: Run, style: str) -> str:

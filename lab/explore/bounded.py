@@ -99,7 +99,7 @@ def preemptions(world: World, schedule: bytes) -> int:
     count, last = 0, -1
     for worker in schedule:
         if worker != last and last >= 0:
-            count += last in world.choices() and not world.steps_aside(last)
+            count += world.could_go_on(last)
         world.do(worker)
         last = worker
     world.back_to(0)

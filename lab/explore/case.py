@@ -15,7 +15,7 @@ from lab.scenario import Found
 from .bypass import check_notes, notes
 from .count import about, how_many, interleavings
 from .faults import raised
-from .locks import MODELLED
+from .locks import check_modelled
 from .node import Node
 from .reasons import story
 from .shrink import Shortest, shortest, world_of
@@ -52,11 +52,7 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     for a lock without a model.
     """
     for found in scenarios:
-        if "explore" not in found.kind.worlds:
-            raise UsageError(
-                f"scenario {found.name}: runs only in {', '.join(sorted(found.kind.worlds))}, not in explore: it is "
-                "about processes or files, which are not simulated"
-            )
+        found.check_world("explore", hint=": it is about processes or files, which are not simulated")
     cases = [
         Case(found, lock, workers, rounds)
         for found in scenarios
@@ -64,10 +60,7 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     ]
     for case in cases:
         find_lock(case.lock)
-        if case.lock not in MODELLED:
-            raise CannotRunError(
-                f"lock {case.lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it instead"
-            )
+        check_modelled(case.lock)
         if case.workers > MOST_WORKERS:
             raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
     return cases

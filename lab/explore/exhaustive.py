@@ -81,9 +81,10 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
     were covered.
     """
     states = States()
-    if not world.choices():
+    choices = world.choices()
+    if not choices:
         return 1, _ended(world, tally, cut=False)
-    open_ones = [_Open(states.key(world), iter(world.choices()))]
+    open_ones = [_Open(states.key(world), iter(choices))]
     met = 0
     while True:
         top = open_ones[-1]

@@ -56,8 +56,7 @@ def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
         while not mine.over and (taken := os.read(tasks, 4)):
             number = int.from_bytes(taken, "little")
             had_found = mine.found is not None
-            for worker in beginnings[number]:
-                world.do(worker)
+            world.follow(beginnings[number])
             every_schedule(world, mine)
             world.back_to(0)
             if mine.found and not had_found:
@@ -92,8 +91,7 @@ def _beginnings(world: World, count: int) -> list[bytes]:
 
 
 def _longer(world: World, beginning: bytes) -> list[bytes]:
-    for worker in beginning:
-        world.do(worker)
+    world.follow(beginning)
     longer = [beginning + bytes([worker]) for worker in world.choices()]
     world.back_to(0)
     return longer or [beginning]
@@ -174,8 +172,7 @@ def _add_up(world: World, tally: Tally, told: list[dict[str, Any]]) -> None:
     found = sorted((each["first"], each["found"]) for each in told if each["found"])
     if found:
         schedule = bytes.fromhex(found[0][1])
-        for worker in schedule:
-            world.do(worker)
+        world.follow(schedule)
         tally.found = Found(schedule, world.end())
         world.back_to(0)
     tally.out_of_time = tally.out_of_time or (any(each["late"] for each in told) and not tally.over)

@@ -166,12 +166,15 @@ class Whole(LockStates):
 MODELLED = ("none", "fcntl", "ofd", "flock")
 
 
+def check_modelled(lock: str) -> None:
+    """Raises CannotRunError for a lock of which there is no model."""
+    if lock not in MODELLED:
+        raise CannotRunError(
+            f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (python -m lab race)"
+        )
+
+
 def states_of(lock: str) -> LockStates:
     """The states of this lock. Raises CannotRunError where there is no model of it."""
-    if lock == "flock":
-        return Whole()
-    if lock in MODELLED:
-        return Ranges(detects=lock == "fcntl")
-    raise CannotRunError(
-        f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (python -m lab race)"
-    )
+    check_modelled(lock)
+    return Whole() if lock == "flock" else Ranges(detects=lock == "fcntl")

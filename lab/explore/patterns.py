@@ -43,15 +43,13 @@ class Access:
         return self.start < other.end and other.start < self.end
 
 
-def patterns(steps: Sequence[Step]) -> Iterator[Pattern]:
-    """Those that are found, the most telling kind first."""
-    accesses = list(_accesses(steps))
-    for found in (_refused(steps), _torn_load(steps, accesses), _torn_stores(steps, accesses), _cut_apart(steps)):
-        if found:
-            yield found
+def pattern(steps: Sequence[Step]) -> Pattern | None:
+    """The most telling one that is found."""
+    accesses = _accesses(steps)
+    return _refused(steps) or _torn_load(steps, accesses) or _torn_stores(steps, accesses) or _cut_apart(steps)
 
 
-def _accesses(steps: Sequence[Step]) -> Iterator[Access]:
+def _accesses(steps: Sequence[Step]) -> list[Access]:
     """Loads and stores; pieces that one worker did one after the other, at adjoining addresses, are one."""
     open_ones: dict[int, Access] = {}
     found = []
@@ -66,36 +64,38 @@ def _accesses(steps: Sequence[Step]) -> Iterator[Access]:
             mine = Access(step.worker, step.operation, [place], step.start, step.start + step.length)
             open_ones[step.worker] = mine
             found.append(mine)
-    yield from found
+    return found
+
+
+def held(steps: Sequence[Step], worker: int) -> list[Step]:
+    """The locks that the worker holds after these steps."""
+    locks: list[Step] = []
+    for step in steps:
+        if step.worker == worker and step.operation == "lock":
+            locks.append(step)
+        elif step.worker == worker and step.operation == "unlock":
+            locks = [each for each in locks if (each.start, each.length) != (step.start, step.length)]
+    return locks
 
 
 def _refused(steps: Sequence[Step]) -> Pattern | None:
     """A ring of two or more that the kernel broke by refusing one of them."""
-    held: dict[int, list[Step]] = {}
-    for place, step in enumerate(steps):
-        mine = held.setdefault(step.worker, [])
-        if step.operation == "lock" and step.value == "EDEADLK":
-            holder = next(
-                (w for w, locks in held.items() if w != step.worker and any(touch(step, x) for x in locks)), -1
-            )
-            wants = next((s for s in steps[place + 1 :] if s.worker == holder and s.operation == "lock"), None)
-            waits = (
-                f"worker {holder} waits for {wants.field}, which worker {step.worker} holds" if wants else "it waits"
-            )
-            return Pattern(
-                f"worker {step.worker} and worker {holder} each hold what the other waits for",
-                [
-                    f"worker {step.worker} holds {', '.join(each.field for each in mine) or 'nothing'} and asks for "
-                    f"{step.field}, which worker {holder} holds",
-                    waits,
-                    f"so the kernel refuses worker {step.worker} (EDEADLK): its wait would close the ring",
-                ],
-            )
-        if step.operation == "lock":
-            mine.append(step)
-        elif step.operation == "unlock":
-            held[step.worker] = [x for x in mine if (x.start, x.length) != (step.start, step.length)]
-    return None
+    place = next((at for at, step in enumerate(steps) if step.value == "EDEADLK"), -1)
+    if place < 0:
+        return None
+    step, before = steps[place], steps[:place]
+    others = dict.fromkeys(each.worker for each in before if each.worker != step.worker)
+    holder = next((each for each in others if any(touch(step, lock) for lock in held(before, each))), -1)
+    wants = next((s for s in steps[place + 1 :] if s.worker == holder and s.operation == "lock"), None)
+    mine = ", ".join(each.field for each in held(before, step.worker)) or "nothing"
+    return Pattern(
+        f"worker {step.worker} and worker {holder} each hold what the other waits for",
+        [
+            f"worker {step.worker} holds {mine} and asks for {step.field}, which worker {holder} holds",
+            f"worker {holder} waits for {wants.field}, which worker {step.worker} holds" if wants else "it waits",
+            f"so the kernel refuses worker {step.worker} (EDEADLK): its wait would close the ring",
+        ],
+    )
 
 
 def touch(one: Step, other: Step) -> bool:
@@ -107,14 +107,9 @@ def touch(one: Step, other: Step) -> bool:
 def _torn_load(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern | None:
     """One piece was loaded before the other worker stored it, another after."""
     for load, store in _pairs(accesses, "load", "store"):
-        before = after = None
-        for place in load.places:
-            twin = next((each for each in store.places if steps[each].start == steps[place].start), None)
-            if twin is not None and place < twin:
-                before = steps[place]
-            elif twin is not None:
-                after = steps[place]
-        if before and after:
+        early, late = _halves(steps, load, store)
+        if early and late:
+            before, after = early[0], late[0]
             return Pattern(
                 f"worker {load.worker} loads {_part(before, after)} while worker {store.worker} is storing it",
                 [
@@ -133,14 +128,9 @@ def _torn_load(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern | N
 def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern | None:
     """Two long stores into each other: one piece is left from the one, another from the other."""
     for one, other in _pairs(accesses, "store", "store"):
-        mine = theirs = None
-        for place in one.places:
-            twin = next((each for each in other.places if steps[each].start == steps[place].start), None)
-            if twin is not None and place < twin:
-                theirs = steps[twin]
-            elif twin is not None:
-                mine = steps[place]
-        if mine and theirs:
+        early, late = _halves(steps, one, other)
+        if early and late:
+            theirs, mine = early[1], late[0]
             return Pattern(
                 f"worker {one.worker} and worker {other.worker} store {_part(mine, theirs)} at the same time",
                 [
@@ -154,6 +144,21 @@ def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern |
                 one.places[0],
             )
     return None
+
+
+Pair = tuple[Step, Step]
+
+
+def _halves(steps: Sequence[Step], one: Access, other: Access) -> tuple[Pair | None, Pair | None]:
+    """Pieces of the one with their twins of the other: the last that came before its twin, the last that came after."""
+    early = late = None
+    for place in one.places:
+        twin = next((each for each in other.places if steps[each].start == steps[place].start), None)
+        if twin is not None and place < twin:
+            early = steps[place], steps[twin]
+        elif twin is not None:
+            late = steps[place], steps[twin]
+    return early, late
 
 
 def _part(one: Step, other: Step) -> str:

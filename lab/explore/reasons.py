@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from lab.results import Damage, Step
 
-from .patterns import Pattern, patterns, touch
+from .patterns import Pattern, held, pattern, touch
 
 
 class Story(NamedTuple):
@@ -24,7 +24,7 @@ def story(steps: Sequence[Step], damage: Sequence[Damage], lock: str, kinds: fro
     kind = next((each.kind for each in damage if not kinds or each.kind in kinds), "damage")
     if kind == "deadlock":
         return _deadlock(damage[0].evidence)
-    found = next(patterns(steps), None)
+    found = pattern(steps)
     if found:
         return Story(f"{kind}: {found.headline}", found.reasons + _not_kept_out(steps, found, lock))
     return _switches(kind, steps)
@@ -51,16 +51,11 @@ def _not_kept_out(steps: Sequence[Step], found: Pattern, lock: str) -> list[str]
     """Why the lock did not help the worker whose accesses were cut apart: what it held there did not cover them."""
     if lock == "none" or found.place < 0:
         return []
-    held: list[Step] = []
-    for step in steps[: found.place]:
-        if step.worker == found.victim and step.operation == "lock":
-            held.append(step)
-        elif step.worker == found.victim and step.operation == "unlock":
-            held = [each for each in held if (each.start, each.length) != (step.start, step.length)]
+    locks = held(steps[: found.place], found.victim)
     wanted = steps[found.place]
-    if any(touch(wanted, each) for each in held):
+    if any(touch(wanted, each) for each in locks):
         return []
-    holds = f"a lock on {', '.join(each.field for each in held)}, which does not cover it" if held else "no lock yet"
+    holds = f"a lock on {', '.join(each.field for each in locks)}, which does not cover it" if locks else "no lock yet"
     return [f"the lock did not help: when worker {found.victim} came to {wanted.field} it held {holds}"]
 
 

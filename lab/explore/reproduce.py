@@ -75,8 +75,7 @@ def reproduce(options: ReplayOptions) -> Replay:
 def _world(token: Token) -> World:
     """The simulated world of the token, in which its schedule can run."""
     found = scenario_of(token)
-    if "replay" not in found.kind.worlds:
-        raise UsageError(f"scenario {found.name}: runs only in {', '.join(sorted(found.kind.worlds))}, not in replay")
+    found.check_world("replay")
     world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
     for place, worker in enumerate(token.schedule):
         if worker >= token.workers or worker not in world.choices():

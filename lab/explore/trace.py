@@ -48,8 +48,7 @@ def _wait(world: World, worker: int) -> Step:
 def _turn(world: World, last: int, worker: int) -> Turn:
     if worker == last:
         return "same"
-    could_go_on = last >= 0 and last in world.choices() and not world.steps_aside(last)
-    return "preempted" if could_go_on else "free"
+    return "preempted" if last >= 0 and world.could_go_on(last) else "free"
 
 
 def _step(world: World, worker: int, turn: Turn) -> Step:

@@ -60,11 +60,9 @@ class Shape:
 
 def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:
     """The shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
-    kind = found.kind
-    if kind.workers_at_most and workers > kind.workers_at_most:
-        raise UsageError(f"scenario {found.name}: {workers:,} workers are more than its {kind.workers_at_most:,}")
+    found.check_workers(workers)
     try:
-        scenario = kind()
+        scenario = found.kind()
         scenario.Memory = memory = scenario.layout(workers, rounds)
         return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line)
     except CannotRunError:

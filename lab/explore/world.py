@@ -138,6 +138,15 @@ class World:
         self.path.append(worker)
         self.at[worker] = following
 
+    def follow(self, schedule: bytes) -> None:
+        """Let each worker of the schedule do its step."""
+        for worker in schedule:
+            self.do(worker)
+
+    def could_go_on(self, worker: int) -> bool:
+        """True for a worker from which taking the turn is a preemption."""
+        return worker in self.choices() and not self.steps_aside(worker)
+
     def undo(self) -> None:
         """Take the last step back."""
         node, old, self.state = self._back.pop()

@@ -53,12 +53,8 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
 
 def _setting(found: Found, name: str, workers: int, options: Options) -> Setting:
     kind = found.kind
-    if "race" not in kind.worlds:
-        raise UsageError(f"scenario {found.name}: runs only in {', '.join(sorted(kind.worlds))}, not in race")
-    if kind.workers_at_most and workers > kind.workers_at_most:
-        raise UsageError(
-            f"scenario {found.name}: {workers:,} workers are more than its {kind.workers_at_most:,}; lower --workers"
-        )
+    found.check_world("race")
+    found.check_workers(workers)
     scenario = _made(found)
     expected = scenario.expected(name)
     if expected not in get_args(Verdict):

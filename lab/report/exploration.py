@@ -130,11 +130,7 @@ def explanation(case: Explored) -> str:
 def failure(case: Explored) -> str:
     """One failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     lines = [case.headline, "", columns(case.steps), ""]
-    lines += [
-        "because",
-        *(f"  {reason}{',;.'[2 * (at == len(case.reasons) - 1) or 1]}" for at, reason in enumerate(case.reasons)),
-        "",
-    ]
+    lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
     lines += [f"found: {_how(case)}", f"replay: python -m lab replay {case.token}"]
     if case.why:
         lines += ["", f"{case.scenario}: {case.why}"]

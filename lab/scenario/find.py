@@ -38,6 +38,19 @@ class Found:
     summary: str
     path: Path = Path()
 
+    def check_world(self, world: str, *, hint: str = "") -> None:
+        """Raises UsageError where the scenario does not run in this world."""
+        if world not in self.kind.worlds:
+            raise UsageError(
+                f"scenario {self.name}: runs only in {', '.join(sorted(self.kind.worlds))}, not in {world}{hint}"
+            )
+
+    def check_workers(self, workers: int) -> None:
+        """Raises UsageError for more workers than the layout has room for."""
+        most = self.kind.workers_at_most
+        if most and workers > most:
+            raise UsageError(f"scenario {self.name}: {workers:,} workers are more than its {most:,}; lower --workers")
+
     @property
     def lesson(self) -> bool:
         """True for what breaks although it is locked, and for its cured variants."""
