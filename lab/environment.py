@@ -5,11 +5,26 @@ from __future__ import annotations
 import os
 import platform
 import re
+import time
 from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
 
 from lab.results import Environment
+
+
+class Begun:
+    """When a run began, on the calendar and on the clock, and how busy the machine was then."""
+
+    def __init__(self) -> None:
+        self.load = os.getloadavg()[0]
+        self.moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        self._clock = time.monotonic()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since then, to the millisecond."""
+        return round(time.monotonic() - self._clock, 3)
 
 
 def environment(directory: Path | None, load: float, recorder: str = "none") -> Environment:

@@ -11,10 +11,10 @@ from lab.locks import find_lock
 from lab.processes import Terminated
 from lab.results import Damage, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found
+from lab.scenario.faults import raised
 
 from .bypass import check_notes, notes
 from .count import about, how_many, interleavings
-from .faults import raised
 from .locks import check_modelled
 from .node import Node
 from .reasons import story

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lab.errors import LabError
+from lab.processes import Terminated
 from lab.results import Case as Raced
 from lab.results import Explored, ExploreOptions, Run
 from lab.scenario import Found
 
-from .case import Case, explore
+from .case import Case, Interrupted, explore
 from .locks import MODELLED
 
 SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
@@ -21,9 +22,18 @@ SECONDS = 3.0
 
 
 def explain(run: Run, scenarios: Sequence[Found]) -> Run:
-    """The run with an explanation at each damaged case whose scenario and lock can be simulated."""
+    """The run with an explanation at each damaged case whose scenario and lock can be simulated.
+
+    Somebody who interrupts has the race, and the explanations that were found by then.
+    """
     by_name = {found.name: found for found in scenarios}
-    return replace(run, cases=[_explained(case, by_name[case.scenario]) for case in run.cases])
+    cases = list(run.cases)
+    try:
+        for place, case in enumerate(cases):
+            cases[place] = _explained(case, by_name[case.scenario])
+    except (Interrupted, KeyboardInterrupt, Terminated):
+        return replace(run, cases=cases, interrupted=True)
+    return replace(run, cases=cases)
 
 
 def _explained(case: Raced, found: Found) -> Raced:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
-from .faults import raised
+from lab.scenario.faults import raised
+
 from .operation import LOAD, LOCK, Operation
 from .worker import Shape
 from .world import World

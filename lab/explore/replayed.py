@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 from lab.locks import Action, Deadlock, find_lock
 from lab.regions import REGIONS
+from lab.scenario.faults import raised
 
-from .faults import raised
 from .operation import LOAD, NAMES, Operation
 from .place import Place
 from .plan import Plan

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
 from pathlib import Path
 
-from lab.environment import anonymous_text, environment
+from lab.environment import Begun, anonymous_text, environment
 from lab.errors import ScenarioError, UsageError
 from lab.processes import Terminated, stop_on_sigterm
 from lab.regions import workspace
@@ -38,22 +36,21 @@ def reproduce(options: ReplayOptions) -> Replay:
     plan = plan_of(world, schedule)
     check_region(plan)
     result, interrupted = Result(), False
-    load = os.getloadavg()[0]
-    started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
+    begun = Begun()
     with workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
                 replay(plan, folder, options.times, options.time_limit_s, result)
         except (KeyboardInterrupt, Terminated):
             interrupted = True
-        where = environment(folder, load)
+        where = environment(folder, begun.load)
     left = end if plan.stuck or any(plan.raised) else _left(world, result, end)
     damage = damage_records(left)
     return Replay(
         schema=SCHEMA,
         command="replay",
-        started=started,
-        wall_s=round(time.monotonic() - clock, 3),
+        started=begun.moment,
+        wall_s=begun.wall_s,
         interrupted=interrupted,
         environment=where,
         options=ReplayOptions(options.token, options.times, anonymous_text(options.directory), options.time_limit_s),

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 
-from lab.environment import environment
+from lab.environment import Begun, environment
 from lab.errors import LabError
 from lab.processes import Terminated, stop_on_sigterm
 from lab.results import SCHEMA, CaseFailure, Exploration, Explored, ExploreOptions
@@ -22,8 +20,7 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
     So are the other cases where one cannot be explored; the error of the only one is raised.
     """
     rows: list[Explored] = []
-    load = os.getloadavg()[0]
-    started, clock = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic()
+    begun = Begun()
     interrupted = False
     failures: list[CaseFailure] = []
     bypassed: dict[type[Scenario], Bypass] = {}
@@ -49,10 +46,10 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
     return Exploration(
         schema=SCHEMA,
         command="explore",
-        started=started,
-        wall_s=round(time.monotonic() - clock, 3),
+        started=begun.moment,
+        wall_s=begun.wall_s,
         interrupted=interrupted,
-        environment=environment(None, load),
+        environment=environment(None, begun.load),
         options=options,
         cases=rows,
         failures=failures,

@@ -12,10 +12,11 @@ from typing import Any
 from lab.errors import ScenarioError
 from lab.model.deadlock import closes_ring
 from lab.scenario import Damage, Outcome
+from lab.scenario.faults import raised
 
 from .behaviour import Behaviour, alone
 from .bypass import check_notes, notes
-from .faults import guarded, raised
+from .faults import guarded
 from .locks import states_of
 from .names import named
 from .node import GRANTED, REFUSED, Node

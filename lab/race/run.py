@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lab.environment import anonymous_text, environment
+from lab.environment import Begun, anonymous_text, environment
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
@@ -25,8 +23,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     Raises CannotRunError where the directory cannot be used at all.
     """
     rows: list[Row] = []
-    load = os.getloadavg()[0]
-    started, clock, interrupted = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), time.monotonic(), False
+    begun, interrupted = Begun(), False
     with workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
@@ -36,12 +33,12 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
         except (KeyboardInterrupt, Terminated):
             interrupted = True
         with stops_held():
-            where = environment(folder, load, RECORDER)
+            where = environment(folder, begun.load, RECORDER)
     return Run(
         schema=SCHEMA,
         command="race",
-        started=started,
-        wall_s=round(time.monotonic() - clock, 3),
+        started=begun.moment,
+        wall_s=begun.wall_s,
         interrupted=interrupted,
         environment=where,
         options=replace(options, directory=anonymous_text(options.directory)),

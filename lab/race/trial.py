@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from lab.processes import Crew, Exit, cpus_for
 from lab.regions import REGIONS, create, read_back
 from lab.results import Failure
 from lab.scenario import Damage, Layout, Outcome, Scenario
+from lab.scenario.faults import raised
 
 from .failures import explain
 from .life import worker_of
@@ -93,10 +93,7 @@ def _mended_by_its_author(method: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if method == "layout" and isinstance(error, OverflowError):
             raise  # more rounds than a struct can be made for
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        raise ScenarioError(
-            f"{method} raised {type(error).__name__}: {error} ({place.filename}:{place.lineno}); mend the file"
-        ) from error
+        raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error
 
 
 def _race(setting: Setting, job: Job, number: int) -> Result:

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from lab.explore.case import explore
 from lab.explore.explain import explain
+from lab.processes import Terminated
 from lab.results import Case, Damage, Explored
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import scenario_of
@@ -100,4 +102,23 @@ def test_a_scenario_that_bypasses_the_memory_was_raced_all_the_same() -> None:
 
 def test_only_the_damaged_cases_of_a_run_are_explained() -> None:
     run = explain(run_of(DAMAGED, CLEAN), find_scenarios(["counter"]))
+    assert [bool(case.explanation) for case in run.cases] == [True, False]
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, Terminated])
+def test_who_interrupts_the_second_explanation_has_the_race_and_the_first(
+    stop: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[object] = []
+
+    def once(*args: Any) -> Explored:
+        searched.append(args)
+        if len(searched) > 1:
+            raise stop
+        return explore(*args)
+
+    monkeypatch.setattr("lab.explore.explain.explore", once)
+    cases = [DAMAGED, replace(DAMAGED, lock="ofd")]
+    run = explain(run_of(*cases), find_scenarios(["counter"]))
+    assert run.interrupted
     assert [bool(case.explanation) for case in run.cases] == [True, False]
