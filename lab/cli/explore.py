@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--preemptions", type=at_least(0), default=3, metavar="N", help="the largest bound (3)")
     add("--tear", type=at_least(1), default=64, metavar="BYTES", help="how much of a store is seen at once (64)")
     add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
-    add("--jobs", type=at_least(1), default=1, metavar="N", help="processes that search side by side (1)")
+    add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
     add("--seed", type=int, default=0, metavar="N", help="of random and pct (0)")
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")

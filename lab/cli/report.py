@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 NAME = "report"
-HELP = "print the tables of an earlier run again"
+HELP = "print what an earlier run found again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
