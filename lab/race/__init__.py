@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from .matrix import Case, cases_of
 from .run import run
+from .soak import race_for
 
-__all__ = ["Case", "cases_of", "run"]
+__all__ = ["Case", "cases_of", "race_for", "run"]

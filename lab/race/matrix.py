@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import get_args
 from lab.environment import anonymous_text
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock
+from lab.regions import find_region
 from lab.results import Case as Row
 from lab.results import Options, Verdict
 from lab.scenario import Found, Scenario
@@ -62,6 +63,7 @@ def _setting(found: Found, name: str, workers: int, options: Options) -> Setting
     return Setting(
         scenario=scenario,
         lock=find_lock(name),
+        region=find_region(kind.region).name,
         workers=workers,
         rounds=options.rounds or kind.rounds,
         pin=options.pin or kind.pin,
@@ -88,8 +90,13 @@ def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
     return min(options.time_limit_s, hangs or options.time_limit_s)
 
 
-def run_case(case: Case, trials: int, folder: Path) -> Row:
-    """Race the trials of one case in this folder.
+def run_case(case: Case, trials: int, folders: Sequence[Path]) -> Row:
+    """Race the trials of one case in this folder, or in several that show one directory (`run_trial`)."""
+    return row_of(case, folders, _trials(case.setting, trials, folders))
+
+
+def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
+    """The row of a case from its trials, which run as they are asked for, once the lock is known to answer.
 
     A case stops at the first trial in which a worker died or hung: what it left cannot be judged. Nor can a case
     whose scenario raises outside its workers, in `check` as a rule.
@@ -97,10 +104,12 @@ def run_case(case: Case, trials: int, folder: Path) -> Row:
     results: list[Result] = []
     trouble: tuple[Verdict, str] | None = None
     try:
-        if case.setting.lock.excludes:
+        for folder in folders if case.setting.lock.excludes else ():
             probe_within(case.setting.lock, folder, case.setting.time_limit_s)
-        for result in _trials(case.setting, trials, folder):
+        for result in trials:
             results.append(result)
+            if result.failures:
+                break
     except CannotRunError as error:
         trouble = "unsupported", str(error)
     except ScenarioError as error:
@@ -114,9 +123,6 @@ def run_case(case: Case, trials: int, folder: Path) -> Row:
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
 
 
-def _trials(setting: Setting, trials: int, folder: Path) -> Iterator[Result]:
+def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[Result]:
     for number in range(trials):
-        result = run_trial(setting, number, folder)
-        yield result
-        if result.failures:
-            return
+        yield run_trial(setting, number, folders)

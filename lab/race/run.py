@@ -29,7 +29,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
             with stop_on_sigterm():
                 for case in cases:
                     tell(case.title)
-                    rows.append(run_case(case, options.trials, folder))
+                    rows.append(run_case(case, options.trials, [folder]))
         except (KeyboardInterrupt, Terminated):
             interrupted = True
         with stops_held():

@@ -10,10 +10,11 @@ from lab.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the trials of one case share."""
+    """What the trials of one case share; `region` is a name, the scenario's own unless another was asked for."""
 
     scenario: Scenario
     lock: Lock
+    region: str
     workers: int
     rounds: int
     pin: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
-from lab.regions import REGIONS, create, read_back
+from lab.regions import find_region, read_back
 from lab.results import Failure
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.faults import raised
@@ -19,6 +19,7 @@ from lab.scenario.faults import raised
 from .failures import explain
 from .life import worker_of
 from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE, Log
+from .places import trial_file
 from .reports import EVIDENCE_KEPT, Mailbox, Report
 from .setting import Setting
 from .worker import Job
@@ -26,7 +27,10 @@ from .worker import Job
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one trial left: raw, before anything is summed up."""
+    """What one trial left: raw, before anything is summed up.
+
+    `unkept` is the number of recorded holds that are no longer among `holds`, of which a long soak keeps a sample.
+    """
 
     wall_ns: int
     rounds_done: list[int]
@@ -36,6 +40,7 @@ class Result:
     unrecorded: int
     exclusion: Exclusion
     private_bytes: int
+    unkept: int = 0
     damage: list[Damage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -44,12 +49,18 @@ class Result:
         """Rounds that all workers completed."""
         return sum(self.rounds_done)
 
+    @property
+    def held(self) -> int:
+        """How many holds were recorded."""
+        return len(self.holds) + self.unkept
 
-def run_trial(setting: Setting, number: int, folder: Path) -> Result:
+
+def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     """Race once, on a new file in this folder.
 
-    Raises CannotRunError where the file, the mapping or the fork is refused, and ScenarioError where the scenario
-    raised outside its workers.
+    Several folders are one directory seen through several mounts: the workers share them out among themselves, and
+    each opens the file by its own name of it. Raises CannotRunError where the file, the mapping or the fork is
+    refused, or a folder does not show the file, and ScenarioError where the scenario raised outside its workers.
 
     Trial 0 also asks its workers for their private memory.
     """
@@ -58,16 +69,13 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
         memory = scenario.layout(setting.workers, setting.rounds)
         scenario.Memory = memory
         layout = Layout(memory)
-    path = folder / f"trial-{number}"
     content = bytearray(layout.size)
     with _mended_by_its_author("prepare"):
         scenario.prepare(memory.from_buffer(content))
-    region = REGIONS[scenario.region]
-    try:
-        create(path, content, sparse=scenario.sparse)
-        region.map(path, layout.size).close()
+    region = find_region(setting.region)
+    with trial_file(region, number, folders, content, sparse=scenario.sparse) as paths:
         job = Job(
-            path=str(path),
+            paths=paths,
             memory=memory,
             layout=layout,
             region=region,
@@ -79,8 +87,6 @@ def run_trial(setting: Setting, number: int, folder: Path) -> Result:
             log=Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0),
         )
         return _race(setting, job, number)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -135,7 +141,12 @@ def _gather(
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:
-    """The scenario's own check, then what the workers saw on the way; only what is damaged."""
+    """The scenario's own check, then what the workers saw on the way; only what is damaged.
+
+    Seen through several mounts, the file is read through the first, opened after all workers have closed it: that an
+    open shows what was closed before is the least that a shared filesystem promises (close-to-open consistency). What
+    is missing then is lost to every program that starts on that host, whatever another mount may still show.
+    """
     memory = job.memory.from_buffer(read_back(Path(job.path), job.layout.size))
     with _mended_by_its_author("check"):
         found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))

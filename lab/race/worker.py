@@ -19,8 +19,9 @@ from lab.scenario.worker import Bytes
 
 from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
+from .memory import BytesAt, laid_over
 from .reports import Reports
-from .window import WidenedBytes, spin, widened
+from .window import Halved, Paused, spin
 
 if TYPE_CHECKING:
     from random import Random
@@ -30,9 +31,9 @@ UNLOCKED = Unlocked()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that one trial's workers have in common."""
+    """All that one trial's workers have in common; `paths` are the names of its file, one a mount."""
 
-    path: str
+    paths: tuple[str, ...]
     memory: type[Structure]
     layout: Layout
     region: Region
@@ -43,6 +44,11 @@ class Job:
     window_ns: int
     log: Log
 
+    @property
+    def path(self) -> str:
+        """The name under which the file was made."""
+        return self.paths[0]
+
 
 class RaceWorker:
     """`lab.Worker` for a real process; see there for what each method promises."""
@@ -50,9 +56,9 @@ class RaceWorker:
     __slots__ = (
         "_bytes",
         "_child",
+        "_file",
         "_inode",
         "_job",
-        "_mapping",
         "_random",
         "_read",
         "_records",
@@ -74,7 +80,7 @@ class RaceWorker:
         self.workers = job.workers
         self.rounds = job.rounds
         self.round = 0
-        self.path = job.path
+        self.path = job.paths[index % len(job.paths)]
         self._random: Random | None = None
         self.local = SimpleNamespace()
         self.reports = Reports()
@@ -87,21 +93,28 @@ class RaceWorker:
         self._open()
 
     def _open(self) -> None:
-        """Open and map the file by its name.
+        """Open the file by its name, as the region does.
 
         Holds are recorded on the file that the trial began with. Those on a file that replaced it exclude others
         only among themselves, which a record cannot tell, so they are counted as unrecorded.
         """
         job = self._job
-        self._mapping = job.region.map(job.path, job.layout.size)
-        inode = os.fstat(self._mapping.descriptor).st_ino
+        self._file = job.region.open(self.path, job.layout.size)
+        inode = os.fstat(self._file.guard).st_ino
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]
-        memory = job.memory.from_buffer(self._mapping.buffer)
-        self.memory: Any = widened(memory, spin(job.window_ns)) if job.window_ns else memory
+        self.memory: Any = self._laid_out()
         self._write: dict[Any, Held] = {}
         self._read: dict[Any, Held] = {}
         self._bytes: dict[Any, Bytes] = {}
+
+    def _laid_out(self) -> Any:
+        """The struct over the mapping itself, where nothing is to come between; else loads and stores are calls."""
+        job = self._job
+        if job.window_ns:
+            return laid_over(Paused(self._file, spin(job.window_ns)), job.memory)
+        buffer = self._file.buffer
+        return laid_over(self._file, job.memory) if buffer is None else job.memory.from_buffer(buffer)
 
     @property
     def random(self) -> Random:
@@ -134,8 +147,8 @@ class RaceWorker:
         lock = self._job.lock
         hold: Held = UNLOCKED
         if lock.excludes:
-            acquire, release = lock.actions(self._mapping.descriptor, start, length, write=write)
-            hold = Hold(acquire, release, self._records, Span(start, length, write).pack())
+            acquire, release = lock.actions(self._file.guard, start, length, write=write)
+            hold = self._file.around(Hold(acquire, release, self._records, Span(start, length, write).pack()))
         made[field if index is None else (field, index, count)] = hold
         return hold
 
@@ -145,10 +158,14 @@ class RaceWorker:
             return self._bytes[field, index, count]
         except KeyError:
             start, length = self._job.layout.extent(field, index, count)
-            view = memoryview(self._mapping.buffer)[start : start + length]
-            made: Bytes = WidenedBytes(view, spin(self._job.window_ns)) if self._job.window_ns else view
-            self._bytes[field, index, count] = made
+            self._bytes[field, index, count] = made = self._bytes_at(start, length)
             return made
+
+    def _bytes_at(self, start: int, length: int) -> Bytes:
+        window_ns, buffer = self._job.window_ns, self._file.buffer
+        if window_ns:
+            return BytesAt(Halved(self._file, spin(window_ns)), start, length)
+        return BytesAt(self._file, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""
@@ -160,13 +177,13 @@ class RaceWorker:
 
     def reopen(self) -> None:
         """See `lab.Worker.reopen`."""
-        before = self._mapping
+        before = self._file
         self._open()
-        os.close(before.descriptor)
+        before.abandon()
 
     def stale(self) -> bool:
         """See `lab.Worker.stale`."""
-        mine = os.fstat(self._mapping.descriptor)
+        mine = os.fstat(self._file.descriptor)
         return not os.path.samestat(mine, os.stat(self.path))  # noqa: PTH116 - the path is text here
 
     def twin(self) -> RaceWorker:

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from .mapped import REGIONS, Mapping, Region, anonymous, create, read_back
-from .mapped import probe as probe_region
+from .files import companions, create, map_file, read_back
+from .find import REGIONS, find_region
+from .find import probe as probe_region
+from .mapped import Mapping, Region, anonymous
+from .protocol import OpenFile
 from .workspace import scratch, workspace
 
-__all__ = ["REGIONS", "Mapping", "Region", "anonymous", "create", "probe_region", "read_back", "scratch", "workspace"]
+__all__ = [
+    "REGIONS",
+    "Mapping",
+    "OpenFile",
+    "Region",
+    "anonymous",
+    "companions",
+    "create",
+    "find_region",
+    "map_file",
+    "probe_region",
+    "read_back",
+    "scratch",
+    "workspace",
+]

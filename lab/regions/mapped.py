@@ -7,7 +7,6 @@ process's POSIX locks on it (fcntl(2), "Advisory record locking").
 
 from __future__ import annotations
 
-import errno
 import mmap
 import os
 from contextlib import suppress
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
-from .workspace import scratch
+from .protocol import Held, OpenFile
 
 MAP_NORESERVE = 0x4000
 """Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
@@ -25,14 +24,33 @@ MAP_NORESERVE = 0x4000
 MADV_POPULATE_WRITE = 23
 POPULATE_AT_MOST = 1 << 28
 
-NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
 
 class Mapping(NamedTuple):
-    """One process's open file and the view that it has of the bytes."""
+    """One process's open file and the view that it has of the bytes: an `OpenFile` whose buffer stays."""
 
     descriptor: int
     buffer: mmap.mmap
+
+    @property
+    def guard(self) -> int:
+        """The file itself: see `OpenFile`."""
+        return self.descriptor
+
+    def load(self, start: int, length: int) -> bytes:
+        """A copy of these bytes of the page."""
+        return self.buffer[start : start + length]
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Copy them to the page."""
+        self.buffer[start : start + len(data)] = data
+
+    def around(self, held: Held) -> Held:
+        """The lock as it is: what is mapped stays mapped."""
+        return held
+
+    def abandon(self) -> None:
+        """Close the descriptor; the mapping goes with the last who looks at it."""
+        os.close(self.descriptor)
 
     def close(self) -> None:
         """Unmap and close; nobody may still look at the buffer (BufferError)."""
@@ -42,11 +60,19 @@ class Mapping(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A way to share the bytes of a file; `flags` are those of mmap(2)."""
+    """A way to share the bytes of a file; `flags` are those of mmap(2).
+
+    `beside` are the suffixes of the empty files that it wants beside the file, to be made and removed with it.
+    """
 
     name: str
     summary: str
     flags: int
+    beside: tuple[str, ...] = ()
+
+    def open(self, path: Path | str, size: int) -> OpenFile:
+        """Open the file, of this size, as the region does. Raises CannotRunError where the filesystem refuses."""
+        return self.map(path, size)
 
     def map(self, path: Path | str, size: int) -> Mapping:
         """Open the file and map its first `size` bytes for reading and writing.
@@ -64,78 +90,6 @@ class Region:
                 f"{Path(path).parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
                 "try another --dir"
             ) from error
-
-
-REGIONS = {
-    region.name: region
-    for region in (
-        Region("shared", "MAP_SHARED: stores reach the file and every other mapping of it", mmap.MAP_SHARED),
-        Region("private", "MAP_PRIVATE: stores stay in the worker's own copy of the page", mmap.MAP_PRIVATE),
-    )
-}
-
-
-def probe(region: Region, directory: Path) -> None:
-    """Map a new file in the directory once; raises CannotRunError where that is refused."""
-    try:
-        with scratch(directory) as path:
-            os.truncate(path, 1)
-            region.map(path, 1).close()
-    except OSError as error:
-        raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error
-
-
-def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
-    """A new file with this content, its blocks reserved unless it is to be sparse.
-
-    Reserved, because a store through a mapping into a block that the filesystem cannot find room for is
-    answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            if sparse:
-                _fill_sparsely(descriptor, content)
-            else:
-                os.posix_fallocate(descriptor, 0, len(content))
-                done = 0
-                while done < len(content):  # write(2) takes at most 2 GiB a call
-                    done += os.pwrite(descriptor, memoryview(content)[done:], done)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        remedy = "free some, or lower --rounds or --workers" if error.errno in NO_ROOM else "try another --dir"
-        raise CannotRunError(
-            f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
-        ) from error
-
-
-def _fill_sparsely(descriptor: int, content: bytes | bytearray) -> None:
-    """Write the pages that hold anything; the others stay holes."""
-    os.ftruncate(descriptor, len(content))
-    for start in range(0, len(content), mmap.PAGESIZE):
-        page = content[start : start + mmap.PAGESIZE]
-        if page.strip(b"\0"):
-            os.pwrite(descriptor, page, start)
-
-
-def read_back(path: Path, size: int) -> bytearray:
-    """What is left in the file, read through a new descriptor; zeros where it became shorter.
-
-    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
-    it is gone.
-    """
-    content = bytearray(size)
-    try:
-        with path.open("rb", buffering=0) as file, memoryview(content) as view:
-            done = 0
-            while got := file.readinto(view[done:]):  # read(2) gives at most 2 GiB a call
-                done += got
-    except OSError as error:
-        raise CannotRunError(
-            f"{path}: cannot be read back after the race ({error.strerror}); let nobody else touch it"
-        ) from error
-    return content
 
 
 def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:

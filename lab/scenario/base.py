@@ -63,7 +63,7 @@ class Scenario:
     """For a lesson, "locked, and broken all the same": why it breaks and what cures it."""
 
     region: ClassVar[str] = "shared"
-    """How the workers map the file: "shared" or "private"."""
+    """How the workers reach the bytes unless the user says: "shared", "private", "stream" or "reopened"."""
 
     worlds: ClassVar[frozenset[str]] = frozenset({"race", "explore", "replay", "check"})
     """Where this scenario can run; a lesson about processes or files cannot be simulated."""

@@ -11,6 +11,7 @@ from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
 LOCKS = ["none", "fcntl", "ofd", "flock"]
+REGIONS = ["shared", "private", "stream", "reopened"]
 
 
 def entries(*args: str | Path, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -46,9 +47,9 @@ def test_lessons_are_listed_with_their_cures(listed: list[dict[str, Any]]) -> No
     assert "short_range:cured" in lessons
 
 
-def test_the_four_locks_and_the_two_regions_are_listed(listed: list[dict[str, Any]]) -> None:
+def test_the_four_locks_and_the_four_regions_are_listed(listed: list[dict[str, Any]]) -> None:
     assert of_group(listed, "locks") == LOCKS
-    assert of_group(listed, "regions") == ["shared", "private"]
+    assert of_group(listed, "regions") == REGIONS
 
 
 def test_every_entry_has_a_summary_of_one_line(listed: list[dict[str, Any]]) -> None:
@@ -63,7 +64,7 @@ def test_what_works_here_says_so(listed: list[dict[str, Any]]) -> None:
 def test_what_does_not_work_in_a_directory_says_why_and_the_list_goes_on() -> None:
     listed = entries("--dir", "missing")
     troubled = [entry["name"] for entry in listed if not entry["works"]]
-    assert troubled == [*LOCKS, "shared", "private"]
+    assert troubled == [*LOCKS, *REGIONS]
     assert {"missing: cannot make a file there" in entry["trouble"] for entry in listed if entry["trouble"]} == {True}
 
 

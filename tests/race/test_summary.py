@@ -28,12 +28,12 @@ class Lesson(Counted):
 
     expects: ClassVar[dict[str, str]] = {"none": "damaged", "fcntl": "damaged"}
     why = "because"
-    region = "private"
 
 
 SETTING = Setting(
     scenario=Counted(),
     lock=find_lock("fcntl"),
+    region="shared",
     workers=2,
     rounds=10,
     pin="one",
@@ -71,7 +71,9 @@ def hold(requested: int, granted: int, released: int, worker: int = 0, word: int
 
 
 def test_a_row_says_what_was_raced() -> None:
-    found = row(CLEAN, replace(CLEAN, rounds_done=[10, 9]), setting=replace(SETTING, scenario=Lesson()))
+    found = row(
+        CLEAN, replace(CLEAN, rounds_done=[10, 9]), setting=replace(SETTING, scenario=Lesson(), region="private")
+    )
     assert (found.scenario, found.lock, found.region, found.pin) == ("counted", "fcntl", "private", "one")
     assert (found.workers, found.rounds, found.trials, found.operations) == (2, 10, 2, 39)
 

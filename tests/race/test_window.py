@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab.race import window
-from lab.race.window import WidenedBytes, spin, widened
+from lab.race.memory import BytesAt, laid_over
+from lab.race.window import Halved, Paused, spin
 
 
 class Point(Structure):
@@ -35,6 +36,31 @@ class Windows:
         self.count += 1
         inside, self.inside = self.inside, list
         inside()
+
+
+class Over:
+    """A place over a struct or bytes of this process."""
+
+    def __init__(self, content: Any) -> None:
+        self._view = memoryview(content).cast("B") if isinstance(content, bytearray) else bytes_of(content)
+
+    def load(self, start: int, length: int) -> bytes:
+        return bytes(self._view[start : start + length])
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        self._view[start : start + len(data)] = bytes(data)
+
+
+def bytes_of(struct: Structure) -> memoryview:
+    return memoryview((c_uint8 * sizeof(struct)).from_buffer(struct)).cast("B")
+
+
+def widened(struct: Structure, windows: Callable[[], None]) -> Any:
+    return laid_over(Paused(Over(struct), windows), type(struct))
+
+
+def halved(content: bytearray, windows: Callable[[], None]) -> BytesAt:
+    return BytesAt(Halved(Over(content), windows), 0, len(content))
 
 
 @pytest.fixture
@@ -126,17 +152,12 @@ def test_fields_may_have_any_name(windows: Windows) -> None:
     assert ((odd.struct, odd.pause, odd.load, odd.store), windows.count) == ((1, 1, 1, 1), 4)
 
 
-@pytest.mark.parametrize("value", [7, b"bytes", 1.5, None])
-def test_plain_values_are_left_as_they_are(value: object, windows: Windows) -> None:
-    assert widened(value, windows) is value
-
-
 @pytest.mark.parametrize("size", [0, 1, 2, 5, 64])
 def test_bytes_are_stored_in_two_halves_with_the_window_between_them(windows: Windows, size: int) -> None:
     content = bytearray(size)
     seen: list[bytes] = []
     windows.inside = lambda: seen.append(bytes(content))
-    WidenedBytes(memoryview(content), windows)[:] = b"x" * size
+    halved(content, windows)[:] = b"x" * size
     half = size // 2
     assert seen == [b"x" * half + bytes(size - half)]
     assert content == b"x" * size
@@ -147,24 +168,18 @@ def test_part_of_the_bytes_is_stored_in_halves_of_the_part(windows: Windows) -> 
     content = bytearray(b"........")
     seen: list[bytes] = []
     windows.inside = lambda: seen.append(bytes(content))
-    WidenedBytes(memoryview(content), windows)[2:6] = b"abcd"
+    halved(content, windows)[2:6] = b"abcd"
     assert (seen, bytes(content)) == ([b"..ab...."], b"..abcd..")
 
 
 def test_bytes_are_loaded_without_a_window_and_have_their_length(windows: Windows) -> None:
-    view = WidenedBytes(memoryview(bytearray(b"abcd")), windows)
+    view = halved(bytearray(b"abcd"), windows)
     assert (bytes(view[1:3]), len(view), windows.count) == (b"bc", 4, 0)
 
 
 def test_bytes_of_another_length_are_refused(windows: Windows) -> None:
     with pytest.raises(ValueError, match="different structures"):
-        WidenedBytes(memoryview(bytearray(4)), windows)[:] = b"abcdef"
-
-
-def test_stores_reach_the_buffer_that_the_struct_lies_over(windows: Windows) -> None:
-    content = bytearray(sizeof(Memory))
-    widened(Memory.from_buffer(content), windows).value = 1
-    assert c_uint8.from_buffer(content).value == 1
+        halved(bytearray(4), windows)[:] = b"abcdef"
 
 
 def test_a_pause_lasts_until_the_clock_has_passed_the_window(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,14 +3,12 @@ from __future__ import annotations
 import mmap
 import os
 import resource
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError
-from lab.regions import REGIONS, Region, anonymous, create, mapped, probe_region, read_back
+from lab.regions import REGIONS, Region, anonymous, create, mapped, read_back
 from tests.helpers import in_fresh_process
 
 SIZE = 3 * mmap.PAGESIZE
@@ -24,25 +22,6 @@ def path(tmp_path: Path) -> Path:
     path = tmp_path / "file"
     create(path, bytes(SIZE), sparse=False)
     return path
-
-
-@pytest.fixture
-def small(tmp_path: Path) -> Iterator[Path]:
-    """A filesystem with room for 64 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "lab-test", place],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if mounted.returncode:
-        pytest.skip(f"cannot mount a tmpfs here: {mounted.stderr.strip()}")
-    try:
-        yield place
-    finally:
-        subprocess.run(["umount", place], check=True)  # noqa: S607
 
 
 def can_populate() -> bool:
@@ -78,17 +57,19 @@ def test_a_private_store_reaches_nobody(path: Path) -> None:
     shared.close()
 
 
-@pytest.mark.parametrize("region", REGIONS.values(), ids=list(REGIONS))
-def test_a_region_maps_what_is_in_the_file(region: Region, path: Path) -> None:
-    path.write_bytes(b"\x05" * SIZE)
-    mapping = region.map(path, SIZE)
-    assert mapping.buffer[:] == b"\x05" * SIZE
+def test_loads_and_stores_go_to_the_page(path: Path) -> None:
+    mapping = REGIONS["shared"].map(path, SIZE)
+    mapping.store(5000, b"\x07\x08")
+    assert (mapping.buffer[5000:5002], mapping.load(4999, 4)) == (b"\x07\x08", b"\x00\x07\x08\x00")
     mapping.close()
 
 
-def test_every_region_goes_by_its_own_name_and_says_what_it_is() -> None:
-    assert {name: region.name for name, region in REGIONS.items()} == {"shared": "shared", "private": "private"}
-    assert all(region.summary for region in REGIONS.values())
+def test_an_abandoned_mapping_can_still_be_looked_at(path: Path) -> None:
+    mapping = REGIONS["shared"].map(path, SIZE)
+    view = memoryview(mapping.buffer)
+    mapping.abandon()
+    view[5000] = 7
+    assert read_back(path, SIZE)[5000] == 7
 
 
 def test_close_gives_back_every_descriptor(path: Path) -> None:
@@ -113,86 +94,6 @@ def test_a_refused_mapping_cannot_run_and_leaks_nothing(region: Region) -> None:
     with pytest.raises(CannotRunError, match=f"/dev: this filesystem refuses a {region.name} mapping .*--dir"):
         region.map(UNMAPPABLE, SIZE)
     assert descriptors_of(UNMAPPABLE) == before
-
-
-@pytest.mark.parametrize("region", REGIONS.values(), ids=list(REGIONS))
-def test_the_probe_of_a_region_that_works_leaves_no_file(region: Region, tmp_path: Path) -> None:
-    probe_region(region, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_probe_of_a_region_that_is_refused_tells_that_and_leaves_no_file(tmp_path: Path) -> None:
-    neither = Region("neither", "neither shared nor private: EINVAL (mmap(2))", 0)
-    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses a neither mapping"):
-        probe_region(neither, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_probe_of_a_missing_directory_names_it(tmp_path: Path) -> None:
-    with pytest.raises(CannotRunError, match=f"{tmp_path}/missing: cannot make a file there"):
-        probe_region(REGIONS["shared"], tmp_path / "missing")
-
-
-@pytest.mark.parametrize("sparse", [False, True])
-def test_create_writes_the_content(sparse: bool, tmp_path: Path) -> None:
-    content = bytearray(SIZE + 10)
-    content[0], content[5000], content[-1] = 1, 2, 3
-    create(tmp_path / "file", content, sparse=sparse)
-    assert (tmp_path / "file").read_bytes() == content
-
-
-def test_create_reserves_the_blocks_of_zeros(path: Path) -> None:
-    assert path.stat().st_blocks * 512 >= SIZE
-
-
-def test_a_sparse_file_has_blocks_only_where_it_has_content(tmp_path: Path) -> None:
-    content = bytearray(1024 * mmap.PAGESIZE)
-    create(tmp_path / "empty", content, sparse=True)
-    assert (tmp_path / "empty").stat().st_blocks == 0
-    content[len(content) // 2] = 1
-    create(tmp_path / "one", content, sparse=True)
-    assert 0 < (tmp_path / "one").stat().st_blocks * 512 < len(content) // 2
-
-
-def test_create_is_for_the_owner_only_and_leaves_no_descriptor(path: Path) -> None:
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert descriptors_of(path) == []
-
-
-def test_create_does_not_touch_a_file_that_is_there(path: Path) -> None:
-    with pytest.raises(CannotRunError, match="File exists"):
-        create(path, b"x" * SIZE, sparse=False)
-    assert path.read_bytes() == bytes(SIZE)
-
-
-def test_create_in_a_missing_directory_advises_another(tmp_path: Path) -> None:
-    with pytest.raises(CannotRunError, match=f"{tmp_path}/missing: .*12,288 bytes .No such file.*try another --dir"):
-        create(tmp_path / "missing" / "file", bytes(12_288), sparse=False)
-
-
-def test_a_full_filesystem_is_found_out_before_the_mapping_and_advises_less(small: Path) -> None:
-    with pytest.raises(CannotRunError, match=r"131,072 bytes \(No space left on device\); .*lower --rounds") as raised:
-        create(small / "file", bytes(131_072), sparse=False)
-    assert raised.value.exit_code == 3
-
-
-def test_a_sparse_file_fits_where_its_blocks_do_not(small: Path) -> None:
-    create(small / "file", bytes(131_072), sparse=True)
-    assert (small / "file").stat().st_size == 131_072
-
-
-def test_read_back_gives_zeros_where_the_file_became_shorter(path: Path) -> None:
-    path.write_bytes(b"\xff" * 10)
-    assert read_back(path, 20) == b"\xff" * 10 + bytes(10)
-
-
-def test_read_back_gives_no_more_than_was_asked_for(path: Path) -> None:
-    assert read_back(path, 20) == bytes(20)
-
-
-def test_a_file_that_is_gone_cannot_be_read_back(tmp_path: Path) -> None:
-    with pytest.raises(CannotRunError, match=f"{tmp_path}/gone: cannot be read back after the race .No such file"):
-        read_back(tmp_path / "gone", 20)
 
 
 @pytest.mark.parametrize("size", [1 << 62, 1 << 64])

@@ -1,0 +1,55 @@
+"""The file of one trial and its names: one in each directory that it is seen through.
+
+Several directories stand for several hosts: two mounts of one filesystem, each with a page cache of its own. The file
+is made through the first of them, removed through it, and read back through it once all workers have ended.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import time_ns
+
+from lab.errors import CannotRunError
+from lab.regions import Region, companions, create
+
+ADVICE = "give directories that are one and the same, seen through two mounts"
+
+
+@contextmanager
+def trial_file(
+    region: Region, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
+) -> Iterator[tuple[str, ...]]:
+    """Make a file with this content, give its name in each folder, and remove it after the block.
+
+    The name is new even where another trial of this number was: through a second mount an old name may lead to the
+    inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it
+    was made, or where the region is refused there.
+    """
+    name = f"{time_ns():x}-trial-{number}"
+    first = folders[0] / name
+    try:
+        create(first, content, sparse=sparse)
+        with companions(first, region.beside):
+            for folder in folders:
+                _check_shown(folder / name, len(content), first)
+                region.open(folder / name, len(content)).close()
+            yield tuple(str(folder / name) for folder in folders)
+    finally:
+        first.unlink(missing_ok=True)
+
+
+def _check_shown(path: Path, size: int, made: Path) -> None:
+    """Raises CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
+    try:
+        shown = os.stat(path).st_size  # noqa: PTH116 - its errors name the path
+    except OSError as error:
+        raise CannotRunError(
+            f"{path.parent}: does not show a file made in {made.parent} ({error.strerror}); {ADVICE}"
+        ) from error
+    if shown != size:
+        raise CannotRunError(
+            f"{path.parent}: shows {shown:,} of the {size:,} bytes of a file made in {made.parent}; {ADVICE}"
+        )

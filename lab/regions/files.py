@@ -1,0 +1,85 @@
+"""The file that a region shares: made with its content before, read back after, and what lies beside it."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from lab.errors import CannotRunError
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
+    """A new file with this content, its blocks reserved unless it is to be sparse.
+
+    Reserved, because a store through a mapping into a block that the filesystem cannot find room for is
+    answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            if sparse:
+                _fill_sparsely(descriptor, content)
+            else:
+                os.posix_fallocate(descriptor, 0, len(content))
+                done = 0
+                while done < len(content):  # write(2) takes at most 2 GiB a call
+                    done += os.pwrite(descriptor, memoryview(content)[done:], done)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        remedy = "free some, or lower --rounds or --workers" if error.errno in NO_ROOM else "try another --dir"
+        raise CannotRunError(
+            f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
+        ) from error
+
+
+def _fill_sparsely(descriptor: int, content: bytes | bytearray) -> None:
+    """Write the pages that hold anything; the others stay holes."""
+    os.ftruncate(descriptor, len(content))
+    for start in range(0, len(content), mmap.PAGESIZE):
+        page = content[start : start + mmap.PAGESIZE]
+        if page.strip(b"\0"):
+            os.pwrite(descriptor, page, start)
+
+
+def read_back(path: Path, size: int) -> bytearray:
+    """What is left in the file, read through a new descriptor; zeros where it became shorter.
+
+    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
+    it is gone.
+    """
+    content = bytearray(size)
+    try:
+        with path.open("rb", buffering=0) as file, memoryview(content) as view:
+            done = 0
+            while got := file.readinto(view[done:]):  # read(2) gives at most 2 GiB a call
+                done += got
+    except OSError as error:
+        raise CannotRunError(
+            f"{path}: cannot be read back after the race ({error.strerror}); let nobody else touch it"
+        ) from error
+    return content
+
+
+def map_file(descriptor: int, size: int) -> mmap.mmap:
+    """A shared mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
+    return mmap.mmap(descriptor, size, mmap.MAP_SHARED)
+
+
+@contextmanager
+def companions(path: Path, suffixes: Sequence[str]) -> Iterator[None]:
+    """Empty files beside this one, of its name and these suffixes, removed after the block. Raises CannotRunError."""
+    made = [path.with_name(path.name + suffix) for suffix in suffixes]
+    try:
+        for each in made:
+            create(each, b"", sparse=True)
+        yield
+    finally:
+        for each in made:
+            each.unlink(missing_ok=True)
