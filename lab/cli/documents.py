@@ -6,8 +6,10 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple
 
 from lab.errors import CannotRunError
 from lab.results import Document, encode
@@ -16,8 +18,17 @@ RESULTS = Path("results")
 """Kept there, in the folder where the command is run, if it exists; `--save` names another."""
 
 
+class Target(NamedTuple):
+    """A file that is to be written: its part that is renamed, the real place, the path as given, and what goes in."""
+
+    part: Path
+    place: Path
+    path: Path
+    render: Callable[[Document], bytes]
+
+
 class Documents:
-    """The results folder and `--json`; what was not written is taken back on leaving the `with` block.
+    """The results folder, `--json`, and what `also` names; what was not written is taken back on leaving the block.
 
     Raises CannotRunError where a target cannot be written.
     """
@@ -28,16 +39,13 @@ class Documents:
         self.to_stdout = json == "-"
         self.written: list[Path] = []
         self.unwritten: list[Path] = []
-        self._targets: list[tuple[Path, Path, Path]] = []
+        self._targets: list[Target] = []
         folder = save or RESULTS
         if keep and (save or folder.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            self._open(
-                folder / f"{command}-{moment}-{os.getpid()}.json",
-                remedy,
-            )
+            self.also(folder / f"{command}-{moment}-{os.getpid()}.json", remedy, encode)
         if json and not self.to_stdout:
-            self._open(Path(json), "give another --json PATH")
+            self.also(Path(json), "give another --json PATH", encode)
 
     def __enter__(self) -> Documents:
         return self
@@ -45,14 +53,15 @@ class Documents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for part, place, _ in self._targets:
-            if part != place:
-                part.unlink(missing_ok=True)
+        for target in self._targets:
+            if target.part != target.place:
+                target.part.unlink(missing_ok=True)
 
-    def _open(self, path: Path, remedy: str) -> None:
-        """Make the file that will be renamed: the rename cannot leave half a document.
+    def also(self, path: Path, remedy: str, render: Callable[[Document], bytes]) -> None:
+        """Write there too what `render` makes of the document; raises as the class does, naming the remedy.
 
-        What is there and is no regular file, such as a pipe or /dev/null, is written to as it is.
+        It makes the file that will be renamed: the rename cannot leave half a document. What is there and is no regular
+        file, such as a pipe or /dev/null, is written to as it is.
         """
         try:
             place = path.resolve()
@@ -66,14 +75,14 @@ class Documents:
         except OSError as error:
             self.__exit__(None, None, None)
             raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        self._targets.append((part, place, path))
+        self._targets.append(Target(part, place, path, render))
 
     def write(self, run: Document) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
-        content = encode(run)
-        for part, place, path in self._targets:
+        contents = {render: render(run) for render in {encode, *(target.render for target in self._targets)}}
+        for part, place, path, render in self._targets:
             try:
-                part.write_bytes(content)
+                part.write_bytes(contents[render])
                 if part != place:
                     part.replace(place)
                 self.written.append(path)
@@ -82,7 +91,7 @@ class Documents:
                 print(f"lab: {path}: not written ({error.strerror}); make room, or name another place", file=sys.stderr)  # noqa: T201
         if self.to_stdout:
             try:
-                sys.stdout.buffer.write(content)
+                sys.stdout.buffer.write(contents[encode])
                 sys.stdout.flush()
             except BrokenPipeError:  # nobody reads it: what is still buffered goes nowhere, the exit code stays
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

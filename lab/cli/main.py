@@ -12,15 +12,16 @@ from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 
-from . import explore, race, replay, report
+from . import check, explore, race, replay, report
 from . import list as list_command
 
-COMMANDS = (race, explore, replay, list_command, report)
+COMMANDS = (race, check, explore, replay, list_command, report)
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
 (unsupported lock, read-only directory, no space) or it was not found out, 4 a worker died or hung,
-70 a fault of the lab itself, 130 interrupted; replay ends with 1 where it does not reproduce"""
+70 a fault of the lab itself, 130 interrupted; check ends with 1 where anything asked is unsafe,
+replay where it does not reproduce"""
 
 
 class Parser(argparse.ArgumentParser):

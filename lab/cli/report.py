@@ -12,7 +12,7 @@ HELP = "print what an earlier run found again"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
     parser.add_argument(
-        "results", type=Path, metavar="RUN.json", help="a document that `race`, `explore` or `replay` wrote"
+        "results", type=Path, metavar="RUN.json", help="a document that `race`, `check`, `explore` or `replay` wrote"
     )
     parser.add_argument("--format", default="simple", metavar="NAME", help="any that tabulate has, or csv (simple)")
 
@@ -22,8 +22,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.report.formats import check_format
     from lab.results import load_any
 
-    from .show import show, text_of_any
+    from .show import colours_of, show, text_of_any
 
     check_format(arguments.format)
-    show(text_of_any(load_any(arguments.results), arguments.format))
+    document = load_any(arguments.results)
+    show(text_of_any(document, arguments.format), colours_of(document))
     return 0

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from lab.report import exploration, replayed
+from lab.report import checked, exploration, replayed
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import CLEAN, UNABLE, complaints, conclusions, exit_code, heading
 from lab.report.words import plural
-from lab.results import Document, Exploration, Replay, Run
+from lab.results import Check, Document, Exploration, Replay, Run
 
 from .documents import Documents
 
@@ -23,12 +23,26 @@ COLOURS = {
     r"\b(REFUSED|WAITS)\b": "bold red",
 }
 
+CHECK_COLOURS = {
+    r"  safe( |$)": "green",
+    r"  (unsupported|unknown)( |$)": "yellow",
+    r"\b(UNSAFE|INTERRUPTED|LEFT BEHIND)\b": "bold red",
+}
+"""The words in the columns of a check; elsewhere "safe" is a word like others."""
+
 
 def text_of_any(document: Document, style: str) -> str:
     """The report of whatever command wrote the document."""
     if isinstance(document, Exploration):
         return exploration.text_of(document, style)
+    if isinstance(document, Check):
+        return checked.text_of(document)
     return replayed.text_of(document) if isinstance(document, Replay) else text_of(document, style)
+
+
+def colours_of(document: Document) -> Mapping[str, str]:
+    """What is coloured in the report of a document."""
+    return CHECK_COLOURS if isinstance(document, Check) else COLOURS
 
 
 def conclude(run: Run, documents: Documents, *, style: str, quiet: bool) -> int:
@@ -64,8 +78,19 @@ def conclude_replay(run: Replay, documents: Documents, *, quiet: bool) -> int:
     return replayed.exit_code(run) or _left(documents)
 
 
-def _show_and_name(text: str, documents: Documents) -> None:
-    show(text)
+def conclude_check(run: Check, documents: Documents, *, quiet: bool) -> int:
+    """Print what a check came to, as far as asked; the exit code."""
+    if not (documents.to_stdout or quiet):
+        _show_and_name(checked.text_of(run), documents, CHECK_COLOURS)
+    _complain(checked.complaints(run))
+    if run.interrupted:
+        tried = sum(promise.verdict != "unknown" for promise in run.promises)
+        _complain([f"interrupted; {tried} of {plural(len(run.promises), 'promise')} judged by then"])
+    return checked.exit_code(run) or _left(documents)
+
+
+def _show_and_name(text: str, documents: Documents, colours: Mapping[str, str] = COLOURS) -> None:
+    show(text, colours)
     for path in documents.written:
         show(f"written to {path}")
 
@@ -91,7 +116,7 @@ def text_of(run: Run, style: str) -> str:
     return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run)), *explanations])
 
 
-def show(text: str) -> None:
+def show(text: str, colours: Mapping[str, str] = COLOURS) -> None:
     """Print, in colour on a terminal that wants colour."""
     if not sys.stdout.isatty():
         print(text)  # noqa: T201
@@ -100,6 +125,6 @@ def show(text: str) -> None:
     from rich.text import Text
 
     coloured = Text(text)
-    for pattern, colour in COLOURS.items():
+    for pattern, colour in colours.items():
         coloured.highlight_regex(pattern, colour)
     Console(highlight=False, soft_wrap=True).print(coloured)

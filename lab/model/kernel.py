@@ -82,6 +82,10 @@ class Kernel:
         if self._names.pop(name, None) is None:
             raise refusal(errno.ENOENT)
 
+    def descriptors(self, process: int) -> list[int]:
+        """The descriptors that the process has."""
+        return list(self._table(process).descriptors)
+
     def description(self, process: int, number: int) -> Description:
         """What a descriptor stands for, to set a position or a size, or to see the locks; raises OSError EBADF."""
         return self._table(process).description(number)
@@ -101,6 +105,15 @@ class Kernel:
     def ofd_get(self, process: int, number: int, request: Request) -> Answer:
         """F_OFD_GETLK; for F_UNLCK the description's own first record in the range (Linux)."""
         return self._get(process, number, request, ofd=True)
+
+    def in_the_way(self, process: int, number: int, request: Request, *, ofd: bool = False) -> list[Answer]:
+        """What F_GETLK, or F_OFD_GETLK, may report: POSIX asks for any lock in the way, Linux tells the first.
+
+        Raises OSError as `Description.range_of` does.
+        """
+        description = self.description(process, number)
+        owner, span = description if ofd else self._table(process), description.range_of(request)
+        return [_answer(record) for record in description.inode.ranges.conflicts(owner, span)]
 
     def flock(self, process: int, number: int, kind: int, *, wait: bool = False) -> Answer:
         """READ takes LOCK_SH, WRITE takes LOCK_EX, UNLOCK is LOCK_UN; with LOCK_NB unless wait is given (flock(2)).
@@ -123,6 +136,10 @@ class Kernel:
     def waiting(self) -> list[int]:
         """The processes that wait, in order of arrival."""
         return self._queue.waiting()
+
+    def is_in_a_ring(self, process: int) -> bool:
+        """True where a waiting process waits for itself in the end, and EDEADLK would be right (POSIX, fcntl())."""
+        return self._queue.is_in_a_ring(process)
 
     def wakeable(self) -> list[int]:
         """The waiting processes whose call could end now, in order of arrival: with the lock, or with EDEADLK."""

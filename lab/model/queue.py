@@ -5,9 +5,11 @@ the call tries again: it gets the lock, waits for the next record in its way, or
 ring. Linux lets a call that excludes another waiting call wait behind that one, which gives the lock in the order
 of arrival; POSIX promises no order, and any is allowed here.
 
-The price: where several holders are in the way of a waiting call, Linux may take it to wait for another one of
-them, the one that was let in before it. Whether a later call closes a ring can then differ from here. Where
-each waiting call has one holder in its way, as with two processes or with write locks of one byte, it cannot.
+The price: there a call in that place waits, as the search for rings sees it, for what the one before it waits for,
+or for nobody, if that one is of a description. Where several holders or waiters are in the way of a call, whether
+Linux notices a ring can thus differ from here; `is_in_a_ring` tells whether there is one at all. Where each waiting
+call has one holder in its way, as with two processes or with write locks of one byte, it cannot. Source:
+__locks_insert_block(), what_owner_is_waiting_for(), fs/locks.c.
 """
 
 from __future__ import annotations
@@ -78,6 +80,22 @@ class LockQueue:
         self.discard(process)
         self.settle()
         return Answer(errno.EINTR)
+
+    def is_in_a_ring(self, process: int) -> bool:
+        """True where a waiting process waits for itself, along any of the locks in the way of each who waits.
+
+        A wider ring than the one that is looked for: only the first lock in the way counts there.
+        """
+        met: set[int] = set()
+        ahead = [self._calls[process]]
+        while ahead:
+            owners = [record.owner for record in ahead.pop().blockers()]
+            if self._calls[process].owner in owners:
+                return True
+            nexts = {other: call for other, call in self._calls.items() if call.owner in owners and other not in met}
+            met |= nexts.keys()
+            ahead += nexts.values()
+        return False
 
     def discard(self, process: int) -> None:
         """Forget the call of a process that is no more, if it has one."""

@@ -63,6 +63,10 @@ class RecordLocks:
                         return record
         return None
 
+    def conflicts(self, owner: Hashable, span: Span) -> list[Record]:
+        """Every record that keeps the owner from the span, by start."""
+        return [record for record in self.records() if record.owner != owner and record.span.conflicts(span)]
+
     def grant(self, owner: Hashable, span: Span) -> None:
         """Give the span to the owner in place of what it held there, in one type.
 

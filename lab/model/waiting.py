@@ -26,6 +26,9 @@ class LockCall(Protocol):
     def blocker(self) -> Record | None:
         """What `take` would meet now."""
 
+    def blockers(self) -> list[Record]:
+        """Every record in the way, where `blocker` is the first."""
+
     def is_blocked(self) -> bool:
         """True while what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
 
@@ -50,6 +53,10 @@ class RangeCall:
         """What `take` would meet now."""
         return self.locks.conflict(self.owner, self.span)
 
+    def blockers(self) -> list[Record]:
+        """Every record in the way."""
+        return self.locks.conflicts(self.owner, self.span)
+
     def is_blocked(self) -> bool:
         """True while the record it waits for is held, be it as part of a longer one: growing wakes nobody."""
         return self.on is not None and any(map(self.on.is_within, self.locks.of(self.on.owner)))
@@ -71,6 +78,11 @@ class WholeFileCall:
     def blocker(self) -> Record | None:
         """What `take` would meet now."""
         return self._record(self.lock.conflict(self.owner, self.write))
+
+    def blockers(self) -> list[Record]:
+        """Every holder in the way."""
+        held = ((other, bool(self.lock.holds(other))) for other in self.lock.owners() if other is not self.owner)
+        return [Record(other, 0, END, write) for other, write in held if write or self.write]
 
     def is_blocked(self) -> bool:
         """True while the lock it waits for is held in the same type."""

@@ -52,6 +52,10 @@ class WholeFileLock:
         """True for exclusive, False for shared, None for nothing."""
         return self._held.get(owner)
 
+    def owners(self) -> list[Hashable]:
+        """The descriptions that hold it, in the order in which they came."""
+        return list(self._held)
+
     def key(self) -> Hashable:
         """Equal for equal locks, to tell visited states apart; the order in which readers came does not count."""
         return frozenset(self._held.items())

@@ -56,12 +56,13 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
     parent = os.getpid()
     pid = os.fork()
     if not pid:
-        _live(body, parent, group)
+        live(body, parent, group)
     _join(group, pid)
     return pid
 
 
-def _live(body: Callable[[], None], parent: int, group: int | None) -> NoReturn:
+def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoReturn:
+    """The life of a forked process, as `fork_child` promises it."""
     status = 1
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)

@@ -22,12 +22,13 @@ from types import TracebackType
 from lab.errors import CannotRunError
 
 from .child import fork_held, stops_held
+from .hanging import sleeps_in
 
 Prepare = Callable[[int], Callable[[], None]]
 """Called in the worker with its index before the barrier; what it returns is called after the release."""
 
 TERM_GRACE_S = 0.5
-KILL_GRACE_S = 5.0
+KILL_GRACE_S = 2.0
 TICK_MS = 100
 LOOK_AGAIN_S = 0.0002
 
@@ -36,7 +37,8 @@ LOOK_AGAIN_S = 0.0002
 class Exit:
     """How one worker ended: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
 
-    `late` says that it was still at work at the time limit. The figures are getrusage(2) of the worker
+    Of one that is still there `pid` and `where`, the function of the kernel in which it sleeps, are known. `late` says
+    that it was still at work at the time limit. The figures are getrusage(2) of the worker
     since its fork, but the peak, which starts from what it inherited.
     """
 
@@ -49,6 +51,8 @@ class Exit:
     involuntary_switches: int = 0
     minor_faults: int = 0
     peak_rss_bytes: int = 0
+    pid: int = 0
+    where: str = ""
 
 
 def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
@@ -163,8 +167,12 @@ class Crew:
             if not self._ended(TERM_GRACE_S, late=True):
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
-        stuck = [Exit(index, None, late=True) for index in self._running.values()]
-        return sorted(self._exits + stuck, key=lambda ended: ended.index)
+        return sorted(self._exits + self._left_behind(), key=lambda ended: ended.index)
+
+    def _left_behind(self) -> list[Exit]:
+        """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
+        left, self._running = self._running, {}
+        return [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
 
     def _readable(self, timeout_ms: float) -> bool:
         poll = select.poll()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .matrix import Case, cases_of
+from .matrix import Case, cases_of, untried
 from .run import run
+from .setting import Setting
 from .soak import race_for
 
-__all__ = ["Case", "cases_of", "race_for", "run"]
+__all__ = ["Case", "Setting", "cases_of", "race_for", "run", "untried"]

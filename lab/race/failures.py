@@ -37,13 +37,28 @@ def explain(
                 trace=trace,
             )
         elif ended.late and not finished[index]:
-            still = f"still at work after {time_limit_s:g} s" if ended.code is not None else "did not end on SIGKILL"
-            reason = still + _stuck(job, index)
-            yield Failure(trial=trial, worker=index, round=done[index], how="late", reason=reason)
+            reason = late(ended, time_limit_s) + _stuck(job, index)
+            yield Failure(
+                trial=trial,
+                worker=index,
+                round=done[index],
+                how="late",
+                reason=reason,
+                pid=ended.pid or None,
+                where=ended.where,
+            )
         elif not finished[index] or (ended.code and not ended.late):
             code = ended.code or 0
             reason = f"was killed by {_signal(job, -code)}" if code < 0 else f"exited with {code} before its end"
             yield Failure(trial=trial, worker=index, round=done[index], how="killed", reason=reason)
+
+
+def late(ended: Exit, time_limit_s: float) -> str:
+    """What is said of a worker that was still there at the time limit."""
+    if ended.code is not None:
+        return f"still at work after {time_limit_s:g} s"
+    where = f" in {ended.where}" if ended.where else ""
+    return f"did not end on SIGKILL: process {ended.pid} hangs{where} and was left behind"
 
 
 def _signal(job: Job, number: int) -> str:

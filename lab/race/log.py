@@ -19,7 +19,7 @@ from lab.regions import anonymous
 
 HEADER = 8
 RECORD = 4
-CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES = range(5)
+CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS = range(7)
 WORD_BYTES = 8
 SPARE_RECORDS = 256
 """Room for locks taken outside rounds, or more of them a round than a short run foresees."""
@@ -57,9 +57,9 @@ class Log:
         stop = self._workers * self._words
         return self._memory[word:stop][:: self._words].tolist()
 
-    def unrecorded(self) -> int:
-        """How many holds found their segment full."""
-        return sum(self._memory[UNRECORDED :: self._words].tolist())
+    def total(self, word: int) -> int:
+        """The sum of one word of the header of every worker and every twin."""
+        return sum(self._memory[word :: self._words].tolist())
 
     def holds(self) -> Iterator[Row]:
         """Every recorded hold, as a `lab.model.holds.Row`; one not given back counts as released when granted."""

@@ -13,7 +13,7 @@ from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock
 from lab.regions import find_region
 from lab.results import Case as Row
-from lab.results import Options, Verdict
+from lab.results import Failure, Options, Verdict
 from lab.scenario import Found, Scenario
 
 from .probe import probe_within
@@ -121,6 +121,12 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
         trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
     row = summarise(case.found, case.setting, results)
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
+
+
+def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failure] = ()) -> Row:
+    """The row of a case that is known beforehand to come to nothing."""
+    row = summarise(case.found, case.setting, [])
+    return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
 
 
 def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[Result]:

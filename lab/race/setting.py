@@ -10,7 +10,11 @@ from lab.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the trials of one case share; `region` is a name, the scenario's own unless another was asked for."""
+    """What the trials of one case share; `region` is a name, the scenario's own unless another was asked for.
+
+    One that `soaks` gives way before each request and each store, for `window_ns`, and makes a request again that was
+    answered with EAGAIN or EDEADLK (`lab.race.soaking`).
+    """
 
     scenario: Scenario
     lock: Lock
@@ -22,3 +26,4 @@ class Setting:
     leak: float
     time_limit_s: float
     seed: str
+    soaks: bool = False

@@ -35,6 +35,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     waits = [granted - requested for granted, _, requested in times]
     lengths = [released - granted for granted, released, _ in times if released > granted]
     contended = sum(result.exclusion.contended for result in results)
+    refused = sum(result.refused for result in results)
     exits = [ended for result in results for ended in result.exits]
     verdict = _verdict(failures, damaged=bool(damage or overlapping))
     expected = setting.scenario.expected(setting.lock.name)
@@ -45,6 +46,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         workers=setting.workers,
         rounds=setting.rounds,
         pin=setting.pin,
+        window_ns=setting.window_ns,
         trials=len(results),
         operations=operations,
         damaged=damaged,
@@ -57,7 +59,9 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         holds=sum(result.held for result in results),
         unrecorded_holds=sum(result.unrecorded for result in results),
         contended_requests=contended,
-        detection_power=detection_power(contended),
+        refused_requests=refused,
+        false_deadlocks=sum(result.deadlocks for result in results),
+        detection_power=detection_power(max(contended, refused)),
         wall_s=wall_s,
         operations_per_s=operations / wall_s if wall_s else 0.0,
         wait_ns=_quantiles(waits),

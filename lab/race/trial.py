@@ -18,7 +18,7 @@ from lab.scenario.faults import raised
 
 from .failures import explain
 from .life import worker_of
-from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE, Log
+from .log import DEADLOCKS, FINISHED_NS, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .places import trial_file
 from .reports import EVIDENCE_KEPT, Mailbox, Report
 from .setting import Setting
@@ -30,6 +30,7 @@ class Result:
     """What one trial left: raw, before anything is summed up.
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long soak keeps a sample.
+    `refused` and `deadlocks` are the requests that a soak had to make again, after EAGAIN and EDEADLK.
     """
 
     wall_ns: int
@@ -41,6 +42,8 @@ class Result:
     exclusion: Exclusion
     private_bytes: int
     unkept: int = 0
+    refused: int = 0
+    deadlocks: int = 0
     damage: list[Damage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
 
@@ -84,6 +87,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
             rounds=setting.rounds,
             seed=f"{setting.seed}/{number}",
             window_ns=setting.window_ns,
+            soaks=setting.soaks,
             log=Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0),
         )
         return _race(setting, job, number)
@@ -130,9 +134,11 @@ def _gather(
         running_ns=[end - released_ns for end in ends],
         exits=exits,
         holds=holds,
-        unrecorded=log.unrecorded(),
+        unrecorded=log.total(UNRECORDED),
         exclusion=sweep(holds),
         private_bytes=max(log.header(PRIVATE_BYTES)),
+        refused=log.total(REFUSED),
+        deadlocks=log.total(DEADLOCKS),
     )
     result.failures.extend(explain(job, number, setting.time_limit_s, exits, reports, result.rounds_done))
     if not result.failures:

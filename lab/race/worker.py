@@ -21,7 +21,8 @@ from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
 from .memory import BytesAt, laid_over
 from .reports import Reports
-from .window import Halved, Paused, spin
+from .soaking import AfterWay, giving_way, insisting
+from .window import Halved, Pause, Paused, spin
 
 if TYPE_CHECKING:
     from random import Random
@@ -43,11 +44,18 @@ class Job:
     seed: str
     window_ns: int
     log: Log
+    soaks: bool = False
 
     @property
     def path(self) -> str:
         """The name under which the file was made."""
         return self.paths[0]
+
+    def pause(self) -> Pause | None:
+        """What comes before each store, where anything does."""
+        if self.soaks:
+            return giving_way(self.window_ns)
+        return spin(self.window_ns) if self.window_ns else None
 
 
 class RaceWorker:
@@ -59,6 +67,7 @@ class RaceWorker:
         "_file",
         "_inode",
         "_job",
+        "_pause",
         "_random",
         "_read",
         "_records",
@@ -85,6 +94,7 @@ class RaceWorker:
         self.local = SimpleNamespace()
         self.reports = Reports()
         self._job = job
+        self._pause = job.pause()
         self._segment = job.log.segment(index if segment is None else segment)
         self._segment[CURSOR] = self._segment[CURSOR] or HEADER
         self._inode = inode
@@ -111,8 +121,8 @@ class RaceWorker:
     def _laid_out(self) -> Any:
         """The struct over the mapping itself, where nothing is to come between; else loads and stores are calls."""
         job = self._job
-        if job.window_ns:
-            return laid_over(Paused(self._file, spin(job.window_ns)), job.memory)
+        if self._pause:
+            return laid_over(Paused(self._file, self._pause), job.memory)
         buffer = self._file.buffer
         return laid_over(self._file, job.memory) if buffer is None else job.memory.from_buffer(buffer)
 
@@ -148,7 +158,11 @@ class RaceWorker:
         hold: Held = UNLOCKED
         if lock.excludes:
             acquire, release = lock.actions(self._file.guard, start, length, write=write)
+            if self._job.soaks:
+                acquire = insisting(acquire, self._segment)
             hold = self._file.around(Hold(acquire, release, self._records, Span(start, length, write).pack()))
+            if self._job.soaks and self._pause:
+                hold = AfterWay(hold, self._pause)
         made[field if index is None else (field, index, count)] = hold
         return hold
 
@@ -162,9 +176,9 @@ class RaceWorker:
             return made
 
     def _bytes_at(self, start: int, length: int) -> Bytes:
-        window_ns, buffer = self._job.window_ns, self._file.buffer
-        if window_ns:
-            return BytesAt(Halved(self._file, spin(window_ns)), start, length)
+        buffer = self._file.buffer
+        if self._pause:
+            return BytesAt(Halved(self._file, self._pause), start, length)
         return BytesAt(self._file, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:

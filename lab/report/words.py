@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
+
+from lab.model.figures import one_in, plural, rate
+
+__all__ = ["duration", "kib", "one_in", "plural", "rate", "side_by_side", "wrapped"]
+
+WIDTH = 100
+"""Columns that sentences are folded at."""
+
+KEPT = "\0"
+"""Stands for a space at which nothing is folded."""
+
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
 
 
@@ -14,28 +26,25 @@ def duration(ns: float) -> str:
     return f"{ns:.0f} ns"
 
 
-def rate(part: float) -> str:
-    """A share as percent; what is not zero never reads as zero, what is not all never as all."""
-    percent = 100 * part
-    if percent in (0, 100):
-        return f"{percent:.0f} %"
-    return f"{max(percent, 0.01):.2f} %" if percent < 1 else f"{min(percent, 99.9):.1f} %"
-
-
-def one_in(power: float | None) -> str:
-    """A detection power as "1 in N", rounded so that it never claims more than was measured."""
-    if power is None:
-        return "-"
-    many = int(1 / power)
-    digits = max(0, len(str(many)) - 2)
-    return f"1 in {many // 10**digits * 10**digits:,}"
-
-
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
 def kib(size: int | None) -> str:
     """Bytes in KiB."""
     return "-" if size is None else f"{size // 1024:,}"
+
+
+def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int = WIDTH) -> str:
+    """Text behind `first`, folded between words at this width; further lines stand below its beginning, or indented."""
+    from textwrap import TextWrapper
+
+    further = " " * (len(first) if indent is None else indent)
+    fold = TextWrapper(width, first, further, break_long_words=False, break_on_hyphens=False)
+    return fold.fill(text.replace(" %", f"{KEPT}%")).replace(KEPT, " ") or first.rstrip()
+
+
+def side_by_side(*cells: tuple[str, int]) -> str:
+    """Texts beside each other, each folded at its own width."""
+    columns = [wrapped(text, width=width).splitlines() for text, width in cells]
+    rows = zip_longest(*columns, fillvalue="")
+    widths = [width for _, width in cells]
+    return "\n".join(
+        "  ".join(f"{line:{width}}" for line, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

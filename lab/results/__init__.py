@@ -7,6 +7,18 @@ library that it has mapped.
 
 from __future__ import annotations
 
+from .checked import (
+    Answered,
+    Check,
+    CheckOptions,
+    Difference,
+    Mount,
+    Promise,
+    RandomPrograms,
+    RuleResult,
+    Soaked,
+    Stuck,
+)
 from .common import SCHEMA, Damage, Environment
 from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
@@ -14,23 +26,33 @@ from .raced import Case, Cpu, Failure, Options, Quantiles, Run, Switches, Trial,
 
 __all__ = [
     "SCHEMA",
+    "Answered",
     "Case",
     "CaseFailure",
+    "Check",
+    "CheckOptions",
     "Cpu",
     "Damage",
+    "Difference",
     "Document",
     "Environment",
     "Exploration",
     "ExploreOptions",
     "Explored",
     "Failure",
+    "Mount",
     "Options",
+    "Promise",
     "Quantiles",
+    "RandomPrograms",
     "Replay",
     "ReplayOptions",
+    "RuleResult",
     "Run",
     "Shrunk",
+    "Soaked",
     "Step",
+    "Stuck",
     "Switches",
     "Trial",
     "Verdict",

@@ -8,14 +8,15 @@ from typing import Any
 
 from lab.errors import UsageError
 
+from .checked import Check
 from .common import SCHEMA
 from .explored import Exploration, Replay
 from .raced import Run
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay
-KINDS: dict[str, type[Document]] = {"race": Run, "explore": Exploration, "replay": Replay}
+Document = Run | Exploration | Replay | Check
+KINDS: dict[str, type[Document]] = {"race": Run, "explore": Exploration, "replay": Replay, "check": Check}
 """The record of each command's document."""
 
 

@@ -39,7 +39,11 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How one worker failed: in which trial and round, why, and the traceback where it raised."""
+    """How one worker failed: in which trial and round, why, and the traceback where it raised.
+
+    `pid` is that of one that did not end on SIGKILL and was left behind, `where` the function of the kernel in which
+    it hangs, where the kernel told.
+    """
 
     trial: int
     worker: int
@@ -47,6 +51,8 @@ class Failure:
     how: Literal["raised", "killed", "late"]
     reason: str
     trace: str = ""
+    pid: int | None = None
+    where: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,9 @@ class Case:
     """Scenario x lock x region x workers: one row of the table.
 
     `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
-    probability, from `contended_requests`; null where no request met a conflicting hold. `interval_95` is the
+    probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
+    where no request met a conflicting hold. `false_deadlocks` are requests that were made again after EDEADLK. Before
+    each store there was a pause of `window_ns`. `interval_95` is the
     exact interval of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker
     after its last round, of those that were asked. The samples are every n-th hold, at most a thousand.
     `explanation` is the shortest interleaving with the same kind of damage, where it was asked for and found.
@@ -95,6 +103,7 @@ class Case:
     workers: int
     rounds: int
     pin: str
+    window_ns: int = 0
     trials: int = 0
     operations: int = 0
     damaged: int = 0
@@ -107,6 +116,8 @@ class Case:
     holds: int = 0
     unrecorded_holds: int = 0
     contended_requests: int = 0
+    refused_requests: int = 0
+    false_deadlocks: int = 0
     detection_power: float | None = None
     wall_s: float = 0.0
     operations_per_s: float = 0.0

@@ -546,3 +546,53 @@ def test_a_conversion_to_shared_wakes_the_readers(kernel: Kernel) -> None:
     assert kernel.flock(2, FD, READ, wait=True) == WAITS
     assert kernel.flock(1, FD, READ) == GRANTED
     assert kernel.wakeable() == [2]
+
+
+# What the kernel tells of itself
+
+
+def test_the_descriptors_of_a_process_are_those_that_it_has_not_closed(kernel: Kernel) -> None:
+    kernel.dup(1, FD)
+    kernel.open(1, "other", close_on_exec=True)
+    kernel.close(1, FD)
+    assert (kernel.descriptors(1), kernel.descriptors(2)) == ([1, 2], [FD])
+    kernel.execve(1)
+    assert kernel.descriptors(1) == [1]
+
+
+# What is left open
+
+
+def test_any_lock_in_the_way_may_be_reported(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0, 4))
+    kernel.posix_set(2, FD, read(2, 4))
+    kernel.ofd_set(3, FD, read(8, 2))
+    locks = [Answer(found=Found(1, Span(0, 4, False))), Answer(found=Found(2, Span(2, 4, False)))]
+    assert kernel.in_the_way(3, FD, write(3)) == locks
+    assert kernel.in_the_way(1, FD, write(3)) == locks[1:]
+    assert kernel.in_the_way(3, FD, write(8)) == [Answer(found=Found(-1, Span(8, 2, False)))]
+    assert kernel.in_the_way(3, FD, write(8), ofd=True) == []
+    assert kernel.in_the_way(3, FD, read(3)) == []
+
+
+def test_a_ring_may_lead_along_any_lock_in_the_way(kernel: Kernel) -> None:
+    kernel.posix_set(1, FD, read(0))
+    kernel.posix_set(2, FD, read(0))
+    kernel.posix_set(3, FD, write(5))
+    waits(kernel, 3, write(0))
+    assert not kernel.is_in_a_ring(3)
+    waits(kernel, 2, write(5))
+    assert kernel.is_in_a_ring(2)
+    assert kernel.is_in_a_ring(3)
+
+
+def test_a_ring_of_descriptions_or_flocks_is_one_though_nobody_notices(kernel: Kernel) -> None:
+    kernel.ofd_set(1, FD, write(0))
+    kernel.flock(2, FD, WRITE)
+    assert kernel.ofd_set(2, FD, write(0), wait=True) == WAITS
+    assert not kernel.is_in_a_ring(2)
+    assert kernel.flock(1, FD, READ, wait=True) == WAITS
+    assert kernel.is_in_a_ring(1)
+    assert kernel.is_in_a_ring(2)
+    assert kernel.flock(3, FD, READ, wait=True) == WAITS
+    assert not kernel.is_in_a_ring(3)

@@ -34,6 +34,12 @@ def test_the_conflict_is_the_owner_in_the_way() -> None:
     assert held(A=False, B=False).conflict(B, write=True) == A
 
 
+def test_the_owners_are_those_who_have_it() -> None:
+    lock = held(B=False, A=False, C=False)
+    lock.release(A)
+    assert lock.owners() == [B, C]
+
+
 def test_an_owner_is_not_in_its_own_way() -> None:
     assert held(A=True).conflict(A, write=True) is None
 

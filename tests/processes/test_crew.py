@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,17 +180,20 @@ def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
         return told(workers.wait(SHORT_S))
 
 
-def race_with_one_that_sigkill_does_not_end() -> list[tuple[int, int | None, bool]]:
+def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
     killpg = os.killpg
     os.killpg = lambda group, number: None  # as a worker in an uninterruptible wait takes it
     crew.TERM_GRACE_S = crew.KILL_GRACE_S = SHORT_S
     with crew_of(nothing, hang) as workers:
         workers.gather(LONG_S)
         workers.release()
-        exits = told(workers.wait(SHORT_S))
+        exits = workers.wait(SHORT_S)
         os.killpg = killpg
-        crew.KILL_GRACE_S = LONG_S
-    return exits
+    pid = exits[1].pid
+    wchan = Path(f"/proc/{pid}/wchan").read_text().removeprefix("0")
+    asleep = is_asleep(pid)
+    os.kill(pid, signal.SIGKILL)
+    return {"exits": told(exits), "normal": exits[0].pid, "asleep": asleep, "where": [exits[1].where, wchan]}
 
 
 def race_with_a_child_that_outlives_its_worker() -> dict[str, object]:
@@ -424,7 +428,14 @@ def test_a_worker_that_does_not_heed_sigterm_is_killed(run: str) -> None:
 
 def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code() -> None:
     found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
-    assert found == [[0, 0, False], [1, None, True]]
+    assert found["exits"] == [[0, 0, False], [1, None, True]]
+
+
+def test_a_worker_that_sigkill_does_not_end_is_left_behind_with_its_pid_and_the_place_where_it_hangs() -> None:
+    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
+    assert (found["normal"], found["asleep"]) == (0, True)
+    where, wchan = found["where"]
+    assert where == wchan
 
 
 def test_exits_come_in_the_order_of_index_also_when_the_last_ended_first() -> None:

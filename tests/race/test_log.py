@@ -44,7 +44,7 @@ def hold_nothing() -> None:
 def test_a_new_log_holds_nothing() -> None:
     log = Log(2, 10)
     assert list(log.holds()) == []
-    assert log.unrecorded() == 0
+    assert log.total(UNRECORDED) == 0
     assert log.stuck(1) == Stuck([], None)
     assert log.header(CURSOR) == [0, 0]
 
@@ -67,7 +67,7 @@ def test_a_segment_has_room_for_the_records_asked_for_and_some_more() -> None:
         with hold:
             pass
     assert len(list(log.holds())) == 5 + SPARE_RECORDS
-    assert log.unrecorded() == 3
+    assert log.total(UNRECORDED) == 3
 
 
 def test_a_header_word_is_told_of_every_worker_and_no_twin() -> None:
@@ -82,7 +82,7 @@ def test_unrecorded_holds_are_counted_over_workers_and_twins() -> None:
     log = Log(2, 5)
     for number in range(4):
         log.segment(number)[UNRECORDED] = 10**number
-    assert log.unrecorded() == 1111
+    assert log.total(UNRECORDED) == 1111
 
 
 def test_holds_are_told_with_the_number_of_their_segment() -> None:

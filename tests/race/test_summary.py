@@ -293,3 +293,15 @@ def test_a_trial_with_a_failed_worker_is_not_judged() -> None:
     found = row(CLEAN, failed)
     assert (found.trials, found.operations, found.verdict) == (2, 20, "died")
     assert found.operations_per_s == pytest.approx(row(CLEAN).operations_per_s)
+
+
+def test_refusals_count_for_the_detection_power_where_they_are_more_than_the_contended() -> None:
+    polled = replace(CLEAN, exclusion=Exclusion([], 100), refused=3_000, deadlocks=2)
+    found = row(polled, replace(polled, refused=1_000))
+    assert (found.contended_requests, found.refused_requests, found.false_deadlocks) == (200, 4_000, 4)
+    assert found.detection_power == detection_power(4_000)
+    assert row(replace(polled, refused=0)).detection_power == detection_power(100)
+
+
+def test_the_window_of_the_setting_is_told() -> None:
+    assert row(CLEAN, setting=replace(SETTING, window_ns=700)).window_ns == 700

@@ -1,0 +1,221 @@
+"""An actor: a process of its own that makes the calls it is told, one at a time, and tells what they came to.
+
+A command is a JSON list of words (`lab.check.language`), one datagram; so is the answer, a string. An actor that
+forks is handed the channel of its child beside the words. `Actor.serve` never returns.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count, islice
+from mmap import mmap
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from lab.locks.calls import call_range, call_whole, conflict
+from lab.processes.sibling import fork_sibling
+from lab.regions import map_file
+
+from .language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
+
+LONGEST = 1 << 16
+NOWHERE = 1 << 20
+"""A descriptor that nobody has: what a name stands for that was never opened."""
+
+FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
+
+ROOT = str(Path(__file__).parents[2])
+RESUME = "import sys; sys.path[:] = {path!r}; from lab.check.actor import resume; resume({channel}, {numbers!r})"
+
+
+class Actor:
+    """What one process knows: its channel, its descriptors and mappings by name."""
+
+    def __init__(self, channel: socket.socket, numbers: dict[str, int] | None = None) -> None:
+        self._channel = channel
+        self._numbers = numbers or {}
+        self._mappings: dict[str, mmap] = {}
+
+    def serve(self) -> NoReturn:
+        """Answer commands until the process is ended."""
+        for ends in (signal.SIGBUS, signal.SIGSEGV):
+            signal.signal(ends, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, _go_on)
+        while True:
+            command, handed = self._heard()
+            last = command[0] == "last"
+            answer = self._answer(command[last:], handed)
+            self._channel.send(json.dumps(answer).encode())
+            if last and answer == "granted":
+                os._exit(0)
+
+    def _heard(self) -> tuple[list[str], list[int]]:
+        content, handed, _, _ = socket.recv_fds(self._channel, LONGEST, 1)
+        if not content:  # the one who told it what to do is gone
+            os._exit(0)
+        return json.loads(content), handed
+
+    def _answer(self, command: list[str], handed: list[int]) -> str:
+        try:
+            return self._made(command, handed)
+        except OSError as error:
+            return errno_name(error.errno or 0)
+
+    def _made(self, command: list[str], handed: list[int]) -> str:
+        verb, *args = command
+        if verb in ("fork", "clone"):
+            return self._forked(handed[0], share_files=verb == "clone")
+        if verb == "thread":
+            return self._in_thread(args)
+        if verb in SET or verb in GET:
+            return self._range(verb, args)
+        method: Callable[..., str | None] = getattr(self, f"_do_{verb}")
+        return method(*args) or "ok"
+
+    def _number(self, name: str) -> int:
+        return self._numbers.get(name, NOWHERE)
+
+    def _range(self, verb: str, args: list[str]) -> str:
+        asked = range_of(tuple(args[1:]))
+        answer = call_range(self._number(args[0]), verb, asked.kind, asked.start, asked.length, asked.whence, asked.pid)
+        if verb in SET:
+            return "granted"
+        found = conflict(answer)
+        if not found:
+            return "free"
+        kind, start, length, pid = found
+        return told("write" if kind else "read", start, length, f"pid {pid}")
+
+    def _in_thread(self, command: list[str]) -> str:
+        from threading import Thread
+
+        answers: list[str] = []
+
+        def call() -> None:
+            answers.append(self._answer(command, []))
+
+        thread = Thread(target=call)
+        thread.start()
+        thread.join()
+        return answers[0]
+
+    def _forked(self, channel: int, *, share_files: bool) -> str:
+        mine = self._channel
+
+        def live() -> None:
+            if not share_files:
+                mine.close()
+            Actor(socket.socket(fileno=channel), dict(self._numbers)).serve()
+
+        pid = fork_sibling(live, share_files=share_files)
+        if not share_files:
+            os.close(channel)
+        return str(pid)
+
+    def _do_forget(self) -> None:
+        """Close everything: the program is over."""
+        self._mappings.clear()
+        for descriptor in self._numbers.values():
+            os.close(descriptor)
+        self._numbers.clear()
+
+    def _do_remove(self, *paths: str) -> None:
+        """What is left of the program's files; a name may have been unlinked by it."""
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
+
+    def _do_open(self, path: str, name: str, mode: str, cloexec: str) -> None:
+        descriptor = os.open(path, FLAGS[mode] | os.O_CREAT, 0o600)
+        os.set_inheritable(descriptor, not cloexec)
+        self._numbers[name] = descriptor
+
+    def _do_dup(self, name: str, _as: str, other: str) -> None:
+        self._numbers[other] = descriptor = os.dup(self._number(name))
+        os.set_inheritable(descriptor, True)
+
+    def _do_close(self, name: str) -> None:
+        os.close(self._numbers.pop(name, NOWHERE))
+
+    def _do_flock(self, name: str, kind: str, wait: str = "") -> str:
+        call_whole(self._number(name), FLOCKS[kind] if kind in FLOCKS else int(kind), wait=bool(wait))
+        return "granted"
+
+    def _do_unlink(self, path: str) -> None:
+        os.unlink(path)  # noqa: PTH108 - one call
+
+    def _do_seek(self, name: str, position: str) -> None:
+        os.lseek(self._number(name), number(position), os.SEEK_SET)
+
+    def _do_truncate(self, name: str, size: str) -> None:
+        os.ftruncate(self._number(name), int(size))
+
+    def _do_write(self, name: str, start: str, text: str) -> None:
+        os.pwrite(self._number(name), text.encode(), int(start))
+
+    def _do_read(self, name: str, start: str, length: str) -> str:
+        return shown(os.pread(self._number(name), int(length), int(start)))
+
+    def _do_map(self, name: str, size: str) -> None:
+        self._mappings[name] = map_file(self._number(name), int(size))
+
+    def _do_load(self, name: str, start: str, length: str) -> str:
+        return shown(self._mappings[name][int(start) : int(start) + int(length)])
+
+    def _do_store(self, name: str, start: str, text: str) -> None:
+        self._mappings[name][int(start) : int(start) + len(text)] = text.encode()
+
+    def _do_listed(self, name: str) -> str:
+        """The locks on the file that /proc/locks lists; those of waiters do not count.
+
+        None where the inode's device there is not the one that fstat(2) tells, as on btrfs and overlay.
+        """
+        file = os.fstat(self._number(name))
+        inode = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
+        with open("/proc/locks") as lines:  # noqa: PTH123 - pathlib imports a lot
+            listed = {tuple(line.split()[1:]) for line in lines}  # some twice where others lock meanwhile
+        return str(sum("->" not in found and inode in found for found in listed))
+
+    def _do_limit(self, what: str, most: str) -> None:
+        """At most so many descriptors beyond those that are open, or bytes in a file (setrlimit(2))."""
+        if what == "size":
+            resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), resource.RLIM_INFINITY))
+            return
+        free = (number for number in count() if not _is_open(number))
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, int(most), None)), hard))
+
+    def _do_exec(self) -> NoReturn:
+        """A new image of the interpreter goes on with the descriptors that are left (execve(2))."""
+        os.set_inheritable(self._channel.fileno(), True)
+        script = RESUME.format(path=[ROOT, *sys.path], channel=self._channel.fileno(), numbers=self._numbers)
+        os.execv(sys.executable, [sys.executable, "-E", "-S", "-c", script])  # noqa: S606 - no shell is wanted
+
+    def _do_exit(self) -> NoReturn:
+        os._exit(0)
+
+
+def resume(channel: int, numbers: dict[str, int]) -> NoReturn:
+    """What an actor goes on with after its execve."""
+    left = {name: descriptor for name, descriptor in numbers.items() if _is_open(descriptor)}
+    mine = socket.socket(fileno=channel)
+    mine.send(json.dumps("ok").encode())
+    Actor(mine, left).serve()
+
+
+def _is_open(descriptor: int) -> bool:
+    with suppress(OSError):
+        os.fstat(descriptor)
+        return True
+    return False
+
+
+def _go_on(_: int, __: FrameType | None) -> None:
+    """A handler, so that the signal ends a call that waits, and nothing else."""

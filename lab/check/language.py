@@ -1,0 +1,154 @@
+"""The language of rules, of random programs and of differences: one call a line, or several with ; between them.
+
+    A: open f                              the file f, made where it is missing, under the descriptor f
+    A: open f as g r cloexec               modes r, w, rw (the default); cloexec as in open(2)
+    A: dup f as g                          A: close g
+    A: F_SETLK f write 10 20               type read, write or unlock; start and length in bytes; F_SETLKW may wait
+    A: F_SETLK f write -1 2 end pid=5      counted from the end of the file (cur: the position, N: a bad whence); l_pid
+    B: F_GETLK f read 15 1                 = write 10 20 by A, or = free; length 0 runs to infinity
+    A: F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK        the same for open file description locks; held by "description",
+                                           and by "somebody" where another mount does not tell by whom
+    A: flock f exclusive                   shared, exclusive, unlock, or a number; with `wait` it is not LOCK_NB
+    A: thread F_SETLK f write 0 1          the call made by a second thread
+    A: last F_SETLKW f write 0 1           the call after which A exits, as soon as it is granted
+    A: write f 0 text                      pwrite(2); A: read f 0 4 = text, a zero byte as a dot, beyond the end nothing
+    A: seek f 10                           A: truncate f 100                 A: unlink f
+    A: map f 100                           mmap(2), MAP_SHARED; then A: store f 0 text, A: load f 0 4 = text
+    A: listed f = 3                        locks on the file in /proc/locks
+    A: limit files 3                       setrlimit(2) on descriptors beyond those open; limit size 100 on file sizes
+    A: fork C                              C has A's descriptors; clone C shares them (CLONE_FILES)
+    A: exec                                execve(2); A goes on in a new image with the descriptors that are left
+    A: exit                                A: killed (SIGKILL)   A: stopped   A: continued   (SIGSTOP, SIGCONT)
+    B: waits                               B's call, begun on an earlier line, still waits
+    B: returns = granted                   B's call ends, and how
+    B: interrupted = EINTR                 a signal reaches B, which waits, and its handler runs without SA_RESTART
+
+What a call comes to stands behind `=`: ok, granted, waits, free, an errno, the signal that killed the actor; several
+that are all right are separated by `|`. One in brackets, as in `= EDEADLK | (waits)`, is what a mount may do that
+does not support what is asked: that is shown as not supported, not as broken. Without `=` the call has to succeed.
+
+Actors are processes of their own, on the mounts by turns: the first actor of a program on the first mount, the
+second on the second.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import NamedTuple
+
+MAX = (1 << 63) - 1
+"""`max`: the last byte of off_t."""
+
+TYPES = {"read": 0, "write": 1, "unlock": 2}
+"""As `lab.model.requests` numbers them."""
+
+FLOCKS = {"shared": 0, "exclusive": 1, "unlock": 2}
+WHENCE = {"set": 0, "cur": 1, "end": 2}
+
+SET = frozenset({"F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW"})
+GET = frozenset({"F_GETLK", "F_OFD_GETLK"})
+DIRECTED = frozenset({"killed", "stopped", "continued", "interrupted", "waits", "returns"})
+"""What is done to an actor, or seen of it; all other calls it makes itself."""
+
+SUCCESS = ("ok", "granted")
+STILL = ("waits",)
+"""What the verb `waits` comes to where it has to succeed."""
+NAMES = {errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
+"""errno.errorcode has the other name of these two."""
+
+
+class Call(NamedTuple):
+    """One line without what it comes to."""
+
+    actor: str
+    verb: str
+    args: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.actor}: {' '.join((self.verb, *self.args))}"
+
+    @property
+    def made(self) -> Call:
+        """The call itself, without how it is made: `thread` or `last`."""
+        return Call(self.actor, self.args[0], self.args[1:]) if self.verb in ("thread", "last") else self
+
+    @property
+    def may_wait(self) -> bool:
+        """True for the calls that the kernel may let wait; a second thread makes none of them."""
+        verb, args = ("thread", ()) if self.verb == "thread" else self.made[1:]
+        return verb in ("F_SETLKW", "F_OFD_SETLKW") or (verb == "flock" and args[-1] == "wait")
+
+
+class Step(NamedTuple):
+    """A call, and what it may come to."""
+
+    call: Call
+    expected: tuple[str, ...] = SUCCESS
+
+    def __str__(self) -> str:
+        return f"{self.call} = {' | '.join(self.expected)}" if self.expected != SUCCESS else str(self.call)
+
+    @property
+    def wanted(self) -> str:
+        """The expectation in words."""
+        return " or ".join(word for word in self.expected if word[0] != "(") if self.expected != SUCCESS else "success"
+
+
+class Range(NamedTuple):
+    """The arguments of a byte-range call behind the descriptor: numbers as struct flock has them, but for its type."""
+
+    kind: int
+    start: int
+    length: int
+    whence: int = 0
+    pid: int = 0
+
+
+def parse(text: str) -> tuple[Step, ...]:
+    """The steps of a program; empty lines and what stands behind # do not count. Raises ValueError for other lines."""
+    calls = (call.strip() for line in text.splitlines() for call in line.partition("#")[0].split(";"))
+    return tuple(_step(call) for call in calls if call)
+
+
+def _step(line: str) -> Step:
+    actor, colon, rest = line.partition(": ")
+    asked, equals, expected = rest.partition(" = ")
+    words = asked.split()
+    if not colon or not words or not actor.isidentifier():
+        raise ValueError(f"{line!r} is no call; write ACTOR: CALL = WHAT IT COMES TO")
+    call = Call(actor, words[0], tuple(words[1:]))
+    if equals:
+        return Step(call, tuple(each.strip() for each in expected.split("|")))
+    return Step(call, STILL) if call.verb == "waits" else Step(call)
+
+
+def range_of(args: tuple[str, ...]) -> Range:
+    """The range behind the descriptor: type, start, length, then whence and pid in any order."""
+    kind, start, length, *rest = args
+    whence = pid = 0
+    for word in rest:
+        if word.startswith("pid="):
+            pid = int(word[4:])
+        else:
+            whence = WHENCE[word] if word in WHENCE else int(word)
+    return Range(TYPES[kind] if kind in TYPES else int(kind), number(start), number(length), whence, pid)
+
+
+def number(word: str) -> int:
+    """A number of bytes: digits, `max`, or `max-N`."""
+    return MAX - int(word[4:] or 0) if word.startswith("max") else int(word)
+
+
+def told(kind: str, start: int, length: int, who: str) -> str:
+    """What F_GETLK reports, in words."""
+    return f"{kind} {start} {length} by {who}"
+
+
+def errno_name(code: int) -> str:
+    """EAGAIN and not 11."""
+    return NAMES.get(code) or errno.errorcode.get(code, f"errno {code}")
+
+
+def shown(content: bytes) -> str:
+    """Bytes of a file as one word."""
+    return content.decode("ascii", "replace").replace("\0", ".") or "nothing"

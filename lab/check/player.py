@@ -1,0 +1,163 @@
+"""An actor as the one who directs it sees it: told a call, watched while it makes it, ended at the end."""
+
+from __future__ import annotations
+
+import json
+import select
+import socket
+import time
+from dataclasses import dataclass
+from signal import Signals
+from typing import Self
+
+from lab.processes import fork_child
+from lab.processes.watched import ASLEEP, Watched
+
+from .actor import Actor
+
+ANSWER_S = 2.0
+"""A call that never waits is answered within this time, or the mount hangs."""
+
+WAKE_S = 3.0
+"""A lock that has come free is given to one who waits for it within this time, or nobody wakes him."""
+
+TICK_MS = 1
+
+AWAKE_S = 0.0005
+"""So long it is looked for without a pause, since most calls end or come to rest by then."""
+
+IN_THE_LOCK_CODE = frozenset({"fcntl_setlk", "locks_lock_inode_wait", "do_lock_file_wait", "posix_lock_inode_wait"})
+"""Where Linux lets a process wait for a lock that it keeps itself (fs/locks.c): who sleeps there waits for it."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A call that has not been answered yet, and since when its actor has been seen asleep in one place."""
+
+    asleep_in: str = ""
+    since: float = 0.0
+
+
+class Player:
+    """One actor process, on the mount that `folder` is on."""
+
+    def __init__(self, pid: int, channel: socket.socket, folder: int) -> None:
+        self.folder = folder
+        self.fresh = True
+        self.pending: Pending | None = None
+        self.process = Watched(pid)
+        self._channel = channel
+        self.descriptors = (channel.fileno(), self.process.descriptor)
+        self._poll = select.poll()
+        for descriptor in self.descriptors:
+            self._poll.register(descriptor, select.POLLIN)
+
+    @classmethod
+    def forked(cls, folder: int) -> Self:
+        """A new process; raises OSError where fork(2) is refused."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def live() -> None:
+            mine.close()
+            Actor(theirs).serve()
+
+        with theirs:
+            return cls(fork_child(live), mine, folder)
+
+    def fork(self, verb: str) -> Self | str:
+        """Have it fork or clone a child: the child, or the answer where it has none."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            socket.send_fds(self._channel, [json.dumps([verb]).encode()], [theirs.fileno()])
+            answer = self.answer(ANSWER_S)
+        if answer is None or not answer.isdigit():
+            mine.close()
+            return answer or self.silence()
+        self.fresh = self.fresh and verb == "fork"
+        child = type(self)(int(answer), mine, self.folder)
+        child.fresh = False
+        return child
+
+    def tell(self, *command: str) -> None:
+        """Have it make a call."""
+        self._channel.send(json.dumps(command).encode())
+        self.pending = Pending()
+
+    def answer(self, timeout_s: float) -> str | None:
+        """What the call came to, the name of the signal where it killed the actor, None after that time."""
+        deadline = time.monotonic() + timeout_s
+        while not (answer := self.heard(TICK_MS * 20)) and time.monotonic() < deadline:
+            pass
+        return answer
+
+    def outcome(self, settle_s: float) -> str:
+        """The answer to a call that may wait, or that it waits; or that nothing is known after a long time.
+
+        Where the kernel does not tell that it waits for a lock, it has to sleep for `settle_s`.
+        """
+        begun = time.monotonic()
+        while (spent := time.monotonic() - begun) < settle_s + ANSWER_S:
+            if answer := self.heard(0 if spent < AWAKE_S else TICK_MS):
+                return answer
+            if self.at_rest(settle_s):
+                return self.heard(0) or "waits"
+        return self.silence()
+
+    def heard(self, timeout_ms: int) -> str | None:
+        """The answer, if it comes within that time."""
+        ready = {descriptor for descriptor, _ in self._poll.poll(timeout_ms)}
+        if self._channel.fileno() in ready and (content := self._channel.recv(1 << 16)):
+            self.pending = None
+            return str(json.loads(content))
+        if self.process.descriptor in ready:
+            return self.ended(ANSWER_S)
+        return None
+
+    def at_rest(self, settle_s: float) -> bool:
+        """True while it sleeps within its call, where it waits for a lock as far as anybody can tell from outside."""
+        if self.pending is None or self.process.state() not in ASLEEP:
+            return False
+        place = self.process.sleeps_in()
+        if place in IN_THE_LOCK_CODE:
+            return True
+        now = time.monotonic()
+        if place != self.pending.asleep_in or not self.pending.since:
+            self.pending = Pending(place, now)
+        return now - self.pending.since >= settle_s
+
+    def has_answered(self) -> bool:
+        """True when the answer, or its end, is there to be heard."""
+        return bool(self._poll.poll(0))
+
+    def sleeps_on(self) -> bool:
+        """False when its call has ended; where it was woken it has tried again and sleeps again by then."""
+        deadline = time.monotonic() + ANSWER_S
+        while self.process.state() not in ASLEEP and time.monotonic() < deadline:
+            if self.has_answered():
+                return False
+        return not self.has_answered()
+
+    def rest_again(self) -> None:
+        """Forget how long it has slept: something has happened that may wake it."""
+        if self.pending:
+            self.pending = Pending()
+
+    def silence(self) -> str:
+        """What is said of a call without an answer."""
+        place = self.process.sleeps_in()
+        return f"no answer in {ANSWER_S:g} s" + (f", asleep in {place}" if place else "")
+
+    def ended(self, timeout_s: float) -> str:
+        """How it ended: ok, or the name of the signal."""
+        code = self.process.wait(timeout_s)
+        self.fresh, self.pending = False, None
+        if code is None:
+            return f"no end in {timeout_s:g} s"
+        if code < 0:
+            return Signals(-code).name
+        return f"ended with {code}" if code else "ok"
+
+    def close(self) -> None:
+        """Give back what this process has of it."""
+        self._channel.close()
+        self.process.close()

@@ -1,0 +1,153 @@
+"""Rules 18 to 23: which locks of two processes exclude each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, product
+
+from lab.model.holds import Span
+
+from ..rule import Rule
+from .phrases import BOTH_OPEN, DENIED, OVERLAPS, each
+
+TYPES = ("read", "write")
+MODES = {"read": ("r", "rw"), "write": ("w", "rw")}
+"""The modes in which a file has to be open for a lock of the type."""
+
+SEED = 20
+PAIRS = 32
+
+
+def _outcome(held: str, asked: str, denied: str) -> str:
+    return "granted" if held == asked == "read" else denied
+
+
+def _asked_once(held: str, asked: str, mode: str, span: tuple[int, int]) -> str:
+    return f"""
+        A: open f
+        B: open f {mode}
+        A: F_SETLK f {held} 100 50
+        B: F_SETLK f {asked} {span[0]} {span[1]} = {_outcome(held, asked, DENIED)}
+    """
+
+
+def _waited_for(held: str, asked: str, mode: str, span: tuple[int, int]) -> str:
+    request = f"B: F_SETLKW f {asked} {span[0]} {span[1]}"
+    opened = f"A: open f; B: open f {mode}; A: F_SETLK f {held} 100 50"
+    if held == asked == "read":
+        return f"{opened}; {request} = granted"
+    return f"{opened}; {request} = waits; A: F_SETLK f unlock 100 50; B: returns = granted"
+
+
+def _overlapping() -> Iterator[str]:
+    """Each overlap, open mode and pair of types: not waiting, and waiting."""
+    for span, held, asked in product(OVERLAPS.values(), TYPES, TYPES):
+        for mode in MODES[asked]:
+            yield _asked_once(held, asked, mode, span)
+        yield _waited_for(held, asked, "rw", span)
+    for held, asked in product(TYPES, TYPES):
+        yield _waited_for(held, asked, MODES[asked][0], (100, 50))
+
+
+def _numbers(seed: int) -> Iterator[int]:
+    """Numbers below 32,768 that look random: the generator that the C standard gives for rand()."""
+    while True:
+        seed = (seed * 1103515245 + 12345) % (1 << 31)
+        yield seed >> 16
+
+
+def _random_pairs() -> Iterator[str]:
+    """Two ranges among 40 bytes, and what the rule of overlaps says to them."""
+    numbers = _numbers(SEED)
+    for _ in range(PAIRS):
+        start, length, other_start, other_length, kinds = (next(numbers) for _ in range(5))
+        held = Span(start % 40, length % 12, bool(kinds & 64))
+        asked = Span(other_start % 40, other_length % 12, bool(kinds & 128))
+        yield f"""{BOTH_OPEN}
+            A: F_SETLK f {TYPES[held.write]} {held.start} {held.length}
+            B: F_SETLK f {TYPES[asked.write]} {asked.start} {asked.length} = {_expected(held, asked)}
+        """
+
+
+def _expected(held: Span, asked: Span) -> str:
+    return DENIED if held.conflicts(asked) else "granted"
+
+
+RULES = (
+    Rule(
+        18,
+        "Two processes may read-lock the same bytes together; a write lock is alone.",
+        "POSIX fcntl(), EACCES or EAGAIN; FreeBSD flock 2 and 7 to 9",
+        "posix",
+        tuple(
+            f"""{BOTH_OPEN}
+            A: F_SETLK f {held} 0 10
+            B: F_SETLK f {asked} 0 10 = {_outcome(held, asked, DENIED)}
+            A: F_SETLK f unlock 0 10
+            B: F_SETLK f {asked} 0 10
+            """
+            for held, asked in product(TYPES, TYPES)
+        ),
+    ),
+    Rule(
+        19,
+        "Ranges that touch and do not overlap are granted; one byte in common is enough to be denied.",
+        "fcntl(2); cthon04 tlock 3 to 5, xfstests locktest",
+        "posix",
+        (
+            *each(f"{BOTH_OPEN} A: F_SETLK f write 10 20; B: F_SETLK f write <range>", range=("0 10", "30 5", "30 0")),
+            *each(
+                f"{BOTH_OPEN} A: F_SETLK f write 10 20; B: F_SETLK f write <range> = {DENIED}",
+                range=("0 11", "29 5", "29 0"),
+            ),
+        ),
+    ),
+    Rule(
+        20,
+        "Overlapping ranges conflict however they lie, whatever mode the file is open in, waiting or not.",
+        "fcntl(2); nfstest_lock, xfstests locktest",
+        "posix",
+        tuple(_overlapping()),
+    ),
+    Rule(
+        21,
+        "Ranges beyond the end of the file conflict as those within it do.",
+        "fcntl(2), l_start; nfstest_lock",
+        "posix",
+        (
+            *(
+                f"""{BOTH_OPEN}
+                A: write f 0 text
+                A: F_SETLK f write 100 50
+                B: F_SETLK f {asked} {start} {length} = {DENIED}
+                """
+                for (start, length), asked in product(OVERLAPS.values(), TYPES)
+            ),
+            f"{BOTH_OPEN} A: write f 0 text; A: F_SETLK f write 100 50; B: F_SETLK f write 150 0",
+        ),
+    ),
+    Rule(
+        22,
+        "Any two ranges conflict when they share a byte and one of them is written, and only then.",
+        "fcntl(2); LTP fcntl14, nfs-ganesha multilock",
+        "posix",
+        tuple(islice(_random_pairs(), PAIRS)),
+    ),
+    Rule(
+        23,
+        "Two waiters for different parts of a lock are both let in when it is released.",
+        "fcntl(2), F_SETLKW; LTP fcntl16",
+        "blocking",
+        (
+            f"""{BOTH_OPEN}
+            C: open f
+            A: F_SETLK f write 0 100
+            B: F_SETLKW f write 0 10 = waits
+            C: F_SETLKW f write 50 10 = waits
+            A: F_SETLK f unlock 0 100
+            B: returns
+            C: returns
+            """,
+        ),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Rules 49 to 54: locks of open file descriptions."""
+
+from __future__ import annotations
+
+from ..rule import Rule
+from .phrases import BOTH_OPEN, DENIED, each
+
+HELD = f"{BOTH_OPEN} A: F_OFD_SETLK f write 0 10; "
+
+RULES = (
+    Rule(
+        49,
+        "Two opens of a file exclude each other, also within one process.",
+        "fcntl(2), Open file description locks; LTP fcntl34, xfstests generic/478",
+        "ofd",
+        (
+            f"{HELD} A: open f as g; A: F_OFD_SETLK g write 5 1 = {DENIED}; A: F_OFD_SETLK g write 10 1",
+            f"{HELD} B: F_OFD_SETLK f read 0 0 = {DENIED}; A: F_OFD_SETLK f unlock 0 0; B: F_OFD_SETLK f read 0 0",
+            f"{HELD} B: F_OFD_SETLKW f write 9 1 = waits; A: F_OFD_SETLK f unlock 9 1; B: returns",
+            f"{BOTH_OPEN} A: F_OFD_SETLK f read 0 0; B: F_OFD_SETLK f read 0 0; B: F_OFD_SETLK f write 0 1 = {DENIED}",
+        ),
+    ),
+    Rule(
+        50,
+        "A lock stays until the last descriptor of its open is closed, whoever has it, or somebody unlocks it there.",
+        "fcntl(2), Open file description locks",
+        "ofd",
+        (
+            f"""{HELD}
+            A: dup f as g
+            A: open f as h
+            A: close h
+            A: close f
+            B: F_OFD_SETLKW f write 0 1 = waits
+            A: close g
+            B: returns
+            """,
+            f"""{HELD}
+            A: fork C
+            C: F_OFD_SETLK f write 0 20
+            A: exit
+            B: F_OFD_SETLKW f write 0 1 = waits
+            C: exit
+            B: returns
+            """,
+            f"{HELD} A: fork C; C: F_OFD_SETLK f unlock 0 0; B: F_OFD_SETLK f write 0 1",
+        ),
+    ),
+    Rule(
+        51,
+        "Locks of open file descriptions and POSIX locks exclude each other, also within one process.",
+        "fcntl(2), Open file description locks; LTP fcntl36",
+        "ofd",
+        (
+            f"{HELD} B: F_SETLK f write 0 1 = {DENIED}; A: F_SETLK f write 0 1 = {DENIED}; B: F_SETLK f write 10 1",
+            f"""{BOTH_OPEN}
+            A: F_SETLK f write 0 10
+            B: F_OFD_SETLK f write 0 1 = {DENIED}
+            A: F_OFD_SETLK f write 0 1 = {DENIED}
+            B: F_OFD_SETLK f write 10 1
+            """,
+            f"{HELD} B: F_SETLKW f write 0 1 = waits; A: F_OFD_SETLK f unlock 0 10; B: returns",
+            f"{HELD} B: F_GETLK f read 5 1 = write 0 10 by description | write 0 10 by A",
+        ),
+    ),
+    Rule(
+        52,
+        "A process id other than 0 in the request is refused.",
+        "fcntl(2), EINVAL",
+        "ofd",
+        each(
+            f"{BOTH_OPEN} A: <command> f write 0 1 pid=1 = EINVAL",
+            command=("F_OFD_SETLK", "F_OFD_SETLKW", "F_OFD_GETLK"),
+        ),
+    ),
+    Rule(
+        53,
+        "F_OFD_GETLK with F_UNLCK finds the locks of the descriptor's own open.",
+        "fs/locks.c of Linux since 6.5; kernel selftests (ofdlocks)",
+        "ofd",
+        (
+            """
+            A: open f
+            A: F_OFD_SETLK f write 10 5
+            A: F_OFD_SETLK f read 20 5
+            A: F_OFD_GETLK f unlock 0 10 = free
+            A: F_OFD_GETLK f unlock 0 0 = write 10 5 by description
+            A: F_OFD_GETLK f unlock 15 0 = read 20 5 by description
+            """,
+        ),
+        unpromised="fcntl(2) does not tell of it, and kernels before 6.5 do not do it",
+    ),
+    Rule(
+        54,
+        "Nobody looks for deadlocks among these locks: a ring of waiters hangs.",
+        'fcntl(2), "no deadlock detection is performed for open file description locks"',
+        "ofd",
+        (
+            f"""{HELD}
+            B: F_OFD_SETLK f write 10 10
+            A: F_OFD_SETLKW f write 10 1 = waits
+            B: F_OFD_SETLKW f write 0 1 = waits
+            B: interrupted = EINTR
+            """,
+        ),
+        unpromised="fcntl(2) says so of the current implementation only",
+    ),
+    Rule(
+        82,
+        "F_GETLK tells -1 for the process of an open file description's lock, F_OFD_GETLK the process of a POSIX lock.",
+        "fcntl(2), l_pid",
+        "ownership",
+        (
+            f"{HELD} B: F_GETLK f read 5 1 = write 0 10 by description | (write 0 10 by A)",
+            f"{HELD} B: F_OFD_GETLK f read 5 1 = write 0 10 by description | (write 0 10 by A)",
+            f"{BOTH_OPEN} A: F_SETLK f write 0 10; "
+            "B: F_OFD_GETLK f read 5 1 = write 0 10 by A | (write 0 10 by description)",
+        ),
+        unpromised="a filesystem with a server of its own cannot tell the two kinds of locks apart",
+    ),
+)

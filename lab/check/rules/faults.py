@@ -1,0 +1,151 @@
+"""Rules 69 to 76: holders and waiters that are killed, stopped or interrupted, and files that give out."""
+
+from __future__ import annotations
+
+from ..rule import Rule
+from .phrases import BOTH_OPEN, DENIED, THREE_OPEN
+
+TAKEN = {
+    "posix": ("F_SETLK f write 0 10", "F_SETLKW f write 0 10", "F_SETLK f unlock 0 10"),
+    "ofd": ("F_OFD_SETLK f write 0 10", "F_OFD_SETLKW f write 0 10", "F_OFD_SETLK f unlock 0 10"),
+    "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
+}
+"""Each lock: taken at once, waited for, given back."""
+
+RULES = (
+    Rule(
+        69,
+        "Who waits gets the lock when its holder is killed.",
+        "fcntl(2); flock(2); POSIX _exit()",
+        "death",
+        tuple(f"{BOTH_OPEN} A: {take}; B: {wait} = waits; A: killed; B: returns" for take, wait, _ in TAKEN.values()),
+    ),
+    Rule(
+        70,
+        "A stopped holder keeps its lock and F_GETLK names it; continued, it goes on and gives it back.",
+        "fcntl(2), F_GETLK; signal(7), SIGSTOP",
+        "death",
+        (
+            f"""{THREE_OPEN}
+            A: F_SETLK f write 0 10
+            A: stopped
+            B: F_SETLK f write 0 1 = {DENIED}
+            B: F_GETLK f write 0 0 = write 0 10 by A
+            C: F_SETLKW f write 0 10 = waits
+            A: continued
+            C: waits
+            A: F_SETLK f unlock 0 10
+            C: returns
+            """,
+        ),
+    ),
+    Rule(
+        71,
+        "Whoever waits when a signal ends another's wait gets the lock next, be it of any kind.",
+        "fcntl(2), EINTR; flock(2), EINTR",
+        "blocking",
+        tuple(
+            f"""{THREE_OPEN}
+            A: {take}
+            B: {wait} = waits
+            C: {wait} = waits
+            B: interrupted = EINTR
+            C: waits
+            A: {unlock}
+            C: returns
+            """
+            for take, wait, unlock in TAKEN.values()
+        ),
+    ),
+    Rule(
+        72,
+        "A waiter that is killed leaves nothing queued.",
+        "fcntl(2); flock(2)",
+        "death",
+        tuple(
+            f"""{THREE_OPEN}
+            A: {take}
+            B: {wait} = waits
+            C: {wait} = waits
+            B: killed
+            C: waits
+            A: {unlock}
+            C: returns
+            """
+            for take, wait, unlock in TAKEN.values()
+        ),
+    ),
+    Rule(
+        73,
+        "Who touches a mapping of what was cut off the file dies of SIGBUS, and its lock is free.",
+        "mmap(2), SIGBUS; ftruncate(2)",
+        "mapping",
+        (
+            f"""{BOTH_OPEN}
+            A: truncate f 8192
+            A: map f 8192
+            A: F_SETLK f write 0 10
+            A: store f 4096 text
+            A: truncate f 0
+            B: F_SETLK f write 0 1 = {DENIED}
+            A: load f 4096 4 = SIGBUS
+            B: F_SETLK f write 0 1
+            """,
+        ),
+    ),
+    Rule(
+        74,
+        "A write that finds no room fails and leaves the lock as it is.",
+        "write(2), EFBIG; setrlimit(2), RLIMIT_FSIZE",
+        "posix",
+        (
+            f"""{BOTH_OPEN}
+            A: limit size 100
+            A: F_SETLK f write 0 300
+            A: write f 0 text
+            A: write f 200 text = EFBIG
+            A: read f 0 4 = text
+            B: F_SETLK f write 200 1 = {DENIED}
+            A: F_SETLK f unlock 0 300
+            B: F_SETLK f write 200 1
+            """,
+        ),
+    ),
+    Rule(
+        75,
+        "A process that has run out of descriptors keeps its lock.",
+        "open(2), EMFILE; setrlimit(2), RLIMIT_NOFILE",
+        "posix",
+        (
+            f"""{BOTH_OPEN}
+            A: F_SETLK f write 0 10
+            A: limit files 1
+            A: open h
+            A: open f as g = EMFILE
+            A: dup f as g = EMFILE
+            B: F_SETLK f write 0 1 = {DENIED}
+            A: F_SETLK f unlock 0 10
+            B: F_SETLK f write 0 1
+            """,
+        ),
+    ),
+    Rule(
+        76,
+        "A name that was removed and made again through one mount is the new file through the other.",
+        "unlink(2); open(2); nfs(5), Directory entry caching",
+        "names",
+        (
+            f"""{BOTH_OPEN}
+            A: write f 0 old
+            A: unlink f
+            A: open f as g
+            A: F_SETLK g write 0 10
+            A: write g 0 new
+            B: close f
+            B: open f as h
+            B: F_SETLK h write 0 10 = {DENIED}
+            B: read h 0 3 = new
+            """,
+        ),
+    ),
+)

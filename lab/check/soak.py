@@ -1,0 +1,136 @@
+"""The soak: what workers that race on all directories at once do to each other, and to the data, for each promise."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from time import monotonic
+
+from lab.errors import CannotRunError
+from lab.locks import find_lock
+from lab.locks.polled import polled
+from lab.race import Case, Setting, race_for, untried
+from lab.regions import find_region, probe_region
+from lab.results import Answered, Soaked
+from lab.results import Case as Row
+from lab.scenario import Found, find_scenarios
+
+from .neighbours import Neighbours
+from .soak_locks import LOCKS, Answering, answering
+from .soak_plan import Entry, planned
+
+Tell = Callable[[str], None]
+REFUSED = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What mmap(2) answers where the filesystem does not map."""
+
+
+def soak(
+    folders: Sequence[Path], asked: Collection[str], seconds: float, seed: int, workers: int, tell: Tell
+) -> list[Soaked]:
+    """Race for these promises (`lab.check.promises`) within about so many seconds; `tell` hears what comes next.
+
+    Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
+    is refused, hangs or kills is told in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
+    """
+    entries = planned(asked)
+    if not entries:
+        return []
+    return _Soak(folders, seed, workers, tell, answering(folders)).all(entries, seconds)
+
+
+class _Soak:
+    """One soak: what does not change in it, and what it found out about the directories."""
+
+    def __init__(
+        self, folders: Sequence[Path], seed: int, workers: int, tell: Tell, locks: dict[str, Answering]
+    ) -> None:
+        self._folders = folders
+        self._seed = seed
+        self._workers = workers
+        self._tell = tell
+        self._locks = locks
+        self._hung: set[str] = set()
+        self._any = next((name for name in LOCKS if not locks[name].refused), LOCKS[0])
+
+    def all(self, entries: Sequence[Entry], seconds: float) -> list[Soaked]:
+        """Race one after the other; each gets its part of the time that those before it have left."""
+        ends = monotonic() + seconds
+        done = []
+        for number, entry in enumerate(entries):
+            part = entry.weight / sum(other.weight for other in entries[number:])
+            done.append(self._one(entry, part * max(0.0, ends - monotonic())))
+        return done
+
+    def _one(self, entry: Entry, seconds: float) -> Soaked:
+        case = self._case(entry)
+        self._tell(f"soak for {entry.promise}: {case.title}, {entry.region}")
+        refusal = self._refusal(case.setting)
+        row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=entry.polled)
+        return Soaked(
+            promise=entry.promise,
+            region=entry.region,
+            rules=list(entry.rules),
+            polled=entry.polled,
+            verdict="unsupported" if refusal else judged(row),
+            case=row,
+        )
+
+    def _raced(self, case: Case, seconds: float, *, polled: bool) -> Row:
+        """Its row; once a lock has hung, nothing that waits for it is tried again."""
+        name = case.setting.lock.name
+        alone = self._locks[name].hung
+        if name in self._hung and (alone or not polled):
+            return untried(case, "timeout", f"lock {name}: not tried again, for it hung before")
+        if alone:
+            row = untried(case, "timeout", f"the worker that {alone.reason}", [alone])
+        else:
+            row = race_for(case, self._folders, seconds)
+        if row.verdict == "timeout":
+            self._hung.add(name)
+        return row
+
+    def _case(self, entry: Entry) -> Case:
+        found = _found(entry.scenario)
+        found.check_workers(self._workers)
+        name = entry.lock or self._any
+        setting = Setting(
+            scenario=found.kind(),
+            lock=polled(name) if entry.polled else find_lock(name),
+            region=entry.region,
+            workers=self._workers,
+            rounds=found.kind.rounds,
+            pin="none" if entry.polled else "one",
+            window_ns=self._locks[name].window_ns,
+            leak=0.0,
+            time_limit_s=self._locks[name].time_limit_s,
+            seed=f"{self._seed}/{entry.scenario}/{name}/{entry.region}",
+            soaks=True,
+        )
+        return Case(found, setting)
+
+    def _refusal(self, setting: Setting) -> str:
+        """Why the filesystem does not have what this race needs; empty where it does."""
+        name = setting.lock.name
+        if self._locks[name].refused:
+            return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
+        try:
+            for folder in self._folders:
+                probe_region(find_region(setting.region), folder)
+        except CannotRunError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in REFUSED:
+                return str(error)
+        return ""
+
+
+def _found(name: str) -> Found:
+    if name == "neighbours":
+        return Found(name, Neighbours, "Lost updates of neighbours in one page")
+    return find_scenarios([name])[0]
+
+
+def judged(row: Row) -> Answered:
+    """What a row says for its promise; a race that could not be run or judged says nothing."""
+    if row.overlapping_holds or row.verdict == "damaged":
+        return "unsafe"
+    return "safe" if row.verdict == "clean" and row.operations else "unknown"

@@ -1,0 +1,58 @@
+"""What the soak races for which promise: the rules 61 to 68 of the specification, as data."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+ANY = ""
+"""The first lock that is not refused: a data promise is about the data, whichever lock the mount has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One race: its scenario, lock and region, and the numbers of the rules that it covers.
+
+    `polled` has the lock asked for without waiting. `weight` is its part of the time.
+    """
+
+    promise: str
+    scenario: str
+    lock: str
+    region: str
+    rules: tuple[int, ...]
+    polled: bool = False
+    weight: int = 1
+
+
+MARKS, NEVER_TWO, HOLDS = 64, 66, 67
+OVERLAPPING, APPENDED, PAGES = (62, MARKS, HOLDS), (61, HOLDS), (68, HOLDS)
+COUNTED, TOLD, OWN = (NEVER_TWO, HOLDS), (MARKS, HOLDS), (63, 65, HOLDS)
+
+PLAN = (
+    *(
+        Entry(promise, "append_log", lock, "stream", (61, NEVER_TWO, HOLDS), polled, 3 if polled else 2)
+        for polled in (True, False)
+        for promise, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
+    ),
+    Entry("pread", "append_log", ANY, "stream", APPENDED),
+    Entry("pread", "counter", ANY, "stream", COUNTED),
+    Entry("pread", "overlap", ANY, "stream", OVERLAPPING),
+    Entry("pread", "readers_writers", ANY, "stream", TOLD),
+    Entry("mapping", "append_log", ANY, "shared", APPENDED),
+    Entry("mapping", "counter", ANY, "shared", COUNTED),
+    Entry("mapping", "overlap", ANY, "shared", OVERLAPPING),
+    Entry("mapping", "readers_writers", ANY, "shared", TOLD),
+    Entry("mapping", "sparse_pages", ANY, "shared", PAGES),
+    Entry("mapping", "bank", ANY, "shared", (HOLDS,)),
+    Entry("reopened", "append_log", ANY, "reopened", APPENDED),
+    Entry("reopened", "counter", ANY, "reopened", COUNTED),
+    Entry("neighbours", "neighbours", ANY, "stream", OWN),
+    Entry("neighbours", "neighbours", ANY, "shared", OWN),
+)
+"""Exclusion has the most time, and first the requests that do not wait: every refusal is one that a lock may lie to."""
+
+
+def planned(asked: Collection[str]) -> list[Entry]:
+    """The races for these promises, in order; other promises are not the soak's."""
+    return [entry for entry in PLAN if entry.promise in asked]

@@ -1,0 +1,55 @@
+"""How strong a verdict is, as a short phrase with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lab.model.figures import one_in, plural
+from lab.model.statistics import detection_power
+from lab.results import RandomPrograms, RuleResult, Soaked
+
+from .evidence import SOAKED, contended
+from .promises import DATA, EXCLUSION, PARTS
+
+WOULD_SHOW = "would show a failure"
+"""Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
+
+
+def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, soak: Sequence[Soaked]) -> str:
+    """What was tried for this promise; empty where nothing was."""
+    own = [rule for rule in rules if rule.promise == name and rule.promised and rule.number not in SOAKED]
+    rows = [row for row in soak if row.promise == name and row.case.operations]
+    return "; ".join([*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows)])
+
+
+def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
+    passed = sum(rule.verdict == "safe" for rule in own)
+    if own:
+        yield plural(len(own), "rule") if passed == len(own) else f"{passed} of {plural(len(own), 'rule')}"
+
+
+def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
+    if random and random.programs and name in PARTS["random"]:
+        yield plural(random.programs, "program")
+
+
+def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+    if name not in EXCLUSION or not rows:
+        return
+    met = sum(map(contended, rows))
+    overlaps = sum(row.case.overlapping_holds for row in rows)
+    if overlaps:
+        yield f"{plural(overlaps, 'overlap')}, {met:,} contended"
+    elif met:
+        yield f"{WOULD_SHOW} {one_in(detection_power(met))}"
+    else:
+        yield "0 contended"
+
+
+def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+    if name not in DATA or not rows:
+        return
+    rounds = sum(row.case.operations for row in rows)
+    damaged = sum(row.case.damaged for row in rows)
+    met = sum(map(contended, rows))
+    yield f"{damaged:,} of {plural(rounds, 'round')} damaged" + (f", {met:,} contended" if met else "")

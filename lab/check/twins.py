@@ -1,0 +1,170 @@
+"""One random program performed on the model and by real processes, call by call, until their answers differ.
+
+Left open is which of several waiting calls gets a lock that has come free: whoever comes back first, the model lets
+it go on, if it may. Left open is also which lock in the way F_GETLK reports, and whether a deadlock is noticed: where
+there is one, EDEADLK and waiting are both right, and the program ends there, since nothing can be compared any more.
+Source: POSIX.1-2024, fcntl(): "any lock which blocks"; "EDEADLK: the system may".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from copy import deepcopy
+
+from .drawn import TO_WAITERS, Drawing, Program
+from .language import GET, SUCCESS, Call
+from .modelled import ModelStage
+from .perform import is_refusal
+from .player import WAKE_S
+from .stage import RealStage
+
+SOON_S = 0.05
+"""Most of those who are woken are back by then."""
+
+
+class Ended(Exception):  # noqa: N818 - what happened
+    """The program cannot go on: `made` and `calls` are those of `Twins`, `call` is the last of them.
+
+    It is about the call `asked`: itself, or the one that waited. The model has it come to what is `expected`.
+    """
+
+    def __init__(
+        self, made: list[Call], calls: list[str], call: Call, asked: Call, expected: str, observed: str
+    ) -> None:
+        super().__init__(f"{call}: {expected} expected, {observed} observed")
+        self.made = made
+        self.calls = [*calls, f"{call} = {observed}"]
+        self.call = call
+        self.asked = asked
+        self.expected = expected
+        self.observed = observed
+
+    @property
+    def unanswered(self) -> bool:
+        """True where the call never came back, not even with an error: another try would hang as well."""
+        return self.observed.startswith(("no answer", "no end"))
+
+
+class Differs(Ended):
+    """The real answer is none that the model allows."""
+
+
+class LeftOpen(Ended):
+    """The answers differ, and both are right."""
+
+
+class Refused(Ended):
+    """The mount does not have such a call."""
+
+
+class Twins:
+    """The two stages, and the calls that wait on both."""
+
+    def __init__(self, model: ModelStage, real: RealStage, patience_s: float = WAKE_S) -> None:
+        self.made: list[Call] = []
+        self.calls: list[str] = []
+        """Those made, and with what each came to, those also that end a call which waited."""
+        self.waiting: dict[str, Call] = {}
+        self._model = model
+        self._real = real
+        self._patience_s = patience_s
+
+    def perform_all(self, drawing: Drawing, program: Program) -> None:
+        """Perform the program to its end; raises Differs, LeftOpen or Refused where it ends before."""
+        for numbers in program.calls:
+            call = drawing.call(numbers, self.waiting)
+            if call is None:
+                return
+            if self.perform(call) in SUCCESS:
+                drawing.done(call)
+
+    def perform_calls(self, calls: Iterable[Call]) -> None:
+        """Perform these calls, up to one that makes no sense where some before it are left out; raises as above."""
+        for call in calls:
+            if (call.actor in self.waiting) != (call.verb in TO_WAITERS) and call.verb != "killed":
+                return
+            self.perform(call)
+
+    def perform(self, call: Call) -> str:
+        """Make the call on both stages, and see to it that the right ones of those who wait go on."""
+        self.made.append(call)
+        answer = self._compared(call)
+        while ready := self._model.wakeable():
+            self._one_goes_on(ready)
+        for name in self._real.disturbed(self.waiting):
+            self._compared(Call(name, "waits", ()))
+        return answer
+
+    def _one_goes_on(self, ready: list[str]) -> None:
+        """Others may be back sooner, let in by one who is slower to tell: they are looked at when he has told."""
+        back = self._real.first_back(ready, SOON_S)
+        if not back:
+            self._check_for_deadlock(ready)
+            back = self._real.first_back(ready, self._patience_s)
+        if back:
+            self._compared(_returns(back[0]))
+        else:
+            self._nobody_came(ready)
+
+    def _nobody_came(self, ready: list[str]) -> None:
+        """Somebody else may have come in his place; or nobody is woken."""
+        back = self._real.first_back(self.waiting, 0)
+        for name in back:
+            if name not in ready:
+                self._compared(Call(name, "waits", ()))
+        if not back:
+            raise self._ended(Differs, _returns(ready[0]), self._would_end(ready[0]), "waits")
+
+    def _check_for_deadlock(self, ready: list[str]) -> None:
+        """Raise LeftOpen where those who are not back could only come back with EDEADLK."""
+        if all(self._would_end(name) == "EDEADLK" for name in ready):
+            raise self._ended(LeftOpen, _returns(ready[0]), "EDEADLK", "waits")
+
+    def _would_end(self, name: str) -> str:
+        return deepcopy(self._model).perform(_returns(name))
+
+    def _compared(self, call: Call) -> str:
+        expected, observed = self._model.perform(call), self._real.perform(call)
+        if observed == "waits" and expected not in ("waits", "EDEADLK"):
+            observed = self._late_answer(call.actor)
+        if expected != observed and not self._reports_a_holder(call, expected, observed):
+            raise self._ended(self._kind(call, expected, observed), call, expected, observed)
+        self.calls.append(f"{call} = {observed}")
+        if observed != "waits":
+            self.waiting.pop(call.actor, None)
+        elif call.may_wait:
+            self.waiting[call.actor] = call
+        return observed
+
+    def _late_answer(self, actor: str) -> str:
+        """A server that is slow may seem to let the call wait."""
+        back = self._real.first_back([actor], self._patience_s)
+        return self._real.perform(_returns(actor)) if back else "waits"
+
+    def _ended(self, kind: type[Ended], call: Call, expected: str, observed: str) -> Ended:
+        return kind(self.made, self.calls, call, self.waiting.get(call.actor, call), expected, observed)
+
+    def _kind(self, call: Call, expected: str, observed: str) -> type[Ended]:
+        if is_refusal(self.waiting.get(call.actor, call), observed):
+            return Refused
+        if (expected, observed) == ("EDEADLK", "waits"):
+            return LeftOpen
+        if (expected, observed) == ("waits", "EDEADLK") and self._model.is_in_a_ring(call.actor):
+            return LeftOpen
+        return Differs
+
+    def _reports_a_holder(self, call: Call, expected: str, observed: str) -> bool:
+        """True where it reports another lock in the way than the first; who holds it is compared where one can know."""
+        if call.verb not in GET or " by " not in expected:
+            return False
+        return any(self._is_same(call, each, observed) for each in self._model.in_the_way(call))
+
+    def _is_same(self, call: Call, expected: str, observed: str) -> bool:
+        """Processes have no names on other hosts; a FUSE server is not told which locks are of descriptions."""
+        lock, _, holder = expected.partition(" by ")
+        unknown = self._real.spread or call.verb == "F_OFD_GETLK" or holder == "description"
+        return expected == observed or (unknown and lock == observed.partition(" by ")[0])
+
+
+def _returns(name: str) -> Call:
+    return Call(name, "returns", ())

@@ -1,0 +1,133 @@
+"""From what was found out to the verdict: one line a promise, its strength and its evidence, and the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
+
+from .evidence import SOAKED, about_data, about_exclusion, about_false_deadlocks
+from .promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
+from .soaked_rules import judged_by_soak
+from .strength import strength
+
+SAFE, UNSAFE, NOT_FOUND_OUT = 0, 1, 3
+"""Exit codes."""
+
+WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """All that the parts of a check found; `complete` is False where it was interrupted."""
+
+    rules: Sequence[RuleResult] = ()
+    random: RandomPrograms | None = None
+    soak: Sequence[Soaked] = ()
+    stuck: Sequence[Stuck] = ()
+    complete: bool = True
+
+
+class Said(NamedTuple):
+    """What one finding says for a promise, and in words what speaks against it or is missing; words may be empty."""
+
+    verdict: Answered
+    words: str = ""
+
+
+def judge(asked: Asked, found: Findings) -> list[Promise]:
+    """One entry for each promise that is asked, in their order."""
+    return [_promise(name, asked, found) for name in asked.promises]
+
+
+def exit_code(asked: Asked, promises: Sequence[Promise]) -> int:
+    """1 where anything asked is unsafe, 3 where it was not found out or there is no such lock, 0 where it is safe.
+
+    What is not supported and is neither a lock nor named in `--only` leaves it 0, as long as anything is safe.
+    """
+    verdicts = {each.verdict for each in promises}
+    missed = [each for each in promises if each.verdict == "unsupported" and each.name in {*EXCLUSION, *asked.named}]
+    if "unsafe" in verdicts:
+        return UNSAFE
+    return NOT_FOUND_OUT if "unknown" in verdicts or missed or "safe" not in verdicts else SAFE
+
+
+def with_soak(rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> list[RuleResult]:
+    """The rules, those that only the soak judges with what the races say that cover each."""
+    return [judged_by_soak(rule, soak) if rule.number in SOAKED else rule for rule in rules]
+
+
+def _promise(name: str, asked: Asked, found: Findings) -> Promise:
+    said = [*_by_rules(name, found), *_by_random(name, found), *_by_soak(name, found), *_missing(name, asked, found)]
+    if name == "death":
+        said += [Said("unsafe", _stuck(each)) for each in found.stuck]
+    said.sort(key=lambda one: WORST_FIRST.index(one.verdict))
+    verdict = said[0].verdict if said else "unknown"
+    if verdict == "safe" and not found.complete:
+        verdict, said = "unknown", [*said, Said("unknown", "interrupted before all of it was run")]
+    return Promise(
+        name=name,
+        title=PROMISES[name],
+        verdict=verdict,
+        strength=strength(name, found.rules, found.random, found.soak),
+        evidence=list(dict.fromkeys(one.words for one in said if one.words)),
+    )
+
+
+def _by_rules(name: str, found: Findings) -> Iterator[Said]:
+    """What its rules say; one that Linux does not promise says nothing."""
+    for rule in found.rules:
+        if rule.promise != name or not rule.promised or rule.number in SOAKED:
+            continue
+        if rule.verdict == "unknown":
+            yield Said("unknown", f"rule {rule.number}: {rule.observed}")
+        elif rule.verdict == "safe":
+            yield Said("safe")
+        else:
+            refused = " (not supported)" if rule.verdict == "unsupported" else ""
+            yield Said(rule.verdict, f"rule {rule.number}{refused}: expected {rule.expected}, observed {rule.observed}")
+
+
+def _by_random(name: str, found: Findings) -> Iterator[Said]:
+    if found.random is None or not found.random.programs or name not in PARTS["random"]:
+        return
+    yield Said("safe")
+    for each in found.random.differences:
+        if each.promise == name:
+            yield Said(
+                "unsafe", f"random program: {each.calls[-1]}; expected {each.expected}, observed {each.observed}"
+            )
+
+
+def _by_soak(name: str, found: Findings) -> Iterator[Said]:
+    """What the races say: for a lock the holds that overlapped, for data what was damaged."""
+    if name in EXCLUSION:
+        said = about_exclusion(name, found.soak)
+    elif name in DATA:
+        said = about_data(name, found.soak)
+    elif name == "deadlock":
+        said = about_false_deadlocks(found.soak)
+    else:
+        return
+    yield from (Said(verdict, words) for verdict, words in said)
+
+
+def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
+    """Parts that were to judge the promise and said nothing of it."""
+    ruled = any(rule.promise == name and rule.number not in SOAKED for rule in found.rules)
+    has = {
+        "rules": ruled,
+        "faults": ruled,
+        "random": found.random is not None and found.random.programs > 0,
+        "soak": any(row.promise == name for row in found.soak),
+    }
+    judges = asked.told_by(name)
+    if not judges:
+        yield Said("unknown", f"not judged by what was run: {', '.join(asked.parts)}")
+    yield from (Said("unknown", f"{part}: nothing was tried") for part in judges if not has[part])
+
+
+def _stuck(each: Stuck) -> str:
+    return f"process {each.pid} did not end on SIGKILL: it hangs in {each.where}, and keeps its locks"

@@ -1,0 +1,158 @@
+"""Is locking safe on this mount, and data under the locks: rules, random programs, a soak and faults, and advice."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.errors import CannotRunError, UsageError
+
+from .values import at_least, path_or_dash, positive
+
+if TYPE_CHECKING:
+    from lab.check.promises import Asked
+    from lab.check.rule import Rule
+
+NAME = "check"
+HELP = "find out whether locking is safe on a mount"
+SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
+COLUMNS = ("number", "sentence", "source")
+WIDTHS = [None, 54, 34]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `check`."""
+    parser.add_argument(
+        "directories",
+        nargs="*",
+        type=Path,
+        metavar="DIR",
+        help="a directory of the filesystem in question; several: the same directory by different mounts",
+    )
+    add = parser.add_argument_group("what to check").add_argument
+    add(
+        "--only",
+        action="append",
+        type=lambda text: text.split(","),
+        default=[],
+        metavar="NAME[,NAME...]",
+        help="promises (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
+        "reopened, neighbours, names), exclusion or data for several, or parts (rules, random, soak, faults)",
+    )
+    add("--list", action="store_true", help="print every rule instead: number, sentence, source; as JSON with --json")
+    add = parser.add_argument_group("how").add_argument
+    add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and soak together (8)")
+    add("--seed", type=int, default=0, metavar="N", help="of the random programs and the soak (0)")
+    add("--workers", type=at_least(2), default=4, metavar="N", help="processes that race in the soak (4)")
+    out = parser.add_argument_group("output")
+    add = out.add_argument
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add("--junit", type=Path, metavar="PATH", help="also write JUnit XML there")
+    kept = out.add_mutually_exclusive_group()
+    kept.add_argument(
+        "--save", type=Path, metavar="DIR", help="keep the document in this folder (results/ where there is one)"
+    )
+    kept.add_argument("--no-save", action="store_true", help="keep no document")
+    add("--quiet", action="store_true", help="print no report and no progress, only what is not safe")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Check, save, print; a stop before or after the check itself ends it as Ctrl-C does."""
+    from lab.processes import Terminated, stop_on_sigterm
+
+    if arguments.list:
+        return _list(arguments.json)
+    if not arguments.directories:
+        raise UsageError("check: give a directory of the filesystem in question; see python -m lab check --help")
+    try:
+        with stop_on_sigterm():
+            return _run(arguments)
+    except Terminated:
+        raise KeyboardInterrupt from None
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from lab.check.directories import mounts_of, places
+    from lab.check.promises import asked_for
+    from lab.check.run import check
+    from lab.environment import anonymous_text
+    from lab.processes import stops_held
+    from lab.report.junit import junit
+    from lab.report.progress import Progress
+    from lab.results import CheckOptions
+
+    from .documents import Documents
+
+    directories: list[Path] = arguments.directories
+    only = list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
+    asked = asked_for(only, len(directories))
+    options = CheckOptions(
+        directories=[anonymous_text(str(directory)) for directory in directories],
+        only=only,
+        seconds=arguments.seconds,
+        seed=arguments.seed,
+        workers=arguments.workers,
+    )
+    with Documents(
+        NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
+    ) as documents:
+        if arguments.junit:
+            documents.also(arguments.junit, "give another --junit PATH", junit)
+        shown = sys.stderr.isatty() and not arguments.quiet
+        with places(directories) as folders, Progress(_steps(asked), shown=shown) as progress:
+            done = check(options, folders, mounts_of(directories), progress.tell)
+        with stops_held():  # what was found is written and told, however impatient the user
+            documents.write(done)
+            from .show import conclude_check  # tabulate, which it needs, is not for a process that forks
+
+            return conclude_check(done, documents, quiet=arguments.quiet)
+
+
+def _steps(asked: Asked) -> int:
+    """About how many things a check tells of: its rules, its races, and the random programs."""
+    from lab.check.rules import RULES
+    from lab.check.soak_plan import planned
+
+    return 1 + len(planned(asked.promises)) + sum(rule.promise in asked.promises for rule in RULES)
+
+
+def _list(json: str | None) -> int:
+    """Print every rule: a table for people, or JSON, which goes into a file where one is named."""
+    from lab.check.rules import RULES
+
+    text = _as_json(RULES) if json else _as_table(RULES)
+    if json in (None, "-"):
+        print(text)  # noqa: T201
+        return 0
+    try:
+        Path(str(json)).write_text(f"{text}\n")
+    except OSError as error:
+        raise CannotRunError(f"{json}: cannot be written ({error.strerror}); give another --json PATH") from error
+    return 0
+
+
+def _as_table(rules: Sequence[Rule]) -> str:
+    from tabulate import tabulate
+
+    rows = [(str(rule.number), rule.sentence, rule.source) for rule in rules]
+    return tabulate(rows, headers=COLUMNS, tablefmt="simple", maxcolwidths=WIDTHS, disable_numparse=True)
+
+
+def _as_json(rules: Sequence[Rule]) -> str:
+    import json
+
+    entries = [
+        {
+            "number": rule.number,
+            "sentence": rule.sentence,
+            "source": rule.source,
+            "promise": rule.promise,
+            "promised": not rule.unpromised,
+            "reason": rule.unpromised,
+        }
+        for rule in rules
+    ]
+    return json.dumps(entries, indent=1)

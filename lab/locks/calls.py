@@ -1,0 +1,69 @@
+"""The lock calls one by one, with whatever numbers the caller gives: what a program of calls is made of.
+
+They go to the C library directly. The `fcntl` module makes a call again that a signal interrupted (PEP 475), and
+whoever breaks out of that by raising in the handler cannot tell whether the lock was granted the moment before.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+
+from .posix import F_OFD_SETLKW, FLOCK
+
+RANGE_COMMANDS = {
+    "F_GETLK": fcntl.F_GETLK,
+    "F_SETLK": fcntl.F_SETLK,
+    "F_SETLKW": fcntl.F_SETLKW,
+    "F_OFD_GETLK": F_OFD_SETLKW - 2,
+    "F_OFD_SETLK": F_OFD_SETLKW - 1,
+    "F_OFD_SETLKW": F_OFD_SETLKW,
+}
+"""fcntl(2): the three of POSIX, and the three of Linux 3.15."""
+
+TYPES = (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
+OPERATIONS = (fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN)
+
+
+_library = ctypes.CDLL(None, use_errno=True)
+
+
+def call_range(descriptor: int, command: str, kind: int, start: int, length: int, whence: int, pid: int) -> bytes:
+    """One fcntl(2) lock call, by the name of its command: struct flock as the kernel gives it back.
+
+    The kind is 0 to read, 1 to write, 2 to unlock; any other number, and any whence, goes to the kernel as it is.
+    Raises OSError, EINTR too.
+    """
+    asked = FLOCK.pack(TYPES[kind] if kind in (0, 1, 2) else kind, whence, start, length, pid)
+    answer = ctypes.create_string_buffer(asked, FLOCK.size)
+    _check(_library.fcntl(descriptor, RANGE_COMMANDS[command], answer))
+    return answer.raw
+
+
+def conflict(answer: bytes) -> tuple[int, int, int, int] | None:
+    """Kind (0 to read, 1 to write), start, length and process id in an F_GETLK's answer, None where nothing is.
+
+    Raises ValueError for an answer that is not counted from the start of the file (fcntl(2): l_whence is SEEK_SET).
+    """
+    kind, whence, start, length, pid = FLOCK.unpack(answer)
+    if kind == fcntl.F_UNLCK:
+        return None
+    if whence != os.SEEK_SET:
+        raise ValueError(f"l_whence {whence}")
+    return TYPES.index(kind), start, length, pid
+
+
+def call_whole(descriptor: int, kind: int, *, wait: bool) -> None:
+    """One flock(2) call: kind 0 shared, 1 exclusive, 2 unlock, any other an operation as it is.
+
+    Raises OSError, EINTR too.
+    """
+    operation = OPERATIONS[kind] if kind in (0, 1, 2) else kind
+    _check(_library.flock(descriptor, operation if wait else operation | fcntl.LOCK_NB))
+
+
+def _check(returned: int) -> None:
+    if returned < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))

@@ -1,0 +1,99 @@
+"""A check as text: the verdict a promise, advice, what failed and how, the soak, and a conclusion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.check.promises import EXCLUSION, asked_for
+from lab.check.strength import WOULD_SHOW
+from lab.check.verdict import exit_code as code_of
+from lab.results import Check, Promise
+
+from .evidence import failed_rules, random_differences, soaked, stuck, unpromised
+from .words import plural, side_by_side, wrapped
+
+INTERRUPTED = 130
+WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
+SHOWN = 4
+"""Pieces of evidence that stand below a promise."""
+
+
+def exit_code(run: Check) -> int:
+    """0 safe for what was asked, 1 unsafe, 3 not found out or no such lock, 130 interrupted."""
+    return INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.promises)
+
+
+def text_of(run: Check) -> str:
+    """The whole report."""
+    parts = [
+        heading(run),
+        "\n".join([*promise_lines(run), *_power(run)]),
+        "\n".join(_advice(run)),
+        failed_rules(run),
+        random_differences(run),
+        soaked(run),
+        unpromised(run),
+        stuck(run),
+        conclusion(run),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heading(run: Check) -> str:
+    """Where: directories with their filesystems, the kernel; and how."""
+    places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
+    asked = run.options
+    how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
+    only = f"; only {', '.join(asked.only)}" if asked.only else ""
+    ended = "; INTERRUPTED: the rest is missing" if run.interrupted else ""
+    return wrapped(f"{places}, {run.environment.kernel}; {how}{only}{ended}")
+
+
+def promise_lines(run: Check) -> Iterator[str]:
+    """The verdicts, aligned; below each that is not safe what speaks against it."""
+    for promise in run.promises:
+        yield side_by_side((promise.title, 31), (WORDS[promise.verdict], 11), (promise.strength, 54))
+        yield from _evidence(promise, 4)
+
+
+def _power(run: Check) -> Iterator[str]:
+    if any(WOULD_SHOW in promise.strength for promise in run.promises):
+        yield wrapped(f"({WOULD_SHOW} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
+
+
+def _evidence(promise: Promise, indent: int) -> Iterator[str]:
+    for sentence in promise.evidence[:SHOWN]:
+        yield wrapped(sentence, " " * indent + "- ")
+    more = len(promise.evidence) - SHOWN
+    if more > 0:
+        yield f"{' ' * indent}- and {more} more (--json has them)"
+
+
+def _advice(run: Check) -> Iterator[str]:
+    yield from (wrapped(sentence, "* ") for sentence in run.advice)
+
+
+def conclusion(run: Check) -> str:
+    """One sentence: what is unsafe, what could not be found out, what there is not, and what is safe."""
+    if run.promises and all(each.verdict == "safe" for each in run.promises):
+        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.promises)}.")
+    told = [
+        f"{word} for {', '.join(names)}"
+        for verdict, word in (
+            ("unsafe", "UNSAFE"), ("unknown", "not found out"), ("unsupported", "not supported"), ("safe", "safe")
+        )
+        if (names := [each.name for each in run.promises if each.verdict == verdict])
+    ]  # fmt: skip
+    ended = ["interrupted"] if run.interrupted else []
+    return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.")
+
+
+def complaints(run: Check) -> Iterator[str]:
+    """For stderr: each promise that is not kept, or of which too little is known, with the first that speaks for it."""
+    missed = {*EXCLUSION, *run.options.only}
+    for promise in run.promises:
+        if promise.verdict in ("unsafe", "unknown") or (promise.verdict == "unsupported" and promise.name in missed):
+            because = f": {promise.evidence[0]}" if promise.evidence else ""
+            yield f"{promise.name}: {WORDS[promise.verdict]}{because}"
+    for each in run.stuck:
+        yield f"process {each.pid} is left behind: it hangs in {each.where} and does not end on SIGKILL"

@@ -1,0 +1,107 @@
+"""A check as JUnit XML, for what shows test results: a suite a promise, a case a rule, race and kind of program."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+from xml.etree import ElementTree as Xml
+
+from lab.results import Answered, Check, Document, Promise, RuleResult, Soaked
+
+from .words import plural
+
+NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
+"""What XML 1.0 has no way to write (section 2.2)."""
+
+Outcome = Literal["", "failure", "skipped", "error"]
+OUTCOMES: dict[Answered, Outcome] = {"safe": "", "unsafe": "failure", "unsupported": "skipped", "unknown": "error"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One case: its name, how it came out, a line about it, and more of it."""
+
+    name: str
+    outcome: Outcome
+    message: str = ""
+    text: str = ""
+
+
+def junit(document: Document) -> bytes:
+    """The XML of a check. Raises TypeError for the document of another command."""
+    if not isinstance(document, Check):
+        raise TypeError(f"{type(document).__name__} is no check")
+    root = Xml.Element("testsuites", name="lab check", time=f"{document.wall_s:.3f}")
+    suites = [(promise, list(_cases(promise, document))) for promise in document.promises]
+    _count(root, [case for _, cases in suites for case in cases])
+    for promise, cases in suites:
+        suite = Xml.SubElement(root, "testsuite", name=promise.name)
+        _count(suite, cases)
+        for case in cases:
+            _write(suite, promise.name, case)
+    Xml.indent(root)
+    made: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
+    return made + b"\n"
+
+
+def _cases(promise: Promise, run: Check) -> Iterator[Entry]:
+    """The verdict itself, then all that it rests on."""
+    said = "\n".join([promise.strength, *promise.evidence]).strip()
+    yield Entry(promise.title, OUTCOMES[promise.verdict], f"{promise.name}: {promise.verdict}", said)
+    yield from (_of_rule(rule) for rule in run.rules if rule.promise == promise.name)
+    yield from _of_programs(promise.name, run)
+    yield from (_of_race(row) for row in run.soak if row.promise == promise.name)
+
+
+def _of_rule(rule: RuleResult) -> Entry:
+    name = f"rule {rule.number}: {rule.sentence}"
+    if rule.verdict == "safe":
+        return Entry(name, "")
+    message = f"expected {rule.expected}, observed {rule.observed}" if rule.expected else rule.observed
+    text = "\n".join([f"source: {rule.source}", *rule.calls])
+    if not rule.promised:
+        return Entry(name, "skipped", f"not promised: {rule.reason}; {message}", text)
+    return Entry(name, OUTCOMES[rule.verdict], message, text)
+
+
+def _of_programs(name: str, run: Check) -> Iterator[Entry]:
+    """Where there were differences one case for each; else one for all programs, in the suites that they judge."""
+    from lab.check.promises import PARTS
+
+    if run.random is None or not run.random.programs or name not in PARTS["random"]:
+        return
+    differences = [each for each in run.random.differences if each.promise == name]
+    for number, each in enumerate(differences, 1):
+        message = f"expected {each.expected}, observed {each.observed}"
+        yield Entry(f"random program {number}", "failure", message, "\n".join(each.calls))
+    if not differences:
+        yield Entry(plural(run.random.programs, "random program"), "")
+
+
+def _of_race(row: Soaked) -> Entry:
+    case = row.case
+    name = f"soak: {case.scenario}, {row.region}, {case.lock}{', polled' if row.polled else ''}"
+    evidence = [text for each in case.damage for text in each.evidence]
+    message = case.reason or ("" if row.verdict == "safe" else f"{case.operations:,} rounds")
+    return Entry(name, OUTCOMES[row.verdict], message, "\n".join([*case.overlaps, *evidence]))
+
+
+def _count(element: Xml.Element, cases: list[Entry]) -> None:
+    element.set("tests", str(len(cases)))
+    for attribute, outcome in (("failures", "failure"), ("errors", "error"), ("skipped", "skipped")):
+        element.set(attribute, str(sum(case.outcome == outcome for case in cases)))
+
+
+def _write(suite: Xml.Element, promise: str, case: Entry) -> None:
+    written = Xml.SubElement(suite, "testcase", classname=f"check.{promise}", name=_legal(case.name), time="0")
+    if case.outcome:
+        Xml.SubElement(written, case.outcome, message=_legal(case.message)).text = _legal(case.text)
+    elif case.text:
+        Xml.SubElement(written, "system-out").text = _legal(case.text)
+
+
+def _legal(text: str) -> str:
+    """What XML cannot write, by its escape in Python, so that it is still seen."""
+    return NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

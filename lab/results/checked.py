@@ -1,0 +1,129 @@
+"""The document of a check: what each promise is worth on a mount, and the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .common import Environment
+from .raced import Case
+
+Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
+"""unsupported: the calls are refused, loudly; unknown: it could not be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What was asked for: the directories, the promises (all where `only` is empty), and how long to draw and race."""
+
+    directories: list[str]
+    only: list[str]
+    seconds: float
+    seed: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The filesystem behind one of the directories."""
+
+    directory: str
+    filesystem: str
+    mount_options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One line of the verdict: `strength` says how strong it is, `evidence` what speaks against it."""
+
+    name: str
+    title: str
+    verdict: Answered
+    strength: str
+    evidence: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule: what it demands, what the calls up to the first difference came to, and where it is written.
+
+    Where `promised` is False Linux does not promise it, for this `reason`, and a difference makes nothing unsafe.
+    """
+
+    number: int
+    sentence: str
+    source: str
+    promise: str
+    verdict: Answered
+    promised: bool
+    reason: str
+    expected: str
+    observed: str
+    calls: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A random program, shrunk, whose last call the kernel answered otherwise than the model."""
+
+    promise: str
+    calls: list[str]
+    expected: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPrograms:
+    """How many programs, of how many calls together, were held against the model; `open` had no one answer."""
+
+    programs: int
+    calls: int
+    open: int
+    seconds: float
+    differences: list[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """One race of the soak: the promise and the rules that it is about, and what it says for them.
+
+    Its workers gave way before each request for a lock and before each store, asleep for the `window_ns` of the case,
+    by sched_yield(2) where that is 0. With `polled` requests did not wait: they were refused, and made again.
+    """
+
+    promise: str
+    region: str
+    rules: list[int]
+    polled: bool
+    verdict: Answered
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A process that did not end on SIGKILL and was left behind, and the place in the kernel where it hangs."""
+
+    pid: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown."""
+
+    schema: int
+    command: Literal["check"]
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    directories: list[str]
+    mounts: list[Mount]
+    options: CheckOptions
+    safe: bool
+    promises: list[Promise]
+    advice: list[str]
+    rules: list[RuleResult]
+    random: RandomPrograms | None
+    soak: list[Soaked]
+    stuck: list[Stuck]

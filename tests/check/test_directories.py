@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from lab.check import directories as module
+from lab.check.directories import mounts_of, places
+from lab.errors import LabError
+from lab.processes import Terminated
+from tests.check.mounts import FILESYSTEMS, Missing
+from tests.helpers import in_fresh_process
+
+
+@contextmanager
+def mounted(name: str) -> Iterator[list[Path]]:
+    """The directories of a filesystem; skips where it cannot be had."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(FILESYSTEMS[name]())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        yield list(found)
+
+
+def entered(given: Sequence[str], fault: str = "") -> tuple[list[str], list[str], list[list[str]]]:
+    """Enter the block and leave it again: the folders, what they hold within, and what is left in each directory."""
+    made: list[str] = []
+    held: list[str] = []
+    faults = {"": None, "interrupt": KeyboardInterrupt, "stop": Terminated}
+    try:
+        with places([Path(each) for each in given]) as folders:
+            made = [str(folder) for folder in folders]
+            (folders[0] / "mine").touch()
+            held = [str((folder / "mine").exists()) for folder in folders]
+            if error := faults[fault]:
+                raise error
+    except (KeyboardInterrupt, Terminated):
+        pass
+    return made, held, [sorted(entry.name for entry in Path(each).iterdir()) for each in given]
+
+
+def refused(given: Sequence[str], user: int = 0) -> tuple[int, str]:
+    """The exit code and the text of the error for these directories."""
+    if user:
+        os.seteuid(user)
+    try:
+        with places([Path(each) for each in given]):
+            return 0, ""
+    except LabError as error:
+        return error.exit_code, str(error)
+
+
+def never_answers(given: Sequence[str]) -> tuple[int, str]:
+    """The same where making a folder hangs for ever."""
+    module.ANSWER_S = 0.2
+    vars(module)["_make"] = lambda folder: signal.pause()
+    return refused(given)
+
+
+def error_of(*given: Path | str) -> tuple[int, str]:
+    code, text = in_fresh_process(refused, [str(each) for each in given])
+    return code, text
+
+
+@pytest.mark.parametrize("fault", ["", "interrupt", "stop"])
+def test_a_fresh_folder_is_made_and_goes_on_every_way_out(fault: str, tmp_path: Path) -> None:
+    (tmp_path / "theirs").write_text("kept")
+    (folder,), held, left = in_fresh_process(entered, [str(tmp_path)], fault)
+    assert Path(folder).parent == tmp_path
+    assert held == ["True"]
+    assert left == [["theirs"]]
+    assert (tmp_path / "theirs").read_text() == "kept"
+
+
+def test_the_folder_is_seen_through_every_mount_of_the_directory() -> None:
+    with mounted("bind_pair") as pair:
+        folders, held, left = in_fresh_process(entered, [str(each) for each in pair])
+    assert [Path(folder).parent for folder in folders] == pair
+    assert held == ["True", "True"]
+    assert left == [[], []]
+
+
+def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
+    code, text = error_of(tmp_path / "missing")
+    assert (code, text) == (
+        2, f"{tmp_path / 'missing'}: does not exist; give a directory on the filesystem in question"
+    )  # fmt: skip
+
+
+def test_a_file_is_no_directory_and_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("theirs")
+    code, text = error_of(tmp_path / "file")
+    assert (code, text) == (
+        2, f"{tmp_path / 'file'}: is not a directory; give one on the filesystem in question"
+    )  # fmt: skip
+    assert (tmp_path / "file").read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without permission")
+@pytest.mark.parametrize("mode", [0o755, 0o711, 0o700])
+def test_a_directory_that_one_may_not_use_is_told(mode: int, tmp_path: Path) -> None:
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent.name.startswith(("pytest", "popen", "test")):
+            parent.chmod(0o755)
+    tmp_path.chmod(mode)
+    code, text = in_fresh_process(refused, [str(tmp_path)], 65534)
+    assert (code, text) == (
+        2, f"{tmp_path}: no permission (Permission denied); give a directory that you may write"
+    )  # fmt: skip
+
+
+def test_one_directory_given_twice_is_one_mount(tmp_path: Path) -> None:
+    code, text = error_of(tmp_path, f"{tmp_path}/.")
+    assert code == 2
+    assert (
+        text == f"{tmp_path} and {tmp_path}: are the same mount; give only one, or the same directory by another mount"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_directories_of_one_mount_are_not_the_same(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.mkdir()
+    other.mkdir()
+    code, text = error_of(one, other)
+    assert code == 2
+    assert text.startswith(f"{one} and {other}: are not the same directory; give only one")
+
+
+def test_two_filesystems_are_found_out_by_a_file_of_one_that_the_other_does_not_have(tmp_path: Path) -> None:
+    with mounted("tmpfs") as [point]:
+        code, text = error_of(tmp_path, point)
+        assert list(point.iterdir()) == list(tmp_path.iterdir()) == []
+    assert code == 2
+    assert text == (
+        f"{tmp_path} and {point}: do not show the same filesystem; a file written through the first and read through "
+        "the second: No such file or directory; give one directory, seen through two mounts"
+    )
+
+
+def test_a_directory_that_is_full_is_told() -> None:
+    with mounted("full") as [point]:
+        with suppress(OSError), (point / "theirs").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        before = sorted(point.iterdir())
+        code, text = error_of(point)
+        assert sorted(point.iterdir()) == before
+    assert (code, text) == (
+        3, f"{point}: is full (No space left on device); make room, or give another directory"
+    )  # fmt: skip
+
+
+def test_a_directory_that_cannot_be_written_is_told() -> None:
+    with mounted("read_only") as [point]:
+        code, text = error_of(point)
+    assert (code, text) == (3, f"{point}: cannot be written (Read-only file system); give another directory")
+
+
+def test_a_directory_that_does_not_answer_does_not_hold_the_program(tmp_path: Path) -> None:
+    code, text = in_fresh_process(never_answers, [str(tmp_path)])
+    assert code == 3
+    assert text.startswith(f"{tmp_path}: does not answer within 0.2 s, a folder lab-check-* may be left in it;")
+    assert text.endswith("unmount it by force (umount -f)")
+
+
+def resisting(given: str) -> tuple[str, str]:
+    """Leave the block while a directory stands in the folder: the folder, and what stderr says."""
+    from contextlib import redirect_stderr
+    from io import StringIO
+
+    module.SHOWN_S = 0.1
+    told = StringIO()
+    with redirect_stderr(told), places([Path(given)]) as folders:
+        (folders[0] / "resists").mkdir()
+    return str(folders[0]), told.getvalue()
+
+
+def test_what_cannot_be_removed_is_named_in_one_line(tmp_path: Path) -> None:
+    folder, told = in_fresh_process(resisting, str(tmp_path))
+    assert told == (f"lab: {folder}: left behind, for it could not be removed (holds resists); remove it by hand\n")
+
+
+def hanging_on_the_way_out(given: str) -> str:
+    """The same where the mount stops answering while the check runs."""
+    from contextlib import redirect_stderr
+    from io import StringIO
+
+    told = StringIO()
+    with redirect_stderr(told), places([Path(given)]):
+        module.ANSWER_S = 0.2
+        vars(module)["_remove"] = lambda folder: signal.pause()
+    return told.getvalue()
+
+
+def test_a_mount_that_stops_answering_does_not_hold_the_program_on_the_way_out(tmp_path: Path) -> None:
+    told = in_fresh_process(hanging_on_the_way_out, str(tmp_path))
+    assert "left behind, for it could not be removed (the mount does not answer any more)" in told
+    assert told.count("\n") == 1
+
+
+def test_a_mount_is_told_with_its_type_and_options() -> None:
+    with mounted("tmpfs") as [point]:
+        (mount,) = mounts_of([point])
+    assert (mount.directory, mount.filesystem) == (str(point), "tmpfs")
+    assert mount.mount_options.split(",")[0] == "rw"
+
+
+def test_the_mount_of_a_directory_below_another_mount_is_its_own(tmp_path: Path) -> None:
+    with mounted("tmpfs") as [point]:
+        (point / "below").mkdir()
+        kinds = [mount.filesystem for mount in mounts_of([point / "below", tmp_path, Path("/proc")])]
+    assert kinds[0] == "tmpfs"
+    assert kinds[2] == "proc"
+    assert kinds[1] not in ("unknown", "proc")
+
+
+def gone_on_the_way_out(given: str) -> str:
+    """The same where the server of the mount dies while the check runs: every call fails from then on."""
+    from contextlib import redirect_stderr
+    from io import StringIO
+
+    def refuse(self: Path) -> object:
+        raise OSError(107, "Transport endpoint is not connected")
+
+    module.SHOWN_S = 0.1
+    told = StringIO()
+    with redirect_stderr(told), places([Path(given)]):
+        setattr(Path, "iterdir", refuse)  # noqa: B010 - mypy refuses the assignment
+    return told.getvalue()
+
+
+def test_a_server_that_died_is_told_as_the_reason_for_what_is_left(tmp_path: Path) -> None:
+    told = in_fresh_process(gone_on_the_way_out, str(tmp_path))
+    assert "could not be removed (Transport endpoint is not connected); remove it by hand" in told

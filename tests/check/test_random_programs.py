@@ -1,0 +1,151 @@
+"""Random programs: none shows a difference where there is none, and a short one shows each that there is."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.check.batches import BATCH, perform_batch
+from lab.check.drawn import FAMILIES, Program
+from lab.check.language import SET, SUCCESS, parse
+from lab.check.modelled import ModelStage
+from lab.check.perform import departure
+from lab.check.random_programs import random_programs
+from lab.check.stage import Company
+from lab.check.twins import Ended, LeftOpen, Twins
+from lab.regions import workspace
+from tests.check.mounts import FILESYSTEMS, Missing
+from tests.check.mutants.build import MUTANTS, stage_of
+from tests.check.regressions import AGREED, LEFT_OPEN
+from tests.helpers import in_fresh_process
+
+SHM = Path("/dev/shm")  # noqa: S108 - a tmpfs
+SECONDS = 4.0
+
+
+def found(directories: list[str], seconds: float = SECONDS, mutant: str = "") -> Any:
+    """What random programs find, started where they work; nothing is left there, and none of the actors."""
+    model = next((partial(stage_of, each) for each in MUTANTS if each.__name__ == mutant), ModelStage)
+    with workspace(Path(directories[0])) as folder:
+        os.chdir(folder)
+        with Company([Path(directory) / folder.name for directory in directories]) as company:
+            result = random_programs(company, FAMILIES, seconds, 5, lambda _: None, model)
+        assert not list(folder.iterdir())
+    assert company.stuck == []
+    assert not psutil.Process().children()
+    return asdict(result)
+
+
+def found_on(filesystem: str, seconds: float = SECONDS) -> Any:
+    with ExitStack() as stack:
+        try:
+            directories = stack.enter_context(FILESYSTEMS[filesystem]())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        return in_fresh_process(found, list(map(str, directories)), seconds)
+
+
+@pytest.mark.parametrize("filesystem", ["tmpfs", "ext4", "fuse_honest", "fuse_honest_two"])
+def test_model_and_kernel_agree(filesystem: str) -> None:
+    result = found_on(filesystem)
+    assert result["differences"] == []
+    assert result["programs"] > BATCH / 10
+    assert result["calls"] > 5 * result["programs"]
+    assert result["open"] <= 1 + result["programs"] / 100
+
+
+def test_locks_that_are_refused_are_left_out_until_none_is_left() -> None:
+    result = found_on("fuse_enosys")
+    assert result["differences"] == []
+    assert result["programs"] < BATCH
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "promise"), [("fuse_wakes_nobody", "blocking"), ("fuse_false_deadlock", "deadlock")]
+)
+def test_a_broken_server_is_found_out(filesystem: str, promise: str) -> None:
+    assert promise in {each["promise"] for each in found_on(filesystem, 2 * SECONDS)["differences"]}
+
+
+BROKEN = [
+    "NeverMerges",
+    "RangesAreIgnored",
+    "PosixAndOfdKnowNothingOfEachOther",
+    "ReadersPassWriters",
+    "CloseReleasesNothing",
+    "FlockGrantsEverything",
+    "TheDeadKeepTheirLocks",
+    "WakesNobody",
+]
+"""Models that are broken; the kernel differs from them as a broken mount does from the model, the other way round."""
+
+
+def performed_again(calls: list[str], expected: str) -> str | None:
+    """What the last of the calls comes to once more, where it is not what was expected."""
+    *before, last = parse("\n".join(calls))
+    steps = [*before, last._replace(expected=(expected,))]
+    with workspace(SHM) as folder, Company([folder]) as company, company.stage() as stage:
+        departed = departure(steps, stage)
+    return departed.observed if departed else None
+
+
+@pytest.mark.parametrize("mutant", BROKEN)
+def test_a_difference_is_told_by_a_short_program_that_shows_it_again(mutant: str) -> None:
+    differences = in_fresh_process(found, [str(SHM)], SECONDS, mutant)["differences"]
+    assert differences
+    for each in differences:
+        assert len(each["calls"]) <= 12
+        assert each["expected"] != each["observed"]
+        assert in_fresh_process(performed_again, each["calls"], each["expected"]) == each["observed"]
+
+
+def drawn(number: int) -> list[Program]:
+    programs: list[Program] = []
+    perform_batch(programs.append, number)
+    return programs
+
+
+def test_the_same_seed_draws_the_same_programs() -> None:
+    first, again, other = (in_fresh_process(drawn, number) for number in (1, 1, 2))
+    assert len(first) == BATCH
+    assert first == again != other
+
+
+def compared(program: str) -> list[str]:
+    """What the calls of the program come to on model and kernel, and why it ends before its end."""
+    calls = [step.call for step in parse(program) if step.call.verb not in ("waits", "returns")]
+    with workspace(SHM) as folder, Company([folder]) as company, company.stage() as stage:
+        twins = Twins(ModelStage(), stage)
+        try:
+            twins.perform_calls(calls)
+        except Ended as ended:
+            return [*ended.calls, type(ended).__name__]
+    return twins.calls
+
+
+def as_written(program: str) -> list[str]:
+    steps = parse(program)
+    return [
+        f"{step.call} = {ok_or_granted(step.call.verb) if step.expected == SUCCESS else step.wanted}" for step in steps
+    ]
+
+
+def ok_or_granted(verb: str) -> str:
+    return "granted" if verb in SET or verb == "flock" else "ok"
+
+
+@pytest.mark.parametrize("name", AGREED)
+def test_programs_that_once_differed_agree(name: str) -> None:
+    assert in_fresh_process(compared, AGREED[name]) == as_written(AGREED[name])
+
+
+@pytest.mark.parametrize("name", LEFT_OPEN)
+def test_whether_linux_notices_a_ring_through_several_holders_is_left_open(name: str) -> None:
+    assert in_fresh_process(compared, LEFT_OPEN[name]) == [*as_written(LEFT_OPEN[name]), LeftOpen.__name__]

@@ -1,0 +1,273 @@
+"""Every verdict beside the finding that would have made it another one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lab.check.promises import Asked, asked_for
+from lab.check.verdict import Findings, exit_code, judge, with_soak
+from lab.results import Answered, Promise, Stuck
+from tests.report.checked_records import STUCK, case, difference, programs, promise, race, rule
+
+ALONE = {
+    name: Asked((name,), parts, frozenset())
+    for name, parts in {"posix": ("rules", "soak"), "deadlock": ("rules",), "death": ("rules",)}.items()
+}
+RULED = asked_for(["posix", "rules"], 1)
+MAPPED = asked_for(["mapping", "soak"], 1)
+
+
+def only(asked: Asked, **found: object) -> Promise:
+    """The one promise that was asked for."""
+    (made,) = judge(asked, Findings(**found))  # type: ignore[arg-type]
+    return made
+
+
+def test_a_promise_whose_rules_all_hold_is_safe() -> None:
+    made = only(RULED, rules=[rule(18, "posix"), rule(19, "posix")])
+    assert (made.name, made.verdict, made.strength, made.evidence) == ("posix", "safe", "2 rules", [])
+
+
+def test_a_rule_that_fails_makes_its_promise_unsafe_and_is_told() -> None:
+    made = only(RULED, rules=[rule(18, "posix"), rule(19, "posix", "unsafe")])
+    assert (made.verdict, made.strength) == ("unsafe", "1 of 2 rules")
+    assert made.evidence == ["rule 19: expected EAGAIN, observed granted"]
+
+
+def test_a_rule_that_fails_is_nothing_to_another_promise() -> None:
+    assert only(RULED, rules=[rule(18, "posix"), rule(55, "flock", "unsafe")]).verdict == "safe"
+
+
+def test_a_rule_that_linux_does_not_promise_makes_nothing_unsafe() -> None:
+    differs = rule(47, "posix", "unsafe", promised=False, reason="POSIX leaves it open")
+    assert only(RULED, rules=[rule(18, "posix"), differs]).verdict == "safe"
+
+
+def test_a_loud_refusal_is_not_supported_and_not_broken() -> None:
+    made = only(RULED, rules=[rule(18, "posix", "unsupported", observed="ENOSYS"), rule(19, "posix")])
+    assert made.verdict == "unsupported"
+    assert made.evidence == ["rule 18 (not supported): expected EAGAIN, observed ENOSYS"]
+
+
+def test_broken_outweighs_refused() -> None:
+    assert only(RULED, rules=[rule(18, "posix", "unsupported"), rule(19, "posix", "unsafe")]).verdict == "unsafe"
+
+
+def test_a_rule_that_was_not_tried_leaves_its_promise_unknown() -> None:
+    made = only(RULED, rules=[rule(18, "posix"), rule(19, "posix", "unknown")])
+    assert (made.verdict, made.evidence) == ("unknown", ["rule 19: not tried: 3 calls hung before"])
+
+
+def test_a_part_that_was_asked_for_and_said_nothing_leaves_it_unknown() -> None:
+    made = only(ALONE["posix"], rules=[rule(18, "posix")])
+    assert (made.verdict, made.evidence) == ("unknown", ["soak: nothing was tried"])
+    assert only(ALONE["posix"], rules=[rule(18, "posix")], soak=[race("posix")]).verdict == "safe"
+
+
+def test_a_part_that_cannot_judge_a_promise_leaves_it_unknown() -> None:
+    made = only(asked_for(["mapping", "random"], 1), random=programs())
+    assert (made.verdict, made.evidence) == ("unknown", ["not judged by what was run: random"])
+
+
+def test_data_is_not_safe_by_rules_alone() -> None:
+    assert only(asked_for(["mapping"], 1), rules=[rule(60, "mapping")]).verdict == "unknown"
+
+
+def test_a_random_program_that_differs_makes_its_promise_unsafe() -> None:
+    asked = asked_for(["posix", "random"], 1)
+    assert only(asked, random=programs()).verdict == "safe"
+    assert only(asked, random=programs(difference("flock"))).verdict == "safe"
+    made = only(asked, random=programs(difference("posix")))
+    assert made.verdict == "unsafe"
+    assert made.evidence == ["random program: B: F_SETLK f write 0 1 = granted; expected EAGAIN, observed granted"]
+
+
+def test_programs_of_which_none_ran_say_nothing() -> None:
+    assert only(asked_for(["posix", "random"], 1), random=programs(number=0)).verdict == "unknown"
+
+
+def soaked(*rows: object, asked: Asked = MAPPED) -> Promise:
+    return only(asked, soak=list(rows))
+
+
+LOCKED = asked_for(["posix", "soak"], 1)
+
+
+def test_holds_that_overlap_make_the_lock_unsafe() -> None:
+    assert soaked(race("posix"), asked=LOCKED).verdict == "safe"
+    made = soaked(race("posix", raced=case(overlaps=7)), asked=LOCKED)
+    assert made.verdict == "unsafe"
+    assert made.evidence == [
+        "counter under fcntl, stream: 7 pairs of holds overlapped that may not, 100 requests met a holder"
+    ]
+
+
+def test_holds_that_overlap_in_a_race_for_the_data_make_the_lock_unsafe_too() -> None:
+    rows = [race("posix"), race("mapping", "shared", case(overlaps=1))]
+    assert soaked(*rows, asked=LOCKED).verdict == "unsafe"
+    assert soaked(rows[0], race("mapping", "shared", case("ofd", overlaps=1)), asked=LOCKED).verdict == "safe"
+
+
+def test_data_that_broke_while_all_holds_were_apart_is_no_failure_of_the_lock_but_of_the_access() -> None:
+    apart = race("posix", "stream", case(lost=500))
+    made = soaked(apart, asked=LOCKED)
+    assert made.verdict == "safe"
+    assert made.evidence == [
+        "counter under fcntl, stream: lost update in 500 of 1,000 (50.0 %), though no two held the lock: it is the "
+        "data that is not shared"
+    ]
+    pread = asked_for(["pread", "soak"], 1)
+    assert soaked(race("pread"), asked=pread).verdict == "safe"
+    assert soaked(race("pread"), apart, asked=pread).verdict == "unsafe"
+
+
+@pytest.mark.parametrize("unseen", [{"unrecorded_holds": 3}, {"holds": 0}])
+def test_data_that_broke_while_holds_went_unrecorded_is_the_lock_s_failure(unseen: Any) -> None:
+    assert soaked(race("posix", raced=case(lost=500, **unseen)), asked=LOCKED).verdict == "unsafe"
+
+
+def test_a_lock_that_nobody_waited_for_is_not_called_safe() -> None:
+    made = soaked(race("posix", raced=case(met=0)), asked=LOCKED)
+    assert made.verdict == "unknown"
+    assert "no request met a holder, which shows nothing; raise --seconds or --workers" in made.evidence[0]
+
+
+def test_requests_that_were_refused_count_where_they_do_not_wait() -> None:
+    polled = race("posix", raced=case(met=0, refused_requests=300), polled=True)
+    made = soaked(polled, asked=LOCKED)
+    assert (made.verdict, made.strength) == ("safe", "would show a failure 1 in 100")
+
+
+def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
+    made = soaked(race("posix"), race("posix", raced=case(met=19_900)), asked=LOCKED)
+    assert made.strength == "would show a failure 1 in 6,600"
+
+
+def test_damage_under_the_lock_makes_an_access_unsafe() -> None:
+    assert soaked(race("mapping", "shared")).verdict == "safe"
+    made = soaked(race("mapping", "shared"), race("mapping", "shared", case(lost=500)))
+    assert (made.verdict, made.strength) == ("unsafe", "500 of 2,000 rounds damaged, 200 contended")
+    assert made.evidence == ["counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"]
+
+
+def test_data_under_a_lock_that_let_two_in_is_unsafe_though_nothing_broke() -> None:
+    assert soaked(race("mapping", "shared", case(overlaps=2))).verdict == "unsafe"
+
+
+def test_data_is_no_better_than_a_lock_that_let_two_in_elsewhere() -> None:
+    assert soaked(race("posix"), race("mapping", "shared"), asked=asked_for(["mapping", "soak"], 1)).verdict == "safe"
+    made = soaked(
+        race("posix", raced=case(overlaps=2)), race("mapping", "shared"), asked=asked_for(["mapping", "soak"], 1)
+    )
+    assert made.verdict == "unsafe"
+    assert made.evidence == ["raced under fcntl, which let two in"]
+
+
+def test_a_race_that_hung_without_a_word_leaves_it_unknown_with_the_reason() -> None:
+    hung = case(operations=0, verdict="timeout", reason="worker 0 still at work after 2 s")
+    made = soaked(race("mapping", "shared", hung), race("mapping", "shared"))
+    assert (made.verdict, made.evidence) == (
+        "unknown", ["counter under fcntl, shared: worker 0 still at work after 2 s"],
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seen", ["lost", "overlaps"])
+def test_what_was_seen_before_a_race_hung_counts(seen: str) -> None:
+    how: Any = {seen: 1, "verdict": "timeout", "reason": "worker 0 still at work after 2 s"}
+    assert soaked(race("mapping", "shared", case(**how))).verdict == "unsafe"
+
+
+def test_a_mapping_that_is_refused_is_not_supported() -> None:
+    refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
+    made = soaked(race("mapping", "shared", refused, verdict="unsupported"))
+    assert (made.verdict, made.strength) == ("unsupported", "")
+
+
+def test_a_deadlock_that_is_made_up_under_load_makes_its_promise_unsafe() -> None:
+    quiet = only(ALONE["deadlock"], rules=[rule(44, "deadlock")], soak=[race("posix")])
+    assert quiet.verdict == "safe"
+    made = only(ALONE["deadlock"], rules=[rule(44, "deadlock")], soak=[race("posix", raced=case(false_deadlocks=5))])
+    assert made.verdict == "unsafe"
+    assert made.evidence == ["soak: 5 requests answered with EDEADLK where there was no cycle"]
+
+
+def test_a_process_that_outlives_sigkill_keeps_its_locks() -> None:
+    assert only(ALONE["death"], rules=[rule(35, "death")]).verdict == "safe"
+    made = only(ALONE["death"], rules=[rule(35, "death")], stuck=[STUCK])
+    assert made.verdict == "unsafe"
+    assert "process 4711 did not end on SIGKILL: it hangs in fuse_wait_answer" in made.evidence[0]
+
+
+def test_the_evidence_begins_with_what_the_verdict_rests_on() -> None:
+    made = only(RULED, rules=[rule(18, "posix", "unknown"), rule(19, "posix", "unsafe")])
+    assert [sentence.partition(":")[0] for sentence in made.evidence] == ["rule 19", "rule 18"]
+
+
+def test_an_interrupted_check_calls_nothing_safe() -> None:
+    made = only(RULED, rules=[rule(18, "posix")], complete=False)
+    assert (made.verdict, made.evidence) == ("unknown", ["interrupted before all of it was run"])
+    assert only(RULED, rules=[rule(18, "posix", "unsafe")], complete=False).verdict == "unsafe"
+
+
+CODES: list[tuple[int, dict[str, Answered], list[str]]] = [
+    (0, {"posix": "safe", "mapping": "safe"}, []),
+    (1, {"posix": "safe", "mapping": "unsafe"}, []),
+    (1, {"posix": "unknown", "mapping": "unsafe"}, []),
+    (3, {"posix": "safe", "mapping": "unknown"}, []),
+    (0, {"posix": "safe", "mapping": "unsupported"}, []),
+    (0, {"posix": "safe", "mapping": "unsupported"}, ["posix", "data"]),
+    (3, {"posix": "safe", "mapping": "unsupported"}, ["posix", "mapping"]),
+    (3, {"posix": "safe", "ofd": "unsupported"}, []),
+    (0, {"posix": "safe", "deadlock": "unsupported"}, []),
+    (3, {"deadlock": "unsupported", "mapping": "unsupported"}, []),
+    (3, {}, []),
+]
+
+
+@pytest.mark.parametrize(("code", "verdicts", "words"), CODES)
+def test_the_exit_code_is_that_of_the_worst_that_was_asked(
+    code: int, verdicts: dict[str, Answered], words: list[str]
+) -> None:
+    promises = [promise(name, verdict) for name, verdict in verdicts.items()]
+    assert exit_code(asked_for(words, 1), promises) == code
+
+
+def test_all_promises_asked_are_judged_in_their_order() -> None:
+    asked = asked_for([], 2)
+    assert [each.name for each in judge(asked, Findings())] == list(asked.promises)
+    assert {each.verdict for each in judge(asked, Findings())} == {"unknown"}
+
+
+LEFT = rule(61, "pread", "unknown", observed="not tried: left to the soak")
+HOLDS = rule(67, "posix", "unknown", observed="not tried: left to the soak")
+
+
+def test_a_rule_that_no_program_shows_is_judged_by_the_races_that_cover_it() -> None:
+    (held,) = with_soak([LEFT], [race("pread"), race("mapping", "shared")])
+    assert (held.verdict, held.observed) == ("safe", "as demanded in 2 races")
+    (broken,) = with_soak([LEFT], [race("pread"), race("mapping", "shared", case(lost=500))])
+    assert (broken.verdict, broken.promise) == ("unsafe", "mapping")
+    assert broken.observed == "counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"
+
+
+def test_a_rule_about_holds_is_not_broken_by_data() -> None:
+    assert with_soak([HOLDS], [race("pread", raced=case(lost=500))])[0].verdict == "safe"
+    assert with_soak([HOLDS], [race("pread", raced=case(overlaps=1))])[0].verdict == "unsafe"
+
+
+def test_a_race_that_was_refused_does_not_hide_another_that_shows_the_rule() -> None:
+    refused = race("mapping", "shared", case(operations=0, verdict="unsupported"), verdict="unsupported")
+    assert with_soak([LEFT], [refused, race("pread")])[0].verdict == "safe"
+    assert with_soak([LEFT], [refused])[0].verdict == "unsupported"
+
+
+def test_without_a_soak_such_a_rule_stays_as_it_was_and_counts_for_nothing() -> None:
+    assert with_soak([LEFT], []) == [LEFT]
+    assert only(RULED, rules=[rule(18, "posix"), HOLDS]).verdict == "safe"
+
+
+def test_the_place_of_a_stuck_process_is_told() -> None:
+    told = only(ALONE["death"], rules=[rule(35, "death")], stuck=[Stuck(1, "do_wait")])
+    assert "do_wait" in told.evidence[0]

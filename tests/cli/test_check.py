@@ -1,0 +1,281 @@
+"""`check`: its options, its documents, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import pytest
+
+from lab import results
+from lab.check.promises import PARTS, PROMISES
+from lab.check.rules import RULES
+from lab.results import Check, CheckOptions
+from tests.check.mounts import FILESYSTEMS, Missing
+from tests.cli.commands import Terminal, lines, start_lab
+from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab, wait_until
+from tests.report.checked_records import check_of, promise
+
+QUICK = ("--only", "modes,rules")
+"""Six rules that wait for nobody."""
+
+
+@contextmanager
+def mounted(name: str) -> Iterator[list[Path]]:
+    """The directories of a filesystem; skips where it cannot be had."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(FILESYSTEMS[name]())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        yield list(found)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "place"
+    made.mkdir()
+    return made
+
+
+def document(*args: str | Path) -> dict[str, Any]:
+    """The document of a check with these arguments."""
+    done = run_lab("check", *args, "--json", "-")
+    made: dict[str, Any] = json.loads(done.stdout)
+    return made
+
+
+def refused(code: int, *args: str | Path) -> str:
+    """The one line of a check that did not begin."""
+    done = run_lab("check", *args)
+    assert (done.returncode, done.stdout) == (code, "")
+    (line,) = done.stderr.splitlines()
+    return line
+
+
+# Safe, unsafe, and what is printed of it
+
+
+def test_a_directory_that_keeps_what_is_asked_ends_with_0_and_holds_nothing_afterwards(place: Path) -> None:
+    (place / "theirs").write_text("kept")
+    done = run_lab("check", place, *QUICK)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert lines(done.stdout)[-1] == "Safe for all that was asked: modes."
+    assert [entry.name for entry in place.iterdir()] == ["theirs"]
+    assert (place / "theirs").read_text() == "kept"
+
+
+def test_two_mounts_of_a_server_without_locks_are_unsafe() -> None:
+    with mounted("fuse_no_lock_two") as pair:
+        done = run_lab("check", *pair, "--only", "modes,flock,rules")
+    assert done.returncode == 1
+    assert lines(done.stdout)[-1] == "UNSAFE for flock, modes."
+    assert "flock is granted twice between these mounts".lower() in done.stdout.lower()
+    assert done.stderr.startswith("lab: flock: UNSAFE: rule 55: ")
+
+
+def test_a_server_that_refuses_locks_could_not_be_found_out() -> None:
+    with mounted("fuse_enosys") as [point]:
+        done = run_lab("check", point, "--only", "posix,rules")
+    assert done.returncode == 3
+    assert lines(done.stdout)[-1] == "not supported for posix."
+
+
+def test_quiet_prints_nothing_of_what_is_safe(place: Path) -> None:
+    done = run_lab("check", place, *QUICK, "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_terminal_gets_colours_in_the_column_of_verdicts_alone(place: Path) -> None:
+    terminal = Terminal()
+    with start_lab("check", place, *QUICK, stdout=terminal.end, env={"PATH": "/bin", "TERM": "xterm-256color"}) as lab:
+        terminal.hand_over()
+        printed = terminal.read()
+        lab.communicate(timeout=PATIENCE_S)
+    terminal.close()
+    assert printed.count("\x1b[32m") == 1
+    assert "\x1b[32m  safe " in printed
+
+
+# What is asked for
+
+
+def test_all_options_stand_in_the_document(place: Path) -> None:
+    how = ("--seed", "7", "--workers", "3", "--seconds", "2.5", "--only", "modes", "--only", "rules,modes")
+    made = document(place, *how)
+    assert made["options"] == {
+        "directories": [str(place)], "only": ["modes", "rules"], "seconds": 2.5, "seed": 7, "workers": 3,
+    }  # fmt: skip
+    assert [each["name"] for each in made["promises"]] == ["modes"]
+
+
+def test_the_document_has_what_was_promised_of_it(place: Path) -> None:
+    made = document(place, *QUICK)
+    assert next(iter(made)) == "schema"
+    assert made.keys() >= {
+        "schema", "environment", "directories", "promises", "rules", "advice", "safe",
+    }  # fmt: skip
+    assert made["promises"][0].keys() >= {"name", "verdict", "strength", "evidence"}
+    assert made["rules"][0].keys() >= {"number", "sentence", "verdict", "observed"}
+    assert (made["safe"], made["directories"], made["command"]) == (True, [str(place)], "check")
+    assert made.keys() == results.json_schema("check")["$defs"]["Check"]["properties"].keys()
+
+
+def test_the_published_schema_is_that_of_the_record_types() -> None:
+    published = (ROOT / "docs" / "check.schema.json").read_text()
+    assert published == json.dumps(results.json_schema("check"), indent=2) + "\n"
+
+
+def test_a_report_prints_what_the_check_printed(place: Path, elsewhere: Path) -> None:
+    done = run_lab("check", place, *QUICK, "--json", "check.json")
+    again = run_lab("report", "check.json")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert lines(again.stdout) == lines(done.stdout)[:-1]
+    assert lines(done.stdout)[-1] == "written to check.json"
+
+
+def test_a_results_folder_gets_the_document_unless_told_otherwise(place: Path, elsewhere: Path) -> None:
+    (elsewhere / "results").mkdir()
+    run_lab("check", place, *QUICK, "--no-save")
+    assert list((elsewhere / "results").iterdir()) == []
+    run_lab("check", place, *QUICK)
+    (kept,) = (elsewhere / "results").iterdir()
+    assert kept.name.startswith("check-")
+    assert isinstance(results.load_any(kept), Check)
+
+
+def test_junit_is_written_beside_the_document(place: Path, elsewhere: Path) -> None:
+    run_lab("check", place, *QUICK, "--junit", "check.xml", "--json", "check.json")
+    (suite,) = Xml.parse("check.xml").getroot()  # noqa: S314 - ours
+    assert (suite.attrib["name"], suite.attrib["failures"]) == ("modes", "0")
+    assert len(suite) == 1 + len(json.loads(Path("check.json").read_text())["rules"])
+
+
+def test_a_junit_file_that_cannot_be_written_is_found_out_before_anything_is_checked(place: Path) -> None:
+    line = refused(3, place, *QUICK, "--junit", "missing/check.xml")
+    assert line == "lab: missing/check.xml: cannot be written (No such file or directory); give another --junit PATH"
+
+
+# The list of rules
+
+
+def test_the_list_has_every_rule_with_number_sentence_and_source() -> None:
+    done = run_lab("check", "--list")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, _, *rows = done.stdout.splitlines()
+    assert head.split() == ["number", "sentence", "source"]
+    assert [row.split()[0] for row in rows if row[:1].strip()] == [str(rule.number) for rule in RULES]
+    assert max(len(row) for row in rows) <= 100
+
+
+def test_the_list_comes_as_json() -> None:
+    listed = json.loads(run_lab("check", "--list", "--json", "-").stdout)
+    assert [(entry["number"], entry["sentence"], entry["source"]) for entry in listed] == [
+        (rule.number, rule.sentence, rule.source) for rule in RULES
+    ]
+
+
+def test_the_list_goes_into_a_file_that_is_named(elsewhere: Path) -> None:
+    done = run_lab("check", "--list", "--json", "rules.json")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(json.loads((elsewhere / "rules.json").read_text())) == len(RULES)
+    assert "missing/x: cannot be written" in refused(3, "--list", "--json", "missing/x")
+
+
+def test_help_names_every_option_promise_and_part() -> None:
+    told = run_lab("check", "--help").stdout
+    options = ["--only", "--list", "--seconds", "--seed", "--workers", "--json", "--junit", "--save", "--no-save"]
+    words = " ".join(told.split())
+    assert [word for word in [*options, "--quiet", *PROMISES, *PARTS, "exclusion", "data"] if word not in words] == []
+
+
+def test_check_stands_after_race_in_the_list_of_commands() -> None:
+    commands = [line.split()[0] for line in run_lab("--help").stdout.splitlines() if line.startswith("    ")]
+    assert commands[:3] == ["race", "check", "explore"]
+
+
+# Bad input
+
+
+def test_without_a_directory_the_usage_is_wrong() -> None:
+    assert refused(2) == ("lab: check: give a directory of the filesystem in question; see python -m lab check --help")
+
+
+def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None:
+    line = refused(2, place, "--only", "modes,maping")
+    assert all(word in line for word in ["maping", *PROMISES, *PARTS])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [("--workers", "1", "at least 2"), ("--seconds", "0", "above 0 seconds"), ("--seed", "x", "invalid int")],
+)
+def test_options_out_of_range_are_refused(option: str, value: str, words: str, place: Path) -> None:
+    assert words in refused(2, place, option, value)
+
+
+def test_a_missing_directory_is_told_and_nothing_is_written(place: Path, elsewhere: Path) -> None:
+    line = refused(2, place / "missing", "--json", "check.json", "--junit", "check.xml")
+    assert line.startswith(f"lab: {place / 'missing'}: does not exist;")
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_a_promise_about_several_mounts_is_refused_on_one(place: Path) -> None:
+    assert "give another DIR" in refused(2, place, "--only", "names")
+
+
+# Stopped, and what is left
+
+
+def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Path) -> None:
+    lab = start_lab("check", place, "--only", "pread", "--seconds", "100", "--json", "check.json")
+    wait_until(lambda: any("-trial-" in path.name for path in place.glob("lab-check-*/*")) or lab.poll(), "it races")
+    lab.send_signal(signal.SIGINT)
+    printed, told = lab.communicate(timeout=PATIENCE_S)
+    assert lab.returncode == 130
+    assert "INTERRUPTED: the rest is missing" in printed
+    assert told.splitlines()[-1] == "lab: interrupted; 0 of 1 promise judged by then"
+    made = results.load_any(elsewhere / "check.json")
+    assert isinstance(made, Check)
+    assert (made.interrupted, made.safe) == (True, False)
+    assert list(place.iterdir()) == []
+
+
+def ended_as(verdicts: dict[str, Any], directory: str, options: list[str]) -> tuple[int, str, str, list[str]]:
+    """The command with a check that comes to these verdicts: exit code, what is printed, what it was given."""
+    import lab.check.run
+    from lab.cli.main import main
+
+    given: list[str] = []
+
+    def check(asked: CheckOptions, folders: list[Path], mounts: list[results.Mount], tell: Any) -> Check:
+        given.extend([*map(str, asked.only), *(mount.filesystem for mount in mounts)])
+        tell("something")
+        return check_of(*(promise(name, verdict) for name, verdict in verdicts.items()), only=asked.only)
+
+    vars(lab.check.run)["check"] = check
+    printed, told = StringIO(), StringIO()
+    with redirect_stdout(printed), redirect_stderr(told):
+        code = main(["check", directory, "--no-save", *options])
+    return code, printed.getvalue(), told.getvalue(), given
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("safe", 0), ("unsafe", 1), ("unsupported", 3), ("unknown", 3)])
+def test_every_verdict_has_its_exit_code_and_is_complained_of_where_it_is_not_safe(
+    verdict: str, code: int, place: Path
+) -> None:
+    ended, printed, told, given = in_fresh_process(ended_as, {"posix": verdict}, str(place), ["--only", "posix"])
+    assert ended == code
+    assert ("POSIX locks" in printed, told == "") == (True, verdict == "safe")
+    assert given[0] == "posix"
+
+
+def test_quiet_still_tells_what_is_not_safe(place: Path) -> None:
+    code, printed, told, _ = in_fresh_process(ended_as, {"posix": "unsafe"}, str(place), ["--quiet"])
+    assert (code, printed, told) == (1, "", "lab: posix: UNSAFE\n")

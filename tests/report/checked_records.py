@@ -1,0 +1,115 @@
+"""Records of a check made by hand: what rules, programs and races came to, without a mount."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lab.check.promises import PROMISES
+from lab.model.statistics import detection_power
+from lab.results import (
+    SCHEMA,
+    Answered,
+    Case,
+    Check,
+    CheckOptions,
+    Damage,
+    Difference,
+    Mount,
+    Promise,
+    RandomPrograms,
+    RuleResult,
+    Soaked,
+    Stuck,
+)
+from tests.report.records import CLEAN, ENVIRONMENT
+
+CALLS = ["A: open f = ok", "A: F_SETLK f write 0 10 = granted", "B: F_SETLK f write 0 1 = granted"]
+STUCK = Stuck(pid=4711, where="fuse_wait_answer")
+
+
+def rule(number: int, promise: str, verdict: Answered = "safe", **how: Any) -> RuleResult:
+    """A rule that holds, or does not as a lock that is granted twice does not."""
+    broken = verdict in ("unsafe", "unsupported")
+    made = RuleResult(
+        number=number,
+        sentence="Who comes second is denied.",
+        source="fcntl(2)",
+        promise=promise,
+        verdict=verdict,
+        promised=True,
+        reason="",
+        expected="EAGAIN" if broken else "",
+        observed="granted" if broken else "not tried: 3 calls hung before" if verdict == "unknown" else "as demanded",
+        calls=CALLS if broken else [],
+    )
+    return replace(made, **how)
+
+
+def programs(*differences: Difference, number: int = 2000) -> RandomPrograms:
+    """So many random programs, of which these differed."""
+    return RandomPrograms(programs=number, calls=10 * number, open=0, seconds=3.0, differences=list(differences))
+
+
+def difference(promise: str) -> Difference:
+    return Difference(promise=promise, calls=CALLS, expected="EAGAIN", observed="granted")
+
+
+def case(lock: str = "fcntl", *, met: int = 100, overlaps: int = 0, lost: int = 0, **how: Any) -> Case:
+    """A row of 1,000 rounds."""
+    damage = [Damage(kind="lost update", count=lost, of=1000, evidence=["counted"])] if lost else []
+    made = replace(
+        CLEAN,
+        lock=lock,
+        contended_requests=met,
+        detection_power=detection_power(met),
+        overlapping_holds=overlaps,
+        damage=damage,
+        damaged=lost,
+        corruption_rate=lost / 1000,
+        verdict="damaged" if lost or overlaps else "clean",
+    )
+    return replace(made, **how)
+
+
+def race(promise: str, region: str = "stream", raced: Case | None = None, **how: Any) -> Soaked:
+    """One race; its verdict is what the soak says of it."""
+    row = raced or case()
+    verdict: Answered = "safe" if row.verdict == "clean" else "unsafe" if row.verdict == "damaged" else "unknown"
+    made = Soaked(promise=promise, region=region, rules=[61, 67], polled=False, verdict=verdict, case=row)
+    return replace(made, **how)
+
+
+def promise(name: str, verdict: Answered = "safe", *evidence: str, strength: str = "3 rules") -> Promise:
+    return Promise(name=name, title=PROMISES[name], verdict=verdict, strength=strength, evidence=list(evidence))
+
+
+def mounts(*kinds: str) -> list[Mount]:
+    """Mounts of these types, /mnt/0 the first."""
+    return [Mount(f"/mnt/{number}", kind, "rw") for number, kind in enumerate(kinds)]
+
+
+def check_of(*promises: Promise, kinds: Sequence[str] = ("ext4",), **how: Any) -> Check:
+    """A check that came to these promises."""
+    here = mounts(*kinds)
+    directories = [mount.directory for mount in here]
+    made = Check(
+        schema=SCHEMA,
+        command="check",
+        started="2026-01-01T00:00:00Z",
+        wall_s=9.9,
+        interrupted=False,
+        environment=ENVIRONMENT,
+        directories=directories,
+        mounts=here,
+        options=CheckOptions(directories=directories, only=how.pop("only", []), seconds=8.0, seed=0, workers=4),
+        safe=all(each.verdict == "safe" for each in promises),
+        promises=list(promises),
+        advice=[],
+        rules=[],
+        random=None,
+        soak=[],
+        stuck=[],
+    )
+    return replace(made, **how)
