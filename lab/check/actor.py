@@ -21,6 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lab.locks.calls import call_range, call_whole, conflict
+from lab.processes import detach_output
 from lab.processes.sibling import fork_sibling
 from lab.regions import map_file
 
@@ -46,6 +47,7 @@ class Actor:
 
     def serve(self) -> NoReturn:
         """Answer commands until the process is ended."""
+        detach_output()
         for ends in (signal.SIGBUS, signal.SIGSEGV):
             signal.signal(ends, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, _go_on)
@@ -68,6 +70,8 @@ class Actor:
             return self._made(command, handed)
         except OSError as error:
             return errno_name(error.errno or 0)
+        except Exception as error:  # a fault of the program, or of the lab
+            return f"raised {type(error).__name__}: {error}"
 
     def _made(self, command: list[str], handed: list[int]) -> str:
         verb, *args = command

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.processes import Crew, cpus_for, stops_held
+from lab.processes import Crew, cpus_for, detach_output, stops_held
 from lab.regions import scratch
 
 from .mounted import mount_id, mounts_of
@@ -203,7 +203,12 @@ def _remove(folder: Path) -> bool:
 
 def _within(attempt: Callable[[], None]) -> bool:
     """Run it in a child; False where that does not end in time."""
-    with Crew(1, lambda index: attempt, cpus_for("none")) as crew:
+
+    def prepare(_: int) -> Callable[[], None]:
+        detach_output()
+        return attempt
+
+    with Crew(1, prepare, cpus_for("none")) as crew:
         crew.gather(ANSWER_S)
         crew.release()
         (ended,) = crew.wait(ANSWER_S)

@@ -11,7 +11,7 @@ from time import monotonic_ns
 
 from lab.locks import find_lock
 from lab.locks.protocol import REFUSED
-from lab.processes import Crew, Exit, cpus_for
+from lab.processes import Crew, Exit, cpus_for, detach_output
 from lab.race.failures import late
 from lab.regions import anonymous, scratch
 from lab.results import Failure
@@ -57,6 +57,7 @@ def answering(folders: Sequence[Path]) -> dict[str, Answering]:
     words = memoryview(anonymous(2 * 8 * len(LOCKS))).cast("q")
 
     def prepare(index: int) -> Callable[[], None]:
+        detach_output()
         return lambda: _measure(LOCKS[index], folders, words[2 * index : 2 * index + 2])
 
     with Crew(len(LOCKS), prepare, cpus_for("none")) as crew:

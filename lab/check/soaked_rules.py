@@ -8,8 +8,11 @@ from dataclasses import replace
 from lab.model.figures import plural
 from lab.results import Answered, RuleResult, Soaked
 
-from .evidence import said_of
+from .evidence import about_false_deadlocks, said_of
 from .soak_plan import HOLDS, NEVER_TWO
+
+NONE_MADE_UP = 46
+"""The rule that nobody gets EDEADLK who only waits: programs show it, and a race does with many more requests."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupported")
 """A race that was refused says nothing against a rule that another race shows."""
@@ -17,6 +20,8 @@ WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupported")
 
 def judged_by_soak(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
     """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's promise."""
+    if rule.number == NONE_MADE_UP:
+        return _with_deadlocks(rule, soak)
     rows = [row for row in soak if rule.number in row.rules]
     if not rows:
         return rule
@@ -26,6 +31,13 @@ def judged_by_soak(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
         return replace(rule, verdict=verdict, observed=f"as demanded in {plural(len(rows), 'race')}")
     wanted = "holds apart" if rule.number in (NEVER_TWO, HOLDS) else "no damage"
     return replace(rule, verdict=verdict, promise=worst.promise, expected=wanted, observed=said_of(worst))
+
+
+def _with_deadlocks(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
+    """No race has a cycle: every EDEADLK in one is made up."""
+    for _, words in about_false_deadlocks(soak):
+        return replace(rule, verdict="unsafe", expected="no EDEADLK", observed=words, calls=[])
+    return rule
 
 
 def _says(number: int, row: Soaked) -> Answered:

@@ -25,7 +25,7 @@ WAITERS = ("waits", "returns", "interrupted")
 NO_PROCESS = ("EAGAIN", "ENOMEM")
 """What fork(2) answers where there may be no more processes."""
 
-SETTLE_S = (0.02, 0.3)
+SETTLE_S = (0.01, 0.3)
 """Where the kernel does not tell what a process sleeps for, as with a server, a call that is to wait counts as waiting
 when it has slept so long without an answer: the time of USUAL_ANSWERS to calls that do not wait, within these."""
 

@@ -5,7 +5,7 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
-from .child import Child, Terminated, die, fork_child, private_bytes, stop_on_sigterm, stops_held
+from .child import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm, stops_held
 from .crew import Crew, Exit, cpus_for
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Exit",
     "Terminated",
     "cpus_for",
+    "detach_output",
     "die",
     "fork_child",
     "private_bytes",

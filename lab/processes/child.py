@@ -92,6 +92,14 @@ def _join(group: int | None, pid: int) -> None:
                 raise
 
 
+def detach_output() -> None:
+    """Let go of the standard streams: who reads them to their end is not kept waiting by a child that hangs."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(null, stream)
+    os.close(null)
+
+
 def die() -> None:
     """End this process as SIGKILL ends it: no handler, no clean-up."""
     os.kill(os.getpid(), signal.SIGKILL)

@@ -9,7 +9,7 @@ from time import monotonic_ns
 from typing import Any
 
 from lab.locks import Leaky
-from lab.processes import private_bytes
+from lab.processes import detach_output, private_bytes
 
 from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE
 from .reports import Mailbox, Report, Seen
@@ -25,6 +25,8 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     scenario = setting.scenario
 
     def prepare(index: int) -> Callable[[], None]:
+        if setting.soaks:
+            detach_output()
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, LabError
 from lab.locks import Lock, probe_lock
-from lab.processes import Crew, cpus_for
+from lab.processes import Crew, cpus_for, detach_output
 
 
 def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
@@ -17,6 +17,7 @@ def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
     """
 
     def attempt() -> None:
+        detach_output()
         with suppress(Exception):
             probe_lock(lock, folder)
 

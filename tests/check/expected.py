@@ -1,0 +1,92 @@
+"""What a check says of each filesystem of the tests, as a table: a row a filesystem, a column a promise.
+
+    s  safe      U  UNSAFE      n  not supported      ?  not found out
+    *  by chance: such a server breaks it once in a while, and a check of a few seconds sees it or does not
+
+A server that does not notice deadlocks has an n there, as POSIX allows. Where data is raced under a lock that lies,
+it is unsafe too, but on servers whose lies are too rare for that one race: those are a * as well.
+"""
+
+from __future__ import annotations
+
+from lab.check.promises import DATA, LOCKS, NAMES
+
+COLUMNS = [*LOCKS, *DATA, *NAMES]
+
+TABLE = """
+                              pos ofd flo ran mod own blo dea dth pre map reo nei nam
+    ext4                       s   s   s   s   s   s   s   s   s   s   s   s   s
+    ext4_loop                  s   s   s   s   s   s   s   s   s   s   s   s   s
+    tmpfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
+    xfs                        s   s   s   s   s   s   s   s   s   s   s   s   s
+    btrfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay                    s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay_upper              U   U   U   U   U   U   U   U   U   U   U   U   *   U
+    bind                       s   s   s   s   s   s   s   s   s   s   s   s   s
+    bind_pair                  s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bindfs                     s   s   s   s   s   s   s   s   s   s   s   s   s
+    bindfs_two                 U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    sshfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
+    sshfs_two                  U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_honest                s   s   s   s   s   s   s   n   s   s   s   s   s
+    fuse_honest_two            s   s   s   s   s   s   s   n   s   s   U   s   *   s
+    fuse_no_lock               s   s   s   s   s   s   s   s   s   s   s   s   s
+    fuse_no_lock_two           U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_always                U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_always_two            U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_lies_100              U   U   U   *   *   *   *   *   *   U   U   U   U
+    fuse_lies_100_two          U   U   U   *   *   *   *   *   *   U   U   U   U   *
+    fuse_lies_1000             *   *   *   *   *   *   *   *   *   *   *   *   *
+    fuse_lies_1000_two         *   *   *   *   *   *   *   *   *   *   U   *   U   *
+    fuse_enosys                n   n   n   n   n   n   n   n   n   n   n   n   n
+    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n
+    fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s
+    fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   U   U
+    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   n
+    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   n   s
+    fuse_whole_file            U   U   s   U   U   U   U   U   U   *   *   *   *
+    fuse_whole_file_two        U   U   s   U   U   U   U   U   U   *   U   *   U   s
+    fuse_no_merge              s   s   s   U   s   s   s   n   s   s   s   s   s
+    fuse_no_merge_two          s   s   s   U   s   s   s   n   s   s   U   s   U   s
+    fuse_forgets_on_close      *   U   U   s   s   U   *   n   s   s   s   s   s
+    fuse_forgets_on_close_two  *   U   U   s   s   U   *   n   s   s   U   s   U   s
+    fuse_leaks_ofd             s   U   s   *   s   *   *   n   U   s   s   s   s
+    fuse_leaks_ofd_two         s   U   s   *   s   *   *   n   U   s   U   s   U   s
+    fuse_false_deadlock        *   *   *   *   s   *   *   U   *   s   s   s   s
+    fuse_false_deadlock_two    *   *   *   *   s   *   *   U   *   s   U   s   U   *
+    fuse_wakes_nobody          U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?
+    fuse_wakes_nobody_two      U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?   s
+    fuse_never_answers         ?   ?   ?   U   ?   ?   ?   ?   U   ?   ?   ?   ?
+    fuse_never_answers_two     ?   ?   ?   U   ?   ?   ?   ?   U   ?   ?   ?   ?   ?
+"""
+
+LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": ""}
+
+
+def _rows() -> dict[str, dict[str, str]]:
+    rows = [line.split() for line in TABLE.splitlines()[2:] if line.strip()]
+    return {name: dict(zip(COLUMNS, (LETTERS[cell] for cell in cells), strict=False)) for name, *cells in rows}
+
+
+EXPECTED = _rows()
+"""Filesystem, promise, verdict; the verdict is empty where it is by chance."""
+
+BREAKS: dict[str, set[int]] = {
+    "overlay_upper": {18, 39, 67, 76},
+    "bindfs_two": {18, 39, 49, 55, 67},
+    "sshfs_two": {18, 39, 49, 55, 67},
+    "fuse_honest_two": {61, 65, 68},
+    "fuse_no_lock_two": {18, 39, 49, 55, 67},
+    "fuse_always": {18, 39, 49, 55, 67},
+    "fuse_lies_100": {67},
+    "fuse_lies_1000": {67},
+    "fuse_writeback_two": {61, 65, 68},
+    "fuse_whole_file": {2, 4, 10, 19, 40},
+    "fuse_no_merge": {13},
+    "fuse_forgets_on_close": {32},
+    "fuse_leaks_ofd": {50, 69},
+    "fuse_false_deadlock": {46},
+    "fuse_wakes_nobody": {23, 39},
+    "fuse_never_answers": {1},
+}
+"""The rules that are named where the server is broken so; on two mounts the same, and maybe more."""

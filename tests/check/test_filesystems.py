@@ -1,0 +1,58 @@
+"""The check on real filesystems and on real broken ones: the verdict for every promise, held against a table."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from tests.check.expected import BREAKS, EXPECTED
+from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing
+from tests.helpers import run_lab
+
+pytestmark = [pytest.mark.mounts, pytest.mark.timeout(300)]
+
+SECONDS = {"fuse_lies_1000": 6, "fuse_lies_1000_two": 6}
+"""For random programs and soak; a rare lie takes longer to be met."""
+
+CODES = {True: 0, False: 1}
+
+
+def checked(name: str) -> tuple[int, dict[str, Any]]:
+    """The exit code and the document of a check; afterwards only the stuck have left anything in the directories."""
+    with ExitStack() as stack:
+        try:
+            directories = stack.enter_context(FILESYSTEMS[name]())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        before = [list(directory.iterdir()) for directory in directories]
+        ended = run_lab(
+            "check", *directories, "--seconds", str(SECONDS.get(name, 3)), "--json", "-", "--no-save", timeout=280
+        )
+        document = json.loads(ended.stdout)
+        if not document["stuck"]:
+            assert [list(directory.iterdir()) for directory in directories] == before
+    return ended.returncode, document
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_verdicts_are_those_of_the_table(name: str) -> None:
+    code, document = checked(name)
+    verdicts = {each["name"]: each["verdict"] for each in document["promises"]}
+    expected = {promise: verdict or verdicts[promise] for promise, verdict in EXPECTED[name].items()}
+    assert verdicts == expected, json.dumps([each for each in document["promises"] if each["evidence"]], indent=1)
+    broken = {rule["number"] for rule in document["rules"] if rule["verdict"] == "unsafe"}
+    assert broken >= BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
+    assert code == (1 if "unsafe" in verdicts.values() else 3 if "enosys" in name else 0)
+    assert document["safe"] == (code == 0)
+
+
+def test_every_filesystem_of_the_tests_has_its_row() -> None:
+    assert set(EXPECTED) == set(FILESYSTEMS) - BAD_INPUT
+
+
+def test_every_broken_server_has_a_rule_that_names_it() -> None:
+    broken = {name for name, verdicts in EXPECTED.items() if "unsafe" in verdicts.values() or "lies" in name}
+    assert {name for name in broken if not {name, name.removesuffix("_two")} & set(BREAKS)} == set()
