@@ -22,7 +22,7 @@ NO_ROOM = ("ENOSPC", "EDQUOT")
 
 
 class Stage(Protocol):
-    """Where actors and files are: the model's (`lab.check.modelled`) or the real ones (`lab.check.stage`)."""
+    """Where actors and files are: the model's (`lab.check.modelled`) or the real ones (`lab.check.actors`)."""
 
     def perform(self, call: Call, expected: Sequence[str]) -> str:
         """What the call comes to, in the words of `lab.check.language`; what it should come to may help to see that."""

@@ -11,16 +11,16 @@ from lab.environment import Begun, anonymous_text, environment
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.results import SCHEMA, Check, CheckOptions, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
-from .advice import advice
+from .actors.company import Company
 from .directories import answers
 from .perform import not_tried
 from .promises import EXCLUSION, Asked, asked_for
 from .rule import Rule
 from .rules import RULES
-from .soak import soak
+from .soak.races import soak
 from .specification import judge_all
-from .stage import Company
-from .verdict import SAFE, Findings, exit_code, judge, with_soak
+from .verdict.advice import advice
+from .verdict.judge import SAFE, Findings, exit_code, judge, with_soak
 
 FIRST_FAULT = 69
 """The rules from this number on are the faults."""
@@ -105,7 +105,7 @@ def _random(asked: Asked, options: CheckOptions, company: Company, found: Found,
     families = [name for name in EXCLUSION if not any(_refuses(result, name) for result in found.rules)]
     if "random" not in asked.parts or not families or len(company.stuck) > STUCK_AT_MOST:
         return None
-    from .random_programs import random_programs  # imports a library that every fork before would have paid for
+    from .drawn.search import random_programs  # imports a library that every fork before would have paid for
 
     share = RANDOM_SHARE if "soak" in asked.parts else 1
     tell("random programs")

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from lab.results import RuleResult
 
+from .actors.company import Company
 from .perform import judged, not_tried
 from .rule import Rule
-from .stage import Company
 
 HANGS_AT_MOST = 3
 """So many rules may end in a call that hangs; a whole specification of them would take minutes."""

@@ -114,7 +114,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _steps(asked: Asked) -> int:
     """About how many things a check tells of: its rules, its races, and the random programs."""
     from lab.check.rules import RULES
-    from lab.check.soak_plan import planned
+    from lab.check.soak.plan import planned
 
     return 1 + len(planned(asked.promises)) + sum(rule.promise in asked.promises for rule in RULES)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.check.promises import EXCLUSION, asked_for
-from lab.check.strength import WOULD_SHOW
-from lab.check.verdict import exit_code as code_of
+from lab.check.verdict.judge import exit_code as code_of
+from lab.check.verdict.strength import WOULD_SHOW
 from lab.results import Check, Promise
 
 from .evidence import failed_rules, random_differences, soaked, stuck, unpromised

@@ -8,8 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from lab.check import soak as module
-from lab.check.soak import soak
+from lab.check.soak import races as module
+from lab.check.soak.races import soak
 from lab.locks import Leaky, find_lock
 from lab.locks.polled import polled
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.check.advice import advice
+from lab.check.verdict.advice import advice
 from lab.results import Answered, Soaked
 from tests.report.checked_records import CALLS, STUCK, case, mounts, promise, race, rule
 

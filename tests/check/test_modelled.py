@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lab.check.language import parse
-from lab.check.modelled import ModelStage
+from lab.check.modelled.stage import ModelStage
 from lab.check.perform import departure
 
 

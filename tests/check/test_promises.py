@@ -4,7 +4,7 @@ import pytest
 
 from lab.check.promises import DATA, EXCLUSION, LOCKS, NAMES, PARTS, PROMISES, asked_for
 from lab.check.rules import RULES
-from lab.check.soak_plan import PLAN
+from lab.check.soak.plan import PLAN
 from lab.errors import UsageError
 
 

@@ -12,14 +12,14 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.check.batches import BATCH, perform_batch
-from lab.check.drawn import FAMILIES, Program
+from lab.check.actors.company import Company
+from lab.check.drawn.batches import BATCH, perform_batch
+from lab.check.drawn.programs import FAMILIES, Program
+from lab.check.drawn.search import random_programs
+from lab.check.drawn.twins import Ended, LeftOpen, Twins
 from lab.check.language import SET, SUCCESS, parse
-from lab.check.modelled import ModelStage
+from lab.check.modelled.stage import ModelStage
 from lab.check.perform import departure
-from lab.check.random_programs import random_programs
-from lab.check.stage import Company
-from lab.check.twins import Ended, LeftOpen, Twins
 from lab.regions import workspace
 from tests.check.mounts import FILESYSTEMS, Missing
 from tests.check.mutants.build import MUTANTS, stage_of

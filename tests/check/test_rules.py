@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import pytest
 
-from lab.check.modelled import ModelStage
+from lab.check.modelled.stage import ModelStage
 from lab.check.perform import judged
 from lab.check.promises import PROMISES
 from lab.check.rule import Rule

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from lab.check import soak_locks
-from lab.check.neighbours import Neighbours
 from lab.check.promises import DATA, PROMISES
-from lab.check.soak_locks import Answering
-from lab.check.soak_plan import PLAN, planned
+from lab.check.soak import locks as soak_locks
+from lab.check.soak.locks import Answering
+from lab.check.soak.neighbours import Neighbours
+from lab.check.soak.plan import PLAN, planned
 from lab.locks.polled import polled
 from lab.locks.protocol import REFUSED
 from lab.scenario import Outcome, builtin_names

@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from lab.check.actors.company import Company
 from lab.check.language import parse
-from lab.check.stage import Company
 from lab.regions import workspace
 from tests.helpers import in_fresh_process
 

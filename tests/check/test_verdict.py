@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.check.promises import Asked, asked_for
-from lab.check.verdict import Findings, exit_code, judge, with_soak
+from lab.check.verdict.judge import Findings, exit_code, judge, with_soak
 from lab.results import Answered, Promise, Stuck
 from tests.report.checked_records import STUCK, case, difference, programs, promise, race, rule
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from lab.check.modelled import ModelStage
+from lab.check.modelled.stage import ModelStage
 from lab.model.kernel import Kernel
 from lab.model.queue import LockQueue
 from lab.model.record_locks import RecordLocks

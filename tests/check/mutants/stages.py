@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lab.check.contents import Contents
-from lab.check.model_files import Modelled
-from lab.check.modelled import ModelStage
+from lab.check.modelled.contents import Contents
+from lab.check.modelled.files import Modelled
+from lab.check.modelled.stage import ModelStage
 from lab.model.files import Inode
 from lab.model.requests import WRITE, Request
 

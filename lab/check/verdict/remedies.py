@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from lab.model.figures import rate
 
-from .promises import EXCLUSION
+from ..promises import EXCLUSION
 from .situation import Situation, joined, spoken
 
 LOCK_OPTIONS = {

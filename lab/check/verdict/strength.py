@@ -8,8 +8,8 @@ from lab.model.figures import one_in, plural
 from lab.model.statistics import detection_power
 from lab.results import RandomPrograms, RuleResult, Soaked
 
+from ..promises import DATA, EXCLUSION, PARTS
 from .evidence import SOAKED, contended
-from .promises import DATA, EXCLUSION, PARTS
 
 WOULD_SHOW = "would show a failure"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .language import GET, SUCCESS, Call
+from ..language import GET, SUCCESS, Call
 from .twins import Differs
 
 WRONG = frozenset({"EBADF", "EINVAL", "EOVERFLOW"})

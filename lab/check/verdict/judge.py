@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
 
+from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
 from .evidence import SOAKED, about_data, about_exclusion, about_false_deadlocks
-from .promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
 from .soaked_rules import judged_by_soak
 from .strength import strength
 

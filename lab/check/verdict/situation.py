@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lab.model.figures import rate
 from lab.results import Answered, Mount, Promise, RuleResult, Soaked, Stuck
 
+from ..promises import DATA, EXCLUSION
 from .evidence import ACCESS
-from .promises import DATA, EXCLUSION
 
 SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {

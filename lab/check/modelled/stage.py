@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from lab.model.kernel import Kernel
 from lab.model.requests import Answer, Request
 
-from .language import FLOCKS, GET, SET, Call, errno_name, range_of, told
-from .model_files import ModelFiles, Modelled
+from ..language import FLOCKS, GET, SET, Call, errno_name, range_of, told
+from .files import ModelFiles, Modelled
 
 CALLS = {
     "F_SETLK": ("posix_set", False),

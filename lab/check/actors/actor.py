@@ -25,7 +25,7 @@ from lab.processes import detach_output
 from lab.processes.sibling import fork_sibling
 from lab.regions import map_file
 
-from .language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
+from ..language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
 
 LONGEST = 1 << 16
 NOWHERE = 1 << 20
@@ -33,8 +33,8 @@ NOWHERE = 1 << 20
 
 FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
 
-ROOT = str(Path(__file__).parents[2])
-RESUME = "import sys; sys.path[:] = {path!r}; from lab.check.actor import resume; resume({channel}, {numbers!r})"
+ROOT = str(Path(__file__).parents[3])
+RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resume({channel}, {numbers!r})"
 
 
 class Actor:
@@ -199,7 +199,9 @@ class Actor:
     def _do_exec(self) -> NoReturn:
         """A new image of the interpreter goes on with the descriptors that are left (execve(2))."""
         os.set_inheritable(self._channel.fileno(), True)
-        script = RESUME.format(path=[ROOT, *sys.path], channel=self._channel.fileno(), numbers=self._numbers)
+        script = RESUME.format(
+            module=__name__, path=[ROOT, *sys.path], channel=self._channel.fileno(), numbers=self._numbers
+        )
         os.execv(sys.executable, [sys.executable, "-E", "-S", "-c", script])  # noqa: S606 - no shell is wanted
 
     def _do_exit(self) -> NoReturn:

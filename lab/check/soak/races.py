@@ -16,9 +16,9 @@ from lab.results import Answered, Soaked
 from lab.results import Case as Row
 from lab.scenario import Found, find_scenarios
 
+from .locks import LOCKS, Answering, answering
 from .neighbours import Neighbours
-from .soak_locks import LOCKS, Answering, answering
-from .soak_plan import Entry, planned
+from .plan import Entry, planned
 
 Tell = Callable[[str], None]
 REFUSED = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})

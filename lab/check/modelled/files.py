@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from lab.model.files import Description, Inode
 from lab.model.kernel import Kernel
 
+from ..language import number, shown
 from .contents import Contents
-from .language import number, shown
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Container
 from typing import TYPE_CHECKING, NamedTuple
 
-from .language import GET, Call
+from ..language import GET, Call
 
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy

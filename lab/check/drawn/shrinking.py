@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from .language import Call
-from .player import WAKE_S
+from ..actors.player import WAKE_S
+from ..language import Call
 from .promise_of import roughly
 from .twins import Differs
 

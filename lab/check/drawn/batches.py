@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from os import devnull
 from typing import Any
 
-from .drawn import Program, programs
+from .programs import Program, programs
 
 BATCH = 100
 """Programs in a batch, those for shrinking not counted."""

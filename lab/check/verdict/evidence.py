@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from lab.model.figures import plural, rate
 from lab.results import Answered, Soaked
 
-from .promises import EXCLUSION
-from .soak_plan import PLAN
+from ..promises import EXCLUSION
+from ..soak.plan import PLAN
 
 SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""

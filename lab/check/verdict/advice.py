@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lab.results import Mount, Promise, RuleResult, Soaked, Stuck
 
-from .promises import EXCLUSION
+from ..promises import EXCLUSION
 from .remedies import (
     all_safe,
     get_rid,

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 
 from lab.results import Difference, RandomPrograms
 
+from ..actors.company import Company
+from ..actors.player import WAKE_S
+from ..language import Call
+from ..modelled.stage import ModelStage
 from .batches import Enough, Met, no_files_of_hypothesis, perform_batch
-from .drawn import Drawing, Program
-from .language import Call
-from .modelled import ModelStage
-from .player import WAKE_S
+from .programs import Drawing, Program
 from .promise_of import family, promise_of, roughly
 from .shrinking import HURRY_S, Shrinking
-from .stage import Company
 from .twins import Differs, Ended, LeftOpen, Refused, Twins
 
 MOST_DIFFERENCES = 3

@@ -8,8 +8,8 @@ from dataclasses import replace
 from lab.model.figures import plural
 from lab.results import Answered, RuleResult, Soaked
 
+from ..soak.plan import HOLDS, NEVER_TWO
 from .evidence import about_false_deadlocks, said_of
-from .soak_plan import HOLDS, NEVER_TWO
 
 NONE_MADE_UP = 46
 """The rule that nobody gets EDEADLK who only waits: programs show it, and a race does with many more requests."""

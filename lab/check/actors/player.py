@@ -6,6 +6,7 @@ import json
 import select
 import socket
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from signal import Signals
 from typing import Self
@@ -20,6 +21,9 @@ ANSWER_S = 2.0
 
 WAKE_S = 3.0
 """A lock that has come free is given to one who waits for it within this time, or nobody wakes him."""
+
+KILLED_S = 2.0
+"""A process that lives on for so long after SIGKILL is stuck in the kernel."""
 
 TICK_MS = 1
 
@@ -80,7 +84,8 @@ class Player:
 
     def tell(self, *command: str) -> None:
         """Have it make a call."""
-        self._channel.send(json.dumps(command).encode())
+        with suppress(BrokenPipeError):  # it has ended, as its answer will say
+            self._channel.send(json.dumps(command).encode())
         self.pending = Pending()
 
     def answer(self, timeout_s: float) -> str | None:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import deepcopy
 
-from .drawn import TO_WAITERS, Drawing, Program
-from .language import GET, SUCCESS, Call
-from .modelled import ModelStage
-from .perform import is_refusal
-from .player import WAKE_S
-from .stage import RealStage
+from ..actors.player import WAKE_S
+from ..actors.stage import RealStage
+from ..language import GET, SUCCESS, Call
+from ..modelled.stage import ModelStage
+from ..perform import is_refusal
+from .programs import TO_WAITERS, Drawing, Program
 
 SOON_S = 0.05
 """Most of those who are woken are back by then."""

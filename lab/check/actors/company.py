@@ -1,0 +1,100 @@
+"""The actors of one program after the other, forked once and used again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from signal import SIGKILL
+
+from lab.errors import CannotRunError
+from lab.processes import stops_held
+from lab.results import Stuck
+
+from .patience import Patience
+from .player import ANSWER_S, KILLED_S, Player
+from .stage import RealStage
+
+
+class Company:
+    """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
+
+    `folders` is one directory seen through each of the mounts. Raises OSError where fork(2) is refused.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+        self.patience = Patience()
+        self.stuck: list[Stuck] = []
+        self._idle: list[Player] = []
+        self._programs = 0
+
+    def __enter__(self) -> Company:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with stops_held():
+            self.rest()
+
+    @contextmanager
+    def stage(self) -> Iterator[RealStage]:
+        """A stage for one program, with fresh files and all its actors gone or back to nothing afterwards."""
+        self._programs += 1
+        stage = RealStage(self.folders, self.take, self.patience, f"{self._programs:x}-")
+        try:
+            yield stage
+        finally:
+            with stops_held():
+                stuck = len(self.stuck)
+                self._dismiss(stage.players)
+                if len(self.stuck) == stuck:
+                    self._remove(stage.names)
+
+    def take(self, folder: int) -> Player:
+        """An actor that has nothing yet, on that mount."""
+        for player in self._idle:
+            if player.folder == folder:
+                self._idle.remove(player)
+                return player
+        try:
+            with stops_held():
+                return Player.forked(folder)
+        except OSError as error:
+            raise CannotRunError(f"fork refused ({error.strerror}); raise the limit (ulimit -u)") from error
+
+    def _dismiss(self, players: list[Player]) -> None:
+        idle = [player for player in players if player.fresh and not player.pending]
+        for player in idle:
+            player.tell("forget")
+        self.end([player for player in players if player not in idle])
+        for player in idle:
+            if player.answer(ANSWER_S) == "ok":
+                self._idle.append(player)
+            else:
+                self.end([player])
+
+    def rest(self) -> None:
+        """End the actors that are kept for the next program: what comes now needs the machine for itself."""
+        self.end(self._idle)
+        self._idle = []
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Have the files removed by an actor: whoever hangs in that keeps everybody out of the whole directory.
+
+        So no file is removed on which somebody is stuck.
+        """
+        player = self.take(0)
+        player.tell("remove", *[str(self.folders[0] / name) for name in names])
+        if player.answer(ANSWER_S) == "ok":
+            self._idle.append(player)
+        else:
+            self.end([player])
+
+    def end(self, players: list[Player]) -> None:
+        """Kill and reap them; those that live on are noted with the place where they hang, and left behind."""
+        for player in players:
+            player.process.send(SIGKILL)
+        for player in players:
+            if player.process.wait(KILLED_S) is None:
+                self.stuck.append(Stuck(player.process.pid, player.process.sleeps_in() or "unknown"))
+            player.close()

@@ -1,0 +1,1 @@
+"""Random programs, drawn, performed on both stages, and shrunk where they differ."""

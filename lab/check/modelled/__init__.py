@@ -1,0 +1,1 @@
+"""The stage on which the model of the kernel performs."""

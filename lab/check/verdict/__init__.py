@@ -1,0 +1,1 @@
+"""From what was found to the verdict a promise, its strength, its evidence, and advice."""
