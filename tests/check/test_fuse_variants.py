@@ -12,6 +12,8 @@ from tests.check import asker
 from tests.check.mounted import filesystem, is_free, start_waiting, waits_for_the_server
 from tests.helpers import OtherProcess, wait_until
 
+pytestmark = pytest.mark.mounts
+
 
 @pytest.mark.parametrize(("variant", "tries"), [("lies_100", 1_000), ("lies_1000", 10_000)])
 def test_a_lie_is_told_about_ten_times(variant: str, tries: int) -> None:

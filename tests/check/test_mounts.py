@@ -173,6 +173,8 @@ def test_a_request_that_is_never_answered_ends_with_the_block() -> None:
 MOUNTER = """
 import sys, time
 from tests.check.mounts import FILESYSTEMS
+
+pytestmark = pytest.mark.mounts
 with FILESYSTEMS["xfs"](), FILESYSTEMS["fuse_honest_two"](), FILESYSTEMS["sshfs"]():
     print("mounted", flush=True)
     sys.stdin.read()

@@ -26,6 +26,8 @@ from tests.check.mutants.build import MUTANTS, stage_of
 from tests.check.regressions import AGREED, LEFT_OPEN
 from tests.helpers import in_fresh_process
 
+pytestmark = pytest.mark.mounts
+
 SHM = Path("/dev/shm")  # noqa: S108 - a tmpfs
 SECONDS = 4.0
 

@@ -13,6 +13,8 @@ from tests.check import asker
 from tests.check.mounted import filesystem, is_free, start_waiting, waiting_for
 from tests.helpers import OtherProcess, wait_until
 
+pytestmark = pytest.mark.mounts
+
 one_and_two = pytest.mark.parametrize("name", ["fuse_honest", "fuse_honest_two"])
 every_lock = pytest.mark.parametrize("how", ["posix", "ofd", "flock"])
 
