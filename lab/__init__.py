@@ -12,6 +12,7 @@ Its floors, leaves first; imports go downward only, and a test holds them to it:
     scenario    Scenario, Worker, Damage; finding scenarios by name or path
     race        the matrix, the trial, the recorder of holds, what is measured
     explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
+    check       is locking safe on a mount: rules, random programs, the soak, the verdict and its advice
     report      tables and progress: pure functions of a results record
     cli         one module a command: parse, call one verb, print
 

@@ -1,1 +1,15 @@
-"""Floor 5: is locking safe on a mount. Rules, random programs, a soak and faults, and the promises that they judge."""
+"""Floor 5: is locking safe on a mount.
+
+Its rooms:
+
+    run             one check: its parts one after the other, and its document
+    promises        what a mount is asked for, and which part judges it
+    directories     the mounts, told apart; one fresh folder seen through each of them
+    language, rule, perform, specification    programs of calls: how they are written, performed and judged
+    rules           the specification, as data
+    actors          the real stage: a process an actor, stepped one call at a time
+    modelled        the same stage over the model of the kernel
+    drawn           random programs on both stages, until they differ
+    soak            the race, for each promise
+    verdict         from what was found to safe, unsafe, unsupported or unknown, and what to do
+"""

@@ -8,6 +8,7 @@
     B: F_GETLK f read 15 1                 = write 10 20 by A, or = free; length 0 runs to infinity
     A: F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK        the same for open file description locks; held by "description",
                                            and by "somebody" where another mount does not tell by whom
+    A: F_UNKNOWN f write 0 1               a command that does not exist
     A: flock f exclusive                   shared, exclusive, unlock, or a number; with `wait` it is not LOCK_NB
     A: thread F_SETLK f write 0 1          the call made by a second thread
     A: last F_SETLKW f write 0 1           the call after which A exits, as soon as it is granted
@@ -45,7 +46,7 @@ TYPES = {"read": 0, "write": 1, "unlock": 2}
 FLOCKS = {"shared": 0, "exclusive": 1, "unlock": 2}
 WHENCE = {"set": 0, "cur": 1, "end": 2}
 
-SET = frozenset({"F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW"})
+SET = frozenset({"F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW", "F_UNKNOWN"})
 GET = frozenset({"F_GETLK", "F_OFD_GETLK"})
 DIRECTED = frozenset({"killed", "stopped", "continued", "interrupted", "waits", "returns"})
 """What is done to an actor, or seen of it; all other calls it makes itself."""

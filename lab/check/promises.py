@@ -14,7 +14,7 @@ LOCKS = {
     "ranges": "ranges kept apart and merged",
     "modes": "wrong requests refused",
     "ownership": "locks follow their owner",
-    "blocking": "waiters woken, in turn",
+    "blocking": "waiters woken, and fairly",
     "deadlock": "deadlocks noticed, none made up",
     "death": "released on death",
 }

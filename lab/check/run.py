@@ -17,6 +17,7 @@ from .perform import not_tried
 from .promises import EXCLUSION, Asked, asked_for
 from .rule import Rule
 from .rules import RULES
+from .soak.plan import planned
 from .soak.races import soak
 from .specification import judge_all
 from .verdict.advice import advice
@@ -55,7 +56,7 @@ def check(options: CheckOptions, folders: Sequence[Path], mounts: Sequence[Mount
     begun, found = Begun(), Found()
     with _interruptible(found), Company(folders) as company:
         found.stuck = company.stuck
-        found.rules = [not_tried(rule, "left to the soak") for rule in _chosen(asked) if rule.soaked]
+        found.rules = list(left_to_the_soak(asked))
         for result in judge_all(performed(asked), company, tell):
             found.rules.append(result)
         company.rest()
@@ -78,19 +79,18 @@ def _interruptible(found: Found) -> Iterator[None]:
 
 def performed(asked: Asked) -> list[Rule]:
     """The rules that are performed: those on what is asked; those on deadlocks, which may leave processes, last."""
-    return sorted(
-        (rule for rule in _chosen(asked) if not rule.soaked), key=lambda rule: (rule.promise == "deadlock", rule.number)
-    )
+    chosen = [rule for rule in RULES if rule.promise in asked.promises and not rule.soaked]
+    parts = [rule for rule in chosen if ("faults" if rule.number >= FIRST_FAULT else "rules") in asked.parts]
+    return sorted(parts, key=lambda rule: (rule.promise == "deadlock", rule.number))
 
 
-def _chosen(asked: Asked) -> list[Rule]:
-    return [rule for rule in RULES if rule.promise in asked.promises and _part(rule) in asked.parts]
-
-
-def _part(rule: Rule) -> str:
-    if rule.soaked:
-        return "soak"
-    return "faults" if rule.number >= FIRST_FAULT else "rules"
+def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
+    """The rules that no program shows and a race for what is asked does; each counts for a promise that is asked."""
+    for rule in RULES if "soak" in asked.parts else ():
+        racing = [entry.promise for entry in planned(asked.promises) if rule.number in entry.rules]
+        if racing:
+            promise = rule.promise if rule.promise in racing else racing[0]
+            yield not_tried(replace(rule, promise=promise), "left to the soak")
 
 
 def _soaked(asked: Asked, options: CheckOptions, folders: Sequence[Path], tell: Tell) -> list[Soaked]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.errors import CannotRunError, UsageError
 from lab.scenario import Found, Layout, Scenario
+from lab.scenario.place import PlaceBytes
 
 from .bypass import bypass
 from .memory import stepped
 from .operation import LOCK, UNLOCK, Operation
-from .place import Place, SteppedBytes
+from .place import Place
 
 if TYPE_CHECKING:
     from random import Random
@@ -89,7 +90,7 @@ class SteppedWorker:
         self._seen = seen
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
-        self._bytes: dict[Any, SteppedBytes] = {}
+        self._bytes: dict[Any, PlaceBytes] = {}
 
     def renew(self) -> None:
         """As it was before its first round."""
@@ -126,11 +127,11 @@ class SteppedWorker:
             made = self._holds[key] = self._guard(lock, unlock)
             return made
 
-    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> SteppedBytes:
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> PlaceBytes:
         """See `lab.Worker.bytes`."""
         key = field, index, count
         if key not in self._bytes:
-            self._bytes[key] = SteppedBytes(self._place, *self._layout.extent(field, index, count))
+            self._bytes[key] = PlaceBytes(self._place, *self._layout.extent(field, index, count))
         return self._bytes[key]
 
     def damaged(self, kind: str, evidence: str = "") -> None:

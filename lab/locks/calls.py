@@ -19,8 +19,9 @@ RANGE_COMMANDS = {
     "F_OFD_GETLK": F_OFD_SETLKW - 2,
     "F_OFD_SETLK": F_OFD_SETLKW - 1,
     "F_OFD_SETLKW": F_OFD_SETLKW,
+    "F_UNKNOWN": 9999,
 }
-"""fcntl(2): the three of POSIX, and the three of Linux 3.15."""
+"""fcntl(2): the three of POSIX, the three of Linux 3.15, and one that no kernel has."""
 
 TYPES = (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
 OPERATIONS = (fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN)

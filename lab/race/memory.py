@@ -12,19 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ctypes import Array, Structure, Union, _SimpleCData, sizeof
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 from lab.errors import CannotRunError
-
-
-class Place(Protocol):
-    """Bytes that are loaded and stored by a call; an open file of a region is one."""
-
-    def load(self, start: int, length: int) -> bytes:
-        """The bytes as they are now."""
-
-    def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put these bytes there."""
+from lab.scenario.place import Place
 
 
 def laid_over(place: Place, kind: type[Structure]) -> Any:
@@ -184,40 +175,3 @@ def _all(whole: Any, index: Any) -> range:
         return within[index]
     at = within[index]
     return range(at, at + 1)
-
-
-class BytesAt:
-    """A run of bytes of a place: a slice of it is one load or one store."""
-
-    __slots__ = ("_length", "_place", "_start")
-
-    def __init__(self, place: Place, start: int, length: int) -> None:
-        self._place = place
-        self._start = start
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __bytes__(self) -> bytes:
-        return self._place.load(self._start, self._length)
-
-    tobytes = __bytes__
-
-    def __getitem__(self, where: Any) -> Any:
-        found = self._place.load(*self._extent(where))
-        return found if isinstance(where, slice) else found[0]
-
-    def __setitem__(self, where: Any, data: Any) -> None:
-        start, size = self._extent(where)
-        content = memoryview(data).tobytes() if isinstance(where, slice) else bytes([data])
-        if len(content) != size:
-            raise ValueError("memoryview assignment: lvalue and rvalue have different structures")
-        self._place.store(start, content)
-
-    def _extent(self, where: Any) -> tuple[int, int]:
-        """Where in the place the bytes are that an index or a slice means. Raises ValueError for a stride."""
-        wanted = _all(self, where)
-        if wanted.step != 1:
-            raise ValueError("slices of shared memory have a step of 1")
-        return self._start + wanted.start, len(wanted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import monotonic_ns
 
-from .memory import Place
+from lab.scenario.place import Place
 
 Pause = Callable[[], None]
 

@@ -15,11 +15,12 @@ from lab.model.holds import Span
 from lab.processes import Child, die, fork_child
 from lab.regions import Region
 from lab.scenario import Layout
+from lab.scenario.place import PlaceBytes
 from lab.scenario.worker import Bytes
 
 from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
-from .memory import BytesAt, laid_over
+from .memory import laid_over
 from .reports import Reports
 from .soaking import AfterWay, giving_way, insisting
 from .window import Halved, Pause, Paused, spin
@@ -178,8 +179,8 @@ class RaceWorker:
     def _bytes_at(self, start: int, length: int) -> Bytes:
         buffer = self._file.buffer
         if self._pause:
-            return BytesAt(Halved(self._file, self._pause), start, length)
-        return BytesAt(self._file, start, length) if buffer is None else memoryview(buffer)[start : start + length]
+            return PlaceBytes(Halved(self._file, self._pause), start, length)
+        return PlaceBytes(self._file, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""

@@ -18,8 +18,9 @@ from greenlet import getcurrent, greenlet
 from lab import Deadlock
 from lab.explore.memory import stepped
 from lab.explore.operation import LOCK, UNLOCK, Operation
-from lab.explore.place import Place, SteppedBytes
+from lab.explore.place import Place
 from lab.explore.worker import Shape
+from lab.scenario.place import PlaceBytes
 
 LONGEST_RING = 12
 """Workers in the longest ring that the kernel notices."""
@@ -165,8 +166,8 @@ class JointWorker:
         self.before(gives)
         self._joint.table.give_back(self.index, gives)
 
-    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> SteppedBytes:
-        return SteppedBytes(self._place, *self._joint.shape.layout.extent(field, index, count))
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> PlaceBytes:
+        return PlaceBytes(self._place, *self._joint.shape.layout.extent(field, index, count))
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         self.seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))

@@ -28,7 +28,8 @@ from hypothesis import strategies as st
 from lab.errors import CannotRunError
 from lab.explore.memory import Stepped, stepped
 from lab.explore.operation import Operation
-from lab.explore.place import Place, SteppedBytes
+from lab.explore.place import Place
+from lab.scenario.place import PlaceBytes
 
 
 class Point(Structure):
@@ -419,11 +420,11 @@ def test_a_bit_field_is_refused_with_what_to_do() -> None:
         stepped(Bits, Place(bytearray(4), 64, print))
 
 
-def run_of_bytes(line: int = 64) -> tuple[SteppedBytes, memoryview, list[Operation]]:
+def run_of_bytes(line: int = 64) -> tuple[PlaceBytes, memoryview, list[Operation]]:
     """Bytes 60 to 69 of 100, stepped and plain, over different copies."""
     content, steps = bytes(range(100)), list[Operation]()
     place = Place(bytearray(content), line, steps.append)
-    return SteppedBytes(place, 60, 10), memoryview(bytearray(content))[60:70], steps
+    return PlaceBytes(place, 60, 10), memoryview(bytearray(content))[60:70], steps
 
 
 @pytest.mark.parametrize("where", [slice(None), slice(2, 5), slice(-3, None), slice(0, 99), slice(3, 3), slice(5, 2)])

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.race.memory import BytesAt, laid_over
+from lab.race.memory import laid_over
+from lab.scenario.place import PlaceBytes
 
 
 class Point(Structure):
@@ -200,7 +201,7 @@ def test_a_type_whose_objects_store_by_themselves_is_refused_by_name() -> None:
 
 def test_bytes_are_loaded_and_stored_by_the_slice() -> None:
     place = Place(Memory())
-    view = BytesAt(place, 8, 16)
+    view = PlaceBytes(place, 8, 16)
     view[:] = b"0123456789abcdef"
     view[2:4] = memoryview(b"AB")
     view[-1] = 70
@@ -213,12 +214,12 @@ def test_bytes_are_loaded_and_stored_by_the_slice() -> None:
 def test_bytes_of_another_length_are_not_stored(wrong: bytes) -> None:
     place = Place(Memory())
     with pytest.raises(ValueError, match="different structures"):
-        BytesAt(place, 8, 16)[:] = wrong
+        PlaceBytes(place, 8, 16)[:] = wrong
     assert place.done == []
 
 
 def test_bytes_have_no_stride_and_an_end() -> None:
-    view = BytesAt(Place(Memory()), 8, 16)
+    view = PlaceBytes(Place(Memory()), 8, 16)
     with pytest.raises(ValueError, match="step of 1"):
         view[::2]
     with pytest.raises(IndexError):

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from lab.race import window
-from lab.race.memory import BytesAt, laid_over
+from lab.race.memory import laid_over
 from lab.race.window import Halved, Paused, spin
+from lab.scenario.place import PlaceBytes
 
 
 class Point(Structure):
@@ -59,8 +60,8 @@ def widened(struct: Structure, windows: Callable[[], None]) -> Any:
     return laid_over(Paused(Over(struct), windows), type(struct))
 
 
-def halved(content: bytearray, windows: Callable[[], None]) -> BytesAt:
-    return BytesAt(Halved(Over(content), windows), 0, len(content))
+def halved(content: bytearray, windows: Callable[[], None]) -> PlaceBytes:
+    return PlaceBytes(Halved(Over(content), windows), 0, len(content))
 
 
 @pytest.fixture

@@ -101,7 +101,8 @@ class RealStage:
 
     def _player(self, actor: str) -> Player:
         if actor not in self._players:
-            self._players[actor] = self._take(self._cast % len(self._folders))
+            with stops_held():  # who is taken is known here before anybody is interrupted
+                self._players[actor] = self._take(self._cast % len(self._folders))
             self._cast += 1
         return self._players[actor]
 

@@ -79,6 +79,9 @@ class ModelStage(ModelFiles):
     # Locks
 
     def _lock(self, actor: Modelled, verb: str, args: tuple[str, ...]) -> str:
+        if verb not in CALLS:
+            self.kernel.description(actor.process, actor.number(args[0]))
+            return "EINVAL"
         method, waits = CALLS[verb]
         request = Request(*range_of(args[1:]))
         if verb in GET:

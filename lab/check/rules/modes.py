@@ -51,13 +51,14 @@ RULES = (
     ),
     Rule(
         27,
-        "A whence, a type or a descriptor that does not exist is refused.",
+        "A whence, a type, a command or a descriptor that does not exist is refused.",
         "fcntl(2), EINVAL and EBADF; LTP fcntl13",
         "modes",
         (
             *each("A: open f; A: <command> f write 0 1 7 = EINVAL", command=EVERY),
             *each("A: open f; A: <command> f 9 0 1 = EINVAL", command=EVERY),
             *each("A: open f; A: <command> g write 0 1 = EBADF", command=EVERY),
+            "A: open f; A: F_UNKNOWN f write 0 1 = EINVAL; A: F_UNKNOWN g write 0 1 = EBADF",
             "A: open f; A: close f; A: F_SETLK f unlock 0 0 = EBADF",
             "A: flock f exclusive = EBADF",
         ),

@@ -19,7 +19,8 @@ def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | No
     """What was tried for this promise; empty where nothing was."""
     own = [rule for rule in rules if rule.promise == name and rule.promised and rule.number not in SOAKED]
     rows = [row for row in soak if row.promise == name and row.case.operations]
-    return "; ".join([*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows)])
+    said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, soak)]
+    return "; ".join(said)
 
 
 def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
@@ -46,10 +47,17 @@ def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
         yield "0 contended"
 
 
+def _fairness(name: str, soak: Sequence[Soaked]) -> Iterator[str]:
+    """How evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
+    waited = [row.case.fairness for row in soak if row.promise in EXCLUSION and not row.polled and row.case.fairness]
+    if name == "blocking" and waited:
+        yield f"fairness {min(waited):.2f}"
+
+
 def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
     if name not in DATA or not rows:
         return
     rounds = sum(row.case.operations for row in rows)
     damaged = sum(row.case.damaged for row in rows)
     met = sum(map(contended, rows))
-    yield f"{damaged:,} of {plural(rounds, 'round')} damaged" + (f", {met:,} contended" if met else "")
+    yield f"{damaged:,} of {rounds:,} damaged" + (f", {met:,} contended" if met else "")
