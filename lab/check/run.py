@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -61,8 +61,9 @@ def check(options: CheckOptions, folders: Sequence[Path], mounts: Sequence[Mount
             found.rules.append(result)
         company.rest()
         if not company.stuck or answers(folders[0]):
-            found.soak = _soaked(asked, options, folders, tell)
-            found.random = _random(asked, options, company, found, tell)
+            for row in _soaked(asked, options, folders, tell):
+                found.soak.append(row)
+            _draw(asked, options, company, found, tell)
     with stops_held():
         return _document(options, asked, found, mounts, begun, folders)
 
@@ -93,23 +94,27 @@ def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
             yield not_tried(replace(rule, promise=promise), "left to the soak")
 
 
-def _soaked(asked: Asked, options: CheckOptions, folders: Sequence[Path], tell: Tell) -> list[Soaked]:
+def _soaked(asked: Asked, options: CheckOptions, folders: Sequence[Path], tell: Tell) -> Iterable[Soaked]:
     if "soak" not in asked.parts:
         return []
     share = 1 - RANDOM_SHARE * ("random" in asked.parts)
     return soak(folders, asked.promises, share * options.seconds, options.seed, options.workers, tell)
 
 
-def _random(asked: Asked, options: CheckOptions, company: Company, found: Found, tell: Tell) -> RandomPrograms | None:
-    """Programs of the locks that are not known to be refused; none where the rules left processes stuck."""
+def _draw(asked: Asked, options: CheckOptions, company: Company, found: Found, tell: Tell) -> None:
+    """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
     families = [name for name in EXCLUSION if not any(_refuses(result, name) for result in found.rules)]
     if "random" not in asked.parts or not families or len(company.stuck) > STUCK_AT_MOST:
-        return None
-    from .drawn.search import random_programs  # imports a library that every fork before would have paid for
+        return
+    from .drawn.search import Search  # imports a library that every fork before would have paid for
 
     share = RANDOM_SHARE if "soak" in asked.parts else 1
     tell("random programs")
-    return random_programs(company, families, share * options.seconds, options.seed, tell)
+    search = Search(company, families, share * options.seconds, options.seed, tell)
+    try:
+        search.perform()
+    finally:
+        found.random = search.result()
 
 
 def _refuses(result: RuleResult, family: str) -> bool:

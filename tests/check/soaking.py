@@ -19,7 +19,7 @@ Told = list[dict[str, Any]]
 def soaked(folders: Collection[str], asked: Collection[str], seconds: float, workers: int = 4) -> Told:
     """The rows as the document has them, without their samples."""
     heard: list[str] = []
-    rows = soak([Path(folder) for folder in folders], asked, seconds, 1, workers, heard.append)
+    rows = list(soak([Path(folder) for folder in folders], asked, seconds, 1, workers, heard.append))
     assert len(heard) == len(rows)
     left = [entry.name for folder in folders for entry in Path(folder).iterdir()]
     return [{**asdict(row), "left": left} for row in rows]

@@ -148,7 +148,7 @@ def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
 def test_damage_under_the_lock_makes_an_access_unsafe() -> None:
     assert soaked(race("mapping", "shared")).verdict == "safe"
     made = soaked(race("mapping", "shared"), race("mapping", "shared", case(lost=500)))
-    assert (made.verdict, made.strength) == ("unsafe", "500 of 2,000 rounds damaged, 200 contended")
+    assert (made.verdict, made.strength) == ("unsafe", "500 of 2,000 damaged, 200 contended")
     assert made.evidence == ["counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"]
 
 

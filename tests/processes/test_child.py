@@ -3,6 +3,7 @@ from __future__ import annotations
 import mmap
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -12,8 +13,8 @@ from typing import NoReturn
 
 import pytest
 
-from lab.processes import Child, Terminated, die, fork_child, private_bytes, stop_on_sigterm
-from tests.helpers import OtherProcess, in_fresh_process, is_running, wait_until
+from lab.processes import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm
+from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process, is_running, wait_until
 
 
 def nothing() -> None:
@@ -292,3 +293,49 @@ def test_private_bytes_grow_with_what_is_written() -> None:
 
 def test_a_refused_fork_raises_in_the_parent() -> None:
     assert in_fresh_process(refused) == "BlockingIOError"
+
+
+DETACHED = """
+import os
+from lab.processes import detach_output
+keeps = os.fork()
+if not keeps:
+    detach_output()
+    os.write(1, b"said by who detached")
+    os.write(2, b"said by who detached")
+    os.read({lasts}, 1)
+    os._exit(0)
+print(keeps)
+"""
+
+
+def test_who_reads_the_output_to_its_end_is_not_kept_waiting_by_a_detached_child() -> None:
+    reader, writer = os.pipe()
+    command = [sys.executable, "-c", DETACHED.format(lasts=reader)]
+    with os.fdopen(writer, "wb"):  # the child lives until this is closed
+        done = subprocess.run(
+            command, pass_fds=[reader], capture_output=True, text=True, timeout=PATIENCE_S / 4, check=True
+        )
+        os.close(reader)
+        assert is_running(int(done.stdout))
+        assert done.stderr == ""
+    wait_until(lambda: not is_running(int(done.stdout)), "the child is gone")
+
+
+def streams_of_a_detached_child() -> list[str]:
+    """Where the standard streams lead, and how many descriptors more are open than before."""
+    reader, writer = os.pipe()
+    opened = Path("/proc/self/fd")
+
+    def body() -> None:
+        before = len(list(opened.iterdir()))
+        detach_output()
+        more = len(list(opened.iterdir())) - before
+        os.write(writer, " ".join([*(str((opened / str(n)).readlink()) for n in range(3)), str(more)]).encode())
+
+    Child(fork_child(body)).wait()
+    return os.read(reader, 1000).decode().split()
+
+
+def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open() -> None:
+    assert in_fresh_process(streams_of_a_detached_child) == [os.devnull] * 3 + ["0"]

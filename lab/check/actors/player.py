@@ -25,6 +25,9 @@ WAKE_S = 3.0
 KILLED_S = 2.0
 """A process that lives on for so long after SIGKILL is stuck in the kernel."""
 
+GONE = (BrokenPipeError, ConnectionResetError)
+"""What a channel answers whose other end has gone, maybe without reading."""
+
 TICK_MS = 1
 
 AWAKE_S = 0.0005
@@ -72,7 +75,8 @@ class Player:
         """Have it fork or clone a child: the child, or the answer where it has none."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            socket.send_fds(self._channel, [json.dumps([verb]).encode()], [theirs.fileno()])
+            with suppress(*GONE):
+                socket.send_fds(self._channel, [json.dumps([verb]).encode()], [theirs.fileno()])
             answer = self.answer(ANSWER_S)
         if answer is None or not answer.isdigit():
             mine.close()
@@ -84,7 +88,7 @@ class Player:
 
     def tell(self, *command: str) -> None:
         """Have it make a call."""
-        with suppress(BrokenPipeError):  # it has ended, as its answer will say
+        with suppress(*GONE):  # it has ended, as its answer will say
             self._channel.send(json.dumps(command).encode())
         self.pending = Pending()
 
@@ -111,12 +115,17 @@ class Player:
     def heard(self, timeout_ms: int) -> str | None:
         """The answer, if it comes within that time."""
         ready = {descriptor for descriptor, _ in self._poll.poll(timeout_ms)}
-        if self._channel.fileno() in ready and (content := self._channel.recv(1 << 16)):
+        if self._channel.fileno() in ready and (content := self._read()):
             self.pending = None
             return str(json.loads(content))
         if self.process.descriptor in ready:
             return self.ended(ANSWER_S)
         return None
+
+    def _read(self) -> bytes:
+        with suppress(*GONE):
+            return self._channel.recv(1 << 16)
+        return b""
 
     def at_rest(self, settle_s: float) -> bool:
         """True while it sleeps within its call, where it waits for a lock as far as anybody can tell from outside."""

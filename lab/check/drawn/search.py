@@ -39,9 +39,7 @@ def random_programs(
     answers, or with a process that SIGKILL does not end (`company.stuck`).
     """
     search = Search(company, families, seconds, seed, tell, model)
-    with no_files_of_hypothesis():
-        for batch in search.batches():
-            search.run(batch)
+    search.perform()
     return search.result()
 
 
@@ -55,7 +53,7 @@ class Search:
         seconds: float,
         seed: int,
         tell: Callable[[str], None],
-        model: Callable[[], ModelStage],
+        model: Callable[[], ModelStage] = ModelStage,
     ) -> None:
         self._company = company
         self._families = set(families)
@@ -69,7 +67,13 @@ class Search:
         self._stuck = len(company.stuck)
         self._shrinking: Shrinking | None = None
 
-    def batches(self) -> Iterator[int]:
+    def perform(self) -> None:
+        """Perform programs until the time is over; `result` tells of them at any time."""
+        with no_files_of_hypothesis():
+            for batch in self._batches():
+                self._run(batch)
+
+    def _batches(self) -> Iterator[int]:
         """A seed for each of the batches that there is time for."""
         number = 0
         while self._goes_on():
@@ -87,7 +91,7 @@ class Search:
     def _spent(self) -> float:
         return time.monotonic() - self._begun
 
-    def run(self, batch: int) -> None:
+    def _run(self, batch: int) -> None:
         """One batch; at most one difference comes out of it, shrunk."""
         perform_batch(self._one, batch)
         if self._shrinking:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from time import monotonic
 
@@ -27,16 +27,17 @@ REFUSED = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
 
 def soak(
     folders: Sequence[Path], asked: Collection[str], seconds: float, seed: int, workers: int, tell: Tell
-) -> list[Soaked]:
-    """Race for these promises (`lab.check.promises`) within about so many seconds; `tell` hears what comes next.
+) -> Iterator[Soaked]:
+    """Race for these promises (`lab.check.promises`) within about so many seconds, one after the other.
+
+    `tell` hears what comes next.
 
     Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
     is refused, hangs or kills is told in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
     """
     entries = planned(asked)
-    if not entries:
-        return []
-    return _Soak(folders, seed, workers, tell, answering(folders)).all(entries, seconds)
+    if entries:
+        yield from _Soak(folders, seed, workers, tell, answering(folders)).all(entries, seconds)
 
 
 class _Soak:
@@ -53,14 +54,12 @@ class _Soak:
         self._hung: set[str] = set()
         self._any = next((name for name in LOCKS if not locks[name].refused), LOCKS[0])
 
-    def all(self, entries: Sequence[Entry], seconds: float) -> list[Soaked]:
+    def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[Soaked]:
         """Race one after the other; each gets its part of the time that those before it have left."""
         ends = monotonic() + seconds
-        done = []
         for number, entry in enumerate(entries):
             part = entry.weight / sum(other.weight for other in entries[number:])
-            done.append(self._one(entry, part * max(0.0, ends - monotonic())))
-        return done
+            yield self._one(entry, part * max(0.0, ends - monotonic()))
 
     def _one(self, entry: Entry, seconds: float) -> Soaked:
         case = self._case(entry)

@@ -1,0 +1,418 @@
+"""One check: which parts run, what the document has of them, and what is kept when it is stopped or cannot go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from lab.check import run
+from lab.check.actors import player
+from lab.check.actors.company import Company
+from lab.check.actors.stage import RealStage
+from lab.check.drawn.programs import Drawing, Program
+from lab.check.drawn.twins import Twins
+from lab.check.mounted import mounts_of
+from lab.check.promises import asked_for
+from lab.check.rule import Rule
+from lab.check.soak.plan import planned
+from lab.errors import CannotRunError
+from lab.results import CheckOptions, Failure, RuleResult, Soaked, Stuck
+from tests.check.mounts import FILESYSTEMS, Missing
+from tests.helpers import in_fresh_process
+from tests.report.checked_records import STUCK, case, race, rule
+
+SECONDS = 0.5
+WORKERS = 2
+SOAKED = [*range(61, 69)]
+LEFT_WAITING = "A: open f; B: open f; A: F_SETLK f write 0 1; B: F_SETLKW f write 0 1 = waits; B: returns"
+
+Told = dict[str, Any]
+
+
+def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: float = SECONDS) -> Told:
+    """The document, what was told, and what is left; interrupted where the title begins so."""
+    folder, told = Path(directory), list[str]()
+
+    def tell(title: str) -> None:
+        if stop_at and title.startswith(stop_at):
+            raise KeyboardInterrupt
+        told.append(title)
+
+    done = run.check(CheckOptions([directory], list(only), seconds, 0, WORKERS), [folder], mounts_of([folder]), tell)
+    return {**asdict(done), "told": told, **left_in(folder)}
+
+
+def left_in(folder: Path) -> Told:
+    return {"left": [path.name for path in folder.iterdir()], "children": len(psutil.Process().children())}
+
+
+def numbers(document: Told) -> list[int]:
+    return [each["number"] for each in document["rules"]]
+
+
+def verdicts(document: Told) -> dict[str, str]:
+    return {each["name"]: each["verdict"] for each in document["promises"]}
+
+
+def raced_for(*promises: str) -> set[int]:
+    """The rules that the races for these promises show."""
+    return {number for entry in planned(promises) for number in entry.rules}
+
+
+# What `--only` has run
+
+
+def of_modes(numbers: list[int]) -> bool:
+    return numbers == [24, 25, 26, 27, 28, 29]
+
+
+PARTS: dict[str, tuple[list[str], Callable[[list[int]], bool], set[str]]] = {
+    "rules": (["modes", "rules"], of_modes, set()),
+    "a promise that neither soak nor random programs judge": (["modes"], of_modes, set()),
+    "faults": (["posix", "faults"], lambda found: found == [74, 75], set()),
+    "random": (["random"], lambda found: found == [], {"random"}),
+    "soak": (["pread", "soak"], lambda found: found == sorted(raced_for("pread")), {"soak"}),
+    "all for one promise": (["posix"], lambda found: {18, 74} | raced_for("posix") < set(found), {"random", "soak"}),
+}
+
+
+@pytest.mark.parametrize("about", PARTS)
+def test_no_other_part_is_run_than_that_of(about: str, tmp_path: Path) -> None:
+    only, right, parts = PARTS[about]
+    found = in_fresh_process(checked, str(tmp_path), only)
+    assert right(numbers(found)), numbers(found)
+    assert {part for part in ("random", "soak") if found[part]} == parts
+    assert (found["random"] is None, found["soak"] == []) == ("random" not in parts, "soak" not in parts)
+    assert (found["interrupted"], found["left"], found["children"]) == (False, [], 0)
+
+
+def test_what_was_asked_and_found_safe_makes_the_document_safe(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), ["modes", "posix", "rules"])
+    assert (verdicts(found), found["safe"]) == ({"posix": "safe", "modes": "safe"}, True)
+
+
+def test_every_performed_rule_every_race_and_the_random_programs_are_told_before_they_begin(tmp_path: Path) -> None:
+    told = in_fresh_process(checked, str(tmp_path), ["flock"])["told"]
+    rules = [title for title in told if title.startswith("rule ")]
+    races = [title for title in told if title.startswith("soak for ")]
+    assert told == [*rules, *races, "random programs"]
+    assert (len(set(rules)), len(races)) == (len(run.performed(asked_for(["flock"], 1))), 2)
+
+
+def test_rules_on_deadlocks_come_last_and_the_others_by_their_numbers() -> None:
+    rules = run.performed(asked_for([], 2))
+    ranks = [(rule.promise == "deadlock", rule.number) for rule in rules]
+    assert ranks == sorted(ranks)
+    assert {deadlock for deadlock, _ in ranks} == {True, False}
+
+
+def test_the_document_has_the_rules_by_their_numbers_whenever_they_were_judged(tmp_path: Path) -> None:
+    found = numbers(in_fresh_process(checked, str(tmp_path), ["posix", "deadlock", "rules", "soak"]))
+    assert found == sorted(found)
+    assert {18, 44, 59} | raced_for("posix") < set(found)
+
+
+SHARES = [(["posix"], 5.0, 3.0), (["posix", "soak"], 8.0, None), (["posix", "random"], None, 8.0)]
+
+
+def shares(directory: str, only: list[str]) -> list[Any]:
+    """The seconds that soak and random programs get of 8, and how many actors are there when the soak begins."""
+    import lab.check.drawn.search as search
+
+    given: dict[str, float] = {}
+
+    def soak(_: object, __: object, seconds: float, *___: object) -> list[Soaked]:
+        given.update(soak=seconds, children=left_in(Path(directory))["children"])
+        return []
+
+    class Searching(search.Search):
+        def __init__(self, company: Company, families: list[str], seconds: float, *_: object) -> None:
+            given.update(random=seconds)
+            super().__init__(company, families, 0.0, 0, lambda _: None)
+
+    vars(search).update(Search=Searching)
+    vars(run).update(soak=soak)
+    checked(directory, only, seconds=8)
+    return [given.get("soak"), given.get("random"), given.get("children", 0)]
+
+
+@pytest.mark.parametrize(("only", "soak", "random"), SHARES)
+def test_soak_and_random_programs_share_the_seconds_and_no_actor_disturbs_the_soak(
+    only: list[str], soak: float | None, random: float | None, tmp_path: Path
+) -> None:
+    assert in_fresh_process(shares, str(tmp_path), only) == [soak, random, 0]
+
+
+# What the soak says of rules
+
+
+def test_the_soak_judges_the_rules_that_no_program_shows(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), ["soak"])
+    assert numbers(found) == SOAKED
+    assert {(each["verdict"], each["observed"].startswith("as demanded in ")) for each in found["rules"]} == {
+        ("safe", True)
+    }
+
+
+@pytest.mark.parametrize("only", [["mapping", "soak"], ["neighbours", "flock", "soak"]])
+def test_those_that_no_race_for_what_is_asked_shows_are_not_there_and_the_others_count_for_it(
+    only: list[str], tmp_path: Path
+) -> None:
+    found = in_fresh_process(checked, str(tmp_path), only)
+    assert set(numbers(found)) == raced_for(*only)
+    assert {each["promise"] for each in found["rules"]} <= {*only}
+    assert {each["verdict"] for each in found["rules"]} == {"safe"}
+
+
+def test_without_the_soak_they_are_not_in_the_document(tmp_path: Path) -> None:
+    assert not set(numbers(in_fresh_process(checked, str(tmp_path), ["flock", "pread", "rules"]))) & {*SOAKED}
+
+
+def with_false_deadlocks(directory: str, count: int) -> Told:
+    """A check whose soak had so many requests answered with EDEADLK."""
+    row = race("posix", raced=case(false_deadlocks=count))
+    vars(run).update(soak=lambda *_: [row])
+    return checked(directory, ["deadlock", "posix", "rules", "soak"])
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(0, "safe"), (5, "unsafe")])
+def test_a_deadlock_that_the_soak_met_breaks_rule_46(count: int, verdict: str, tmp_path: Path) -> None:
+    found = in_fresh_process(with_false_deadlocks, str(tmp_path), count)
+    assert {each["number"]: each["verdict"] for each in found["rules"]}[46] == verdict
+    assert verdicts(found) == {"posix": "safe", "deadlock": verdict}
+
+
+# Interrupted
+
+
+def stopped(found: Told) -> set[str]:
+    """The verdicts of a check that was interrupted and left nothing."""
+    assert (found["interrupted"], found["safe"]) == (True, False)
+    assert (found["left"], found["children"]) == ([], 0)
+    return set(verdicts(found).values())
+
+
+def test_interrupted_among_the_rules_it_has_those_that_were_finished(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), ["modes", "posix", "rules"], "rule 24")
+    assert found["told"] == [f"rule {number}" for number in numbers(found)]
+    assert numbers(found) == [18, 19, 20, 21, 22]
+    assert {each["verdict"] for each in found["rules"]} == {"safe"}
+    assert stopped(found) == {"unknown"}
+
+
+LATER = ["pread", "ownership", "rules", "soak", "random"]
+RULES_OF_LATER = {30, 31, 32} | raced_for("pread")
+THIRD_RACE = "soak for pread: overlap"
+
+
+def test_interrupted_among_the_races_it_has_all_rules(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), LATER, THIRD_RACE)
+    assert set(numbers(found)) > RULES_OF_LATER
+    assert found["random"] is None
+    assert stopped(found) == {"unknown"}
+
+
+def test_interrupted_among_the_races_it_has_those_that_were_finished(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), LATER, THIRD_RACE)
+    assert [row["case"]["scenario"] for row in found["soak"]] == ["append_log", "counter"]
+
+
+def test_interrupted_before_the_random_programs_it_has_all_rules_and_races(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), LATER, "random programs")
+    assert set(numbers(found)) > RULES_OF_LATER
+    assert (len(found["soak"]), found["random"]) == (4, None)
+    assert stopped(found) == {"unknown"}
+
+
+def interrupted_in_program(number: int, directory: str) -> Told:
+    """Ctrl-C at the first call of the random program of this number."""
+    real, begun = Twins.perform_all, list[Program]()
+
+    def perform_all(twins: Twins, drawing: Drawing, program: Program) -> None:
+        begun.append(program)
+        if len(begun) == number:
+            raise KeyboardInterrupt
+        real(twins, drawing, program)
+
+    type.__setattr__(Twins, "perform_all", perform_all)
+    return checked(directory, ["ownership", "rules", "random"], seconds=60)
+
+
+def test_interrupted_among_the_random_programs_it_has_all_rules(tmp_path: Path) -> None:
+    found = in_fresh_process(interrupted_in_program, 20, str(tmp_path))
+    assert set(numbers(found)) > {30, 31, 32}
+    assert stopped(found) == {"unknown"}
+
+
+def test_interrupted_among_the_random_programs_it_has_those_that_were_performed(tmp_path: Path) -> None:
+    found = in_fresh_process(interrupted_in_program, 20, str(tmp_path))
+    assert found["random"]["programs"] == 19
+
+
+def terminated(directory: str) -> Told:
+    """A check to which SIGTERM comes while its second rule is judged."""
+    real = vars(run)["judge_all"]
+
+    def judge_all(rules: Sequence[Rule], company: Company, tell: run.Tell) -> Iterator[RuleResult]:
+        for number, result in enumerate(real(rules, company, tell)):
+            if number == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield result
+
+    vars(run).update(judge_all=judge_all)
+    return checked(directory, ["modes", "rules"])
+
+
+def test_sigterm_ends_it_as_an_interrupt_does(tmp_path: Path) -> None:
+    found = in_fresh_process(terminated, str(tmp_path))
+    assert numbers(found) == [24]
+    assert stopped(found) == {"unknown"}
+
+
+def interrupted_while_somebody_waits(directory: str) -> Told:
+    """Ctrl-C in the middle of a program."""
+
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    vars(run).update(RULES=(Rule(1, "One waits.", "nowhere", "posix", ("A: open f", LEFT_WAITING)),))
+    type.__setattr__(RealStage, "_returns", interrupt)
+    return checked(directory, ["posix", "rules"])
+
+
+def test_interrupted_within_a_program_it_leaves_neither_files_nor_who_waits(tmp_path: Path) -> None:
+    found = in_fresh_process(interrupted_while_somebody_waits, str(tmp_path))
+    assert (numbers(found), stopped(found)) == ([], {"unknown"})
+
+
+# Stuck processes
+
+
+def with_stuck(directory: str, only: list[str], mount_answers: bool, pids: list[int]) -> Told:
+    """A check whose rules leave these processes stuck, the first of which the soak reports as well."""
+    late = Failure(0, 0, 0, "late", "did not end", pid=pids[0], where="elsewhere") if pids else None
+    raced = race("posix", raced=case(failures=[late] if late else []))
+    asked_mounts: list[Path] = []
+
+    def judge_all(_: object, company: Company, __: object) -> Iterator[RuleResult]:
+        company.stuck.extend(Stuck(pid, "request_wait_answer") for pid in pids)
+        yield rule(18, "posix")
+
+    def soak(*_: object) -> list[Soaked]:
+        return [raced]
+
+    def answers(folder: Path) -> bool:
+        asked_mounts.append(folder)
+        return mount_answers
+
+    vars(run).update(judge_all=judge_all, soak=soak, answers=answers)
+    return {**checked(directory, only), "asked_mounts": len(asked_mounts)}
+
+
+def test_a_process_that_rules_and_soak_left_stuck_is_told_once(tmp_path: Path) -> None:
+    found = in_fresh_process(with_stuck, str(tmp_path), ["death", "posix", "soak", "rules"], True, [STUCK.pid, 2])
+    assert [each["pid"] for each in found["stuck"]] == [STUCK.pid, 2]
+    assert verdicts(found)["death"] == "unsafe"
+
+
+def test_on_a_mount_that_does_not_answer_any_more_only_the_rules_were_tried(tmp_path: Path) -> None:
+    found = in_fresh_process(with_stuck, str(tmp_path), ["posix"], False, [1])
+    assert (found["soak"], found["random"], numbers(found)) == ([], None, [18, *sorted(raced_for("posix"))])
+    assert verdicts(found) == {"posix": "unknown"}
+
+
+def test_a_mount_is_asked_whether_it_answers_only_where_somebody_is_stuck(tmp_path: Path) -> None:
+    asked = [in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, pids)["asked_mounts"] for pids in ([], [1])]
+    assert asked == [0, 1]
+
+
+@pytest.mark.parametrize(("count", "tried"), [(run.STUCK_AT_MOST, True), (run.STUCK_AT_MOST + 1, False)])
+def test_random_programs_are_tried_beside_a_few_stuck_processes_only(count: int, tried: bool, tmp_path: Path) -> None:
+    found = in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, list(range(1, count + 1)))
+    assert ("random programs" in found["told"], found["random"] is not None) == (tried, tried)
+
+
+# Locks that are refused
+
+
+def with_refused(directory: str, names: list[str]) -> list[str]:
+    """The families of which random programs are made where these locks are not supported; empty where none are."""
+    import lab.check.drawn.search as search
+
+    heard: list[str] = []
+
+    class Searching(search.Search):
+        def __init__(self, company: Company, families: list[str], *__: object) -> None:
+            heard.extend(families)
+            super().__init__(company, families, 0.0, 0, lambda _: None)
+
+    vars(search).update(Search=Searching)
+    vars(run).update(judge_all=lambda *_: iter([rule(18, name, "unsupported") for name in names]))
+    checked(directory, ["rules", "random"])
+    return heard
+
+
+@pytest.mark.parametrize(
+    ("refused", "left"),
+    [([], ["posix", "ofd", "flock"]), (["ofd", "ranges"], ["posix", "flock"]), (["posix", "ofd", "flock"], [])],
+)
+def test_random_programs_are_of_the_locks_that_are_not_refused(
+    refused: list[str], left: list[str], tmp_path: Path
+) -> None:
+    assert in_fresh_process(with_refused, str(tmp_path), refused) == left
+
+
+# What ends it
+
+
+def refusal(directory: str, only: list[str]) -> Told:
+    """The error that ends a check, and what is left."""
+    try:
+        checked(directory, only)
+    except CannotRunError as error:
+        return {"error": str(error), **left_in(Path(directory))}
+    return {}
+
+
+def test_a_filesystem_that_fills_up_ends_it_and_nothing_is_left() -> None:
+    with ExitStack() as stack:
+        try:
+            [folder] = stack.enter_context(FILESYSTEMS["full"]())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        (folder / "filler").write_bytes(bytes(64 << 10))
+        found = in_fresh_process(refusal, str(folder), ["blocking", "rules"])
+    assert found["error"].startswith("the filesystem is full (ENOSPC for A: write f 4090 twelve-bytes);")
+    assert (found["left"], found["children"]) == (["filler"], 0)
+
+
+def refused_to_fork(directory: str, after: int) -> Told:
+    """Fork is refused from some call on."""
+    real, forks = vars(player)["fork_child"], list[int]()
+
+    def fork_child(body: Callable[[], None]) -> int:
+        if len(forks) == after:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        forks.append(real(body))
+        return forks[-1]
+
+    vars(player).update(fork_child=fork_child)
+    return refusal(directory, ["posix", "rules"])
+
+
+@pytest.mark.parametrize("after", [0, 1])
+def test_a_fork_that_is_refused_ends_it_and_nothing_is_left(after: int, tmp_path: Path) -> None:
+    found = in_fresh_process(refused_to_fork, str(tmp_path), after)
+    assert found == {
+        "error": "fork refused (Resource temporarily unavailable); raise the limit (ulimit -u)",
+        "left": [],
+        "children": 0,
+    }

@@ -1,0 +1,115 @@
+"""The rules one after the other, and when those are given up that would only hang again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+
+from lab.check.language import Call
+from lab.check.rule import Rule
+from lab.check.specification import HANGS_AT_MOST, hung, judge_all
+from lab.results import RuleResult, Stuck
+from tests.report.checked_records import rule as judged
+
+QUIET = "A: open f; A: F_SETLK f write 0 1"
+WAITS = "A: open f; A: F_SETLKW f write 0 1"
+LATER = "A: open f; B: last flock f exclusive wait"
+UNANSWERED = {"A: F_SETLKW f write 0 1": "no answer in 2 s, asleep in request_wait_answer"}
+
+
+class ScriptedCompany:
+    """Answers all calls with ok but those in the script, and has a process stuck after each program that says so."""
+
+    def __init__(self, script: dict[str, str] | None = None, sticking: str = "nothing") -> None:
+        self.stuck: list[Stuck] = []
+        self.made: list[str] = []
+        self._script = script or {}
+        self._sticking = sticking
+
+    @contextmanager
+    def stage(self) -> Iterator[ScriptedCompany]:
+        before = len(self.made)
+        yield self
+        if self._sticking in self.made[before:]:
+            self.stuck.append(Stuck(len(self.made), "request_wait_answer"))
+
+    def perform(self, call: Call, expected: Sequence[str]) -> str:
+        self.made.append(str(call))
+        return self._script.get(str(call), "ok")
+
+
+def rules(*programs: str) -> list[Rule]:
+    return [Rule(number, "It holds.", "a manual", "posix", (each,)) for number, each in enumerate(programs, start=1)]
+
+
+def results(company: ScriptedCompany, *programs: str) -> list[RuleResult]:
+    return list(judge_all(rules(*programs), company, lambda _: None))  # type: ignore[arg-type]
+
+
+def tried(found: list[RuleResult]) -> list[bool]:
+    return [not each.observed.startswith("not tried: ") for each in found]
+
+
+def test_every_rule_is_told_and_judged_in_the_order_given() -> None:
+    told: list[str] = []
+    found = judge_all(rules(QUIET, WAITS)[::-1], ScriptedCompany(), told.append)  # type: ignore[arg-type]
+    assert [(each.number, each.verdict) for each in found] == [(2, "safe"), (1, "safe")]
+    assert told == ["rule 2", "rule 1"]
+
+
+def test_a_result_is_there_before_the_next_rule_begins() -> None:
+    company, told = ScriptedCompany(), list[str]()
+    found = judge_all(rules(QUIET, QUIET), company, told.append)  # type: ignore[arg-type]
+    next(found)
+    assert (told, len(company.made)) == (["rule 1"], 2)
+
+
+def test_after_some_hangs_the_rules_in_which_anybody_waits_are_given_up_and_no_others() -> None:
+    found = results(ScriptedCompany(UNANSWERED), *[WAITS] * (HANGS_AT_MOST + 1), QUIET, LATER)
+    assert tried(found) == [*[True] * HANGS_AT_MOST, False, True, False]
+    assert [each.verdict for each in found] == [*["unsafe"] * HANGS_AT_MOST, "unknown", "safe", "unknown"]
+    assert found[-1].observed == f"not tried: {HANGS_AT_MOST} calls hung before"
+
+
+def test_one_hang_less_and_all_are_tried() -> None:
+    assert all(tried(results(ScriptedCompany(UNANSWERED), *[WAITS] * (HANGS_AT_MOST - 1), LATER)))
+
+
+def test_rules_that_fail_without_a_hang_are_none() -> None:
+    company = ScriptedCompany({"A: F_SETLKW f write 0 1": "EIO"})
+    assert all(tried(results(company, *[WAITS] * (HANGS_AT_MOST + 1))))
+
+
+def test_after_as_many_stuck_processes_no_rule_is_tried() -> None:
+    company = ScriptedCompany(sticking="A: F_SETLK f write 0 1")
+    found = results(company, *[QUIET] * HANGS_AT_MOST, WAITS, "A: open f")
+    assert tried(found) == [*[True] * HANGS_AT_MOST, False, False]
+    assert found[-1].observed == f"not tried: {HANGS_AT_MOST} processes were left stuck in the kernel before"
+    assert len(company.made) == 2 * HANGS_AT_MOST
+
+
+def test_one_stuck_process_less_and_all_are_tried() -> None:
+    company = ScriptedCompany(sticking="A: F_SETLK f write 0 1")
+    assert all(tried(results(company, *[QUIET] * (HANGS_AT_MOST - 1), WAITS, "A: open f")))
+
+
+@pytest.mark.parametrize(
+    ("last", "hangs"),
+    [
+        ("B: F_SETLKW f write 0 1 = no answer in 2 s", True),
+        ("B: returns = waits", True),
+        ("B: F_SETLKW f write 0 1 = waits", False),
+        ("B: waits = does not wait", False),
+        ("B: F_SETLK f write 0 1 = granted", False),
+    ],
+)
+def test_a_call_hangs_that_is_not_answered_or_a_waiter_whom_nobody_wakes(last: str, hangs: bool) -> None:
+    assert hung(judged(39, "blocking", "unsafe", calls=["A: open f = no answer in 2 s", "A: close f = ok", last])) == (
+        hangs
+    )
+
+
+def test_a_rule_that_holds_has_no_hang() -> None:
+    assert not hung(judged(39, "blocking"))
