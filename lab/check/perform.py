@@ -20,6 +20,12 @@ REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, e
 
 NO_ROOM = ("ENOSPC", "EDQUOT")
 
+OF_THE_SYSTEM = frozenset({"fork", "clone", "exec", "limit"})
+"""Calls that ask nothing of the filesystem: where they fail, a rule could not be tried."""
+
+LIMITS = frozenset({"EFBIG", "EMFILE", "ENFILE", "ENOMEM"})
+"""What limits of the process or of the machine make of a call."""
+
 
 class Stage(Protocol):
     """Where actors and files are: the model's (`lab.check.modelled`) or the real ones (`lab.check.actors`)."""
@@ -35,7 +41,7 @@ class Departure:
     calls: tuple[str, ...]
     expected: str
     observed: str
-    supported: bool
+    verdict: Answered
 
 
 def departure(steps: Iterable[Step], stage: Stage) -> Departure | None:
@@ -47,9 +53,15 @@ def departure(steps: Iterable[Step], stage: Stage) -> Departure | None:
         if observed in NO_ROOM:
             raise CannotRunError(f"the filesystem is full ({observed} for {step.call}); make room, or give another DIR")
         if not _agrees(observed, step.expected):
-            refused = f"({observed})" in step.expected or is_refusal(step.call, observed)
-            return Departure(tuple(done), step.wanted, observed, supported=not refused)
+            return Departure(tuple(done), step.wanted, observed, _verdict(step, observed))
     return None
+
+
+def _verdict(step: Step, observed: str) -> Answered:
+    """What it means that the step did not come to what it should; some things are not the filesystem's to refuse."""
+    if f"({observed})" in step.expected or is_refusal(step.call, observed):
+        return "unsupported"
+    return "unknown" if step.call.verb in OF_THE_SYSTEM or observed in LIMITS else "unsafe"
 
 
 def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
@@ -71,16 +83,16 @@ def is_refusal(call: Call, observed: str) -> bool:
 
 
 def judged(rule: Rule, stage: Callable[[], AbstractContextManager[Stage]]) -> RuleResult:
-    """Perform the rule's programs, each on a new stage, until one departs; broken outweighs not supported."""
+    """Perform the rule's programs, each on a new stage, until one is broken, which outweighs what is not supported."""
     if rule.soaked:
         return not_tried(rule, "left to the soak")
     worst: Departure | None = None
     for steps in rule.steps():
         with stage() as where:
             found = departure(steps, where)
-        if found and (worst is None or found.supported):
+        if found and (worst is None or found.verdict == "unsafe"):
             worst = found
-        if worst and worst.supported:
+        if worst and worst.verdict == "unsafe":
             break
     return result(rule, worst)
 
@@ -89,8 +101,7 @@ def result(rule: Rule, worst: Departure | None) -> RuleResult:
     """The rule's entry in the document."""
     if worst is None:
         return _entry(rule, "safe", observed="as demanded")
-    verdict: Answered = "unsafe" if worst.supported else "unsupported"
-    return _entry(rule, verdict, worst.observed, worst.expected, worst.calls)
+    return _entry(rule, worst.verdict, worst.observed, worst.expected, worst.calls)
 
 
 def not_tried(rule: Rule, reason: str) -> RuleResult:

@@ -17,8 +17,8 @@ HANGS_AT_MOST = 3
 def judge_all(rules: Sequence[Rule], company: Company, tell: Callable[[str], None]) -> Iterator[RuleResult]:
     """The results of these rules on real processes, as they come.
 
-    After HANGS_AT_MOST rules whose last call hung, those in which anybody waits are not tried; after as many that left
-    a process stuck, none is.
+    After HANGS_AT_MOST rules whose last call hung, those in which anybody waits are not tried; after as many
+    processes that were left stuck, none is.
     """
     hangs = 0
     for rule in rules:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
 
-from .values import at_least, path_or_dash, positive
+from .values import at_least, directory, file_name, path_or_dash, positive
 
 if TYPE_CHECKING:
     from lab.check.promises import Asked
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "directories",
         nargs="*",
-        type=Path,
+        type=directory,
         metavar="DIR",
         help="a directory of the filesystem in question; several: the same directory by different mounts",
     )
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     add = out.add_argument
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--junit", type=Path, metavar="PATH", help="also write JUnit XML there")
+    add("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there")
     kept = out.add_mutually_exclusive_group()
     kept.add_argument(
         "--save", type=Path, metavar="DIR", help="keep the document in this folder (results/ where there is one)"

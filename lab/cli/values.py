@@ -33,6 +33,20 @@ def several(least: int) -> Callable[[str], list[int]]:
     return read
 
 
+def directory(text: str) -> Path:
+    """A directory's name; an empty one, of a variable that is not set, is refused."""
+    if not text:
+        raise ArgumentTypeError("an empty name; give a directory")
+    return Path(text)
+
+
+def file_name(text: str) -> Path:
+    """A file's name; an empty one is refused, and so is -, which elsewhere means standard output."""
+    if text in ("", "-"):
+        raise ArgumentTypeError(f"{text or 'an empty name'} is no file; give its name")
+    return Path(text)
+
+
 def path_or_dash(text: str) -> str:
     """A path, or - for standard output; an empty one is refused."""
     if not text:

@@ -5,7 +5,17 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
-from .child import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm, stops_held
+from .child import (
+    Child,
+    Terminated,
+    detach_output,
+    die,
+    fork_child,
+    private_bytes,
+    stop_on_sigterm,
+    stops_held,
+    stops_noted,
+)
 from .crew import Crew, Exit, cpus_for
 
 __all__ = [
@@ -20,4 +30,5 @@ __all__ = [
     "private_bytes",
     "stop_on_sigterm",
     "stops_held",
+    "stops_noted",
 ]

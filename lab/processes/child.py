@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -16,6 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 PR_SET_PDEATHSIG = 1
+STREAMS = (0, 1, 2)
 SIGKILL, SIG_DFL, SIG_UNBLOCK = int(signal.SIGKILL), int(signal.SIG_DFL), int(signal.SIG_UNBLOCK)
 
 STOPS = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
@@ -95,9 +96,10 @@ def _join(group: int | None, pid: int) -> None:
 def detach_output() -> None:
     """Let go of the standard streams: who reads them to their end is not kept waiting by a child that hangs."""
     null = os.open(os.devnull, os.O_RDWR)
-    for stream in range(3):
+    for stream in STREAMS:
         os.dup2(null, stream)
-    os.close(null)
+    if null > STREAMS[-1]:  # else it is one of them: the caller had closed that
+        os.close(null)
 
 
 def die() -> None:
@@ -149,3 +151,21 @@ def stop_on_sigterm() -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+
+
+@contextmanager
+def stops_noted() -> Iterator[Sequence[int]]:
+    """Within the block SIGINT, SIGTERM and SIGHUP are noted in what it yields; after it they do what they always do.
+
+    For calls into code that catches whatever is raised while it runs.
+    """
+    noted: list[int] = []
+    heard = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = [(number, signal.signal(number, lambda stop, _: noted.append(stop))) for number in heard]
+    try:
+        yield noted
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    for number in noted[:1]:
+        signal.raise_signal(number)

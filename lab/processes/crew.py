@@ -197,12 +197,17 @@ class Crew:
     def _reap(self, *, late: bool = False) -> int:
         """Collect those that have ended; how many there were."""
         count = 0
-        while self._running:
+        while self._running and self._reap_one(late=late):
+            count += 1
+        return count
+
+    def _reap_one(self, *, late: bool) -> bool:
+        """Collect the next that has ended; False where there is none."""
+        with stops_held():  # who has been waited for is struck off before anybody is interrupted
             told = self._next_ended()
             if told is None:
-                break
+                return False
             pid, status, usage = told
-            count += 1
             self._exits.append(
                 Exit(
                     self._running.pop(pid),
@@ -216,7 +221,7 @@ class Crew:
                     usage.ru_maxrss * 1024,
                 )
             )
-        return count
+        return True
 
     def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
         """What wait4(2) says of the next worker that ended; of each by itself where they left the group."""

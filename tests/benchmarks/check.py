@@ -180,7 +180,7 @@ def default() -> None:
 
 def soak() -> None:
     """requests that met a holder in that check, a second of the race, and the rate of lies that would have shown."""
-    print("filesystem  lock    asked for   region       met      /s    of all holds   would show a failure")
+    print("filesystem  lock    asked for   region       met      /s    of all holds   would show")
     for place in PLACES:
         raced: dict[tuple[str, str, str], list[Any]] = {}
         for row in checked(place)[1]["soak"]:

@@ -42,8 +42,8 @@ TABLE = """
     fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n
     fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s
     fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   U   U
-    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   n
-    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   n   s
+    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   s
+    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   s   s
     fuse_whole_file            U   U   s   U   U   U   U   U   U   *   *   *   *
     fuse_whole_file_two        U   U   s   U   U   U   U   U   U   *   U   *   U   s
     fuse_no_merge              s   s   s   U   s   s   s   n   s   s   s   s   s

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from signal import Signals
+from typing import Any
 
 import psutil
 import pytest
@@ -226,8 +227,8 @@ def interrupted_at_a_fork(folder: str, number: int) -> list[object]:
     """The signal comes while an actor is made, and is held until there is one."""
     real = vars(player)["fork_child"]
 
-    def fork_child(body: Callable[[], None]) -> int:
-        pid: int = real(body)
+    def fork_child(body: Callable[[], None], **how: Any) -> int:
+        pid: int = real(body, **how)
         os.kill(os.getpid(), number)
         return pid
 
@@ -263,12 +264,14 @@ def fork_refused(folder: str, module: str, program: str) -> list[object]:
 
 
 def test_an_actor_who_cannot_be_made_ends_it(tmp_path: Path) -> None:
-    said = f"fork refused (Resource temporarily unavailable); {REFUSED}"
-    assert in_fresh_process(fork_refused, str(tmp_path), "player", "A: open f") == [said, [], []]
+    said, *after = in_fresh_process(fork_refused, str(tmp_path), "player", "A: open f")
+    assert said.endswith(f"(Resource temporarily unavailable); {REFUSED}")
+    assert after == [[], []]
 
 
 @pytest.mark.parametrize("verb", ["fork", "clone"])
 def test_an_actor_who_cannot_fork_ends_it(verb: str, tmp_path: Path) -> None:
     program = f"A: open f; A: {verb} B"
-    said = f"fork refused (EAGAIN); {REFUSED}"
-    assert in_fresh_process(fork_refused, str(tmp_path), "actor", program) == [said, [], []]
+    said, *after = in_fresh_process(fork_refused, str(tmp_path), "actor", program)
+    assert said.endswith(f"(EAGAIN); {REFUSED}")
+    assert after == [[], []]

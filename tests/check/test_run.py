@@ -398,10 +398,10 @@ def refused_to_fork(directory: str, after: int) -> Told:
     """Fork is refused from some call on."""
     real, forks = vars(player)["fork_child"], list[int]()
 
-    def fork_child(body: Callable[[], None]) -> int:
+    def fork_child(body: Callable[[], None], **how: Any) -> int:
         if len(forks) == after:
             raise BlockingIOError(11, "Resource temporarily unavailable")
-        forks.append(real(body))
+        forks.append(real(body, **how))
         return forks[-1]
 
     vars(player).update(fork_child=fork_child)
@@ -411,8 +411,5 @@ def refused_to_fork(directory: str, after: int) -> Told:
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_fork_that_is_refused_ends_it_and_nothing_is_left(after: int, tmp_path: Path) -> None:
     found = in_fresh_process(refused_to_fork, str(tmp_path), after)
-    assert found == {
-        "error": "fork refused (Resource temporarily unavailable); raise the limit (ulimit -u)",
-        "left": [],
-        "children": 0,
-    }
+    assert found["error"].endswith("(Resource temporarily unavailable); raise the limit (ulimit -u)")
+    assert (found["left"], found["children"]) == ([], 0)

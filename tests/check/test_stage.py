@@ -116,6 +116,7 @@ PROGRAMS = {
         A: open h = EMFILE
         A: limit size 100 = ok
         A: write f 0 text = ok
+        A: write f 98 text = ENOSPC
         A: write f 100 text = EFBIG
     """,
     "a stopped holder goes on": """

@@ -137,12 +137,12 @@ def test_a_lock_that_nobody_waited_for_is_not_called_safe() -> None:
 def test_requests_that_were_refused_count_where_they_do_not_wait() -> None:
     polled = race("posix", raced=case(met=0, refused_requests=300), polled=True)
     made = soaked(polled, asked=LOCKED)
-    assert (made.verdict, made.strength) == ("safe", "would show a failure 1 in 100")
+    assert (made.verdict, made.strength) == ("safe", "would show 1 in 100")
 
 
 def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
     made = soaked(race("posix"), race("posix", raced=case(met=19_900)), asked=LOCKED)
-    assert made.strength == "would show a failure 1 in 6,600"
+    assert made.strength == "would show 1 in 6,600"
 
 
 def test_damage_under_the_lock_makes_an_access_unsafe() -> None:
@@ -183,6 +183,17 @@ def test_a_mapping_that_is_refused_is_not_supported() -> None:
     refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
     made = soaked(race("mapping", "shared", refused, verdict="unsupported"))
     assert (made.verdict, made.strength) == ("unsupported", "")
+
+
+def test_neighbours_that_cannot_be_mapped_are_as_safe_as_their_other_access() -> None:
+    only_stream = race("neighbours", "stream")
+    refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
+    asked = asked_for(["neighbours", "soak"], 1)
+    made = soaked(only_stream, race("neighbours", "shared", refused, verdict="unsupported"), asked=asked)
+    assert made.verdict == "safe"
+    assert made.evidence == ["not by mapping: counter under fcntl, shared: mapping refused (ENODEV)"]
+    lost = race("neighbours", "stream", case(lost=1))
+    assert soaked(lost, race("neighbours", "shared", refused, verdict="unsupported"), asked=asked).verdict == "unsafe"
 
 
 def test_a_deadlock_that_is_made_up_under_load_makes_its_promise_unsafe() -> None:

@@ -207,6 +207,10 @@ def test_without_a_directory_the_usage_is_wrong() -> None:
     assert refused(2) == ("lab: check: give a directory of the filesystem in question; see python -m lab check --help")
 
 
+def test_an_empty_name_is_no_directory() -> None:
+    assert "an empty name" in refused(2, "")
+
+
 def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None:
     line = refused(2, place, "--only", "modes,maping")
     assert all(word in line for word in ["maping", *PROMISES, *PARTS])
@@ -214,7 +218,12 @@ def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None
 
 @pytest.mark.parametrize(
     ("option", "value", "words"),
-    [("--workers", "1", "at least 2"), ("--seconds", "0", "above 0 seconds"), ("--seed", "x", "invalid int")],
+    [
+        ("--workers", "1", "at least 2"),
+        ("--seconds", "0", "above 0 seconds"),
+        ("--seed", "x", "invalid int"),
+        ("--junit", "-", "is no file"),
+    ],
 )
 def test_options_out_of_range_are_refused(option: str, value: str, words: str, place: Path) -> None:
     assert words in refused(2, place, option, value)

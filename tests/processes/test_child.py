@@ -13,7 +13,7 @@ from typing import NoReturn
 
 import pytest
 
-from lab.processes import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm
+from lab.processes import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm, stops_noted
 from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process, is_running, wait_until
 
 
@@ -339,3 +339,53 @@ def streams_of_a_detached_child() -> list[str]:
 
 def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open() -> None:
     assert in_fresh_process(streams_of_a_detached_child) == [os.devnull] * 3 + ["0"]
+
+
+def detached_without_stdin() -> list[str]:
+    """Where the standard streams lead of a child that detached when the first of them had been closed."""
+    reader, writer = os.pipe()
+
+    def body() -> None:
+        os.close(0)
+        detach_output()
+        os.write(writer, " ".join(str(Path(f"/proc/self/fd/{stream}").readlink()) for stream in range(3)).encode())
+
+    os.waitpid(fork_child(body), 0)
+    return os.read(reader, 1000).decode().split()
+
+
+def test_a_stream_that_was_closed_is_open_after_detaching() -> None:
+    assert in_fresh_process(detached_without_stdin) == [os.devnull] * 3
+
+
+def noted_and_raised(number: int) -> list[object]:
+    """What a block notes of a signal whose exception it would have swallowed, and what comes at its end."""
+    seen: list[object] = []
+    try:
+        with stop_on_sigterm(), stops_noted() as noted:
+            try:
+                signal.raise_signal(number)
+            except BaseException:
+                seen.append("raised inside")
+            seen.append(list(noted))
+    except (KeyboardInterrupt, Terminated) as stop:
+        seen.append(type(stop).__name__)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "Terminated"), (signal.SIGHUP, "Terminated")],
+)
+def test_a_stop_that_is_noted_raises_at_the_end_of_the_block(number: int, what: str) -> None:
+    assert in_fresh_process(noted_and_raised, number) == [[number], what]
+
+
+def nothing_noted() -> bool:
+    with stops_noted() as noted:
+        pass
+    return not noted and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_without_a_stop_the_block_ends_as_ever() -> None:
+    assert in_fresh_process(nothing_noted)

@@ -6,6 +6,7 @@ forks is handed the channel of its child beside the words. `Actor.serve` never r
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import resource
@@ -162,7 +163,8 @@ class Actor:
         os.ftruncate(self._number(name), int(size))
 
     def _do_write(self, name: str, start: str, text: str) -> None:
-        os.pwrite(self._number(name), text.encode(), int(start))
+        if os.pwrite(self._number(name), text.encode(), int(start)) < len(text):
+            raise OSError(errno.ENOSPC, "no room for all of it")
 
     def _do_read(self, name: str, start: str, length: str) -> str:
         return shown(os.pread(self._number(name), int(length), int(start)))

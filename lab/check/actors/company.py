@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import EMFILE, ENFILE
 from pathlib import Path
 from signal import SIGKILL
 
@@ -19,7 +20,7 @@ from .stage import RealStage
 class Company:
     """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
 
-    `folders` is one directory seen through each of the mounts. Raises OSError where fork(2) is refused.
+    `folders` is one directory seen through each of the mounts. Raises CannotRunError where fork(2) is refused.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -60,7 +61,8 @@ class Company:
             with stops_held():
                 return Player.forked(folder)
         except OSError as error:
-            raise CannotRunError(f"fork refused ({error.strerror}); raise the limit (ulimit -u)") from error
+            limit = "-n" if error.errno in (EMFILE, ENFILE) else "-u"
+            raise CannotRunError(f"no further process ({error.strerror}); raise the limit (ulimit {limit})") from error
 
     def _dismiss(self, players: list[Player]) -> None:
         idle = [player for player in players if player.fresh and not player.pending]

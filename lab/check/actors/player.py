@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import socket
 import time
@@ -69,7 +70,13 @@ class Player:
             Actor(theirs).serve()
 
         with theirs:
-            return cls(fork_child(live), mine, folder)
+            pid = fork_child(live, group=0)  # out of reach of a Ctrl-C, which is for its parent
+        try:
+            return cls(pid, mine, folder)
+        except OSError:
+            mine.close()  # which ends it
+            os.waitpid(pid, 0)
+            raise
 
     def fork(self, verb: str) -> Self | str:
         """Have it fork or clone a child: the child, or the answer where it has none."""

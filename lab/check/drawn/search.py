@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
+from lab.processes import stops_noted
 from lab.results import Difference, RandomPrograms
 
 from ..actors.company import Company
@@ -23,6 +24,8 @@ from .shrinking import HURRY_S, Shrinking
 from .twins import Differs, Ended, LeftOpen, Refused, Twins
 
 MOST_DIFFERENCES = 3
+FEWEST = 10
+"""So many are performed however short the time is."""
 
 
 def random_programs(
@@ -66,10 +69,12 @@ class Search:
         self._found: dict[str, Differs] = {}
         self._stuck = len(company.stuck)
         self._shrinking: Shrinking | None = None
+        self._stops: Sequence[int] = ()
 
     def perform(self) -> None:
         """Perform programs until the time is over; `result` tells of them at any time."""
-        with no_files_of_hypothesis():
+        with no_files_of_hypothesis(), stops_noted() as self._stops:
+            self._begun = time.monotonic()  # what is imported first takes half a second
             for batch in self._batches():
                 self._run(batch)
 
@@ -81,12 +86,20 @@ class Search:
             number += 1
 
     def _goes_on(self) -> bool:
-        over = self._spent() >= self._seconds or self._hangs() or not self._families
+        timed_out = self._spent() >= self._seconds and self._programs >= FEWEST
+        over = timed_out or self._hangs() or not self._families
         return not over and len(self._found) < MOST_DIFFERENCES
 
     def _hangs(self) -> bool:
-        """True once a call was never answered, or a process could not be ended: the next would hang as well."""
-        return len(self._company.stuck) > self._stuck or any(found.unanswered for found in self._found.values())
+        """True once a call was never answered, or a process could not be ended: the next would hang as well.
+
+        And once somebody wants it to stop: Hypothesis would swallow what the signal raises.
+        """
+        return (
+            bool(self._stops)
+            or len(self._company.stuck) > self._stuck
+            or any(found.unanswered for found in self._found.values())
+        )
 
     def _spent(self) -> float:
         return time.monotonic() - self._begun

@@ -20,6 +20,9 @@ from .locks import LOCKS, Answering, answering
 from .neighbours import Neighbours
 from .plan import Entry, planned
 
+FEW = 8
+"""More workers than these wait longer for their turn."""
+
 Tell = Callable[[str], None]
 REFUSED = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
 """What mmap(2) answers where the filesystem does not map."""
@@ -102,7 +105,7 @@ class _Soak:
             pin="none" if entry.polled else "one",
             window_ns=self._locks[name].window_ns,
             leak=0.0,
-            time_limit_s=self._locks[name].time_limit_s,
+            time_limit_s=self._locks[name].time_limit_s * max(1.0, self._workers / FEW),
             seed=f"{self._seed}/{entry.scenario}/{name}/{entry.region}",
             soaks=True,
         )

@@ -41,8 +41,13 @@ def about_data(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
     Data is no better than its lock: where that let two in, it was luck that nothing broke.
     """
     lets_two_in = {row.case.lock for row in rows if row.promise in EXCLUSION and row.case.overlapping_holds}
+    own = [row for row in rows if row.promise == name]
+    some = any(row.verdict != "unsupported" for row in own)
     for row in rows:
         if row.promise == name:
+            if row.verdict == "unsupported" and some:
+                yield "safe", f"not by {ACCESS.get(row.region, row.region)}: {_why(row)}"
+                continue
             if row.case.lock in lets_two_in:
                 yield "unsafe", f"raced under {row.case.lock}, which let two in"
             yield ("unsafe" if row.case.damage or row.case.overlapping_holds else row.verdict), _why(row)

@@ -77,7 +77,7 @@ def incoherent(here: Situation) -> str:
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
     between = " between these mounts" if here.several else ""
     safe = f"Safe: {joined(here.safe_ways)}." if here.safe_ways else "No way to reach the data that was tried is safe."
-    hints = "; ".join(_by_kind(here, DATA_OPTIONS))
+    hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "reopened"} & {*here.incoherent} else ""
     return f"Locks exclude{between}, but {told}. {safe}" + (f" To look at: {hints}." if hints else "")
 
 

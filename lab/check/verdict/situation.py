@@ -9,7 +9,7 @@ from lab.model.figures import rate
 from lab.results import Answered, Mount, Promise, RuleResult, Soaked, Stuck
 
 from ..promises import DATA, EXCLUSION
-from .evidence import ACCESS
+from .evidence import ACCESS, contended
 
 SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {
@@ -92,11 +92,16 @@ class Situation:
         return overlaps / self._met(name) if self._met(name) else 0.0
 
     def _met(self, name: str) -> int:
-        return sum(row.case.contended_requests for row in self._waited(name))
+        return sum(contended(row) for row in self._waited(name))
 
     def _waited(self, name: str) -> list[Soaked]:
-        """The races in which it was waited for: those that ask again and again are refused far more often."""
-        return [row for row in self.soak if row.case.lock == EXCLUSION[name] and not row.polled]
+        """The races in which it was waited for: those that ask again and again are refused far more often.
+
+        Those count only where two were in nowhere else.
+        """
+        rows = [row for row in self.soak if row.case.lock == EXCLUSION[name]]
+        waited = [row for row in rows if not row.polled]
+        return waited if any(row.case.overlapping_holds for row in waited) else rows
 
     @property
     def leaks(self) -> bool:

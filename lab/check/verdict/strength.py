@@ -11,7 +11,7 @@ from lab.results import RandomPrograms, RuleResult, Soaked
 from ..promises import DATA, EXCLUSION, PARTS
 from .evidence import SOAKED, contended
 
-WOULD_SHOW = "would show a failure"
+WOULD_SHOW = "would show"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
 
 
