@@ -29,7 +29,7 @@ def checked(name: str) -> tuple[int, dict[str, Any]]:
             pytest.skip(str(missing))
         before = [list(directory.iterdir()) for directory in directories]
         ended = run_lab(
-            "check", *directories, "--seconds", str(SECONDS.get(name, 3)), "--json", "-", "--no-save", timeout=280
+            "check", *directories, "--seconds", str(SECONDS.get(name, 2)), "--json", "-", "--no-save", timeout=280
         )
         document = json.loads(ended.stdout)
         if not document["stuck"]:

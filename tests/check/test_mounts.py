@@ -18,6 +18,8 @@ from tests.check.mounting import clear_leftovers, folder_of, mounts_below, proce
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing, abort
 from tests.helpers import ROOT, OtherProcess, is_running, wait_until
 
+pytestmark = pytest.mark.mounts
+
 HOWS = ["posix", "ofd", "flock"]
 GRANTED_TWICE = {"overlay_upper", "bindfs_two", "sshfs_two", "fuse_no_lock_two", "fuse_always", "fuse_always_two"}
 WITHOUT_LOCKS = {"fuse_enosys", "fuse_enosys_two"}
@@ -173,8 +175,6 @@ def test_a_request_that_is_never_answered_ends_with_the_block() -> None:
 MOUNTER = """
 import sys, time
 from tests.check.mounts import FILESYSTEMS
-
-pytestmark = pytest.mark.mounts
 with FILESYSTEMS["xfs"](), FILESYSTEMS["fuse_honest_two"](), FILESYSTEMS["sshfs"]():
     print("mounted", flush=True)
     sys.stdin.read()

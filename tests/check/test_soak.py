@@ -26,6 +26,8 @@ from tests.check.mounts import FILESYSTEMS, Missing
 from tests.check.soaking import soaked, soaked_under_a_liar
 from tests.helpers import in_fresh_process
 
+pytestmark = pytest.mark.mounts
+
 EXCLUSION = ["posix", "ofd", "flock"]
 
 
