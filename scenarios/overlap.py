@@ -14,6 +14,7 @@ class Overlap(Scenario):
 
     rounds = 2_000
     holds_per_round = 1
+    unshared = "clean"  # every worker finds its own copy whole
 
     class Memory(Structure):
         _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + REGION))]

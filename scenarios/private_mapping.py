@@ -2,7 +2,7 @@
 
 from ctypes import Structure, c_uint64
 
-from lab import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+from lab import Damage, Outcome, Scenario, Worker
 
 
 class PrivateMapping(Scenario):
@@ -12,7 +12,6 @@ class PrivateMapping(Scenario):
         "A private mapping copies a page at the first store to it, so the locked writes of two workers never meet "
         "and never reach the file. A shared mapping (MAP_SHARED) cures it; no lock does."
     )
-    expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
     region = "private"
     worlds = frozenset({"race"})
@@ -34,5 +33,4 @@ class PrivateMapping(Scenario):
 class Cured(PrivateMapping):
     """Cured by a shared mapping: the same round, and every store reaches the file."""
 
-    expects = {"none": "damaged"}
-    region = "shared"
+    region = "mapped"

@@ -12,6 +12,7 @@ class ReadersWriters(Scenario):
 
     rounds = 4_000
     holds_per_round = 1
+    unshared = "clean"  # every worker finds its own copy whole
 
     class Memory(Structure):
         _fields_ = [("record", c_ubyte * SIZE)]

@@ -20,6 +20,7 @@ class ReplacedFile(Scenario):
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
     worlds = frozenset({"race"})
+    by_name = True
     rounds = 30
 
     class Memory(Structure):

@@ -29,6 +29,7 @@ class TornRecord(Scenario):
 
     rounds = 4_000
     holds_per_round = 1
+    unshared = "clean"  # every worker finds its own copy whole
 
     class Memory(Structure):
         _fields_ = [("small", c_ubyte * 64), ("middle", c_ubyte * 256), ("large", c_ubyte * 4096)]

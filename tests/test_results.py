@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 CASE = Case(
     scenario="counter",
     lock="fcntl",
-    region="shared",
+    region="mapped",
     workers=4,
     rounds=1000,
     pin="none",

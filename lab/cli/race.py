@@ -1,4 +1,4 @@
-"""Race N worker processes on one mapped file, with and without locks, and print what broke and what it cost."""
+"""Race N worker processes on the same bytes, with and without locks, and print what broke and what it cost."""
 
 from __future__ import annotations
 
@@ -30,6 +30,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--lock", action="append", metavar="NAME", help="under this lock; repeatable (see `lab list`)")
     add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
+    add(
+        "--region",
+        action="append",
+        metavar="NAME",
+        help="the bytes shared in this way; repeatable (the scenario's own, mapped as a rule; see `lab list`)",
+    )
     add("--workers", type=several(1), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
@@ -105,7 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
     from lab.processes import stops_held
-    from lab.report.formats import check_format
+    from lab.regions import region_name
+    from lab.report.formats import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress
     from lab.results import Options
     from lab.scenario import find_scenarios
@@ -126,6 +133,7 @@ def _run(arguments: argparse.Namespace) -> int:
         window_ns=arguments.window,
         leak=arguments.leak,
         time_limit_s=arguments.time_limit,
+        regions=list(dict.fromkeys(map(region_name, arguments.region or []))),
     )
     cases = race.cases_of(scenarios, options)
     with Documents(
@@ -140,6 +148,10 @@ def _run(arguments: argparse.Namespace) -> int:
             done = explain(done, scenarios)
         with stops_held():  # what was measured is written and told, however impatient the user
             documents.write(done)
-            from .show import conclude  # tabulate, which it needs, is not for a process that forks
+            from lab.report.verdicts import heading
 
+            from .show import complain, conclude  # tabulate, which it needs, is not for a process that forks
+
+            if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
+                complain([heading(done)])
             return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

@@ -24,6 +24,7 @@ SECONDS = 3.0
 def explain(run: Run, scenarios: Sequence[Found]) -> Run:
     """The run with an explanation at each damaged case whose scenario and lock can be simulated.
 
+    The simulated memory is shared: what breaks for want of that no interleaving explains.
     Somebody who interrupts has the race, and the explanations that were found by then.
     """
     by_name = {found.name: found for found in scenarios}
@@ -38,7 +39,8 @@ def explain(run: Run, scenarios: Sequence[Found]) -> Run:
 
 def _explained(case: Raced, found: Found) -> Raced:
     kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
-    if case.verdict not in ("damaged", "timeout") or "explore" not in found.kind.worlds or case.lock not in MODELLED:
+    simulated = case.shares and "explore" in found.kind.worlds and case.lock in MODELLED
+    if case.verdict not in ("damaged", "timeout") or not simulated:
         return case
     try:
         return replace(case, explanation=_search(case, found, kinds))

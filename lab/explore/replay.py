@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, ScenarioError
 from lab.processes import Crew, cpus_for
-from lab.regions import REGIONS, anonymous, create
+from lab.regions import MAPPED, anonymous, create, find_region
 from lab.scenario import Scenario
 
 from .operation import NAMES
@@ -72,7 +72,7 @@ class _Stage:
         self._limit_s = limit_s
         self._workers = plan.shape.workers
         self._pipes = Pipes.make(self._workers)
-        self._mapping = REGIONS["shared"].map(path, len(plan.prepared))
+        self._mapping = MAPPED.map(path, len(plan.prepared))
         self._inode = os.fstat(self._mapping.descriptor).st_ino
         memory = memoryview(anonymous(self._workers * (SLOT + 16)))
         self._slots = [memory[16 * self._workers + i * SLOT :][:SLOT] for i in range(self._workers)]
@@ -208,6 +208,7 @@ class _Stage:
 
 
 def check_region(plan: Plan) -> None:
-    """Raises CannotRunError for a scenario whose stores never reach the file."""
-    if plan.shape.scenario.region != "shared":
-        raise CannotRunError(f"scenario {plan.shape.found.name}: maps its file privately, which is not modelled")
+    """Raises CannotRunError for a scenario that shares its bytes in another way than a replay does."""
+    found, region = plan.shape.found, find_region(plan.shape.scenario.region)
+    if region is not MAPPED:
+        raise CannotRunError(f"scenario {found.name}: its region is {region.name}, a replay has {MAPPED.name}; race it")

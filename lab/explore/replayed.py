@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from lab.locks import Action, Deadlock, find_lock
-from lab.regions import REGIONS
+from lab.regions import MAPPED
 from lab.scenario.faults import raised
 
 from .operation import LOAD, NAMES, Operation
@@ -42,7 +42,7 @@ class Replayed:
         self._workers = plan.shape.workers
         self._expected = plan.steps[index]
         self._turns = turns_of(plan, index)
-        self._mapping = REGIONS[plan.shape.scenario.region].map(path, plan.shape.layout.size)
+        self._mapping = MAPPED.map(path, plan.shape.layout.size)
         self._view = memoryview(self._mapping.buffer)
         self._lock = find_lock(plan.shape.lock)
         self._seen: list[tuple[str, str]] = []

@@ -65,6 +65,8 @@ def _signal(job: Job, number: int) -> str:
     name = signal.Signals(number).name if number in {each.value for each in signal.Signals} else str(number)
     if number != signal.SIGBUS:
         return name
+    if not job.region.of_file:
+        return f"{name}: there was no room for a page of the shared memory (no space)"
     try:
         size = Path(job.path).stat().st_size
     except OSError:

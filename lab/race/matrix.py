@@ -11,7 +11,7 @@ from typing import get_args
 from lab.environment import anonymous_text
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.locks import find_lock
-from lab.regions import find_region
+from lab.regions import MAPPED, REGIONS, Region, find_region
 from lab.results import Case as Row
 from lab.results import Failure, Options, Verdict
 from lab.scenario import Found, Scenario
@@ -32,38 +32,58 @@ class Case:
     @property
     def title(self) -> str:
         """What a person calls it."""
-        workers = self.setting.workers
-        return f"{self.found.name}, lock {self.setting.lock.name}, {workers} worker{'s' if workers > 1 else ''}"
+        setting = self.setting
+        where = "" if setting.region == MAPPED.name else f", region {setting.region}"
+        return (
+            f"{self.found.name}, lock {setting.lock.name}{where}, "
+            f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
+        )
 
 
 def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
-    """Scenario x workers x lock, in the order in which the table shows them.
+    """Scenario x workers x region x lock, in the order in which the table shows them.
 
-    Without locks each scenario is shown under those that it names itself. Raises UsageError for an unknown lock,
-    for a scenario that cannot race or expects what is no verdict, and for a leak without a lock.
+    Without locks each scenario is shown under those that it names itself, without regions in its own. Raises
+    UsageError for an unknown lock or region, for a scenario that cannot race, that cannot use a region or expects what
+    is no verdict, and for a leak without a lock.
     """
     cases = [
-        Case(found, _setting(found, name, workers, options))
+        Case(found, _setting(found, name, region, workers, options))
         for found in scenarios
-        for workers, name in product(options.workers, options.locks or found.kind.locks)
+        for workers, region, name in product(
+            options.workers, _regions(found, options.regions), options.locks or found.kind.locks
+        )
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
     return cases
 
 
-def _setting(found: Found, name: str, workers: int, options: Options) -> Setting:
+def _regions(found: Found, names: Sequence[str]) -> list[Region]:
+    """Each region that was asked for, once; else the scenario's own. Raises UsageError where it cannot use one."""
+    regions = [find_region(name) for name in dict.fromkeys(names or [found.kind.region])]
+    for region in regions:
+        if found.kind.by_name and not region.of_file:
+            fit = ", ".join(each.name for each in REGIONS.values() if each.of_file)
+            raise UsageError(
+                f"scenario {found.name}: saves its file by name, and the bytes of region {region.name} are no file; "
+                f"choose another --region ({fit}), or name other scenarios"
+            )
+    return list(dict.fromkeys(regions))
+
+
+def _setting(found: Found, name: str, region: Region, workers: int, options: Options) -> Setting:
     kind = found.kind
     found.check_world("race")
     found.check_workers(workers)
     scenario = _made(found)
-    expected = scenario.expected(name)
+    expected = scenario.expected(name, region.name)
     if expected not in get_args(Verdict):
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
     return Setting(
         scenario=scenario,
         lock=find_lock(name),
-        region=find_region(kind.region).name,
+        region=region.name,
         workers=workers,
         rounds=options.rounds or kind.rounds,
         pin=options.pin or kind.pin,

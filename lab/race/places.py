@@ -13,7 +13,7 @@ from pathlib import Path
 from time import time_ns
 
 from lab.errors import CannotRunError
-from lab.regions import Region, companions, create
+from lab.regions import Region, Shared
 
 ADVICE = "give directories that are one and the same, seen through two mounts"
 
@@ -21,8 +21,8 @@ ADVICE = "give directories that are one and the same, seen through two mounts"
 @contextmanager
 def trial_file(
     region: Region, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
-) -> Iterator[tuple[str, ...]]:
-    """Make a file with this content, give its name in each folder, and remove it after the block.
+) -> Iterator[tuple[tuple[str, ...], Shared]]:
+    """Share bytes with this content, give the file's name in each folder, and remove all of it after the block.
 
     The name is new even where another trial of this number was: through a second mount an old name may lead to the
     inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it
@@ -30,15 +30,11 @@ def trial_file(
     """
     name = f"{time_ns():x}-trial-{number}"
     first = folders[0] / name
-    try:
-        create(first, content, sparse=sparse)
-        with companions(first, region.beside):
-            for folder in folders:
-                _check_shown(folder / name, len(content), first)
-                region.open(folder / name, len(content)).close()
-            yield tuple(str(folder / name) for folder in folders)
-    finally:
-        first.unlink(missing_ok=True)
+    with region.share(first, content, sparse=sparse) as shared:
+        for folder in folders:
+            _check_shown(folder / name, len(content) if region.of_file else 0, first)
+            shared.open(folder / name).close()
+        yield tuple(str(folder / name) for folder in folders), shared
 
 
 def _check_shown(path: Path, size: int, made: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab.environment import anonymous_text
+from lab.locks import Lock
 from lab.model.holds import Overlap, Span
 from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
+from lab.regions import Region, find_region
 from lab.results import Case, Cpu, Damage, Failure, Quantiles, Switches, Trial, Verdict
-from lab.scenario import Found
+from lab.scenario import Found, Scenario
 
 from .setting import Setting
 from .trial import Result
@@ -38,11 +40,13 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     refused = sum(result.refused for result in results)
     exits = [ended for result in results for ended in result.exits]
     verdict = _verdict(failures, damaged=bool(damage or overlapping))
-    expected = setting.scenario.expected(setting.lock.name)
+    region = find_region(setting.region)
+    expected = setting.scenario.expected(setting.lock.name, region.name)
     return Case(
         scenario=found.name,
         lock=setting.lock.name,
-        region=setting.region,
+        region=region.name,
+        shares=region.shares,
         workers=setting.workers,
         rounds=setting.rounds,
         pin=setting.pin,
@@ -77,8 +81,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, overlapping, failures, locked=setting.lock.excludes),
-        why=setting.scenario.why if expected != "clean" else "",
+        reason=_reason(verdict, damage, overlapping, failures, _undone(setting.lock, region)),
+        why=_why(setting.scenario, expected, region),
         lesson=found.lesson,
         lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
         failures=failures,
@@ -150,9 +154,20 @@ def _verdict(failures: Sequence[Failure], *, damaged: bool) -> Verdict:
     return "damaged" if damaged else "clean"
 
 
-def _reason(
-    verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], *, locked: bool
-) -> str:
+def _why(scenario: Scenario, expected: str, region: Region) -> str:
+    """What the scenario says of the damage that is to be expected, but for what this region alone does to it."""
+    as_written = find_region(scenario.region).shares == region.shares
+    return scenario.why if expected != "clean" and as_written else ""
+
+
+def _undone(lock: Lock, region: Region) -> str:
+    """Why data broke though no two were let in."""
+    if not region.shares:
+        return f"in region {region.name} the stores stay in each worker's own copy, whatever the lock"
+    return "the lock held and the data broke anyway" if lock.excludes else "nothing kept the workers apart"
+
+
+def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], undone: str) -> str:
     if failures:
         first = failures[0]
         more = (
@@ -165,9 +180,7 @@ def _reason(
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"
         return f"the lock let two in, {overlaps:,} {noun}, {broken}"
-    if verdict == "damaged":
-        return "the lock held and the data broke anyway" if locked else "nothing kept the workers apart"
-    return ""
+    return undone if verdict == "damaged" else ""
 
 
 def _told(overlap: Overlap, workers: int) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
-from lab.regions import find_region, read_back
+from lab.regions import find_region
 from lab.results import Failure
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.faults import raised
@@ -76,9 +76,10 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     with _mended_by_its_author("prepare"):
         scenario.prepare(memory.from_buffer(content))
     region = find_region(setting.region)
-    with trial_file(region, number, folders, content, sparse=scenario.sparse) as paths:
+    with trial_file(region, number, folders, content, sparse=scenario.sparse) as (paths, shared):
         job = Job(
             paths=paths,
+            shared=shared,
             memory=memory,
             layout=layout,
             region=region,
@@ -153,7 +154,7 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report])
     open shows what was closed before is the least that a shared filesystem promises (close-to-open consistency). What
     is missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
-    memory = job.memory.from_buffer(read_back(Path(job.path), job.layout.size))
+    memory = job.memory.from_buffer(job.shared.read_back())
     with _mended_by_its_author("check"):
         found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
         damage = [found] if isinstance(found, Damage) else list(found)

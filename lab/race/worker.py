@@ -13,7 +13,7 @@ from lab.errors import ScenarioError
 from lab.locks import Leaky, Lock
 from lab.model.holds import Span
 from lab.processes import Child, die, fork_child
-from lab.regions import Region
+from lab.regions import Region, Shared
 from lab.scenario import Layout
 from lab.scenario.place import PlaceBytes
 from lab.scenario.worker import Bytes
@@ -36,6 +36,7 @@ class Job:
     """All that one trial's workers have in common; `paths` are the names of its file, one a mount."""
 
     paths: tuple[str, ...]
+    shared: Shared
     memory: type[Structure]
     layout: Layout
     region: Region
@@ -110,7 +111,7 @@ class RaceWorker:
         only among themselves, which a record cannot tell, so they are counted as unrecorded.
         """
         job = self._job
-        self._file = job.region.open(self.path, job.layout.size)
+        self._file = job.shared.open(self.path)
         inode = os.fstat(self._file.guard).st_ino
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]

@@ -1,19 +1,30 @@
-"""Floor 2: how bytes are shared. The only place that maps files."""
+"""Floor 2: how bytes are shared. The only place that maps files.
+
+`find_region(name).share(path, content)` makes them; each process opens them by the path:
+
+    with find_region("sysv").share(path, bytes(8)) as shared:
+        ...                             # fork; each child: shared.open(path), then .load, .store or .buffer
+        left = shared.read_back()
+"""
 
 from __future__ import annotations
 
 from .files import companions, create, map_file, read_back
-from .find import REGIONS, find_region
+from .find import MAPPED, REGIONS, find_region, region_name
 from .find import probe as probe_region
-from .mapped import Mapping, Region, anonymous
-from .protocol import OpenFile
+from .mapped import FileRegion, Mapping, anonymous
+from .protocol import OpenFile, Shared
+from .region import Region
 from .workspace import scratch, workspace
 
 __all__ = [
+    "MAPPED",
     "REGIONS",
+    "FileRegion",
     "Mapping",
     "OpenFile",
     "Region",
+    "Shared",
     "anonymous",
     "companions",
     "create",
@@ -21,6 +32,7 @@ __all__ = [
     "map_file",
     "probe_region",
     "read_back",
+    "region_name",
     "scratch",
     "workspace",
 ]

@@ -23,13 +23,10 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            if sparse:
-                _fill_sparsely(descriptor, content)
-            else:
-                os.posix_fallocate(descriptor, 0, len(content))
-                done = 0
-                while done < len(content):  # write(2) takes at most 2 GiB a call
-                    done += os.pwrite(descriptor, memoryview(content)[done:], done)
+            _fill(descriptor, content, sparse=sparse)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -39,13 +36,25 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
         ) from error
 
 
-def _fill_sparsely(descriptor: int, content: bytes | bytearray) -> None:
-    """Write the pages that hold anything; the others stay holes."""
-    os.ftruncate(descriptor, len(content))
+def _fill(descriptor: int, content: bytes | bytearray, *, sparse: bool) -> None:
+    """Write it all; of what is to be sparse the pages that hold anything."""
+    if sparse:
+        os.ftruncate(descriptor, len(content))
+        for start, page in written_pages(content):
+            os.pwrite(descriptor, page, start)
+        return
+    os.posix_fallocate(descriptor, 0, len(content))
+    done = 0
+    while done < len(content):  # write(2) takes at most 2 GiB a call
+        done += os.pwrite(descriptor, memoryview(content)[done:], done)
+
+
+def written_pages(content: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
+    """Each page that holds more than zeros, with the byte at which it starts."""
     for start in range(0, len(content), mmap.PAGESIZE):
         page = content[start : start + mmap.PAGESIZE]
         if page.strip(b"\0"):
-            os.pwrite(descriptor, page, start)
+            yield start, page
 
 
 def read_back(path: Path, size: int) -> bytearray:
@@ -67,9 +76,9 @@ def read_back(path: Path, size: int) -> bytearray:
     return content
 
 
-def map_file(descriptor: int, size: int) -> mmap.mmap:
-    """A shared mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
-    return mmap.mmap(descriptor, size, mmap.MAP_SHARED)
+def map_file(descriptor: int, size: int, *, private: bool = False) -> mmap.mmap:
+    """A mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
+    return mmap.mmap(descriptor, size, mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
 
 
 @contextmanager

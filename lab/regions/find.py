@@ -3,40 +3,60 @@
 from __future__ import annotations
 
 import mmap
-import os
 from pathlib import Path
 
 from lab.errors import CannotRunError, unknown
 
-from .files import companions
-from .mapped import Region
+from .inherited import Inherited
+from .mapped import FileRegion
+from .posix import Posix
+from .region import Region
 from .reopened import SUFFIX, Reopened
 from .stream import Streamed
+from .sysv import SystemV
 from .workspace import scratch
+
+MAPPED = FileRegion("mapped", "MAP_SHARED: stores reach the file and every other mapping of it", mmap.MAP_SHARED)
+"""The region of a scenario that names none."""
 
 REGIONS: dict[str, Region] = {
     region.name: region
     for region in (
-        Region("shared", "MAP_SHARED: stores reach the file and every other mapping of it", mmap.MAP_SHARED),
-        Region("private", "MAP_PRIVATE: stores stay in the worker's own copy of the page", mmap.MAP_PRIVATE),
+        MAPPED,
+        FileRegion(
+            "private", "MAP_PRIVATE: stores stay in the worker's own copy of the page", mmap.MAP_PRIVATE, shares=False
+        ),
         Streamed("stream", "pread and pwrite: each load and store is a system call, nothing is mapped", 0),
         Reopened("reopened", "opened, mapped, msynced and closed inside each lock", mmap.MAP_SHARED, (SUFFIX,)),
+        SystemV("sysv", "System V segment (shmget, shmat): memory, attached by its id", of_file=False),
+        Posix("posix", "POSIX shared memory (shm_open, mmap): an object in /dev/shm", of_file=False),
+        Inherited("anonymous", "MAP_SHARED | MAP_ANONYMOUS: memory without a name, inherited by fork", of_file=False),
     )
 }
 
+FORMER = {"shared": MAPPED.name}
+"""What regions were called once, as scenario files and results documents of that time have it."""
+
+
+def region_name(name: str) -> str:
+    """The present name of a region, whether it is known or not."""
+    return FORMER.get(name, name)
+
 
 def find_region(name: str) -> Region:
-    """The region of this name. Raises UsageError, with the nearest name, where there is none."""
-    if name not in REGIONS:
+    """The region of this name, present or former. Raises UsageError, with the nearest name, where there is none."""
+    known = REGIONS.get(region_name(name))
+    if known is None:
         raise unknown("region", name, list(REGIONS))
-    return REGIONS[name]
+    return known
 
 
 def probe(region: Region, directory: Path) -> None:
-    """Open a new file in the directory once; raises CannotRunError where that is refused."""
+    """Share a byte once, with a new file in the directory; raises CannotRunError where that is refused."""
     try:
-        with scratch(directory) as path, companions(path, region.beside):
-            os.truncate(path, 1)
-            region.open(path, 1).close()
+        with scratch(directory) as path:
+            beside = path.with_name(f"{path.name}-{region.name}")
+            with region.share(beside, b"\0") as shared:
+                shared.open(beside).close()
     except OSError as error:
         raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import mmap
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
-from .protocol import Held, OpenFile
+from .files import companions, create, read_back
+from .protocol import Held, OpenFile, Shared
+from .region import Region
 
 MAP_NORESERVE = 0x4000
 """Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
@@ -59,16 +62,24 @@ class Mapping(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Region:
+class FileRegion(Region):
     """A way to share the bytes of a file; `flags` are those of mmap(2).
 
     `beside` are the suffixes of the empty files that it wants beside the file, to be made and removed with it.
     """
 
-    name: str
-    summary: str
     flags: int
     beside: tuple[str, ...] = ()
+
+    @contextmanager
+    def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
+        """The file itself: see `Region.share`."""
+        create(path, content, sparse=sparse)
+        try:
+            with companions(path, self.beside):
+                yield SharedFile(self, path, len(content))
+        finally:
+            path.unlink(missing_ok=True)
 
     def open(self, path: Path | str, size: int) -> OpenFile:
         """Open the file, of this size, as the region does. Raises CannotRunError where the filesystem refuses."""
@@ -87,9 +98,25 @@ class Region:
             if not isinstance(error, OSError):
                 raise
             raise CannotRunError(
-                f"{Path(path).parent}: this filesystem refuses a {self.name} mapping ({error.strerror}); "
+                f"{Path(path).parent}: this filesystem refuses the mapping of region {self.name} ({error.strerror}); "
                 "try another --dir"
             ) from error
+
+
+class SharedFile(NamedTuple):
+    """`Shared`: the file that a region shares, by the name under which it was made."""
+
+    region: FileRegion
+    path: Path
+    size: int
+
+    def open(self, path: Path | str) -> OpenFile:
+        """Open the file by this name, as the region does."""
+        return self.region.open(path, self.size)
+
+    def read_back(self) -> bytearray:
+        """What is left in the file: see `lab.regions.read_back`."""
+        return read_back(self.path, self.size)
 
 
 def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:

@@ -1,10 +1,13 @@
-"""What a process has of a file that it opened through a region."""
+"""What a process has of the bytes that are shared through a region, and of the file that it opened for it."""
 
 from __future__ import annotations
 
-import mmap
 from contextlib import AbstractContextManager
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Held = AbstractContextManager[object]
 """A lock, held within the block."""
@@ -22,8 +25,8 @@ class OpenFile(Protocol):
         """Open on the file that locks are taken on; open as long as this is."""
 
     @property
-    def buffer(self) -> mmap.mmap | None:
-        """The mapping, where there is one that stays as long as the file is open; else only `load` and `store`."""
+    def buffer(self) -> WriteableBuffer | None:
+        """The bytes, where they stay at one place as long as the file is open; else only `load` and `store`."""
 
     def load(self, start: int, length: int) -> bytes:
         """The bytes as they are now."""
@@ -38,4 +41,18 @@ class OpenFile(Protocol):
         """Close it though somebody may still look at the buffer."""
 
     def close(self) -> None:
-        """Close it, and unmap what was mapped."""
+        """Close it, and unmap what was mapped; nobody may still look at the buffer."""
+
+
+class Shared(Protocol):
+    """The bytes of one trial, for as long as it lasts; children inherit it by fork."""
+
+    def open(self, path: Path | str) -> OpenFile:
+        """What one process has of them. `path` is a name of the file, one of several where it has them.
+
+        Called in each process that loads or stores, also in a child of one that did. Raises CannotRunError where that
+        is refused, OSError where the name leads nowhere.
+        """
+
+    def read_back(self) -> bytearray:
+        """What is left, in the process that made it, after the others ended. Raises CannotRunError."""

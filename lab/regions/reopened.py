@@ -16,7 +16,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
-from .mapped import Mapping, Region
+from .mapped import FileRegion, Mapping
 from .protocol import Held
 
 SUFFIX = ".lock"
@@ -29,7 +29,7 @@ class Reopening:
 
     buffer = None
 
-    def __init__(self, region: Region, path: Path | str, size: int) -> None:
+    def __init__(self, region: FileRegion, path: Path | str, size: int) -> None:
         self._region = region
         self._path = path
         self._size = size
@@ -113,7 +113,7 @@ class _Within:
             self._held.__exit__(kind, error, trace)
 
 
-class Reopened(Region):
+class Reopened(FileRegion):
     """The region of files that are opened anew inside each lock."""
 
     __slots__ = ()

@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from .mapped import Region
+from .mapped import FileRegion
 from .protocol import Held
 
 
@@ -52,7 +52,7 @@ class Stream:
     abandon = close
 
 
-class Streamed(Region):
+class Streamed(FileRegion):
     """The region of streams."""
 
     __slots__ = ()

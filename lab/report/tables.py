@@ -3,44 +3,61 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from io import StringIO
 
 from tabulate import tabulate
 
+from lab.regions import region_name
 from lab.results import Case, Quantiles, Run
 
 from .formats import DATA_FORMATS
+from .regions import are_told
 from .words import duration, kib, one_in, rate
 
 CASE = ("scenario", "lock", "workers")
 BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
 COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "fairness")
+NAMES = frozenset({"scenario", "lock", "region", "access", "verdict"})
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
 
 def what_broke(run: Run, style: str) -> str:
     """One row a case: damage, its rate and interval, overlapping holds, and what would have been noticed."""
-    return table(BROKE, [_broke(case) for case in run.cases], style)
+    return _of_cases(BROKE, run, [(case, _broke(case)) for case in run.cases], style)
 
 
 def what_it_cost(run: Run, style: str) -> str:
     """One row a case that ran: speed, its price against no lock, waits and holds, fairness."""
-    unlocked = {(case.scenario, case.workers): case.operations_per_s for case in run.cases if case.lock == "none"}
+    unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
-    return table(COST, [_cost(case, unlocked.get((case.scenario, case.workers))) for case in ran], style)
+    return _of_cases(COST, run, [(case, _cost(case, unlocked.get(_race(case)))) for case in ran], style)
 
 
 def what_it_used(run: Run, style: str) -> str:
     """One row a case that ran: processor time, context switches, page faults, memory of the largest worker."""
-    return table(USED, [_used(case) for case in run.cases if case.operations], style)
+    return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
 
 
-def table(head: Sequence[str], rows: list[list[str]], style: str) -> str:
-    """Names to the left, figures to the right; figures are text already and are not parsed again."""
+def _race(case: Case) -> tuple[str, str, int]:
+    """What a lock's price is told against: the same race without it."""
+    return case.scenario, region_name(case.region), case.workers
+
+
+def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
+    """The table of these cases; the region is a column where not all have the usual one."""
+    if not are_told(run):
+        return table(head, [row for _, row in rows], style)
+    at = head.index("workers")
+    told = [[*row[:at], region_name(case.region), *row[at:]] for case, row in rows]
+    return table([*head[:at], "region", *head[at:]], told, style)
+
+
+def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
+    """Columns of these titles to the left, figures to the right; figures are text already and are not parsed again."""
     if style in DATA_FORMATS:
         return _separated([head, *rows], DATA_FORMATS[style])
-    align = ["left" if title in ("scenario", "lock", "verdict") else "right" for title in head]
+    align = ["left" if title in left else "right" for title in head]
     return tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=align if rows else None)
 
 

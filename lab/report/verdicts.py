@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from lab.model.statistics import detection_power
+from lab.regions import region_name
 from lab.results import Case, Run
 
+from .regions import where
 from .words import one_in, plural
 
 SHOWN = 8
@@ -44,6 +46,8 @@ def heading(run: Run) -> str:
         f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
         f"{plural(asked.trials, 'trial')} a case, seed {asked.seed}",
     ]
+    if asked.regions:
+        parts.append(f"region{'s' if len(asked.regions) > 1 else ''} {', '.join(asked.regions)}")
     if asked.window_ns:
         parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
     if asked.leak:
@@ -55,19 +59,34 @@ def heading(run: Run) -> str:
 
 def conclusions(run: Run) -> Iterator[str]:
     """A sentence a lock, then what a reader must know to read the tables rightly."""
-    ordinary = [case for case in run.cases if case.trials and not case.lesson]
-    locks = list(dict.fromkeys(case.lock for case in ordinary))
-    for lock in locks:
-        yield _of_lock(lock, [case for case in ordinary if case.lock == lock])
+    ordinary = [case for case in run.cases if case.trials and not case.lesson and case.shares]
+    several = len({region_name(case.region) for case in ordinary}) > 1
+    groups: dict[str, list[Case]] = {}
+    for case in ordinary:
+        groups.setdefault(f"{case.lock} in {region_name(case.region)}" if several else case.lock, []).append(case)
+    for name, cases in groups.items():
+        yield _of_lock(name, cases)
+    yield from _unshared(run)
     yield from _lessons(run)
     yield from _notes(run)
 
 
+def _unshared(run: Run) -> Iterator[str]:
+    """What was to be expected of the regions in which nobody sees another's stores; a lesson tells that itself."""
+    cases = [case for case in run.cases if case.trials and not case.shares and not case.why]
+    for region in dict.fromkeys(case.region for case in cases):
+        missed = [case for case in cases if case.region == region and case.expected == "damaged"]
+        broken = sum(case.verdict == "damaged" for case in missed)
+        count = f": broke {broken} of {plural(len(missed), 'case')}" if missed else ""
+        yield f"{region}: the stores stay in each worker's own copy and reach nobody, so no lock can help{count}."
+
+
 def _of_lock(lock: str, cases: list[Case]) -> str:
+    """`lock` may be told with its region."""
     broken = [case for case in cases if case.verdict != "clean"]
     count = plural(len(cases), "case")
-    if lock == "none":
-        return f"none: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
+    if cases[0].lock == "none":
+        return f"{lock}: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
     holds = sum(case.holds for case in cases)
     overlapping = sum(case.overlapping_holds for case in cases)
     contended = sum(case.contended_requests for case in cases)
@@ -100,9 +119,16 @@ def _lessons(run: Run) -> Iterator[str]:
     for case in run.cases:
         if case.verdict == "clean" and case.expected != "clean":
             yield (
-                f"{case.scenario} under {case.lock} was expected to break and did not this time "
-                f"({plural(case.trials, 'trial')}); more --rounds or --trials, or --window, make it likelier."
+                f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}); "
+                f"{_likelier(case)}."
             )
+
+
+def _likelier(case: Case) -> str:
+    """What to do about damage that stayed away."""
+    if case.shares:
+        return "more --rounds or --trials, or --window, make it likelier"
+    return "its check misses none of the stores that reached nobody; try other --rounds or --workers"
 
 
 def _notes(run: Run) -> Iterator[str]:
@@ -129,7 +155,7 @@ def complaints(run: Run) -> Iterator[str]:
     for case in bad:
         if case.verdict == "unsupported":
             continue
-        yield f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
+        yield f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
         if len(case.failures) > 1:
             yield from (f"  worker {each.worker} {each.reason}" for each in case.failures[:SHOWN])
         yield from (f"  {text}" for text in case.overlaps)

@@ -13,7 +13,7 @@ Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; None is the scenario's own choice."""
+    """What was asked for; None, or no lock or region, is the scenario's own choice."""
 
     scenarios: list[str]
     locks: list[str]
@@ -26,6 +26,7 @@ class Options:
     window_ns: int
     leak: float
     time_limit_s: float
+    regions: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class Switches:
 class Case:
     """Scenario x lock x region x workers: one row of the table.
 
+    `shares` says that in its region what one worker stores the others load; where they do not the data breaks under
+    every lock.
     `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
     probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
     where no request met a conflicting hold. `false_deadlocks` are requests that were made again after EDEADLK. Before
@@ -104,6 +107,7 @@ class Case:
     rounds: int
     pin: str
     window_ns: int = 0
+    shares: bool = True
     trials: int = 0
     operations: int = 0
     damaged: int = 0

@@ -7,6 +7,8 @@ from ctypes import Structure
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from lab.regions import find_region
+
 from .worker import Worker
 
 EVERY_LOCK = "*"
@@ -62,8 +64,14 @@ class Scenario:
     why: ClassVar[str] = ""
     """For a lesson, "locked, and broken all the same": why it breaks and what cures it."""
 
-    region: ClassVar[str] = "shared"
-    """How the workers reach the bytes unless the user says: "shared", "private", "stream" or "reopened"."""
+    region: ClassVar[str] = "mapped"
+    """How the workers share the bytes unless the user says; `lab list` shows all regions."""
+
+    by_name: ClassVar[bool] = False
+    """True for one that saves its bytes by the file's name: regions whose bytes are no file are refused."""
+
+    unshared: ClassVar[str] = "damaged"
+    """The verdict to expect where each worker's stores stay with it (region "private"); "clean" if none is missed."""
 
     worlds: ClassVar[frozenset[str]] = frozenset({"race", "explore", "replay", "check"})
     """Where this scenario can run; a lesson about processes or files cannot be simulated."""
@@ -105,6 +113,11 @@ class Scenario:
         """What is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
         raise NotImplementedError(f"{type(self).__name__} checks nothing; define check(self, memory, outcome)")
 
-    def expected(self, lock: str) -> str:
-        """The verdict to expect under this lock."""
-        return self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
+    def expected(self, lock: str, region: str = "") -> str:
+        """The verdict to expect under this lock, in this region or the scenario's own.
+
+        Where stores are not shared, what is saved by the file's name still is, and who hangs still hangs.
+        """
+        verdict = self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
+        shared = self.by_name or find_region(region or self.region).shares
+        return verdict if shared or verdict == "timeout" else self.unshared

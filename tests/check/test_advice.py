@@ -92,7 +92,7 @@ def test_a_lock_that_is_broken_otherwise_than_by_letting_two_in_is_not_said_to()
 
 def test_a_mapping_that_is_not_coherent_is_told_with_what_is_lost_and_what_is_safe() -> None:
     told = said(
-        *TWO, soak=[losing("mapping", "shared")], **ALL_EXCLUDE, mapping="unsafe", pread="safe", reopened="safe"
+        *TWO, soak=[losing("mapping", "mapped")], **ALL_EXCLUDE, mapping="unsafe", pread="safe", reopened="safe"
     )
     assert "Locks exclude between these mounts, but a mapping is not coherent (50.0 % of updates lost)." in told
     assert "Safe: pread and pwrite under the lock and a mapping of the file opened and closed inside" in told
@@ -101,7 +101,7 @@ def test_a_mapping_that_is_not_coherent_is_told_with_what_is_lost_and_what_is_sa
 
 
 def test_reopening_is_not_advised_where_it_is_not_safe() -> None:
-    rows = [losing("mapping", "shared"), losing("reopened", "reopened")]
+    rows = [losing("mapping", "mapped"), losing("reopened", "reopened")]
     told = said("nfs4", "nfs4", soak=rows, **ALL_EXCLUDE, mapping="unsafe", pread="unsafe", reopened="unsafe")
     assert "Reopen the file" not in told
     assert "No way to reach the data that was tried is safe." in told
@@ -115,7 +115,7 @@ def test_gluster_has_its_own_options_and_not_those_of_other_fuse_servers() -> No
 
 
 def test_data_is_not_called_incoherent_where_no_lock_excludes() -> None:
-    told = said(soak=[lying(), losing("mapping", "shared")], posix="unsafe", mapping="unsafe")
+    told = said(soak=[lying(), losing("mapping", "mapped")], posix="unsafe", mapping="unsafe")
     assert "not coherent" not in told
 
 

@@ -33,7 +33,7 @@ def says(number: int, *rows: Soaked) -> Answered:
 
 
 SAFE = raced(BLOCKS)
-UNSAFE = raced(BLOCKS, "mapping", "shared", lost=500)
+UNSAFE = raced(BLOCKS, "mapping", "mapped", lost=500)
 UNKNOWN = raced(BLOCKS, "reopened", "reopened", operations=0, verdict="timeout", reason="hung")
 UNSUPPORTED = raced(BLOCKS, says="unsupported", operations=0, verdict="unsupported", reason="refused")
 
@@ -72,7 +72,7 @@ def test_a_rule_that_held_keeps_its_promise() -> None:
 def test_a_rule_that_broke_counts_for_the_promise_of_the_race_that_broke_it() -> None:
     found = judged_by_soak(left(BLOCKS), [SAFE, UNSAFE])
     assert (found.promise, found.expected) == ("mapping", "no damage")
-    assert found.observed == "counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"
+    assert found.observed == "counter under fcntl, mapped: lost update in 500 of 1,000 (50.0 %)"
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,9 @@ def test_holds_that_overlap_make_the_lock_unsafe() -> None:
 
 
 def test_holds_that_overlap_in_a_race_for_the_data_make_the_lock_unsafe_too() -> None:
-    rows = [race("posix"), race("mapping", "shared", case(overlaps=1))]
+    rows = [race("posix"), race("mapping", "mapped", case(overlaps=1))]
     assert soaked(*rows, asked=LOCKED).verdict == "unsafe"
-    assert soaked(rows[0], race("mapping", "shared", case("ofd", overlaps=1)), asked=LOCKED).verdict == "safe"
+    assert soaked(rows[0], race("mapping", "mapped", case("ofd", overlaps=1)), asked=LOCKED).verdict == "safe"
 
 
 def test_data_that_broke_while_all_holds_were_apart_is_no_failure_of_the_lock_but_of_the_access() -> None:
@@ -146,20 +146,20 @@ def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
 
 
 def test_damage_under_the_lock_makes_an_access_unsafe() -> None:
-    assert soaked(race("mapping", "shared")).verdict == "safe"
-    made = soaked(race("mapping", "shared"), race("mapping", "shared", case(lost=500)))
+    assert soaked(race("mapping", "mapped")).verdict == "safe"
+    made = soaked(race("mapping", "mapped"), race("mapping", "mapped", case(lost=500)))
     assert (made.verdict, made.strength) == ("unsafe", "500 of 2,000 damaged, 200 contended")
-    assert made.evidence == ["counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"]
+    assert made.evidence == ["counter under fcntl, mapped: lost update in 500 of 1,000 (50.0 %)"]
 
 
 def test_data_under_a_lock_that_let_two_in_is_unsafe_though_nothing_broke() -> None:
-    assert soaked(race("mapping", "shared", case(overlaps=2))).verdict == "unsafe"
+    assert soaked(race("mapping", "mapped", case(overlaps=2))).verdict == "unsafe"
 
 
 def test_data_is_no_better_than_a_lock_that_let_two_in_elsewhere() -> None:
-    assert soaked(race("posix"), race("mapping", "shared"), asked=asked_for(["mapping", "soak"], 1)).verdict == "safe"
+    assert soaked(race("posix"), race("mapping", "mapped"), asked=asked_for(["mapping", "soak"], 1)).verdict == "safe"
     made = soaked(
-        race("posix", raced=case(overlaps=2)), race("mapping", "shared"), asked=asked_for(["mapping", "soak"], 1)
+        race("posix", raced=case(overlaps=2)), race("mapping", "mapped"), asked=asked_for(["mapping", "soak"], 1)
     )
     assert made.verdict == "unsafe"
     assert made.evidence == ["raced under fcntl, which let two in"]
@@ -167,21 +167,21 @@ def test_data_is_no_better_than_a_lock_that_let_two_in_elsewhere() -> None:
 
 def test_a_race_that_hung_without_a_word_leaves_it_unknown_with_the_reason() -> None:
     hung = case(operations=0, verdict="timeout", reason="worker 0 still at work after 2 s")
-    made = soaked(race("mapping", "shared", hung), race("mapping", "shared"))
+    made = soaked(race("mapping", "mapped", hung), race("mapping", "mapped"))
     assert (made.verdict, made.evidence) == (
-        "unknown", ["counter under fcntl, shared: worker 0 still at work after 2 s"],
+        "unknown", ["counter under fcntl, mapped: worker 0 still at work after 2 s"],
     )  # fmt: skip
 
 
 @pytest.mark.parametrize("seen", ["lost", "overlaps"])
 def test_what_was_seen_before_a_race_hung_counts(seen: str) -> None:
     how: Any = {seen: 1, "verdict": "timeout", "reason": "worker 0 still at work after 2 s"}
-    assert soaked(race("mapping", "shared", case(**how))).verdict == "unsafe"
+    assert soaked(race("mapping", "mapped", case(**how))).verdict == "unsafe"
 
 
 def test_a_mapping_that_is_refused_is_not_supported() -> None:
     refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
-    made = soaked(race("mapping", "shared", refused, verdict="unsupported"))
+    made = soaked(race("mapping", "mapped", refused, verdict="unsupported"))
     assert (made.verdict, made.strength) == ("unsupported", "")
 
 
@@ -189,11 +189,11 @@ def test_neighbours_that_cannot_be_mapped_are_as_safe_as_their_other_access() ->
     only_stream = race("neighbours", "stream")
     refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
     asked = asked_for(["neighbours", "soak"], 1)
-    made = soaked(only_stream, race("neighbours", "shared", refused, verdict="unsupported"), asked=asked)
+    made = soaked(only_stream, race("neighbours", "mapped", refused, verdict="unsupported"), asked=asked)
     assert made.verdict == "safe"
-    assert made.evidence == ["not by mapping: counter under fcntl, shared: mapping refused (ENODEV)"]
+    assert made.evidence == ["not by mapping: counter under fcntl, mapped: mapping refused (ENODEV)"]
     lost = race("neighbours", "stream", case(lost=1))
-    assert soaked(lost, race("neighbours", "shared", refused, verdict="unsupported"), asked=asked).verdict == "unsafe"
+    assert soaked(lost, race("neighbours", "mapped", refused, verdict="unsupported"), asked=asked).verdict == "unsafe"
 
 
 def test_a_deadlock_that_is_made_up_under_load_makes_its_promise_unsafe() -> None:
@@ -256,11 +256,11 @@ HOLDS = rule(67, "posix", "unknown", observed="not tried: left to the soak")
 
 
 def test_a_rule_that_no_program_shows_is_judged_by_the_races_that_cover_it() -> None:
-    (held,) = with_soak([LEFT], [race("pread"), race("mapping", "shared")])
+    (held,) = with_soak([LEFT], [race("pread"), race("mapping", "mapped")])
     assert (held.verdict, held.observed) == ("safe", "as demanded in 2 races")
-    (broken,) = with_soak([LEFT], [race("pread"), race("mapping", "shared", case(lost=500))])
+    (broken,) = with_soak([LEFT], [race("pread"), race("mapping", "mapped", case(lost=500))])
     assert (broken.verdict, broken.promise) == ("unsafe", "mapping")
-    assert broken.observed == "counter under fcntl, shared: lost update in 500 of 1,000 (50.0 %)"
+    assert broken.observed == "counter under fcntl, mapped: lost update in 500 of 1,000 (50.0 %)"
 
 
 def test_a_rule_about_holds_is_not_broken_by_data() -> None:
@@ -269,7 +269,7 @@ def test_a_rule_about_holds_is_not_broken_by_data() -> None:
 
 
 def test_a_race_that_was_refused_does_not_hide_another_that_shows_the_rule() -> None:
-    refused = race("mapping", "shared", case(operations=0, verdict="unsupported"), verdict="unsupported")
+    refused = race("mapping", "mapped", case(operations=0, verdict="unsupported"), verdict="unsupported")
     assert with_soak([LEFT], [refused, race("pread")])[0].verdict == "safe"
     assert with_soak([LEFT], [refused])[0].verdict == "unsupported"
 

@@ -11,7 +11,7 @@ from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
 LOCKS = ["none", "fcntl", "ofd", "flock"]
-REGIONS = ["shared", "private", "stream", "reopened"]
+REGIONS = ["mapped", "private", "stream", "reopened", "sysv", "posix", "anonymous"]
 
 
 def entries(*args: str | Path, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def test_lessons_are_listed_with_their_cures(listed: list[dict[str, Any]]) -> No
     assert "short_range:cured" in lessons
 
 
-def test_the_four_locks_and_the_four_regions_are_listed(listed: list[dict[str, Any]]) -> None:
+def test_the_four_locks_and_all_regions_are_listed(listed: list[dict[str, Any]]) -> None:
     assert of_group(listed, "locks") == LOCKS
     assert of_group(listed, "regions") == REGIONS
 

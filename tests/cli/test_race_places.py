@@ -140,7 +140,7 @@ def test_a_filesystem_that_refuses_the_mapping_is_named(tmp_path: Path) -> None:
     maps = enumerate(lines(calls.read_text()), 1)
     which = next(number for number, line in maps if re.search(r"PROT_WRITE, MAP_SHARED, [1-9]", line))
     done = ended([*STRACE, "-e", "trace=mmap", "-e", f"inject=mmap:error=ENODEV:when={which}", *race])
-    assert "this filesystem refuses a shared mapping (No such device); try another --dir" in refused(done)
+    assert "this filesystem refuses the mapping of region mapped (No such device); try another --dir" in refused(done)
 
 
 @pytest.fixture

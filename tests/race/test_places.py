@@ -13,12 +13,12 @@ import pytest
 from lab.errors import CannotRunError
 from lab.race import places
 from lab.race.places import trial_file
-from lab.regions import REGIONS, Region
+from lab.regions import MAPPED, REGIONS, FileRegion, Region
 from lab.scenario import Damage, Outcome, Scenario, Worker
 from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced
 
-SHARED, REOPENED = REGIONS["shared"], REGIONS["reopened"]
+REOPENED = REGIONS["reopened"]
 
 
 @pytest.fixture
@@ -48,27 +48,27 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name.partition("trial")[2] for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("region", "beside"), [(SHARED, ["-3"]), (REOPENED, ["-3", "-3.lock"])])
+@pytest.mark.parametrize(("region", "beside"), [(MAPPED, ["-3"]), (REOPENED, ["-3", "-3.lock"])])
 def test_the_file_is_there_within_the_block_and_gone_after(region: Region, beside: list[str], tmp_path: Path) -> None:
-    with trial_file(region, 3, [tmp_path], b"\5" * 10, sparse=False) as (path,):
+    with trial_file(region, 3, [tmp_path], b"\5" * 10, sparse=False) as ((path,), _):
         assert (names(tmp_path), Path(path).read_bytes()) == (beside, b"\5" * 10)
     assert names(tmp_path) == []
 
 
 def test_it_has_a_name_in_each_folder(folders: list[Path]) -> None:
-    with trial_file(SHARED, 0, folders, bytes(10), sparse=False) as paths:
+    with trial_file(MAPPED, 0, folders, bytes(10), sparse=False) as (paths, _):
         assert [Path(path).parent for path in paths] == folders
         assert Path(paths[0]).samefile(paths[1])
 
 
 def test_the_same_trial_gets_another_name_the_next_time(tmp_path: Path) -> None:
-    with trial_file(SHARED, 0, [tmp_path], b"0", sparse=False) as (one,):
+    with trial_file(MAPPED, 0, [tmp_path], b"0", sparse=False) as ((one,), _):
         pass
-    with trial_file(SHARED, 0, [tmp_path], b"0", sparse=False) as (other,):
+    with trial_file(MAPPED, 0, [tmp_path], b"0", sparse=False) as ((other,), _):
         assert one != other
 
 
-@pytest.mark.parametrize("region", [SHARED, REOPENED])
+@pytest.mark.parametrize("region", [MAPPED, REOPENED])
 def test_a_folder_that_does_not_show_the_file_is_named_and_nothing_stays(region: Region, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
@@ -80,8 +80,8 @@ def test_a_folder_that_does_not_show_the_file_is_named_and_nothing_stays(region:
 
 
 def test_a_region_that_is_refused_is_found_out_before_anybody_races(tmp_path: Path) -> None:
-    trial = trial_file(Region("neither", "EINVAL (mmap(2))", 0), 0, [tmp_path], bytes(10), sparse=False)
-    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses a neither mapping"):
+    trial = trial_file(FileRegion("neither", "EINVAL (mmap(2))", 0), 0, [tmp_path], bytes(10), sparse=False)
+    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses the mapping of region neither"):
         trial.__enter__()
     assert names(tmp_path) == []
 
@@ -92,7 +92,7 @@ def test_a_folder_that_shows_another_size_is_named(tmp_path: Path, monkeypatch: 
     two.mkdir()
     monkeypatch.setattr(places, "time_ns", lambda: 255)
     (two / "ff-trial-0").write_bytes(b"old")
-    trial = trial_file(SHARED, 0, [one, two], bytes(10), sparse=False)
+    trial = trial_file(MAPPED, 0, [one, two], bytes(10), sparse=False)
     with pytest.raises(CannotRunError, match=f"{two}: shows 3 of the 10 bytes of a file made in {one}; give dir"):
         trial.__enter__()
     assert names(one) == []
@@ -127,13 +127,13 @@ def race_where(region: str, workers: int, folders: list[str]) -> dict[str, Any]:
     return {"seen": seen, "left": row["left"], "reason": row["reason"], "overlaps": row["overlapping_holds"]}
 
 
-@pytest.mark.parametrize("region", ["shared", "stream", "reopened"])
+@pytest.mark.parametrize("region", ["mapped", "stream", "reopened", "sysv", "posix", "anonymous"])
 def test_workers_are_shared_out_among_the_folders_and_count_together(region: str, folders: list[Path]) -> None:
     told = in_fresh_process(race_where, region, 5, list(map(str, folders)))
     assert (told["seen"], told["overlaps"], told["left"]) == ({"one": 3, "two": 2, "open in one": 5}, 0, [])
 
 
-@pytest.mark.parametrize("region", ["shared", "stream", "reopened"])
+@pytest.mark.parametrize("region", ["mapped", "stream", "reopened", "sysv", "posix", "anonymous"])
 def test_workers_on_two_mounts_count_together(region: str, bound: list[Path]) -> None:
     told = in_fresh_process(race_where, region, 4, list(map(str, bound)))
     assert told["seen"] == {"first": 2, "second": 2, "open in first": 2, "open in second": 2}

@@ -133,7 +133,7 @@ def soaked(scenario: str, region: str, seconds: float, folder: str) -> dict[str,
     return raced(case_of(scenario, "fcntl", region), [folder], seconds=seconds)
 
 
-@pytest.mark.parametrize("region", ["shared", "stream", "reopened"])
+@pytest.mark.parametrize("region", ["mapped", "stream", "reopened"])
 def test_a_soak_of_a_real_directory_tells_what_it_met(region: str, tmp_path: Path) -> None:
     row = in_fresh_process(soaked, "append_log", region, 1.5, str(tmp_path))
     assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])

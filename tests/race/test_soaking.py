@@ -60,7 +60,7 @@ def test_the_pause_comes_before_the_request() -> None:
     assert order == ["pause", "request", "inside", "release"]
 
 
-@pytest.mark.parametrize("region", ["shared", "stream", "reopened"])
+@pytest.mark.parametrize("region", ["mapped", "stream", "reopened"])
 def test_a_race_that_gives_way_is_met_by_most_requests(region: str, tmp_path: Path) -> None:
     row = in_fresh_process(race_bank, str(tmp_path), region)
     assert (row["verdict"], row["left"], row["refused_requests"]) == ("clean", [], 0)

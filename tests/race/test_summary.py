@@ -33,7 +33,7 @@ class Lesson(Counted):
 SETTING = Setting(
     scenario=Counted(),
     lock=find_lock("fcntl"),
-    region="shared",
+    region="mapped",
     workers=2,
     rounds=10,
     pin="one",

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.regions import REGIONS, Mapping, OpenFile, Region
-from lab.regions.reopened import Reopening
+from lab.regions import FileRegion, Mapping, OpenFile
+from lab.regions.reopened import Reopened, Reopening
 
 SIZE = 8
 
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(path: Path) -> OpenFile:
-    return REGIONS["reopened"].open(path, SIZE)
+    return Reopened("reopened", "", mmap.MAP_SHARED).open(path, SIZE)
 
 
 class Told(mmap.mmap):
@@ -39,7 +39,7 @@ class Told(mmap.mmap):
         super().close()
 
 
-class Telling(Region):
+class Telling(FileRegion):
     """A region that tells what it maps."""
 
     def map(self, path: Path | str, size: int) -> Mapping:
@@ -141,12 +141,12 @@ def test_the_lock_is_given_back_where_writing_back_fails(telling: Reopening, mon
 def test_a_file_without_its_lock_beside_it_cannot_be_opened_and_nothing_stays_open(path: Path) -> None:
     path.with_name("file.lock").unlink()
     with pytest.raises(FileNotFoundError, match=r"file\.lock"):
-        REGIONS["reopened"].open(path, SIZE)
+        Reopened("reopened", "", mmap.MAP_SHARED).open(path, SIZE)
     assert descriptors_of(path) == 0
 
 
 def test_a_mapping_that_is_refused_leaves_the_guard_closed(tmp_path: Path) -> None:
     (tmp_path / "file.lock").touch()
     with pytest.raises(FileNotFoundError):
-        REGIONS["reopened"].open(tmp_path / "file", SIZE)
+        Reopened("reopened", "", mmap.MAP_SHARED).open(tmp_path / "file", SIZE)
     assert descriptors_of(tmp_path / "file.lock") == 0

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.regions import REGIONS, OpenFile
+from lab.regions import OpenFile
+from lab.regions.stream import Streamed
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def stream(path: Path) -> OpenFile:
-    return REGIONS["stream"].open(path, 8)
+    return Streamed("stream", "", 0).open(path, 8)
 
 
 class Few:

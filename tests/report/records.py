@@ -13,7 +13,7 @@ TRIAL = Trial(
 CLEAN = Case(
     scenario="counter",
     lock="fcntl",
-    region="shared",
+    region="mapped",
     workers=2,
     rounds=250,
     pin="none",
@@ -62,7 +62,7 @@ HUNG = replace(CLEAN, verdict="timeout", reason="worker 0 still at work after 30
 REFUSED = Case(
     scenario="counter",
     lock="fcntl",
-    region="shared",
+    region="mapped",
     workers=2,
     rounds=250,
     pin="none",

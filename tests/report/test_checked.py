@@ -145,9 +145,9 @@ def cells(*rows: Any) -> list[list[str]]:
 
 
 def test_a_race_is_a_row_of_what_met_and_what_broke() -> None:
-    clean, broken = cells(race("pread"), race("mapping", "shared", case(met=1234, overlaps=7, lost=500)))
+    clean, broken = cells(race("pread"), race("mapping", "mapped", case(met=1234, overlaps=7, lost=500)))
     assert clean == ["pread", "counter", "stream", "fcntl", "100", "1,000", "0", "0", "safe"]
-    assert broken == ["mapping", "counter", "shared", "fcntl", "1,234", "1,000", "50.0", "%", "7", "UNSAFE"]
+    assert broken == ["mapping", "counter", "mapped", "fcntl", "1,234", "1,000", "50.0", "%", "7", "UNSAFE"]
 
 
 def test_a_race_that_did_not_run_has_no_figures() -> None:

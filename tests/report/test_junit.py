@@ -69,7 +69,7 @@ def test_random_programs_are_one_case_or_one_for_each_difference() -> None:
 
 
 def test_every_race_is_a_case() -> None:
-    rows = [race("posix"), race("posix", raced=case(overlaps=1), polled=True), race("mapping", "shared")]
+    rows = [race("posix"), race("posix", raced=case(overlaps=1), polled=True), race("mapping", "mapped")]
     assert list(outcomes(check_of(promise("posix"), soak=rows)).items())[1:] == [
         ("soak: counter, stream, fcntl", "passed"),
         ("soak: counter, stream, fcntl, polled", "failure"),

@@ -199,3 +199,52 @@ def test_different_tracebacks_are_all_told() -> None:
 def test_a_thousand_failed_workers_are_not_all_told() -> None:
     told = list(complaints(run_of(replace(DIED, failures=[raised(index, "") for index in range(1000)]))))
     assert len(told) == 1 + SHOWN
+
+
+PRIVATE = replace(DAMAGED, region="private", shares=False, expected="damaged")
+
+
+def test_a_heading_names_the_regions_that_were_asked_for() -> None:
+    assert "region" not in heading(run_of(CLEAN))
+    assert heading(run_of(CLEAN, regions=["sysv"])).endswith("; region sysv")
+    assert heading(run_of(CLEAN, regions=["mapped", "sysv"])).endswith("; regions mapped, sysv")
+
+
+def test_a_lock_is_told_region_by_region_where_there_are_several() -> None:
+    told = list(conclusions(run_of(UNLOCKED, CLEAN, replace(UNLOCKED, region="sysv"), replace(CLEAN, region="sysv"))))
+    assert [sentence.partition(":")[0] for sentence in told] == [
+        "none in mapped", "fcntl in mapped", "none in sysv", "fcntl in sysv",
+    ]  # fmt: skip
+    assert told[2] == "none in sysv: broke 1 of 1 case."
+    (alone,) = conclusions(run_of(replace(UNLOCKED, region="sysv")))
+    assert alone == "none: broke 1 of 1 case."
+
+
+def test_where_stores_are_not_shared_no_lock_is_blamed_and_it_is_said_why() -> None:
+    run = run_of(PRIVATE, replace(PRIVATE, lock="none", holds=0), replace(CLEAN, region="private", shares=False))
+    assert list(conclusions(run)) == [
+        "private: the stores stay in each worker's own copy and reach nobody, so no lock can help: broke 2 of 2 cases."
+    ]
+    assert (exit_code(run), list(complaints(run))) == (0, [])
+
+
+def test_where_a_check_misses_nothing_of_what_was_not_shared_that_is_all_that_is_said() -> None:
+    (sentence,) = conclusions(run_of(replace(CLEAN, region="private", shares=False)))
+    assert sentence.endswith("so no lock can help.")
+
+
+def test_a_lesson_about_a_region_tells_it_itself() -> None:
+    (sentence,) = conclusions(run_of(replace(PRIVATE, why="MAP_PRIVATE copies.", lesson=True)))
+    assert sentence == "counter: MAP_PRIVATE copies."
+
+
+def test_damage_that_stayed_away_without_sharing_is_not_made_likelier_by_a_window() -> None:
+    _, sentence = conclusions(run_of(replace(CLEAN, region="private", shares=False, expected="damaged")))
+    assert sentence.startswith("counter under fcntl in region private was expected to break and did not this time")
+    assert "--window" not in sentence
+
+
+def test_a_complaint_names_the_region_that_is_not_the_usual_one() -> None:
+    usual, other = (next(complaints(run_of(replace(DAMAGED, region=region)))) for region in ("mapped", "sysv"))
+    assert usual.startswith("counter under fcntl, 2 workers: ")
+    assert other.startswith("counter under fcntl in region sysv, 2 workers: ")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab import EVERY_LOCK, Outcome, Scenario
+from lab.regions import REGIONS
 
 
 class Memory(Structure):
@@ -32,6 +33,29 @@ def test_the_verdict_to_expect_is_that_of_the_lock_or_of_every_lock_or_clean(
 
     Mine.expects = expects
     assert Mine().expected(lock) == verdict
+
+
+@pytest.mark.parametrize(
+    ("attributes", "verdict"),
+    [
+        ({}, "damaged"),
+        ({"unshared": "clean"}, "clean"),
+        ({"by_name": True}, "clean"),
+        ({"expects": {EVERY_LOCK: "timeout"}}, "timeout"),
+        ({"expects": {EVERY_LOCK: "damaged"}, "unshared": "clean"}, "clean"),
+    ],
+)
+def test_where_stores_are_not_shared_damage_is_expected_unless_the_scenario_says_otherwise(
+    attributes: dict[str, Any], verdict: str
+) -> None:
+    mine = type("Mine", (Scenario,), attributes)()
+    assert mine.expected("fcntl", "private") == verdict
+    assert type("Private", (type(mine),), {"region": "private"})().expected("fcntl") == verdict
+
+
+def test_in_every_region_that_shares_the_same_is_expected() -> None:
+    told = [Scenario().expected("fcntl", name) for name, region in REGIONS.items() if region.shares]
+    assert set(told) == {"clean"}
 
 
 def test_a_scenario_that_says_nothing_expects_damage_without_a_lock_only() -> None:

@@ -39,16 +39,16 @@ PLAN = (
     Entry("pread", "counter", ANY, "stream", COUNTED),
     Entry("pread", "overlap", ANY, "stream", OVERLAPPING),
     Entry("pread", "readers_writers", ANY, "stream", TOLD),
-    Entry("mapping", "append_log", ANY, "shared", APPENDED),
-    Entry("mapping", "counter", ANY, "shared", COUNTED),
-    Entry("mapping", "overlap", ANY, "shared", OVERLAPPING),
-    Entry("mapping", "readers_writers", ANY, "shared", TOLD),
-    Entry("mapping", "sparse_pages", ANY, "shared", PAGES),
-    Entry("mapping", "bank", ANY, "shared", (HOLDS,)),
+    Entry("mapping", "append_log", ANY, "mapped", APPENDED),
+    Entry("mapping", "counter", ANY, "mapped", COUNTED),
+    Entry("mapping", "overlap", ANY, "mapped", OVERLAPPING),
+    Entry("mapping", "readers_writers", ANY, "mapped", TOLD),
+    Entry("mapping", "sparse_pages", ANY, "mapped", PAGES),
+    Entry("mapping", "bank", ANY, "mapped", (HOLDS,)),
     Entry("reopened", "append_log", ANY, "reopened", APPENDED),
     Entry("reopened", "counter", ANY, "reopened", COUNTED),
     Entry("neighbours", "neighbours", ANY, "stream", OWN),
-    Entry("neighbours", "neighbours", ANY, "shared", OWN),
+    Entry("neighbours", "neighbours", ANY, "mapped", OWN),
 )
 """Exclusion has the most time, and first the requests that do not wait: every refusal is one that a lock may lie to."""
 

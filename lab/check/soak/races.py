@@ -66,7 +66,7 @@ class _Soak:
 
     def _one(self, entry: Entry, seconds: float) -> Soaked:
         case = self._case(entry)
-        self._tell(f"soak for {entry.promise}: {case.title}, {entry.region}")
+        self._tell(f"soak for {entry.promise}: {case.title}")
         refusal = self._refusal(case.setting)
         row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=entry.polled)
         return Soaked(

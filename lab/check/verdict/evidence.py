@@ -13,7 +13,7 @@ from ..soak.plan import PLAN
 SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""
 
-ACCESS = {"stream": "pread", "shared": "mapping", "reopened": "reopened"}
+ACCESS = {"stream": "pread", "mapped": "mapping", "reopened": "reopened"}
 """The promise that is about the data of a region."""
 
 Saying = tuple[Answered, str]
