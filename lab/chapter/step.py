@@ -1,0 +1,45 @@
+"""A step of the tour: one claim of the chapter, and the calls that make it happen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import CannotRunError
+from lab.results import Observation
+
+from .process import Process
+
+
+class Stage:
+    """Where a step takes place: it makes files in a folder, and processes that end with the step."""
+
+    def __init__(self, folder: Path, ends: ExitStack) -> None:
+        self._folder = folder
+        self._ends = ends
+
+    def file(self, content: bytes) -> Path:
+        """A new file. Raises CannotRunError where there is no room."""
+        path = self._folder / "foo"
+        try:
+            path.unlink(missing_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise CannotRunError(f"--dir {self._folder.parent}: no file ({error.strerror}); give another") from error
+        return path
+
+    def process(self, path: Path, name: str = "") -> Process:
+        """A new process that works on the file; its name stands before what it does."""
+        return self._ends.enter_context(Process(path, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A claim in one sentence, what makes it happen, and what that cannot show."""
+
+    name: str
+    claim: str
+    perform: Callable[[Stage], Iterator[Observation]]
+    note: str = ""

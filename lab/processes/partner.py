@@ -1,0 +1,115 @@
+"""A forked child that answers questions one at a time, and whose death is an answer too."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+
+from lab.errors import CannotRunError
+
+from .child import _prctl, fork_held, stops_held
+
+LONGEST = 1 << 16
+"""Bytes of a question and of an answer."""
+
+PR_SET_DUMPABLE = 4
+
+
+class Gone(Exception):  # noqa: N818 - a finding
+    """The partner ended in place of an answer: `code` is its exit code, or minus the signal that ended it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Partner:
+    """A child that is forked at once and killed with the block; it keeps what it has from question to question.
+
+    It may die of what it is asked to do: it leaves no core, and SIGSEGV and SIGBUS end it whatever the parent does on
+    them. Neither questions nor answers are empty.
+    """
+
+    def __init__(self, respond: Callable[[bytes], bytes]) -> None:
+        """`respond` is called in the child. Raises CannotRunError where there is no process to be had."""
+        self._code: int | None = None
+        with stops_held():
+            try:
+                self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with theirs:
+                    self.pid = fork_held(lambda: self._serve(theirs, respond))
+            except OSError as error:
+                raise CannotRunError(f"fork refused ({error.strerror}); raise the limits (ulimit -u, -n)") from error
+
+    def __enter__(self) -> Partner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def ask(self, question: bytes) -> bytes:
+        """Its answer, however long it takes; raises Gone where it ended."""
+        self.send(question)
+        answer = self.answer()
+        if answer is None:
+            raise TimeoutError
+        return answer
+
+    def send(self, question: bytes) -> None:
+        """Begin a question; `answer` gives what it came to."""
+        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `answer` will say so
+            self._channel.send(question)
+
+    def answer(self, timeout_s: float | None = None) -> bytes | None:
+        """What the question came to, None where there is no answer after that time; raises Gone where it ended."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        if self._code is None and not poll.poll(None if timeout_s is None else timeout_s * 1000):
+            return None
+        try:
+            answer = b"" if self._code is not None else self._channel.recv(LONGEST)
+        except ConnectionResetError:
+            answer = b""
+        if not answer:
+            raise Gone(self._reaped())
+        return answer
+
+    def kill(self) -> None:
+        """SIGKILL it, where it lives: `answer` says so."""
+        if self._code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it, where it lives, and reap it."""
+        with stops_held():
+            self.kill()
+            self._reaped()
+            self._channel.close()
+
+    def _reaped(self) -> int:
+        with stops_held():
+            if self._code is None:
+                self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        return self._code
+
+    def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
+        """Its life: answer until the parent hangs up."""
+        self._channel.close()
+        _prctl(PR_SET_DUMPABLE, 0)
+        for ends in (signal.SIGSEGV, signal.SIGBUS):
+            signal.signal(ends, signal.SIG_DFL)
+        while question := channel.recv(LONGEST):
+            channel.send(respond(question))
+
+
+def attempt(deed: Callable[[], bytes]) -> bytes:
+    """What the deed comes to in a child of its own, not empty; raises Gone with what ended that in place of it."""
+    with Partner(lambda _: deed()) as partner:
+        return partner.ask(b"?")

@@ -1,0 +1,170 @@
+"""`tour`: what it prints, what its check ends with, its document, and how it is stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from lab import results
+from lab.chapter.step import Stage, Step
+from tests.cli.commands import Terminal, lines, start_lab
+from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made = tmp_path / "place"
+    made.mkdir()
+    return made
+
+
+def test_a_tour_prints_every_step_and_ends_as_the_chapter_claims(place: Path) -> None:
+    done = run_lab("tour", "--dir", place)
+    assert (done.returncode, done.stderr) == (0, "")
+    heads = [line.split()[:2] for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
+    assert [int(number) for number, _ in heads] == list(range(1, 21))
+    assert lines(done.stdout)[-1].startswith("As the chapter claims: 20 steps")
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+    assert os.listdir(place) == []  # noqa: PTH208
+
+
+def test_a_check_prints_a_line_a_step_and_nothing_else(place: Path) -> None:
+    done = run_lab("tour", "--check", "--dir", place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["ok", str(number)] for number in range(1, 21)]
+
+
+@pytest.mark.parametrize("asked", ["6", "past-end"])
+def test_one_step_is_shown_by_number_or_name(place: Path, asked: str) -> None:
+    done = run_lab("tour", asked, "--dir", place)
+    assert [line for line in done.stdout.splitlines() if line[:2].strip().isdigit()] == [
+        " 6  past-end: A whole page past the end of the file can be mapped, but not touched: SIGBUS."
+    ]
+
+
+def test_the_list_has_number_name_and_claim_of_every_step_and_runs_none() -> None:
+    done = run_lab("tour", "--list", "--dir", "missing")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [int(line[:2]) for line in done.stdout.splitlines() if line[:2].strip()] == list(range(1, 21))
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+def test_an_unknown_step_gives_the_nearest() -> None:
+    done = run_lab("tour", "unmap")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "lab: unknown step 'unmap'; did you mean munmap?\n")
+
+
+def test_a_missing_directory_is_told() -> None:
+    done = run_lab("tour", "--dir", "missing")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("lab: --dir missing: does not exist;")
+
+
+def with_a_broken_expectation(directory: str | Path, options: list[str]) -> list[object]:
+    """The command where the chapter is made to claim that PROT_NONE can be read: exit code, stdout, stderr."""
+    from lab.chapter import tour
+    from lab.chapter.steps import STEPS
+    from lab.cli.main import main
+
+    def wrong(stage: Stage) -> Iterator[results.Observation]:
+        for each in STEPS[7].perform(stage):
+            yield replace(each, expected="'a'", ok=False) if each.observed == "SIGSEGV" else each
+
+    vars(tour)["STEPS"] = (*STEPS[:7], replace(STEPS[7], perform=wrong), *STEPS[8:])
+    printed, told = StringIO(), StringIO()
+    with redirect_stdout(printed), redirect_stderr(told):
+        code = main(["tour", "--dir", str(directory), *options])
+    return [code, printed.getvalue(), told.getvalue()]
+
+
+def test_a_check_fails_where_the_system_differs_and_says_how(place: Path) -> None:
+    code, printed, told = in_fresh_process(with_a_broken_expectation, place, ["--check"])
+    assert code == 1
+    assert [line for line in printed.splitlines() if not line.startswith("ok")] == [
+        "DIFFERS   8  no-access    4 of 5 as claimed"
+    ]
+    assert told == "lab: step 8 no-access: c = data[0]: the chapter expects 'a', observed SIGSEGV\n"
+
+
+def test_without_a_check_a_difference_is_marked_and_the_exit_code_is_0(place: Path) -> None:
+    code, printed, told = in_fresh_process(with_a_broken_expectation, place, ["8"])
+    assert (code, told) == (0, "")
+    assert [line.strip() for line in printed.splitlines() if "<- DIFFERS" in line] == [
+        "c = data[0]                                     'a'       SIGSEGV  <- DIFFERS"
+    ]
+    assert lines(printed)[-1] == "This system DIFFERS from the chapter in no-access."
+
+
+def test_the_document_has_steps_with_their_observations(place: Path) -> None:
+    made = json.loads(run_lab("tour", "--dir", place, "--json", "-").stdout)
+    assert (made["schema"], made["command"]) == (1, "tour")
+    assert made.keys() == results.json_schema("tour")["$defs"]["Tour"]["properties"].keys()
+    assert len(made["steps"]) == 20
+    assert made["steps"][0].keys() >= {"number", "name", "claim", "observations"}
+    assert made["steps"][0]["observations"][0].keys() >= {"call", "expected", "observed", "ok"}
+    assert str(place) not in json.dumps(made)
+
+
+def test_the_published_schema_is_that_of_the_record_types() -> None:
+    published = (ROOT / "docs" / "tour.schema.json").read_text()
+    assert published == json.dumps(results.json_schema("tour"), indent=2) + "\n"
+
+
+def test_a_report_prints_what_the_tour_printed(place: Path) -> None:
+    done = run_lab("tour", "--dir", place, "--json", "tour.json")
+    again = run_lab("report", "tour.json")
+    assert (again.returncode, again.stderr) == (0, "")
+    assert lines(again.stdout) == lines(done.stdout)[:-1]
+    assert lines(done.stdout)[-1] == "written to tour.json"
+
+
+def test_a_document_that_cannot_be_written_is_found_out_before_the_tour(place: Path) -> None:
+    done = run_lab("tour", "--dir", place, "--json", "missing/tour.json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be written" in done.stderr
+
+
+def test_colours_are_for_terminals_alone(place: Path) -> None:
+    terminal = Terminal()
+    with start_lab("tour", "3", "--dir", place, stdout=terminal.end, env={"PATH": "/bin", "TERM": "xterm"}) as lab:
+        terminal.hand_over()
+        printed = terminal.read()
+        lab.communicate(timeout=PATIENCE_S)
+    terminal.close()
+    assert "\x1b[1m 3  offset:" in printed
+    assert "\x1b" not in run_lab("tour", "3", "--dir", place).stdout
+
+
+def stopped(directory: str | Path, number: int) -> list[object]:
+    """The command where a signal comes in the middle of a step: its exit code, stderr, and what is left."""
+    from lab.chapter import tour
+    from lab.cli.main import main
+
+    def stops(stage: Stage) -> Iterator[results.Observation]:
+        process = stage.process(stage.file(b"a"))
+        os.kill(os.getpid(), number)
+        yield process.exits()
+
+    vars(tour)["STEPS"] = (Step("stopped", "", stops),)
+    told = StringIO()
+    with redirect_stderr(told):
+        code = main(["tour", "--dir", str(directory), "--json", "tour.json"])
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        left = 0
+    else:
+        left = 1
+    return [code, told.getvalue(), left, os.listdir(directory), Path("tour.json").exists()]  # noqa: PTH208
+
+
+@pytest.mark.parametrize("number", [2, 15])
+def test_ctrl_c_and_sigterm_end_it_with_130_and_leave_nothing(place: Path, number: int) -> None:
+    assert in_fresh_process(stopped, place, number) == [130, "lab: interrupted\n", 0, [], False]
