@@ -106,9 +106,9 @@ def _run(arguments: argparse.Namespace) -> int:
             done = check(options, folders, mounts_of(directories), progress.tell)
         with stops_held():  # what was found is written and told, however impatient the user
             documents.write(done)
-            from .show import conclude_check  # tabulate, which it needs, is not for a process that forks
+            from .show import conclude  # tabulate, which it needs, is not for a process that forks
 
-            return conclude_check(done, documents, quiet=arguments.quiet)
+            return conclude(done, documents, quiet=arguments.quiet)
 
 
 def _steps(asked: Asked) -> int:

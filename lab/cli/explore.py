@@ -80,6 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
         with Progress(len(cases), shown=shown) as progress:
             done = explore(cases, options, progress.tell)
         documents.write(done)
-        from .show import conclude_exploration
+        from .show import conclude
 
-        return conclude_exploration(done, documents, style=arguments.format, quiet=arguments.quiet)
+        return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

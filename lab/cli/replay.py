@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         done = reproduce(options)
         documents.write(done)
-        from .show import conclude_replay  # tabulate, which it needs, is not for a process that forks
+        from .show import conclude  # tabulate, which it needs, is not for a process that forks
 
-        return conclude_replay(done, documents, quiet=arguments.quiet)
+        return conclude(done, documents, quiet=arguments.quiet)

@@ -10,6 +10,7 @@ from lab.check.verdict.strength import WOULD_SHOW
 from lab.results import Check, Promise
 
 from .evidence import failed_rules, random_differences, soaked, stuck, unpromised
+from .formats import DEFAULT_FORMAT
 from .words import plural, side_by_side, wrapped
 
 INTERRUPTED = 130
@@ -23,7 +24,7 @@ def exit_code(run: Check) -> int:
     return INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.promises)
 
 
-def text_of(run: Check) -> str:
+def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     """The whole report."""
     parts = [
         heading(run),
@@ -97,3 +98,9 @@ def complaints(run: Check) -> Iterator[str]:
             yield f"{promise.name}: {WORDS[promise.verdict]}{because}"
     for each in run.stuck:
         yield f"process {each.pid} is left behind: it hangs in {each.where} and does not end on SIGKILL"
+
+
+def interruption(run: Check) -> str:
+    """How far a check came that was interrupted; empty where it was not."""
+    tried = sum(promise.verdict != "unknown" for promise in run.promises)
+    return f"interrupted; {tried} of {plural(len(run.promises), 'promise')} judged by then" if run.interrupted else ""

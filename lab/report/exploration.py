@@ -163,3 +163,9 @@ def complaints(run: Exploration) -> Iterator[str]:
         elif not (case.as_expected or run.interrupted):
             what = f"{case.scenario} under {case.lock}"
             yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
+
+
+def interruption(run: Exploration) -> str:
+    """How far an exploration came that was interrupted; empty where it was not."""
+    covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
+    return f"interrupted; covered of the last case: {covered}" if run.interrupted else ""

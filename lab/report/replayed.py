@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lab.results import Replay
 
+from .formats import DEFAULT_FORMAT
 from .interleaving import columns
 from .words import plural
 
@@ -19,7 +20,7 @@ def exit_code(run: Replay) -> int:
     return REPRODUCED if run.reproduced == run.times == run.options.times else DIFFERENT
 
 
-def text_of(run: Replay) -> str:
+def text_of(run: Replay, style: str = DEFAULT_FORMAT) -> str:
     """The whole report."""
     size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
     here = f"{run.environment.filesystem} on {run.environment.kernel}"
@@ -51,3 +52,8 @@ def complaints(run: Replay) -> Iterator[str]:
         yield f"not reproduced: {run.divergence}"
     elif not run.interrupted and run.reproduced < run.times:
         yield f"{run.times - run.reproduced} of {run.times} ended with other bytes or reports than the model has"
+
+
+def interruption(run: Replay) -> str:
+    """How far a replay came that was interrupted; empty where it was not."""
+    return f"interrupted; reproduced {run.reproduced} of {run.times} by then" if run.interrupted else ""

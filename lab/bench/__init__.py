@@ -1,0 +1,1 @@
+"""Floor 4: what things cost, as ratios against a baseline of the same run."""

@@ -1,0 +1,49 @@
+"""Compare the ways to share bytes, mapped files and shared memory, each cell of the table seen here."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .values import path_or_dash, temporary_directory
+
+NAME = "regions"
+HELP = "compare the ways to share bytes, as seen here"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `regions`."""
+    add = parser.add_argument
+    add(
+        "--dir",
+        type=Path,
+        default=temporary_directory(),
+        metavar="DIR",
+        help="where the files lie (the system's temporary directory)",
+    )
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, save, print; a stop ends it as Ctrl-C does."""
+    from lab.chapter.compared import compare
+    from lab.processes import Terminated, stop_on_sigterm
+    from lab.report.formats import check_format
+    from lab.report.progress import Progress
+
+    from .documents import Documents
+
+    check_format(arguments.format)
+    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+        try:
+            with stop_on_sigterm(), Progress(6, shown=sys.stderr.isatty()) as progress:
+                done = compare(arguments.dir, progress.tell)
+        except Terminated:
+            raise KeyboardInterrupt from None
+        documents.write(done)
+        from .show import conclude
+
+        return conclude(done, documents, style=arguments.format)

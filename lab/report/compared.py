@@ -1,0 +1,62 @@
+"""The regions compared: one row a property, one column a region, and how each row was seen."""
+
+from __future__ import annotations
+
+from lab.results import Cell, RegionsCompared
+
+from .formats import DEFAULT_FORMAT
+from .tables import table
+from .words import wrapped
+
+WIDTH = 13
+"""Columns of a cell: seven of them fit beside each other in a hundred or a few more."""
+
+
+def text_of(run: RegionsCompared, style: str) -> str:
+    """The whole comparison; a format that is not for people gets the table and nothing else."""
+    if style != DEFAULT_FORMAT:
+        return _table(run, style, folded=False)
+    return "\n\n".join([_heading(run), _table(run, style, folded=True), _how(run), "\n".join(_conclusions(run))])
+
+
+def _heading(run: RegionsCompared) -> str:
+    where = run.environment
+    return f"How bytes are shared, as seen in {run.directory} ({where.filesystem}), {where.kernel}"
+
+
+def _table(run: RegionsCompared, style: str, *, folded: bool) -> str:
+    cells = {(cell.property, cell.region): cell for cell in run.cells}
+    rows = [
+        [each.name, *(_cell(cells[each.name, name], folded=folded) for name in run.regions)] for each in run.properties
+    ]
+    head = ["", *run.regions]
+    return table(head, rows, style, left=head)
+
+
+def _cell(cell: Cell, *, folded: bool) -> str:
+    """What was observed; marked where the chapter says otherwise."""
+    text = cell.observed if cell.ok else f"! {cell.observed}"
+    return wrapped(text, width=WIDTH) if folded else text
+
+
+def _how(run: RegionsCompared) -> str:
+    width = max(len(each.name) for each in run.properties) + 2
+    return "\n".join(
+        ["how each row was seen", *(wrapped(each.how, f"  {each.name:{width}}") for each in run.properties)]
+    )
+
+
+def differences(run: RegionsCompared) -> list[str]:
+    """Where this system differs from the chapter, a line each."""
+    return [
+        f"{cell.property} of {cell.region}: the chapter says {cell.expected}, seen here: {cell.observed}"
+        for cell in run.cells
+        if not cell.ok
+    ]
+
+
+def _conclusions(run: RegionsCompared) -> list[str]:
+    different = differences(run)
+    if different:
+        return [wrapped(f"! {line}") for line in different]
+    return [f"All {len(run.cells)} cells are as the chapter has them."]

@@ -1,0 +1,69 @@
+"""How the document of each command is told: its text, its colours, what goes to stderr, its exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from lab.results import Bench, Check, Document, Exploration, RegionsCompared, Replay, Run, Tour
+
+from . import benched, checked, compared, exploration, raced, replayed, toured, verdicts
+
+COLOURS = {
+    r"\b(clean|works here)\b": "green",
+    r"\bholds\b": "green",
+    r"\b(damaged|broken)\b[^\n]*": "yellow",
+    r"switch >": "bold yellow",
+    r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED|BROKEN|UNKNOWN)\b[^\n]*": "bold red",
+    r"\b(REFUSED|WAITS)\b": "bold red",
+}
+"""Regular expressions, and how rich(1) styles what they find."""
+
+CHECK_COLOURS = {
+    r"  safe( |$)": "green",
+    r"  (unsupported|unknown)( |$)": "yellow",
+    r"\b(UNSAFE|INTERRUPTED|LEFT BEHIND)\b": "bold red",
+}
+"""The words in the columns of a check; elsewhere "safe" is a word like others."""
+
+TOUR_COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)^ok\b": "green"}
+
+
+class Report(NamedTuple):
+    """How one kind of document is told; `text_of` takes the document and the format of its tables.
+
+    `interruption` is one more complaint, empty for what ran to its end.
+    """
+
+    text_of: Callable[[Any, str], str]
+    complaints: Callable[[Any], Iterable[str]]
+    exit_code: Callable[[Any], int]
+    colours: Mapping[str, str] = COLOURS
+    interruption: Callable[[Any], str] = lambda _: ""
+
+
+def _nothing(document: Document) -> tuple[str, ...]:
+    """Nothing to complain of: what differs is in the text."""
+    return ()
+
+
+def _as_expected(document: Document) -> int:
+    return verdicts.CLEAN
+
+
+REPORTS: dict[type[Document], Report] = {
+    Run: Report(raced.text_of, verdicts.complaints, verdicts.exit_code, interruption=raced.interruption),
+    Exploration: Report(
+        exploration.text_of, exploration.complaints, exploration.exit_code, interruption=exploration.interruption
+    ),
+    Replay: Report(replayed.text_of, replayed.complaints, replayed.exit_code, interruption=replayed.interruption),
+    Check: Report(checked.text_of, checked.complaints, checked.exit_code, CHECK_COLOURS, checked.interruption),
+    Bench: Report(benched.text_of, benched.complaints, benched.exit_code, {}),
+    Tour: Report(toured.text_of, _nothing, _as_expected, TOUR_COLOURS),
+    RegionsCompared: Report(compared.text_of, _nothing, _as_expected, {r"! [^\n]*": "bold red"}),
+}
+
+
+def report_of(document: Document) -> Report:
+    """How this document is told."""
+    return REPORTS[type(document)]
