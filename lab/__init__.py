@@ -13,6 +13,7 @@ Its floors, leaves first; imports go downward only, and a test holds them to it:
     race        the matrix, the trial, the recorder of holds, what is measured
     explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
     check       is locking safe on a mount: rules, random programs, the soak, the verdict and its advice
+    bench       what things cost, as ratios against a baseline of the same run
     chapter     what the chapter on mapped files claims, made to happen: the tour, the regions compared, the stories
     report      tables, progress and the page: pure functions of a results record
     cli         one module a command: parse, call one verb, print

@@ -38,7 +38,7 @@ def environment(directory: Path | None, load: float, recorder: str = "none") -> 
 
     filesystem, options = _mount(directory) if directory else ("simulated", "")
     return Environment(
-        lab=_version(),
+        lab=version(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
         recorder=recorder,
         kernel=f"{platform.system()} {platform.release()}",
@@ -75,12 +75,13 @@ def _homes_and_names() -> tuple[list[str], set[str]]:
     return sorted(map(str, real), key=len, reverse=True), names | {home.name for home in real}
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
+def version() -> str:
+    """The lab's own, as it was installed."""
+    from importlib import metadata
 
     try:
-        return version("lock-race-lab")
-    except PackageNotFoundError:
+        return metadata.version("lock-race-lab")
+    except metadata.PackageNotFoundError:
         return "unknown"
 
 

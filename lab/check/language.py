@@ -15,6 +15,7 @@
     A: write f 0 text                      pwrite(2); A: read f 0 4 = text, a zero byte as a dot, beyond the end nothing
     A: seek f 10                           A: truncate f 100                 A: unlink f
     A: map f 100                           mmap(2), MAP_SHARED; then A: store f 0 text, A: load f 0 4 = text
+    A: map f 100 private                   MAP_PRIVATE
     A: listed f = 3                        locks on the file in /proc/locks
     A: limit files 3                       setrlimit(2) on descriptors beyond those open; limit size 100 on file sizes
     A: fork C                              C has A's descriptors; clone C shares them (CLONE_FILES)

@@ -19,12 +19,51 @@ RESULTS = Path("results")
 
 
 class Target(NamedTuple):
-    """A file that is to be written: its part that is renamed, the real place, the path as given, and what goes in."""
+    """A file that is to be written: its part that is renamed, the real place, and the path as given."""
 
     part: Path
     place: Path
     path: Path
-    render: Callable[[Document], bytes]
+
+    @classmethod
+    def opened(cls, path: Path, remedy: str) -> Target:
+        """Make the part, so that what cannot be written is known at once; raises CannotRunError, naming the remedy.
+
+        The rename cannot leave half a file. What is there and is no regular file, such as a pipe or /dev/null, is
+        written to as it is.
+        """
+        try:
+            place = path.resolve()
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, "is a directory")
+            part = place.with_name(f".{place.name}.{os.getpid()}")
+            if place.exists() and not place.is_file():
+                part = place
+            else:
+                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+        except OSError as error:
+            raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+        return cls(part, place, path)
+
+    def put(self, content: bytes) -> None:
+        """Write all of it and give it its name; raises OSError."""
+        self.part.write_bytes(content)
+        if self.part != self.place:
+            self.part.replace(self.place)
+
+    def discard(self) -> None:
+        """Take back what was not written."""
+        if self.part != self.place:
+            self.part.unlink(missing_ok=True)
+
+
+def print_bytes(content: bytes) -> None:
+    """To standard output; where nobody reads it, what is still buffered goes nowhere, and the exit code stays."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class Documents:
@@ -39,7 +78,7 @@ class Documents:
         self.to_stdout = json == "-"
         self.written: list[Path] = []
         self.unwritten: list[Path] = []
-        self._targets: list[Target] = []
+        self._targets: list[tuple[Target, Callable[[Document], bytes]]] = []
         folder = save or RESULTS
         if keep and (save or folder.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
@@ -53,45 +92,27 @@ class Documents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for target in self._targets:
-            if target.part != target.place:
-                target.part.unlink(missing_ok=True)
+        for target, _ in self._targets:
+            target.discard()
 
     def also(self, path: Path, remedy: str, render: Callable[[Document], bytes]) -> None:
-        """Write there too what `render` makes of the document; raises as the class does, naming the remedy.
-
-        It makes the file that will be renamed: the rename cannot leave half a document. What is there and is no regular
-        file, such as a pipe or /dev/null, is written to as it is.
-        """
+        """Write there too what `render` makes of the document; raises as the class does, naming the remedy."""
         try:
-            place = path.resolve()
-            if place.is_dir():
-                raise IsADirectoryError(errno.EISDIR, "is a directory")
-            part = place.with_name(f".{place.name}.{os.getpid()}")
-            if place.exists() and not place.is_file():
-                part = place
-            else:
-                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
-        except OSError as error:
+            self._targets.append((Target.opened(path, remedy), render))
+        except CannotRunError:
             self.__exit__(None, None, None)
-            raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        self._targets.append(Target(part, place, path, render))
+            raise
 
     def write(self, run: Document) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
-        contents = {render: render(run) for render in {encode, *(target.render for target in self._targets)}}
-        for part, place, path, render in self._targets:
+        contents = {render: render(run) for render in {encode, *(render for _, render in self._targets)}}
+        for target, render in self._targets:
             try:
-                part.write_bytes(contents[render])
-                if part != place:
-                    part.replace(place)
-                self.written.append(path)
+                target.put(contents[render])
+                self.written.append(target.path)
             except OSError as error:
-                self.unwritten.append(path)
-                print(f"lab: {path}: not written ({error.strerror}); make room, or name another place", file=sys.stderr)  # noqa: T201
+                self.unwritten.append(target.path)
+                told = f"{target.path}: not written ({error.strerror}); make room, or name another place"
+                print(f"lab: {told}", file=sys.stderr)  # noqa: T201
         if self.to_stdout:
-            try:
-                sys.stdout.buffer.write(contents[encode])
-                sys.stdout.flush()
-            except BrokenPipeError:  # nobody reads it: what is still buffered goes nowhere, the exit code stays
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            print_bytes(contents[encode])

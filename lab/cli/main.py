@@ -12,10 +12,10 @@ from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 
-from . import check, explore, race, replay, report
+from . import bench, check, explore, page, peek, race, regions, replay, report, tour
 from . import list as list_command
 
-COMMANDS = (race, check, explore, replay, list_command, report)
+COMMANDS = (race, check, explore, replay, bench, list_command, peek, tour, regions, page, report)
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot

@@ -28,16 +28,16 @@ def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
     steps: list[Step] = []
     last = -1
     for worker in schedule:
-        steps.append(_step(world, worker, _turn(world, last, worker)))
+        steps.append(step_now(world, worker, _turn(world, last, worker)))
         last = worker
     end = world.end()
-    steps += [_wait(world, worker) for worker, node in enumerate(world.at) if not node.ended]
+    steps += [wait_now(world, worker) for worker, node in enumerate(world.at) if not node.ended]
     world.back_to(0)
     return steps, end
 
 
-def _wait(world: World, worker: int) -> Step:
-    """The lock that a worker waits for at the end of a schedule."""
+def wait_now(world: World, worker: int) -> Step:
+    """The lock that a worker waits for."""
     node = world.at[worker]
     if node.operation is None:
         raise AssertionError("who has not ended has something left to do")
@@ -51,7 +51,8 @@ def _turn(world: World, last: int, worker: int) -> Turn:
     return "preempted" if last >= 0 and world.could_go_on(last) else "free"
 
 
-def _step(world: World, worker: int, turn: Turn) -> Step:
+def step_now(world: World, worker: int, turn: Turn = "same") -> Step:
+    """Let a worker do its step, and tell which it was."""
     node = world.at[worker]
     operation = node.operation
     if operation is None:

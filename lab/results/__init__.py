@@ -7,6 +7,7 @@ library that it has mapped.
 
 from __future__ import annotations
 
+from .benched import Bench, BenchOptions, Copying
 from .checked import (
     Answered,
     Check,
@@ -20,17 +21,26 @@ from .checked import (
     Stuck,
 )
 from .common import SCHEMA, Damage, Environment
+from .compared import Cell, Property, RegionsCompared
 from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
+from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
 from .raced import Case, Cpu, Failure, Options, Quantiles, Run, Switches, Trial, Verdict
+from .told import Story, Telling, Told
+from .toured import Observation, Tour, TourStep
 
 __all__ = [
+    "OPERATIONS",
     "SCHEMA",
     "Answered",
+    "Bench",
+    "BenchOptions",
     "Case",
     "CaseFailure",
+    "Cell",
     "Check",
     "CheckOptions",
+    "Copying",
     "Cpu",
     "Damage",
     "Difference",
@@ -40,20 +50,32 @@ __all__ = [
     "ExploreOptions",
     "Explored",
     "Failure",
+    "LeftOut",
     "Mount",
+    "Observation",
     "Options",
+    "Play",
+    "Plays",
     "Promise",
+    "Property",
     "Quantiles",
     "RandomPrograms",
+    "RegionsCompared",
     "Replay",
     "ReplayOptions",
     "RuleResult",
     "Run",
+    "ShortestFailure",
     "Shrunk",
     "Soaked",
     "Step",
+    "Story",
     "Stuck",
     "Switches",
+    "Telling",
+    "Told",
+    "Tour",
+    "TourStep",
     "Trial",
     "Verdict",
     "encode",

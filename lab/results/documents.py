@@ -8,15 +8,26 @@ from typing import Any
 
 from lab.errors import UsageError
 
+from .benched import Bench
 from .checked import Check
 from .common import SCHEMA
+from .compared import RegionsCompared
 from .explored import Exploration, Replay
 from .raced import Run
+from .toured import Tour
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay | Check
-KINDS: dict[str, type[Document]] = {"race": Run, "explore": Exploration, "replay": Replay, "check": Check}
+Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared
+KINDS: dict[str, type[Document]] = {
+    "race": Run,
+    "explore": Exploration,
+    "replay": Replay,
+    "check": Check,
+    "bench": Bench,
+    "tour": Tour,
+    "regions": RegionsCompared,
+}
 """The record of each command's document."""
 
 

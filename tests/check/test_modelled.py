@@ -43,6 +43,34 @@ def test_mappings_reach_to_the_end_of_the_last_page(program: str) -> None:
     assert goes_as_it_says(program)
 
 
+PRIVATE = {
+    "nobody else sees what it stored": """
+        A: open f; A: write f 0 abcd; A: map f 4 private; A: store f 1 xy; A: load f 0 4 = axyd
+        A: read f 0 9 = abcd; B: open f; B: map f 4; B: load f 0 4 = abcd
+    """,
+    "until it stores to a page it sees the file as it is": """
+        A: open f; A: truncate f 8192; A: map f 8192 private; A: store f 0 a
+        A: write f 0 bb; A: write f 4096 bb; A: load f 0 2 = a.; A: load f 4096 2 = bb; A: load f 4094 4 = ..bb
+    """,
+    "a descriptor for reading is enough": """
+        A: open f; A: write f 0 ab; A: open f as g r; A: map g 2 private; A: store g 0 x
+    """,
+    "it ends where a shared one does": """
+        A: open f; A: truncate f 10; A: map f 8192 private; A: store f 9 ab; A: load f 9 3 = ab.
+        A: load f 4096 1 = SIGBUS
+    """,
+    "mapped anew it has nothing of its own": """
+        A: open f; A: write f 0 a; A: map f 1 private; A: store f 0 b; A: map f 1 private; A: load f 0 1 = a
+        A: map f 1; A: store f 0 c; A: read f 0 1 = c
+    """,
+}
+
+
+@pytest.mark.parametrize("what", PRIVATE)
+def test_a_private_mapping_copies_a_page_when_it_stores_to_it(what: str) -> None:
+    assert goes_as_it_says(PRIVATE[what])
+
+
 @pytest.mark.parametrize(
     "program",
     [

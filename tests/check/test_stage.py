@@ -109,6 +109,23 @@ PROGRAMS = {
         B: truncate f 0 = ok
         A: load f 0 1 = SIGBUS
     """,
+    "a private mapping has copies of the pages that it stores to": """
+        A: open f = ok
+        A: truncate f 8192 = ok
+        A: map f 8192 private = ok
+        A: store f 0 ab = ok
+        B: open f = ok
+        B: map f 8192 = ok
+        B: load f 0 2 = ..
+        B: store f 0 cd = ok
+        B: store f 4096 cd = ok
+        A: load f 0 2 = ab
+        A: load f 4096 2 = cd
+        A: read f 0 2 = cd
+        A: open f as g r = ok
+        A: map g 1 = EACCES
+        A: map g 1 private = ok
+    """,
     "limits are met": """
         A: open f = ok
         A: limit files 1 = ok

@@ -169,8 +169,8 @@ class Actor:
     def _do_read(self, name: str, start: str, length: str) -> str:
         return shown(os.pread(self._number(name), int(length), int(start)))
 
-    def _do_map(self, name: str, size: str) -> None:
-        self._mappings[name] = map_file(self._number(name), int(size))
+    def _do_map(self, name: str, size: str, kind: str = "") -> None:
+        self._mappings[name] = map_file(self._number(name), int(size), private=kind == "private")
 
     def _do_load(self, name: str, start: str, length: str) -> str:
         return shown(self._mappings[name][int(start) : int(start) + int(length)])

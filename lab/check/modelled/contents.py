@@ -45,3 +45,24 @@ class Contents:
 
     def _of(self, inode: Inode) -> bytearray:
         return self._bytes.setdefault(id(inode), bytearray())
+
+
+class PrivatePages:
+    """The pages that a private mapping has stored to: from then on they are its own, and no longer the file's."""
+
+    def __init__(self) -> None:
+        self._own: dict[int, bytearray] = {}
+
+    def load(self, contents: Contents, inode: Inode, start: int, length: int) -> bytes:
+        """The bytes through the mapping: of its own pages, and of the file's as they are now."""
+        pages = {place // PAGE: b"" for place in range(start, start + length)}
+        whole = b"".join(bytes(self._own.get(page) or contents.load(inode, page * PAGE, PAGE)) for page in pages)
+        return whole[start % PAGE :][:length]
+
+    def store(self, contents: Contents, inode: Inode, start: int, data: bytes) -> None:
+        """Put the bytes there, into pages that are copied before."""
+        for place, byte in enumerate(data, start):
+            page = place // PAGE
+            if page not in self._own:
+                self._own[page] = bytearray(contents.load(inode, page * PAGE, PAGE))
+            self._own[page][place % PAGE] = byte

@@ -8,7 +8,7 @@ from lab.model.files import Description, Inode
 from lab.model.kernel import Kernel
 
 from ..language import number, shown
-from .contents import Contents
+from .contents import Contents, PrivatePages
 
 
 @dataclass(slots=True)
@@ -18,6 +18,7 @@ class Modelled:
     process: int
     numbers: dict[str, int] = field(default_factory=dict)
     mappings: dict[str, Inode] = field(default_factory=dict)
+    private: dict[str, PrivatePages] = field(default_factory=dict)
     files: int | None = None
     size: int | None = None
     last: bool = False
@@ -86,24 +87,33 @@ class ModelFiles:
         self.contents.truncate(self._file(actor, name).inode, int(size))
         return "ok"
 
-    def _do_map(self, actor: Modelled, name: str, _: str) -> str:
+    def _do_map(self, actor: Modelled, name: str, _: str, kind: str = "") -> str:
         file = self._file(actor, name)
-        if not (file.readable and file.writable):
+        if not (file.readable and (file.writable or kind == "private")):
             return "EACCES"
         actor.mappings[name] = file.inode
+        actor.private.pop(name, None)
+        if kind == "private":
+            actor.private[name] = PrivatePages()
         return "ok"
 
     def _do_load(self, actor: Modelled, name: str, start: str, length: str) -> str:
         inode = actor.mappings[name]
         if not self.contents.reaches(inode, int(start) + int(length)):
             return self._killed_by_sigbus(actor)
-        return shown(self.contents.load(inode, int(start), int(length)))
+        own = actor.private.get(name)
+        args = (inode, int(start), int(length))
+        return shown(own.load(self.contents, *args) if own else self.contents.load(*args))
 
     def _do_store(self, actor: Modelled, name: str, start: str, text: str) -> str:
         inode = actor.mappings[name]
         if not self.contents.reaches(inode, int(start) + len(text)):
             return self._killed_by_sigbus(actor)
-        self.contents.store(inode, int(start), text.encode())
+        own = actor.private.get(name)
+        if own:
+            own.store(self.contents, inode, int(start), text.encode())
+        else:
+            self.contents.store(inode, int(start), text.encode())
         return "ok"
 
     def _killed_by_sigbus(self, actor: Modelled) -> str:

@@ -83,8 +83,8 @@ class LocksAreMandatory(ModelStage):
 
 
 class LockedFilesAreNotMapped(ModelStage):
-    def _do_map(self, actor: Modelled, name: str, size: str) -> str:
-        return "EAGAIN" if self._file(actor, name).inode.ranges.records() else super()._do_map(actor, name, size)
+    def _do_map(self, actor: Modelled, name: str, size: str, kind: str = "") -> str:
+        return "EAGAIN" if self._file(actor, name).inode.ranges.records() else super()._do_map(actor, name, size, kind)
 
 
 class EachLockIsListedTwice(ModelStage):

@@ -1,0 +1,116 @@
+"""Write the page: the chapter on mapped files to play with, as one file that works offline, and a run shown in it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .values import path_or_dash
+
+if TYPE_CHECKING:
+    from lab.results import Plays, Run
+    from lab.scenario import Found
+
+NAME = "page"
+HELP = "write the chapter, and a run, as a page to play with"
+
+RUN_PART = "lab.report.page.run_part"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `page`."""
+    add = parser.add_argument
+    add("results", nargs="?", type=Path, metavar="RESULTS", help="a document that `race` wrote, to show that run too")
+    add("-o", "--output", type=path_or_dash, default="lab.html", metavar="PATH", help="(lab.html); - prints the page")
+    add(
+        "--scenario",
+        action="append",
+        default=[],
+        metavar="NAME|PATH",
+        help="also let the reader schedule this one; repeatable",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Open the target, read, make the page, write it."""
+    from lab.errors import CannotRunError
+
+    from .documents import Target, print_bytes
+
+    if arguments.output == "-":
+        print_bytes(_page(arguments))
+        return 0
+    target = Target.opened(Path(arguments.output), "give another -o PATH")
+    try:
+        target.put(_page(arguments))
+    except OSError as error:
+        raise CannotRunError(f"{target.path}: not written ({error.strerror}); make room, or give another -o") from error
+    finally:
+        target.discard()
+    print(f"written to {target.path}; open it in a browser")  # noqa: T201
+    return 0
+
+
+def _page(arguments: argparse.Namespace) -> bytes:
+    from lab.results import load
+    from lab.scenario import find_scenarios
+
+    scenarios = find_scenarios(arguments.scenario) if arguments.scenario else []
+    return rendered(load(arguments.results) if arguments.results else None, scenarios)
+
+
+def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
+    """The page with this run, and with these scenarios of the user's own beside those that can always be played."""
+    from lab.chapter.stories import stories
+    from lab.environment import anonymous_text
+    from lab.report.page.build import page_of
+
+    parts = {"chapter": _encoded(_chapter()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
+    if run and find_spec(RUN_PART):
+        parts["run"] = _run_part(run)
+    texts = {name: anonymous_text(part.decode()).encode() for name, part in parts.items()}
+    return page_of(texts).encode("utf-8", "replace")
+
+
+def _run_part(run: Run) -> bytes:
+    from importlib import import_module
+
+    part: bytes = import_module(RUN_PART).run_part(run)
+    return part
+
+
+def _chapter() -> dict[str, str]:
+    from lab.environment import version
+
+    return {"made": f"Made by the lab {version()} with `python -m lab page`. One file; it loads nothing from anywhere."}
+
+
+def _plays(own: Sequence[Found]) -> Plays:
+    """Their own first; a built-in one of the same name gives way. Those that cannot be played are told on stderr."""
+    from lab.explore.plays import LESSONS, plays
+    from lab.scenario import find_scenarios
+
+    names = {found.name for found in own}
+    always = [found for found in (*find_scenarios([]), *find_scenarios(LESSONS)) if found.name not in names]
+    made = plays([*own, *always])
+    for each in made.left_out:
+        if each.scenario in names:
+            print(f"lab: not on the page to be played: {each.reason}", file=sys.stderr)  # noqa: T201
+    return made
+
+
+def _encoded(part: object) -> bytes:
+    """As JSON; bytes of names that are no text become `?`."""
+    import msgspec
+
+    try:
+        return msgspec.json.encode(part)
+    except UnicodeEncodeError:
+        import json
+
+        plain = msgspec.to_builtins(part)
+        return json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace")

@@ -1,0 +1,104 @@
+"""Section 4: nine stories, played call by call, and what cures them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.chapter.stories import stories
+from tests.browser.conftest import OpenPage
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+STORIES = stories()
+
+
+@pytest.fixture
+def page(open_page: OpenPage, lab_page: Path) -> Page:
+    return open_page(lab_page)
+
+
+def rows(page: Page) -> Locator:
+    """The calls of the story that are to be seen."""
+    return page.locator("#stories .player").first.locator("tbody tr:visible")
+
+
+def button(page: Page, name: str) -> Locator:
+    return page.locator("#stories").get_by_role("button", name=name, exact=True).first
+
+
+def test_each_story_can_be_played_to_its_end_and_is_marked_once_where_it_goes_wrong(page: Page) -> None:
+    for story in STORIES:
+        button(page, story.scenario.replace("_", " ")).click()
+        button(page, "Show all").click()
+        told = rows(page).all_inner_texts()
+        assert len(told) == len(story.broken.calls)
+        for call, text in zip(story.broken.calls, told, strict=True):
+            assert f"{call.call} → {call.came_to}" in text
+            assert call.note in text
+            assert call.wrong == ("Here:" in text)
+        assert page.locator("#stories tr.wrong:visible").count() == 1
+
+
+def test_a_story_begins_before_it_has_gone_wrong_and_goes_on_call_by_call(page: Page) -> None:
+    button(page, "closed descriptor").click()
+    shown = rows(page).count()
+    assert page.locator("#stories tr.wrong:visible").count() == 0
+    button(page, "Next call").click()
+    assert rows(page).count() == shown + 1
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    assert rows(page).count() == shown + 3
+    page.keyboard.press("ArrowLeft")
+    assert rows(page).count() == shown + 2
+    page.keyboard.press("End")
+    assert page.locator("#stories tr.wrong:visible").count() == 1
+    page.keyboard.press("Home")
+    assert rows(page).count() == 1
+
+
+def test_who_plays_to_the_end_by_a_button_keeps_a_place_for_the_keyboard(page: Page) -> None:
+    button(page, "short range").click()
+    button(page, "Show all").click()
+    page.keyboard.press("ArrowLeft")
+    assert rows(page).count() == len(STORIES[0].broken.calls) - 1
+
+
+def test_the_reasons_come_after_the_last_call(page: Page) -> None:
+    reason = page.get_by_text(STORIES[0].broken.moral[0])
+    assert not reason.is_visible()
+    button(page, "Show all").click()
+    assert reason.is_visible()
+
+
+def test_the_cure_is_told_when_it_is_asked_for(page: Page) -> None:
+    for story in STORIES:
+        button(page, story.scenario.replace("_", " ")).click()
+        cure = page.locator("#stories .cure")
+        assert not cure.is_visible()
+        button(page, "What would cure it?").click()
+        assert story.why in cure.inner_text()
+        assert story.cure in cure.inner_text()
+        if story.cured.calls:
+            cure.get_by_role("button", name="Show all").click()
+            assert cure.locator("tbody tr:visible").count() == len(story.cured.calls)
+
+
+def test_story_call_and_cure_are_in_the_link(open_page: OpenPage, lab_page: Path, page: Page) -> None:
+    button(page, "threads").click()
+    button(page, "Next call").click()
+    button(page, "What would cure it?").click()
+    again = open_page(lab_page, page.evaluate("location.hash.slice(1)"))
+    assert re.search(r"story=threads&step=\d+&cure=\d+", again.url)
+    assert again.locator("#stories h3").inner_text().lower() == "threads"
+    assert rows(again).count() == rows(page).count()
+    assert again.locator("#stories .cure").is_visible()
+
+
+@pytest.mark.parametrize("fragment", ["story=nonsense&step=x", "story=threads&step=-4&cure=999", "%00=%ff"])
+def test_a_link_that_makes_no_sense_does_no_harm(fragment: str, open_page: OpenPage, lab_page: Path) -> None:
+    assert rows(open_page(lab_page, fragment)).count() >= 1
