@@ -70,6 +70,15 @@ class Log:
                 released = [end or start for start, end in zip(granted, released, strict=True)]
             yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
+    def requests(self) -> Iterator[Row]:
+        """Every recorded hold as `holds` has it, with 0 for what never came; those still waiting too."""
+        for index in range(2 * self._workers):
+            segment = self.segment(index)
+            for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
+                requested, granted, released, span = segment[slot : slot + RECORD].tolist() or [0, 0, 0, 0]
+                if requested:
+                    yield granted, released, requested, index, span
+
     def stuck(self, index: int) -> Stuck:
         """What a worker held and waited for when it stopped writing."""
         words = self._records(index)

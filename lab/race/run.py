@@ -14,6 +14,7 @@ from lab.results import Case as Row
 
 from .hold import RECORDER
 from .matrix import Case, run_case
+from .recorded import with_recording
 
 
 def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
@@ -30,6 +31,8 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
                 for case in cases:
                     tell(case.title)
                     rows.append(run_case(case, options.trials, [folder]))
+                    if options.record:
+                        rows[-1] = with_recording(rows[-1], case.setting, options.record, [folder])
         except (KeyboardInterrupt, Terminated):
             interrupted = True
         with stops_held():

@@ -13,7 +13,7 @@ class Setting:
     """What the trials of one case share; `region` is a name, the scenario's own unless another was asked for.
 
     One that `soaks` gives way before each request and each store, for `window_ns`, and makes a request again that was
-    answered with EAGAIN or EDEADLK (`lab.race.soaking`).
+    answered with EAGAIN or EDEADLK (`lab.race.soaking`). One that is `recorded` is written down (`lab.race.recording`).
     """
 
     scenario: Scenario
@@ -27,3 +27,4 @@ class Setting:
     time_limit_s: float
     seed: str
     soaks: bool = False
+    recorded: bool = False

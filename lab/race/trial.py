@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
 from lab.regions import find_region
-from lab.results import Failure
+from lab.results import Failure, Recording
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.faults import raised
 
@@ -20,8 +20,10 @@ from .failures import explain
 from .life import worker_of
 from .log import DEADLOCKS, FINISHED_NS, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .places import trial_file
+from .recording import Tape
 from .reports import EVIDENCE_KEPT, Mailbox, Report
 from .setting import Setting
+from .transcript import transcript
 from .worker import Job
 
 
@@ -46,6 +48,7 @@ class Result:
     deadlocks: int = 0
     damage: list[Damage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+    recording: Recording | None = None
 
     @property
     def operations(self) -> int:
@@ -76,6 +79,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     with _mended_by_its_author("prepare"):
         scenario.prepare(memory.from_buffer(content))
     region = find_region(setting.region)
+    log = Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0)
     with trial_file(region, number, folders, content, sparse=scenario.sparse) as (paths, shared):
         job = Job(
             paths=paths,
@@ -89,7 +93,8 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
             seed=f"{setting.seed}/{number}",
             window_ns=setting.window_ns,
             soaks=setting.soaks,
-            log=Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0),
+            log=log,
+            tape=Tape(log, setting.workers, content) if setting.recorded else None,
         )
         return _race(setting, job, number)
 
@@ -144,7 +149,7 @@ def _gather(
     result.failures.extend(explain(job, number, setting.time_limit_s, exits, reports, result.rounds_done))
     if not result.failures:
         result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports))
-    return result
+    return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:

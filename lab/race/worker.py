@@ -21,6 +21,7 @@ from lab.scenario.worker import Bytes
 from .hold import Held, Hold, Unlocked
 from .log import CURSOR, HEADER, Log
 from .memory import laid_over
+from .recording import Tape, recorded
 from .reports import Reports
 from .soaking import AfterWay, giving_way, insisting
 from .window import Halved, Pause, Paused, spin
@@ -47,6 +48,7 @@ class Job:
     window_ns: int
     log: Log
     soaks: bool = False
+    tape: Tape | None = None
 
     @property
     def path(self) -> str:
@@ -69,11 +71,13 @@ class RaceWorker:
         "_file",
         "_inode",
         "_job",
+        "_number",
         "_pause",
         "_random",
         "_read",
         "_records",
         "_segment",
+        "_track",
         "_twin",
         "_write",
         "index",
@@ -97,7 +101,8 @@ class RaceWorker:
         self.reports = Reports()
         self._job = job
         self._pause = job.pause()
-        self._segment = job.log.segment(index if segment is None else segment)
+        self._number = index if segment is None else segment
+        self._segment = job.log.segment(self._number)
         self._segment[CURSOR] = self._segment[CURSOR] or HEADER
         self._inode = inode
         self._twin: RaceWorker | None = None
@@ -115,6 +120,8 @@ class RaceWorker:
         inode = os.fstat(self._file.guard).st_ino
         self._inode = self._inode or inode
         self._records = self._segment if inode == self._inode else self._segment[:HEADER]
+        same = inode == self._inode
+        self._track = job.tape.track(self._number, self.index, whole=same) if job.tape else None
         self.memory: Any = self._laid_out()
         self._write: dict[Any, Held] = {}
         self._read: dict[Any, Held] = {}
@@ -123,10 +130,11 @@ class RaceWorker:
     def _laid_out(self) -> Any:
         """The struct over the mapping itself, where nothing is to come between; else loads and stores are calls."""
         job = self._job
+        place = recorded(self._file, self._track)
         if self._pause:
-            return laid_over(Paused(self._file, self._pause), job.memory)
-        buffer = self._file.buffer
-        return laid_over(self._file, job.memory) if buffer is None else job.memory.from_buffer(buffer)
+            return laid_over(Paused(place, self._pause), job.memory)
+        buffer = None if self._track else self._file.buffer
+        return laid_over(place, job.memory) if buffer is None else job.memory.from_buffer(buffer)
 
     @property
     def random(self) -> Random:
@@ -178,13 +186,16 @@ class RaceWorker:
             return made
 
     def _bytes_at(self, start: int, length: int) -> Bytes:
-        buffer = self._file.buffer
+        buffer = None if self._track else self._file.buffer
         if self._pause:
-            return PlaceBytes(Halved(self._file, self._pause), start, length)
-        return PlaceBytes(self._file, start, length) if buffer is None else memoryview(buffer)[start : start + length]
+            return PlaceBytes(recorded(Halved(self._file, self._pause), self._track), start, length)
+        place = recorded(self._file, self._track)
+        return PlaceBytes(place, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""
+        if self._track:
+            self._track.report(f"{kind}: {evidence}" if evidence else kind)
         self.reports.damaged(kind, f"worker {self.index}, round {self.round}: {evidence}")
 
     def pause(self) -> None:

@@ -26,15 +26,18 @@ from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
 from .raced import Case, Cpu, Failure, Options, Quantiles, Run, Switches, Trial, Verdict
+from .recorded import Accesses, Block, Field, Holds, Recording
 from .told import Story, Telling, Told
 from .toured import Observation, Tour, TourStep
 
 __all__ = [
     "OPERATIONS",
     "SCHEMA",
+    "Accesses",
     "Answered",
     "Bench",
     "BenchOptions",
+    "Block",
     "Case",
     "CaseFailure",
     "Cell",
@@ -50,6 +53,8 @@ __all__ = [
     "ExploreOptions",
     "Explored",
     "Failure",
+    "Field",
+    "Holds",
     "LeftOut",
     "Mount",
     "Observation",
@@ -60,6 +65,7 @@ __all__ = [
     "Property",
     "Quantiles",
     "RandomPrograms",
+    "Recording",
     "RegionsCompared",
     "Replay",
     "ReplayOptions",

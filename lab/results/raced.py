@@ -7,13 +7,17 @@ from typing import Literal
 
 from .common import Damage, Environment
 from .explored import Explored
+from .recorded import Recording
 
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; None, or no lock or region, is the scenario's own choice."""
+    """What was asked for; None, or no lock or region, is the scenario's own choice.
+
+    `record` is how many rounds of all workers together one more trial of each case was to write down.
+    """
 
     scenarios: list[str]
     locks: list[str]
@@ -27,6 +31,7 @@ class Options:
     leak: float
     time_limit_s: float
     regions: list[str] = field(default_factory=list)
+    record: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +146,7 @@ class Case:
     lets_two_in: bool = False
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None
+    recording: Recording | None = None
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)
