@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .values import at_least, path_or_dash, positive, probability, several, temporary_directory
+from .values import at_least, file_name, path_or_dash, positive, probability, several, temporary_directory
+
+if TYPE_CHECKING:
+    from lab.results import Document
 
 NAME = "race"
 HELP = "race workers on a mapped file, unlocked and locked"
 
 SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
+RECORDED = 400
+"""Rounds of all workers together that a recorded trial has where the user does not say."""
 PINS = ("none", "spread", "one")
 
 
@@ -93,6 +99,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the results document in this folder (results/ where there is one)",
     )
     kept.add_argument("--no-save", action="store_true", help="keep no results document")
+    add(
+        "--record",
+        type=at_least(1),
+        nargs="?",
+        const=RECORDED,
+        default=0,
+        metavar="ROUNDS",
+        help="write down every load, store and lock of one more trial of each case, of so many rounds of all workers "
+        f"together ({RECORDED}), at most the case's own; it counts in no figure",
+    )
+    add("--html", type=file_name, metavar="PATH", help="also write the page of the run, with --record")
     add("--explain", action="store_true", help="after damage: the shortest interleaving that does the same")
     add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 
@@ -134,11 +151,14 @@ def _run(arguments: argparse.Namespace) -> int:
         leak=arguments.leak,
         time_limit_s=arguments.time_limit,
         regions=list(dict.fromkeys(map(region_name, arguments.region or []))),
+        record=arguments.record or (RECORDED if arguments.html else 0),
     )
     cases = race.cases_of(scenarios, options)
     with Documents(
         NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
     ) as documents:
+        if arguments.html:
+            documents.also(arguments.html, "give another --html PATH", _page)
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
@@ -155,3 +175,12 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
                 complain([heading(done)])
             return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)
+
+
+def _page(done: Document) -> bytes:
+    """The page of a run; it is made after the last fork."""
+    from lab.results import Run
+
+    from .page import rendered
+
+    return rendered(done if isinstance(done, Run) else None)

@@ -138,6 +138,11 @@ def _notes(run: Run) -> Iterator[str]:
             f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
             "their work, so that most requests meet a holder (--pin none lets them spread)."
         )
+    if any(case.recording for case in run.cases):
+        yield (
+            "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
+            "none of these figures."
+        )
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
         yield (

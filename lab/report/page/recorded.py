@@ -1,0 +1,137 @@
+"""A recorded trial as the page draws it: columns of numbers, what went wrong, whose bytes lie where."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from sys import byteorder
+from typing import Any
+
+from lab.model.accesses import ENDLESS, Access
+from lab.model.provenance import NOBODY, origins
+from lab.results import Case, Recording
+
+from .happened import Happened, Story
+from .unpacked import NEVER
+
+TOLD = 400
+"""Things that went wrong that are told one by one."""
+
+VALUE_BYTES = 8
+"""Bytes of an access that the page shows."""
+
+
+def recorded(case: Case) -> dict[str, Any] | None:
+    """What the page needs of a case's recording."""
+    recording = case.recording
+    if recording is None:
+        return None
+    story = Story(recording, case.workers)
+    happened = story.happened()
+    return {
+        "order": byteorder,
+        "rounds": recording.rounds,
+        "done": recording.done,
+        "attempts": recording.attempts,
+        "wall": recording.wall_ns,
+        "size": recording.size,
+        "lanes": _lanes(recording, story),
+        "fields": [[each.name, each.start, each.size, each.kind, each.dimensions] for each in recording.fields],
+        "blocks": [[block.start, block.after] for block in recording.blocks],
+        "cut": _cut(recording, len(happened)),
+        "holds": _holds(recording),
+        "accesses": _accesses(story.accesses),
+        "happened": [_happened(each) for each in happened[:TOLD]],
+        "count": len(happened),
+        "first": story.first(happened[:TOLD]),
+        "origins": _origins(story),
+        "damage": [f"{each.kind}: {each.count:,} of {each.of:,}" for each in recording.damage],
+        "failures": recording.failures,
+    }
+
+
+def _lanes(recording: Recording, story: Story) -> list[list[Any]]:
+    """Number and name of every worker, and of the second owners that did anything."""
+    seen = {*range(len(recording.done)), *recording.holds.worker, *recording.accesses.worker}
+    return [[number, story.who(number).replace("the second owner", "second owner")] for number in sorted(seen)]
+
+
+def _cut(recording: Recording, happened: int) -> list[str]:
+    """Of what found no room, how much."""
+    counts = {
+        "accesses were not written down": recording.unrecorded_accesses,
+        "holds were not written down: the file had been replaced, or the log was full": recording.unrecorded_holds,
+        "further blocks of the file are not shown": recording.blocks_left_out,
+        "more things went wrong than are told one by one": max(0, happened - TOLD),
+    }
+    return [f"{count:,} {what}" for what, count in counts.items() if count]
+
+
+def _holds(recording: Recording) -> dict[str, list[int]]:
+    columns = recording.holds
+    return {
+        "worker": columns.worker,
+        "requested": _steps(columns.requested_ns),
+        "waited": _lengths(columns.requested_ns, columns.granted_ns),
+        "held": _lengths(columns.granted_ns, columns.released_ns),
+        "start": columns.start,
+        "length": columns.length,
+        "write": columns.write,
+    }
+
+
+def _accesses(accesses: list[Access]) -> dict[str, list[Any]]:
+    return {
+        "worker": [each.worker for each in accesses],
+        "round": [each.round for each in accesses],
+        "kind": [each.what for each in accesses],
+        "begun": _steps([each.begun_ns for each in accesses]),
+        "took": [NEVER if each.ended_ns == ENDLESS else each.ended_ns - each.begun_ns for each in accesses],
+        "start": [each.start for each in accesses],
+        "length": [each.length for each in accesses],
+        "bytes": [each.data[:VALUE_BYTES].hex() for each in accesses],
+    }
+
+
+def _steps(times: list[int]) -> list[int]:
+    """Each time as the distance from the one before it, which is fewer digits."""
+    return times[:1] + [later - earlier for earlier, later in pairwise(times)]
+
+
+def _lengths(begins: list[int], ends: list[int]) -> list[int]:
+    return [NEVER if end == NEVER else end - begin for begin, end in zip(begins, ends, strict=True)]
+
+
+def _happened(each: Happened) -> list[Any]:
+    return [
+        each.kind, each.at_ns, each.since_ns, each.until_ns, each.start, each.end, each.workers, each.sentence,
+        each.accesses,
+    ]  # fmt: skip
+
+
+def _origins(story: Story) -> list[list[Any]]:
+    """Runs of bytes: first, one past the last, whose store, over which, whether the order is certain, whether it fits.
+
+    Then what they overwrote, as hexadecimal digits, as far as the page shows it. Bytes that changed without a store
+    that was written down are nobody's.
+    """
+    if not story.images:
+        return []
+    before, after = story.images
+    found = []
+    end = 0
+    for each in origins(story.accesses, after):
+        found += _changed(before, after, end, each.start)
+        under = before if each.over == NOBODY else story.accesses[each.over]
+        old = under.at(each.start, min(each.end, each.start + VALUE_BYTES)).hex()
+        found.append([each.start, each.end, each.store, each.over, int(each.certain), int(each.agrees), old])
+        end = each.end
+    return found + _changed(before, after, end, after.end)
+
+
+def _changed(before: Access, after: Access, start: int, end: int) -> list[list[Any]]:
+    """The bytes in between that are not what they were."""
+    was, now = before.at(start, end), after.at(start, end)
+    if was == now:
+        return []
+    changed = [at for at, (old, new) in enumerate(zip(was, now, strict=True), start) if old != new]
+    return [[at, at + 1, NOBODY, NOBODY, 1, 0, before.at(at, at + 1).hex()] for at in changed]

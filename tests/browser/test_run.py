@@ -1,0 +1,165 @@
+"""The third section in a browser: the timeline, what went wrong, the bytes, the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from lab.report.page.build import page_of
+from lab.report.page.run_part import run_part
+from lab.results import Case
+from tests.browser.conftest import scrolls_sideways
+from tests.report.page.recordings import LOST, held
+from tests.report.records import CLEAN, run_of
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+HOLDS = 10_000
+JUMP = "Jump to the first damage"
+
+
+@pytest.fixture
+def shown(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]:
+    def show(*cases: Case, fragment: str = "", **how: Any) -> Page:
+        path = tmp_path / "lab.html"
+        parts = {"run": run_part(run_of(*cases))} if cases else {}
+        path.write_text(page_of(parts))
+        return open_page(path, fragment, **how)
+
+    return show
+
+
+def frame_of(page: Page) -> tuple[int, int, int]:
+    """Shapes of the last frame, and the view in ns, once what was asked for has been drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    numbers = page.locator(".timeline").evaluate(
+        "(canvas) => [canvas.dataset.shapes, canvas.dataset.from, canvas.dataset.to]"
+    )
+    shapes, begin, end = map(int, numbers)
+    return shapes, begin, end
+
+
+def test_without_a_run_the_page_tells_how_to_make_one(shown: Callable[..., Page]) -> None:
+    text = shown().locator("#run").inner_text()
+    assert "python -m lab race counter --html lab.html" in text
+
+
+def test_a_case_without_a_recording_tells_how_to_record(shown: Callable[..., Page]) -> None:
+    page = shown(CLEAN)
+    assert "--record" in page.locator(".stage").inner_text()
+    page.get_by_text("What broke", exact=True).click()
+    assert page.get_by_role("region", name="What broke").get_by_role("row").count() == 2
+
+
+def test_the_jump_to_the_first_damage_explains_it_step_by_step(shown: Callable[..., Page]) -> None:
+    page = shown(LOST, held(10))
+    page.get_by_role("button", name=JUMP).click()
+    told = page.locator(".explained").inner_text()
+    assert "Worker 1 stored 1 to value (round 0, 3.00 us) over the 1 of worker 0" in told
+    marked = page.locator(".steps .marked").all_inner_texts()
+    assert [line.split()[0] for line in marked] == ["1.20", "2.00", "3.00"]
+    _, begin, end = frame_of(page)
+    assert begin <= 1200
+    assert end >= 3100
+
+
+def test_a_byte_tells_whose_it_is_and_what_it_overwrote_under_the_pointer_and_by_the_arrows(
+    shown: Callable[..., Page],
+) -> None:
+    page = shown(LOST)
+    slider = page.get_by_role("slider", name="Byte of the file")
+    slider.focus()
+    page.keyboard.press("End")
+    assert slider.get_attribute("aria-valuenow") == "7"
+    page.keyboard.press("Home")
+    text = slider.get_attribute("aria-valuetext") or ""
+    assert "Byte 0 of value is 0x02. It was left by worker 0 (round 1" in text
+    assert "It overwrote 1 of worker 1 (round 0" in text
+    assert "Hit once" in text
+    page.locator("canvas.bytes").hover(position={"x": 96 + 26 * 3 + 10, "y": 12})
+    assert slider.get_attribute("aria-valuenow") == "3"
+    assert "Byte 3 of value is 0x00" in page.locator(".about").inner_text()
+    page.get_by_role("button", name="Show it in the timeline").click()
+    assert "which it had not seen" in page.locator(".explained").inner_text()
+
+
+def test_ten_thousand_holds_are_drawn_with_no_more_shapes_than_the_window_has_room_for(
+    shown: Callable[..., Page],
+) -> None:
+    page = shown(held(HOLDS))
+    frame = page.get_by_role("application")
+    frame.focus()
+    width = page.locator(".timeline").evaluate("(canvas) => canvas.clientWidth")
+    lanes, tracks = 2, 4
+    room = lanes * tracks * width + 100
+    shapes, begin, end = frame_of(page)
+    assert 0 < shapes <= room < 3 * HOLDS
+    assert end - begin >= 1000 * HOLDS - 1000
+    for key in ["+"] * 10 + ["ArrowRight"] * 5 + ["ArrowLeft"] * 2:
+        page.keyboard.press(key)
+        shapes, begin, end = frame_of(page)
+        assert 0 < shapes <= room
+    assert end - begin == pytest.approx((1000 * HOLDS) / 2**10, rel=0.01)
+    page.keyboard.press("0")
+    assert frame_of(page)[2] - frame_of(page)[1] >= 1000 * HOLDS - 1000
+
+
+def test_the_wheel_zooms_only_what_has_the_focus_and_dragging_moves(shown: Callable[..., Page]) -> None:
+    page = shown(held(200))
+    box = page.locator(".timeline").bounding_box()
+    assert box
+    page.locator(".timeline").scroll_into_view_if_needed()
+    page.locator(".timeline").hover()
+    whole = frame_of(page)[1:]
+    page.mouse.wheel(0, -10)
+    assert frame_of(page)[1:] == whole
+    page.get_by_role("application").focus()
+    page.locator(".timeline").hover()
+    page.mouse.wheel(0, -300)
+    _, begin, end = frame_of(page)
+    assert end - begin < whole[1] - whole[0]
+    page.mouse.down()
+    page.mouse.move(box["x"] + 10, box["y"] + 60)
+    page.mouse.up()
+    assert frame_of(page)[1] > begin
+
+
+def test_what_is_in_view_is_there_as_a_table_of_a_bounded_number_of_rows(shown: Callable[..., Page]) -> None:
+    page = shown(held(1000))
+    page.get_by_text("What is in view, as a table").click()
+    rows = page.get_by_role("region", name="What is in view").get_by_role("row")
+    rows.nth(1).wait_for()
+    assert rows.count() <= 61
+    assert "more in view" in page.locator(".listed").inner_text()
+
+
+def test_the_address_keeps_the_case_and_opens_it_again(shown: Callable[..., Page]) -> None:
+    page = shown(LOST, CLEAN)
+    page.get_by_role("button", name="counter lock fcntl").click()
+    assert page.evaluate("location.hash") == "#run=counter-fcntl-2"
+    page = shown(LOST, CLEAN, fragment="run=counter-fcntl-2")
+    assert page.locator(".case[aria-pressed=true]").inner_text().splitlines()[1] == "lock fcntl, 2 workers"
+
+
+def test_names_are_text_whatever_they_hold(shown: Callable[..., Page]) -> None:
+    odd = "</script><img src=x onerror=alert(1)>"
+    page = shown(replace(LOST, scenario=odd))
+    assert page.locator(".case .what").inner_text() == odd
+
+
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("phone", [False, True])
+def test_it_passes_axe_and_fits_the_window(
+    shown: Callable[..., Page], axe: Callable[..., list[str]], dark: bool, phone: bool
+) -> None:
+    page = shown(LOST, held(50), CLEAN, dark=dark, phone=phone)
+    page.get_by_role("button", name=JUMP).click()
+    for summary in page.locator("#run summary").all():
+        summary.click()
+    assert axe(page, "#run") == []
+    assert not scrolls_sideways(page)
