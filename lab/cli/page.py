@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
 
 NAME = "page"
 HELP = "write the chapter, and a run, as a page to play with"
-
-RUN_PART = "lab.report.page.run_part"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -68,19 +65,13 @@ def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
     from lab.chapter.stories import stories
     from lab.environment import anonymous_text
     from lab.report.page.build import page_of
+    from lab.report.page.run_part import run_part
 
     parts = {"chapter": _encoded(_chapter()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
-    if run and find_spec(RUN_PART):
-        parts["run"] = _run_part(run)
+    if run:
+        parts["run"] = run_part(run)
     texts = {name: anonymous_text(part.decode()).encode() for name, part in parts.items()}
     return page_of(texts).encode("utf-8", "replace")
-
-
-def _run_part(run: Run) -> bytes:
-    from importlib import import_module
-
-    part: bytes = import_module(RUN_PART).run_part(run)
-    return part
 
 
 def _chapter() -> dict[str, str]:
