@@ -9,6 +9,7 @@ from itertools import pairwise, product
 from math import inf
 from textwrap import dedent
 
+from lab.environment import anonymous_text
 from lab.errors import LabError, UsageError
 from lab.results import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
 from lab.scenario import Found, Scenario, find_scenarios
@@ -40,7 +41,7 @@ LOCKS = ("fcntl", "ofd")
 LESSONS = ("short_range", "check_then_lock", "opposite_order")
 """Those of "locked, and broken all the same" that can be simulated."""
 
-FOLDERS = re.compile(r"(?<=\()/[^\n()]*/(?=[^/\n()]+:\d+\))|(?<![\w./])/(?:[^\s/()'\"]+/)+")
+FOLDERS = re.compile(r"(?<=\()~?/[^\n()]*/(?=[^/\n()]+:\d+\))|(?<![\w./~])~?/(?:[^\s/()'\"]+/)+")
 """Of the place where a scenario raised, and of any other absolute path: a page is given away and must not tell them."""
 
 Played = tuple[World, Graph]
@@ -60,7 +61,7 @@ def plays(scenarios: Sequence[Found]) -> Plays:
             found.check_world("explore", hint=": it is about processes or files, which are not simulated")
             made += [_play(*each) for each in _small(found)]
         except LabError as error:
-            left_out.append(LeftOut(found.name, FOLDERS.sub("", str(error))))
+            left_out.append(LeftOut(found.name, _without_folders(str(error))))
     return Plays(made, left_out)
 
 
@@ -174,7 +175,12 @@ class _Tables:
 
 
 def _told(damage: Damage) -> Damage:
-    return Damage(damage.kind, damage.count, damage.of, [FOLDERS.sub("", text) for text in damage.evidence])
+    return Damage(damage.kind, damage.count, damage.of, [_without_folders(text) for text in damage.evidence])
+
+
+def _without_folders(text: str) -> str:
+    """First the home directory, which may have spaces in it, then all others."""
+    return FOLDERS.sub("", anonymous_text(text))
 
 
 def _value_text(step: Step) -> str:

@@ -74,7 +74,7 @@ class Track:
         """Write down damage that the worker saw."""
         if slot := self.begin(REPORT, 0, 0):
             self.end(slot)
-            self.keep(slot, text.encode())
+            self.keep(slot, text.encode("utf-8", "backslashreplace"))
 
 
 class Recorded:

@@ -11,9 +11,9 @@ import pytest
 
 from lab.report.page.build import page_of
 from lab.report.page.run_part import run_part
-from lab.results import Case
+from lab.results import Case, Damage
 from tests.browser.conftest import scrolls_sideways
-from tests.report.page.recordings import LOST, held
+from tests.report.page.recordings import FOUND, LOST, LOST_ROWS, STORE, counted, held, word
 from tests.report.records import CLEAN, run_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,60 @@ def test_the_jump_to_the_first_damage_explains_it_step_by_step(shown: Callable[.
     _, begin, end = frame_of(page)
     assert begin <= 1200
     assert end >= 3100
+
+
+def test_a_worker_that_ended_inside_its_lock_is_no_damage_where_the_check_found_none(
+    shown: Callable[..., Page],
+) -> None:
+    case = held(2)
+    assert case.recording
+    holds = replace(case.recording.holds, released_ns=[-1, 1900])
+    page = shown(replace(case, recording=replace(case.recording, holds=holds)))
+    assert "The check found nothing wrong" in page.locator(".stage > .verdict.good").inner_text()
+    assert page.get_by_role("button", name=JUMP).count() == 0
+    page.get_by_role("button", name="Jump to the first event").click()
+    assert "ended while it held the lock" in page.locator(".explained").inner_text()
+    assert page.locator(".stage .bad").count() == 0
+
+
+def test_a_store_over_what_was_not_seen_is_no_damage_where_the_check_found_none(shown: Callable[..., Page]) -> None:
+    page = shown(replace(CLEAN, recording=counted(LOST_ROWS, 2)))
+    assert "which is well where it meant to overwrite" in page.locator(".stage > .verdict.good").inner_text()
+    page.get_by_role("button", name="Jump to the first event").click()
+    assert page.locator(".explained").inner_text().startswith("overwritten unseen: Worker 1 stored 1")
+    assert page.get_by_role("button", name="Next damaged byte").count() == 0
+
+
+HELD_UNTIL = """() => RunRecord.unpacked(Lab.data("run").cases[0].recording).lanes
+    .map((lane) => lane.holds.flatMap((track) => [...track.ends]))"""
+
+
+def test_a_lock_that_was_not_given_back_is_drawn_until_another_was_let_in(shown: Callable[..., Page]) -> None:
+    case = held(2)
+    assert case.recording
+    died = replace(case.recording.holds, released_ns=[-1, 1900])
+    page = shown(replace(case, recording=replace(case.recording, holds=died)))
+    assert page.evaluate(HELD_UNTIL) == [[1000], [1900]]
+    stuck = replace(died, granted_ns=[0, -1], released_ns=[-1, -1])
+    page = shown(replace(case, recording=replace(case.recording, holds=stuck)))
+    assert page.evaluate(HELD_UNTIL) == [[1550], []]
+
+
+def test_how_often_it_is_marked_is_told_apart_from_what_the_check_counted(shown: Callable[..., Page]) -> None:
+    assert LOST.recording
+    damage = [Damage("lost update", 200, 400, [])]
+    page = shown(replace(LOST, recording=replace(LOST.recording, damage=damage)))
+    assert "1 moment is marked below. The check counts something else" in page.locator(".stage").inner_text()
+    page = shown(replace(CLEAN, recording=replace(counted([], 0), damage=damage)))
+    assert "No moment is marked below" in page.locator(".stage").inner_text()
+
+
+def test_steps_that_are_left_out_of_an_explanation_are_counted(shown: Callable[..., Page]) -> None:
+    between = [(0, n, STORE, 2100 + 10 * n, 2105 + 10 * n, word(n)) for n in range(1, 21)]
+    page = shown(replace(LOST, recording=replace(counted([*LOST_ROWS[:4], *between], 1), damage=FOUND)))
+    page.get_by_role("button", name=JUMP).click()
+    assert page.locator(".steps tbody tr").count() == 14
+    assert "10 more steps of these workers at that time are left out here." in page.locator(".explained").inner_text()
 
 
 def test_a_byte_tells_whose_it_is_and_what_it_overwrote_under_the_pointer_and_by_the_arrows(

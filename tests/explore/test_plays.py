@@ -18,6 +18,7 @@ from lab.explore.trace import trace
 from lab.explore.worker import shape_of
 from lab.explore.world import World
 from lab.results import OPERATIONS, Damage, Play
+from lab.scenario import Damage as Found
 from lab.scenario import Scenario, find_scenarios
 from tests.explore.worlds import scenario_of
 
@@ -199,6 +200,13 @@ def test_what_raises_in_a_schedule_is_told_without_folders() -> None:
     assert {text.rpartition(":")[0] for text in told} == {
         f"worker {worker}: FileNotFoundError: no b c.txt (test_plays.py" for worker in range(2)
     }
+
+
+def test_what_a_check_finds_is_told_without_a_home_directory_that_has_spaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jo doe")
+    odd = Found("odd", 1, 1, ["in /home/jo doe/work/x.py"])
+    made = plays([scenario_of(lambda scenario, w: w.memory.value, check=lambda *_: [odd])]).plays[0]
+    assert made.endings[0][0].evidence == ["in x.py"]
 
 
 def test_what_never_breaks_is_played_in_the_largest_shape() -> None:

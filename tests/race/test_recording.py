@@ -118,6 +118,12 @@ def test_reports_and_twins_are_written_down_in_the_order_of_time() -> None:
     assert [(access.worker, access.what) for access in tape.accesses()] == [(3, REPORT), (0, LOAD)]
 
 
+def test_a_report_in_what_is_no_text_ends_no_worker() -> None:
+    _, tape = tape_of()
+    tape.track(0, 0, whole=True).report("odd \udcff")
+    assert [access.data for access in tape.accesses()] == [b"odd \\udcff"]
+
+
 def test_the_layout_is_told_down_to_plain_values() -> None:
     class Inner(Structure):
         _fields_ = [("x", c_int64), ("y", c_double)]
@@ -191,6 +197,7 @@ def test_children_that_are_killed_inside_the_lock_leave_what_they_did() -> None:
     ended = [each for each in told["happened"] if each[0] == "ended inside"]
     assert len(ended) == 4
     assert "second owner in worker" in ended[0][7]
+    assert [len(each[8]) for each in ended] == [1] * 4  # the half that each of them stored
 
 
 def deadlocked() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from lab.model.accesses import ENDLESS, LOAD, REPORT, Access
+from lab.model.accesses import ENDLESS, LOAD, REPORT, STORE, Access
 from lab.model.holds import Overlap, Span, sweep
 from lab.model.lost_updates import LostUpdate, lost_updates
 from lab.model.torn import BEFORE, Torn, torn_at_the_end, torn_loads
@@ -153,7 +153,7 @@ class Story:
 
     def _reported(self, number: int) -> Happened:
         access = self.accesses[number]
-        text = access.data.decode("utf-8", "replace")
+        text = access.data.decode("utf-8", "replace") or "damage, of whose words none found room"
         sentence = f"{_big(self.who(access.worker))} saw in round {access.round}: {text}."
         last = self._last_before(number)
         start, end = (self.accesses[last].start, self.accesses[last].end) if last is not None else (0, 0)
@@ -178,8 +178,20 @@ class Story:
             freed = "The kernel gave the lock back; what had been stored, stayed."
             told = f"{held} and waited for {waited} when it was ended." if waited else f"ended while it {held}. {freed}"
             sentence = f"{_big(self.who(worker))} {told}"
-            kind = "stuck" if waited else "ended inside"
-            yield Happened(kind, granted, granted, granted, start, end, [worker], sentence)
+            if waited:
+                yield Happened("stuck", granted, granted, granted, start, end, [worker], sentence)
+            else:
+                stayed = self._stored_since(worker, granted, start)
+                until = max([granted, *(self.accesses[number].begun_ns for number in stayed)])
+                yield Happened("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
+
+    def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
+        """The stores of a worker under its last lock; a second owner that comes in its place asks for the same lock."""
+        columns = self._recording.holds
+        facts = zip(columns.worker, columns.start, columns.requested_ns, strict=True)
+        end = min((at for who, where, at in facts if (who, where) == (worker, start) and at > granted), default=ENDLESS)
+        stores = (n for n, each in enumerate(self.accesses) if (each.worker, each.what) == (worker, STORE))
+        return [n for n in stores if granted <= self.accesses[n].begun_ns < end]
 
     def _waited(self, worker: int) -> str:
         """What a worker waited for at its end."""

@@ -45,6 +45,7 @@ def recorded(case: Case) -> dict[str, Any] | None:
         "first": story.first(happened[:TOLD]),
         "origins": _origins(story),
         "damage": [f"{each.kind}: {each.count:,} of {each.of:,}" for each in recording.damage],
+        "counted": sum(each.count for each in recording.damage),
         "failures": recording.failures,
     }
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from io import StringIO
 from typing import Any
 
+from lab.environment import anonymous_text
 from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import conclusions, heading
 from lab.results import Case, Run
 
 from .recorded import recorded
 
-PATH = re.compile(r"(?<![\w<])/(?:[^\s/:;,()'\"<>]+/)*([^\s/:;,()'\"<>]+)")
+PATH = re.compile(r"(?<![\w<~])~?/(?:[^\s/:;,()'\"<>]+/)*([^\s/:;,()'\"<>]+)")
 
 TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
     ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
@@ -58,19 +59,18 @@ def run_part(run: Run) -> bytes:
     """The run as JSON; no absolute paths, no user names."""
     import msgspec
 
-    return msgspec.json.encode(
-        _without_paths(
-            {
-                "heading": heading(run),
-                "started": run.started,
-                "conclusions": list(conclusions(run)),
-                "tables": [_table(run, *each) for each in TABLES],
-                "environment": [[label, str(getattr(run.environment, name))] for name, label in ENVIRONMENT.items()],
-                "options": _options(run),
-                "cases": [_case(case) for case in run.cases],
-            }
-        )
-    )
+    part = {
+        "heading": heading(run),
+        "started": run.started,
+        "conclusions": list(conclusions(run)),
+        "tables": [_table(run, *each) for each in TABLES],
+        "environment": [[label, str(getattr(run.environment, name))] for name, label in ENVIRONMENT.items()],
+        "options": _options(run),
+        "cases": [_case(case) for case in run.cases],
+    }
+    # First the home directory, which may have spaces in it: where a path ends can then be told.
+    told = anonymous_text(msgspec.json.encode(part).decode())
+    return msgspec.json.encode(_without_paths(msgspec.json.decode(told)))
 
 
 def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lab.results import Accesses, Block, Case, Field, Holds, Recording
+from lab.results import Accesses, Block, Case, Damage, Field, Holds, Recording
 from tests.report.records import CLEAN, UNLOCKED
 
 LOAD, STORE, REPORT = range(3)
@@ -59,7 +59,8 @@ LOST_ROWS: list[Row] = [
     (0, 1, LOAD, 4000, 4100, word(1)),
     (0, 1, STORE, 5000, 5100, word(2)),
 ]
-LOST = replace(UNLOCKED, recording=counted(LOST_ROWS, 2))
+FOUND = [Damage("lost update", 1, 3, [])]
+LOST = replace(UNLOCKED, recording=replace(counted(LOST_ROWS, 2), damage=FOUND))
 """Worker 1 stores 1 over worker 0's 1, which it had not seen."""
 
 

@@ -4,6 +4,8 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from lab.report.page.run_part import run_part
 from lab.results import Block, Case, Damage, Field, Holds
 from tests.report.page.recordings import LOAD, LOST, LOST_ROWS, REPORT, STORE, Row, counted, held, word
@@ -59,6 +61,12 @@ def test_no_absolute_path_is_on_the_page() -> None:
     assert "directory" not in dict(told["options"])
 
 
+def test_a_home_directory_with_spaces_is_not_told_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/jo doe")
+    told = part_of(replace(DIED, reason="worker 0 raised (/home/jo doe/my work/x.py:3); see ~/a/b.py"))
+    assert told["cases"][0]["reason"] == "worker 0 raised (my work/x.py:3); see b.py"
+
+
 def test_a_lost_update_is_told_with_the_writer_whose_value_was_overwritten_and_what_was_seen() -> None:
     (event,) = recording_of(LOST)["happened"]
     assert event == [
@@ -90,6 +98,11 @@ def test_what_a_worker_reported_comes_first_where_it_told_of_damage() -> None:
     )
     assert told["first"] == 1
     assert told["happened"][1][7] == "Worker 1 saw in round 1: torn: odd bytes."
+
+
+def test_a_report_whose_words_found_no_room_is_told_without_them() -> None:
+    (sentence,) = sentences([(0, 3, REPORT, 4000, 4000, b"")], 0)
+    assert sentence == "Worker 0 saw in round 3: damage, of whose words none found room."
 
 
 def test_holds_that_overlap_are_told_with_both_workers() -> None:

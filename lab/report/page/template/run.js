@@ -51,7 +51,8 @@ Lab.section("run", (root, data) => {
 
   const shown = (each) => {
     const told = [el("h3", {}, `${each.scenario}, ${how(each)}`)];
-    if (each.reason) told.push(el("p", {}, `Verdict of the trials that count: ${verdict(each)}; ${each.reason}.`));
+    const broke = each.recording && each.recording.damage.length;
+    if (each.reason || broke) told.push(el("p", {}, `Verdict of the trials that count: ${verdict(each)}${each.reason ? `; ${each.reason}` : ""}.`));
     if (each.why && each.verdict !== "clean") told.push(el("p", {}, each.why));
     if (!each.recording) {
       return [...told, el("p", { class: "hint" }, "No trial of this case was written down. `--record` does that, and `--html PATH` too:"), command(`python -m lab race ${each.scenario} --html lab.html`)];
@@ -62,6 +63,7 @@ Lab.section("run", (root, data) => {
   const recorded = (each) => {
     const record = unpacked(each.recording);
     const { part } = record;
+    const harm = record.harm = Boolean(part.damage.length || part.failures.length || record.happened.some(isHarm));
     const name = (worker) => (record.lanes.find((lane) => lane.worker === worker) || { name: `worker ${worker}` }).name;
     const explained = el("div", { class: "explained" });
     const list = el("details", { class: "listed" });
@@ -85,6 +87,7 @@ Lab.section("run", (root, data) => {
     const bytes = RunBytes.make(record, name, jump);
     list.append(el("summary", {}, "What is in view, as a table"));
     list.addEventListener("toggle", () => { if (list.open) inView(record, name, timeline.view, list); });
+    const word = harm ? "damage" : "event";
     const position = el("span", { class: "hint" }, "");
     const tool = (label, text, act) => el("button", { class: "button", type: "button", "aria-label": text, title: text, onclick: act }, label);
     const by = (step) => () => {
@@ -93,8 +96,8 @@ Lab.section("run", (root, data) => {
     };
     const tools = el("div", { class: "row tools" },
       record.happened.length ? [
-        el("button", { class: "button primary", type: "button", onclick: () => jump(part.first) }, "Jump to the first damage"),
-        tool("\u2039", "previous damage", by(-1)), tool("\u203a", "next damage", by(1)), position] : null,
+        el("button", { class: "button primary", type: "button", onclick: () => jump(part.first) }, `Jump to the first ${word}`),
+        tool("\u2039", `previous ${word}`, by(-1)), tool("\u203a", `next ${word}`, by(1)), position] : null,
       el("span", { class: "gap" }),
       tool("+", "zoom in", () => timeline.zoom(0.5)), tool("\u2212", "zoom out", () => timeline.zoom(2)),
       tool("\u2190", "move left", () => timeline.move(-0.3)), tool("\u2192", "move right", () => timeline.move(0.3)),
@@ -102,8 +105,9 @@ Lab.section("run", (root, data) => {
     stage.addEventListener("lab-shown", () => { timeline.want(); bytes.start(); }, { once: true });
     const finished = part.done.reduce((sum, rounds) => sum + rounds, 0);
     return [
-      el("p", { class: "hint" }, `One more trial, written down: ${finished.toLocaleString("en")} rounds in ${span(part.wall)}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those tried until one showed damage, or workers that meet.` : ""}`),
-      el("p", { class: `verdict ${part.damage.length || part.failures.length || record.happened.length ? "bad" : "good"}` }, summary(part, record)),
+      el("p", { class: "hint" }, `One more trial, written down: ${finished.toLocaleString("en")} rounds${part.wall ? ` in ${span(part.wall)}` : ""}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those made in search of one that shows damage, or workers that meet.` : ""}`),
+      el("p", { class: `verdict ${harm ? "bad" : "good"}` }, summary(part, record)),
+      part.damage.length && part.count !== part.counted ? el("p", { class: "hint" }, marked(part)) : null,
       part.cut.length ? el("p", { class: "hint" }, `Left out: ${part.cut.join("; ")}.`) : null,
       el("div", { class: "board" }, tools, timeline.strip, timeline.frame, timeline.under, legend(), explained, list),
       el("h4", {}, "Whose bytes lie in the file at the end"),
@@ -118,10 +122,24 @@ Lab.section("run", (root, data) => {
   const summary = (part, record) => {
     if (part.failures.length) return part.failures.join("; ");
     if (part.damage.length) return `Found by the scenario's own check: ${part.damage.join("; ")}.`;
-    const kinds = [...new Set(record.happened.map((each) => each.kind))];
+    const kinds = [...new Set(record.happened.filter(isHarm).map((each) => each.kind))];
+    if (!kinds.length && record.happened.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.happened.map(markedAs))].join("; ")}.`;
     if (kinds.length) return `The check found nothing, yet this happened: ${kinds.join(", ")}.`;
-    return "Clean: no store overwrote what its worker had not seen, no load met half a store, no two were in that may not be together.";
+    return `Clean${part.cut.length ? ", as far as it was written down" : ""}: no store overwrote what its worker had not seen, no load met half a store, no two were in that may not be together.`;
   };
+
+  /* These alone are no damage where the check found none: there may be a cure, or the worker meant to overwrite. */
+  const HARMLESS = {
+    "ended inside": "a worker that ended while it held its lock",
+    "lost update": "stores over what their worker had not seen, which is well where it meant to overwrite",
+  };
+  const isHarm = (each) => !(each.kind in HARMLESS);
+  const markedAs = (each) => HARMLESS[each.kind];
+
+  /* Why the check's number and that of the marks may differ. */
+  const marked = (part) => (part.count
+    ? `${part.count.toLocaleString("en")} ${part.count === 1 ? "moment is" : "moments are"} marked below. The check counts something else, what is wrong in the end: one store that comes over others unseen can undo many of them, and not every one spoils what the check looks at.`
+    : "No moment is marked below: no store came over one that its worker had not seen, and no two were in together. Look for workers that did not share the bytes they stored, or for accesses that were not written down.");
 
   const legend = () => el("p", { class: "hint keys" },
     el("span", { class: "key wait" }), " waits ", el("span", { class: "key hold" }), " holds ", el("span", { class: "key load" }), " loads ",
@@ -147,11 +165,13 @@ Lab.section("run", (root, data) => {
     steps.sort((a, b) => a.at - b.at);
     const near = steps.length > STEPS ? closest(steps, now.at) : steps;
     return [
-      el("p", { class: "verdict bad", "data-kind": now.kind }, el("strong", {}, `${now.kind}: `), now.sentence),
+      el("p", { class: `verdict ${record.harm && now.kind !== "ended inside" ? "bad" : ""}`, "data-kind": now.kind },
+        el("strong", {}, `${!record.harm && now.kind === "lost update" ? "overwritten unseen" : now.kind}: `), now.sentence),
       scrolling("Step by step", "steps",
         el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "time"), workers.map((worker) => el("th", { scope: "col", class: `worker-${worker % 8} mine` }, name(worker))))),
         el("tbody", {}, near.map((step) => stepRow(step, workers, now.shown.length)))),
-    ];
+      near.length < steps.length ? el("p", { class: "hint" }, `${(steps.length - near.length).toLocaleString("en")} more steps of these workers at that time are left out here.`) : null,
+    ].filter(Boolean);
   };
   const stepRow = (step, workers, several) => {
     const order = step.marked >= 0 && several ? el("span", { class: "order" }, String(step.marked + 1)) : null;
@@ -177,7 +197,7 @@ Lab.section("run", (root, data) => {
     let left = 0;
     const add = (row) => (rows.length < 4 * LISTED ? rows.push(row) : (left += 1));
     record.holds.forEach((each) => {
-      if (meets(each.requested, each.released)) add([each.requested, each.worker, `asks for the ${range(each)}, ${each.granted === null ? "never granted" : `waits ${span(each.granted - each.requested)}, ${each.released === null ? "never gives it back" : `holds it ${span(each.released - each.granted)}`}`}`]);
+      if (meets(each.requested, each.until)) add([each.requested, each.worker, `asks for the ${range(each)}, ${each.granted === null ? "never granted" : `waits ${span(each.granted - each.requested)}, ${each.released === null ? "never gives it back" : `holds it ${span(each.released - each.granted)}`}`}`]);
     });
     record.accesses.forEach((each) => { if (meets(each.begun, each.ended)) add([each.begun, each.worker, did(record, each)]); });
     rows.sort((a, b) => a[0] - b[0]);

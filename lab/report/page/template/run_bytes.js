@@ -33,7 +33,7 @@ const RunBytes = (() => {
     }, el("div", { class: "bytes-stick" }, canvas), space);
     const about = el("div", { class: "about" });
     const ends = Float64Array.from(part.origins, (origin) => origin[1]);
-    const hurt = record.happened.filter((each) => each.end > each.start && each.kind !== "ended inside" && each.kind !== "stuck");
+    const hurt = record.happened.filter((each) => record.harm && each.end > each.start && each.kind !== "ended inside" && each.kind !== "stuck");
     const state = { at: part.blocks.length ? part.blocks[0][0] : 0, rows: [], per: 0 };
 
     const originOf = (at) => {

@@ -41,6 +41,15 @@ const RunRecord = (() => {
     return low;
   };
 
+  const meet = (one, other) => (one.write || other.write)
+    && (!one.length || other.start < one.start + one.length) && (!other.length || one.start < other.start + other.length);
+
+  /* Until when a lock that was not given back was held at the most: its holder ended, another was let in, or came in its place. */
+  const freed = (hold, holds, last) => holds.reduce((until, other) => {
+    const next = other.worker === hold.worker ? other.requested : other.granted;
+    return next !== null && next > hold.granted && next < until && meet(hold, other) ? next : until;
+  }, last);
+
   const unpacked = (part) => {
     const { holds: h, accesses: a } = part;
     const requested = sums(h.requested), begun = sums(a.begun);
@@ -50,8 +59,9 @@ const RunRecord = (() => {
     const holds = Array.from(requested, (time, i) => {
       const granted = h.waited[i] === NEVER ? null : time + h.waited[i];
       const released = granted === null || h.held[i] === NEVER ? null : granted + h.held[i];
-      return { worker: h.worker[i], requested: time, granted, released, start: h.start[i], length: h.length[i], write: h.write[i] };
+      return { worker: h.worker[i], requested: time, granted, released, until: released, start: h.start[i], length: h.length[i], write: h.write[i] };
     });
+    holds.filter((hold) => hold.granted !== null && hold.released === null).forEach((hold) => { hold.until = freed(hold, holds, last); });
     const accesses = Array.from(begun, (time, i) => ({
       worker: a.worker[i], round: a.round[i], kind: a.kind[i], begun: time,
       ended: a.took[i] === NEVER ? last : time + a.took[i], start: a.start[i], length: a.length[i], bytes: a.bytes[i],
@@ -71,7 +81,7 @@ const RunRecord = (() => {
       worker, name, colour: worker % 8,
       waits: stacked(mine.map(([hold, i]) => [hold.requested, hold.granted === null ? last : hold.granted, i])),
       holds: stacked(mine.filter(([hold]) => hold.granted !== null)
-        .map(([hold, i]) => [hold.granted, hold.released === null ? last : hold.released, i])),
+        .map(([hold, i]) => [hold.granted, hold.until, i])),
       loads: of(LOAD), stores: of(STORE),
     };
   };

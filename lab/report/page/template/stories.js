@@ -10,7 +10,8 @@ Lab.section("stories", (root, stories) => {
   const code = (text) => el("code", null, text);
   const language = () => el("p", { class: "hint" }, code("F_SETLK f write 0 1"), " asks for a write lock on the file f, from byte 0, 1 byte long; ",
     code("F_SETLKW"), " waits for it, ", code("F_GETLK"), " asks who is in the way; ", code("F_OFD_SETLK"),
-    " is the same for a lock of the open file. Behind the arrow stands what the call came to.");
+    " is the same for a lock of the open file. ", code("write f 0 5"), " puts a 5 at offset 0 of the file, ", code("store f 0 5"), " does so through the mapping, ",
+    code("load f 0 1"), " looks at 1 byte there; ", code("returns"), " is a call that waited and now comes back. Behind the arrow stands what the call came to.");
   const SET_UP = /^(open|write|map) /;
   const title = (story) => story.scenario.replaceAll("_", " ");
   let shown = Math.max(0, stories.findIndex((story) => story.scenario === link.get("story")));
