@@ -18,7 +18,7 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Literal
 
-from lab.errors import LabError
+from lab.errors import CannotRunError, LabError
 from lab.model.bootstrap import median_interval
 from lab.regions import OpenFile, find_region
 from lab.results import BenchOptions, Copying
@@ -88,8 +88,18 @@ class Candidate:
 def copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Iterator[Copying]:
     """The rows: the baseline, then each region, each with every access and size.
 
-    A region that does not work in this folder gives one row with the reason.
+    A region that does not work in this folder gives one row with the reason. Raises CannotRunError where there is no
+    memory for the sizes.
     """
+    try:
+        yield from _copy_costs(options, folder, tell)
+    except (MemoryError, OverflowError) as error:
+        raise CannotRunError(
+            f"--sizes: no memory for {max(options.sizes):,} bytes at once; ask for less, or raise the limit (ulimit -v)"
+        ) from error
+
+
+def _copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Iterator[Copying]:
     with ExitStack() as opened:
         refused: list[Copying] = []
         candidates = list(_candidates(BASELINE, NoBytes(), [0]))

@@ -10,6 +10,7 @@ from pathlib import Path
 from lab.errors import CannotRunError
 from lab.results import Observation
 
+from .limits import out_of_descriptors
 from .process import Process
 
 
@@ -27,7 +28,9 @@ class Stage:
             path.unlink(missing_ok=True)
             path.write_bytes(content)
         except OSError as error:
-            raise CannotRunError(f"--dir {self._folder.parent}: no file ({error.strerror}); give another") from error
+            raise out_of_descriptors(error) or CannotRunError(
+                f"--dir {self._folder.parent}: no file ({error.strerror}); give another"
+            ) from error
         return path
 
     def process(self, path: Path, name: str = "") -> Process:

@@ -12,6 +12,8 @@ from lab.locks.calls import call_range
 from lab.processes.partner import Gone, Partner
 from lab.regions.named import Specimen
 
+from .limits import out_of_descriptors
+
 OK = "ok"
 NO_DESCRIPTOR = "no descriptor"
 NOT_MAPPED = "not mapped"
@@ -35,6 +37,11 @@ class Deeds:
         """What /proc/self/maps calls the memory that `make` mapped: a file's name, or the kernel's name for it."""
         return next(iter(self._mapped), NOT_MAPPED)
 
+    def opened(self) -> str:
+        """The name of what its descriptor is open on, by /proc/self/fd (proc(5))."""
+        descriptor = self._specimen.descriptor
+        return NO_DESCRIPTOR if descriptor is None else str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
     def find(self) -> None:
         """Attach by the key."""
         self._specimen.find()
@@ -43,6 +50,12 @@ class Deeds:
         """Load the first byte."""
         self._seen = self._specimen.load()
         return self._seen
+
+    def read(self) -> int | str:
+        """The first byte by pread(2), through the descriptor of the file or object behind the bytes."""
+        if self._specimen.descriptor is None:
+            return NO_DESCRIPTOR
+        return os.pread(self._specimen.descriptor, 1, 0)[0]
 
     def store(self, value: int) -> None:
         """Store the first byte."""
@@ -69,14 +82,14 @@ class Deeds:
             self.store(value)
             return child.does("load")
 
-    def race(self) -> int:
-        """Both load, the process and its child, and then each adds 1: by how much the byte grew."""
-        before = self.load()
+    def race_child(self) -> str:
+        """`raced` by the process and a child that it forks."""
         with Witness(self._specimen) as child:
-            child.does("load")
-            self.add()
-            child.does("add")
-        return self.load() - before
+            return raced(self, child)
+
+    def does(self, deed: str) -> str:
+        """One of these by its name, as a `Witness` does it."""
+        return str(getattr(self, deed)())
 
 
 class Witness:
@@ -100,11 +113,21 @@ class Witness:
             return f"ended with {gone.code}"
 
 
+def raced(one: Deeds | Witness, other: Witness) -> str:
+    """Both load, then each adds 1, and both load again: the four bytes that were loaded."""
+    before = one.does("load"), other.does("load")
+    for each in (one, other):
+        each.does("add")
+    return " ".join([*before, one.does("load"), other.does("load")])
+
+
 def _told(deeds: Deeds, question: bytes) -> str:
     deed, *values = json.loads(question)
     try:
         returned = getattr(deeds, deed)(*values)
     except OSError as error:
+        if refusal := out_of_descriptors(error):
+            raise refusal from error
         return errno.errorcode.get(error.errno or 0, str(error))
     return OK if returned is None else str(returned)
 

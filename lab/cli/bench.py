@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from .values import at_least, path_or_dash, positive, several, temporary_directory
+from .values import at_least, directory, path_or_dash, positive, several, temporary_directory
 
 NAME = "bench"
 HELP = "measure what copying through each region costs"
@@ -26,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sizes", type=several(1), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
     add(
         "--dir",
-        type=Path,
+        type=directory,
         default=temporary_directory(),
         metavar="DIR",
         help="where the file lies (the system's temporary directory)",
@@ -37,13 +36,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, save, print."""
+    """Measure, save, print; a stop ends it as Ctrl-C does."""
     from lab.bench.copying import SIZES
     from lab.bench.run import run as bench
+    from lab.processes import Terminated, stop_on_sigterm
     from lab.regions import REGIONS, find_region
     from lab.report.formats import check_format
     from lab.report.progress import Progress
@@ -60,8 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
     )
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
-        with Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
-            done = bench(options, progress.tell)
+        try:
+            with stop_on_sigterm(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
+                done = bench(options, progress.tell)
+        except Terminated:
+            raise KeyboardInterrupt from None
         documents.write(done)
         from .show import conclude
 

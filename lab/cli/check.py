@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there")
     kept = out.add_mutually_exclusive_group()
     kept.add_argument(
-        "--save", type=Path, metavar="DIR", help="keep the document in this folder (results/ where there is one)"
+        "--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)"
     )
     kept.add_argument("--no-save", action="store_true", help="keep no document")
     add("--quiet", action="store_true", help="print no report and no progress, only what is not safe")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from .values import at_least, path_or_dash, positive, several
+from .values import at_least, directory, path_or_dash, positive, several
 
 NAME = "explore"
 HELP = "run every interleaving of a scenario, simulated"
@@ -42,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the first N schedules that were run")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
     add("--quiet", action="store_true", help="print only what went wrong")
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from lab.errors import UsageError
 
@@ -24,6 +26,7 @@ USAGE_CODE = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `peek`."""
     parser.usage = USAGE.removeprefix("usage: ")
+    parser.parse_known_args = partial(_intermixed, parser)  # type: ignore[method-assign,assignment]
     parser._negative_number_matcher = re.compile(r"-\.?\d")  # as of Python 3.14: -0x10 is an offset, and no option
     add = parser.add_argument
     add("operands", nargs="*", metavar="FILE OFFSET", help="the file; the offset, decimal or 0x..., from 0 on")
@@ -46,11 +49,22 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _intermixed(
+    parser: argparse.ArgumentParser, given: list[str], namespace: Any = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """FILE and OFFSET may have options between them, which argparse offers for whole command lines only.
+
+    It forgets a `--` on the way; behind one there are no options.
+    """
+    del parser.parse_known_args
+    parse = parser.parse_known_args if "--" in given else parser.parse_known_intermixed_args
+    return parse(given, namespace)
+
+
 def _number(text: str) -> int:
-    try:
-        return int(text, 16 if re.match(r"[+-]?0[xX]", text) else 10)
-    except ValueError:
-        raise UsageError(f"offset {text!r} is no whole number; give it in decimal or as 0x...") from None
+    if not re.fullmatch(r"[+-]?(0[xX][0-9a-fA-F]+|[0-9]+)", text):
+        raise UsageError(f"offset {text!r} is no whole number; give it in decimal or as 0x...")
+    return int(text, 16 if "x" in text.lower() else 10)
 
 
 def _show(path: Path, offset: int, length: int | None) -> None:

@@ -1,15 +1,14 @@
-"""Compare the ways to share bytes, mapped files and shared memory, each cell of the table seen here."""
+"""Compare the ways to share bytes, mapped files and shared memory, each cell of the table as it is here."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from .values import path_or_dash, temporary_directory
+from .values import directory, path_or_dash, temporary_directory
 
 NAME = "regions"
-HELP = "compare the ways to share bytes, as seen here"
+HELP = "compare the ways to share bytes, as they are here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +16,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--dir",
-        type=Path,
+        type=directory,
         default=temporary_directory(),
         metavar="DIR",
         help="where the files lie (the system's temporary directory)",
     )
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from .values import at_least, path_or_dash, positive, temporary_directory
+from .values import at_least, directory, path_or_dash, positive, temporary_directory
 
 NAME = "replay"
 HELP = "perform an interleaving on the real kernel"
@@ -16,10 +15,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("token", metavar="TOKEN", help="what `explore` printed behind `replay`")
     add("--times", type=at_least(1), default=100, metavar="N", help="how often (100)")
-    add("--dir", type=Path, default=temporary_directory(), metavar="DIR", help="where the file lies (the system's)")
+    add(
+        "--dir", type=directory, default=temporary_directory(), metavar="DIR", help="where the file lies (the system's)"
+    )
     add("--time-limit", type=positive, default=5.0, metavar="S", help="seconds for a turn to come back (5)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
     add("--quiet", action="store_true", help="print only what went wrong")
 
 

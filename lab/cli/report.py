@@ -1,9 +1,14 @@
-"""Print what an earlier run found again, from its results document, in any format."""
+"""Print what an earlier run found again, from its results document; its tables in any format.
+
+What went wrong stands on stderr, as the run had it; the exit code is 0 all the same: reporting worked.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from lab.errors import UsageError
 
 NAME = "report"
 HELP = "print what an earlier run found again"
@@ -17,14 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, print."""
-    from lab.report.formats import check_format
+    from lab.report.formats import DEFAULT_FORMAT, check_format
     from lab.report.reports import report_of
     from lab.results import load_any
 
-    from .show import show
+    from .show import complain_of, show
 
     check_format(arguments.format)
     document = load_any(arguments.results)
     report = report_of(document)
+    if not report.formats and arguments.format != DEFAULT_FORMAT:
+        raise UsageError(
+            f"--format {arguments.format}: the report of `{document.command}` is no table; leave --format out"
+        )
     show(report.text_of(document, arguments.format), report.colours)
+    complain_of(document, report)
     return 0

@@ -6,14 +6,8 @@ Without --check the exit code is 0, also where this system differs from the chap
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
 
 from .values import directory, path_or_dash, temporary_directory
-
-if TYPE_CHECKING:
-    from lab.results import Tour
-
-    from .documents import Documents
 
 NAME = "tour"
 HELP = "the chapter's claims on mapped files, each run here"
@@ -62,20 +56,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with Documents(NAME, arguments.json, None, keep=False) as documents:
         done = tour(chosen(arguments.step), arguments.dir)
         documents.write(done)
+        from lab.report.reports import TOUR_CHECK
+
         from .show import conclude  # tabulate, which it needs, is not for a process that forks
 
-        return _compared(done, documents) if arguments.check else conclude(done, documents)
-
-
-def _compared(done: Tour, documents: Documents) -> int:
-    """Print a line a step, and complain of each difference; the exit code, which is 1 where there is one."""
-    from lab.report.reports import TOUR_COLOURS
-    from lab.report.toured import complaints, exit_code, summary
-
-    from .show import complain, left, name_written, show
-
-    if not documents.to_stdout:
-        show(summary(done), TOUR_COLOURS)
-        name_written(documents)
-    complain(complaints(done))
-    return exit_code(done) or left(documents)
+        return conclude(done, documents, report=TOUR_CHECK if arguments.check else None)

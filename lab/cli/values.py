@@ -13,7 +13,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         try:
-            number = int(text)
+            number = int(text if text.isascii() else "")
         except ValueError:
             raise ArgumentTypeError(f"{text!r} is no whole number") from None
         if number < least:

@@ -15,7 +15,10 @@ from lab.errors import CannotRunError
 from .child import _prctl, fork_held, stops_held
 
 LONGEST = 1 << 16
-"""Bytes of a question and of an answer."""
+"""Bytes of a question, and of an answer with the byte before it."""
+
+ANSWER, CANNOT = b"+", b"-"
+"""How a message of the child begins: with what it answers, or with the text of a CannotRunError."""
 
 PR_SET_DUMPABLE = 4
 
@@ -55,7 +58,7 @@ class Partner:
         self.end()
 
     def ask(self, question: bytes) -> bytes:
-        """Its answer, however long it takes; raises Gone where it ended."""
+        """Its answer, however long it takes; raises as `answer` does."""
         self.send(question)
         answer = self.answer()
         if answer is None:
@@ -64,22 +67,24 @@ class Partner:
 
     def send(self, question: bytes) -> None:
         """Begin a question; `answer` gives what it came to."""
-        with suppress(BrokenPipeError, ConnectionResetError):  # it is gone: `answer` will say so
+        with suppress(ConnectionError):  # it is gone: `answer` will say so
             self._channel.send(question)
 
     def answer(self, timeout_s: float | None = None) -> bytes | None:
-        """What the question came to, None where there is no answer after that time; raises Gone where it ended."""
+        """What the question came to, None where there is no answer after that time.
+
+        Raises Gone where it ended, and CannotRunError where that was raised over there.
+        """
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         if self._code is None and not poll.poll(None if timeout_s is None else timeout_s * 1000):
             return None
-        try:
-            answer = b"" if self._code is not None else self._channel.recv(LONGEST)
-        except ConnectionResetError:
-            answer = b""
+        answer = b"" if self._code is not None else _received(self._channel)
         if not answer:
             raise Gone(self._reaped())
-        return answer
+        if answer.startswith(CANNOT):
+            raise CannotRunError(os.fsdecode(answer[1:]))
+        return answer[1:]
 
     def kill(self) -> None:
         """SIGKILL it, where it lives: `answer` says so."""
@@ -105,8 +110,25 @@ class Partner:
         _prctl(PR_SET_DUMPABLE, 0)
         for ends in (signal.SIGSEGV, signal.SIGBUS):
             signal.signal(ends, signal.SIG_DFL)
-        while question := channel.recv(LONGEST):
-            channel.send(respond(question))
+        while question := _received(channel):
+            answer = _answered(respond, question)
+            with suppress(ConnectionError):  # the parent was killed, and so will this one be
+                channel.send(answer)
+
+
+def _received(channel: socket.socket) -> bytes:
+    """The next message; nothing where the other side hung up, also without having read everything."""
+    try:
+        return channel.recv(LONGEST)
+    except ConnectionError:
+        return b""
+
+
+def _answered(respond: Callable[[bytes], bytes], question: bytes) -> bytes:
+    try:
+        return ANSWER + respond(question)
+    except CannotRunError as error:
+        return CANNOT + os.fsencode(str(error))
 
 
 def attempt(deed: Callable[[], bytes]) -> bytes:

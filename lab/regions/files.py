@@ -11,6 +11,9 @@ from pathlib import Path
 
 from lab.errors import CannotRunError
 
+LESS = "ask for less: fewer rounds or workers, smaller sizes"
+"""What helps where memory or a disk is too small, whichever command asked for it."""
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -30,7 +33,7 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
         finally:
             os.close(descriptor)
     except OSError as error:
-        remedy = "free some, or lower --rounds or --workers" if error.errno in NO_ROOM else "try another --dir"
+        remedy = f"free some, or {LESS}" if error.errno in NO_ROOM else "try another --dir"
         raise CannotRunError(
             f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
         ) from error

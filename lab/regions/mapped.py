@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
-from .files import companions, create, read_back
+from .files import LESS, companions, create, read_back
 from .protocol import Held, OpenFile, Shared
 from .region import Region
 
@@ -128,7 +128,7 @@ def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
     try:
         memory = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
     except (OSError, OverflowError) as error:
-        raise CannotRunError(f"{size:,} bytes of shared memory: refused; lower --rounds or --workers") from error
+        raise CannotRunError(f"{size:,} bytes of shared memory: refused; {LESS}") from error
     if 0 < populated <= POPULATE_AT_MOST:
         with suppress(OSError):
             memory.madvise(MADV_POPULATE_WRITE, 0, populated)

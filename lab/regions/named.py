@@ -9,12 +9,20 @@ from __future__ import annotations
 import mmap
 import os
 from abc import ABC, abstractmethod
-from errno import ENOENT
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES, EEXIST, EINVAL, EMFILE, ENFILE, ENOENT, ENOMEM, ENOSPC
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 SIZE = mmap.PAGESIZE
+SAID = {"files open": EMFILE, "open files": ENFILE, "ENOSPC": ENOSPC}
+"""What the packages say in an OSError that has no errno."""
+
+PROJECTS = range(1, 128)
+"""What ftok(3) may be given beside a name, as far as it is one positive char."""
 
 
 class Specimen(ABC):
@@ -76,8 +84,10 @@ class File(Specimen):
     def make(self) -> None:
         """Make the file with room for the bytes, and attach."""
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        os.ftruncate(descriptor, SIZE)
-        os.close(descriptor)
+        try:
+            os.posix_fallocate(descriptor, 0, SIZE)  # reserved, for a store without room is SIGBUS
+        finally:
+            os.close(descriptor)
         self.find()
 
     def find(self) -> None:
@@ -125,33 +135,39 @@ class SystemVSegment(Specimen):
         super().__init__(path)
         self._calls = import_module("sysv_ipc")
         path.touch(0o600)
-        self._key = self._calls.ftok(str(path), 1, silence_warning=True)
+        self._key = self._free_key()
 
     @property
     def key(self) -> str:
         """As ipcs(1) prints it."""
-        return f"0x{self._key:08x}"
+        return _printed(self._key)
 
     def make(self) -> None:
         """shmget(2) with IPC_CREAT | IPC_EXCL, shmat(2)."""
-        self._get(flags=self._calls.IPC_CREX, size=SIZE, mode=0o600)
+        with _errno_of(self._calls, EEXIST):
+            self._bytes = memoryview(self._calls.SharedMemory(self._key, self._calls.IPC_CREX, size=SIZE, mode=0o600))
 
     def find(self) -> None:
         """shmget(2), shmat(2)."""
-        self._get()
+        with _errno_of(self._calls, ENOENT):
+            self._bytes = memoryview(self._calls.SharedMemory(self._key))
 
     def remove(self) -> None:
         """shmctl(2), IPC_RMID."""
-        try:
+        with _errno_of(self._calls, ENOENT):
             self._calls.SharedMemory(self._key).remove()
-        except self._calls.ExistentialError as error:
-            raise FileNotFoundError(ENOENT, str(error)) from error
 
-    def _get(self, **how: int) -> None:
-        try:
-            self._bytes = memoryview(self._calls.SharedMemory(self._key, **how))
-        except self._calls.ExistentialError as error:
-            raise FileNotFoundError(ENOENT, str(error)) from error
+    def _free_key(self) -> int:
+        """ftok(3) takes 16 bits of the inode, so the segment of somebody else may have the key: then the next project.
+
+        What is removed by its key has to be one's own.
+        """
+        taken = _keys_taken()
+        keys = (self._calls.ftok(str(self._path), project, silence_warning=True) for project in PROJECTS)
+        key = next((each for each in keys if each not in taken), None)
+        if key is None:
+            raise FileExistsError(EEXIST, os.strerror(EEXIST))
+        return int(key)
 
 
 class PosixObject(Specimen):
@@ -163,30 +179,28 @@ class PosixObject(Specimen):
 
     @property
     def key(self) -> str:
-        """As shm_open(3) takes it."""
-        return f"/lab-{self._path.parent.name}"
+        """As shm_open(3) takes it: named after the run's folder, which may lie in /dev/shm itself."""
+        return f"/{self._path.parent.name}-object"
 
     def make(self) -> None:
-        """shm_open(3) with O_CREAT | O_EXCL, ftruncate(2), mmap(2)."""
-        self._open(self._calls.O_CREX, size=SIZE)
+        """shm_open(3) with O_CREAT | O_EXCL, ftruncate(2), mmap(2); its room is reserved, as that of a file."""
+        with _errno_of(self._calls, EEXIST):
+            descriptor = int(self._calls.SharedMemory(self.key, self._calls.O_CREX).fd)
+        self.descriptor = descriptor
+        os.ftruncate(descriptor, SIZE)
+        os.posix_fallocate(descriptor, 0, SIZE)
+        self._map(mmap.MAP_SHARED)
 
     def find(self) -> None:
         """shm_open(3), mmap(2)."""
-        self._open(0)
+        with _errno_of(self._calls, ENOENT):
+            self.descriptor = self._calls.SharedMemory(self.key).fd
+        self._map(mmap.MAP_SHARED)
 
     def remove(self) -> None:
         """shm_unlink(3)."""
-        try:
+        with _errno_of(self._calls, ENOENT):
             self._calls.unlink_shared_memory(self.key)
-        except self._calls.ExistentialError as error:
-            raise FileNotFoundError(ENOENT, str(error)) from error
-
-    def _open(self, flags: int, size: int = 0) -> None:
-        try:
-            self.descriptor = self._calls.SharedMemory(self.key, flags, size=size).fd
-        except self._calls.ExistentialError as error:
-            raise FileNotFoundError(ENOENT, str(error)) from error
-        self._map(mmap.MAP_SHARED)
 
 
 class Anonymous(Specimen):
@@ -205,6 +219,46 @@ class Anonymous(Specimen):
     def remove(self) -> None:
         """Nothing has a name."""
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
+
+
+@contextmanager
+def _errno_of(calls: ModuleType, existential: int) -> Iterator[None]:
+    """What these packages raise in place of an OSError with its errno; one of theirs stands for EEXIST and ENOENT."""
+    try:
+        yield
+    except calls.ExistentialError as error:
+        raise OSError(existential, str(error)) from error
+    except calls.PermissionsError as error:
+        raise PermissionError(EACCES, str(error)) from error
+    except MemoryError as error:
+        raise OSError(ENOMEM, os.strerror(ENOMEM)) from error
+    except ValueError as error:  # "The size is invalid", beyond SHMMAX
+        raise OSError(EINVAL, str(error)) from error
+    except OSError as error:
+        code = next((code for said, code in SAID.items() if said in str(error)), None)
+        if error.errno or code is None:
+            raise
+        raise OSError(code, os.strerror(code)) from error
+
+
+def ftok_keys(path: Path) -> set[str]:
+    """The keys that this file may have by the formula of ftok(3), NOTES. Raises OSError."""
+    found = path.stat()
+    of_file = (found.st_dev & 0xFF) << 16 | found.st_ino & 0xFFFF
+    return {_printed(project << 24 | of_file) for project in PROJECTS}
+
+
+def _printed(key: int) -> str:
+    return f"0x{key:08x}"
+
+
+def _keys_taken() -> set[int]:
+    """The keys of all segments, by proc(5); where System V is missing, none."""
+    try:
+        _, *lines = Path("/proc/sysvipc/shm").read_text().splitlines()
+    except OSError:
+        return set()
+    return {int(line.split(maxsplit=1)[0]) for line in lines}
 
 
 SPECIMENS: dict[str, type[Specimen]] = {

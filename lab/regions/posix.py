@@ -16,15 +16,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from time import time_ns
 from types import ModuleType
 
 from lab.processes import stops_held
 
-from .files import map_file
+from .files import LESS, map_file
 from .segments import Memory, SegmentRegion
 
-REMEDY = "free some of /dev/shm or mount more, or lower --rounds or --workers"
+DIRECTORY = Path("/dev/shm")  # noqa: S108 - shm_overview(7)
+REMEDY = f"free some of /dev/shm or mount more, or {LESS}"
 
 
 class Posix(SegmentRegion):
@@ -46,13 +48,14 @@ class Posix(SegmentRegion):
             os.close(descriptor)
 
     def _made(self, package: ModuleType, size: int) -> int:
-        """shm_open and shm_unlink; the descriptor. Raises CannotRunError where there is no /dev/shm."""
+        """shm_open and shm_unlink; the descriptor. Raises CannotRunError where there is no /dev/shm to write to."""
         try:
             with stops_held():
                 made = package.SharedMemory(f"/lab-{os.getpid()}-{time_ns():x}", package.O_CREX, mode=0o600)
                 made.unlink()
         except (package.Error, OSError, ValueError) as error:
-            raise self.refused(size, error, "mount a tmpfs on /dev/shm, or choose another region") from error
+            missing = "make /dev/shm writable" if DIRECTORY.is_dir() else "mount a tmpfs on /dev/shm"
+            raise self.refused(size, error, f"{missing}, or choose another region") from error
         return int(made.fd)
 
     def _sized(self, descriptor: int, size: int, *, sparse: bool) -> tuple[mmap.mmap, Callable[[], None]]:

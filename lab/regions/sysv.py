@@ -17,9 +17,10 @@ from typing import Any
 
 from lab.processes import stops_held
 
+from .files import LESS
 from .segments import Memory, SegmentRegion
 
-REMEDY = "lower --rounds or --workers, or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)"
+REMEDY = f"{LESS}, or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)"
 
 
 class SystemV(SegmentRegion):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from errno import EMFILE, ENFILE
 from pathlib import Path
 
 from lab.errors import CannotRunError
@@ -15,19 +17,15 @@ from lab.errors import CannotRunError
 def workspace(parent: Path) -> Iterator[Path]:
     """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
 
-    Raises CannotRunError where the parent is missing, no directory, or cannot be written.
+    Raises CannotRunError where the parent is missing, out of reach, no directory, or cannot be written.
     """
-    if not parent.is_dir():
-        missing = "does not exist" if not parent.exists() else "is not a directory"
-        raise CannotRunError(f"--dir {parent}: {missing}; give a directory on the filesystem in question")
+    _check(parent)
     made = parent / f"lab-{os.getpid()}-{time.time_ns():x}"
-    try:
-        made.mkdir(0o700)
-    except OSError as error:
-        raise CannotRunError(f"--dir {parent}: cannot be written ({error.strerror}); give another") from error
+    spare = _made(made)
     try:
         yield made
     finally:
+        os.close(spare)
         _remove(made)
 
 
@@ -40,6 +38,33 @@ def scratch(directory: Path) -> Iterator[Path]:
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def _made(folder: Path) -> int:
+    """Make it; a descriptor to close before it is removed, which takes one, and none may be left by then."""
+    try:
+        spare = os.open(os.devnull, os.O_RDONLY)
+        try:
+            folder.mkdir(0o700)
+        except BaseException:
+            os.close(spare)
+            raise
+    except OSError as error:
+        remedy = "raise the limit (ulimit -n)" if error.errno in (EMFILE, ENFILE) else "give another"
+        raise CannotRunError(f"--dir {folder.parent}: cannot be written ({error.strerror}); {remedy}") from error
+    return spare
+
+
+def _check(parent: Path) -> None:
+    try:
+        if stat.S_ISDIR(parent.stat().st_mode):
+            return
+        wrong = "is not a directory"
+    except (FileNotFoundError, NotADirectoryError):
+        wrong = "does not exist"
+    except OSError as error:
+        raise CannotRunError(f"--dir {parent}: cannot be reached ({error.strerror}); give another") from error
+    raise CannotRunError(f"--dir {parent}: {wrong}; give a directory on the filesystem in question")
 
 
 def _remove(folder: Path) -> None:

@@ -62,14 +62,19 @@ def _table(run: Bench, style: str) -> str:
         cells = [region, access]
         for count in run.options.sizes:
             reference = figures.get((REFERENCE, access, count))
-            cells += _cells(figures[region, access, count], reference)
+            cells += _cells(figures.get((region, access, count)), reference)
         rows.append(cells)
     return table(head, rows, style)
 
 
-def _cells(row: Copying, reference: Copying | None) -> list[str]:
-    times = row.median_ns / reference.median_ns if reference else 0.0
-    return [duration(row.median_ns), (f"{times:,.0f}" if times >= 100 else f"{times:.1f}") if reference else "-"]
+def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
+    """The time, and how many times the reference; of what is missing, as from a document of another hand, nothing."""
+    if row is None:
+        return ["-", "-"]
+    if reference is None or not reference.median_ns:
+        return [duration(row.median_ns), "-"]
+    times = row.median_ns / reference.median_ns
+    return [duration(row.median_ns), f"{times:,.0f}" if times >= 100 else f"{times:.1f}"]
 
 
 def _conclusions(run: Bench) -> Iterator[str]:
@@ -79,12 +84,12 @@ def _conclusions(run: Bench) -> Iterator[str]:
         yield f"A Python call that copies nothing costs {price}: that much of each figure is not the copy."
     if any(row.region == "reopened" and row.bytes for row in run.copying):
         yield "reopened opens, maps, writes back and closes the file around each, as it does inside each lock."
-    unsteady = [row for row in run.copying if not row.reason and _spread(row) >= UNSTEADY]
-    measured = sum(not row.reason for row in run.copying)
+    measured = [row for row in run.copying if row.bytes]
+    unsteady = [row for row in measured if _spread(row) >= UNSTEADY]
     if unsteady:
         worst = max(unsteady, key=_spread)
         yield (
-            f"Unsteady: {len(unsteady)} of {plural(measured, 'figure')} spread by 10 % of the median or more, "
+            f"Unsteady: {len(unsteady)} of {plural(len(measured), 'figure')} spread by 10 % of the median or more, "
             f"most {worst.region} {worst.access} {size(worst.bytes)} ({100 * _spread(worst):.0f} %). "
             "Measure on a quieter machine, or longer: --seconds, --repeats."
         )
@@ -93,4 +98,4 @@ def _conclusions(run: Bench) -> Iterator[str]:
 def _spread(row: Copying) -> float:
     """The 95 % interval of the median, as a share of it."""
     low, high = row.interval_95
-    return (high - low) / row.median_ns
+    return (high - low) / row.median_ns if row.median_ns else 0.0

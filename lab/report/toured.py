@@ -88,7 +88,8 @@ def _grid(placed: list[Observation]) -> Iterator[str]:
     columns = list(dict.fromkeys(each.column for each in placed))
     rows = list(dict.fromkeys(each.row for each in placed))
     cells = {(each.row, each.column): _cell(each) for each in placed}
-    yield from _aligned([["", *columns], *([row, *(cells[row, column] for column in columns)] for row in rows)])
+    laid_out = [[row, *(cells.get((row, column), "-") for column in columns)] for row in rows]
+    yield from _aligned([["", *columns], *laid_out])
 
 
 def _cell(each: Observation) -> str:

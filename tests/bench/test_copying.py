@@ -27,6 +27,13 @@ def test_a_region_that_is_refused_is_a_row_with_the_reason_and_the_others_are_me
     assert [row.access for row in rows if row.region == "stream"] == ["load", "store"]
 
 
+@pytest.mark.parametrize("size", [1 << 60, 1 << 70])
+def test_a_size_that_no_memory_holds_is_refused_in_a_line(size: int, tmp_path: Path) -> None:
+    with pytest.raises(CannotRunError, match=f"--sizes: no memory for {size:,} bytes at once; ask for less"):
+        list(copy_costs(options("mapped", sizes=(64, size)), tmp_path, lambda _: None))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_loads_and_stores_are_of_as_many_bytes_as_the_figure_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,10 +1,12 @@
 import json
+import signal
 from pathlib import Path
 
 import pytest
 
 from lab import results
-from tests.helpers import run_lab
+from tests.cli.commands import start_lab
+from tests.helpers import PATIENCE_S, run_lab, wait_until
 
 QUICK = ("--seconds", "0.05", "--repeats", "5")
 
@@ -52,6 +54,9 @@ def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
         (["--region", "maped"], 2, "unknown region 'maped'; did you mean mapped?"),
         (["--region", "mapped", "--repeats", "4"], 2, "4 is too few: at least 5"),
         (["--region", "mapped", "--sizes", "0"], 2, "0 is too few: at least 1"),
+        (["--region", "mapped", "--dir", ""], 2, "an empty name; give a directory"),
+        (["--region", "mapped", "--sizes", "99999999999999"], 3, "no memory for 99,999,999,999,999 bytes at once"),
+        (["--region", "mapped", "--save", ""], 2, "an empty name; give a directory"),
         (["--region", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
         (["--region", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),
     ],
@@ -60,3 +65,18 @@ def test_wrong_use_is_one_line(arguments: list[str], code: int, told: str, tmp_p
     ended = run_lab("bench", *arguments, cwd=tmp_path)
     assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1)
     assert told in ended.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_stop_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    lab = start_lab("bench", "--region", "mapped", "--dir", place, "--seconds", "600")
+    try:
+        wait_until(lambda: bool(list(place.glob("lab-*/*"))) or lab.poll() is not None, "it measures")
+        lab.send_signal(stop)
+        assert lab.communicate(timeout=PATIENCE_S) == ("", "lab: interrupted\n")
+    finally:
+        lab.kill()
+        lab.communicate()
+    assert (lab.returncode, list(place.iterdir())) == (130, [])

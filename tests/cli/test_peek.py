@@ -60,8 +60,43 @@ def test_any_other_number_of_arguments_prints_the_usage(file: str, operands: lis
     assert refused(2, *operands) == "usage: python -m lab peek FILE OFFSET [--hex LEN]"
 
 
-def test_what_is_no_number_is_told(file: str) -> None:
-    assert refused(2, file, "ten") == "lab: offset 'ten' is no whole number; give it in decimal or as 0x..."
+@pytest.mark.parametrize("offset", ["ten", "1_0", "\u0663", " 1", "0x", "1e1"])
+def test_what_is_no_number_is_told(file: str, offset: str) -> None:
+    told = refused(2, "--", file, offset)
+    assert told == f"lab: offset {offset!r} is no whole number; give it in decimal or as 0x..."
+
+
+@pytest.mark.parametrize(
+    "operands",
+    [
+        ["foo", "--hex", "5", "6"],
+        ["--hex", "5", "foo", "6"],
+        ["foo", "6", "--hex", "5"],
+        ["foo", "--hex=5", "0x6"],
+        ["foo", "--traceback", "6", "--hex", "5"],
+    ],
+)
+def test_options_may_stand_anywhere(file: str, operands: list[str]) -> None:
+    done = run_lab("peek", *operands)
+    assert (done.stdout[:25], done.stderr) == ("00000006  77 6f 72 6c 64 ", "")
+
+
+def test_an_offset_below_0_may_stand_behind_an_option(file: str) -> None:
+    assert refused(2, file, "--hex", "5", "-0x1") == "lab: foo: offset must be 0-35, not -1"
+
+
+@pytest.mark.parametrize("operands", [["--", "-f", "1"], ["./-f", "1"], ["--", "./-f", "1"]])
+def test_a_name_may_begin_with_a_dash(operands: list[str], elsewhere: Path) -> None:
+    (elsewhere / "-f").write_text("abc")
+    assert run_lab("peek", *operands).stdout == "byte at offset 1 is 'b'\n"
+
+
+def test_an_unknown_option_is_refused(file: str) -> None:
+    assert "unrecognized arguments: --hexa" in refused(2, file, "--hexa", "0")
+
+
+def test_a_name_with_a_newline_is_told_in_one_line() -> None:
+    assert refused(2, "a\nb\x1b[1m", "0").startswith(r"lab: a\nb\x1b[1m: cannot be opened")
 
 
 def test_hex_prints_offset_bytes_and_text(file: str) -> None:

@@ -1,8 +1,14 @@
+import errno
 import json
+import os
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 from lab import results
-from tests.helpers import run_lab
+from lab.cli.main import main
+from lab.regions import named
+from tests.helpers import in_fresh_process, run_lab
 
 
 def test_regions_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path) -> None:
@@ -14,7 +20,7 @@ def test_regions_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path)
     assert head == ["mapped", "private", "stream", "sysv", "posix", "anonymous"]
     for told in ("shmget", "shm_open", "until unlink", "IPC_RMID", "by children", "how each row was seen"):
         assert told in ended.stdout
-    assert "All 66 cells are as the chapter has them." in ended.stdout
+    assert "All 66 cells are as expected." in ended.stdout
     assert max(map(len, ended.stdout.splitlines()[1:])) <= 112
     assert str(place) in ended.stdout.splitlines()[0]
     assert list(place.iterdir()) == []
@@ -31,6 +37,23 @@ def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
     assert isinstance(results.load_any(document), results.RegionsCompared)
 
 
+def test_a_region_that_is_refused_is_told_in_a_line_and_ends_with_3(tmp_path: Path) -> None:
+    told, code = in_fresh_process(with_a_refused_region, str(tmp_path))
+    assert code == 3
+    assert told == "lab: region sysv: refused at its set-up (ENOSYS); see docs/regions.md for what it needs\n"
+
+
+def with_a_refused_region(directory: str) -> list[object]:
+    def refused(_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    named.SystemVSegment.make = refused  # type: ignore[method-assign,assignment]
+    told = StringIO()
+    with redirect_stdout(StringIO()), redirect_stderr(told):
+        code = main(["regions", "--dir", directory])
+    return [told.getvalue(), code]
+
+
 def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:
     lines = run_lab("regions", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
     assert len(lines) == 12
@@ -42,3 +65,9 @@ def test_a_directory_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.count("\n") == 1
     assert "does not exist; give a directory" in ended.stderr
+
+
+def test_a_directory_without_a_name_is_refused() -> None:
+    ended = run_lab("regions", "--dir", "")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "an empty name; give a directory" in ended.stderr

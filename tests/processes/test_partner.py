@@ -6,6 +6,7 @@ import errno
 import faulthandler
 import os
 import resource
+import select
 import signal
 import sys
 from contextlib import suppress
@@ -110,6 +111,56 @@ def leaves_a_waiting_one() -> list[object]:
 
 def test_a_partner_that_does_not_answer_ends_with_its_block() -> None:
     assert in_fresh_process(leaves_a_waiting_one) == [None, False, 0]
+
+
+def hung_up_on() -> list[object]:
+    """A partner whose parent is gone with an answer unread: its exit code, and what it says on stderr."""
+    read, write = os.pipe()
+    kept = os.dup(2)
+    os.dup2(write, 2)
+    partner = Partner(lambda _: b"answered")
+    os.dup2(kept, 2)
+    os.close(write)
+    partner.send(b"?")
+    select.select([partner._channel], [], [])
+    partner._channel.close()
+    code = os.waitstatus_to_exitcode(os.waitpid(partner.pid, 0)[1])
+    return [code, os.read(read, 1000).decode()]
+
+
+def test_a_partner_whose_parent_is_gone_ends_without_a_word() -> None:
+    assert in_fresh_process(hung_up_on) == [0, ""]
+
+
+def raised_there(nested: bool) -> str:
+    def respond(question: bytes) -> bytes:
+        if nested:
+            return attempt(lambda: respond_with_an_error(b""))
+        return respond_with_an_error(question)
+
+    try:
+        with Partner(respond) as partner:
+            return partner.ask(b"?").decode()
+    except CannotRunError as error:
+        return str(error)
+
+
+def respond_with_an_error(_: bytes) -> bytes:
+    raise CannotRunError("no more of it; make some")
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_what_the_environment_refuses_a_partner_is_raised_where_it_was_asked(nested: bool) -> None:
+    assert in_fresh_process(raised_there, nested) == "no more of it; make some"
+
+
+def test_an_answer_may_be_of_any_bytes() -> None:
+    assert in_fresh_process(echoed) == ["-", "+", "\0", ""]
+
+
+def echoed() -> list[str]:
+    with Partner(lambda question: question.replace(b"nothing", b"")) as partner:
+        return [partner.ask(question).decode() for question in (b"-", b"+", b"\0", b"nothing")]
 
 
 def without_descriptors() -> str:

@@ -102,7 +102,7 @@ def test_a_refused_mapping_cannot_run_and_leaks_nothing(region: FileRegion) -> N
 
 @pytest.mark.parametrize("size", [1 << 62, 1 << 64])
 def test_anonymous_memory_that_no_machine_has_is_refused(size: int) -> None:
-    with pytest.raises(CannotRunError, match=f"{size:,} bytes of shared memory: refused; lower --rounds"):
+    with pytest.raises(CannotRunError, match=f"{size:,} bytes of shared memory: refused; ask for less"):
         anonymous(size)
 
 

@@ -70,7 +70,8 @@ def test_a_segment_beyond_the_limits_of_system_v_is_refused_in_a_line(limit: str
     assert said.startswith("region sysv: refused for 5,000 bytes (")
     assert told in said
     assert said.endswith(
-        "; lower --rounds or --workers, or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)\n"
+        "; ask for less: fewer rounds or workers, smaller sizes, "
+        "or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)\n"
     )
     assert said.count("\n") == 1
 
@@ -79,7 +80,7 @@ def test_a_full_dev_shm_is_refused_beforehand_and_no_sigbus_later(tmp_path: Path
     small = "mount -t tmpfs -o size=64k lab-test /dev/shm"
     assert told_in("--mount", small, "posix", tmp_path / "file", 131_072) == (
         "region posix: refused for 131,072 bytes (No space left on device); "
-        "free some of /dev/shm or mount more, or lower --rounds or --workers\n"
+        "free some of /dev/shm or mount more, or ask for less: fewer rounds or workers, smaller sizes\n"
     )
     assert told_in("--mount", small, "posix", tmp_path / "file", 4096) == "shared\n"
 
@@ -87,7 +88,7 @@ def test_a_full_dev_shm_is_refused_beforehand_and_no_sigbus_later(tmp_path: Path
 def test_a_dev_shm_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     said = told_in("--mount", "mount -t tmpfs -o ro lab-test /dev/shm", "posix", tmp_path / "file", 8)
     assert said.startswith("region posix: refused for 8 bytes (")
-    assert said.endswith("; mount a tmpfs on /dev/shm, or choose another region\n")
+    assert said.endswith("; make /dev/shm writable, or choose another region\n")
 
 
 @pytest.mark.parametrize(("name", "package"), [("sysv", "sysv_ipc"), ("posix", "posix_ipc")])

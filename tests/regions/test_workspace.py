@@ -2,13 +2,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError
 from lab.regions import scratch, workspace
+from tests.helpers import in_fresh_process
 
 
 def refuse(*args: object, **kwargs: object) -> None:
@@ -36,6 +39,24 @@ def test_a_workspace_goes_with_all_that_is_in_it_and_leaves_its_neighbours(tmp_p
     assert (tmp_path / "lab-of-somebody").read_text() == "theirs"
 
 
+def workspace_without_descriptors(parent: str) -> list[str]:
+    """What is left of a workspace at whose end the process has no descriptor to spare."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with workspace(Path(parent)) as made:
+        (made / "file").touch()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+        with suppress(OSError):
+            taken = [os.open(os.devnull, os.O_RDONLY)]
+            while True:
+                taken.append(os.open(os.devnull, os.O_RDONLY))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return os.listdir(parent)  # noqa: PTH208
+
+
+def test_a_workspace_goes_where_no_descriptor_is_left(tmp_path: Path) -> None:
+    assert in_fresh_process(workspace_without_descriptors, str(tmp_path)) == []
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_workspace_goes_on_an_error_too(error: type[BaseException], tmp_path: Path) -> None:
     with pytest.raises(error), workspace(tmp_path):
@@ -52,6 +73,20 @@ def test_a_workspace_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
 def test_a_parent_that_is_no_directory_is_told(name: str, said: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CannotRunError, match=f"--dir {tmp_path / name}: {said}"), workspace(tmp_path / name):
+        pass
+
+
+def test_a_parent_that_may_not_be_looked_at_is_told_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with (
+        pytest.raises(CannotRunError, match=f"--dir {tmp_path}: cannot be reached .Permission denied.; give another"),
+        workspace(tmp_path),
+    ):
         pass
 
 

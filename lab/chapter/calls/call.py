@@ -8,6 +8,7 @@ from typing import Protocol
 from lab.processes.partner import Gone, attempt
 from lab.regions.calls import PAGE
 
+from ..limits import out_of_descriptors
 from ..program import NotMapped, Program, how_it_ended
 
 WORKS = "works"
@@ -22,10 +23,15 @@ class Call(Protocol):
 
 
 def performed(call: Call, program: Program) -> str:
-    """What the call comes to in this process: a value, "works", or the name of an errno."""
+    """What the call comes to in this process: a value, "works", or the name of an errno.
+
+    Raises CannotRunError where no descriptor is left: that says nothing about the call.
+    """
     try:
         return call.perform(program)
     except OSError as error:
+        if refusal := out_of_descriptors(error):
+            raise refusal from error
         return errorcode.get(error.errno or 0, str(error))
     except NotMapped:
         return NOT_MAPPED

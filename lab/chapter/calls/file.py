@@ -26,8 +26,10 @@ class Open:
         return f'fd = open("foo", {MODES[self.mode]})'
 
     def perform(self, program: Program) -> str:
-        """The descriptor is the program's from now on."""
-        program.fd = os.open(program.path, self.mode)
+        """The descriptor is the program's from now on, and the one that it had is closed."""
+        before, program.fd = program.fd, os.open(program.path, self.mode)
+        if before >= 0:
+            os.close(before)
         return WORKS
 
 

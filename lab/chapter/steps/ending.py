@@ -49,6 +49,7 @@ def close(stage: Stage) -> Iterator[Observation]:
     yield program.does(Open(os.O_RDWR))
     yield program.does(Mmap(PAGE, BOTH))
     yield program.does(Close())
+    yield program.does(Pread(0), "EBADF")
     yield program.does(Load(0), "'a'")
     yield program.does(Store(0, "x"))
     yield reader.does(Pread(0), "'x'")

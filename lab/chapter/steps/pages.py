@@ -18,7 +18,7 @@ ZERO = "'\\x00'"
 
 
 def tail(stage: Stage) -> Iterator[Observation]:
-    """The file ends early in its second page; what is stored after its end is seen in memory and nowhere else."""
+    """The file ends early in its second page; what is stored after its end does not come with a file that grows."""
     end = PAGE + BEYOND
     path = stage.file(b"a" * end)
     program = stage.process(path)
@@ -34,6 +34,8 @@ def tail(stage: Stage) -> Iterator[Observation]:
     other.do(Open(os.O_RDONLY))
     yield other.does(Size(), f"page + {BEYOND}")
     yield other.does(Pread(end), "0 bytes")
+    yield program.does(Truncate(2 * PAGE))
+    yield other.does(Pread(end), ZERO)
 
 
 def past_end(stage: Stage) -> Iterator[Observation]:
@@ -53,6 +55,8 @@ STEPS = (
         "tail",
         "Bytes past the end of the file in its last page read as zero, and changes to them are not written back.",
         tail,
+        "ftruncate() makes the file longer at last, to see what lies behind its old end. POSIX has it that what was "
+        "stored there shall never be written out (mmap()); where the page in memory is the file, as on tmpfs, it is.",
     ),
     Step(
         "past-end",
