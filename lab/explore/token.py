@@ -120,7 +120,9 @@ def _turn(text: str) -> Turn:
 
 
 def where(found: Found) -> str:
-    """What finds the scenario again: a built-in's name, or the path of its file."""
+    """What finds the scenario again: the name of a built-in or installed one, or the path of its file."""
+    if found.installed:
+        return found.name
     stem = found.name.partition(":")[0]
     if stem in builtin_names() and find_scenarios([found.name])[0].kind is found.kind:
         return found.name
@@ -135,7 +137,7 @@ def fingerprint(found: Found) -> str:
     """Of the scenario's file and class; blank lines and lines of comment do not count."""
     try:
         lines = found.path.read_text().splitlines()
-    except OSError:
+    except (OSError, UnicodeDecodeError):  # no file, or a compiled one
         lines = []
     code = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     return _digest("\n".join([found.kind.__qualname__, *code]), 8)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .base import EVERY_LOCK, Damage, Outcome, Scenario
-from .find import Found, builtin_names, find_scenarios
+from .find import builtin_names, find_installed, find_scenarios
+from .found import Found
+from .installed import installed_names
 from .layout import Layout
 from .worker import Worker
 
@@ -16,5 +18,7 @@ __all__ = [
     "Scenario",
     "Worker",
     "builtin_names",
+    "find_installed",
     "find_scenarios",
+    "installed_names",
 ]

@@ -155,6 +155,12 @@ def test_a_path_is_told_from_a_name_by_its_suffix(mine: Path, monkeypatch: pytes
     assert names("mine.py:cured") == ["mine:cured"]
 
 
+def test_a_file_that_is_named_without_its_suffix_is_meant(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(mine.parent)
+    with pytest.raises(UsageError, match=r"unknown scenario 'mine'; did you mean mine.py\?"):
+        find_scenarios(["mine"])
+
+
 def test_a_class_that_was_only_imported_is_no_scenario_of_the_file(tmp_path: Path) -> None:
     text = """
         from lab import Scenario

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from lab.errors import UsageError
+from lab.scenario import find_installed, find_scenarios, installed, installed_names
+from tests.helpers import PATIENCE_S
+from tests.scenario.packages import package
+
+HEAVY = {"importlib.metadata", "random"}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder that packages can be installed into, forgotten afterwards."""
+    folder = tmp_path / "site"
+    monkeypatch.syspath_prepend(str(folder))
+    forget()
+    yield folder
+    forget()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(folder)):
+            del sys.modules[name]
+
+
+def forget() -> None:
+    installed._offered.cache_clear()
+    installed.load_installed.cache_clear()
+
+
+def offer(site: Path, name: str, place: str, modules: Mapping[str, str] | None = None) -> None:
+    package(site, {name: place}, modules)
+
+
+def refusal(name: str) -> str:
+    """The one line that is said of this name."""
+    with pytest.raises(UsageError) as raised:
+        find_scenarios([name])
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+def test_a_class_is_found_by_its_entry_points_name_with_its_variants_alone(site: Path) -> None:
+    offer(site, "shop", "shops:Shop")
+    assert [(found.name, found.kind.__name__) for found in find_scenarios(["shop"])] == [
+        ("shop", "Shop"), ("shop:cured", "Cured"),
+    ]  # fmt: skip
+
+
+def test_a_module_offers_all_its_classes_as_a_file_does(site: Path) -> None:
+    offer(site, "shop", "shops")
+    assert [found.name for found in find_scenarios(["shop"])] == ["shop", "shop:other", "shop:cured"]
+
+
+def test_a_class_is_summed_up_by_itself_and_a_module_by_its_own_words(site: Path) -> None:
+    package(site, {"shop": "shops:Shop", "all_shops": "shops"})
+    assert find_scenarios(["shop"])[0].summary == "Sell one."
+    assert find_scenarios(["all_shops"])[0].summary == "Shops."
+
+
+def test_a_variant_is_found_by_its_name(site: Path) -> None:
+    offer(site, "shop", "shops:Shop")
+    (found,) = find_scenarios(["shop:cured"])
+    assert (found.kind.__name__, found.installed, found.path) == ("Cured", True, site / "shops.py")
+
+
+def test_a_class_may_lie_in_another_module_than_its_entry_point_names(site: Path) -> None:
+    modules = {"front": "from back import Shop", "back": "from lab import Scenario\nclass Shop(Scenario): pass"}
+    offer(site, "shop", "front:Shop", modules)
+    assert find_scenarios(["shop"])[0].path == site / "back.py"
+
+
+def test_the_default_set_and_the_lessons_know_nothing_of_packages(site: Path) -> None:
+    offer(site, "shop", "shops:Shop")
+    assert not any(found.installed for found in find_scenarios([], lessons=True))
+
+
+def test_a_built_in_name_wins_and_says_so(site: Path) -> None:
+    offer(site, "counter", "shops:Shop")
+    assert find_scenarios(["counter"])[0].kind.__name__ == "Counter"
+    with pytest.raises(UsageError, match="scenario counter: a built-in one has this name and wins; rename"):
+        find_installed("counter")
+
+
+@pytest.mark.parametrize("name", ["shop.py", "a/shop", "shop:x"])
+def test_a_name_that_cannot_be_asked_for_is_told(name: str, site: Path) -> None:
+    offer(site, name, "shops:Shop")
+    with pytest.raises(UsageError, match="no name to ask for; rename the entry point"):
+        find_installed(name)
+
+
+def test_a_mistyped_name_gives_the_installed_one(site: Path) -> None:
+    offer(site, "shopping", "shops:Shop")
+    assert refusal("shoping") == "unknown scenario 'shoping'; did you mean shopping?"
+
+
+def test_a_variant_that_it_does_not_have_gives_those_that_it_has(site: Path) -> None:
+    offer(site, "shop", "shops:Shop")
+    assert refusal("shop:curd") == "unknown scenario 'shop:curd'; did you mean shop:cured?"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("missing", "missing cannot be loaded (ModuleNotFoundError: No module named 'missing'); mend or reinstall"),
+        ("shops:Shp", "shops:Shp cannot be loaded (AttributeError: "),
+        ("not a place", "not a place cannot be loaded ("),
+        ("shops:Structure", "shops:Structure is no subclass of lab.Scenario; name a class or a module of them"),
+        ("raising", "raising cannot be loaded (ValueError: two lines); mend or reinstall the package it is in"),
+        ("leaving", "leaving cannot be loaded (SystemExit: 3)"),
+        ("wrong", "wrong cannot be loaded (SyntaxError: "),
+        ("front", "front defines no subclass of lab.Scenario; name the class, module:Class"),
+    ],
+)
+def test_what_does_not_load_is_told_in_one_line(place: str, said: str, site: Path) -> None:
+    modules = {
+        "shops": "from ctypes import Structure",
+        "raising": "raise ValueError('two\\nlines')",
+        "leaving": "raise SystemExit(3)",
+        "wrong": "class",
+        "front": "from lab import Scenario",
+    }
+    offer(site, "shop", place, modules)
+    assert refusal("shop").startswith(f"scenario shop: {said}")
+
+
+def test_a_name_that_two_packages_offer_is_refused_with_both(site: Path) -> None:
+    package(site, {"shop": "shops:Shop"})
+    package(site, {"shop": "shops:Other"}, name="others")
+    assert installed_names() == ["shop"]
+    assert refusal("shop") == (
+        "scenario shop: several packages offer it (shops:Other, shops:Shop); uninstall all but one"
+    )
+
+
+FINDING = """
+import sys
+from lab.scenario import find_scenarios
+for found in find_scenarios(sys.argv[1:]):
+    found.check_world("race")
+print(*sys.modules)
+"""
+
+
+def imported(*names: str | Path) -> set[str]:
+    """The modules of a bare interpreter that has found these scenarios."""
+    command = [sys.executable, "-c", FINDING, *map(str, names)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_nobody_asks_for_packages_where_only_built_ins_and_files_are_named(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("from lab import Scenario\nclass Mine(Scenario): pass\n")
+    assert imported("counter", "bank", "check_then_lock:cured", mine) & HEAVY == set()
+    assert imported() & HEAVY == set()
+
+
+def test_packages_are_asked_for_a_name_that_no_built_in_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in package(tmp_path / "site", {"shop": "shops:Shop"}).items():
+        monkeypatch.setenv(name, value)
+    assert imported("shop") >= HEAVY

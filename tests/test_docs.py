@@ -1,0 +1,108 @@
+"""The pages of docs/ that are to be typed, typed; and the runner that does it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from lab.scenario import Scenario, Worker
+from tests.helpers import ROOT
+from tests.pages import blocks, differs, run_page, typed
+
+TYPED = ["own-scenario.md"]
+"""A page that is named here is run from its first block to its last."""
+
+
+def page(folder: Path, text: str) -> Path:
+    made = folder / "page.md"
+    made.write_text(text)
+    return made
+
+
+@pytest.mark.parametrize("name", TYPED)
+def test_all_that_a_page_shows_is_so(name: str, tmp_path: Path) -> None:
+    run_page(ROOT / "docs" / name, tmp_path)
+
+
+def test_all_that_a_worker_offers_is_told() -> None:
+    text = (ROOT / "docs/own-scenario.md").read_text()
+    offered = {*Worker.__annotations__, *(name for name in vars(Worker) if not name.startswith("_"))}
+    assert {name for name in offered if not re.search(rf"`w\.{name}\b", text)} == set()
+
+
+def test_all_that_a_scenario_can_set_is_told() -> None:
+    text = (ROOT / "docs/own-scenario.md").read_text()
+    settings = {name for name, value in vars(Scenario).items() if not name.startswith("_") and not callable(value)}
+    assert {name for name in settings if f"`{name}`" not in text} == set()
+    assert len(settings) > 8
+
+
+def test_a_file_is_written_where_the_block_says_and_the_commands_find_it(tmp_path: Path) -> None:
+    text = '```python file=sub/hello.py\nprint("hello", 3)\n```\n\n```console\n$ python sub/hello.py\nhello 4\n```\n'
+    run_page(page(tmp_path, text), tmp_path)
+    assert (tmp_path / "typed/sub/hello.py").read_text() == 'print("hello", 3)\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("words\n\n```console\n$ echo hello\nbye\n```\n", r"page.md:3: `echo hello` prints\nhello\n\nnot\nbye"),
+        ("```console\n$ exit 3\n```\n", "page.md:1: `exit 3` ended with 3"),
+        ("```console\n$ echo out; exit 3\nout\n```\n", "ended with 3"),
+        ("```yaml\na: 1\n```\n", "a block of yaml: what is to be done with it"),
+        ("```\n$ true\n```\n", "a block of no kind"),
+    ],
+)
+def test_what_is_not_as_shown_is_told_with_its_place(text: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=said):
+        run_page(page(tmp_path, text), tmp_path)
+
+
+def test_a_block_with_a_reason_above_it_is_not_run(tmp_path: Path) -> None:
+    run_page(page(tmp_path, "<!-- not run: needs a second host -->\n```console\n$ false\n```\n"), tmp_path)
+
+
+def test_a_block_without_a_reason_is_run(tmp_path: Path) -> None:
+    assert len(list(blocks("<!-- not run: -->\n```console\n$ false\n```\n"))) == 1
+
+
+def test_the_commands_of_a_block_have_each_its_own_output() -> None:
+    (block,) = blocks("```console\n$ one\n1\n$ two\n$ three\n3\n\n3\n```\n")
+    assert [(each.command, each.shown) for each in typed(block)] == [
+        ("one", ["1"]), ("two", []), ("three", ["3", "", "3"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("a 1,234 of 99.5 %", "a 7 of 3 %"),
+        ("wait 681 ns", "wait 1.2 ms"),
+        ("a    b\n---  -----", "a b\n---------  --"),
+        ("a\n\nb", "a\nb\n"),
+        ("a\n...\nd", "a\nb\nc\nd"),
+        ("a\n...\nd", "a\nd"),
+        ("...\nd", "d"),
+        ("raised ... (x.py:3)", "raised Error: 7 and more (x.py:44)"),
+    ],
+)
+def test_figures_widths_and_what_is_left_out_make_no_difference(shown: str, printed: str) -> None:
+    assert not differs(shown.splitlines(), printed)
+
+
+@pytest.mark.parametrize(
+    ("shown", "printed"),
+    [
+        ("a 1", "b 1"),
+        ("a", "a\nb"),
+        ("a\nb", "a"),
+        ("a\n...\nd", "a\nb"),
+        ("clean", "damaged"),
+        ("a\n...", "b\na"),
+        ("0 of 3", "- of 3"),
+    ],
+)
+def test_words_and_lines_make_a_difference(shown: str, printed: str) -> None:
+    assert differs(shown.splitlines(), printed)
