@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, try, print."""
-    entries = [*_scenarios(), *_locks(arguments.dir), *_regions(arguments.dir)]
+    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_regions(arguments.dir)]
     if arguments.json:
         import json
 
@@ -71,8 +71,21 @@ def _scenarios() -> Iterator[Entry]:
         yield Entry(group, each.name, each.summary, "")
 
 
+def _installed() -> Iterator[Entry]:
+    from lab.scenario import find_installed, installed_names
+
+    for name in installed_names():
+        group = "scenarios of installed packages (by name)"
+        try:
+            found = find_installed(name)
+        except LabError as error:
+            yield Entry(group, name, "", str(error))
+        else:
+            yield from (Entry(group, each.name, each.summary, "") for each in found)
+
+
 def _locks(directory: Path) -> Iterator[Entry]:
-    from lab.locks import find_lock, lock_names, probe_lock
+    from lab.locks import abilities, find_lock, lock_names, probe_lock
 
     for name in lock_names():
         group = f"locks (tried on {directory})"
@@ -81,7 +94,8 @@ def _locks(directory: Path) -> Iterator[Entry]:
         except LabError as error:
             yield Entry(group, name, "", str(error))
         else:
-            yield Entry(group, name, lock.summary, _trouble(partial(probe_lock, lock, directory)))
+            claimed = f" ({able})" if (able := abilities(lock)) and lock.excludes else ""
+            yield Entry(group, name, lock.summary + claimed, _trouble(partial(probe_lock, lock, directory)))
 
 
 def _regions(directory: Path) -> Iterator[Entry]:

@@ -37,6 +37,17 @@ def explain(run: Run, scenarios: Sequence[Found]) -> Run:
     return replace(run, cases=cases)
 
 
+def unmodelled(run: Run) -> list[str]:
+    """One line a lock whose damage cannot be explained: the explorer has no model of it."""
+    locks = dict.fromkeys(case.lock for case in run.cases if case.verdict in ("damaged", "timeout"))
+    return [
+        f"--explain: the explorer has no model of lock {lock}, only of {', '.join(MODELLED)}, and explains none of its "
+        "damage"
+        for lock in locks
+        if lock not in MODELLED
+    ]
+
+
 def _explained(case: Raced, found: Found) -> Raced:
     kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
     simulated = case.shares and "explore" in found.kind.worlds and case.lock in MODELLED

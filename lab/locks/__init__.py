@@ -1,10 +1,28 @@
-"""Floor 2: how workers exclude each other. The only place that calls fcntl and flock."""
+"""Floor 2: how workers exclude each other. The only place that calls fcntl and flock.
+
+Bring your own lock: `adapt`.
+"""
 
 from __future__ import annotations
 
+from .adapted import adapt
 from .find import find_lock, lock_names
+from .foreign import LockFailed
 from .leaky import Leaky
-from .protocol import Action, Deadlock, Lock
+from .protocol import Abilities, Action, Deadlock, Lock, abilities, prepared
 from .protocol import probe as probe_lock
 
-__all__ = ["Action", "Deadlock", "Leaky", "Lock", "find_lock", "lock_names", "probe_lock"]
+__all__ = [
+    "Abilities",
+    "Action",
+    "Deadlock",
+    "Leaky",
+    "Lock",
+    "LockFailed",
+    "abilities",
+    "adapt",
+    "find_lock",
+    "lock_names",
+    "prepared",
+    "probe_lock",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .protocol import Action
+from .protocol import Abilities, Action
 
 
 def _nothing() -> None:
@@ -16,6 +16,7 @@ class Unlocked:
     summary = "no lock: the same scenario races unprotected"
     has_ranges = False
     excludes = False
+    abilities = Abilities(ranges=False, readers=False, threads=False, fork=False, survives_kill=False)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """Two calls that do nothing."""

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
-from .protocol import Action
+from .protocol import Abilities, Action
 
 FLOCK = Struct("hh0qqqi0q")
 """struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
@@ -64,6 +64,7 @@ class Fcntl(_Range):
 
     name = "fcntl"
     summary = "POSIX record locks (F_SETLKW): byte ranges, owned by the process"
+    abilities = Abilities(ranges=True, readers=True, threads=False, fork=True, survives_kill=True)
     command = fcntl.F_SETLKW
 
 
@@ -72,4 +73,5 @@ class Ofd(_Range):
 
     name = "ofd"
     summary = "open file description locks (F_OFD_SETLKW): byte ranges, owned by the open file"
+    abilities = Abilities(ranges=True, readers=True, threads=True, fork=False, survives_kill=True)
     command = F_OFD_SETLKW

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError
-from lab.locks import Lock, probe_lock
+from lab.locks import Lock, LockFailed, prepared, probe_lock
 from lab.processes import Crew, cpus_for, detach_output
 
 
@@ -15,7 +15,11 @@ def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
 
     Raises CannotRunError where it is refused, fails, or does not answer within the limit.
     """
+    with prepared(lock, str(folder / "probe")) as made:
+        _probe(made, folder, time_limit_s)
 
+
+def _probe(lock: Lock, folder: Path, time_limit_s: float) -> None:
     def attempt() -> None:
         detach_output()
         with suppress(Exception):
@@ -31,7 +35,11 @@ def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
         )
     try:
         probe_lock(lock, folder)
-    except LabError:
+    except CannotRunError:
         raise
+    except LockFailed as error:
+        raise CannotRunError(f"{error}; mend the lock") from error
+    except LabError as error:
+        raise CannotRunError(str(error)) from error
     except Exception as error:
         raise CannotRunError(f"lock {lock.name}: raised {type(error).__name__}: {error}; mend the lock") from error

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from lab.locks.ready import READY
 from lab.scenario import builtin_names
 from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
-LOCKS = ["none", "fcntl", "ofd", "flock"]
+LOCKS = ["none", "fcntl", "ofd", "flock", *READY]
 REGIONS = ["mapped", "private", "stream", "reopened", "sysv", "posix", "anonymous"]
 
 
@@ -47,7 +48,7 @@ def test_lessons_are_listed_with_their_cures(listed: list[dict[str, Any]]) -> No
     assert "short_range:cured" in lessons
 
 
-def test_the_four_locks_and_all_regions_are_listed(listed: list[dict[str, Any]]) -> None:
+def test_the_four_locks_the_ready_ones_and_all_regions_are_listed(listed: list[dict[str, Any]]) -> None:
     assert of_group(listed, "locks") == LOCKS
     assert of_group(listed, "regions") == REGIONS
 
@@ -107,3 +108,24 @@ def test_trying_leaves_nothing_in_the_directory(tmp_path: Path) -> None:
 def test_trying_changes_nothing_outside_it(elsewhere: Path) -> None:
     entries()
     assert list(elsewhere.iterdir()) == []
+
+
+def test_what_a_lock_claims_is_told_with_it(listed: list[dict[str, Any]]) -> None:
+    (fasteners,) = [entry["summary"] for entry in listed if entry["name"] == "fasteners"]
+    assert fasteners.endswith("(keeps a forked child out, freed by a kill)")
+
+
+def test_a_lock_whose_package_is_missing_or_broken_is_listed_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "filelock.py").write_text("raise ModuleNotFoundError('No module named filelock', name='filelock')")
+    (tmp_path / "portalocker.py").write_text("raise RuntimeError('built for another machine')")
+    listed = entries(env={"PYTHONPATH": str(tmp_path)})
+    trouble = {entry["name"]: entry["trouble"] for entry in listed if entry["trouble"]}
+    assert list(trouble) == ["filelock", "filelock-soft", "filelock-rw", "portalocker", "portalocker-rlock"]
+    assert trouble["filelock"].endswith("needs the Python package filelock; pip install 'lock-race-lab[locks]'")
+    assert "(RuntimeError: built for another machine); reinstall it" in trouble["portalocker"]
+
+
+def test_trying_the_locks_leaves_nothing_in_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    entries("--dir", tmp_path / "empty")
+    assert list((tmp_path / "empty").iterdir()) == []

@@ -8,6 +8,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.locks import find, find_lock, lock_names
+from lab.locks.ready import READY
 
 GROUP = "lab.locks"
 BUILT_IN = {name: find_lock(name) for name in ("none", "fcntl", "ofd", "flock")}
@@ -18,9 +19,9 @@ def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
     """The entry points that are installed, for the test to add to."""
     points = list(metadata.entry_points(group=GROUP))
     monkeypatch.setattr(metadata, "entry_points", lambda group: [point for point in points if point.group == group])
-    find._offered.cache_clear()
+    find._others.cache_clear()
     yield points
-    find._offered.cache_clear()
+    find._others.cache_clear()
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -39,7 +40,7 @@ def test_the_built_in_locks_come_first_and_in_the_order_of_reading() -> None:
 
 def test_locks_of_other_packages_follow_by_name(offer: list[EntryPoint]) -> None:
     offer += [EntryPoint("semaphore", "lab.locks.none:Unlocked", GROUP), EntryPoint("aaa", "x:Y", GROUP)]
-    assert lock_names() == ["none", "fcntl", "ofd", "flock", "aaa", "semaphore"]
+    assert lock_names() == [*BUILT_IN, *READY, "aaa", "semaphore"]
     assert find_lock("semaphore").summary == BUILT_IN["none"].summary
 
 
@@ -55,16 +56,27 @@ def test_a_name_like_no_other_gives_them_all() -> None:
         find_lock("zzzzzz")
 
 
-@pytest.mark.parametrize("value", ["no_such_module_anywhere:Lock", "lab.locks.none:NoSuchLock", "os:fspath"])
-def test_a_lock_that_cannot_be_loaded_is_named_with_its_place(offer: list[EntryPoint], value: str) -> None:
+@pytest.mark.parametrize("value", ["no_such_module_anywhere:Lock", "lab.locks.none:NoSuchLock", "os:name"])
+def test_a_lock_that_cannot_be_loaded_is_named_with_the_cause(offer: list[EntryPoint], value: str) -> None:
     offer.append(EntryPoint("broken", value, GROUP))
-    with pytest.raises(UsageError, match=f"lock broken: {value} cannot be loaded"):
+    with pytest.raises(UsageError, match=r"^lock broken: ") as raised:
         find_lock("broken")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_package_may_offer_a_factory_under_a_name(offer: list[EntryPoint]) -> None:
+    offer.append(EntryPoint("theirs", "tests.locks.theirs:Switch", GROUP))
+    assert find_lock("theirs").name == "theirs"
+
+
+def test_a_dotted_name_is_taken_for_a_module_s_attribute() -> None:
+    with pytest.raises(UsageError, match=r"did you mean my_module.sub:make"):
+        find_lock("my_module.sub.make")
 
 
 def test_the_labs_own_locks_are_found_without_an_installation(offer: list[EntryPoint]) -> None:
     offer.clear()
-    assert lock_names() == list(BUILT_IN)
+    assert lock_names() == [*BUILT_IN, *READY]
     assert [find_lock(name).name for name in BUILT_IN] == list(BUILT_IN)
 
 
@@ -76,4 +88,4 @@ def test_the_labs_own_locks_are_declared_like_those_of_others() -> None:
 def test_another_package_cannot_take_the_place_of_the_labs_own(offer: list[EntryPoint]) -> None:
     offer.insert(0, EntryPoint("fcntl", "lab.locks.none:Unlocked", GROUP))
     assert type(find_lock("fcntl")) is type(BUILT_IN["fcntl"])
-    assert lock_names() == list(BUILT_IN)
+    assert lock_names() == [*BUILT_IN, *READY]

@@ -3,12 +3,14 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError
-from lab.locks import Action, Deadlock, find_lock, probe_lock
+from lab.locks import Abilities, Action, Deadlock, Lock, abilities, find_lock, lock_names, prepared, probe_lock
 
 
 class Refusing:
@@ -88,3 +90,41 @@ def test_a_deadlock_is_an_oserror_with_its_errno_also_after_pickling() -> None:
     again = pickle.loads(pickle.dumps(error))  # noqa: S301 - our own
     assert isinstance(error, OSError)
     assert (type(again), again.errno) == (Deadlock, errno.EDEADLK)
+
+
+def test_a_lock_that_prepares_nothing_is_used_as_it_is(tmp_path: Path) -> None:
+    diary = Diary()
+    with prepared(diary, str(tmp_path / "file")) as made:
+        assert made is diary
+
+
+class Preparing(Diary):
+    """A lock that is made once a trial."""
+
+    @contextmanager
+    def prepared(self, path: str) -> Iterator[Lock]:
+        self.calls.append(f"made for {Path(path).parent.name}")
+        yield self
+        self.calls.append("removed")
+
+
+def test_the_probe_prepares_the_lock_and_ends_it(tmp_path: Path) -> None:
+    diary = Preparing()
+    probe_lock(diary, tmp_path)
+    assert diary.calls == [f"made for {tmp_path.name}", "acquire", "release", "removed"]
+
+
+def test_every_lock_of_the_lab_claims_what_it_can_do() -> None:
+    claims = {name: abilities(find_lock(name)) for name in lock_names()}
+    assert [name for name, claimed in claims.items() if claimed is None] == []
+    assert {name for name, claimed in claims.items() if claimed and claimed.ranges} == {"fcntl", "ofd"}
+    assert all(claimed.ranges == find_lock(name).has_ranges for name, claimed in claims.items() if claimed)
+
+
+def test_a_lock_need_not_claim_anything() -> None:
+    assert abilities(Diary()) is None
+
+
+def test_a_claim_is_told_in_words() -> None:
+    claim = Abilities(ranges=True, readers=False, threads=True, fork=False, survives_kill=True)
+    assert str(claim) == "ranges, keeps threads apart, freed by a kill"

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.locks.listed import Asked, Listed, Seen, _read, sight_of
+from lab.model.holds import END, Span
+from tests.helpers import OtherProcess, in_fresh_process
+from tests.locks.holder import take
+
+
+def looked(path: str, how: str) -> list[Any]:
+    """The source of the sight, and what it shows of the file."""
+    sight = sight_of(Path(path)) if how == "best" else Asked(Path(path))
+    try:
+        return [sight.source, sorted(sight.look())]
+    finally:
+        sight.close()
+
+
+@pytest.mark.parametrize(("lock", "kind"), [("fcntl", "POSIX"), ("flock", "FLOCK"), ("ofd", "OFDLCK")])
+def test_the_kernel_lists_who_holds_what(lock: str, kind: str, path: Path, other: OtherProcess) -> None:
+    other.call(take, lock, str(path), 16, 8, True)
+    pid = -1 if lock == "ofd" else other.pid
+    span = [0, 0, True] if lock == "flock" else [16, 8, True]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False]]]
+
+
+def test_a_file_without_locks_shows_none(path: Path) -> None:
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", []]
+    assert in_fresh_process(looked, str(path), "asked") == ["F_GETLK", []]
+
+
+@pytest.mark.parametrize("write", [True, False])
+def test_an_f_getlk_names_one_lock_that_is_in_the_way(write: bool, path: Path, other: OtherProcess) -> None:
+    other.call(take, "fcntl", str(path), 16, 8, write)
+    assert in_fresh_process(looked, str(path), "asked") == ["F_GETLK", [["POSIX", other.pid, [16, 8, write], False]]]
+
+
+def test_a_lock_on_another_file_is_not_shown(path: Path, other: OtherProcess) -> None:
+    beside = path.with_name("beside")
+    beside.write_bytes(bytes(8))
+    other.call(take, "fcntl", str(beside), 0, 8, True)
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", []]
+
+
+def unlisted(path: str) -> list[Any]:
+    """As where the kernel's list is not to be had."""
+    from lab.locks import listed
+
+    listed.LIST = os.devnull
+    return looked(path, "best")
+
+
+def test_where_the_kernel_does_not_list_others_are_asked_for(path: Path, other: OtherProcess) -> None:
+    other.call(take, "fcntl", str(path), 0, 0, True)
+    assert in_fresh_process(unlisted, str(path)) == ["F_GETLK", [["POSIX", other.pid, [0, 0, True], False]]]
+
+
+@pytest.mark.parametrize(
+    ("line", "seen"),
+    [
+        ("POSIX  ADVISORY  WRITE 7 08:01:12 0 7", [Seen("POSIX", 7, Span(0, 8, True), False)]),
+        ("-> POSIX  ADVISORY  READ 7 08:01:12 4 EOF", [Seen("POSIX", 7, Span(4, 0, False), True)]),
+        ("FLOCK  ADVISORY  WRITE 7 08:01:12 0 EOF", [Seen("FLOCK", 7, Span(0, 0, True), False)]),
+        ("LEASE  ACTIVE    READ 7 08:01:12 0 EOF", []),
+        ("DELEG  ACTIVE    READ 7 08:01:12 0 EOF", []),
+    ],
+)
+def test_a_line_of_the_list_is_read(line: str, seen: list[Seen]) -> None:
+    assert _read(line.split()) == seen
+
+
+def test_to_the_end_of_the_file_is_to_the_last_byte_that_can_be_named() -> None:
+    (seen,) = _read(["POSIX", "ADVISORY", "WRITE", "7", "08:01:12", "4", "EOF"])
+    assert seen.span.end == END
+
+
+def test_only_lines_of_the_file_itself_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = tmp_path / "list"
+    made.write_text(
+        "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 7\n"
+        "2: POSIX  ADVISORY  WRITE 8 08:01:112 0 7\n"
+        "3: POSIX  ADVISORY  WRITE 9 18:01:12 0 7\n"
+        "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 7\n"
+    )
+    monkeypatch.setattr("lab.locks.listed.LIST", str(made))
+    assert [seen.pid for seen in Listed("08:01", 12).look()] == [7]

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.helpers import ROOT, race, run_lab
+
+LOCKS = '''
+import fcntl, os, threading
+from contextlib import contextmanager
+
+from lab.locks import adapt
+
+
+class Own:
+    """flock(2) on an open file of its own; after five holds it does what its name says."""
+
+    def __init__(self, path):
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT)
+        self.holds = 0
+
+    def acquire(self):
+        self.holds += 1
+        if self.holds > 5:
+            return self.later()
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    later = lambda self: fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def release(self):
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+
+
+class Fails(Own):
+    def later(self):
+        raise RuntimeError("no more")
+
+
+class Refuses(Own):
+    def later(self):
+        return False
+
+
+class Hangs(Own):
+    def later(self):
+        threading.Event().wait()
+
+
+class NeverAnswers(Own):
+    def acquire(self):
+        threading.Event().wait()
+
+
+class FailsAtOnce(Own):
+    def acquire(self):
+        raise RuntimeError("not even once")
+
+
+class ReleasesOthers(Own):
+    def release(self):
+        raise RuntimeError("not the holder")
+
+
+@contextmanager
+def generator(path):
+    with open(path, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Directory:
+    """A lock that is a directory, which stays when the holder is done for good."""
+
+    def __init__(self, path):
+        os.makedirs(path, exist_ok=True)
+        self.own = Own(path + "/inner")
+
+    def __enter__(self):
+        self.own.acquire()
+
+    def __exit__(self, *error):
+        self.own.release()
+
+
+own = adapt(Own, name="own")
+MADE = Own(os.devnull)
+TEXT = "text"
+
+
+def inside_one_process(path):
+    return threading.Lock()
+
+
+def nothing(path):
+    pass
+
+
+def raises(path):
+    raise ValueError("no such thing")
+'''
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A current directory with a module of locks."""
+    (tmp_path / "my_locks.py").write_text(LOCKS)
+    (tmp_path / "data").mkdir()
+    return tmp_path
+
+
+def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[str, Any]]]:
+    """Race the append log, where workers give way inside the lock, under these locks; every file must be gone after."""
+    names = [part for lock in locks for part in ("--lock", lock)]
+    args = ("append_log", *names, "--rounds", str(rounds), "--trials", "1", "--time-limit", "2", "--dir", "data")
+    code, document = race(*args, cwd=folder)
+    assert list((folder / "data").iterdir()) == []
+    return code, document["cases"]
+
+
+def reason(row: dict[str, Any]) -> str:
+    return str(row["reason"] or row["failures"][0]["reason"])
+
+
+@pytest.mark.parametrize("name", ["my_locks:Own", "my_locks:own", "my_locks:generator", "my_locks:Directory"])
+def test_a_lock_from_the_current_directory_protects_the_file(name: str, folder: Path) -> None:
+    code, (row,) = raced(folder, name)
+    assert (code, row["verdict"], row["holds"], row["overlapping_holds"]) == (0, "clean", 400, 0)
+
+
+def test_an_adapted_lock_goes_by_its_own_name_and_others_by_where_they_are(folder: Path) -> None:
+    _, rows = raced(folder, "my_locks:own", "my_locks:Own")
+    assert [row["lock"] for row in rows] == ["own", "my_locks:Own"]
+
+
+def test_a_lock_that_excludes_nobody_outside_its_process_is_caught(folder: Path) -> None:
+    code, (row,) = raced(folder, "my_locks:inside_one_process", rounds=500)
+    assert (code, row["verdict"]) == (1, "damaged")
+    assert row["overlapping_holds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("Fails", "acquire() raised RuntimeError: no more"), ("Refuses", "acquire() returned False")],
+)
+def test_what_the_lock_raises_ends_the_worker_and_is_told_with_its_name(name: str, told: str, folder: Path) -> None:
+    code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
+    assert (code, [row["verdict"] for row in rows]) == (4, ["clean", "died"])
+    assert f"lock my_locks:{name}: {told}" in reason(rows[1])
+
+
+def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
+    code, (row,) = raced(folder, "my_locks:Hangs")
+    assert (code, row["verdict"]) == (4, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("NeverAnswers", "no answer on"),
+        ("FailsAtOnce", "acquire() raised RuntimeError: not even once; mend the lock"),
+        ("ReleasesOthers", "release() raised RuntimeError: not the holder; mend the lock"),
+        ("nothing", "its factory returned None, which has neither acquire() and release() nor `with`"),
+        ("raises", "its factory raised ValueError: no such thing; mend it"),
+    ],
+)
+def test_a_lock_that_fails_when_it_is_tried_is_one_unsupported_row(name: str, told: str, folder: Path) -> None:
+    code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
+    assert (code, [row["verdict"] for row in rows]) == (3, ["clean", "unsupported"])
+    assert told in reason(rows[1])
+    assert "\n" not in reason(rows[1])
+
+
+@pytest.mark.parametrize("lock", ["no_such_module:lock", "my_locks:missing", "my_locks:TEXT", "my_locks:MADE"])
+def test_a_lock_that_cannot_be_had_is_a_usage_error_before_anything_is_raced(lock: str, folder: Path) -> None:
+    done = run_lab("race", "counter", "--lock", lock, "--dir", "data", cwd=folder)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"lab: lock {lock}: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", [["explore", "counter"], ["race", "append_log", "--leak", "1", "--explain"]])
+def test_that_there_is_no_model_of_it_is_said_in_one_line(command: list[str], folder: Path) -> None:
+    done = run_lab(*command, "--lock", "my_locks:Own", cwd=folder)
+    told = [line for line in done.stderr.splitlines() if "no model of" in line]
+    assert len(told) == 1
+    assert "my_locks:Own" in told[0]
+
+
+def test_a_worker_s_threads_and_children_have_lock_objects_of_their_own(folder: Path) -> None:
+    args = ("threads", "forked_holder:cured", "--lock", "my_locks:Own", "--trials", "1", "--dir", "data")
+    code, document = race(*args, cwd=folder)
+    assert [row["verdict"] for row in document["cases"] if row["scenario"] != "forked_holder"] == ["clean", "clean"]
+    assert code == 0
+
+
+def test_the_five_lines_of_the_page_about_locks_are_raced(tmp_path: Path) -> None:
+    lines = (ROOT / "docs" / "locks.md").read_text().partition("```python\n")[2].partition("```")[0]
+    (tmp_path / "my_module.py").write_text(lines)
+    args = ("counter", "append_log", "--lock", "my_module:my_lock", "--workers", "8", "--rounds", "20", "--trials", "1")
+    code, document = race(*args, cwd=tmp_path)
+    assert (code, [row["lock"] for row in document["cases"]]) == (0, ["mine", "mine"])
