@@ -1,0 +1,127 @@
+"""An actor as the play knows it: it does deeds that wait for nobody, and asks for locks, for which it may wait."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .deeds import GRANTED, OK, Locked
+from .stage import Stage, Unclear
+from .waiting import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S, Task, waiters
+
+WAITS = "waits"
+HANGS = "still waits"
+WAITED_FOR = "the lock that it waited for"
+
+
+class Actor(ABC):
+    """Who may ask for a lock; what it does is written down on the stage."""
+
+    def __init__(self, name: str, stage: Stage, task: Task | None) -> None:
+        self.name = name
+        self.heard_ns = 0
+        self._stage = stage
+        self._task = task
+        self._locked = Locked()
+
+    @abstractmethod
+    def _begin(self, deed: str, *values: object) -> None:
+        """Begin a deed."""
+
+    @abstractmethod
+    def _heard(self, seconds: float) -> object:
+        """What the deed came to, None where it is not done after that time."""
+
+    def takes(self, asked: Locked | None = None) -> None:
+        """Lock what is free, however long it takes. Raises Unclear where it is refused."""
+        self._locked = asked or Locked()
+        begun = time.monotonic()
+        came_to = self.does("lock", *self._locked, told_as=told(self._locked))
+        self._stage.granted_in(time.monotonic() - begun)
+        if came_to != GRANTED:
+            raise Unclear(f"{self.name} {told(self._locked)}, which nobody holds: {came_to}")
+
+    def asks(self, asked: Locked | None = None) -> str:
+        """Ask for a lock: "granted", "waits", or what it raised at once."""
+        asked = asked or Locked()
+        self._locked = asked
+        listed, looks = waiters(self._stage.folder), self.switches()
+        self._begin("lock", *asked)
+        with self._noted(told(asked)):
+            came_to = self._settled(listed, looks)
+        self._stage.show(self.name, told(asked), came_to)
+        return came_to
+
+    def goes_on(self) -> str:
+        """What the request came to that waited, now that it need not wait any more."""
+        came_to = self._heard(min(GRANT_S * self._stage.slowness, self._stage.left_s()))
+        self._stage.show(self.name, WAITED_FOR, HANGS if came_to is None else str(came_to))
+        return HANGS if came_to is None else str(came_to)
+
+    def still(self, seconds: float = 0) -> str:
+        """What the request came to that waited, "waits" where it does so still after this time."""
+        came_to = self._heard(seconds)
+        if came_to is None:
+            return WAITS
+        self._stage.show(self.name, WAITED_FOR, str(came_to))
+        return str(came_to)
+
+    def gives_back(self, asked: Locked | None = None) -> int:
+        """Unlock what it asked for last; the time, just before."""
+        begun = self.does("unlock", *(asked or self._locked), told_as="unlocks")
+        return begun if isinstance(begun, int) else 0
+
+    def does(self, deed: str, *values: object, told_as: str = "") -> object:
+        """A deed that waits for nobody. Raises Limit where it does not end."""
+        self._begin(deed, *values)
+        came_to = None
+        with self._noted(told_as):
+            while came_to is None:
+                came_to = self._heard(self._stage.left_s())
+        if told_as:
+            self._stage.show(self.name, told_as, came_to if isinstance(came_to, str) else OK)
+        return came_to
+
+    def switches(self) -> int:
+        """How often it has left the processor."""
+        return self._task.switches() if self._task else 0
+
+    @contextmanager
+    def _noted(self, call: str) -> Iterator[None]:
+        """Write down a call, where it has a name, that comes to nothing."""
+        try:
+            yield
+        except Unclear as unclear:
+            if call:
+                self._stage.show(self.name, call, str(unclear))
+            raise
+
+    def _settled(self, listed: int, looks: int) -> str:
+        """What a request came to, "waits" where it is seen to; before it so many waited, and it had looked so often."""
+        begun = time.monotonic()
+        while True:
+            came_to = self._heard(LOOK_AGAIN_S)
+            if came_to is not None:
+                return str(came_to)
+            if waiters(self._stage.folder) > listed or self._lasts(time.monotonic() - begun, looks):
+                return WAITS
+            self._stage.left_s()
+
+    def _lasts(self, waited_s: float, looks: int) -> bool:
+        """True where it has looked again often enough, or has slept, or spun, for long enough."""
+        slow = self._stage.slowness
+        if waited_s < SHORTEST_S * slow:
+            return False
+        if self.switches() >= looks + LOOKS or waited_s > BUSY_S * slow:
+            return True
+        return waited_s > SETTLE_S * slow and (self._task is None or self._task.sleeps())
+
+
+def told(asked: Locked) -> str:
+    """A request in words."""
+    file = f" of file {asked.file + 1}" if asked.file else ""
+    through = ", through an open of its own" if asked.opened else ""
+    kind = "write" if asked.write else "read"
+    return f"locks bytes {asked.start} to {asked.start + asked.length - 1}{file} to {kind}{through}"

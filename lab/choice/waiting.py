@@ -1,0 +1,59 @@
+"""How a process is seen to wait: for the kernel's file locks by proc_locks(5), for all others by its sleep."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+LOOKS = 10
+SHORTEST_S = 0.02
+"""A request that is not answered waits where, after this time, it has left the processor so often: it looks again."""
+
+SETTLE_S = 0.15
+"""One that does not look so often is said to wait when it sleeps after this time.
+
+Three times 50 ms, in which libraries that poll usually look again: who wrongly lets in, does so at the first look.
+"""
+
+BUSY_S = 1.0
+"""A request that never sleeps is said to wait after this time: it spins."""
+
+GRANT_S = 1.2
+"""A request that is to be let in and is not after this time hangs: over four times 250 ms, the slowest poller known."""
+
+USUAL_S = 0.01
+"""A lock that nobody holds is granted in this time; where it takes longer, all these times are so much longer too."""
+
+LOOK_AGAIN_S = 0.001
+
+
+class Task:
+    """A thread of a process, as proc(5) shows it."""
+
+    def __init__(self, pid: int, number: int) -> None:
+        self._place = Path(f"/proc/{pid}/task/{number}")
+
+    def sleeps(self) -> bool:
+        """True unless it runs or is about to."""
+        try:
+            stat = (self._place / "stat").read_text()
+        except OSError:
+            return True
+        return stat.rpartition(")")[2].split()[0] != "R"
+
+    def switches(self) -> int:
+        """How often it has left the processor: who waits in the kernel does so once, who polls at every look."""
+        with suppress(OSError):
+            lines = (self._place / "status").read_text().splitlines()
+            return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+        return 0
+
+
+def waiters(folder: Path) -> int:
+    """How many requests /proc/locks lists as waiting for a file in the folder."""
+    numbers = {path.stat().st_ino for path in folder.iterdir()}
+    try:
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return 0
+    return sum(int(line.split()[-3].rpartition(":")[2]) in numbers for line in lines if "->" in line)

@@ -1,0 +1,55 @@
+"""Compare the locks: what each keeps out, lets in, survives and costs, each cell of the table seen here.
+
+Of one lock, its cells with the calls that show them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .values import path_or_dash, positive, temporary_directory
+
+NAME = "locks"
+HELP = "compare the locks, as measured here; of one lock, the runs that show it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `locks`."""
+    add = parser.add_argument
+    add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
+    add(
+        "--dir",
+        type=Path,
+        default=temporary_directory(),
+        metavar="DIR",
+        help="where the locked files lie (the system's temporary directory)",
+    )
+    add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look, save, print; a stop ends it as Ctrl-C does."""
+    from lab.choice import compare, find_candidates
+    from lab.processes import Terminated, stop_on_sigterm
+    from lab.report.formats import check_format
+    from lab.report.progress import Progress
+
+    from .documents import Documents
+
+    check_format(arguments.format)
+    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+        candidates = find_candidates(arguments.names)
+        try:
+            with stop_on_sigterm(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
+                done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
+        except Terminated:
+            raise KeyboardInterrupt from None
+        documents.write(done)
+        from .show import conclude
+
+        return conclude(done, documents, style=arguments.format)

@@ -1,0 +1,228 @@
+"""Locks that break one promise each: what the comparison must notice."""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from lab.locks import Abilities, Action
+from lab.locks.posix import Fcntl, Ofd
+
+CLONE_FILES = 0x400
+ALL = Abilities(ranges=True, readers=True, threads=True, fork=True, survives_kill=True)
+
+
+def nothing() -> None:
+    pass
+
+
+class Lying(Ofd):
+    """Grants whatever is asked for."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return nothing, nothing
+
+
+class LetsThreadsIn(Ofd):
+    """Asks nobody where a second thread asks."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        acquire, release = super().actions(descriptor, start, length, write=write)
+        return lambda: None if threading.current_thread() != threading.main_thread() else acquire(), release
+
+
+class LetsItselfIn(Ofd):
+    """Asks nobody while the thread holds that file already, through whatever descriptor."""
+
+    def __init__(self) -> None:
+        self._holders: dict[int, int] = {}
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        lock, unlock = super().actions(descriptor, start, length, write=write)
+        file = os.fstat(descriptor).st_ino
+
+        def acquire() -> None:
+            if self._holders.get(file) != threading.get_ident():
+                lock()
+            self._holders[file] = threading.get_ident()
+
+        def release() -> None:
+            self._holders.pop(file, None)
+            unlock()
+
+        return acquire, release
+
+
+class NoReaders(Ofd):
+    """Takes readers for writers."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return super().actions(descriptor, start, length, write=True)
+
+
+class CarelessReaders(Ofd):
+    """Keeps nobody out where it reads."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return super().actions(descriptor, start, length, write=write) if write else (nothing, nothing)
+
+
+class NoRanges(Ofd):
+    """Takes the whole file for every range."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return super().actions(descriptor, 0, 0, write=write)
+
+
+class FirstRangeOnly(Ofd):
+    """Keeps nobody out of what is not at the start."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return (nothing, nothing) if start else super().actions(descriptor, start, length, write=write)
+
+
+class OutlivesItsHolder(Fcntl):
+    """A file that somebody has to remove."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}") + ".lock")  # noqa: PTH115
+
+        def acquire() -> None:
+            while True:
+                try:
+                    path.touch(exist_ok=False)
+                except FileExistsError:
+                    time.sleep(0.001)
+                else:
+                    return
+
+        return acquire, partial(path.unlink, missing_ok=True)
+
+
+class EndsWithAChild(Fcntl):
+    """Is given back when any child ends."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        lock, unlock = super().actions(descriptor, start, length, write=write)
+
+        def acquire() -> None:
+            lock()
+            if threading.current_thread() == threading.main_thread():
+                signal.signal(signal.SIGCHLD, lambda _, __: unlock())
+
+        return acquire, unlock
+
+
+class OfAThread(Ofd):
+    """Held by a thread with descriptors of its own: execve(2) ends it, whatever is left open."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
+        held, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            ctypes.CDLL(None).unshare(CLONE_FILES)
+            own = os.open(path, os.O_RDWR)
+            fcntl.flock(own, fcntl.LOCK_EX)
+            held.set()
+            done.wait()
+            os.close(own)
+
+        def acquire() -> None:
+            held.clear()
+            done.clear()
+            threading.Thread(target=hold, daemon=True).start()
+            held.wait()
+
+        return acquire, done.set
+
+
+class Polls(Ofd):
+    """Asks every 2 ms."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        def acquire() -> None:
+            while True:
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    time.sleep(0.002)
+                else:
+                    return
+
+        return acquire, partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+
+class LastComeFirstServed(Ofd):
+    """Who gives it back wakes whoever came last; each sleeps at a pipe with a name of its own."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        stack = Path(os.readlink(f"/proc/self/fd/{descriptor}") + ".stack")  # noqa: PTH115
+        me = stack.with_suffix(f".{os.getpid()}")
+        guarded = super().actions
+
+        def with_stack(change: Callable[[list[str]], None]) -> None:
+            lock, unlock = guarded(descriptor, 0, 0, write=True)
+            lock()
+            names = stack.read_text().split() if stack.exists() else []
+            change(names)
+            stack.write_text(" ".join(names))
+            unlock()
+
+        def acquire() -> None:
+            behind: list[int] = []
+
+            def push(names: list[str]) -> None:
+                behind.append(len(names))
+                names.append(str(me))
+
+            me.unlink(missing_ok=True)
+            os.mkfifo(me)
+            with_stack(push)
+            if behind[0]:
+                me.read_bytes()  # until the holder writes
+
+        def release() -> None:
+            def pop(names: list[str]) -> None:
+                names.remove(str(me))
+                if names:
+                    Path(names[-1]).write_bytes(b"yours")
+
+            with_stack(pop)
+
+        return acquire, release
+
+
+class NeverReturns(Ofd):
+    """Waits for what nobody does."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return signal.pause, nothing
+
+
+class Raises(Ofd):
+    """Has a fault."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        raise ValueError("no such lock")
+
+
+class Dies(Ofd):
+    """Ends the process that asks."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return lambda: os._exit(7), nothing
+
+
+class NeverReleases(Ofd):
+    """Keeps what it has."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        return super().actions(descriptor, start, length, write=write)[0], nothing

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+
+from lab import results
+from tests.cli.commands import start_lab
+from tests.helpers import PATIENCE_S, ROOT, is_running, run_lab, wait_until
+
+STUCK = """
+import os, signal
+from pathlib import Path
+
+class Stuck:
+    name, summary, has_ranges, excludes = "stuck", "never lets anybody in", False, True
+
+    def actions(self, descriptor, start, length, *, write):
+        Path({note!r}).write_text(str(os.getpid()))
+        return signal.pause, int
+"""
+
+
+@pytest.fixture
+def stuck(elsewhere: Path) -> Path:
+    """A module of the user's, in the folder where the lab is started, and the note that its actor leaves."""
+    note = elsewhere / "note"
+    (elsewhere / "mine.py").write_text(STUCK.format(note=str(note)))
+    return note
+
+
+def test_locks_prints_the_comparison_how_it_was_seen_and_how_to_choose(tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    ended = run_lab("locks", "none", "fcntl", "ofd", "flock", "--dir", place)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    rows = {line.split()[0]: line.split()[1:14] for line in ended.stdout.splitlines()[5:9]}
+    assert rows["none"] == ["no", *"-" * 12]
+    assert rows["fcntl"] == ["yes", "no", "no", "yes", "yes", "yes", "no", "yes", "yes", "yes", "open", "yes", "fifo"]
+    for told in ("the columns", "how to choose", "Two locks at once in no fixed order: fcntl."):
+        assert told in ended.stdout
+    assert list(place.iterdir()) == []
+
+
+def test_of_one_lock_the_calls_behind_each_cell_are_printed(tmp_path: Path) -> None:
+    ended = run_lab("locks", "ofd", "--dir", tmp_path)
+    assert ended.returncode == 0
+    assert "B  the lock that it waited for  granted" in ended.stdout
+    assert "A, its child  unlocks" in ended.stdout
+
+
+def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
+    document = tmp_path / "locks.json"
+    printed = run_lab("locks", "flock", "--dir", tmp_path, "--json", document)
+    again = run_lab("report", document)
+    assert again.returncode == 0
+    assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
+    assert all(cell["run"] for cell in json.loads(document.read_text())["cells"])
+    assert isinstance(results.load_any(document), results.LocksCompared)
+
+
+def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:
+    lines = run_lab("locks", "none", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
+    assert [line.split(",")[:2] for line in lines] == [["lock", "processes"], ["none", "no"]]
+
+
+def test_the_published_schema_is_that_of_the_records() -> None:
+    published = (ROOT / "docs" / "locks.schema.json").read_text()
+    assert published == json.dumps(results.json_schema("locks"), indent=2) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["fctl"], 2, "unknown lock 'fctl'; did you mean fcntl?"),
+        (["fcntl", "--dir", "missing"], 3, "--dir missing: does not exist; give a directory"),
+        (["fcntl", "--format", "sim"], 2, "unknown format 'sim'"),
+        (["fcntl", "--seconds", "0"], 2, "0 is no time"),
+        (["fcntl", "--json", "missing/file"], 3, "missing/file: cannot be written"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(arguments: list[str], code: int, told: str) -> None:
+    ended = run_lab("locks", *arguments)
+    assert (ended.returncode, ended.stdout) == (code, "")
+    assert ended.stderr.count("\n") == 1
+    assert told in ended.stderr
+
+
+def test_a_lock_that_never_lets_anybody_in_is_one_complaint_and_exit_code_3(stuck: Path, tmp_path: Path) -> None:
+    ended = run_lab("locks", "mine:Stuck", "--seconds", "0.3", "--dir", tmp_path)
+    assert ended.returncode == 3
+    (told,) = ended.stderr.splitlines()
+    assert told.startswith("lab: lock mine:Stuck: processes: not found out: ")
+    assert "within 0.3 s; --seconds gives more" in told
+    assert not is_running(int(stuck.read_text()))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_who_stops_it_leaves_no_actor_and_no_file(stop: signal.Signals, stuck: Path, tmp_path: Path) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    lab = start_lab("locks", "mine:Stuck", "--seconds", "600", "--dir", place)
+    try:
+        wait_until(lambda: (stuck.exists() and stuck.read_text()) or lab.poll() is not None, "an actor asks")
+        lab.send_signal(stop)
+        printed, told = lab.communicate(timeout=PATIENCE_S)
+    finally:
+        lab.kill()
+        lab.communicate()
+    assert (lab.returncode, printed, told) == (130, "", "lab: interrupted\n")
+    assert not is_running(int(stuck.read_text()))
+    assert list(place.iterdir()) == []
