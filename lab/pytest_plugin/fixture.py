@@ -1,0 +1,174 @@
+"""The fixture `lab`: what a test asks for, and how it gets it."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from lab.errors import CannotRunError, UsageError
+from lab.explore.locks import check_modelled
+from lab.results import Run, encode
+from lab.scenario import Scenario
+
+from .again import Again
+from .answer import Explored, Raced
+from .explored import ExploreResult
+from .hidden import told_by_the_test
+from .options import Defaults
+from .process import ask
+from .raced import RaceResult
+from .request import ExplainRequest, ExploreRequest, RaceRequest
+from .travel import Sent, packed
+
+__tracebackhide__ = told_by_the_test
+
+AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
+"""An object, a class, a built-in's name, or the path of a scenario file."""
+
+TIME_LIMIT_S = 10.0
+
+
+class Lab:
+    """Races and explores for one test, in a fresh interpreter each."""
+
+    def __init__(self, request: pytest.FixtureRequest, defaults: Defaults) -> None:
+        self._node = request.node
+        self._home: ModuleType | None = getattr(request, "module", None)
+        self._root: Path = request.config.rootpath
+        self._test = _from_here(request)
+        self._defaults = defaults
+
+    def race(
+        self,
+        scenario: AnyScenario,
+        *,
+        lock: Any = "fcntl",
+        workers: int = 4,
+        rounds: int | None = None,
+        trials: int | None = None,
+        seconds: float | None = None,
+        region: str | None = None,
+        window_ns: int = 0,
+        leak: float = 0.0,
+        seed: int | None = None,
+        dir: str | os.PathLike[str] | None = None,  # noqa: A002 - as on the command line
+        time_limit: float = TIME_LIMIT_S,
+    ) -> RaceResult:
+        """Race workers on a file in `dir`; everything else as on the command line.
+
+        `lock` is a name, `module:attribute`, a lock of the lab, a function or class that makes a lock from the path of
+        a lock file (`lab.locks.adapt`), or what `adapt` returned. `rounds` are those of each worker, at most. It takes
+        `trials`, or `seconds`; where neither is said about a second (`--lab-seconds`), and up to ten more until a lock
+        that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than `time_limit`
+        seconds counts as hung. Skips where the environment cannot; raises UsageError for what makes no sense, and
+        HelperError where the process that races ends without an answer.
+        """
+        sent = self._sent(scenario)
+        directory = str(_directory(dir) or self._defaults.directory)
+        asked = RaceRequest(
+            scenario=sent,
+            lock=packed(lock, "lock", self._home),
+            workers=workers,
+            rounds=rounds,
+            trials=trials,
+            seconds=seconds,
+            about_s=self._defaults.seconds,
+            region=region,
+            window_ns=window_ns,
+            leak=leak,
+            seed=self._defaults.seed if seed is None else seed,
+            directory=directory,
+            time_limit_s=time_limit,
+        )
+        asked.check()
+        try:
+            raced = ask(asked, Raced, self._root)
+        except CannotRunError as error:
+            pytest.skip(str(error))
+        result = RaceResult(raced, self._again(lock, directory), partial(self._explained, sent))
+        self._note_race(result)
+        return result
+
+    def explore(
+        self,
+        scenario: AnyScenario,
+        *,
+        lock: Any = "fcntl",
+        workers: int = 2,
+        rounds: int = 2,
+        search: str = "auto",
+        preemptions: int = 3,
+        time_limit: float = TIME_LIMIT_S,
+    ) -> ExploreResult:
+        """Run every interleaving of so many simulated workers and rounds, for at most `time_limit` seconds.
+
+        `lock` is one that is modelled (none, fcntl, ofd, flock), by its name or as an object. Raises UsageError for
+        what makes no sense, and CannotRunError for what cannot be explored: no environment is to blame.
+        """
+        asked = ExploreRequest(
+            scenario=self._sent(scenario),
+            lock=_modelled(lock),
+            workers=workers,
+            rounds=rounds,
+            search=search,
+            preemptions=preemptions,
+            seed=self._defaults.seed,
+            time_limit_s=time_limit,
+        )
+        asked.check()
+        result = ExploreResult(ask(asked, Explored, self._root), self._again(lock))
+        case = result.case
+        self._note(f"{case.scenario} under {case.lock}", verdict=case.verdict, schedules=case.schedules)
+        return result
+
+    def _sent(self, scenario: AnyScenario) -> Sent:
+        kind = scenario if isinstance(scenario, type) else type(scenario)
+        if not issubclass(kind, Scenario | str | os.PathLike):
+            raise UsageError(f"scenario {scenario!r}: give a lab.Scenario, a built-in name, or the path of a file")
+        return packed(scenario, "scenario", self._home)
+
+    def _again(self, lock: object, directory: str = "") -> Again:
+        return Again(self._test, lock if isinstance(lock, str) else None, directory)
+
+    def _explained(self, scenario: Sent, run: Run) -> Run:
+        return ask(ExplainRequest(scenario=scenario, run=encode(run).decode()), Raced, self._root).run
+
+    def _note_race(self, result: RaceResult) -> None:
+        case = result.case
+        self._note(
+            f"{case.scenario} under {case.lock}",
+            verdict=case.verdict,
+            detection_power=case.detection_power,
+            contended_requests=case.contended_requests,
+        )
+
+    def _note(self, what: str, **values: object) -> None:
+        """For the JUnit file: pytest writes what a test notes."""
+        for name, value in values.items():
+            self._node.user_properties.append((f"lab {what}: {name}", value))
+
+
+def _from_here(request: pytest.FixtureRequest) -> str:
+    """The test as one names it where pytest was started: a nodeid begins at the root of the project."""
+    file = os.path.relpath(request.node.path, request.config.invocation_params.dir)
+    return "::".join([file, *str(request.node.nodeid).split("::")[1:]])
+
+
+def _modelled(lock: Any) -> str:
+    """The name of the lock; of an object or a class only where there is a model of it. Raises CannotRunError."""
+    if isinstance(lock, str):
+        return lock
+    name = str(getattr(lock, "name", getattr(lock, "__name__", lock)))
+    check_modelled(name)
+    return name
+
+
+def _directory(given: str | os.PathLike[str] | None) -> Path | None:
+    if given is not None and not Path(given).is_dir():
+        raise UsageError(f"dir={os.fspath(given)!r} is no directory; give one on the filesystem in question")
+    return Path(given).absolute() if given is not None else None

@@ -1,0 +1,48 @@
+"""What pytest calls: the options, the header, the marker, the fixture. Loaded by every pytest, it loads little."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .options import add_options, defaults
+
+if TYPE_CHECKING:
+    from .fixture import Lab
+
+MARKER = "lab: races or explores (every test that uses the fixture `lab` has it)"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--lab-seed` and the others."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker; refuse options that make no sense before anything runs."""
+    config.addinivalue_line("markers", MARKER)
+    defaults(config)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Which lab, on what filesystem, with which seed."""
+    from lab.environment import environment
+
+    said = defaults(config)
+    here = environment(said.directory, 0.0)
+    return f"lab: {here.lab}, {here.filesystem} ({said.directory}), seed {said.seed}"
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`-m lab` selects the tests that use the fixture, `-m "not lab"` all others."""
+    if "lab" in getattr(item, "fixturenames", ()):
+        item.add_marker("lab")
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Lab:
+    """Races and explores scenarios: `lab.race(...).assert_clean()`, `lab.explore(...).assert_exhausted()`."""
+    from .fixture import Lab
+
+    return Lab(request, defaults(request.config))

@@ -1,0 +1,114 @@
+"""What a race came to, for a test to claim something about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from math import ceil
+
+import pytest
+
+from lab.errors import UsageError
+from lab.report.exploration import explanation
+from lab.report.formats import DEFAULT_FORMAT
+from lab.report.tables import what_broke
+from lab.report.verdicts import complaints, heading
+from lab.report.words import one_in, plural
+from lab.results import Case, Explored, Run
+
+from .again import Again
+from .answer import Raced
+from .hidden import told_by_the_test
+from .request import DETECTS
+from .shortfall import requests_for, rounds_for, seconds_for
+
+__tracebackhide__ = told_by_the_test
+
+GAVE_WAY = "; on one processor, where workers gave way in the middle of their work: by themselves they met too seldom"
+REPLAY = "replay: "
+
+
+class RaceResult:
+    """One race: `run` is its document, `case` the one case in it (lab.results)."""
+
+    def __init__(self, raced: Raced, again: Again, explain: Callable[[Run], Run]) -> None:
+        self.run = raced.run
+        self._raced = raced
+        self._again = again
+        self._explain = explain
+
+    @property
+    def case(self) -> Case:
+        """The row of the table: what was raced, and what came of it."""
+        return self.run.cases[0]
+
+    def assert_clean(self, detects: float = DETECTS) -> None:
+        """Fails unless nothing broke, nobody died or hung, no two were in, and that says something about the lock.
+
+        It says something where a lock that grants falsely at the rate `detects` would have been noticed with 95 %
+        probability. Skips where the environment cannot race it. Raises UsageError for what is no rate.
+        """
+        if not 0 < detects < 1:
+            raise UsageError(f"detects={detects!r} is no rate: above 0, below 1")
+        self._skip_unsupported()
+        case = self.case
+        if case.verdict != "clean" or case.overlapping_holds:
+            raise AssertionError(self._told(self._explain(self.run)))
+        if case.detection_power is None or case.detection_power > detects:
+            raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
+
+    def assert_damaged(self) -> None:
+        """Fails unless data broke or the lock let two in. Skips where the environment cannot race it."""
+        self._skip_unsupported()
+        case = self.case
+        if case.verdict == "clean":
+            raise AssertionError(
+                f"{_what(case)}: was to break and did not in {plural(case.operations, 'round')}; race for more "
+                f"seconds=, or widen the window with window_ns=\n\n{self._evidence(self.run)}"
+            )
+        if case.verdict != "damaged":
+            raise AssertionError(self._told(self.run))
+
+    def _skip_unsupported(self) -> None:
+        if self.case.verdict == "unsupported":
+            pytest.skip(self.case.reason)
+
+    def _told(self, run: Run) -> str:
+        """What went wrong, where nothing was to."""
+        blamed = replace(run, cases=[replace(case, expected="clean", lets_two_in=False) for case in run.cases])
+        return "\n".join([*complaints(blamed), "", self._evidence(blamed)])
+
+    def _evidence(self, run: Run) -> str:
+        """The table, why it broke where that is known, and how to do it again."""
+        parts = [what_broke(run, DEFAULT_FORMAT)]
+        parts += [self._why(case.explanation) for case in run.cases if case.explanation]
+        where = f"{heading(run)}{GAVE_WAY if self._raced.gave_way else ''}"
+        return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
+
+    def _why(self, explored: Explored) -> str:
+        """The shortest interleaving; without the line that replays it where the command line finds no such scenario."""
+        lines = explanation(explored).splitlines()
+        return "\n".join(line for line in lines if self._raced.name or not line.startswith(REPLAY))
+
+    def _too_weak(self, detects: float) -> str:
+        """That a clean race shows too little, and how much more it takes."""
+        case, asked = self.case, one_in(detects)
+        shows = f"{_what(case)}: clean, but that shows too little"
+        if not case.holds:
+            return f"{shows}: no hold of a lock was recorded, so a lock that lies could not have been noticed"
+        if not case.contended_requests:
+            return (
+                f"{shows}: no request met a holder, so a lock that lies could not have been noticed; "
+                "give more workers= or rounds=, or widen the window with window_ns="
+            )
+        more = rounds_for(case, detects) - case.operations
+        seconds = ceil(seconds_for(case, detects, self._raced.raced_s))
+        return (
+            f"{shows}: {case.contended_requests:,} of {plural(case.operations, 'round')} met a holder, so a lock that "
+            f"lies {one_in(case.detection_power)} times would have been noticed, and detects={detects:g} asks for "
+            f"{asked}, which takes {requests_for(detects):,}: about {more:,} more rounds, as with seconds={seconds}"
+        )
+
+
+def _what(case: Case) -> str:
+    return f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}"

@@ -1,0 +1,94 @@
+"""A race for a test, in the process that forks: one case, and the record of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+
+from lab.environment import Begun, anonymous_text, environment
+from lab.errors import CannotRunError
+from lab.locks.protocol import REFUSED
+from lab.processes import stops_held
+from lab.race import Case, cases_of, untried
+from lab.race.hold import RECORDER
+from lab.race.probe import probe_within
+from lab.regions import workspace
+from lab.results import SCHEMA, Options, Run
+from lab.results import Case as Row
+
+from .answer import Raced
+from .arrival import command_name, lock_from, scenario_from
+from .pace import Shown, raced
+from .request import RaceRequest
+
+STAND_IN = "fcntl"
+"""Named where the lock is an object: a case begins with a name."""
+
+
+def race(request: RaceRequest) -> Raced:
+    """Race the case. Raises LabError for what cannot be found or raced; what happens in the race is its result."""
+    case, options = _case(request)
+    begun = Begun()
+    with workspace(Path(request.directory)) as folder:
+        refused = _refused(case, folder)
+        shown = Shown(refused) if refused else raced(case, folder, request)
+        with stops_held():
+            where = environment(folder, begun.load, RECORDER)
+    row = shown.row
+    run = Run(
+        schema=SCHEMA,
+        command="race",
+        started=begun.moment,
+        wall_s=begun.wall_s,
+        interrupted=False,
+        environment=where,
+        options=replace(options, directory=anonymous_text(options.directory), trials=row.trials),
+        cases=[row],
+    )
+    name = "" if row.verdict == "clean" else command_name(case.found)
+    return Raced(run, name, gave_way=shown.gave_way, raced_s=shown.raced_s)
+
+
+def _case(request: RaceRequest) -> tuple[Case, Options]:
+    found = scenario_from(request.scenario)
+    lock = lock_from(request.lock)
+    named = request.lock.get("name")
+    options = Options(
+        scenarios=[found.name],
+        locks=[named or STAND_IN],
+        workers=[request.workers],
+        rounds=request.rounds,
+        trials=request.trials or 0,
+        directory=request.directory,
+        seed=request.seed,
+        pin=None,
+        window_ns=request.window_ns,
+        leak=request.leak,
+        time_limit_s=request.time_limit_s,
+        regions=[request.region] if request.region else [],
+    )
+    (case,) = cases_of([found], options)
+    if named:
+        return case, options
+    seed = f"{request.seed}/{found.name}/{lock.name}/{request.workers}"
+    return replace(case, setting=replace(case.setting, lock=lock, seed=seed)), replace(options, locks=[lock.name])
+
+
+def _refused(case: Case, folder: Path) -> Row | None:
+    """The row of a lock that does not answer to one request; whose fault that is decides the verdict.
+
+    Only a filesystem or a kernel that does not have the lock, and a package that is missing, are the environment's.
+    """
+    setting, begun = case.setting, monotonic()
+    if not setting.lock.excludes:
+        return None
+    try:
+        probe_within(setting.lock, folder, setting.time_limit_s)
+    except CannotRunError as error:
+        cause = error.__cause__
+        if cause is None and monotonic() - begun >= setting.time_limit_s:
+            return untried(case, "timeout", str(error))
+        theirs = cause is None or isinstance(cause, ImportError) or getattr(cause, "errno", None) in REFUSED
+        return untried(case, "unsupported" if theirs else "died", str(error))
+    return None

@@ -1,0 +1,106 @@
+"""How long and how a case is raced, decided on records made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from lab.pytest_plugin import pace
+from lab.pytest_plugin.pace import Shown, raced
+from lab.pytest_plugin.request import RaceRequest
+from lab.race import Case
+from lab.results import Case as Row
+from tests.report.records import CLEAN, DAMAGED, DIED
+
+ASKED = RaceRequest(
+    scenario={"name": "counter"},
+    lock={"name": "fcntl"},
+    workers=2,
+    rounds=None,
+    trials=None,
+    seconds=None,
+    about_s=1.0,
+    region=None,
+    window_ns=0,
+    leak=0.0,
+    seed=0,
+    directory="/",
+    time_limit_s=10.0,
+)
+ENOUGH = replace(CLEAN, contended_requests=5000, detection_power=0.0006)
+SOME = replace(CLEAN, contended_requests=1000, detection_power=0.003)
+FEW = replace(CLEAN, contended_requests=300, detection_power=0.01)
+NONE = replace(CLEAN, contended_requests=0, detection_power=None)
+
+Racing = Callable[[RaceRequest, list[Row]], list[tuple[float, bool]]]
+
+
+@pytest.fixture
+def racing(monkeypatch: pytest.MonkeyPatch) -> Racing:
+    """Races that come to these rows: for how long each, and whether its workers gave way."""
+
+    def race(asked: RaceRequest, rows: list[Row]) -> list[tuple[float, bool]]:
+        races: list[tuple[float, bool]] = []
+
+        def timed(case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, gave_way: bool = False) -> Shown:
+            assert case == ("polite" if gave_way else "as it is")
+            races.append((round(seconds or trials, 1), gave_way))
+            return Shown(rows[len(races) - 1], seconds or 1.0, gave_way)
+
+        monkeypatch.setattr(pace, "_timed", timed)
+        monkeypatch.setattr(pace, "giving_way", lambda case: "polite")
+        shown = raced(cast("Case", "as it is"), Path("/"), asked)
+        assert (shown.row, shown.gave_way) == (rows[-1], races[rows.index(shown.row)][1])
+        return races
+
+    return race
+
+
+@pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
+def test_one_race_is_enough_where_it_shows_enough_or_is_not_clean(racing: Racing, row: Row) -> None:
+    assert racing(ASKED, [row]) == [(1.0, False)]
+
+
+def test_workers_that_met_too_seldom_give_way_in_a_second_race(racing: Racing) -> None:
+    assert racing(ASKED, [SOME, ENOUGH]) == [(1.0, False), (1.0, True)]
+
+
+def test_the_race_is_longer_where_that_would_be_enough(racing: Racing) -> None:
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, False), (1.0, True), (3.6, True)]
+
+
+def test_it_is_ten_seconds_longer_at_most(racing: Racing) -> None:
+    """The first trials are short and mostly start, so that more may come of it than it seems."""
+    assert racing(ASKED, [NONE, FEW, SOME]) == [(1.0, False), (1.0, True), (10.0, True)]
+
+
+def test_it_is_not_longer_where_nobody_met(racing: Racing) -> None:
+    assert racing(ASKED, [NONE, replace(NONE, rounds=1)]) == [(1.0, False), (1.0, True)]
+
+
+def test_workers_that_meet_more_seldom_when_they_give_way_go_on_as_they_were(racing: Racing) -> None:
+    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, False), (1.0, True), (3.6, False)]
+
+
+def test_the_option_stands_for_the_second(racing: Racing) -> None:
+    assert racing(replace(ASKED, about_s=0.2), [SOME, ENOUGH]) == [(0.2, False), (0.2, True)]
+
+
+def test_trials_are_raced_as_they_are(racing: Racing) -> None:
+    assert racing(replace(ASKED, trials=3), [NONE]) == [(3, False)]
+
+
+def test_seconds_are_used_up_as_they_are_where_workers_meet_often(racing: Racing) -> None:
+    assert racing(replace(ASKED, seconds=20.0), [SOME, ENOUGH]) == [(5.0, False), (15.0, False)]
+
+
+def test_seconds_are_used_up_by_workers_that_give_way_where_they_meet_seldom(racing: Racing) -> None:
+    assert racing(replace(ASKED, seconds=2.0), [NONE, ENOUGH]) == [(0.5, False), (1.5, True)]
+
+
+def test_seconds_are_not_used_up_where_something_is_broken(racing: Racing) -> None:
+    assert racing(replace(ASKED, seconds=20.0), [DAMAGED]) == [(5.0, False)]
