@@ -14,9 +14,11 @@ Its floors, leaves first; imports go downward only, and a test holds them to it:
     explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
     check       is locking safe on a mount: rules, random programs, the soak, the verdict and its advice
     bench       what things cost, as ratios against a baseline of the same run
+    choice      the locks compared: what each does, and the run that shows it
     chapter     what the chapter on mapped files claims, made to happen: the tour, the regions compared, the stories
     report      tables, progress and the page: pure functions of a results record
     cli         one module a command: parse, call one verb, print
+    pytest_plugin  the fixture `lab`: races and explorations as tests, each in a fresh interpreter
 
 A scenario imports the names below and nothing else of the lab.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,10 +13,10 @@ from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 
-from . import bench, check, explore, page, peek, race, regions, replay, report, tour
+from . import bench, check, explore, locks, new, page, peek, race, regions, replay, report, tour
 from . import list as list_command
 
-COMMANDS = (race, check, explore, replay, bench, list_command, peek, tour, regions, page, report)
+COMMANDS = (race, check, explore, replay, bench, list_command, locks, new, peek, tour, regions, page, report)
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
@@ -50,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 141
     except OSError as error:
         return _fail(f"{error.strerror or error}; --traceback shows where", 3, trace=wants_trace)
+    except MemoryError:
+        return _fail("no memory is left; ask for less, or raise the limit (ulimit -v)", 3, trace=wants_trace)
     except Exception as error:
         told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
         return _fail(told, 70, trace=wants_trace)
@@ -64,7 +67,8 @@ def _nowhere() -> TextIO:
 def _fail(message: str, code: int, *, trace: bool) -> int:
     if trace:
         traceback.print_exc()
-    print(f"lab: {message}", file=sys.stderr)  # noqa: T201
+    told = re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], message)  # names may have newlines
+    print(f"lab: {told}", file=sys.stderr)  # noqa: T201
     return code
 
 

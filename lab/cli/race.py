@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .values import at_least, file_name, path_or_dash, positive, probability, several, temporary_directory
+from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
+from .values import at_least, directory, file_name, path_or_dash, positive, probability, several, temporary_directory
 
 if TYPE_CHECKING:
     from lab.results import Document
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the file lies: the filesystem in question (the system's temporary directory)",
     )
+    add_program_arguments(parser)
     how = parser.add_argument_group("how")
     add = how.add_argument
     add("--seed", type=int, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
@@ -94,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kept = out.add_mutually_exclusive_group()
     kept.add_argument(
         "--save",
-        type=Path,
+        type=directory,
         metavar="DIR",
         help="keep the results document in this folder (results/ where there is one)",
     )
@@ -132,12 +134,12 @@ def _run(arguments: argparse.Namespace) -> int:
     from lab.report.formats import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress
     from lab.results import Options
-    from lab.scenario import find_scenarios
 
     from .documents import Documents
 
     check_format(arguments.format)
-    scenarios = find_scenarios(arguments.scenarios, lessons=arguments.lessons)
+    check_program(arguments)
+    scenarios = scenarios_of(arguments)
     options = Options(
         scenarios=[found.name for found in scenarios],
         locks=list(dict.fromkeys(arguments.lock or [])),
@@ -152,8 +154,11 @@ def _run(arguments: argparse.Namespace) -> int:
         time_limit_s=arguments.time_limit,
         regions=list(dict.fromkeys(map(region_name, arguments.region or []))),
         record=arguments.record or (RECORDED if arguments.html else 0),
+        program=arguments.program or "",
+        program_workers=arguments.program_workers or 0,
+        check=str(arguments.check or ""),
     )
-    cases = race.cases_of(scenarios, options)
+    cases = cases_asked_for(scenarios, options)
     with Documents(
         NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
     ) as documents:
@@ -172,6 +177,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
             from .show import complain, conclude  # tabulate, which it needs, is not for a process that forks
 
+            if arguments.explain:
+                from lab.explore.explain import unmodelled
+
+                complain(unmodelled(done))
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
                 complain([heading(done)])
             return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

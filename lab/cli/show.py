@@ -6,22 +6,37 @@ import sys
 from collections.abc import Iterable, Mapping
 
 from lab.report.formats import DEFAULT_FORMAT
-from lab.report.reports import report_of
+from lab.report.reports import Report, report_of
 from lab.report.verdicts import CLEAN, UNABLE
 from lab.results import Document, Exploration, Run
 
 from .documents import Documents
 
 
-def conclude(document: Document, documents: Documents, *, style: str = DEFAULT_FORMAT, quiet: bool = False) -> int:
-    """Print what a command found, as far as asked, and what it wrote; the exit code."""
-    report = report_of(document)
+def conclude(
+    document: Document,
+    documents: Documents,
+    *,
+    style: str = DEFAULT_FORMAT,
+    quiet: bool = False,
+    report: Report | None = None,
+) -> int:
+    """Print what a command found, as far as asked, and what it wrote; the exit code.
+
+    It is told as its kind of document is, or as `report` has it.
+    """
+    report = report or report_of(document)
     if not (documents.to_stdout or quiet or _is_empty(document)):
         show(report.text_of(document, style), report.colours)
         name_written(documents)
+    complain_of(document, report)
+    return report.exit_code(document) or left(documents)
+
+
+def complain_of(document: Document, report: Report) -> None:
+    """What went wrong, on stderr."""
     complain(report.complaints(document))
     complain(filter(None, [report.interruption(document)]))
-    return report.exit_code(document) or left(documents)
 
 
 def _is_empty(document: Document) -> bool:

@@ -100,7 +100,7 @@ def adapt(
         from filelock import FileLock
         from lab.locks import adapt
 
-        my_lock = adapt(lambda path: FileLock(path), name="mine")
+        my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001), name="mine")
 
     Then `python -m lab race counter --lock my_module:my_lock`, or `lock=my_lock` in Python.
 

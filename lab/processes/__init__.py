@@ -17,12 +17,17 @@ from .child import (
     stops_noted,
 )
 from .crew import Crew, Exit, cpus_for
+from .keeper import Keeper
+from .program import Outputs, become
 
 __all__ = [
     "Child",
     "Crew",
     "Exit",
+    "Keeper",
+    "Outputs",
     "Terminated",
+    "become",
     "cpus_for",
     "detach_output",
     "die",

@@ -13,9 +13,10 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from resource import struct_rusage
 from types import TracebackType
 
@@ -81,15 +82,22 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
+def _until_ms(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic()) * 1000
+
+
 class Crew:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
-    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
+    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None], *, group: int = 0) -> None:
+        """`group` is the process group that they join, that of a `Keeper`; else the first of them leads a new one."""
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
-        self._group = 0
+        self._group = group
+        self._kept = bool(group)
         self._running: dict[int, int] = {}
+        self._meanwhile: Callable[[], None] | None = None
         self._exits: list[Exit] = []
         self._barrier = -1
         self._alive = -1
@@ -137,15 +145,19 @@ class Crew:
         self._group = self._group or pid
         self._running[pid] = index
 
-    def gather(self, time_limit_s: float) -> None:
-        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit."""
+    def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
+        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit.
+
+        Those apart are not waited for: they never come, having become other programs before.
+        """
         ready = gone = 0
         deadline = time.monotonic() + time_limit_s
-        while ready + gone < self._count and time.monotonic() < deadline:
+        while ready + gone < self._count - len(apart) and time.monotonic() < deadline:
             arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
             ready += len(arrived)
             if not arrived:
-                gone += self._reap()
+                self._reap()
+                gone = sum(ended.index not in apart for ended in self._exits)
 
     def release(self) -> int:
         """Let them go; returns CLOCK_MONOTONIC in ns, taken just before."""
@@ -159,8 +171,23 @@ class Crew:
         self._reap()
         return self._exits
 
-    def wait(self, time_limit_s: float) -> list[Exit]:
-        """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL."""
+    @property
+    def exits(self) -> Sequence[Exit]:
+        """Those that have been reaped, without a look for others."""
+        return self._exits
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The indexes of those that have not been reaped, by process id."""
+        return dict(self._running)
+
+    def wait(self, time_limit_s: float, *, meanwhile: Callable[[], None] | None = None) -> list[Exit]:
+        """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
+
+        `meanwhile` is called again and again until then, and passes some time itself: for workers that became other
+        programs, whose end the pipe does not tell.
+        """
+        self._meanwhile = meanwhile
         late = not self._ended(time_limit_s)
         if late:
             self._signal(signal.SIGTERM)
@@ -186,11 +213,12 @@ class Crew:
         own; so whoever is left then is waited for by looking, never by blocking.
         """
         deadline = time.monotonic() + timeout_s
-        while self._readable(max(0.0, deadline - time.monotonic()) * 1000) and os.read(self._alive, 65_536):
+        look_again = self._meanwhile
+        while not look_again and self._readable(_until_ms(deadline)) and os.read(self._alive, 65_536):
             pass
         self._reap(late=late)
         while self._running and time.monotonic() < deadline:
-            time.sleep(LOOK_AGAIN_S)
+            look_again() if look_again else time.sleep(LOOK_AGAIN_S)
             self._reap(late=late)
         return not self._running
 
@@ -224,7 +252,9 @@ class Crew:
         return True
 
     def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
-        """What wait4(2) says of the next worker that ended; of each by itself where they left the group."""
+        """What wait4(2) says of the next worker that ended; of each by itself where they left the group, or may."""
+        if self._kept:
+            return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
         try:
             asked = [os.wait4(-self._group, os.WNOHANG)]
         except ChildProcessError:
@@ -234,6 +264,8 @@ class Crew:
     def _signal(self, number: signal.Signals) -> None:
         with suppress(ProcessLookupError):
             os.killpg(self._group, number)
+        for pid in self._running if self._kept else ():
+            os.kill(pid, number)  # ours and not reaped, so it is there, if only as a zombie
 
     def _end(self) -> None:
         """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""

@@ -18,6 +18,7 @@ from lab.scenario import Scenario
 from .again import Again
 from .answer import Explored, Raced
 from .explored import ExploreResult
+from .gave_way import GAVE_WAY
 from .hidden import told_by_the_test
 from .options import Defaults
 from .process import ask
@@ -146,6 +147,8 @@ class Lab:
             detection_power=case.detection_power,
             contended_requests=case.contended_requests,
         )
+        if result.gave_way:
+            self._note(f"{case.scenario} under {case.lock}", **{GAVE_WAY: True})
 
     def _note(self, what: str, **values: object) -> None:
         """For the JUnit file: pytest writes what a test notes."""

@@ -40,6 +40,18 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("lab")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which races were widened, since no test asked for that itself."""
+    from .gave_way import races_told
+
+    told = races_told(report for reports in terminalreporter.stats.values() for report in reports)
+    if told:
+        terminalreporter.section("lab: races with a wider window")
+        terminalreporter.line("on one processor, where workers gave way inside the lock: else they met too seldom")
+        for race in told:
+            terminalreporter.line(f"  {race}")
+
+
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Lab:
     """Races and explores scenarios: `lab.race(...).assert_clean()`, `lab.explore(...).assert_exhausted()`."""

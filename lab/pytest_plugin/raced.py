@@ -42,6 +42,11 @@ class RaceResult:
         """The row of the table: what was raced, and what came of it."""
         return self.run.cases[0]
 
+    @property
+    def gave_way(self) -> bool:
+        """True where the workers gave way inside the lock, which widens the race window (see `giving`)."""
+        return self._raced.gave_way
+
     def assert_clean(self, detects: float = DETECTS) -> None:
         """Fails unless nothing broke, nobody died or hung, no two were in, and that says something about the lock.
 

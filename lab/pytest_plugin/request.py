@@ -45,7 +45,8 @@ class RaceRequest:
         _at_least(1, workers=self.workers, rounds=self.rounds, trials=self.trials)
         _at_least(0, window_ns=self.window_ns)
         _positive(seconds=self.seconds, time_limit=self.time_limit_s)
-        if not 0 <= self.leak <= 1:
+        _whole(seed=self.seed)
+        if not isinstance(self.leak, int | float) or not 0 <= self.leak <= 1:
             raise UsageError(f"leak={self.leak!r} is no probability: from 0 to 1")
         if self.trials is not None and self.seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
@@ -99,7 +100,13 @@ def _at_least(least: int, **numbers: int | None) -> None:
             raise UsageError(f"{name}={number!r}: give a whole number, at least {least}")
 
 
+def _whole(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int):
+            raise UsageError(f"{name}={number!r}: give a whole number")
+
+
 def _positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
-        if number is not None and not 0 < number < 1e6:
+        if number is not None and (not isinstance(number, int | float) or not 0 < number < 1e6):
             raise UsageError(f"{name}={number!r} is no time: above 0 seconds, below a million")

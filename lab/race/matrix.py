@@ -33,10 +33,13 @@ class Case:
     def title(self) -> str:
         """What a person calls it."""
         setting = self.setting
+        if setting.alone:
+            return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
         where = "" if setting.region == MAPPED.name else f", region {setting.region}"
         return (
             f"{self.found.name}, lock {setting.lock.name}{where}, "
             f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
+            + (f", of them {setting.copies} {setting.program.name}" if setting.program else "")
         )
 
 
@@ -150,5 +153,10 @@ def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failur
 
 
 def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[Result]:
+    if setting.alone:
+        from .programs.alone import run_alone
+
+        yield from (run_alone(setting, number, folders[0]) for number in range(trials))
+        return
     for number in range(trials):
         yield run_trial(setting, number, folders)

@@ -9,6 +9,9 @@ from lab.errors import CannotRunError, LabError
 from lab.locks import Lock, LockFailed, prepared, probe_lock
 from lab.processes import Crew, cpus_for, detach_output
 
+ANSWERED = 73
+"""Exit code of the child that came back from the lock, however: a lock that ends its process does not come back."""
+
 
 def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
     """Take the lock once in a child, and where it answers there, here: that tells why it is refused.
@@ -24,6 +27,7 @@ def _probe(lock: Lock, folder: Path, time_limit_s: float) -> None:
         detach_output()
         with suppress(Exception):
             probe_lock(lock, folder)
+        raise SystemExit(ANSWERED)
 
     with Crew(1, lambda index: attempt, cpus_for("none")) as crew:
         crew.gather(time_limit_s)
@@ -33,6 +37,10 @@ def _probe(lock: Lock, folder: Path, time_limit_s: float) -> None:
         raise CannotRunError(
             f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; try another --lock or another --dir"
         )
+    if ended.code != ANSWERED:
+        how = f"signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
+        ending = LockFailed(f"lock {lock.name}: it ended the process that took it ({how})")
+        raise CannotRunError(f"{ending}; mend the lock") from ending
     try:
         probe_lock(lock, folder)
     except CannotRunError:

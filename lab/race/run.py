@@ -44,6 +44,16 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
         wall_s=begun.wall_s,
         interrupted=interrupted,
         environment=where,
-        options=replace(options, directory=anonymous_text(options.directory)),
+        options=_anonymous(options),
         cases=rows,
+    )
+
+
+def _anonymous(options: Options) -> Options:
+    """What was asked for, without the user's name in its paths."""
+    return replace(
+        options,
+        directory=anonymous_text(options.directory),
+        program=anonymous_text(options.program),
+        check=anonymous_text(options.check),
     )

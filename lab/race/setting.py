@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from lab.locks import Lock
 from lab.scenario import Scenario
 
+from .programs.command import Program
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -14,6 +16,7 @@ class Setting:
 
     One that `soaks` gives way before each request and each store, for `window_ns`, and makes a request again that was
     answered with EAGAIN or EDEADLK (`lab.race.soaking`). One that is `recorded` is written down (`lab.race.recording`).
+    So many `copies` of a `program` are among the workers.
     """
 
     scenario: Scenario
@@ -28,3 +31,15 @@ class Setting:
     seed: str
     soaks: bool = False
     recorded: bool = False
+    program: Program | None = None
+    copies: int = 0
+
+    @property
+    def programs(self) -> range:
+        """The indexes of the workers that are copies of the program: the last ones."""
+        return range(self.workers - self.copies, self.workers)
+
+    @property
+    def alone(self) -> bool:
+        """True where all workers are programs."""
+        return self.copies == self.workers

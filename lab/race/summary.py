@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lab.environment import anonymous_text
-from lab.locks import Lock
 from lab.model.holds import Overlap, Span
 from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
 from lab.regions import Region, find_region
-from lab.results import Case, Cpu, Damage, Failure, Quantiles, Switches, Trial, Verdict
+from lab.results import ITS_OWN, Case, Cpu, Damage, Failure, Quantiles, Sampled, Switches, Trial, Verdict
 from lab.scenario import Found, Scenario
 
 from .setting import Setting
@@ -29,7 +28,9 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     wall_s = sum(result.wall_ns for result in judged) / 1e9
     damage = _by_kind(judged)
     damaged = sum(_damaged(result) for result in judged)
-    damaged_trials = sum(1 for result in judged if result.damage or result.exclusion.overlaps)
+    sampled = _sampled(results)
+    seen_together = sampled.overlapping if sampled else 0
+    damaged_trials = sum(1 for result in judged if result.damage or _let_two_in(result))
     failures = [failure for result in results for failure in result.failures]
     overlaps = [overlap for result in results for overlap in result.exclusion.overlaps]
     overlapping = sum(result.exclusion.overlapping for result in results)
@@ -39,13 +40,13 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     contended = sum(result.exclusion.contended for result in results)
     refused = sum(result.refused for result in results)
     exits = [ended for result in results for ended in result.exits]
-    verdict = _verdict(failures, damaged=bool(damage or overlapping))
+    verdict = _verdict(failures, damaged=bool(damage or overlapping or seen_together))
     region = find_region(setting.region)
     expected = setting.scenario.expected(setting.lock.name, region.name)
     return Case(
         scenario=found.name,
         lock=setting.lock.name,
-        region=region.name,
+        region=ITS_OWN if setting.alone else region.name,
         shares=region.shares,
         workers=setting.workers,
         rounds=setting.rounds,
@@ -81,14 +82,39 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, overlapping, failures, _undone(setting.lock, region)),
+        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, region))
+        + _together(seen_together, failures),
         why=_why(setting.scenario, expected, region),
         lesson=found.lesson,
         lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
         failures=failures,
+        program=setting.program.name if setting.program else "",
+        programs=setting.copies,
+        sampled=sampled,
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
+    )
+
+
+def _let_two_in(result: Result) -> bool:
+    return bool(result.exclusion.overlaps or (result.sampled and result.sampled.overlapping))
+
+
+def _sampled(results: Sequence[Result]) -> Sampled | None:
+    """The samples of all trials; None where no program ran. No two trials have a holder in common."""
+    each = [result.sampled for result in results if result.sampled]
+    if not each:
+        return None
+    return Sampled(
+        source=each[0].source,
+        samples=sum(one.samples for one in each),
+        held=sum(one.held for one in each),
+        waiting=sum(one.waiting for one in each),
+        holders=sum(one.holders for one in each),
+        inside=sum(one.inside for one in each),
+        overlapping=sum(one.overlapping for one in each),
+        evidence=[text for one in each for text in one.evidence][:SHOWN],
     )
 
 
@@ -160,11 +186,16 @@ def _why(scenario: Scenario, expected: str, region: Region) -> str:
     return scenario.why if expected != "clean" and as_written else ""
 
 
-def _undone(lock: Lock, region: Region) -> str:
+def _undone(setting: Setting, region: Region) -> str:
     """Why data broke though no two were let in."""
+    if setting.alone:
+        return "what its copies do to exclude each other did not protect the file"
+    if setting.program and setting.lock.excludes:
+        name = setting.program.name
+        return f"its lock and that of {name} did not keep the two apart, or {name} did not do its rounds"
     if not region.shares:
         return f"in region {region.name} the stores stay in each worker's own copy, whatever the lock"
-    return "the lock held and the data broke anyway" if lock.excludes else "nothing kept the workers apart"
+    return "the lock held and the data broke anyway" if setting.lock.excludes else "nothing kept the workers apart"
 
 
 def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], undone: str) -> str:
@@ -175,12 +206,20 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
             if len(failures) > 1
             else ""
         )
-        return f"worker {first.worker} {first.reason}, in round {first.round} of trial {first.trial}{more}"
+        where = f"trial {first.trial}" if first.program else f"round {first.round} of trial {first.trial}"
+        return f"worker {first.worker} {first.reason}, in {where}{more}"
     if overlaps:
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"
         return f"the lock let two in, {overlaps:,} {noun}, {broken}"
     return undone if verdict == "damaged" else ""
+
+
+def _together(seen: int, failures: Sequence[Failure]) -> str:
+    """What the samples add to the reason."""
+    if failures or not seen:
+        return ""
+    return f"; seen from outside: in {seen:,} sample{'s' if seen > 1 else ''} it held what a worker held too"
 
 
 def _told(overlap: Overlap, workers: int) -> str:

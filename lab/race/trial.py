@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.locks import prepared
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
 from lab.regions import find_region
-from lab.results import Failure, Recording
+from lab.results import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.faults import raised
 
@@ -20,6 +21,9 @@ from .failures import explain
 from .life import worker_of
 from .log import DEADLOCKS, FINISHED_NS, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .places import trial_file
+from .programs.extras import without_extras
+from .programs.failures import explain_programs
+from .programs.watch import Ran, run_programs
 from .recording import Tape
 from .reports import EVIDENCE_KEPT, Mailbox, Report
 from .setting import Setting
@@ -49,6 +53,7 @@ class Result:
     damage: list[Damage] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     recording: Recording | None = None
+    sampled: Sampled | None = None
 
     @property
     def operations(self) -> int:
@@ -71,23 +76,26 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     Trial 0 also asks its workers for their private memory.
     """
     scenario = setting.scenario
-    with _mended_by_its_author("layout"):
+    with mended_by_its_author("layout"):
         memory = scenario.layout(setting.workers, setting.rounds)
         scenario.Memory = memory
         layout = Layout(memory)
     content = bytearray(layout.size)
-    with _mended_by_its_author("prepare"):
+    with mended_by_its_author("prepare"):
         scenario.prepare(memory.from_buffer(content))
     region = find_region(setting.region)
     log = Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0)
-    with trial_file(region, number, folders, content, sparse=scenario.sparse) as (paths, shared):
+    with (
+        trial_file(region, number, folders, content, sparse=scenario.sparse) as (paths, shared),
+        prepared(setting.lock, paths[0]) as lock,
+    ):
         job = Job(
             paths=paths,
             shared=shared,
             memory=memory,
             layout=layout,
             region=region,
-            lock=setting.lock,
+            lock=lock,
             workers=setting.workers,
             rounds=setting.rounds,
             seed=f"{setting.seed}/{number}",
@@ -96,11 +104,11 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
             log=log,
             tape=Tape(log, setting.workers, content) if setting.recorded else None,
         )
-        return _race(setting, job, number)
+        return _race(replace(setting, lock=lock), job, number)
 
 
 @contextmanager
-def _mended_by_its_author(method: str) -> Iterator[None]:
+def mended_by_its_author(method: str) -> Iterator[None]:
     """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place."""
     try:
         yield
@@ -116,6 +124,11 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
     mailbox = Mailbox()
     try:
         prepare = worker_of(setting, job, mailbox, weigh=number == 0)
+        if setting.program:
+            with without_extras(Path(job.path)):
+                ran = run_programs(setting, Path(job.path), mailbox, job.seed, prepare)
+            _note_finished(setting, job.log, ran)
+            return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
         with Crew(job.workers, prepare, cpus_for(setting.pin)) as crew:
             crew.gather(setting.time_limit_s)
             released_ns = crew.release()
@@ -125,8 +138,21 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         mailbox.close()
 
 
+def _note_finished(setting: Setting, log: Log, ran: Ran) -> None:
+    """Write down for each program that ended well what a worker writes down itself."""
+    for index in filter(ran.well, setting.programs):
+        segment = log.segment(index)
+        segment[FINISHED_NS], segment[ROUNDS_DONE] = ran.ended_ns[index], setting.rounds
+
+
 def _gather(
-    setting: Setting, job: Job, number: int, released_ns: int, exits: list[Exit], reports: list[Report]
+    setting: Setting,
+    job: Job,
+    number: int,
+    released_ns: int,
+    exits: list[Exit],
+    reports: list[Report],
+    ran: Ran | None = None,
 ) -> Result:
     refused = [report for report in reports if report.kind == CannotRunError.__name__]
     if refused:
@@ -146,10 +172,22 @@ def _gather(
         refused=log.total(REFUSED),
         deadlocks=log.total(DEADLOCKS),
     )
-    result.failures.extend(explain(job, number, setting.time_limit_s, exits, reports, result.rounds_done))
+    own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
+    result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
+    if ran:
+        result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
+        result = replace(result, sampled=ran.samples.result(holds))
     if not result.failures:
         result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports))
     return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result
+
+
+def listed_damage(found: Damage | Iterable[Damage]) -> list[Damage]:
+    """What a check gave, as a list; raises TypeError for what is no damage."""
+    damage = [found] if isinstance(found, Damage) else list(found)
+    if not all(isinstance(each, Damage) for each in damage):
+        raise TypeError(f"{damage!r} is no list of Damage")
+    return damage
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:
@@ -160,11 +198,8 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report])
     is missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
     memory = job.memory.from_buffer(job.shared.read_back())
-    with _mended_by_its_author("check"):
-        found = scenario.check(memory, Outcome(rounds=sum(done), by_worker=done))
-        damage = [found] if isinstance(found, Damage) else list(found)
-        if not all(isinstance(each, Damage) for each in damage):
-            raise TypeError(f"{damage!r} is no list of Damage")
+    with mended_by_its_author("check"):
+        damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)))
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}
     for report in reports:

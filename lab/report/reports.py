@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lab.results import Bench, Check, Document, Exploration, RegionsCompared, Replay, Run, Tour
+from lab.results import Bench, Check, Document, Exploration, LocksCompared, RegionsCompared, Replay, Run, Tour
 
-from . import benched, checked, compared, exploration, raced, replayed, toured, verdicts
+from . import benched, checked, chosen, compared, exploration, raced, replayed, toured, verdicts
 
 COLOURS = {
     r"\b(clean|works here)\b": "green",
@@ -28,11 +28,19 @@ CHECK_COLOURS = {
 
 TOUR_COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)^ok\b": "green"}
 
+LOCKS_COLOURS = {
+    r"(?<=  )yes(?=  |$)": "green",
+    r"(?<=  )no(?=  |$)": "yellow",
+    r"(?<=  )(!\w+|[?])(?=  |$)": "bold red",
+}
+"""The words in the columns of the locks compared."""
+
 
 class Report(NamedTuple):
     """How one kind of document is told; `text_of` takes the document and the format of its tables.
 
-    `interruption` is one more complaint, empty for what ran to its end.
+    `interruption` is one more complaint, empty for what ran to its end. `formats` is false where the text is no table
+    and comes in one format only.
     """
 
     text_of: Callable[[Any, str], str]
@@ -40,6 +48,7 @@ class Report(NamedTuple):
     exit_code: Callable[[Any], int]
     colours: Mapping[str, str] = COLOURS
     interruption: Callable[[Any], str] = lambda _: ""
+    formats: bool = True
 
 
 def _nothing(document: Document) -> tuple[str, ...]:
@@ -56,12 +65,27 @@ REPORTS: dict[type[Document], Report] = {
     Exploration: Report(
         exploration.text_of, exploration.complaints, exploration.exit_code, interruption=exploration.interruption
     ),
-    Replay: Report(replayed.text_of, replayed.complaints, replayed.exit_code, interruption=replayed.interruption),
-    Check: Report(checked.text_of, checked.complaints, checked.exit_code, CHECK_COLOURS, checked.interruption),
+    Replay: Report(
+        replayed.text_of,
+        replayed.complaints,
+        replayed.exit_code,
+        interruption=replayed.interruption,
+        formats=False,
+    ),
+    Check: Report(
+        checked.text_of, checked.complaints, checked.exit_code, CHECK_COLOURS, checked.interruption, formats=False
+    ),
     Bench: Report(benched.text_of, benched.complaints, benched.exit_code, {}),
-    Tour: Report(toured.text_of, _nothing, _as_expected, TOUR_COLOURS),
-    RegionsCompared: Report(compared.text_of, _nothing, _as_expected, {r"! [^\n]*": "bold red"}),
+    Tour: Report(toured.text_of, _nothing, _as_expected, TOUR_COLOURS, formats=False),
+    LocksCompared: Report(chosen.text_of, chosen.complaints, chosen.exit_code, LOCKS_COLOURS),
+    RegionsCompared: Report(compared.text_of, compared.complaints, compared.exit_code, {r"! \S+(?: \S+)*": "bold red"}),
 }
+
+
+TOUR_CHECK = Report(
+    lambda run, _: toured.summary(run), toured.complaints, toured.exit_code, TOUR_COLOURS, formats=False
+)
+"""How `tour --check` tells of a tour."""
 
 
 def report_of(document: Document) -> Report:

@@ -12,6 +12,7 @@ from lab.regions import region_name
 from lab.results import Case, Quantiles, Run
 
 from .formats import DATA_FORMATS
+from .programs import lock_of, two_in
 from .regions import are_told
 from .words import duration, kib, one_in, rate
 
@@ -69,7 +70,7 @@ def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
 
 
 def _case(case: Case) -> list[str]:
-    return [case.scenario, case.lock, str(case.workers)]
+    return [case.scenario, lock_of(case), str(case.workers)]
 
 
 def _broke(case: Case) -> list[str]:
@@ -81,7 +82,7 @@ def _broke(case: Case) -> list[str]:
         rate(case.corruption_rate) if case.operations else "-",
         f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
-        f"{case.overlapping_holds:,}" if case.holds else "-",
+        two_in(case),
         one_in(case.detection_power),
         _verdict(case),
     ]

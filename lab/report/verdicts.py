@@ -10,6 +10,7 @@ from lab.model.statistics import detection_power
 from lab.regions import region_name
 from lab.results import Case, Run
 
+from . import programs
 from .regions import where
 from .words import one_in, plural
 
@@ -36,7 +37,7 @@ def exit_code(run: Run) -> int:
 
 def _unannounced_damage(case: Case) -> bool:
     data = case.expected != "damaged" and bool(case.damage)
-    return data or (case.overlapping_holds > 0 and not case.lets_two_in)
+    return data or (case.two_in and not case.lets_two_in)
 
 
 def heading(run: Run) -> str:
@@ -59,13 +60,19 @@ def heading(run: Run) -> str:
 
 def conclusions(run: Run) -> Iterator[str]:
     """A sentence a lock, then what a reader must know to read the tables rightly."""
-    ordinary = [case for case in run.cases if case.trials and not case.lesson and case.shares]
+    tried = [case for case in run.cases if case.trials]
+    alone = [case for case in tried if case.programs == case.workers]
+    if alone:
+        yield from programs.of_program(alone)
+    ordinary = [case for case in tried if not case.lesson and case.shares and case not in alone]
     several = len({region_name(case.region) for case in ordinary}) > 1
     groups: dict[str, list[Case]] = {}
     for case in ordinary:
-        groups.setdefault(f"{case.lock} in {region_name(case.region)}" if several else case.lock, []).append(case)
+        lock = programs.lock_of(case)
+        groups.setdefault(f"{lock} in {region_name(case.region)}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
+    yield from programs.sampled(run)
     yield from _unshared(run)
     yield from _lessons(run)
     yield from _notes(run)
@@ -95,6 +102,8 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
             f"{lock}: NOT CLEAN in {len(broken)} of {count}; among {holds:,} holds, {plural(overlapping, 'pair')} "
             "overlapped that may not."
         )
+    if cases[0].program and holds:
+        return programs.beside(lock, cases)
     if not holds:
         return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
     if not contended:
@@ -163,7 +172,7 @@ def complaints(run: Run) -> Iterator[str]:
         yield f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
         if len(case.failures) > 1:
             yield from (f"  worker {each.worker} {each.reason}" for each in case.failures[:SHOWN])
-        yield from (f"  {text}" for text in case.overlaps)
+        yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
         yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
         traces = (failure.trace for failure in case.failures if failure.trace)
         yield from (trace.rstrip() for trace, _ in groupby(sorted(traces)))

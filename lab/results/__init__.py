@@ -20,17 +20,19 @@ from .checked import (
     Soaked,
     Stuck,
 )
+from .chosen import ComparedLock, LockCell, LocksCompared, Shown
 from .common import SCHEMA, Damage, Environment
 from .compared import Cell, Property, RegionsCompared
 from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
-from .raced import Case, Cpu, Failure, Options, Quantiles, Run, Switches, Trial, Verdict
+from .raced import ITS_OWN, Case, Cpu, Failure, How, Options, Quantiles, Run, Sampled, Switches, Trial, Verdict
 from .recorded import Accesses, Block, Field, Holds, Recording
 from .told import Story, Telling, Told
 from .toured import Observation, Tour, TourStep
 
 __all__ = [
+    "ITS_OWN",
     "OPERATIONS",
     "SCHEMA",
     "Accesses",
@@ -43,6 +45,7 @@ __all__ = [
     "Cell",
     "Check",
     "CheckOptions",
+    "ComparedLock",
     "Copying",
     "Cpu",
     "Damage",
@@ -55,7 +58,10 @@ __all__ = [
     "Failure",
     "Field",
     "Holds",
+    "How",
     "LeftOut",
+    "LockCell",
+    "LocksCompared",
     "Mount",
     "Observation",
     "Options",
@@ -71,7 +77,9 @@ __all__ = [
     "ReplayOptions",
     "RuleResult",
     "Run",
+    "Sampled",
     "ShortestFailure",
+    "Shown",
     "Shrunk",
     "Soaked",
     "Step",

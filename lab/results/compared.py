@@ -1,4 +1,4 @@
-"""The records of `regions`: how each region keeps its bytes, as it was seen here."""
+"""The records of `regions`: how each region keeps its bytes here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .common import Environment
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One property of one region: what the chapter says, and what was observed; `ok` where the two agree.
+    """One property of one region: what is expected, and what is so here; `ok` where this begins with that.
 
-    `expected` is empty where the chapter says nothing that could be compared; such a cell is ok.
+    All that a region was to show is "refused" where it could not be set up; its set-up is the name of the errno then.
     """
 
     property: str
@@ -24,7 +24,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One row of the comparison: its name, and how it was observed."""
+    """One row of the comparison: its name, and how it was observed, or that it is so by definition."""
 
     name: str
     how: str

@@ -10,6 +10,7 @@ from lab.errors import UsageError
 
 from .benched import Bench
 from .checked import Check
+from .chosen import LocksCompared
 from .common import SCHEMA
 from .compared import RegionsCompared
 from .explored import Exploration, Replay
@@ -18,7 +19,7 @@ from .toured import Tour
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared
+Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared | LocksCompared
 KINDS: dict[str, type[Document]] = {
     "race": Run,
     "explore": Exploration,
@@ -27,6 +28,7 @@ KINDS: dict[str, type[Document]] = {
     "bench": Bench,
     "tour": Tour,
     "regions": RegionsCompared,
+    "locks": LocksCompared,
 }
 """The record of each command's document."""
 

@@ -9,7 +9,11 @@ from .common import Damage, Environment
 from .explored import Explored
 from .recorded import Recording
 
+How = Literal["raised", "killed", "late"]
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
+
+ITS_OWN = "its own"
+"""The lock and the region of programs without a scenario: theirs, whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,8 @@ class Options:
     """What was asked for; None, or no lock or region, is the scenario's own choice.
 
     `record` is how many rounds of all workers together one more trial of each case was to write down.
+    `program` is the command line of workers that are programs: all of them, judged by the file `check`, or
+    `program_workers` of them beside the `workers` of a scenario.
     """
 
     scenarios: list[str]
@@ -32,6 +38,9 @@ class Options:
     time_limit_s: float
     regions: list[str] = field(default_factory=list)
     record: int = 0
+    program: str = ""
+    program_workers: int = 0
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +57,19 @@ class Failure:
     """How one worker failed: in which trial and round, why, and the traceback where it raised.
 
     `pid` is that of one that did not end on SIGKILL and was left behind, `where` the function of the kernel in which
-    it hangs, where the kernel told.
+    it hangs, where the kernel told. Of a program the round is not known, and `trace` is the last that it wrote to its
+    standard error.
     """
 
     trial: int
     worker: int
     round: int
-    how: Literal["raised", "killed", "late"]
+    how: How
     reason: str
     trace: str = ""
     pid: int | None = None
     where: str = ""
+    program: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,27 @@ class Switches:
     involuntary: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The exclusion of programs, which record no holds, as it was seen from outside: in samples, so not all of it.
+
+    `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock a sample and nobody who waits.
+    In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders` processes of
+    programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the while, by its
+    own record: only these can show that the lock let two in, and in `overlapping` of them a program was seen to hold a
+    lock that may not be held together with it.
+    """
+
+    source: str
+    samples: int
+    held: int
+    waiting: int
+    holders: int
+    inside: int
+    overlapping: int
+    evidence: list[str] = field(default_factory=list)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """Scenario x lock x region x workers: one row of the table.
@@ -103,6 +135,8 @@ class Case:
     exact interval of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker
     after its last round, of those that were asked. The samples are every n-th hold, at most a thousand.
     `explanation` is the shortest interleaving with the same kind of damage, where it was asked for and found.
+    The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
+    `sampled` is what was seen of them.
     """
 
     scenario: str
@@ -147,6 +181,9 @@ class Case:
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None
     recording: Recording | None = None
+    program: str = ""
+    programs: int = 0
+    sampled: Sampled | None = None
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)
@@ -157,7 +194,12 @@ class Case:
 
         A lock that let two in is announced only where the scenario says so, whatever happened to the data.
         """
-        return self.verdict in ("clean", self.expected) and (self.lets_two_in or not self.overlapping_holds)
+        return self.verdict in ("clean", self.expected) and (self.lets_two_in or not self.two_in)
+
+    @property
+    def two_in(self) -> bool:
+        """True where the lock was seen to let two in, in the records or from outside."""
+        return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
 
 
 @dataclass(frozen=True, slots=True)

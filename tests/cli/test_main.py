@@ -1,9 +1,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import redirect_stderr
+from io import StringIO
 
 import pytest
 
+from lab.cli import list as list_command
+from lab.cli.main import main
 from tests.cli.commands import QUICK, start_lab
 from tests.helpers import PATIENCE_S, run_lab
 
@@ -45,6 +49,17 @@ def test_traceback_is_taken_before_and_after_the_command(order: list[str]) -> No
     assert done.returncode == 2
     assert "UsageError" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("lab: missing: cannot be read")
+
+
+def test_an_error_without_memory_is_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(list_command, "run", exhausted)
+    told = StringIO()
+    with redirect_stderr(told):
+        assert main(["list"]) == 3
+    assert told.getvalue() == "lab: no memory is left; ask for less, or raise the limit (ulimit -v)\n"
 
 
 def test_without_traceback_an_error_is_one_line() -> None:

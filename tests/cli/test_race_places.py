@@ -74,7 +74,7 @@ def test_a_full_directory_ends_the_cases_that_do_not_fit_and_keeps_the_others(tm
     done, left = on_tmpfs(place, "size=64k", "race", *which, "--dir", place)
     assert re.fullmatch(
         rf"lab: {place}/\S+: cannot make a file of [\d,]+ bytes \(No space left on device\); "
-        r"free some, or lower --rounds or --workers \(1 case not run\)",
+        r"free some, or ask for less: fewer rounds or workers, smaller sizes \(1 case not run\)",
         refused(done),
     )
     rows = {line.split()[0]: line for line in lines(done.stdout.split("\n\n")[1])[2:]}

@@ -175,7 +175,8 @@ def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere
     assert done.returncode == 3
     assert done.stderr == (
         "lab: region posix: refused for 262,144 bytes (No space left on device); "
-        "free some of /dev/shm or mount more, or lower --rounds or --workers (1 case not run)\n"
+        "free some of /dev/shm or mount more, or ask for less: fewer rounds or workers, smaller sizes "
+        "(1 case not run)\n"
     )
     assert [(row["region"], row["verdict"]) for row in rows(done.stdout)] == [
         ("posix", "UNSUPPORTED"), ("anonymous", "clean"),

@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import QUICK, lines
+from lab.report.reports import report_of
+from lab.results import Document, encode
+from tests.cli.commands import QUICK, lines, scenario_file
 from tests.helpers import run_lab
+from tests.report.checked_records import check_of, promise
+from tests.report.explored_records import DIVERGED, REPRODUCED
+from tests.report.toured_records import GRID, tour_of
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +79,33 @@ def test_what_is_not_json_is_told_as_that(elsewhere: Path) -> None:
 
 def test_a_missing_document_is_told_as_that(elsewhere: Path) -> None:
     assert "cannot be read (No such file or directory); give a results file" in refused(elsewhere / "missing.json")
+
+
+def test_what_went_wrong_is_told_again_and_the_exit_code_is_of_the_report(elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "mine.py", check="return Damage('odd', 2, 40)")
+    ran = run_lab("race", mine, *QUICK, "--json", "mine.json")
+    assert ran.returncode == 1
+    done = run_lab("report", "mine.json")
+    assert (done.returncode, done.stderr) == (0, ran.stderr)
+    assert "damaged" in done.stderr
+
+
+@pytest.mark.parametrize("run", [DIVERGED, check_of(promise("mapping", "unsafe", "evidence"))])
+def test_of_every_kind_of_document_what_went_wrong_stands_on_stderr(run: Document, elsewhere: Path) -> None:
+    (elsewhere / "run.json").write_bytes(encode(run))
+    done = run_lab("report", "run.json")
+    told = [f"lab: {line}" for line in report_of(run).complaints(run)]
+    assert (done.returncode, done.stderr.splitlines()) == (0, told)
+    assert told
+
+
+@pytest.mark.parametrize("run", [tour_of(GRID), REPRODUCED, check_of(promise("mapping"))], ids=lambda run: run.command)
+def test_a_format_is_refused_for_what_is_no_table(run: Document, elsewhere: Path) -> None:
+    (elsewhere / "run.json").write_bytes(encode(run))
+    done = run_lab("report", "run.json", "--format", "csv")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"lab: --format csv: the report of `{run.command}` is no table; leave --format out\n"
+    assert run_lab("report", "run.json", "--format", "simple").returncode == 0
 
 
 def test_an_unknown_format_gives_the_nearest(ran: tuple[Path, str]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.cli.values import at_least, positive, probability, several, temporary_directory
+from tests.helpers import run_lab
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("20000", 20_000), ("20_000", 20_000), (" 7 ", 7)])
@@ -13,7 +14,7 @@ def test_a_whole_number_is_read(text: str, number: int) -> None:
     assert at_least(1)(text) == number
 
 
-@pytest.mark.parametrize("text", ["", "x", "1.5", "1e3", "2,3"])
+@pytest.mark.parametrize("text", ["", "x", "1.5", "1e3", "2,3", "\u0663"])
 def test_what_is_no_whole_number_is_named(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match=f"{text!r} is no whole number"):
         at_least(1)(text)
@@ -74,3 +75,14 @@ def test_the_temporary_directory_is_the_users_or_the_systems(monkeypatch: pytest
     assert temporary_directory() == Path("/tmp")  # noqa: S108 - a name, nothing is made there
     monkeypatch.delenv("TMPDIR")
     assert temporary_directory() == Path("/tmp")  # noqa: S108
+
+
+SAVING = [["race"], ["check", "."], ["explore"], ["replay", "token"], ["regions"], ["bench", "--region"]]
+
+
+@pytest.mark.parametrize("command", SAVING, ids=lambda command: command[0])
+def test_a_folder_without_a_name_is_refused_by_every_command_that_saves(command: list[str], elsewhere: Path) -> None:
+    done = run_lab(*command, "--save", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "argument --save: an empty name; give a directory" in done.stderr
+    assert list(elsewhere.iterdir()) == []

@@ -63,6 +63,16 @@ class ReleasesOthers(Own):
         raise RuntimeError("not the holder")
 
 
+class EndsItsProcess(Own):
+    def acquire(self):
+        os._exit(0)
+
+
+class Interrupts(Own):
+    def acquire(self):
+        raise KeyboardInterrupt
+
+
 @contextmanager
 def generator(path):
     with open(path, "a") as file:
@@ -163,6 +173,8 @@ def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
         ("ReleasesOthers", "release() raised RuntimeError: not the holder; mend the lock"),
         ("nothing", "its factory returned None, which has neither acquire() and release() nor `with`"),
         ("raises", "its factory raised ValueError: no such thing; mend it"),
+        ("EndsItsProcess", "it ended the process that took it (exit code 0); mend the lock"),
+        ("Interrupts", "it ended the process that took it (exit code 1); mend the lock"),
     ],
 )
 def test_a_lock_that_fails_when_it_is_tried_is_one_unsupported_row(name: str, told: str, folder: Path) -> None:

@@ -43,6 +43,11 @@ def test_what_has_a_place_in_a_table_stands_there_before_the_rest_and_the_note()
     ]
 
 
+def test_a_place_of_the_table_that_nothing_was_seen_for_is_a_dash() -> None:
+    text = step_text(step(seen("x", "works", at=("r", "read")), seen("x", "works", at=("w", "write"))))
+    assert [line.split() for line in text.splitlines()[-2:]] == [["r", "works", "-"], ["w", "-", "works"]]
+
+
 @pytest.mark.parametrize(
     ("index", "line"),
     [(1, "    r  works  EIO <- DIFFERS from works"), (4, "    load()  'a'       EIO  <- DIFFERS")],

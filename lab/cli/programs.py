@@ -1,0 +1,103 @@
+"""The options of `race` for programs that are not Python's: what may be asked for together, and what may not."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from lab.errors import UsageError
+
+from .values import at_least, file_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.race import Case
+    from lab.results import Options
+    from lab.scenario import Found
+
+UNSEEN = "an outside program's loads and stores cannot be seen; leave it out"
+ITS_OWN = "a program alone has a lock and a memory of its own; leave it out, or name a SCENARIO and --program-workers"
+
+
+def add_program_arguments(parser: argparse.ArgumentParser) -> None:
+    """`--program` and what belongs to it."""
+    add = parser.add_argument_group("programs in any language").add_argument
+    add(
+        "--program",
+        metavar="COMMAND",
+        help="the workers are copies of this program; {file}, {worker}, {workers}, {rounds}, {seed} and {start}, a "
+        "start signal to be read to its end, are filled in",
+    )
+    add(
+        "--check",
+        type=file_name,
+        metavar="FILE",
+        help="a Python file whose check(path, outcome) judges what the programs left; prepare(path) makes the first "
+        "content, else the file starts empty",
+    )
+    add(
+        "--program-workers",
+        type=at_least(1),
+        metavar="N",
+        help="so many copies of --program beside the --workers of the scenarios named",
+    )
+
+
+def check_program(arguments: argparse.Namespace) -> None:
+    """Raises UsageError for options that make no sense together."""
+    if arguments.program is None:
+        for option, given in (("--check", arguments.check), ("--program-workers", arguments.program_workers)):
+            if given:
+                raise UsageError(f"{option}: belongs to --program; add --program COMMAND, or leave it out")
+        return
+    if not arguments.program.strip():
+        raise UsageError("--program: an empty command; give a program and its arguments")
+    _refuse(arguments, UNSEEN, "record", "html", "explain")
+    if arguments.scenarios:
+        _check_beside(arguments)
+    else:
+        _check_alone(arguments)
+
+
+def _check_alone(arguments: argparse.Namespace) -> None:
+    _refuse(arguments, ITS_OWN, "lock", "region", "window", "leak", "lessons")
+    if arguments.program_workers:
+        raise UsageError(
+            "--program-workers: beside which scenario? name a SCENARIO, or give the number of copies as --workers"
+        )
+    if arguments.check is None:
+        raise UsageError("--program: nobody could say whether the file is right; add --check FILE, or name a SCENARIO")
+
+
+def _check_beside(arguments: argparse.Namespace) -> None:
+    if arguments.check:
+        raise UsageError("--check: the scenario has its own check; leave one of the two out")
+    if not arguments.program_workers:
+        raise UsageError("--program: how many copies beside the scenario's workers? add --program-workers N")
+
+
+def _refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
+    for name in names:
+        if getattr(arguments, name):
+            raise UsageError(f"--{name}: {why}")
+
+
+def scenarios_of(arguments: argparse.Namespace) -> list[Found]:
+    """The scenarios to race; none where a program races alone."""
+    from lab.scenario import find_scenarios
+
+    if arguments.program is not None and not arguments.scenarios:
+        return []
+    return find_scenarios(arguments.scenarios, lessons=arguments.lessons)
+
+
+def cases_asked_for(scenarios: Sequence[Found], options: Options) -> list[Case]:
+    """The rows to be. Raises UsageError for what cannot be raced."""
+    from lab import race
+
+    if not options.program:
+        return race.cases_of(scenarios, options)
+    from lab.race.programs.cases import cases_beside_program, cases_of_program
+
+    return cases_beside_program(scenarios, options) if scenarios else cases_of_program(options)

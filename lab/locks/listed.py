@@ -1,0 +1,147 @@
+"""The locks that others hold on a file, seen from outside: listed by the kernel, or asked for.
+
+`/proc/locks` (proc_locks(5)) lists all that the kernel itself keeps, those that wait too. Where a filesystem keeps its
+locks elsewhere, or the list is not to be had, F_GETLK (fcntl(2)) names one lock that would be in the way: it tells
+nothing of flock(2) nor of who waits, and it may hang, so it is asked in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+from lab.model.holds import END, Span
+from lab.processes.partner import Gone, Partner
+from lab.regions import scratch
+
+from .calls import call_range, conflict
+from .posix import Fcntl
+
+LIST = "/proc/locks"
+KINDS = ("POSIX", "OFDLCK", "FLOCK")
+ANSWER_S = 0.05
+"""How long an F_GETLK is waited for before one goes on without it."""
+
+
+class Seen(NamedTuple):
+    """One lock on the file: who holds it or waits for it (-1 where that is no process), and on which bytes."""
+
+    kind: str
+    pid: int
+    span: Span
+    waits: bool
+
+
+class Sight(Protocol):
+    """A way to see the locks on one file."""
+
+    source: str
+
+    def look(self) -> set[Seen]:
+        """All that is seen now."""
+
+    def close(self) -> None:
+        """No more looks."""
+
+
+def sight_of(path: Path) -> Sight:
+    """The best way to see the locks on this file: the kernel's list, where it lists locks of that directory."""
+    device = _listed_device(path.parent)
+    return Listed(device, path.stat().st_ino) if device else Asked(path)
+
+
+def _listed_device(folder: Path) -> str:
+    """How the list names the filesystem there; empty where it does not list a lock taken there for a moment."""
+    try:
+        with scratch(folder) as path, path.open("r+b") as file:
+            acquire, release = Fcntl().actions(file.fileno(), 0, 0, write=True)
+            acquire()
+            inode, ours = str(os.fstat(file.fileno()).st_ino), str(os.getpid())
+            found = [line.split() for line in _lines() if ours in line.split() and f":{inode} " in line]
+            release()
+    except OSError:
+        return ""
+    return found[0][5].rpartition(":")[0] if found else ""
+
+
+def _lines() -> list[str]:
+    with open(LIST) as lines:  # noqa: PTH123 - pathlib is slower, and this is done a thousand times
+        return lines.readlines()
+
+
+class Listed:
+    """The kernel's list. Reading it stops all lock calls for a moment, so it should not be read all the time."""
+
+    source = LIST
+
+    def __init__(self, device: str, inode: int) -> None:
+        self._mark = f" {device}:{inode} "
+
+    def look(self) -> set[Seen]:
+        """A lock that changes hands while a long list is read may be there twice: the set has it once."""
+        return {seen for line in _lines() if self._mark in line for seen in _read(line.split()[1:])}
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _read(words: list[str]) -> list[Seen]:
+    """One line of the list without its number; what is no lock of fcntl(2) or flock(2), such as a lease, is nothing."""
+    waits = words[0] == "->"
+    kind, _, access, pid, _, start, last = words[1:] if waits else words
+    if kind not in KINDS:
+        return []
+    end = END if last == "EOF" else int(last) + 1
+    length = 0 if end == END else end - int(start)
+    return [Seen(kind, int(pid), Span(int(start), length, access == "WRITE"), waits)]
+
+
+class Asked:
+    """F_GETLK in a child, which is forked at once."""
+
+    source = "F_GETLK"
+
+    def __init__(self, path: Path) -> None:
+        """Raises CannotRunError where there is no process to be had."""
+        self._path = path
+        self._descriptor = -1
+        self._partner = Partner(self._respond)
+        self._asked = False
+
+    def __enter__(self) -> Asked:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def look(self) -> set[Seen]:
+        """The lock that is in the way of one on the whole file; nothing where there is none or no answer in time."""
+        if not self._asked:
+            self._partner.send(b"?")
+        try:
+            answer = self._partner.answer(ANSWER_S)
+        except Gone:
+            return set()
+        self._asked = answer is None
+        words = (answer or b"").split()
+        if len(words) < 4:
+            return set()
+        kind, start, length, pid = map(int, words)
+        return {Seen("POSIX" if pid > 0 else "OFDLCK", pid, Span(start, length, bool(kind)), waits=False)}
+
+    def close(self) -> None:
+        """End the child."""
+        self._partner.end()
+
+    def _respond(self, question: bytes) -> bytes:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            found = conflict(call_range(self._descriptor, "F_GETLK", 1, 0, 0, os.SEEK_SET, 0))
+        except (OSError, ValueError):
+            found = None
+        return b"%d %d %d %d" % found if found else b"-"

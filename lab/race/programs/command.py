@@ -1,0 +1,85 @@
+"""`--program`: the command line of a worker that is a program, with what the lab fills in."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from binascii import crc32
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import UsageError, unknown
+
+PLACEHOLDERS = ("file", "worker", "workers", "rounds", "seed", "start")
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
+"""{file} is filled in, {{file}} becomes {file}; other braces stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that was found: what to run, the words of its command line, and the name that tables show."""
+
+    path: str
+    words: tuple[str, ...]
+    name: str
+
+    @property
+    def waits(self) -> bool:
+        """True where it is given a start signal to wait for."""
+        return "start" in _used(self.words)
+
+    def argv(self, values: Mapping[str, object]) -> list[str]:
+        """The arguments of one worker, with each placeholder filled in."""
+
+        def fill(found: re.Match[str]) -> str:
+            return f"{{{found[1]}}}" if found[1] else str(values[found[2]])
+
+        return [PLACEHOLDER.sub(fill, word) for word in self.words]
+
+
+def program_of(text: str) -> Program:
+    """The program of a command line in a shell's quoting; no shell runs it.
+
+    Raises UsageError where it is empty or ends in the middle of a quotation, for a placeholder that is not known, where
+    the program would not learn its file, and where it is missing or may not be run.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"--program {text!r}: {error}; mend the quoting") from error
+    if not words:
+        raise UsageError("--program: an empty command; give a program and its arguments")
+    for name in _used(words):
+        if name not in PLACEHOLDERS:
+            told = unknown("placeholder", name, list(PLACEHOLDERS))
+            raise UsageError(f"--program: {told} ({{{{{name}}}}} stands for {{{name}}} itself)")
+    if "file" not in _used(words):
+        raise UsageError(f"--program {text!r}: has no {{file}}, so the program would not know its file; add it")
+    return Program(_found(words[0]), words, Path(words[0]).name)
+
+
+def number_of(seed: str, worker: int) -> int:
+    """The {seed} of one worker: 32 bits, the same in every run of the same seed."""
+    return crc32(f"{seed}/{worker}".encode())
+
+
+def _used(words: tuple[str, ...]) -> list[str]:
+    return [found[2] for word in words for found in PLACEHOLDER.finditer(word) if found[2]]
+
+
+def _found(name: str) -> str:
+    """Its path, looked for as a shell looks (execvp(3)). Raises UsageError."""
+    if not name:
+        raise UsageError("--program: an empty name; give a program")
+    places = [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
+    present = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - text, as execv(2) takes it
+    for place in present:
+        if os.access(place, os.X_OK):
+            return place
+    if not present:
+        beside = f", or ./{name} for the one in this folder" if Path(name).is_file() else ""
+        where = "no such program" if "/" in name else "no such program on the PATH"
+        raise UsageError(f"--program {name}: {where}; build it, or give its path{beside}")
+    raise UsageError(f"--program {present[0]}: may not be run; chmod +x it, or name its interpreter before it")

@@ -1,0 +1,166 @@
+"""One trial of workers of which some are programs: forked, released together, watched, and ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, monotonic_ns
+
+from lab.locks.listed import Sight, sight_of
+from lab.processes import Crew, Exit, Keeper, Outputs, become, cpus_for
+from lab.processes.crew import Prepare
+from lab.regions import workspace
+
+from ..reports import Mailbox, Report
+from ..setting import Setting
+from .command import number_of
+from .samples import Samples
+from .start import Start
+
+LOOK_MS = 1.0
+"""How long one waits for output, at most, before one looks whether somebody has ended."""
+
+NAMELESS = ("none", "fcntl", "flock")
+"""Locks of the lab under which a lock without a process, of an open file, can only be a program's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """What is known of the processes of a trial once all have ended; times in ns of CLOCK_MONOTONIC.
+
+    Where some programs did not wait for the start signal, in `unready`, nobody was released.
+    """
+
+    released_ns: int
+    exits: list[Exit]
+    ended_ns: dict[int, int]
+    outputs: Outputs
+    unready: set[int]
+    samples: Samples
+
+    def well(self, index: int) -> bool:
+        """True for a worker that ended by itself with exit code 0, having been released."""
+        ended = self.exits[index]
+        return ended.code == 0 and not ended.late and not self.unready
+
+
+def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prepare: Prepare | None = None) -> Ran:
+    """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
+
+    When it returns nobody is left, whatever the programs have forked. Raises CannotRunError or OSError where there are
+    no processes, pipes or FIFOs to be had.
+    """
+    with ExitStack() as stack:
+        sight = stack.enter_context(closing(sight_of(file)))
+        start = stack.enter_context(_start(setting))
+        outputs = stack.enter_context(Outputs(setting.programs))
+        keeper = stack.enter_context(Keeper())
+        becoming = _becoming(setting, file, mailbox, seed, start, outputs)
+
+        def prepared(index: int) -> Callable[[], None]:
+            keeper.let_go()
+            if prepare and index not in setting.programs:
+                return prepare(index)
+            return becoming(index)
+
+        crew = stack.enter_context(Crew(setting.workers, prepared, cpus_for(setting.pin), group=keeper.group))
+        outputs.hand_over()
+        return _Watch(setting, crew, start, outputs, sight).run()
+
+
+@contextmanager
+def _start(setting: Setting) -> Iterator[Start | None]:
+    """The FIFOs, in the system's temporary directory: the one in question may be of a filesystem that has none."""
+    if not (setting.program and setting.program.waits):
+        yield None
+        return
+    with workspace(Path(os.environ.get("TMPDIR") or "/tmp")) as folder, Start(folder, setting.programs) as start:  # noqa: S108
+        yield start
+
+
+def _becoming(
+    setting: Setting, file: Path, mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
+) -> Callable[[int], Callable[[], None]]:
+    """What makes a worker the program: before the barrier where that waits for its own signal, else after it."""
+    program = setting.program
+    assert program  # noqa: S101 - only a case with a program comes here
+
+    def prepare(index: int) -> Callable[[], None]:
+        values = {
+            "file": file,
+            "worker": index,
+            "workers": setting.workers,
+            "rounds": setting.rounds,
+            "seed": number_of(seed, index),
+            "start": start.path(index) if start else "",
+        }
+        argv = program.argv(values)
+
+        def run() -> None:
+            try:
+                become(program.path, argv, *outputs.ends[index])
+            except OSError as error:
+                mailbox.send(Report(index, {}, error.strerror or str(error), type(error).__name__))
+                raise SystemExit(1) from error
+
+        if start:
+            run()
+        return run
+
+    return prepare
+
+
+class _Watch:
+    """The parent's part from the fork to the end of all."""
+
+    def __init__(self, setting: Setting, crew: Crew, start: Start | None, outputs: Outputs, sight: Sight) -> None:
+        self._setting = setting
+        self._crew = crew
+        self._start = start
+        self._outputs = outputs
+        self._ended_ns: dict[int, int] = {}
+        nameless = setting.alone or setting.lock.name in NAMELESS
+        self._samples = Samples(sight, crew.pids, setting.programs, nameless=nameless)
+
+    def run(self) -> Ran:
+        limit_s = self._setting.time_limit_s
+        unready = self._gather(limit_s)
+        if unready:
+            exits = self._crew.wait(0.0, meanwhile=self._look)
+            self._look()
+            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples)
+        released_ns = self._crew.release()
+        if self._start:
+            self._start.release()
+        exits = self._crew.wait(limit_s, meanwhile=self._look_and_sample)
+        self._look()
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples)
+
+    def _gather(self, limit_s: float) -> set[int]:
+        """Wait until each worker has arrived at the start or has ended; the programs that did not wait there."""
+        deadline = monotonic() + limit_s
+        start, programs = self._start, set(self._setting.programs)
+        if start is None:
+            self._crew.gather(limit_s)
+            return set()
+        while monotonic() < deadline:
+            start.look()
+            if programs <= start.arrived | {ended.index for ended in self._crew.gone()}:
+                break
+            self._outputs.drain(LOOK_MS)
+        self._crew.gather(max(0.0, deadline - monotonic()), apart=programs)
+        return (programs - start.arrived) | start.gone
+
+    def _look(self) -> None:
+        """Note who has ended since, and take what the others print."""
+        now = monotonic_ns()
+        for ended in self._crew.exits:
+            self._ended_ns.setdefault(ended.index, now)
+        self._outputs.drain(LOOK_MS)
+
+    def _look_and_sample(self) -> None:
+        self._look()
+        self._samples.look()

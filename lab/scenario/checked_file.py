@@ -1,0 +1,65 @@
+"""A file that programs work on, and the user's check of it: what a scenario is where the workers are not Python's.
+
+The check file is Python: `check(path, outcome)` gives the damage as a scenario's check does, and `prepare(path)`, which
+it may have, writes the first content of the file; without it the file starts empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar
+
+from lab.errors import UsageError
+
+from .base import Damage, Outcome, Scenario
+from .faults import raised
+
+
+class CheckedFile(Scenario):
+    """Programs on a file; nothing that they do to it is announced, so all damage is unexpected."""
+
+    expects: ClassVar[dict[str, str]] = {}
+    worlds: ClassVar[frozenset[str]] = frozenset({"race"})
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError where the check file is missing, does not load, or has no `check`."""
+        module = _loaded(path)
+        self._check = _function(path, module, "check", "(path, outcome)")
+        self._prepare = _function(path, module, "prepare", "(path)") if hasattr(module, "prepare") else None
+
+    def first_content(self, path: Path) -> None:
+        """Let the check file write it."""
+        if self._prepare:
+            self._prepare(path)
+
+    def judge(self, path: Path, outcome: Outcome) -> Damage | Iterable[Damage]:
+        """What the check file finds broken."""
+        found: Damage | Iterable[Damage] = self._check(path, outcome)
+        return found
+
+
+def _loaded(path: Path) -> ModuleType:
+    """Run it as a module that is not cached beside it; what it imports is found as usual."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"--check {path}: cannot be read ({error.strerror}); give a Python file") from error
+    module = ModuleType(path.stem)
+    module.__file__ = str(path)
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own file
+    except SyntaxError as error:
+        raise UsageError(f"--check {path}:{error.lineno or 1}: {error.msg}; mend the file") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"--check {path}: cannot be loaded: {raised(error)}; mend the file") from error
+    return module
+
+
+def _function(path: Path, module: ModuleType, name: str, takes: str) -> Callable[..., Any]:
+    found = getattr(module, name, None)
+    if not callable(found):
+        raise UsageError(f"--check {path}: has no function {name}{takes}; define one")
+    function: Callable[..., Any] = found
+    return function
