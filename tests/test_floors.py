@@ -12,6 +12,7 @@ import pytest
 from tests.helpers import PATIENCE_S, ROOT
 
 STARTS_THREADS_OR_HANDLERS = {"threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures"}
+ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locks.listed", "lab.race.programs.watch"}
 SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.race", "lab.report"}
 
 SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subprocess", "threading", "multiprocessing"}
@@ -69,6 +70,7 @@ def test_a_race_forks_before_it_imports_what_forks_would_pay_for(options: list[s
     modules = imported(AT_THE_FIRST_FORK, "race", *options, "--no-save")
     assert "lab.race.trial" in modules
     assert modules & STARTS_THREADS_OR_HANDLERS == set()
+    assert modules & ONLY_FOR_PROGRAMS == set()
 
 
 def test_a_list_waits_for_nothing_that_only_other_commands_need() -> None:

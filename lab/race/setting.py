@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lab.locks import Lock
 from lab.scenario import Scenario
 
-from .programs.command import Program
+if TYPE_CHECKING:
+    from .programs.command import Program
 
 
 @dataclass(frozen=True, slots=True)

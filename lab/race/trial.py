@@ -7,11 +7,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import prepared
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
+from lab.processes.crew import Prepare
 from lab.regions import find_region
 from lab.results import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
@@ -21,14 +23,14 @@ from .failures import explain
 from .life import worker_of
 from .log import DEADLOCKS, FINISHED_NS, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .places import trial_file
-from .programs.extras import without_extras
-from .programs.failures import explain_programs
-from .programs.watch import Ran, run_programs
 from .recording import Tape
 from .reports import EVIDENCE_KEPT, Mailbox, Report
 from .setting import Setting
 from .transcript import transcript
 from .worker import Job
+
+if TYPE_CHECKING:
+    from .programs.watch import Ran
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +127,7 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
     try:
         prepare = worker_of(setting, job, mailbox, weigh=number == 0)
         if setting.program:
-            with without_extras(Path(job.path)):
-                ran = run_programs(setting, Path(job.path), mailbox, job.seed, prepare)
-            _note_finished(setting, job.log, ran)
+            ran = _run_beside_programs(setting, job, mailbox, prepare)
             return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
         with Crew(job.workers, prepare, cpus_for(setting.pin)) as crew:
             crew.gather(setting.time_limit_s)
@@ -138,11 +138,20 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         mailbox.close()
 
 
-def _note_finished(setting: Setting, log: Log, ran: Ran) -> None:
-    """Write down for each program that ended well what a worker writes down itself."""
+def _run_beside_programs(setting: Setting, job: Job, mailbox: Mailbox, prepare: Prepare) -> Ran:
+    """The workers and the programs; for each of those that ended well is written down what a worker writes itself.
+
+    The forks of other races do not pay for what watches programs.
+    """
+    from .programs.extras import without_extras
+    from .programs.watch import run_programs
+
+    with without_extras(Path(job.path)):
+        ran = run_programs(setting, Path(job.path), mailbox, job.seed, prepare)
     for index in filter(ran.well, setting.programs):
-        segment = log.segment(index)
+        segment = job.log.segment(index)
         segment[FINISHED_NS], segment[ROUNDS_DONE] = ran.ended_ns[index], setting.rounds
+    return ran
 
 
 def _gather(
@@ -175,6 +184,8 @@ def _gather(
     own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
     result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
     if ran:
+        from .programs.failures import explain_programs
+
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds))
     if not result.failures:
