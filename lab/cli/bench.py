@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, save, print; a stop ends it as Ctrl-C does."""
     from lab.bench.copying import SIZES
     from lab.bench.run import run as bench
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
     from lab.regions import REGIONS, find_region
     from lab.report.formats import check_format
     from lab.report.progress import Progress
@@ -60,11 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         repeats=arguments.repeats,
     )
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
-        try:
-            with stop_on_sigterm(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
-                done = bench(options, progress.tell)
-        except Terminated:
-            raise KeyboardInterrupt from None
+        with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
+            done = bench(options, progress.tell)
         documents.write(done)
         from .show import conclude
 

@@ -61,17 +61,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, save, print; a stop before or after the check itself ends it as Ctrl-C does."""
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
 
     if arguments.list:
         return _list(arguments.json)
     if not arguments.directories:
         raise UsageError("check: give a directory of the filesystem in question; see python -m lab check --help")
-    try:
-        with stop_on_sigterm():
-            return _run(arguments)
-    except Terminated:
-        raise KeyboardInterrupt from None
+    with stops_interrupt():
+        return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Look, save, print; a stop ends it as Ctrl-C does."""
     from lab.choice import compare, find_candidates
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
     from lab.report.formats import check_format
     from lab.report.progress import Progress
 
@@ -44,11 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
     check_format(arguments.format)
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         candidates = find_candidates(arguments.names)
-        try:
-            with stop_on_sigterm(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
-                done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
-        except Terminated:
-            raise KeyboardInterrupt from None
+        with stops_interrupt(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
+            done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
         documents.write(done)
         from .show import conclude
 

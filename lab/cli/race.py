@@ -118,13 +118,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Race, save, print; a stop before or after the race itself ends it as Ctrl-C does."""
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
 
-    try:
-        with stop_on_sigterm():
-            return _run(arguments)
-    except Terminated:
-        raise KeyboardInterrupt from None
+    with stops_interrupt():
+        return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

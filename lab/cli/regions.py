@@ -28,8 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, save, print; a stop ends it as Ctrl-C does."""
+    from lab.chapter.claimed import REGIONS
     from lab.chapter.compared import compare
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
     from lab.report.formats import check_format
     from lab.report.progress import Progress
 
@@ -37,11 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
-        try:
-            with stop_on_sigterm(), Progress(6, shown=sys.stderr.isatty()) as progress:
-                done = compare(arguments.dir, progress.tell)
-        except Terminated:
-            raise KeyboardInterrupt from None
+        with stops_interrupt(), Progress(len(REGIONS), shown=sys.stderr.isatty()) as progress:
+            done = compare(arguments.dir, progress.tell)
         documents.write(done)
         from .show import conclude
 

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Perform, write, print; a stop ends it as Ctrl-C does."""
     from lab.chapter.tour import chosen
-    from lab.processes import Terminated, stop_on_sigterm
+    from lab.processes import stops_interrupt
 
     steps = chosen(arguments.step)
     if arguments.list:
@@ -41,11 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
         for number, step in steps:
             print(wrapped(step.claim, f"{number:2}  {step.name:12} "))  # noqa: T201
         return 0
-    try:
-        with stop_on_sigterm():
-            return _run(arguments)
-    except Terminated:
-        raise KeyboardInterrupt from None
+    with stops_interrupt():
+        return _run(arguments)
 
 
 def _run(arguments: argparse.Namespace) -> int:

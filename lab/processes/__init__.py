@@ -14,6 +14,7 @@ from .child import (
     private_bytes,
     stop_on_sigterm,
     stops_held,
+    stops_interrupt,
     stops_noted,
 )
 from .crew import Crew, Exit, cpus_for
@@ -35,5 +36,6 @@ __all__ = [
     "private_bytes",
     "stop_on_sigterm",
     "stops_held",
+    "stops_interrupt",
     "stops_noted",
 ]

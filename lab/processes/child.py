@@ -154,6 +154,16 @@ def stop_on_sigterm() -> Iterator[None]:
 
 
 @contextmanager
+def stops_interrupt() -> Iterator[None]:
+    """Within the block SIGTERM and SIGHUP do what Ctrl-C does: raises KeyboardInterrupt."""
+    try:
+        with stop_on_sigterm():
+            yield
+    except Terminated:
+        raise KeyboardInterrupt from None
+
+
+@contextmanager
 def stops_noted() -> Iterator[Sequence[int]]:
     """Within the block SIGINT, SIGTERM and SIGHUP are noted in what it yields; after it they do what they always do.
 
