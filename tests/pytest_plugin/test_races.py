@@ -60,7 +60,8 @@ def test_damage_fails_with_the_table_the_evidence_the_interleaving_and_the_lines
 
 
 def lines_to_paste(result: pytest.RunResult) -> list[str]:
-    told = (line.removeprefix("E").strip() for line in result.outlines)
+    """Of the failure itself: with CI in the environment, pytest's summary says every message once more."""
+    told = (line.removeprefix("E").strip() for line in result.outlines if line.startswith("E "))
     return [line for line in told if line.startswith(("replay: ", "again: "))]
 
 
