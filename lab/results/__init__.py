@@ -26,6 +26,7 @@ from .compared import Cell, Property, RegionsCompared
 from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
+from .priced import BenchWorker, Distribution, HarnessCost, Latency, LockCost, Noise, Price, Ranges
 from .raced import ITS_OWN, Case, Cpu, Failure, How, Options, Quantiles, Run, Sampled, Switches, Trial, Verdict
 from .recorded import Accesses, Block, Field, Holds, Recording
 from .told import Story, Telling, Told
@@ -39,6 +40,7 @@ __all__ = [
     "Answered",
     "Bench",
     "BenchOptions",
+    "BenchWorker",
     "Block",
     "Case",
     "CaseFailure",
@@ -50,6 +52,7 @@ __all__ = [
     "Cpu",
     "Damage",
     "Difference",
+    "Distribution",
     "Document",
     "Environment",
     "Exploration",
@@ -57,20 +60,26 @@ __all__ = [
     "Explored",
     "Failure",
     "Field",
+    "HarnessCost",
     "Holds",
     "How",
+    "Latency",
     "LeftOut",
     "LockCell",
+    "LockCost",
     "LocksCompared",
     "Mount",
+    "Noise",
     "Observation",
     "Options",
     "Play",
     "Plays",
+    "Price",
     "Promise",
     "Property",
     "Quantiles",
     "RandomPrograms",
+    "Ranges",
     "Recording",
     "RegionsCompared",
     "Replay",

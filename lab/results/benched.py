@@ -6,17 +6,30 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Environment
+from .priced import HarnessCost, LockCost, Noise, Price, Ranges
 
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What was asked for: regions by name, sizes in bytes, seconds in all, and how often each figure is measured."""
+    """What was asked for: regions by name, sizes in bytes, seconds a case (or a region), repeats of each figure.
+
+    Without locks it is copying that is measured. `held` ranges lie on the file already; each pair holds its lock for
+    `hold_ns` and waits `think_ns` before the next, spending both at work.
+    """
 
     regions: list[str]
     sizes: list[int]
     directory: str
     seconds: float
     repeats: int
+    locks: list[str] = field(default_factory=list)
+    prices: list[Price] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+    ranges: list[Ranges] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    hold_ns: int = 0
+    think_ns: int = 0
+    pin: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +53,7 @@ class Copying:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """One invocation of `bench`."""
+    """One invocation of `bench`: of locks, or of copying."""
 
     schema: int
     command: Literal["bench"]
@@ -49,3 +62,7 @@ class Bench:
     environment: Environment
     options: BenchOptions
     copying: list[Copying]
+    locks: list[LockCost] = field(default_factory=list)
+    harness: list[HarnessCost] = field(default_factory=list)
+    noise: Noise | None = None
+    interrupted: bool = False

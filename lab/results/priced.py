@@ -1,0 +1,122 @@
+"""The records of what a lock costs: each case of a benchmark, with the samples behind its figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .recorded import Holds
+
+Price = Literal["uncontended", "hand-off", "queue"]
+Ranges = Literal["same", "disjoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Counts of times in ns, as an HDR histogram keeps them: `count[i]` times lie in the bucket that begins at
+    `from_ns[i]` and is at most 1/128 of that wide (below 256 ns, 1 ns). Empty buckets are left out.
+    """
+
+    from_ns: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long requests took, in ns, by nearest rank; of an uncontended lock from the call to its return, of a hand-off
+    from the release by one worker to the grant to the next, in a queue from the request to the grant.
+
+    `exact` is true where all samples were kept, false where some are known from the histogram only, to 1/128.
+    """
+
+    count: int = 0
+    p50: int = 0
+    p90: int = 0
+    p99: int = 0
+    p999: int = 0
+    max: int = 0
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BenchWorker:
+    """One worker of a case over all repeats: its pairs, its longest streak of grants in a row, its CPU seconds."""
+
+    pairs: int
+    longest_streak: int
+    cpu_s: float
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockCost:
+    """What one pair of lock and unlock costs in one case of a benchmark: one row of its table.
+
+    `name` tells the case from all others, and pairs it with the same case of another run. `samples_ns` has one sample
+    a repeat: the time that passed, over the pairs of all workers; of a hand-off a pair is one hand-over. Of them
+    `median_ns` is the median, `interval_95` its bootstrap interval, `outliers` the repeats (from 0) that lie further
+    than three scaled median absolute deviations from it: they are in all figures.
+
+    `pairs_by_second` are pairs a second in each second, or shorter rest, of the measured time, one repeat after the
+    other. `fairness` is Jain's index of the workers' pairs (1: all have the same; 1/workers: one has all), the median
+    of the repeats; `cpu_ns` user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
+    share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
+    the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
+    `holds` are some hundreds of holds of the last repeat. `reason` says why a case could not be measured.
+    """
+
+    name: str
+    lock: str
+    price: Price
+    workers: int
+    ranges: Ranges = "same"
+    held: int = 0
+    region: str = ""
+    hold_ns: int = 0
+    think_ns: int = 0
+    pin: str = "none"
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float = 0.0
+    interval_95: tuple[float, float] = (0.0, 0.0)
+    outliers: list[int] = field(default_factory=list)
+    pairs: int = 0
+    latency: Latency = field(default_factory=Latency)
+    distribution: Distribution = field(default_factory=Distribution)
+    by_worker: list[BenchWorker] = field(default_factory=list)
+    pairs_by_second: list[float] = field(default_factory=list)
+    fairness: float = 0.0
+    longest_streak: int = 0
+    cpu_ns: float = 0.0
+    voluntary_switches: float = 0.0
+    involuntary_switches: float = 0.0
+    handed_over: float = 0.0
+    overlapping: int = 0
+    memory_bytes: int = 0
+    holds: Holds = field(default_factory=Holds)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessCost:
+    """What the same loop costs without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
+
+    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured.
+    """
+
+    name: str
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float = 0.0
+    interval_95: tuple[float, float] = (0.0, 0.0)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What else was going on: `others_cores` processors were busy with other processes, one figure a repeat.
+
+    `clock_step_ns` is the smallest step that the clock was seen to make, `clock_read_ns` what reading it costs.
+    """
+
+    others_cores: list[float]
+    clock_step_ns: int
+    clock_read_ns: float
