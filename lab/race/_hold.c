@@ -15,10 +15,12 @@ enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD };  /* words of a rec
 typedef struct {
     PyObject_HEAD
     PyObject *acquire, *release;
-    Py_buffer log;
+    Py_buffer log, histogram; /* histogram.buf is NULL where none was given */
     uint64_t span;
     uint64_t slot; /* where the present hold is recorded; 0: it found the segment full */
 } Hold;
+
+enum { PRECISION_BITS = 7, LONGEST_BITS = 40, BUCKETS = (LONGEST_BITS - PRECISION_BITS + 1) << PRECISION_BITS };
 
 static PyObject *deadlock; /* lab.locks.Deadlock */
 
@@ -29,12 +31,24 @@ static uint64_t now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+/* lab.model.histogram.bucket */
+static uint64_t bucket(uint64_t time_ns)
+{
+    const uint64_t longest_ns = ((uint64_t)1 << LONGEST_BITS) - 1;
+    unsigned shift = 0;
+    if (time_ns > longest_ns)
+        time_ns = longest_ns;
+    while (time_ns >> shift >> (PRECISION_BITS + 1))
+        shift++;
+    return ((uint64_t)shift << PRECISION_BITS) + (time_ns >> shift);
+}
+
 static int hold_init(Hold *self, PyObject *arguments, PyObject *named)
 {
-    static char *names[] = {"acquire", "release", "log", "span", NULL};
-    PyObject *acquire, *release, *log;
+    static char *names[] = {"acquire", "release", "log", "span", "histogram", NULL};
+    PyObject *acquire, *release, *log, *histogram = Py_None;
     unsigned long long span;
-    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOOK", names, &acquire, &release, &log, &span))
+    if (!PyArg_ParseTupleAndKeywords(arguments, named, "OOOK|O", names, &acquire, &release, &log, &span, &histogram))
         return -1;
     if (self->acquire) {
         PyErr_SetString(PyExc_TypeError, "a Hold is initialised once");
@@ -42,6 +56,17 @@ static int hold_init(Hold *self, PyObject *arguments, PyObject *named)
     }
     if (PyObject_GetBuffer(log, &self->log, PyBUF_WRITABLE) < 0)
         return -1;
+    if (histogram != Py_None && PyObject_GetBuffer(histogram, &self->histogram, PyBUF_WRITABLE) < 0) {
+        PyBuffer_Release(&self->log);
+        return -1;
+    }
+    if (self->histogram.obj && self->histogram.len != BUCKETS * sizeof(uint64_t)) {
+        PyErr_Format(PyExc_ValueError, "a histogram has %d words, not %zd", BUCKETS,
+                     self->histogram.len / (Py_ssize_t)sizeof(uint64_t));
+        PyBuffer_Release(&self->histogram);
+        PyBuffer_Release(&self->log);
+        return -1;
+    }
     self->acquire = Py_NewRef(acquire);
     self->release = Py_NewRef(release);
     self->span = span;
@@ -51,8 +76,10 @@ static int hold_init(Hold *self, PyObject *arguments, PyObject *named)
 static void hold_dealloc(Hold *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->acquire)
+    if (self->acquire) {
+        PyBuffer_Release(&self->histogram);
         PyBuffer_Release(&self->log);
+    }
     Py_XDECREF(self->acquire);
     Py_XDECREF(self->release);
     type->tp_free((PyObject *)self);
@@ -92,10 +119,11 @@ static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
     uint64_t slot = log[CURSOR];
     int fits = (slot + RECORD) * sizeof *log <= (uint64_t)self->log.len;
     uint64_t *record = log + slot;
+    uint64_t requested_ns = now_ns();
     if (fits) {
         record[SPAN] = self->span;
         record[GRANTED_NS] = 0;
-        record[REQUESTED_NS] = now_ns();
+        record[REQUESTED_NS] = requested_ns;
     }
     PyObject *answer = PyObject_CallNoArgs(self->acquire);
     if (!answer) {
@@ -111,6 +139,8 @@ static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
     } else {
         self->slot = 0;
         log[UNRECORDED]++;
+        if (self->histogram.buf)
+            ((uint64_t *)self->histogram.buf)[bucket(now_ns() - requested_ns)]++;
     }
     Py_DECREF(answer);
     Py_RETURN_NONE;
@@ -130,6 +160,17 @@ static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssi
     Py_DECREF(answer);
     Py_RETURN_NONE;
 }
+
+static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLong(time_ns);
+    return value == (unsigned long long)-1 && PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(bucket(value));
+}
+
+static PyMethodDef module_methods[] = {
+    {"bucket", module_bucket, METH_O, "lab.model.histogram.bucket, as the recorder finds it."},
+    {NULL, NULL, 0, NULL},
+};
 
 static PyMethodDef hold_methods[] = {
     {"__enter__", (PyCFunction)hold_enter, METH_NOARGS, "Acquire, and record when."},
@@ -173,6 +214,7 @@ static PyModuleDef module_definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "lab.race._hold",
     .m_doc = "The recorder of holds, compiled.",
+    .m_methods = module_methods,
     .m_slots = module_slots,
 };
 

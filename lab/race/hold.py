@@ -7,17 +7,26 @@ two thirds of the speed. A test holds the two to the same records.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from time import monotonic_ns
 from types import TracebackType
+from typing import Protocol
 
 from lab.locks import Action, Deadlock
+from lab.model.histogram import BUCKETS, bucket
 
 from .log import CURSOR, RECORD, UNRECORDED, Segment
 
 Held = AbstractContextManager[object]
-MakeHold = Callable[[Action, Action, Segment, int], Held]
+
+
+class MakeHold(Protocol):
+    """What makes the recorder of one lock over one range."""
+
+    def __call__(
+        self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
+    ) -> Held:
+        """See `PurePythonHold`."""
 
 
 def _compiled() -> MakeHold | None:
@@ -31,16 +40,23 @@ def _compiled() -> MakeHold | None:
 class PurePythonHold:
     """A context manager that acquires, records, and releases; not reentrant.
 
-    `span` is the packed span that each record carries. Raises what `acquire` raises, EDEADLK as `Deadlock`.
+    `span` is the packed span that each record carries. A hold that finds the log full is only counted there, and its
+    wait, in ns, in the `histogram` (`lab.model.histogram`), if one is given. Raises what `acquire` raises, EDEADLK as
+    `Deadlock`; ValueError for a histogram of another length.
     """
 
-    __slots__ = ("_acquire", "_log", "_release", "_slot", "_span")
+    __slots__ = ("_acquire", "_histogram", "_log", "_release", "_slot", "_span")
 
-    def __init__(self, acquire: Action, release: Action, log: Segment, span: int) -> None:
+    def __init__(
+        self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
+    ) -> None:
+        if histogram is not None and len(histogram) != BUCKETS:
+            raise ValueError(f"a histogram has {BUCKETS} words, not {len(histogram)}")
         self._acquire = acquire
         self._release = release
         self._log = log
         self._span = span
+        self._histogram = histogram
         self._slot = 0
 
     def __enter__(self) -> None:
@@ -63,10 +79,13 @@ class PurePythonHold:
         return None
 
     def _enter_unrecorded(self) -> None:
+        requested_ns = monotonic_ns()
         try:
             self._acquire()
         except OSError as error:
             raise _typed(error) from None
+        if self._histogram is not None:
+            self._histogram[bucket(monotonic_ns() - requested_ns)] += 1
         self._slot = 0
         self._log[UNRECORDED] += 1
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
+from lab.model.histogram import BUCKETS
 from lab.model.holds import Row, Span
 from lab.regions import anonymous
 
@@ -36,17 +37,29 @@ class Stuck:
 
 
 class Log:
-    """The segments of all workers and, after them, of their twins (`Worker.twin`); `records` fit in each."""
+    """The segments of all workers and, after them, of their twins (`Worker.twin`); `records` fit in each.
 
-    def __init__(self, workers: int, records: int) -> None:
+    With `histograms` each segment has one beside it, for the waits of the holds that no longer fit.
+    """
+
+    def __init__(self, workers: int, records: int, *, histograms: bool = False) -> None:
         self._words = HEADER + RECORD * (records + SPARE_RECORDS)
         self._workers = workers
         used = workers * self._words * WORD_BYTES
         self._memory = memoryview(anonymous(2 * used, populated=used if records else 0)).cast("Q")
+        waits = anonymous(2 * workers * BUCKETS * WORD_BYTES) if histograms else None
+        self._waits = None if waits is None else memoryview(waits).cast("Q")
 
     def segment(self, index: int) -> Segment:
         """The words of one worker: what `Hold` writes to."""
         return self._memory[index * self._words : (index + 1) * self._words]
+
+    def histogram(self, index: int) -> Segment | None:
+        """How many holds beyond the segment of this index waited how long: one word a bucket of `lab.model.histogram`.
+
+        None where the log was made without histograms.
+        """
+        return None if self._waits is None else self._waits[index * BUCKETS : (index + 1) * BUCKETS]
 
     def twin_of(self, index: int) -> int:
         """The segment that the twin of a worker writes to."""

@@ -170,7 +170,8 @@ class RaceWorker:
             acquire, release = lock.actions(self._file.guard, start, length, write=write)
             if self._job.soaks:
                 acquire = insisting(acquire, self._segment)
-            hold = self._file.around(Hold(acquire, release, self._records, Span(start, length, write).pack()))
+            span, waits = Span(start, length, write).pack(), self._job.log.histogram(self._number)
+            hold = self._file.around(Hold(acquire, release, self._records, span, waits))
             if self._job.soaks and self._pause:
                 hold = AfterWay(hold, self._pause)
         made[field if index is None else (field, index, count)] = hold

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.locks import Deadlock, find_lock
+from lab.model import histogram
+from lab.model.histogram import BUCKETS, LONGEST_NS
 from lab.model.holds import Span
 from lab.race import hold as module
 from lab.race.hold import CompiledHold, Held, MakeHold, PurePythonHold, Unlocked
@@ -211,6 +213,32 @@ def test_a_full_segment_counts_the_holds_that_it_cannot_record(make: MakeHold) -
     assert (segment[CURSOR], segment[UNRECORDED]) == (HEADER + RECORD, 2)
 
 
+def test_the_wait_of_a_hold_that_is_not_recorded_is_counted_in_the_histogram(make: MakeHold) -> None:
+    segment, waits = segment_for(1), memoryview(bytearray(8 * BUCKETS)).cast("Q")
+    lock = Lock()
+    hold = make(lock.acquire, lock.release, segment, SPAN, waits)
+    before = monotonic_ns()
+    for held in range(3):
+        with hold:
+            assert sum(waits) == held
+    longest = histogram.bucket(monotonic_ns() - before)
+    assert (segment[CURSOR], segment[UNRECORDED], sum(waits[: longest + 1])) == (HEADER + RECORD, 2, 2)
+
+
+def test_a_failed_request_is_not_counted_in_the_histogram(make: MakeHold) -> None:
+    waits = memoryview(bytearray(8 * BUCKETS)).cast("Q")
+    with pytest.raises(ValueError, match="no"), make(raising(ValueError("no")), nothing, segment_for(0), SPAN, waits):
+        pass
+    assert sum(waits) == 0
+
+
+def test_a_histogram_of_another_length_is_refused(make: MakeHold) -> None:
+    segment = segment_for(1)
+    with pytest.raises(ValueError, match=f"a histogram has {BUCKETS} words, not 5"):
+        make(nothing, nothing, segment, SPAN, memoryview(bytearray(40)).cast("Q"))
+    segment.release()
+
+
 def test_a_hold_that_was_not_recorded_leaves_the_records_alone(make: MakeHold) -> None:
     segment = segment_for(1)
     hold = make(nothing, nothing, segment, SPAN)
@@ -368,6 +396,12 @@ def compiled() -> Any:
 def test_the_compiled_recorder_refuses_a_log_that_it_cannot_write_to(compiled: Any) -> None:
     with pytest.raises((BufferError, TypeError)):
         compiled(nothing, nothing, bytes(96), SPAN)
+
+
+@given(st.integers(0, 2**64 - 1) | st.integers(0, 64).map(lambda bits: 2**bits - 1) | st.just(LONGEST_NS))
+def test_the_compiled_recorder_puts_a_time_into_the_bucket_that_python_puts_it_into(time_ns: int) -> None:
+    native = pytest.importorskip("lab.race._hold", reason="the compiled recorder is not built here")
+    assert native.bucket(time_ns) == histogram.bucket(time_ns)
 
 
 def test_the_compiled_recorder_is_initialised_once_and_not_used_before(compiled: Any) -> None:

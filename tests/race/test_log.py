@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+from lab.model.histogram import BUCKETS
 from lab.model.holds import Span
 from lab.race.hold import PurePythonHold
 from lab.race.log import (
@@ -68,6 +69,17 @@ def test_a_segment_has_room_for_the_records_asked_for_and_some_more() -> None:
             pass
     assert len(list(log.holds())) == 5 + SPARE_RECORDS
     assert log.total(UNRECORDED) == 3
+
+
+def test_beside_each_segment_lies_a_histogram_where_one_is_asked_for() -> None:
+    log = Log(2, 0, histograms=True)
+    waits = [log.histogram(index) for index in (0, 1, log.twin_of(0), log.twin_of(1))]
+    for number, each in enumerate(waits):
+        assert each is not None
+        assert not any(each)
+        each[0] = each[BUCKETS - 1] = number + 1
+    assert [sum(each) for each in waits if each] == [2, 4, 6, 8]
+    assert Log(2, 0).histogram(1) is None
 
 
 def test_a_header_word_is_told_of_every_worker_and_no_twin() -> None:
