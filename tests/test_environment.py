@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from lab.environment import anonymous_text, environment
-from lab.race.hold import RECORDER
+from lab.locks import RECORDER
 from tests.helpers import run_lab
 
 USER = "zaphodbeeblebrox"

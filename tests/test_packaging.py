@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -138,6 +139,12 @@ def test_an_installed_lab_knows_its_version_and_offers_its_locks(compiled: Path)
     assert "[lab.locks]" in points.read_text()
 
 
+def test_without_a_compiler_the_list_says_that_python_records(pure: Path) -> None:
+    (entry,) = [each for each in json.loads(lab(pure, "list", "--json")) if each["group"] == "recorder of holds"]
+    assert (entry["name"], entry["works"]) == ("python", True)
+    assert "C compiler" in entry["summary"]
+
+
 def test_a_wheel_holds_the_lab_and_nothing_else(compiled: Path) -> None:
     with ZipFile(next(compiled.parent.glob("*.whl"))) as made:
         tops = {name.split("/")[0] for name in made.namelist()}
@@ -152,5 +159,28 @@ def test_without_a_compiler_the_lab_is_built_all_the_same_and_python_records(pur
 
 
 @pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="no C compiler here")
-def test_with_a_compiler_the_recorder_is_compiled(compiled: Path) -> None:
+def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled: Path) -> None:
     assert raced(compiled)["environment"]["recorder"] == "compiled"
+    assert [each.name for each in compiled.rglob("*.so")] == ["_native.abi3.so"]
+    (made,) = compiled.parent.glob("*.whl")
+    assert "-cp311-abi3-" in made.name
+
+
+def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_PURE", "1")
+    assert raced(compiled)["environment"]["recorder"] == "python"
+    assert "  python" in lab(compiled, "list")
+    assert "LAB_PURE" in lab(compiled, "list")
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+def test_the_extension_compiles_without_a_warning(tmp_path: Path) -> None:
+    headers = sysconfig.get_path("include")
+    if not Path(headers, "Python.h").exists():
+        pytest.skip("no Python.h here")
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{headers}"]
+    source = ROOT / "lab/locks/_native.c"
+    done = subprocess.run(
+        [*command, str(source), "-o", str(tmp_path / "native.so")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""List scenarios, locks and regions, one line each, and which of them work here."""
+"""List scenarios, locks, regions and the recorder in use, one line each, and which of them work here."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, try, print."""
-    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_regions(arguments.dir)]
+    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_regions(arguments.dir), _recorder()]
     if arguments.json:
         import json
 
@@ -104,6 +104,12 @@ def _regions(directory: Path) -> Iterator[Entry]:
     for region in REGIONS.values():
         trouble = _trouble(partial(probe_region, region, directory))
         yield Entry(f"regions (tried on {directory})", region.name, region.summary, trouble)
+
+
+def _recorder() -> Entry:
+    from lab.locks import RECORDER, recorder_told
+
+    return Entry("recorder of holds", RECORDER, recorder_told(), "")
 
 
 def _trouble(attempt: Callable[[], None]) -> str:

@@ -9,10 +9,13 @@ from .adapted import adapt
 from .find import find_lock, lock_names
 from .foreign import LockFailed
 from .leaky import Leaky
-from .protocol import Abilities, Action, Deadlock, Lock, abilities, prepared
+from .native import NATIVE, RECORDER, recorder_told
+from .protocol import Abilities, Action, Deadlock, Lock, abilities, prepared, typed
 from .protocol import probe as probe_lock
 
 __all__ = [
+    "NATIVE",
+    "RECORDER",
     "Abilities",
     "Action",
     "Deadlock",
@@ -25,4 +28,6 @@ __all__ = [
     "lock_names",
     "prepared",
     "probe_lock",
+    "recorder_told",
+    "typed",
 ]

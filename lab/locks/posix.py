@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
 from functools import partial
 from struct import Struct
 
+from .native import NATIVE
 from .protocol import Abilities, Action
 
 FLOCK = Struct("hh0qqqi0q")
@@ -26,21 +26,17 @@ F_OFD_SETLKW = 38
 """fcntl.F_OFD_SETLKW; the constant is missing from builds against old C libraries."""
 
 
-def _call() -> Callable[[int, int, bytes], Action]:
-    """What makes one fcntl(2) call of a descriptor, a command and a packed struct flock."""
-    try:
-        from ._fcntl import Call
-    except ImportError:
-        return partial(partial, fcntl.fcntl)
-    return Call
-
-
-CALL = _call()
-
-
 def _packed(kind: int, start: int, length: int) -> bytes:
     """One struct flock; l_pid stays 0, as open file description locks demand (EINVAL otherwise)."""
     return FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
+
+
+def python_call(descriptor: int, command: int, kind: int, start: int, length: int) -> Action:
+    """One fcntl(2) call, packed beforehand."""
+    return partial(fcntl.fcntl, descriptor, command, _packed(kind, start, length))
+
+
+CALL = NATIVE.Call if NATIVE else python_call
 
 
 class _Range:
@@ -54,8 +50,8 @@ class _Range:
         """fcntl(2) with the command of this lock; each call is retried on EINTR (PEP 475)."""
         kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
         return (
-            CALL(descriptor, self.command, _packed(kind, start, length)),
-            CALL(descriptor, self.command, _packed(fcntl.F_UNLCK, start, length)),
+            CALL(descriptor, self.command, kind, start, length),
+            CALL(descriptor, self.command, fcntl.F_UNLCK, start, length),
         )
 
 

@@ -24,6 +24,12 @@ class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name
     """The kernel refused to wait: EDEADLK, the holder waits for a lock of ours (fcntl(2))."""
 
 
+def typed(error: BaseException) -> BaseException:
+    """An OSError with errno EDEADLK as a `Deadlock`, any other error as it is."""
+    deadlock = isinstance(error, OSError) and error.errno == errno.EDEADLK
+    return Deadlock(*error.args) if deadlock else error
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What a lock's documentation claims: `python -m lab locks` measures it.

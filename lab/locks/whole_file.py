@@ -3,11 +3,37 @@
 from __future__ import annotations
 
 import fcntl
-from collections import defaultdict
+from collections.abc import Callable
 from functools import partial
 
+from .native import NATIVE
 from .nesting import Nesting
 from .protocol import Abilities, Action
+
+Counted = Callable[[int], tuple[Action, Action]]
+"""The acquire and the release of one range of one open file, by flock's operation; ranges held together are counted."""
+
+
+def python_calls(descriptor: int) -> Counted:
+    """Counted by `Nesting`, called by the fcntl module."""
+    nesting, unlock = Nesting(), partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+    def pair(operation: int) -> tuple[Action, Action]:
+        exclusive = operation == fcntl.LOCK_EX
+        return nesting.around(partial(fcntl.flock, descriptor, operation), unlock, exclusive=exclusive)
+
+    return pair
+
+
+def native_calls(descriptor: int) -> Counted:
+    """Counted and called by `_native.c`."""
+    assert NATIVE  # noqa: S101 - for the type checker
+    call, whole = NATIVE.Call, NATIVE.FLOCK
+    unlock = call(descriptor, whole, fcntl.LOCK_UN)
+    return lambda operation: (call(descriptor, whole, operation, 0, 0, unlock), unlock)
+
+
+CALLS = native_calls if NATIVE else python_calls
 
 
 class Flock:
@@ -24,10 +50,10 @@ class Flock:
     abilities = Abilities(ranges=False, readers=True, threads=True, fork=False, survives_kill=True)
 
     def __init__(self) -> None:
-        self._nestings: defaultdict[int, Nesting] = defaultdict(Nesting)
+        self._opened: dict[int, Counted] = {}
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """flock(2) LOCK_EX or LOCK_SH, and LOCK_UN once the last range is given back."""
-        lock = partial(fcntl.flock, descriptor, fcntl.LOCK_EX if write else fcntl.LOCK_SH)
-        unlock = partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
-        return self._nestings[descriptor].around(lock, unlock, exclusive=write)
+        if descriptor not in self._opened:
+            self._opened[descriptor] = CALLS(descriptor)
+        return self._opened[descriptor](fcntl.LOCK_EX if write else fcntl.LOCK_SH)

@@ -8,10 +8,10 @@ from time import monotonic
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.errors import CannotRunError
+from lab.locks import RECORDER
 from lab.locks.protocol import REFUSED
 from lab.processes import stops_held
 from lab.race import Case, cases_of, untried
-from lab.race.hold import RECORDER
 from lab.race.probe import probe_within
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run

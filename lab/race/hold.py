@@ -1,21 +1,20 @@
 """The recorder: a lock over one byte range, entered and left with every interval written down.
 
-Written twice. `_hold.c` is built where a compiler is found; `PurePythonHold` does the same everywhere, at about
-two thirds of the speed. A test holds the two to the same records.
+Written twice. `lab/locks/_native.c` is built where a compiler is found; `PurePythonHold` does the same everywhere, and
+takes about twice as long for a lock and an unlock. A test holds the two to the same records.
 """
 
 from __future__ import annotations
 
-import errno
 from contextlib import AbstractContextManager
 from time import monotonic_ns
 from types import TracebackType
 from typing import Protocol
 
-from lab.locks import Action, Deadlock
+from lab.locks import NATIVE, Action, typed
 from lab.model.histogram import BUCKETS, bucket
 
-from .log import CURSOR, RECORD, UNRECORDED, Segment
+from .log import CURSOR, HEADER, RECORD, UNRECORDED, Segment
 
 Held = AbstractContextManager[object]
 
@@ -29,20 +28,12 @@ class MakeHold(Protocol):
         """See `PurePythonHold`."""
 
 
-def _compiled() -> MakeHold | None:
-    try:
-        from ._hold import Hold
-    except ImportError:
-        return None
-    return Hold
-
-
 class PurePythonHold:
     """A context manager that acquires, records, and releases; not reentrant.
 
     `span` is the packed span that each record carries. A hold that finds the log full is only counted there, and its
     wait, in ns, in the `histogram` (`lab.model.histogram`), if one is given. Raises what `acquire` raises, EDEADLK as
-    `Deadlock`; ValueError for a histogram of another length.
+    `Deadlock`; ValueError for a log or a histogram that is too short.
     """
 
     __slots__ = ("_acquire", "_histogram", "_log", "_release", "_slot", "_span")
@@ -50,8 +41,10 @@ class PurePythonHold:
     def __init__(
         self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
     ) -> None:
-        if histogram is not None and len(histogram) != BUCKETS:
-            raise ValueError(f"a histogram has {BUCKETS} words, not {len(histogram)}")
+        if len(log) < HEADER:
+            raise ValueError(f"a log has at least {HEADER} words")
+        if histogram is not None and (len(histogram) != BUCKETS or histogram.readonly):
+            raise ValueError(f"a histogram has {BUCKETS} words, to be written to")
         self._acquire = acquire
         self._release = release
         self._log = log
@@ -72,7 +65,7 @@ class PurePythonHold:
             self._acquire()
         except BaseException as error:
             log[slot] = 0
-            raise _typed(error) from None
+            raise typed(error) from None
         log[slot + 1] = monotonic_ns()
         self._slot = slot
         log[CURSOR] = slot + RECORD
@@ -83,7 +76,7 @@ class PurePythonHold:
         try:
             self._acquire()
         except OSError as error:
-            raise _typed(error) from None
+            raise typed(error) from None
         if self._histogram is not None:
             self._histogram[bucket(monotonic_ns() - requested_ns)] += 1
         self._slot = 0
@@ -95,11 +88,6 @@ class PurePythonHold:
         if self._slot:
             self._log[self._slot + 2] = monotonic_ns()
         self._release()
-
-
-def _typed(error: BaseException) -> BaseException:
-    deadlock = isinstance(error, OSError) and error.errno == errno.EDEADLK
-    return Deadlock(*error.args) if deadlock else error
 
 
 class Unlocked:
@@ -116,6 +104,5 @@ class Unlocked:
         pass
 
 
-CompiledHold = _compiled()
+CompiledHold: MakeHold | None = NATIVE.Hold if NATIVE else None
 Hold: MakeHold = CompiledHold or PurePythonHold
-RECORDER = "compiled" if CompiledHold else "python"

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
 from lab.results import Case as Row
 
-from .hold import RECORDER
 from .matrix import Case, run_case
 from .recorded import with_recording
 

@@ -69,10 +69,10 @@ def test_what_does_not_work_in_a_directory_says_why_and_the_list_goes_on() -> No
     assert {"missing: cannot make a file there" in entry["trouble"] for entry in listed if entry["trouble"]} == {True}
 
 
-def test_people_get_a_line_each_under_four_headings(listed: list[dict[str, Any]]) -> None:
+def test_people_get_a_line_each_under_five_headings(listed: list[dict[str, Any]]) -> None:
     done = run_lab("list")
     headings = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
-    assert [heading.split()[0] for heading in headings] == ["scenarios", "lessons", "locks", "regions"]
+    assert [heading.split()[0] for heading in headings] == ["scenarios", "lessons", "locks", "regions", "recorder"]
     told = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert told == [entry["name"] for entry in listed]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import OtherProcess
+from tests.locks.holder import CALLS, needs, use_python_calls
 
 
 @pytest.fixture
@@ -25,8 +26,11 @@ def here(path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-@pytest.fixture
-def other() -> Iterator[OtherProcess]:
-    """A second process."""
+@pytest.fixture(params=CALLS)
+def other(request: pytest.FixtureRequest) -> Iterator[OtherProcess]:
+    """A second process, whose locks are called in either of the two ways."""
+    needs(request.param)
     with OtherProcess() as process:
+        if request.param == "python":
+            process.call(use_python_calls)
         yield process

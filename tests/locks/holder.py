@@ -5,26 +5,34 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
-from lab.locks import Action, find_lock, posix
+import pytest
+
+from lab.locks import NATIVE, Action, find_lock, posix, whole_file
 from lab.locks.posix import F_OFD_SETLKW, FLOCK
 
 TRY = {"fcntl": fcntl.F_SETLK, "ofd": F_OFD_SETLKW - 1}
 REFUSED = (errno.EAGAIN, errno.EACCES)
 """Either may be the answer of F_SETLK to a conflict (POSIX.1-2008, fcntl())."""
 
-COMPILED = not isinstance(posix.CALL, partial)
-"""Whether the compiled call is built here."""
+CALLS = ["compiled", "python"]
+
+
+def needs(call: str) -> None:
+    """Skip where these calls are not built."""
+    if call == "compiled" and not NATIVE:
+        pytest.skip("the compiled call is not built here")
+
 
 _lock = cache(find_lock)
 _releases: list[Action] = []
 
 
 def use_python_calls() -> None:
-    """Have the locks of this process call fcntl from Python, as where the compiled call is not built."""
-    posix.CALL = partial(partial, fcntl.fcntl)
+    """Have the locks of this process call fcntl and flock from Python, as where the compiled call is not built."""
+    posix.CALL, whole_file.CALLS = posix.python_call, whole_file.python_calls
 
 
 def take(name: str, path: str, start: int, length: int, write: bool) -> None:

@@ -5,40 +5,25 @@ import fcntl
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from lab.locks import find_lock, posix
+from lab.locks import NATIVE, find_lock, posix
 from lab.locks.posix import FLOCK
 from tests.helpers import OtherProcess, in_fresh_process, wait_until
 from tests.locks.holder import (
-    COMPILED,
+    CALLS,
     REFUSED,
     give_back,
+    needs,
     refusal,
     take,
     take_through,
     use_python_calls,
     waiters,
 )
-
-CALLS = ["compiled", "python"]
-
-
-@pytest.fixture(params=CALLS)
-def other(request: pytest.FixtureRequest) -> Iterator[OtherProcess]:
-    """A second process, whose locks are called in either of the two ways."""
-    if request.param == "compiled" and not COMPILED:
-        pytest.skip("the compiled call is not built here")
-    with OtherProcess() as process:
-        if request.param == "python":
-            process.call(use_python_calls)
-        yield process
-
 
 both = pytest.mark.parametrize("name", ["fcntl", "ofd"])
 
@@ -213,8 +198,7 @@ def test_a_forked_childs_unlock_drops_the_ofd_lock_that_it_shares(other: OtherPr
 @pytest.mark.parametrize("call", CALLS)
 def test_waiting_lets_other_threads_run(call: str, path: Path) -> None:
     """The thread that holds the lock sees the main thread wait, and only then gives it back."""
-    if call == "compiled" and not COMPILED:
-        pytest.skip("the compiled call is not built here")
+    needs(call)
     assert in_fresh_process(hand_over_between_threads, call, str(path)) == "granted"
 
 
@@ -238,8 +222,9 @@ def test_what_the_kernel_refuses_raises_with_its_errno(
     length: int,
     numbers: set[int],
 ) -> None:
+    needs(call)
     if call == "python":
-        monkeypatch.setattr(posix, "CALL", partial(partial, fcntl.fcntl))
+        monkeypatch.setattr(posix, "CALL", posix.python_call)
     descriptor = os.open(path, mode)
     acquire, _ = find_lock(name).actions(descriptor, start, length, write=True)
     with pytest.raises(OSError, match=r"\[Errno") as raised:
@@ -248,13 +233,16 @@ def test_what_the_kernel_refuses_raises_with_its_errno(
     assert raised.value.errno in numbers
 
 
-@pytest.mark.skipif(not COMPILED, reason="the compiled call is not built here")
-def test_the_compiled_call_refuses_a_wrong_struct_and_arguments() -> None:
-    with pytest.raises(ValueError, match=f"{FLOCK.size} bytes, not 3"):
-        posix.CALL(0, fcntl.F_SETLKW, b"abc")
-    call = posix.CALL(0, fcntl.F_SETLKW, FLOCK.pack(fcntl.F_UNLCK, 0, 0, 1, 0))
-    with pytest.raises(TypeError, match="no arguments"):
-        call(1)  # type: ignore[call-arg]
+@pytest.mark.skipif(NATIVE is None, reason="the compiled call is not built here")
+def test_the_compiled_call_refuses_wrong_arguments() -> None:
+    assert NATIVE
+    with pytest.raises(TypeError, match="Call"):
+        NATIVE.Call(0, NATIVE.FLOCK, fcntl.LOCK_EX, 0, 0, "no unlock")
+    with pytest.raises(OverflowError):
+        NATIVE.Call(0, fcntl.F_SETLKW, fcntl.F_WRLCK, 2**63, 1)
+    call = NATIVE.Call(0, fcntl.F_SETLKW, fcntl.F_UNLCK, 0, 1)
+    with pytest.raises(TypeError, match="0 arguments"):
+        call(1)
 
 
 def open_file(path: str) -> int:

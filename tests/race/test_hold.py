@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.locks import Deadlock, find_lock
+from lab.locks import NATIVE, RECORDER, Deadlock, find_lock
 from lab.model import histogram
 from lab.model.histogram import BUCKETS, LONGEST_NS
 from lab.model.holds import Span
@@ -232,11 +232,56 @@ def test_a_failed_request_is_not_counted_in_the_histogram(make: MakeHold) -> Non
     assert sum(waits) == 0
 
 
-def test_a_histogram_of_another_length_is_refused(make: MakeHold) -> None:
+@pytest.mark.parametrize("waits", [memoryview(bytearray(40)), memoryview(bytes(8 * BUCKETS))], ids=["short", "fixed"])
+def test_a_histogram_that_cannot_be_counted_in_is_refused(make: MakeHold, waits: memoryview) -> None:
     segment = segment_for(1)
-    with pytest.raises(ValueError, match=f"a histogram has {BUCKETS} words, not 5"):
-        make(nothing, nothing, segment, SPAN, memoryview(bytearray(40)).cast("Q"))
+    with pytest.raises(ValueError, match=f"a histogram has {BUCKETS} words, to be written to"):
+        make(nothing, nothing, segment, SPAN, waits.cast("Q"))
     segment.release()
+
+
+def test_a_log_without_its_header_is_refused(make: MakeHold) -> None:
+    with pytest.raises(ValueError, match=f"a log has at least {HEADER} words"):
+        make(nothing, nothing, segment_for(1)[: HEADER - 1], SPAN)
+
+
+@pytest.mark.parametrize("cursor", [HEADER + RECORD + 1, 2**32, 2**61 - 4, 2**61, 2**63, 2**64 - RECORD, 2**64 - 1])
+def test_a_cursor_that_points_outside_the_log_writes_nothing_there(make: MakeHold, cursor: int) -> None:
+    around = memoryview(bytearray(8 * (HEADER + 4 * RECORD))).cast("Q")
+    segment = around[: HEADER + RECORD]
+    segment[CURSOR] = cursor
+    with make(nothing, nothing, segment, SPAN):
+        pass
+    assert (segment[CURSOR], segment[UNRECORDED]) == (cursor, 1)
+    assert not any(around[HEADER:])
+
+
+@pytest.mark.parametrize("name", ["fcntl", "ofd", "flock"])
+def test_a_hold_takes_and_gives_back_the_real_lock(make: MakeHold, name: str, tmp_path: Path) -> None:
+    path, segment = tmp_path / "file", segment_for(2)
+    path.touch()
+    with path.open("r+b") as file:
+        lock = find_lock(name)
+        holds = [
+            make(*lock.actions(file.fileno(), start, 8, write=write), segment, SPAN)
+            for start, write in ((0, False), (8, True))
+        ]
+        for hold, count in zip(holds, (1, 1 if name == "flock" else 2), strict=True):
+            hold.__enter__()
+            assert held_on(path) == count
+        for hold, count in zip(holds, (int(name == "flock") or 1, 0), strict=True):
+            hold.__exit__(None, None, None)
+            assert held_on(path) == count
+    assert [0 in record(segment, number) for number in range(2)] == [False, False]
+    assert record(segment)[1] <= record(segment, 1)[0]
+
+
+@pytest.mark.parametrize("name", ["fcntl", "ofd", "flock"])
+def test_what_the_kernel_refuses_to_a_hold_is_raised_with_its_errno(make: MakeHold, name: str) -> None:
+    segment = segment_for(1)
+    with pytest.raises(OSError, match="Bad file") as raised:
+        make(*find_lock(name).actions(-1, 0, 8, write=True), segment, SPAN).__enter__()
+    assert (type(raised.value), raised.value.errno, segment[CURSOR]) == (OSError, errno.EBADF, HEADER)
 
 
 def test_a_hold_that_was_not_recorded_leaves_the_records_alone(make: MakeHold) -> None:
@@ -294,6 +339,11 @@ def test_entering_and_leaving_a_thousand_times_leaks_nothing(make: MakeHold, num
     blocks, references = zip(*(growth() for _ in range(5)), strict=True)  # other threads allocate too, but not always
     assert min(blocks) < 100
     assert min(references) < 100
+
+
+def held_on(path: Path) -> int:
+    """How many locks there are on the file (proc_locks(5))."""
+    return Path("/proc/locks").read_text().count(f":{path.stat().st_ino} ")
 
 
 def hold_and_wait(name: str, path: str) -> list[Any]:
@@ -398,21 +448,18 @@ def test_the_compiled_recorder_refuses_a_log_that_it_cannot_write_to(compiled: A
         compiled(nothing, nothing, bytes(96), SPAN)
 
 
+@pytest.mark.skipif(NATIVE is None, reason="the compiled recorder is not built here")
 @given(st.integers(0, 2**64 - 1) | st.integers(0, 64).map(lambda bits: 2**bits - 1) | st.just(LONGEST_NS))
 def test_the_compiled_recorder_puts_a_time_into_the_bucket_that_python_puts_it_into(time_ns: int) -> None:
-    native = pytest.importorskip("lab.race._hold", reason="the compiled recorder is not built here")
-    assert native.bucket(time_ns) == histogram.bucket(time_ns)
+    assert NATIVE
+    assert NATIVE.bucket(time_ns) == histogram.bucket(time_ns)
 
 
-def test_the_compiled_recorder_is_initialised_once_and_not_used_before(compiled: Any) -> None:
-    hold = compiled(nothing, nothing, segment_for(1), SPAN)
-    with pytest.raises(TypeError, match="initialised once"):
-        hold.__init__(nothing, nothing, segment_for(1), SPAN)
-    raw = compiled.__new__(compiled)
-    with pytest.raises(TypeError, match="not initialised"):
-        raw.__enter__()
-    with pytest.raises(TypeError, match="not initialised"):
-        raw.__exit__(None, None, None)
+def test_the_compiled_recorder_is_not_made_without_what_it_needs(compiled: Any) -> None:
+    with pytest.raises(TypeError):
+        object.__new__(compiled)
+    with pytest.raises(TypeError, match="required argument"):
+        compiled()
 
 
 def test_without_a_lock_nothing_is_called_and_errors_go_on() -> None:
@@ -423,4 +470,4 @@ def test_without_a_lock_nothing_is_called_and_errors_go_on() -> None:
 def test_the_recorder_in_use_is_named_as_what_it_is() -> None:
     better = CompiledHold or PurePythonHold
     assert module.Hold is better
-    assert ("compiled" if CompiledHold else "python") == module.RECORDER
+    assert ("compiled" if CompiledHold else "python") == RECORDER

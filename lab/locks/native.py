@@ -1,0 +1,41 @@
+"""The compiled calls and recorder (`_native.c`), where they are built and LAB_PURE does not ask for Python's.
+
+LAB_PURE=1 in the environment has Python make every lock call and record every hold: to compare the two, or to find out
+which of them is to blame.
+"""
+
+from __future__ import annotations
+
+import os
+from types import ModuleType
+
+PURE = "LAB_PURE"
+
+
+def _asked_for_python() -> bool:
+    """Whether the environment asks for Python's: LAB_PURE is set, and neither empty nor 0."""
+    return os.environ.get(PURE, "") not in ("", "0")
+
+
+def _native() -> ModuleType | None:
+    if _asked_for_python():
+        return None
+    try:
+        from . import _native
+    except ImportError:
+        return None
+    return _native
+
+
+NATIVE = _native()
+RECORDER = "compiled" if NATIVE else "python"
+"""Which of the two every results file names."""
+
+
+def recorder_told() -> str:
+    """Which of the two records, and why, in one line."""
+    if NATIVE:
+        return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
+    if _asked_for_python():
+        return f"lock calls and recorder in Python, as {PURE} asks"
+    return "lock calls and recorder in Python: install again with a C compiler and Python.h for those in C"
