@@ -11,7 +11,7 @@ from lab.scenario import Scenario, Worker
 from tests.helpers import ROOT
 from tests.pages import blocks, differs, run_page, typed
 
-TYPED = ["own-scenario.md"]
+TYPED = ["own-scenario.md", "bench.md"]
 """A page that is named here is run from its first block to its last."""
 
 

@@ -143,7 +143,7 @@ def _as_locked(file: OpenFile, call: Callable[[], object]) -> Callable[[], objec
 
 
 def _time_all(candidates: list[Candidate], options: BenchOptions, tell: Callable[[str], None]) -> None:
-    slice_ns = 1e9 * options.seconds / (len(candidates) * (options.repeats + 1))
+    slice_ns = 1e9 * options.seconds * len(options.regions) / (len(candidates) * (options.repeats + 1))
     tell("warming up")
     for candidate in candidates:
         candidate.calibrate(slice_ns)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER
 from lab.regions import workspace
-from lab.results import SCHEMA, Bench, BenchOptions
+from lab.results import SCHEMA, Bench, BenchOptions, Copying, Noise
 
-from .copying import copy_costs
+from .pricing import Prices, price
 
 
 def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
@@ -20,14 +21,34 @@ def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
     """
     begun = Begun()
     with workspace(Path(options.directory)) as folder:
-        copying = list(copy_costs(options, folder, tell))
-        where = environment(folder, begun.load)
-    return Bench(
+        prices = price(options, folder, tell) if options.locks else None
+        copying = [] if prices else _copying(options, folder, tell)
+        where = environment(folder, begun.load, RECORDER if prices else "none")
+    done = Bench(
         schema=SCHEMA,
         command="bench",
         started=begun.moment,
         wall_s=begun.wall_s,
         environment=where,
         options=replace(options, directory=anonymous_text(options.directory)),
-        copying=[replace(each, reason=anonymous_text(each.reason)) for each in copying],
+        copying=copying,
+    )
+    return _with_prices(done, prices) if prices else done
+
+
+def _copying(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> list[Copying]:
+    from .copying import copy_costs  # it draws random numbers, which those who fork must not
+
+    return [replace(each, reason=anonymous_text(each.reason)) for each in copy_costs(options, folder, tell)]
+
+
+def _with_prices(done: Bench, prices: Prices) -> Bench:
+    from .rows import harness_cost, lock_cost
+
+    return replace(
+        done,
+        locks=[lock_cost(each) for each in prices.cases],
+        harness=[harness_cost(each) for each in prices.harness],
+        noise=Noise(prices.others.cores, *prices.clock),
+        interrupted=prices.interrupted,
     )

@@ -1,68 +1,182 @@
-"""Measure what things cost here: copying through a mapping against read and write, in every region."""
+"""Measure what locks cost here: uncontended, handed over, and in a queue. With --region alone: what copying costs.
+
+Each price is defined under the table, beside what the harness itself costs. `lab compare` holds two such runs against
+each other, `lab plot` draws one.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from .values import at_least, directory, path_or_dash, positive, several, temporary_directory
+from lab.errors import UsageError
+
+from .values import (
+    at_least,
+    directory,
+    microseconds,
+    path_or_dash,
+    positive,
+    several,
+    several_of,
+    temporary_directory,
+)
+
+if TYPE_CHECKING:
+    from lab.results import BenchOptions
 
 NAME = "bench"
-HELP = "measure what copying through each region costs"
+HELP = "measure what locks cost, or copying through each region"
+OF_LOCKS = ("lock", "price", "workers", "ranges", "held", "hold", "think", "pin")
+"""The options that only a benchmark of locks has."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `bench`."""
-    add = parser.add_argument_group("what to measure").add_argument
+    add = parser.add_argument_group("locks").add_argument
+    add(
+        "--lock",
+        action="extend",
+        nargs="+",
+        metavar="NAME",
+        help="these; repeatable, several at once (fcntl ofd flock; see `lab list`)",
+    )
+    add(
+        "--price",
+        type=several_of(("uncontended", "hand-off", "queue")),
+        metavar="P[,P...]",
+        help="uncontended, hand-off, queue (all three)",
+    )
+    add("--workers", type=several(1), metavar="N[,N...]", help="of hand-offs, from 2 on, and of the queue (2)")
+    add(
+        "--ranges",
+        type=several_of(("same", "disjoint")),
+        metavar="R[,R...]",
+        help="the workers of the queue want the same bytes, or each its own (same)",
+    )
+    add("--held", type=several(0), metavar="N[,N...]", help="so many ranges of the file are held already (0)")
+    add("--hold", type=microseconds, metavar="US", help="work so long inside each lock of the queue (0)")
+    add("--think", type=microseconds, metavar="US", help="work so long between two of them (0)")
+    add(
+        "--pin",
+        choices=("none", "spread", "one"),
+        help="leave the workers' CPUs to the kernel, deal them out, or share one (spread)",
+    )
+    add = parser.add_argument_group("regions").add_argument
     add(
         "--region",
         action="extend",
         nargs="*",
-        required=True,
         metavar="NAME",
-        help="copying through this region; repeatable, several at once, all where none is named (see `lab list`)",
+        help="alone: copying through this region; repeatable, several at once, all where none is named (see `lab "
+        "list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
     add("--sizes", type=several(1), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
+    add = parser.add_argument_group("how").add_argument
     add(
         "--dir",
         type=directory,
         default=temporary_directory(),
         metavar="DIR",
-        help="where the file lies (the system's temporary directory)",
+        help="where the files lie (the system's temporary directory)",
     )
-    add = parser.add_argument_group("how").add_argument
-    add("--seconds", type=positive, default=3.0, metavar="S", help="for all of it together (3)")
-    add("--repeats", type=at_least(5), default=9, metavar="N", help="how often each figure is measured (9)")
+    add("--seconds", type=positive, default=1.0, metavar="S", help="a case or region, all its repeats together (1)")
+    add("--repeats", type=at_least(5), default=7, metavar="N", help="how often each figure is measured (7)")
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure, save, print; a stop ends it as Ctrl-C does."""
-    from lab.bench.copying import SIZES
+    """Measure, save, print; a stop keeps the repeats that were finished."""
     from lab.bench.run import run as bench
-    from lab.processes import stops_interrupt
-    from lab.regions import REGIONS, find_region
+    from lab.processes import stops_held, stops_interrupt
     from lab.report.formats import check_format
     from lab.report.progress import Progress
-    from lab.results import BenchOptions
 
     from .documents import Documents
 
     check_format(arguments.format)
-    options = BenchOptions(
-        regions=list(dict.fromkeys(find_region(name).name for name in arguments.region or REGIONS)),
+    options = _of_copying(arguments) if _copies(arguments) else _of_locks(arguments)
+    keep = bool(arguments.save or options.locks)
+    with Documents(NAME, arguments.json, arguments.save, keep=keep) as documents:
+        with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
+            done = bench(options, progress.tell)
+        with stops_held():
+            documents.write(done)
+            from .show import conclude
+
+            return conclude(done, documents, style=arguments.format)
+
+
+def _copies(arguments: argparse.Namespace) -> bool:
+    """True where copying was asked for. Raises UsageError for the sizes of copies beside locks."""
+    of_locks = [name for name in OF_LOCKS if getattr(arguments, name) is not None]
+    if arguments.sizes and (of_locks or arguments.region is None):
+        raise UsageError("--sizes is about copying; give --region alone, or leave it out")
+    return arguments.region is not None and not of_locks
+
+
+def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
+    from lab.bench.copying import SIZES
+    from lab.results import BenchOptions
+
+    return BenchOptions(
+        regions=_regions(arguments.region),
         sizes=arguments.sizes or list(SIZES),
         directory=str(arguments.dir),
         seconds=arguments.seconds,
         repeats=arguments.repeats,
     )
-    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
-        with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
-            done = bench(options, progress.tell)
-        documents.write(done)
-        from .show import conclude
 
-        return conclude(done, documents, style=arguments.format)
+
+def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
+    from lab.bench.cases import LOCKS, MOST_HELD, PRICES
+    from lab.results import BenchOptions
+
+    if max(arguments.held or [0]) > MOST_HELD:
+        raise UsageError(f"--held {max(arguments.held)} is too many: at most {MOST_HELD:,}")
+    if arguments.price == ["hand-off"] and arguments.workers == [1]:
+        raise UsageError("--price hand-off: one worker has nobody to hand over to; give --workers 2 or more")
+    return BenchOptions(
+        regions=_regions(arguments.region),
+        sizes=[],
+        directory=str(arguments.dir),
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+        locks=_locks(arguments.lock or LOCKS),
+        prices=arguments.price or list(PRICES),
+        workers=arguments.workers or [2],
+        ranges=arguments.ranges or ["same"],
+        held=arguments.held or [0],
+        hold_ns=arguments.hold or 0,
+        think_ns=arguments.think or 0,
+        pin=arguments.pin or "spread",
+    )
+
+
+def _regions(names: Sequence[str] | None) -> list[str]:
+    """Each once; all where the option came without a name, none where it did not come."""
+    from lab.regions import REGIONS, find_region
+
+    return [] if names is None else list(dict.fromkeys(find_region(name).name for name in names or REGIONS))
+
+
+def _locks(names: Sequence[str]) -> list[str]:
+    """Each once. Raises UsageError for one that excludes nobody, and for two that are called the same."""
+    from lab.locks import find_lock
+
+    called: dict[str, str] = {}
+    for name in names:
+        found = find_lock(name)
+        if not found.excludes:
+            raise UsageError(f"--lock {name}: excludes nobody, so there is no price; see `lab list`")
+        if called.setdefault(found.name, name) != name:
+            raise UsageError(
+                f"--lock {name}: is called {found.name}, as {called[found.name]} is, and rows are told apart by that; "
+                "give it another name, or measure it by itself"
+            )
+    return list(called.values())

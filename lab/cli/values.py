@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import ArgumentTypeError
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -31,6 +31,26 @@ def several(least: int) -> Callable[[str], list[int]]:
         return list(dict.fromkeys(one(part) for part in text.split(",")))
 
     return read
+
+
+def several_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """A reader of a comma-separated list of these words."""
+
+    def read(text: str) -> list[str]:
+        for word in text.split(","):
+            if word not in known:
+                raise ArgumentTypeError(f"{word!r} is none of {', '.join(known)}")
+        return list(dict.fromkeys(text.split(",")))
+
+    return read
+
+
+def microseconds(text: str) -> int:
+    """A time of 0 us or more, below a second: in ns."""
+    number = _real(text)
+    if not 0 <= number < 1e6:
+        raise ArgumentTypeError(f"{text} is no such time: from 0 us, below 1,000,000 us")
+    return round(1000 * number)
 
 
 def directory(text: str) -> Path:

@@ -1,4 +1,4 @@
-"""A benchmark as a table, and a judgement of its figures in words."""
+"""A benchmark of copying as a table, and a judgement of its figures in words; one of locks is told by `priced`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lab.results import Bench, Copying
 
+from . import priced
 from .formats import DEFAULT_FORMAT
 from .tables import table
 from .verdicts import CLEAN, UNABLE
@@ -19,6 +20,8 @@ UNSTEADY = 0.10
 
 def text_of(run: Bench, style: str) -> str:
     """The whole report of a benchmark; a format that is not for people gets the table and nothing else."""
+    if run.locks:
+        return priced.text_of(run, style)
     if style != DEFAULT_FORMAT:
         return _table(run, style)
     return "\n\n".join([_heading(run), _table(run, style), "\n".join(wrapped(line) for line in _conclusions(run))])
@@ -26,11 +29,15 @@ def text_of(run: Bench, style: str) -> str:
 
 def complaints(run: Bench) -> list[str]:
     """What could not be measured, a line each."""
+    if run.locks:
+        return list(priced.complaints(run))
     return [f"{row.region}: not measured: {row.reason}" for row in run.copying if row.reason]
 
 
 def exit_code(run: Bench) -> int:
-    """3 where a region that was asked for could not be measured."""
+    """3 where a region that was asked for could not be measured; of locks as `priced` has it."""
+    if run.locks:
+        return priced.exit_code(run)
     return UNABLE if any(row.reason for row in run.copying) else CLEAN
 
 

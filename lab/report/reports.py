@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from lab.results import Bench, Check, Document, Exploration, LocksCompared, RegionsCompared, Replay, Run, Tour
 
-from . import benched, checked, chosen, compared, exploration, raced, replayed, toured, verdicts
+from . import benched, checked, chosen, compared, exploration, priced, raced, replayed, toured, verdicts
 
 COLOURS = {
     r"\b(clean|works here)\b": "green",
@@ -34,6 +34,9 @@ LOCKS_COLOURS = {
     r"(?<=  )(!\w+|[?])(?=  |$)": "bold red",
 }
 """The words in the columns of the locks compared."""
+
+
+BENCH_COLOURS = {r"(?m)^(Unsteady|Not alone):": "yellow", r"\bNOT EXCLUSIVE\b": "bold red"}
 
 
 class Report(NamedTuple):
@@ -75,7 +78,7 @@ REPORTS: dict[type[Document], Report] = {
     Check: Report(
         checked.text_of, checked.complaints, checked.exit_code, CHECK_COLOURS, checked.interruption, formats=False
     ),
-    Bench: Report(benched.text_of, benched.complaints, benched.exit_code, {}),
+    Bench: Report(benched.text_of, benched.complaints, benched.exit_code, BENCH_COLOURS, priced.interruption),
     Tour: Report(toured.text_of, _nothing, _as_expected, TOUR_COLOURS, formats=False),
     LocksCompared: Report(chosen.text_of, chosen.complaints, chosen.exit_code, LOCKS_COLOURS),
     RegionsCompared: Report(compared.text_of, compared.complaints, compared.exit_code, {r"! \S+(?: \S+)*": "bold red"}),

@@ -29,7 +29,7 @@ class BenchOptions:
     held: list[int] = field(default_factory=list)
     hold_ns: int = 0
     think_ns: int = 0
-    pin: str = "none"
+    pin: str = "spread"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,7 +62,9 @@ class LockCost:
     of the repeats; `cpu_ns` user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
     share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
     the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
-    `holds` are some hundreds of holds of the last repeat. `reason` says why a case could not be measured.
+    `lost` additions are missing that were made inside the lock, where it has a `region`.
+    `holds` are some hundreds of holds of the last repeat. `reason` says why a case could not be measured, or not to the
+    end; where a worker `failed` it died or hung, and where the case does not `exist` the lock is of another kind.
     """
 
     name: str
@@ -74,7 +76,7 @@ class LockCost:
     region: str = ""
     hold_ns: int = 0
     think_ns: int = 0
-    pin: str = "none"
+    pin: str = "spread"
     samples_ns: list[float] = field(default_factory=list)
     median_ns: float = 0.0
     interval_95: tuple[float, float] = (0.0, 0.0)
@@ -91,9 +93,12 @@ class LockCost:
     involuntary_switches: float = 0.0
     handed_over: float = 0.0
     overlapping: int = 0
+    lost: int = 0
     memory_bytes: int = 0
     holds: Holds = field(default_factory=Holds)
     reason: str = ""
+    failed: bool = False
+    exists: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,101 @@
+"""The cases of a benchmark of locks: each price of each lock, along the axes that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lab.locks import Lock
+from lab.model.figures import plural
+from lab.results import BenchOptions, LockCost, Price, Ranges
+
+PRICES: tuple[Price, ...] = ("uncontended", "hand-off", "queue")
+LOCKS = ("fcntl", "ofd", "flock")
+MOST_HELD = 10_000
+_PINNED = {"none": "not pinned", "spread": "", "one": "on one CPU"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row of the table, before it is measured; the fields are those of `lab.results.LockCost`."""
+
+    lock: Lock
+    price: Price
+    workers: int
+    ranges: Ranges
+    held: int
+    region: str
+    hold_ns: int
+    think_ns: int
+    pin: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others; what is as usual is left out, so that it pairs up with other runs."""
+        told = {
+            plural(self.workers, "worker"): self.price != "uncontended",
+            "disjoint": self.ranges == "disjoint",
+            f"{self.held:,} held": self.held,
+            self.region: self.region,
+            f"hold {self.hold_ns / 1000:g} us": self.hold_ns,
+            f"think {self.think_ns / 1000:g} us": self.think_ns,
+            _PINNED[self.pin]: self.pin != "spread",
+        }
+        return ", ".join([f"{self.lock.name} {self.price}", *(words for words, said in told.items() if said)])
+
+    @property
+    def unable(self) -> str:
+        """Why the lock has no such case; empty where it has."""
+        if self.lock.has_ranges or not (self.held or self.ranges == "disjoint"):
+            return ""
+        return f"{self.lock.name} locks the whole file: it has no ranges apart"
+
+    def row(self, reason: str) -> LockCost:
+        """The row of this case, without figures as yet; the reason where there will be none."""
+        return LockCost(
+            name=self.name,
+            lock=self.lock.name,
+            price=self.price,
+            workers=self.workers,
+            ranges=self.ranges,
+            held=self.held,
+            region=self.region,
+            hold_ns=self.hold_ns,
+            think_ns=self.think_ns,
+            pin=self.pin,
+            reason=reason,
+            exists=not self.unable,
+        )
+
+
+def cases_of(lock: Lock, options: BenchOptions) -> Iterator[Case]:
+    """The cases of one lock: alone once, hand-offs from two workers on, queues of every length and range.
+
+    To hold a lock for some time, and to wait before the next, belongs to the queue.
+    """
+    for region in options.regions or [""]:
+        for held in options.held:
+            for price, workers, ranges in _situations(options):
+                queues = price == "queue"
+                yield Case(
+                    lock=lock,
+                    price=price,
+                    workers=workers,
+                    ranges=ranges,
+                    held=held,
+                    region=region,
+                    hold_ns=options.hold_ns if queues else 0,
+                    think_ns=options.think_ns if queues else 0,
+                    pin=options.pin,
+                )
+
+
+def _situations(options: BenchOptions) -> Iterator[tuple[Price, int, Ranges]]:
+    for price in options.prices:
+        if price == "uncontended":
+            yield price, 1, "same"
+        for workers in options.workers:
+            if price == "hand-off" and workers > 1:
+                yield price, workers, "same"
+            elif price == "queue":
+                yield from ((price, workers, ranges) for ranges in options.ranges)

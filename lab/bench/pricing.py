@@ -1,0 +1,90 @@
+"""The prices of locks: every case and every loop of the harness once a repeat, forwards, then backwards.
+
+So a machine that grows slower favours none of them (A B, then B A). What the first pass shows is thrown away: it warms
+up the machine, and finds out who cannot be measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import CannotRunError
+from lab.locks import find_lock
+from lab.race.probe import probe_within
+from lab.results import BenchOptions
+
+from .bare import loops
+from .cases import cases_of
+from .noise import Others, clock
+from .timed import Timed, TimedCase, TimedLoop
+
+ANSWER_S = 10.0
+"""A lock that nobody holds and that does not answer by then is not measured."""
+
+
+@dataclass(slots=True)
+class Prices:
+    """All that was measured, while other processes took what `others` says; the clock as `lab.bench.noise` has it."""
+
+    cases: list[TimedCase]
+    harness: list[TimedLoop]
+    others: Others
+    clock: tuple[int, float]
+    interrupted: bool = False
+
+    @property
+    def all(self) -> list[Timed]:
+        """Cases and loops, in the order of a pass."""
+        return [*self.cases, *self.harness]
+
+
+def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Prices:
+    """Measure all cases. Interrupted, it gives the repeats that were finished, once all have one."""
+    with ExitStack() as opened:
+        cases = [case for name in options.locks for case in _cases(name, options, folder)]
+        harness = [TimedLoop(loop) for loop in loops(folder, options.pin, opened)]
+        prices = Prices(cases, harness, Others(), clock())
+        try:
+            _pass_all(prices.all, prices.others, options, tell)
+        except KeyboardInterrupt:
+            if not settled(prices.all):
+                raise
+            prices.interrupted = True
+    return prices
+
+
+def _cases(name: str, options: BenchOptions, folder: Path) -> Iterator[TimedCase]:
+    """Those of one lock, each once; with the reason where the lock does not work here, or has none such."""
+    lock = find_lock(name)
+    try:
+        probe_within(lock, folder, ANSWER_S)
+        refused = ""
+    except CannotRunError as error:
+        refused = str(error)
+    cases = {case.name: case for case in cases_of(lock, options)}
+    for case in cases.values():
+        yield TimedCase(case, folder, refused or case.unable)
+
+
+def settled(all_timed: Sequence[Timed]) -> bool:
+    """True once each has a figure, or a reason why not: enough to be told."""
+    return all(each.samples_ns or each.reason for each in all_timed)
+
+
+def _pass_all(all_timed: Sequence[Timed], others: Others, options: BenchOptions, tell: Callable[[str], None]) -> None:
+    slice_s = options.seconds / options.repeats
+    tell("warming up")
+    _pass(all_timed, slice_s, keep=False, last=False)
+    others.begin()
+    for number in range(1, options.repeats + 1):
+        tell(f"repeat {number} of {options.repeats}")
+        _pass(all_timed[:: -1 if number % 2 else 1], slice_s, keep=True, last=number == options.repeats)
+        others.lap()
+
+
+def _pass(all_timed: Sequence[Timed], slice_s: float, *, keep: bool, last: bool) -> None:
+    for each in all_timed:
+        each.measure(slice_s, keep=keep, last=last)

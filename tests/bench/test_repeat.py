@@ -1,0 +1,227 @@
+"""Repeats of cases, with real locks and with some that go wrong; what each showed is read from the logs."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from lab.bench.cases import Case
+from lab.locks import Lock, find_lock
+from lab.results import Price, Ranges
+from tests.helpers import in_fresh_process
+
+SLICE_S = 0.05
+
+
+class Wrong:
+    """A lock that goes wrong in one way."""
+
+    name = "wrong"
+    summary = "goes wrong"
+    has_ranges = True
+    excludes = True
+
+    def __init__(self, acquire: Callable[[], object]) -> None:
+        self._acquire = acquire
+
+    def actions(
+        self, descriptor: int, start: int, length: int, *, write: bool
+    ) -> tuple[Callable[[], object], Callable[[], object]]:
+        return self._acquire, lambda: None
+
+
+def lets_in() -> None:
+    pass
+
+
+def raises() -> None:
+    raise OSError(5, "Input/output error")
+
+
+def exits() -> None:
+    os._exit(7)
+
+
+def hangs() -> None:
+    threading.Event().wait()
+
+
+class Spinning(Wrong):
+    """F_SETLK again and again: it excludes, and nobody who waits for it sleeps."""
+
+    def __init__(self) -> None:
+        super().__init__(lets_in)
+
+    def actions(
+        self, descriptor: int, start: int, length: int, *, write: bool
+    ) -> tuple[Callable[[], object], Callable[[], object]]:
+        def acquire() -> None:
+            while True:
+                with suppress(BlockingIOError):
+                    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, length, start)
+                    return
+
+        return acquire, lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+
+
+WRONG = {"lets in": lets_in, "raises": raises, "exits": exits, "hangs": hangs}
+
+
+def lock_of(name: str) -> Lock:
+    if name == "spins":
+        return Spinning()
+    return Wrong(WRONG[name]) if name in WRONG else find_lock(name)
+
+
+def measured(
+    lock: str,
+    price: Price,
+    workers: int = 2,
+    ranges: Ranges = "same",
+    held: int = 0,
+    region: str = "",
+    hold_ns: int = 0,
+    records: int | None = None,
+    time_limit_s: float | None = None,
+) -> dict[str, Any]:
+    """One repeat, as plain values; or how it failed."""
+    from lab.bench import repeat
+    from lab.bench.tally import tally
+
+    case = Case(lock_of(lock), price, workers, ranges, held, region, hold_ns, 0, "spread")
+    if records is not None:
+        repeat.MOST_RECORDS = records
+    if time_limit_s is not None:
+        repeat.TIME_LIMIT_S = time_limit_s
+    with TemporaryDirectory() as folder:
+        try:
+            ran = repeat.run_repeat(case, Path(folder), SLICE_S)
+        except repeat.Failed as failed:
+            return {"failed": str(failed)}
+        done = tally(ran, window=True)
+    told = asdict(replace(done, latencies=[]))
+    counts = [(each.exact.total(), each.buckets.total()) for each in done.latencies]
+    return {**told, "latencies": counts, "voluntary": done.voluntary}
+
+
+@pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock", "multiprocessing", "lockfile"])
+@pytest.mark.parametrize("workers", [2, 3])
+def test_a_hand_off_passes_the_lock_to_another_worker_every_time(lock: str, workers: int) -> None:
+    done = in_fresh_process(measured, lock, "hand-off", workers)
+    assert done["grants"] > 0
+    assert done["handed_over"] == done["grants"] == sum(exact for exact, _ in done["latencies"])
+    assert sum(done["pairs"]) - done["grants"] == 1, "the first grant of the lock that nobody held follows nobody"
+    assert done["overlapping"] == 0
+
+
+def test_who_waits_for_a_hand_off_in_the_kernel_sleeps() -> None:
+    done = in_fresh_process(measured, "fcntl", "hand-off", 2)
+    assert done["voluntary"] + done["involuntary"] >= 0.8 * done["grants"] > 0
+
+
+def test_who_spins_for_a_hand_off_never_sleeps() -> None:
+    done = in_fresh_process(measured, "spins", "hand-off", 2)
+    assert done["handed_over"] == done["grants"] > 0
+    assert done["voluntary"] <= 20, "at the start barrier, and where a page is not there yet"
+
+
+def test_a_lock_that_lets_everybody_in_is_not_handed_over_and_is_told_by_its_overlaps() -> None:
+    done = in_fresh_process(measured, "lets in", "queue", 2, hold_ns=1_000_000)
+    assert done["overlapping"] > 0
+    assert done["handed_over"] < done["grants"]
+
+
+@pytest.mark.parametrize("price", ["uncontended", "queue"])
+def test_every_pair_is_counted_once(price: Price) -> None:
+    done = in_fresh_process(measured, "fcntl", price, 1 if price == "uncontended" else 3, region="mapped")
+    assert done["lost"] == 0, "each pair added 1 to a counter in the file"
+    assert [exact for exact, _ in done["latencies"]] == done["pairs"]
+    assert all(done["pairs"])
+
+
+def test_additions_that_others_do_not_see_are_lost() -> None:
+    done = in_fresh_process(measured, "fcntl", "queue", 2, region="private")
+    assert done["lost"] == sum(done["pairs"]) > 0
+
+
+def test_disjoint_ranges_never_meet() -> None:
+    done = in_fresh_process(measured, "fcntl", "queue", 3, "disjoint")
+    starts = {(worker, start) for worker, start in zip(done["window"]["worker"], done["window"]["start"], strict=True)}
+    assert starts <= {(0, 0), (1, 64), (2, 128)}
+    assert (done["overlapping"], done["grants"]) == (0, 0)
+
+
+def held_in_proc_locks(held: int) -> int:
+    """How many ranges of the file are locked while a case runs; a line that comes twice counts once."""
+    from lab.bench.member import Member, Work, places_of
+    from lab.race.log import Log
+    from lab.race.reports import Mailbox
+    from lab.regions import anonymous
+
+    case = Case(find_lock("fcntl"), "uncontended", 1, "same", held, "", 0, 0, "none")
+    with TemporaryDirectory() as folder, places_of(case, Path(folder)) as places:
+        stop = memoryview(anonymous(8)).cast("Q")
+        member = Member(Work(case, places, Log(1, 10), stop, Mailbox()), 1)
+        inode = f":{places[0].path.stat().st_ino}"
+        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+        held_from = {start for *_, pid, place, start, _ in lines if pid == str(os.getpid()) and place.endswith(inode)}
+        stop[0] = 1
+        member.live()
+    return len(held_from)
+
+
+@pytest.mark.parametrize("held", [0, 1, 300])
+def test_so_many_ranges_are_held_meanwhile(held: int) -> None:
+    assert in_fresh_process(held_in_proc_locks, held) == held
+
+
+def test_waits_beyond_the_room_of_the_log_are_in_the_histogram() -> None:
+    done = in_fresh_process(measured, "fcntl", "uncontended", 1, records=0)
+    ((exact, bucketed),) = done["latencies"]
+    assert exact + bucketed == done["pairs"][0]
+    assert 0 < exact < bucketed
+
+
+def test_a_window_of_consecutive_holds_is_kept() -> None:
+    done = in_fresh_process(measured, "fcntl", "queue", 2)
+    window = done["window"]
+    assert len(window["worker"]) == min(400, sum(done["pairs"]))
+    assert window["requested_ns"] == sorted(window["requested_ns"])
+    columns = zip(window["requested_ns"], window["granted_ns"], window["released_ns"], strict=True)
+    assert all(requested <= granted <= released for requested, granted, released in columns)
+
+
+@pytest.mark.parametrize(
+    ("lock", "told"),
+    [("raises", "worker 0 raised OSError: [Errno 5] Input/output error"), ("exits", "worker 0 ended with 7")],
+)
+def test_a_worker_that_dies_is_told(lock: str, told: str) -> None:
+    assert in_fresh_process(measured, lock, "uncontended", 1) == {"failed": told}
+
+
+def test_a_worker_that_hangs_is_ended_and_told() -> None:
+    told = in_fresh_process(measured, "hangs", "uncontended", 1, time_limit_s=0.3)["failed"]
+    assert told.startswith("worker 0 still at work after 0.3 s")
+
+
+def spun() -> tuple[int, int]:
+    from lab.bench.loops import spin
+
+    begun = time.monotonic_ns()
+    spin(3_000_000)
+    return begun, time.monotonic_ns()
+
+
+def test_to_spin_is_to_be_at_work_for_so_long() -> None:
+    begun, ended = spun()
+    assert ended - begun >= 3_000_000
