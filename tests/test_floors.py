@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 
 from tests.helpers import PATIENCE_S, ROOT
 
-STARTS_THREADS_OR_HANDLERS = {"threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures"}
+STARTS_THREADS_OR_HANDLERS = {
+    "threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures", "matplotlib", "numpy",
+}  # fmt: skip
 ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locks.listed", "lab.race.programs.watch"}
 SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.race", "lab.report"}
 
@@ -71,6 +74,14 @@ def test_a_race_forks_before_it_imports_what_forks_would_pay_for(options: list[s
     assert "lab.race.trial" in modules
     assert modules & STARTS_THREADS_OR_HANDLERS == set()
     assert modules & ONLY_FOR_PROGRAMS == set()
+
+
+def test_only_the_pictures_import_matplotlib() -> None:
+    importing = re.compile(r"^\s*(?:import|from) (?:matplotlib|numpy)\b", re.MULTILINE)
+    found = {
+        path.relative_to(ROOT / "lab") for path in (ROOT / "lab").rglob("*.py") if importing.search(path.read_text())
+    }
+    assert {str(path.parent) for path in found - {Path("cli/plot.py")}} == {"report/plots"}
 
 
 def test_a_list_waits_for_nothing_that_only_other_commands_need() -> None:

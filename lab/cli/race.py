@@ -112,6 +112,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         f"together ({RECORDED}), at most the case's own; it counts in no figure",
     )
     add("--html", type=file_name, metavar="PATH", help="also write the page of the run, with --record")
+    add(
+        "--trace",
+        type=file_name,
+        metavar="PATH",
+        help="also write who waited and held when, and what went wrong, as a trace for Perfetto and chrome://tracing; "
+        "with --record: one more trial of each case is written down",
+    )
     add("--explain", action="store_true", help="after damage: the shortest interleaving that does the same")
     add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 
@@ -150,7 +157,7 @@ def _run(arguments: argparse.Namespace) -> int:
         leak=arguments.leak,
         time_limit_s=arguments.time_limit,
         regions=list(dict.fromkeys(map(region_name, arguments.region or []))),
-        record=arguments.record or (RECORDED if arguments.html else 0),
+        record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
         program=arguments.program or "",
         program_workers=arguments.program_workers or 0,
         check=str(arguments.check or ""),
@@ -161,6 +168,8 @@ def _run(arguments: argparse.Namespace) -> int:
     ) as documents:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)
+        if arguments.trace:
+            documents.also(arguments.trace, "give another --trace PATH", _trace)
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
@@ -190,3 +199,10 @@ def _page(done: Document) -> bytes:
     from .page import rendered
 
     return rendered(done if isinstance(done, Run) else None)
+
+
+def _trace(done: Document) -> bytes:
+    """The trace of a run; what makes it is imported after the last fork."""
+    from lab.report.trace.document import rendered
+
+    return rendered(done)

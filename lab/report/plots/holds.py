@@ -1,0 +1,154 @@
+"""A strip a worker: when it waited for the lock and when it held it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from matplotlib.axes import Axes
+
+from lab.report.words import plural
+from lab.results import Bench, Holds, Run
+
+from .series import measured
+from .style import Panel, Picture, unit_of, words
+
+NEVER = -1
+WAITING = "#F0B77A"
+HOLDING = "#0072B2"
+SHARING = "#009E73"
+HAIR = 0.4
+"""Points: the least width of what is drawn, so that a hold of 80 ns is still seen among milliseconds."""
+TITLE_WIDTH = {1: 105, 2: 52}
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The holds of one case with so many workers; `of` names its lock and scenario."""
+
+    of: str
+    title: str
+    holds: Holds
+    workers: int
+
+
+Bar = tuple[float, float]
+"""Begin and length."""
+
+
+def holds(document: Bench | Run, *, every: bool = True) -> Picture | None:
+    """A panel a case whose holds were written down, or one a lock and scenario; none where there are none."""
+    strips = _of_bench(document) if isinstance(document, Bench) else _of_race(document)
+    if not every:
+        strips = _largest(strips)
+    if not strips:
+        return None
+    columns = 2 if len(strips) > 3 else 1
+    panels = [_panel(strip, TITLE_WIDTH[columns]) for strip in strips]
+    return Picture("Who held the lock, and who waited for it", panels, columns)
+
+
+def _of_bench(bench: Bench) -> list[Strip]:
+    """Of queues; where there are none of hand-offs, where there are none of these either of uncontended locks."""
+    kept = [cost for cost in measured(bench) if cost.holds.worker]
+    for price in ("queue", "hand-off", "uncontended"):
+        found = [Strip(cost.lock, cost.name, cost.holds, cost.workers) for cost in kept if cost.price == price]
+        if found:
+            return found
+    return []
+
+
+def _largest(strips: list[Strip]) -> list[Strip]:
+    """One of each lock or scenario: the first of those with the most workers."""
+    found: dict[str, Strip] = {}
+    for strip in strips:
+        if strip.of not in found or strip.workers > found[strip.of].workers:
+            found[strip.of] = strip
+    return list(found.values())
+
+
+def _of_race(run: Run) -> list[Strip]:
+    found = []
+    for case in run.cases:
+        if case.recording and case.recording.holds.worker:
+            of = f"{case.scenario}, {case.lock}"
+            title = f"{of}, {plural(case.workers, 'worker')}"
+            found.append(Strip(of, title, case.recording.holds, case.workers))
+    return found
+
+
+def _panel(strip: Strip, width: int) -> Panel:
+    title = words(strip.title, width)
+    lanes = len({*range(strip.workers), *strip.holds.worker})
+    return Panel(title, 0.95 + 0.24 * max(3, lanes) + 0.2 * title.count("\n"), partial(_draw, strip=strip))
+
+
+def _draw(axes: Axes, strip: Strip) -> None:
+    columns = strip.holds
+    begin, end = _window(columns)
+    scale, unit = unit_of(end - begin)
+    lanes = sorted({*range(strip.workers), *columns.worker})
+    for lane, worker in enumerate(lanes):
+        drawn = _bars(columns, worker, begin, end, scale)
+        for (name, colour, height), bars in zip(_KINDS, drawn, strict=True):
+            if bars:
+                axes.broken_barh(
+                    bars, (lane - height / 2, height), facecolor=colour, edgecolor=colour, linewidth=HAIR, label=name
+                )
+    _unreleased(axes, columns, lanes, begin, scale)
+    axes.set_xlim(0, (end - begin) / scale)
+    axes.set_ylim(len(lanes) - 0.4, -0.6)
+    axes.set_yticks(range(len(lanes)), [lane_name(worker, strip.workers) for worker in lanes])
+    axes.grid(visible=False, axis="y")
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(f"time since the first grant shown ({unit})")
+
+
+_KINDS = (
+    ("waiting", WAITING, 0.34),
+    ("holding", HOLDING, 0.8),
+    ("holding, shared", SHARING, 0.6),
+)
+
+
+def lane_name(worker: int, workers: int) -> str:
+    """A worker, or the second owner in one."""
+    return f"worker {worker}" if worker < workers else f"2nd owner in {worker - workers}"
+
+
+def _window(columns: Holds) -> tuple[int, int]:
+    """From the first grant, as some had waited long before, to the last that happened; in ns."""
+    begin = min((granted for granted in columns.granted_ns if granted != NEVER), default=min(columns.requested_ns))
+    return begin, max(begin + 1, *columns.requested_ns, *columns.granted_ns, *columns.released_ns)
+
+
+def _bars(columns: Holds, worker: int, begin: int, end: int, scale: float) -> tuple[list[Bar], list[Bar], list[Bar]]:
+    """When a worker waited, held alone, and held with others; who was never granted the lock waited to the end."""
+    waited: list[Bar] = []
+    held: list[Bar] = []
+    shared: list[Bar] = []
+    facts = zip(
+        columns.worker, columns.requested_ns, columns.granted_ns, columns.released_ns, columns.write, strict=True
+    )
+    for who, requested, granted, released, write in facts:
+        if who != worker:
+            continue
+        until = end if granted == NEVER else granted
+        waited.append(((requested - begin) / scale, (until - requested) / scale))
+        if NEVER not in (granted, released):
+            (held if write else shared).append(((granted - begin) / scale, (released - granted) / scale))
+    return waited, held, shared
+
+
+def _unreleased(axes: Axes, columns: Holds, lanes: list[int], begin: int, scale: float) -> None:
+    """A cross where a lock was granted that was never released: the worker ended inside."""
+    facts = zip(columns.worker, columns.granted_ns, columns.released_ns, strict=True)
+    found = [
+        ((granted - begin) / scale, lanes.index(worker))
+        for worker, granted, released in facts
+        if granted != NEVER and released == NEVER
+    ]
+    if found:
+        axes.plot(
+            *zip(*found, strict=True), "X", color="#000000", linestyle="none", label="never released", clip_on=False
+        )

@@ -1,0 +1,145 @@
+"""Pairs a second, a line a lock: against the number of workers, and against the ranges that lie on the file already."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, NullLocator
+
+from lab.report.words import plural
+from lab.results import Bench, LockCost
+
+from .series import key, label, legend_height, looks_of, measured, setting
+from .style import COUNT, Look, Panel, Picture
+
+TOO_FAR_APART = 30
+"""How many times the slowest the fastest is, from where on one scale of even steps would hide the slow."""
+
+Line = list[LockCost]
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """What a panel has on its horizontal axis: its name, and where a case lies there.
+
+    A line looks like the case `shown` of it, and is `called` as in the legend.
+    """
+
+    name: str
+    of: Callable[[LockCost], int]
+    shown: Callable[[Line], LockCost]
+    called: Callable[[Line], str]
+
+
+WORKERS = Across(
+    "workers (processes)",
+    of=lambda cost: cost.workers,
+    shown=lambda line: line[-1],
+    called=lambda line: label(line[-1]),
+)
+HELD = Across(
+    "ranges held on the file already",
+    of=lambda cost: cost.held,
+    shown=lambda line: line[0],
+    called=lambda line: label(replace(line[0], held=0)),
+)
+
+
+def scaling(bench: Bench) -> Picture | None:
+    """The picture; none where neither a queue nor more than one number of held ranges was measured."""
+    looks = looks_of(bench)
+    lines, held = lines_of(bench), held_lines_of(bench)
+    height = max(5.4, legend_height(line[-1] for line in lines + held))
+    panels = []
+    if lines:
+        panels.append(Panel("queue" if held else "", height, partial(_draw, lines=lines, looks=looks, across=WORKERS)))
+    if held:
+        first = held[0][0]
+        title = "uncontended" if first.price == "uncontended" else f"queue, {plural(first.workers, 'worker')}"
+        panels.append(Panel(title, 5.4, partial(_draw, lines=held, looks=looks, across=HELD)))
+    heading = f"Pairs of lock and unlock a second, all workers together{setting(bench)}"
+    return Picture(heading, panels) if panels else None
+
+
+def lines_of(bench: Bench) -> list[Line]:
+    """Each lock's queues in the order of their workers; where none has one worker, the uncontended lock stands first.
+
+    The uncontended lock has nobody to share a range with, so it is the first point of disjoint ranges as well.
+    """
+    lines: dict[tuple[str, str], Line] = defaultdict(list)
+    costs = _priced(bench)
+    for cost in costs:
+        if cost.price == "queue":
+            lines[key(cost)].append(cost)
+    for line in lines.values():
+        if all(cost.workers > 1 for cost in line):
+            line += [cost for cost in costs if _is_alone(cost, line[0])][:1]
+        line.sort(key=WORKERS.of)
+    return list(lines.values())
+
+
+def held_lines_of(bench: Bench) -> list[Line]:
+    """Each lock in the order of the ranges held beside it: uncontended, or else in the queue with the most workers.
+
+    None where there is but one number of them.
+    """
+    costs = [cost for cost in _priced(bench) if cost.price == "uncontended"]
+    if not costs:
+        queues = [cost for cost in _priced(bench) if cost.price == "queue"]
+        costs = [cost for cost in queues if cost.workers == max(each.workers for each in queues)]
+    lines: dict[tuple[str, str], Line] = defaultdict(list)
+    for cost in sorted(costs, key=HELD.of):
+        lines[key(replace(cost, held=0))].append(cost)
+    return list(lines.values()) if len({cost.held for cost in costs}) > 1 else []
+
+
+def _priced(bench: Bench) -> list[LockCost]:
+    return [cost for cost in measured(bench) if cost.median_ns > 0]
+
+
+def _is_alone(cost: LockCost, queue: LockCost) -> bool:
+    """True for the same lock, uncontended; one that is held for a while in the queue, is not the same."""
+    of_both = [(each.lock, each.held, each.region, each.hold_ns, each.think_ns) for each in (cost, queue)]
+    return cost.price == "uncontended" and of_both[0] == of_both[1]
+
+
+def _draw(axes: Axes, lines: list[Line], looks: dict[tuple[str, str], Look], across: Across) -> None:
+    for line in lines:
+        look = looks[key(across.shown(line))]
+        rates = [_rate(cost.median_ns) for cost in line]
+        lows = [max(0.0, rate - _rate(cost.interval_95[1])) for rate, cost in zip(rates, line, strict=True)]
+        highs = [max(0.0, _rate(cost.interval_95[0]) - rate) for rate, cost in zip(rates, line, strict=True)]
+        axes.errorbar(
+            [across.of(cost) for cost in line], rates, yerr=[lows, highs], label=across.called(line), **look._asdict(),
+            capsize=look.markersize - 2, elinewidth=look.linewidth,
+        )  # fmt: skip
+    _places(axes, sorted({across.of(cost) for line in lines for cost in line}))
+    _rates(axes)
+    axes.set_xlabel(across.name)
+    axes.set_ylabel("pairs a second; bars: 95 % interval")
+
+
+def _rate(ns: float) -> float:
+    return 1e9 / ns if ns > 0 else 0.0
+
+
+def _places(axes: Axes, places: list[int]) -> None:
+    """A tick for each number; even steps for even numbers, doublings otherwise, beside which 0 has its place."""
+    if places[-1] - places[0] >= len(places):
+        axes.set_xscale("log" if places[0] else "symlog", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(places))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(COUNT)
+
+
+def _rates(axes: Axes) -> None:
+    low, high = axes.dataLim.intervaly
+    if low > 0 and high > TOO_FAR_APART * low:
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.08 * high)
+    axes.yaxis.set_major_formatter(COUNT)

@@ -1,0 +1,141 @@
+"""What all pictures have in common: colours, marks, sizes of text, and how times and names are written on them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.ticker import FuncFormatter
+
+from lab.environment import anonymous_text
+
+Line = str | tuple[int, tuple[int, ...]]
+"""How matplotlib names a line's style."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
+"""Okabe and Ito's, which the colour-blind tell apart (https://jfly.uni-koeln.de/color/), with grey for their yellow, of
+which too little is seen on white."""
+MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
+LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
+GRID = "#D9D9D9"
+WIDTH = 12.0
+"""Of every picture, in inches; the text is 11 points and more, so that it can be read on a slide."""
+
+_SETTINGS: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 12,
+    "axes.titlesize": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "lines.linewidth": 2,
+    "lines.markersize": 7,
+    "text.parse_math": False,
+    "svg.hashsalt": "lab",
+    "savefig.dpi": 150,
+}
+_FOLDERS = re.compile(r"(?<!\S)[~.]*/(?=[^\s/])(?:[^/,:]+/)*")
+_TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes: its title, its height in inches, and what draws on it."""
+
+    title: str
+    height: float
+    draw: Callable[[Axes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Panels under one heading, in so many columns; `shared` panels have the same time axis, to be compared."""
+
+    heading: str
+    panels: list[Panel]
+    columns: int = 1
+    shared: bool = False
+
+
+class Look(NamedTuple):
+    """How one line is told from the others: by its colour and mark, and by the line's style.
+
+    The marks of variants are hollow. Earlier locks are wider, to be seen beneath others of the same course.
+    """
+
+    color: str
+    marker: str
+    linestyle: Line
+    linewidth: float
+    markersize: float
+    markerfacecolor: str
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """The settings of all pictures, whatever the user's own are (matplotlibrc); theirs are back afterwards."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_SETTINGS)
+        yield
+
+
+def looks(series: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Look]:
+    """A look for each lock and variant: the locks differ in colour and mark, the variants in the line's style."""
+    found = list(dict.fromkeys(series))
+    locks = list(dict.fromkeys(lock for lock, _ in found))
+    variants = list(dict.fromkeys(variant for _, variant in found))
+    return {each: _look(locks.index(each[0]), variants.index(each[1]), len(locks)) for each in found}
+
+
+def _look(lock: int, variant: int, locks: int) -> Look:
+    above = 1 - lock / max(1, locks - 1)
+    colour = COLOURS[lock % len(COLOURS)]
+    return Look(
+        color=colour,
+        marker=MARKS[lock % len(MARKS)],
+        linestyle=LINES[variant % len(LINES)],
+        linewidth=1.5 + 1.5 * above,
+        markersize=6 + 3 * above,
+        markerfacecolor="white" if variant else colour,
+    )
+
+
+def words(text: str, width: int) -> str:
+    """A name or a title, folded at so many characters, without folders and what cannot be printed."""
+    short = _FOLDERS.sub("", anonymous_text(text))
+    plain = "".join(each if each.isprintable() else "?" for each in short)
+    return "\n".join(wrap(plain, width)) or "?"
+
+
+def unit_of(ns: float) -> tuple[float, str]:
+    """The unit in which a time is written, in ns and by its name."""
+    return next(((scale, unit) for scale, unit in _TIMES if ns >= scale), _TIMES[-1])
+
+
+def time_ticks(ns: float, _place: object = None) -> str:
+    """A time on an axis: 500 ns, 2 us, 10 ms."""
+    scale, unit = unit_of(ns)
+    return f"{ns / scale:g} {unit}"
+
+
+def count_ticks(count: float, _place: object = None) -> str:
+    """A number on an axis, with its thousands: 200,000."""
+    return f"{count:,.0f}" if count >= 1 or not count else f"{count:g}"
+
+
+TIME = FuncFormatter(time_ticks)
+COUNT = FuncFormatter(count_ticks)
