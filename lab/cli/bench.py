@@ -16,6 +16,7 @@ from lab.errors import UsageError
 from .values import (
     at_least,
     directory,
+    file_name,
     microseconds,
     path_or_dash,
     positive,
@@ -88,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)")
+    add(
+        "--trace",
+        type=file_name,
+        metavar="PATH",
+        help="of locks: also write who waited and held when, for some hundreds of holds of each case, as a trace for "
+        "Perfetto and chrome://tracing",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,6 +111,8 @@ def run(arguments: argparse.Namespace) -> int:
     options = _of_copying(arguments) if _copies(arguments) else _of_locks(arguments)
     keep = bool(arguments.save or options.locks)
     with Documents(NAME, arguments.json, arguments.save, keep=keep) as documents:
+        if arguments.trace:
+            documents.trace(arguments.trace)
         with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
             done = bench(options, progress.tell)
         with stops_held():
@@ -113,11 +123,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _copies(arguments: argparse.Namespace) -> bool:
-    """True where copying was asked for. Raises UsageError for the sizes of copies beside locks."""
+    """True where copying was asked for. Raises UsageError for sizes of copies beside locks, a trace without them."""
     of_locks = [name for name in OF_LOCKS if getattr(arguments, name) is not None]
     if arguments.sizes and (of_locks or arguments.region is None):
         raise UsageError("--sizes is about copying; give --region alone, or leave it out")
-    return arguments.region is not None and not of_locks
+    copies = arguments.region is not None and not of_locks
+    if copies and arguments.trace:
+        raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
+    return copies
 
 
 def _of_copying(arguments: argparse.Namespace) -> BenchOptions:

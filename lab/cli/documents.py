@@ -103,6 +103,10 @@ class Documents:
             self.__exit__(None, None, None)
             raise
 
+    def trace(self, path: Path) -> None:
+        """Write there too who waited and held when, for viewers of traces; raises as the class does."""
+        self.also(path, "give another --trace PATH", _trace)
+
     def write(self, run: Document) -> None:
         """Write the document everywhere; a target that fails now is named on stderr, the others are written."""
         contents = {render: render(run) for render in {encode, *(render for _, render in self._targets)}}
@@ -116,3 +120,10 @@ class Documents:
                 print(f"lab: {told}", file=sys.stderr)  # noqa: T201
         if self.to_stdout:
             print_bytes(contents[encode])
+
+
+def _trace(run: Document) -> bytes:
+    """What makes it is imported after the last fork."""
+    from lab.report.trace.document import rendered
+
+    return rendered(run)

@@ -13,10 +13,12 @@ from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 
-from . import bench, check, explore, locks, new, page, peek, plot, race, regions, replay, report, tour
+from . import bench, check, compare, explore, locks, new, page, peek, plot, race, regions, replay, report, tour
 from . import list as list_command
 
-COMMANDS = (race, check, explore, replay, bench, list_command, locks, new, peek, tour, regions, page, plot, report)
+COMMANDS = (
+    race, check, explore, replay, bench, compare, plot, list_command, locks, new, peek, tour, regions, page, report,
+)  # fmt: skip
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot

@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _drawn(document: Document, path: Path, picture: str | None, kind: str) -> bytes:
     """The pictures as a file of this kind; raises UsageError where the document has none, or not the one wanted."""
-    from lab.report.plots.figure import drawn, pictures
+    from lab.report.plots.figure import Measured, drawn, pictures
 
-    found = pictures(document, every=picture is not None)
-    if not found:
+    found = pictures(document, every=picture is not None) if isinstance(document, Measured) else {}
+    if not isinstance(document, Measured) or not found:
         raise UsageError(f"{path}: has nothing to draw; make one that has with {MAKES['holds']}")
     if picture and picture not in found:
         raise UsageError(

@@ -169,7 +169,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)
         if arguments.trace:
-            documents.also(arguments.trace, "give another --trace PATH", _trace)
+            documents.trace(arguments.trace)
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
@@ -199,10 +199,3 @@ def _page(done: Document) -> bytes:
     from .page import rendered
 
     return rendered(done if isinstance(done, Run) else None)
-
-
-def _trace(done: Document) -> bytes:
-    """The trace of a run; what makes it is imported after the last fork."""
-    from lab.report.trace.document import rendered
-
-    return rendered(done)

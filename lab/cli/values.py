@@ -53,6 +53,16 @@ def microseconds(text: str) -> int:
     return round(1000 * number)
 
 
+def percent(text: str) -> float:
+    """A share above 0 % and below 1,000 %, written with its sign: as a fraction."""
+    if not text.endswith("%"):
+        raise ArgumentTypeError(f"{text!r} has no sign: give it in per cent, as in 10%")
+    number = _real(text.removesuffix("%").rstrip())
+    if not 0 < number < 1000:
+        raise ArgumentTypeError(f"{text} is no such share: above 0 %, below 1,000 %")
+    return number / 100
+
+
 def directory(text: str) -> Path:
     """A directory's name; an empty one, of a variable that is not set, is refused."""
     if not text:

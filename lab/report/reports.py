@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from lab.results import Bench, Check, Document, Exploration, LocksCompared, RegionsCompared, Replay, Run, Tour
+from lab.results import (
+    Bench,
+    Check,
+    Comparison,
+    Document,
+    Exploration,
+    LocksCompared,
+    RegionsCompared,
+    Replay,
+    Run,
+    Tour,
+)
 
-from . import benched, checked, chosen, compared, exploration, priced, raced, replayed, toured, verdicts
+from . import benched, checked, chosen, compared, comparison, exploration, priced, raced, replayed, toured, verdicts
 
 COLOURS = {
     r"\b(clean|works here)\b": "green",
@@ -37,6 +48,14 @@ LOCKS_COLOURS = {
 
 
 BENCH_COLOURS = {r"(?m)^(Unsteady|Not alone):": "yellow", r"\bNOT EXCLUSIVE\b": "bold red"}
+
+
+COMPARE_COLOURS = {
+    r"(?m)\b(better|same) *$": "green",
+    r"(?m)\bworse *$": "bold red",
+    r"(?m)\bcannot tell *$": "yellow",
+}
+"""The verdicts, which end the rows."""
 
 
 class Report(NamedTuple):
@@ -79,6 +98,7 @@ REPORTS: dict[type[Document], Report] = {
         checked.text_of, checked.complaints, checked.exit_code, CHECK_COLOURS, checked.interruption, formats=False
     ),
     Bench: Report(benched.text_of, benched.complaints, benched.exit_code, BENCH_COLOURS, priced.interruption),
+    Comparison: Report(comparison.text_of, comparison.complaints, comparison.exit_code, COMPARE_COLOURS),
     Tour: Report(toured.text_of, _nothing, _as_expected, TOUR_COLOURS, formats=False),
     LocksCompared: Report(chosen.text_of, chosen.complaints, chosen.exit_code, LOCKS_COLOURS),
     RegionsCompared: Report(compared.text_of, compared.complaints, compared.exit_code, {r"! \S+(?: \S+)*": "bold red"}),

@@ -23,6 +23,7 @@ from .checked import (
 from .chosen import ComparedLock, LockCell, LocksCompared, Shown
 from .common import SCHEMA, Damage, Environment
 from .compared import Cell, Property, RegionsCompared
+from .comparison import Compared, CompareOptions, Comparison, Judgement, Measured, NotCompared, Unlike
 from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
@@ -47,7 +48,10 @@ __all__ = [
     "Cell",
     "Check",
     "CheckOptions",
+    "CompareOptions",
+    "Compared",
     "ComparedLock",
+    "Comparison",
     "Copying",
     "Cpu",
     "Damage",
@@ -63,13 +67,16 @@ __all__ = [
     "HarnessCost",
     "Holds",
     "How",
+    "Judgement",
     "Latency",
     "LeftOut",
     "LockCell",
     "LockCost",
     "LocksCompared",
+    "Measured",
     "Mount",
     "Noise",
+    "NotCompared",
     "Observation",
     "Options",
     "Play",
@@ -100,6 +107,7 @@ __all__ = [
     "Tour",
     "TourStep",
     "Trial",
+    "Unlike",
     "Verdict",
     "encode",
     "json_schema",

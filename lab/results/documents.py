@@ -13,13 +13,14 @@ from .checked import Check
 from .chosen import LocksCompared
 from .common import SCHEMA
 from .compared import RegionsCompared
+from .comparison import Comparison
 from .explored import Exploration, Replay
 from .raced import Run
 from .toured import Tour
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared | LocksCompared
+Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared | LocksCompared | Comparison
 KINDS: dict[str, type[Document]] = {
     "race": Run,
     "explore": Exploration,
@@ -29,6 +30,7 @@ KINDS: dict[str, type[Document]] = {
     "tour": Tour,
     "regions": RegionsCompared,
     "locks": LocksCompared,
+    "compare": Comparison,
 }
 """The record of each command's document."""
 

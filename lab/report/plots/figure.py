@@ -18,6 +18,9 @@ from .scaling import scaling
 from .style import WIDTH, Panel, Picture, drawing, words
 from .waits import waits
 
+Measured = Bench | Run
+"""The documents that have something to draw."""
+
 UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
 """By kind of file, what is left out as it would make two files of the same run differ."""
 
@@ -27,14 +30,13 @@ _HEAD, _FOOT = 0.6, 0.4
 """Inches for a heading and for the small print."""
 
 
-def pictures(document: Document, *, every: bool = True) -> dict[str, Picture]:
+def pictures(document: Measured, *, every: bool = True) -> dict[str, Picture]:
     """What can be drawn of a document, by name; `every` case, or only those with the most workers."""
     found: dict[str, Picture | None] = {}
     if isinstance(document, Bench):
         found["scaling"] = scaling(document)
         found["waits"] = waits(document, every=every)
-    if isinstance(document, Bench | Run):
-        found["holds"] = holds(document, every=every)
+    found["holds"] = holds(document, every=every)
     if isinstance(document, Run):
         found["bytes"] = bytes_by_writer(document, every=every)
     return {name: picture for name, picture in found.items() if picture}
@@ -46,7 +48,7 @@ def left_out(document: Document) -> list[str]:
     return [f"{cost.name}: left out: {cost.reason}" for cost in costs if cost.reason]
 
 
-def drawn(document: Document, chosen: list[Picture], kind: str) -> bytes:
+def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
     """The pictures one below the other, as a file of this kind: the same bytes for the same document."""
     content = BytesIO()
     with drawing(), warnings.catch_warnings():
@@ -55,7 +57,7 @@ def drawn(document: Document, chosen: list[Picture], kind: str) -> bytes:
     return content.getvalue()
 
 
-def sheet(document: Document, chosen: list[Picture]) -> Figure:
+def sheet(document: Measured, chosen: list[Picture]) -> Figure:
     """The figure: a part for each picture, and the small print below."""
     heights = [*map(_height, chosen), _FOOT]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
@@ -66,7 +68,7 @@ def sheet(document: Document, chosen: list[Picture]) -> Figure:
     return figure
 
 
-def small_print(document: Document) -> str:
+def small_print(document: Measured) -> str:
     """Where and when it was measured."""
     where = document.environment
     told = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]

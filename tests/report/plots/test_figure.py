@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab.report.plots.figure import drawn, left_out, pictures, sheet
+from lab.report.plots.figure import Measured, drawn, left_out, pictures, sheet
 from lab.report.plots.style import words
-from lab.results import Distribution, Document, Holds
+from lab.results import Distribution, Holds
 from tests.report.page.recordings import LOST, held
 from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import run_of
@@ -15,7 +15,7 @@ from tests.report.records import run_of
 BENCH = bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000), queue("ofd", 2, 1500, ranges="disjoint"))
 
 
-def as_file(document: Document, kind: str = "svg") -> bytes:
+def as_file(document: Measured, kind: str = "svg") -> bytes:
     return drawn(document, list(pictures(document).values()), kind)
 
 

@@ -1,0 +1,136 @@
+"""Two runs of the same cases: what changed, and whether it is more than noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import median
+
+from lab.errors import UsageError
+from lab.model.bootstrap import ratio_interval
+from lab.results import (
+    SCHEMA,
+    Bench,
+    Compared,
+    CompareOptions,
+    Comparison,
+    Document,
+    Judgement,
+    Measured,
+    NotCompared,
+    Run,
+    Unlike,
+)
+
+from .series import Series, harness_of, series_of
+
+MARGIN = 0.10
+"""Runs of one machine differ by less, mostly: a smaller change counts as none unless told."""
+
+FEWEST = 5
+"""Samples that an interval takes."""
+
+ALIKE = ("kernel", "machine", "cpu", "cpus_allowed", "filesystem", "python", "recorder")
+"""What two environments must agree in. The lab's own version need not: to compare two of them is what this is for."""
+
+
+def compare(before: Document, after: Document, options: CompareOptions) -> Comparison:
+    """Pair the cases by name and judge each.
+
+    Raises UsageError where the documents tell no costs, are one and the same run, have no case in common, or were
+    measured in unlike environments and nobody said that this does not matter.
+    """
+    old, new = series_of(before, options.before), series_of(after, options.after)
+    was, now = _measured(before), _measured(after)
+    if before == after:
+        raise UsageError(f"{options.after}: is the same run as {options.before}; give another")
+    pairs = list(_pairs(old, new, options.margin))
+    if not pairs:
+        raise UsageError(
+            f"{options.before} and {options.after} have no case in common that both measured: {_examples(old)} there, "
+            f"{_examples(new)} here; give two runs of the same command line"
+        )
+    unlike = list(_unlike(was, now))
+    if unlike and not options.anyway:
+        told = "; ".join(f"{each.field}: {each.before} before, {each.after} after" for each in unlike)
+        raise UsageError(f"the runs were not measured alike ({told}); measure again, or give --anyway")
+    return Comparison(
+        schema=SCHEMA,
+        command="compare",
+        options=options,
+        before=was,
+        after=now,
+        unlike=unlike,
+        cases=pairs,
+        harness=list(_pairs(harness_of(before), harness_of(after), options.margin)),
+        left_out=list(_left_out(old, new)),
+    )
+
+
+def judged(ratio: float, interval: tuple[float, float], margin: float) -> Judgement:
+    """What `Compared` says of its verdict, of a ratio with its interval."""
+    low, high = interval
+    if 1 / (1 + margin) <= low and high <= 1 + margin:
+        return "same"
+    if low > 1 and ratio > 1 + margin:
+        return "worse"
+    if high < 1 and ratio < 1 / (1 + margin):
+        return "better"
+    return "cannot tell"
+
+
+def _measured(document: Document) -> Measured:
+    assert isinstance(document, Bench | Run)  # noqa: S101 - for the type checker: they tell costs
+    noise = document.noise if isinstance(document, Bench) else None
+    return Measured(document.started, document.environment, max(noise.others_cores, default=0.0) if noise else 0.0)
+
+
+def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:
+    for field in ALIKE:
+        was, now = (str(getattr(each.environment, field)) for each in (before, after))
+        if was != now:
+            yield Unlike(field, was, now)
+
+
+def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[Compared]:
+    for name, was in old.items():
+        now = new.get(name, Series())
+        if was.samples_ns and now.samples_ns:
+            yield _compared(name, was, now, margin)
+
+
+def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
+    before_ns, after_ns = median(was.samples_ns), median(now.samples_ns)
+    ratio = after_ns / before_ns
+    interval = ratio_interval(was.samples_ns, now.samples_ns, seed=name)
+    few = min(len(was.samples_ns), len(now.samples_ns)) < FEWEST
+    return Compared(
+        name=name,
+        before_ns=round(before_ns, 2),
+        after_ns=round(after_ns, 2),
+        ratio=round(ratio, 4),
+        interval_95=(round(interval[0], 4), round(interval[1], 4)),
+        verdict="cannot tell" if few else judged(ratio, interval, margin),
+        note="; ".join([*_notes(was, now), *["fewer than 5 samples"] * few]),
+    )
+
+
+def _notes(was: Series, now: Series) -> Iterator[str]:
+    """What is no cost: that a race broke, or a lock let two in, then or now."""
+    if was.note != now.note:
+        yield f"{was.note or 'exclusive'} before, {now.note or 'exclusive'} after"
+    elif now.note == "NOT EXCLUSIVE":
+        yield now.note
+
+
+def _left_out(old: Mapping[str, Series], new: Mapping[str, Series]) -> Iterator[NotCompared]:
+    for name in {**old, **new}:
+        for which, run in (("before", old), ("after", new)):
+            if name not in run:
+                yield NotCompared(name, f"there is none {which}")
+            elif not run[name].samples_ns:
+                yield NotCompared(name, f"not measured {which}: {run[name].reason}")
+
+
+def _examples(cases: Mapping[str, Series]) -> str:
+    first, *more = [f"{name!r}" for name in cases] or ["nothing"]
+    return f"{first} and {len(more):,} more" if more else first

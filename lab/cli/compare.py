@@ -1,0 +1,64 @@
+"""Compare two runs: what changed between them, and is it more than noise.
+
+Cases are paired by their names; of each the ratio of the medians, after to before, with its interval. The runs are two
+of `bench`, or two of `race`, measured on like machines.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from .values import path_or_dash, percent
+
+NAME = "compare"
+HELP = "compare what two runs measured: what changed, and is it more than noise"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `compare`."""
+    add = parser.add_argument
+    add("before", type=Path, metavar="BEFORE.json", help="a document that `bench` or `race` wrote")
+    add("after", type=Path, metavar="AFTER.json", help="one of the same cases, to be held against it")
+    add(
+        "--fail-slower",
+        type=percent,
+        metavar="N%",
+        help="end with 1 where a case has become slower by more than that; less counts as no change (never; 10%%)",
+    )
+    add(
+        "--anyway",
+        action="store_true",
+        help="compare also what was not measured alike: another machine, filesystem, Python",
+    )
+    add(
+        "--format",
+        default="simple",
+        metavar="NAME",
+        help="github for a pull request, any that tabulate has, or csv (simple)",
+    )
+    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load, compare, print."""
+    from lab.bench.compare import MARGIN, compare
+    from lab.environment import anonymous_text
+    from lab.report.formats import check_format
+    from lab.results import CompareOptions, load_any
+
+    from .documents import Documents
+    from .show import conclude
+
+    check_format(arguments.format)
+    options = CompareOptions(
+        before=anonymous_text(str(arguments.before)),
+        after=anonymous_text(str(arguments.after)),
+        margin=MARGIN if arguments.fail_slower is None else arguments.fail_slower,
+        fail_slower=arguments.fail_slower is not None,
+        anyway=arguments.anyway,
+    )
+    with Documents(NAME, arguments.json, None, keep=False) as documents:
+        done = compare(load_any(arguments.before), load_any(arguments.after), options)
+        documents.write(done)
+        return conclude(done, documents, style=arguments.format)

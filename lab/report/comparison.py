@@ -1,0 +1,123 @@
+"""Two runs compared: a row a case, the verdicts counted, and what the machine itself did in between."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import get_args
+
+from lab.model.figures import plural
+from lab.results import Compared, Comparison, Judgement, Measured
+
+from .digits import fine
+from .formats import DEFAULT_FORMAT
+from .judged import BUSY_CORES
+from .tables import table
+from .verdicts import CLEAN, DAMAGE
+from .words import wrapped
+
+HEAD = ("case", "before", "after", "ratio", "95 % interval", "verdict")
+NAMES = frozenset({"case", "verdict"})
+MARKDOWN = "github"
+DRIFT = 0.03
+"""A change of the bare loops, which have no lock of the lab's in them, from which on it is told as the machine's."""
+
+
+def text_of(run: Comparison, style: str) -> str:
+    """The whole report; as `github` a comment for a pull request; of other formats the table and nothing else."""
+    if style == MARKDOWN:
+        return "\n\n".join([f"**{_counted(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
+    if style != DEFAULT_FORMAT:
+        return costs(run, style)
+    return "\n\n".join(
+        [wrapped(_heading(run)), costs(run, style), *map(wrapped, [f"{_counted(run)}.", *conclusions(run)])]
+    )
+
+
+def costs(run: Comparison, style: str) -> str:
+    """One row a case."""
+    return table(HEAD, [_row(case) for case in run.cases], style, left=NAMES)
+
+
+def conclusions(run: Comparison) -> Iterator[str]:
+    """What the verdicts mean, what else changed, and what to do where nothing can be told."""
+    margin = f"{100 * run.options.margin:g} %"
+    yield (
+        f"ratio: the time after to that before, each the median of its samples. same: the interval is within {margin} "
+        f"of 1. worse, better: the change is larger than {margin}, and the interval has no 1."
+    )
+    unsure = [case for case in run.cases if case.verdict == "cannot tell"]
+    if unsure:
+        yield (
+            f"cannot tell: the interval of {plural(len(unsure), 'case')} is too wide. Measure both again with more "
+            "samples (--seconds, --repeats; of a race --trials), on a quieter machine."
+        )
+    yield from _company(run)
+    yield from _machine(run)
+
+
+def _company(run: Comparison) -> Iterator[str]:
+    for which, measured in (("before", run.before), ("after", run.after)):
+        if measured.others_cores > BUSY_CORES:
+            yield (
+                f"The run {which} was not alone: other processes took up to {measured.others_cores:.2f} of a core "
+                "during a repeat. Stop them and measure it again."
+            )
+
+
+def _machine(run: Comparison) -> Iterator[str]:
+    moved = [loop for loop in run.harness if abs(loop.ratio - 1) >= DRIFT and loop.name != "the lab"]
+    if moved:
+        told = ", ".join(f"{loop.name} {loop.ratio:.2f} x" for loop in moved)
+        yield (
+            f"The machine itself changed: {told}. These loops have no code of the lab in them, so that much of every "
+            "ratio is not the lock's."
+        )
+
+
+def complaints(run: Comparison) -> Iterator[str]:
+    """What was unlike, left out, or is no cost; and, where worse is a failure, what is."""
+    for each in run.unlike:
+        yield f"not measured alike: {each.field}: {each.before} before, {each.after} after"
+    for missing in run.left_out:
+        yield f"{missing.name}: not compared: {missing.reason}"
+    for case in run.cases:
+        if case.note:
+            yield f"{case.name}: {case.note}"
+    if run.options.fail_slower:
+        for case in _worse(run):
+            most = f"at most {100 * run.options.margin:g} % was asked"
+            yield f"{case.name}: slower by {100 * (case.ratio - 1):.1f} %; {most}"
+
+
+def exit_code(run: Comparison) -> int:
+    """1 where worse is a failure and a case is."""
+    return DAMAGE if run.options.fail_slower and _worse(run) else CLEAN
+
+
+def _worse(run: Comparison) -> list[Compared]:
+    return [case for case in run.cases if case.verdict == "worse"]
+
+
+def _heading(run: Comparison) -> str:
+    where = run.after.environment
+    return (
+        f"from {_told(run.options.before, run.before)} to {_told(run.options.after, run.after)}: {where.filesystem}, "
+        f"{where.kernel}, {plural(where.cpus_allowed, 'CPU')}, {where.python}, recorder {where.recorder}"
+    )
+
+
+def _told(name: str, measured: Measured) -> str:
+    return f"{name} ({measured.started.replace('T', ' ').removesuffix('Z')} UTC, lab {measured.environment.lab})"
+
+
+def _counted(run: Comparison) -> str:
+    counts = Counter(case.verdict for case in run.cases)
+    told = ", ".join(f"{counts[word]} {word}" for word in reversed(get_args(Judgement)) if counts[word])
+    return f"{plural(len(run.cases), 'case')}: {told}"
+
+
+def _row(case: Compared) -> list[str]:
+    low, high = case.interval_95
+    times = (fine(case.before_ns), fine(case.after_ns))
+    return [case.name, *times, f"{case.ratio:.2f}", f"{low:.2f} to {high:.2f}", case.verdict]

@@ -1,0 +1,83 @@
+"""The records of `compare`: two runs of the same cases, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .common import Environment
+
+Judgement = Literal["better", "same", "worse", "cannot tell"]
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """What was asked for: the names of the two files; a change below `margin`, a share, counts as none.
+
+    `fail_slower` says that a case that is worse makes the command fail; `anyway`, that unlike runs are compared too.
+    """
+
+    before: str
+    after: str
+    margin: float
+    fail_slower: bool = False
+    anyway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One case that both runs have, in ns a pair, an operation or a call: medians, and how many times as long after.
+
+    `ratio` is the median after over that before, `interval_95` its bootstrap interval over the samples of both. It is
+    `same` where the whole interval is within the margin of 1; `worse`, or `better`, where the ratio is beyond that and
+    the interval has no 1; else one `cannot tell`, as where either has too few samples. `note` says what else there is.
+    """
+
+    name: str
+    before_ns: float
+    after_ns: float
+    ratio: float
+    interval_95: tuple[float, float]
+    verdict: Judgement
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlike:
+    """What the two runs were not measured alike in: a field of their environment."""
+
+    field: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One of the two runs: when it began, where, and how many processors others took at the worst (a race: 0)."""
+
+    started: str
+    environment: Environment
+    others_cores: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """A case that is not compared, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One invocation of `compare`: the cases in the order of the run before; `harness` are the bare loops of both."""
+
+    schema: int
+    command: Literal["compare"]
+    options: CompareOptions
+    before: Measured
+    after: Measured
+    unlike: list[Unlike]
+    cases: list[Compared]
+    harness: list[Compared]
+    left_out: list[NotCompared]

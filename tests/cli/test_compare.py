@@ -1,0 +1,130 @@
+"""`python -m lab compare`: two documents in, verdicts and an exit code out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import results
+from lab.results import Bench, Document, encode
+from tests.helpers import ROOT, run_lab
+from tests.report.plots_records import alone, bench_of
+from tests.report.toured_records import tour_of
+
+STEADY = (0.98, 0.99, 1.0, 1.01, 1.02)
+
+
+def written(path: Path, content: Document) -> str:
+    path.write_bytes(encode(content))
+    return str(path)
+
+
+def measured(ns: float) -> Bench:
+    return bench_of(alone("fcntl", ns, samples_ns=[ns * each for each in STEADY]))
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> str:
+    return written(tmp_path / "old.json", measured(1000))
+
+
+@pytest.fixture
+def slower(tmp_path: Path) -> str:
+    return written(tmp_path / "new.json", measured(1200))
+
+
+def test_what_changed_is_printed_and_is_no_failure_by_itself(old: str, slower: str) -> None:
+    done = run_lab("compare", old, slower)
+    assert (done.returncode, done.stderr) == (0, "")
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("fcntl uncontended")]
+    assert row.split()[2:7] == ["1.00", "us", "1.20", "us", "1.20"]
+    assert row.endswith("worse")
+    assert "1 case: 1 worse." in done.stdout
+
+
+@pytest.mark.parametrize(("limit", "code"), [("10%", 1), ("15 %", 1), ("25%", 0)])
+def test_slower_than_was_asked_ends_with_1(old: str, slower: str, limit: str, code: int) -> None:
+    done = run_lab("compare", old, slower, "--fail-slower", limit)
+    assert done.returncode == code
+    assert ("fcntl uncontended: slower by 20.0 %" in done.stderr) is (code == 1)
+
+
+def test_faster_is_no_failure(old: str, slower: str) -> None:
+    done = run_lab("compare", slower, old, "--fail-slower", "10%")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 case: 1 better." in done.stdout
+
+
+@pytest.mark.parametrize("limit", ["10", "0%", "-1%", "ten%", "nan%", "%"])
+def test_a_limit_that_is_no_percentage_is_refused(old: str, slower: str, limit: str) -> None:
+    done = run_lab("compare", old, slower, f"--fail-slower={limit}")
+    assert done.returncode == 2
+    assert "--fail-slower" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_for_a_pull_request_it_is_markdown(old: str, slower: str) -> None:
+    lines = run_lab("compare", old, slower, "--format", "github").stdout.splitlines()
+    assert lines[0] == "**1 case: 1 worse**"
+    assert sum(line.startswith("|") for line in lines) == 3
+
+
+def test_its_document_fits_the_published_schema_and_is_printed_again_by_report(
+    old: str, slower: str, tmp_path: Path
+) -> None:
+    kept = tmp_path / "compared.json"
+    first = run_lab("compare", old, slower, "--json", kept)
+    document = json.loads(kept.read_text())
+    assert (document["command"], document["cases"][0]["verdict"]) == ("compare", "worse")
+    again = run_lab("report", kept)
+    assert (again.returncode, again.stdout.strip()) == (0, first.stdout.replace(f"written to {kept}", "").strip())
+    published = json.loads((ROOT / "docs" / "compare.schema.json").read_text())
+    assert published == results.json_schema("compare")
+
+
+def test_the_document_alone_can_be_printed(old: str, slower: str) -> None:
+    assert json.loads(run_lab("compare", old, slower, "--json", "-").stdout)["options"]["margin"] == 0.1
+
+
+def test_unlike_environments_are_refused_and_compared_when_told(old: str, tmp_path: Path) -> None:
+    run = measured(1200)
+    other = written(tmp_path / "other.json", replace(run, environment=replace(run.environment, filesystem="tmpfs")))
+    done = run_lab("compare", old, other)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines() == [
+        "lab: the runs were not measured alike (filesystem: ext4 before, tmpfs after); measure again, or give --anyway"
+    ]
+    done = run_lab("compare", old, other, "--anyway")
+    assert done.returncode == 0
+    assert done.stderr.splitlines() == ["lab: not measured alike: filesystem: ext4 before, tmpfs after"]
+
+
+def test_wrong_files_are_one_line_each(old: str, tmp_path: Path) -> None:
+    cases = {
+        "missing.json": "cannot be read (No such file or directory)",
+        written(tmp_path / "tour.json", tour_of()): "is a document of `tour`; give those of `bench`, or of `race`",
+        written(tmp_path / "ofd.json", bench_of(alone("ofd", 1))): "have no case in common that both measured",
+        written(tmp_path / "again.json", measured(1000)): "is the same run as",
+    }
+    for path, why in cases.items():
+        done = run_lab("compare", old, path)
+        assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), path
+        assert why in done.stderr
+
+
+def test_a_target_that_cannot_be_written_is_known_before_anything_is_printed(old: str, slower: str) -> None:
+    done = run_lab("compare", old, slower, "--json", "/nowhere/compared.json")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be written" in done.stderr
+
+
+def test_two_races_are_compared_too(tmp_path: Path) -> None:
+    race = ("race", "counter", "--locked", "--rounds", "200", "--trials", "5", "--workers", "2", "--no-save", "--json")
+    for name in ("a.json", "b.json"):
+        assert run_lab(*race, tmp_path / name).returncode == 0
+    done = run_lab("compare", tmp_path / "a.json", tmp_path / "b.json", "--format", "csv")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1].startswith('"counter, fcntl, 2 x 200 rounds",')
