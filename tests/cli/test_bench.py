@@ -9,6 +9,7 @@ import pytest
 from lab import results
 from tests.cli.commands import Terminal, ended, start_lab
 from tests.helpers import PATIENCE_S, ROOT, run_lab, wait_until
+from tests.report.trace.form import of_kind, problems
 
 QUICK = ("--seconds", "0.05", "--repeats", "5")
 
@@ -121,7 +122,7 @@ def test_without_options_three_locks_are_priced_in_three_ways(here: Path) -> Non
         assert min(row["samples_ns"]) <= low <= row["median_ns"] <= high <= max(row["samples_ns"])
         assert sum(worker["pairs"] for worker in row["by_worker"]) == row["pairs"] > 0
         assert sum(row["distribution"]["count"]) == row["latency"]["count"] > 0
-        assert (row["overlapping"], row["lost"], row["latency"]["exact"]) == (0, 0, True)
+        assert (row["overlapping"], row["lost"]) == (0, 0)
         assert row["price"] != "hand-off" or row["handed_over"] == 1
 
 
@@ -263,6 +264,12 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
         (["--region", "mapped", "--save", ""], 2, "an empty name; give a directory"),
         (["--region", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
         (["--region", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),
+        (
+            ["--trace", "missing/t.json"],
+            3,
+            "missing/t.json: cannot be written (No such file or directory); give another",
+        ),
+        (["--region", "mapped", "--trace", "t.json"], 2, "--trace is about locks: copying takes none"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], code: int, told: str, tmp_path: Path) -> None:
@@ -284,3 +291,15 @@ def test_a_stop_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> N
         lab.kill()
         lab.communicate()
     assert (lab.returncode, list(place.iterdir())) == (130, [])
+
+
+def test_a_trace_has_some_holds_of_each_case(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    ended = run_lab("bench", "--lock", "fcntl", "--trace", out, *PRICED, cwd=tmp_path)
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines()[-1] == f"written to {out}"
+    trace = json.loads(out.read_text())
+    assert problems(trace) == []
+    names = [event["args"]["name"] for event in of_kind(trace, "M") if event["name"] == "process_name"]
+    assert names == ["fcntl uncontended", "fcntl hand-off, 2 workers", "fcntl queue, 2 workers"]
+    assert {event["name"] for event in of_kind(trace, "X")} == {"waiting", "holding"}

@@ -1,4 +1,4 @@
-"""`race --record` and `race --html`: what is written down, and the page of the run."""
+"""`race --record`, `--html` and `--trace`: what is written down, the page of the run, and its trace."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.commands import QUICK, document, scenario_file
 from tests.helpers import PATIENCE_S, run_lab, wait_until
+from tests.report.trace.form import of_kind, problems
 
 SECTIONS = ("chapter", "plays", "run", "stories")
 
@@ -124,3 +125,21 @@ def test_markup_in_a_scenarios_name_stays_text(elsewhere: Path) -> None:
     run_lab("race", named, *QUICK, "--html", "lab.html")
     assert "<script>alert(1)" not in (elsewhere / "lab.html").read_text()
     assert data_of(elsewhere / "lab.html")["cases"][0]["scenario"] == "<script>alert(1)<!--"
+
+
+def test_trace_writes_down_a_trial_of_each_case_for_viewers_of_traces(elsewhere: Path) -> None:
+    done = run_lab("race", "counter", *QUICK, "--trace", "out.json")
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1] == "written to out.json"
+    trace = document((elsewhere / "out.json").read_text())
+    assert problems(trace) == []
+    names = [event["args"]["name"] for event in of_kind(trace, "M") if event["name"] == "process_name"]
+    assert names == ["counter, none, 2 workers", "counter, fcntl, 2 workers"]
+    assert [event["name"] for event in of_kind(trace, "X")].count("holding") == 40
+
+
+def test_a_trace_that_cannot_be_written_is_known_before_the_race(elsewhere: Path) -> None:
+    done = run_lab("race", "counter", *QUICK, "--trace", "missing/out.json", "--html", "lab.html")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "missing/out.json: cannot be written" in done.stderr
+    assert list(elsewhere.iterdir()) == []
