@@ -43,6 +43,7 @@ def lock_cost(timed: TimedCase) -> LockCost:
         distribution=Distribution(list(spread), list(spread.values())),
         by_worker=[_worker(tallies, index) for index in range(row.workers)],
         holds=tallies[-1].window,
+        holds_ns=tallies[-1].window_ns,
     )
 
 

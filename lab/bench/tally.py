@@ -16,7 +16,7 @@ from lab.results import Holds
 from .repeat import Ran
 
 WINDOW = 400
-"""Holds that are kept of the last repeat, for pictures."""
+"""Grants in a row of which all holds are kept of the last repeat, for pictures."""
 
 SECOND_NS = 1_000_000_000
 
@@ -44,6 +44,7 @@ class Tally:
     overlapping: int = 0
     lost: int = 0
     window: Holds = field(default_factory=Holds)
+    window_ns: tuple[int, int] = (0, 0)
 
     @property
     def pair_ns(self) -> float:
@@ -73,8 +74,9 @@ def tally(ran: Ran, *, window: bool) -> Tally:
         memory_bytes=max(ran.log.header(PRIVATE_BYTES)),
         lost=sum(pairs) - ran.added if case.region else 0,
         overflowed=any(unrecorded),
-        window=_window(ran, counted) if window else Holds(),
     )
+    if window:
+        done.window, done.window_ns = _window(ran, counted)
     if case.workers > 1 and case.ranges == "same":
         until_ns = _full_ns(ran, by_worker, unrecorded)
         _follow(done, [row for row in rows if row[0] <= until_ns], ran)
@@ -136,12 +138,22 @@ def _full_ns(ran: Ran, by_worker: Sequence[Sequence[Row]], unrecorded: Sequence[
     return min([ran.ended_ns, *full])
 
 
-def _window(ran: Ran, counted: list[Row]) -> Holds:
-    """Some hundreds of holds in the order of their requests, from the middle of the repeat; times from its release."""
-    ordered = sorted(counted, key=itemgetter(2))
+def _window(ran: Ran, counted: list[Row]) -> tuple[Holds, tuple[int, int]]:
+    """Some hundreds of holds from the middle of the repeat, and who waited or held meanwhile, in the order of requests.
+
+    All that was between the two moments is there; times are from the release.
+    """
+    ordered = sorted(counted)
     first = max(0, (len(ordered) - WINDOW) // 2)
+    middle = ordered[first : first + WINDOW]
+    begin, end = (middle[0][0], max(row[1] for row in middle)) if middle else (0, 0)
+    seen = sorted((row for row in ordered if row[2] < end and row[1] >= begin), key=itemgetter(2))
+    return _holds(ran, seen), (begin - ran.released_ns, end - ran.released_ns) if middle else (0, 0)
+
+
+def _holds(ran: Ran, rows: list[Row]) -> Holds:
     holds = Holds()
-    for granted, released, requested, worker, word in ordered[first : first + WINDOW]:
+    for granted, released, requested, worker, word in rows:
         span = Span.unpack(word)
         holds.worker.append(worker)
         holds.requested_ns.append(requested - ran.released_ns)

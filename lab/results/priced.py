@@ -63,7 +63,8 @@ class LockCost:
     share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
     the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
     `lost` additions are missing that were made inside the lock, where it has a `region`.
-    `holds` are some hundreds of holds of the last repeat. `reason` says why a case could not be measured, or not to the
+    `holds` are all holds and waits of the last repeat that were under way between the two moments of `holds_ns`, from
+    the release of its barrier: some hundreds. `reason` says why a case could not be measured, or not to the
     end; where a worker `failed` it died or hung, and where the case does not `exist` the lock is of another kind.
     """
 
@@ -96,6 +97,7 @@ class LockCost:
     lost: int = 0
     memory_bytes: int = 0
     holds: Holds = field(default_factory=Holds)
+    holds_ns: tuple[int, int] = (0, 0)
     reason: str = ""
     failed: bool = False
     exists: bool = True

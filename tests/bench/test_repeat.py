@@ -20,6 +20,7 @@ from lab.locks import Lock, find_lock
 from lab.race.log import SPARE_RECORDS
 from lab.results import Price, Ranges
 from tests.helpers import in_fresh_process
+from tests.locks.holder import listed_on
 
 SLICE_S = 0.05
 
@@ -164,7 +165,7 @@ def test_disjoint_ranges_never_meet() -> None:
 
 
 def held_in_proc_locks(held: int) -> int:
-    """How many ranges of the file are locked while a case runs; a line that comes twice counts once."""
+    """How many ranges of the file are locked while a case runs."""
     from lab.bench.member import Member, Work, places_of
     from lab.race.log import Log
     from lab.race.reports import Mailbox
@@ -174,9 +175,7 @@ def held_in_proc_locks(held: int) -> int:
     with TemporaryDirectory() as folder, places_of(case, Path(folder)) as places:
         stop = memoryview(anonymous(8)).cast("Q")
         member = Member(Work(case, places, Log(1, 10), stop, Mailbox()), 1)
-        inode = f":{places[0].path.stat().st_ino}"
-        lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
-        held_from = {start for *_, pid, place, start, _ in lines if pid == str(os.getpid()) and place.endswith(inode)}
+        held_from = {start for *_, start, _ in listed_on(places[0].path)}
         stop[0] = 1
         member.live()
     return len(held_from)
@@ -198,10 +197,12 @@ def test_waits_beyond_the_room_of_the_log_are_in_the_histogram() -> None:
 def test_a_window_of_consecutive_holds_is_kept() -> None:
     done = in_fresh_process(measured, "fcntl", "queue", 2)
     window = done["window"]
-    assert len(window["worker"]) == min(400, sum(done["pairs"]))
+    begin, end = done["window_ns"]
+    assert sum(begin <= granted < end for granted in window["granted_ns"]) == min(400, sum(done["pairs"]))
     assert window["requested_ns"] == sorted(window["requested_ns"])
-    columns = zip(window["requested_ns"], window["granted_ns"], window["released_ns"], strict=True)
+    columns = list(zip(window["requested_ns"], window["granted_ns"], window["released_ns"], strict=True))
     assert all(requested <= granted <= released for requested, granted, released in columns)
+    assert all(requested < end and released >= begin for requested, _, released in columns)
 
 
 @pytest.mark.parametrize(

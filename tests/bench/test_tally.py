@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.bench.cases import Case
 from lab.bench.repeat import Ran
-from lab.bench.tally import Tally, tally
+from lab.bench.tally import SECOND_NS, WINDOW, Tally, tally
 from lab.locks import find_lock
 from lab.model.holds import Span
 from lab.model.latencies import Latencies
@@ -15,7 +15,6 @@ from lab.race.log import CURSOR, HEADER, RECORD, UNRECORDED, Log
 from lab.results import Price
 
 RELEASED_NS = 1_000
-SECOND_NS = 1_000_000_000
 
 Hold = tuple[int, int, int, int, int]
 """Worker, requested, granted and given back, in ns since the barrier, and the number of the lock."""
@@ -111,3 +110,19 @@ def test_the_window_tells_times_from_the_barrier_on() -> None:
     window = tallied((1, 5, 6, 8, 3), (0, 1, 2, 3, 0)).window
     assert (window.worker, window.requested_ns, window.granted_ns) == ([0, 1], [1, 5], [2, 6])
     assert (window.released_ns, window.start, window.length, window.write) == ([3, 8], [0, 192], [1, 1], [1, 1])
+
+
+def test_who_waited_across_the_window_is_in_it_too() -> None:
+    turns = [(0, 10 * n, 10 * n + 1, 10 * n + 5, 0) for n in range(3 * WINDOW)]
+    done = tallied(*turns, (1, 15, 12_015, 12_020, 0), (1, 12_030, 12_040, 12_050, 0), ended_ns=13_000)
+    begin, end = done.window_ns
+    assert (end - begin, done.window.worker.count(0)) == (10 * (WINDOW - 1) + 4, WINDOW)
+    assert [(who, asked) for who, asked in zip(done.window.worker, done.window.requested_ns, strict=True) if who] == [
+        (1, 15)
+    ]
+    assert all(asked < end for asked in done.window.requested_ns)
+    assert all(released >= begin for released in done.window.released_ns)
+
+
+def test_without_holds_there_is_no_window() -> None:
+    assert tallied().window_ns == (0, 0)

@@ -47,6 +47,23 @@ def take_through(descriptor: int, name: str, start: int, length: int, write: boo
     _releases.append(release)
 
 
+def listed_on(path: Path) -> set[tuple[str, ...]]:
+    """The locks on the file, as proc_locks(5) has them; read again until nothing is new.
+
+    Where others lock meanwhile a line may come twice, or not at all.
+    """
+    inode = path.stat().st_ino
+    listed = _listed_once(inode)
+    while more := _listed_once(inode) - listed:
+        listed |= more
+    return listed
+
+
+def _listed_once(inode: int) -> set[tuple[str, ...]]:
+    lines = [line.split()[1:] for line in Path("/proc/locks").read_text().splitlines()]
+    return {tuple(line) for line in lines if any(part.endswith(f":{inode}") for part in line)}
+
+
 def give_back() -> None:
     """Release the lock that was taken last."""
     _releases.pop()()

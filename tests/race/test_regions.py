@@ -14,6 +14,7 @@ import pytest
 from lab.regions import REGIONS
 from lab.scenario import Damage, Outcome, Scenario, Worker
 from tests.helpers import in_fresh_process
+from tests.locks.holder import listed_on
 from tests.race.racing import case_of, raced
 
 SEGMENTS = [name for name, region in REGIONS.items() if not region.of_file]
@@ -100,8 +101,7 @@ class Holds(Scenario):
 
     def work(self, w: Worker) -> None:
         with w.write_lock(self.Memory.value):
-            locked = [line.split()[5] for line in Path("/proc/locks").read_text().splitlines()]
-            beside = [path for path in Path(w.path).parent.iterdir() if f":{path.stat().st_ino}" in "".join(locked)]
+            beside = [path for path in Path(w.path).parent.iterdir() if listed_on(path)]
             w.damaged("locked", ", ".join(path.name.partition("trial")[2] for path in beside))
             w.damaged("whole" if type(w.memory) is self.Memory else "laid over", "")
 

@@ -185,9 +185,10 @@ class Actor:
         """
         file = os.fstat(self._number(name))
         inode = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-        with open("/proc/locks") as lines:  # noqa: PTH123 - pathlib imports a lot
-            listed = {tuple(line.split()[1:]) for line in lines}  # some twice where others lock meanwhile
-        return str(sum("->" not in found and inode in found for found in listed))
+        listed = _held(inode)
+        while more := _held(inode) - listed:
+            listed |= more
+        return str(len(listed))
 
     def _do_limit(self, what: str, most: str) -> None:
         """At most so many descriptors beyond those that are open, or bytes in a file (setrlimit(2))."""
@@ -216,6 +217,13 @@ def resume(channel: int, numbers: dict[str, int]) -> NoReturn:
     mine = socket.socket(fileno=channel)
     mine.send(json.dumps("ok").encode())
     Actor(mine, left).serve()
+
+
+def _held(inode: str) -> set[tuple[str, ...]]:
+    """Its lines of /proc/locks but for those who wait; while others lock, one may come twice, or not at all."""
+    with open("/proc/locks") as lines:  # noqa: PTH123 - pathlib imports a lot
+        found = {tuple(line.split()[1:]) for line in lines}
+    return {line for line in found if "->" not in line and inode in line}
 
 
 def _is_open(descriptor: int) -> bool:

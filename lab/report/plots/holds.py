@@ -24,12 +24,16 @@ TITLE_WIDTH = {1: 105, 2: 52}
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """The holds of one case with so many workers; `of` names its lock and scenario."""
+    """The holds of one case with so many workers; `of` names its lock and scenario.
+
+    All is known from the one moment `shown` to the other; (0, 0) where all of it is there.
+    """
 
     of: str
     title: str
     holds: Holds
     workers: int
+    shown: tuple[int, int] = (0, 0)
 
 
 Bar = tuple[float, float]
@@ -52,7 +56,9 @@ def _of_bench(bench: Bench) -> list[Strip]:
     """Of queues; where there are none of hand-offs, where there are none of these either of uncontended locks."""
     kept = [cost for cost in measured(bench) if cost.holds.worker]
     for price in ("queue", "hand-off", "uncontended"):
-        found = [Strip(cost.lock, cost.name, cost.holds, cost.workers) for cost in kept if cost.price == price]
+        found = [
+            Strip(cost.lock, cost.name, cost.holds, cost.workers, cost.holds_ns) for cost in kept if cost.price == price
+        ]
         if found:
             return found
     return []
@@ -85,7 +91,7 @@ def _panel(strip: Strip, width: int) -> Panel:
 
 def _draw(axes: Axes, strip: Strip) -> None:
     columns = strip.holds
-    begin, end = _window(columns)
+    begin, end = strip.shown if any(strip.shown) else _window(columns)
     scale, unit = unit_of(end - begin)
     lanes = sorted({*range(strip.workers), *columns.worker})
     for lane, worker in enumerate(lanes):

@@ -74,6 +74,14 @@ def test_a_lock_that_was_never_released_is_a_cross_at_its_grant() -> None:
     assert bars(axes, HOLDING) == [[(0.0, 2.0)]]
 
 
+def test_of_a_benchmark_only_the_time_is_shown_of_which_all_is_known() -> None:
+    columns = Holds([0, 1, 0], [0, 500, 3000], [1000, 9000, 4000], [3000, 9500, 5000], [0, 0, 0], [1, 1, 1], [1, 1, 1])
+    axes = Figure().subplots()
+    picture(bench_of(queue("fcntl", 2, 1000, holds=columns, holds_ns=(1000, 5000)))).panels[0].draw(axes)
+    assert axes.get_xlim() == (0, 4)
+    assert bars(axes, WAITING)[1] == [(-0.5, 8.0)]
+
+
 def test_every_worker_has_a_strip_and_so_has_a_second_owner() -> None:
     axes = drawn(Holds([0, 3], [0, 0], [0, 0], [5000, 5000], [0, 0], [1, 1], [1, 1]), workers=3)
     assert [label.get_text() for label in axes.get_yticklabels()] == [
