@@ -84,7 +84,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         expected=expected,
         reason=_reason(verdict, damage, overlapping, failures, _undone(setting, region))
         + _together(seen_together, failures),
-        why=_why(setting.scenario, expected, region),
+        why=_why(setting, expected, region),
         lesson=found.lesson,
         lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
         failures=failures,
@@ -180,10 +180,20 @@ def _verdict(failures: Sequence[Failure], *, damaged: bool) -> Verdict:
     return "damaged" if damaged else "clean"
 
 
-def _why(scenario: Scenario, expected: str, region: Region) -> str:
-    """What the scenario says of the damage that is to be expected, but for what this region alone does to it."""
+def _why(setting: Setting, expected: str, region: Region) -> str:
+    """What the scenario says of the damage that is to be expected.
+
+    Nothing where something else explains it: no lock, a variant that is cured, a region that keeps the stores apart.
+    """
+    scenario = setting.scenario
     as_written = find_region(scenario.region).shares == region.shares
-    return scenario.why if expected != "clean" and as_written else ""
+    locked = setting.lock.excludes or not region.shares
+    return scenario.why if expected != "clean" and as_written and locked and not _cured(type(scenario)) else ""
+
+
+def _cured(kind: type[Scenario]) -> bool:
+    """True for a variant that has its reason from the lesson before it, in the same file."""
+    return any(base.__module__ == kind.__module__ and getattr(base, "why", "") == kind.why for base in kind.__mro__[1:])
 
 
 def _undone(setting: Setting, region: Region) -> str:

@@ -26,7 +26,7 @@ from lab import Damage, Scenario
 
 
 class Evil(Scenario):
-    """{ALERT}<!--"""
+    """{ALERT}<!-- as /home/alice/top-secret/x.py has it"""
 
     rounds = 1
 
@@ -84,7 +84,7 @@ def test_a_script_in_the_name_the_path_or_the_words_of_a_scenario_stays_text(ope
 
 def test_it_tells_no_path_no_user_and_nothing_of_the_environment(evil: Path) -> None:
     text = evil.read_text()
-    for secret in (str(ROOT), str(evil.parent), "odd-user-name", "mark-of-the-environment"):
+    for secret in (str(ROOT), str(evil.parent), "odd-user-name", "mark-of-the-environment", "top-secret"):
         assert secret not in text
 
 
@@ -112,6 +112,36 @@ def test_the_links_to_the_sections_move_the_focus_and_keep_the_state(open_page: 
     again = open_page(lab_page, "story=threads&at=stories")
     assert again.evaluate("document.activeElement.id") == "stories"
     assert open_page(lab_page, "run").evaluate("document.activeElement.id") == "run"
+
+
+@pytest.mark.parametrize(
+    ("fragment", "section"),
+    [
+        ("memory=mpw0mpw0", "chapter"),
+        ("play=counter,none,01", "plays"),
+        ("run=counter-none-4", "run"),
+        ("story=threads&step=4&cure=2", "stories"),
+        ("story=threads&play=counter,none,01", "plays"),
+        ("at=chapter&play=counter,none,01", "plays"),
+        ("play=counter,none,01&at=chapter", "chapter"),
+    ],
+)
+def test_a_link_leads_to_the_section_of_what_was_set_last(
+    fragment: str, section: str, open_page: OpenPage, lab_page: Path
+) -> None:
+    page = open_page(lab_page, fragment)
+    assert page.evaluate("document.activeElement.id") == section
+    top = page.locator(f"#{section}").evaluate("element => element.getBoundingClientRect().top")
+    assert abs(top - 16) <= 1  # the scroll padding
+    assert page.evaluate("decodeURIComponent(location.hash.slice(1))") == fragment
+
+
+def test_the_address_leads_back_to_where_something_was_done_last(open_page: OpenPage, lab_page: Path) -> None:
+    page = open_page(lab_page, "play=counter,none,01&story=threads")
+    page.locator("#plays").get_by_role("button", name="Let worker 0 go").click()
+    page.reload()
+    assert page.evaluate("document.activeElement.id") == "plays"
+    assert page.locator(".sched-steps .did").count() == 3
 
 
 def test_the_keyboard_starts_with_a_link_past_the_head(open_page: OpenPage, lab_page: Path) -> None:

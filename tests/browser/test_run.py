@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.report.page.build import page_of
+from lab.report.page.recorded import TOLD
 from lab.report.page.run_part import run_part
 from lab.results import Case, Damage
-from tests.browser.conftest import scrolls_sideways
-from tests.report.page.recordings import FOUND, LOST, LOST_ROWS, STORE, counted, held, word
-from tests.report.records import CLEAN, run_of
+from tests.browser.conftest import DESKTOP, scrolls_sideways
+from tests.report.page.recordings import FOUND, LOAD, LOST, LOST_ROWS, STORE, Row, counted, held, word
+from tests.report.records import CLEAN, UNLOCKED, run_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -60,7 +61,7 @@ def test_the_jump_to_the_first_damage_explains_it_step_by_step(shown: Callable[.
     page = shown(LOST, held(10))
     page.get_by_role("button", name=JUMP).click()
     told = page.locator(".explained").inner_text()
-    assert "Worker 1 stored 1 to value (round 0, 3.00 us) over the 1 of worker 0" in told
+    assert "Worker 1 stored 1 to value (round 1, 3.00 us) over the 1 of worker 0" in told
     marked = page.locator(".steps .marked").all_inner_texts()
     assert [line.split()[0] for line in marked] == ["1.20", "2.00", "3.00"]
     _, begin, end = frame_of(page)
@@ -114,6 +115,47 @@ def test_how_often_it_is_marked_is_told_apart_from_what_the_check_counted(shown:
     assert "No moment is marked below" in page.locator(".stage").inner_text()
 
 
+def losses(count: int) -> Case:
+    """So many lost updates: each time both load, and the second stores over the first."""
+    rows: list[Row] = []
+    for number in range(count):
+        begun = 10_000 * number
+        rows += [(each, number, LOAD, begun + 100 * each, begun + 150 * each + 50, word(number)) for each in (0, 1)]
+        rows += [
+            (each, number, STORE, begun + 1000 + 1000 * each, begun + 1100 + 1000 * each, word(number + 1))
+            for each in (0, 1)
+        ]
+    damage = [Damage("lost update", 2 * count, 4 * count, [])]
+    return replace(LOST, recording=replace(counted(rows, count), damage=damage))
+
+
+LAST_TRIANGLE = """(canvas) => {
+    const { width } = canvas, { data } = canvas.getContext("2d").getImageData(0, 0, width, 20);
+    return Math.max(...Array.from({ length: width * 20 }, (_, at) => (data[4 * at + 3] ? at % width : 0))) / width;
+}"""
+
+
+def test_of_more_damage_than_is_told_in_words_every_moment_is_marked_and_counted(shown: Callable[..., Page]) -> None:
+    page = shown(losses(TOLD + 50))
+    text = page.locator(".stage").inner_text()
+    assert f"{TOLD + 50} moments are marked below" in text
+    assert "Left out: 50 of the moments marked below are not told in words." in text
+    assert f"Hit {TOLD + 50} times. First: Worker 1 stored 1" in text
+    frame_of(page)
+    assert page.locator(".timeline").evaluate(LAST_TRIANGLE) > 0.99
+    page.get_by_role("button", name=JUMP).click()
+    assert page.locator(".tools .hint").inner_text() == f"1 of {TOLD + 50}"
+
+
+def test_a_byte_that_was_hit_by_what_has_no_words_tells_when(
+    shown: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.report.page.recorded.TOLD", 0)
+    about = shown(LOST).locator(".about")
+    assert "Hit once. First: lost update, at 3.00 us." in about.inner_text()
+    assert about.get_by_role("button").count() == 0
+
+
 def test_steps_that_are_left_out_of_an_explanation_are_counted(shown: Callable[..., Page]) -> None:
     between = [(0, n, STORE, 2100 + 10 * n, 2105 + 10 * n, word(n)) for n in range(1, 21)]
     page = shown(replace(LOST, recording=replace(counted([*LOST_ROWS[:4], *between], 1), damage=FOUND)))
@@ -132,8 +174,8 @@ def test_a_byte_tells_whose_it_is_and_what_it_overwrote_under_the_pointer_and_by
     assert slider.get_attribute("aria-valuenow") == "7"
     page.keyboard.press("Home")
     text = slider.get_attribute("aria-valuetext") or ""
-    assert "Byte 0 of value is 0x02. It was left by worker 0 (round 1" in text
-    assert "It overwrote 1 of worker 1 (round 0" in text
+    assert "Byte 0 of value is 0x02. It was left by worker 0 (round 2" in text
+    assert "It overwrote 1 of worker 1 (round 1" in text
     assert "Hit once" in text
     page.locator("canvas.bytes").hover(position={"x": 96 + 26 * 3 + 10, "y": 12})
     assert slider.get_attribute("aria-valuenow") == "3"
@@ -198,6 +240,41 @@ def test_the_address_keeps_the_case_and_opens_it_again(shown: Callable[..., Page
     assert page.evaluate("location.hash") == "#run=counter-fcntl-2"
     page = shown(LOST, CLEAN, fragment="run=counter-fcntl-2")
     assert page.locator(".case[aria-pressed=true]").inner_text().splitlines()[1] == "lock fcntl, 2 workers"
+
+
+def cards(page: Page) -> list[dict[str, float]]:
+    """Where the cards of the cases lie in the window."""
+    boxes: list[dict[str, float]] = page.locator(".case").evaluate_all(
+        "(cases) => cases.map((each) => each.getBoundingClientRect().toJSON())"
+    )
+    return boxes
+
+
+def test_a_card_is_as_tall_as_its_own_words(shown: Callable[..., Page]) -> None:
+    wordy = replace(LOST, damage=[Damage("a kind of damage with a long name", 1, 3, [])])
+    first, second = cards(shown(wordy, CLEAN, phone=True))
+    assert first["top"] == second["top"]
+    assert first["height"] > second["height"]
+
+
+def test_a_case_that_is_picked_comes_into_view_where_the_cards_fill_the_window(shown: Callable[..., Page]) -> None:
+    page = shown(*[replace(CLEAN, workers=workers) for workers in range(1, 19)], phone=True)
+    page.locator(".case").first.click()
+    assert 0 <= page.locator(".stage").evaluate("stage => stage.getBoundingClientRect().top") < 100
+    page.set_viewport_size(DESKTOP)
+    page.locator(".case").last.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    page.locator(".case").last.click()
+    assert page.evaluate("scrollY") == before
+
+
+def test_dates_and_options_are_not_broken_at_their_hyphens(shown: Callable[..., Page]) -> None:
+    page = shown(CLEAN, replace(UNLOCKED, verdict="clean", damage=[]), phone=True)
+    unbroken = page.locator("#run .whole")
+    assert {"2026-01-01", "--record", "--html", "--rounds", "--trials"} <= set(unbroken.all_inner_texts())
+    for width in range(300, 400, 9):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert unbroken.evaluate_all("(all) => all.every((each) => each.getClientRects().length === 1)")
 
 
 def test_names_are_text_whatever_they_hold(shown: Callable[..., Page]) -> None:

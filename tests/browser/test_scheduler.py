@@ -149,6 +149,7 @@ def test_the_shortest_failure_is_shown_step_by_step_with_its_reasons(opened: Cal
     shortest = made.plays[0].shortest
     assert shortest
     page = opened("play=counter,none,01")
+    button(page, "All").click()
     stop_the_clock(page)
     button(page, "Show me the shortest failure").click()
     assert told(page) == []
@@ -163,6 +164,7 @@ def test_the_shortest_failure_is_shown_step_by_step_with_its_reasons(opened: Cal
 
 def test_the_shortest_failure_can_be_stopped(opened: Callable[..., Page]) -> None:
     page = opened()
+    button(page, "All").click()
     stop_the_clock(page)
     button(page, "Show me the shortest failure").click()
     page.clock.run_for(1400)
@@ -171,9 +173,18 @@ def test_the_shortest_failure_can_be_stopped(opened: Callable[..., Page]) -> Non
     assert len(told(page)) == 2
 
 
-def test_where_nothing_breaks_there_is_no_shortest_failure(opened: Callable[..., Page]) -> None:
-    page = opened("play=counter,fcntl,")
-    assert not button(page, "Show me the shortest failure").is_visible()
+@pytest.mark.parametrize(
+    ("game", "breaks"),
+    [("counter,none", True), ("counter,fcntl", False), ("check_then_lock,fcntl", True), ("opposite_order,ofd", True)],
+)
+def test_whether_there_is_a_shortest_failure_is_seen_after_a_guess(
+    opened: Callable[..., Page], game: str, breaks: bool
+) -> None:
+    page = opened(f"play={game},")
+    shortest = button(page, "Show me the shortest failure")
+    assert not shortest.is_visible()
+    button(page, "Half or more").click()
+    assert shortest.is_visible() is breaks
 
 
 def test_the_count_is_revealed_after_a_guess_and_is_the_explorers(opened: Callable[..., Page]) -> None:
@@ -229,6 +240,8 @@ def test_the_copied_link_is_one_that_works(opened: Callable[..., Page], open_pag
     page.goto("about:blank")
     page.goto(link)
     assert told(page) == ["value -> 0", "value -> 0", "lock value"]
+    assert page.locator("#plays").evaluate("element => element === document.activeElement")
+    assert page.evaluate("scrollY") > 0
 
 
 @pytest.mark.parametrize(
@@ -236,7 +249,7 @@ def test_the_copied_link_is_one_that_works(opened: Callable[..., Page], open_pag
     [
         ("play=nothing,none,01", 0, "The link names a game that is not on this page"),
         ("play=counter,none,0119", 3, "The link was followed for 3 steps"),
-        ("play=counter,fcntl,01", 1, "The link was followed for 1 step"),
+        ("play=counter,fcntl,01", 1, "The link was followed for 1 step;"),
         ("play=counter,none,00000000", 4, "The link was followed for 4 steps"),
         ("play=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E,none,", 0, "The link names a game that is not on this page"),
         ("play=%E0%A4%A", 0, "The link names a game that is not on this page"),
@@ -328,6 +341,17 @@ def test_finishing_at_random_comes_to_an_end(opened: Callable[..., Page]) -> Non
     button(page, "Finish at random").click()
     assert len(told(page)) == 16
     assert "nothing is broken" in verdict(page).inner_text()
+
+
+def test_after_finishing_at_random_the_keys_still_play(opened: Callable[..., Page]) -> None:
+    page = opened("play=counter,fcntl,00")
+    button(page, "Finish at random").press("Enter")
+    assert verdict(page).evaluate("element => element === document.activeElement")
+    page.keyboard.press("u")
+    assert len(told(page)) == 15
+    button(page, "Finish at random").press("Enter")
+    page.keyboard.press("r")
+    assert told(page) == []
 
 
 def test_another_race_shows_its_code_and_keeps_the_lock(opened: Callable[..., Page]) -> None:

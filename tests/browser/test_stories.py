@@ -68,6 +68,26 @@ def test_who_plays_to_the_end_by_a_button_keeps_a_place_for_the_keyboard(page: P
     assert rows(page).count() == len(STORIES[0].broken.calls) - 1
 
 
+def test_on_a_phone_no_head_of_a_table_lies_over_its_rows(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    for story in STORIES:
+        button(page, story.scenario.replace("_", " ")).click()
+        button(page, "What would cure it?").click()
+        for table in page.locator("#stories table.story").all():
+            head, row = table.locator("thead").bounding_box(), table.locator("tbody tr").first.bounding_box()
+            assert head
+            assert row
+            assert (head["width"], head["height"]) == (1, 1)
+            assert table.locator("thead").evaluate("head => getComputedStyle(head).clipPath") == "inset(50%)"
+
+
+def test_where_a_story_comes_from_stands_apart_from_the_button_above_it(page: Page) -> None:
+    cure, origin = button(page, "What would cure it?").bounding_box(), page.locator("#stories .origin").bounding_box()
+    assert cure
+    assert origin
+    assert origin["y"] - cure["y"] - cure["height"] >= 12
+
+
 def test_the_reasons_come_after_the_last_call(page: Page) -> None:
     reason = page.get_by_text(STORIES[0].broken.moral[0])
     assert not reason.is_visible()

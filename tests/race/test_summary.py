@@ -30,6 +30,23 @@ class Lesson(Counted):
     why = "because"
 
 
+class Cured(Lesson):
+    """Its cure, which fcntl alone does not bring about either."""
+
+
+class Worse(Lesson):
+    """A variant that says for itself why it breaks."""
+
+    why = "for another reason"
+
+
+class Apart(Counted):
+    """One whose stores never meet, lock or none."""
+
+    region = "private"
+    why = "because"
+
+
 SETTING = Setting(
     scenario=Counted(),
     lock=find_lock("fcntl"),
@@ -275,11 +292,25 @@ def test_every_trial_is_kept_as_a_sample() -> None:
         (Counted(), "fcntl", "clean", ""),
         (Lesson(), "fcntl", "damaged", "because"),
         (Lesson(), "ofd", "clean", ""),
+        (Worse(), "fcntl", "damaged", "for another reason"),
     ],
 )
 def test_a_row_says_what_was_announced_and_why(scenario: Any, lock: str, expected: str, why: str) -> None:
     found = row(CLEAN, setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
     assert (found.expected, found.why, found.lesson) == (expected, why, isinstance(scenario, Lesson))
+
+
+@pytest.mark.parametrize(("scenario", "lock"), [(Lesson(), "none"), (Cured(), "none"), (Cured(), "fcntl")])
+def test_a_lesson_is_not_the_reason_where_there_is_no_lock_nor_that_of_its_cure(scenario: Any, lock: str) -> None:
+    found = row(replace(CLEAN, damage=[LOST]), setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
+    assert (found.expected, found.verdict, found.why) == ("damaged", "damaged", "")
+    assert found.reason
+
+
+@pytest.mark.parametrize("lock", ["none", "fcntl"])
+def test_a_lesson_about_stores_that_never_meet_is_the_reason_with_and_without_a_lock(lock: str) -> None:
+    found = row(CLEAN, setting=replace(SETTING, scenario=Apart(), lock=find_lock(lock), region="private"))
+    assert (found.expected, found.why) == ("damaged", "because")
 
 
 def test_no_trial_at_all_is_a_row_without_a_rate() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 from string import Template
 
+from .paths import without_paths
+
 TITLE = "The lab: does this lock really protect this file?"
 
 SHARED = ("style.css", "page.js")
@@ -22,7 +24,10 @@ UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
 
 
 def page_of(parts: Mapping[str, bytes]) -> str:
-    """The page with these parts, JSON by the name of the section; a section without one has `null`."""
+    """The page with these parts, JSON by the name of the section; a section without one has `null`.
+
+    Games are of scenarios from anywhere: what they tell of absolute paths is cut to the last name here.
+    """
     return Template(_text("page.html")).substitute(
         title=TITLE,
         style=_all(".css"),
@@ -32,8 +37,14 @@ def page_of(parts: Mapping[str, bytes]) -> str:
 
 
 def _element(name: str, data: bytes) -> str:
-    text = data.decode("utf-8", "replace").strip().translate(UNSAFE)
+    text = _told(name, data.decode("utf-8", "replace").strip()).translate(UNSAFE)
     return f'<script type="application/json" id="data-{name}">{text}</script>'
+
+
+def _told(name: str, text: str) -> str:
+    import msgspec
+
+    return msgspec.json.encode(without_paths(msgspec.json.decode(text))).decode() if name == "plays" else text
 
 
 def _all(ending: str) -> str:

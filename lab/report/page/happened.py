@@ -77,8 +77,8 @@ class Story:
         saw = "it had loaded" if look.what == LOAD else "its last look was its own store of"
         return (
             f"{_big(self.who(mine.worker))} stored {self._value(mine, lost)} to "
-            f"{name_of(self._fields, lost.start, lost.end)} (round {mine.round}, {moment(mine.begun_ns)}) over the "
-            f"{self._value(theirs, lost)} of {self.who(theirs.worker)} (round {theirs.round}, "
+            f"{name_of(self._fields, lost.start, lost.end)} (round {mine.round + 1}, {moment(mine.begun_ns)}) over the "
+            f"{self._value(theirs, lost)} of {self.who(theirs.worker)} (round {theirs.round + 1}, "
             f"{moment(theirs.begun_ns)}), which it had not seen: {saw} {self._value(look, lost)} at "
             f"{moment(look.begun_ns)}."
         )
@@ -106,8 +106,8 @@ class Story:
     def _torn(self, torn: Torn) -> Happened:
         load = self.accesses[torn.load]
         sentence = (
-            f"{_big(self.who(load.worker))} loaded {name_of(self._fields, load.start, load.end)} (round {load.round}, "
-            f"{moment(load.begun_ns)}) and met {self._parts(torn)}."
+            f"{_big(self.who(load.worker))} loaded {name_of(self._fields, load.start, load.end)} "
+            f"(round {load.round + 1}, {moment(load.begun_ns)}) and met {self._parts(torn)}."
         )
         workers = list(dict.fromkeys([load.worker, *self._authors(torn)]))
         numbers = sorted(number for number in (torn.one, torn.other, torn.load) if number != BEFORE)
@@ -132,7 +132,7 @@ class Story:
         if number == BEFORE:
             return "what had lain there before"
         store = self.accesses[number]
-        return f"bytes of {self.who(store.worker)} (round {store.round}, stored {moment(store.begun_ns)})"
+        return f"bytes of {self.who(store.worker)} (round {store.round + 1}, stored {moment(store.begun_ns)})"
 
     def _byte(self, at: int) -> str:
         found = value_at(self._fields, at)
@@ -154,7 +154,7 @@ class Story:
     def _reported(self, number: int) -> Happened:
         access = self.accesses[number]
         text = access.data.decode("utf-8", "replace") or "damage, of whose words none found room"
-        sentence = f"{_big(self.who(access.worker))} saw in round {access.round}: {text}."
+        sentence = f"{_big(self.who(access.worker))} saw in round {access.round + 1}: {text}."
         last = self._last_before(number)
         start, end = (self.accesses[last].start, self.accesses[last].end) if last is not None else (0, 0)
         return self._shown("reported", access.begun_ns, start, end, [access.worker], sentence, [number])

@@ -14,7 +14,7 @@ from .happened import Happened, Story
 from .unpacked import NEVER
 
 TOLD = 400
-"""Things that went wrong that are told one by one."""
+"""Things that went wrong that are told in words; of the others the page has the moment and the bytes."""
 
 VALUE_BYTES = 8
 """Bytes of an access that the page shows."""
@@ -41,6 +41,7 @@ def recorded(case: Case) -> dict[str, Any] | None:
         "holds": _holds(recording),
         "accesses": _accesses(story.accesses),
         "happened": [_happened(each) for each in happened[:TOLD]],
+        "untold": _untold(happened[TOLD:]),
         "count": len(happened),
         "first": story.first(happened[:TOLD]),
         "origins": _origins(story),
@@ -62,7 +63,7 @@ def _cut(recording: Recording, happened: int) -> list[str]:
         "accesses were not written down": recording.unrecorded_accesses,
         "holds were not written down: the file had been replaced, or the log was full": recording.unrecorded_holds,
         "further blocks of the file are not shown": recording.blocks_left_out,
-        "more things went wrong than are told one by one": max(0, happened - TOLD),
+        "of the moments marked below are not told in words": max(0, happened - TOLD),
     }
     return [f"{count:,} {what}" for what, count in counts.items() if count]
 
@@ -107,6 +108,18 @@ def _happened(each: Happened) -> list[Any]:
         each.kind, each.at_ns, each.since_ns, each.until_ns, each.start, each.end, each.workers, each.sentence,
         each.accesses,
     ]  # fmt: skip
+
+
+def _untold(happened: list[Happened]) -> dict[str, list[Any]]:
+    """When the others were, of which kind (of `kinds`), and which bytes they were about."""
+    kinds = list(dict.fromkeys(each.kind for each in happened))
+    return {
+        "kinds": kinds,
+        "kind": [kinds.index(each.kind) for each in happened],
+        "at": _steps([each.at_ns for each in happened]),
+        "start": [each.start for each in happened],
+        "end": [each.end for each in happened],
+    }
 
 
 def _origins(story: Story) -> list[list[Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Callable
 from io import StringIO
 from typing import Any
@@ -13,9 +12,8 @@ from lab.report.tables import what_broke, what_it_cost, what_it_used
 from lab.report.verdicts import conclusions, heading
 from lab.results import Case, Run
 
+from .paths import without_paths
 from .recorded import recorded
-
-PATH = re.compile(r"(?<![\w<~])~?/(?:[^\s/:;,()'\"<>]+/)*([^\s/:;,()'\"<>]+)")
 
 TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
     ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
@@ -70,7 +68,7 @@ def run_part(run: Run) -> bytes:
     }
     # First the home directory, which may have spaces in it: where a path ends can then be told.
     told = anonymous_text(msgspec.json.encode(part).decode())
-    return msgspec.json.encode(_without_paths(msgspec.json.decode(told)))
+    return msgspec.json.encode(without_paths(msgspec.json.decode(told)))
 
 
 def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) -> dict[str, Any]:
@@ -106,14 +104,3 @@ def _case(case: Case) -> dict[str, Any]:
         "why": case.why,
         "recording": recorded(case),
     }
-
-
-def _without_paths(part: Any) -> Any:
-    """The same with the last name of every absolute path alone."""
-    if isinstance(part, str):
-        return PATH.sub(r"\1", part)
-    if isinstance(part, dict):
-        return {name: _without_paths(each) for name, each in part.items()}
-    if isinstance(part, list):
-        return part if part and isinstance(part[0], int) else [_without_paths(each) for each in part]
-    return part

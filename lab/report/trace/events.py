@@ -9,7 +9,7 @@ from typing import Any
 from lab.environment import anonymous_text
 from lab.model.figures import plural
 from lab.report.page.happened import Story
-from lab.report.page.run_part import PATH
+from lab.report.page.paths import PATH
 from lab.results import Recording
 
 from .rows import Request, end_of, holders, lanes, requests_of

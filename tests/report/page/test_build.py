@@ -32,6 +32,35 @@ def test_a_text_comes_back_as_it_was_and_ends_nothing(text: str) -> None:
     assert not re.search("[<>&\u2028\u2029]", raw)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("/home/USER/top-secret/x.py:3", "x.py:3"),
+        ("reads (~/top-secret/x.py), and '/x.py'", "reads (x.py), and 'x.py'"),
+        ("1/2 of https://example.org/top/x.html and <b></b>", "1/2 of https://example.org/top/x.html and <b></b>"),
+    ],
+)
+def test_of_an_absolute_path_in_a_game_its_last_name_is_told(text: str, told: str) -> None:
+    game = {"summary": text, "endings": [[{"evidence": [text]}]], "states": [[1, 2]]}
+    page = page_of({"plays": json.dumps({"plays": [game], "left_out": []}).encode()})
+    assert data_in(page)["plays"] == {
+        "plays": [{"summary": told, "endings": [[{"evidence": [told]}]], "states": [[1, 2]]}],
+        "left_out": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('open("/home/USER/top-secret/x.bin")  # as /srv/top-secret/x.py has it', 'open("x.bin")  # as x.py has it'),
+        ("half = total //2 + (total)/a/b", "half = total //2 + (total)/a/b"),
+    ],
+)
+def test_the_source_of_a_game_keeps_its_divisions_and_loses_its_folders(line: str, told: str) -> None:
+    page = page_of({"plays": json.dumps([{"source": line}]).encode()})
+    assert data_in(page)["plays"] == [{"source": told}]
+
+
 def test_bytes_that_are_no_text_do_no_harm() -> None:
     assert data_in(page_of({"run": b'["\xff"]'}))["run"] == ["\ufffd"]
 

@@ -71,7 +71,7 @@ def test_a_lost_update_is_told_with_the_writer_whose_value_was_overwritten_and_w
     (event,) = recording_of(LOST)["happened"]
     assert event == [
         "lost update", 3000, 1200, 3100, 0, 8, [1, 0],
-        "Worker 1 stored 1 to value (round 0, 3.00 us) over the 1 of worker 0 (round 0, 2.00 us), which it had not "
+        "Worker 1 stored 1 to value (round 1, 3.00 us) over the 1 of worker 0 (round 1, 2.00 us), which it had not "
         "seen: it had loaded 0 at 1.20 us.",
         [1, 2, 3],
     ]  # fmt: skip
@@ -82,6 +82,23 @@ def test_two_stores_at_once_are_told_in_this_or_the_other_order() -> None:
     (sentence,) = sentences(rows)
     assert "in this or the other order" in sentence
     assert "2.00 us to 3.05 us" in sentence
+
+
+def test_what_has_no_words_has_its_moment_its_kind_and_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.report.page.recorded.TOLD", 1)
+    rows = [
+        *LOST_ROWS,
+        (1, 1, LOAD, 4500, 4600, word(1)),
+        (1, 1, STORE, 6000, 6100, word(2)),
+        (0, 1, REPORT, 7000, 7000, b"odd"),
+    ]
+    told = recording_of(replace(UNLOCKED, recording=counted(rows, 2)))
+    assert len(told["happened"]) == 1
+    assert told["untold"] == {
+        "kinds": ["lost update", "reported"], "kind": [0, 1], "at": [6000, 1000], "start": [0, 0], "end": [8, 8],
+    }  # fmt: skip
+    assert told["count"] == 3
+    assert told["cut"] == ["2 of the moments marked below are not told in words"]
 
 
 def test_every_byte_has_its_writer_and_what_it_overwrote() -> None:
@@ -97,12 +114,12 @@ def test_what_a_worker_reported_comes_first_where_it_told_of_damage() -> None:
         replace(UNLOCKED, recording=counted([*LOST_ROWS, (1, 1, REPORT, 9000, 9000, b"torn: odd bytes")], 2))
     )
     assert told["first"] == 1
-    assert told["happened"][1][7] == "Worker 1 saw in round 1: torn: odd bytes."
+    assert told["happened"][1][7] == "Worker 1 saw in round 2: torn: odd bytes."
 
 
 def test_a_report_whose_words_found_no_room_is_told_without_them() -> None:
     (sentence,) = sentences([(0, 3, REPORT, 4000, 4000, b"")], 0)
-    assert sentence == "Worker 0 saw in round 3: damage, of whose words none found room."
+    assert sentence == "Worker 0 saw in round 4: damage, of whose words none found room."
 
 
 def test_holds_that_overlap_are_told_with_both_workers() -> None:
@@ -147,6 +164,6 @@ def test_a_torn_record_names_the_elements_of_its_field() -> None:
     block = Block(0, "00" * 16, (b"b" * 16).hex())
     (sentence,) = sentences(rows, fields=[field], size=16, blocks=[block])
     assert sentence == (
-        "Worker 2 loaded record (round 0, 0.40 us) and met bytes of worker 0 (round 0, stored 0.10 us) at record[0] "
-        "and bytes of worker 1 (round 0, stored 0.30 us) at record[10]."
+        "Worker 2 loaded record (round 1, 0.40 us) and met bytes of worker 0 (round 1, stored 0.10 us) at record[0] "
+        "and bytes of worker 1 (round 1, stored 0.30 us) at record[10]."
     )

@@ -18,6 +18,9 @@ const Lab = (() => {
   const el = (tag, attributes, ...children) => made(document.createElement(tag), attributes, children);
   const svg = (tag, attributes, ...children) => made(document.createElementNS(SVG, tag), attributes, children);
 
+  /* The text with its dates and options each on one line: a browser breaks lines at hyphens. */
+  const whole = (text) => text.split(/(--[a-z][\w-]*|\d{4}-\d\d-\d\d)/).map((part, at) => (at % 2 ? el("span", { class: "whole" }, part) : part));
+
   /* Spoken by screen readers; the same sentence twice is spoken twice. */
   const say = (text) => {
     const place = document.getElementById("said");
@@ -25,14 +28,14 @@ const Lab = (() => {
     window.setTimeout(() => { place.textContent = text; }, 50);
   };
 
-  /* The state of the page in the fragment: #play=counter-none&run=2. */
+  /* The state of the page in the fragment: #run=counter-none-2&play=counter,none,01. What was set last is last. */
   const state = () => new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
   const link = {
     get: (name) => state().get(name),
     set: (name, value) => {
       const now = state();
-      if (value === null || value === undefined || value === "") now.delete(name);
-      else now.set(name, value);
+      now.delete(name);
+      if (value !== null && value !== undefined && value !== "") now.set(name, value);
       const text = now.toString();
       history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
     },
@@ -84,28 +87,36 @@ const Lab = (() => {
     return refresh;
   };
 
-  /* Links within the page move the focus and keep the state. */
-  const go = (name) => {
+  const go = (name, behavior = "auto") => {
     const target = document.getElementById(name);
     if (!target) return;
-    target.scrollIntoView();
+    target.scrollIntoView({ behavior });
     target.focus({ preventScroll: true });
-    if (name !== "main") link.set("at", name);
   };
+
+  /* Where a link from elsewhere leads: to the section that it names, or to that of what was set last. */
+  const PLACES = { memory: "chapter", play: "plays", run: "run", story: "stories", step: "stories", cure: "stories" };
+  const arrive = () => {
+    const named = [...state()].map(([name, value]) => (name === "at" ? value : PLACES[name])).filter(Boolean);
+    go(named.length ? named.pop() : location.hash.slice(1), "instant");
+  };
+
+  /* Links within the page move the focus and keep the state. */
   const start = () => {
     document.addEventListener("click", (event) => {
       const anchor = event.target.closest("a[href^='#']");
       if (!anchor || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      const name = anchor.getAttribute("href").slice(1);
       event.preventDefault();
-      go(anchor.getAttribute("href").slice(1));
+      go(name);
+      if (name !== "main") link.set("at", name);
     });
     window.addEventListener("hashchange", () => location.reload());
     const chapter = data("chapter");
     if (chapter) document.getElementById("made").textContent = chapter.made;
-    const at = location.hash && !location.hash.includes("=") ? location.hash.slice(1) : link.get("at");
-    if (at) go(at);
+    arrive();
   };
   document.addEventListener("DOMContentLoaded", start);
 
-  return { el, svg, say, link, data, section, roving };
+  return { el, svg, whole, say, link, data, section, roving };
 })();

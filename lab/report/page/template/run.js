@@ -1,10 +1,10 @@
 /* A real run: its cases, the recorded trial of each, what went wrong in it, the bytes, the tables, the environment. */
 Lab.section("run", (root, data) => {
-  const { el, link, say, roving } = Lab;
+  const { el, whole, link, say, roving } = Lab;
   const { unpacked, moment, span, range, nameOf, valueOf, LOAD, STORE } = RunRecord;
   const STEPS = 14, LISTED = 60, AROUND = 3000;  // rows, rows, ns
 
-  const command = (text) => el("pre", { class: "command" }, el("code", {}, text));
+  const command = (text) => el("pre", { class: "command" }, el("code", {}, whole(text)));
   if (!data) {
     root.append(
       el("p", {}, "Here a run of your own can be looked at: which worker waited and which held the lock when, where the first update was lost, and whose bytes lie in the file. The page was made without one. To make one that has it:"),
@@ -33,6 +33,7 @@ Lab.section("run", (root, data) => {
     return each.verdict === "damaged" && each.kinds.length ? `${word}: ${each.kinds[0]}` : word;
   };
   const stage = el("div", { class: "stage" });
+  const narrow = window.matchMedia("(max-width: 760px)");
   const buttons = data.cases.map((each, number) => el("button", {
     class: "case", type: "button", "aria-pressed": "false", onclick: () => choose(number),
   }, el("span", { class: "what" }, each.scenario), el("span", { class: "how" }, how(each)),
@@ -47,15 +48,16 @@ Lab.section("run", (root, data) => {
       say(`${each.scenario} under ${each.lock}: ${verdict(each)}`);
     }
     stage.dispatchEvent(new Event("lab-shown"));
+    if (!quiet && narrow.matches) stage.scrollIntoView();
   };
 
   const shown = (each) => {
     const told = [el("h3", {}, `${each.scenario}, ${how(each)}`)];
     const broke = each.recording && each.recording.damage.length;
-    if (each.reason || broke) told.push(el("p", {}, `Verdict of the trials that count: ${verdict(each)}${each.reason ? `; ${each.reason}` : ""}.`));
+    if (each.reason || broke) told.push(el("p", {}, whole(`Verdict of the trials that count: ${verdict(each)}${each.reason ? `; ${each.reason}` : ""}.`)));
     if (each.why && each.verdict !== "clean") told.push(el("p", {}, each.why));
     if (!each.recording) {
-      return [...told, el("p", { class: "hint" }, "No trial of this case was written down. `--record` does that, and `--html PATH` too:"), command(`python -m lab race ${each.scenario} --html lab.html`)];
+      return [...told, el("p", { class: "hint" }, whole("No trial of this case was written down. `--record` does that, and `--html PATH` too:")), command(`python -m lab race ${each.scenario} --html lab.html`)];
     }
     return [...told, ...recorded(each)];
   };
@@ -63,7 +65,7 @@ Lab.section("run", (root, data) => {
   const recorded = (each) => {
     const record = unpacked(each.recording);
     const { part } = record;
-    const harm = record.harm = Boolean(part.damage.length || part.failures.length || record.happened.some(isHarm));
+    const harm = record.harm = Boolean(part.damage.length || part.failures.length || record.marks.some(isHarm));
     const name = (worker) => (record.lanes.find((lane) => lane.worker === worker) || { name: `worker ${worker}` }).name;
     const explained = el("div", { class: "explained" });
     const list = el("details", { class: "listed" });
@@ -73,7 +75,7 @@ Lab.section("run", (root, data) => {
         explained.replaceChildren(...explanation(record, name, number));
         say(record.happened[number].sentence);
         if (record.happened[number].end > record.happened[number].start) bytes.go(record.happened[number].start);
-        position.textContent = `${number + 1} of ${record.happened.length}`;
+        position.textContent = `${number + 1} of ${record.marks.length.toLocaleString("en")}`;
       },
       viewed: () => {
         clearTimeout(pending);
@@ -122,8 +124,8 @@ Lab.section("run", (root, data) => {
   const summary = (part, record) => {
     if (part.failures.length) return part.failures.join("; ");
     if (part.damage.length) return `Found by the scenario's own check: ${part.damage.join("; ")}.`;
-    const kinds = [...new Set(record.happened.filter(isHarm).map((each) => each.kind))];
-    if (!kinds.length && record.happened.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.happened.map(markedAs))].join("; ")}.`;
+    const kinds = [...new Set(record.marks.filter(isHarm).map((each) => each.kind))];
+    if (!kinds.length && record.happened.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.marks.map(markedAs))].join("; ")}.`;
     if (kinds.length) return `The check found nothing, yet this happened: ${kinds.join(", ")}.`;
     return `Clean${part.cut.length ? ", as far as it was written down" : ""}: no store overwrote what its worker had not seen, no load met half a store, no two were in that may not be together.`;
   };
@@ -187,7 +189,7 @@ Lab.section("run", (root, data) => {
     if (each.kind !== LOAD && each.kind !== STORE) return "sees the damage";
     const value = valueOf(record.part, each.start, each.length, each.bytes);
     const what = nameOf(record.part, each.start, each.length);
-    return each.kind === STORE ? `stores ${value} to ${what} (round ${each.round})` : `loads ${what}: ${value} (round ${each.round})`;
+    return each.kind === STORE ? `stores ${value} to ${what} (round ${each.round + 1})` : `loads ${what}: ${value} (round ${each.round + 1})`;
   };
 
   /* The canvas in words: what is in view, at most so many rows. */
@@ -208,13 +210,13 @@ Lab.section("run", (root, data) => {
       ...(left ? [el("p", { class: "hint" }, `${left.toLocaleString("en")} more in view; zoom in to see them here.`)] : []));
   };
 
-  root.append(el("p", { class: "hint" }, `${data.heading}; ${data.started.slice(0, 10)}.`));
+  root.append(el("p", { class: "hint" }, whole(`${data.heading}; ${data.started.slice(0, 10)}.`)));
   if (data.cases.length) {
     const group = el("div", { class: "cases", role: "group", "aria-label": "Cases" }, buttons);
     root.append(el("p", {}, "Pick a case: what its workers did is below."), group, stage);
     roving(group, () => buttons);
   } else root.append(el("p", {}, "The run ended before its first case did."));
-  root.append(el("h3", {}, "What the run came to"), el("ul", {}, data.conclusions.map((each) => el("li", {}, each))),
+  root.append(el("h3", {}, "What the run came to"), el("ul", {}, data.conclusions.map((each) => el("li", {}, whole(each)))),
     ...data.tables.map(table), pairs("Environment", data.environment), pairs("What was asked for", data.options));
   if (!data.cases.length) return;
   const asked = data.cases.findIndex((each) => key(each) === link.get("run"));

@@ -22,6 +22,17 @@ const RunBytes = (() => {
     return rows;
   };
 
+  /* The stretches of bytes that any of these is about, from first to last. */
+  const joined = (all) => {
+    const found = [];
+    for (const { start, end } of [...all].sort((a, b) => a.start - b.start)) {
+      const last = found[found.length - 1];
+      if (last && start <= last[1]) last[1] = Math.max(last[1], end);
+      else found.push([start, end]);
+    }
+    return found;
+  };
+
   const make = (record, name, jump) => {
     const { valueAt, valueOf, nameOf, moment, above } = RunRecord;
     const { part } = record;
@@ -33,7 +44,7 @@ const RunBytes = (() => {
     }, el("div", { class: "bytes-stick" }, canvas), space);
     const about = el("div", { class: "about" });
     const ends = Float64Array.from(part.origins, (origin) => origin[1]);
-    const hurt = record.happened.filter((each) => record.harm && each.end > each.start && each.kind !== "ended inside" && each.kind !== "stuck");
+    const hurt = record.marks.filter((each) => record.harm && each.end > each.start && each.kind !== "ended inside" && each.kind !== "stuck");
     const state = { at: part.blocks.length ? part.blocks[0][0] : 0, rows: [], per: 0 };
 
     const originOf = (at) => {
@@ -41,10 +52,10 @@ const RunBytes = (() => {
       return origin && origin[0] <= at ? origin : null;
     };
     const hits = (at) => hurt.filter((each) => each.start <= at && at < each.end);
-    const damaged = new Map();
+    const stretches = joined(hurt), begins = stretches.map(([begin]) => begin);
     const isDamaged = (at) => {
-      if (!damaged.has(at)) damaged.set(at, hurt.some((each) => each.start <= at && at < each.end));
-      return damaged.get(at);
+      const [, end] = stretches[above(begins, at) - 1] || [];
+      return at < end;
     };
 
     const layout = () => {
@@ -129,7 +140,7 @@ const RunBytes = (() => {
     };
     const store = (number) => {
       const each = record.accesses[number];
-      return `${name(each.worker)} (round ${each.round}, stored at ${moment(each.begun)})`;
+      return `${name(each.worker)} (round ${each.round + 1}, stored at ${moment(each.begun)})`;
     };
     /* Whose byte it is and what it overwrote, in sentences. */
     const story = (at) => {
@@ -148,13 +159,13 @@ const RunBytes = (() => {
       return told;
     };
 
-    const times = (count) => (count === 1 ? "once" : `${count} times`);
+    const times = (count) => (count === 1 ? "once" : `${count.toLocaleString("en")} times`);
     const tell = (at) => {
       const told = story(at), hit = hits(at);
       about.replaceChildren(el("p", {}, told.join(" ")));
       if (hit.length) {
-        about.append(el("p", {}, el("strong", {}, `Hit ${times(hit.length)}. `), `First: ${hit[0].sentence}`),
-          el("button", { class: "button", type: "button", onclick: () => jump(record.happened.indexOf(hit[0])) }, "Show it in the timeline"));
+        about.append(el("p", {}, el("strong", {}, `Hit ${times(hit.length)}. `), `First: ${hit[0].sentence || `${hit[0].kind}, at ${moment(hit[0].at)}.`}`));
+        if (hit[0].sentence) about.append(el("button", { class: "button", type: "button", onclick: () => jump(record.happened.indexOf(hit[0])) }, "Show it in the timeline"));
       }
       frame.setAttribute("aria-valuenow", at);
       frame.setAttribute("aria-valuetext", `${told.join(" ")}${hit.length ? ` Hit ${times(hit.length)}.` : ""}`);

@@ -163,7 +163,7 @@ const RunTimeline = (() => {
       const x = (time) => ((time - view.from) / (view.to - view.from)) * width;
       pen.fillStyle = colours().bad;
       let last = -99;
-      for (const each of record.happened) {
+      for (const each of record.marks) {
         const at = x(each.at);
         if (at < 0 || at > width || at - last < 5) continue;
         triangle(pen, at, 4);
@@ -228,7 +228,7 @@ const RunTimeline = (() => {
       });
       pen.fillStyle = colours().bad;
       let last = -9;
-      for (const each of record.happened) {
+      for (const each of record.marks) {
         if (x(each.at) - last < 2) continue;
         last = x(each.at);
         pen.fillRect(last - 1, 0, 2, 5);
@@ -331,7 +331,7 @@ const RunTimeline = (() => {
       for (const number of [at(each.loads), at(each.stores)].filter((found) => found !== null)) told.push(access(record.accesses[number]));
       return told.join("; ") || "between two accesses";
     };
-    const access = (each) => `${each.kind === STORE ? "stores" : "loads"} ${nameOf(record.part, each.start, each.length)}: ${valueOf(record.part, each.start, each.length, each.bytes)} (round ${each.round})`;
+    const access = (each) => `${each.kind === STORE ? "stores" : "loads"} ${nameOf(record.part, each.start, each.length)}: ${valueOf(record.part, each.start, each.length, each.bytes)} (round ${each.round + 1})`;
 
     const slide = (event) => {
       if (event.buttons !== 1) return;

@@ -30,7 +30,7 @@ class Scheduler {
         "Several processes run the same code on the same bytes. Between any two steps of one, the system may let another ",
         "go on. Here, ", el("strong", {}, "you are the system"), ": choose who takes the next step. You win if the result is wrong."),
       this.chooser.element, el("div", { class: "sched-top" }, this.chooser.source, this.guess.element), board,
-      ...leftOut.map(({ scenario, reason }) => el("p", { class: "hint" }, `${scenario} cannot be played: ${reason}`)));
+      ...leftOut.map(({ scenario, reason }) => el("p", { class: "hint" }, Lab.whole(`${scenario} cannot be played: ${reason}`))));
   }
 
   tools() {
@@ -125,6 +125,7 @@ class Scheduler {
     this.draw();
     this.leave();
     Lab.say(this.verdict.spoken);
+    this.columns.focus();
   }
 
   showShortest() {
@@ -181,7 +182,7 @@ class Scheduler {
     this.undoButton.disabled = this.againButton.disabled = !play.path.length;
     this.randomButton.disabled = play.damage !== null;
     this.shortestButton.textContent = this.timer ? "Stop" : "Show me the shortest failure";
-    this.shortestButton.hidden = !play.tables.shortest;
+    this.shortestButton.hidden = !known || !play.tables.shortest;
     this.oddsButton.hidden = !known;
     this.oddsButton.setAttribute("aria-pressed", this.odds);
     this.oddsLine.hidden = !(known && this.odds) || play.damage !== null;
@@ -217,7 +218,8 @@ class Scheduler {
     this.open(play);
     const whole = play.follow([...schedule].map(Number));
     this.draw();
-    if (!whole) this.note.textContent = `The link was followed for ${play.path.length} steps; whoever it names next cannot go on there.`;
+    const steps = `${play.path.length} ${play.path.length === 1 ? "step" : "steps"}`;
+    if (!whole) this.note.textContent = `The link was followed for ${steps}; whoever it names next cannot go on there.`;
   }
 
   async copyLink() {
