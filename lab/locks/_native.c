@@ -75,11 +75,11 @@ static int is_due(const Call *self)
     Call *whole = self->whole;
     if (!whole)
         return 1;
+    if (self->unlocks)
+        return --whole->count == 0;
     if (whole->forks != forks)
         whole->count = 0;
     whole->forks = forks;
-    if (self->unlocks)
-        return --whole->count == 0;
     return whole->count == 0 || (self->range.l_type == LOCK_EX && !whole->exclusive);
 }
 

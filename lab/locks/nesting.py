@@ -11,8 +11,8 @@ class Nesting:
     """How many ranges one open file holds: the first locks, the last unlocks.
 
     Without the count the first range given back would give up the others. A write range asked for inside a read range
-    locks once more, to convert. A forked child has counted nothing: whether it is let in beside its parent, the lock
-    itself says.
+    locks once more, to convert. A forked child that asks has counted nothing: whether it is let in beside its parent, the
+    lock itself says. One that gives back what it has inherited gives back its parent's too, as flock(2) has it.
     """
 
     __slots__ = ("_count", "_exclusive", "_pid")
@@ -26,7 +26,7 @@ class Nesting:
         """The acquire and the release of one range, over these two calls that take and give up the whole."""
 
         def acquire() -> None:
-            if self._count and self._pid != os.getpid():
+            if self._pid != os.getpid():
                 self._count, self._pid = 0, os.getpid()
             if not self._count or (exclusive and not self._exclusive):
                 lock()

@@ -21,9 +21,9 @@ def test_only_the_first_locks_only_the_last_unlocks_and_a_writer_among_readers_c
     steps: str, expected: str
 ) -> None:
     calls: list[str] = []
-    nesting = Nesting()
+    counted = Nesting()
     sides = {
-        letter: nesting.around(lambda: calls.append("lock"), lambda: calls.append("unlock"), exclusive=letter == "W")
+        letter: counted.around(lambda: calls.append("lock"), lambda: calls.append("unlock"), exclusive=letter == "W")
         for letter in "RW"
     }
     for step in steps.split():
@@ -44,3 +44,14 @@ def test_a_lock_that_was_refused_is_asked_for_again() -> None:
         with pytest.raises(OSError):  # noqa: PT011 - raised here
             acquire()
     assert calls == ["lock", "lock"]
+
+
+def test_a_child_counts_its_own_ranges_though_the_parent_had_counted_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    acquire, release = Nesting().around(lambda: calls.append("lock"), lambda: calls.append("unlock"), exclusive=True)
+    monkeypatch.setattr("os.getpid", lambda: -1)
+    for step in (acquire, acquire, release):
+        step()
+    assert calls == ["lock"]
+    release()
+    assert calls == ["lock", "unlock"]

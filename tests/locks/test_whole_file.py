@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from pathlib import Path
 
 import pytest
 
-from lab.locks import find_lock
+from lab.locks import Action, find_lock
 from tests.helpers import OtherProcess, wait_until
 from tests.locks.holder import give_back, take, take_through, waiters
 
@@ -133,6 +134,44 @@ def test_a_request_that_fails_leaves_nothing_to_give_back(path: Path) -> None:
     assert granted(elsewhere, write=True)
     os.close(elsewhere)
     os.close(descriptor)
+
+
+def left_by_a_child(path: str) -> str:
+    """What a forked child comes to that gives back the lock it has inherited, and asks for it when another has it."""
+    acquire, release = find_lock("flock").actions(open_file(path), 0, 8, write=True)
+    acquire()
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, _given_back_and_asked_again(path, acquire, release).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    return os.read(read, 100).decode()
+
+
+def _given_back_and_asked_again(path: str, acquire: Action, release: Action) -> str:
+    release()
+    other = open_file(path)
+    if not granted(other, write=True):
+        return "not given back"
+    fcntl.flock(other, fcntl.LOCK_EX)
+    signal.signal(signal.SIGALRM, interrupted)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        acquire()
+    except InterruptedError:
+        return "waited"
+    return "let in"
+
+
+def interrupted(number: int, frame: object) -> None:
+    raise InterruptedError
+
+
+def test_a_child_that_gives_back_what_it_inherited_asks_the_kernel_again(other: OtherProcess, path: Path) -> None:
+    assert other.call(left_by_a_child, str(path)) == "waited"
 
 
 def test_it_says_that_it_has_no_ranges() -> None:
