@@ -10,9 +10,14 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/file.h>
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#else
+enum { __libc_single_threaded = 0 };
+#endif
 #include <time.h>
 
-enum { CURSOR, UNRECORDED, HEADER = 8 };                      /* words of a log */
+enum { CURSOR, UNRECORDED, ROUNDS_DONE, HEADER = 8 };         /* words of a log */
 enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD }; /* words of a record */
 enum { PRECISION_BITS = 7, LONGEST_BITS = 40, BUCKETS = (LONGEST_BITS - PRECISION_BITS + 1) << PRECISION_BITS };
 
@@ -83,16 +88,16 @@ static int is_due(const Call *self)
     return whole->count == 0 || (self->range.l_type == LOCK_EX && !whole->exclusive);
 }
 
-/* A request may wait, and does so without the interpreter lock; an unlock waits for no other holder. */
+/* A request may wait: without the interpreter lock, where another thread could use it. An unlock waits for no holder. */
 static int attempt(const Call *self, uint64_t *returned_ns)
 {
     struct flock range = self->range; /* another thread may be in the same call */
-    PyThreadState *mine = self->unlocks ? NULL : PyEval_SaveThread();
+    PyThreadState *mine = self->unlocks || __libc_single_threaded ? NULL : PyEval_SaveThread();
     int result = self->whole ? flock(self->descriptor, range.l_type) : fcntl(self->descriptor, self->command, &range);
-    if (mine) {
+    if (!self->unlocks)
         *returned_ns = now_ns();
+    if (mine)
         PyEval_RestoreThread(mine);
-    }
     return result;
 }
 
@@ -244,6 +249,48 @@ static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssi
     return act(self->release, &ignored) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
+/* The numbers of a worker's rounds, each written into its log as it begins: lab.race.log.python_rounds. */
+typedef struct {
+    PyObject_HEAD
+    Py_buffer log;
+    unsigned long long next, end;
+} Rounds;
+
+static PyObject *rounds_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    Rounds *self = (Rounds *)PyType_GenericAlloc(type, 0);
+    if (self && PyArg_ParseTuple(arguments, "w*K", &self->log, &self->end)) {
+        if (self->log.len >= (Py_ssize_t)(HEADER * sizeof(uint64_t)))
+            return (PyObject *)self;
+        PyErr_Format(PyExc_ValueError, "a log has at least %d words", HEADER);
+    }
+    Py_XDECREF((PyObject *)self);
+    return NULL;
+}
+
+static PyObject *rounds_next(Rounds *self)
+{
+    ((uint64_t *)self->log.buf)[ROUNDS_DONE] = self->next;
+    return self->next < self->end ? PyLong_FromUnsignedLongLong(self->next++) : NULL;
+}
+
+static void rounds_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyBuffer_Release(&((Rounds *)object)->log);
+    PyObject_Free(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyType_Slot rounds_slots[] = {
+    {Py_tp_doc, "Rounds(log, rounds): the number of each round, written into the log as it begins."},
+    {Py_tp_new, rounds_new},
+    {Py_tp_dealloc, rounds_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, rounds_next},
+    {0, NULL},
+};
+
 static PyType_Slot call_slots[] = {
     {Py_tp_doc, "One call of fcntl(2) or flock(2), to be made as often as it is called."},
     {Py_tp_new, call_new},
@@ -268,6 +315,7 @@ static PyType_Slot hold_slots[] = {
 
 static PyType_Spec call_spec = {"lab.locks._native.Call", sizeof(Call), 0, Py_TPFLAGS_DEFAULT, call_slots};
 static PyType_Spec hold_spec = {"lab.locks._native.Hold", sizeof(Hold), 0, Py_TPFLAGS_DEFAULT, hold_slots};
+static PyType_Spec rounds_spec = {"lab.locks._native.Rounds", sizeof(Rounds), 0, Py_TPFLAGS_DEFAULT, rounds_slots};
 
 static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
 {
@@ -282,17 +330,23 @@ static PyMethodDef module_methods[] = {
 
 static void count_fork(void) { forks++; }
 
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    int added = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    Py_XDECREF(type);
+    return added;
+}
+
 static int module_exec(PyObject *module)
 {
     PyObject *protocol = PyImport_ImportModule("lab.locks.protocol");
     typed = protocol ? PyObject_GetAttrString(protocol, "typed") : NULL;
     Py_XDECREF(protocol);
     call_type = typed ? (PyTypeObject *)PyType_FromSpec(&call_spec) : NULL;
-    PyObject *hold_type = call_type ? PyType_FromSpec(&hold_spec) : NULL;
-    if (!hold_type || PyModule_AddType(module, call_type) < 0 || PyModule_AddType(module, (PyTypeObject *)hold_type) < 0
-        || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0)
+    if (!call_type || PyModule_AddType(module, call_type) < 0 || add_type(module, &hold_spec) < 0
+        || add_type(module, &rounds_spec) < 0 || PyModule_AddIntConstant(module, "FLOCK", FLOCK) < 0)
         return -1;
-    Py_DECREF(hold_type);
     errno = pthread_atfork(NULL, NULL, count_fork);
     return errno ? PyErr_SetFromErrno(PyExc_OSError), -1 : 0;
 }

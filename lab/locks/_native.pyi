@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from types import TracebackType
 
 FLOCK: int
@@ -18,3 +19,7 @@ class Hold:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+class Rounds(Iterator[int]):
+    def __new__(cls, log: memoryview, rounds: int, /) -> Rounds: ...
+    def __next__(self) -> int: ...

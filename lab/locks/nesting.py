@@ -11,8 +11,8 @@ class Nesting:
     """How many ranges one open file holds: the first locks, the last unlocks.
 
     Without the count the first range given back would give up the others. A write range asked for inside a read range
-    locks once more, to convert. A forked child that asks has counted nothing: whether it is let in beside its parent, the
-    lock itself says. One that gives back what it has inherited gives back its parent's too, as flock(2) has it.
+    locks once more, to convert. A forked child that asks has counted nothing: whether it is let in beside its parent,
+    the lock itself says. One that gives back what it has inherited gives back its parent's too, as flock(2) has it.
     """
 
     __slots__ = ("_count", "_exclusive", "_pid")

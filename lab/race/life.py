@@ -11,7 +11,7 @@ from typing import Any
 from lab.locks import Leaky
 from lab.processes import detach_output, private_bytes
 
-from .log import FINISHED_NS, PRIVATE_BYTES, ROUNDS_DONE
+from .log import FINISHED_NS, PRIVATE_BYTES, counted
 from .reports import Mailbox, Report, Seen
 from .setting import Setting
 from .worker import Job, RaceWorker
@@ -56,10 +56,8 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
 
 def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
     """The hot loop: nothing in it but the work and two stores."""
-    for worker.round in range(worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through the range
-        header[ROUNDS_DONE] = worker.round
+    for worker.round in counted(header, worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through them
         work(worker)
-    header[ROUNDS_DONE] = worker.rounds
 
 
 def _leaking(setting: Setting, job: Job, index: int) -> Job:

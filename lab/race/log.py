@@ -10,10 +10,11 @@ request that is still waiting shows as the record under the cursor with no grant
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 
+from lab.locks import NATIVE
 from lab.model.histogram import BUCKETS
 from lab.model.holds import Row, Span
 from lab.regions import anonymous
@@ -26,6 +27,17 @@ SPARE_RECORDS = 256
 """Room for locks taken outside rounds, or more of them a round than a short run foresees."""
 
 Segment = memoryview
+
+
+def python_rounds(segment: Segment, rounds: int) -> Iterator[int]:
+    """The number of each round, which is in the header from the beginning of that round on; all of them in the end."""
+    for number in range(rounds):
+        segment[ROUNDS_DONE] = number
+        yield number
+    segment[ROUNDS_DONE] = rounds
+
+
+counted: Callable[[Segment, int], Iterator[int]] = NATIVE.Rounds if NATIVE else python_rounds
 
 
 @dataclass(frozen=True, slots=True)

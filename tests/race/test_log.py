@@ -1,7 +1,11 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import pytest
+
+from lab.locks import NATIVE
 from lab.model.histogram import BUCKETS
 from lab.model.holds import Span
 from lab.race.hold import PurePythonHold
@@ -17,6 +21,7 @@ from lab.race.log import (
     Log,
     Segment,
     Stuck,
+    python_rounds,
 )
 from tests.helpers import in_fresh_process
 
@@ -159,3 +164,35 @@ def holds_recorded_by_children() -> list[list[int]]:
 
 def test_the_parent_reads_what_forked_workers_recorded() -> None:
     assert in_fresh_process(holds_recorded_by_children) == [[2, 3, 1, 0, READ.pack()], [2, 3, 1, 1, READ.pack()]]
+
+
+WAYS: dict[str, Any] = {"compiled": NATIVE.Rounds if NATIVE else None, "python": python_rounds}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_header_has_the_number_of_the_round_that_goes_on_and_all_of_them_in_the_end(way: str) -> None:
+    count = WAYS[way] or pytest.skip("the compiled recorder is not built here")
+    for rounds in (0, 1, 3):
+        segment = Log(2, 0).segment(1)
+        assert [(number, segment[ROUNDS_DONE]) for number in count(segment, rounds)] == [(n, n) for n in range(rounds)]
+        assert segment.tolist()[:HEADER] == [rounds if word == ROUNDS_DONE else 0 for word in range(HEADER)]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_who_ends_within_a_round_leaves_its_number(way: str) -> None:
+    count = WAYS[way] or pytest.skip("the compiled recorder is not built here")
+    segment = Log(1, 0).segment(0)
+    for number in count(segment, 5):
+        if number == 3:
+            break
+    assert segment[ROUNDS_DONE] == 3
+
+
+@pytest.mark.skipif(NATIVE is None, reason="the compiled recorder is not built here")
+def test_the_compiled_rounds_refuse_a_log_that_is_too_short_or_cannot_be_written_to() -> None:
+    assert NATIVE
+    for wrong, error in ((memoryview(bytearray(8)), ValueError), (memoryview(bytes(64)), TypeError)):
+        with pytest.raises(error):
+            NATIVE.Rounds(wrong, 1)
+    with pytest.raises(TypeError):
+        NATIVE.Rounds()
