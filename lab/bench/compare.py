@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from statistics import median
+from statistics import mean, median
 
 from lab.errors import UsageError
 from lab.model.bootstrap import ratio_interval
@@ -81,7 +81,7 @@ def judged(ratio: float, interval: tuple[float, float], margin: float) -> Judgem
 def _measured(document: Document) -> Measured:
     assert isinstance(document, Bench | Run)  # noqa: S101 - for the type checker: they tell costs
     noise = document.noise if isinstance(document, Bench) else None
-    return Measured(document.started, document.environment, max(noise.others_cores, default=0.0) if noise else 0.0)
+    return Measured(document.started, document.environment, mean(noise.others_cores) if noise else 0.0)
 
 
 def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:

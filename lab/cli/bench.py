@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the files lie (the system's temporary directory)",
     )
     add("--seconds", type=positive, default=1.0, metavar="S", help="a case or region, all its repeats together (1)")
-    add("--repeats", type=at_least(5), default=7, metavar="N", help="how often each figure is measured (7)")
+    add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")

@@ -60,8 +60,8 @@ def _company(run: Comparison) -> Iterator[str]:
     for which, measured in (("before", run.before), ("after", run.after)):
         if measured.others_cores > BUSY_CORES:
             yield (
-                f"The run {which} was not alone: other processes took up to {measured.others_cores:.2f} of a core "
-                "during a repeat. Stop them and measure it again."
+                f"The run {which} was not alone: other processes took {measured.others_cores:.2f} of a core. Stop them "
+                "and measure it again."
             )
 
 

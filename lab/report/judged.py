@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from statistics import mean
 
 from lab.results import Bench, LockCost
 
@@ -13,6 +14,8 @@ UNSTEADY = 0.10
 """The spread of a case's samples, or the width of its interval, as a share of the median."""
 
 BUSY_CORES = 0.12
+"""Of others, over the whole run: a repeat may be shorter than what the kernel counts by."""
+
 VISIBLE_STEP = 0.10
 FEW_SWITCHES = 0.9
 STRICT = 0.99
@@ -90,10 +93,11 @@ def _steadiness(run: Bench, measured: list[LockCost]) -> Iterator[str]:
 
 
 def _company(run: Bench) -> Iterator[str]:
-    busy = max(run.noise.others_cores, default=0.0) if run.noise else 0.0
-    if busy > BUSY_CORES:
+    cores = run.noise.others_cores if run.noise else []
+    if cores and mean(cores) > BUSY_CORES:
         yield (
-            f"Not alone: other processes took up to {busy:.2f} of a core during a repeat. Stop them and measure again."
+            f"Not alone: other processes took {mean(cores):.2f} of a core, up to {max(cores):.2f} during a repeat. Stop "
+            "them and measure again."
         )
 
 

@@ -53,7 +53,7 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One of the two runs: when it began, where, and how many processors others took at the worst (a race: 0)."""
+    """One of the two runs: when it began, where, and how many processors others took meanwhile (of a race: 0)."""
 
     started: str
     environment: Environment
