@@ -96,8 +96,8 @@ def _company(run: Bench) -> Iterator[str]:
     cores = run.noise.others_cores if run.noise else []
     if cores and mean(cores) > BUSY_CORES:
         yield (
-            f"Not alone: other processes took {mean(cores):.2f} of a core, up to {max(cores):.2f} during a repeat. Stop "
-            "them and measure again."
+            f"Not alone: other processes took {mean(cores):.2f} of a core, up to {max(cores):.2f} during a repeat. "
+            "Stop them and measure again."
         )
 
 
