@@ -8,14 +8,13 @@ from lab.results import Bench, Copying
 
 from . import priced
 from .formats import DEFAULT_FORMAT
+from .steadiness import steadiness
 from .tables import table
 from .verdicts import CLEAN, UNABLE
-from .words import duration, plural, wrapped
+from .words import duration, wrapped
 
 BASELINE = "call"
 REFERENCE = "mapped"
-UNSTEADY = 0.10
-"""The spread of a figure's samples, of their median, from which on it is called unsteady."""
 
 
 def text_of(run: Bench, style: str) -> str:
@@ -92,14 +91,7 @@ def _conclusions(run: Bench) -> Iterator[str]:
     if any(row.region == "reopened" and row.bytes for row in run.copying):
         yield "reopened opens, maps, writes back and closes the file around each, as it does inside each lock."
     measured = [row for row in run.copying if row.bytes]
-    unsteady = [row for row in measured if _spread(row) >= UNSTEADY]
-    if unsteady:
-        worst = max(unsteady, key=_spread)
-        yield (
-            f"Unsteady: {len(unsteady)} of {plural(len(measured), 'figure')} spread by 10 % of the median or more, "
-            f"most {worst.region} {worst.access} {size(worst.bytes)} ({100 * _spread(worst):.0f} %). "
-            "Measure on a quieter machine, or longer: --seconds, --repeats."
-        )
+    yield from steadiness({f"{row.region} {row.access} {size(row.bytes)}": _spread(row) for row in measured}, "figure")
 
 
 def _spread(row: Copying) -> float:

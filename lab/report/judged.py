@@ -8,10 +8,8 @@ from statistics import mean
 from lab.results import Bench, LockCost
 
 from .digits import fine
+from .steadiness import steadiness
 from .words import duration, plural
-
-UNSTEADY = 0.10
-"""The spread of a case's samples, or the width of its interval, as a share of the median."""
 
 BUSY_CORES = 0.12
 """Of others, over the whole run: a repeat may be shorter than what the kernel counts by."""
@@ -28,7 +26,8 @@ def conclusions(run: Bench) -> Iterator[str]:
     yield from _strictness(measured)
     if not measured:
         return
-    yield from _steadiness(run, measured)
+    yield from steadiness({cost.name: spread(cost) for cost in measured}, "case")
+    yield from _outliers(measured)
     yield from _company(run)
     yield from _clock(run, measured)
     if inexact := [cost.name for cost in measured if not cost.latency.exact]:
@@ -72,15 +71,7 @@ def _strictness(measured: list[LockCost]) -> Iterator[str]:
             )
 
 
-def _steadiness(run: Bench, measured: list[LockCost]) -> Iterator[str]:
-    unsteady = [cost for cost in measured if spread(cost) >= UNSTEADY]
-    if unsteady:
-        worst = max(unsteady, key=spread)
-        yield (
-            f"Unsteady: {len(unsteady)} of {plural(len(measured), 'case')} spread by 10 % of the median or more, "
-            f"most {worst.name} ({100 * spread(worst):.0f} %). Measure on a quieter machine, or longer: --seconds, "
-            "--repeats."
-        )
+def _outliers(measured: list[LockCost]) -> Iterator[str]:
     far = [cost for cost in measured if cost.outliers]
     if far:
         count = sum(len(cost.outliers) for cost in far)
