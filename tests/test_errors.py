@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError, unknown
-from lab.locks.foreign import LockFailed
+from lab.locks import LockFailed
 
 
 def test_every_kind_of_error_ends_with_its_documented_exit_code() -> None:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from lab.errors import LabError
-from lab.locks import Action, Lock
+from lab.locks import Action, Lock, told
 from lab.processes.partner import Gone, Partner
+from lab.processes.streams import print_to_stderr
 
 ERRNOS = {**errno.errorcode, errno.EDEADLK: "EDEADLK"}
 """Linux has two names for that number."""
@@ -63,7 +64,11 @@ class Deeds:
         self._children: list[Partner] = []
 
     def respond(self, question: bytes) -> bytes:
-        """Do one deed: what it came to, and when it was done, on the clock that all processes share."""
+        """Do one deed: what it came to, and when it was done, on the clock that all processes share.
+
+        What the lock prints goes to standard error: the caller's output is the comparison.
+        """
+        print_to_stderr()
         deed, *values = json.loads(question)
         return self._answered(deed, values)
 
@@ -78,7 +83,7 @@ class Deeds:
         """An exception in words, without the name of the folder, which nobody will find again."""
         if isinstance(error, OSError) and error.errno in ERRNOS:
             return ERRNOS[error.errno]
-        text = str(error) if isinstance(error, LabError) else f"raised {type(error).__name__}: {error}"
+        text = str(error) if isinstance(error, LabError) else f"raised {told(error)}"
         return text.replace(f"{self._files[0].path.parent}/", "")[:LEGIBLE]
 
     def lock(self, *values: Any) -> str:

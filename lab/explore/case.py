@@ -81,7 +81,8 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
     deterministic, ScenarioError for a mistake in the scenario.
     """
     started = time.monotonic()
-    world = world_of(shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes))
+    shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
+    world = world_of(replace(shape, limit_s=options.time_limit_s))
     check_steps(world)
     plan = Plan(
         options.search,

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.errors import CannotRunError, UsageError
+from lab.locks import told
 from lab.scenario import Found, Layout, Scenario
 from lab.scenario.place import PlaceBytes
 
@@ -42,7 +43,10 @@ UNGUARDED = Unguarded()
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is explored: a scenario under a lock, so many workers with so many rounds each, and the line."""
+    """What is explored: a scenario under a lock, so many workers with so many rounds each, and the line.
+
+    Its `prepare` and its `check` are broken off after `limit_s`.
+    """
 
     found: Found
     scenario: Scenario
@@ -52,6 +56,7 @@ class Shape:
     workers: int
     rounds: int
     line: int
+    limit_s: float = 10.0
 
     @property
     def size(self) -> str:
@@ -69,7 +74,7 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> S
     except CannotRunError:
         raise
     except Exception as error:
-        raise UsageError(f"scenario {found.name}: cannot be laid out: {type(error).__name__}: {error}") from error
+        raise UsageError(f"scenario {found.name}: cannot be laid out: {told(error)}") from error
 
 
 class SteppedWorker:

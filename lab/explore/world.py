@@ -12,7 +12,7 @@ from typing import Any
 from lab.errors import ScenarioError
 from lab.model.deadlock import closes_ring
 from lab.scenario import Damage, Outcome
-from lab.scenario.faults import raised
+from lab.scenario.faults import Endless, listed_damage, raised
 
 from .behaviour import Behaviour, alone
 from .bypass import check_notes, notes
@@ -54,7 +54,7 @@ class World:
         self.locked = shape.lock != "none"
         content = bytearray(shape.layout.size)
         before = notes(shape.scenario)
-        guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)))
+        guarded("prepare", lambda: shape.scenario.prepare(shape.memory.from_buffer(content)), shape.limit_s)
         self.prepared = bytes(content)
         self.behaviours: list[Behaviour] = []
         for index in range(shape.workers):
@@ -198,12 +198,15 @@ class World:
         return self.shape.workers * self.shape.rounds
 
     def _judged(self) -> list[Damage]:
-        """What the check says; that it raises is damage, unless it does so where workers run one after the other."""
+        """What the check says; that it raises is damage, unless it does so where workers run one after the other.
+
+        A check that does not end is an error anywhere: every further one would take as long.
+        """
         reports = [report for node in self.at for report in node.seen]
         try:
             return damage_of(self.shape, self.content, reports)
         except ScenarioError as error:
-            if self._first:
+            if self._first or isinstance(error, Endless):
                 raise
             return [Damage("check raised", 1, self._rounds, [str(error).removesuffix("; mend the file")])]
 
@@ -218,8 +221,8 @@ def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str,
     total = shape.workers * shape.rounds
     outcome = Outcome(rounds=total, by_worker=[shape.rounds] * shape.workers)
     memory = shape.memory.from_buffer_copy(content)
-    found: Any = guarded("check", lambda: shape.scenario.check(memory, outcome))
-    damage = guarded("check", lambda: [found] if isinstance(found, Damage) else list(found))
+    check = shape.scenario.check
+    damage = guarded("check", lambda: listed_damage(check(memory, outcome), check), shape.limit_s)
     counts: dict[str, int] = {}
     evidence: dict[str, list[str]] = {}
     for each in [*(Damage(kind, 1, total, [text]) for kind, text in reports), *damage]:

@@ -6,12 +6,13 @@ Bring your own lock: `adapt`.
 from __future__ import annotations
 
 from .adapted import adapt
+from .completed import completed, prepared
 from .find import find_lock, lock_names
-from .foreign import LockFailed
 from .leaky import Leaky
 from .native import NATIVE, RECORDER, recorder_told
-from .protocol import Abilities, Action, Deadlock, Lock, abilities, prepared, typed
-from .protocol import probe as probe_lock
+from .probe import probe as probe_lock
+from .protocol import Abilities, Action, Deadlock, Lock, LockFailed, abilities, typed
+from .told import told
 
 __all__ = [
     "NATIVE",
@@ -24,10 +25,12 @@ __all__ = [
     "LockFailed",
     "abilities",
     "adapt",
+    "completed",
     "find_lock",
     "lock_names",
     "prepared",
     "probe_lock",
     "recorder_told",
+    "told",
     "typed",
 ]

@@ -13,6 +13,7 @@ from .beside import beside, remove_beside
 from .foreign import pair, sides
 from .nesting import Nesting
 from .protocol import Abilities, Action, Lock
+from .told import told
 
 Factory = Callable[[str], Any]
 Sided = Callable[[bool], tuple[Action, Action]]
@@ -82,9 +83,7 @@ class Adapted:
         except LabError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(
-                f"lock {self.name}: its factory raised {type(error).__name__}: {error}; mend it"
-            ) from error
+            raise UsageError(f"lock {self.name}: its factory raised {told(error)}; mend it") from error
 
 
 def adapt(

@@ -11,18 +11,13 @@ from contextlib import AbstractContextManager, _GeneratorContextManager
 from functools import partial
 from typing import Any
 
-from lab.errors import LabError, UsageError
+from lab.errors import UsageError
 
-from .protocol import Action
+from .protocol import Action, LockFailed
+from .told import kind_of, told
 
 Entrance = Callable[[], AbstractContextManager[object]]
 """Gives what is entered for one hold, and left again."""
-
-
-class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised LockFailed"
-    """A call of a foreign lock raised, or refused where it was to wait."""
-
-    exit_code = 4
 
 
 class Sides:
@@ -61,7 +56,7 @@ def pair(name: str, made: Any, again: Entrance) -> tuple[Action, Action]:
     if is_manager(made):
         return entered(name, lambda: made)
     raise UsageError(
-        f"lock {name}: its factory returned {_of(made)}, which has neither acquire() and release() nor `with`; "
+        f"lock {name}: its factory returned {kind_of(made)}, which has neither acquire() and release() nor `with`; "
         "return the lock object"
     )
 
@@ -73,7 +68,7 @@ def sides(name: str, made: object, read: str, write: str) -> Sides:
     """
     for method in (read, write):
         if not callable(getattr(made, method, None)):
-            raise UsageError(f"lock {name}: {_of(made)} has no method {method}(); name one that it has")
+            raise UsageError(f"lock {name}: {kind_of(made)} has no method {method}(); name one that it has")
     return Sides(entered(name, getattr(made, read)), entered(name, getattr(made, write)))
 
 
@@ -89,7 +84,7 @@ def entered(name: str, entrance: Entrance) -> tuple[Action, Action]:
     def enter() -> None:
         manager = entrance()
         if not is_manager(manager):
-            raise TypeError(f"{_of(manager)} is no context manager")
+            raise TypeError(f"{kind_of(manager)} is no context manager")
         manager.__enter__()
         inside.append(manager)
 
@@ -104,7 +99,7 @@ def _granted(name: str, acquire: Action) -> Action:
 
     def granted() -> None:
         if acquire() is False:
-            raise LockFailed(f"lock {name}: acquire() returned False: it gave up; have it wait without a limit")
+            raise LockFailed(f"lock {name}: acquire() returned False: it gave up, and was to wait without a limit")
 
     return granted
 
@@ -119,9 +114,4 @@ def _call(name: str, what: str, call: Action) -> object:
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno == errno.EDEADLK:
             raise
-        raise LockFailed(f"lock {name}: {what} raised {type(error).__name__}: {error}") from error
-
-
-def _of(made: object) -> str:
-    """What it is, in a word."""
-    return "None" if made is None else f"a {type(made).__name__}"
+        raise LockFailed(f"lock {name}: {what} raised {told(error)}") from error

@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from lab.errors import UsageError
 
 from .adapted import Adapted, adapt
+from .completed import completed
 from .foreign import is_manager
 from .protocol import Lock
+from .told import kind_of, told
 
 
 def load(name: str, place: str) -> Lock:
     """The lock at this place: an object with `actions`, what a class with `actions` makes, or an adapted factory.
 
-    It goes by this name, unless it was given one of its own. Raises UsageError where the place leads to none of them.
+    It goes by this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`).
+    Raises UsageError where the place leads to none of them.
     """
     found = _found(name, place)
     if hasattr(found, "actions"):
         return _of_protocol(name, found)
     if not isinstance(found, type) and (is_manager(found) or hasattr(found, "acquire")):
         raise UsageError(
-            f"lock {name}: is a {type(found).__name__} that was made before the fork, and all workers would share it; "
+            f"lock {name}: is {kind_of(found)} that was made before the fork, and all workers would share it; "
             "give a function that makes one from the path of a lock file: def make_lock(path): return ..."
         )
     if not callable(found):
         raise UsageError(
-            f"lock {name}: is a {type(found).__name__}, which cannot be called; "
-            "give a function of a path that returns a lock"
+            f"lock {name}: is {kind_of(found)}, which cannot be called; give a function of a path that returns a lock"
         )
     return adapt(found, name=name)
 
@@ -36,10 +38,12 @@ def load(name: str, place: str) -> Lock:
 def _of_protocol(name: str, found: Any) -> Lock:
     if isinstance(found, type):
         try:
-            return cast("Lock", found())
-        except Exception as error:
-            raise UsageError(f"lock {name}: cannot be made ({type(error).__name__}: {error}); mend it") from error
-    return found.named(name) if isinstance(found, Adapted) and found.nameless else cast("Lock", found)
+            return completed(found(), name)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"lock {name}: cannot be made ({told(error)}); mend it") from error
+    return found.named(name) if isinstance(found, Adapted) and found.nameless else completed(found, name)
 
 
 def _found(name: str, place: str) -> Any:
@@ -56,9 +60,7 @@ def _found(name: str, place: str) -> Any:
     except AttributeError as error:
         raise UsageError(f"lock {name}: cannot be loaded ({error}); name what the module has") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(
-            f"lock {name}: cannot be loaded, {module} raised {type(error).__name__}: {error}; mend it"
-        ) from error
+        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {told(error)}; mend it") from error
     return found
 
 

@@ -1,23 +1,22 @@
-"""What a lock must offer, what it may offer, and how to find out whether a directory supports it."""
+"""What a lock must offer, what it may offer, and what it raises."""
 
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from lab.errors import CannotRunError
-from lab.regions import scratch
+from lab.errors import LabError
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
 
-REFUSED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""What filesystems and kernels answer that do not have the lock (fcntl(2), flock(2))."""
+
+class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised LockFailed"
+    """A call of a foreign lock raised, or refused where it was to wait."""
+
+    exit_code = 4
 
 
 class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name
@@ -60,7 +59,8 @@ class Abilities:
 class Lock(Protocol):
     """A way to exclude: offered under a name in the entry-point group `lab.locks`, made without arguments.
 
-    It may also offer `abilities`, an `Abilities`, and `prepared(path)`: see `abilities` and `prepared` here.
+    One that offers `actions` alone is completed (`completed`). It may also offer `abilities`, an `Abilities`, and
+    `prepared(path)` (`prepared`).
     """
 
     name: str
@@ -80,29 +80,3 @@ def abilities(lock: Lock) -> Abilities | None:
     """What the lock claims that it can do; None where it claims nothing."""
     claimed = getattr(lock, "abilities", None)
     return claimed if isinstance(claimed, Abilities) else None
-
-
-def prepared(lock: Lock, path: str) -> AbstractContextManager[Lock]:
-    """The lock for the workers of one trial on the file of this name, before they are forked; after the block its end.
-
-    A lock that offers `prepared(path)` makes there what the workers inherit (a semaphore), and takes away what it left
-    behind. Any other is used as it is. Raises CannotRunError where it cannot be made.
-    """
-    make: Callable[[str], AbstractContextManager[Lock]] | None = getattr(lock, "prepared", None)
-    return make(path) if make else nullcontext(lock)
-
-
-def probe(lock: Lock, directory: Path) -> None:
-    """Take the lock once on a new file in the directory; raises CannotRunError where it is refused."""
-    try:
-        with scratch(directory) as path, prepared(lock, str(path)) as made, path.open("r+b") as file:
-            acquire, release = made.actions(file.fileno(), 0, 1, write=True)
-            acquire()
-            release()
-    except OSError as error:
-        if error.errno in REFUSED:
-            raise CannotRunError(
-                f"lock {lock.name}: refused on {directory} ({os.strerror(error.errno)}); "
-                "try another --lock or another --dir"
-            ) from error
-        raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error

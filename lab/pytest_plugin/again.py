@@ -21,7 +21,7 @@ class Again:
     def line(self, raced: Raced) -> str:
         """`python -m lab race ...` where the command line can do the same; else the test."""
         (case,), asked = raced.run.cases, raced.run.options
-        if not self.lock or not raced.name or raced.gave_way:
+        if not self.lock or not raced.name or raced.manner:
             return self.tested(asked.seed)
         rounds, trials = _shape(case)
         words: list[object] = [raced.name, "--lock", self.lock, "--workers", case.workers]

@@ -12,13 +12,13 @@ from lab.results import Exploration, Run, encode
 class Raced:
     """The document of a race; `name` is what the command line finds the scenario by, empty where nobody needs it.
 
-    `gave_way` says that the workers did, since they met too seldom by themselves (`lab.pytest_plugin.giving`), and
-    `raced_s` how many seconds the race took that is told.
+    `manner` is what the workers did where they met too seldom by themselves (`lab.pytest_plugin.manner`), and `raced_s`
+    how many seconds the race took that is told.
     """
 
     run: Run
     name: str
-    gave_way: bool = False
+    manner: str = ""
     raced_s: float = 0.0
 
 
@@ -34,5 +34,5 @@ def written(answer: Raced | Explored) -> bytes:
     """The answer as JSON."""
     head: dict[str, object] = {"name": answer.name}
     if isinstance(answer, Raced):
-        head |= {"gave_way": answer.gave_way, "raced_s": answer.raced_s}
+        head |= {"manner": answer.manner, "raced_s": answer.raced_s}
     return json.dumps(head)[:-1].encode() + b', "run": ' + encode(answer.run) + b"}"

@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from lab.errors import LabError, UsageError
-from lab.locks import Lock, adapt, find_lock
+from lab.locks import Lock, adapt, completed, find_lock, told
 from lab.locks.foreign import is_manager
 from lab.locks.named import load
+from lab.locks.told import kind_of
 from lab.processes import Terminated
 from lab.scenario import Found, Scenario, find_scenarios
 from lab.scenario.found import described, kinds_of
@@ -57,10 +58,9 @@ def arrived(sent: Sent, what: str) -> Any:
     except (KeyboardInterrupt, Terminated):
         raise
     except BaseException as error:  # pytest.skip at the top of a module is no Exception
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise UsageError(
-            f"{what}: cannot be made in the process that races ({why}); its module is loaded there anew, without "
-            "fixtures and conftest: mend its imports"
+            f"{what}: cannot be made in the process that races ({told(error)}); its module is loaded there anew, "
+            "without fixtures and conftest: mend its imports"
         ) from error
     return thing
 
@@ -75,9 +75,15 @@ def lock_from(sent: Sent) -> Lock:
     lock = arrived(sent, "lock")
     kind = type(lock).__name__
     if hasattr(lock, "actions"):
-        return cast("Lock", lock)
-    if is_manager(lock) or hasattr(lock, "acquire") or not callable(lock):
-        raise UsageError(f"lock: a {kind} object is no lock of the lab; give what makes one from a path: lock={kind}")
+        return completed(lock, kind)
+    if is_manager(lock) or hasattr(lock, "acquire"):
+        raise UsageError(
+            f"lock: {kind_of(lock)} object is no lock of the lab; give what makes one from a path: lock={kind}"
+        )
+    if not callable(lock):
+        raise UsageError(
+            f"lock: {kind_of(lock)} is no lock; give a name, a lock of the lab, or what makes one from a path"
+        )
     return adapt(lock, name=getattr(getattr(lock, "func", lock), "__name__", kind))
 
 

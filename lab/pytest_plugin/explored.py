@@ -9,6 +9,7 @@ from lab.results import Exploration, Explored
 
 from .again import Again
 from .answer import Explored as Answer
+from .arguments import as_arguments
 from .hidden import told_by_the_test
 from .raced import REPLAY
 
@@ -42,7 +43,8 @@ class ExploreResult:
         if self.case.verdict == "broken":
             raise AssertionError(f"{_what(self.case)}: broken: {self.case.headline}\n\n{self._evidence()}")
         if self.case.verdict != "holds":
-            raise AssertionError(f"{covered(self.case)}\n\n{self._evidence()}")
+            said = as_arguments(covered(self.case))
+            raise AssertionError(f"{said}\n\n{self._evidence(said)}")
 
     def assert_broken(self, kind: str | None = None) -> None:
         """Fails unless an interleaving was found that breaks something, with damage of this kind where one is named."""
@@ -54,11 +56,12 @@ class ExploreResult:
                 f"{_what(self.case)}: broken, but by {', '.join(kinds)}, not by {kind}\n\n{self._evidence()}"
             )
 
-    def _evidence(self) -> str:
-        """The report of the exploration, and how to do it again."""
-        lines = text_of(self.run, DEFAULT_FORMAT).splitlines()
-        text = "\n".join(line for line in lines if self._name or not line.startswith(REPLAY))
-        return f"{text}\n\nagain: {self._again.tested(self.run.options.seed)}"
+    def _evidence(self, said: str = "") -> str:
+        """The report of the exploration, without what has been said, and how to do it again."""
+        lines = as_arguments(text_of(self.run, DEFAULT_FORMAT)).splitlines()
+        lines = [line for line in lines if self._name or not line.startswith(REPLAY)]
+        text = "\n".join(line for line in lines if not line or line != said)
+        return f"{text.rstrip()}\n\nagain: {self._again.tested(self.run.options.seed)}"
 
 
 def _what(case: Explored) -> str:

@@ -18,7 +18,7 @@ from lab.scenario import Scenario
 from .again import Again
 from .answer import Explored, Raced
 from .explored import ExploreResult
-from .gave_way import GAVE_WAY
+from .gave_way import property_of
 from .hidden import told_by_the_test
 from .options import Defaults
 from .process import ask
@@ -64,11 +64,13 @@ class Lab:
 
         `lock` is a name, `module:attribute`, a lock of the lab, a function or class that makes a lock from the path of
         a lock file (`lab.locks.adapt`), or what `adapt` returned. `rounds` are those of each worker, at most. It takes
-        `trials`, or `seconds`; where neither is said about a second (`--lab-seconds`), and up to ten more until a lock
-        that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than `time_limit`
+        `trials`, or `seconds`; where neither is said about a second (`--lab-seconds`), and up to twelve more until a
+        lock that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than `time_limit`
         seconds counts as hung. Skips where the environment cannot; raises UsageError for what makes no sense, and
         HelperError where the process that races ends without an answer.
         """
+        if lock is None:
+            raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
         sent = self._sent(scenario)
         directory = str(_directory(dir) or self._defaults.directory)
         asked = RaceRequest(
@@ -147,8 +149,8 @@ class Lab:
             detection_power=case.detection_power,
             contended_requests=case.contended_requests,
         )
-        if result.gave_way:
-            self._note(f"{case.scenario} under {case.lock}", **{GAVE_WAY: True})
+        if result.manner:
+            self._note(f"{case.scenario} under {case.lock}", **{property_of(result.manner): True})
 
     def _note(self, what: str, **values: object) -> None:
         """For the JUnit file: pytest writes what a test notes."""

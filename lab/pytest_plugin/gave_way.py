@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-GAVE_WAY = "workers gave way"
-"""The property that a test notes of such a race; pytest-xdist carries it to the process that reports."""
+from .manner import GAVE_WAY
 
 
-def races_told(reports: Iterable[Any]) -> list[str]:
-    """Each of them, as the test it was in and what was raced; a test has several reports."""
+def property_of(manner: str) -> str:
+    """What a test notes of a race in this manner; pytest-xdist carries it to the process that reports."""
+    return f"workers {manner}"
+
+
+def races_told(reports: Iterable[Any], manner: str = GAVE_WAY) -> list[str]:
+    """Each race in this manner, as the test it was in and what was raced; a test has several reports."""
+    end = f": {property_of(manner)}"
     noted = {
-        f"{report.nodeid}: {name.removeprefix('lab ').removesuffix(f': {GAVE_WAY}')}": None
+        f"{report.nodeid}: {name.removeprefix('lab ').removesuffix(end)}": None
         for report in reports
         for name, value in getattr(report, "user_properties", ())
-        if value is True and str(name).startswith("lab ") and str(name).endswith(f": {GAVE_WAY}")
+        if value is True and str(name).startswith("lab ") and str(name).endswith(end)
     }
     return list(noted)

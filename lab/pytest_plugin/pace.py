@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -11,12 +12,15 @@ from lab.race import Case, race_for
 from lab.race.matrix import run_case
 from lab.results import Case as Row
 
-from .giving import giving_way
+from .giving import mannered, manners_of
 from .request import DETECTS, LONGEST_S, RaceRequest
 from .shortfall import seconds_for
 
-FIRST = 4
-"""The part of the time asked for after which it is decided how the rest is raced is one in so many."""
+FIRST, FURTHER = 4, 8
+"""Of the time asked for, the part after which it is decided how the rest is raced, and that of each other manner."""
+
+SOON_S = 5.0
+"""A manner that needs no longer is not compared with the next."""
 
 BRIEF_S = 0.05
 """The least that the rest is given."""
@@ -24,11 +28,11 @@ BRIEF_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A row, how long its race took in seconds, and whether its workers gave way."""
+    """A row, how long its race took in seconds, and what its workers did (`lab.pytest_plugin.manner`)."""
 
     row: Row
     raced_s: float = 0.0
-    gave_way: bool = False
+    manner: str = ""
 
     @property
     def lacking(self) -> bool:
@@ -41,39 +45,63 @@ class Shown:
         return seconds_for(self.row, DETECTS, self.raced_s) or inf
 
 
+Race = Callable[[float, str], Shown]
+"""Races the case for so many seconds in this manner."""
+
+
 def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
     """The case, raced by trials or for a time; where the test says neither, until it shows enough, within limits.
 
-    What is told is one race alone. It is one with workers that give way where the first, short one shows that by
-    themselves they meet too seldom for the time that there is, and where it helps.
+    What is told is one race alone. It is one with workers that wait inside the lock where the first, short one shows
+    that by themselves they meet too seldom for the time that there is, and where it helps.
     """
     if asked.trials:
         return _timed(case, folder, trials=asked.trials)
-    if asked.seconds:
-        return _for(case, folder, asked.seconds)
-    first = _timed(case, folder, asked.about_s)
-    if not first.lacking:
-        return first
-    polite = _timed(giving_way(case), folder, asked.about_s, gave_way=True)
-    if not polite.lacking:
-        return polite
-    better = min(polite, first, key=lambda shown: shown.needed_s)  # a lock that polls asleep gains nothing by it
-    if better.needed_s == inf:
-        return better
-    again = giving_way(case) if better.gave_way else case
-    return _timed(again, folder, min(better.needed_s, LONGEST_S), gave_way=better.gave_way)
+
+    def race(seconds: float, manner: str) -> Shown:
+        return _timed(case, folder, seconds, manner=manner)
+
+    return (
+        _for(race, manners_of(case), asked.seconds) if asked.seconds else _until(race, manners_of(case), asked.about_s)
+    )
 
 
-def _for(case: Case, folder: Path, seconds: float) -> Shown:
-    first = _timed(case, folder, seconds / FIRST)
-    if first.row.verdict != "clean":
-        return first
-    gave_way = first.needed_s > seconds
-    rest_s = max(BRIEF_S, seconds - first.raced_s)
-    return _timed(giving_way(case) if gave_way else case, folder, rest_s, gave_way=gave_way)
+def _until(race: Race, manners: list[str], about_s: float) -> Shown:
+    """Each manner for about so long until one shows enough, then the best of them for as long as that takes."""
+    tried = [race(about_s, "")]
+    for manner in manners:
+        best = _best(tried)
+        if not tried[-1].lacking or (len(tried) > 1 and best.needed_s <= SOON_S):
+            break
+        tried.append(race(about_s, manner))
+    best = _best(tried)
+    if not tried[-1].lacking or best.needed_s == inf:
+        return tried[-1] if not tried[-1].lacking else best
+    return race(min(best.needed_s, LONGEST_S), best.manner)
 
 
-def _timed(case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, gave_way: bool = False) -> Shown:
+def _for(race: Race, manners: list[str], seconds: float) -> Shown:
+    """The time asked for, most of it in the manner in which the rest shows enough, or most."""
+    tried = [race(seconds / FIRST, "")]
+    if tried[0].row.verdict != "clean":
+        return tried[0]
+    for manner in manners:
+        if _best(tried).needed_s <= seconds:
+            break
+        tried.append(race(seconds / FURTHER, manner))
+        if tried[-1].row.verdict != "clean":
+            return tried[-1]
+    used_s = sum(each.raced_s for each in tried)
+    return race(max(BRIEF_S, seconds - used_s), _best(tried).manner)
+
+
+def _best(tried: list[Shown]) -> Shown:
+    """The one that takes the least time; of several that take for ever, the one that waits most."""
+    return min(reversed(tried), key=lambda shown: shown.needed_s)
+
+
+def _timed(case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "") -> Shown:
     begun = monotonic()
+    case = mannered(case, manner)
     row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds)
-    return Shown(row, monotonic() - begun, gave_way)
+    return Shown(row, monotonic() - begun, manner)

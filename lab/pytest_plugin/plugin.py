@@ -43,12 +43,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which races were widened, since no test asked for that itself."""
     from .gave_way import races_told
+    from .manner import TOLD
 
-    told = races_told(report for reports in terminalreporter.stats.values() for report in reports)
+    every = [report for reports in terminalreporter.stats.values() for report in reports]
+    told = {how: races for manner, how in TOLD.items() if (races := races_told(every, manner))}
     if told:
         terminalreporter.section("lab: races with a wider window")
-        terminalreporter.line("on one processor, where workers gave way inside the lock: else they met too seldom")
-        for race in told:
+    for how, races in told.items():
+        terminalreporter.line(how)
+        for race in races:
             terminalreporter.line(f"  {race}")
 
 

@@ -9,22 +9,27 @@ from math import ceil
 import pytest
 
 from lab.errors import UsageError
+from lab.locks.find import OWN
 from lab.report.exploration import explanation
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke
-from lab.report.verdicts import complaints, heading
+from lab.report.verdicts import TELLING, complaints, heading
 from lab.report.words import one_in, plural
 from lab.results import Case, Explored, Run
 
 from .again import Again
 from .answer import Raced
+from .arguments import as_arguments
 from .hidden import told_by_the_test
+from .manner import TOLD
 from .request import DETECTS
 from .shortfall import requests_for, rounds_for, seconds_for
 
 __tracebackhide__ = told_by_the_test
 
-GAVE_WAY = "; on one processor, where workers gave way in the middle of their work: by themselves they met too seldom"
+MORE = 10
+"""Times as many rounds as were raced, for a start, where nobody met and no pace tells how many it takes."""
+
 REPLAY = "replay: "
 
 
@@ -43,9 +48,14 @@ class RaceResult:
         return self.run.cases[0]
 
     @property
+    def manner(self) -> str:
+        """What workers did inside the lock, "gave way" or "slept", which widens the race window (see `giving`)."""
+        return self._raced.manner
+
+    @property
     def gave_way(self) -> bool:
-        """True where the workers gave way inside the lock, which widens the race window (see `giving`)."""
-        return self._raced.gave_way
+        """True where the race window was widened so, in either manner."""
+        return bool(self.manner)
 
     def assert_clean(self, detects: float = DETECTS) -> None:
         """Fails unless nothing broke, nobody died or hung, no two were in, and that says something about the lock.
@@ -58,7 +68,7 @@ class RaceResult:
         self._skip_unsupported()
         case = self.case
         if case.verdict != "clean" or case.overlapping_holds:
-            raise AssertionError(self._told(self._explain(self.run)))
+            raise AssertionError(self._told(self.run if self._leaked else self._explain(self.run)))
         if case.detection_power is None or case.detection_power > detects:
             raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
 
@@ -74,6 +84,11 @@ class RaceResult:
         if case.verdict != "damaged":
             raise AssertionError(self._told(self.run))
 
+    @property
+    def _leaked(self) -> bool:
+        """True where two were let in because the test asked for it."""
+        return bool(self.run.options.leak and self.case.two_in)
+
     def _skip_unsupported(self) -> None:
         if self.case.verdict == "unsupported":
             pytest.skip(self.case.reason)
@@ -81,13 +96,15 @@ class RaceResult:
     def _told(self, run: Run) -> str:
         """What went wrong, where nothing was to."""
         blamed = replace(run, cases=[replace(case, expected="clean", lets_two_in=False) for case in run.cases])
-        return "\n".join([*complaints(blamed), "", self._evidence(blamed)])
+        return "\n".join([*map(as_arguments, complaints(blamed)), "", self._evidence(blamed)])
 
     def _evidence(self, run: Run) -> str:
         """The table, why it broke where that is known, and how to do it again."""
         parts = [what_broke(run, DEFAULT_FORMAT)]
+        if self._leaked:
+            parts.append(f"why it broke: leak={run.options.leak:g} has the lock let two in: no fault of its own")
         parts += [self._why(case.explanation) for case in run.cases if case.explanation]
-        where = f"{heading(run)}{GAVE_WAY if self._raced.gave_way else ''}"
+        where = "; ".join(filter(None, [heading(run), TOLD.get(self.manner)]))
         return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
 
     def _why(self, explored: Explored) -> str:
@@ -97,22 +114,44 @@ class RaceResult:
 
     def _too_weak(self, detects: float) -> str:
         """That a clean race shows too little, and how much more it takes."""
-        case, asked = self.case, one_in(detects)
+        case = self.case
         shows = f"{_what(case)}: clean, but that shows too little"
         if not case.holds:
             return f"{shows}: no hold of a lock was recorded, so a lock that lies could not have been noticed"
         if not case.contended_requests:
-            return (
-                f"{shows}: no request met a holder, so a lock that lies could not have been noticed; "
-                "give more workers= or rounds=, or widen the window with window_ns="
-            )
+            return f"{shows}: no request met a holder, so no lie could have been noticed; {_to_meet(case, detects)}"
         more = rounds_for(case, detects) - case.operations
         seconds = ceil(seconds_for(case, detects, self._raced.raced_s))
         return (
-            f"{shows}: {case.contended_requests:,} of {plural(case.operations, 'round')} met a holder, so a lock that "
-            f"lies {one_in(case.detection_power)} times would have been noticed, and detects={detects:g} asks for "
-            f"{asked}, which takes {requests_for(detects):,}: about {more:,} more rounds, as with seconds={seconds}"
+            f"{shows}: {case.contended_requests:,} of {plural(case.operations, 'round')} met a holder, so "
+            f"{_noticed(case)}, and detects={detects:g} asks for {one_in(detects)}, which takes "
+            f"{requests_for(detects):,}: about {more:,} more rounds, as with seconds={seconds}"
+            f"{_polling(self.manner, case)}"
         )
+
+
+def _noticed(case: Case) -> str:
+    """What would have been, by so many requests."""
+    power = case.detection_power
+    if power is None or power > TELLING:
+        return "hardly a lie would have been noticed"
+    return f"a lock that lies {one_in(power)} times would have been noticed"
+
+
+def _polling(manner: str, case: Case) -> str:
+    """What else may help where workers waited inside the lock and still met seldom: not under one of the kernel's."""
+    if not manner or case.lock in OWN:
+        return ""
+    return "; a lock that polls meets others only as often as it looks: have it look every millisecond"
+
+
+def _to_meet(case: Case, detects: float) -> str:
+    """What to try where nobody met a holder: twice the workers, and rounds by far."""
+    rounds = MORE * max(1, case.operations // case.workers)
+    return (
+        f"detects={detects:g} takes {requests_for(detects):,} that do: give workers={2 * case.workers} and "
+        f"rounds={rounds:_}, or leave trials= out, and workers who meet too seldom wait inside the lock"
+    )
 
 
 def _what(case: Case) -> str:

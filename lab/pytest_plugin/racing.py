@@ -4,22 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
 from lab.environment import Begun, anonymous_text, environment
-from lab.errors import CannotRunError
 from lab.locks import RECORDER
-from lab.locks.protocol import REFUSED
 from lab.processes import stops_held
-from lab.race import Case, cases_of, untried
-from lab.race.probe import probe_within
+from lab.race import Case, cases_of
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
-from lab.results import Case as Row
 
 from .answer import Raced
 from .arrival import command_name, lock_from, scenario_from
-from .pace import Shown, raced
+from .pace import raced
 from .request import RaceRequest
 
 STAND_IN = "fcntl"
@@ -31,8 +26,7 @@ def race(request: RaceRequest) -> Raced:
     case, options = _case(request)
     begun = Begun()
     with workspace(Path(request.directory)) as folder:
-        refused = _refused(case, folder)
-        shown = Shown(refused) if refused else raced(case, folder, request)
+        shown = raced(case, folder, request)
         with stops_held():
             where = environment(folder, begun.load, RECORDER)
     row = shown.row
@@ -47,7 +41,7 @@ def race(request: RaceRequest) -> Raced:
         cases=[row],
     )
     name = "" if row.verdict == "clean" else command_name(case.found)
-    return Raced(run, name, gave_way=shown.gave_way, raced_s=shown.raced_s)
+    return Raced(run, name, manner=shown.manner, raced_s=shown.raced_s)
 
 
 def _case(request: RaceRequest) -> tuple[Case, Options]:
@@ -73,22 +67,3 @@ def _case(request: RaceRequest) -> tuple[Case, Options]:
         return case, options
     seed = f"{request.seed}/{found.name}/{lock.name}/{request.workers}"
     return replace(case, setting=replace(case.setting, lock=lock, seed=seed)), replace(options, locks=[lock.name])
-
-
-def _refused(case: Case, folder: Path) -> Row | None:
-    """The row of a lock that does not answer to one request; whose fault that is decides the verdict.
-
-    Only a filesystem or a kernel that does not have the lock, and a package that is missing, are the environment's.
-    """
-    setting, begun = case.setting, monotonic()
-    if not setting.lock.excludes:
-        return None
-    try:
-        probe_within(setting.lock, folder, setting.time_limit_s)
-    except CannotRunError as error:
-        cause = error.__cause__
-        if cause is None and monotonic() - begun >= setting.time_limit_s:
-            return untried(case, "timeout", str(error))
-        theirs = cause is None or isinstance(cause, ImportError) or getattr(cause, "errno", None) in REFUSED
-        return untried(case, "unsupported" if theirs else "died", str(error))
-    return None

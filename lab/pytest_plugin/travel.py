@@ -11,6 +11,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from lab.errors import UsageError
+from lab.locks.told import kind_of
 
 from .hidden import told_by_the_test
 
@@ -59,10 +60,12 @@ def _found_in(home: ModuleType | None, thing: object) -> str:
 
 
 def _stays(thing: Any, what: str, why: str = "") -> UsageError:
-    name = getattr(thing, "__qualname__", f"a {type(thing).__qualname__} object")
-    return UsageError(
-        f"{what} {name}: cannot be sent to the process that races{why}; define it at the top level of a module"
-    )
+    """A class or a function needs a place that can be named; a lock that is an object, somebody to make it there."""
+    name = getattr(thing, "__qualname__", f"{kind_of(thing)} object")
+    step = "define it at the top level of a module"
+    if what == "lock" and not isinstance(thing, type | FunctionType):
+        step = "give what makes one from a path, at the top level of a module: def make_lock(path): return ..."
+    return UsageError(f"{what} {name}: cannot be sent to the process that races{why}; {step}")
 
 
 def local_modules(root: Path) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from time import monotonic_ns
 from types import TracebackType
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from lab.locks import NATIVE, Action, typed
 from lab.model.histogram import BUCKETS, bucket
@@ -65,7 +65,7 @@ class PurePythonHold:
             self._acquire()
         except BaseException as error:
             log[slot] = 0
-            raise typed(error) from None
+            _raise(error)
         log[slot + 1] = monotonic_ns()
         self._slot = slot
         log[CURSOR] = slot + RECORD
@@ -76,7 +76,7 @@ class PurePythonHold:
         try:
             self._acquire()
         except OSError as error:
-            raise typed(error) from None
+            _raise(error)
         if self._histogram is not None:
             self._histogram[bucket(monotonic_ns() - requested_ns)] += 1
         self._slot = 0
@@ -88,6 +88,14 @@ class PurePythonHold:
         if self._slot:
             self._log[self._slot + 2] = monotonic_ns()
         self._release()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """The error, EDEADLK as `Deadlock`; any other keeps its cause."""
+    raised = typed(error)
+    if raised is error:
+        raise error
+    raise raised from None
 
 
 class Unlocked:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
 
-from lab.locks import Leaky
+from lab.locks import Leaky, told
 from lab.processes import detach_output, private_bytes
+from lab.processes.streams import print_to_stderr
 
 from .log import FINISHED_NS, PRIVATE_BYTES, counted
 from .reports import Mailbox, Report, Seen
 from .setting import Setting
+from .traces import trace_of
 from .worker import Job, RaceWorker
 
 ASKED_FOR_MEMORY = 8
@@ -25,8 +26,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     scenario = setting.scenario
 
     def prepare(index: int) -> Callable[[], None]:
-        if setting.soaks:
-            detach_output()
+        detach_output() if setting.soaks else print_to_stderr()
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)
@@ -72,5 +72,4 @@ def _leaking(setting: Setting, job: Job, index: int) -> Job:
 def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
     if error is None:
         return Report(worker, seen)
-    trace = "".join(traceback.format_exception(error))
-    return Report(worker, seen, f"{type(error).__name__}: {error}", type(error).__name__, trace)
+    return Report(worker, seen, told(error), type(error).__name__, trace_of(error))

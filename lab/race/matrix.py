@@ -10,13 +10,14 @@ from typing import get_args
 
 from lab.environment import anonymous_text
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.locks import find_lock
+from lab.locks import Lock, LockFailed, find_lock, told
+from lab.locks.missing import Missing
 from lab.regions import MAPPED, REGIONS, Region, find_region
 from lab.results import Case as Row
 from lab.results import Failure, Options, Verdict
 from lab.scenario import Found, Scenario
 
-from .probe import probe_within
+from .probe import Untaken, probe_within
 from .setting import Setting
 from .summary import summarise
 from .trial import Result, run_trial
@@ -85,7 +86,7 @@ def _setting(found: Found, name: str, region: Region, workers: int, options: Opt
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
     return Setting(
         scenario=scenario,
-        lock=find_lock(name),
+        lock=_lock(name),
         region=region.name,
         workers=workers,
         rounds=options.rounds or kind.rounds,
@@ -97,14 +98,20 @@ def _setting(found: Found, name: str, region: Region, workers: int, options: Opt
     )
 
 
+def _lock(name: str) -> Lock:
+    """The lock; one that cannot be had here, for want of a package, keeps its row and does not end the others."""
+    try:
+        return find_lock(name)
+    except CannotRunError as error:
+        return Missing(name, str(error))
+
+
 def _made(found: Found) -> Scenario:
     """The scenario itself; what its `__init__` raises is a mistake in the file."""
     try:
         return found.kind()
     except Exception as error:
-        raise UsageError(
-            f"scenario {found.name}: cannot be made: {type(error).__name__}: {error}; mend the file"
-        ) from error
+        raise UsageError(f"scenario {found.name}: cannot be made: {told(error)}; mend the file") from error
 
 
 def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
@@ -128,14 +135,16 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     trouble: tuple[Verdict, str] | None = None
     try:
         for folder in folders if case.setting.lock.excludes else ():
-            probe_within(case.setting.lock, folder, case.setting.time_limit_s)
+            probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.soaks)
         for result in trials:
             results.append(result)
             if result.failures:
                 break
+    except Untaken as error:
+        trouble = error.verdict, str(error)
     except CannotRunError as error:
         trouble = "unsupported", str(error)
-    except ScenarioError as error:
+    except (ScenarioError, LockFailed) as error:
         trouble = "died", str(error)
     except (MemoryError, OverflowError):
         asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"

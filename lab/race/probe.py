@@ -1,53 +1,85 @@
-"""Whether a lock answers at all on a directory: asked where it may hang without hanging the lab."""
+"""Whether a lock answers at all on a directory: asked where it may hang, exit or start threads, but not in the lab."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
-from lab.errors import CannotRunError, LabError
-from lab.locks import Lock, LockFailed, prepared, probe_lock
-from lab.processes import Crew, cpus_for, detach_output
+from lab.errors import CannotRunError
+from lab.locks import Lock, LockFailed, prepared, probe_lock, told
+from lab.processes import Crew, Exit, cpus_for, detach_output
+from lab.processes.streams import print_to_stderr
+from lab.results import Verdict
+
+from .reports import Mailbox, Report
 
 ANSWERED = 73
 """Exit code of the child that came back from the lock, however: a lock that ends its process does not come back."""
 
 
-def probe_within(lock: Lock, folder: Path, time_limit_s: float) -> None:
-    """Take the lock once in a child, and where it answers there, here: that tells why it is refused.
+class Untaken(CannotRunError):  # noqa: N818 - a finding
+    """The lock could not be taken once: `verdict` is "unsupported" where the environment refused it.
 
-    Raises CannotRunError where it is refused, fails, or does not answer within the limit.
+    It is "died" or "timeout" where the lock itself is to be mended.
     """
-    with prepared(lock, str(folder / "probe")) as made:
-        _probe(made, folder, time_limit_s)
+
+    def __init__(self, text: str, verdict: Verdict = "unsupported") -> None:
+        super().__init__(text)
+        self.verdict = verdict
+        self.exit_code = CannotRunError.exit_code if verdict == "unsupported" else LockFailed.exit_code
 
 
-def _probe(lock: Lock, folder: Path, time_limit_s: float) -> None:
+def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool = True) -> None:
+    """Take the lock once in a child, which tells what came of it; a `silent` one has let go of the standard streams.
+
+    Raises Untaken where the lock is refused, fails, or does not answer within the limit.
+    """
+    try:
+        with prepared(lock, str(folder / "probe")) as made, closing(Mailbox()) as mailbox:
+            ended = _tried(_attempt(made, folder, mailbox, silent=silent), time_limit_s)
+            _judge(lock, folder, time_limit_s, ended, list(mailbox.read()))
+    except LockFailed as error:
+        raise Untaken(str(error), "died") from error
+
+
+def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Callable[[], None]:
+    """What the child does: it leaves a report where the lock was not taken, and says by its exit code that it lived."""
+
     def attempt() -> None:
-        detach_output()
-        with suppress(Exception):
+        detach_output() if silent else print_to_stderr()
+        try:
             probe_lock(lock, folder)
+        except CannotRunError as error:
+            mailbox.send(Report(0, {}, str(error), "unsupported"))
+        except LockFailed as error:
+            mailbox.send(Report(0, {}, str(error), "died"))
+        except BaseException as error:  # the lock's own KeyboardInterrupt, say: nobody else is here
+            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; mend the lock", "died"))
         raise SystemExit(ANSWERED)
 
+    return attempt
+
+
+def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
+    """How the child ended."""
     with Crew(1, lambda index: attempt, cpus_for("none")) as crew:
         crew.gather(time_limit_s)
         crew.release()
         (ended,) = crew.wait(time_limit_s)
+    return ended
+
+
+def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: list[Report]) -> None:
+    """Raises Untaken unless the lock was taken and given back."""
     if ended.late:
-        raise CannotRunError(
-            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; try another --lock or another --dir"
+        raise Untaken(
+            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; mend the lock, "
+            "or try another --lock or another --dir",
+            "timeout",
         )
     if ended.code != ANSWERED:
         how = f"signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
-        ending = LockFailed(f"lock {lock.name}: it ended the process that took it ({how})")
-        raise CannotRunError(f"{ending}; mend the lock") from ending
-    try:
-        probe_lock(lock, folder)
-    except CannotRunError:
-        raise
-    except LockFailed as error:
-        raise CannotRunError(f"{error}; mend the lock") from error
-    except LabError as error:
-        raise CannotRunError(str(error)) from error
-    except Exception as error:
-        raise CannotRunError(f"lock {lock.name}: raised {type(error).__name__}: {error}; mend the lock") from error
+        raise Untaken(f"lock {lock.name}: it ended the process that took it ({how}); mend the lock", "died")
+    for report in reports:
+        raise Untaken(report.error, "unsupported" if report.kind == "unsupported" else "died")

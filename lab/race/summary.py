@@ -211,18 +211,22 @@ def _undone(setting: Setting, region: Region) -> str:
 def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures: Sequence[Failure], undone: str) -> str:
     if failures:
         first = failures[0]
-        more = (
-            f"; {len(failures) - 1} more {'worker' if len(failures) == 2 else 'workers'} failed"
-            if len(failures) > 1
-            else ""
-        )
         where = f"trial {first.trial}" if first.program else f"round {first.round} of trial {first.trial}"
-        return f"worker {first.worker} {first.reason}, in {where}{more}"
+        return f"worker {first.worker} {first.reason}, in {where}{_more(failures)}"
     if overlaps:
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"
         return f"the lock let two in, {overlaps:,} {noun}, {broken}"
     return undone if verdict == "damaged" else ""
+
+
+def _more(failures: Sequence[Failure]) -> str:
+    """How many others there are, and whether they failed in the same way."""
+    others = len(failures) - 1
+    if not others:
+        return ""
+    workers = f"{others} more {'worker' if others == 1 else 'workers'}"
+    return f"; likewise {workers}" if len({each.reason for each in failures}) == 1 else f"; {workers} failed"
 
 
 def _together(seen: int, failures: Sequence[Failure]) -> str:

@@ -13,11 +13,12 @@ from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import prepared
 from lab.model.holds import Exclusion, Row, sweep
 from lab.processes import Crew, Exit, cpus_for
+from lab.processes.alarm import Limited, TooLong
 from lab.processes.crew import Prepare
 from lab.regions import find_region
 from lab.results import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
-from lab.scenario.faults import raised
+from lab.scenario.faults import endless, listed_damage, raised
 
 from .failures import explain
 from .life import worker_of
@@ -78,12 +79,12 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     Trial 0 also asks its workers for their private memory.
     """
     scenario = setting.scenario
-    with mended_by_its_author("layout"):
+    with mended_by_its_author("layout", setting.time_limit_s):
         memory = scenario.layout(setting.workers, setting.rounds)
         scenario.Memory = memory
         layout = Layout(memory)
     content = bytearray(layout.size)
-    with mended_by_its_author("prepare"):
+    with mended_by_its_author("prepare", setting.time_limit_s):
         scenario.prepare(memory.from_buffer(content))
     region = find_region(setting.region)
     log = Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0)
@@ -110,10 +111,16 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 
 
 @contextmanager
-def mended_by_its_author(method: str) -> Iterator[None]:
-    """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place."""
+def mended_by_its_author(method: str, limit_s: float) -> Iterator[None]:
+    """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place.
+
+    So does the end of its time, which the method is not asked about.
+    """
     try:
-        yield
+        with Limited(limit_s):
+            yield
+    except TooLong as error:
+        raise endless(method, error, limit_s) from error
     except (LabError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
@@ -189,19 +196,11 @@ def _gather(
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds))
     if not result.failures:
-        result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports))
+        result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
     return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result
 
 
-def listed_damage(found: Damage | Iterable[Damage]) -> list[Damage]:
-    """What a check gave, as a list; raises TypeError for what is no damage."""
-    damage = [found] if isinstance(found, Damage) else list(found)
-    if not all(isinstance(each, Damage) for each in damage):
-        raise TypeError(f"{damage!r} is no list of Damage")
-    return damage
-
-
-def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report]) -> Iterable[Damage]:
+def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float) -> Iterable[Damage]:
     """The scenario's own check, then what the workers saw on the way; only what is damaged.
 
     Seen through several mounts, the file is read through the first, opened after all workers have closed it: that an
@@ -209,8 +208,8 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report])
     is missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
     memory = job.memory.from_buffer(job.shared.read_back())
-    with mended_by_its_author("check"):
-        damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)))
+    with mended_by_its_author("check", limit_s):
+        damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)), scenario.check)
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}
     for report in reports:

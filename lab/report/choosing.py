@@ -24,12 +24,15 @@ NAMED = 3
 
 
 def advice(run: LocksCompared) -> Iterator[str]:
-    """A sentence a need; only locks that keep processes out count."""
+    """A sentence a need; only locks that keep processes out count, and one of those that were not found out."""
     cells = {(cell.lock, cell.property): cell for cell in run.cells}
     locks = [name for name, known in cells if known == "processes" and cells[name, known].value == "yes"]
     if not locks:
         yield "None of these keeps another process out."
         return
+    unknown = [name for name, known in cells if known == "processes" and cells[name, known].value == "?"]
+    if unknown:
+        yield f"Of {', '.join(unknown)} nothing is known; what follows is about the others."
     for need, properties in NEEDS:
         fit = [lock for lock in locks if all(cells[lock, each].value == "yes" for each in properties)]
         yield f"{need}: {_these(fit, locks)}."

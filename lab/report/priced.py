@@ -35,6 +35,8 @@ def text_of(run: Bench, style: str) -> str:
     """The whole report; a format that is not for people gets the table and nothing else."""
     if style != DEFAULT_FORMAT:
         return costs(run, style)
+    if not any(cost.samples_ns for cost in run.locks):
+        return f"{heading(run)}\n\nnothing was measured"
     parts = [heading(run), costs(run, style), definitions(run), *(wrapped(line) for line in conclusions(run))]
     return "\n\n".join(filter(None, parts))
 

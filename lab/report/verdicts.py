@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
 
 from lab.model.statistics import detection_power
 from lab.regions import region_name
 from lab.results import Case, Run
 
-from . import programs
+from . import failed, programs
 from .regions import where
 from .words import one_in, plural
 
-SHOWN = 8
-"""Failed workers that are told one by one."""
+TELLING = 0.5
+"""A race that would only have noticed a lock that lies more than every second time shows nothing."""
 
 CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
 
@@ -45,7 +44,7 @@ def heading(run: Run) -> str:
     here, asked = run.environment, run.options
     parts = [
         f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
-        f"{plural(asked.trials, 'trial')} a case, seed {asked.seed}",
+        f"{plural(asked.trials, 'trial') if asked.trials else 'no trial'} a case, seed {asked.seed}",
     ]
     if asked.regions:
         parts.append(f"region{'s' if len(asked.regions) > 1 else ''} {', '.join(asked.regions)}")
@@ -106,16 +105,18 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
         return programs.beside(lock, cases)
     if not holds:
         return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
-    if not contended:
-        return (
-            f"{lock}: clean in {count}, but no request met a holder: that shows nothing about the lock. "
-            "Use more --workers or --rounds."
-        )
-    return (
-        f"{lock}: clean in {count}; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a "
-        f"holder, so a lock that lies {one_in(detection_power(contended))} times would have been noticed "
-        f"with 95 % probability."
-    )
+    return f"{lock}: clean in {count}{_strength(holds, contended)}"
+
+
+def _strength(holds: int, contended: int) -> str:
+    """What so many requests that met a holder show of a lock that was clean."""
+    power = detection_power(contended)
+    if power is None:
+        return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
+    met = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
+    if power > TELLING:
+        return f"{met}, too few to notice any lie but a constant one. Use more --workers or --rounds."
+    return f"{met}, so a lock that lies {one_in(power)} times would have been noticed with 95 % probability."
 
 
 def _lessons(run: Run) -> Iterator[str]:
@@ -147,6 +148,11 @@ def _notes(run: Run) -> Iterator[str]:
             f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
             "their work, so that most requests meet a holder (--pin none lets them spread)."
         )
+    if run.options.leak and any(case.two_in for case in run.cases):
+        yield (
+            f"Two were let in because --leak {run.options.leak:g} asked for it: that is no fault of the lock, and "
+            "shows that one that leaks would be noticed."
+        )
     if any(case.recording for case in run.cases):
         yield (
             "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
@@ -166,13 +172,27 @@ def complaints(run: Run) -> Iterator[str]:
     again = Counter(case.reason for case in bad if case.verdict == "unsupported")
     for reason, count in again.items():
         yield f"{reason} ({plural(count, 'case')} not run)"
+    alike: dict[object, list[Case]] = {}
     for case in bad:
-        if case.verdict == "unsupported":
-            continue
-        yield f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
-        if len(case.failures) > 1:
-            yield from (f"  worker {each.worker} {each.reason}" for each in case.failures[:SHOWN])
-        yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
-        yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
-        traces = (failure.trace for failure in case.failures if failure.trace)
-        yield from (trace.rstrip() for trace, _ in groupby(sorted(traces)))
+        if case.verdict != "unsupported":
+            alike.setdefault(_likeness(case), []).append(case)
+    for first, *others in alike.values():
+        yield from _complaint(first, run.options.leak, len(others))
+
+
+def _likeness(case: Case) -> object:
+    """The same for cases that one line tells: they came to nothing before any worker ran, for the same reason."""
+    return id(case) if case.trials or case.failures else (case.verdict, case.reason)
+
+
+def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
+    """The line of one case, for so many other cases too, and the evidence."""
+    also = f" (likewise in {plural(others, 'other case')})" if others else ""
+    what = f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
+    yield f"{what}{failed.next_step(case)}{also}"
+    if leak and case.two_in:
+        yield "  --leak asked for it: that is no fault of the lock"
+    yield from failed.told(case.failures)
+    yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
+    yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
+    yield from failed.traces(case.failures)

@@ -26,7 +26,7 @@ class CheckedFile(Scenario):
     def __init__(self, path: Path) -> None:
         """Raises UsageError where the check file is missing, does not load, or has no `check`."""
         module = _loaded(path)
-        self._check = _function(path, module, "check", "(path, outcome)")
+        self.written_check = _function(path, module, "check", "(path, outcome)")
         self._prepare = _function(path, module, "prepare", "(path)") if hasattr(module, "prepare") else None
 
     def first_content(self, path: Path) -> None:
@@ -36,7 +36,7 @@ class CheckedFile(Scenario):
 
     def judge(self, path: Path, outcome: Outcome) -> Damage | Iterable[Damage]:
         """What the check file finds broken."""
-        found: Damage | Iterable[Damage] = self._check(path, outcome)
+        found: Damage | Iterable[Damage] = self.written_check(path, outcome)
         return found
 
 

@@ -1,12 +1,54 @@
-"""An exception of a scenario, as its author is told of it."""
+"""What is wrong in a scenario, as its author is told of it: what it raised, what its check returned, that it hangs."""
 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from reprlib import repr as shortened
+from typing import Any
+
+from lab.errors import ScenarioError
+from lab.locks import told
+
+from .base import Damage
+
+LAB = f"{Path(__file__).parents[1]}/"
+GALLERY = f"{LAB}scenarios/"
+"""Where the built-in scenarios lie in an installation: their authors are told as others are."""
+
+
+class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
+    """A method was still at work when the time was over."""
 
 
 def raised(error: BaseException) -> str:
-    """Its type, its text, and the place in the scenario's file; the explorer's own frames below that do not count."""
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/lab/explore/" not in frame.filename]
-    where = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"
+    """Its type, its text, and the place in the scenario's file; the lab's own frames below that do not count."""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if _is_theirs(frame.filename)] or frames
+    where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
+    return f"{told(error)}{where}"
+
+
+def endless(method: str, error: BaseException, limit_s: float) -> Endless:
+    """The error for a method that was broken off after so many seconds."""
+    _, _, where = raised(error).partition(" (")
+    at = f" ({where}" if where else ""
+    return Endless(f"{method} was still at work after {limit_s:g} s{at}; mend the file, or allow it more time")
+
+
+def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
+    """What a check gave, as a list. Raises ScenarioError, naming the check's place, for what is no damage."""
+    if isinstance(found, Damage):
+        return [found]
+    damage = list(found) if isinstance(found, Iterable) and not isinstance(found, str | bytes) else [found]
+    if all(isinstance(each, Damage) for each in damage):
+        return damage
+    given = found if damage == [found] else damage
+    code = getattr(check, "__code__", None)
+    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    raise ScenarioError(f"check returned {shortened(given)}{where}; return Damage(...), or a list of them, [] for none")
+
+
+def _is_theirs(filename: str) -> bool:
+    return not filename.startswith(LAB) or filename.startswith(GALLERY)

@@ -598,7 +598,8 @@ RAISING = {
         {"work": ADD, "attributes": "def prepare(self, memory):\n    1 / 0"}, "prepare raised ZeroDivisionError"
     ),
     "range": ({"work": "with w.write_lock(self.Memory.cells, 9):\n    pass"}, "cells[9] is beyond the file"),
-    "damage": ({"work": ADD, "check": "return 7"}, "check"),
+    "damage": ({"work": ADD, "check": "return 7"}, "check returned 7 ("),
+    "nothing": ({"work": ADD, "check": "pass"}, "check returned None ("),
 }  # fmt: skip
 NONSENSE = {
     "count": "unknown scenario 'count'; did you mean counter?",
@@ -703,6 +704,19 @@ def test_the_draws_of_a_worker_are_deterministic(ends: Ended) -> None:
 @pytest.mark.parametrize("name", [name for name in RAISING if name != "damage"])
 def test_a_scenario_that_raises_by_itself_ends_with_4(name: str, ends: Ended) -> None:
     assert RAISING[name][1] in refusal(ends, f"raising_{name}", 4)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_check_without_an_end_ends_with_the_time_limit(jobs: int, tmp_path: Path) -> None:
+    """At first, and where only what one interleaving leaves leads to it: each further one would take as long."""
+    always = scenario_file(tmp_path / "always.py", ADD, check="while True: pass")
+    once = scenario_file(tmp_path / "once.py", ADD, check="while memory.value < outcome.rounds: pass\nreturn []")
+    for path in (always, once):
+        search = ("--search", "all", "--jobs", str(jobs), "--time-limit", "0.5")
+        done = run_lab("explore", path, "--lock", "none", *search)
+        assert (done.returncode, done.stdout) == (4, "")
+        (line,) = done.stderr.splitlines()
+        assert line.startswith(f"lab: check was still at work after 0.5 s ({path}:")
 
 
 def test_a_check_that_gives_no_damage_ends_with_4(ends: Ended) -> None:

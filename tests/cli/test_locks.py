@@ -97,6 +97,30 @@ def test_a_lock_that_never_lets_anybody_in_is_one_complaint_and_exit_code_3(stuc
     assert not is_running(int(stuck.read_text()))
 
 
+PRINTS = """
+import fcntl
+
+class Alone:
+    def actions(self, descriptor, start, length, *, write):
+        def take():
+            print("taken", flush=True)
+            fcntl.lockf(descriptor, fcntl.LOCK_EX, length, start)
+        return take, lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+"""
+
+
+def test_a_lock_of_one_method_is_compared_and_what_it_prints_is_not_in_the_document(
+    elsewhere: Path, tmp_path: Path
+) -> None:
+    (elsewhere / "mine.py").write_text(PRINTS)
+    place = tmp_path / "place"
+    place.mkdir()
+    ended = run_lab("locks", "mine:Alone", "--dir", place, "--json", "-")
+    cells = {cell["property"]: cell["value"] for cell in json.loads(ended.stdout)["cells"]}
+    assert (ended.returncode, cells["processes"], cells["ranges"]) == (0, "yes", "yes")
+    assert "taken" in ended.stderr
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_who_stops_it_leaves_no_actor_and_no_file(stop: signal.Signals, stuck: Path, tmp_path: Path) -> None:
     place = tmp_path / "place"

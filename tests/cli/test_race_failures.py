@@ -82,9 +82,11 @@ def test_a_worker_that_raises_before_the_start_ends_with_4(tmp_path: Path) -> No
     assert "worker 0 raised KeyError: 'start'" in failed(4, mine, *ONE)
 
 
-def test_workers_that_all_raise_are_told_one_by_one_with_one_traceback(tmp_path: Path) -> None:
-    said = failed(4, scenario_file(tmp_path / "mine.py", "raise ValueError('me too')"), *TWO)
-    assert said.count("raised ValueError: me too") == 3
+def test_workers_that_all_raise_the_same_are_told_in_one_line_with_one_traceback(tmp_path: Path) -> None:
+    said = failed(4, scenario_file(tmp_path / "mine.py", "raise ValueError('me\\ntoo')"), *TWO)
+    told = "raised ValueError: me too, in round 0 of trial 0; likewise 1 more worker; mend it at the place told below"
+    assert said.splitlines()[0] == f"lab: mine under fcntl, 2 workers: died: worker 0 {told}"
+    assert said.count("raised ValueError: me too") == 1
     assert said.count("Traceback") == 1
 
 
@@ -223,6 +225,25 @@ def test_a_scenario_that_raises_outside_its_workers_ends_with_4_and_its_place(
     done = run_lab("race", "counter", mine, "--locked", *ONE, "--rounds", "2")
     told = f"{method} raised ZeroDivisionError: division by zero ({place}); mend the file"
     assert done.stderr == f"lab: mine under fcntl, 1 worker: died: {told}\n"
+    assert done.returncode == 4
+    assert "0 of 2 " in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("check", "told"),
+    [
+        ("pass", "check returned None ({mine}:{line}); return Damage(...), or a list of them, [] for none"),
+        ("raise ValueError('one\\ntwo')", "check raised ValueError: one two ({mine}:{line}); mend the file"),
+        ("while True: pass", "check was still at work after 1 s ({mine}:{line}); mend the file, or allow it more time"),
+    ],
+)
+def test_a_check_that_judges_nothing_ends_with_4_in_one_line_with_its_place(
+    check: str, told: str, tmp_path: Path
+) -> None:
+    mine = scenario_file(tmp_path / "mine.py", check=check)
+    line = len(mine.read_text().splitlines()) - check.startswith("pass")
+    done = run_lab("race", "counter", mine, "--locked", *ONE, "--rounds", "2", "--time-limit", "1")
+    assert done.stderr == f"lab: mine under fcntl, 1 worker: died: {told.format(mine=mine, line=line)}\n"
     assert done.returncode == 4
     assert "0 of 2 " in done.stdout
 

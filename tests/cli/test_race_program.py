@@ -319,14 +319,17 @@ def test_a_script_without_an_interpreter_is_told_how_to_be_started(fine: Path, t
     ("text", "said"),
     [
         ("def check(path, outcome):\n    return 1 / 0\n", "check raised ZeroDivisionError: division by zero"),
-        ("def check(path, outcome):\n    return [3]\n", "check raised TypeError: [3] is no list of Damage"),
+        ("def check(path, outcome):\n    return [3]\n", "check returned [3]"),
+        ("def check(path, outcome):\n    pass\n", "check returned None"),
+        ("def check(path, outcome):\n    while True: pass\n", "check was still at work after 3 s"),
         ("def prepare(path):\n    {}[1]\ndef check(path, outcome): pass\n", "prepare raised KeyError: 1"),
     ],
 )
 def test_a_check_file_that_raises_ends_with_4_and_its_place(text: str, said: str, tmp_path: Path) -> None:
     mine = written(tmp_path / "mine.py", text)
-    done = told(4, "--program", "true {file}", "--check", mine, *ONCE)
+    done = told(4, "--program", "true {file}", "--check", mine, "--time-limit", "3", *ONCE)
     assert len(done.splitlines()) == 1
+    assert f" ({mine}:" in done
     assert f"lab: true, 4 workers: died: {said}" in done
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab import Damage as Told
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.explore.case import MOST_STEPS, MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
 from lab.explore.shrink import world_of
@@ -308,7 +309,7 @@ def test_the_first_of_two_fields_that_break_is_found_whatever_comes_later() -> N
         w.memory.second += 1
 
     def check(_: object, memory: Any, outcome: Any) -> list[Any]:
-        return [Damage("second lost", outcome.rounds - memory.second, outcome.rounds, [])]
+        return [Told("second lost", outcome.rounds - memory.second, outcome.rounds, [])]
 
     fields = ("first", c_uint64), ("second", c_uint64)
     case = explored(scenario_of(work, *fields, check=check))

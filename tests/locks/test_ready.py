@@ -47,6 +47,35 @@ def test_every_ready_lock_that_leaks_is_caught(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+ENOUGH = 20_000
+"""Requests that met a holder; that no lie is among them has a chance of 0.999 ** 20,000, two in a thousand million."""
+
+
+@pytest.mark.parametrize("name", ["filelock", "portalocker", "fasteners"])
+def test_of_each_library_a_lock_that_leaks_one_in_a_thousand_is_caught_at_eight_workers(
+    name: str, tmp_path: Path
+) -> None:
+    leaking = ("append_log", "--lock", name, "--leak", "0.001", "--workers", "8", "--rounds", "250", "--trials", "8")
+    met = seed = 0
+    while met < ENOUGH:
+        code, document = race(*leaking, "--seed", str(seed), "--dir", tmp_path)
+        (row,) = document["cases"]
+        if row["overlapping_holds"]:
+            assert (code, row["verdict"]) == (1, "damaged")
+            return
+        assert (code, row["verdict"]) == (0, "clean")
+        met, seed = met + row["contended_requests"], seed + 1
+    pytest.fail(f"{met:,} requests met a holder, and no lie was noticed")
+
+
+def test_workers_that_wait_by_polling_for_too_long_are_told_what_to_do(tmp_path: Path) -> None:
+    slow = ("append_log", "--lock", "filelock", "--workers", "8", "--rounds", "50000", "--trials", "1")
+    done = run_lab("race", *slow, "--time-limit", "2", "--quiet", "--no-save", "--dir", tmp_path)
+    assert done.returncode == 4
+    told = "; give fewer --rounds or a longer --time-limit: who waits by polling takes long beside 7 others"
+    assert done.stderr.splitlines()[0].endswith(told)
+
+
 @pytest.mark.parametrize("name", READY)
 def test_every_ready_lock_keeps_readers_from_half_written_records(name: str, tmp_path: Path) -> None:
     pair = "readers_writers", "--lock", name, "--rounds", "30", "--trials", "1", "--workers", "3", "--dir"

@@ -69,6 +69,18 @@ def test_not_all(lab):
     assert run_lab("replay", tokens[0], cwd=pytester.path).returncode == 0
 
 
+def test_what_was_not_found_out_is_said_once_with_the_argument_to_change(pytester: pytest.Pytester) -> None:
+    tests = """
+def test_it(lab):
+    lab.explore("append_log", lock="fcntl", workers=4, rounds=6, search="random", time_limit=0.2).assert_exhausted()
+"""
+    result = run_tests(pytester, tests)
+    outcomes_of(result, failed=1)
+    (told,) = (line for line in result.outlines if line.startswith("E") and "which is not all" in line)
+    assert told.endswith("which is not all; raise time_limit= or lower rounds=.")
+    result.stdout.no_fnmatch_line("*--time-limit*")
+
+
 def test_what_cannot_be_explored_fails(pytester: pytest.Pytester) -> None:
     tests = """
 class Idle(Mine):

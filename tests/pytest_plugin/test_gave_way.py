@@ -13,11 +13,11 @@ pytest_plugins = ["pytester"]
 NOTED = """
 import pytest
 
-@pytest.mark.parametrize("gave_way", [True, False])
-def test_it(request, gave_way):
+@pytest.mark.parametrize("manner", ["gave way", "slept", ""])
+def test_it(request, manner):
     request.node.user_properties.append(("lab bank under fcntl: verdict", "clean"))
-    if gave_way:
-        request.node.user_properties.append(("lab bank under fcntl: workers gave way", True))
+    if manner:
+        request.node.user_properties.append((f"lab bank under fcntl: workers {manner}", True))
 """
 
 
@@ -30,7 +30,10 @@ def test_a_test_with_several_reports_is_told_once() -> None:
 def test_the_session_tells_which_races_were_widened(pytester: pytest.Pytester, args: tuple[str, ...]) -> None:
     pytester.makepyfile(test_noted=NOTED)
     text = pytester.runpytest_subprocess("-q", *args).stdout.str()
-    assert "workers gave way inside the lock" in text
-    assert [line.strip() for line in text.splitlines() if "bank under fcntl" in line] == [
-        "test_noted.py::test_it[True]: bank under fcntl"
+    told = [line.strip() for line in text.splitlines() if "bank under fcntl" in line or "inside the lock" in line]
+    assert told == [
+        "on one processor, where workers gave way inside the lock: else they met too seldom",
+        "test_noted.py::test_it[gave way]: bank under fcntl",
+        "workers slept inside the lock, and before they asked again: else they met too seldom",
+        "test_noted.py::test_it[slept]: bank under fcntl",
     ]

@@ -1,4 +1,4 @@
-"""Workers that give way meet at the lock on one processor too, and break what no lock protects."""
+"""Workers that wait inside the lock meet there: on one processor, and beside waiters that sleep between two looks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.pytest_plugin.giving import giving_way
+from lab.pytest_plugin.giving import mannered, manners_of
+from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
 from lab.race import cases_of
 from lab.race.matrix import run_case
 from lab.results import Options
@@ -30,9 +31,9 @@ OPTIONS = Options(
 )
 
 
-def raced(lock: str, folder: str) -> dict[str, Any]:
-    (case,) = cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock]))
-    row = run_case(giving_way(case), 5, [Path(folder)])
+def raced(lock: str, folder: str, manner: str = GAVE_WAY, trials: int = 5, **changed: Any) -> dict[str, Any]:
+    (case,) = cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock], **changed))
+    row = run_case(mannered(case, manner), trials, [Path(folder)])
     return {"verdict": row.verdict, "contended": row.contended_requests, "of": row.operations, "pin": row.pin}
 
 
@@ -43,5 +44,17 @@ def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
     assert row["contended"] > 900, "without giving way it is less than one in a hundred"
 
 
+@pytest.mark.parametrize("lock", ["filelock", "fasteners", "portalocker", "fcntl"])
+def test_requests_of_workers_that_sleep_meet_a_holder_also_where_waiting_is_polling(tmp_path: Path, lock: str) -> None:
+    row = in_fresh_process(raced, lock, str(tmp_path), SLEPT, 1, workers=[8], rounds=100, pin=None)
+    assert (row["verdict"], row["of"], row["pin"]) == ("clean", 800, "none")
+    assert row["contended"] > 200, "as they are, and where they give way, hardly one in a hundred meets a holder"
+
+
 def test_without_a_lock_the_data_break(tmp_path: Path) -> None:
     assert in_fresh_process(raced, "none", str(tmp_path))["verdict"] == "damaged"
+
+
+def test_without_a_lock_there_is_nothing_to_sleep_in() -> None:
+    ofd, none = (cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock]))[0] for lock in ("ofd", "none"))
+    assert (manners_of(ofd), manners_of(none)) == ([GAVE_WAY, SLEPT], [GAVE_WAY])

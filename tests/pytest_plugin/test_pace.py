@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from lab.pytest_plugin import pace
+from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
 from lab.pytest_plugin.pace import Shown, raced
 from lab.pytest_plugin.request import RaceRequest
 from lab.race import Case
@@ -36,25 +37,24 @@ SOME = replace(CLEAN, contended_requests=1000, detection_power=0.003)
 FEW = replace(CLEAN, contended_requests=300, detection_power=0.01)
 NONE = replace(CLEAN, contended_requests=0, detection_power=None)
 
-Racing = Callable[[RaceRequest, list[Row]], list[tuple[float, bool]]]
+Racing = Callable[[RaceRequest, list[Row]], list[tuple[float, str]]]
 
 
 @pytest.fixture
 def racing(monkeypatch: pytest.MonkeyPatch) -> Racing:
-    """Races that come to these rows: for how long each, and whether its workers gave way."""
+    """Races that come to these rows: for how long each, and what its workers did."""
 
-    def race(asked: RaceRequest, rows: list[Row]) -> list[tuple[float, bool]]:
-        races: list[tuple[float, bool]] = []
+    def race(asked: RaceRequest, rows: list[Row]) -> list[tuple[float, str]]:
+        races: list[tuple[float, str]] = []
 
-        def timed(case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, gave_way: bool = False) -> Shown:
-            assert case == ("polite" if gave_way else "as it is")
-            races.append((round(seconds or trials, 1), gave_way))
-            return Shown(rows[len(races) - 1], seconds or 1.0, gave_way)
+        def timed(case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "") -> Shown:
+            races.append((round(seconds or trials, 2), manner))
+            return Shown(rows[len(races) - 1], seconds or 1.0, manner)
 
         monkeypatch.setattr(pace, "_timed", timed)
-        monkeypatch.setattr(pace, "giving_way", lambda case: "polite")
+        monkeypatch.setattr(pace, "manners_of", lambda case: [GAVE_WAY, SLEPT])
         shown = raced(cast("Case", "as it is"), Path("/"), asked)
-        assert (shown.row, shown.gave_way) == (rows[-1], races[rows.index(shown.row)][1])
+        assert (shown.row, shown.manner) == (rows[-1], races[rows.index(shown.row)][1])
         return races
 
     return race
@@ -62,45 +62,66 @@ def racing(monkeypatch: pytest.MonkeyPatch) -> Racing:
 
 @pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
 def test_one_race_is_enough_where_it_shows_enough_or_is_not_clean(racing: Racing, row: Row) -> None:
-    assert racing(ASKED, [row]) == [(1.0, False)]
+    assert racing(ASKED, [row]) == [(1.0, "")]
 
 
-def test_workers_that_met_too_seldom_give_way_in_a_second_race(racing: Racing) -> None:
-    assert racing(ASKED, [SOME, ENOUGH]) == [(1.0, False), (1.0, True)]
+@pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
+def test_workers_that_met_too_seldom_give_way_in_a_second_race(racing: Racing, row: Row) -> None:
+    assert racing(ASKED, [SOME, row]) == [(1.0, ""), (1.0, GAVE_WAY)]
+
+
+@pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
+def test_where_even_that_is_too_seldom_they_sleep_in_a_third(racing: Racing, row: Row) -> None:
+    assert racing(ASKED, [NONE, FEW, row]) == [(1.0, ""), (1.0, GAVE_WAY), (1.0, SLEPT)]
+
+
+def test_they_do_not_sleep_where_giving_way_is_soon_enough(racing: Racing) -> None:
+    slow = replace(SOME, contended_requests=700)
+    assert racing(ASKED, [NONE, slow, FEW, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (1.0, SLEPT), (5.13, GAVE_WAY)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, GAVE_WAY)]
 
 
 def test_the_race_is_longer_where_that_would_be_enough(racing: Racing) -> None:
-    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, False), (1.0, True), (3.6, True)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, GAVE_WAY)]
+    assert racing(ASKED, [NONE, FEW, SOME, ENOUGH])[2:] == [(1.0, SLEPT), (3.59, SLEPT)]
 
 
 def test_it_is_ten_seconds_longer_at_most(racing: Racing) -> None:
     """The first trials are short and mostly start, so that more may come of it than it seems."""
-    assert racing(ASKED, [NONE, FEW, SOME]) == [(1.0, False), (1.0, True), (10.0, True)]
+    assert racing(ASKED, [NONE, NONE, FEW, SOME])[2:] == [(1.0, SLEPT), (10.0, SLEPT)]
 
 
 def test_it_is_not_longer_where_nobody_met(racing: Racing) -> None:
-    assert racing(ASKED, [NONE, replace(NONE, rounds=1)]) == [(1.0, False), (1.0, True)]
+    assert racing(ASKED, [NONE, NONE, replace(NONE, rounds=1)])[2:] == [(1.0, SLEPT)]
 
 
-def test_workers_that_meet_more_seldom_when_they_give_way_go_on_as_they_were(racing: Racing) -> None:
-    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, False), (1.0, True), (3.6, False)]
+def test_workers_that_meet_more_seldom_when_they_wait_inside_go_on_as_they_were(racing: Racing) -> None:
+    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, "")]
+    assert racing(ASKED, [NONE, FEW, NONE, SOME])[2:] == [(1.0, SLEPT), (10.0, GAVE_WAY)]
 
 
 def test_the_option_stands_for_the_second(racing: Racing) -> None:
-    assert racing(replace(ASKED, about_s=0.2), [SOME, ENOUGH]) == [(0.2, False), (0.2, True)]
+    assert racing(replace(ASKED, about_s=0.2), [SOME, ENOUGH]) == [(0.2, ""), (0.2, GAVE_WAY)]
 
 
 def test_trials_are_raced_as_they_are(racing: Racing) -> None:
-    assert racing(replace(ASKED, trials=3), [NONE]) == [(3, False)]
+    assert racing(replace(ASKED, trials=3), [NONE]) == [(3, "")]
 
 
 def test_seconds_are_used_up_as_they_are_where_workers_meet_often(racing: Racing) -> None:
-    assert racing(replace(ASKED, seconds=20.0), [SOME, ENOUGH]) == [(5.0, False), (15.0, False)]
+    assert racing(replace(ASKED, seconds=20.0), [SOME, ENOUGH]) == [(5.0, ""), (15.0, "")]
 
 
 def test_seconds_are_used_up_by_workers_that_give_way_where_they_meet_seldom(racing: Racing) -> None:
-    assert racing(replace(ASKED, seconds=2.0), [NONE, ENOUGH]) == [(0.5, False), (1.5, True)]
+    races = racing(replace(ASKED, seconds=2.0), [NONE, SOME, ENOUGH])
+    assert races == [(0.5, ""), (0.25, GAVE_WAY), (1.25, GAVE_WAY)]
 
 
-def test_seconds_are_not_used_up_where_something_is_broken(racing: Racing) -> None:
-    assert racing(replace(ASKED, seconds=20.0), [DAMAGED]) == [(5.0, False)]
+def test_seconds_are_used_up_by_workers_that_sleep_where_giving_way_does_not_help(racing: Racing) -> None:
+    races = racing(replace(ASKED, seconds=2.0), [NONE, replace(FEW, contended_requests=30), SOME, ENOUGH])
+    assert races == [(0.5, ""), (0.25, GAVE_WAY), (0.25, SLEPT), (1.0, SLEPT)]
+
+
+@pytest.mark.parametrize("rows", [[DAMAGED], [NONE, DAMAGED], [NONE, NONE, DIED]])
+def test_seconds_are_not_used_up_where_something_is_broken(racing: Racing, rows: list[Row]) -> None:
+    assert racing(replace(ASKED, seconds=20.0), rows) == [(5.0, ""), (2.5, GAVE_WAY), (2.5, SLEPT)][: len(rows)]

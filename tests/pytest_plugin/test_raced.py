@@ -9,16 +9,19 @@ import pytest
 from lab.errors import UsageError
 from lab.pytest_plugin.again import Again
 from lab.pytest_plugin.answer import Raced
+from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
 from lab.pytest_plugin.raced import RaceResult
-from lab.results import Case
+from lab.results import Case, Failure, Run
 from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TWO_IN, UNLOCKED, run_of
 
 STRONG = replace(CLEAN, contended_requests=5000, detection_power=0.0006)
 
 
-def result_of(case: Case, *, name: str = "", lock: str | None = "fcntl", gave_way: bool = False) -> RaceResult:
+def result_of(
+    case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", leak: float = 0.0
+) -> RaceResult:
     """A race that nobody ran, and that has no explanation."""
-    raced = Raced(run_of(case), name, gave_way=gave_way, raced_s=2.0)
+    raced = Raced(run_of(case, leak=leak), name, manner=manner, raced_s=2.0)
     return RaceResult(raced, Again("test_it.py::test_it", lock, "/mnt"), lambda run: run)
 
 
@@ -92,7 +95,7 @@ def test_the_line_that_does_it_again_is_the_commands_where_it_can_do_the_same() 
     race = "python -m lab race my/file.py:sub --lock fcntl --workers 2 --rounds 250 --trials 2 --seed 7 --dir /mnt"
     assert last_line_of(result_of(DAMAGED, name="my/file.py:sub")) == f"again: {race}"
     assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", lock=None)) == f"again: {test}"
-    assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", gave_way=True)) == f"again: {test}"
+    assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", manner=GAVE_WAY)) == f"again: {test}"
     assert last_line_of(result_of(DAMAGED)) == f"again: {test}"
 
 
@@ -102,9 +105,55 @@ def last_line_of(result: RaceResult) -> str:
     return str(failed.value).splitlines()[-1]
 
 
-def test_workers_that_gave_way_are_said() -> None:
-    with pytest.raises(AssertionError, match="workers gave way"):
-        result_of(CLEAN, gave_way=True).assert_clean()
+@pytest.mark.parametrize("manner", [GAVE_WAY, SLEPT])
+def test_workers_that_waited_inside_the_lock_are_said(manner: str) -> None:
+    with pytest.raises(AssertionError, match=f"workers {manner} inside the lock"):
+        result_of(CLEAN, manner=manner).assert_clean()
     with pytest.raises(AssertionError) as failed:
         result_of(CLEAN).assert_clean()
-    assert "gave way" not in str(failed.value)
+    assert f"workers {manner}" not in str(failed.value)
+    assert (result_of(CLEAN, manner=manner).gave_way, result_of(CLEAN).gave_way) == (True, False)
+
+
+def test_a_lock_that_is_met_too_seldom_all_the_same_may_look_too_seldom() -> None:
+    told = "a lock that polls meets others only as often as it looks: have it look every millisecond"
+    theirs = replace(CLEAN, lock="mine")
+    assert [told in too_weak(case, manner) for case, manner in ((theirs, SLEPT), (theirs, ""), (CLEAN, SLEPT))] == [
+        True,
+        False,
+        False,
+    ]
+
+
+def too_weak(case: Case, manner: str = "") -> str:
+    with pytest.raises(AssertionError) as failed:
+        result_of(case, manner=manner).assert_clean(detects=1e-3)
+    return str(failed.value).splitlines()[0]
+
+
+def test_where_nobody_met_there_are_numbers_to_try() -> None:
+    said = too_weak(replace(CLEAN, contended_requests=0, detection_power=None))
+    assert "detects=0.001 takes 2,995 that do: give workers=4 and rounds=5_000, or leave trials= out" in said
+
+
+def test_a_race_that_would_only_have_noticed_a_constant_lie_says_so() -> None:
+    said = too_weak(replace(CLEAN, contended_requests=1, detection_power=0.95))
+    assert "1 of 1,000 rounds met a holder, so hardly a lie would have been noticed, and detects=0.001 asks" in said
+    assert "1 in 1 " not in said
+
+
+def test_what_to_do_is_said_in_the_words_of_a_test() -> None:
+    late = Failure(trial=0, worker=0, round=9, how="late", reason="still at work, waiting for the lock")
+    with pytest.raises(AssertionError) as failed:
+        result_of(replace(HUNG, failures=[late])).assert_clean()
+    assert "; give fewer rounds= or a longer time_limit=, if it is no deadlock" in str(failed.value).splitlines()[0]
+
+
+def test_of_a_leak_that_was_asked_for_no_lock_is_blamed() -> None:
+    def explain(run: Run) -> Run:
+        raise AssertionError("nobody needs to look for a reason")
+
+    raced = Raced(run_of(TWO_IN, leak=0.01), "")
+    with pytest.raises(AssertionError) as failed:
+        RaceResult(raced, Again("test_it.py::test_it", "fcntl"), explain).assert_clean()
+    assert "why it broke: leak=0.01 has the lock let two in: no fault of its own" in str(failed.value)

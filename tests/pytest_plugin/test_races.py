@@ -87,6 +87,67 @@ def test_a_lock_that_leaks_one_time_in_a_thousand_is_caught(pytester: pytest.Pyt
     )
 
 
+FILELOCK = """
+from filelock import FileLock
+from lab.locks import adapt
+
+class MyScenario(Mine):
+    def work(self, w):
+        with w.write_lock(self.Memory.value):
+            w.memory.value += 1
+
+my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001))
+
+@pytest.mark.parametrize("lock", ["filelock", my_lock], ids=["name", "object"])
+def test_it(lab, lock):
+    race = lab.race(MyScenario(), lock=lock, workers=8)
+    race.assert_clean(detects=1e-2)
+    assert race.gave_way
+"""
+
+
+def test_a_lock_that_polls_meets_enough_where_workers_wait_inside_which_is_told(pytester: pytest.Pytester) -> None:
+    """A tenth of what the race goes on for at most: also on a machine that is busy."""
+    result = run_tests(pytester, FILELOCK, "--lab-seconds", "0.5")
+    outcomes_of(result, passed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*lab: races with a wider window*",
+            "*inside the lock*: else they met too seldom",
+            "*test_it[[]name[]]: test_mine:my_scenario under filelock",
+            "*test_it[[]object[]]: test_mine:my_scenario under my_lock",
+        ]
+    )
+
+
+ALONE = """
+import fcntl
+
+class Alone:
+    def actions(self, descriptor, start, length, *, write):
+        take = lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX, length, start)
+        return take, lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+
+class Named(Alone):
+    name = "named"
+
+LOCKS = {"class": Alone, "object": Alone(), "place": "test_mine:Alone", "named": Named()}
+
+@pytest.mark.parametrize("lock", LOCKS.values(), ids=LOCKS)
+def test_it(lab, lock):
+    case = lab.race(Mine, lock=lock, trials=1, rounds=100).case
+    assert (case.verdict, case.holds) == ("clean", 400)
+    print("called", case.lock)
+"""
+
+
+def test_a_lock_of_the_labs_own_kind_needs_one_method(pytester: pytest.Pytester) -> None:
+    result = run_tests(pytester, ALONE, "-s")
+    outcomes_of(result, passed=4)
+    called = [line.split()[-1] for line in result.outlines if "called" in line]
+    assert called == ["Alone", "Alone", "test_mine:Alone", "named"]
+
+
 def test_locks_that_raise_or_never_return_fail_and_say_so(pytester: pytest.Pytester) -> None:
     tests = """
 def test_raises(lab):
@@ -100,9 +161,10 @@ def test_never(lab):
     result.stdout.fnmatch_lines(
         [
             "E*test_mine under raises, 4 workers: died: lock raises: raised ZeroDivisionError: *",
-            "E*test_mine under never, 4 workers: timeout: lock never: no answer on * within 1 s*",
+            "E*test_mine under never, 4 workers: timeout: lock never: no answer on * within 1 s; mend the lock, or *",
         ]
     )
+    result.stdout.no_fnmatch_line("*--lock*or*--dir*")
 
 
 def test_a_factory_of_locks_is_adapted(pytester: pytest.Pytester) -> None:
@@ -207,16 +269,21 @@ def test_unpicklable(lab):
 
 def test_made_before(lab):
     lab.race(Mine, lock=held)
+
+def test_made_here(lab):
+    lab.race(Mine, lock=threading.Lock())
 """
     result = run_tests(pytester, tests)
-    outcomes_of(result, passed=1, failed=4)
+    outcomes_of(result, passed=1, failed=5)
     step = "cannot be sent to the process that races*; define it at the top level of a module"
     result.stdout.fnmatch_lines(
         [
             f"E**UsageError: scenario test_inner.<locals>.Inner: {step}",
             f"E**UsageError: lock test_lambda.<locals>.<lambda>: {step}",
-            f"E**UsageError: scenario a Unpicklable object: {step}",
+            f"E**UsageError: scenario an Unpicklable object: {step}",
             "E**UsageError: lock held: is a lock that was made before the fork*",
+            "E**UsageError: lock a lock object: cannot be sent to the process that races*; give what makes one from a "
+            "path, at the top level of a module: def make_lock(path): return ...",
         ]
     )
     result.stdout.no_fnmatch_line("*lab/pytest_plugin/*")
@@ -226,6 +293,8 @@ WRONG = {
     "lab.race('countr')": "unknown scenario 'countr'; did you mean counter?",
     "lab.race(7)": "scenario 7: give a lab.Scenario, *",
     "lab.race(Mine, lock='fcntk')": "unknown lock 'fcntk'; did you mean fcntl?",
+    "lab.race(Mine, lock=None)": 'lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock',
+    "lab.race(Mine, lock=5)": "lock: an int is no lock; give a name, a lock of the lab, or what makes one from a path",
     "lab.race(Mine, workers=0)": "workers=0: give a whole number, at least 1",
     "lab.race(Mine, trials=1, seconds=1)": "trials= and seconds= both say *",
     "lab.race(Mine, seconds=0)": "seconds=0 is no time: *",

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pytest
 from tests.helpers import ROOT, race, run_lab
 
 LOCKS = '''
-import fcntl, os, threading
+import errno, fcntl, os, threading, time
 from contextlib import contextmanager
 
 from lab.locks import adapt
@@ -73,6 +75,69 @@ class Interrupts(Own):
         raise KeyboardInterrupt
 
 
+class Refused(Own):
+    """As a library tells what the kernel answered."""
+
+    def acquire(self):
+        try:
+            raise OSError(errno.ENOLCK, "no locks")
+        except OSError as error:
+            raise NotImplementedError("this filesystem has no locks") from error
+
+
+class Imports(Own):
+    def acquire(self):
+        import no_such_library
+
+
+class Lost(Own):
+    def acquire(self):
+        raise FileNotFoundError(errno.ENOENT, "no such file")
+
+
+class Several(Own):
+    def later(self):
+        raise RuntimeError("one\\nline\\n  more")
+
+
+class Threads(Own):
+    """Whose thread lives for longer than anybody wants to wait."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.later = super().acquire
+        self.thread = threading.Thread(target=time.sleep, args=(3600,))
+        self.thread.start()
+
+    def acquire(self):
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+
+class Prints(Own):
+    def acquire(self):
+        print("taken", flush=True)
+        os.write(1, b"by hand")
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+
+class Alone:
+    """A lock of the lab's own kind with the one method that it needs."""
+
+    def actions(self, descriptor, start, length, *, write):
+        take = lambda: fcntl.lockf(descriptor, fcntl.LOCK_EX, length, start)
+        return take, lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
+
+
+class Five(Alone):
+    def actions(self, descriptor, start, length, *, write):
+        return 5
+
+
+class Unprepared(Alone):
+    def prepared(self, path):
+        raise RuntimeError("not today")
+
+
 @contextmanager
 def generator(path):
     with open(path, "a") as file:
@@ -133,7 +198,8 @@ def reason(row: dict[str, Any]) -> str:
     return str(row["reason"] or row["failures"][0]["reason"])
 
 
-@pytest.mark.parametrize("name", ["my_locks:Own", "my_locks:own", "my_locks:generator", "my_locks:Directory"])
+@pytest.mark.parametrize("name", ["my_locks:Own", "my_locks:own", "my_locks:generator", "my_locks:Directory",
+                                  "my_locks:Alone", "my_locks:Threads"])  # fmt: skip
 def test_a_lock_from_the_current_directory_protects_the_file(name: str, folder: Path) -> None:
     code, (row,) = raced(folder, name)
     assert (code, row["verdict"], row["holds"], row["overlapping_holds"]) == (0, "clean", 400, 0)
@@ -166,22 +232,60 @@ def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "verdict", "told"),
     [
-        ("NeverAnswers", "no answer on"),
-        ("FailsAtOnce", "acquire() raised RuntimeError: not even once; mend the lock"),
-        ("ReleasesOthers", "release() raised RuntimeError: not the holder; mend the lock"),
-        ("nothing", "its factory returned None, which has neither acquire() and release() nor `with`"),
-        ("raises", "its factory raised ValueError: no such thing; mend it"),
-        ("EndsItsProcess", "it ended the process that took it (exit code 0); mend the lock"),
-        ("Interrupts", "it ended the process that took it (exit code 1); mend the lock"),
+        ("NeverAnswers", "timeout", "within 2 s; mend the lock, or try another --lock or another --dir"),
+        ("FailsAtOnce", "died", "acquire() raised RuntimeError: not even once; mend the lock"),
+        ("ReleasesOthers", "died", "release() raised RuntimeError: not the holder; mend the lock"),
+        ("nothing", "died", "its factory returned None, which has neither acquire() and release() nor `with`;*"),
+        ("raises", "died", "its factory raised ValueError: no such thing; mend it"),
+        ("EndsItsProcess", "died", "it ended the process that took it (exit code 0); mend the lock"),
+        ("Interrupts", "died", "raised KeyboardInterrupt; mend the lock"),
+        ("Lost", "died", "acquire() raised FileNotFoundError: [[]Errno 2] no such file; mend the lock"),
+        ("Five", "died", "raised TypeError: actions() returned an int, not two calls: acquire, release; mend the lock"),
+        ("Unprepared", "died", "prepared() raised RuntimeError: not today; mend the lock"),
+        ("Refused", "unsupported", "refused on * (No locks available); try another --lock or another --dir"),
+        ("Imports", "unsupported", "needs a module that is missing (*: No module named 'no_such_library'); install it"),
     ],
 )
-def test_a_lock_that_fails_when_it_is_tried_is_one_unsupported_row(name: str, told: str, folder: Path) -> None:
+def test_whose_fault_it_is_that_a_lock_cannot_be_taken_once_decides_the_verdict(
+    name: str, verdict: str, told: str, folder: Path
+) -> None:
     code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
-    assert (code, [row["verdict"] for row in rows]) == (3, ["clean", "unsupported"])
-    assert told in reason(rows[1])
+    assert [row["verdict"] for row in rows] == ["clean", verdict]
+    assert code == (3 if verdict == "unsupported" else 4)
+    assert fnmatchcase(reason(rows[1]), f"lock my_locks:{name}: *{told}")
     assert "\n" not in reason(rows[1])
+
+
+def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_what(folder: Path) -> None:
+    args = ("counter", "--lock", "my_locks:Several", "--trials", "1", "--quiet", "--no-save", "--dir", "data")
+    done = run_lab("race", *args, cwd=folder)
+    first, *trace = done.stderr.splitlines()
+    told = "acquire() raised RuntimeError: one line more, in round 5 of trial 0; likewise 3 more workers; mend the lock"
+    assert first.endswith(f"lock my_locks:Several: {told}")
+    assert trace[0] == "lab: Traceback (most recent call last):"
+    assert {line.split('"')[1] for line in trace if line.startswith("  File ")} == {str(folder / "my_locks.py")}
+
+
+def test_a_lock_that_refuses_is_one_line_without_a_traceback(folder: Path) -> None:
+    args = ("counter", "--lock", "my_locks:Refuses", "--trials", "1", "--quiet", "--no-save", "--dir", "data")
+    (line,) = run_lab("race", *args, cwd=folder).stderr.splitlines()
+    assert line.endswith("; likewise 3 more workers; mend the lock")
+
+
+def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> None:
+    args = ("counter", "--lock", "my_locks:Prints", "--rounds", "5", "--trials", "1", "--no-save", "--dir", "data")
+    done = run_lab("race", *args, "--json", "-", cwd=folder)
+    assert json.loads(done.stdout)["cases"][0]["verdict"] == "clean"
+    assert done.stderr.count("taken") == done.stderr.count("by hand") == 1 + 4 * 5
+
+
+def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(folder: Path) -> None:
+    (folder / "filelock.py").write_text("raise ModuleNotFoundError('none here', name='filelock')")
+    code, rows = raced(folder, "fcntl", "filelock", "my_locks:Own")
+    assert (code, [row["verdict"] for row in rows]) == (3, ["clean", "unsupported", "clean"])
+    assert reason(rows[1]) == "lock filelock: needs the Python package filelock; pip install 'lock-race-lab[locks]'"
 
 
 @pytest.mark.parametrize("lock", ["no_such_module:lock", "my_locks:missing", "my_locks:TEXT", "my_locks:MADE"])
@@ -213,3 +317,11 @@ def test_the_five_lines_of_the_page_about_locks_are_raced(tmp_path: Path) -> Non
     args = ("counter", "append_log", "--lock", "my_module:my_lock", "--workers", "8", "--rounds", "20", "--trials", "1")
     code, document = race(*args, cwd=tmp_path)
     assert (code, [row["lock"] for row in document["cases"]]) == (0, ["mine", "mine"])
+
+
+def test_the_lock_of_one_method_on_that_page_is_raced(tmp_path: Path) -> None:
+    block = (ROOT / "docs" / "locks.md").read_text().partition("```python\n# ranges.py\n")[2].partition("```")[0]
+    (tmp_path / "ranges.py").write_text(block)
+    code, document = race("bank", "--lock", "ranges:Mine", "--rounds", "200", "--trials", "1", cwd=tmp_path)
+    (row,) = document["cases"]
+    assert (code, row["lock"], row["verdict"], row["holds"] > 0) == (0, "ranges:Mine", "clean", True)

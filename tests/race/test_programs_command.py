@@ -51,7 +51,7 @@ def test_a_program_is_found_on_the_path_and_goes_by_its_last_name(
 
 
 def test_a_folder_is_no_program(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such program"):
+    with pytest.raises(UsageError, match=f"--program {tmp_path}: is a folder; name the program in it"):
         program_of(f"{tmp_path} {{file}}")
 
 

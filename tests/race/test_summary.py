@@ -266,6 +266,12 @@ def test_several_failures_are_told_by_the_first_and_their_number() -> None:
     assert found.failures == [LATE, KILLED, KILLED]
 
 
+@pytest.mark.parametrize(("others", "told"), [(1, "likewise 1 more worker"), (2, "likewise 2 more workers")])
+def test_failures_that_are_all_the_same_are_told_as_that(others: int, told: str) -> None:
+    found = row(replace(CLEAN, failures=[KILLED] * (1 + others)))
+    assert found.reason == f"worker 1 was killed by SIGKILL, in round 4 of trial 1; {told}"
+
+
 def test_a_failed_trial_is_no_trial_of_the_interval_nor_of_fairness() -> None:
     failed = replace(CLEAN, failures=[LATE], running_ns=[1, 10**12])
     found = row(CLEAN, CLEAN, failed)

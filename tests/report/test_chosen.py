@@ -103,6 +103,14 @@ def test_advice_names_those_that_fit_or_the_fewer_that_do_not() -> None:
     assert "Parts of one file locked apart: none of these." in advised(cells("able", ranges="no"))
 
 
+def test_advice_says_of_which_locks_nothing_is_known() -> None:
+    stuck, slow = ([replace(cell, value="?") for cell in cells(name)] for name in ("stuck", "slow"))
+    first, *rest = advised(cells("able"), stuck, slow)
+    assert first == "Of stuck, slow nothing is known; what follows is about the others."
+    assert "Readers beside each other: all of these." in rest
+    assert not any("nothing is known" in line for line in advised(cells("able"), cells("none", processes="no")))
+
+
 def test_where_no_lock_keeps_a_process_out_there_is_no_advice() -> None:
     assert advised(cells("none", processes="no")) == ["None of these keeps another process out."]
 

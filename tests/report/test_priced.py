@@ -207,5 +207,8 @@ def test_a_run_that_was_interrupted_says_how_far_it_came() -> None:
     assert interruption(bench_of(cost())) == ""
 
 
-def test_without_any_figure_the_table_is_empty_and_nothing_is_judged() -> None:
-    assert "uncontended" not in told(bench_of(unmeasured(), noise=None))
+def test_without_any_figure_there_is_no_table_and_nothing_is_judged() -> None:
+    text = told(bench_of(unmeasured(), noise=None))
+    assert "uncontended" not in text
+    assert "95 % interval" not in text
+    assert text.endswith("nothing was measured")

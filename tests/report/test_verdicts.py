@@ -1,22 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from itertools import combinations
 
 import pytest
 
 from lab.model.statistics import detection_power
-from lab.report.verdicts import SHOWN, complaints, conclusions, exit_code, heading
+from lab.report.failed import SHOWN
+from lab.report.verdicts import complaints, conclusions, exit_code, heading
 from lab.report.words import one_in
-from lab.results import Case, Damage, Failure
+from lab.results import Case, Damage, Failure, How
 from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TWO_IN, UNLOCKED, run_of
 
 CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED], 0: [CLEAN, UNLOCKED, LESSON]}
 PRECEDENCE = [1, 4, 3, 0]
 
 
-def raised(worker: int, trace: str = "Traceback\nValueError") -> Failure:
-    return Failure(trial=0, worker=worker, round=0, how="raised", reason="raised ValueError", trace=trace)
+def raised(worker: int, trace: str = "Traceback\nValueError", reason: str = "raised ValueError") -> Failure:
+    return Failure(trial=0, worker=worker, round=0, how="raised", reason=reason, trace=trace)
 
 
 @pytest.mark.parametrize(("code", "case"), [(code, case) for code, cases in CODES.items() for case in cases])
@@ -84,7 +86,8 @@ def test_a_clean_lock_is_told_with_its_holds_and_the_power_of_all_its_cases_toge
 
 def test_one_request_met_a_holder() -> None:
     (told,) = conclusions(run_of(replace(CLEAN, contended_requests=1)))
-    assert "1 request met a holder" in told
+    assert "1 request met a holder, too few to notice any lie but a constant one. Use more --workers or" in told
+    assert "1 in 1 " not in told
 
 
 def test_a_broken_lock_is_told_with_its_overlaps() -> None:
@@ -186,9 +189,26 @@ def test_one_failed_worker_is_told_in_the_line_of_its_case() -> None:
     ]
 
 
-def test_several_failed_workers_are_told_one_by_one_and_the_same_traceback_once() -> None:
+def test_workers_that_all_failed_in_the_same_way_are_one_line_and_one_traceback() -> None:
     told = list(complaints(run_of(replace(DIED, failures=[raised(0), raised(2)]))))
-    assert told[1:] == ["  worker 0 raised ValueError", "  worker 2 raised ValueError", "Traceback\nValueError"]
+    assert told[1:] == ["Traceback\nValueError"]
+    assert told[0].endswith("; mend it at the place told below")
+
+
+def test_each_way_to_fail_is_a_line_with_its_workers() -> None:
+    failures = [
+        raised(worker, "", f"raised {'KeyError' if worker in (0, 5, 7) else 'ValueError'}") for worker in range(8)
+    ]
+    assert list(complaints(run_of(replace(DIED, failures=[*failures, raised(8, "", "exited")]))))[1:] == [
+        "  workers 0, 5 and 7 raised KeyError",
+        "  workers 1, 2, 3, 4 and 6 raised ValueError",
+        "  worker 8 exited",
+    ]
+
+
+def test_workers_one_after_the_other_are_told_by_the_first_and_the_last() -> None:
+    failures = [raised(worker, "", "raised ValueError" if worker else "exited") for worker in range(9)]
+    assert list(complaints(run_of(replace(DIED, failures=failures))))[2] == "  workers 1 to 8 raised ValueError"
 
 
 def test_different_tracebacks_are_all_told() -> None:
@@ -197,8 +217,54 @@ def test_different_tracebacks_are_all_told() -> None:
 
 
 def test_a_thousand_failed_workers_are_not_all_told() -> None:
-    told = list(complaints(run_of(replace(DIED, failures=[raised(index, "") for index in range(1000)]))))
-    assert len(told) == 1 + SHOWN
+    each = [raised(index, "", f"raised ValueError: {index}") for index in range(1000)]
+    assert len(list(complaints(run_of(replace(DIED, failures=each))))) == 1 + SHOWN
+    every_other = [raised(index, "", f"raised ValueError: {index % 2}") for index in range(1000)]
+    told = list(complaints(run_of(replace(DIED, failures=every_other))))
+    assert told[1] == "  workers 0, 2, 4, 6, 8, 10, 12, 14 and 492 more raised ValueError: 0"
+
+
+def waited(lock: str, how: How = "late", reason: str = "still at work, waiting for the lock") -> Case:
+    return replace(DIED, lock=lock, workers=8, failures=[Failure(trial=0, worker=1, round=3, how=how, reason=reason)])
+
+
+@pytest.mark.parametrize(
+    ("case", "step"),
+    [
+        (waited("mine", "raised", "raised LockFailed: lock mine: acquire() raised X"), "; mend the lock"),
+        (waited("fcntl"), "; give fewer --rounds or a longer --time-limit, if it is no deadlock"),
+        (waited("filelock"), "; give fewer --rounds or a longer --time-limit: who waits by polling takes long *"),
+        (waited("mine"), "; give fewer --rounds or a longer --time-limit: who waits by polling takes long beside 7 "
+                         "others; or mend the lock"),
+        (waited("mine", "late", "still at work"), "; mend the lock, or the scenario, whichever ends or holds up *"),
+        (waited("mine", "killed", "exited with 0"), "; mend the lock, or the scenario, whichever ends or holds up *"),
+        (waited("fcntl", "killed", "exited with 0"), ""),
+    ],
+)  # fmt: skip
+def test_what_to_do_about_a_worker_that_failed_stands_behind_it(case: Case, step: str) -> None:
+    (told,) = complaints(run_of(case))
+    assert fnmatchcase(told.removeprefix(f"counter under {case.lock}, 8 workers: died: {case.reason}"), step)
+
+
+def test_cases_that_came_to_nothing_for_the_same_reason_are_one_line() -> None:
+    bad = replace(REFUSED, verdict="died", reason="lock mine: acquire() raised X; mend the lock")
+    told = list(complaints(run_of(bad, replace(bad, scenario="bank"), replace(bad, reason="another"), DIED)))
+    assert told == [
+        f"counter under fcntl, 2 workers: died: {bad.reason} (likewise in 1 other case)",
+        "counter under fcntl, 2 workers: died: another",
+        f"counter under fcntl, 2 workers: died: {DIED.reason}",
+    ]
+
+
+def test_two_that_were_let_in_by_a_leak_that_was_asked_for_are_told_as_that() -> None:
+    run = run_of(TWO_IN, leak=0.001)
+    assert list(complaints(run))[1] == "  --leak asked for it: that is no fault of the lock"
+    assert list(conclusions(run))[-1].startswith("Two were let in because --leak 0.001 asked for it: that is no fault")
+    assert "--leak" not in "".join([*complaints(run_of(TWO_IN)), *conclusions(run_of(TWO_IN))])
+
+
+def test_a_run_without_a_trial_says_so() -> None:
+    assert "; no trial a case, seed 7" in heading(run_of(REFUSED, trials=0))
 
 
 PRIVATE = replace(DAMAGED, region="private", shares=False, expected="damaged")

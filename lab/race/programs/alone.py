@@ -12,10 +12,11 @@ from lab.regions import create
 from lab.results import Failure
 from lab.scenario import Outcome
 from lab.scenario.checked_file import CheckedFile
+from lab.scenario.faults import listed_damage
 
 from ..reports import Mailbox
 from ..setting import Setting
-from ..trial import Result, listed_damage, mended_by_its_author
+from ..trial import Result, mended_by_its_author
 from .extras import remove
 from .failures import explain_programs
 from .watch import Ran, run_programs
@@ -35,7 +36,7 @@ def run_alone(setting: Setting, number: int, folder: Path) -> Result:
     with _trial_folder(folder, number) as own:
         file = own / NAME
         create(file, b"", sparse=True)
-        with mended_by_its_author("prepare"):
+        with mended_by_its_author("prepare", setting.time_limit_s):
             scenario.first_content(file)
         mailbox = Mailbox()
         try:
@@ -45,9 +46,9 @@ def run_alone(setting: Setting, number: int, folder: Path) -> Result:
             mailbox.close()
         result = _result(setting, ran, list(explain_programs(setting, number, ran, refused)))
         if not result.failures:
-            with mended_by_its_author("check"):
+            with mended_by_its_author("check", setting.time_limit_s):
                 outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
-                found = listed_damage(scenario.judge(file, outcome))
+                found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
             result.damage.extend(each for each in found if each.count)
         return result
 

@@ -79,6 +79,8 @@ def _found(name: str) -> str:
         if os.access(place, os.X_OK):
             return place
     if not present:
+        if "/" in name and os.path.isdir(name):  # noqa: PTH112
+            raise UsageError(f"--program {name}: is a folder; name the program in it")
         beside = f", or ./{name} for the one in this folder" if Path(name).is_file() else ""
         where = "no such program" if "/" in name else "no such program on the PATH"
         raise UsageError(f"--program {name}: {where}; build it, or give its path{beside}")
