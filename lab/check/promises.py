@@ -83,6 +83,8 @@ def _promises_of(word: str) -> tuple[str, ...]:
         return (word,)
     if word in GROUPS:
         return GROUPS[word]
+    if not word:
+        raise UsageError("--only: an empty name; give promises or parts, as in --only posix,mapping")
     raise UsageError(
         f"--only {word}: there is no such promise or part; promises are {', '.join(PROMISES)}, "
         f"{' and '.join(GROUPS)} stand for several, parts are {', '.join(PARTS)}"

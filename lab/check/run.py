@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.results import SCHEMA, Check, CheckOptions, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
@@ -18,7 +19,7 @@ from .promises import EXCLUSION, Asked, asked_for
 from .rule import Rule
 from .rules import RULES
 from .soak.plan import planned
-from .soak.races import soak
+from .soak.races import check_workers, soak
 from .specification import judge_all
 from .verdict.advice import advice
 from .verdict.judge import SAFE, Findings, exit_code, judge, with_soak
@@ -50,9 +51,11 @@ def check(options: CheckOptions, folders: Sequence[Path], mounts: Sequence[Mount
     """Run what `options.only` asks for in these folders, which are one, seen through each of the mounts.
 
     What is finished when somebody interrupts (Ctrl-C, SIGTERM) is kept, and the document says `interrupted`. Raises
-    CannotRunError where the filesystem fills up or fork(2) is refused.
+    UsageError, before anything is run, for more workers than a race has room for; CannotRunError where the filesystem
+    fills up or fork(2) is refused.
     """
     asked = asked_for(options.only, len(folders))
+    check_workers(asked.promises if "soak" in asked.parts else (), options.workers)
     begun, found = Begun(), Found()
     with _interruptible(found), Company(folders) as company:
         found.stuck = company.stuck
@@ -146,7 +149,7 @@ def _document(
         started=begun.moment,
         wall_s=begun.wall_s,
         interrupted=not found.complete,
-        environment=environment(folders[0], begun.load),
+        environment=environment(folders[0], begun.load, RECORDER),
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),

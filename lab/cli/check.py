@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
 
-from .values import at_least, directory, file_name, path_or_dash, positive
+from .values import between, directory, file_name, path_or_dash, positive
 
 if TYPE_CHECKING:
     from lab.check.promises import Asked
@@ -21,6 +21,8 @@ HELP = "find out whether locking is safe on a mount"
 SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
+MOST_WORKERS = 512
+"""As many as every race of the soak has room for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="promises (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
         "reopened, neighbours, names), exclusion or data for several, or parts (rules, random, soak, faults)",
     )
-    add("--list", action="store_true", help="print every rule instead: number, sentence, source; as JSON with --json")
+    add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     add = parser.add_argument_group("how").add_argument
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and soak together (8)")
     add("--seed", type=int, default=0, metavar="N", help="of the random programs and the soak (0)")
-    add("--workers", type=at_least(2), default=4, metavar="N", help="processes that race in the soak (4)")
+    raced = f"processes that race in the soak, 2 to {MOST_WORKERS} (4)"
+    add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
     out = parser.add_argument_group("output")
     add = out.add_argument
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
@@ -64,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.processes import stops_interrupt
 
     if arguments.list:
-        return _list(arguments.json)
+        return _list(arguments.json, _only(arguments))
     if not arguments.directories:
         raise UsageError("check: give a directory of the filesystem in question; see python -m lab check --help")
     with stops_interrupt():
@@ -84,7 +87,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     directories: list[Path] = arguments.directories
-    only = list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
+    only = _only(arguments)
     asked = asked_for(only, len(directories))
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
@@ -108,6 +111,11 @@ def _run(arguments: argparse.Namespace) -> int:
             return conclude(done, documents, quiet=arguments.quiet)
 
 
+def _only(arguments: argparse.Namespace) -> list[str]:
+    """Each word of all `--only`, once."""
+    return list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
+
+
 def _steps(asked: Asked) -> int:
     """About how many things a check tells of: its rules, its races, and the random programs."""
     from lab.check.rules import RULES
@@ -116,11 +124,10 @@ def _steps(asked: Asked) -> int:
     return 1 + len(planned(asked.promises)) + sum(rule.promise in asked.promises for rule in RULES)
 
 
-def _list(json: str | None) -> int:
-    """Print every rule: a table for people, or JSON, which goes into a file where one is named."""
-    from lab.check.rules import RULES
-
-    text = _as_json(RULES) if json else _as_table(RULES)
+def _list(json: str | None, only: Sequence[str]) -> int:
+    """Print the rules: a table for people, or JSON, which goes into a file where one is named."""
+    rules = _listed(only)
+    text = _as_json(rules) if json else _as_table(rules)
     if json in (None, "-"):
         print(text)  # noqa: T201
         return 0
@@ -129,6 +136,19 @@ def _list(json: str | None) -> int:
     except OSError as error:
         raise CannotRunError(f"{json}: cannot be written ({error.strerror}); give another --json PATH") from error
     return 0
+
+
+def _listed(only: Sequence[str]) -> list[Rule]:
+    """The rules that a check of these promises or parts would judge; on two mounts, where there are the most."""
+    from lab.check.promises import asked_for
+    from lab.check.rules import RULES
+    from lab.check.run import left_to_the_soak, performed
+
+    asked = asked_for(only, 2)
+    numbers = {rule.number for rule in performed(asked)} | {rule.number for rule in left_to_the_soak(asked)}
+    if not numbers:
+        raise UsageError(f"--list --only {','.join(only)}: no rule is about that; name promises, rules, soak or faults")
+    return [rule for rule in RULES if rule.number in numbers]
 
 
 def _as_table(rules: Sequence[Rule]) -> str:

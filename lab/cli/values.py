@@ -23,6 +23,19 @@ def at_least(least: int) -> Callable[[str], int]:
     return read
 
 
+def between(least: int, most: int) -> Callable[[str], int]:
+    """A reader of whole numbers from `least` to `most`."""
+    enough = at_least(least)
+
+    def read(text: str) -> int:
+        number = enough(text)
+        if number > most:
+            raise ArgumentTypeError(f"{number} is too many: at most {most}")
+        return number
+
+    return read
+
+
 def several(least: int) -> Callable[[str], list[int]]:
     """A reader of a comma-separated list of whole numbers from `least` on."""
     one = at_least(least)

@@ -107,9 +107,10 @@ class Crew:
         self._alive, alive = os.pipe()
         try:
             try:
-                with stops_held(), _no_collection():
+                with _no_collection():
                     for index in range(self._count):
-                        self._fork(index, barrier, alive)
+                        with stops_held():  # who has been forked is known here before anybody is interrupted
+                            self._fork(index, barrier, alive)
             finally:
                 os.close(barrier)
                 os.close(alive)
@@ -117,7 +118,7 @@ class Crew:
             self._end()
             raise CannotRunError(
                 f"fork refused for worker {index} of {self._count} ({error.strerror}); "
-                "lower --workers or raise the limit (ulimit -u)"
+                "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
             ) from error
         except BaseException:
             self._end()
@@ -269,10 +270,11 @@ class Crew:
 
     def _end(self) -> None:
         """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""
-        if self._running:
-            self._signal(signal.SIGKILL)
-            self._ended(KILL_GRACE_S, late=True)
-        for descriptor in (self._barrier, self._alive):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._barrier = self._alive = -1
+        with stops_held():  # whoever asks to stop a second time gets it when all are gone
+            if self._running:
+                self._signal(signal.SIGKILL)
+                self._ended(KILL_GRACE_S, late=True)
+            for descriptor in (self._barrier, self._alive):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._barrier = self._alive = -1

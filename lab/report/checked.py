@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from lab.check.promises import EXCLUSION, asked_for
 from lab.check.verdict.judge import exit_code as code_of
@@ -32,7 +34,7 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
         "\n".join(_advice(run)),
         failed_rules(run),
         random_differences(run),
-        soaked(run),
+        races(run),
         unpromised(run),
         stuck(run),
         conclusion(run),
@@ -89,15 +91,48 @@ def conclusion(run: Check) -> str:
     return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.")
 
 
+def races(run: Check) -> str:
+    """The races that came to figures; of the others only how many there are, for the evidence has why."""
+    ran = [row for row in run.soak if row.case.operations or row.case.overlapping_holds]
+    rest = [row for row in run.soak if not (row.case.operations or row.case.overlapping_holds)]
+    names = ", ".join(dict.fromkeys(row.promise for row in rest))
+    told = wrapped(f"{plural(len(rest), 'race')} came to no figures: for {names}.") if rest else ""
+    return "\n\n".join(part for part in (soaked(replace(run, soak=ran)), told) if part)
+
+
 def complaints(run: Check) -> Iterator[str]:
-    """For stderr: each promise that is not kept, or of which too little is known, with the first that speaks for it."""
+    """For stderr: what is not kept, or of which too little is known, with the first that speaks for it.
+
+    Promises of which the same is to be said share a line.
+    """
     missed = {*EXCLUSION, *run.options.only}
+    alike: dict[tuple[str, str], list[Promise]] = {}
     for promise in run.promises:
         if promise.verdict in ("unsafe", "unknown") or (promise.verdict == "unsupported" and promise.name in missed):
-            because = f": {promise.evidence[0]}" if promise.evidence else ""
-            yield f"{promise.name}: {WORDS[promise.verdict]}{because}"
-    for each in run.stuck:
-        yield f"process {each.pid} is left behind: it hangs in {each.where} and does not end on SIGKILL"
+            alike.setdefault((promise.verdict, _cause(promise, run)), []).append(promise)
+    for (verdict, cause), promises in alike.items():
+        because = cause if len(promises) > 1 else "".join(promises[0].evidence[:1])
+        yield ": ".join(filter(None, [", ".join(each.name for each in promises), WORDS[verdict], because]))
+    yield from _left_behind(run)
+
+
+def _cause(promise: Promise, run: Check) -> str:
+    """The first that speaks for the verdict, without the rule or the race that came upon it."""
+    first = "".join(promise.evidence[:1])
+    reasons = [row.case.reason for row in run.soak if row.promise == promise.name and row.case.reason]
+    bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
+    return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
+
+
+def _left_behind(run: Check) -> Iterator[str]:
+    """A line for all that hang in one place."""
+    for where in dict.fromkeys(each.where for each in run.stuck):
+        pids = [str(each.pid) for each in run.stuck if each.where == where]
+        if len(pids) == 1:
+            yield f"process {pids[0]} is left behind: it hangs in {where} and does not end on SIGKILL"
+        else:
+            named = ", ".join(pids)
+            yield f"processes {named} are left behind: they hang in {where} and do not end on SIGKILL"
 
 
 def interruption(run: Check) -> str:

@@ -3,8 +3,8 @@
     s  safe      U  UNSAFE      n  not supported      ?  not found out
     *  by chance: such a server breaks it once in a while, and a check of a few seconds sees it or does not
 
-A server that does not notice deadlocks has an n there, as POSIX allows. Where data is raced under a lock that lies,
-it is unsafe too, but on servers whose lies are too rare for that one race: those are a * as well.
+A server that does not notice deadlocks has an n there, as POSIX allows. Data is raced under a lock that was not seen
+lying; where all of them were it is unsafe too, and by chance on servers whose lies are too rare: those are a * as well.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ TABLE = """
     fuse_false_deadlock_two    *   *   *   *   s   *   *   U   *   s   U   s   U   *
     fuse_wakes_nobody          U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?
     fuse_wakes_nobody_two      U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?   s
-    fuse_never_answers         ?   ?   ?   U   ?   ?   ?   ?   U   ?   ?   ?   ?
-    fuse_never_answers_two     ?   ?   ?   U   ?   ?   ?   ?   U   ?   ?   ?   ?   ?
+    fuse_never_answers         ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   ?   ?
+    fuse_never_answers_two     ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   ?   ?   ?
 """
 
 LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": ""}
@@ -90,3 +90,17 @@ BREAKS: dict[str, set[int]] = {
     "fuse_never_answers": {1},
 }
 """The rules that are named where the server is broken so; on two mounts the same, and maybe more."""
+
+ASLEEP, OUTLIVES = "Who waits is not always woken", "A lock may outlive its owner"
+ADVICE: dict[str, tuple[str, tuple[str, ...]]] = {
+    "fuse_forgets_on_close": ("granted to two at once", ("only sometimes", "0 %", ASLEEP, OUTLIVES)),
+    "fuse_whole_file": ("Ranges are not kept apart", (ASLEEP, OUTLIVES, "Wrong requests", "follow their owner")),
+    "fuse_leaks_ofd": ("locks stay when their descriptor is closed", ("granted",)),
+    "fuse_false_deadlock": ("EDEADLK comes where there is no cycle", (ASLEEP, OUTLIVES)),
+    "fuse_wakes_nobody": (ASLEEP, (OUTLIVES, "descriptor is closed", "--seconds", "not answered")),
+    "fuse_never_answers": (
+        "Requests for POSIX locks, open file description locks and flock are not answered here",
+        (ASLEEP, OUTLIVES, "Ranges are not", "--seconds"),
+    ),
+}
+"""What is advised where the server is broken so, and what is not, on one mount: it did not happen there."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from pathlib import Path
@@ -18,9 +17,6 @@ from typing import Any
 from lab.check.promises import PROMISES
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing
 from tests.helpers import run_lab
-
-FOLDER = re.compile(r"/\S*/lab-check-[^/:]*:")
-"""The folder of one check, which says nothing to anybody else."""
 
 COLUMNS = ("filesystem", "promise", "verdict", "strength", "evidence")
 
@@ -58,7 +54,9 @@ def name_of(filesystem: str) -> str:
 def rows_of(filesystem: str, document: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
     """One row a promise."""
     for each in document["promises"]:
-        evidence = FOLDER.sub("DIR:", each["evidence"][0]) if each["evidence"] else ""
+        evidence = each["evidence"][0] if each["evidence"] else ""
+        for directory in document["directories"]:
+            evidence = evidence.replace(directory, "DIR")
         yield name_of(filesystem), each["name"], each["verdict"], each["strength"], evidence
 
 

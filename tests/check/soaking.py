@@ -9,8 +9,9 @@ from random import Random
 from typing import Any
 
 from lab.check.soak import races as module
+from lab.check.soak.locks import LOCKS
 from lab.check.soak.races import soak
-from lab.locks import Leaky, find_lock
+from lab.locks import Leaky, Lock, find_lock
 from lab.locks.polled import polled
 
 Told = list[dict[str, Any]]
@@ -25,11 +26,14 @@ def soaked(folders: Collection[str], asked: Collection[str], seconds: float, wor
     return [{**asdict(row), "left": left} for row in rows]
 
 
-def soaked_under_a_liar(folder: str, asked: Collection[str], seconds: float, probability: float) -> Told:
-    """The same, with locks that grant falsely with this probability."""
+def soaked_under_a_liar(
+    folder: str, asked: Collection[str], seconds: float, probability: float, liars: Collection[str] = LOCKS
+) -> Told:
+    """The same, with locks that grant falsely with this probability: all of them, or those of these names."""
     lies = Random(1)
-    vars(module).update(
-        find_lock=lambda name: Leaky(find_lock(name), probability, lies),
-        polled=lambda name: Leaky(polled(name), probability, lies),
-    )
+
+    def lying(lock: Lock) -> Lock:
+        return Leaky(lock, probability, lies) if lock.name in liars else lock
+
+    vars(module).update(find_lock=lambda name: lying(find_lock(name)), polled=lambda name: lying(polled(name)))
     return soaked([folder], asked, seconds)

@@ -7,27 +7,10 @@ from typing import Any
 import pytest
 
 from lab.check.verdict.advice import advice
-from lab.results import Answered, Soaked
+from lab.check.verdict.evidence import NOT_REACHED
+from lab.results import Answered, Stuck
+from tests.check.advised import ALL_EXCLUDE, OUTLIVED, TWO, UNWOKEN, keeping, losing, lying, said
 from tests.report.checked_records import CALLS, STUCK, case, mounts, promise, race, rule
-
-ONE = ("ext4",)
-TWO = ("fuse", "fuse")
-ALL_EXCLUDE: dict[str, Answered] = {"posix": "safe", "ofd": "safe", "flock": "safe"}
-
-
-def said(*kinds: str, **found: Any) -> str:
-    """The advice, all of it: `rules`, `soak` and `stuck` are findings, all else promises with their verdicts."""
-    findings = {name: found.pop(name, ()) for name in ("rules", "soak", "stuck")}
-    promises = [promise(name, verdict) for name, verdict in found.items()]
-    return "\n".join(advice(promises, mounts(*(kinds or ONE)), **findings))
-
-
-def lying(lock: str = "fcntl", met: int = 100, overlaps: int = 90) -> Soaked:
-    return race({"fcntl": "posix"}.get(lock, lock), raced=case(lock, met=met, overlaps=overlaps))
-
-
-def losing(name: str, region: str) -> Soaked:
-    return race(name, region, case(lost=500))
 
 
 def test_where_all_is_safe_it_is_said_how_far_that_goes() -> None:
@@ -57,13 +40,6 @@ def test_what_to_look_at_depends_on_the_filesystem(kind: str, hint: str) -> None
     assert hint not in said("ext4", "ext4", soak=[lying()], posix="unsafe")
 
 
-def test_a_lock_that_lies_sometimes_is_told_with_how_often() -> None:
-    told = said(soak=[lying(met=1000, overlaps=5)], posix="unsafe")
-    assert "POSIX locks are granted falsely, but only sometimes: to 0.50 % of those who met a holder." in told
-    assert "granted to two at once" not in told
-    assert "only sometimes" not in said(soak=[lying()], posix="unsafe")
-
-
 def test_a_lock_that_a_rule_saw_granted_twice_needs_no_soak_to_be_called_so() -> None:
     broken = rule(18, "posix", "unsafe", expected="EAGAIN or EACCES", observed="granted")
     assert "granted to two at once here" in said(rules=[broken], posix="unsafe")
@@ -72,20 +48,22 @@ def test_a_lock_that_a_rule_saw_granted_twice_needs_no_soak_to_be_called_so() ->
 
 
 def test_a_lock_that_excludes_is_named_beside_those_that_do_not() -> None:
-    told = said(soak=[lying()], posix="unsafe", ofd="safe", flock="safe")
+    told = said(soak=[lying(), keeping("ofd", 100), keeping("flock", 100)], posix="unsafe", ofd="safe", flock="safe")
     assert "Use open file description locks and flock" in told
     assert "No lock" not in told
+    assert "not tried often enough" not in told
 
 
 def test_where_none_excludes_that_is_all_that_is_said_of_the_rest() -> None:
-    told = said(soak=[lying()], posix="unsafe", ranges="unsafe", death="unsafe")
+    told = said(soak=[lying()], rules=[UNWOKEN, OUTLIVED], posix="unsafe", ranges="unsafe", death="unsafe")
     assert "No lock that was tried excludes here: let one process do all the writing" in told
     assert "Ranges" not in told
     assert "outlive" not in told
+    assert "woken" not in told
 
 
 def test_a_lock_that_is_broken_otherwise_than_by_letting_two_in_is_not_said_to() -> None:
-    told = said(posix="unsafe", blocking="unsafe")
+    told = said(rules=[UNWOKEN], posix="unsafe", blocking="unsafe")
     assert "No lock" not in told
     assert "Who waits is not always woken: ask without waiting" in told
 
@@ -120,8 +98,21 @@ def test_data_is_not_called_incoherent_where_no_lock_excludes() -> None:
 
 
 def test_neighbours_are_to_be_kept_a_page_apart() -> None:
-    assert "4,096 bytes apart" in said(**ALL_EXCLUDE, neighbours="unsafe")
-    assert "4,096" not in said(**ALL_EXCLUDE, neighbours="unknown")
+    assert "4,096 bytes apart" in said(soak=[losing("neighbours", "mapped")], **ALL_EXCLUDE, neighbours="unsafe")
+    assert "4,096" not in said(soak=[losing("neighbours", "mapped")], **ALL_EXCLUDE, neighbours="unknown")
+
+
+@pytest.mark.parametrize("how", [{}, {"overlaps": 3}, {"overlaps": 3, "lost": 5}])
+def test_neighbours_that_are_unsafe_for_want_of_a_lock_are_not_said_to_overwrite_each_other(how: Any) -> None:
+    rows = [lying(), race("neighbours", "mapped", case(**how))]
+    told = said(soak=rows, posix="unsafe", flock="safe", neighbours="unsafe")
+    assert "Neighbours" not in told
+
+
+def test_data_that_broke_beside_a_lock_that_lies_is_not_said_to_break_though_locks_exclude() -> None:
+    told = said(soak=[lying(), losing("mapping", "mapped")], posix="unsafe", flock="safe", mapping="unsafe")
+    assert "No two held a lock, but a mapping is not coherent (50.0 % of updates lost)." in told
+    assert "Locks exclude" not in told
 
 
 def test_where_files_cannot_be_mapped_pread_is_advised() -> None:
@@ -164,9 +155,7 @@ def test_what_was_not_closed_or_is_no_such_lock_is_no_leak(how: dict[str, object
         ("ranges", "unsafe", "lock the whole file"),
         ("modes", "unsafe", "open for writing what is locked for writing"),
         ("ownership", "unsafe", "one descriptor a file and process"),
-        ("blocking", "unsafe", "ask without waiting"),
         ("deadlock", "unsupported", "take locks in one order everywhere"),
-        ("death", "unsafe", "may outlive its owner"),
         ("names", "unsafe", "compare st_ino"),
         ("ranges", "unknown", "Not all was found out"),
     ],
@@ -176,10 +165,15 @@ def test_other_promises_that_are_not_kept_have_their_own_advice(name: str, verdi
     assert words not in said(**ALL_EXCLUDE, **{name: "safe"})
 
 
-def test_ranges_that_fail_by_a_hang_are_no_reason_to_lock_the_whole_file() -> None:
-    hung = rule(41, "ranges", "unsafe", expected="granted", observed="no answer in 2 s, asleep in request_wait_answer")
-    assert "whole file" not in said(rules=[hung], ranges="unsafe")
-    assert "whole file" in said(rules=[hung, rule(3, "ranges", "unsafe")], ranges="unsafe")
+def test_more_seconds_are_advised_only_where_they_help() -> None:
+    asleep = promise("posix", "unknown", "soak: no request met a holder; raise --seconds or --workers")
+    full = promise("mapping", "unknown", "counter under fcntl, mapped: the filesystem is full")
+    (longer,) = advice([asleep, full], mounts("ext4"))
+    (mended,) = advice([full], mounts("ext4"))
+    assert longer.endswith("Give more --seconds, or mend what is named there and check again.")
+    assert mended.endswith("the evidence says why. Mend what is named there and check again.")
+    (ended,) = advice([promise("posix", "unknown", NOT_REACHED)], mounts("ext4"))
+    assert ended.endswith("the evidence says why. Let the check end.")
 
 
 def test_a_deadlock_that_is_made_up_is_told() -> None:
@@ -190,13 +184,16 @@ def test_a_deadlock_that_is_made_up_is_told() -> None:
 
 def test_how_to_get_rid_of_what_is_stuck_is_told() -> None:
     told = said("fuse", stuck=[STUCK], death="unsafe")
-    assert "4711 (in fuse_wait_answer). To get rid of them: umount -f /mnt/0, or write 1 to /sys/fs/fuse" in told
+    assert (
+        "To get rid of the process that does not end on SIGKILL: umount -f /mnt/0, or write 1 to /sys/fs/fuse" in told
+    )
+    assert "the 2 processes that do not end" in said("fuse", stuck=[STUCK, Stuck(2, "do_wait")], death="unsafe")
     assert "/sys/fs/fuse" not in said("nfs4", stuck=[STUCK], death="unsafe")
     assert "get rid" not in said("fuse", death="unsafe")
 
 
 def test_every_sentence_ends_and_none_comes_twice() -> None:
     verdicts: dict[str, Answered] = {"ranges": "unsafe", "deadlock": "unsupported", "neighbours": "unsafe"}
-    lines = said(**ALL_EXCLUDE, **verdicts).splitlines()
+    lines = said(soak=[losing("neighbours", "mapped")], **ALL_EXCLUDE, **verdicts).splitlines()
     assert len(set(lines)) == len(lines) == 3
     assert all(line.endswith(".") for line in lines)

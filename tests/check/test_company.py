@@ -25,7 +25,7 @@ WAITING = "A: open f; B: open f; A: flock f exclusive; B: flock f exclusive wait
 UNHEARD = "A: open f; B: open f; B: stopped; B: seek f 5 = no answer"
 """With `B: continued` the answer comes, and is the one that is expected of an actor who forgets."""
 
-REFUSED = "raise the limit (ulimit -u)"
+REFUSED = "raise the limit (ulimit -u, or the container's limit of pids)"
 
 
 def perform(stage: RealStage, program: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.check.expected import BREAKS, EXPECTED
+from tests.check.expected import ADVICE, BREAKS, EXPECTED
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing
 from tests.helpers import run_lab
 
@@ -16,8 +16,6 @@ pytestmark = [pytest.mark.mounts, pytest.mark.timeout(300)]
 
 SECONDS = {"fuse_lies_1000": 6, "fuse_lies_1000_two": 6}
 """For random programs and soak; a rare lie takes longer to be met."""
-
-CODES = {True: 0, False: 1}
 
 
 def checked(name: str) -> tuple[int, dict[str, Any]]:
@@ -47,6 +45,10 @@ def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     assert broken >= BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
     assert code == (1 if "unsafe" in verdicts.values() else 3 if "enosys" in name else 0)
     assert document["safe"] == (code == 0)
+    words, others = ADVICE.get(name, ("", ()))
+    advice = "\n".join(document["advice"])
+    assert words in advice, advice
+    assert [other for other in others if other in advice] == []
 
 
 def test_every_filesystem_of_the_tests_has_its_row() -> None:

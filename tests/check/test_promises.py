@@ -61,6 +61,11 @@ def test_an_unknown_word_is_told_with_all_that_there_are() -> None:
     assert all(name in str(raised.value) for name in [*PROMISES, *PARTS, "maping", "exclusion", "data"])
 
 
+def test_an_empty_name_is_told_as_that() -> None:
+    with pytest.raises(UsageError, match="--only: an empty name; give promises or parts"):
+        asked_for(["posix", ""], 1)
+
+
 def test_every_rule_and_every_race_is_about_a_promise_of_its_part() -> None:
     assert {entry.promise for entry in PLAN} == {*PARTS["soak"]}
     assert {rule.promise for rule in RULES if not rule.soaked} >= {*PARTS["rules"], *NAMES}

@@ -23,7 +23,8 @@ from lab.check.mounted import mounts_of
 from lab.check.promises import asked_for
 from lab.check.rule import Rule
 from lab.check.soak.plan import planned
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, UsageError
+from lab.locks import RECORDER
 from lab.results import CheckOptions, Failure, RuleResult, Soaked, Stuck
 from tests.check.mounts import FILESYSTEMS, Missing
 from tests.helpers import in_fresh_process
@@ -97,6 +98,10 @@ def test_no_other_part_is_run_than_that_of(about: str, tmp_path: Path) -> None:
 def test_what_was_asked_and_found_safe_makes_the_document_safe(tmp_path: Path) -> None:
     found = in_fresh_process(checked, str(tmp_path), ["modes", "posix", "rules"])
     assert (verdicts(found), found["safe"]) == ({"posix": "safe", "modes": "safe"}, True)
+
+
+def test_the_document_names_the_recorder_of_the_holds(tmp_path: Path) -> None:
+    assert in_fresh_process(checked, str(tmp_path), ["modes", "rules"])["environment"]["recorder"] == RECORDER
 
 
 def test_every_performed_rule_every_race_and_the_random_programs_are_told_before_they_begin(tmp_path: Path) -> None:
@@ -293,6 +298,30 @@ def test_interrupted_within_a_program_it_leaves_neither_files_nor_who_waits(tmp_
     assert (numbers(found), stopped(found)) == ([], {"unknown"})
 
 
+def reasons_of_a_failing_soak(directory: str) -> list[str]:
+    """All that the document tells of a check in a folder of its own, whose workers raise at a file of theirs."""
+    from lab.race import life
+
+    folder = Path(directory, "lab-check-1-2")
+    folder.mkdir()
+
+    class Failing:
+        def __init__(self, job: Any, index: int) -> None:
+            raise OSError(5, "Input/output error", job.path)
+
+    vars(life).update(RaceWorker=Failing)
+    options = CheckOptions([directory], ["pread", "soak"], SECONDS, 0, WORKERS)
+    done = run.check(options, [folder], mounts_of([Path(directory)]), lambda _: None)
+    reasons = [row.case.reason for row in done.soak]
+    return [*reasons, *done.promises[0].evidence, *(each.reason for row in done.soak for each in row.case.failures)]
+
+
+def test_what_the_document_tells_of_a_place_is_told_by_its_own_name(tmp_path: Path) -> None:
+    told = in_fresh_process(reasons_of_a_failing_soak, str(tmp_path))
+    assert all(str(tmp_path) in reason for reason in told)
+    assert [reason for reason in told if "lab-check-" in reason] == []
+
+
 # Stuck processes
 
 
@@ -373,6 +402,26 @@ def test_random_programs_are_of_the_locks_that_are_not_refused(
 # What ends it
 
 
+def refused_for_its_workers(directory: str, only: list[str]) -> Told:
+    """The error that more workers than a race has room for end it with, and what was told and forked by then."""
+    told: list[str] = []
+    options = CheckOptions([directory], only, SECONDS, 0, 513)
+    vars(player).update(fork_child=lambda *_, **__: told.append("a fork"))
+    try:
+        run.check(options, [Path(directory)], [], told.append)
+    except UsageError as error:
+        return {"error": str(error), "told": told, **left_in(Path(directory))}
+    return {}
+
+
+def test_more_workers_than_any_race_has_room_for_are_refused_before_anything_is_run(tmp_path: Path) -> None:
+    found = in_fresh_process(refused_for_its_workers, str(tmp_path), [])
+    assert found == {
+        "error": "scenario neighbours: 513 workers are more than its 512; lower --workers",
+        "told": [], "left": [], "children": 0,
+    }  # fmt: skip
+
+
 def refusal(directory: str, only: list[str]) -> Told:
     """The error that ends a check, and what is left."""
     try:
@@ -411,5 +460,7 @@ def refused_to_fork(directory: str, after: int) -> Told:
 @pytest.mark.parametrize("after", [0, 1])
 def test_a_fork_that_is_refused_ends_it_and_nothing_is_left(after: int, tmp_path: Path) -> None:
     found = in_fresh_process(refused_to_fork, str(tmp_path), after)
-    assert found["error"].endswith("(Resource temporarily unavailable); raise the limit (ulimit -u)")
+    assert found["error"].endswith(
+        "(Resource temporarily unavailable); raise the limit (ulimit -u, or the container's limit of pids)"
+    )
     assert (found["left"], found["children"]) == ([], 0)

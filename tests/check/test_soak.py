@@ -19,9 +19,13 @@ from lab.check.soak import locks as soak_locks
 from lab.check.soak.locks import Answering
 from lab.check.soak.neighbours import Neighbours
 from lab.check.soak.plan import PLAN, planned
+from lab.check.soak.races import check_workers
+from lab.cli.check import MOST_WORKERS
+from lab.errors import UsageError
 from lab.locks.polled import polled
-from lab.locks.protocol import REFUSED
+from lab.locks.probe import REFUSED
 from lab.model.statistics import detection_power
+from lab.processes import Exit
 from lab.scenario import Outcome, builtin_names
 from tests.check.mounts import FILESYSTEMS, Missing
 from tests.check.soaking import soaked, soaked_under_a_liar
@@ -78,6 +82,13 @@ def test_every_entry_is_about_a_promise_and_no_race_comes_twice() -> None:
     assert {entry.promise for entry in PLAN} == {*EXCLUSION, *DATA}
     races = [(entry.promise, entry.scenario, entry.lock, entry.region, entry.polled) for entry in PLAN]
     assert len(set(races)) == len(PLAN)
+
+
+def test_a_race_has_room_for_as_many_workers_as_the_command_takes_and_for_no_more() -> None:
+    check_workers(PROMISES, MOST_WORKERS)
+    with pytest.raises(UsageError, match=f"{MOST_WORKERS + 1} workers are more than its {MOST_WORKERS}"):
+        check_workers(PROMISES, MOST_WORKERS + 1)
+    check_workers(["ranges", "posix"], MOST_WORKERS + 1)
 
 
 def test_what_is_not_asked_for_is_not_raced() -> None:
@@ -152,6 +163,32 @@ def test_a_lock_that_always_lies_breaks_the_data_of_every_race_but_the_neighbour
     assert {row["verdict"] for row in rows if row["promise"] != "neighbours"} == {"unsafe"}
 
 
+LOCKS_OF_DATA = [
+    (["fcntl"], EXCLUSION, "ofd"),
+    (["fcntl", "ofd"], EXCLUSION, "flock"),
+    (["fcntl", "ofd", "flock"], EXCLUSION, "fcntl"),
+    (["ofd"], EXCLUSION, "fcntl"),
+    ([], ["flock"], "flock"),
+]
+
+
+@pytest.mark.parametrize(("liars", "exclusion", "lock"), LOCKS_OF_DATA)
+def test_data_is_raced_under_the_first_lock_that_let_nobody_in_when_it_was_raced_for_itself(
+    liars: list[str], exclusion: list[str], lock: str, tmp_path: Path
+) -> None:
+    rows = in_fresh_process(soaked_under_a_liar, str(tmp_path), [*exclusion, "pread", "reopened"], 2.0, 1.0, liars)
+    own = [row for row in rows if row["promise"] in ("pread", "reopened")]
+    assert {row["case"]["lock"] for row in own} == {lock}
+    assert {row["verdict"] for row in own} == {"unsafe" if lock in liars else "safe"}
+
+
+def test_once_a_lock_let_two_in_in_a_race_for_the_data_the_next_one_is_tried(tmp_path: Path) -> None:
+    rows = in_fresh_process(soaked_under_a_liar, str(tmp_path), ["pread", "mapping"], 2.0, 1.0, ["fcntl"])
+    assert [(row["case"]["lock"], row["case"]["overlapping_holds"] > 0) for row in rows] == [
+        ("fcntl", True), *[("ofd", False)] * (len(rows) - 1)
+    ]  # fmt: skip
+
+
 # Filesystems that are broken
 
 
@@ -221,7 +258,18 @@ def test_a_worker_that_sigkill_does_not_end_is_told_with_the_place_where_it_hang
     stuck = [failure for row in rows for failure in row["case"]["failures"]]
     assert len({failure["pid"] for failure in stuck}) == len(stuck) == len(EXCLUSION)
     assert {failure["where"] for failure in stuck} == {"request_wait_answer"}
-    assert all("did not end on SIGKILL: process" in row["case"]["reason"] for row in rows[: len(EXCLUSION)])
+    assert [row["case"]["reason"] for row in rows[: len(EXCLUSION)]] == [
+        f"a worker asked for the lock {lock}, alone with a new file, and hangs in request_wait_answer: it does not end "
+        "on SIGKILL"
+        for lock in ("fcntl", "ofd", "flock")
+    ]
+
+
+def test_a_worker_that_is_late_and_ends_on_a_signal_was_still_at_work() -> None:
+    failure = soak_locks._failure("flock", Exit(2, -15, late=True))
+    assert failure
+    assert failure.reason == "asked for the lock flock, alone with a new file, and was still at work after 2 s"
+    assert soak_locks._failure("flock", Exit(2, 0)) is None
 
 
 def test_a_filesystem_that_is_full_leaves_it_unknown() -> None:
@@ -229,7 +277,9 @@ def test_a_filesystem_that_is_full_leaves_it_unknown() -> None:
         fill(Path(folder) / "filler")
         rows = in_fresh_process(soaked, [folder], ["posix", "mapping"], 1.0)
     assert verdicts(rows) == {"unknown"}
-    assert all("no space" in row["case"]["reason"].lower() for row in rows)
+    assert {row["case"]["reason"] for row in rows} == {
+        "the filesystem is full (no space left); make room, or give another DIR"
+    }
     assert set(rows[0]["left"]) == {"filler", "lost+found"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -152,6 +153,13 @@ def test_damage_under_the_lock_makes_an_access_unsafe() -> None:
     assert made.evidence == ["counter under fcntl, mapped: lost update in 500 of 1,000 (50.0 %)"]
 
 
+def test_data_that_was_raced_under_another_lock_than_posix_tells_which() -> None:
+    under = [race("mapping", "mapped", case(lock)) for lock in ("fcntl", "flock", "flock")]
+    assert soaked(*under[1:]).strength == "0 of 2,000 damaged under flock, 200 contended"
+    assert soaked(*under).strength == "0 of 3,000 damaged under fcntl and flock, 300 contended"
+    assert soaked(under[0]).strength == "0 of 1,000 damaged, 100 contended"
+
+
 def test_data_under_a_lock_that_let_two_in_is_unsafe_though_nothing_broke() -> None:
     assert soaked(race("mapping", "mapped", case(overlaps=2))).verdict == "unsafe"
 
@@ -208,7 +216,39 @@ def test_a_process_that_outlives_sigkill_keeps_its_locks() -> None:
     assert only(ALONE["death"], rules=[rule(35, "death")]).verdict == "safe"
     made = only(ALONE["death"], rules=[rule(35, "death")], stuck=[STUCK])
     assert made.verdict == "unsafe"
-    assert "process 4711 did not end on SIGKILL: it hangs in fuse_wait_answer" in made.evidence[0]
+    assert made.evidence == ["a process did not end on SIGKILL: it hangs in fuse_wait_answer, and keeps its locks"]
+
+
+def test_several_that_outlive_sigkill_are_told_once() -> None:
+    made = only(ALONE["death"], rules=[rule(35, "death")], stuck=[STUCK, Stuck(2, STUCK.where), Stuck(3, "do_wait")])
+    assert made.evidence == [
+        "3 processes did not end on SIGKILL: they hang in fuse_wait_answer, do_wait, and keep their locks"
+    ]
+
+
+SILENT = rule(
+    35,
+    "death",
+    "unsafe",
+    expected="success",
+    observed="no answer in 2 s",
+    calls=["A: open f = ok", "A: F_SETLK f write 0 1 = no answer in 2 s"],
+)
+
+
+def test_who_hangs_in_asking_for_his_first_lock_has_none_that_outlives_him() -> None:
+    left = rule(69, "death", "unknown", observed="not tried: 3 processes were left stuck in the kernel before")
+    asked = replace(SILENT, promise="ranges")
+    made = only(ALONE["death"], rules=[asked, left], stuck=[STUCK])
+    assert made.verdict == "unknown"
+    assert made.evidence[0].endswith("hangs in fuse_wait_answer; no lock was granted before that one could outlive")
+
+
+def test_who_hangs_after_a_lock_was_granted_may_have_it_for_ever() -> None:
+    before = replace(SILENT, promise="ranges", calls=["B: F_SETLK f write 8 1 = granted", *SILENT.calls])
+    assert only(ALONE["death"], rules=[before], stuck=[STUCK]).verdict == "unsafe"
+    asked = replace(SILENT, promise="ranges")
+    assert only(ALONE["death"], rules=[asked], stuck=[STUCK], soak=[race("posix")]).verdict == "unsafe"
 
 
 def test_the_evidence_begins_with_what_the_verdict_rests_on() -> None:
@@ -216,9 +256,26 @@ def test_the_evidence_begins_with_what_the_verdict_rests_on() -> None:
     assert [sentence.partition(":")[0] for sentence in made.evidence] == ["rule 19", "rule 18"]
 
 
+def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
+    hung = case(operations=0, verdict="timeout", reason="a worker hangs")
+    found = only(
+        asked_for(["posix"], 1), rules=[rule(18, "posix", "unknown")], soak=[race("posix", raced=hung)], stuck=[STUCK]
+    )
+    assert found.evidence == [
+        "counter under fcntl, stream: a worker hangs", "rule 18: not tried: 3 calls hung before",
+        "random: nothing was tried",
+    ]  # fmt: skip
+
+
+def test_the_parts_that_an_interrupted_check_did_not_come_to_are_told_in_one_sentence() -> None:
+    asked = asked_for(["posix"], 1)
+    assert only(asked, rules=[rule(18, "posix")], complete=False).evidence == ["not reached before the interruption"]
+    assert only(asked, rules=[rule(18, "posix")]).evidence == ["random: nothing was tried", "soak: nothing was tried"]
+
+
 def test_an_interrupted_check_calls_nothing_safe() -> None:
     made = only(RULED, rules=[rule(18, "posix")], complete=False)
-    assert (made.verdict, made.evidence) == ("unknown", ["interrupted before all of it was run"])
+    assert (made.verdict, made.evidence) == ("unknown", ["not reached before the interruption"])
     assert only(RULED, rules=[rule(18, "posix", "unsafe")], complete=False).verdict == "unsafe"
 
 

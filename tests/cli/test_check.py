@@ -181,6 +181,26 @@ def test_the_list_comes_as_json() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("only", "numbers"),
+    [
+        ("modes", [24, 25, 26, 27, 28, 29]),
+        ("names", [76]),
+        ("faults,posix", [74, 75]),
+        ("neighbours,soak", [63, 65, 67]),
+    ],
+)
+def test_the_list_has_the_rules_alone_that_are_about_what_is_named(only: str, numbers: list[int]) -> None:
+    listed = json.loads(run_lab("check", "--list", "--only", only, "--json", "-").stdout)
+    assert [entry["number"] for entry in listed] == numbers
+
+
+def test_a_list_of_what_no_rule_is_about_is_refused() -> None:
+    line = refused(2, "--list", "--only", "random")
+    assert line == "lab: --list --only random: no rule is about that; name promises, rules, soak or faults"
+    assert "there is no such promise or part" in refused(2, "--list", "--only", "maping")
+
+
 def test_the_list_goes_into_a_file_that_is_named(elsewhere: Path) -> None:
     done = run_lab("check", "--list", "--json", "rules.json")
     assert (done.returncode, done.stdout) == (0, "")
@@ -220,6 +240,8 @@ def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None
     ("option", "value", "words"),
     [
         ("--workers", "1", "at least 2"),
+        ("--workers", "513", "513 is too many: at most 512"),
+        ("--only", "posix,", "--only: an empty name"),
         ("--seconds", "0", "above 0 seconds"),
         ("--seed", "x", "invalid int"),
         ("--junit", "-", "is no file"),
@@ -249,7 +271,9 @@ def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Pat
     printed, told = lab.communicate(timeout=PATIENCE_S)
     assert lab.returncode == 130
     assert "INTERRUPTED: the rest is missing" in printed
-    assert told.splitlines()[-1] == "lab: interrupted; 0 of 1 promise judged by then"
+    assert told.splitlines() == [
+        "lab: pread: unknown: not reached before the interruption", "lab: interrupted; 0 of 1 promise judged by then",
+    ]  # fmt: skip
     made = results.load_any(elsewhere / "check.json")
     assert isinstance(made, Check)
     assert (made.interrupted, made.safe) == (True, False)

@@ -253,6 +253,9 @@ def ends_seen() -> list[bool]:
     return found
 
 
+FORKING = {"forking": signal.SIGINT, "forking, sigterm": signal.SIGTERM}
+
+
 def interrupted(when: str) -> dict[str, object]:
     """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so."""
     before = descriptors()
@@ -261,7 +264,7 @@ def interrupted(when: str) -> dict[str, object]:
     try:
         with (
             stop_on_sigterm(),
-            interrupting_fork(when == "forking", pids),
+            interrupting_fork(FORKING.get(when), pids),
             crew_of(ask_to_stop(when), hang, hang_without_sigterm) as workers,
         ):
             workers.gather(LONG_S)
@@ -273,6 +276,7 @@ def interrupted(when: str) -> dict[str, object]:
             workers.wait(LONG_S)
     except (KeyboardInterrupt, Terminated) as error:
         found["raised"] = type(error).__name__
+    found["forked"] = len(pids)
     found["running"] = [pid for pid in pids if is_running(pid)]
     return {**found, "children": children(), "descriptors": descriptors() == before}
 
@@ -302,16 +306,16 @@ def ask_to_stop(when: str) -> Run:
 
 
 @contextmanager
-def interrupting_fork(active: bool, pids: list[int]) -> Iterator[None]:
-    """Ctrl-C reaches the parent when it has just forked its second worker, before it knows the pid."""
+def interrupting_fork(number: signal.Signals | None, pids: list[int]) -> Iterator[None]:
+    """A signal reaches the parent when it has just forked its second worker, before it knows the pid."""
     fork = os.fork
 
     def fork_into_sigint() -> int:
         pid = fork()
         if pid:
             pids.append(pid)
-            if active and len(pids) == 2:
-                signal.raise_signal(signal.SIGINT)
+            if number and len(pids) == 2:
+                signal.raise_signal(number)
         return pid
 
     os.fork = fork_into_sigint
@@ -460,7 +464,7 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
     found = in_fresh_process(refused_part_way, forks)
     assert found.pop("said") == (
         f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
-        "lower --workers or raise the limit (ulimit -u)"
+        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
     )
     assert found == {
         "forked": forks,
@@ -472,22 +476,58 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("when", "raised"),
+    ("when", "raised", "forked"),
     [
-        ("forking", "KeyboardInterrupt"),
-        ("block", "KeyboardInterrupt"),
-        ("releasing", "KeyboardInterrupt"),
-        ("waiting", "KeyboardInterrupt"),
-        ("sigterm", "Terminated"),
+        ("forking", "KeyboardInterrupt", 2),
+        ("forking, sigterm", "Terminated", 2),
+        ("block", "KeyboardInterrupt", 3),
+        ("releasing", "KeyboardInterrupt", 3),
+        ("waiting", "KeyboardInterrupt", 3),
+        ("sigterm", "Terminated", 3),
     ],
 )
-def test_an_interrupt_leaves_no_worker(when: str, raised: str) -> None:
+def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
     assert in_fresh_process(interrupted, when) == {
         "raised": raised,
+        "forked": forked,
         "running": [],
         "children": "none",
         "descriptors": True,
         "ends": [True],
+    }
+
+
+def interrupted_again() -> dict[str, object]:
+    """Ctrl-C in the block, and another while the workers are ended."""
+    before = descriptors()
+    ended, raised = Crew._ended, list[str]()
+
+    def interrupt(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return ended(self, timeout_s, late=late)
+
+    Crew._ended = interrupt  # type: ignore[method-assign]
+    try:
+        with crew_of(hang, hang_without_sigterm) as workers:
+            pids = list(workers._running)
+            workers.gather(LONG_S)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raised.append(type(error).__name__)
+    return {
+        "raised": raised,
+        "running": [pid for pid in pids if is_running(pid)],
+        "children": children(),
+        "descriptors": descriptors() == before,
+    }
+
+
+def test_an_interrupt_while_the_workers_are_ended_waits_until_they_are() -> None:
+    assert in_fresh_process(interrupted_again) == {
+        "raised": ["KeyboardInterrupt"],
+        "running": [],
+        "children": "none",
+        "descriptors": True,
     }
 
 

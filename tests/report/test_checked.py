@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from lab.report.checked import complaints, conclusion, exit_code, heading, promise_lines, text_of
+from lab.report.checked import complaints, conclusion, exit_code, heading, promise_lines, races, text_of
 from lab.report.evidence import TOLD, failed_rules, random_differences, soaked, stuck, unpromised
+from lab.results import Stuck
 from tests.report.checked_records import (
     CALLS,
     STUCK,
@@ -155,6 +156,26 @@ def test_a_race_that_did_not_run_has_no_figures() -> None:
     assert row[4:] == ["-", "-", "-", "-", "unsupported"]
 
 
+def test_races_without_figures_are_counted_below_the_table_and_not_in_it() -> None:
+    hung = case(operations=0, holds=0, trials=0, verdict="timeout", reason="hung before")
+    told = races(check_of(soak=[race("pread"), *[race(name, raced=hung) for name in ("posix", "mapping", "mapping")]]))
+    assert told.startswith("soak for")
+    assert (told.count("unknown"), told.count("pread")) == (0, 1)
+    assert told.splitlines()[-1] == "3 races came to no figures: for posix, mapping."
+
+
+def test_where_no_race_came_to_figures_there_is_no_table() -> None:
+    refused = race("posix", raced=case(operations=0, holds=0, verdict="unsupported"), verdict="unsupported")
+    assert races(check_of(soak=[refused])) == "1 race came to no figures: for posix."
+    assert races(check_of()) == ""
+
+
+def test_a_race_that_ended_early_and_in_which_two_were_in_stays_in_the_table() -> None:
+    told = races(check_of(soak=[race("posix", raced=case(operations=0, overlaps=2, verdict="died"))]))
+    assert "no figures" not in told
+    assert told.splitlines()[2].split()[-2:] == ["2", "unknown"]
+
+
 def test_requests_that_were_refused_are_those_that_met_where_nobody_waits() -> None:
     (row,) = cells(race("posix", raced=case(met=1, refused_requests=99), polled=True))
     assert row[3:6] == ["fcntl", "polled", "99"]
@@ -197,6 +218,51 @@ def test_complaints_are_about_what_ends_in_an_exit_code() -> None:
         "deadlock: unsupported"
     ]
     assert list(complaints(SAFE)) == []
+
+
+FULL = "the filesystem is full; make room, or give another DIR"
+
+
+def full(name: str, region: str) -> tuple[Any, Any]:
+    """A promise that is unknown because there was no room, and its race."""
+    row = race(name, region, case(operations=0, verdict="unsupported", reason=FULL))
+    return promise(name, "unknown", f"counter under fcntl, {region}: {FULL}"), row
+
+
+def test_promises_that_are_unknown_for_one_cause_share_a_line_whatever_came_upon_it() -> None:
+    promises, rows = zip(full("pread", "stream"), full("mapping", "mapped"), strict=True)
+    hung = [
+        promise(name, "unknown", f"rule {n}: not tried: 3 calls hung before")
+        for name, n in (("ofd", 49), ("flock", 55))
+    ]
+    ended = promise("posix", "unknown", "rule 18: not tried: 3 processes were left stuck in the kernel before")
+    assert list(complaints(check_of(*hung, ended, *promises, soak=list(rows)))) == [
+        "ofd, flock: unknown: not tried: 3 calls hung before",
+        "posix: unknown: rule 18: not tried: 3 processes were left stuck in the kernel before",
+        f"pread, mapping: unknown: {FULL}",
+    ]
+
+
+def test_promises_that_failed_by_rules_of_their_own_have_lines_of_their_own() -> None:
+    run = check_of(
+        promise("posix", "unsafe", "rule 18: expected EAGAIN"), promise("ofd", "unsafe", "rule 49: expected EAGAIN")
+    )
+    assert list(complaints(run)) == ["posix: UNSAFE: rule 18: expected EAGAIN", "ofd: UNSAFE: rule 49: expected EAGAIN"]
+
+
+def test_what_was_not_reached_before_an_interruption_is_one_line() -> None:
+    names = [promise(name, "unknown", "not reached before the interruption") for name in ("posix", "ofd", "mapping")]
+    assert list(complaints(check_of(*names, interrupted=True))) == [
+        "posix, ofd, mapping: unknown: not reached before the interruption"
+    ]
+
+
+def test_processes_that_are_left_behind_share_a_line_by_the_place_where_they_hang() -> None:
+    left = [STUCK, Stuck(1, "do_wait"), Stuck(2, STUCK.where)]
+    assert list(complaints(check_of(promise("posix"), stuck=left))) == [
+        "processes 4711, 2 are left behind: they hang in fuse_wait_answer and do not end on SIGKILL",
+        "process 1 is left behind: it hangs in do_wait and does not end on SIGKILL",
+    ]
 
 
 def test_the_exit_code_is_that_of_the_verdict_unless_it_was_interrupted() -> None:

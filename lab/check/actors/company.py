@@ -13,7 +13,7 @@ from lab.processes import stops_held
 from lab.results import Stuck
 
 from .patience import Patience
-from .player import ANSWER_S, KILLED_S, Player
+from .player import ANSWER_S, KILLED_S, OF_PROCESSES, Player
 from .stage import RealStage
 
 
@@ -61,8 +61,8 @@ class Company:
             with stops_held():
                 return Player.forked(folder)
         except OSError as error:
-            limit = "-n" if error.errno in (EMFILE, ENFILE) else "-u"
-            raise CannotRunError(f"no further process ({error.strerror}); raise the limit (ulimit {limit})") from error
+            limit = "ulimit -n" if error.errno in (EMFILE, ENFILE) else OF_PROCESSES
+            raise CannotRunError(f"no further process ({error.strerror}); raise the limit ({limit})") from error
 
     def _dismiss(self, players: list[Player]) -> None:
         idle = [player for player in players if player.fresh and not player.pending]

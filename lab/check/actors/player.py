@@ -26,6 +26,9 @@ WAKE_S = 3.0
 KILLED_S = 2.0
 """A process that lives on for so long after SIGKILL is stuck in the kernel."""
 
+OF_PROCESSES = "ulimit -u, or the container's limit of pids"
+"""What may refuse a fork."""
+
 GONE = (BrokenPipeError, ConnectionResetError)
 """What a channel answers whose other end has gone, maybe without reading."""
 

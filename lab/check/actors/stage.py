@@ -14,7 +14,7 @@ from lab.processes.watched import STOPPED
 
 from ..language import DIRECTED, GET, SET, Call
 from .patience import Patience
-from .player import ANSWER_S, KILLED_S, WAKE_S, Player
+from .player import ANSWER_S, KILLED_S, OF_PROCESSES, WAKE_S, Player
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls after which an actor is not what it was: it is of no use for the next program."""
@@ -115,7 +115,7 @@ class RealStage:
                 self._players[name] = made
                 return "ok"
         if made in NO_PROCESS:
-            raise CannotRunError(f"fork refused ({made}); raise the limit (ulimit -u)")
+            raise CannotRunError(f"fork refused ({made}); raise the limit ({OF_PROCESSES})")
         return made
 
     def _words(self, player: Player, call: Call) -> tuple[str, ...]:

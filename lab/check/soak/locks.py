@@ -10,7 +10,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from lab.locks import find_lock
-from lab.locks.protocol import REFUSED
+from lab.locks.probe import REFUSED
 from lab.processes import Crew, Exit, cpus_for, detach_output
 from lab.race.failures import late
 from lab.regions import anonymous, scratch
@@ -96,5 +96,7 @@ def _pair_ns(name: str, folder: Path) -> int:
 def _failure(name: str, ended: Exit) -> Failure | None:
     if not ended.late:
         return None
-    reason = f"alone with a new file asked for the lock {name} and {late(ended, PATIENCE_S)}"
+    hangs = f"hangs{f' in {ended.where}' if ended.where else ''}: it does not end on SIGKILL"
+    how = hangs if ended.code is None else f"was {late(ended, PATIENCE_S)}"
+    reason = f"asked for the lock {name}, alone with a new file, and {how}"
     return Failure(0, ended.index, 0, "late", reason, pid=ended.pid or None, where=ended.where)

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 ANY = ""
-"""The first lock that is not refused: a data promise is about the data, whichever lock the mount has."""
+"""Whichever lock keeps others out there, `fcntl` before `ofd` before `flock`: a data promise is about the data."""
 
 
 @dataclass(frozen=True, slots=True)

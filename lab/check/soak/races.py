@@ -19,6 +19,7 @@ from lab.scenario import Found, find_scenarios
 from .locks import LOCKS, Answering, answering
 from .neighbours import Neighbours
 from .plan import Entry, planned
+from .wording import told_here
 
 FEW = 8
 """More workers than these wait longer for their turn."""
@@ -43,6 +44,12 @@ def soak(
         yield from _Soak(folders, seed, workers, tell, answering(folders)).all(entries, seconds)
 
 
+def check_workers(asked: Collection[str], workers: int) -> None:
+    """Raises UsageError where one of the races for these promises has no room for so many workers."""
+    for entry in planned(asked):
+        _found(entry.scenario).check_workers(workers)
+
+
 class _Soak:
     """One soak: what does not change in it, and what it found out about the directories."""
 
@@ -55,7 +62,8 @@ class _Soak:
         self._tell = tell
         self._locks = locks
         self._hung: set[str] = set()
-        self._any = next((name for name in LOCKS if not locks[name].refused), LOCKS[0])
+        self._lying: set[str] = set()
+        self._kept: set[str] = set()
 
     def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[Soaked]:
         """Race one after the other; each gets its part of the time that those before it have left."""
@@ -69,6 +77,8 @@ class _Soak:
         self._tell(f"soak for {entry.promise}: {case.title}")
         refusal = self._refusal(case.setting)
         row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=entry.polled)
+        row = told_here(row, self._folders)
+        self._learn(entry, row)
         return Soaked(
             promise=entry.promise,
             region=entry.region,
@@ -85,17 +95,31 @@ class _Soak:
         if name in self._hung and (alone or not polled):
             return untried(case, "timeout", f"lock {name}: not tried again, for it hung before")
         if alone:
-            row = untried(case, "timeout", f"the worker that {alone.reason}", [alone])
+            row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
         else:
             row = race_for(case, self._folders, seconds)
         if row.verdict == "timeout":
             self._hung.add(name)
         return row
 
+    def _learn(self, entry: Entry, row: Row) -> None:
+        """What a race says of its lock, for those for the data."""
+        if row.overlapping_holds:
+            self._lying.add(row.lock)
+        elif entry.lock and judged(row) == "safe":
+            self._kept.add(row.lock)
+
+    def _of_data(self) -> str:
+        """The first lock that kept everybody apart when it was raced for; else the first that nobody saw lying."""
+        there = [name for name in LOCKS if not self._locks[name].refused]
+        apart = [name for name in there if name not in self._lying]
+        kept = [name for name in apart if name in self._kept]
+        awake = [name for name in kept if name not in self._hung]
+        return (awake or kept or apart or there or LOCKS)[0]
+
     def _case(self, entry: Entry) -> Case:
         found = _found(entry.scenario)
-        found.check_workers(self._workers)
-        name = entry.lock or self._any
+        name = entry.lock or self._of_data()
         setting = Setting(
             scenario=found.kind(),
             lock=polled(name) if entry.polled else find_lock(name),

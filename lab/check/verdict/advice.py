@@ -9,6 +9,7 @@ from lab.results import Mount, Promise, RuleResult, Soaked, Stuck
 from ..promises import EXCLUSION
 from .remedies import (
     all_safe,
+    find_out,
     get_rid,
     incoherent,
     lying,
@@ -17,9 +18,12 @@ from .remedies import (
     refused,
     reopen,
     seldom,
+    tried_too_little,
+    unanswered,
     unmapped,
     use_instead,
 )
+from .seen import hangs, misreports
 from .situation import Situation
 
 PAGE = 4096
@@ -43,10 +47,12 @@ def advice(
 _ALL: tuple[Line, ...] = ((lambda here: here.promises and here.all_safe, all_safe),)
 
 _LOCKS: tuple[Line, ...] = (
+    (lambda here: here.unanswered, unanswered),
     (lambda here: here.several and here.plainly_lying, lying_between),
     (lambda here: not here.several and here.plainly_lying, lying),
     (lambda here: here.seldom, seldom),
-    (lambda here: here.excluding and here.failing, use_instead),
+    (lambda here: here.dependable and here.failing, use_instead),
+    (lambda here: here.lying and here.too_little_tried, tried_too_little),
     (lambda here: here.lawless, no_lock),
     (lambda here: here.are("unsupported", list(EXCLUSION)), refused),
     (
@@ -62,7 +68,7 @@ _DATA: tuple[Line, ...] = (
     (lambda here: here.incoherent, incoherent),
     (lambda here: "mapping" in here.incoherent and here.is_("reopened", "safe"), reopen),
     (
-        lambda here: here.is_("neighbours", "unsafe") and here.excluding,
+        lambda here: here.is_("neighbours", "unsafe") and here.lost("neighbours") and here.excluding,
         lambda here: (
             f"Neighbours in one page overwrite each other: keep data under different locks {PAGE:,} bytes "
             "apart, each from the start of a page."
@@ -73,25 +79,25 @@ _DATA: tuple[Line, ...] = (
 
 _OTHERS: tuple[Line, ...] = (
     (
-        lambda here: here.is_("ranges", "unsafe") and not here.lawless and not here.only_hangs("ranges"),
+        lambda here: here.fails("ranges", hangs),
         lambda here: "Ranges are not kept apart as they should be: lock the whole file (start 0, length 0).",
     ),
     (
-        lambda here: here.is_("modes", "unsafe") and not here.lawless,
+        lambda here: here.fails("modes", hangs, misreports),
         lambda here: (
             "Wrong requests are not refused as they should be: open for writing what is locked for writing, "
             "and do not rely on the error."
         ),
     ),
     (
-        lambda here: here.is_("ownership", "unsafe") and not here.lawless,
+        lambda here: here.fails("ownership", hangs, misreports),
         lambda here: (
             "Locks do not follow their owner as they should: one descriptor a file and process, no lock held "
             "over fork or exec, an unlock before each close."
         ),
     ),
     (
-        lambda here: here.is_("blocking", "unsafe") and not here.lawless,
+        lambda here: here.wakes_badly and not here.lawless,
         lambda here: (
             "Who waits is not always woken: ask without waiting (F_SETLK, LOCK_NB) and again after a pause, "
             "up to a time limit."
@@ -109,24 +115,18 @@ _OTHERS: tuple[Line, ...] = (
         lambda here: "EDEADLK comes where there is no cycle: take it for a refusal, and ask again.",
     ),
     (
-        lambda here: here.is_("death", "unsafe") and not here.lawless,
+        lambda here: here.outlives and not here.lawless,
         lambda here: (
             "A lock may outlive its owner: plan for one that nobody gives back, by a time limit and a remount."
         ),
     ),
     (
-        lambda here: here.is_("names", "unsafe") and not here.lawless,
+        lambda here: here.fails("names", hangs),
         lambda here: (
             "A name that was made again may lead to the old file on another mount: write into a locked file "
             "instead of replacing it, or use fresh names; compare st_ino of the name and the descriptor once locked."
         ),
     ),
     (lambda here: here.stuck, get_rid),
-    (
-        lambda here: here.are("unknown", [each.name for each in here.promises]),
-        lambda here: (
-            "Not all was found out; the evidence says why. Give more --seconds, or mend what is named there "
-            "and check again."
-        ),
-    ),
+    (lambda here: here.left_open, find_out),
 )

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.model.figures import plural, rate
-from lab.results import Answered, Soaked
+from lab.results import Answered, RuleResult, Soaked, Stuck
 
 from ..promises import EXCLUSION
 from ..soak.plan import PLAN
+from .seen import unanswered
 
 SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""
 
 ACCESS = {"stream": "pread", "mapped": "mapping", "reopened": "reopened"}
 """The promise that is about the data of a region."""
+
+NOT_REACHED = "not reached before the interruption"
 
 Saying = tuple[Answered, str]
 
@@ -62,9 +65,34 @@ def about_false_deadlocks(rows: Sequence[Soaked]) -> Iterator[Saying]:
         yield "unsafe", f"soak: {plural(count, 'request')} answered with EDEADLK where there was no cycle"
 
 
+def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Sequence[Soaked]) -> Iterator[Saying]:
+    """Who does not end on SIGKILL keeps the locks that he has; who waited for his first one in vain has none."""
+    if not stuck:
+        return
+    granted = any(" = granted" in call for rule in rules for call in rule.calls) or any(row.case.holds for row in rows)
+    where = ", ".join(dict.fromkeys(each.where for each in stuck))
+    one = len(stuck) == 1
+    who = "a process" if one else f"{len(stuck)} processes"
+    told = f"{who} did not end on SIGKILL: {'it hangs' if one else 'they hang'} in {where}"
+    if granted or not any(map(unanswered, rules)):
+        yield "unsafe", f"{told}, and {'keeps its' if one else 'keep their'} locks"
+    else:
+        yield "unknown", f"{told}; no lock was granted before that one could outlive"
+
+
 def contended(row: Soaked) -> int:
     """How many requests met a holder: each is one that a lock might have lied to."""
     return row.case.refused_requests if row.polled else row.case.contended_requests
+
+
+def met_for(name: str, rows: Sequence[Soaked]) -> int:
+    """How many requests met a holder in the races for this promise."""
+    return sum(contended(row) for row in rows if row.promise == name and row.case.operations)
+
+
+def hung_alone(row: Soaked) -> bool:
+    """True where the lock was not even tried: who asked for it, alone with a new file, was not answered."""
+    return bool(row.case.failures) and not row.case.trials
 
 
 def said_of(row: Soaked) -> str:

@@ -9,12 +9,15 @@ from typing import NamedTuple
 from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
 
 from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
-from .evidence import SOAKED, about_data, about_exclusion, about_false_deadlocks
+from .evidence import NOT_REACHED, SOAKED, about_data, about_exclusion, about_false_deadlocks, about_stuck
 from .soaked_rules import judged_by_soak
 from .strength import strength
 
 SAFE, UNSAFE, NOT_FOUND_OUT = 0, 1, 3
 """Exit codes."""
+
+NOTHING = "nothing was tried"
+"""This, and before it what was not tried, is told after that for which it was not."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
@@ -61,12 +64,10 @@ def with_soak(rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> list[RuleR
 
 def _promise(name: str, asked: Asked, found: Findings) -> Promise:
     said = [*_by_rules(name, found), *_by_random(name, found), *_by_soak(name, found), *_missing(name, asked, found)]
-    if name == "death":
-        said += [Said("unsafe", _stuck(each)) for each in found.stuck]
-    said.sort(key=lambda one: WORST_FIRST.index(one.verdict))
+    said.sort(key=lambda one: (WORST_FIRST.index(one.verdict), NOTHING in one.words, "not tried" in one.words))
     verdict = said[0].verdict if said else "unknown"
     if verdict == "safe" and not found.complete:
-        verdict, said = "unknown", [*said, Said("unknown", "interrupted before all of it was run")]
+        verdict, said = "unknown", [Said("unknown", NOT_REACHED), *said]
     return Promise(
         name=name,
         title=PROMISES[name],
@@ -102,13 +103,15 @@ def _by_random(name: str, found: Findings) -> Iterator[Said]:
 
 
 def _by_soak(name: str, found: Findings) -> Iterator[Said]:
-    """What the races say: for a lock the holds that overlapped, for data what was damaged."""
+    """What the races say: for a lock the holds that overlapped, for data what was damaged, and who was left behind."""
     if name in EXCLUSION:
         said = about_exclusion(name, found.soak)
     elif name in DATA:
         said = about_data(name, found.soak)
     elif name == "deadlock":
         said = about_false_deadlocks(found.soak)
+    elif name == "death":
+        said = about_stuck(found.stuck, found.rules, found.soak)
     else:
         return
     yield from (Said(verdict, words) for verdict, words in said)
@@ -126,8 +129,6 @@ def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
     judges = asked.told_by(name)
     if not judges:
         yield Said("unknown", f"not judged by what was run: {', '.join(asked.parts)}")
-    yield from (Said("unknown", f"{part}: nothing was tried") for part in judges if not has[part])
-
-
-def _stuck(each: Stuck) -> str:
-    return f"process {each.pid} did not end on SIGKILL: it hangs in {each.where}, and keeps its locks"
+    for part in judges:
+        if not has[part]:
+            yield Said("unknown", f"{part}: {NOTHING}" if found.complete else NOT_REACHED)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from lab.model.figures import rate
 
 from ..promises import EXCLUSION
+from .evidence import NOT_REACHED
 from .situation import Situation, joined, spoken
 
 LOCK_OPTIONS = {
@@ -62,7 +63,16 @@ def seldom(here: Situation) -> str:
 
 def use_instead(here: Situation) -> str:
     """The locks that exclude beside those that do not."""
-    return f"Use {spoken(here.excluding)}: what was tried of them excludes here; {spoken(here.failing)} may not be."
+    them = "it" if here.dependable == ["flock"] else "them"
+    return f"Use {spoken(here.dependable)}: what was tried of {them} excludes here; {spoken(here.failing)} may not be."
+
+
+def tried_too_little(here: Situation) -> str:
+    """Locks that came out clean by chance, for all that is known."""
+    return (
+        f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a lie as rare as that "
+        f"of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
+    )
 
 
 def no_lock(here: Situation) -> str:
@@ -76,9 +86,10 @@ def incoherent(here: Situation) -> str:
     spoken_of = {"pread": "pread and pwrite are", "mapping": "a mapping is", "reopened": "a reopened mapping is"}
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
     between = " between these mounts" if here.several else ""
+    apart = "No two held a lock" if here.lying else "Locks exclude"
     safe = f"Safe: {joined(here.safe_ways)}." if here.safe_ways else "No way to reach the data that was tried is safe."
     hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "reopened"} & {*here.incoherent} else ""
-    return f"Locks exclude{between}, but {told}. {safe}" + (f" To look at: {hints}." if hints else "")
+    return f"{apart}{between}, but {told}. {safe}" + (f" To look at: {hints}." if hints else "")
 
 
 def reopen(here: Situation) -> str:
@@ -95,16 +106,34 @@ def unmapped(here: Situation) -> str:
 def refused(here: Situation) -> str:
     """Locks that there are not."""
     missing = spoken(here.are("unsupported", list(EXCLUSION)))
-    instead = f"use {spoken(here.excluding)}" if here.excluding else "mount it with locks, or use another filesystem"
+    instead = f"use {spoken(here.dependable)}" if here.dependable else "mount it with locks, or use another filesystem"
     return f"Refused, loudly: {missing}. Programs must look at the error; {instead}."
+
+
+def unanswered(here: Situation) -> str:
+    """Locks that nobody gets, nor a refusal."""
+    ends = ", and does not end on SIGKILL" if here.stuck else ""
+    fuse = " (libfuse: `lock`, `flock`)" if here.of_kind("fuse") else ""
+    return (
+        f"Requests for {spoken(here.unanswered)} are not answered here: who makes one hangs though nobody is in the "
+        f"way{ends}. Look whether the server of this mount lives and answers such requests{fuse}; use no such lock "
+        "before it does, and then check again."
+    )
+
+
+def find_out(here: Situation) -> str:
+    """What helps where something stayed unknown."""
+    longer = "Give more --seconds, or mend" if here.wants_longer else "Mend"
+    remedy = "Let the check end" if NOT_REACHED in here.doubts else f"{longer} what is named there and check again"
+    return f"Not all was found out; the evidence says why. {remedy}."
 
 
 def get_rid(here: Situation) -> str:
     """How to end what does not end on SIGKILL."""
-    numbers = joined([f"{each.pid} (in {each.where})" for each in here.stuck])
     places = joined([mount.directory for mount in here.mounts])
     fuse = ", or write 1 to /sys/fs/fuse/connections/N/abort for its connection" if here.of_kind("fuse") else ""
-    return f"Processes that do not end on SIGKILL: {numbers}. To get rid of them: umount -f {places}{fuse}."
+    what = "the process that does" if len(here.stuck) == 1 else f"the {len(here.stuck)} processes that do"
+    return f"To get rid of {what} not end on SIGKILL: umount -f {places}{fuse}."
 
 
 def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
@@ -115,6 +144,6 @@ def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
     return [table[kind] for kind in dict.fromkeys(fitting) if kind]
 
 
-def _first(text: str) -> str:
+def _first(text: str, one: str = "is", many: str = "are") -> str:
     """The subject with its verb."""
-    return f"{text[0].upper()}{text[1:]} {'is' if text == 'flock' else 'are'}"
+    return f"{text[0].upper()}{text[1:]} {one if text == 'flock' else many}"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab.model.figures import rate
+from lab.model.statistics import detection_power
 from lab.results import Answered, Mount, Promise, RuleResult, Soaked, Stuck
 
 from ..promises import DATA, EXCLUSION
-from .evidence import ACCESS, contended
+from . import lies
+from .evidence import ACCESS, hung_alone, met_for
+from .seen import granted_twice, leaked, outlived, too_wide, unanswered, unwoken
 
 SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {
@@ -21,8 +24,6 @@ WAYS = {
 
 OFTEN = 0.25
 """A lock that lies to more of those who wait is none; one that is no lock between two mounts lies to half of them."""
-
-DENIALS = ("EAGAIN", "EACCES", "waits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,22 @@ class Situation:
         return self.are("safe", list(EXCLUSION))
 
     @property
+    def dependable(self) -> list[str]:
+        """Of those the ones that met enough requests to have shown a lie as rare as the rarest that was seen."""
+        seen = {name: detection_power(met_for(name, self.soak)) or 1.0 for name in self.excluding}
+        return [name for name in seen if seen[name] < self.rarest_lie]
+
+    @property
+    def too_little_tried(self) -> list[str]:
+        """The others: they may lie as seldom, unseen."""
+        return [name for name in self.excluding if name not in self.dependable]
+
+    @property
+    def rarest_lie(self) -> float:
+        """The smallest share of requests that a lock was seen lying to; infinite where none was counted."""
+        return lies.rarest(self.lying, self.rules, self.soak)
+
+    @property
     def lawless(self) -> bool:
         """True where locks are granted twice and none excludes: what else is broken then follows from that."""
         return bool(self.lying) and not self.excluding
@@ -68,13 +85,13 @@ class Situation:
     def lying(self) -> list[str]:
         """The locks under which two held what only one may."""
         held = {row.case.lock for row in self.soak if row.case.overlapping_holds}
-        granted = {rule.promise for rule in self.rules if _granted_twice(rule)}
+        granted = {rule.promise for rule in self.rules if granted_twice(rule)}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
     @property
     def seldom(self) -> list[str]:
         """Of those the ones that keep most who wait apart."""
-        return [name for name in self.lying if self._met(name) and self.share(name) < OFTEN]
+        return [name for name in self.lying if 0 < self.share(name) < OFTEN]
 
     @property
     def plainly_lying(self) -> list[str]:
@@ -88,36 +105,63 @@ class Situation:
 
     def share(self, name: str) -> float:
         """How many of the requests for this lock that met a holder were let in beside him."""
-        overlaps = sum(row.case.overlapping_holds for row in self._waited(name))
-        return overlaps / self._met(name) if self._met(name) else 0.0
+        return lies.share(name, self.soak)
 
-    def _met(self, name: str) -> int:
-        return sum(contended(row) for row in self._waited(name))
-
-    def _waited(self, name: str) -> list[Soaked]:
-        """The races in which it was waited for: those that ask again and again are refused far more often.
-
-        Those count only where two were in nowhere else.
-        """
-        rows = [row for row in self.soak if row.case.lock == EXCLUSION[name]]
-        waited = [row for row in rows if not row.polled]
-        return waited if any(row.case.overlapping_holds for row in waited) else rows
+    @property
+    def broken(self) -> list[RuleResult]:
+        """The rules that do not hold and are promised."""
+        return [rule for rule in self.rules if rule.verdict == "unsafe" and rule.promised]
 
     @property
     def leaks(self) -> bool:
         """True where an open file description's lock was still there when it ought to have gone."""
-        return any(map(_leaked, self.rules))
+        return any(map(leaked, self.broken))
 
-    def only_hangs(self, name: str) -> bool:
-        """True where every rule of the promise that fails does so by a call that does not come back."""
-        failed = [rule.observed for rule in self.rules if rule.promise == name and rule.verdict == "unsafe"]
-        return bool(failed) and all(observed == "waits" or observed.startswith("no ") for observed in failed)
+    @property
+    def wakes_badly(self) -> bool:
+        """True where a waiter was not woken, and not because locks are wider here than what was asked for."""
+        return any(map(unwoken, self.broken)) and not any(map(too_wide, self.broken))
+
+    @property
+    def outlives(self) -> bool:
+        """True where a lock was still there when its owner had gone, or the owner cannot be ended."""
+        left = any(map(outlived, self.broken)) and not any(map(too_wide, self.broken))
+        return left or (bool(self.stuck) and self.is_("death", "unsafe"))
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The locks of which requests are not answered, though nobody is in their way."""
+        told = {unanswered(rule) for rule in self.broken}
+        alone = {row.case.lock for row in self.soak if hung_alone(row)}
+        return [name for name in EXCLUSION if name in told or EXCLUSION[name] in alone]
+
+    def fails(self, name: str, *others: Callable[[RuleResult], bool]) -> bool:
+        """True where the promise is not kept, and not just by rules that show something else."""
+        own = [rule for rule in self.broken if rule.promise == name]
+        elsewhere = bool(own) and all(any(shows(rule) for shows in others) for rule in own)
+        return self.is_(name, "unsafe") and not elsewhere and not self.lawless
+
+    @property
+    def doubts(self) -> list[str]:
+        """Why something stayed unknown."""
+        return [text for each in self.promises if each.verdict == "unknown" for text in each.evidence]
+
+    @property
+    def wants_longer(self) -> bool:
+        """True where a longer check would find out more."""
+        return any("--seconds" in text for text in self.doubts)
+
+    @property
+    def left_open(self) -> bool:
+        """True where something stayed unknown, and not just for want of locks that answer."""
+        unknown = any(each.verdict == "unknown" for each in self.promises)
+        return unknown and (not self.unanswered or self.wants_longer)
 
     @property
     def false_deadlocks(self) -> bool:
         """True where EDEADLK came though there was no cycle."""
-        asked = [rule for rule in self.rules if rule.verdict == "unsafe" and rule.observed == "EDEADLK"]
-        return bool(asked) or any(row.case.false_deadlocks for row in self.soak)
+        told = [rule for rule in self.broken if rule.observed == "EDEADLK"]
+        return bool(told) or any(row.case.false_deadlocks for row in self.soak)
 
     def of_kind(self, *prefixes: str) -> bool:
         """True where a filesystem's type begins so."""
@@ -149,19 +193,3 @@ def spoken(names: Sequence[str]) -> str:
 def joined(words: Sequence[str]) -> str:
     """a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
-
-
-def _leaked(rule: RuleResult) -> bool:
-    """Denied after all who had the description closed it, in a program that takes such locks."""
-    ended = any(f": {verb}" in call for call in rule.calls for verb in ("close", "exit", "killed"))
-    described = any("F_OFD_SETLK" in call for call in rule.calls[:-1])
-    denied = rule.verdict == "unsafe" and rule.observed in DENIALS and not _denial_wanted(rule)
-    return ended and described and denied
-
-
-def _denial_wanted(rule: RuleResult) -> bool:
-    return any(word in rule.expected for word in DENIALS)
-
-
-def _granted_twice(rule: RuleResult) -> bool:
-    return rule.promised and rule.verdict == "unsafe" and rule.observed in ("granted", "free") and _denial_wanted(rule)

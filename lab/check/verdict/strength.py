@@ -9,7 +9,10 @@ from lab.model.statistics import detection_power
 from lab.results import RandomPrograms, RuleResult, Soaked
 
 from ..promises import DATA, EXCLUSION, PARTS
-from .evidence import SOAKED, contended
+from .evidence import SOAKED, met_for
+
+FIRST = EXCLUSION["posix"]
+"""The lock that data is raced under where nothing speaks against it."""
 
 WOULD_SHOW = "would show"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
@@ -37,7 +40,7 @@ def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
 def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
     if name not in EXCLUSION or not rows:
         return
-    met = sum(map(contended, rows))
+    met = met_for(name, rows)
     overlaps = sum(row.case.overlapping_holds for row in rows)
     if overlaps:
         yield f"{plural(overlaps, 'overlap')}, {met:,} contended"
@@ -55,9 +58,12 @@ def _fairness(name: str, soak: Sequence[Soaked]) -> Iterator[str]:
 
 
 def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+    """How many rounds the data took, and under which locks where they are not the ones that come first."""
     if name not in DATA or not rows:
         return
     rounds = sum(row.case.operations for row in rows)
     damaged = sum(row.case.damaged for row in rows)
-    met = sum(map(contended, rows))
-    yield f"{damaged:,} of {rounds:,} damaged" + (f", {met:,} contended" if met else "")
+    met = met_for(name, rows)
+    locks = list(dict.fromkeys(row.case.lock for row in rows))
+    under = f" under {' and '.join(locks)}" if locks != [FIRST] else ""
+    yield f"{damaged:,} of {rounds:,} damaged{under}" + (f", {met:,} contended" if met else "")

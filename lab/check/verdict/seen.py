@@ -1,0 +1,86 @@
+"""What a rule that does not hold shows, by its calls: a lock granted twice, left behind, or not answered at all."""
+
+from __future__ import annotations
+
+import re
+
+from lab.results import RuleResult
+
+DENIALS = ("EAGAIN", "EACCES", "waits")
+ENDINGS = ("close", "exit", "killed", "exec")
+"""Calls by which whoever holds a lock may give it up, or take it along."""
+
+UNANSWERED = "no answer"
+"""How it begins what is said of a call that does not wait and does not come back."""
+
+
+def granted_twice(rule: RuleResult) -> bool:
+    """Let in where somebody else was inside."""
+    return rule.promised and rule.verdict == "unsafe" and rule.observed in ("granted", "free") and _wants_denial(rule)
+
+
+def plainly(rule: RuleResult) -> bool:
+    """True where nobody had forked, closed or ended before: nothing in the program explains a lie but chance."""
+    return not _made(rule, "fork", "clone", *ENDINGS)
+
+
+def leaked(rule: RuleResult) -> bool:
+    """Denied after all who had the description closed it, in a program that takes such locks."""
+    described = any("F_OFD_SETLK" in call for call in rule.calls[:-1])
+    return described and _made(rule, *ENDINGS) and _denied(rule)
+
+
+def outlived(rule: RuleResult) -> bool:
+    """Denied after somebody had ended, who may have left a lock."""
+    return _made(rule, "exit", "killed") and _denied(rule)
+
+
+def unwoken(rule: RuleResult) -> bool:
+    """A waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
+    before, last = rule.calls[-2:-1], rule.calls[-1:]
+    ended = any(_is(call, *ENDINGS) for call in before)
+    return any(": returns = waits" in call for call in last) and _denied(rule) and not ended
+
+
+def too_wide(rule: RuleResult) -> bool:
+    """A request was denied though nothing was in its way, and nobody had ended who may have left something there."""
+    asked = any(lock_of(call) for call in rule.calls[-1:])
+    return asked and _denied(rule) and not _made(rule, *ENDINGS)
+
+
+def unanswered(rule: RuleResult) -> str:
+    """The promise of the lock whose request was not answered; empty where all were."""
+    return lock_of(rule.calls[-1]) if rule.calls and rule.observed.startswith(UNANSWERED) else ""
+
+
+def hangs(rule: RuleResult) -> bool:
+    """A call did not come back."""
+    return rule.observed == "waits" or rule.observed.startswith(UNANSWERED)
+
+
+def misreports(rule: RuleResult) -> bool:
+    """Of the right owner's lock another range or type was told."""
+    owners = [told.rpartition(" by ")[2] for told in (rule.expected, rule.observed) if " by " in told]
+    return len(owners) == 2 and owners[0] == owners[1]
+
+
+def lock_of(call: str) -> str:
+    """The promise of the lock that a call asks for or about; empty for any other call."""
+    found = re.search(r": (?:\w+ )?(F_OFD_|F_|flock )", call)
+    return {"F_OFD_": "ofd", "F_": "posix", "flock ": "flock"}[found[1]] if found else ""
+
+
+def _denied(rule: RuleResult) -> bool:
+    return rule.observed in DENIALS and not _wants_denial(rule)
+
+
+def _wants_denial(rule: RuleResult) -> bool:
+    return any(word in rule.expected for word in DENIALS)
+
+
+def _made(rule: RuleResult, *verbs: str) -> bool:
+    return any(_is(call, *verbs) for call in rule.calls[:-1])
+
+
+def _is(call: str, *verbs: str) -> bool:
+    return any(re.search(rf": {verb}\b", call) for verb in verbs)
