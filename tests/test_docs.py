@@ -106,3 +106,9 @@ def test_figures_widths_and_what_is_left_out_make_no_difference(shown: str, prin
 )
 def test_words_and_lines_make_a_difference(shown: str, printed: str) -> None:
     assert differs(shown.splitlines(), printed)
+
+
+def test_the_readme_has_the_table_of_filesystems_as_it_was_measured() -> None:
+    measured = (ROOT / "results" / "filesystems.md").read_text()
+    assert measured.startswith("| filesystem |")
+    assert measured.strip() in (ROOT / "README.md").read_text()
