@@ -43,13 +43,14 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
     was, now = _measured(before), _measured(after)
     if before == after:
         raise UsageError(f"{options.after}: is the same run as {options.before}; give another")
-    pairs = list(_pairs(old, new, options.margin))
+    harness = list(_pairs(harness_of(before), harness_of(after), options.margin))
+    unlike = list(_unlike(was, now))
+    pairs = list(_pairs(old, new, options.margin, {} if unlike else {loop.name: loop.ratio for loop in harness}))
     if not pairs:
         raise UsageError(
             f"{options.before} and {options.after} have no case in common that both measured: {_examples(old)} there, "
             f"{_examples(new)} here; give two runs of the same command line"
         )
-    unlike = list(_unlike(was, now))
     if unlike and not options.anyway:
         told = "; ".join(f"{each.field}: {each.before} before, {each.after} after" for each in unlike)
         raise UsageError(f"the runs were not measured alike ({told}); measure again, or give --anyway")
@@ -61,7 +62,7 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
         after=now,
         unlike=unlike,
         cases=pairs,
-        harness=list(_pairs(harness_of(before), harness_of(after), options.margin)),
+        harness=harness,
         left_out=list(_left_out(old, new)),
     )
 
@@ -91,17 +92,20 @@ def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:
             yield Unlike(field, was, now)
 
 
-def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[Compared]:
+def _pairs(
+    old: Mapping[str, Series], new: Mapping[str, Series], margin: float, loops: Mapping[str, float] | None = None
+) -> Iterator[Compared]:
+    """Each that both have; what the machine's own `loops` came to, after to before, is taken out where it is within."""
     for name, was in old.items():
         now = new.get(name, Series())
         if was.samples_ns and now.samples_ns:
-            yield _compared(name, was, now, margin)
+            yield _compared(name, was, now, margin, (loops or {}).get(was.within, 1.0))
 
 
-def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
+def _compared(name: str, was: Series, now: Series, margin: float, machine: float) -> Compared:
     before_ns, after_ns = median(was.samples_ns), median(now.samples_ns)
-    ratio = after_ns / before_ns
-    interval = ratio_interval(was.samples_ns, now.samples_ns, seed=name)
+    ratio = after_ns / before_ns / machine
+    interval = ratio_interval(was.samples_ns, [sample / machine for sample in now.samples_ns], seed=name)
     few = min(len(was.samples_ns), len(now.samples_ns)) < FEWEST
     return Compared(
         name=name,
@@ -109,6 +113,7 @@ def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
         after_ns=round(after_ns, 2),
         ratio=round(ratio, 4),
         interval_95=(round(interval[0], 4), round(interval[1], 4)),
+        machine=round(machine, 4),
         verdict="cannot tell" if few else judged(ratio, interval, margin),
         note="; ".join([*_notes(was, now), *["fewer than 5 samples"] * few]),
     )

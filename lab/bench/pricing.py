@@ -20,6 +20,7 @@ from .bare import loops
 from .cases import cases_of
 from .noise import Others, clock
 from .timed import Timed, TimedCase, TimedLoop
+from .wakeup import WakeUp
 
 ANSWER_S = 10.0
 """A lock that nobody holds and that does not answer by then is not measured."""
@@ -46,6 +47,8 @@ def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> P
     with ExitStack() as opened:
         cases = [case for name in options.locks for case in _cases(name, options, folder)]
         harness = [TimedLoop(loop) for loop in loops(folder, options.pin, opened)]
+        if any(each.case.price == "hand-off" for each in cases):
+            harness.append(TimedLoop(WakeUp(options.pin)))
         prices = Prices(cases, harness, Others(), clock())
         try:
             _pass_all(prices.all, prices.others, options, tell)

@@ -8,14 +8,20 @@ from lab.errors import UsageError
 from lab.results import Bench, Document, Run
 from lab.results import Case as Raced
 
+from .wakeup import WakeUp
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Samples in ns, one a repeat or trial; `reason` says why there are none, `note` what else is to be known."""
+    """Samples in ns, one a repeat or trial; `reason` says why there are none, `note` what else is to be known.
+
+    `within` names the loop of the harness that is the machine's part of it.
+    """
 
     samples_ns: list[float] = field(default_factory=list)
     reason: str = ""
     note: str = ""
+    within: str = ""
 
 
 def series_of(document: Document, name: str) -> dict[str, Series]:
@@ -35,7 +41,12 @@ def harness_of(document: Document) -> dict[str, Series]:
 
 def _of_locks(document: Bench) -> dict[str, Series]:
     return {
-        cost.name: Series(cost.samples_ns, cost.reason, "NOT EXCLUSIVE" if cost.overlapping else "")
+        cost.name: Series(
+            cost.samples_ns,
+            cost.reason,
+            "NOT EXCLUSIVE" if cost.overlapping else "",
+            WakeUp.name if cost.price == "hand-off" else "",
+        )
         for cost in document.locks
     }
 

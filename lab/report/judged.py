@@ -39,6 +39,12 @@ def conclusions(run: Bench) -> Iterator[str]:
 
 def _harness(run: Bench) -> Iterator[str]:
     told = {each.name: each for each in run.harness if each.samples_ns}
+    wake_up = told.pop("wake-up", None)
+    if wake_up:
+        yield (
+            f"A bare wake-up, through a pipe to a process that sleeps: {fine(wake_up.median_ns)}. That much of a "
+            "hand-off is the machine's, whatever the lock."
+        )
     base = told.get("C loop") or told.get("CPython loop")
     if base is None:
         return

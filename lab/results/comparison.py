@@ -28,7 +28,8 @@ class CompareOptions:
 class Compared:
     """One case that both runs have, in ns a pair, an operation or a call: medians, and how many times as long after.
 
-    `ratio` is the median after over that before, `interval_95` its bootstrap interval over the samples of both. It is
+    `ratio` is the median after over that before, `interval_95` its bootstrap interval over the samples of both. Out of
+    that of a hand-off is taken how many times as long a bare wake-up took the `machine`, which is 1 for others. It is
     `same` where the whole interval is within the margin of 1; `worse`, or `better`, where the ratio is beyond that and
     the interval has no 1; else one `cannot tell`, as where either has too few samples. `note` says what else there is.
     """
@@ -40,6 +41,7 @@ class Compared:
     interval_95: tuple[float, float]
     verdict: Judgement
     note: str = ""
+    machine: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

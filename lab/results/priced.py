@@ -107,7 +107,8 @@ class LockCost:
 class HarnessCost:
     """What the same loop costs without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
 
-    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured.
+    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured. Beside hand-offs there
+    is `wake-up`: ns that a byte takes through a pipe to another process, which sleeps until then; no lock is in it.
     """
 
     name: str

@@ -143,6 +143,29 @@ def test_the_loops_of_the_harness_are_compared_beside_the_cases() -> None:
     ]
 
 
+def handed_over(ns: float, wake_up_ns: float) -> Bench:
+    case = queue(
+        "fcntl", 2, ns, name="fcntl hand-off, 2 workers", price="hand-off", samples_ns=[ns * x for x in STEADY]
+    )
+    loop = HarnessCost(name="wake-up", samples_ns=[wake_up_ns] * 5)
+    return replace(bench_of(case, alone("fcntl", ns, samples_ns=[ns * x for x in STEADY])), harness=[loop])
+
+
+def test_what_the_machine_s_own_wake_up_changed_by_is_taken_out_of_a_hand_off_and_of_nothing_else() -> None:
+    before, after = handed_over(20_000, 15_000), handed_over(26_000, 19_500)
+    hand_off, single = compared(before, after).cases
+    assert (hand_off.ratio, hand_off.machine, hand_off.verdict) == (1.0, 1.3, "same")
+    assert (hand_off.before_ns, hand_off.after_ns) == (20_000, 26_000)
+    assert (single.ratio, single.machine, single.verdict) == (1.3, 1.0, "worse")
+    slower = compared(before, handed_over(32_000, 19_500)).cases[0]
+    assert (slower.machine, slower.verdict) == (1.3, "worse")
+
+
+def test_between_unlike_machines_nothing_is_taken_out() -> None:
+    before, after = handed_over(20_000, 15_000), elsewhere(handed_over(26_000, 19_500), "kernel")
+    assert [case.ratio for case in compared(before, after, anyway=True).cases] == [1.3, 1.3]
+
+
 def test_how_busy_others_were_is_kept() -> None:
     done = compared(replace(measured(1000), noise=Noise([0.0, 0.5, 0.25], 1, 20.0)), measured(1001))
     assert (done.before.others_cores, done.after.others_cores) == (0.25, 0.0)

@@ -126,10 +126,13 @@ def test_without_options_three_locks_are_priced_in_three_ways(here: Path) -> Non
         assert row["price"] != "hand-off" or row["handed_over"] == 1
 
 
-def test_its_document_has_what_the_harness_costs_and_what_else_went_on(here: Path) -> None:
-    chosen = ("--lock", "fcntl", "--price", "uncontended", "--dir", "place", *PRICED)
+@pytest.mark.parametrize(("price", "beside"), [("uncontended", []), ("hand-off", ["wake-up"])])
+def test_its_document_has_what_the_harness_costs_and_what_else_went_on(
+    price: str, beside: list[str], here: Path
+) -> None:
+    chosen = ("--lock", "fcntl", "--price", price, "--dir", "place", *PRICED)
     document = json.loads(run_lab("bench", *chosen, "--json", "-", cwd=here).stdout)
-    assert [each["name"] for each in document["harness"]] == ["C loop", "CPython loop", "the lab"]
+    assert [each["name"] for each in document["harness"]] == ["C loop", "CPython loop", "the lab", *beside]
     assert all(len(each["samples_ns"]) == 5 or each["reason"] for each in document["harness"])
     assert len(document["noise"]["others_cores"]) == 5
     assert document["environment"]["recorder"] in ("compiled", "python")

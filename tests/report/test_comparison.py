@@ -75,6 +75,14 @@ def test_what_to_do_is_told_only_where_nothing_can_be_told() -> None:
     assert "too wide" not in told(comparison(SLOWER, SAME, FASTER))
 
 
+def test_the_machine_s_part_is_a_column_where_there_is_one() -> None:
+    run = comparison(replace(UNSURE, machine=1.31), SAME)
+    head, first, second = (line.rsplit(",", 5) for line in text_of(run, "csv").splitlines())
+    assert (head[2], first[2], second[2]) == ("machine", "1.31", "")
+    assert "machine: how many times as long a bare wake-up took" in told(run)
+    assert "machine" not in told(comparison(SAME))
+
+
 @pytest.mark.parametrize(("ratio", "is_told"), [(1.02, False), (1.03, True), (0.98, False), (0.96, True)])
 def test_a_machine_that_changed_is_told_by_the_bare_loops(ratio: float, is_told: bool) -> None:
     loops = [replace(SAME, name="C loop", ratio=ratio), replace(SAME, name="the lab", ratio=2.0)]
