@@ -104,7 +104,9 @@ def test_it_is_listed_in_a_group_of_its_own_between_the_lessons_and_the_locks(sh
         ("shop", "Sell one."), ("shop:cured", "Cured by nothing."),
     ]  # fmt: skip
     headings = [line for line in lines(run_lab("list", env=shop).stdout) if not line.startswith(" ")]
-    assert [heading.split()[0] for heading in headings] == ["scenarios", "lessons", "scenarios", "locks", "regions"]
+    assert [heading.split()[0] for heading in headings] == [
+        "scenarios", "lessons", "scenarios", "locks", "regions", "recorder",
+    ]  # fmt: skip
     assert headings[2] == GROUP
 
 
