@@ -24,6 +24,7 @@ from tests.helpers import OtherProcess, wait_until
 from tests.locks.holder import listed_on, take_through, waiters
 
 SPAN = Span(8, 16, write=True).pack()
+NOT_OPEN = 10_000
 RECORDERS = {"compiled": CompiledHold, "python": PurePythonHold}
 
 
@@ -280,7 +281,7 @@ def test_a_hold_takes_and_gives_back_the_real_lock(make: MakeHold, name: str, tm
 def test_what_the_kernel_refuses_to_a_hold_is_raised_with_its_errno(make: MakeHold, name: str) -> None:
     segment = segment_for(1)
     with pytest.raises(OSError, match="Bad file") as raised:
-        make(*find_lock(name).actions(-1, 0, 8, write=True), segment, SPAN).__enter__()
+        make(*find_lock(name).actions(NOT_OPEN, 0, 8, write=True), segment, SPAN).__enter__()
     assert (type(raised.value), raised.value.errno, segment[CURSOR]) == (OSError, errno.EBADF, HEADER)
 
 
