@@ -85,7 +85,10 @@ class CLoop:
             raise CannotRunError("its source comes with the project's repository: tests/benchmarks/bare_loop.c")
         if not compiler:
             raise CannotRunError("no C compiler is found (cc)")
-        file.write_bytes(bytes(8))
+        try:
+            file.write_bytes(bytes(8))
+        except OSError as error:
+            raise CannotRunError(f"its file cannot be made ({error.strerror})") from error
         _output(compiler, "-O2", "-o", program, SOURCE)
         return b"compiled"
 

@@ -50,6 +50,23 @@ def test_without_what_c_needs_the_others_are_measured_all_the_same(missing: str,
     assert in_fresh_process(measured, missing) == {"C loop": told, "CPython loop": True, "the lab": True}
 
 
+def refused_to_the_c_loop() -> str:
+    """What is said where there is no folder for its file."""
+    from lab.bench import bare
+
+    with ExitStack() as opened, TemporaryDirectory() as folder:
+        loop = bare.CLoop(Path(folder) / "missing", "none", opened)
+        try:
+            return str(loop.measure(SLICE_S))
+        except CannotRunError as error:
+            return str(error)
+
+
+@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+def test_where_there_is_no_room_for_its_file_the_c_loop_says_so() -> None:
+    assert in_fresh_process(refused_to_the_c_loop) == "its file cannot be made (No such file or directory)"
+
+
 def added() -> tuple[int, int]:
     """The counter in the file after so many rounds of the bare loop and of the lab's, and the holds recorded."""
     import os
