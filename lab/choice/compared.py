@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.errors import CannotRunError, LabError
-from lab.locks import Lock, abilities, find_lock, lock_names
+from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.regions import workspace
 from lab.results import SCHEMA, ComparedLock, LockCell, LocksCompared, Property, Shown
 
@@ -62,7 +62,7 @@ def compare(
             except CannotRunError as error:
                 trouble = str(error)
             locks.append(ComparedLock(each.name, each.lock.summary if each.lock else "", anonymous_text(trouble)))
-        where = environment(folder, begun.load)
+        where = environment(folder, begun.load, RECORDER)
     return LocksCompared(
         schema=SCHEMA,
         command="locks",

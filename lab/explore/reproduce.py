@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.errors import ScenarioError, UsageError
+from lab.locks import RECORDER
 from lab.processes import Terminated, stop_on_sigterm
 from lab.regions import workspace
 from lab.results import SCHEMA, Replay, ReplayOptions
@@ -43,7 +44,7 @@ def reproduce(options: ReplayOptions) -> Replay:
                 replay(plan, folder, options.times, options.time_limit_s, result)
         except (KeyboardInterrupt, Terminated):
             interrupted = True
-        where = environment(folder, begun.load)
+        where = environment(folder, begun.load, RECORDER)
     left = end if plan.stuck or any(plan.raised) else _left(world, result, end)
     damage = damage_records(left)
     return Replay(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab import results
+from lab.locks import RECORDER
 from tests.cli.commands import start_lab
 from tests.helpers import PATIENCE_S, ROOT, is_running, run_lab, wait_until
 
@@ -57,7 +58,9 @@ def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
     again = run_lab("report", document)
     assert again.returncode == 0
     assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
-    assert all(cell["run"] for cell in json.loads(document.read_text())["cells"])
+    found = json.loads(document.read_text())
+    assert all(cell["run"] for cell in found["cells"])
+    assert found["environment"]["recorder"] == RECORDER
     assert isinstance(results.load_any(document), results.LocksCompared)
 
 

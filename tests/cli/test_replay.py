@@ -17,6 +17,7 @@ import pytest
 
 from lab import results
 from lab.explore.token import Turn, read
+from lab.locks import RECORDER
 from tests.cli.commands import document, lines, on_tmpfs, private_mounts, scenario_file, start_lab
 from tests.cli.inside import ended as inside
 from tests.cli.inside import other_process
@@ -119,6 +120,7 @@ def test_the_document_has_the_keys_of_its_records(tokens: Tokens, counter: str, 
     assert made["options"] == {"token": counter, "times": 5, "directory": str(elsewhere), "time_limit_s": 5.0}
     what = ("command", "scenario", "lock", "workers", "rounds", "times", "reproduced", "divergence", "interrupted")
     assert [made[name] for name in what] == ["replay", "counter", "none", 2, 1, 5, 5, "", False]
+    assert made["environment"]["recorder"] == RECORDER
     assert [damage["kind"] for damage in made["damage"]] == ["lost update"]
     assert [step["operation"] for step in made["steps"]] == ["load", "load", "store", "store"]
 
