@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from traceback import FrameSummary, TracebackException
+from traceback import TracebackException
 
 from lab.errors import LabError
 from lab.locks import LockFailed
-
-LAB = f"{Path(__file__).parents[1]}/"
-GALLERY = f"{LAB}scenarios/"
-"""Where the built-in scenarios lie in an installation: they are read as a user's are."""
+from lab.scenario.faults import is_theirs
 
 
 def trace_of(error: BaseException) -> str:
@@ -31,9 +27,5 @@ def _kept(told: TracebackException | None) -> int:
     """Take the lab's frames out of it and of those that it came from; how many are left."""
     if told is None:
         return 0
-    told.stack[:] = [frame for frame in told.stack if not _is_the_labs(frame)]
+    told.stack[:] = [frame for frame in told.stack if is_theirs(frame.filename)]
     return len(told.stack) + _kept(told.__cause__) + _kept(told.__context__)
-
-
-def _is_the_labs(frame: FrameSummary) -> bool:
-    return frame.filename.startswith(LAB) and not frame.filename.startswith(GALLERY)

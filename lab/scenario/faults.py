@@ -25,7 +25,7 @@ class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
 def raised(error: BaseException) -> str:
     """Its type, its text, and the place in the scenario's file; the lab's own frames below that do not count."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)] or frames
+    theirs = [frame for frame in frames if is_theirs(frame.filename)] or frames
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
     return f"{told(error)}{where}"
 
@@ -50,5 +50,6 @@ def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     raise ScenarioError(f"check returned {shortened(given)}{where}; return Damage(...), or a list of them, [] for none")
 
 
-def _is_theirs(filename: str) -> bool:
+def is_theirs(filename: str) -> bool:
+    """True for a file that is not the lab's own code."""
     return not filename.startswith(LAB) or filename.startswith(GALLERY)
