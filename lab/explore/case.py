@@ -12,6 +12,7 @@ from lab.processes import Terminated
 from lab.results import Damage, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found
 from lab.scenario.faults import raised
+from lab.scenario.lesson import lesson_of
 
 from .bypass import check_notes, notes
 from .count import about, how_many, interleavings
@@ -169,7 +170,7 @@ def _record(
         bound=coverage.bound,
         states=coverage.states,
         ends=world.ends,
-        why=kind.why,
+        why=lesson_of(kind, locked=world.locked),
         schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
     )
     if best is None or coverage.found is None:

@@ -9,7 +9,8 @@ from lab.model.holds import Overlap, Span
 from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
 from lab.regions import Region, find_region
 from lab.results import ITS_OWN, Case, Cpu, Damage, Failure, Quantiles, Sampled, Switches, Trial, Verdict
-from lab.scenario import Found, Scenario
+from lab.scenario import Found
+from lab.scenario.lesson import lesson_of
 
 from .setting import Setting
 from .trial import Result
@@ -188,12 +189,7 @@ def _why(setting: Setting, expected: str, region: Region) -> str:
     scenario = setting.scenario
     as_written = find_region(scenario.region).shares == region.shares
     locked = setting.lock.excludes or not region.shares
-    return scenario.why if expected != "clean" and as_written and locked and not _cured(type(scenario)) else ""
-
-
-def _cured(kind: type[Scenario]) -> bool:
-    """True for a variant that has its reason from the lesson before it, in the same file."""
-    return any(base.__module__ == kind.__module__ and getattr(base, "why", "") == kind.why for base in kind.__mro__[1:])
+    return lesson_of(type(scenario), locked=locked) if expected != "clean" and as_written else ""
 
 
 def _undone(setting: Setting, region: Region) -> str:

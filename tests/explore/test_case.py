@@ -315,3 +315,13 @@ def test_the_first_of_two_fields_that_break_is_found_whatever_comes_later() -> N
     case = explored(scenario_of(work, *fields, check=check))
     assert (case.verdict, case.preemptions) == ("broken", 1)
     assert case.headline == "second lost: worker 0 overwrites what worker 1 stored in second"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lock", "is_told"),
+    [("short_range", "fcntl", True), ("short_range", "none", False), ("short_range:cured", "none", False)],
+)
+def test_a_lesson_is_the_reason_only_where_the_lock_was_to_prevent_it(scenario: str, lock: str, is_told: bool) -> None:
+    found = explored(scenario, lock)
+    assert found.verdict == "broken"
+    assert ("The range covers the worker's cell" in found.why) is is_told
