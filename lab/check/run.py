@@ -140,7 +140,9 @@ def _document(
 ) -> Check:
     rules = with_soak(sorted(found.rules, key=lambda result: result.number), found.soak)
     stuck = list({each.pid: each for each in (*found.stuck, *_left_by(found.soak))}.values())
-    findings = Findings(rules, found.random, found.soak, stuck, found.complete)
+    findings = Findings(
+        rules, found.random, found.soak, stuck, found.complete, detects=options.detects, seconds=options.seconds
+    )
     promises = judge(asked, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
     return Check(

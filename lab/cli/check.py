@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
 
-from .values import between, directory, file_name, path_or_dash, positive
+from .values import between, directory, file_name, path_or_dash, positive, rare
 
 if TYPE_CHECKING:
     from lab.check.promises import Asked
@@ -50,6 +50,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of the random programs and the soak (0)")
     raced = f"processes that race in the soak, 2 to {MOST_WORKERS} (4)"
     add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
+    add(
+        "--detects",
+        type=rare,
+        metavar="RATE",
+        help="the races for each guarantee (locks that exclude, data) must be able to notice faults of this rate, such "
+        "as 1e-3 or 1/1000, with 95 %% probability; one that is weaker is inconclusive, and the check ends with 3; "
+        "guarantees that rules alone judge have no rate and need none",
+    )
     out = parser.add_argument_group("output")
     add = out.add_argument
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
@@ -95,6 +103,7 @@ def _run(arguments: argparse.Namespace) -> int:
         seconds=arguments.seconds,
         seed=arguments.seed,
         workers=arguments.workers,
+        detects=arguments.detects,
     )
     with Documents(
         NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE

@@ -22,9 +22,9 @@ COMMANDS = (
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
-(unsupported lock, read-only directory, no space) or it was not found out, 4 a worker died or hung,
-70 a fault of the lab itself, 130 interrupted; check ends with 1 where anything asked is unsafe,
-replay where it does not reproduce"""
+(unsupported lock, read-only directory, no space) or it was not found out, or is weaker than
+--detects asks (inconclusive), 4 a worker died or hung, 70 a fault of the lab itself, 130 interrupted;
+check ends with 1 where anything asked is unsafe, replay where it does not reproduce"""
 
 
 class Parser(argparse.ArgumentParser):

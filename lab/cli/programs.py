@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from lab.scenario import Found
 
 UNSEEN = "an outside program's loads and stores cannot be seen; leave it out"
+UNRECORDED = "the holds of a program alone are not recorded, so no false grant could be noticed; leave it out"
 ITS_OWN = "a program alone has a lock and a memory of its own; leave it out, or name a SCENARIO and --program-workers"
 
 
@@ -62,6 +63,7 @@ def check_program(arguments: argparse.Namespace) -> None:
 
 def _check_alone(arguments: argparse.Namespace) -> None:
     _refuse(arguments, ITS_OWN, "lock", "region", "window", "leak", "lessons")
+    _refuse(arguments, UNRECORDED, "detects")
     if arguments.program_workers:
         raise UsageError(
             "--program-workers: beside which scenario? name a SCENARIO, or give the number of copies as --workers"

@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
-from .values import at_least, directory, file_name, path_or_dash, positive, probability, several, temporary_directory
+from .values import (
+    at_least,
+    directory,
+    file_name,
+    path_or_dash,
+    positive,
+    probability,
+    rare,
+    several,
+    temporary_directory,
+)
 
 if TYPE_CHECKING:
     from lab.results import Document
@@ -71,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0.0,
         metavar="P",
         help="negative control: grant falsely with this probability",
+    )
+    add(
+        "--detects",
+        type=rare,
+        metavar="RATE",
+        help="each clean case under a lock must be able to notice false grants of this rate, such as 1e-3 or 1/1000, "
+        "with 95 %% probability; one that is weaker is inconclusive, and the race ends with 3",
     )
     add(
         "--time-limit",
@@ -161,6 +178,7 @@ def _run(arguments: argparse.Namespace) -> int:
         program=arguments.program or "",
         program_workers=arguments.program_workers or 0,
         check=str(arguments.check or ""),
+        detects=arguments.detects,
     )
     cases = cases_asked_for(scenarios, options)
     with Documents(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
+from math import nan
 from pathlib import Path
+
+RAREST = 1e-9
+"""The smallest rate that may be asked for: it takes three thousand million requests that meet a holder."""
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -110,6 +114,18 @@ def probability(text: str) -> float:
     if not 0 <= number <= 1:
         raise ArgumentTypeError(f"{text} is no probability: from 0 to 1")
     return number
+
+
+def rare(text: str) -> float:
+    """A rate above 0 and below 1, as a number or as 1/N: how seldom what is to be noticed may happen."""
+    above, stroke, below = text.partition("/")
+    rate = _real(above)
+    if stroke:
+        many = _real(below)
+        rate = rate / many if many else nan
+    if not RAREST <= rate < 1:
+        raise ArgumentTypeError(f"{text} is no rate: from {RAREST:g}, below 1, as in 1e-3 or 1/1000")
+    return rate
 
 
 def positive(text: str) -> float:

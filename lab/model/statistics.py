@@ -52,6 +52,14 @@ def detection_power(contended: int, confidence: float = 0.95) -> float | None:
     return 1 - (1 - confidence) ** (1 / contended) if contended else None
 
 
+def requests_for(rate: float, confidence: float = 0.95) -> int:
+    """How many requests must meet a holder for false grants of this rate to be noticed with this confidence.
+
+    The inverse of `detection_power`; `rate` lies above 0 and below 1.
+    """
+    return ceil(log(1 - confidence) / log1p(-rate))
+
+
 def percentile(ordered: Sequence[int], fraction: float) -> int:
     """The nearest-rank percentile of a sorted sequence: an observed value, never a mean of two."""
     return ordered[max(0, ceil(fraction * len(ordered)) - 1)]

@@ -10,11 +10,11 @@ from time import monotonic
 
 from lab.race import Case, race_for
 from lab.race.matrix import run_case
+from lab.race.strength import seconds_for
 from lab.results import Case as Row
 
 from .giving import mannered, manners_of
 from .request import DETECTS, LONGEST_S, RaceRequest
-from .shortfall import seconds_for
 
 FIRST, FURTHER = 4, 8
 """Of the time asked for, the part after which it is decided how the rest is raced, and that of each other manner."""

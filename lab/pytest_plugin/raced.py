@@ -10,6 +10,8 @@ import pytest
 
 from lab.errors import UsageError
 from lab.locks.find import OWN
+from lab.model.statistics import requests_for
+from lab.race.strength import MORE, rounds_for, seconds_for
 from lab.report.exploration import explanation
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.tables import what_broke
@@ -23,12 +25,8 @@ from .arguments import as_arguments
 from .hidden import told_by_the_test
 from .manner import TOLD
 from .request import DETECTS
-from .shortfall import requests_for, rounds_for, seconds_for
 
 __tracebackhide__ = told_by_the_test
-
-MORE = 10
-"""Times as many rounds as were raced, for a start, where nobody met and no pace tells how many it takes."""
 
 REPLAY = "replay: "
 

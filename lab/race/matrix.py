@@ -82,7 +82,7 @@ def _setting(found: Found, name: str, region: Region, workers: int, options: Opt
     found.check_workers(workers)
     scenario = _made(found)
     expected = scenario.expected(name, region.name)
-    if expected not in get_args(Verdict):
+    if expected not in get_args(Verdict) or expected == "inconclusive":
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
     return Setting(
         scenario=scenario,

@@ -15,6 +15,7 @@ from lab.results import Case as Row
 
 from .matrix import Case, run_case
 from .recorded import with_recording
+from .strength import held_to
 
 
 def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
@@ -30,7 +31,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
             with stop_on_sigterm():
                 for case in cases:
                     tell(case.title)
-                    rows.append(run_case(case, options.trials, [folder]))
+                    rows.append(held_to(options.detects, run_case(case, options.trials, [folder])))
                     if options.record:
                         rows[-1] = with_recording(rows[-1], case.setting, options.record, [folder])
         except (KeyboardInterrupt, Terminated):

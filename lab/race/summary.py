@@ -40,6 +40,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     lengths = [released - granted for granted, released, _ in times if released > granted]
     contended = sum(result.exclusion.contended for result in results)
     refused = sum(result.refused for result in results)
+    limit = detection_power(max(contended, refused))
     exits = [ended for result in results for ended in result.exits]
     verdict = _verdict(failures, damaged=bool(damage or overlapping or seen_together))
     region = find_region(setting.region)
@@ -67,7 +68,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         contended_requests=contended,
         refused_requests=refused,
         false_deadlocks=sum(result.deadlocks for result in results),
-        detection_power=detection_power(max(contended, refused)),
+        detection_power=limit,
+        detection_limit=limit,
         wall_s=wall_s,
         operations_per_s=operations / wall_s if wall_s else 0.0,
         wait_ns=_quantiles(waits),

@@ -47,9 +47,10 @@ def heading(run: Check) -> str:
     places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
     asked = run.options
     how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
+    strength = f"; to detect faults of {asked.detects:g}" if asked.detects is not None else ""
     only = f"; only {', '.join(asked.only)}" if asked.only else ""
     ended = "; INTERRUPTED: the rest is missing" if run.interrupted else ""
-    return wrapped(f"{places}, {run.environment.kernel}; {how}{only}{ended}")
+    return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}")
 
 
 def promise_lines(run: Check) -> Iterator[str]:

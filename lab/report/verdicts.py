@@ -22,7 +22,8 @@ CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
 def exit_code(run: Run) -> int:
     """0 as expected, 1 damage where none was expected, 4 a worker died or hung, 3 the environment cannot.
 
-    Where several are true the first of 130 (interrupted), 1, 4, 3 counts.
+    3 is also a case that is too weak for what `--detects` asks. Where several are true the first of 130 (interrupted),
+    1, 4, 3 counts.
     """
     bad = [case for case in run.cases if not case.as_expected]
     if run.interrupted:
@@ -52,6 +53,8 @@ def heading(run: Run) -> str:
         parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
     if asked.leak:
         parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {asked.leak:g}")
+    if asked.detects is not None:
+        parts.append(f"to detect false grants of {asked.detects:g}")
     if run.interrupted:
         parts.append("INTERRUPTED: the last cases are missing")
     return "; ".join(parts)
@@ -89,7 +92,8 @@ def _unshared(run: Run) -> Iterator[str]:
 
 def _of_lock(lock: str, cases: list[Case]) -> str:
     """`lock` may be told with its region."""
-    broken = [case for case in cases if case.verdict != "clean"]
+    broken = [case for case in cases if case.verdict not in ("clean", "inconclusive")]
+    weak = sum(case.verdict == "inconclusive" for case in cases)
     count = plural(len(cases), "case")
     if cases[0].lock == "none":
         return f"{lock}: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
@@ -101,6 +105,9 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
             f"{lock}: NOT CLEAN in {len(broken)} of {count}; among {holds:,} holds, {plural(overlapping, 'pair')} "
             "overlapped that may not."
         )
+    if weak:
+        clean = "" if weak == len(cases) else f"; clean in the {'other' if len(cases) - weak == 1 else 'others'}"
+        return f"{lock}: INCONCLUSIVE in {weak} of {count}: weaker than was asked for (--detects){clean}."
     if cases[0].program and holds:
         return programs.beside(lock, cases)
     if not holds:

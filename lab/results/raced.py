@@ -10,7 +10,7 @@ from .explored import Explored
 from .recorded import Recording
 
 How = Literal["raised", "killed", "late"]
-Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported"]
+Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconclusive"]
 
 ITS_OWN = "its own"
 """The lock and the region of programs without a scenario: theirs, whatever they are."""
@@ -22,7 +22,8 @@ class Options:
 
     `record` is how many rounds of all workers together one more trial of each case was to write down.
     `program` is the command line of workers that are programs: all of them, judged by the file `check`, or
-    `program_workers` of them beside the `workers` of a scenario.
+    `program_workers` of them beside the `workers` of a scenario. `detects` is the rate of false grants that each clean
+    case under a lock had to be able to notice; null where any strength will do.
     """
 
     scenarios: list[str]
@@ -41,6 +42,7 @@ class Options:
     program: str = ""
     program_workers: int = 0
     check: str = ""
+    detects: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +130,14 @@ class Case:
 
     `shares` says that in its region what one worker stores the others load; where they do not the data breaks under
     every lock.
-    `detection_power` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
+    `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
     probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
-    where no request met a conflicting hold. `false_deadlocks` are requests that were made again after EDEADLK. Before
-    each store there was a pause of `window_ns`. `interval_95` is the
-    exact interval of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker
-    after its last round, of those that were asked. The samples are every n-th hold, at most a thousand.
-    `explanation` is the shortest interleaving with the same kind of damage, where it was asked for and found.
+    where no request met a conflicting hold. `detection_power` is the same figure under its older name. A case that is
+    `inconclusive` was clean, and its limit is weaker than what was asked for. `false_deadlocks` are requests that were
+    made again after EDEADLK. Before each store there was a pause of `window_ns`. `interval_95` is the exact interval
+    of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker after its last
+    round, of those that were asked. The samples are every n-th hold, at most a thousand. `explanation` is the shortest
+    interleaving with the same kind of damage, where it was asked for and found.
     The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
     `sampled` is what was seen of them.
     """
@@ -162,6 +165,7 @@ class Case:
     refused_requests: int = 0
     false_deadlocks: int = 0
     detection_power: float | None = None
+    detection_limit: float | None = None
     wall_s: float = 0.0
     operations_per_s: float = 0.0
     wait_ns: Quantiles | None = None

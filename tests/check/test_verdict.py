@@ -96,6 +96,34 @@ def soaked(*rows: object, asked: Asked = MAPPED) -> Promise:
 LOCKED = asked_for(["posix", "soak"], 1)
 
 
+@pytest.mark.parametrize(
+    ("asked", "found", "limit", "said"),
+    [
+        (LOCKED, {"soak": [race("posix")]}, 0.0295, "100 contended requests, which detects 1 in 33; --detects 0.001 "
+         "takes 2,995 contended requests: give about --seconds 288,"),
+        (LOCKED, {"soak": [race("posix", raced=case(met=2995))]}, 0.001, ""),
+        (LOCKED, {"soak": [race("posix", polled=True, raced=case(met=0, refused_requests=2995))]}, 0.001, ""),
+        (RULED, {"rules": [rule(18, "posix")]}, None, "nothing was raced, and --detects 0.001 takes 2,995 contended"),
+        (MAPPED, {"soak": [race("mapping", "mapped", case(met=0))]}, None, "no contended request in any race, and"),
+        (asked_for(["neighbours", "soak"], 1), {"soak": [race("neighbours", raced=case(met=0))]}, 0.00299,
+         "1,000 rounds, which detects 1 in 330; --detects 0.001 takes 2,995 rounds: give about --seconds 29,"),
+        (ALONE["deadlock"], {"rules": [rule(30, "deadlock")]}, None, ""),
+    ],
+)  # fmt: skip
+def test_a_strength_is_asked_of_what_races_judge(
+    asked: Asked, found: dict[str, Any], limit: float | None, said: str
+) -> None:
+    made = only(asked, **found, detects=1e-3, seconds=8.0)
+    assert made.verdict == ("unknown" if said else "safe")
+    assert made.evidence == [] if not said else made.evidence[0].startswith(f"inconclusive: {said}")
+    assert made.detection_limit == (None if limit is None else pytest.approx(limit, rel=0.01))
+    assert only(asked, **found).verdict == "safe"
+
+
+def test_what_is_broken_stays_broken_however_weak() -> None:
+    assert only(LOCKED, soak=[race("posix", raced=case(overlaps=1))], detects=1e-3).verdict == "unsafe"
+
+
 def test_holds_that_overlap_make_the_lock_unsafe() -> None:
     assert soaked(race("posix"), asked=LOCKED).verdict == "safe"
     made = soaked(race("posix", raced=case(overlaps=7)), asked=LOCKED)

@@ -108,11 +108,24 @@ def test_a_terminal_gets_colours_in_the_column_of_verdicts_alone(place: Path) ->
 
 def test_all_options_stand_in_the_document(place: Path) -> None:
     how = ("--seed", "7", "--workers", "3", "--seconds", "2.5", "--only", "modes", "--only", "rules,modes")
-    made = document(place, *how)
+    made = document(place, *how, "--detects", "1/1000")
     assert made["options"] == {
         "directories": [str(place)], "only": ["modes", "rules"], "seconds": 2.5, "seed": 7, "workers": 3,
+        "detects": 0.001,
     }  # fmt: skip
     assert [each["name"] for each in made["promises"]] == ["modes"]
+
+
+@pytest.mark.parametrize(("detects", "code", "verdict"), [("0.9", 0, "safe"), ("1e-9", 3, "unknown")])
+def test_a_guarantee_is_held_to_the_strength_that_was_asked_for(
+    detects: str, code: int, verdict: str, place: Path
+) -> None:
+    done = run_lab("check", place, "--only", "posix,soak", "--seconds", "0.5", "--detects", detects, "--json", "-")
+    made = json.loads(done.stdout)
+    (guarantee,) = made["promises"]
+    assert (done.returncode, guarantee["verdict"], made["options"]["detects"]) == (code, verdict, float(detects))
+    assert 1e-9 < guarantee["detection_limit"] < 0.9
+    assert ("lab: posix: unknown: inconclusive: " in done.stderr) == (code == 3)
 
 
 def test_the_document_has_what_was_promised_of_it(place: Path) -> None:

@@ -53,6 +53,32 @@ def test_the_locks_asked_for_make_the_rows(options: list[str], locks: list[str])
     assert [case["lock"] for case in cases("counter", *options)] == locks
 
 
+def test_a_race_that_is_too_weak_for_what_was_asked_is_inconclusive(elsewhere: Path) -> None:
+    done = run_lab("race", "counter", *QUICK, "--workers", "1", "--detects", "1/1000", "--json", "run.json")
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        "lab: counter under fcntl, 1 worker: inconclusive: no request met a holder; --detects 0.001 "
+    )
+    unlocked, locked = document((elsewhere / "run.json").read_text())["cases"]
+    assert (unlocked["verdict"], locked["verdict"]) == ("clean", "inconclusive")
+    again = run_lab("report", "run.json")
+    assert again.stderr == done.stderr
+
+
+def test_a_race_that_is_strong_enough_for_what_was_asked_ends_with_0() -> None:
+    (case,) = cases("append_log", "--locked", "--rounds", "500", "--detects", "0.9")
+    assert (case["verdict"], case["detection_limit"]) == ("clean", case["detection_power"])
+    assert 0 < case["detection_limit"] < 0.9
+
+
+def test_a_program_alone_has_no_strength_to_ask_for(elsewhere: Path) -> None:
+    Path("check.py").write_text("def check(path, outcome): return []")
+    done = run_lab("race", "--program", "true {file}", "--check", "check.py", "--detects", "1e-3")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("lab: --detects: the holds of a program alone are not recorded")
+
+
 def test_a_list_of_workers_makes_a_row_each() -> None:
     rows = cases("counter", "--locked", "--workers", "1,3,2")
     assert [(case["workers"], case["operations"]) for case in rows] == [(1, 20), (3, 60), (2, 40)]

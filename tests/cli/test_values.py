@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.values import at_least, positive, probability, several, temporary_directory
+from lab.cli.values import at_least, positive, probability, rare, several, temporary_directory
 from tests.helpers import run_lab
 
 
@@ -49,6 +49,31 @@ def test_a_probability_is_read(text: str, number: float) -> None:
 def test_what_is_no_probability_is_refused(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="is no probability: from 0 to 1"):
         probability(text)
+
+
+@pytest.mark.parametrize("text", ["1e-3", "0.001", "1/1000", "1/1e3", "0.1/100"])
+def test_a_rate_is_read_as_a_number_or_as_a_share(text: str) -> None:
+    assert rare(text) == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize("text", ["0", "1", "1.5", "-1", "nan", "inf", "1/0", "1/-5", "1/1", "0/0", "1e-320", "1/inf"])
+def test_what_is_no_rate_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=f"{text} is no rate: from 1e-09, below 1, as in 1e-3 or 1/1000"):
+        rare(text)
+
+
+@pytest.mark.parametrize("text", ["", "x", "1/", "/1000", "1/1000/2"])
+def test_what_is_no_number_is_no_rate(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match="is no number"):
+        rare(text)
+
+
+@pytest.mark.parametrize("command", ["race", "check"])
+def test_a_demanded_strength_that_is_no_rate_is_one_line(command: str, elsewhere: Path) -> None:
+    done = run_lab(command, "--detects", "1.5")
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("lab: argument --detects: 1.5 is no rate")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("30", 30.0)])

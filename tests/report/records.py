@@ -23,6 +23,7 @@ CLEAN = Case(
     holds=1000,
     contended_requests=100,
     detection_power=0.0295,
+    detection_limit=0.0295,
     wall_s=0.002,
     operations_per_s=500_000.0,
     fairness=0.987,
@@ -69,6 +70,11 @@ REFUSED = Case(
     verdict="unsupported",
     expected="clean",
     reason="lock fcntl: refused on /mnt (No locks available); try another --lock or another --dir",
+)
+TOO_WEAK = replace(
+    CLEAN,
+    verdict="inconclusive",
+    reason="100 requests met a holder, which detects 1 in 33; --detects 0.001 takes 2,995",
 )
 LESSON = replace(
     DAMAGED,

@@ -11,9 +11,9 @@ from lab.report.failed import SHOWN
 from lab.report.verdicts import complaints, conclusions, exit_code, heading
 from lab.report.words import one_in
 from lab.results import Case, Damage, Failure, How
-from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TWO_IN, UNLOCKED, run_of
+from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TOO_WEAK, TWO_IN, UNLOCKED, run_of
 
-CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED], 0: [CLEAN, UNLOCKED, LESSON]}
+CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED, TOO_WEAK], 0: [CLEAN, UNLOCKED, LESSON]}
 PRECEDENCE = [1, 4, 3, 0]
 
 
@@ -74,6 +74,20 @@ def test_a_heading_tells_a_widened_window_and_a_leak() -> None:
 def test_without_a_lock_the_broken_cases_are_counted() -> None:
     told = list(conclusions(run_of(UNLOCKED, replace(UNLOCKED, verdict="clean", expected="clean"))))
     assert told == ["none: broke 1 of 2 cases."]
+
+
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        ([TOO_WEAK], "fcntl: INCONCLUSIVE in 1 of 1 case: weaker than was asked for (--detects)."),
+        ([CLEAN, TOO_WEAK], "fcntl: INCONCLUSIVE in 1 of 2 cases: weaker than was asked for (--detects); clean in the "
+         "other."),
+    ],
+)  # fmt: skip
+def test_a_lock_that_is_inconclusive_is_not_called_clean_nor_broken(cases: list[Case], said: str) -> None:
+    assert list(conclusions(run_of(*cases, detects=1e-3))) == [said]
+    (line,) = complaints(run_of(*cases, detects=1e-3))
+    assert line == f"counter under fcntl, 2 workers: inconclusive: {TOO_WEAK.reason}"
 
 
 def test_a_clean_lock_is_told_with_its_holds_and_the_power_of_all_its_cases_together() -> None:

@@ -11,7 +11,7 @@ from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, S
 from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
 from .evidence import NOT_REACHED, SOAKED, about_data, about_exclusion, about_false_deadlocks, about_stuck
 from .soaked_rules import judged_by_soak
-from .strength import strength
+from .strength import detection_limit, strength, too_weak
 
 SAFE, UNSAFE, NOT_FOUND_OUT = 0, 1, 3
 """Exit codes."""
@@ -24,13 +24,18 @@ WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the parts of a check found; `complete` is False where it was interrupted."""
+    """All that the parts of a check found; `complete` is False where it was interrupted.
+
+    `detects` is the strength that was demanded of the races, and `seconds` how long they and the random programs had.
+    """
 
     rules: Sequence[RuleResult] = ()
     random: RandomPrograms | None = None
     soak: Sequence[Soaked] = ()
     stuck: Sequence[Stuck] = ()
     complete: bool = True
+    detects: float | None = None
+    seconds: float = 0.0
 
 
 class Said(NamedTuple):
@@ -68,12 +73,16 @@ def _promise(name: str, asked: Asked, found: Findings) -> Promise:
     verdict = said[0].verdict if said else "unknown"
     if verdict == "safe" and not found.complete:
         verdict, said = "unknown", [Said("unknown", NOT_REACHED), *said]
+    weak = too_weak(name, found.detects, found.soak, found.seconds)
+    if verdict == "safe" and weak:
+        verdict, said = "unknown", [Said("unknown", weak), *said]
     return Promise(
         name=name,
         title=PROMISES[name],
         verdict=verdict,
         strength=strength(name, found.rules, found.random, found.soak),
         evidence=list(dict.fromkeys(one.words for one in said if one.words)),
+        detection_limit=detection_limit(name, found.soak),
     )
 
 

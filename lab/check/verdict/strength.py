@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import ceil
 
 from lab.model.figures import one_in, plural
-from lab.model.statistics import detection_power
+from lab.model.statistics import detection_power, requests_for
+from lab.race.strength import SPARE
 from lab.results import RandomPrograms, RuleResult, Soaked
 
 from ..promises import DATA, EXCLUSION, PARTS
@@ -13,6 +15,9 @@ from .evidence import SOAKED, met_for
 
 FIRST = EXCLUSION["posix"]
 """The lock that data is raced under where nothing speaks against it."""
+
+RACED = frozenset({*EXCLUSION, *DATA})
+"""The promises that races judge, and of which a strength may be demanded."""
 
 WOULD_SHOW = "would show"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
@@ -24,6 +29,42 @@ def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | No
     rows = [row for row in soak if row.promise == name and row.case.operations]
     said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, soak)]
     return "; ".join(said)
+
+
+def detection_limit(name: str, soak: Sequence[Soaked]) -> float | None:
+    """The rarest fault that the races for this promise would have noticed; None where they had no chance to.
+
+    A promise that only rules and random programs judge has none: a rule is one case, which holds or does not.
+    """
+    return detection_power(_chances(name, soak)) if name in RACED else None
+
+
+def too_weak(name: str, detects: float | None, soak: Sequence[Soaked], seconds: float) -> str:
+    """What the races for this promise lack to notice faults of the rate `detects`, and how to get it; else empty."""
+    if detects is None or name not in RACED:
+        return ""
+    limit, takes = detection_limit(name, soak), requests_for(detects)
+    noun = "round" if name == "neighbours" else "contended request"
+    asked = f"--detects {detects:g} takes {plural(takes, noun)}"
+    if not any(row.promise == name for row in soak):
+        return f"inconclusive: nothing was raced, and {asked}; add soak to --only"
+    if limit is None:
+        return f"inconclusive: no {noun} in any race, and {asked}; give more --seconds or --workers"
+    if limit <= detects:
+        return ""
+    chances = _chances(name, soak)
+    longer = ceil(SPARE * seconds * takes / chances)
+    return (
+        f"inconclusive: {plural(chances, noun)}, which detects {one_in(limit)}; {asked}: give about "
+        f"--seconds {longer}, or more --workers"
+    )
+
+
+def _chances(name: str, soak: Sequence[Soaked]) -> int:
+    """How often a fault could have shown: where a request met a holder; of neighbours, who never meet, each round."""
+    if name == "neighbours":
+        return sum(row.case.operations for row in soak if row.promise == name)
+    return met_for(name, soak)
 
 
 def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
