@@ -30,6 +30,11 @@ class ScenarioError(LabError):
     exit_code = 4
 
 
+def printable(text: str) -> str:
+    """The text with control bytes, marks of direction and half characters escaped: nothing in it acts on a terminal."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
     """The error for a name that does not exist, with the nearest one that does."""
     from difflib import get_close_matches

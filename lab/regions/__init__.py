@@ -12,15 +12,17 @@ from __future__ import annotations
 from .files import companions, create, map_file, read_back
 from .find import MAPPED, REGIONS, find_region, region_name
 from .find import probe as probe_region
+from .folder import Folder
 from .mapped import FileRegion, Mapping, anonymous
 from .protocol import OpenFile, Shared
 from .region import Region
-from .workspace import scratch, workspace
+from .workspace import say_left, scratch, workspace
 
 __all__ = [
     "MAPPED",
     "REGIONS",
     "FileRegion",
+    "Folder",
     "Mapping",
     "OpenFile",
     "Region",
@@ -33,6 +35,7 @@ __all__ = [
     "probe_region",
     "read_back",
     "region_name",
+    "say_left",
     "scratch",
     "workspace",
 ]

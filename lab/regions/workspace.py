@@ -4,55 +4,73 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from errno import EMFILE, ENFILE
 from pathlib import Path
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, printable
+
+from .folder import Folder
+
+SPARE = 2
+"""Descriptors that are kept for the removal, which takes them: there may be no others left by then."""
 
 
 @contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
     """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
 
-    Raises CannotRunError where the parent is missing, out of reach, no directory, or cannot be written.
+    Whatever somebody puts in its place meanwhile is left as it is; what is left behind is named on stderr. Raises
+    CannotRunError where the parent is missing, out of reach, no directory, or cannot be written.
     """
     _check(parent)
-    made = parent / f"lab-{os.getpid()}-{time.time_ns():x}"
-    spare = _made(made)
-    try:
-        yield made
-    finally:
-        os.close(spare)
-        _remove(made)
+    with ExitStack() as spare, ExitStack() as kept:
+        folder = _made(parent / f"lab-{os.getpid()}-{time.time_ns():x}", spare, kept)
+        try:
+            yield folder.path
+        finally:
+            spare.close()
+            say_left(folder.path, folder.remove())
 
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
     """A new empty file in the directory to try something on, removed after; raises OSError where it cannot be."""
-    path = directory / f"probe-{os.getpid()}-{time.time_ns():x}"
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    name = f"probe-{os.getpid()}-{time.time_ns():x}"
+    folder = Folder.at(directory)
+    with folder.opened() as within:
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within))
     try:
-        yield path
+        yield directory / name
     finally:
-        path.unlink(missing_ok=True)
+        folder.unlink(name)
 
 
-def _made(folder: Path) -> int:
-    """Make it; a descriptor to close before it is removed, which takes one, and none may be left by then."""
+def say_left(folder: Path, why: str) -> None:
+    """Name on stderr a folder that could not be removed, with the reason; an empty reason means that it is gone."""
+    if why:
+        told = f"{printable(str(folder))}: left behind, for it could not be removed ({why}); remove it by hand"
+        print(f"lab: {told}", file=sys.stderr)  # noqa: T201
+
+
+def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
+    """Make it; `spare` gets the descriptors to close before it is removed, `kept` the folder's own."""
     try:
-        spare = os.open(os.devnull, os.O_RDONLY)
+        for _ in range(SPARE):
+            spare.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        folder = Folder.make(path)
         try:
-            folder.mkdir(0o700)
+            kept.enter_context(folder.kept_open())
         except BaseException:
-            os.close(spare)
+            folder.remove()
             raise
     except OSError as error:
         remedy = "raise the limit (ulimit -n)" if error.errno in (EMFILE, ENFILE) else "give another"
-        raise CannotRunError(f"--dir {folder.parent}: cannot be written ({error.strerror}); {remedy}") from error
-    return spare
+        raise CannotRunError(f"--dir {path.parent}: cannot be written ({error.strerror}); {remedy}") from error
+    return folder
 
 
 def _check(parent: Path) -> None:
@@ -65,11 +83,3 @@ def _check(parent: Path) -> None:
     except OSError as error:
         raise CannotRunError(f"--dir {parent}: cannot be reached ({error.strerror}); give another") from error
     raise CannotRunError(f"--dir {parent}: {wrong}; give a directory on the filesystem in question")
-
-
-def _remove(folder: Path) -> None:
-    """Empty and remove a workspace, which holds plain files; whatever resists, stays."""
-    with suppress(OSError):
-        for entry in folder.iterdir():
-            entry.unlink(missing_ok=True)
-        folder.rmdir()

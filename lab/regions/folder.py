@@ -1,0 +1,213 @@
+"""A folder that the lab made: files in it, and its removal, by descriptors and inode numbers, never by name alone.
+
+Who may write in the directory around a folder may rename the folder at any moment and put a symbolic link, or another
+folder, in its place. A removal that goes by path names would then delete what the link leads to. So every call here is
+relative to a descriptor of the folder (openat(2), unlinkat(2)); a descriptor is opened without following a link
+(O_NOFOLLOW) and used only where fstat(2) shows the device and the inode that were noted when the folder was made.
+Where a filesystem changes these numbers the folder is left, and that is said: never is anything deleted by guess.
+
+What no call of Linux can do is to remove a name only if it still leads to a certain inode. Between the last look and
+rmdir(2) another empty folder may take the place: no file can be lost by that.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from errno import ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, ESTALE
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.errors import printable
+
+DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+REFERENCE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+
+DEEPEST = 32
+"""Levels of folders that are gone through; each takes two descriptors."""
+
+SHOWN_NAMES = 3
+REPLACED = "somebody replaced it just after it was made"
+LEADS_ELSEWHERE = frozenset({ELOOP, ENOTDIR, ENOENT})
+
+_kept: dict[Path, int] = {}
+"""Descriptors that this process keeps open of folders it made; a child inherits both."""
+
+
+class Exchanged(OSError):  # noqa: N818 - what happened
+    """The path leads to something else than the folder that was made."""
+
+
+class Folder(NamedTuple):
+    """A directory as it was when it was made or first looked at: its path, and its device and inode (stat(2)).
+
+    It can be sent to another process, and used there.
+    """
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def make(cls, path: Path) -> Folder:
+        """Make it, for its owner only. Raises OSError, Exchanged where somebody replaced it at once."""
+        path.mkdir(0o700)
+        try:
+            descriptor = os.open(path, DIRECTORY)
+        except OSError as error:
+            with suppress(OSError):
+                path.rmdir()
+            if error.errno in LEADS_ELSEWHERE:
+                raise Exchanged(error.errno, REPLACED) from error
+            raise
+        try:
+            if os.listdir(descriptor):  # noqa: PTH208 - of a descriptor
+                raise Exchanged(ENOTEMPTY, REPLACED)
+            return cls._of(path, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
+
+    @classmethod
+    def at(cls, path: Path) -> Folder:
+        """The directory that is there now. Raises OSError."""
+        return cls._of(path, path.stat())
+
+    @classmethod
+    def _of(cls, path: Path, found: os.stat_result) -> Folder:
+        return cls(path, found.st_dev, found.st_ino)
+
+    def is_at(self, descriptor: int) -> bool:
+        """Whether this is a descriptor of it."""
+        try:
+            found = os.fstat(descriptor)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+
+    @contextmanager
+    def kept_open(self) -> Iterator[None]:
+        """Keep a descriptor of it within the block, by which the calls below find it wherever it is moved.
+
+        Raises OSError.
+        """
+        with _descriptor(self.path, DIRECTORY) as descriptor:
+            self._check(descriptor)
+            _kept[self.path] = descriptor
+            try:
+                yield
+            finally:
+                _kept.pop(self.path, None)
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """A descriptor of it. Raises OSError, Exchanged where the path leads elsewhere."""
+        kept = _kept.get(self.path)
+        if kept is not None and self.is_at(kept):
+            yield kept
+            return
+        with _descriptor(self.path, DIRECTORY & ~os.O_NOFOLLOW) as descriptor:  # the numbers say what a link led to
+            self._check(descriptor)
+            yield descriptor
+
+    def _check(self, descriptor: int) -> None:
+        if not self.is_at(descriptor):
+            raise Exchanged(ESTALE, "another folder is in its place")
+
+    def unlink(self, name: str) -> None:
+        """Remove one name in it, if it is there. Raises OSError, Exchanged where the path leads elsewhere."""
+        with self.opened() as descriptor, suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=descriptor)
+
+    def clear(self, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+        """Remove what is in it, of the names that are wanted; the names of what is left. Raises OSError.
+
+        Folders in it are gone through, but no link is followed and no mount entered.
+        """
+        with self.opened() as descriptor:
+            return _emptied(descriptor, wanted)
+
+    def remove(self) -> str:
+        """Remove it with all that is in it; why it is still there, empty where it is gone. Raises nothing of OSError.
+
+        Where it was moved away it is emptied, and stays under its new name.
+        """
+        left: list[str] = []
+        try:
+            with suppress(OSError):  # what is wrong, the next call meets too
+                left = self.clear()
+            return self._remove_name()
+        except FileNotFoundError:
+            return self._moved_to()
+        except OSError as error:
+            return _listed(left) or error.strerror or str(error)
+
+    def _remove_name(self) -> str:
+        """Take the name away if it still leads to the folder; what is wrong, empty where nothing is."""
+        with _descriptor(self.path.parent, REFERENCE) as parent:
+            found = os.stat(self.path.name, dir_fd=parent, follow_symlinks=False)
+            if (found.st_dev, found.st_ino) != (self.device, self.inode):
+                kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "something else"
+                return f"{kind} is in its place, which is left alone; what was in the folder may be elsewhere"
+            os.rmdir(self.path.name, dir_fd=parent)
+            return ""
+
+    def _moved_to(self) -> str:
+        """Where it is, if it has another name now: known to who keeps it open (proc_pid_fd(5))."""
+        kept = _kept.get(self.path)
+        if kept is None or not self.is_at(kept) or not os.fstat(kept).st_nlink:
+            return ""
+        return f"somebody moved it to {printable(os.readlink(f'/proc/self/fd/{kept}'))}; it is emptied"  # noqa: PTH115
+
+
+def _listed(left: list[str]) -> str:
+    more = ", ..." if len(left) > SHOWN_NAMES else ""
+    return f"holds {', '.join(map(printable, sorted(left)[:SHOWN_NAMES]))}{more}" if left else ""
+
+
+@contextmanager
+def _descriptor(path: Path | str, flags: int, within: int | None = None) -> Iterator[int]:
+    descriptor = os.open(path, flags, dir_fd=within)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _emptied(folder: int, wanted: Callable[[str], bool], levels: int = DEEPEST) -> list[str]:
+    """Remove what is in the folder; the names of what resists."""
+    with suppress(OSError):
+        os.fchmod(folder, 0o700)  # its owner may have closed it to himself
+    return [name for name in os.listdir(folder) if wanted(name) and not _gone(name, folder, levels)]
+
+
+def _gone(name: str, folder: int, levels: int) -> bool:
+    """Remove a name in the folder, and whatever is under it if it is a folder itself; False where that is refused."""
+    try:
+        os.unlink(name, dir_fd=folder)
+    except FileNotFoundError:
+        return True
+    except (IsADirectoryError, PermissionError):  # POSIX has EPERM for a directory
+        return levels > 0 and _folder_gone(name, folder, levels)
+    except OSError:
+        return False
+    return True
+
+
+def _folder_gone(name: str, folder: int, levels: int) -> bool:
+    try:
+        with _descriptor(name, DIRECTORY, folder) as inner:
+            if _mount_of(inner) != _mount_of(folder):
+                return False
+            _emptied(inner, lambda _: True, levels - 1)
+        os.rmdir(name, dir_fd=folder)
+    except OSError:
+        return False
+    return True
+
+
+def _mount_of(descriptor: int) -> tuple[int, str]:
+    """The device, and the number of the mount (proc_pid_fdinfo(5)): a bind mount has the device of what it shows."""
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    return os.fstat(descriptor).st_dev, next(line for line in lines if line.startswith("mnt_id:"))
