@@ -17,12 +17,22 @@ __tracebackhide__ = told_by_the_test
 
 
 class ExploreResult:
-    """One exploration: `run` is its document, `case` the one case in it (lab.results)."""
+    """One exploration. It is looked at once a claim was made, or `run` or `case` was read."""
 
     def __init__(self, answer: Answer, again: Again) -> None:
-        self.run: Exploration = answer.run
-        self._name = answer.name
+        self.looked_at = False
+        self._answer = answer
         self._again = again
+
+    def __repr__(self) -> str:
+        (case,) = self._answer.run.cases
+        return f"exploration of {_what(case)}"
+
+    @property
+    def run(self) -> Exploration:
+        """The document (lab.results)."""
+        self.looked_at = True
+        return self._answer.run
 
     @property
     def case(self) -> Explored:
@@ -59,7 +69,7 @@ class ExploreResult:
     def _evidence(self, said: str = "") -> str:
         """The report of the exploration, without what has been said, and how to do it again."""
         lines = as_arguments(text_of(self.run, DEFAULT_FORMAT)).splitlines()
-        lines = [line for line in lines if self._name or not line.startswith(REPLAY)]
+        lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
         text = "\n".join(line for line in lines if not line or line != said)
         return f"{text.rstrip()}\n\nagain: {self._again.tested(self.run.options.seed)}"
 

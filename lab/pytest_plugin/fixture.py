@@ -33,6 +33,12 @@ AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
 
 TIME_LIMIT_S = 10.0
 
+CLAIMS: dict[type[RaceResult | ExploreResult], tuple[str, ...]] = {
+    RaceResult: (".assert_clean()", ".assert_damaged()"),
+    ExploreResult: (".assert_exhausted()", ".assert_broken()"),
+}
+"""What a test may add that never looked at a result."""
+
 
 class Lab:
     """Races and explores for one test, in a fresh interpreter each."""
@@ -43,6 +49,15 @@ class Lab:
         self._root: Path = request.config.rootpath
         self._test = _from_here(request)
         self._defaults = defaults
+        self._results: list[RaceResult | ExploreResult] = []
+
+    def check_looked_at(self) -> None:
+        """Fails, for a test that has passed, where it never looked at what a race or an exploration came to."""
+        unseen = [result for result in self._results if not result.looked_at]
+        if unseen:
+            claims = " or ".join(dict.fromkeys(claim for result in unseen for claim in CLAIMS[type(result)]))
+            told = "; ".join(map(repr, unseen))
+            pytest.fail(f"{told}: the test passed and never looked at the result; add {claims}", pytrace=False)
 
     def race(
         self,
@@ -93,8 +108,9 @@ class Lab:
             raced = ask(asked, Raced, self._root)
         except CannotRunError as error:
             pytest.skip(str(error))
+        self._note_race(raced)
         result = RaceResult(raced, self._again(lock, directory), partial(self._explained, sent))
-        self._note_race(result)
+        self._results.append(result)
         return result
 
     def explore(
@@ -124,9 +140,11 @@ class Lab:
             time_limit_s=time_limit,
         )
         asked.check()
-        result = ExploreResult(ask(asked, Explored, self._root), self._again(lock))
-        case = result.case
+        answer = ask(asked, Explored, self._root)
+        (case,) = answer.run.cases
         self._note(f"{case.scenario} under {case.lock}", verdict=case.verdict, schedules=case.schedules)
+        result = ExploreResult(answer, self._again(lock))
+        self._results.append(result)
         return result
 
     def _sent(self, scenario: AnyScenario) -> Sent:
@@ -141,16 +159,16 @@ class Lab:
     def _explained(self, scenario: Sent, run: Run) -> Run:
         return ask(ExplainRequest(scenario=scenario, run=encode(run).decode()), Raced, self._root).run
 
-    def _note_race(self, result: RaceResult) -> None:
-        case = result.case
+    def _note_race(self, raced: Raced) -> None:
+        (case,) = raced.run.cases
         self._note(
             f"{case.scenario} under {case.lock}",
             verdict=case.verdict,
             detection_power=case.detection_power,
             contended_requests=case.contended_requests,
         )
-        if result.manner:
-            self._note(f"{case.scenario} under {case.lock}", **{property_of(result.manner): True})
+        if raced.manner:
+            self._note(f"{case.scenario} under {case.lock}", **{property_of(raced.manner): True})
 
     def _note(self, what: str, **values: object) -> None:
         """For the JUnit file: pytest writes what a test notes."""

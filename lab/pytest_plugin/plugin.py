@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ from .options import add_options, defaults
 if TYPE_CHECKING:
     from .fixture import Lab
 
+PASSED = pytest.StashKey[bool]()
 MARKER = "lab: races or explores (every test that uses the fixture `lab` has it)"
 
 
@@ -40,6 +42,15 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.add_marker("lab")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note whether a test passed: one that failed or was skipped need not have looked at its races."""
+    report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    return report
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which races were widened, since no test asked for that itself."""
     from .gave_way import races_told
@@ -56,8 +67,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Lab:
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     """Races and explores scenarios: `lab.race(...).assert_clean()`, `lab.explore(...).assert_exhausted()`."""
     from .fixture import Lab
 
-    return Lab(request, defaults(request.config))
+    made = Lab(request, defaults(request.config))
+    yield made
+    if request.node.stash.get(PASSED, False):
+        made.check_looked_at()

@@ -32,13 +32,23 @@ REPLAY = "replay: "
 
 
 class RaceResult:
-    """One race: `run` is its document, `case` the one case in it (lab.results)."""
+    """One race. It is looked at once a claim was made, or `run` or `case` was read."""
 
     def __init__(self, raced: Raced, again: Again, explain: Callable[[Run], Run]) -> None:
-        self.run = raced.run
+        self.looked_at = False
         self._raced = raced
         self._again = again
         self._explain = explain
+
+    def __repr__(self) -> str:
+        (case,) = self._raced.run.cases
+        return f"race of {_what(case)}"
+
+    @property
+    def run(self) -> Run:
+        """The document (lab.results)."""
+        self.looked_at = True
+        return self._raced.run
 
     @property
     def case(self) -> Case:

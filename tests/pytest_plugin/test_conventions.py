@@ -85,7 +85,7 @@ def test_switched_off_there_is_no_fixture_and_no_option(pytester: pytest.Pyteste
 
 RACES = """
 def test_race(lab):
-    lab.race(Mine(), trials=1, rounds=50)
+    assert lab.race(Mine(), trials=1, rounds=50).case.verdict == "clean"
 
 def test_state(lab):
     assert lab.race(Steps(2), lock=Lies(), trials=1).case.lock == "lies"

@@ -361,20 +361,75 @@ class Talks(Mine):
         os.write(1, b"said by a worker")
 
 def test_it(lab, capsys):
-    lab.race(Talks, trials=1, rounds=1, workers=1)
+    assert lab.race(Talks, trials=1, rounds=1, workers=1).run
     assert "said by a worker" in capsys.readouterr().err
 """
     outcomes_of(run_tests(pytester, tests), passed=1)
 
 
 def test_the_junit_file_tells_the_verdict_and_what_would_have_been_noticed(pytester: pytest.Pytester) -> None:
-    tests = "def test_it(lab):\n    lab.race('bank', trials=1, rounds=50)\n    lab.explore(Mine)"
+    tests = "def test_it(lab):\n    assert lab.race('bank', trials=1, rounds=50).run and lab.explore(Mine).run"
     outcomes_of(run_tests(pytester, tests, "--junitxml=out.xml"), passed=1)
     noted = {each.get("name"): each.get("value") for each in Xml.parse(pytester.path / "out.xml").iter("property")}  # noqa: S314
     assert noted["lab bank under fcntl: verdict"] == "clean"
     assert int(noted["lab bank under fcntl: contended_requests"] or 0) > 0
     assert 0 < float(noted["lab bank under fcntl: detection_power"] or 0) < 1
     assert noted["lab test_mine under fcntl: verdict"] == "holds"
+
+
+UNSEEN = """
+import pytest
+RACE = {"trials": 1, "rounds": 20}
+
+def test_nothing(lab):
+    lab.race("bank", **RACE)
+
+def test_one_of_several(lab):
+    assert lab.race(Mine, **RACE).case.verdict == "clean"
+    lab.explore(Mine)
+    lab.race("bank", **RACE).gave_way
+
+@pytest.fixture
+def raced(lab):
+    return lab.race("bank", **RACE)
+
+def test_by_another_fixture(raced):
+    pass
+
+def test_claimed(raced, lab):
+    raced.assert_clean(detects=0.99)
+    lab.explore(Mine).assert_holds()
+
+def test_read(raced, lab):
+    assert raced.run and lab.explore(Mine).case
+
+def test_failed(lab):
+    lab.race("bank", **RACE)
+    assert 0
+
+def test_skipped(lab):
+    lab.race("bank", **RACE)
+    pytest.skip("enough")
+
+@pytest.mark.xfail(strict=True)
+def test_expected_to_fail(lab):
+    lab.race("bank", **RACE)
+    assert 0
+"""
+
+
+def test_a_test_that_passes_and_never_looked_at_a_result_fails_when_it_ends(pytester: pytest.Pytester) -> None:
+    result = run_tests(pytester, UNSEEN, "-rE")
+    outcomes_of(result, passed=5, errors=3, failed=1, skipped=1, xfailed=1)
+    race = "race of bank under fcntl, 4 workers"
+    end = ": the test passed and never looked at the result; add "
+    shown = [
+        f"{race}{end}.assert_clean() or .assert_damaged()",
+        f"exploration of test_mine under fcntl, 2 workers x 2 rounds; {race}{end}.assert_exhausted() or "
+        ".assert_broken() or .assert_clean() or .assert_damaged()",
+        f"{race}{end}.assert_clean() or .assert_damaged()",
+    ]
+    assert [line for line in result.outlines if end in line and not line.startswith("ERROR")] == shown
 
 
 def test_the_result_is_the_document_that_the_command_writes(pytester: pytest.Pytester) -> None:
