@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from math import exp, hypot, log
 from statistics import mean, median
 
 from lab.errors import UsageError
@@ -21,13 +23,16 @@ from lab.results import (
     Unlike,
 )
 
-from .series import Series, harness_of, series_of
+from .series import Series, controls_of, harness_of, series_of
 
 MARGIN = 0.10
 """Runs of one machine differ by less, mostly: a smaller change counts as none unless told."""
 
 FEWEST = 5
 """Samples that an interval takes."""
+
+FEW = f"fewer than {FEWEST} samples"
+CHANGED = ("better", "worse")
 
 ALIKE = ("kernel", "machine", "cpu", "cpus_allowed", "filesystem", "python", "recorder")
 """What two environments must agree in. The lab's own version need not: to compare two of them is what this is for."""
@@ -43,9 +48,12 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
     was, now = _measured(before), _measured(after)
     if before == after:
         raise UsageError(f"{options.after}: is the same run as {options.before}; give another")
-    harness = list(_pairs(harness_of(before), harness_of(after), options.margin))
     unlike = list(_unlike(was, now))
-    pairs = list(_pairs(old, new, options.margin, {} if unlike else {loop.name: loop.ratio for loop in harness}))
+    controls = {each.name: each for each in _pairs(controls_of(before), controls_of(after), options.margin)}
+    harness = [controls[name] for name in harness_of(before) if name in controls]
+    pairs = list(_pairs(old, new, options.margin))
+    if not unlike:  # else it is the machine, the Python or the filesystem that is compared
+        pairs = [_beside(pair, old[pair.name].controls, controls, options.margin) for pair in pairs]
     if not pairs:
         raise UsageError(
             f"{options.before} and {options.after} have no case in common that both measured: {_examples(old)} there, "
@@ -92,31 +100,66 @@ def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:
             yield Unlike(field, was, now)
 
 
-def _pairs(
-    old: Mapping[str, Series], new: Mapping[str, Series], margin: float, loops: Mapping[str, float] | None = None
-) -> Iterator[Compared]:
-    """Each that both have; what the machine's own `loops` came to, after to before, is taken out where it is within."""
+def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[Compared]:
+    """Each that both have, as it was measured."""
     for name, was in old.items():
         now = new.get(name, Series())
         if was.samples_ns and now.samples_ns:
-            yield _compared(name, was, now, margin, (loops or {}).get(was.within, 1.0))
+            yield _compared(name, was, now, margin)
 
 
-def _compared(name: str, was: Series, now: Series, margin: float, machine: float) -> Compared:
+def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
     before_ns, after_ns = median(was.samples_ns), median(now.samples_ns)
-    ratio = after_ns / before_ns / machine
-    interval = ratio_interval(was.samples_ns, [sample / machine for sample in now.samples_ns], seed=name)
+    ratio, interval = after_ns / before_ns, ratio_interval(was.samples_ns, now.samples_ns, seed=name)
     few = min(len(was.samples_ns), len(now.samples_ns)) < FEWEST
     return Compared(
         name=name,
         before_ns=round(before_ns, 2),
         after_ns=round(after_ns, 2),
         ratio=round(ratio, 4),
-        interval_95=(round(interval[0], 4), round(interval[1], 4)),
-        machine=round(machine, 4),
+        interval_95=_rounded(interval),
         verdict="cannot tell" if few else judged(ratio, interval, margin),
-        note="; ".join([*_notes(was, now), *["fewer than 5 samples"] * few]),
+        note="; ".join([*_notes(was, now), *[FEW] * few]),
     )
+
+
+def _beside(case: Compared, names: Sequence[str], controls: Mapping[str, Compared], margin: float) -> Compared:
+    """The case with what the machine itself changed by taken out, as the first of its controls tells it.
+
+    It is slower, or faster, only where it is so both as measured and beside its control: a control that became faster
+    makes nothing slower. Without a control a change of the case cannot be told from one of the machine.
+    """
+    control = next((controls[name] for name in names if name in controls and FEW not in controls[name].note), None)
+    if control is None:
+        return _undecided(case, "no control loop in both runs") if case.verdict in CHANGED else case
+    ratio = case.ratio / control.ratio
+    interval = _divided(case, control)
+    beside = replace(
+        case, ratio=round(ratio, 4), interval_95=_rounded(interval), machine=control.ratio, control=control.name
+    )
+    verdict = judged(ratio, interval, margin)
+    if FEW in case.note or (verdict in CHANGED and verdict != case.verdict):
+        return _undecided(beside, "" if FEW in case.note else f"{verdict} beside the {control.name}, not by itself")
+    return replace(beside, verdict=verdict)
+
+
+def _undecided(case: Compared, why: str) -> Compared:
+    return replace(case, verdict="cannot tell", note="; ".join(filter(None, [case.note, why])))
+
+
+def _divided(case: Compared, control: Compared) -> tuple[float, float]:
+    """The interval of the quotient of two ratios whose errors are independent, on the scale of their logarithms."""
+    ratio = case.ratio / control.ratio
+    low, high = (
+        hypot(log(case.interval_95[side] / case.ratio), log(control.interval_95[1 - side] / control.ratio))
+        for side in (0, 1)
+    )
+    return ratio * exp(-low), ratio * exp(high)
+
+
+def _rounded(interval: tuple[float, float]) -> tuple[float, float]:
+    low, high = interval
+    return round(low, 4), round(high, 4)
 
 
 def _notes(was: Series, now: Series) -> Iterator[str]:

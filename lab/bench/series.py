@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lab.errors import UsageError
-from lab.results import Bench, Document, Run
+from lab.results import Bench, Copying, Document, Run
 from lab.results import Case as Raced
 
 from .wakeup import WakeUp
+
+BARE_LOOPS = ("C loop", "CPython loop")
+BARE_CALL = "call"
+"""The region of the calls that copy nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """Samples in ns, one a repeat or trial; `reason` says why there are none, `note` what else is to be known.
 
-    `within` names the loop of the harness that is the machine's part of it.
+    `controls` name what tells the machine's part of it, the best first: a loop without the lab and without this lock.
     """
 
     samples_ns: list[float] = field(default_factory=list)
     reason: str = ""
     note: str = ""
-    within: str = ""
+    controls: tuple[str, ...] = ()
 
 
 def series_of(document: Document, name: str) -> dict[str, Series]:
@@ -39,25 +43,37 @@ def harness_of(document: Document) -> dict[str, Series]:
     return {loop.name: Series(loop.samples_ns, loop.reason) for loop in loops}
 
 
+def controls_of(document: Document) -> dict[str, Series]:
+    """All that can tell the machine's part: bare loops, of copying the bare calls, of a race the one without a lock."""
+    if isinstance(document, Run):
+        return {_raced_name(case): _of_race(case) for case in document.cases if case.lock == "none"}
+    return harness_of(document) | (_of_copying(document, BARE_CALL) if isinstance(document, Bench) else {})
+
+
 def _of_locks(document: Bench) -> dict[str, Series]:
     return {
         cost.name: Series(
             cost.samples_ns,
             cost.reason,
             "NOT EXCLUSIVE" if cost.overlapping else "",
-            WakeUp.name if cost.price == "hand-off" else "",
+            (WakeUp.name,) if cost.price == "hand-off" else BARE_LOOPS,
         )
         for cost in document.locks
     }
 
 
-def _of_copying(document: Bench) -> dict[str, Series]:
+def _of_copying(document: Bench, region: str = "") -> dict[str, Series]:
+    rows = [row for row in document.copying if region in ("", row.region)]
     return {
-        f"{row.region} {row.access}, {row.bytes:,} B" if row.bytes else f"{row.region} {row.access}": Series(
-            row.samples_ns, row.reason
+        _copying_name(row): Series(
+            row.samples_ns, row.reason, controls=() if row.region == BARE_CALL else (f"{BARE_CALL} {row.access}",)
         )
-        for row in document.copying
+        for row in rows
     }
+
+
+def _copying_name(row: Copying) -> str:
+    return f"{row.region} {row.access}" + (f", {row.bytes:,} B" if row.bytes else "")
 
 
 def _raced_name(case: Raced) -> str:
@@ -69,4 +85,6 @@ def _raced_name(case: Raced) -> str:
 
 def _of_race(case: Raced) -> Series:
     samples = [trial.wall_ns / trial.operations for trial in case.trial_samples if trial.completed and trial.operations]
-    return Series(samples, "" if samples else case.reason or f"{case.verdict}: no trial was completed", case.verdict)
+    reason = "" if samples else case.reason or f"{case.verdict}: no trial was completed"
+    controls = () if case.lock == "none" else (_raced_name(replace(case, lock="none")),)
+    return Series(samples, reason, case.verdict, controls)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import get_args
 
+from lab.bench.series import BARE_LOOPS
 from lab.model.figures import plural
 from lab.results import Compared, Comparison, Judgement, Measured
 
@@ -21,9 +22,8 @@ HEAD = ("case", "before", "after", "machine", "ratio", "95 % interval", "verdict
 
 NAMES = frozenset({"case", "verdict"})
 MARKDOWN = "github"
-BARE = ("C loop", "CPython loop")
 DRIFT = 0.03
-"""A change of the bare loops, which have no lock of the lab's in them, from which on it is told as the machine's."""
+"""A change of the bare loops from which on it is told as the machine's."""
 
 
 def text_of(run: Comparison, style: str) -> str:
@@ -52,11 +52,12 @@ def conclusions(run: Comparison) -> Iterator[str]:
         f"of 1. worse, better: the change is larger than {margin}, and the interval has no 1."
     )
     if _have_machine(run):
+        told = ", ".join(dict.fromkeys(case.control for case in run.cases if case.control))
         yield (
-            "machine: how many times as long a bare wake-up took, from process to process through a pipe, without a "
-            "lock. It is taken out of the ratio of a hand-off, which is mostly that."
+            f"machine: how many times as long a control took, which has no code of the lab in it ({told}). It is taken "
+            "out of the ratio: what the machine became slower by makes no case worse."
         )
-    unsure = [case for case in run.cases if case.verdict == "cannot tell"]
+    unsure = [case for case in run.cases if case.verdict == "cannot tell" and not case.note]
     if unsure:
         yield (
             f"cannot tell: the interval of {plural(len(unsure), 'case')} is too wide. Measure both again with more "
@@ -76,13 +77,11 @@ def _company(run: Comparison) -> Iterator[str]:
 
 
 def _machine(run: Comparison) -> Iterator[str]:
-    moved = [loop for loop in run.harness if abs(loop.ratio - 1) >= DRIFT and loop.name in BARE]
+    moved = [loop for loop in run.harness if abs(loop.ratio - 1) >= DRIFT and loop.name in BARE_LOOPS]
     if moved:
         told = ", ".join(f"{loop.name} {loop.ratio:.2f} x" for loop in moved)
-        yield (
-            f"The machine itself changed: {told}. These loops have no code of the lab in them, so that much of every "
-            "ratio is not the lock's."
-        )
+        end = "of every ratio is not the lock's" if run.unlike else "is taken out of the ratios of their cases"
+        yield f"The machine itself changed: {told}. These loops have no code of the lab in them, so that much {end}."
 
 
 def complaints(run: Comparison) -> Iterator[str]:
@@ -106,7 +105,7 @@ def exit_code(run: Comparison) -> int:
 
 
 def _have_machine(run: Comparison) -> bool:
-    return any(case.machine != 1 for case in run.cases)
+    return any(case.control for case in run.cases)
 
 
 def _worse(run: Comparison) -> list[Compared]:
@@ -134,5 +133,5 @@ def _counted(run: Comparison) -> str:
 def _row(case: Compared) -> list[str]:
     low, high = case.interval_95
     times = (fine(case.before_ns), fine(case.after_ns))
-    machine = "" if case.machine == 1 else f"{case.machine:.2f}"
+    machine = f"{case.machine:.2f}" if case.control else ""
     return [case.name, *times, machine, f"{case.ratio:.2f}", f"{low:.2f} to {high:.2f}", case.verdict]

@@ -29,9 +29,11 @@ class Compared:
     """One case that both runs have, in ns a pair, an operation or a call: medians, and how many times as long after.
 
     `ratio` is the median after over that before, `interval_95` its bootstrap interval over the samples of both. Out of
-    that of a hand-off is taken how many times as long a bare wake-up took the `machine`, which is 1 for others. It is
-    `same` where the whole interval is within the margin of 1; `worse`, or `better`, where the ratio is beyond that and
-    the interval has no 1; else one `cannot tell`, as where either has too few samples. `note` says what else there is.
+    it is taken how many times as long its `control` took, a loop that has no code of the lab and not this lock in it:
+    that is the `machine`'s part, 1 where there is no control. The verdict is `same` where the whole interval is within
+    the margin of 1; `worse`, or `better`, where the ratio is beyond that and the interval has no 1, both as measured
+    and beside the control; else one `cannot tell`, as where either has too few samples, or where it changed and there
+    is no control in both runs. `note` says why, and what else there is.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Compared:
     verdict: Judgement
     note: str = ""
     machine: float = 1.0
+    control: str = ""
 
 
 @dataclass(frozen=True, slots=True)

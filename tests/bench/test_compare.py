@@ -9,7 +9,18 @@ import pytest
 
 from lab.bench.compare import MARGIN, compare, judged
 from lab.errors import UsageError
-from lab.results import Bench, BenchOptions, Compared, CompareOptions, Comparison, Copying, Document, HarnessCost, Noise
+from lab.results import (
+    Bench,
+    BenchOptions,
+    Case,
+    Compared,
+    CompareOptions,
+    Comparison,
+    Copying,
+    Document,
+    HarnessCost,
+    Noise,
+)
 from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import CLEAN, DAMAGED, TRIAL, run_of
 from tests.report.toured_records import tour_of
@@ -18,10 +29,14 @@ OPTIONS = CompareOptions(before="old.json", after="new.json", margin=MARGIN)
 STEADY = [0.98, 0.99, 1.0, 1.01, 1.02]
 
 
+def loop(name: str, ns: float) -> HarnessCost:
+    return HarnessCost(name=name, samples_ns=[ns * each for each in STEADY], median_ns=ns)
+
+
 def measured(ns: float, shape: list[float] = STEADY, **facts: Any) -> Bench:
-    """A benchmark of one lock, its samples spread like this around so many ns."""
+    """A benchmark of one lock, its samples spread like this around so many ns, on a machine that stays as it is."""
     samples = [ns * each for each in shape]
-    return bench_of(alone("fcntl", ns, samples_ns=samples, **facts))
+    return replace(bench_of(alone("fcntl", ns, samples_ns=samples, **facts)), harness=[loop("C loop", 500)])
 
 
 def compared(before: Document, after: Document, **options: Any) -> Comparison:
@@ -135,9 +150,7 @@ def test_a_lock_that_does_not_exclude_is_told_beside_its_price() -> None:
 
 
 def test_the_loops_of_the_harness_are_compared_beside_the_cases() -> None:
-    before, after = (
-        replace(measured(ns), harness=[HarnessCost(name="C loop", samples_ns=[ns] * 5)]) for ns in (1000.0, 1500.0)
-    )
+    before, after = (replace(measured(ns), harness=[loop("C loop", ns)]) for ns in (1000.0, 1500.0))
     assert [(loop.name, loop.ratio, loop.verdict) for loop in compared(before, after).harness] == [
         ("C loop", 1.5, "worse")
     ]
@@ -147,8 +160,8 @@ def handed_over(ns: float, wake_up_ns: float) -> Bench:
     case = queue(
         "fcntl", 2, ns, name="fcntl hand-off, 2 workers", price="hand-off", samples_ns=[ns * x for x in STEADY]
     )
-    loop = HarnessCost(name="wake-up", samples_ns=[wake_up_ns] * 5)
-    return replace(bench_of(case, alone("fcntl", ns, samples_ns=[ns * x for x in STEADY])), harness=[loop])
+    loops = [loop("C loop", 500), loop("wake-up", wake_up_ns)]
+    return replace(bench_of(case, alone("fcntl", ns, samples_ns=[ns * x for x in STEADY])), harness=loops)
 
 
 def test_what_the_machine_s_own_wake_up_changed_by_is_taken_out_of_a_hand_off_and_of_nothing_else() -> None:
@@ -175,6 +188,7 @@ def test_copying_is_compared_by_region_access_and_size() -> None:
     def copied(ns: float) -> Bench:
         rows = [
             Copying(region="call", samples_ns=[10.0] * 5),
+            Copying(region="call", access="store", samples_ns=[10.0] * 5),
             Copying(region="mapped", access="store", bytes=4096, samples_ns=[ns * each for each in STEADY]),
         ]
         return replace(bench_of(), options=BenchOptions(["mapped"], [4096], ".", 1.0, 5), copying=rows)
@@ -182,19 +196,101 @@ def test_copying_is_compared_by_region_access_and_size() -> None:
     done = compared(copied(100), copied(150))
     assert [(case.name, case.verdict) for case in done.cases] == [
         ("call load", "same"),
+        ("call store", "same"),
         ("mapped store, 4,096 B", "worse"),
     ]
 
 
+def raced_case(wall_ns: float, **facts: Any) -> Case:
+    return replace(CLEAN, trial_samples=[replace(TRIAL, wall_ns=round(wall_ns * each)) for each in STEADY], **facts)
+
+
 def raced(wall_ns: float, **facts: Any) -> Document:
-    trials = [replace(TRIAL, wall_ns=round(wall_ns * each)) for each in STEADY]
-    return run_of(replace(CLEAN, trial_samples=trials, **facts))
+    return run_of(raced_case(wall_ns, **facts))
 
 
 def test_races_are_compared_by_the_time_of_an_operation_in_each_trial() -> None:
-    case = only(raced(1e6), raced(2e6))
-    assert (case.name, case.before_ns, case.verdict) == ("counter, fcntl, 2 x 250 rounds", 2000.0, "worse")
+    case = only(raced(1e6), raced(1.01e6))
+    assert (case.name, case.before_ns, case.verdict) == ("counter, fcntl, 2 x 250 rounds", 2000.0, "same")
     assert case.note == ""
+
+
+SLOW = 1.3
+
+
+def slowed(run: Bench, *, lock: float, machine: float) -> Bench:
+    """The same run with its locks, and the bare loops beside them, so many times as slow."""
+    return replace(
+        run,
+        wall_s=run.wall_s * 2,
+        locks=[replace(cost, samples_ns=[ns * lock for ns in cost.samples_ns]) for cost in run.locks],
+        copying=[
+            replace(row, samples_ns=[ns * (machine if row.region == "call" else lock) for ns in row.samples_ns])
+            for row in run.copying
+        ],
+        harness=[replace(each, samples_ns=[ns * machine for ns in each.samples_ns]) for each in run.harness],
+    )
+
+
+BENCHED = replace(
+    handed_over(20_000, 15_000),
+    copying=[
+        Copying(region="call", access="store", samples_ns=[10 * each for each in STEADY]),
+        Copying(region="mapped", access="store", bytes=64, samples_ns=[100 * each for each in STEADY]),
+    ],
+)
+ONE_LOOP = replace(measured(1000), harness=[loop("CPython loop", 900)])
+
+
+@pytest.mark.parametrize("run", [BENCHED, ONE_LOOP], ids=["all loops", "one loop"])
+@pytest.mark.parametrize(
+    ("lock", "machine", "verdict"),
+    [
+        (SLOW, SLOW, "same"),
+        (1 / SLOW, 1 / SLOW, "same"),
+        (SLOW, 1, "worse"),
+        (1 / SLOW, 1, "better"),
+        (SLOW * SLOW, SLOW, "worse"),
+        (1, 1 / SLOW, "cannot tell"),
+        (1, SLOW, "cannot tell"),
+        (SLOW, 1 / SLOW, "worse"),
+    ],
+)
+def test_what_the_machine_itself_changed_by_is_not_the_lock_s(
+    run: Bench, lock: float, machine: float, verdict: str
+) -> None:
+    done = compared(run, slowed(run, lock=lock, machine=machine))
+    verdicts = {case.name: case.verdict for case in done.cases if not case.name.startswith("call")}
+    assert verdicts == dict.fromkeys(verdicts, verdict)
+    assert len(verdicts) == len(run.locks) + len(run.copying[1:])
+
+
+def test_a_lock_that_is_slower_beside_a_machine_that_is_faster_was_not_measured_to_be_slower() -> None:
+    case = only(measured(1000), slowed(measured(1000), lock=1, machine=1 / SLOW))
+    assert (case.control, case.note) == ("C loop", "worse beside the C loop, not by itself")
+
+
+@pytest.mark.parametrize(("times", "verdict"), [(SLOW, "cannot tell"), (1 / SLOW, "cannot tell"), (1.0, "same")])
+def test_without_a_control_in_both_runs_a_change_cannot_be_told_from_the_machine_s(times: float, verdict: str) -> None:
+    bare = replace(measured(1000), harness=[])
+    few = replace(measured(1000), harness=[HarnessCost(name="C loop", samples_ns=[500.0] * 4)])
+    for before in (bare, few, measured(1000)):
+        after = slowed(bare, lock=times, machine=1)
+        case = only(before, after)
+        assert (case.verdict, case.control) == (verdict, "")
+        assert case.note == ("no control loop in both runs" if times != 1 else "")
+    race = only(raced(1e6), raced(times * 1.001e6))
+    assert (race.verdict, race.control) == (verdict, "")
+
+
+@pytest.mark.parametrize(("lock", "machine", "verdict"), [(SLOW, SLOW, "same"), (SLOW, 1, "worse"), (1, 1, "same")])
+def test_the_control_of_a_race_is_the_same_race_without_a_lock(lock: float, machine: float, verdict: str) -> None:
+    before, after = (
+        run_of(raced_case(1e6 * free, lock="none"), raced_case(1e6 * held))
+        for held, free in ((1.0, 1.0), (lock * 1.001, machine))
+    )
+    locked = compared(before, after).cases[1]
+    assert (locked.control, locked.verdict) == ("counter, none, 2 x 250 rounds", verdict)
 
 
 def test_a_race_of_another_length_region_or_window_is_another_case() -> None:

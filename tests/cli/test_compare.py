@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab import results
-from lab.results import Bench, Document, encode
+from lab.results import Bench, Document, HarnessCost, encode
 from tests.helpers import ROOT, run_lab
 from tests.report.plots_records import alone, bench_of
 from tests.report.toured_records import tour_of
@@ -22,8 +22,9 @@ def written(path: Path, content: Document) -> str:
     return str(path)
 
 
-def measured(ns: float) -> Bench:
-    return bench_of(alone("fcntl", ns, samples_ns=[ns * each for each in STEADY]))
+def measured(ns: float, loop_ns: float = 500) -> Bench:
+    loop = HarnessCost(name="C loop", samples_ns=[loop_ns * each for each in STEADY])
+    return replace(bench_of(alone("fcntl", ns, samples_ns=[ns * each for each in STEADY])), harness=[loop])
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_what_changed_is_printed_and_is_no_failure_by_itself(old: str, slower: s
     done = run_lab("compare", old, slower)
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("fcntl uncontended")]
-    assert row.split()[2:7] == ["1.00", "us", "1.20", "us", "1.20"]
+    assert row.split()[2:8] == ["1.00", "us", "1.20", "us", "1.00", "1.20"]
     assert row.endswith("worse")
     assert "1 case: 1 worse." in done.stdout
 
@@ -50,6 +51,18 @@ def test_slower_than_was_asked_ends_with_1(old: str, slower: str, limit: str, co
     done = run_lab("compare", old, slower, "--fail-slower", limit)
     assert done.returncode == code
     assert ("fcntl uncontended: slower by 20.0 %" in done.stderr) is (code == 1)
+
+
+def test_a_machine_that_became_slower_is_no_failure(old: str, tmp_path: Path) -> None:
+    done = run_lab("compare", old, written(tmp_path / "slow.json", measured(1300, loop_ns=650)), "--fail-slower", "10%")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 case: 1 same." in done.stdout
+    assert "The machine itself changed: C loop 1.30 x." in done.stdout
+    done = run_lab(
+        "compare", old, written(tmp_path / "bare.json", replace(measured(1300), harness=[])), "--fail-slower", "10%"
+    )
+    assert (done.returncode, done.stderr) == (0, "lab: fcntl uncontended: no control loop in both runs\n")
+    assert "1 case: 1 cannot tell." in done.stdout
 
 
 def test_faster_is_no_failure(old: str, slower: str) -> None:

@@ -76,10 +76,10 @@ def test_what_to_do_is_told_only_where_nothing_can_be_told() -> None:
 
 
 def test_the_machine_s_part_is_a_column_where_there_is_one() -> None:
-    run = comparison(replace(UNSURE, machine=1.31), SAME)
+    run = comparison(replace(UNSURE, machine=1.31, control="wake-up"), SAME)
     head, first, second = (line.rsplit(",", 5) for line in text_of(run, "csv").splitlines())
     assert (head[2], first[2], second[2]) == ("machine", "1.31", "")
-    assert "machine: how many times as long a bare wake-up took" in told(run)
+    assert "machine: how many times as long a control took, which has no code of the lab in it (wake-up)" in told(run)
     assert "machine" not in told(comparison(SAME))
 
 
