@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preemptions; all: every schedule; states: every state once; dpor: one schedule a class; random, pct: by lot",
     )
     add("--preemptions", type=at_least(0), default=3, metavar="N", help="the largest bound (3)")
-    add("--tear", type=at_least(1), default=64, metavar="BYTES", help="how much of a store is seen at once (64)")
+    add("--tear", type=at_least(1), metavar="BYTES", help="the widest move of a copy (as this machine: 64, 32 or 16)")
     add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
     add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
     add("--seed", type=int, default=0, metavar="N", help="of random and pct (0)")
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Explore, save, print."""
     from lab.explore.case import cases_of
+    from lab.explore.moves import widest_move
     from lab.explore.run import run as explore
     from lab.report.formats import check_format
     from lab.report.progress import Progress
@@ -67,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
         rounds=arguments.rounds,
         search=arguments.search,
         preemptions=arguments.preemptions,
-        line_bytes=arguments.tear,
+        line_bytes=arguments.tear or widest_move(),
         seed=arguments.seed,
         jobs=arguments.jobs,
         time_limit_s=arguments.time_limit,

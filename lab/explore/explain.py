@@ -13,6 +13,7 @@ from lab.scenario import Found
 
 from .case import Case, Interrupted, explore
 from .locks import MODELLED
+from .moves import widest_move
 
 SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
 """Workers and rounds in which the damage is looked for, smallest first: most races need no more."""
@@ -78,7 +79,7 @@ def _options(found: Found, lock: str) -> ExploreOptions:
         rounds=[],
         search="auto",
         preemptions=3,
-        line_bytes=64,
+        line_bytes=widest_move(),
         seed=0,
         jobs=1,
         time_limit_s=SECONDS,

@@ -1,9 +1,9 @@
 """The scenario's memory with a step before every load and store: proxies made from the struct's own `_fields_`.
 
 The explorer lays them over the bytes of one worker's run, the replay over the mapped file; what differs is the `Step`
-that they call. A value within one line (see `operation.LINE`) is one step; a longer one is a step a line, in the order
-of the addresses, and the value is put together from what each of them met. What a value is, and which values a field
-takes, ctypes itself decides, on an image of the struct that nobody else sees.
+that they call. A number is one step; a text, a struct or a slice is copied, a step a move (see `moves`), and the value
+is put together from what each of them met. What a value is, and which values a field takes, ctypes itself decides, on
+an image of the struct that nobody else sees.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ class Stepped:
     def __bytes__(self) -> bytes:
         return self._lab_place.load(self._lab_start, len(self._lab_bytes))
 
-    def _lab_fetch(self, offset: int, size: int) -> None:
+    def _lab_fetch(self, offset: int, size: int, *, plain: bool) -> None:
         """Load a range, as it is, into the image."""
-        self._lab_bytes[offset : offset + size] = self._lab_place.load(self._lab_start + offset, size)
+        self._lab_bytes[offset : offset + size] = self._lab_place.load(self._lab_start + offset, size, plain=plain)
 
     def _lab_lay_out(self, offset: int, size: int) -> None:
         """Put into the image what lies there; no step, for it is only to be stored over."""
         at = self._lab_start + offset
         self._lab_bytes[offset : offset + size] = self._lab_place.buffer[at : at + size]
 
-    def _lab_put(self, offset: int, size: int) -> None:
+    def _lab_put(self, offset: int, size: int, *, plain: bool) -> None:
         """Store a range of the image."""
-        self._lab_place.store(self._lab_start + offset, bytes(self._lab_bytes[offset : offset + size]))
+        data = bytes(self._lab_bytes[offset : offset + size])
+        self._lab_place.store(self._lab_start + offset, data, plain=plain)
 
     def _lab_part(self, key: Any, kind: Any, offset: int) -> Any:
         """The struct or array inside; looking at it is no step."""
@@ -103,18 +104,18 @@ def _check_plain(name: str, kind: Any) -> None:
 
 
 def _field(name: str, kind: Any, offset: int) -> property:
-    size = sizeof(kind)
+    size, plain = sizeof(kind), _is_plain(kind)
 
     def load(self: Stepped) -> Any:
         if _is_part(kind):
             return self._lab_part(name, kind, offset)
-        self._lab_fetch(offset, size)
+        self._lab_fetch(offset, size, plain=plain)
         return getattr(self._lab_image, name)
 
     def store(self: Stepped, value: Any) -> None:
         self._lab_lay_out(offset, size)
         setattr(self._lab_image, name, _plain(value))
-        self._lab_put(offset, _stored(kind, value))
+        self._lab_put(offset, _stored(kind, value), plain=plain)
 
     return property(load, store)
 
@@ -122,6 +123,11 @@ def _field(name: str, kind: Any, offset: int) -> property:
 def _is_part(kind: Any) -> bool:
     """True for structs, unions and arrays; arrays of characters are plain values, as ctypes has them."""
     return issubclass(kind, Structure | Union) or (issubclass(kind, Array) and not _is_text(kind))
+
+
+def _is_plain(kind: Any) -> bool:
+    """True for what ctypes moves as one value, where it copies a text, an array or a struct."""
+    return issubclass(kind, _SimpleCData)
 
 
 def _is_text(kind: Any) -> bool:
@@ -159,13 +165,13 @@ class SteppedArray(Stepped):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             for at in self._elements(index):
-                self._lab_fetch(*at)
+                self._lab_fetch(*at, plain=_is_plain(self._lab_kind._type_))
             return self._lab_image[index]
         offset, size = self._extent(index)
         element = self._lab_kind._type_
         if issubclass(element, Array | Structure | Union):
             return self._lab_part(offset, element, offset)
-        self._lab_fetch(offset, size)
+        self._lab_fetch(offset, size, plain=_is_plain(element))
         return self._lab_image[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -175,7 +181,7 @@ class SteppedArray(Stepped):
         self._lab_image[index] = _plain(value)
         for offset, size in places:
             stored = size if isinstance(index, slice) else _stored(self._lab_kind._type_, value)
-            self._lab_put(offset, stored)
+            self._lab_put(offset, stored, plain=_is_plain(self._lab_kind._type_))
 
     def _elements(self, index: slice) -> list[tuple[int, int]]:
         """Each element of a slice: ctypes copies them one after the other."""
@@ -199,14 +205,14 @@ class SteppedText(SteppedArray):
     @property
     def value(self) -> Any:
         """The text, up to the first zero."""
-        self._lab_fetch(0, len(self._lab_bytes))
+        self._lab_fetch(0, len(self._lab_bytes), plain=False)
         return self._lab_image.value
 
     @value.setter
     def value(self, value: Any) -> None:
         self._lab_lay_out(0, len(self._lab_bytes))
         self._lab_image.value = value
-        self._lab_put(0, _stored(self._lab_kind, value))
+        self._lab_put(0, _stored(self._lab_kind, value), plain=False)
 
     @property
     def raw(self) -> bytes:

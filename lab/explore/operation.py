@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 from lab.model.holds import END, Span
 
 LOAD, STORE, LOCK, UNLOCK = range(4)
 NAMES = ("load", "store", "lock", "unlock")
-
-LINE = 64
-"""Bytes that a store reaches together: a cache line. Longer ones were seen torn between two lines, none within one."""
 
 
 class Operation:
@@ -47,11 +42,3 @@ class Operation:
         if self.kind == other.kind == UNLOCK:
             return False
         return (self.write or other.write) and self.start < other.end and other.start < self.end
-
-
-def pieces(start: int, length: int, line: int) -> list[tuple[int, int]]:
-    """The range as (start, length) between line boundaries: what is loaded or stored at once."""
-    if not length:
-        return []
-    cuts = [start, *range(start - start % line + line, start + length, line), start + length]
-    return [(one, next_one - one) for one, next_one in pairwise(cuts)]

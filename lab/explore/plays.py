@@ -17,8 +17,8 @@ from lab.scenario import Found, Scenario, find_scenarios
 from .bounded import Bounded
 from .case import check_steps, damage_records
 from .graph import Graph, Move, TooManyStatesError, graph_of
+from .moves import LINE
 from .names import named, shown, value_of
-from .operation import LINE
 from .reasons import story
 from .shrink import world_of
 from .tally import Tally

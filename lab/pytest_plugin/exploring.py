@@ -8,6 +8,7 @@ from lab.errors import unknown
 from lab.explore.case import cases_of
 from lab.explore.explain import explain
 from lab.explore.locks import MODELLED
+from lab.explore.moves import widest_move
 from lab.explore.run import run
 from lab.explore.strategy import HOW
 from lab.results import Case as Row
@@ -19,9 +20,6 @@ from .arrival import command_name, scenario_from
 from .request import ExplainRequest, ExploreRequest
 
 SEARCHES = ("auto", *HOW)
-
-LINE_BYTES = 64
-"""Of a store, what is seen at once; nothing shorter was ever seen torn."""
 
 
 def explored(request: ExploreRequest) -> Explored:
@@ -36,7 +34,7 @@ def explored(request: ExploreRequest) -> Explored:
         rounds=[request.rounds],
         search=request.search,
         preemptions=request.preemptions,
-        line_bytes=LINE_BYTES,
+        line_bytes=widest_move(),
         seed=request.seed,
         jobs=1,
         time_limit_s=request.time_limit_s,

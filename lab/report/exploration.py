@@ -15,8 +15,8 @@ from .words import plural
 
 HEAD = ("scenario", "lock", "workers", "rounds", "schedules", "verdict")
 
-SEEN_WHOLE = 64
-"""Aligned stores of so many bytes were never seen torn; longer ones were."""
+SEEN_WHOLE = 16
+"""Moves of so many bytes are made by every processor, and were never seen torn within a line of 64."""
 
 BROKEN, UNABLE, INTERRUPTED = 1, 3, 130
 
@@ -37,9 +37,9 @@ def exit_code(run: Exploration) -> int:
 
 def heading(run: Exploration) -> str:
     """One line that says in what world this was."""
-    reach = f"memory is reached {plural(run.options.line_bytes, 'byte')} at a time, in order"
+    reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
     if run.options.line_bytes < SEEN_WHOLE:
-        reach += f" (hypothetical: within {SEEN_WHOLE} no tear was ever seen)"
+        reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
     return f"simulated: each load, store, lock and unlock is a step; {reach}; the lock is a model"
 
 

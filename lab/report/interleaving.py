@@ -36,9 +36,9 @@ def _goes_on(one: Step, following: Step) -> bool:
     return (
         following.turn == "same"
         and one.operation == following.operation in ("load", "store")
-        and one.start + one.length == following.start
-        and isinstance(one.value, str)
-        and isinstance(following.value, str)
+        and one.start <= following.start + following.length
+        and following.start <= one.start + one.length
+        and (isinstance(one.value, str) or isinstance(following.value, str))
         and one.round == following.round
     )
 
@@ -65,6 +65,11 @@ def _cell(steps: Sequence[Step]) -> str:
     return f"{first.operation} {name}{told.get(first.value if isinstance(first.value, str) else None, '')}"
 
 
+def _bytes(step: Step) -> bytes:
+    """What the step met or stored; one byte is told as a number."""
+    return bytes.fromhex(step.value) if isinstance(step.value, str) else bytes([int(step.value or 0) % 256])
+
+
 def _memory(steps: Sequence[Step]) -> str:
     """What the memory holds after a store; nothing where it did not change."""
     return f"{_name(steps)} {_value(steps)}" if steps[0].operation == "store" else ""
@@ -72,22 +77,27 @@ def _memory(steps: Sequence[Step]) -> str:
 
 def _name(steps: Sequence[Step]) -> str:
     """`record[64:128]`; of several pieces from the first to the last."""
-    first, last = steps[0].field, steps[-1].field
     if len(steps) == 1:
-        return first
+        return steps[0].field
+    first = min(steps, key=lambda step: step.start).field
+    last = max(steps, key=lambda step: step.start + step.length).field
     head, _, low = first.rpartition("[")
     tail, _, high = last.rpartition("[")
-    if head and head == tail and ":" in low and ":" in high:
-        return f"{head}[{low.partition(':')[0]}:{high.partition(':')[2]}"
+    if head and head == tail:
+        end = high.removesuffix("]").partition(":")
+        return f"{head}[{low.removesuffix(']').partition(':')[0]}:{end[2] or int(end[0]) + 1}]"
     return f"{first} to {last}"
 
 
 def _value(steps: Sequence[Step]) -> str:
     """Numbers as they are; of bytes the one value that they all have, or the first few."""
     value = steps[0].value
-    if not isinstance(value, str):
+    if len(steps) == 1 and not isinstance(value, str):
         return f"{value}"
-    data = bytes.fromhex("".join(str(step.value) for step in steps))
+    start = min(step.start for step in steps)
+    data = bytearray(max(step.start + step.length for step in steps) - start)
+    for step in steps:
+        data[step.start - start : step.start - start + step.length] = _bytes(step)
     if data.count(data[0]) == len(data):
         return f"{len(data):,} x {data[0]:02x}"
     more = f".. ({len(data):,} B)" if len(data) > SHOWN_BYTES else ""

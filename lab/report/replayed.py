@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lab.results import Replay
 
+from .exploration import SEEN_WHOLE
 from .formats import DEFAULT_FORMAT
 from .interleaving import columns
 from .words import plural
@@ -42,8 +43,9 @@ def conclusions(run: Replay) -> Iterator[str]:
     for damage in run.damage:
         yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
     yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
-    if run.line_bytes < 64:
-        yield f"Stores were cut every {run.line_bytes} bytes by hand; no processor was seen to tear one within 64."
+    if run.line_bytes < SEEN_WHOLE:
+        cut = plural(run.line_bytes, "byte")
+        yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."
 
 
 def complaints(run: Replay) -> Iterator[str]:

@@ -429,6 +429,40 @@ def test_an_aligned_record_of_64_bytes_is_torn_only_hypothetically() -> None:
     assert (real["verdict"], real["line_bytes"]) == ("holds", 64)
 
 
+RECORD = '''
+from ctypes import Structure, c_ubyte
+from lab import Damage, Scenario
+
+class Record(Scenario):
+    """Everybody replaces a record within one line, and reads it."""
+    class Memory(Structure):
+        _fields_ = [("record", c_ubyte * {length})]
+    def work(self, w):
+        record = w.bytes(self.Memory.record)
+        with w.write_lock(self.Memory.record):
+            seen = record[:]
+            record[:] = bytes([65 + w.index]) * {length}
+        if len(set(seen)) > 1:
+            w.damaged("torn record", seen.hex())
+    def check(self, memory, outcome):
+        return Damage("torn record", int(len(set(bytes(memory.record))) > 1), outcome.rounds)
+'''
+
+
+@pytest.mark.parametrize(("length", "broken"), [(3, True), (12, True), (24, True), (33, True), (63, True), (16, False)])
+def test_a_record_whose_length_is_no_power_of_two_tears_within_a_line_and_really_so(
+    length: int, broken: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "record.py"
+    path.write_text(RECORD.format(length=length))
+    row = case(path, "--lock", "none", "--tear", "64")
+    assert (row["verdict"], row["exhausted"]) == (("broken", False) if broken else ("holds", True))
+    if broken:
+        done = run_lab("replay", row["token"])
+        assert (done.returncode, "reproduced 100 of 100" in done.stdout) == (0, True)
+        assert case(path, "--lock", "fcntl")["verdict"] == "holds"
+
+
 @pytest.mark.parametrize("search", ["random", "pct"])
 def test_the_same_seed_draws_the_same_schedules_and_another_draws_others(search: str) -> None:
     def drawn(seed: str) -> list[str]:

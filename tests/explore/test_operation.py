@@ -6,47 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK, Operation, pieces
+from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from lab.model.holds import END
 
 
 def made(kind: int, start: int = 0, length: int = 8, *, write: bool | None = None) -> Operation:
     """An operation; stores write, loads do not, and locks are exclusive unless told."""
     return Operation(kind, start, length, write=kind != LOAD if write is None else write)
-
-
-@pytest.mark.parametrize(
-    ("start", "length", "expected"),
-    [
-        (0, 8, [(0, 8)]),
-        (56, 8, [(56, 8)]),
-        (60, 8, [(60, 4), (64, 4)]),
-        (0, 64, [(0, 64)]),
-        (0, 65, [(0, 64), (64, 1)]),
-        (63, 2, [(63, 1), (64, 1)]),
-        (64, 256, [(64, 64), (128, 64), (192, 64), (256, 64)]),
-        (10, 150, [(10, 54), (64, 64), (128, 32)]),
-    ],
-)
-def test_a_range_is_cut_where_a_line_begins(start: int, length: int, expected: list[tuple[int, int]]) -> None:
-    assert pieces(start, length, 64) == expected
-
-
-@given(st.integers(0, 300), st.integers(1, 300), st.sampled_from([1, 2, 8, 64, 100]))
-def test_the_pieces_are_the_range_and_no_piece_crosses_a_line(start: int, length: int, line: int) -> None:
-    cut = pieces(start, length, line)
-    assert [byte for at, size in cut for byte in range(at, at + size)] == list(range(start, start + length))
-    assert all(size and at // line == (at + size - 1) // line for at, size in cut)
-
-
-@given(st.integers(0, 300), st.integers(1, 300), st.sampled_from([1, 2, 8, 64, 100]))
-def test_there_are_no_more_pieces_than_lines_touched(start: int, length: int, line: int) -> None:
-    assert len(pieces(start, length, line)) == (start + length - 1) // line - start // line + 1
-
-
-@given(st.integers(0, 300))
-def test_an_empty_range_has_no_pieces(start: int) -> None:
-    assert pieces(start, 0, 64) == []
 
 
 def test_a_lock_of_length_0_runs_to_infinity() -> None:

@@ -80,7 +80,9 @@ def test_an_interrupted_exploration_exits_130_whatever_it_found(case: Explored) 
     assert exit_code(exploration_of(case, interrupted=True)) == 130
 
 
-@pytest.mark.parametrize(("line", "hypothetical"), [(1, True), (8, True), (63, True), (64, False), (4096, False)])
+@pytest.mark.parametrize(
+    ("line", "hypothetical"), [(1, True), (8, True), (15, True), (16, False), (64, False), (4096, False)]
+)
 def test_a_finer_cut_than_was_ever_seen_is_labelled_hypothetical(line: int, hypothetical: bool) -> None:
     said = heading(exploration_of(HOLDS, line_bytes=line))
     assert f"{line:,} byte" in said or f"{line} byte" in said

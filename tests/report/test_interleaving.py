@@ -130,3 +130,16 @@ def test_a_few_bytes_are_shown_in_full() -> None:
 def test_pieces_of_several_fields_are_named_from_the_first_to_the_last() -> None:
     (row,) = table([step(0, "store", "01" * 8, field="a"), step(0, "store", "01" * 8, field="b", start=8)])
     assert row[2] == "a to b = 16 x 01"
+
+
+@pytest.mark.parametrize("operation", ["load", "store"])
+def test_the_moves_of_one_copy_are_one_row_also_where_they_overlap_or_the_end_came_first(operation: Any) -> None:
+    def move(low: int, high: int, value: str | int) -> Step:
+        field = f"record[{low}:{high}]" if high - low > 1 else f"record[{low}]"
+        return step(0, operation, value, field=field, start=low, length=high - low)
+
+    (overlapping,) = table([move(0, 4, "00000000"), move(2, 6, "00000000")])
+    (reversed_,) = table([move(1, 4, "010203"), move(0, 1, 9)])
+    between = "->" if operation == "load" else "="
+    assert overlapping[:3] == ["1-2", "", f"record[0:6] {between} 6 x 00"]
+    assert reversed_[:3] == ["1-2", "", f"record[0:4] {between} 09 01 02 03"]
