@@ -29,9 +29,9 @@ Move = tuple[int, int]
 def moves(kind: int, start: int, length: int, widest: int, *, plain: bool = False) -> list[Move]:
     """The moves of a load or store of these bytes, in the order in which they reach the memory.
 
-    `widest` is the longest move; above LINE it stands for a memory that is reached by lines of that size. A `plain` value is moved
-    at once. Of the bytes that a load moves twice, it keeps those of the move that it puts down last, so they count for
-    that one alone.
+    `widest` is the longest move; above LINE it stands for a memory that is reached by lines of that size. A `plain`
+    value is moved at once. Of the bytes that a load moves twice, it keeps those of the move that it puts down last, so
+    they count for that one alone.
     """
     if not length:
         return []
