@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.processes import Crew, cpus_for, detach_output, stops_held
+from lab.processes.streams import complain
 from lab.regions import scratch
 
 from .mounted import mount_id, mounts_of
@@ -183,7 +183,7 @@ def _clear(folder: Path) -> None:
 
 
 def _say_left(folder: Path, why: str) -> None:
-    print(f"lab: {folder}: left behind, for it could not be removed ({why}); remove it by hand", file=sys.stderr)  # noqa: T201
+    complain(f"{folder}: left behind, for it could not be removed ({why}); remove it by hand")
 
 
 def _remove(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
+from lab.processes.streams import print_text
 
 from .values import between, directory, file_name, path_or_dash, positive, rare
 
@@ -138,7 +139,7 @@ def _list(json: str | None, only: Sequence[str]) -> int:
     rules = _listed(only)
     text = _as_json(rules) if json else _as_table(rules)
     if json in (None, "-"):
-        print(text)  # noqa: T201
+        print_text(text)
         return 0
     try:
         Path(str(json)).write_text(f"{text}\n")

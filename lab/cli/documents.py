@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from lab.errors import CannotRunError
+from lab.processes.streams import complain, drop_unwritten, refused_output
 from lab.results import Document, encode
 
 RESULTS = Path("results")
@@ -63,7 +64,9 @@ def print_bytes(content: bytes) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_unwritten()
+    except OSError as error:
+        raise refused_output(error) from error
 
 
 class Documents:
@@ -116,8 +119,7 @@ class Documents:
                 self.written.append(target.path)
             except OSError as error:
                 self.unwritten.append(target.path)
-                told = f"{target.path}: not written ({error.strerror}); make room, or name another place"
-                print(f"lab: {told}", file=sys.stderr)  # noqa: T201
+                complain(f"{target.path}: not written ({error.strerror}); make room, or name another place")
         if self.to_stdout:
             print_bytes(contents[encode])
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
+from lab.processes.streams import print_text
 
 from .values import temporary_directory
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         text = json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1)
     else:
         text = "\n".join(_lines(entries))
-    print(text)  # noqa: T201
+    print_text(text)
     return 0
 
 

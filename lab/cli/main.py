@@ -8,10 +8,13 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
+from lab.processes import stops_interrupt
+from lab.processes.streams import complain, drop_unwritten, nobody_reads, print_error, print_text
 
 from . import bench, check, compare, explore, locks, new, page, peek, plot, race, regions, replay, report, tour
 from . import list as list_command
@@ -24,7 +27,10 @@ EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
 (unsupported lock, read-only directory, no space) or it was not found out, or is weaker than
 --detects asks (inconclusive), 4 a worker died or hung, 70 a fault of the lab itself, 130 interrupted;
-check ends with 1 where anything asked is unsafe, replay where it does not reproduce"""
+check ends with 1 where anything asked is unsafe, replay where it does not reproduce; 141 nobody read
+the output to its end"""
+
+UNABLE, INTERRUPTED, NOBODY_READS = 3, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,31 +40,53 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError in place of printing the usage and exiting."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
+    def print_help(self, file: object = None) -> None:
+        """Print it as all output is printed, so that one that cannot be written is no success."""
+        print_text(self.format_help(), end="")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code to end with."""
     sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a scenario's own prints stand in order with the lab's too
     given = list(sys.argv[1:] if arguments is None else arguments)
-    wants_trace = "--traceback" in given
     try:
-        parsed = _parser().parse_args(given)
-        code: int = parsed.run(parsed)
-        sys.stdout.flush()
+        return _ended(given, wants_trace="--traceback" in given)
+    finally:
+        drop_unwritten()
+
+
+def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
+    """Run the command and turn what it raises into one line and an exit code."""
+    try:
+        with stops_interrupt():
+            parsed = _parser().parse_args(given)
+            code: int = parsed.run(parsed)
+        print_text("", end="")
+        return code
+    except SystemExit as ended:  # --help
+        return int(ended.code or 0)
+    except BrokenPipeError as error:
+        return NOBODY_READS if nobody_reads() else _refused(error, trace=wants_trace)
+    except OSError as error:
+        return _refused(error, trace=wants_trace)
     except LabError as error:
         return _fail(str(error), error.exit_code, trace=wants_trace)
     except KeyboardInterrupt:
-        return _fail("interrupted", 130, trace=wants_trace)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as error:
-        return _fail(f"{error.strerror or error}; --traceback shows where", 3, trace=wants_trace)
+        return _fail("interrupted", INTERRUPTED, trace=wants_trace)
     except MemoryError:
-        return _fail("no memory is left; ask for less, or raise the limit (ulimit -v)", 3, trace=wants_trace)
+        return _fail("no memory is left; ask for less, or raise the limit (ulimit -v)", UNABLE, trace=wants_trace)
+    except ImportError as error:
+        told = f"cannot import {error.name} ({error}); install it again, or raise the limits (ulimit -n, -v)"
+        return _fail(told, UNABLE, trace=wants_trace)
     except Exception as error:
         told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
         return _fail(told, 70, trace=wants_trace)
-    return code
+
+
+def _refused(error: OSError, *, trace: bool) -> int:
+    return _fail(f"{error.strerror or error}; --traceback shows where", UNABLE, trace=trace)
 
 
 def _nowhere() -> TextIO:
@@ -68,9 +96,8 @@ def _nowhere() -> TextIO:
 
 def _fail(message: str, code: int, *, trace: bool) -> int:
     if trace:
-        traceback.print_exc()
-    told = re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], message)  # names may have newlines
-    print(f"lab: {told}", file=sys.stderr)  # noqa: T201
+        print_error(traceback.format_exc().rstrip("\n"))
+    complain(re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], message))  # names may have newlines
     return code
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from lab.processes.streams import print_text
+
 NAME = "new"
 HELP = "write a first scenario of your own, to start from"
 NEXT = """\
@@ -23,5 +25,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Write, say what to type next."""
     from lab.scenario.skeleton import write_skeleton
 
-    print(NEXT.format(path=write_skeleton(arguments.scenario)))  # noqa: T201
+    print_text(NEXT.format(path=write_skeleton(arguments.scenario)))
     return 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lab.processes.streams import complain, print_text
 
 from .values import path_or_dash
 
@@ -48,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise CannotRunError(f"{target.path}: not written ({error.strerror}); make room, or give another -o") from error
     finally:
         target.discard()
-    print(f"written to {target.path}; open it in a browser")  # noqa: T201
+    print_text(f"written to {target.path}; open it in a browser")
     return 0
 
 
@@ -90,7 +91,7 @@ def _plays(own: Sequence[Found]) -> Plays:
     made = plays([*own, *always])
     for each in made.left_out:
         if each.scenario in names:
-            print(f"lab: not on the page to be played: {each.reason}", file=sys.stderr)  # noqa: T201
+            complain(f"not on the page to be played: {each.reason}")
     return made
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
+from lab.processes.streams import print_error, print_text
 
 from .values import at_least, file_name
 
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Map, load, print."""
     if len(arguments.operands) != 2:
-        print(USAGE, file=sys.stderr)  # noqa: T201
+        print_error(USAGE)
         return USAGE_CODE
     name, offset = arguments.operands
     try:
@@ -74,11 +74,11 @@ def _show(path: Path, offset: int, length: int | None) -> None:
     with mapped(path) as file:
         if length is None:
             [content] = file.load(offset)
-            print(f"byte at offset {offset} is {literal(content[0])}")  # noqa: T201
+            print_text(f"byte at offset {offset} is {literal(content[0])}")
             return
         start = offset
         for content in file.load(offset, length):
-            print(*dump(content, start), sep="\n")  # noqa: T201
+            print_text("\n".join(dump(content, start)))
             start += len(content)
         if start - offset < length:
-            print(f"(the file ends here, after {start - offset} of {length} bytes)")  # noqa: T201
+            print_text(f"(the file ends here, after {start - offset} of {length} bytes)")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
+from lab.processes.streams import print_text
 
 from .documents import Target
 
@@ -48,9 +49,8 @@ def picture_path(text: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the target, read, draw, write it."""
+    from lab.processes.streams import complain
     from lab.results import load_any
-
-    from .show import complain
 
     _require_matplotlib()
     target = Target.opened(arguments.output, "give another -o PATH")
@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         _put(target, _drawn(document, arguments.results, arguments.picture, arguments.output.suffix[1:].lower()))
     finally:
         target.discard()
-    complain(_left_out(document))
-    print(f"written to {target.path}")  # noqa: T201
+    complain(*_left_out(document))
+    print_text(f"written to {target.path}")
     return 0
 
 

@@ -151,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
     from lab.processes import stops_held
+    from lab.processes.streams import complain
     from lab.regions import region_name
     from lab.report.formats import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress
@@ -199,14 +200,14 @@ def _run(arguments: argparse.Namespace) -> int:
             documents.write(done)
             from lab.report.verdicts import heading
 
-            from .show import complain, conclude  # tabulate, which it needs, is not for a process that forks
+            from .show import conclude  # tabulate, which it needs, is not for a process that forks
 
             if arguments.explain:
                 from lab.explore.explain import unmodelled
 
-                complain(unmodelled(done))
+                complain(*unmodelled(done))
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
-                complain([heading(done)])
+                complain(heading(done))
             return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)
 
 

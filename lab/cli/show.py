@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from lab.processes.streams import complain, print_text
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.reports import Report, report_of
 from lab.report.verdicts import CLEAN, UNABLE
@@ -35,8 +36,7 @@ def conclude(
 
 def complain_of(document: Document, report: Report) -> None:
     """What went wrong, on stderr."""
-    complain(report.complaints(document))
-    complain(filter(None, [report.interruption(document)]))
+    complain(*report.complaints(document), *filter(None, [report.interruption(document)]))
 
 
 def _is_empty(document: Document) -> bool:
@@ -50,12 +50,6 @@ def name_written(documents: Documents) -> None:
         show(f"written to {path}")
 
 
-def complain(lines: Iterable[str]) -> None:
-    """Each line on stderr, by the program's name."""
-    for line in lines:
-        print(f"lab: {line}", file=sys.stderr)  # noqa: T201
-
-
 def left(documents: Documents) -> int:
     """The exit code where nothing else was wrong."""
     return UNABLE if documents.unwritten else CLEAN
@@ -64,7 +58,7 @@ def left(documents: Documents) -> int:
 def show(text: str, colours: Mapping[str, str] | None = None) -> None:
     """Print, in colour on a terminal that wants colour."""
     if not sys.stdout.isatty():
-        print(text)  # noqa: T201
+        print_text(text)
         return
     from rich.console import Console
     from rich.text import Text

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import argparse
 
+from lab.processes.streams import print_text
+
 from .values import directory, path_or_dash, temporary_directory
 
 NAME = "tour"
@@ -39,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         from lab.report.words import wrapped
 
         for number, step in steps:
-            print(wrapped(step.claim, f"{number:2}  {step.name:12} "))  # noqa: T201
+            print_text(wrapped(step.claim, f"{number:2}  {step.name:12} "))
         return 0
     with stops_interrupt():
         return _run(arguments)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,8 @@ from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+from .streams import flush_output, print_error
 
 PR_SET_PDEATHSIG = 1
 STREAMS = (0, 1, 2)
@@ -55,6 +56,7 @@ def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
 def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
     """`fork_child` for a caller that forks many and holds the stops (`stops_held`) all the while."""
     parent = os.getpid()
+    flush_output()  # what the child prints comes after it, and the child has no copy to print
     pid = os.fork()
     if not pid:
         live(body, parent, group)
@@ -77,8 +79,7 @@ def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoR
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
     except BaseException:  # whatever it was, it must not reach the caller's frames
-        traceback.print_exc()
-        sys.stderr.flush()
+        print_error(traceback.format_exc().rstrip("\n"))
     finally:
         os._exit(status)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from errno import EMFILE, ENFILE
 from pathlib import Path
 
 from lab.errors import CannotRunError, printable
+from lab.processes.streams import complain
 
 from .folder import Folder
 
@@ -53,7 +53,7 @@ def say_left(folder: Path, why: str) -> None:
     """Name on stderr a folder that could not be removed, with the reason; an empty reason means that it is gone."""
     if why:
         told = f"{printable(str(folder))}: left behind, for it could not be removed ({why}); remove it by hand"
-        print(f"lab: {told}", file=sys.stderr)  # noqa: T201
+        complain(told)
 
 
 def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
