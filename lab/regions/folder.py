@@ -66,6 +66,10 @@ class Folder(NamedTuple):
             if os.listdir(descriptor):  # noqa: PTH208 - of a descriptor
                 raise Exchanged(ENOTEMPTY, REPLACED)
             return cls._of(path, os.fstat(descriptor))
+        except OSError:
+            with suppress(OSError):
+                path.rmdir()
+            raise
         finally:
             os.close(descriptor)
 
