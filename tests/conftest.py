@@ -12,12 +12,22 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.needs import need
+
 settings.register_profile(
     "lab", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("lab")
 
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test, before its fixtures are made, where the machine lacks what its marks name."""
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            need(name)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

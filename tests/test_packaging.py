@@ -158,7 +158,7 @@ def test_without_a_compiler_the_lab_is_built_all_the_same_and_python_records(pur
     assert made["cases"][1]["holds"] == 80
 
 
-@pytest.mark.skipif(not shutil.which("cc") and not shutil.which("gcc"), reason="no C compiler here")
+@pytest.mark.needs("headers")
 def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled: Path) -> None:
     assert raced(compiled)["environment"]["recorder"] == "compiled"
     assert [each.name for each in compiled.rglob("*.so")] == ["_native.abi3.so"]
@@ -173,12 +173,9 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
     assert "LAB_PURE" in lab(compiled, "list")
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+@pytest.mark.needs("headers")
 def test_the_extension_compiles_without_a_warning(tmp_path: Path) -> None:
-    headers = sysconfig.get_path("include")
-    if not Path(headers, "Python.h").exists():
-        pytest.skip("no Python.h here")
-    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{headers}"]
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
     source = ROOT / "lab/locks/_native.c"
     done = subprocess.run(
         [*command, str(source), "-o", str(tmp_path / "native.so")], capture_output=True, text=True, check=False

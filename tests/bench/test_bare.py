@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +33,7 @@ def measured(missing: str = "") -> dict[str, object]:
     return told
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+@pytest.mark.needs("compiler")
 def test_the_same_loop_is_measured_in_c_in_python_and_in_the_lab() -> None:
     assert in_fresh_process(measured) == {"C loop": True, "CPython loop": True, "the lab": True}
 
@@ -62,7 +61,7 @@ def refused_to_the_c_loop() -> str:
             return str(error)
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+@pytest.mark.needs("compiler")
 def test_where_there_is_no_room_for_its_file_the_c_loop_says_so() -> None:
     assert in_fresh_process(refused_to_the_c_loop) == "its file cannot be made (No such file or directory)"
 
@@ -104,7 +103,7 @@ def cpus_of_the_c_loop(pin: str) -> tuple[float, int]:
         return 1e9 / loop.measure(SLICE_S), len(os.sched_getaffinity(0))
 
 
-@pytest.mark.skipif(not shutil.which("cc"), reason="no C compiler here")
+@pytest.mark.needs("compiler")
 @pytest.mark.parametrize("pin", ["none", "spread"])
 def test_the_c_loop_runs_where_a_first_worker_would(pin: str) -> None:
     used, allowed = in_fresh_process(cpus_of_the_c_loop, pin)

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.check.promises import PROMISES
-from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing
+from tests.check.mounts import BAD_INPUT, FILESYSTEMS
 from tests.helpers import run_lab
+from tests.needs import Missing
 
 COLUMNS = ("filesystem", "promise", "verdict", "strength", "evidence")
 

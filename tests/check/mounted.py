@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.check import asker
-from tests.check.mounts import FILESYSTEMS, Missing
+from tests.check.mounts import FILESYSTEMS
 from tests.helpers import OtherProcess, wait_until
 
 
@@ -19,10 +17,7 @@ from tests.helpers import OtherProcess, wait_until
 def filesystem(name: str) -> Iterator[list[Path]]:
     """One empty file, as a path through each of the filesystem's directories; skips where it cannot be had."""
     with ExitStack() as stack:
-        try:
-            directories = stack.enter_context(FILESYSTEMS[name]())
-        except Missing as missing:
-            pytest.skip(str(missing))
+        directories = stack.enter_context(FILESYSTEMS[name]())
         stack.callback(asker.close_all)
         (directories[0] / "file").touch()
         yield [directory / "file" for directory in directories]

@@ -17,6 +17,8 @@ from pathlib import Path
 from signal import SIGKILL
 from tempfile import gettempdir, mkdtemp
 
+from tests.needs import Missing
+
 PREFIX = "lab-mounts-"
 
 MNT_FORCE, MNT_DETACH = 1, 2
@@ -26,10 +28,6 @@ _libc = ctypes.CDLL(None)
 
 FOREIGN = ("permission denied", "operation not permitted", "unknown filesystem type", "failed to setup loop device")
 """What mount(8) says where the machine, not the test, is at fault."""
-
-
-class Missing(Exception):  # noqa: N818 - what the machine lacks
-    """This filesystem cannot be had here; the text says why."""
 
 
 # What is mounted, and how it is undone
@@ -135,25 +133,7 @@ def room(*names: str) -> Iterator[list[Path]]:
             home.rmdir()
 
 
-# What is needed, and what does the mounting
-
-
-def need(there: object, reason: str) -> None:
-    """Raise Missing with the reason unless it is there."""
-    if not there:
-        raise Missing(reason)
-
-
-def need_program(*names: str) -> None:
-    """Raise Missing unless these programs are installed."""
-    for name in names:
-        need(shutil.which(name), f"{name} is not installed")
-
-
-def need_root() -> None:
-    """Raise Missing unless this process may mount."""
-    need(os.geteuid() == 0, "only root may mount")
-    need_program("mount")
+# What does the mounting
 
 
 def mount(*args: str | Path) -> None:

@@ -4,7 +4,7 @@
         ...
 
 Each yields the directories to check: one, or two that are the same files. Where the machine cannot, entering
-raises Missing with the reason, which a test turns into a skip.
+raises Missing with the reason, and the test skips.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tempfile import gettempdir
 
 from tests.check.fuse.serving import bindfs, fuse, sshfs
 from tests.check.fuse.variants import VARIANTS
-from tests.check.mounting import Missing, abort, mount, need_program, need_root, room
+from tests.check.mounting import abort, mount, room
+from tests.needs import Missing, need, need_program
 
 __all__ = ["BAD_INPUT", "FILESYSTEMS", "Filesystem", "Missing", "abort"]
 
@@ -42,7 +43,7 @@ def ext4() -> Iterator[list[Path]]:
 @contextmanager
 def tmpfs(options: str = "rw") -> Iterator[list[Path]]:
     """A tmpfs of its own."""
-    need_root()
+    need("mounts")
     with room("mounted") as [point]:
         mount("-t", "tmpfs", "-o", options, "tmpfs", point)
         yield [point]
@@ -51,7 +52,7 @@ def tmpfs(options: str = "rw") -> Iterator[list[Path]]:
 @contextmanager
 def loop(kind: str, mebibytes: int) -> Iterator[list[Path]]:
     """A filesystem in a file; its loop device goes with the mount."""
-    need_root()
+    need("mounts")
     need_program(f"mkfs.{kind}")
     with room("image", "mounted") as [folder, point]:
         image = folder / "image"
@@ -77,7 +78,7 @@ def _mount_image(image: Path, point: Path) -> None:
 @contextmanager
 def overlay(*, upper_too: bool = False) -> Iterator[list[Path]]:
     """An overlay with its upper directory where temporary files are; first that directory, where asked for."""
-    need_root()
+    need("mounts")
     with room("lower", "upper", "work", "merged") as [lower, upper, work, merged]:
         mount("-t", "overlay", "overlay", "-o", f"lowerdir={lower},upperdir={upper},workdir={work}", merged)
         yield [upper, merged] if upper_too else [merged]
@@ -86,7 +87,7 @@ def overlay(*, upper_too: bool = False) -> Iterator[list[Path]]:
 @contextmanager
 def bind(*, original_too: bool = False) -> Iterator[list[Path]]:
     """A directory that is mounted a second time; first the original, where asked for."""
-    need_root()
+    need("mounts")
     with room("original", "bound") as [original, bound]:
         mount("--bind", original, bound)
         yield [original, bound] if original_too else [bound]

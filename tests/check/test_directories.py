@@ -12,7 +12,7 @@ from lab.check import directories as module
 from lab.check.directories import mounts_of, places
 from lab.errors import LabError
 from lab.processes import Terminated
-from tests.check.mounts import FILESYSTEMS, Missing
+from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 
 
@@ -20,10 +20,7 @@ from tests.helpers import in_fresh_process
 def mounted(name: str) -> Iterator[list[Path]]:
     """The directories of a filesystem; skips where it cannot be had."""
     with ExitStack() as stack:
-        try:
-            found = stack.enter_context(FILESYSTEMS[name]())
-        except Missing as missing:
-            pytest.skip(str(missing))
+        found = stack.enter_context(FILESYSTEMS[name]())
         yield list(found)
 
 
@@ -101,7 +98,7 @@ def test_a_file_is_no_directory_and_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "theirs"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without permission")
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("mode", [0o755, 0o711, 0o700])
 def test_a_directory_that_one_may_not_use_is_told(mode: int, tmp_path: Path) -> None:
     for parent in (tmp_path, *tmp_path.parents):

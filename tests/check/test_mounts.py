@@ -15,8 +15,9 @@ import pytest
 from tests.check import asker
 from tests.check.mounted import filesystem, see_waiting, state_of
 from tests.check.mounting import clear_leftovers, folder_of, mounts_below, processes_below
-from tests.check.mounts import BAD_INPUT, FILESYSTEMS, Missing, abort
+from tests.check.mounts import BAD_INPUT, FILESYSTEMS, abort
 from tests.helpers import ROOT, OtherProcess, is_running, wait_until
+from tests.needs import Missing, need
 
 pytestmark = pytest.mark.mounts
 
@@ -105,6 +106,7 @@ def test_nobody_writes_to_the_read_only_filesystem() -> None:
 
 
 def test_what_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    need("mounts")
     monkeypatch.setenv("PATH", "")
     with pytest.raises(Missing, match="is not installed"), FILESYSTEMS["xfs"]():
         pass
@@ -175,6 +177,7 @@ def test_a_request_that_is_never_answered_ends_with_the_block() -> None:
 MOUNTER = """
 import sys, time
 from tests.check.mounts import FILESYSTEMS
+from tests.needs import Missing, need
 with FILESYSTEMS["xfs"](), FILESYSTEMS["fuse_honest_two"](), FILESYSTEMS["sshfs"]():
     print("mounted", flush=True)
     sys.stdin.read()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.helpers import PATIENCE_S, ROOT
 
 SKIPPING = {
@@ -17,6 +18,10 @@ SKIPPING = {
     "in a fixture": (
         "@pytest.fixture\ndef thing() -> None:\n    pytest.skip('no such thing here')\n\n\n"
         "def test_it(thing: None) -> None:\n    pass\n"
+    ),
+    "by a need": (
+        "from tests import needs\n\nneeds.NEEDS['thing'] = lambda: needs.require(False, 'no such thing here')\n\n\n"
+        "@pytest.mark.needs('thing')\ndef test_it(tmp_path: int) -> None:\n    pass\n"
     ),
     "in the module": "pytest.skip('no such thing here', allow_module_level=True)\n",
 }
@@ -58,3 +63,15 @@ def test_elsewhere_it_skips(how: str, value: str, tmp_path: Path) -> None:
 def test_a_test_that_is_expected_to_fail_is_no_skip(tmp_path: Path) -> None:
     code, printed = run_with(EXPECTED_TO_FAIL, tmp_path, "1")
     assert (code, "1 xfailed" in printed) == (pytest.ExitCode.OK, True)
+
+
+def test_a_need_that_is_not_known_is_an_error(tmp_path: Path) -> None:
+    code, printed = run_with("@pytest.mark.needs('thing')\ndef test_it() -> None:\n    pass\n", tmp_path, "0")
+    assert code == pytest.ExitCode.TESTS_FAILED
+    assert "KeyError: 'thing'" in printed
+
+
+def test_a_need_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setitem(needs.NEEDS, "counted", lambda: tried.append("counted"))
+    assert [needs.missing("counted"), needs.missing("counted"), tried] == ["", "", ["counted"]]

@@ -21,7 +21,7 @@ from lab.check.language import SET, SUCCESS, parse
 from lab.check.modelled.stage import ModelStage
 from lab.check.perform import departure
 from lab.regions import workspace
-from tests.check.mounts import FILESYSTEMS, Missing
+from tests.check.mounts import FILESYSTEMS
 from tests.check.mutants.build import MUTANTS, stage_of
 from tests.check.regressions import AGREED, LEFT_OPEN
 from tests.helpers import in_fresh_process
@@ -47,10 +47,7 @@ def found(directories: list[str], seconds: float = SECONDS, mutant: str = "") ->
 
 def found_on(filesystem: str, seconds: float = SECONDS) -> Any:
     with ExitStack() as stack:
-        try:
-            directories = stack.enter_context(FILESYSTEMS[filesystem]())
-        except Missing as missing:
-            pytest.skip(str(missing))
+        directories = stack.enter_context(FILESYSTEMS[filesystem]())
         return in_fresh_process(found, list(map(str, directories)), seconds)
 
 

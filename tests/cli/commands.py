@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pty
-import shutil
 import subprocess
 import sys
 import termios
 from collections.abc import Callable, Sequence
-from functools import cache
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
 from tests.helpers import PATIENCE_S
+from tests.needs import private_mounts
 
 QUICK = ("--rounds", "20", "--trials", "1", "--workers", "2")
 """A race that is over at once."""
@@ -161,22 +160,8 @@ class Terminal:
         os.close(self._ours)
 
 
-@cache
-def private_mounts() -> tuple[list[str], str]:
-    """The command that gives a process mounts of its own, and why there is none."""
-    tried = "unshare is not installed"
-    for way in (["unshare", "--mount"], ["unshare", "--mount", "--map-root-user"]):
-        if shutil.which("unshare") and shutil.which("mount"):
-            done = ended([*way, "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-            if done.returncode == 0:
-                return way, ""
-            tried = f"cannot mount a tmpfs: {done.stderr.strip()}"
-    return [], tried
-
-
 def on_tmpfs(place: Path, options: str, *args: str | Path) -> tuple[subprocess.CompletedProcess[str], list[str]]:
     """`python -m lab` where `place` is a tmpfs mounted with these options; also what is left in it afterwards."""
-    way, _ = private_mounts()
     place.mkdir()
     left = place.with_name("left")
     script = """
@@ -185,7 +170,7 @@ def on_tmpfs(place: Path, options: str, *args: str | Path) -> tuple[subprocess.C
         ls -A "$place" >"$left"; exit $code
         """
     lab = [sys.executable, "-m", "lab", *args]
-    done = ended([*way, "sh", "-c", script, "sh", options, place, left, *lab])
+    done = ended([*private_mounts(), "sh", "-c", script, "sh", options, place, left, *lab])
     return done, left.read_text().split()
 
 

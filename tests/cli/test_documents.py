@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab.results import load
-from tests.cli.commands import QUICK, document, lines, on_tmpfs, private_mounts, scenario_file
+from tests.cli.commands import QUICK, document, lines, on_tmpfs, scenario_file
 from tests.helpers import run_lab
 
 NUMBER = (int, float)
@@ -24,7 +24,7 @@ CASE_KEYS: dict[str, tuple[type, ...]] = {
 }  # fmt: skip
 """What the documentation promises of a case that ran under a lock."""
 
-mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+mounts = pytest.mark.needs("private_mounts")
 
 
 def written(folder: Path) -> list[str]:

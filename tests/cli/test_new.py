@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import ended, private_mounts
+from tests.cli.commands import ended
 from tests.helpers import ROOT, race, run_lab
+from tests.needs import private_mounts
 
 SCRIPT = """
     mount -t tmpfs -o size=4k tmpfs "$1"; cd "$1"; head -c 4096 /dev/zero >full; mount -o "remount,$2" "$1"
     shift 2; "$@"; code=$?
     ls -A; exit $code
     """
-mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+mounts = pytest.mark.needs("private_mounts")
 
 
 @pytest.fixture
@@ -96,6 +97,6 @@ def test_a_name_that_will_not_do_is_refused(name: str, said: str, elsewhere: Pat
 def test_a_folder_that_takes_nothing_is_told_and_left_as_it_was(option: str, said: str, elsewhere: Path) -> None:
     (elsewhere / "place").mkdir()
     lab = [sys.executable, "-m", "lab", "new", "mine"]
-    done = ended([*private_mounts()[0], "sh", "-c", SCRIPT, "sh", elsewhere / "place", option, *lab])
+    done = ended([*private_mounts(), "sh", "-c", SCRIPT, "sh", elsewhere / "place", option, *lab])
     assert done.stderr == f"lab: mine.py: cannot be written ({said}); choose another name or folder\n"
     assert (done.returncode, done.stdout) == (3, "full\n")

@@ -8,33 +8,21 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from errno import ENOLCK, ENOSYS, EOPNOTSUPP
-from functools import cache
+from errno import ENODEV, ENOLCK, ENOSYS, EOPNOTSUPP
 from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
 
-from tests.cli.commands import QUICK, document, ended, lines, on_tmpfs, other_package, private_mounts, scenario_file
+from tests.cli.commands import QUICK, document, ended, lines, on_tmpfs, other_package, scenario_file
 from tests.helpers import run_lab
+from tests.needs import STRACE, need, other_user
 
-STRACE = ["strace", "-qq", "-o", "/dev/null"]
 LAB = [sys.executable, "-m", "lab"]
 REFUSALS = {"ENOLCK": ENOLCK, "ENOSYS": ENOSYS, "EOPNOTSUPP": EOPNOTSUPP}
 
-mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
-
-
-@cache
-def untraceable() -> str:
-    """Why strace cannot fail a system call here; empty where it can."""
-    if not shutil.which("strace"):
-        return "strace is not installed"
-    tried = ended([*STRACE, "-e", "trace=chroot", "-e", "inject=chroot:error=ENOLCK", "true"])
-    return "" if tried.returncode == 0 else f"strace cannot trace: {tried.stderr.strip()}"
-
-
-traced = pytest.mark.skipif(bool(untraceable()), reason=untraceable() or "strace works")
+mounts = pytest.mark.needs("private_mounts")
+traced = pytest.mark.needs("strace")
 
 
 def refused(done: subprocess.CompletedProcess[str]) -> str:
@@ -141,34 +129,36 @@ def test_a_lock_of_another_package_that_is_refused_is_named(error: str, tmp_path
     assert f"({os.strerror(REFUSALS[error])}); try another --lock or another --dir (1 case not run)" in refused(done)
 
 
-@traced
+REFUSING_MAPS = """
+import mmap, os, sys
+error = int(sys.argv.pop(1))
+class Refusing(mmap.mmap):
+    def __new__(cls, descriptor, *how, **more):
+        if descriptor >= 0:
+            raise OSError(error, os.strerror(error))
+        return super().__new__(cls, descriptor, *how, **more)
+mmap.mmap = Refusing
+from lab.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""How many maps the interpreter makes before the file's differs from run to run, so strace cannot count to it."""
+
+
 def test_a_filesystem_that_refuses_the_mapping_is_named(tmp_path: Path) -> None:
-    """The first writable shared mapping of a file fails, as on filesystems that have none (ENODEV)."""
-    calls = tmp_path / "calls"
-    race: list[str | Path] = [*LAB, "race", "counter", "--unlocked", *QUICK, "--dir", tmp_path]
-    ended([*STRACE[:2], "-o", calls, "-e", "trace=mmap", *race])
-    maps = enumerate(lines(calls.read_text()), 1)
-    which = next(number for number, line in maps if re.search(r"PROT_WRITE, MAP_SHARED, [1-9]", line))
-    done = ended([*STRACE, "-e", "trace=mmap", "-e", f"inject=mmap:error=ENODEV:when={which}", *race])
+    """As on filesystems that have no shared mappings (mmap(2), ENODEV)."""
+    race = ["race", "counter", "--unlocked", *QUICK, "--dir", str(tmp_path)]
+    done = ended([sys.executable, "-c", REFUSING_MAPS, str(ENODEV), *race])
     assert "this filesystem refuses the mapping of region mapped (No such device); try another --dir" in refused(done)
 
 
 @pytest.fixture
 def stranger() -> Iterator[tuple[list[str], str, Path]]:
     """The command that runs a program as a user who has no other process, and a folder where that user may write."""
-    if os.geteuid():
-        pytest.skip("only root can become a user who has no other process")
-    if not (shutil.which("setpriv") and shutil.which("prlimit")):
-        pytest.skip("setpriv or prlimit is not installed")
-    user = str(100_000 + os.getpid())
-    reads = ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]  # interpreter and checkout, wherever they lie
-    become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", *reads]
-    tried = ended([*become, "prlimit", "--nproc=5", sys.executable, "-c", "import lab"])
-    if tried.returncode:
-        pytest.skip(f"cannot become another user who reads the lab: {tried.stderr.strip()[-200:]}")
+    need("other_users")
+    user = 100_000 + os.getpid()
     folder = Path(mkdtemp(prefix="lab-test-"))
     folder.chmod(0o777)
-    yield become, user, folder
+    yield other_user(user), str(user), folder
     shutil.rmtree(folder)
 
 

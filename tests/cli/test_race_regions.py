@@ -15,8 +15,9 @@ from subprocess import Popen
 import pytest
 
 from lab.regions import REGIONS
-from tests.cli.commands import QUICK, document, ended, lines, private_mounts, scenario_file, start_lab
+from tests.cli.commands import QUICK, document, ended, lines, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, ROOT, is_running, race, run_lab, wait_until
+from tests.needs import private_mounts
 
 WINDOW = ("--window", "20000000", "--rounds", "5", "--workers", "2", "--trials", "1")
 """Each store is so late that the other worker has loaded before it, and that several times."""
@@ -153,7 +154,7 @@ def test_a_scenario_that_replaces_its_file_is_refused_where_the_bytes_are_no_fil
     )
 
 
-@pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+@pytest.mark.needs("private_mounts")
 def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere: Path) -> None:
     mine = scenario_file(
         elsewhere / "mine.py", attributes="class Memory(Structure):\n    _fields_ = [('big', c_uint64 * (1 << 15))]"
@@ -171,7 +172,7 @@ def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere
         "csv",
         "--no-save",
     ]
-    done = ended([*private_mounts()[0], "sh", "-c", script, "sh", sys.executable, "-m", "lab", *asked])
+    done = ended([*private_mounts(), "sh", "-c", script, "sh", sys.executable, "-m", "lab", *asked])
     assert done.returncode == 3
     assert done.stderr == (
         "lab: region posix: refused for 262,144 bytes (No space left on device); "

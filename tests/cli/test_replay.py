@@ -18,7 +18,7 @@ import pytest
 from lab import results
 from lab.explore.token import Turn, read
 from lab.locks import RECORDER
-from tests.cli.commands import document, lines, on_tmpfs, private_mounts, scenario_file, start_lab
+from tests.cli.commands import document, lines, on_tmpfs, scenario_file, start_lab
 from tests.cli.inside import ended as inside
 from tests.cli.inside import other_process
 from tests.cli.test_race import DEFAULT_SET
@@ -32,7 +32,7 @@ MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs of every Linux, by this name
 AT_ONCE = ("--times", "5")
 FOR_EVER = ("--times", "1000000000")
 
-mounts = pytest.mark.skipif(not private_mounts()[0], reason=f"no mounts of one's own here: {private_mounts()[1]}")
+mounts = pytest.mark.needs("private_mounts")
 in_memory = pytest.mark.skipif(
     not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)), reason=f"{MEMORY}: no tmpfs to write to"
 )

@@ -8,10 +8,9 @@ import os
 from functools import cache
 from pathlib import Path
 
-import pytest
-
-from lab.locks import NATIVE, Action, find_lock, posix, whole_file
+from lab.locks import Action, find_lock, posix, whole_file
 from lab.locks.posix import F_OFD_SETLKW, FLOCK
+from tests.needs import need
 
 TRY = {"fcntl": fcntl.F_SETLK, "ofd": F_OFD_SETLKW - 1}
 REFUSED = (errno.EAGAIN, errno.EACCES)
@@ -22,8 +21,8 @@ CALLS = ["compiled", "python"]
 
 def needs(call: str) -> None:
     """Skip where these calls are not built."""
-    if call == "compiled" and not NATIVE:
-        pytest.skip("the compiled call is not built here")
+    if call == "compiled":
+        need("compiled")
 
 
 _lock = cache(find_lock)

@@ -233,7 +233,7 @@ def test_what_the_kernel_refuses_raises_with_its_errno(
     assert raised.value.errno in numbers
 
 
-@pytest.mark.skipif(NATIVE is None, reason="the compiled call is not built here")
+@pytest.mark.needs("compiled")
 def test_the_compiled_call_refuses_wrong_arguments() -> None:
     assert NATIVE
     with pytest.raises(TypeError, match="Call"):

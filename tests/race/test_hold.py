@@ -22,6 +22,7 @@ from lab.race.hold import CompiledHold, Held, MakeHold, PurePythonHold, Unlocked
 from lab.race.log import CURSOR, HEADER, RECORD, UNRECORDED, Segment
 from tests.helpers import OtherProcess, wait_until
 from tests.locks.holder import listed_on, take_through, waiters
+from tests.needs import need
 
 SPAN = Span(8, 16, write=True).pack()
 NOT_OPEN = 10_000
@@ -29,9 +30,10 @@ RECORDERS = {"compiled": CompiledHold, "python": PurePythonHold}
 
 
 def recorder(name: str) -> MakeHold:
+    if name == "compiled":
+        need("compiled")
     make = RECORDERS[name]
-    if make is None:
-        pytest.skip("the compiled recorder is not built here")
+    assert make
     return make
 
 
@@ -423,7 +425,7 @@ def played(make: MakeHold, script: list[tuple[str, bool, int]]) -> tuple[list[st
     return said, kept
 
 
-@pytest.mark.skipif(CompiledHold is None, reason="the compiled recorder is not built here")
+@pytest.mark.needs("compiled")
 @given(steps)
 def test_both_recorders_leave_the_same_after_the_same(script: list[tuple[str, bool, int]]) -> None:
     assert CompiledHold
@@ -434,9 +436,7 @@ def test_both_recorders_leave_the_same_after_the_same(script: list[tuple[str, bo
 @pytest.fixture
 def compiled() -> Any:
     """The compiled recorder, for what only it can get wrong."""
-    if CompiledHold is None:
-        pytest.skip("the compiled recorder is not built here")
-    return CompiledHold
+    return recorder("compiled")
 
 
 def test_the_compiled_recorder_refuses_a_log_that_it_cannot_write_to(compiled: Any) -> None:
@@ -444,7 +444,7 @@ def test_the_compiled_recorder_refuses_a_log_that_it_cannot_write_to(compiled: A
         compiled(nothing, nothing, bytes(96), SPAN)
 
 
-@pytest.mark.skipif(NATIVE is None, reason="the compiled recorder is not built here")
+@pytest.mark.needs("compiled")
 @given(st.integers(0, 2**64 - 1) | st.integers(0, 64).map(lambda bits: 2**bits - 1) | st.just(LONGEST_NS))
 def test_the_compiled_recorder_puts_a_time_into_the_bucket_that_python_puts_it_into(time_ns: int) -> None:
     assert NATIVE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from tests.pages import run_page
 PAGE = ROOT / "docs" / "programs.md"
 
 
-@pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed")
+@pytest.mark.needs("compiler")
 def test_all_that_the_page_of_programs_shows_is_so(tmp_path: Path) -> None:
     run_page(PAGE, tmp_path)
 

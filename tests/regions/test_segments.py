@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -15,6 +13,7 @@ from lab.errors import CannotRunError
 from lab.regions import REGIONS
 from lab.regions.segments import SegmentRegion
 from tests.helpers import ROOT
+from tests.needs import need
 
 SEGMENTS = [region for region in REGIONS.values() if isinstance(region, SegmentRegion)]
 TRY = """
@@ -32,8 +31,7 @@ except CannotRunError as error:
 
 def told_in(namespace: str, set_up: str, region: str, path: Path, size: int) -> str:
     """What is said of a region in a new namespace (unshare(1)), after these commands; skips where there is none."""
-    if not shutil.which("unshare") or os.geteuid():
-        pytest.skip("no namespaces of one's own: unshare is missing, or this is not root")
+    need("namespaces")
     done = subprocess.run(
         [  # noqa: S607
             "unshare",
@@ -54,8 +52,6 @@ def told_in(namespace: str, set_up: str, region: str, path: Path, size: int) -> 
         check=False,
         cwd=ROOT,
     )
-    if "unshare" in done.stderr or "mount" in done.stderr:
-        pytest.skip(f"no namespace of one's own: {done.stderr.strip()}")
     assert done.stderr == ""
     assert list(path.parent.iterdir()) == []
     return done.stdout

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from ctypes.util import find_library
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from tests.check.mounting import is_mounted, need, need_program, need_root, room, unmount
+from tests.check.mounting import is_mounted, room, unmount
 from tests.helpers import ROOT, wait_until
+from tests.needs import need, need_program, require
 
 SFTP_SERVER = Path("/usr/lib/openssh/sftp-server")
 
@@ -27,8 +25,8 @@ IMPATIENCE_S = 0.5
 @contextmanager
 def _served_directory(mounts: int, command: Callable[[Path, Path], list[str | Path]]) -> Iterator[list[Path]]:
     """A backing directory that each of the mounts serves; the command is made of that and the mount point."""
-    need_root()
-    need(os.access("/dev/fuse", os.R_OK | os.W_OK), "/dev/fuse is not there")
+    need("mounts")
+    need("fuse")
     with room("backing", *POINTS[:mounts]) as [backing, *points], ExitStack() as stack:
         for point in points:
             stack.enter_context(_served(point, *command(backing, point)))
@@ -37,8 +35,7 @@ def _served_directory(mounts: int, command: Callable[[Path, Path], list[str | Pa
 
 def fuse(variant: str, mounts: int = 1) -> AbstractContextManager[list[Path]]:
     """A variant of tests.check.fuse_server, once or twice over one directory."""
-    need(find_library("fuse3"), "libfuse3 is not installed")
-    need(find_spec("mfusepy"), "mfusepy is not installed")
+    need("libfuse")
     options = ["--until-eof", *(["--alone"] if mounts == 1 else [])]
     server = [sys.executable, "-m", "tests.check.fuse_server", *options, variant]
     return _served_directory(mounts, lambda backing, point: [*server, backing, point, "--seed", point.name])
@@ -53,7 +50,7 @@ def bindfs(mounts: int = 1) -> AbstractContextManager[list[Path]]:
 def sshfs(mounts: int = 1) -> AbstractContextManager[list[Path]]:
     """sshfs that talks to an SFTP server without any network, once or twice over one directory."""
     need_program("sshfs")
-    need(SFTP_SERVER.exists(), f"{SFTP_SERVER} is not installed")
+    require(SFTP_SERVER.exists(), f"{SFTP_SERVER} is not installed")
 
     def command(backing: Path, point: Path) -> list[str | Path]:
         wrapper = backing.with_name(f"sftp{point.name}")  # sshfs adds the arguments of ssh

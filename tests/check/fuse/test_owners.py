@@ -29,6 +29,7 @@ def test_an_unlocked_range_is_cut_out_of_a_piece(start: int, end: int, left: lis
     assert [piece[1:3] for piece in without([Piece(1, 10, 20, 7)], start, end)] == left
 
 
+@pytest.mark.needs("libfuse")
 def test_a_number_that_is_used_again_inherits_no_lock_of_the_closed_file(tmp_path: Path) -> None:
     backing = tmp_path / "backing"
     backing.mkdir()
@@ -61,6 +62,7 @@ def test_a_note_is_read_by_others_and_says_what_was_written_last(tmp_path: Path)
     assert not other.path.exists()
 
 
+@pytest.mark.needs("libfuse")
 @pytest.mark.parametrize("refusals", [0, 1, Honest.more_tries])
 def test_a_request_is_granted_that_was_refused_for_a_moment(tmp_path: Path, refusals: int) -> None:
     answers = iter([False] * refusals + [True])
@@ -68,6 +70,7 @@ def test_a_request_is_granted_that_was_refused_for_a_moment(tmp_path: Path, refu
     assert next(answers, None) is None
 
 
+@pytest.mark.needs("libfuse")
 def test_a_request_is_refused_in_the_end(tmp_path: Path) -> None:
     with pytest.raises(BlockingIOError):
         Honest(tmp_path / "backing", seed=0).acquire(lambda *, waits=False: False, waits=False)

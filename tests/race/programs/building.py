@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 from textwrap import dedent
 
-import pytest
-
 from tests.helpers import PATIENCE_S
+from tests.needs import need
 
 SOURCE = Path(__file__).with_name("add.c")
 
@@ -27,11 +25,9 @@ def check(path, outcome):
 
 def built(folder: Path) -> Path:
     """The program `add`, in this folder; skips where there is no C compiler."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("neither gcc nor cc is installed")
+    need("compiler")
     program = folder / "add"
-    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(SOURCE)]
+    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(SOURCE)]
     subprocess.run(command, check=True, timeout=PATIENCE_S)
     return program
 
