@@ -18,14 +18,17 @@ from .child import (
     stops_noted,
 )
 from .crew import Crew, Exit, cpus_for
+from .descendants import Descendants, Orphan
 from .keeper import Keeper
 from .program import Outputs, become
 
 __all__ = [
     "Child",
     "Crew",
+    "Descendants",
     "Exit",
     "Keeper",
+    "Orphan",
     "Outputs",
     "Terminated",
     "become",

@@ -60,7 +60,7 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
     pid = os.fork()
     if not pid:
         live(body, parent, group)
-    _join(group, pid)
+    join_group(group, pid)
     return pid
 
 
@@ -70,7 +70,7 @@ def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoR
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)
         if os.getppid() == parent:
-            _join(group, 0)
+            join_group(group, 0)
             for stop in STOPS:
                 _quick.signal(stop, SIG_DFL)
             _quick.pthread_sigmask(SIG_UNBLOCK, STOPS)
@@ -84,7 +84,7 @@ def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoR
         os._exit(status)
 
 
-def _join(group: int | None, pid: int) -> None:
+def join_group(group: int | None, pid: int) -> None:
     """Put a process into a group; parent and child both do it, so that neither needs the other's turn."""
     if group is not None:
         try:

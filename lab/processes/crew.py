@@ -23,7 +23,9 @@ from types import TracebackType
 from lab.errors import CannotRunError
 
 from .child import fork_held, stops_held
+from .descendants import Descendants, Orphan
 from .hanging import sleeps_in
+from .keeper import Keeper
 
 Prepare = Callable[[int], Callable[[], None]]
 """Called in the worker with its index before the barrier; what it returns is called after the release."""
@@ -89,13 +91,14 @@ def _until_ms(deadline: float) -> float:
 class Crew:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
-    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None], *, group: int = 0) -> None:
-        """`group` is the process group that they join, that of a `Keeper`; else the first of them leads a new one."""
+    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
+        """They join the group of the `Keeper` that the caller is in; else the first of them leads a new one."""
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
-        self._group = group
-        self._kept = bool(group)
+        self._group = Keeper.kept_group()
+        self._descendants = Descendants()
+        self._orphans: list[Orphan] = []
         self._running: dict[int, int] = {}
         self._meanwhile: Callable[[], None] | None = None
         self._exits: list[Exit] = []
@@ -105,6 +108,7 @@ class Crew:
     def __enter__(self) -> Crew:
         barrier, self._barrier = os.pipe()
         self._alive, alive = os.pipe()
+        self._descendants.__enter__()
         try:
             try:
                 with _no_collection():
@@ -178,6 +182,11 @@ class Crew:
         return self._exits
 
     @property
+    def orphans(self) -> Sequence[Orphan]:
+        """What outlived the workers that had started it and was killed, once all of them have ended."""
+        return self._orphans
+
+    @property
     def pids(self) -> dict[int, int]:
         """The indexes of those that have not been reaped, by process id."""
         return dict(self._running)
@@ -195,7 +204,9 @@ class Crew:
             if not self._ended(TERM_GRACE_S, late=True):
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
-        return sorted(self._exits + self._left_behind(), key=lambda ended: ended.index)
+        left = self._left_behind()
+        self._orphans += self._descendants.end(but=[each.pid for each in left])
+        return sorted(self._exits + left, key=lambda ended: ended.index)
 
     def _left_behind(self) -> list[Exit]:
         """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
@@ -215,8 +226,11 @@ class Crew:
         """
         deadline = time.monotonic() + timeout_s
         look_again = self._meanwhile
-        while not look_again and self._readable(_until_ms(deadline)) and os.read(self._alive, 65_536):
-            pass
+        while not look_again and self._running and (left_ms := _until_ms(deadline)):
+            if not self._readable(min(TICK_MS, left_ms)):
+                self._reap(late=late)  # what a worker has forked may hold the pipe, and live on
+            elif not os.read(self._alive, 65_536):
+                break
         self._reap(late=late)
         while self._running and time.monotonic() < deadline:
             look_again() if look_again else time.sleep(LOOK_AGAIN_S)
@@ -237,35 +251,32 @@ class Crew:
             if told is None:
                 return False
             pid, status, usage = told
-            self._exits.append(
-                Exit(
-                    self._running.pop(pid),
-                    os.waitstatus_to_exitcode(status),
-                    late,
-                    usage.ru_utime,
-                    usage.ru_stime,
-                    usage.ru_nvcsw,
-                    usage.ru_nivcsw,
-                    usage.ru_minflt,
-                    usage.ru_maxrss * 1024,
+            if pid in self._running:  # else a worker had started it, in the same group
+                self._exits.append(
+                    Exit(
+                        self._running.pop(pid),
+                        os.waitstatus_to_exitcode(status),
+                        late,
+                        usage.ru_utime,
+                        usage.ru_stime,
+                        usage.ru_nvcsw,
+                        usage.ru_nivcsw,
+                        usage.ru_minflt,
+                        usage.ru_maxrss * 1024,
+                    )
                 )
-            )
         return True
 
     def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
-        """What wait4(2) says of the next worker that ended; of each by itself where they left the group, or may."""
-        if self._kept:
-            return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
-        try:
-            asked = [os.wait4(-self._group, os.WNOHANG)]
-        except ChildProcessError:
-            asked = [os.wait4(pid, os.WNOHANG) for pid in list(self._running)[:1]]
-        return next((told for told in asked if told[0]), None)
+        """What wait4(2) says of the next that ended: of the group, or else of each worker, which may have left it."""
+        with suppress(ChildProcessError):
+            told = os.wait4(-self._group, os.WNOHANG)
+            if told[0]:
+                return told
+        return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
 
     def _signal(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(self._group, number)
-        for pid in self._running if self._kept else ():
+        for pid in self._running:
             os.kill(pid, number)  # ours and not reaped, so it is there, if only as a zombie
 
     def _end(self) -> None:
@@ -274,6 +285,8 @@ class Crew:
             if self._running:
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
+            self._orphans += self._descendants.end(but=list(self._running))
+            self._descendants.__exit__(None, None, None)
             for descriptor in (self._barrier, self._alive):
                 if descriptor >= 0:
                     os.close(descriptor)

@@ -1,40 +1,50 @@
-"""A process group that nobody of survives: it is killed when the block ends, and when the lab does."""
+"""A process group that is killed where this process dies without a chance to end its children (SIGKILL).
+
+Every child gets SIGKILL when its parent dies (PR_SET_PDEATHSIG), but what a child starts itself does not: that setting
+is not inherited (prctl(2)). It is in the group, though, unless it has left it (setsid(2), setpgid(2)); one that has
+left it lives on then. On every other way out `lab.processes.descendants` ends that one too.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from types import TracebackType
+from typing import ClassVar
 
 from lab.errors import CannotRunError
 
-from .child import PR_SET_PDEATHSIG, STOPS, _prctl, fork_child, stops_held
+from .child import PR_SET_PDEATHSIG, _prctl, stops_held
+from .sibling import WALL, fork_unseen
+
+ENDS = int(signal.SIGUSR1)
+"""What the leader hears when its parent is gone."""
 
 
 class Keeper:
-    """The leader of a group, which waits for the end of a pipe that only the lab holds open, and kills the group.
+    """The leader of a group, which sleeps until this process dies, and then kills the group.
 
-    What a worker that became another program (execve(2)) forks gets no signal when its parents die: PR_SET_PDEATHSIG
-    is not inherited (prctl(2)). It is in the group, though, unless it leaves it (setsid(2)). As long as its leader
-    lives, the number of the group belongs to nobody else.
+    As long as it lives, the number of the group belongs to nobody else. Every `Crew` within the block joins it.
     """
+
+    _active: ClassVar[list[Keeper]] = []
 
     def __init__(self) -> None:
         """Returns once it keeps the group. Raises CannotRunError where there is no process to be had."""
-        ending, self._held = os.pipe()
+        self._owner = os.getpid()
         readable, ready = os.pipe()
         try:
-            self.group = fork_child(lambda: self._wait_and_kill(ending, ready), group=0)
+            self.group = fork_unseen(lambda: self._wait_and_kill(ready), group=0)
             os.close(ready)
             ready = -1
             os.read(readable, 1)
         except OSError as error:
-            os.close(self._held)
             raise CannotRunError(f"fork refused ({error.strerror}); raise the limit (ulimit -u)") from error
         finally:
-            for descriptor in (ending, readable, ready):
+            for descriptor in (readable, ready):
                 if descriptor >= 0:
                     os.close(descriptor)
+        self._active.append(self)
 
     def __enter__(self) -> Keeper:
         return self
@@ -44,24 +54,23 @@ class Keeper:
     ) -> None:
         self.end()
 
-    def let_go(self) -> None:
-        """Close the pipe, in a child: else the group would live as long as that child does."""
-        os.close(self._held)
+    @classmethod
+    def kept_group(cls) -> int:
+        """The group of the innermost block that this process is in, 0 where it is in none."""
+        return next((each.group for each in reversed(cls._active) if each._owner == os.getpid()), 0)
 
     def end(self) -> None:
         """Kill the whole group, once; its leader has not been reaped before, so that it is still this group."""
-        held, self._held = self._held, -1
-        if held >= 0:
+        if self in self._active:
             with stops_held():
+                self._active.remove(self)
                 os.killpg(self.group, signal.SIGKILL)
-                os.waitpid(self.group, 0)
-                os.close(held)
+                os.waitpid(self.group, WALL)
 
-    def _wait_and_kill(self, ending: int, ready: int) -> None:
-        os.close(self._held)
-        for stop in STOPS:
-            signal.signal(stop, signal.SIG_IGN)
-        _prctl(PR_SET_PDEATHSIG, 0)  # the end of the pipe says the same, and the others of the group hear nothing else
+    def _wait_and_kill(self, ready: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        _prctl(PR_SET_PDEATHSIG, ENDS)
         os.write(ready, b".")
-        os.read(ending, 1)
+        while os.getppid() == self._owner:
+            signal.sigwait([ENDS])
         os.kill(0, signal.SIGKILL)

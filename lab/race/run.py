@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.processes import Terminated, stop_on_sigterm, stops_held
+from lab.processes import Keeper, Terminated, stop_on_sigterm, stops_held
 from lab.regions import workspace
 from lab.results import SCHEMA, Options, Run
 from lab.results import Case as Row
@@ -26,7 +26,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     """
     rows: list[Row] = []
     begun, interrupted = Begun(), False
-    with workspace(Path(options.directory)) as folder:
+    with Keeper(), workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
                 for case in cases:

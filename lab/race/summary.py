@@ -94,10 +94,18 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         program=setting.program.name if setting.program else "",
         programs=setting.copies,
         sampled=sampled,
+        orphans=sum(len(result.orphans) for result in results),
+        orphan_commands=_commands(results),
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
     )
+
+
+def _commands(results: Sequence[Result]) -> list[str]:
+    """The first command lines of what outlived its worker, each once; one that still lives with its process id."""
+    every = (str(each) if not each.ended else each.command for result in results for each in result.orphans)
+    return [anonymous_text(text) for text in list(dict.fromkeys(every))[:SHOWN]]
 
 
 def _let_two_in(result: Result) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import prepared
 from lab.model.holds import Exclusion, Row, sweep
-from lab.processes import Crew, Exit, cpus_for
+from lab.processes import Crew, Exit, Orphan, cpus_for
 from lab.processes.alarm import Limited, TooLong
 from lab.processes.crew import Prepare
 from lab.regions import find_region
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one trial left: raw, before anything is summed up.
+    """What one trial left: raw, before anything is summed up. `orphans` outlived the workers that had started them.
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long soak keeps a sample.
     `refused` and `deadlocks` are the requests that a soak had to make again, after EAGAIN and EDEADLK.
@@ -57,6 +57,7 @@ class Result:
     failures: list[Failure] = field(default_factory=list)
     recording: Recording | None = None
     sampled: Sampled | None = None
+    orphans: Sequence[Orphan] = ()
 
     @property
     def operations(self) -> int:
@@ -140,7 +141,8 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
             crew.gather(setting.time_limit_s)
             released_ns = crew.release()
             exits = crew.wait(setting.time_limit_s)
-        return _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
+        result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
+        return replace(result, orphans=crew.orphans)
     finally:
         mailbox.close()
 
@@ -194,7 +196,7 @@ def _gather(
         from .programs.failures import explain_programs
 
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
-        result = replace(result, sampled=ran.samples.result(holds))
+        result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
     if not result.failures:
         result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
     return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result

@@ -185,6 +185,18 @@ def complaints(run: Run) -> Iterator[str]:
             alike.setdefault(_likeness(case), []).append(case)
     for first, *others in alike.values():
         yield from _complaint(first, run.options.leak, len(others))
+    yield from _orphans(run)
+
+
+def _orphans(run: Run) -> Iterator[str]:
+    """What outlived the workers: a lock that it holds would be held beyond the end of a program, too."""
+    for case in run.cases:
+        if case.orphans:
+            one = case.orphans == 1
+            yield (
+                f"{where(case)}: warning: workers left {'a process' if one else f'{case.orphans:,} processes'} behind, "
+                f"with any lock that {'it' if one else 'they'} inherited; ended now: {'; '.join(case.orphan_commands)}"
+            )
 
 
 def _likeness(case: Case) -> object:

@@ -139,7 +139,8 @@ class Case:
     round, of those that were asked. The samples are every n-th hold, at most a thousand. `explanation` is the shortest
     interleaving with the same kind of damage, where it was asked for and found.
     The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
-    `sampled` is what was seen of them.
+    `sampled` is what was seen of them. `orphans` is how many processes outlived the worker that had started them, and
+    were killed at the end of their trial; `orphan_commands` are the first different command lines of them.
     """
 
     scenario: str
@@ -188,6 +189,8 @@ class Case:
     program: str = ""
     programs: int = 0
     sampled: Sampled | None = None
+    orphans: int = 0
+    orphan_commands: list[str] = field(default_factory=list)
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)

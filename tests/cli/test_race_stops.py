@@ -9,11 +9,22 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
+from textwrap import indent
 
 import pytest
 
-from tests.cli.commands import lines, scenario_file, start_lab
+from tests.cli.commands import QUICK, lines, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, is_running, run_lab, wait_until
+
+STARTS = """
+import subprocess
+nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+same = subprocess.Popen(["sleep", "600"], **nowhere)
+apart = subprocess.Popen(["sleep", "600"], **nowhere, start_new_session=True)
+(HERE / "started").write_text(f"{same.pid} {apart.pid}")
+(HERE / "started").rename(HERE / "at-work-0")
+"""
+"""A worker starts a process in its own group and another in a session of its own."""
 
 SECOND = """
 (HERE / f"pid-{w.index}").write_text(str(os.getpid()))
@@ -95,3 +106,36 @@ def test_a_race_that_is_stopped_leaves_its_directory_empty(tmp_path: Path) -> No
     mine = scenario_file(tmp_path / "mine.py", "os.kill(os.getppid(), 2)\ntime.sleep(600)")
     run_lab("race", mine, "--workers", "1", "--trials", "1", "--dir", there)
     assert list(there.iterdir()) == []
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_race_that_is_stopped_leaves_nothing_that_a_worker_has_started(stop: signal.Signals, tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", f"{STARTS}\ntime.sleep(600)")
+    lab = start_lab("race", mine, "--workers", "1", "--trials", "1", "--time-limit", "600", "--no-save")
+    try:
+        wait_until(lambda: (tmp_path / "at-work-0").exists() or lab.poll() is not None, "the worker is at work")
+        same, apart = map(int, (tmp_path / "at-work-0").read_text().split())
+        assert (is_running(same), is_running(apart)) == (True, True)
+        lab.send_signal(stop)
+        lab.communicate(timeout=PATIENCE_S)
+    finally:
+        lab.kill()
+        lab.communicate()
+    wait_until(lambda: not is_running(same), "the one in the worker's group is gone")
+    if stop == signal.SIGKILL:  # nobody is left who knows of it, as the documentation says
+        os.kill(apart, signal.SIGKILL)
+    else:
+        assert not is_running(apart)
+
+
+def test_what_workers_leave_behind_is_told_and_ended(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", f"if w.index == 0:\n{indent(STARTS, '    ')}")
+    done = run_lab("race", mine, *QUICK, "--rounds", "1", "--json", tmp_path / "race.json", "--no-save")
+    assert [pid for pid in map(int, (tmp_path / "at-work-0").read_text().split()) if is_running(pid)] == []
+    (case,) = json.loads((tmp_path / "race.json").read_text())["cases"]
+    assert (case["orphans"], case["orphan_commands"]) == (2, ["sleep 600"])
+    assert (done.returncode, done.stderr) == (
+        0,
+        "lab: mine under fcntl: warning: workers left 2 processes behind, with any lock that they inherited; "
+        "ended now: sleep 600\n",
+    )

@@ -181,14 +181,14 @@ def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
 
 
 def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
-    killpg = os.killpg
-    os.killpg = lambda group, number: None  # as a worker in an uninterruptible wait takes it
+    kill = os.kill
+    os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
     crew.TERM_GRACE_S = crew.KILL_GRACE_S = SHORT_S
     with crew_of(nothing, hang) as workers:
         workers.gather(LONG_S)
         workers.release()
         exits = workers.wait(SHORT_S)
-        os.killpg = killpg
+        os.kill = kill
     pid = exits[1].pid
     wchan = Path(f"/proc/{pid}/wchan").read_text().removeprefix("0")
     asleep = is_asleep(pid)
@@ -202,6 +202,23 @@ def race_with_a_child_that_outlives_its_worker() -> dict[str, object]:
     grandchild = int(os.read(reader, 100))
     wait_until(lambda: not is_running(grandchild), "the worker's child is gone")
     return found
+
+
+def race_with_one_that_holds_the_pipe() -> dict[str, object]:
+    """A worker ends and leaves a process that it forked, out of reach of its group."""
+
+    def leave() -> None:
+        if not os.fork():
+            os.setsid()
+            hang()
+
+    with crew_of(leave, nothing) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        begun = time.monotonic()
+        exits = told(workers.wait(LONG_S))
+    orphans = [(each.command, is_running(each.pid)) for each in workers.orphans]
+    return {"exits": exits, "in time": time.monotonic() - begun < LONG_S, "orphans": orphans, "children": children()}
 
 
 def void(value: object) -> None:
@@ -584,6 +601,15 @@ def exits_of_one_that_left_its_group() -> list[object]:
         workers.gather(60)
         workers.release()
         return [ended.code for ended in workers.wait(60)]
+
+
+def test_a_process_that_a_worker_leaves_behind_keeps_nobody_waiting() -> None:
+    assert in_fresh_process(race_with_one_that_holds_the_pipe) == {
+        "exits": [[0, 0, False], [1, 0, False]],
+        "in time": True,
+        "orphans": [["a fork of a worker", False]],
+        "children": "none",
+    }
 
 
 def test_a_worker_that_left_its_group_does_not_break_the_parent() -> None:

@@ -25,11 +25,24 @@ def test_the_group_is_killed_with_the_block() -> None:
     assert in_fresh_process(end_of_a_group) == [True, True, True]
 
 
-def with_a_grandchild(note: str) -> None:
-    """A child in the group forks another and both sleep; only the child hears of this process's end by itself."""
+def waits_do_not_see_it() -> bool:
+    """Whether a process with a keeper and no other child is told that it has none."""
+    with Keeper():
+        try:
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
+        except ChildProcessError:
+            return True
+    return False
 
-    def body() -> None:
-        keeper.let_go()
+
+def test_a_keeper_is_no_child_that_others_wait_for() -> None:
+    assert in_fresh_process(waits_do_not_see_it)
+
+
+def with_a_grandchild(note: str) -> None:
+    """A worker starts a process and both sleep; only the worker hears of this process's end by itself."""
+
+    def run() -> None:
         pid = os.fork()
         if not pid:
             time.sleep(600)
@@ -37,8 +50,9 @@ def with_a_grandchild(note: str) -> None:
         Path(f"{note}.part").rename(note)
         time.sleep(600)
 
-    with Keeper() as keeper:
-        fork_child(body, group=keeper.group)
+    with Keeper(), Crew(1, lambda index: run, cpus_for("none")) as crew:
+        crew.gather(60)
+        crew.release()
         time.sleep(600)
 
 
@@ -56,20 +70,12 @@ def test_the_group_is_killed_where_the_lab_is_killed(tmp_path: Path) -> None:
 def exits_of_a_kept_crew() -> list[list[int | bool | None]]:
     """How three workers end: one by itself, one late, and one late that has left the group."""
 
-    def prepare(index: int) -> None:
+    def prepared(index: int):  # type: ignore[no-untyped-def]
         if index == 2:
             os.setsid()
+        return lambda: time.sleep(600 if index else 0)
 
-    def run(index: int) -> None:
-        if index:
-            time.sleep(600)
-
-    def prepared(index: int):  # type: ignore[no-untyped-def]
-        keeper.let_go()
-        prepare(index)
-        return lambda: run(index)
-
-    with Keeper() as keeper, Crew(3, prepared, cpus_for("none"), group=keeper.group) as crew:
+    with Keeper(), Crew(3, prepared, cpus_for("none")) as crew:
         crew.gather(30)
         crew.release()
         exits = crew.wait(0.2, meanwhile=lambda: time.sleep(0.001))

@@ -163,12 +163,12 @@ def test_a_long_race_on_a_terminal_shows_its_progress_on_stderr_only(terminal: T
 
 
 @pytest.mark.parametrize(
-    ("options", "on_terminal", "children"), [([], True, 2), (["--quiet"], True, 1), ([], False, 1)]
+    ("options", "on_terminal", "children"), [([], True, 3), (["--quiet"], True, 2), ([], False, 2)]
 )
 def test_a_display_runs_beside_the_workers_only_on_a_terminal_and_unless_quiet(
     options: list[str], on_terminal: bool, children: int, terminal: Terminal, tmp_path: Path
 ) -> None:
-    """And the process that forks keeps its one thread."""
+    """And the process that forks keeps its one thread; the children are the worker, the keeper of its group, and it."""
     mine = scenario_file(tmp_path / "mine.py", RELATIVES)
     stderr = terminal.end if on_terminal else DEVNULL
     race: list[str | Path] = ["race", mine, "--workers", "1", "--trials", "1", "--no-save", *options]

@@ -66,6 +66,7 @@ def _result(setting: Setting, ran: Ran, failures: list[Failure]) -> Result:
         private_bytes=0,
         failures=failures,
         sampled=ran.samples.result([]),
+        orphans=ran.orphans,
     )
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, monotonic_ns
 
 from lab.locks.listed import Sight, sight_of
-from lab.processes import Crew, Exit, Keeper, Outputs, become, cpus_for
+from lab.processes import Crew, Exit, Orphan, Outputs, become, cpus_for
 from lab.processes.crew import Prepare
 from lab.regions import workspace
 
@@ -40,6 +40,7 @@ class Ran:
     outputs: Outputs
     unready: set[int]
     samples: Samples
+    orphans: Sequence[Orphan] = ()
 
     def well(self, index: int) -> bool:
         """True for a worker that ended by itself with exit code 0, having been released."""
@@ -57,16 +58,14 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
         sight = stack.enter_context(closing(sight_of(file)))
         start = stack.enter_context(_start(setting))
         outputs = stack.enter_context(Outputs(setting.programs))
-        keeper = stack.enter_context(Keeper())
         becoming = _becoming(setting, file, mailbox, seed, start, outputs)
 
         def prepared(index: int) -> Callable[[], None]:
-            keeper.let_go()
             if prepare and index not in setting.programs:
                 return prepare(index)
             return becoming(index)
 
-        crew = stack.enter_context(Crew(setting.workers, prepared, cpus_for(setting.pin), group=keeper.group))
+        crew = stack.enter_context(Crew(setting.workers, prepared, cpus_for(setting.pin)))
         outputs.hand_over()
         return _Watch(setting, crew, start, outputs, sight).run()
 
@@ -131,13 +130,13 @@ class _Watch:
         if unready:
             exits = self._crew.wait(0.0, meanwhile=self._look)
             self._look()
-            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples)
+            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples, self._crew.orphans)
         released_ns = self._crew.release()
         if self._start:
             self._start.release()
         exits = self._crew.wait(limit_s, meanwhile=self._look_and_sample)
         self._look()
-        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples)
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._crew.orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
         """Wait until each worker has arrived at the start or has ended; the programs that did not wait there."""

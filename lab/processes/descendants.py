@@ -1,0 +1,154 @@
+"""What the children of this process start themselves: it becomes a child of this process, and it ends with them.
+
+A process whose parent has died goes to the nearest living ancestor that asked for it (prctl(2),
+PR_SET_CHILD_SUBREAPER), also where it made a session of its own or was forked twice (daemon(3)). So no descendant gets
+lost as long as this process lives. Where this process is killed, see `lab.processes.keeper`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from .child import _prctl, stops_held
+from .hanging import sleeps_in
+
+PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
+
+GRACE_S = 0.1
+"""How long a descendant whose ancestors have ended may take to end by itself: many do, when a pipe closes."""
+
+KILL_GRACE_S = 2.0
+LOOK_AGAIN_S = 0.001
+FORK = "a fork of a worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """A process that outlived the child of this process which had started it, and was killed.
+
+    `command` is its command line, or `FORK` where it runs no program of its own. One that does not end on SIGKILL has
+    not `ended`, and `where` is the function of the kernel in which it sleeps, where the kernel tells.
+    """
+
+    pid: int
+    command: str
+    ended: bool = True
+    where: str = ""
+
+    def __str__(self) -> str:
+        """Its command and process id; and where it hangs."""
+        hangs = "" if self.ended else f", which does not end on SIGKILL{f' in {self.where}' if self.where else ''}"
+        return f"{self.command} (process {self.pid}){hangs}"
+
+
+class Descendants:
+    """Within the block this process adopts what its children leave behind; it is killed and reaped at the end.
+
+    Children that were there before the block are left alone. Children that the caller forks within it are its own to
+    reap: those that it has not reaped by then count as left behind.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+        self._adopted_before = False
+
+    def __enter__(self) -> Descendants:
+        self._known = set(_children())
+        self._adopted_before = _adopts()
+        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+        if not self._adopted_before:
+            _prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+    def end(self, *, but: Collection[int] = (), grace_s: float = GRACE_S) -> list[Orphan]:
+        """Kill and reap every descendant but those children; who lived on after the grace, by process id.
+
+        Costs one system call where there is none. One that does not end on SIGKILL is told once, and then left.
+        """
+        self._known.update(but)
+        found: dict[int, str] = {}
+        with stops_held():
+            killing, deadline = False, time.monotonic() + grace_s
+            while left := [pid for pid in _children() if pid not in self._known and not _reap(pid)]:
+                if killing:
+                    fresh = [pid for pid in left if pid not in found]
+                    found.update((pid, _command(pid)) for pid in fresh)
+                    deadline = time.monotonic() + KILL_GRACE_S if fresh else deadline
+                    for pid in left:
+                        os.kill(pid, signal.SIGKILL)  # a child that is not reaped: the number is still its own
+                if time.monotonic() >= deadline:
+                    if killing:
+                        break
+                    killing = True
+                else:
+                    time.sleep(LOOK_AGAIN_S)
+        self._known.update(left)
+        return [Orphan(pid, command, pid not in left, _hanging(pid, left)) for pid, command in sorted(found.items())]
+
+
+def _adopts() -> bool:
+    asked = ctypes.c_int()
+    _prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(asked), 0, 0, 0)
+    return bool(asked.value)
+
+
+def _children() -> Iterator[int]:
+    """The children of this process that are not reaped; /proc is read only where there are any (waitid(2))."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    me = os.getpid()
+    for name in os.listdir("/proc"):  # noqa: PTH208 - as text
+        if name.isdecimal() and _parent(name) == me:
+            yield int(name)
+
+
+def _parent(pid: str) -> int:
+    """Its parent, 0 where it is gone (proc_pid_stat(5))."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
+    except (OSError, IndexError):
+        return 0
+
+
+def _reap(pid: int) -> bool:
+    """Reap a child where it has ended; True where it is gone."""
+    try:
+        return os.waitpid(pid, os.WNOHANG)[0] == pid
+    except ChildProcessError:  # one that ordinary waits do not see: a `Keeper`
+        return True
+
+
+def _command(pid: int) -> str:
+    """Its command line, cut to a line's length."""
+    with suppress(OSError):
+        words = _words(pid)
+        if words == _words(os.getpid()):
+            return FORK
+        if words:
+            return " ".join(words)[:200]
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    return "a process"
+
+
+def _words(pid: int) -> list[str]:
+    text = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    return "".join(each if each.isprintable() else " " for each in text).split()
+
+
+def _hanging(pid: int, left: Collection[int]) -> str:
+    return sleeps_in(pid) if pid in left else ""
