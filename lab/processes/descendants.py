@@ -19,6 +19,7 @@ from types import TracebackType
 
 from .child import _prctl, stops_held
 from .hanging import sleeps_in
+from .sibling import WALL
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 
@@ -28,6 +29,7 @@ GRACE_S = 0.1
 KILL_GRACE_S = 2.0
 LOOK_AGAIN_S = 0.001
 FORK = "a fork of a worker"
+GONE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +84,24 @@ class Descendants:
         found: dict[int, str] = {}
         with stops_held():
             killing, deadline = False, time.monotonic() + grace_s
-            while left := [pid for pid in _children() if pid not in self._known and not _reap(pid)]:
+            while left := self._left():
+                alive = left - {GONE}
                 if killing:
-                    fresh = [pid for pid in left if pid not in found]
-                    found.update((pid, _command(pid)) for pid in fresh)
-                    deadline = time.monotonic() + KILL_GRACE_S if fresh else deadline
-                    for pid in left:
+                    found.update((pid, _command(pid)) for pid in alive - found.keys())
+                    for pid in alive:
                         os.kill(pid, signal.SIGKILL)  # a child that is not reaped: the number is still its own
-                if time.monotonic() >= deadline:
-                    if killing:
-                        break
-                    killing = True
+                if time.monotonic() < deadline:
+                    time.sleep(LOOK_AGAIN_S if alive else 0)
+                elif killing:
+                    break
                 else:
-                    time.sleep(LOOK_AGAIN_S)
+                    killing, deadline = True, time.monotonic() + KILL_GRACE_S
         self._known.update(left)
         return [Orphan(pid, command, pid not in left, _hanging(pid, left)) for pid, command in sorted(found.items())]
+
+    def _left(self) -> set[int]:
+        """The children that are not known; `GONE` stands for one that was reaped now, whose own may not be seen yet."""
+        return {GONE if _reap(pid) else pid for pid in _children() if pid not in self._known}
 
 
 def _adopts() -> bool:
@@ -126,11 +131,8 @@ def _parent(pid: str) -> int:
 
 
 def _reap(pid: int) -> bool:
-    """Reap a child where it has ended; True where it is gone."""
-    try:
-        return os.waitpid(pid, os.WNOHANG)[0] == pid
-    except ChildProcessError:  # one that ordinary waits do not see: a `Keeper`
-        return True
+    """Reap a child where it has ended; True where it did."""
+    return os.waitpid(pid, os.WNOHANG | WALL)[0] == pid
 
 
 def _command(pid: int) -> str:
