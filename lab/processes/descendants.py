@@ -19,7 +19,7 @@ from types import TracebackType
 
 from .child import _prctl, stops_held
 from .hanging import sleeps_in
-from .sibling import WALL
+from .sibling import unseen
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 
@@ -111,14 +111,14 @@ def _adopts() -> bool:
 
 
 def _children() -> Iterator[int]:
-    """The children of this process that are not reaped; /proc is read only where there are any (waitid(2))."""
+    """The children of this process that are not reaped, but keepers; /proc is read only where there are any (waitid(2))."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return
     me = os.getpid()
     for name in os.listdir("/proc"):  # noqa: PTH208 - as text
-        if name.isdecimal() and _parent(name) == me:
+        if name.isdecimal() and _parent(name) == me and int(name) not in unseen:
             yield int(name)
 
 
@@ -132,7 +132,7 @@ def _parent(pid: str) -> int:
 
 def _reap(pid: int) -> bool:
     """Reap a child where it has ended; True where it did."""
-    return os.waitpid(pid, os.WNOHANG | WALL)[0] == pid
+    return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 
 def _command(pid: int) -> str:

@@ -15,7 +15,7 @@ from typing import ClassVar
 from lab.errors import CannotRunError
 
 from .child import PR_SET_PDEATHSIG, _prctl, stops_held
-from .sibling import WALL, fork_unseen
+from .sibling import WALL, fork_unseen, unseen
 
 ENDS = int(signal.SIGUSR1)
 """What the leader hears when its parent is gone."""
@@ -66,6 +66,7 @@ class Keeper:
                 self._active.remove(self)
                 os.killpg(self.group, signal.SIGKILL)
                 os.waitpid(self.group, WALL)
+                unseen.discard(self.group)
 
     def _wait_and_kill(self, ready: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -19,6 +19,9 @@ CLONE_FILES, CLONE_PARENT = 0x400, 0x8000
 WALL = 0x4000_0000
 """__WALL of waitpid(2): children that `fork_unseen` made, too."""
 
+unseen: set[int] = set()
+"""Children of this process that `fork_unseen` made and that nobody has reaped yet."""
+
 _interpreter = ctypes.PyDLL(None, use_errno=True)
 """Keeps the interpreter's lock over the call, as os.fork does."""
 
@@ -46,6 +49,7 @@ def fork_unseen(body: Callable[[], None], *, group: int) -> int:
     with stops_held():
         pid = _clone(0, lambda: live(body, parent, group))
         join_group(group, pid)
+        unseen.add(pid)
         return pid
 
 
