@@ -111,7 +111,7 @@ def _adopts() -> bool:
 
 
 def _children() -> Iterator[int]:
-    """The children of this process that are not reaped, but keepers; /proc is read only where there are any (waitid(2))."""
+    """Children that are not reaped, but for keepers; /proc is read only where there are any (waitid(2))."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
