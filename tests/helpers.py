@@ -33,6 +33,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
 """How long a test waits for what must come; only a failing test waits so long."""
 
+EXHAUSTIVE = os.environ.get("LAB_EXHAUSTIVE", "") not in ("", "0")
+"""LAB_EXHAUSTIVE=1 in the environment: tests that by default try a sample of many inputs try all of them."""
+
 P = ParamSpec("P")
 
 

@@ -23,7 +23,7 @@ from lab.processes import Crew, cpus_for
 from lab.processes.partner import Gone, Partner
 from lab.race.hold import Hold
 from lab.race.log import CURSOR, FINISHED_NS, HEADER, Log
-from lab.regions import MAPPED
+from lab.regions import MAPPED, enter, open_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -75,7 +75,7 @@ class CLoop:
             raise CannotRunError(f"it ended with {gone.code}") from gone
 
     def _answer(self, question: bytes) -> bytes:
-        program, file = self._folder / "bare_loop", self._folder / "bare"
+        program, file = "./bare_loop", "bare"  # in the folder, whatever its path leads to now
         if question != b"compile":
             if cpus := self._cpus(0):
                 os.sched_setaffinity(0, cpus)
@@ -86,7 +86,10 @@ class CLoop:
         if not compiler:
             raise CannotRunError("no C compiler is found (cc)")
         try:
-            file.write_bytes(bytes(8))
+            enter(self._folder)
+            descriptor = open_file(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as made:  # noqa: PTH123 - a descriptor
+                made.write(bytes(8))
         except OSError as error:
             raise CannotRunError(f"its file cannot be made ({error.strerror})") from error
         _output(compiler, "-O2", "-o", program, SOURCE)

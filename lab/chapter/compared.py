@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.errors import CannotRunError
-from lab.regions import workspace
+from lab.regions import Folder, workspace
 from lab.regions.named import SPECIMENS, Specimen, ftok_keys
 from lab.results import SCHEMA, Cell, RegionsCompared
 
@@ -95,7 +95,8 @@ def _looked_at(region: str, folder: Path) -> Seen:
     finally:
         with suppress(OSError):
             specimen.remove()
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            Folder.at(folder).unlink(path.name)
 
 
 def _life(region: str, specimen: Specimen, path: Path) -> Seen:

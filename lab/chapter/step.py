@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.errors import CannotRunError
+from lab.regions import Folder, open_file
 from lab.results import Observation
 
 from .limits import out_of_descriptors
@@ -25,8 +27,10 @@ class Stage:
         """A new file. Raises CannotRunError where there is no room."""
         path = self._folder / "foo"
         try:
-            path.unlink(missing_ok=True)
-            path.write_bytes(content)
+            Folder.at(self._folder).unlink(path.name)
+            descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(content)
         except OSError as error:
             raise out_of_descriptors(error) or CannotRunError(
                 f"--dir {self._folder.parent}: no file ({error.strerror}); give another"

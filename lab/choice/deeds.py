@@ -16,6 +16,7 @@ from lab.errors import LabError
 from lab.locks import Action, Lock, told
 from lab.processes.partner import Gone, Partner
 from lab.processes.streams import print_to_stderr
+from lab.regions import open_file
 
 ERRNOS = {**errno.errorcode, errno.EDEADLK: "EDEADLK"}
 """Linux has two names for that number."""
@@ -102,7 +103,7 @@ class Deeds:
         """Open and close every file that is there: the data, and what a lock keeps beside it."""
         for path in sorted({path for file in self._files for path in file.path.parent.iterdir() if path.is_file()}):
             with suppress(FileNotFoundError):
-                os.close(os.open(path, os.O_RDWR))
+                os.close(open_file(path, os.O_RDWR))
 
     def cost(self, *values: Any) -> list[float]:
         """Nanoseconds that one lock and unlock takes, in samples."""
@@ -168,7 +169,7 @@ class Deeds:
     def _descriptor(self, asked: Locked) -> int:
         place = asked.file, asked.opened
         if place not in self._opens:
-            self._opens[place] = os.open(self._files[asked.file].path, os.O_RDWR)
+            self._opens[place] = open_file(self._files[asked.file].path, os.O_RDWR)
         return self._opens[place]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.locks import Lock, prepared
+from lab.regions import Folder, create
 from lab.results import Shown
 
 from .deeds import File
@@ -45,7 +46,7 @@ class Stage:
     def __enter__(self) -> Stage:
         try:
             for path in (self.folder / "1", self.folder / "2"):
-                path.write_bytes(bytes(64))
+                create(path, bytes(64), sparse=False)
                 self.files.append(File(path, self._prepared.enter_context(prepared(self._lock, str(path)))))
         except BaseException:
             self._prepared.close()
@@ -59,9 +60,8 @@ class Stage:
             self.actors.close()
         finally:
             self._prepared.close()
-            for path in self.folder.iterdir():
-                with suppress(OSError):
-                    path.unlink()
+            with suppress(OSError):
+                Folder.at(self.folder).clear()
 
     def show(self, actor: str, call: str, came_to: str) -> None:
         """Write down what an actor did, and what it came to."""

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, ScenarioError
 from lab.processes import Crew, cpus_for
-from lab.regions import MAPPED, anonymous, create, find_region
+from lab.regions import MAPPED, anonymous, find_region, new_file
 from lab.scenario import Scenario
 
 from .operation import NAMES
@@ -55,13 +55,10 @@ def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result)
     It stops at the first divergence. Raises CannotRunError where the file or the processes are refused.
     """
     path = folder / "replayed"
-    create(path, plan.prepared, sparse=False)  # its blocks reserved: a store into a hole may meet a full disk (SIGBUS)
-    try:
+    with new_file(path, plan.prepared, sparse=False):  # reserved: a store into a hole may meet a full disk (SIGBUS)
         while result.times < times and not result.divergence:
             with _Stage(plan, path, limit_s) as stage:
                 stage.perform(times if not plan.stuck else result.times + 1, result)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 class _Stage:

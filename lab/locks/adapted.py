@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.errors import LabError, UsageError
 
-from .beside import beside, remove_beside
+from .beside import beside, removed_beside
 from .foreign import pair, sides
 from .nesting import Nesting
 from .protocol import Abilities, Action, Lock
@@ -55,10 +55,8 @@ class Adapted:
     @contextmanager
     def prepared(self, path: str) -> Iterator[Lock]:
         """The lock for one trial, with no object made yet; afterwards its lock file is removed."""
-        try:
+        with removed_beside(path):
             yield self.named(self.name)
-        finally:
-            remove_beside(path)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         """The acquire and the release of the object of this open file, made when it is first asked for.

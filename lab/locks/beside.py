@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from lab.regions.folder import Folder
 
 SUFFIX = ".lock"
 REPLACED = " (deleted)"
@@ -16,21 +19,16 @@ def beside(descriptor: int) -> str:
     return os.readlink(f"/proc/self/fd/{descriptor}").removesuffix(REPLACED) + SUFFIX  # noqa: PTH115 - text, no Path
 
 
-def remove_beside(path: str) -> None:
-    """Remove the lock file of this data file, and what the library put beside it under a longer name."""
+@contextmanager
+def removed_beside(path: str) -> Iterator[None]:
+    """After the block the lock file of this data file goes, and what the library put beside it under a longer name.
+
+    Whatever resists, stays.
+    """
     data = Path(path)
-    with suppress(OSError):
-        for entry in data.parent.iterdir():
-            if entry.name.startswith(data.name + SUFFIX):
-                _remove(entry)
-
-
-def _remove(entry: Path) -> None:
-    """Remove a file or a directory with what is in it; whatever resists, stays."""
-    with suppress(OSError):
-        if entry.is_dir() and not entry.is_symlink():
-            for inner in entry.iterdir():
-                _remove(inner)
-            entry.rmdir()
-        else:
-            entry.unlink()
+    folder = Folder.at(data.parent)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.clear(lambda name: name.startswith(data.name + SUFFIX))

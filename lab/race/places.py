@@ -6,7 +6,6 @@ is made through the first of them, removed through it, and read back through it 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from time import time_ns
 
 from lab.errors import CannotRunError
 from lab.regions import Region, Shared
+from lab.regions.folder import status
 
 ADVICE = "give directories that are one and the same, seen through two mounts"
 
@@ -40,7 +40,7 @@ def trial_file(
 def _check_shown(path: Path, size: int, made: Path) -> None:
     """Raises CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
     try:
-        shown = os.stat(path).st_size  # noqa: PTH116 - its errors name the path
+        shown = status(path).st_size
     except OSError as error:
         raise CannotRunError(
             f"{path.parent}: does not show a file made in {made.parent} ({error.strerror}); {ADVICE}"

@@ -9,10 +9,10 @@
 
 from __future__ import annotations
 
-from .files import companions, create, map_file, read_back
+from .files import companions, create, map_file, new_file, read_back
 from .find import MAPPED, REGIONS, find_region, region_name
 from .find import probe as probe_region
-from .folder import Folder
+from .folder import Folder, enter, open_file, remove_file
 from .mapped import FileRegion, Mapping, anonymous
 from .protocol import OpenFile, Shared
 from .region import Region
@@ -30,11 +30,15 @@ __all__ = [
     "anonymous",
     "companions",
     "create",
+    "enter",
     "find_region",
     "map_file",
+    "new_file",
+    "open_file",
     "probe_region",
     "read_back",
     "region_name",
+    "remove_file",
     "say_left",
     "scratch",
     "workspace",

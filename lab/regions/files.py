@@ -6,10 +6,12 @@ import errno
 import mmap
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lab.errors import CannotRunError
+
+from .folder import Folder, open_file, remove_file
 
 LESS = "ask for less: fewer rounds or workers, smaller sizes"
 """What helps where memory or a disk is too small, whichever command asked for it."""
@@ -24,11 +26,11 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
     answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
     """
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             _fill(descriptor, content, sparse=sparse)
         except BaseException:
-            path.unlink(missing_ok=True)
+            remove_file(path)
             raise
         finally:
             os.close(descriptor)
@@ -37,6 +39,21 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
         raise CannotRunError(
             f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
         ) from error
+
+
+@contextmanager
+def new_file(path: Path, content: bytes | bytearray, *, sparse: bool) -> Iterator[None]:
+    """`create`, and remove it after the block; what cannot be removed goes with its folder, or is named with it."""
+    folder = None
+    with suppress(OSError):  # in which nothing can be made either
+        folder = Folder.at(path.parent)
+    create(path, content, sparse=sparse)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if folder:
+                folder.unlink(path.name)
 
 
 def _fill(descriptor: int, content: bytes | bytearray, *, sparse: bool) -> None:
@@ -68,7 +85,7 @@ def read_back(path: Path, size: int) -> bytearray:
     """
     content = bytearray(size)
     try:
-        with path.open("rb", buffering=0) as file, memoryview(content) as view:
+        with open(open_file(path, os.O_RDONLY), "rb", buffering=0) as file, memoryview(content) as view:  # noqa: PTH123
             done = 0
             while got := file.readinto(view[done:]):  # read(2) gives at most 2 GiB a call
                 done += got
@@ -87,11 +104,7 @@ def map_file(descriptor: int, size: int, *, private: bool = False) -> mmap.mmap:
 @contextmanager
 def companions(path: Path, suffixes: Sequence[str]) -> Iterator[None]:
     """Empty files beside this one, of its name and these suffixes, removed after the block. Raises CannotRunError."""
-    made = [path.with_name(path.name + suffix) for suffix in suffixes]
-    try:
-        for each in made:
-            create(each, b"", sparse=True)
+    with ExitStack() as made:
+        for suffix in suffixes:
+            made.enter_context(new_file(path.with_name(path.name + suffix), b"", sparse=True))
         yield
-    finally:
-        for each in made:
-            each.unlink(missing_ok=True)

@@ -32,8 +32,8 @@ SHOWN_NAMES = 3
 REPLACED = "somebody replaced it just after it was made"
 LEADS_ELSEWHERE = frozenset({ELOOP, ENOTDIR, ENOENT})
 
-_kept: dict[Path, int] = {}
-"""Descriptors that this process keeps open of folders it made; a child inherits both."""
+_kept: dict[str, tuple[Folder, int]] = {}
+"""The folders of which this process keeps a descriptor, by their paths; a child inherits both."""
 
 
 class Exchanged(OSError):  # noqa: N818 - what happened
@@ -53,30 +53,25 @@ class Folder(NamedTuple):
     @classmethod
     def make(cls, path: Path) -> Folder:
         """Make it, for its owner only. Raises OSError, Exchanged where somebody replaced it at once."""
-        path.mkdir(0o700)
+        name, within = _place(path)
+        os.mkdir(name, 0o700, dir_fd=within)
         try:
-            descriptor = os.open(path, DIRECTORY)
+            with _descriptor(name, within, DIRECTORY) as descriptor:
+                if os.listdir(descriptor):  # noqa: PTH208 - of a descriptor
+                    raise Exchanged(ENOTEMPTY, REPLACED)
+                return cls._of(path, os.fstat(descriptor))
         except OSError as error:
-            with suppress(OSError):
-                path.rmdir()
+            with suppress(OSError):  # refused where it is not empty, or no directory
+                os.rmdir(name, dir_fd=within)
             if error.errno in LEADS_ELSEWHERE:
                 raise Exchanged(error.errno, REPLACED) from error
             raise
-        try:
-            if os.listdir(descriptor):  # noqa: PTH208 - of a descriptor
-                raise Exchanged(ENOTEMPTY, REPLACED)
-            return cls._of(path, os.fstat(descriptor))
-        except OSError:
-            with suppress(OSError):
-                path.rmdir()
-            raise
-        finally:
-            os.close(descriptor)
 
     @classmethod
     def at(cls, path: Path) -> Folder:
-        """The directory that is there now. Raises OSError."""
-        return cls._of(path, path.stat())
+        """The directory that is there now, or was when this process began to keep it open. Raises OSError."""
+        kept = _kept_of(path)
+        return kept[0] if kept else cls._of(path, path.stat())
 
     @classmethod
     def _of(cls, path: Path, found: os.stat_result) -> Folder:
@@ -96,28 +91,35 @@ class Folder(NamedTuple):
 
         Raises OSError.
         """
-        with _descriptor(self.path, DIRECTORY) as descriptor:
+        with _descriptor(*_place(self.path), DIRECTORY) as descriptor:
             self._check(descriptor)
-            _kept[self.path] = descriptor
+            _kept[str(self.path)] = self, descriptor
             try:
                 yield
             finally:
-                _kept.pop(self.path, None)
+                _kept.pop(str(self.path), None)
 
     @contextmanager
     def opened(self) -> Iterator[int]:
         """A descriptor of it. Raises OSError, Exchanged where the path leads elsewhere."""
-        kept = _kept.get(self.path)
-        if kept is not None and self.is_at(kept):
-            yield kept
+        kept = _kept_of(self.path)
+        if kept and kept[0] == self:
+            yield kept[1]
             return
-        with _descriptor(self.path, DIRECTORY & ~os.O_NOFOLLOW) as descriptor:  # the numbers say what a link led to
+        with _descriptor(
+            self.path, None, DIRECTORY & ~os.O_NOFOLLOW
+        ) as descriptor:  # the numbers say what a link led to
             self._check(descriptor)
             yield descriptor
 
     def _check(self, descriptor: int) -> None:
         if not self.is_at(descriptor):
             raise Exchanged(ESTALE, "another folder is in its place")
+
+    def names(self) -> list[str]:
+        """What is in it. Raises OSError."""
+        with self.opened() as descriptor:
+            return os.listdir(descriptor)  # noqa: PTH208 - of a descriptor
 
     def unlink(self, name: str) -> None:
         """Remove one name in it, if it is there. Raises OSError, Exchanged where the path leads elsewhere."""
@@ -149,7 +151,7 @@ class Folder(NamedTuple):
 
     def _remove_name(self) -> str:
         """Take the name away if it still leads to the folder; what is wrong, empty where nothing is."""
-        with _descriptor(self.path.parent, REFERENCE) as parent:
+        with _parent(self.path) as parent:
             found = os.stat(self.path.name, dir_fd=parent, follow_symlinks=False)
             if (found.st_dev, found.st_ino) != (self.device, self.inode):
                 kind = "a symbolic link" if stat.S_ISLNK(found.st_mode) else "something else"
@@ -159,10 +161,60 @@ class Folder(NamedTuple):
 
     def _moved_to(self) -> str:
         """Where it is, if it has another name now: known to who keeps it open (proc_pid_fd(5))."""
-        kept = _kept.get(self.path)
-        if kept is None or not self.is_at(kept) or not os.fstat(kept).st_nlink:
+        kept = _kept_of(self.path)
+        if not kept or not os.fstat(kept[1]).st_nlink:
             return ""
-        return f"somebody moved it to {printable(os.readlink(f'/proc/self/fd/{kept}'))}; it is emptied"  # noqa: PTH115
+        return f"somebody moved it to {printable(os.readlink(f'/proc/self/fd/{kept[1]}'))}; it is emptied"  # noqa: PTH115
+
+
+def open_file(path: Path | str, flags: int, mode: int = 0o600) -> int:
+    """open(2), in the folder that this process keeps open where it is one of its files; a link is not followed.
+
+    A new file is to be wanted with O_EXCL. Raises OSError.
+    """
+    name, within = _place(path)
+    return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=within)
+
+
+def remove_file(path: Path | str) -> None:
+    """unlink(2), in the folder that this process keeps open where it is one of its files. Raises OSError."""
+    name, within = _place(path)
+    os.unlink(name, dir_fd=within)
+
+
+def status(path: Path | str) -> os.stat_result:
+    """stat(2) of a file, in the folder that this process keeps open where it is one of its files. Raises OSError."""
+    name, within = _place(path)
+    return os.stat(name, dir_fd=within)
+
+
+def enter(folder: Path) -> None:
+    """Make it the working directory (fchdir(2)), wherever it is now. Raises OSError."""
+    with Folder.at(folder).opened() as descriptor:
+        os.chdir(descriptor)
+
+
+def _kept_of(folder: Path | str) -> tuple[Folder, int] | None:
+    """The folder of this path and its descriptor, where this process keeps one and has not closed it since."""
+    kept = _kept.get(str(folder))
+    return kept if kept and kept[0].is_at(kept[1]) else None
+
+
+def _place(path: Path | str) -> tuple[str, int | None]:
+    """What to give to a call that takes a path relative to a descriptor (openat(2))."""
+    parent, name = os.path.split(path)
+    kept = _kept_of(parent)
+    return (name, kept[1]) if kept else (str(path), None)
+
+
+@contextmanager
+def _parent(path: Path) -> Iterator[int]:
+    kept = _kept_of(path.parent)
+    if kept:
+        yield kept[1]
+        return
+    with _descriptor(path.parent, None, REFERENCE) as descriptor:
+        yield descriptor
 
 
 def _listed(left: list[str]) -> str:
@@ -171,7 +223,7 @@ def _listed(left: list[str]) -> str:
 
 
 @contextmanager
-def _descriptor(path: Path | str, flags: int, within: int | None = None) -> Iterator[int]:
+def _descriptor(path: Path | str, within: int | None, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags, dir_fd=within)
     try:
         yield descriptor
@@ -201,7 +253,7 @@ def _gone(name: str, folder: int, levels: int) -> bool:
 
 def _folder_gone(name: str, folder: int, levels: int) -> bool:
     try:
-        with _descriptor(name, DIRECTORY, folder) as inner:
+        with _descriptor(name, folder, DIRECTORY) as inner:
             if _mount_of(inner) != _mount_of(folder):
                 return False
             _emptied(inner, lambda _: True, levels - 1)

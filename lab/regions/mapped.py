@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
-from .files import LESS, companions, create, read_back
+from .files import LESS, companions, new_file, read_back
+from .folder import open_file
 from .protocol import Held, OpenFile, Shared
 from .region import Region
 
@@ -74,12 +75,8 @@ class FileRegion(Region):
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
         """The file itself: see `Region.share`."""
-        create(path, content, sparse=sparse)
-        try:
-            with companions(path, self.beside):
-                yield SharedFile(self, path, len(content))
-        finally:
-            path.unlink(missing_ok=True)
+        with new_file(path, content, sparse=sparse), companions(path, self.beside):
+            yield SharedFile(self, path, len(content))
 
     def open(self, path: Path | str, size: int) -> OpenFile:
         """Open the file, of this size, as the region does. Raises CannotRunError where the filesystem refuses."""
@@ -90,7 +87,7 @@ class FileRegion(Region):
 
         Raises CannotRunError where the filesystem refuses (ENODEV: it cannot map files).
         """
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = open_file(path, os.O_RDWR)
         try:
             return Mapping(descriptor, mmap.mmap(descriptor, size, self.flags))
         except BaseException as error:

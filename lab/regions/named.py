@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .folder import open_file, remove_file
+
 SIZE = mmap.PAGESIZE
 SAID = {"files open": EMFILE, "open files": ENFILE, "ENOSPC": ENOSPC}
 """What the packages say in an OSError that has no errno."""
@@ -83,7 +85,7 @@ class File(Specimen):
 
     def make(self) -> None:
         """Make the file with room for the bytes, and attach."""
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = open_file(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
         try:
             os.posix_fallocate(descriptor, 0, SIZE)  # reserved, for a store without room is SIGBUS
         finally:
@@ -92,12 +94,12 @@ class File(Specimen):
 
     def find(self) -> None:
         """open(2), mmap(2)."""
-        self.descriptor = os.open(self._path, os.O_RDWR)
+        self.descriptor = open_file(self._path, os.O_RDWR)
         self._map(self.flags)
 
     def remove(self) -> None:
         """unlink(2)."""
-        self._path.unlink()
+        remove_file(self._path)
 
 
 class PrivateFile(File):
@@ -111,7 +113,7 @@ class Stream(File):
 
     def find(self) -> None:
         """open(2)."""
-        self.descriptor = os.open(self._path, os.O_RDWR)
+        self.descriptor = open_file(self._path, os.O_RDWR)
 
     def load(self) -> int:
         """pread(2)."""
@@ -134,7 +136,7 @@ class SystemVSegment(Specimen):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._calls = import_module("sysv_ipc")
-        path.touch(0o600)
+        os.close(open_file(path, os.O_WRONLY | os.O_CREAT))
         self._key = self._free_key()
 
     @property

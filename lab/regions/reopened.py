@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+from .folder import open_file
 from .mapped import FileRegion, Mapping
 from .protocol import Held
 
@@ -34,7 +35,7 @@ class Reopening:
         self._path = path
         self._size = size
         self._mapping: Mapping | None = None
-        self.guard = os.open(f"{path}{SUFFIX}", os.O_RDWR)
+        self.guard = open_file(f"{path}{SUFFIX}", os.O_RDWR)
         try:
             self._present()
         except BaseException:

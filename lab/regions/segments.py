@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError
 
-from .files import create, written_pages
+from .files import new_file, written_pages
+from .folder import open_file
 from .protocol import Held, Shared
 from .region import Region
 
@@ -95,7 +96,7 @@ class Segment:
 
     def open(self, path: Path | str) -> Attachment:
         """Open the lock file by this name, and attach the memory."""
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = open_file(path, os.O_RDWR)
         try:
             return Attachment(descriptor, *self._memory.attach())
         except BaseException:
@@ -119,14 +120,10 @@ class SegmentRegion(Region):
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
         """The memory, and an empty file to lock: see `Region.share`."""
-        with self.memory(len(content), sparse=sparse) as memory:
-            create(path, b"", sparse=True)
-            try:
-                segment = Segment(memory, len(content))
-                segment.fill(content, sparse=sparse)
-                yield segment
-            finally:
-                path.unlink(missing_ok=True)
+        with self.memory(len(content), sparse=sparse) as memory, new_file(path, b"", sparse=True):
+            segment = Segment(memory, len(content))
+            segment.fill(content, sparse=sparse)
+            yield segment
 
     def refused(self, size: int, reason: object, remedy: str) -> CannotRunError:
         """The error for memory that cannot be had."""

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+from .folder import open_file
 from .mapped import FileRegion
 from .protocol import Held
 
@@ -18,7 +19,7 @@ class Stream:
     buffer = None
 
     def __init__(self, path: Path | str) -> None:
-        self.descriptor = os.open(path, os.O_RDWR)
+        self.descriptor = open_file(path, os.O_RDWR)
 
     @property
     def guard(self) -> int:

@@ -15,8 +15,8 @@ from lab.processes.streams import complain
 
 from .folder import Folder
 
-SPARE = 2
-"""Descriptors that are kept for the removal, which takes them: there may be no others left by then."""
+SPARE = 1
+"""Descriptors that are kept for the removal, which takes one at a time: there may be no others left by then."""
 
 
 @contextmanager
@@ -65,6 +65,7 @@ def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
         try:
             kept.enter_context(folder.kept_open())
         except BaseException:
+            spare.close()
             folder.remove()
             raise
     except OSError as error:

@@ -183,7 +183,7 @@ def without_descriptors(directory: str, spare: int) -> str:
 
 
 def test_a_limit_on_descriptors_is_told_as_that_and_not_as_differences(tmp_path: Path) -> None:
-    told = [in_fresh_process(without_descriptors, str(tmp_path), spare) for spare in range(8)]
+    told = [in_fresh_process(without_descriptors, str(tmp_path), spare) for spare in range(9)]
     assert told[-1] == "as expected"
     assert {line.partition("; ")[2] for line in told if line != "as expected"} == {
         "raise the limit (ulimit -n)",

@@ -91,7 +91,7 @@ def test_a_parent_that_may_not_be_looked_at_is_told_with_its_name(
 
 
 def test_a_parent_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(os, "mkdir", refuse)
     with pytest.raises(CannotRunError, match=f"--dir {tmp_path}: cannot be written .Read-only"), workspace(tmp_path):
         pass
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.locks.calls import call_range
+from lab.regions import open_file
 
 from ..characters import literal
 from ..program import Program
@@ -27,7 +28,7 @@ class Open:
 
     def perform(self, program: Program) -> str:
         """The descriptor is the program's from now on, and the one that it had is closed."""
-        before, program.fd = program.fd, os.open(program.path, self.mode)
+        before, program.fd = program.fd, open_file(program.path, self.mode)
         if before >= 0:
             os.close(before)
         return WORKS

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import time_ns
 
 from lab.model.holds import sweep
-from lab.regions import create
+from lab.regions import Folder, create
 from lab.results import Failure
 from lab.scenario import Outcome
 from lab.scenario.checked_file import CheckedFile
@@ -17,7 +17,6 @@ from lab.scenario.faults import listed_damage
 from ..reports import Mailbox
 from ..setting import Setting
 from ..trial import Result, mended_by_its_author
-from .extras import remove
 from .failures import explain_programs
 from .watch import Ran, run_programs
 
@@ -73,9 +72,9 @@ def _result(setting: Setting, ran: Ran, failures: list[Failure]) -> Result:
 @contextmanager
 def _trial_folder(folder: Path, number: int) -> Iterator[Path]:
     """A new folder, removed with all that the programs make in it."""
-    own = folder / f"{time_ns():x}-trial-{number}"
-    own.mkdir(0o700)
+    own = Folder.make(folder / f"{time_ns():x}-trial-{number}")
     try:
-        yield own
+        with own.kept_open():
+            yield own.path
     finally:
-        remove(own)
+        own.remove()

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from lab.regions import open_file
+
 
 class Start:
     """A program that opens its FIFO for reading has arrived; what it reads ends when all are released.
@@ -31,8 +33,6 @@ class Start:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
-        for path in self._paths.values():
-            path.unlink(missing_ok=True)
 
     def path(self, index: int) -> str:
         """The {start} of this worker."""
@@ -42,7 +42,7 @@ class Start:
         """Note who has arrived since."""
         for index in self._paths.keys() - self.arrived:
             try:
-                self._open[index] = os.open(self._paths[index], os.O_WRONLY | os.O_NONBLOCK)
+                self._open[index] = open_file(self._paths[index], os.O_WRONLY | os.O_NONBLOCK)
             except OSError as error:
                 if error.errno != errno.ENXIO:
                     raise
