@@ -25,7 +25,18 @@ A scenario imports the names below and nothing else of the lab.
 
 from __future__ import annotations
 
-from .locks.protocol import Deadlock
-from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .locks.protocol import Deadlock
+    from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
 
 __all__ = ["EVERY_LOCK", "Damage", "Deadlock", "Outcome", "Scenario", "Worker"]
+
+
+def __getattr__(name: str) -> object:
+    """Import a name when it is asked for: `python -m lab` must hear a stop before it imports anything."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(".locks.protocol" if name == "Deadlock" else ".scenario", __name__), name)

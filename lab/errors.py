@@ -5,6 +5,10 @@ The text of every error is one line: the thing, the cause and the next step.
 
 from __future__ import annotations
 
+import errno
+import os
+import traceback
+
 
 class LabError(Exception):
     """Base of all errors that a user can meet; `exit_code` is what the command ends with."""
@@ -42,3 +46,38 @@ def unknown(what: str, name: str, known: list[str]) -> UsageError:
     near = get_close_matches(name, known, n=1, cutoff=0.5)
     meant = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
     return UsageError(f"unknown {what} {name!r}; {meant}")
+
+
+LAB = f"{os.path.dirname(__file__)}/"  # noqa: PTH120 - pathlib is not imported for a constant
+GALLERY = f"{LAB}scenarios/"
+"""Where the built-in scenarios lie in an installation: their authors are told as others are."""
+
+STANDARD, PACKAGES = f"{os.path.dirname(os.__file__)}/", "/site-packages/"  # noqa: PTH120
+"""How the files of the standard library begin, and what those of other packages have in their path."""
+
+LOCK_CALLS = ("F_SETLK", "F_OFD_SETLK", "flock")
+"""What the compiled lock calls name in the place of a file."""
+
+
+def is_theirs(filename: str) -> bool:
+    """True for a file that is not the lab's own code."""
+    return not filename.startswith(LAB) or filename.startswith(GALLERY)
+
+
+def refusal(error: BaseException) -> str:
+    """What the system refused to the lab's own code, in words; empty where the error is one of the user's own code.
+
+    The standard library acts for who called it. What the compiled lock calls raise has no frame of the lab's: it is
+    known by its name. A deadlock is the scenario's.
+    """
+    if not isinstance(error, OSError) or not error.errno or error.errno == errno.EDEADLK:
+        return ""
+    why = f"{error.strerror} ({errno.errorcode.get(error.errno, error.errno)})"
+    if error.filename in LOCK_CALLS:
+        return f"{error.filename} refused: {why}"
+    frames = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    frames = [name for name in frames if not name.startswith(("<frozen", STANDARD)) or PACKAGES in name]
+    if not frames or is_theirs(frames[-1]):
+        return ""
+    what = f"{error.filename}: {why}" if error.filename else why
+    return f"a system call was refused: {what}"

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from lab.errors import CannotRunError, LabError, ScenarioError, UsageError, unknown
+from lab.errors import LAB, CannotRunError, LabError, ScenarioError, UsageError, refusal, unknown
 from lab.locks import LockFailed
 
 
@@ -30,3 +30,34 @@ def test_an_error_survives_pickling(kind: type[LabError]) -> None:
 )
 def test_an_unknown_name_is_answered_with_the_nearest_or_all(name: str, said: str) -> None:
     assert str(unknown("scenario", name, ["bank", "counter"])) == said
+
+
+@pytest.mark.parametrize(
+    ("filename", "code", "said"),
+    [
+        (f"{LAB}race/any.py", "import os; os.close(-1)", "a system call was refused: Bad file descriptor (EBADF)"),
+        (f"{LAB}race/any.py", "open('/nix')", "a system call was refused: /nix: No such file or directory (ENOENT)"),
+        (
+            f"{LAB}any.py",
+            "from pathlib import Path; Path('/nix').stat()",
+            "a system call was refused: /nix: No such file",
+        ),
+        ("/mine.py", "from pathlib import Path; Path('/nix').stat()", ""),
+        ("/mine.py", "import os; os.close(-1)", ""),
+        (f"{LAB}scenarios/any.py", "import os; os.close(-1)", ""),
+        (
+            "/mine.py",
+            "raise OSError(37, 'No locks available', 'F_SETLK')",
+            "F_SETLK refused: No locks available (ENOLCK)",
+        ),
+        (f"{LAB}any.py", "raise OSError(35, 'Resource deadlock avoided')", ""),
+        (f"{LAB}any.py", "raise ValueError", ""),
+    ],
+)
+def test_what_the_system_refuses_to_the_lab_is_told_from_what_the_users_code_raises(
+    filename: str, code: str, said: str
+) -> None:
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever it is
+        exec(compile(code, filename, "exec"))  # noqa: S102 - the file's name is the point
+    assert refusal(raised.value).startswith(said)
+    assert bool(refusal(raised.value)) == bool(said)

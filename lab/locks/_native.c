@@ -101,6 +101,16 @@ static int attempt(const Call *self, uint64_t *returned_ns)
     return result;
 }
 
+/* What stands where an OSError names a file: lab.errors.refusal tells by it that the lab's own call was refused. */
+static const char *name_of(const Call *self)
+{
+    switch (self->command) {
+    case FLOCK: return "flock";
+    case F_OFD_SETLK: case F_OFD_SETLKW: return "F_OFD_SETLK";
+    default: return "F_SETLK";
+    }
+}
+
 /* Make the call, again after each signal that was handled (PEP 475); a request tells when it returned. */
 static int make_call(Call *self, uint64_t *returned_ns)
 {
@@ -109,7 +119,7 @@ static int make_call(Call *self, uint64_t *returned_ns)
         continue;
     if (result < 0) {
         if (!PyErr_Occurred())
-            PyErr_SetFromErrno(PyExc_OSError);
+            PyErr_SetFromErrnoWithFilename(PyExc_OSError, name_of(self));
         return -1;
     }
     if (!due)

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from lab.errors import LabError, refusal
+
 from .streams import flush_output, print_error
 
 PR_SET_PDEATHSIG = 1
@@ -45,7 +47,7 @@ def stops_held() -> Iterator[None]:
 def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
     """Fork, run the body in the child, and return the child's pid to the parent.
 
-    The child exits with 0, with what a SystemExit says, or with 1 when the body raised (traceback on stderr).
+    The child exits with 0, with what a SystemExit says, or with 1 when the body raised (told on stderr).
     It gets SIGKILL when the parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of
     a new process group, another number puts it into that one. Raises OSError where fork(2) is refused.
     """
@@ -78,10 +80,16 @@ def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoR
             status = 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
-    except BaseException:  # whatever it was, it must not reach the caller's frames
-        print_error(traceback.format_exc().rstrip("\n"))
+    except BaseException as error:  # whatever it was, it must not reach the caller's frames
+        print_error(_told(error))
     finally:
         os._exit(status)
+
+
+def _told(error: BaseException) -> str:
+    """One line of what the environment refused; the traceback of a mistake, which is mostly one of the user's code."""
+    refused = str(error) if isinstance(error, LabError) else refusal(error)
+    return f"lab: {refused}" if refused else "".join(traceback.format_exception(error)).rstrip("\n")
 
 
 def join_group(group: int | None, pid: int) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lab.environment import anonymous_text
+from lab.errors import LOCK_CALLS
 from lab.model.holds import Span
 from lab.processes import Exit
 from lab.results import Failure
@@ -26,15 +27,15 @@ def explain(
     for ended in exits:
         index = ended.index
         if index in raised:
-            trace = anonymous_text(raised[index].trace)
-            error = anonymous_text(raised[index].error)
+            report = raised[index]
+            error = anonymous_text(report.refused or f"raised {report.error}")
             yield Failure(
                 trial=trial,
                 worker=index,
                 round=done[index],
-                how="raised",
-                reason=f"raised {error}",
-                trace=trace,
+                how="refused" if report.refused else "raised",
+                reason=f"lock {job.lock.name}: {error}" if error.startswith(LOCK_CALLS) else error,
+                trace=anonymous_text(report.trace),
             )
         elif ended.late and not finished[index]:
             reason = late(ended, time_limit_s) + _stuck(job, index)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from time import monotonic_ns
 from typing import Any
 
+from lab.errors import refusal
 from lab.locks import Leaky, told
 from lab.processes import detach_output, private_bytes
 from lab.processes.streams import print_to_stderr
@@ -72,4 +73,4 @@ def _leaking(setting: Setting, job: Job, index: int) -> Job:
 def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
     if error is None:
         return Report(worker, seen)
-    return Report(worker, seen, told(error), type(error).__name__, trace_of(error))
+    return Report(worker, seen, told(error), type(error).__name__, trace_of(error), refusal(error))

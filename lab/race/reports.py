@@ -26,13 +26,17 @@ class Seen:
 
 @dataclass(slots=True)
 class Report:
-    """One worker's words; `error` is empty where it ended well, else the exception in one line."""
+    """One worker's words; `error` is empty where it ended well, else the exception in one line.
+
+    `refused` says what the system refused to the lab's own code; empty where the user's code raised.
+    """
 
     worker: int
     seen: dict[str, Seen]
     error: str = ""
     kind: str = ""
     trace: str = ""
+    refused: str = ""
 
 
 class Reports:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from traceback import TracebackException
 
-from lab.errors import LabError
+from lab.errors import LabError, is_theirs
 from lab.locks import LockFailed
-from lab.scenario.faults import is_theirs
 
 
 def trace_of(error: BaseException) -> str:

@@ -22,8 +22,9 @@ def told(failures: Sequence[Failure]) -> Iterator[str]:
 
 
 def traces(failures: Sequence[Failure]) -> Iterator[str]:
-    """Each traceback once."""
-    return (trace.rstrip() for trace in sorted({failure.trace for failure in failures if failure.trace}))
+    """Each traceback once; of what the system refused it is in the document only."""
+    shown = {failure.trace for failure in failures if failure.trace and failure.how != "refused"}
+    return (trace.rstrip() for trace in sorted(shown))
 
 
 def next_step(case: Case) -> str:
@@ -31,6 +32,8 @@ def next_step(case: Case) -> str:
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith("raised LockFailed") for failure in own):
         return "; mend the lock"
+    if any(failure.how == "refused" for failure in own):
+        return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
         return "; mend it at the place told below"
     if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):

@@ -9,7 +9,7 @@ from .common import Damage, Environment
 from .explored import Explored
 from .recorded import Recording
 
-How = Literal["raised", "killed", "late"]
+How = Literal["raised", "refused", "killed", "late"]
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconclusive"]
 
 ITS_OWN = "its own"

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
 
-from lab.errors import ScenarioError
+from lab.errors import ScenarioError, is_theirs
 from lab.locks import told
 
 from .base import Damage
-
-LAB = f"{Path(__file__).parents[1]}/"
-GALLERY = f"{LAB}scenarios/"
-"""Where the built-in scenarios lie in an installation: their authors are told as others are."""
 
 
 class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
@@ -48,8 +43,3 @@ def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     code = getattr(check, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
     raise ScenarioError(f"check returned {shortened(given)}{where}; return Damage(...), or a list of them, [] for none")
-
-
-def is_theirs(filename: str) -> bool:
-    """True for a file that is not the lab's own code."""
-    return not filename.startswith(LAB) or filename.startswith(GALLERY)

@@ -1,0 +1,63 @@
+"""A sample of the matrix of faults: every call and errno of every command once, at a place drawn with a seed.
+
+`python -m tests.faults` runs all of it. What is not counted as a fault of the lab, and why:
+
+- Before the first file of `lab/cli` is opened the interpreter starts: what fails there fails in every Python program.
+- EDEADLK is not injected into lock calls: it is the kernel's word that the scenario's order of locks is wrong.
+- SIGUSR1 ends the lab, as it ends every program that does not expect it; after it and SIGKILL files may stay.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.cell import Cell, Trial, compiled, compiler, unshared
+from tests.faults.matrix import COMMANDS, SAMPLED, trials
+
+SEED = 14
+
+pytestmark = [
+    pytest.mark.skipif(not compiler(), reason="no C compiler for the library that fails calls"),
+    pytest.mark.skipif(not unshared()[0], reason=unshared()[1]),
+]
+
+
+@pytest.fixture(scope="module")
+def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
+    """A cell for the trials of this process."""
+    library = compiled(tmp_path_factory.mktemp("library"))
+    with Cell(tmp_path_factory.mktemp("cell"), library) as made:
+        yield made
+
+
+def sample(command: str, counted: dict[str, list[int]]) -> list[Trial]:
+    """Of each call, errno and process one trial, at a place that the seed draws."""
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials(command, counted):
+        groups.setdefault(trial.name.rpartition(" ")[0], []).append(trial)
+    return [random.Random(f"{SEED} {name}").choice(group) for name, group in groups.items()]
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("command", SAMPLED)
+def test_each_call_that_fails_is_one_line_a_documented_exit_code_and_leaves_nothing(command: str, cell: Cell) -> None:
+    whole = cell.run(Trial(command, COMMANDS[command], codes=(0,), counts=True))
+    assert whole.flags == [], whole.stderr
+    flagged = []
+    for trial in sample(command, whole.counted):
+        outcome = cell.run(trial)
+        if outcome.flags:
+            flagged.append(f"{trial.name}: {outcome.flags}, exit code {outcome.code}\n{outcome.stderr}")
+    assert flagged == [], "\n".join(flagged)
+
+
+def test_the_cell_sees_what_a_command_leaves(cell: Cell) -> None:
+    """A rig that flags nothing shows nothing: a missing command, a killed parent and its files are seen."""
+    killed = cell.run(Trial("killed", COMMANDS["race"], "any:1500:main:s9", (0,)))
+    assert killed.code == -9
+    assert "exit code: -9" in killed.flags
+    assert any(flag.startswith("left: work/.out.json.") for flag in killed.flags)
+    assert cell.run(Trial("wrong", ("rice",), codes=(0,))).flags == ["exit code: 2"]
