@@ -56,7 +56,7 @@ def test_each_call_that_fails_is_one_line_a_documented_exit_code_and_leaves_noth
 
 def test_the_cell_sees_what_a_command_leaves(cell: Cell) -> None:
     """A rig that flags nothing shows nothing: a missing command, a killed parent and its files are seen."""
-    killed = cell.run(Trial("killed", COMMANDS["race"], "any:1500:main:s9", (0,)))
+    killed = cell.run(Trial("killed", COMMANDS["race"], "fork:2:main:s9", (0,)))
     assert killed.code == -9
     assert "exit code: -9" in killed.flags
     assert any(flag.startswith("left: work/.out.json.") for flag in killed.flags)
