@@ -5,22 +5,26 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.processes import Crew, cpus_for, detach_output, stops_held
-from lab.processes.streams import complain
+from lab.processes import attempt_all, doing
 from lab.regions import scratch
 
-from .mounted import mount_id, mounts_of
+from .mounted import mount_id
 
-__all__ = ["mounts_of", "places"]
+FIRST_CALLS = "the first calls on "
+"""How the notes of `enter` begin; the directory follows."""
 
 ANSWER_S = 5.0
-"""A mount that takes longer for its first calls, or to remove the folder, does not answer."""
+"""A mount that takes longer for its first calls does not answer."""
+
+PROBE_S = 3.0
+"""A mount that takes longer to make and remove a file does not answer any more."""
 
 SHOWN_S = 2.0
 """How long a file made through one directory may take to be seen through another (nfs(5), attribute caching)."""
@@ -33,61 +37,54 @@ NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
-@contextmanager
-def places(directories: Sequence[Path]) -> Iterator[list[Path]]:
-    """One fresh folder, by its path in each of the directories; it is removed on every way out.
+def fresh_name() -> str:
+    """A name for the folder that nobody else has taken."""
+    return f"lab-check-{os.getpid()}-{time.time_ns():x}"
 
-    Nothing else there is ever touched. What cannot be removed is named on stderr. Raises UsageError for what are not
-    directories, may not be used, or are not one and the same directory seen through different mounts; CannotRunError
-    where they cannot be written, are full, or do not answer.
+
+def enter(directories: Sequence[Path], name: str, about_to_make: Callable[[], None]) -> list[Path]:
+    """Make a folder of that name in the directories, which are one; its path in each of them.
+
+    `about_to_make` is called when all is well, before there is anything to remove.
+
+    Nothing else there is ever touched. Raises UsageError for what are not directories, may not be used, or are not one
+    and the same directory seen through different mounts; CannotRunError where they cannot be written or are full. On a
+    mount that does not answer it may never return, so it is for a child; what it does is noted (`doing`).
     """
     for directory in directories:
-        _answers(directory)
-    for one, other in combinations(directories, 2):
-        _check_apart(one, other)
-    name = _fresh_name()
-    folders = [directory / name for directory in directories]
-    try:
-        with stops_held():
-            _make(folders[0])
+        with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
+            _try(directory)
+    with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
+        for one, other in combinations(directories, 2):
+            _check_apart(one, other)
+        folders = [directory / name for directory in directories]
+        about_to_make()
+        _make(folders[0])
         for folder in folders[1:]:
             _check_same(folders[0], folder)
         (folders[0] / SHOWN).unlink()
-        yield folders
-    finally:
-        with stops_held():
-            _clear(folders[0])
+    return folders
 
 
-def answers(folder: Path) -> bool:
-    """Whether a file can still be made and removed in the folder; tried in a child, where it may hang."""
+def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> list[int]:
+    """The numbers of the folders in which no file can be made and removed within PROBE_S; each tried in a child.
 
-    def attempt() -> None:
-        with scratch(folder):
+    Where it is refused the mount answers. Raises CannotRunError where fork(2) is refused.
+    """
+
+    def attempt(folder: Path) -> str:
+        with suppress(OSError), scratch(folder):
             pass
+        return ""
 
-    return _within(attempt)
-
-
-def _answers(directory: Path) -> None:
-    """Try it in a child, where it may hang; and where it answers there, here, for that tells why it is refused."""
-
-    def attempt() -> None:
-        with suppress(LabError):
-            _try(directory)
-
-    if not _within(attempt):
-        raise CannotRunError(
-            f"{directory}: does not answer within {ANSWER_S:g} s, a folder lab-check-* may be left in it; "
-            "look whether its server lives, or unmount it by force (umount -f)"
-        )
-    _try(directory)
+    found = attempt_all([partial(attempt, folder) for folder in folders], PROBE_S, given_up)
+    return [number for number, each in enumerate(found) if each.late]
 
 
 def _try(directory: Path) -> None:
     """Make a folder and a file in it, and remove them; raises what `places` raises."""
     _check_directory(directory)
-    made = directory / _fresh_name()
+    made = directory / fresh_name()
     try:
         _make(made)
     finally:
@@ -157,40 +154,27 @@ def _read(path: Path) -> bytes | str:
         return error.strerror or str(error)
 
 
-def _clear(folder: Path) -> None:
-    """Remove the folder, in a child: a mount that no longer answers must not hold the program; say what is left."""
+def clear(folder: Path) -> str:
+    """Remove the folder with the plain files in it; why it is still there, empty where it is gone.
 
-    def attempt() -> None:
-        deadline = time.monotonic() + SHOWN_S
-        while not _remove(folder) and time.monotonic() < deadline:
-            time.sleep(TRY_AGAIN_S)
+    On a mount that does not answer it may never return, so it is for a child.
 
-    try:
-        answers = _within(attempt)
-    except CannotRunError:  # no process to spare
-        attempt()
-        answers = True
-    if not answers:
-        _say_left(folder, "the mount does not answer any more")
-        return
+    A file that a stuck process has open comes back under another name on FUSE (.fuse_hidden), and may go later.
+    """
+    deadline = time.monotonic() + SHOWN_S
+    while not _remove(folder) and time.monotonic() < deadline:
+        time.sleep(TRY_AGAIN_S)
     try:
         names = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_NAMES])
-        _say_left(folder, f"holds {names or 'nothing'}")
     except FileNotFoundError:
-        pass
+        return ""
     except OSError as error:
-        _say_left(folder, error.strerror or str(error))
-
-
-def _say_left(folder: Path, why: str) -> None:
-    complain(f"{folder}: left behind, for it could not be removed ({why}); remove it by hand")
+        return error.strerror or str(error)
+    return f"holds {names or 'nothing'}"
 
 
 def _remove(folder: Path) -> bool:
-    """Empty and remove a folder of plain files; True when it is gone.
-
-    A file that a stuck process has open comes back under another name on FUSE (.fuse_hidden), and stays.
-    """
+    """Empty and remove a folder of plain files; True when it is gone."""
     try:
         for entry in folder.iterdir():
             with suppress(OSError):
@@ -199,21 +183,3 @@ def _remove(folder: Path) -> bool:
     except OSError as error:
         return error.errno == errno.ENOENT
     return True
-
-
-def _within(attempt: Callable[[], None]) -> bool:
-    """Run it in a child; False where that does not end in time."""
-
-    def prepare(_: int) -> Callable[[], None]:
-        detach_output()
-        return attempt
-
-    with Crew(1, prepare, cpus_for("none")) as crew:
-        crew.gather(ANSWER_S)
-        crew.release()
-        (ended,) = crew.wait(ANSWER_S)
-    return not ended.late
-
-
-def _fresh_name() -> str:
-    return f"lab-check-{os.getpid()}-{time.time_ns():x}"

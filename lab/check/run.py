@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.processes import Terminated, stop_on_sigterm, stops_held
-from lab.results import SCHEMA, Check, CheckOptions, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.processes import note
+from lab.results import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
 from .actors.company import Company
-from .directories import answers
+from .directories import silent
 from .perform import not_tried
-from .promises import EXCLUSION, Asked, asked_for
+from .promises import EXCLUSION, Asked
 from .rule import Rule
 from .rules import RULES
 from .soak.plan import planned
-from .soak.races import check_workers, soak
-from .specification import judge_all
+from .soak.races import soak
+from .specification import hung, judge_all
 from .verdict.advice import advice
+from .verdict.evidence import NOT_REACHED
 from .verdict.judge import SAFE, Findings, exit_code, judge, with_soak
 
 FIRST_FAULT = 69
@@ -30,55 +30,156 @@ FIRST_FAULT = 69
 RANDOM_SHARE = 3 / 8
 """The part of the seconds that goes to the random programs; the soak has the rest."""
 
+STEP_S = 60.0
+"""Beyond the seconds that were asked for: a step of a check that takes longer hangs."""
+
+UNJUDGED = "not judged, for the mount does not answer any more: "
+
 STUCK_AT_MOST = 2
 """With more processes stuck in the kernel no random program is tried: each could add some."""
 
 Tell = Callable[[str], None]
 
 
+class Silent(Exception):  # noqa: N818 - what happened
+    """Mounts do not answer any more: their numbers are `dead`, and `hang` has the call that showed it."""
+
+    def __init__(self, hang: Hang, dead: Sequence[int]) -> None:
+        super().__init__(hang.call)
+        self.hang = hang
+        self.dead = dead
+
+
+Finding = RuleResult | Soaked | RandomPrograms | Stuck
+
+
 @dataclass
 class Found:
-    """What has been found so far: all of it is kept when somebody interrupts."""
+    """What has been found so far: all of it is kept, however the check ends."""
 
     rules: list[RuleResult] = field(default_factory=list)
     soak: list[Soaked] = field(default_factory=list)
     random: RandomPrograms | None = None
     stuck: list[Stuck] = field(default_factory=list)
-    complete: bool = False
+
+    def keep(self, finding: Finding) -> None:
+        """Add one; of the random programs the last is all of them."""
+        if isinstance(finding, RandomPrograms):
+            self.random = finding
+        elif isinstance(finding, RuleResult):
+            self.rules.append(finding)
+        elif isinstance(finding, Soaked):
+            self.soak.append(finding)
+        else:
+            self.stuck.append(finding)
 
 
-def check(options: CheckOptions, folders: Sequence[Path], mounts: Sequence[Mount], tell: Tell) -> Check:
-    """Run what `options.only` asks for in these folders, which are one, seen through each of the mounts.
+def run_parts(
+    asked: Asked, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Tell
+) -> None:
+    """Run what is asked for in these folders, which are one, seen through each of the mounts.
 
-    What is finished when somebody interrupts (Ctrl-C, SIGTERM) is kept, and the document says `interrupted`. Raises
-    UsageError, before anything is run, for more workers than a race has room for; CannotRunError where the filesystem
-    fills up or fork(2) is refused.
+    `keep` gets each finding as soon as there is one, `tell` the name of what comes next. Raises Silent, when it has
+    told what was found, where a mount does not answer any more; CannotRunError where the filesystem fills up or
+    fork(2) is refused.
     """
-    asked = asked_for(options.only, len(folders))
-    check_workers(asked.promises if "soak" in asked.parts else (), options.workers)
-    begun, found = Begun(), Found()
-    with _interruptible(found), Company(folders) as company:
-        found.stuck = company.stuck
-        found.rules = list(left_to_the_soak(asked))
-        for result in judge_all(performed(asked), company, tell):
-            found.rules.append(result)
+
+    def begin(title: str) -> None:
+        note(title, options.seconds + STEP_S)
+        tell(title)
+
+    with Company(folders) as company:
+        parts = _Parts(asked, options, company, keep, begin)
+        parts.perform_rules()
         company.rest()
-        if not company.stuck or answers(folders[0]):
-            for row in _soaked(asked, options, folders, tell):
-                found.soak.append(row)
-            _draw(asked, options, company, found, tell)
-    with stops_held():
-        return _document(options, asked, found, mounts, begun, folders)
+        parts.race()
+        parts.draw()
 
 
-@contextmanager
-def _interruptible(found: Found) -> Iterator[None]:
-    try:
-        with stop_on_sigterm():
-            yield
-        found.complete = True
-    except (KeyboardInterrupt, Terminated):
-        pass
+class _Parts:
+    """The parts of one check, and what of their findings matters for those that follow."""
+
+    def __init__(
+        self, asked: Asked, options: CheckOptions, company: Company, keep: Callable[[Finding], None], tell: Tell
+    ) -> None:
+        self._asked = asked
+        self._options = options
+        self._company = company
+        self._keep = keep
+        self._tell = tell
+        self._refused: set[str] = set()
+        self._stuck = 0
+
+    def perform_rules(self) -> None:
+        """The rules that no program shows, to be judged by the soak, and those that are performed."""
+        for result in left_to_the_soak(self._asked):
+            self._keep(result)
+        for result in judge_all(performed(self._asked), self._company, self._tell):
+            call = result.calls[-1] if hung(result) else ""
+            silence = self._silence(call)
+            unjudged = replace(result, verdict="unknown", observed=f"{UNJUDGED}{call}")
+            self._keep(unjudged if silence and call else result)
+            if silence:
+                raise silence
+            self._refused |= {result.promise} if result.verdict == "unsupported" else set()
+
+    def race(self) -> None:
+        """The soak."""
+        if "soak" not in self._asked.parts:
+            return
+        options = self._options
+        share = 1 - RANDOM_SHARE * ("random" in self._asked.parts)
+        rows = soak(
+            self._company.folders, self._asked.promises, share * options.seconds, options.seed, options.workers,
+            self._tell,
+        )  # fmt: skip
+        for row in rows:
+            self._keep(row)
+            late = [failure for failure in row.case.failures if failure.how == "late"]
+            if late and (silence := self._silence(f"a race for {row.promise}", late[0].where)):
+                raise silence
+
+    def draw(self) -> None:
+        """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
+        families = [name for name in EXCLUSION if name not in self._refused]
+        if "random" not in self._asked.parts or not families or len(self._company.stuck) > STUCK_AT_MOST:
+            return
+        from .drawn.search import Search  # imports a library that every fork before would have paid for
+
+        share = RANDOM_SHARE if "soak" in self._asked.parts else 1
+        self._tell("random programs")
+        search = Search(self._company, families, share * self._options.seconds, self._options.seed, self._tell)
+        try:
+            search.perform()
+        except BaseException:
+            self._keep(search.result())
+            raise
+        self._keep_programs(search.result())
+
+    def _keep_programs(self, done: RandomPrograms) -> None:
+        """What they came to; a call that was never answered is no difference where the mount answers no other."""
+        unanswered = [each for each in done.differences if "no answer" in each.observed]
+        silence = self._silence(unanswered[0].calls[-1] if unanswered else "")
+        answered = [each for each in done.differences if each not in unanswered]
+        self._keep(replace(done, differences=answered) if silence else done)
+        if silence:
+            raise silence
+
+    def _silence(self, call: str, where: str = "") -> Silent | None:
+        """What ends the check: something hung since the last look, and a mount does not answer any more.
+
+        That is this call, or who does not end on SIGKILL.
+        """
+        fresh, self._stuck = self._company.stuck[self._stuck :], len(self._company.stuck)
+        dead = silent(self._company.folders) if call or fresh else []
+        if not dead:
+            for each in fresh:
+                self._keep(each)
+            return None
+        made, _, place = call.partition(", asleep in ")
+        directories = [anonymous_text(str(self._company.folders[number].parent)) for number in dead]
+        place = where or place or "".join(each.where for each in fresh[:1])
+        return Silent(Hang(made or "the end of a program's processes", place, directories), dead)
 
 
 def performed(asked: Asked) -> list[Rule]:
@@ -97,69 +198,69 @@ def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
             yield not_tried(replace(rule, promise=promise), "left to the soak")
 
 
-def _soaked(asked: Asked, options: CheckOptions, folders: Sequence[Path], tell: Tell) -> Iterable[Soaked]:
-    if "soak" not in asked.parts:
-        return []
-    share = 1 - RANDOM_SHARE * ("random" in asked.parts)
-    return soak(folders, asked.promises, share * options.seconds, options.seed, options.workers, tell)
-
-
-def _draw(asked: Asked, options: CheckOptions, company: Company, found: Found, tell: Tell) -> None:
-    """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
-    families = [name for name in EXCLUSION if not any(_refuses(result, name) for result in found.rules)]
-    if "random" not in asked.parts or not families or len(company.stuck) > STUCK_AT_MOST:
-        return
-    from .drawn.search import Search  # imports a library that every fork before would have paid for
-
-    share = RANDOM_SHARE if "soak" in asked.parts else 1
-    tell("random programs")
-    search = Search(company, families, share * options.seconds, options.seed, tell)
-    try:
-        search.perform()
-    finally:
-        found.random = search.result()
-
-
-def _refuses(result: RuleResult, family: str) -> bool:
-    return result.promise == family and result.verdict == "unsupported"
-
-
 def _left_by(rows: Sequence[Soaked]) -> list[Stuck]:
     """The workers of the soak that did not end on SIGKILL."""
     failures = [failure for row in rows for failure in row.case.failures]
     return [Stuck(failure.pid, failure.where or "unknown") for failure in failures if failure.pid is not None]
 
 
-def _document(
-    options: CheckOptions,
-    asked: Asked,
-    found: Found,
-    mounts: Sequence[Mount],
-    begun: Begun,
-    folders: Sequence[Path],
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a check ended: interrupted, or `early` for a reason, which may be a call without an answer; what it left."""
+
+    interrupted: bool = False
+    early: str = ""
+    hang: Hang | None = None
+    left: Sequence[Stuck] = ()
+    left_behind: Sequence[str] = ()
+
+    @property
+    def missing(self) -> str:
+        """Why there are no more findings; empty where there are all."""
+        if self.interrupted:
+            return NOT_REACHED
+        early = "the mount stopped answering" if self.hang else self.early
+        return f"not reached: {early}" if early else ""
+
+
+def document(
+    options: CheckOptions, asked: Asked, found: Found, mounts: Sequence[Mount], begun: Begun, ending: Ending
 ) -> Check:
+    """All that was found, judged. A hang of the mount that ended the check speaks against nothing."""
     rules = with_soak(sorted(found.rules, key=lambda result: result.number), found.soak)
-    stuck = list({each.pid: each for each in (*found.stuck, *_left_by(found.soak))}.values())
+    stuck = [*found.stuck, *_left_by(found.soak)]
     findings = Findings(
-        rules, found.random, found.soak, stuck, found.complete, detects=options.detects, seconds=options.seconds
+        rules,
+        found.random,
+        found.soak,
+        [] if ending.hang else stuck,
+        ending.missing,
+        detects=options.detects,
+        seconds=options.seconds,
     )
     promises = judge(asked, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
+    everybody = list({each.pid: each for each in (*ending.left, *stuck)}.values())
+    first = mounts[0] if mounts else Mount("", "unknown", "")
+    here = environment(None, begun.load, RECORDER)
     return Check(
         schema=SCHEMA,
         command="check",
         started=begun.moment,
         wall_s=begun.wall_s,
-        interrupted=not found.complete,
-        environment=environment(folders[0], begun.load, RECORDER),
+        interrupted=ending.interrupted,
+        environment=replace(here, filesystem=first.filesystem, mount_options=first.mount_options),
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),
         safe=exit_code(asked, promises) == SAFE,
         promises=promises,
-        advice=advice(promises, mounts, rules, found.soak, stuck),
+        advice=advice(promises, mounts, rules, found.soak, everybody),
         rules=rules,
         random=found.random,
         soak=found.soak,
-        stuck=stuck,
+        stuck=everybody,
+        ended_early=ending.early,
+        hang=ending.hang,
+        left_behind=list(ending.left_behind),
     )

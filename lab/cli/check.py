@@ -84,9 +84,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.check.directories import mounts_of, places
     from lab.check.promises import asked_for
-    from lab.check.run import check
+    from lab.check.supervise import check
     from lab.environment import anonymous_text
     from lab.processes import stops_held
     from lab.report.junit import junit
@@ -112,8 +111,8 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
         shown = sys.stderr.isatty() and not arguments.quiet
-        with places(directories) as folders, Progress(_steps(asked), shown=shown) as progress:
-            done = check(options, folders, mounts_of(directories), progress.tell)
+        with Progress(_steps(asked), shown=shown) as progress:
+            done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and told, however impatient the user
             documents.write(done)
             from .show import conclude  # tabulate, which it needs, is not for a process that forks

@@ -5,6 +5,8 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
+from .activity import TOUCH_S, Activity, Deed, doing, note
+from .attempt import Attempt, attempt_all
 from .child import (
     Child,
     Terminated,
@@ -23,19 +25,26 @@ from .keeper import Keeper
 from .program import Outputs, become
 
 __all__ = [
+    "TOUCH_S",
+    "Activity",
+    "Attempt",
     "Child",
     "Crew",
+    "Deed",
     "Descendants",
     "Exit",
     "Keeper",
     "Orphan",
     "Outputs",
     "Terminated",
+    "attempt_all",
     "become",
     "cpus_for",
     "detach_output",
     "die",
+    "doing",
     "fork_child",
+    "note",
     "private_bytes",
     "stop_on_sigterm",
     "stops_held",

@@ -173,10 +173,11 @@ def stops_interrupt() -> Iterator[None]:
 
 
 @contextmanager
-def stops_noted() -> Iterator[Sequence[int]]:
+def stops_noted(*, again: bool = True) -> Iterator[Sequence[int]]:
     """Within the block SIGINT, SIGTERM and SIGHUP are noted in what it yields; after it they do what they always do.
 
-    For calls into code that catches whatever is raised while it runs.
+    For calls into code that catches whatever is raised while it runs. The first that was noted comes once more after
+    the block, unless it is not wanted `again`: for code that sees to it itself.
     """
     noted: list[int] = []
     heard = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
@@ -186,5 +187,5 @@ def stops_noted() -> Iterator[Sequence[int]]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
-    for number in noted[:1]:
+    for number in noted[:1] if again else ():
         signal.raise_signal(number)

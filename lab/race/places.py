@@ -7,11 +7,12 @@ is made through the first of them, removed through it, and read back through it 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import time_ns
 
 from lab.errors import CannotRunError
+from lab.processes import TOUCH_S, doing
 from lab.regions import Region, Shared
 from lab.regions.folder import status
 
@@ -30,11 +31,17 @@ def trial_file(
     """
     name = f"{time_ns():x}-trial-{number}"
     first = folders[0] / name
-    with region.share(first, content, sparse=sparse) as shared:
-        for folder in folders:
-            _check_shown(folder / name, len(content) if region.of_file else 0, first)
-            shared.open(folder / name).close()
-        yield tuple(str(folder / name) for folder in folders), shared
+    with ExitStack() as removed:
+        with doing(f"making {first}", TOUCH_S):
+            shared = removed.enter_context(region.share(first, content, sparse=sparse))
+            for folder in folders:
+                _check_shown(folder / name, len(content) if region.of_file else 0, first)
+                shared.open(folder / name).close()
+        try:
+            yield tuple(str(folder / name) for folder in folders), shared
+        finally:
+            with doing(f"removing {first}", TOUCH_S):
+                removed.close()
 
 
 def _check_shown(path: Path, size: int, made: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import prepared
 from lab.model.holds import Exclusion, Row, sweep
-from lab.processes import Crew, Exit, Orphan, cpus_for
+from lab.processes import TOUCH_S, Crew, Exit, Orphan, cpus_for, doing
 from lab.processes.alarm import Limited, TooLong
 from lab.processes.crew import Prepare
 from lab.regions import find_region
@@ -209,7 +209,8 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report],
     open shows what was closed before is the least that a shared filesystem promises (close-to-open consistency). What
     is missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
-    memory = job.memory.from_buffer(job.shared.read_back())
+    with doing(f"reading back {job.path}", TOUCH_S):
+        memory = job.memory.from_buffer(job.shared.read_back())
     with mended_by_its_author("check", limit_s):
         damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)), scenario.check)
     counts: Counter[str] = Counter()

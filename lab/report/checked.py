@@ -30,13 +30,14 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     """The whole report."""
     parts = [
         heading(run),
+        early(run),
         "\n".join([*promise_lines(run), *_power(run)]),
         "\n".join(_advice(run)),
         failed_rules(run),
         random_differences(run),
         races(run),
         unpromised(run),
-        stuck(run),
+        left_behind(run),
         conclusion(run),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -49,8 +50,17 @@ def heading(run: Check) -> str:
     how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
     strength = f"; to detect faults of {asked.detects:g}" if asked.detects is not None else ""
     only = f"; only {', '.join(asked.only)}" if asked.only else ""
-    ended = "; INTERRUPTED: the rest is missing" if run.interrupted else ""
+    cut = "INTERRUPTED" if run.interrupted else "ENDED EARLY" if run.ended_early else ""
+    ended = f"; {cut}: the rest is missing" if cut else ""
     return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}")
+
+
+def early(run: Check) -> str:
+    """Why it ended before its end, where nobody interrupted it."""
+    if not run.ended_early:
+        return ""
+    advice = "; look whether its server lives, or unmount it by force (umount -f)" if run.hang else ""
+    return wrapped(f"{run.ended_early}. What was found before stands below{advice}.", "ENDED EARLY: ", indent=2)
 
 
 def promise_lines(run: Check) -> Iterator[str]:
@@ -88,7 +98,7 @@ def conclusion(run: Check) -> str:
         )
         if (names := [each.name for each in run.promises if each.verdict == verdict])
     ]  # fmt: skip
-    ended = ["interrupted"] if run.interrupted else []
+    ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
     return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.")
 
 
@@ -106,6 +116,8 @@ def complaints(run: Check) -> Iterator[str]:
 
     Promises of which the same is to be said share a line.
     """
+    if run.ended_early:
+        yield f"ended early: {run.ended_early}"
     missed = {*EXCLUSION, *run.options.only}
     alike: dict[tuple[str, str], list[Promise]] = {}
     for promise in run.promises:
@@ -123,6 +135,12 @@ def _cause(promise: Promise, run: Check) -> str:
     reasons = [row.case.reason for row in run.soak if row.promise == promise.name and row.case.reason]
     bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
     return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
+
+
+def left_behind(run: Check) -> str:
+    """The processes and the folder that could not be got rid of."""
+    folders = [f"LEFT BEHIND: {folder}; remove it by hand" for folder in run.left_behind]
+    return "\n".join(filter(None, [stuck(run), *folders]))
 
 
 def _left_behind(run: Check) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Environment
@@ -119,8 +119,24 @@ class Stuck:
 
 
 @dataclass(frozen=True, slots=True)
+class Hang:
+    """The call that had no answer when the check was given up, and the directories of the mounts that did not answer.
+
+    `where` is the function of the kernel in which it slept. Without directories all mounts answered other calls.
+    """
+
+    call: str
+    where: str
+    directories: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
-    """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown."""
+    """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown.
+
+    `ended_early` says why it ended before its end, where nobody interrupted it; `hang` where that was a call without
+    an answer. What is in `left_behind` could not be removed.
+    """
 
     schema: int
     command: Literal["check"]
@@ -138,3 +154,6 @@ class Check:
     random: RandomPrograms | None
     soak: list[Soaked]
     stuck: list[Stuck]
+    ended_early: str = ""
+    hang: Hang | None = None
+    left_behind: list[str] = field(default_factory=list)

@@ -11,18 +11,20 @@ import argparse
 import os
 import resource
 import signal
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
+from .fuse.stopping import stop_at
 from .fuse.variants import VARIANTS
 
 MAX_THREADS = 200
 """Each waiter occupies one; libfuse's own limit of 10 would be a deadlock of its own."""
 
 
-def serve(variant: str, backing: Path, mountpoint: Path, seed: int, *, alone: bool) -> None:
-    """Mount it and answer until it is unmounted."""
+def serve(variant: str, backing: Path, mountpoint: Path, seed: int, *, alone: bool, stops: Sequence[str]) -> None:
+    """Mount it and answer until it is unmounted, or until the request at which it stops: kind, number, how."""
     os.environ["FUSE_LIBRARY_NAME"] = "fuse3"
     os.umask(0)  # the kernel has applied the caller's
     _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -30,6 +32,9 @@ def serve(variant: str, backing: Path, mountpoint: Path, seed: int, *, alone: bo
     signal.signal(signal.SIGUSR1, lambda *_: None)  # what libfuse sends to a thread whose request is interrupted
     operations = VARIANTS[variant](backing, seed)
     operations.alone = alone
+    if stops:
+        kind, number, how = stops
+        stop_at(operations, kind, int(number), how)
     import_module("mfusepy").FUSE(
         operations,
         str(mountpoint),
@@ -61,10 +66,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--alone", action="store_true", help="nobody else changes the backing directory")
     parser.add_argument("--until-eof", action="store_true", help="end when the standard input does")
+    parser.add_argument(
+        "--stop-at", nargs=3, default=[], metavar=("KIND", "NUMBER", "HOW"), help="see fuse/stopping.py"
+    )
     args = parser.parse_args()
     if args.until_eof:
         Thread(target=end_with_input, daemon=True).start()
-    serve(args.variant, args.backing.resolve(), args.mountpoint.resolve(), args.seed, alone=args.alone)
+    serve(
+        args.variant, args.backing.resolve(), args.mountpoint.resolve(), args.seed, alone=args.alone, stops=args.stop_at
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -9,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from lab.check import directories as module
-from lab.check.directories import mounts_of, places
+from lab.check.directories import clear, enter, fresh_name
+from lab.check.mounted import mounts_of
 from lab.errors import LabError
-from lab.processes import Terminated
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 
@@ -24,39 +23,27 @@ def mounted(name: str) -> Iterator[list[Path]]:
         yield list(found)
 
 
-def entered(given: Sequence[str], fault: str = "") -> tuple[list[str], list[str], list[list[str]]]:
-    """Enter the block and leave it again: the folders, what they hold within, and what is left in each directory."""
-    made: list[str] = []
-    held: list[str] = []
-    faults = {"": None, "interrupt": KeyboardInterrupt, "stop": Terminated}
-    try:
-        with places([Path(each) for each in given]) as folders:
-            made = [str(folder) for folder in folders]
-            (folders[0] / "mine").touch()
-            held = [str((folder / "mine").exists()) for folder in folders]
-            if error := faults[fault]:
-                raise error
-    except (KeyboardInterrupt, Terminated):
-        pass
-    return made, held, [sorted(entry.name for entry in Path(each).iterdir()) for each in given]
+def entered(given: Sequence[str]) -> tuple[list[str], list[str], list[list[str]]]:
+    """Make the folder and remove it again: its names, what they hold meanwhile, and what is left in each directory."""
+    folders = enter([Path(each) for each in given], fresh_name(), lambda: None)
+    (folders[0] / "mine").touch()
+    held = [str((folder / "mine").exists()) for folder in folders]
+    assert clear(folders[0]) == ""
+    return list(map(str, folders)), held, [sorted(entry.name for entry in Path(each).iterdir()) for each in given]
 
 
 def refused(given: Sequence[str], user: int = 0) -> tuple[int, str]:
     """The exit code and the text of the error for these directories."""
     if user:
         os.seteuid(user)
+    name = fresh_name()
+    made: list[Path] = []
     try:
-        with places([Path(each) for each in given]):
-            return 0, ""
+        enter([Path(each) for each in given], name, lambda: made.append(Path(given[0]) / name))
     except LabError as error:
+        assert [clear(folder) for folder in made] == [""] * len(made)
         return error.exit_code, str(error)
-
-
-def never_answers(given: Sequence[str]) -> tuple[int, str]:
-    """The same where making a folder hangs for ever."""
-    module.ANSWER_S = 0.2
-    vars(module)["_make"] = lambda folder: signal.pause()
-    return refused(given)
+    return 0, ""
 
 
 def error_of(*given: Path | str) -> tuple[int, str]:
@@ -64,10 +51,9 @@ def error_of(*given: Path | str) -> tuple[int, str]:
     return code, text
 
 
-@pytest.mark.parametrize("fault", ["", "interrupt", "stop"])
-def test_a_fresh_folder_is_made_and_goes_on_every_way_out(fault: str, tmp_path: Path) -> None:
+def test_a_fresh_folder_is_made_and_removed_and_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "theirs").write_text("kept")
-    (folder,), held, left = in_fresh_process(entered, [str(tmp_path)], fault)
+    (folder,), held, left = in_fresh_process(entered, [str(tmp_path)])
     assert Path(folder).parent == tmp_path
     assert held == ["True"]
     assert left == [["theirs"]]
@@ -159,46 +145,10 @@ def test_a_directory_that_cannot_be_written_is_told() -> None:
     assert (code, text) == (3, f"{point}: cannot be written (Read-only file system); give another directory")
 
 
-def test_a_directory_that_does_not_answer_does_not_hold_the_program(tmp_path: Path) -> None:
-    code, text = in_fresh_process(never_answers, [str(tmp_path)])
-    assert code == 3
-    assert text.startswith(f"{tmp_path}: does not answer within 0.2 s, a folder lab-check-* may be left in it;")
-    assert text.endswith("unmount it by force (umount -f)")
-
-
-def resisting(given: str) -> tuple[str, str]:
-    """Leave the block while a directory stands in the folder: the folder, and what stderr says."""
-    from contextlib import redirect_stderr
-    from io import StringIO
-
-    module.SHOWN_S = 0.1
-    told = StringIO()
-    with redirect_stderr(told), places([Path(given)]) as folders:
-        (folders[0] / "resists").mkdir()
-    return str(folders[0]), told.getvalue()
-
-
-def test_what_cannot_be_removed_is_named_in_one_line(tmp_path: Path) -> None:
-    folder, told = in_fresh_process(resisting, str(tmp_path))
-    assert told == (f"lab: {folder}: left behind, for it could not be removed (holds resists); remove it by hand\n")
-
-
-def hanging_on_the_way_out(given: str) -> str:
-    """The same where the mount stops answering while the check runs."""
-    from contextlib import redirect_stderr
-    from io import StringIO
-
-    told = StringIO()
-    with redirect_stderr(told), places([Path(given)]):
-        module.ANSWER_S = 0.2
-        vars(module)["_remove"] = lambda folder: signal.pause()
-    return told.getvalue()
-
-
-def test_a_mount_that_stops_answering_does_not_hold_the_program_on_the_way_out(tmp_path: Path) -> None:
-    told = in_fresh_process(hanging_on_the_way_out, str(tmp_path))
-    assert "left behind, for it could not be removed (the mount does not answer any more)" in told
-    assert told.count("\n") == 1
+def test_what_cannot_be_removed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHOWN_S", 0.1)
+    (tmp_path / "resists").mkdir()
+    assert clear(tmp_path) == "holds resists"
 
 
 def test_a_mount_is_told_with_its_type_and_options() -> None:
@@ -217,21 +167,12 @@ def test_the_mount_of_a_directory_below_another_mount_is_its_own(tmp_path: Path)
     assert kinds[1] not in ("unknown", "proc")
 
 
-def gone_on_the_way_out(given: str) -> str:
-    """The same where the server of the mount dies while the check runs: every call fails from then on."""
-    from contextlib import redirect_stderr
-    from io import StringIO
-
+def test_a_server_that_died_is_told_as_the_reason_for_what_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(self: Path) -> object:
         raise OSError(107, "Transport endpoint is not connected")
 
-    module.SHOWN_S = 0.1
-    told = StringIO()
-    with redirect_stderr(told), places([Path(given)]):
-        setattr(Path, "iterdir", refuse)  # noqa: B010 - mypy refuses the assignment
-    return told.getvalue()
-
-
-def test_a_server_that_died_is_told_as_the_reason_for_what_is_left(tmp_path: Path) -> None:
-    told = in_fresh_process(gone_on_the_way_out, str(tmp_path))
-    assert "could not be removed (Transport endpoint is not connected); remove it by hand" in told
+    monkeypatch.setattr(module, "SHOWN_S", 0.1)
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert clear(tmp_path) == "Transport endpoint is not connected"

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from lab.check import run
+from lab.check import run, supervise
 from lab.check.actors import player
 from lab.check.actors.company import Company
 from lab.check.actors.stage import RealStage
@@ -23,9 +23,11 @@ from lab.check.mounted import mounts_of
 from lab.check.promises import asked_for
 from lab.check.rule import Rule
 from lab.check.soak.plan import planned
+from lab.environment import Begun
 from lab.errors import CannotRunError, UsageError
 from lab.locks import RECORDER
-from lab.results import CheckOptions, Failure, RuleResult, Soaked, Stuck
+from lab.processes import Terminated, guarded, stop_on_sigterm
+from lab.results import Check, CheckOptions, Failure, RuleResult, Soaked, Stuck
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 from tests.report.checked_records import STUCK, case, race, rule
@@ -47,8 +49,21 @@ def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: flo
             raise KeyboardInterrupt
         told.append(title)
 
-    done = run.check(CheckOptions([directory], list(only), seconds, 0, WORKERS), [folder], mounts_of([folder]), tell)
+    done = check_in(folder, CheckOptions([directory], list(only), seconds, 0, WORKERS), tell)
     return {**asdict(done), "told": told, **left_in(folder)}
+
+
+def check_in(folder: Path, options: CheckOptions, tell: run.Tell) -> Check:
+    """All parts, and their document, without the process that supervises them."""
+    asked, found, begun, ending = asked_for(options.only, 1), run.Found(), Begun(), run.Ending()
+    try:
+        with stop_on_sigterm():
+            run.run_parts(asked, options, [folder], found.keep, tell)
+    except (KeyboardInterrupt, Terminated):
+        ending = run.Ending(interrupted=True)
+    except run.Silent as silence:
+        ending = run.Ending(early="it does not answer", hang=silence.hang)
+    return run.document(options, asked, found, mounts_of([folder]), begun, ending)
 
 
 def left_in(folder: Path) -> Told:
@@ -311,7 +326,7 @@ def reasons_of_a_failing_soak(directory: str) -> list[str]:
 
     vars(life).update(RaceWorker=Failing)
     options = CheckOptions([directory], ["pread", "soak"], SECONDS, 0, WORKERS)
-    done = run.check(options, [folder], mounts_of([Path(directory)]), lambda _: None)
+    done = check_in(folder, options, lambda _: None)
     reasons = [row.case.reason for row in done.soak]
     return [*reasons, *done.promises[0].evidence, *(each.reason for row in done.soak for each in row.case.failures)]
 
@@ -338,11 +353,11 @@ def with_stuck(directory: str, only: list[str], mount_answers: bool, pids: list[
     def soak(*_: object) -> list[Soaked]:
         return [raced]
 
-    def answers(folder: Path) -> bool:
-        asked_mounts.append(folder)
-        return mount_answers
+    def silent(folders: Sequence[Path]) -> list[int]:
+        asked_mounts.extend(folders)
+        return [] if mount_answers else [0]
 
-    vars(run).update(judge_all=judge_all, soak=soak, answers=answers)
+    vars(run).update(judge_all=judge_all, soak=soak, silent=silent)
     return {**checked(directory, only), "asked_mounts": len(asked_mounts)}
 
 
@@ -358,9 +373,9 @@ def test_on_a_mount_that_does_not_answer_any_more_only_the_rules_were_tried(tmp_
     assert verdicts(found) == {"posix": "unknown"}
 
 
-def test_a_mount_is_asked_whether_it_answers_only_where_somebody_is_stuck(tmp_path: Path) -> None:
+def test_a_mount_is_asked_whether_it_answers_only_after_a_part_that_left_somebody_stuck(tmp_path: Path) -> None:
     asked = [in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, pids)["asked_mounts"] for pids in ([], [1])]
-    assert asked == [0, 1]
+    assert asked == [0, 2]  # the rules, and the soak
 
 
 @pytest.mark.parametrize(("count", "tried"), [(run.STUCK_AT_MOST, True), (run.STUCK_AT_MOST + 1, False)])
@@ -406,9 +421,9 @@ def refused_for_its_workers(directory: str, only: list[str]) -> Told:
     """The error that more workers than a race has room for end it with, and what was told and forked by then."""
     told: list[str] = []
     options = CheckOptions([directory], only, SECONDS, 0, 513)
-    vars(player).update(fork_child=lambda *_, **__: told.append("a fork"))
+    vars(guarded).update(fork_child=lambda *_, **__: told.append("a fork"))
     try:
-        run.check(options, [Path(directory)], [], told.append)
+        supervise.check(options, [Path(directory)], told.append)
     except UsageError as error:
         return {"error": str(error), "told": told, **left_in(Path(directory))}
     return {}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lab.check.promises import Asked, asked_for
+from lab.check.verdict.evidence import NOT_REACHED
 from lab.check.verdict.judge import Findings, exit_code, judge, with_soak
 from lab.results import Answered, Promise, Stuck
 from tests.report.checked_records import STUCK, case, difference, programs, promise, race, rule
@@ -297,14 +298,16 @@ def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
 
 def test_the_parts_that_an_interrupted_check_did_not_come_to_are_told_in_one_sentence() -> None:
     asked = asked_for(["posix"], 1)
-    assert only(asked, rules=[rule(18, "posix")], complete=False).evidence == ["not reached before the interruption"]
+    assert only(asked, rules=[rule(18, "posix")], missing=NOT_REACHED).evidence == [
+        "not reached before the interruption"
+    ]
     assert only(asked, rules=[rule(18, "posix")]).evidence == ["random: nothing was tried", "soak: nothing was tried"]
 
 
 def test_an_interrupted_check_calls_nothing_safe() -> None:
-    made = only(RULED, rules=[rule(18, "posix")], complete=False)
+    made = only(RULED, rules=[rule(18, "posix")], missing=NOT_REACHED)
     assert (made.verdict, made.evidence) == ("unknown", ["not reached before the interruption"])
-    assert only(RULED, rules=[rule(18, "posix", "unsafe")], complete=False).verdict == "unsafe"
+    assert only(RULED, rules=[rule(18, "posix", "unsafe")], missing=NOT_REACHED).verdict == "unsafe"
 
 
 CODES: list[tuple[int, dict[str, Answered], list[str]]] = [

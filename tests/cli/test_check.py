@@ -292,17 +292,17 @@ def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Pat
 
 def ended_as(verdicts: dict[str, Any], directory: str, options: list[str]) -> tuple[int, str, str, list[str]]:
     """The command with a check that comes to these verdicts: exit code, what is printed, what it was given."""
-    import lab.check.run
+    import lab.check.supervise
     from lab.cli.main import main
 
     given: list[str] = []
 
-    def check(asked: CheckOptions, folders: list[Path], mounts: list[results.Mount], tell: Any) -> Check:
-        given.extend([*map(str, asked.only), *(mount.filesystem for mount in mounts)])
+    def check(asked: CheckOptions, directories: list[Path], tell: Any) -> Check:
+        given.extend([*map(str, asked.only), *map(str, directories)])
         tell("something")
         return check_of(*(promise(name, verdict) for name, verdict in verdicts.items()), only=asked.only)
 
-    vars(lab.check.run)["check"] = check
+    vars(lab.check.supervise)["check"] = check
     printed, told = StringIO(), StringIO()
     with redirect_stdout(printed), redirect_stderr(told):
         code = main(["check", directory, "--no-save", *options])
@@ -316,7 +316,7 @@ def test_every_verdict_has_its_exit_code_and_is_complained_of_where_it_is_not_sa
     ended, printed, told, given = in_fresh_process(ended_as, {"posix": verdict}, str(place), ["--only", "posix"])
     assert ended == code
     assert ("POSIX locks" in printed, told == "") == (True, verdict == "safe")
-    assert given[0] == "posix"
+    assert given == ["posix", str(place)]
 
 
 def test_quiet_still_tells_what_is_not_safe(place: Path) -> None:

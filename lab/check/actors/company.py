@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from errno import EMFILE, ENFILE
@@ -69,8 +70,9 @@ class Company:
         for player in idle:
             player.tell("forget")
         self.end([player for player in players if player not in idle])
+        deadline = time.monotonic() + ANSWER_S
         for player in idle:
-            if player.answer(ANSWER_S) == "ok":
+            if player.answer(deadline - time.monotonic()) == "ok":
                 self._idle.append(player)
             else:
                 self.end([player])
@@ -96,7 +98,8 @@ class Company:
         """Kill and reap them; those that live on are noted with the place where they hang, and left behind."""
         for player in players:
             player.process.send(SIGKILL)
+        deadline = time.monotonic() + KILLED_S
         for player in players:
-            if player.process.wait(KILLED_S) is None:
+            if player.process.wait(max(0.0, deadline - time.monotonic())) is None:
                 self.stuck.append(Stuck(player.process.pid, player.process.sleeps_in() or "unknown"))
             player.close()

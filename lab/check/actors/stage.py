@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
 from lab.errors import CannotRunError
-from lab.processes import stops_held
+from lab.processes import note, stops_held
 from lab.processes.watched import STOPPED
 
 from ..language import DIRECTED, GET, SET, Call
@@ -18,6 +18,9 @@ from .player import ANSWER_S, KILLED_S, OF_PROCESSES, WAKE_S, Player
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls after which an actor is not what it was: it is of no use for the next program."""
+
+CALL_S = 60.0
+"""No call of an actor is waited for so long, or this process hangs itself."""
 
 WAITERS = ("waits", "returns", "interrupted")
 
@@ -63,6 +66,7 @@ class RealStage:
         wait is soon believed to.
         """
         player = self._player(call.actor)
+        note(f"{call}, on {self._folders[player.folder]}", CALL_S)
         if call.verb in WAITERS and not player.pending:
             return "does not wait"
         if call.verb == "waits":

@@ -10,6 +10,7 @@ from time import monotonic
 from lab.errors import CannotRunError
 from lab.locks import find_lock
 from lab.locks.polled import polled
+from lab.processes import TOUCH_S, doing
 from lab.race import Case, Setting, race_for, untried
 from lab.regions import find_region, probe_region
 from lab.results import Answered, Soaked
@@ -142,7 +143,8 @@ class _Soak:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
         try:
             for folder in self._folders:
-                probe_region(find_region(setting.region), folder)
+                with doing(f"trying {setting.region} in {folder}", TOUCH_S):
+                    probe_region(find_region(setting.region), folder)
         except CannotRunError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in REFUSED:
                 return str(error)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
 
 from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
-from .evidence import NOT_REACHED, SOAKED, about_data, about_exclusion, about_false_deadlocks, about_stuck
+from .evidence import SOAKED, about_data, about_exclusion, about_false_deadlocks, about_stuck
 from .soaked_rules import judged_by_soak
 from .strength import detection_limit, strength, too_weak
 
@@ -24,7 +24,7 @@ WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the parts of a check found; `complete` is False where it was interrupted.
+    """All that the parts of a check found; `missing` says why there is no more, empty where it is complete.
 
     `detects` is the strength that was demanded of the races, and `seconds` how long they and the random programs had.
     """
@@ -33,7 +33,7 @@ class Findings:
     random: RandomPrograms | None = None
     soak: Sequence[Soaked] = ()
     stuck: Sequence[Stuck] = ()
-    complete: bool = True
+    missing: str = ""
     detects: float | None = None
     seconds: float = 0.0
 
@@ -71,8 +71,8 @@ def _promise(name: str, asked: Asked, found: Findings) -> Promise:
     said = [*_by_rules(name, found), *_by_random(name, found), *_by_soak(name, found), *_missing(name, asked, found)]
     said.sort(key=lambda one: (WORST_FIRST.index(one.verdict), NOTHING in one.words, "not tried" in one.words))
     verdict = said[0].verdict if said else "unknown"
-    if verdict == "safe" and not found.complete:
-        verdict, said = "unknown", [Said("unknown", NOT_REACHED), *said]
+    if verdict == "safe" and found.missing:
+        verdict, said = "unknown", [Said("unknown", found.missing), *said]
     weak = too_weak(name, found.detects, found.soak, found.seconds)
     if verdict == "safe" and weak:
         verdict, said = "unknown", [Said("unknown", weak), *said]
@@ -140,4 +140,4 @@ def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
         yield Said("unknown", f"not judged by what was run: {', '.join(asked.parts)}")
     for part in judges:
         if not has[part]:
-            yield Said("unknown", f"{part}: {NOTHING}" if found.complete else NOT_REACHED)
+            yield Said("unknown", found.missing or f"{part}: {NOTHING}")

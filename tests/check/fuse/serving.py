@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -33,12 +33,20 @@ def _served_directory(mounts: int, command: Callable[[Path, Path], list[str | Pa
         yield points
 
 
-def fuse(variant: str, mounts: int = 1) -> AbstractContextManager[list[Path]]:
-    """A variant of tests.check.fuse_server, once or twice over one directory."""
+def fuse(variant: str, mounts: int = 1, stops: Sequence[str] = ()) -> AbstractContextManager[list[Path]]:
+    """A variant of tests.check.fuse_server, once or twice over one directory.
+
+    The last of them stops answering at a request: its kind, its number and how (tests.check.fuse.stopping).
+    """
     need("libfuse")
     options = ["--until-eof", *(["--alone"] if mounts == 1 else [])]
     server = [sys.executable, "-m", "tests.check.fuse_server", *options, variant]
-    return _served_directory(mounts, lambda backing, point: [*server, backing, point, "--seed", point.name])
+
+    def command(backing: Path, point: Path) -> list[str | Path]:
+        last = ["--stop-at", *stops] if stops and point.name == POINTS[mounts - 1] else []
+        return [*server, backing, point, "--seed", point.name, *last]
+
+    return _served_directory(mounts, command)
 
 
 def bindfs(mounts: int = 1) -> AbstractContextManager[list[Path]]:

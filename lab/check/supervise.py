@@ -1,0 +1,282 @@
+"""A check as the user's process sees it: it always ends, and keeps what was found.
+
+This process never touches the directories under test. One child does the whole check and tells what it finds as it
+goes (`lab.processes.guarded`); this one keeps it, shows the progress, judges, and hears Ctrl-C at every moment. It
+gives the check up
+
+- when a mount does not answer any more, as the child notices that itself where one of its actors or workers hangs;
+- when the child itself hangs: before each call that may, it notes what it does and how long that may take;
+- after the seconds that were asked for and BACKSTOP_S, if a mount does not answer then. One that answers is only slow,
+  and the check goes on as long as it does.
+
+Then all processes of the check are ended, those that SIGKILL does not end are named, and the folder is removed by one
+more child, where the mount answers.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+
+from lab.environment import Begun, anonymous_text
+from lab.errors import CannotRunError
+from lab.processes import Activity, Terminated, doing, stop_on_sigterm, stops_noted
+from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
+from lab.processes.hanging import sleeps_in
+from lab.processes.streams import complain
+from lab.results import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+
+from .directories import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
+from .mounted import mounts_of
+from .promises import Asked, asked_for
+from .run import Ending, Found, Silent, Tell, document, run_parts
+from .soak.races import check_workers
+
+BACKSTOP_S = 14.0
+"""So long after the seconds that were asked for it is asked whether the mounts answer, and then again and again.
+
+With all that comes after it, a check of a mount that does not answer ends within the seconds and 30 more.
+"""
+
+AGAIN_S = 5.0
+GRACE_S = 5.0
+"""What is interrupted has so long to end in good order."""
+
+KILL_S = 5.0
+"""The guard has ended everybody by then, or is itself stopped by somebody."""
+
+CLEAN_S = 3.0
+"""The removal of the folder on a mount that does not answer is given up after that."""
+
+TICK_S = 0.1
+STOPS_TO_HURRY = 2
+"""Who presses Ctrl-C so often does not want to wait for anything."""
+
+SILENT = "the mount does not answer any more"
+
+
+@dataclass(frozen=True, slots=True)
+class Title:
+    """What the child does next."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """The child is about to make the folder: from now on there is something to remove."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The folder is there, on these mounts."""
+
+    mounts: list[Mount]
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The child has noticed that mounts do not answer any more: their numbers, and the call that showed it."""
+
+    hang: Hang
+    dead: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The check has come to its end."""
+
+
+def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Check:
+    """Run what `options.only` asks for in a fresh folder of these directories, which are one, seen through each mount.
+
+    Ends in time whatever the mounts do. What was found when somebody interrupts (Ctrl-C, SIGTERM; a second one cuts
+    the clean-up short) or a mount stops answering is kept: the document says so. Raises UsageError for more workers
+    than a race has room for, and for what are not directories, may not be used or are not the same; CannotRunError
+    where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that
+    could not be removed is then named on stderr.
+    """
+    asked = asked_for(options.only, len(directories))
+    check_workers(asked.promises if "soak" in asked.parts else (), options.workers)
+    with stops_noted(again=False) as stops:
+        return _Supervised(options, asked, directories, tell, stops).run()
+
+
+class _Supervised:
+    """One check, and what is known of it."""
+
+    def __init__(
+        self, options: CheckOptions, asked: Asked, directories: Sequence[Path], tell: Tell, stops: Sequence[int]
+    ) -> None:
+        self._options = options
+        self._asked = asked
+        self._directories = directories
+        self._tell = tell
+        self._stops = stops
+        self._begun, self._found = Begun(), Found()
+        self._backstop = time.monotonic() + options.seconds + BACKSTOP_S
+        name = fresh_name()
+        self._folders = [directory / name for directory in directories]
+        self._activity = Activity()
+        self._mounts: list[Mount] = []
+        self._made = self._done = False
+        self._over: Over | None = None
+        self._error: BaseException | None = None
+        self._hang: Hang | None = None
+        self._dead: list[int] = []
+        self._early = ""
+        self._left: list[Stuck] = []
+        self._left_behind = ""
+
+    def run(self) -> Check:
+        """The document; raises what the check raised, KeyboardInterrupt where it had not begun."""
+        with Guarded(self._body, lambda number: clear(self._folders[number])) as guarded:
+            self._watch(guarded)
+            self._left = [Stuck(each.pid, each.where) for each in self._over.left] if self._over else []
+            self._clean(guarded)
+        interrupted = bool(self._stops) and not self._done
+        if self._error and not interrupted:
+            raise self._error
+        if interrupted and not self._mounts:
+            raise KeyboardInterrupt
+        left_behind = [anonymous_text(self._left_behind)] if self._left_behind else []
+        early = "" if interrupted else self._early or self._why_no_end()
+        ending = Ending(interrupted, early, self._hang, self._left, left_behind)
+        return document(self._options, self._asked, self._found, self._mounts, self._begun, ending)
+
+    def _body(self, send: Send) -> None:
+        """What the child does."""
+        self._activity.install()
+        try:
+            with stop_on_sigterm():
+                folders = enter(self._directories, self._folders[0].name, lambda: send(Making()))
+                with doing(f"{FIRST_CALLS}{self._directories[0]}", ANSWER_S):
+                    send(Entered(mounts_of(self._directories)))
+                run_parts(self._asked, self._options, folders, send, lambda title: send(Title(title)))
+                send(Done())
+        except Silent as silent:
+            send(Silence(silent.hang, list(silent.dead)))
+        except Terminated:
+            pass
+
+    def _keep(self, record: object) -> None:
+        match record:
+            case Title(text):
+                self._tell(text)
+            case Making():
+                self._made = True
+            case Entered(mounts):
+                self._mounts = mounts
+            case Done():
+                self._done = True
+            case Silence(hang, dead):
+                self._give_up(hang, dead)
+            case Raised(error, trace):
+                error.add_note(trace)
+                self._error = error
+            case Refused(reason):
+                self._error = CannotRunError(f"fork refused ({reason}); raise the limits (ulimit -u, -n)")
+            case Over():
+                self._over = record
+            case RuleResult() | Soaked() | RandomPrograms() | Stuck():
+                self._found.keep(record)
+
+    def _watch(self, guarded: Guarded) -> None:
+        """Keep what the child tells, until it and all its processes have ended or have to be left."""
+        ends_by = float("inf")  # when what was ordered should have been done
+        killed = False
+        while not (self._over or guarded.has_ended):
+            for record in guarded.received(TICK_S):
+                self._keep(record)
+            now = time.monotonic()
+            if killed and now > ends_by:
+                return
+            if not killed and (now > ends_by or len(self._stops) >= STOPS_TO_HURRY or self._is_hung()):
+                guarded.order(KILL)
+                killed, ends_by = True, time.monotonic() + KILL_S
+            elif self._stops and ends_by == float("inf"):
+                guarded.order(TERMINATE)
+                ends_by = now + GRACE_S
+        for record in guarded.received(0):
+            self._keep(record)
+
+    def _is_hung(self) -> bool:
+        """Whether the child hangs, or the time is over and a mount does not answer; notes why."""
+        deed = self._activity.overdue()
+        if not deed and time.monotonic() < self._backstop:
+            return False
+        dead = self._silent()
+        self._backstop = time.monotonic() + AGAIN_S
+        deed = self._activity.overdue() or (self._activity.read() if dead else None)
+        if not deed:
+            return False
+        if deed.what.startswith(FIRST_CALLS):
+            self._error = _no_answer(deed.what.removeprefix(FIRST_CALLS))
+            self._dead = list(range(len(self._folders)))
+            return True
+        call = f"{deed.what}, without an end for {time.monotonic() - deed.since:.0f} s"
+        directories = [anonymous_text(str(self._directories[number])) for number in dead]
+        self._give_up(Hang(call, sleeps_in(deed.pid), directories), dead)
+        return True
+
+    def _silent(self) -> list[int]:
+        """The numbers of the mounts that do not answer; none where there is no process to find that out."""
+        stops = len(self._stops)
+        try:
+            return silent(self._folders, lambda: len(self._stops) > stops)
+        except CannotRunError:
+            return []
+
+    def _give_up(self, hang: Hang, dead: Sequence[int]) -> None:
+        self._hang, self._dead = hang, list(dead)
+        asleep = f", asleep in {hang.where}" if hang.where else ""
+        if hang.directories:
+            verb = "do" if len(hang.directories) > 1 else "does"
+            self._early = f"{' and '.join(hang.directories)} {verb} not answer any more: {hang.call}{asleep}"
+        else:
+            self._early = f"a call has no answer, though the mount answers others: {hang.call}{asleep}"
+
+    def _why_no_end(self) -> str:
+        """Why the check has not come to its end, where it was neither interrupted nor given up; empty where it has."""
+        if self._done:
+            return ""
+        code = self._over.code if self._over else None
+        how = f"was ended by {Signals(-code).name}" if code and code < 0 else "was ended by somebody"
+        return f"the process that makes the check {how}"
+
+    def _clean(self, guarded: Guarded) -> None:
+        """Remove the folder through a mount that answers; a stop cuts that short."""
+        usable = [number for number in range(len(self._folders)) if number not in self._dead]
+        if not self._made:
+            return
+        if usable and len(self._stops) < STOPS_TO_HURRY:
+            why = self._removed(guarded, usable[0])
+        else:
+            why = "interrupted" if usable else SILENT
+        if why:
+            self._left_behind = f"{self._folders[0]} ({why})"
+            complain(f"{self._folders[0]}: left behind, for it could not be removed ({why}); remove it by hand")
+
+    def _removed(self, guarded: Guarded, number: int) -> str:
+        """Have the folder removed by this name of it; why it is still there, empty where it is gone."""
+        stops = len(self._stops)
+        deadline = time.monotonic() + (CLEAN_S if self._hang else ANSWER_S)
+        guarded.clean_up(number)
+        over = False
+        while not over:
+            over = guarded.has_ended or time.monotonic() > deadline or len(self._stops) > stops
+            for record in guarded.received(TICK_S):
+                if isinstance(record, Cleaned):
+                    return record.answer
+        self._left += [Stuck(each.pid, each.where) for each in guarded.give_up()]
+        return "interrupted" if len(self._stops) > stops else SILENT
+
+
+def _no_answer(directory: str) -> CannotRunError:
+    return CannotRunError(
+        f"{directory}: does not answer within {ANSWER_S:g} s, a folder lab-check-* may be left in it; "
+        "look whether its server lives, or unmount it by force (umount -f)"
+    )

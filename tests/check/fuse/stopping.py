@@ -1,0 +1,45 @@
+"""A server that stops answering at a certain request: one of any kind, or of one kind alone.
+
+`stop` has the whole server stopped (SIGSTOP), as one is whose machine hangs. `block` has it never answer this one
+request; it goes on answering all others.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from functools import wraps
+from itertools import count
+from threading import Event
+from typing import Any
+
+from .passthrough import Passthrough
+
+KINDS = (
+    "getattr", "statfs", "readdir", "mkdir", "rmdir", "unlink", "truncate", "create", "open", "read", "write",
+    "fallocate", "fsync", "flush", "release", "lock", "flock",
+)  # fmt: skip
+"""The callbacks that a check has called, by the names of libfuse; getattr is also a lookup."""
+
+HOWS = ("stop", "block")
+
+
+def stop_at(operations: Passthrough, kind: str, number: int, how: str) -> None:
+    """Have the server stop answering at the request of this number, the first being 1, of this kind or of `any`."""
+    numbers = count(1)
+
+    def counting(name: str) -> Any:
+        call = getattr(operations, name)
+
+        @wraps(call)
+        def counted(*args: Any) -> Any:
+            if next(numbers) == number:
+                if how == "stop":
+                    os.kill(os.getpid(), signal.SIGSTOP)
+                Event().wait()
+            return call(*args)
+
+        return counted
+
+    for name in KINDS if kind == "any" else (kind,):
+        setattr(operations, name, counting(name))
