@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.processes import attempt_all, doing
-from lab.regions import scratch
+from lab.regions import Folder, scratch
 
 from .mounted import mount_id
 
@@ -23,6 +23,9 @@ FIRST_CALLS = "the first calls on "
 ANSWER_S = 5.0
 """A mount that takes longer for its first calls does not answer."""
 
+BEING_MADE = 1
+"""A device with no inode: the folder may be there, under numbers that nobody knows."""
+
 PROBE_S = 3.0
 """A mount that takes longer to make and remove a file does not answer any more."""
 
@@ -30,7 +33,6 @@ SHOWN_S = 2.0
 """How long a file made through one directory may take to be seen through another (nfs(5), attribute caching)."""
 
 TRY_AGAIN_S = 0.02
-SHOWN_NAMES = 3
 SHOWN = "shown"
 CONTENT = b"made by a check of locks\n"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -42,10 +44,10 @@ def fresh_name() -> str:
     return f"lab-check-{os.getpid()}-{time.time_ns():x}"
 
 
-def enter(directories: Sequence[Path], name: str, about_to_make: Callable[[], None]) -> list[Path]:
+def enter(directories: Sequence[Path], name: str, identities: memoryview) -> list[Path]:
     """Make a folder of that name in the directories, which are one; its path in each of them.
 
-    `about_to_make` is called when all is well, before there is anything to remove.
+    `identities` gets its device and inode on each mount, for `clear`: a 1 for a device before there is anything.
 
     Nothing else there is ever touched. Raises UsageError for what are not directories, may not be used, or are not one
     and the same directory seen through different mounts; CannotRunError where they cannot be written or are full. On a
@@ -57,13 +59,15 @@ def enter(directories: Sequence[Path], name: str, about_to_make: Callable[[], No
     with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
         for one, other in combinations(directories, 2):
             _check_apart(one, other)
-        folders = [directory / name for directory in directories]
-        about_to_make()
-        _make(folders[0])
-        for folder in folders[1:]:
-            _check_same(folders[0], folder)
-        (folders[0] / SHOWN).unlink()
-    return folders
+        identities[0] = BEING_MADE
+        made = _make(directories[0] / name)
+        identities[0], identities[1] = made.device, made.inode
+        _show(made)
+        for number, directory in enumerate(directories[1:], start=1):
+            seen = _check_same(made.path, directory / name)
+            identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
+        made.unlink(SHOWN)
+    return [directory / name for directory in directories]
 
 
 def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> list[int]:
@@ -82,13 +86,13 @@ def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False
 
 
 def _try(directory: Path) -> None:
-    """Make a folder and a file in it, and remove them; raises what `places` raises."""
+    """Make a folder and a file in it, and remove them; raises what `enter` raises."""
     _check_directory(directory)
-    made = directory / fresh_name()
+    made = _make(directory / fresh_name())
     try:
-        _make(made)
+        _show(made)
     finally:
-        _remove(made)
+        made.remove()
 
 
 def _check_directory(directory: Path) -> None:
@@ -102,13 +106,19 @@ def _check_directory(directory: Path) -> None:
         raise _refused(directory, error, "read") from error
 
 
-def _make(folder: Path) -> None:
-    """A new folder with one file in it that others can be asked for."""
+def _make(path: Path) -> Folder:
     try:
-        folder.mkdir(0o700)
-        (folder / SHOWN).write_bytes(CONTENT)
+        return Folder.make(path)
     except OSError as error:
-        raise _refused(folder.parent, error, "written") from error
+        raise _refused(path.parent, error, "written") from error
+
+
+def _show(folder: Folder) -> None:
+    """A file in it that others can be asked for."""
+    try:
+        (folder.path / SHOWN).write_bytes(CONTENT)
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
 
 
 def _refused(directory: Path, error: OSError, done: str) -> LabError:
@@ -134,8 +144,8 @@ def _check_apart(one: Path, other: Path) -> None:
     )
 
 
-def _check_same(made: Path, seen: Path) -> None:
-    """Read through the other directory what was written through the first."""
+def _check_same(made: Path, seen: Path) -> Folder:
+    """Read through the other directory what was written through the first; the folder as it is there."""
     deadline = time.monotonic() + SHOWN_S
     while (found := _read(seen / SHOWN)) != CONTENT:
         if time.monotonic() > deadline:
@@ -145,6 +155,7 @@ def _check_same(made: Path, seen: Path) -> None:
                 f"and read through the second: {there}; give one directory, seen through two mounts"
             )
         time.sleep(TRY_AGAIN_S)
+    return Folder.at(seen)
 
 
 def _read(path: Path) -> bytes | str:
@@ -154,32 +165,25 @@ def _read(path: Path) -> bytes | str:
         return error.strerror or str(error)
 
 
-def clear(folder: Path) -> str:
-    """Remove the folder with the plain files in it; why it is still there, empty where it is gone.
+def clear(path: Path, device: int, inode: int) -> str:
+    """Remove the folder that was made under this path; why it is still there, empty where it is gone.
 
-    On a mount that does not answer it may never return, so it is for a child.
+    Where its numbers are not known, for the child that made it hung in that, only an empty one is removed. On a mount
+    that does not answer it may never return, so it is for a child.
 
     A file that a stuck process has open comes back under another name on FUSE (.fuse_hidden), and may go later.
     """
     deadline = time.monotonic() + SHOWN_S
-    while not _remove(folder) and time.monotonic() < deadline:
+    while (why := Folder(path, device, inode).remove() if inode else _rmdir(path)) and time.monotonic() < deadline:
         time.sleep(TRY_AGAIN_S)
+    return why
+
+
+def _rmdir(path: Path) -> str:
     try:
-        names = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_NAMES])
+        path.rmdir()
     except FileNotFoundError:
         return ""
     except OSError as error:
         return error.strerror or str(error)
-    return f"holds {names or 'nothing'}"
-
-
-def _remove(folder: Path) -> bool:
-    """Empty and remove a folder of plain files; True when it is gone."""
-    try:
-        for entry in folder.iterdir():
-            with suppress(OSError):
-                entry.unlink(missing_ok=True)
-        folder.rmdir()
-    except OSError as error:
-        return error.errno == errno.ENOENT
-    return True
+    return ""

@@ -27,6 +27,7 @@ from lab.processes import Activity, Terminated, doing, stop_on_sigterm, stops_no
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
 from lab.processes.hanging import sleeps_in
 from lab.processes.streams import complain
+from lab.regions import anonymous
 from lab.results import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
 from .directories import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
@@ -63,11 +64,6 @@ class Title:
     """What the child does next."""
 
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Making:
-    """The child is about to make the folder: from now on there is something to remove."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +117,9 @@ class _Supervised:
         name = fresh_name()
         self._folders = [directory / name for directory in directories]
         self._activity = Activity()
+        self._identities = memoryview(anonymous(16 * len(directories))).cast("Q")
         self._mounts: list[Mount] = []
-        self._made = self._done = False
+        self._done = False
         self._over: Over | None = None
         self._error: BaseException | None = None
         self._hang: Hang | None = None
@@ -133,7 +130,7 @@ class _Supervised:
 
     def run(self) -> Check:
         """The document; raises what the check raised, KeyboardInterrupt where it had not begun."""
-        with Guarded(self._body, lambda number: clear(self._folders[number])) as guarded:
+        with Guarded(self._body, self._clear) as guarded:
             self._watch(guarded)
             self._left = [Stuck(each.pid, each.where) for each in self._over.left] if self._over else []
             self._clean(guarded)
@@ -152,7 +149,7 @@ class _Supervised:
         self._activity.install()
         try:
             with stop_on_sigterm():
-                folders = enter(self._directories, self._folders[0].name, lambda: send(Making()))
+                folders = enter(self._directories, self._folders[0].name, self._identities)
                 with doing(f"{FIRST_CALLS}{self._directories[0]}", ANSWER_S):
                     send(Entered(mounts_of(self._directories)))
                 run_parts(self._asked, self._options, folders, send, lambda title: send(Title(title)))
@@ -162,12 +159,15 @@ class _Supervised:
         except Terminated:
             pass
 
+    def _clear(self, number: int) -> str:
+        """What the guard does at the end: remove the folder by its name on this mount."""
+        device, inode = self._identities[2 * number : 2 * number + 2]
+        return clear(self._folders[number], device, inode) if self._identities[0] else ""
+
     def _keep(self, record: object) -> None:
         match record:
             case Title(text):
                 self._tell(text)
-            case Making():
-                self._made = True
             case Entered(mounts):
                 self._mounts = mounts
             case Done():
@@ -205,12 +205,12 @@ class _Supervised:
 
     def _is_hung(self) -> bool:
         """Whether the child hangs, or the time is over and a mount does not answer; notes why."""
-        deed = self._activity.overdue()
-        if not deed and time.monotonic() < self._backstop:
+        if not self._activity.overdue() and time.monotonic() < self._backstop:
             return False
         dead = self._silent()
         self._backstop = time.monotonic() + AGAIN_S
-        deed = self._activity.overdue() or (self._activity.read() if dead else None)
+        overdue = self._activity.overdue()
+        deed = overdue or (self._activity.read() if dead else None)
         if not deed:
             return False
         if deed.what.startswith(FIRST_CALLS):
@@ -219,7 +219,8 @@ class _Supervised:
             return True
         call = f"{deed.what}, without an end for {time.monotonic() - deed.since:.0f} s"
         directories = [anonymous_text(str(self._directories[number])) for number in dead]
-        self._give_up(Hang(call, sleeps_in(deed.pid), directories), dead)
+        where = sleeps_in(deed.pid) if deed == overdue else ""  # else that process waits for others
+        self._give_up(Hang(call, where, directories), dead)
         return True
 
     def _silent(self) -> list[int]:
@@ -250,7 +251,7 @@ class _Supervised:
     def _clean(self, guarded: Guarded) -> None:
         """Remove the folder through a mount that answers; a stop cuts that short."""
         usable = [number for number in range(len(self._folders)) if number not in self._dead]
-        if not self._made:
+        if not self._identities[0]:  # nothing has been made
             return
         if usable and len(self._stops) < STOPS_TO_HURRY:
             why = self._removed(guarded, usable[0])

@@ -1,0 +1,238 @@
+"""A check always ends, and keeps what it found: whatever a mount, a signal or a refused fork does to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.check.fuse.serving import fuse
+from tests.check.hangs import MATRIX, Case, Outcome, outcomes
+from tests.check.mounted import state_of
+from tests.check.mounting import Missing, processes_below
+from tests.helpers import PATIENCE_S, ROOT, is_running, wait_until
+
+SAMPLE = [
+    Case("any", 3, "stop"),
+    Case("any", 60, "stop"),
+    Case("any", 130, "stop", 2),
+    Case("any", 100, "block", 2),
+    Case("unlink", 2, "block"),
+    Case("lock", 3, "stop"),
+    Case("release", 4, "block"),
+    Case("rmdir", 2, "stop"),
+]
+ALL = os.environ.get("LAB_ALL_HANGS", "") not in ("", "0")
+"""The whole matrix, which takes hours; `python -m tests.check.hangs` runs it too, and prints figures."""
+
+ONLY = ("ranges", "posix", "pread")
+
+
+@pytest.fixture(scope="module")
+def ended() -> dict[str, Outcome]:
+    """How the checks of the sample ended, run side by side."""
+    try:
+        return {str(each.case): each for each in outcomes(SAMPLE, len(SAMPLE), ONLY)}
+    except Missing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.mounts
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("hangs")
+class TestAMountThatStopsAnswering:
+    @pytest.mark.parametrize("case", SAMPLE, ids=str)
+    def test_the_check_ends_and_names_what_it_leaves(self, case: Case, ended: dict[str, Outcome]) -> None:
+        assert ended[str(case)].wrong == []
+
+    def test_at_its_first_calls_it_is_one_line(self, ended: dict[str, Outcome]) -> None:
+        found = ended["any-3-stop-1"]
+        assert (found.code, found.document, len(found.complaints.splitlines())) == (3, {}, 1)
+
+    def test_what_was_found_before_is_kept_with_the_call_and_the_mount(self, ended: dict[str, Outcome]) -> None:
+        document = ended["any-130-stop-2"].document
+        assert [each["verdict"] for each in document["rules"]].count("safe") >= 1
+        assert {each["verdict"] for each in document["promises"]} == {"unknown"}
+        assert (document["interrupted"], document["safe"]) == (False, False)
+        assert document["hang"]["directories"] == document["directories"][1:]
+        assert document["hang"]["call"]
+        assert document["ended_early"].startswith(f"{document['directories'][1]} does not answer any more: ")
+
+    def test_the_folder_is_removed_through_the_mount_that_answers(self, ended: dict[str, Outcome]) -> None:
+        assert ended["any-130-stop-2"].document["left_behind"] == []
+
+    def test_the_folder_is_named_where_none_does(self, ended: dict[str, Outcome]) -> None:
+        (folder,) = ended["any-60-stop-1"].document["left_behind"]
+        assert folder.endswith("(the mount does not answer any more)")
+
+    def test_all_was_found_where_only_the_removal_has_no_answer(self, ended: dict[str, Outcome]) -> None:
+        document = ended["rmdir-2-stop-1"].document
+        assert {each["name"]: each["verdict"] for each in document["promises"]}["posix"] == "safe"
+        assert (document["ended_early"], len(document["left_behind"])) == ("", 1)
+
+
+@pytest.mark.mounts
+@pytest.mark.timeout(0)
+@pytest.mark.skipif(not ALL, reason="LAB_ALL_HANGS is not set")
+@pytest.mark.parametrize("case", MATRIX if ALL else MATRIX[:1], ids=str)
+def test_the_check_ends_at_whatever_request_the_mount_stops(case: Case) -> None:
+    (found,) = outcomes([case], 1)
+    assert found.wrong == []
+
+
+# Signals
+
+SLOW_TO_GIVE_UP = """
+import sys
+from lab.check import directories, supervise
+from lab.processes import guarded
+supervise.ANSWER_S = supervise.CLEAN_S = supervise.BACKSTOP_S = directories.PROBE_S = 600.0
+guarded.CLEAN_S = 600
+from lab.cli.main import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""A check that waits as long as nobody interrupts it."""
+
+
+@contextmanager
+def checking(*stops: str, only: str = "modes,rules") -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
+    """A check of a mount that stops answering at a request, or never, and the mount's server."""
+    with ExitStack() as stack:
+        try:
+            (directory,) = stack.enter_context(fuse("honest", 1, stops))
+        except Missing as missing:
+            pytest.skip(str(missing))
+        (server,) = processes_below(directory)
+        command = [sys.executable, "-c", SLOW_TO_GIVE_UP, "check", str(directory), "--only", only, "--no-save"]
+        lab = subprocess.Popen(
+            [*command, "--json", "-"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        with lab:
+            try:
+                yield lab, directory, server
+            finally:
+                lab.kill()
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_ends_a_check_that_hangs(number: signal.Signals) -> None:
+    with checking("mkdir", "2", "stop") as (lab, _, server):
+        wait_until(lambda: state_of(server) == "T", "the check hangs")
+        lab.send_signal(number)
+        everybody = psutil.Process(lab.pid).children(recursive=True)
+        wait_until(lambda: "D" in map(state_of, (each.pid for each in everybody)), "one does not end on SIGKILL")
+        lab.send_signal(signal.SIGINT)
+        printed, told = lab.communicate(timeout=PATIENCE_S)
+    assert (lab.returncode, printed) == (130, "")
+    assert told.splitlines()[-1] == "lab: interrupted"
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_during_the_clean_up_cuts_it_short_and_what_is_left_is_named(number: signal.Signals) -> None:
+    with checking("rmdir", "2", "stop") as (lab, directory, server):
+        wait_until(lambda: state_of(server) == "T", "the clean-up hangs")
+        lab.send_signal(number)
+        printed, told = lab.communicate(timeout=PATIENCE_S)
+        document = json.loads(printed)
+        assert [pid for pid in processes_below(directory) if pid in {each["pid"] for each in document["stuck"]}]
+    assert lab.returncode == 0
+    assert told.startswith(f"lab: {directory}/lab-check-")
+    assert "left behind, for it could not be removed (interrupted); remove it by hand" in told
+    assert len(document["left_behind"]) == 1
+
+
+@pytest.mark.mounts
+def test_a_check_whose_mount_answers_is_interrupted_in_good_order() -> None:
+    with checking(only="posix,soak") as (lab, directory, _):
+        backing = directory.parent / "backing"
+        wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
+        mine = psutil.Process(lab.pid).children(recursive=True)
+        lab.send_signal(signal.SIGTERM)
+        printed, _ = lab.communicate(timeout=PATIENCE_S)
+        assert list(backing.iterdir()) == []
+    assert (lab.returncode, json.loads(printed)["interrupted"]) == (130, True)
+    assert [child.pid for child in mine if is_running(child.pid)] == []
+
+
+@pytest.mark.mounts
+def test_nobody_is_left_and_the_folder_goes_where_the_lab_is_killed() -> None:
+    with checking(only="posix,soak") as (lab, directory, _):
+        backing = directory.parent / "backing"
+        wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
+        mine = psutil.Process(lab.pid).children(recursive=True)
+        lab.kill()
+        wait_until(lambda: not [child for child in mine if is_running(child.pid)], "all of them have ended")
+        assert list(backing.iterdir()) == []
+
+
+# Forks that are refused, and processes that somebody else ends
+
+REFUSING = """
+import errno, os, sys
+from mmap import mmap
+forks, real, number = mmap(-1, 8), os.fork, int(sys.argv[1])
+def fork():
+    forks[0] = min(255, forks[0] + 1)
+    if forks[0] == number:
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+    return real()
+os.fork = fork
+from lab.cli.main import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def refused(number: int, place: Path) -> tuple[int, str, list[Path]]:
+    """A check in all of whose processes together the fork of this number is refused."""
+    command = [sys.executable, "-c", REFUSING, str(number), "check", str(place), "--only", "modes,flock,pread"]
+    done = subprocess.run(
+        [*command, "--seconds", "0.5", "--no-save"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
+        check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr, list(place.iterdir())
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 8, 12])
+def test_a_fork_that_is_refused_is_one_line(number: int, tmp_path: Path) -> None:
+    code, told, left = refused(number, tmp_path)
+    assert (code, left) == (3, [])
+    (line,) = told.splitlines()
+    assert "Cannot allocate memory" in line
+    assert "raise the limit" in line
+
+
+def ended_by_somebody(place: Path, of: str, number: signal.Signals) -> tuple[int, dict[str, Any], str, list[str]]:
+    """A check whose guard, or whose worker, gets this signal while it races."""
+    command = [sys.executable, "-m", "lab", "check", str(place), "--only", "posix,soak", "--seconds", "300"]
+    with subprocess.Popen(
+        [*command, "--no-save", "--json", "-"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as lab:
+        wait_until(lambda: list(place.glob("lab-check-*/*-trial-*")), "it races")
+        (guard,) = psutil.Process(lab.pid).children()
+        (worker,) = guard.children()
+        everybody = psutil.Process(lab.pid).children(recursive=True)
+        (guard if of == "guard" else worker).send_signal(number)
+        printed, told = lab.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: not [each for each in everybody if is_running(each.pid)], "all of them have ended")
+    return lab.returncode, json.loads(printed), told, [path.name for path in place.iterdir()]
+
+
+@pytest.mark.parametrize("of", ["guard", "worker"])
+def test_a_process_of_the_check_that_somebody_ends_makes_nothing_unsafe(of: str, tmp_path: Path) -> None:
+    code, document, told, left = ended_by_somebody(tmp_path, of, signal.SIGKILL)
+    assert code == 3
+    assert {each["verdict"] for each in document["promises"]} == {"unknown"}
+    assert "the process that makes the check was ended by" in document["ended_early"]
+    assert [name for name in left if name not in told] == []
+    assert len(left) == (1 if of == "guard" else 0)
