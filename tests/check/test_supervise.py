@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import pytest
 from tests.check.fuse.serving import fuse
 from tests.check.hangs import MATRIX, Case, Outcome, outcomes
 from tests.check.mounted import state_of
-from tests.check.mounting import Missing, processes_below
+from tests.check.mounting import processes_below
 from tests.helpers import PATIENCE_S, ROOT, is_running, wait_until
 
 SAMPLE = [
@@ -40,10 +40,7 @@ ONLY = ("ranges", "posix", "pread")
 @pytest.fixture(scope="module")
 def ended() -> dict[str, Outcome]:
     """How the checks of the sample ended, run side by side."""
-    try:
-        return {str(each.case): each for each in outcomes(SAMPLE, len(SAMPLE), ONLY)}
-    except Missing as missing:
-        pytest.skip(str(missing))
+    return {str(each.case): each for each in outcomes(SAMPLE, len(SAMPLE), ONLY)}
 
 
 @pytest.mark.mounts
@@ -106,11 +103,7 @@ sys.exit(main(sys.argv[1:]))
 @contextmanager
 def checking(*stops: str, only: str = "modes,rules") -> Iterator[tuple[subprocess.Popen[str], Path, int]]:
     """A check of a mount that stops answering at a request, or never, and the mount's server."""
-    with ExitStack() as stack:
-        try:
-            (directory,) = stack.enter_context(fuse("honest", 1, stops))
-        except Missing as missing:
-            pytest.skip(str(missing))
+    with fuse("honest", 1, stops) as [directory]:
         (server,) = processes_below(directory)
         command = [sys.executable, "-c", SLOW_TO_GIVE_UP, "check", str(directory), "--only", only, "--no-save"]
         lab = subprocess.Popen(
