@@ -2,7 +2,8 @@
 
 Its rooms:
 
-    run             one check: its parts one after the other, and its document
+    supervise       one check as the user's process sees it: it always ends, and touches no mount
+    run             its parts one after the other, in a child; and the document of what they found
     promises        what a mount is asked for, and which part judges it
     directories     the mounts, told apart; one fresh folder seen through each of them
     language, rule, perform, specification    programs of calls: how they are written, performed and judged
