@@ -17,7 +17,7 @@ from lab.model.whole_file import WholeFileLock
 from .operation import Operation
 
 Blocked = tuple[int | None, int]
-"""Who is in the way, or None, and the state that follows when nobody is."""
+"""Who is in the way, or None; and the state that follows, the same one where there is nothing to do but wait."""
 
 
 class LockStates(ABC):
@@ -32,7 +32,10 @@ class LockStates(ABC):
         self._freed: dict[tuple[int, int, Operation], int] = {}
 
     def request(self, state: int, worker: int, operation: Operation) -> Blocked:
-        """What a lock meets: its blocker and None for the state, or no blocker and the state once it is granted."""
+        """What a lock meets: no blocker and the state once it is granted, or its blocker and the state until then.
+
+        That is another one where the request itself gives something up: flock(2) made exclusive.
+        """
         key = state, worker, operation
         try:
             return self._asked[key]
@@ -118,39 +121,41 @@ class Ranges(LockStates):
 class Whole(LockStates):
     """flock(2) as the lab uses it: every range is the whole file, and the last one given back unlocks.
 
-    A state is how many ranges each worker holds, and whether exclusively.
+    A state is how many ranges each worker holds, and whether exclusively: True, False, or None for one that gave up its
+    shared lock to make it exclusive, and waits. An exclusive one stays so until the last range is given back.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._number(())
 
-    def _held(self, state: int) -> dict[int, tuple[bool, int]]:
+    def _held(self, state: int) -> dict[int, tuple[bool | None, int]]:
         return dict(self._keys[state])  # type: ignore[call-overload, no-any-return]
 
-    def _state(self, held: dict[int, tuple[bool, int]]) -> int:
-        return self._number(tuple(sorted(held.items())))
+    def _state(self, held: dict[int, tuple[bool | None, int]]) -> int:
+        return self._number(tuple(sorted(held.items(), key=lambda each: each[0])))
 
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
         """Another holder, where one of the two is exclusive."""
         return self._conflict(self._held(state), worker, write=operation.write)
 
-    def _conflict(self, held: dict[int, tuple[bool, int]], worker: int, *, write: bool) -> int | None:
+    def _conflict(self, held: dict[int, tuple[bool | None, int]], worker: int, *, write: bool) -> int | None:
         lock = WholeFileLock()
         for owner, (exclusive, _) in held.items():
-            lock.grant(owner, exclusive)
+            if exclusive is not None:
+                lock.grant(owner, exclusive)
         return lock.conflict(worker, write)  # type: ignore[return-value]
 
     def _request(self, state: int, worker: int, span: Span) -> Blocked:
-        """Raises CannotRunError for shared to exclusive, which flock(2) does in two steps that are not modelled."""
+        """A shared lock is made exclusive in one step where nobody else holds one, else given up first."""
         held = self._held(state)
-        exclusive, depth = held.get(worker, (span.write, 0))
-        if span.write and not exclusive:
-            raise CannotRunError("lock flock: a shared lock made exclusive is not modelled; race it instead")
-        blocker = None if depth else self._conflict(held, worker, write=span.write)
+        exclusive, depth = held.get(worker, (None, 0))
+        if depth and (exclusive or not span.write):
+            return None, self._state({**held, worker: (exclusive, depth + 1)})
+        blocker = self._conflict(held, worker, write=span.write)
         if blocker is not None:
-            return blocker, state
-        return None, self._state({**held, worker: (exclusive, depth + 1)})
+            return blocker, self._state({**held, worker: (None, depth)}) if depth else state
+        return None, self._state({**held, worker: (span.write, depth + 1)})
 
     def _release(self, state: int, worker: int, span: Span) -> int:
         held = self._held(state)

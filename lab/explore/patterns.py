@@ -14,6 +14,7 @@ from lab.model.holds import END
 from lab.results import Step
 
 from .names import shown
+from .trace import GIVES_UP
 
 TOLD = 3
 """Fields of which the same is told."""
@@ -73,6 +74,8 @@ def held(steps: Sequence[Step], worker: int) -> list[Step]:
     for step in steps:
         if step.worker == worker and step.operation == "lock":
             locks.append(step)
+            if step.value == GIVES_UP:
+                locks = []
         elif step.worker == worker and step.operation == "unlock":
             locks = [each for each in locks if (each.start, each.length) != (step.start, step.length)]
     return locks

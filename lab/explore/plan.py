@@ -30,7 +30,10 @@ class Expected(NamedTuple):
 
 
 class Turn(NamedTuple):
-    """Steps that a worker does on end; before them `waiters` are to wait in the kernel, so that it refuses this one."""
+    """Steps that a worker does on end; before them `waiters` are to wait in the kernel.
+
+    They close the ring for which the kernel refuses the first step, or give up a shared lock by asking (flock(2)).
+    """
 
     worker: int
     steps: int
@@ -41,7 +44,8 @@ class Turn(NamedTuple):
 class Plan:
     """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
 
-    `prepared` are the bytes to begin with, before the workers' `start`.
+    Of these the `last` are sent into the kernel at the end; the others wait there already. `prepared` are the bytes to
+    begin with, before the workers' `start`.
     """
 
     shape: Shape
@@ -53,28 +57,40 @@ class Plan:
     reports: tuple[tuple[tuple[str, str], ...], ...]
     raised: tuple[str, ...]
     stuck: tuple[int, ...]
+    last: tuple[int, ...]
 
 
 def plan_of(world: World, schedule: bytes) -> Plan:
     """The plan of a schedule, which the world runs once, and takes back."""
     steps: list[list[Expected]] = [[] for _ in world.at]
-    rings: dict[int, tuple[int, ...]] = {}
+    waiters: dict[int, tuple[int, ...]] = {}
+    performed = bytearray()
+    asking: list[int] = []
     for place, worker in enumerate(schedule):
-        expected = _expected(world, worker, place + 1)
-        if expected.refused:
-            rings[place] = _ring(world, worker)
-        steps[worker].append(expected)
+        if world.gives_up(worker):
+            asking.append(worker)
+        else:
+            expected = _expected(world, worker, place + 1)
+            first = (*asking, *(_ring(world, worker) if expected.refused else ()))
+            if first:
+                waiters[len(performed)] = first
+            asking.clear()
+            steps[worker].append(expected)
+            performed.append(worker)
         world.do(worker)
+    stuck = tuple(i for i, node in enumerate(world.at) if not node.ended)
+    inside = {worker for first in waiters.values() for worker in first}
     made = Plan(
         shape=world.shape,
         schedule=schedule,
         prepared=world.prepared,
         final=bytes(world.content),
         steps=tuple(map(tuple, steps)),
-        turns=tuple(_turns(schedule, rings)),
+        turns=tuple(_turns(performed, waiters)),
         reports=tuple(node.seen for node in world.at),
         raised=tuple(raised(node.failed) if node.failed else "" for node in world.at),
-        stuck=tuple(i for i, node in enumerate(world.at) if not node.ended),
+        stuck=stuck,
+        last=tuple(worker for worker in stuck if worker not in inside),
     )
     world.back_to(0)
     return made
@@ -100,12 +116,12 @@ def _ring(world: World, worker: int) -> tuple[int, ...]:
     return tuple(ring)
 
 
-def _turns(schedule: bytes, rings: dict[int, tuple[int, ...]]) -> list[Turn]:
-    """The schedule in turns; a step that is to be refused begins one of its own."""
+def _turns(schedule: bytes | bytearray, waiters: dict[int, tuple[int, ...]]) -> list[Turn]:
+    """The schedule in turns; a step before which somebody is to wait begins one of its own."""
     turns: list[Turn] = []
     place = 0
-    for worker, group in groupby(enumerate(schedule), key=lambda each: (each[1], sum(at <= each[0] for at in rings))):
+    for worker, group in groupby(enumerate(schedule), key=lambda each: (each[1], sum(at <= each[0] for at in waiters))):
         count = len(list(group))
-        turns.append(Turn(worker[0], count, rings.get(place, ())))
+        turns.append(Turn(worker[0], count, waiters.get(place, ())))
         place += count
     return turns

@@ -1,8 +1,9 @@
 """A schedule performed by real processes on the real file, under the real lock, as often as asked.
 
 The workers are forked once and wait for their turns (see `replayed`). A step that the model calls waiting is never
-granted its turn, so that nothing sleeps in the kernel but where a ring of waiters is the point: then those of the ring
-are sent into the kernel one by one, and are seen there, before the next step is taken. A schedule is reproduced when
+granted its turn, so that nothing sleeps in the kernel but where that is the point: those of a ring of waiters, and who
+gives up a shared flock by asking for an exclusive one, are sent into the kernel one by one, and are seen there, before
+the next step is taken. A schedule is reproduced when
 the file ends with the very bytes that the model ends with, and the workers saw the same. It proves the order, not the
 timing: processes that wait for their turn are not a race.
 """
@@ -131,7 +132,7 @@ class _Stage:
                 self._make_wait(waiter)
             self._send(turn.worker, GO)
         self._heard()
-        for worker in plan.stuck:
+        for worker in plan.last:
             self._make_wait(worker)
 
     def _send(self, worker: int, message: bytes) -> None:

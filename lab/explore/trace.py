@@ -8,11 +8,11 @@ from typing import Literal
 from lab.results import Step
 
 from .names import Value, named, value_of
-from .operation import LOAD, LOCK, STORE, UNLOCK
+from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .world import End, World
 
-WAITS = "waits"
-"""The value of a lock that is never granted."""
+WAITS, GIVES_UP = "waits", "gives up"
+"""The value of a lock that is never granted, and of a request that gives up a shared lock to wait (flock(2))."""
 
 Turn = Literal["same", "preempted", "free"]
 WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
@@ -58,14 +58,23 @@ def step_now(world: World, worker: int, turn: Turn = "same") -> Step:
     if operation is None:
         raise AssertionError("a schedule names only workers that have a step left")
     refused = operation.kind == LOCK and world.waits_for(worker) is not None
+    gives_up = world.gives_up(worker)
     met = bytes(world.content[operation.start : operation.end]) if operation.kind == LOAD else b""
     world.do(worker)
     name, kind = named(world.shape.memory, operation.start, operation.end)
     values: dict[int, Callable[[], Value]] = {
         LOAD: lambda: value_of(kind, met),
         STORE: lambda: value_of(kind, node.data),
-        LOCK: lambda: "EDEADLK" if refused else ("exclusive" if operation.write else "shared"),
+        LOCK: lambda: _lock_value(operation, refused=refused, gives_up=gives_up),
         UNLOCK: lambda: None,
     }
     value = values[operation.kind]()
     return Step(worker, node.round, WORDS[operation.kind], name, value, turn, operation.start, operation.span.length)
+
+
+def _lock_value(operation: Operation, *, refused: bool, gives_up: bool) -> str:
+    if gives_up:
+        return GIVES_UP
+    if refused:
+        return "EDEADLK"
+    return "exclusive" if operation.write else "shared"

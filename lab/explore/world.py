@@ -75,7 +75,7 @@ class World:
         self._quiet = not any(nodes[-1].seen or nodes[-1].failed for nodes in self.alone)
 
     def choices(self) -> list[int]:
-        """The workers that could do their step now; being refused a lock (EDEADLK) is a step."""
+        """The workers that could do their step now; being refused a lock (EDEADLK) is a step, giving one up too."""
         if not self.locked:
             return [i for i, node in enumerate(self.at) if node.operation is not None]
         return [
@@ -85,8 +85,8 @@ class World:
     def _waits(self, worker: int, operation: Operation) -> bool:
         if operation.kind != LOCK:
             return False
-        blocker = self.locks.request(self.state, worker, operation)[0]
-        return blocker is not None and not self._refuses(worker, blocker)
+        blocker, after = self.locks.request(self.state, worker, operation)
+        return blocker is not None and after == self.state and not self._refuses(worker, blocker)
 
     def _refuses(self, worker: int, blocker: int) -> bool:
         """True when everybody from the blocker on waits, in the end for this worker: its request is refused."""
@@ -98,6 +98,14 @@ class World:
         if operation is None or operation.kind != LOCK:
             return None
         return self.locks.request(self.state, worker, operation)[0]
+
+    def gives_up(self, worker: int) -> bool:
+        """True where the worker's next step gives up a shared lock, to wait for an exclusive one (flock(2))."""
+        operation = self.at[worker].operation
+        if operation is None or operation.kind != LOCK:
+            return False
+        blocker, after = self.locks.request(self.state, worker, operation)
+        return blocker is not None and after != self.state
 
     def steps_aside(self, worker: int) -> bool:
         """True for a worker that was refused a lock and has not been granted one since: it lets the others by."""
@@ -124,6 +132,10 @@ class World:
             blocker, after = self.locks.request(state, worker, operation)
             met = GRANTED if blocker is None else REFUSED
             self.state = after
+            if after != state and met is REFUSED:  # it gives up what it holds, and goes on asking
+                self._back.append((node, None, state))
+                self.path.append(worker)
+                return
         elif kind != STORE:
             self.state = self.locks.release(state, worker, operation)
         following = node.next.get(met)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .protocol import Action, Lock
+from .protocol import Action, Lock, nested
 
 if TYPE_CHECKING:
     from random import Random
@@ -20,6 +20,7 @@ class Leaky:
         self.name = lock.name
         self.summary = f"{lock.summary}; grants falsely with probability {probability:g}"
         self.has_ranges = lock.has_ranges
+        self.nested = nested(lock)
         self._lock = lock
         self._probability = probability
         self._draw = random.random

@@ -16,6 +16,8 @@ import os
 from functools import partial
 from struct import Struct
 
+from lab.model.nested import Nested
+
 from .native import NATIVE
 from .protocol import Abilities, Action
 
@@ -44,6 +46,7 @@ class _Range:
 
     has_ranges = True
     excludes = True
+    nested = Nested.REPLACED
     command: int
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from lab.errors import LabError
+from lab.model.nested import Nested
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
@@ -80,3 +81,9 @@ def abilities(lock: Lock) -> Abilities | None:
     """What the lock claims that it can do; None where it claims nothing."""
     claimed = getattr(lock, "abilities", None)
     return claimed if isinstance(claimed, Abilities) else None
+
+
+def nested(lock: Lock) -> Nested:
+    """What the lock does to a hold inside which the same worker asks for another one: `nested`, where it says so."""
+    known = getattr(lock, "nested", None)
+    return known if isinstance(known, Nested) else Nested.KEPT

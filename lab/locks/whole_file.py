@@ -6,6 +6,8 @@ import fcntl
 from collections.abc import Callable
 from functools import partial
 
+from lab.model.nested import Nested
+
 from .native import NATIVE
 from .nesting import Nesting
 from .protocol import Abilities, Action
@@ -47,6 +49,7 @@ class Flock:
     summary = "flock: the whole file, it has no ranges; owned by the open file"
     has_ranges = False
     excludes = True
+    nested = Nested.CONVERTED
     abilities = Abilities(ranges=False, readers=True, threads=True, fork=False, survives_kill=True)
 
     def __init__(self) -> None:

@@ -2,9 +2,9 @@
 
 A hold is recorded from the inside: its grant is stamped after the lock call returned and its release
 before the unlock call starts. Two recorded holds that overlap in time were therefore truly inside together;
-nothing that a lock does correctly can be reported here, as long as no worker holds two ranges that overlap (the
-inner unlock frees both). The price is that a request counts as contended only while a recorded interval runs, which
-for very short holds is much less than the real one: the detection power is understated, never overstated.
+nothing that a lock does correctly can be reported here. Of holds inside one another, `nested` tells how long each was
+really kept. The price is that a request counts as contended only while a recorded interval runs, which for very short
+holds is much less than the real one: the detection power is understated, never overstated.
 """
 
 from __future__ import annotations

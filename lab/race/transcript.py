@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from ctypes import Array, Structure, Union, sizeof
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from lab.environment import anonymous_text
+from lab.locks import nested
 from lab.model.accesses import ENDLESS, REPORT, Access
 from lab.model.holds import Row, Span
+from lab.model.nested import as_held
 from lab.results import Accesses, Block, Damage, Field, Holds, Recording
 
 from .log import UNRECORDED
@@ -37,7 +40,7 @@ def transcript(job: Job, released_ns: int, result: Result) -> Recording:
         size=job.layout.size,
         fields=list(fields_of(job.memory)),
         blocks=blocks[:BLOCKS_KEPT],
-        holds=_holds(sorted(job.log.requests(), key=lambda hold: hold[2]), released_ns),
+        holds=_holds(sorted(as_held(list(job.log.requests()), nested(job.lock)), key=itemgetter(2)), released_ns),
         accesses=_accesses(accesses, released_ns),
         damage=[_anonymous(each) for each in result.damage],
         failures=[anonymous_text(f"worker {each.worker} {each.reason}") for each in result.failures],

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, LabError, ScenarioError
-from lab.locks import prepared
+from lab.locks import nested, prepared
 from lab.model.holds import Exclusion, Row, sweep
+from lab.model.nested import as_held
 from lab.processes import TOUCH_S, Crew, Exit, Orphan, cpus_for, doing
 from lab.processes.alarm import Limited, TooLong
 from lab.processes.crew import Prepare
@@ -177,7 +178,7 @@ def _gather(
         raise CannotRunError(refused[0].error.partition(": ")[2])
     log = job.log
     ends = [end or released_ns for end in log.header(FINISHED_NS)]
-    holds = list(log.holds())
+    holds = as_held(list(log.holds()), nested(job.lock))
     result = Result(
         wall_ns=max(ends) - released_ns,
         rounds_done=log.header(ROUNDS_DONE),

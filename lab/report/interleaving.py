@@ -61,7 +61,14 @@ def _cell(steps: Sequence[Step]) -> str:
         return f"{name} -> {_value(steps)}"
     if first.operation == "store":
         return f"{name} = {_value(steps)}"
-    told = {"exclusive": "", "shared": " (shared)", "EDEADLK": " REFUSED (EDEADLK)", "waits": " WAITS", None: ""}
+    told = {
+        "exclusive": "",
+        "shared": " (shared)",
+        "EDEADLK": " REFUSED (EDEADLK)",
+        "waits": " WAITS",
+        "gives up": " WAITS (shared lost)",
+        None: "",
+    }
     return f"{first.operation} {name}{told.get(first.value if isinstance(first.value, str) else None, '')}"
 
 

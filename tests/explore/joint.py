@@ -63,16 +63,17 @@ class Bytewise:
         self.size = size  # the byte behind the last stands for all that follow
         self.whole = lock == "flock"
         self.held: dict[int, dict[int, list[bool]]] = {}
+        self.lost: set[int] = set()  # who gave up a shared flock and waits for an exclusive one
 
     def touched(self, operation: Operation) -> range:
         return range(1) if self.whole else range(operation.start, min(operation.end, self.size + 1))
 
     def blocker(self, owner: int, operation: Operation) -> int | None:
         mine = self.held.get(owner, {})
-        if self.whole and mine:
+        if self.whole and mine and (mine[0][0] or not operation.write):
             return None
         for other, theirs in self.held.items():
-            if other != owner and any(
+            if other not in (owner, *self.lost) and any(
                 at in theirs and (operation.write or theirs[at][0]) for at in self.touched(operation)
             ):
                 return other
@@ -82,9 +83,18 @@ class Bytewise:
         mine = self.held.setdefault(owner, {})
         for at in self.touched(operation):
             if self.whole:
-                mine.setdefault(at, []).append(operation.write)
+                kept = mine.setdefault(at, [])
+                kept.append(operation.write)
+                kept[0] = kept[0] or operation.write
+                self.lost.discard(owner)
             else:
                 mine[at] = [operation.write]
+
+    def gives_up(self, owner: int, operation: Operation) -> bool:
+        """True where to ask costs the owner its shared flock."""
+        return (
+            self.whole and owner in self.held and owner not in self.lost and self.blocker(owner, operation) is not None
+        )
 
     def give_back(self, owner: int, operation: Operation) -> None:
         mine = self.held.get(owner, {})
@@ -194,7 +204,12 @@ class Joint:
 
     def _can(self, index: int) -> bool:
         operation = self.workers[index].next
-        return operation is not None and (self._waits_for(index) is None or self._closes_ring(index))
+        return operation is not None and (
+            self._waits_for(index) is None or self._closes_ring(index) or self._gives_up(index, operation)
+        )
+
+    def _gives_up(self, index: int, operation: Operation) -> bool:
+        return operation.kind == LOCK and self.table.gives_up(index, operation)
 
     def _waits_for(self, index: int) -> int | None:
         operation = self.workers[index].next
@@ -219,7 +234,10 @@ class Joint:
             choices.append(possible)
             schedule.append(worker)
             steps.append(Did.of(worker, operation))
-            self.workers[worker].greenlet.switch()
+            if self._gives_up(worker, operation):
+                self.table.lost.add(worker)
+            else:
+                self.workers[worker].greenlet.switch()
         left = ["" if each.next is None else repr(each.next) for each in self.workers]
         run = Run(
             bytes(schedule),
@@ -244,6 +262,7 @@ class Joint:
         scenario = self.shape.scenario
         self.content[:] = bytes(len(self.content))
         self.table.held.clear()
+        self.table.lost.clear()
         scenario.prepare(self.shape.memory.from_buffer(self.content))
         for worker in self.workers:
             worker.renew()

@@ -124,14 +124,6 @@ def texts_of(found: Found) -> tuple[tuple[Step, ...], ...]:
     return found.kind.texts
 
 
-def converts(steps: tuple[Step, ...], *, within_read: bool = False) -> bool:
-    """True where a write lock is asked for inside a read lock: flock(2) would do that in two steps."""
-    return any(
-        (within_read and step.does == "write") or converts(step.body, within_read=within_read or step.does == "read")
-        for step in steps
-    )
-
-
 @cache
 def by_brute_force(seed: int, lock: str, most: int) -> Endings:
     """Every interleaving of the program of this seed, or the first ones of more than `most`."""
@@ -146,8 +138,6 @@ def seeds(lock: str, count: int, most: int) -> Iterator[int]:
     seed = -1
     while count:
         seed += 1
-        if lock == "flock" and any(map(converts, texts_of(drawn(seed)))):
-            continue
         if 5 <= by_brute_force(seed, lock, most).schedules <= most:
             count -= 1
             yield seed

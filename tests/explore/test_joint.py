@@ -10,7 +10,7 @@ from lab.explore.exhaustive import every_schedule
 from lab.explore.world import World
 from lab.scenario import Found, find_scenarios
 from tests.explore.joint import Did, Joint, Run
-from tests.explore.programs import LOCKS, converts, drawn, texts_of
+from tests.explore.programs import LOCKS, drawn, texts_of
 from tests.explore.worlds import Endings, shape, world
 
 BUILT_IN = [found for found in find_scenarios([], lessons=True) if "explore" in found.kind.worlds]
@@ -72,8 +72,6 @@ def test_random_schedules_of_random_programs_run_as_all_workers_at_once_run_them
     for seed in range(SEEDS):
         found = drawn(seed)
         texts = texts_of(found)
-        if lock == "flock" and any(map(converts, texts)):
-            continue
         at_once, made = joint(found, lock, len(texts)), world(found, lock, len(texts))
         for _ in range(SCHEDULES):
             run = by_lot(at_once, draw)

@@ -130,11 +130,31 @@ def test_flock_taken_for_reading_within_writing_stays_exclusive() -> None:
     assert states.request(both, 1, lock(write=False))[0] == 0
 
 
-def test_flock_made_exclusive_while_shared_is_refused_with_what_to_do() -> None:
+def test_flock_made_exclusive_by_the_only_reader_is_one_step_and_stays_exclusive_until_the_last_range() -> None:
     states = Whole()
     _, reading = states.request(FREE, 0, lock(write=False))
-    with pytest.raises(CannotRunError, match="flock: a shared lock made exclusive is not modelled; race it instead"):
-        states.request(reading, 0, lock())
+    blocker, writing = states.request(reading, 0, lock())
+    assert blocker is None
+    assert states.request(writing, 1, lock(write=False))[0] == 0
+    outer = states.release(writing, 0, unlock())
+    assert states.request(outer, 1, lock(write=False))[0] == 0
+    assert states.release(outer, 0, unlock()) == FREE
+
+
+def test_flock_made_exclusive_beside_another_reader_is_given_up_first_and_then_waits() -> None:
+    states = Whole()
+    _, one = states.request(FREE, 0, lock(write=False))
+    _, both = states.request(one, 1, lock(write=False))
+    blocker, given_up = states.request(both, 0, lock())
+    assert (blocker, given_up != both) == (1, True)
+    assert states.request(given_up, 0, lock()) == (1, given_up)
+    blocker, writing = states.request(given_up, 1, lock())  # what the first gave up is in nobody's way
+    assert blocker is None
+    freed = states.release(states.release(writing, 1, unlock()), 1, unlock())
+    blocker, mine = states.request(freed, 0, lock())
+    assert blocker is None
+    assert states.release(states.release(mine, 0, unlock()), 0, unlock()) == FREE
+    assert states.drop(given_up, 0) == states.drop(both, 0)
 
 
 @pytest.mark.parametrize(("name", "detects"), [("none", False), ("fcntl", True), ("ofd", False), ("flock", False)])

@@ -99,9 +99,18 @@ def test_the_ring_of_a_refusal_begins_with_whom_the_refused_one_waits_for() -> N
     assert plan.turns[-1] == Turn(2, 1, (0, 1))
 
 
+def test_who_gives_up_a_shared_flock_is_sent_into_the_kernel_and_has_no_step_for_it() -> None:
+    """Both hold it shared; worker 0 asks for the exclusive one, then worker 1 does, and is granted it."""
+    made = world(upgrade(), "flock")
+    plan = plan_of(made, bytes([0, 0, 1, 1, 0, 1, 1, 1, 1, 0, 0, 0, 0]))
+    assert plan.turns == (Turn(0, 2, ()), Turn(1, 2, ()), Turn(1, 4, (0,)), Turn(0, 4, ()))
+    assert [step.kind for step in plan.steps[0]] == [LOCK, LOAD, LOCK, STORE, UNLOCK, UNLOCK]
+    assert (plan.stuck, plan.last) == ((), ())
+
+
 def test_workers_that_wait_for_ever_are_stuck() -> None:
     plan = plan_of(world("opposite_order", "ofd"), bytes([0, 1]))
-    assert plan.stuck == (0, 1)
+    assert plan.stuck == plan.last == (0, 1)
     assert plan.turns == (Turn(0, 1, ()), Turn(1, 1, ()))
 
 
@@ -130,6 +139,18 @@ def ring() -> Found:
             w.damaged("refused")
 
     return scenario_of(work, cells(3))
+
+
+def upgrade() -> Found:
+    """Each worker loads under the shared lock and stores under the exclusive one that it makes of it."""
+
+    def work(self: Any, w: Any) -> None:
+        with w.read_lock(self.Memory.cells):
+            seen = w.memory.cells[0]
+            with w.write_lock(self.Memory.cells):
+                w.memory.cells[0] = seen + 1
+
+    return scenario_of(work, cells(2))
 
 
 def raising() -> Found:
@@ -182,6 +203,7 @@ def always(self: Any, memory: Any, outcome: Outcome) -> Damage:
 
 MADE: dict[str, Callable[[], Found]] = {
     "ring": ring,
+    "upgrade": upgrade,
     "raising": raising,
     "start stores": partial(broken_by_store, one_store, start=store_at_start),
     "start adds": partial(broken_by_store, one_store, start=add_at_start),
@@ -254,6 +276,10 @@ def test_a_failure_of_three_workers_is_reproduced() -> None:
         ("ring", "ofd", 2, 1, [0, 1]),
         ("ring", "ofd", 3, 1, [0, 1, 2]),
         ("ring", "flock", 3, 1, [1]),
+        ("upgrade", "flock", 2, 1, [0, 0, 1, 1, 0, 1]),  # worker 0 gives its shared lock up, worker 1 converts
+        ("upgrade", "flock", 2, 2, [0, 0, 1, 1, 1]),
+        ("upgrade", "fcntl", 2, 1, [0, 0, 1, 1, 1]),
+        ("upgrade", "ofd", 2, 1, [0, 0, 1, 1]),
         ("raising", "none", 2, 1, [0, 0, 1]),
         ("start stores", "none", 2, 2, [0, 1]),
         ("prepared", "none", 2, 2, [1, 0]),

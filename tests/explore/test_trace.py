@@ -114,12 +114,12 @@ def test_the_world_is_at_its_beginning_again_afterwards(schedule: bytes) -> None
 
 def test_a_long_store_is_told_line_by_line() -> None:
     def work(scenario: Any, w: Any) -> None:
-        w.bytes(scenario.Memory.cells)[:] = bytes([w.index + 1]) * 100
+        w.bytes(scenario.Memory.cells)[:] = bytes([w.index + 1]) * 200
 
-    made = world(scenario_of(work, cells(100)))
+    made = world(scenario_of(work, cells(200)))
     assert told(made, [0, 0, 1, 1])[:2] == [
         (0, "store", "cells[0:64]", "01" * 64),
-        (0, "store", "cells[64:100]", "01" * 36),
+        (0, "store", "cells[64:128]", "01" * 64),
     ]
 
 
