@@ -277,7 +277,6 @@ def test_a_failure_of_three_workers_is_reproduced() -> None:
         ("ring", "ofd", 3, 1, [0, 1, 2]),
         ("ring", "flock", 3, 1, [1]),
         ("upgrade", "flock", 2, 1, [0, 0, 1, 1, 0, 1]),  # worker 0 gives its shared lock up, worker 1 converts
-        ("upgrade", "flock", 2, 2, [0, 0, 1, 1, 1]),
         ("upgrade", "fcntl", 2, 1, [0, 0, 1, 1, 1]),
         ("upgrade", "ofd", 2, 1, [0, 0, 1, 1]),
         ("raising", "none", 2, 1, [0, 0, 1]),
