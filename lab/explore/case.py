@@ -19,6 +19,7 @@ from .count import about, how_many, interleavings
 from .locks import check_modelled
 from .node import Node
 from .reasons import story
+from .repair import Repair
 from .shrink import Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
 from .token import make
@@ -192,7 +193,7 @@ def told(record: Explored, found: Found, best: Shortest, steps_before: int, kind
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
-    headline, reasons = story(steps, damage, record.lock, kinds)
+    headline, reasons, _ = story(steps, damage, record.lock, kinds, Repair(best.world, best.found.schedule).mends)
     return replace(
         record,
         preemptions=best.preemptions,

@@ -1,30 +1,45 @@
 """How a schedule can break, looked for in its steps; each pattern tells who met what because of whom.
 
-Two accesses of one worker are cut apart by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value or
+A pattern found is not yet the reason: `repair` tells whether the damage goes with it. Two accesses of one worker are
+cut apart by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value, on two that belong together, or
 between the pieces of a longer one; or a ring of waiters closes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations, pairwise, product
 from typing import NamedTuple
 
 from lab.model.holds import END
 from lab.results import Step
 
+from .moves import END_FIRST
 from .names import shown
+from .repair import Cut, cut_between
 from .trace import GIVES_UP
 
 TOLD = 3
 """Fields of which the same is told."""
 
 
+MOST_DATA = 400
+"""Loads and stores of a schedule in which two that belong together are looked for."""
+
+Tell = Callable[[Step, Step, Step], tuple[str, list[str]]]
+
+
 class Pattern(NamedTuple):
-    """What was found: the two sides, the reasons in order, and whose accesses were cut apart, from which place on."""
+    """What was found: the two sides, the reasons in order, and whose accesses were cut apart, from which place on.
+
+    Without any one of the `cuts` there would be no such pattern.
+    """
 
     headline: str
     reasons: list[str]
+    cuts: tuple[Cut, ...]
     victim: int = -1
     place: int = -1
 
@@ -44,28 +59,42 @@ class Access:
         return self.start < other.end and other.start < self.end
 
 
-def pattern(steps: Sequence[Step]) -> Pattern | None:
-    """The most telling one that is found."""
+def patterns(steps: Sequence[Step]) -> Iterator[Pattern]:
+    """All that are found, the most telling first."""
     accesses = _accesses(steps)
-    return _refused(steps) or _torn_load(steps, accesses) or _torn_stores(steps, accesses) or _cut_apart(steps)
+    yield from _refused(steps)
+    yield from _torn_loads(steps, accesses)
+    yield from _torn_stores(steps, accesses)
+    lost, others = _cut_apart(steps)
+    yield from lost
+    yield from _half_done(steps)
+    yield from others
 
 
 def _accesses(steps: Sequence[Step]) -> list[Access]:
-    """Loads and stores; pieces that one worker did one after the other, at adjoining addresses, are one."""
+    """Loads and stores; moves of one copy, which one worker does one after the other, are one (see `moves`)."""
     open_ones: dict[int, Access] = {}
     found = []
     for place, step in enumerate(steps):
         mine = open_ones.get(step.worker)
         if step.operation not in ("load", "store"):
             open_ones.pop(step.worker, None)
-        elif mine and mine.operation == step.operation and mine.end == step.start and step.length > 1:
+        elif mine and mine.operation == step.operation and _goes_on(mine, step):
             mine.places.append(place)
-            mine.end += step.length
+            mine.start, mine.end = min(mine.start, step.start), max(mine.end, step.start + step.length)
         else:
             mine = Access(step.worker, step.operation, [place], step.start, step.start + step.length)
             open_ones[step.worker] = mine
             found.append(mine)
     return found
+
+
+def _goes_on(copy: Access, step: Step) -> bool:
+    """True for the next move of a copy: it adjoins or overlaps, and goes further; or the end came first."""
+    end = step.start + step.length
+    if step.start < copy.start:
+        return end >= copy.start and copy.end - step.start in (3, *END_FIRST) and len(copy.places) == 1
+    return copy.start < step.start <= copy.end < end and (step.length > 1 or copy.end - copy.start > 1)
 
 
 def held(steps: Sequence[Step], worker: int) -> list[Step]:
@@ -81,24 +110,36 @@ def held(steps: Sequence[Step], worker: int) -> list[Step]:
     return locks
 
 
-def _refused(steps: Sequence[Step]) -> Pattern | None:
+def _refused(steps: Sequence[Step]) -> Iterator[Pattern]:
     """A ring of two or more that the kernel broke by refusing one of them."""
-    place = next((at for at, step in enumerate(steps) if step.value == "EDEADLK"), -1)
-    if place < 0:
-        return None
-    step, before = steps[place], steps[:place]
-    others = dict.fromkeys(each.worker for each in before if each.worker != step.worker)
-    holder = next((each for each in others if any(touch(step, lock) for lock in held(before, each))), -1)
-    wants = next((s for s in steps[place + 1 :] if s.worker == holder and s.operation == "lock"), None)
-    mine = ", ".join(each.field for each in held(before, step.worker)) or "nothing"
-    return Pattern(
-        f"worker {step.worker} and worker {holder} each hold what the other waits for",
-        [
-            f"worker {step.worker} holds {mine} and asks for {step.field}, which worker {holder} holds",
-            f"worker {holder} waits for {wants.field}, which worker {step.worker} holds" if wants else "it waits",
-            f"so the kernel refuses worker {step.worker} (EDEADLK): its wait would close the ring",
-        ],
-    )
+    for place, step in enumerate(steps):
+        if step.value != "EDEADLK":
+            continue
+        before = steps[:place]
+        others = dict.fromkeys(each.worker for each in before if each.worker != step.worker)
+        holder = next((each for each in others if any(touch(step, lock) for lock in held(before, each))), -1)
+        wanted = next(
+            (at for at in range(place + 1, len(steps)) if (steps[at].worker, steps[at].operation) == (holder, "lock")),
+            -1,
+        )
+        wants = steps[wanted] if wanted >= 0 else None
+        mine = ", ".join(each.field for each in held(before, step.worker)) or "nothing"
+        yield Pattern(
+            f"worker {step.worker} and worker {holder} each hold what the other waits for",
+            [
+                f"worker {step.worker} holds {mine} and asks for {step.field}, which worker {holder} holds",
+                f"worker {holder} waits for {wants.field}, which worker {step.worker} holds" if wants else "it waits",
+                f"so the kernel refuses worker {step.worker} (EDEADLK): its wait would close the ring",
+            ],
+            (*holding(steps, place), *(holding(steps, wanted) if wants else ())),
+        )
+
+
+def holding(steps: Sequence[Step], place: int) -> tuple[Cut, ...]:
+    """From each lock that a worker holds to this one, which it asks for: without a break it would get both."""
+    worker = steps[place].worker
+    mine = held(steps[:place], worker)
+    return tuple(cut_between(steps, at, place) for at in range(place) if any(steps[at] is lock for lock in mine))
 
 
 def touch(one: Step, other: Step) -> bool:
@@ -107,35 +148,37 @@ def touch(one: Step, other: Step) -> bool:
     return one.start < other_end and other.start < end
 
 
-def _torn_load(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern | None:
-    """One piece was loaded before the other worker stored it, another after."""
+def _torn_loads(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[Pattern]:
+    """A load that met some bytes before another worker stored them, and some after."""
     for load, store in _pairs(accesses, "load", "store"):
-        early, late = _halves(steps, load, store)
-        if early and late:
-            before, after = early[0], late[0]
-            return Pattern(
-                f"worker {load.worker} loads {_part(before, after)} while worker {store.worker} is storing it",
+        parts = list(_parts(steps, load, store))
+        new = next((part for part in parts if min(part.stores) < part.place), None)
+        old = next((part for part in parts if min(part.stores) > part.place), None)
+        if new and old:
+            yield Pattern(
+                f"worker {load.worker} loads {_of(new, old)} while worker {store.worker} is storing it",
                 [
-                    f"worker {load.worker} met {shown(after.value)} in {after.field} because worker {store.worker} "
+                    f"worker {load.worker} met {new.value} in {new.field} because worker {store.worker} "
                     "had already stored it",
-                    f"it met {shown(before.value)} in {before.field} because worker {store.worker} had not yet "
-                    "stored it",
+                    f"it met {old.value} in {old.field} because worker {store.worker} had not yet stored it",
                     "so what it read is part new, part old",
                 ],
+                _whole(steps, load, store),
                 load.worker,
                 load.places[0],
             )
-    return None
 
 
-def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern | None:
-    """Two long stores into each other: one piece is left from the one, another from the other."""
+def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[Pattern]:
+    """Two long stores into each other: some bytes are left from the one, others from the other."""
     for one, other in _pairs(accesses, "store", "store"):
-        early, late = _halves(steps, one, other)
-        if early and late:
-            theirs, mine = early[1], late[0]
-            return Pattern(
-                f"worker {one.worker} and worker {other.worker} store {_part(mine, theirs)} at the same time",
+        parts = list(_parts(steps, one, other))
+        last = {part.field: max(at for at in one.places if _touches(steps[at], part)) for part in parts}
+        mine = next((part for part in parts if max(part.stores) < last[part.field]), None)
+        theirs = next((part for part in parts if max(part.stores) > last[part.field]), None)
+        if mine and theirs:
+            yield Pattern(
+                f"worker {one.worker} and worker {other.worker} store {_of(mine, theirs)} at the same time",
                 [
                     f"{mine.field} is left from worker {one.worker} because it stored there after "
                     f"worker {other.worker}",
@@ -143,30 +186,118 @@ def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Pattern |
                     f"worker {one.worker}",
                     "so what is left is part the one's, part the other's",
                 ],
+                _whole(steps, one, other),
                 one.worker,
                 one.places[0],
             )
-    return None
 
 
-Pair = tuple[Step, Step]
+class Part(NamedTuple):
+    """Bytes that one move reaches and the same moves of another worker's store: where in the schedule these are."""
+
+    place: int
+    start: int
+    end: int
+    field: str
+    value: str
+    stores: tuple[int, ...]
 
 
-def _halves(steps: Sequence[Step], one: Access, other: Access) -> tuple[Pair | None, Pair | None]:
-    """Pieces of the one with their twins of the other: the last that came before its twin, the last that came after."""
-    early = late = None
+def _parts(steps: Sequence[Step], one: Access, store: Access) -> Iterator[Part]:
+    """The bytes of an access that a store of another worker reaches too, cut where its moves are."""
     for place in one.places:
-        twin = next((each for each in other.places if steps[each].start == steps[place].start), None)
-        if twin is not None and place < twin:
-            early = steps[place], steps[twin]
-        elif twin is not None:
-            late = steps[place], steps[twin]
-    return early, late
+        step = steps[place]
+        start, end = step.start, step.start + step.length
+        bounds = {at for twin in store.places for at in (steps[twin].start, steps[twin].start + steps[twin].length)}
+        cuts = sorted({start, end, *(at for at in bounds if start < at < end)})
+        for low, high in pairwise(cuts):
+            stores = tuple(
+                t for t in store.places if steps[t].start <= low and high <= steps[t].start + steps[t].length
+            )
+            if stores:
+                yield Part(place, low, high, *_section(step, low, high), stores)
 
 
-def _part(one: Step, other: Step) -> str:
-    """The field that two pieces belong to."""
-    names = {step.field.partition("[")[0].partition(" ")[0] for step in (one, other)}
+def _touches(step: Step, part: Part) -> bool:
+    return step.start <= part.start and part.end <= step.start + step.length
+
+
+def _section(step: Step, low: int, high: int) -> tuple[str, str]:
+    """Name and value of some bytes of a step: record[16:24]."""
+    slices = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", step.field)
+    if (low, high) == (step.start, step.start + step.length) or not slices or not isinstance(step.value, str):
+        return step.field, shown(step.value)
+    first = int(slices[2]) + low - step.start
+    data = step.value[2 * (low - step.start) : 2 * (high - step.start)]
+    return f"{slices[1]}[{first}:{first + high - low}]", shown(data)
+
+
+def _half_done(steps: Sequence[Step]) -> Iterator[Pattern]:
+    """Another worker comes after the one and before the other of two accesses that belong together.
+
+    Its own two touch both: in the order of the one worker it is behind it at the first, and before it at the second.
+    The nearest two come first.
+    """
+    data = [at for at, step in enumerate(steps) if step.operation in ("load", "store")]
+    if len(data) > MOST_DATA:
+        return
+    spans = sorted((last - first, first, last) for first, last in combinations(data, 2))
+    for _, first, last in spans:
+        one, two = steps[first], steps[last]
+        if one.worker != two.worker or touch(one, two):
+            continue
+        between = [at for at in range(first + 1, last) if steps[at].operation in ("load", "store")]
+        behind = [at for at in between if _clash(one, steps[at])]
+        ahead = [at for at in between if _clash(two, steps[at])]
+        for after, before in product(behind, ahead):
+            if steps[after].worker == steps[before].worker:
+                yield Pattern(
+                    f"worker {steps[after].worker} comes between what worker {one.worker} does to {one.field} and to "
+                    f"{two.field}",
+                    [*_edge(one, steps[after]), *_edge(steps[before], two), _so(steps[after], steps[before])],
+                    (cut_between(steps, first, last),),
+                    one.worker,
+                    first,
+                )
+                break
+
+
+def _clash(one: Step, other: Step) -> bool:
+    return one.worker != other.worker and "store" in (one.operation, other.operation) and touch(one, other)
+
+
+def _edge(earlier: Step, later: Step) -> list[str]:
+    """What the order of two accesses to the same bytes made of them."""
+    if later.operation == "load":
+        return [
+            f"worker {later.worker} met {shown(later.value)} in {later.field} because worker {earlier.worker} had "
+            "already stored it"
+        ]
+    if earlier.operation == "load":
+        return [
+            f"worker {earlier.worker} met {shown(earlier.value)} in {earlier.field} because worker {later.worker} had "
+            f"not yet stored {shown(later.value)}"
+        ]
+    return [
+        f"{later.field} is left from worker {later.worker} because it stored there after worker {earlier.worker}"
+    ]  # fmt: skip
+
+
+def _so(one: Step, other: Step) -> str:
+    if (one.operation, other.operation) == ("store", "store"):
+        return "so what is left is part the one's, part the other's"
+    if one.operation == other.operation:
+        return f"so worker {one.worker} saw the one change and not the other"
+    return f"so worker {one.worker} comes after the one and before the other"
+
+
+def _whole(steps: Sequence[Step], *copies: Access) -> tuple[Cut, ...]:
+    return tuple(cut_between(steps, copy.places[0], copy.places[-1]) for copy in copies if len(copy.places) > 1)
+
+
+def _of(one: Part, other: Part) -> str:
+    """The field that two parts belong to."""
+    names = {part.field.partition("[")[0].partition(" ")[0] for part in (one, other)}
     return " and ".join(sorted(names))
 
 
@@ -176,39 +307,62 @@ def _pairs(accesses: Sequence[Access], first: str, second: str) -> Iterator[tupl
             if (
                 one.worker != other.worker
                 and (one.operation, other.operation) == (first, second)
-                and len(one.places) > 1
+                and max(len(one.places), len(other.places)) > 1
                 and one.met(other)
             ):
                 yield one, other
 
 
-def _cut_apart(steps: Sequence[Step]) -> Pattern | None:
-    """Two accesses of one worker to one place, and another's in between that cannot be before or after both."""
-    found: dict[str, dict[str, tuple[Step, Step, Step, int]]] = {}
+def _cut_apart(steps: Sequence[Step]) -> tuple[list[Pattern], list[Pattern]]:
+    """Two accesses of one worker to one place, and another's in between that cannot be before or after both.
+
+    Lost updates apart from the others. First all fields that break in the same way, each by the first three accesses
+    that do; then every three alone.
+    """
+    found: dict[str, list[tuple[int, int, int]]] = {}
     for place, third in enumerate(steps):
         if third.operation not in ("load", "store"):
             continue
-        first_at = next(
-            (at for at in range(place - 1, -1, -1) if steps[at].worker == third.worker and _same(steps[at], third)), -1
+        first = next(
+            (at for at in range(place - 1, -1, -1) if steps[at].worker == third.worker and _same(steps[at], third)),
+            place,
         )
-        for at in range(first_at + 1 if first_at >= 0 else place, place):
-            second = steps[at]
-            if second.worker != third.worker and _same(second, third):
-                first = steps[first_at]
-                pattern = first.operation[0] + second.operation[0] + third.operation[0]
-                found.setdefault(pattern, {}).setdefault(third.field, (first, second, third, first_at))
-    for pattern, tell in (("lss", _lost), ("ssl", _foreign), ("sls", _halfway), ("lsl", _changed)):
-        if pattern in found:
-            told = list(found[pattern].items())[:TOLD]
-            prefix = len(told) > 1
-            reasons = []
-            for name, (first, second, third, _) in told:
-                _, lines = tell(first, second, third)
-                reasons += [f"{name}: {line}" if prefix else line for line in lines]
-            first, second, third, at = told[0][1]
-            names = " and ".join(name for name, _ in told)
-            return Pattern(f"{tell(first, second, third)[0]} {names}", reasons, first.worker, at)
-    return None
+        for second in range(first + 1, place):
+            if steps[second].worker != third.worker and _same(steps[second], third):
+                kind = "".join(steps[at].operation[0] for at in (first, second, place))
+                found.setdefault(kind, []).append((first, second, place))
+    ways = (("ssl", _foreign), ("sls", _halfway), ("lsl", _changed))
+    return _told(steps, found, "lss", _lost), [each for kind, tell in ways for each in _told(steps, found, kind, tell)]
+
+
+def _told(steps: Sequence[Step], found: dict[str, list[tuple[int, int, int]]], kind: str, tell: Tell) -> list[Pattern]:
+    fields: dict[str, tuple[int, int, int]] = {}
+    for three in found.get(kind, ()):
+        fields.setdefault(steps[three[2]].field, three)
+    together = [_together(steps, tell, list(fields.values())[:TOLD])] if fields else []
+    return together + [_together(steps, tell, [three]) for three in found.get(kind, ())]
+
+
+def _together(steps: Sequence[Step], tell: Tell, threes: Sequence[tuple[int, int, int]]) -> Pattern:
+    """One pattern of several fields."""
+    reasons, names = [], []
+    for three in threes:
+        first, second, third = (steps[at] for at in three)
+        headline, lines = tell(first, second, third)
+        reasons += [f"{third.field}: {line}" if len(threes) > 1 else line for line in lines]
+        names.append(third.field)
+    first_at, second_at, third_at = threes[0]
+    headline, _ = tell(*(steps[at] for at in threes[0]))
+    cuts = [cut_between(steps, first_at, third_at)]
+    loaded = next((at for at in range(second_at - 1, -1, -1) if _loads_for(steps, at, second_at)), -1)
+    if tell is _lost and loaded >= 0:
+        cuts.append(cut_between(steps, loaded, second_at))
+    return Pattern(f"{headline} {' and '.join(names)}", reasons, tuple(cuts), steps[first_at].worker, first_at)
+
+
+def _loads_for(steps: Sequence[Step], at: int, store: int) -> bool:
+    """True for the load from which the worker made what it stores."""
+    return (steps[at].worker, steps[at].operation) == (steps[store].worker, "load") and _same(steps[at], steps[store])
 
 
 def _same(one: Step, other: Step) -> bool:

@@ -20,6 +20,7 @@ from .graph import Graph, Move, TooManyStatesError, graph_of
 from .moves import LINE
 from .names import named, shown, value_of
 from .reasons import story
+from .repair import Repair
 from .shrink import world_of
 from .tally import Tally
 from .trace import trace
@@ -209,7 +210,8 @@ def _shortest(world: World) -> ShortestFailure:
     if tally.found is None:
         raise AssertionError("what breaks in the graph breaks in a schedule")
     steps, end = trace(world, tally.found.schedule)
-    headline, reasons = story(steps, damage_records(end), world.shape.lock)
+    mends = Repair(world, tally.found.schedule).mends
+    headline, reasons, _ = story(steps, damage_records(end), world.shape.lock, mends=mends)
     return ShortestFailure(list(tally.found.schedule), headline, list(reasons))
 
 

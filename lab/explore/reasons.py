@@ -1,33 +1,120 @@
-"""Why a schedule broke, edge by edge: who met what because who had not yet done what."""
+"""Why a schedule broke: who met what because who had not yet done what; and the steps that ought not to be cut apart.
+
+Of all that can be told of a schedule the first is taken whose absence repairs it (see `repair`): run with those steps
+together, it ends well.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice, pairwise
 from typing import NamedTuple
 
 from lab.results import Damage, Step
 
-from .patterns import Pattern, held, pattern, touch
+from .names import shown
+from .patterns import Pattern, held, holding, patterns, touch
+from .repair import Cut, cuts_of
+from .trace import WAITS
+
+MOST_CUTS = 2_000
+"""Cuts that are tried where no pattern is to blame."""
+
+SHOWN = 3
+"""Steps of the others that are told."""
 
 
 class Story(NamedTuple):
-    """One line that names the damage and the two sides, and the reasons in order."""
+    """One line that names the damage and the two sides, the reasons in order, and the cut without which it holds."""
 
     headline: str
     reasons: list[str]
+    cut: Cut | None = None
 
 
-def story(steps: Sequence[Step], damage: Sequence[Damage], lock: str, kinds: frozenset[str] = frozenset()) -> Story:
-    """The first explanation that fits, headed by the first damage that is wanted: of any kind, where none is named."""
+Mends = Callable[[Cut], bool]
+
+
+def story(
+    steps: Sequence[Step],
+    damage: Sequence[Damage],
+    lock: str,
+    kinds: frozenset[str] = frozenset(),
+    mends: Mends | None = None,
+) -> Story:
+    """The first explanation that fits, headed by the first damage that is wanted: of any kind, where none is named.
+
+    `mends` tells whether the schedule ends well without a cut; without it the first pattern has to do.
+    """
     kind = next((each.kind for each in damage if not kinds or each.kind in kinds), "damage")
     if kind == "deadlock":
-        return _deadlock(damage[0].evidence)
-    found = pattern(steps)
-    if found:
-        return Story(f"{kind}: {found.headline}", found.reasons + _not_kept_out(steps, found, lock))
+        waits = [at for at, step in enumerate(steps) if step.value == WAITS]
+        cuts = [cut for at in waits for cut in holding(steps, at)]
+        return _deadlock(damage[0].evidence)._replace(cut=_first(cuts, mends))
+    for found in patterns(steps):
+        cut = _first(found.cuts, mends)
+        if cut or not mends:
+            return Story(f"{kind}: {found.headline}", found.reasons + _not_kept_out(steps, found, lock), cut)
+    cut = _first(islice(cuts_of(steps), MOST_CUTS), mends)
+    if cut:
+        return _between(kind, steps, cut)
+    if mends and all(one.worker == other.worker or _has_finished(steps, at) for at, (one, other) in _turns(steps)):
+        return Story(
+            f"{kind}: without any interleaving",
+            ["each worker had finished before the next one began, so no order of steps is to blame"],
+        )
     return _switches(kind, steps)
+
+
+def _first(cuts: Iterator[Cut] | Sequence[Cut], mends: Mends | None) -> Cut | None:
+    return next((cut for cut in cuts if mends and mends(cut)), None)
+
+
+def _turns(steps: Sequence[Step]) -> Iterator[tuple[int, tuple[Step, Step]]]:
+    return enumerate(pairwise(steps))
+
+
+def _has_finished(steps: Sequence[Step], at: int) -> bool:
+    """True where the worker of this step has no further one."""
+    return all(step.worker != steps[at].worker for step in steps[at + 1 :])
+
+
+def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
+    """Nobody overwrote anything by itself: who did what between which steps of whom."""
+    worker = steps[cut.place].worker
+    mine = [at for at in range(cut.place, len(steps)) if steps[at].worker == worker][: cut.more + 1]
+    first, last = steps[mine[0]], steps[mine[-1]]
+    others = [
+        step for step in steps[mine[0] : mine[-1]] if step.worker != worker and step.operation in ("load", "store")
+    ]
+    touched = [step for step in steps if step.worker == worker and step.operation in ("load", "store")]
+    telling = [
+        step
+        for step in others
+        if any("store" in (step.operation, own.operation) and touch(step, own) for own in touched)
+    ] or others  # fmt: skip
+    names = list(dict.fromkeys(step.worker for step in telling)) or sorted(
+        {step.worker for step in steps[mine[0] : mine[-1]]} - {worker}
+    )
+    who = " and ".join(f"worker {each}" for each in names)
+    between = f"worker {worker}'s {_did(first)} and its {_did(last)}"
+    reasons = [
+        f"worker {step.worker} {'stored' if step.operation == 'store' else 'loaded'} {shown(step.value)} "
+        f"{'in' if step.operation == 'store' else 'from'} {step.field} between {between}"
+        for step in telling[:SHOWN]
+    ]
+    return Story(
+        f"{kind}: {who} {'comes' if len(names) == 1 else 'come'} between {between}",
+        [*(reasons or [f"{who} went on between {between}"]), "had nobody come in between there, it would have held"],
+        cut,
+    )
+
+
+def _did(step: Step) -> str:
+    """A step as a noun: the store to value."""
+    words = {"load": "load of", "store": "store to", "lock": "lock of", "unlock": "unlock of"}
+    return f"{words[step.operation]} {step.field}"
 
 
 def _deadlock(evidence: Sequence[str]) -> Story:

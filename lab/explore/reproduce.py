@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
@@ -9,11 +10,12 @@ from lab.errors import ScenarioError, UsageError
 from lab.locks import RECORDER
 from lab.processes import Terminated, stop_on_sigterm
 from lab.regions import workspace
-from lab.results import SCHEMA, Replay, ReplayOptions
+from lab.results import SCHEMA, Damage, Replay, ReplayOptions, Step
 
 from .case import damage_records
 from .plan import plan_of
 from .reasons import story
+from .repair import Repair
 from .replay import Result, check_region, replay
 from .shrink import world_of
 from .token import Token, differs, read, scenario_of
@@ -65,9 +67,14 @@ def reproduce(options: ReplayOptions) -> Replay:
         divergence=result.divergence,
         schedules_per_s=round(result.times / result.running_s, 1) if result.running_s else 0.0,
         damage=damage,
-        headline=story(steps, damage, token.lock).headline if damage else "no damage",
+        headline=_headline(world, schedule, steps, damage) if damage else "no damage",
         steps=steps,
     )
+
+
+def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequence[Damage]) -> str:
+    """What the exploration said of the schedule."""
+    return story(steps, damage, world.shape.lock, mends=Repair(world, schedule).mends).headline
 
 
 def _world(token: Token) -> World:
