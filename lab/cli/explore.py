@@ -29,8 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--search",
         choices=SEARCHES,
         default="auto",
-        help="auto: rising preemptions up to the first failure, then every state, then by lot; bound: all with up to "
-        "--preemptions; all: every schedule; states: every state once; dpor: one schedule a class; random, pct: by lot",
+        help="auto: rising preemptions up to the first failure, then every state, then at random; bound: all with up "
+        "to --preemptions; all: every schedule is run; states: every state once; dpor: one run a class of schedules; "
+        "random, pct: at random",
     )
     add("--preemptions", type=at_least(0), default=3, metavar="N", help="the largest bound (3)")
     add("--tear", type=at_least(1), metavar="BYTES", help="the widest move of a copy (as this machine: 64, 32 or 16)")
@@ -39,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, metavar="N", help="of random and pct (0)")
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
-    add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the first N schedules that were run")
+    add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
     add("--quiet", action="store_true", help="print only what went wrong")

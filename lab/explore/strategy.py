@@ -26,7 +26,7 @@ HOW = {
     "bound": "by rising preemptions",
     "random": "by random walk",
     "pct": "by random priorities (PCT, depth 3)",
-    "dpor": "of as many classes",
+    "dpor": "of as many classes of schedules",
     "states": "through states reached once",
     "all": "",
 }
@@ -108,7 +108,7 @@ def _search(name: str, share: float, world: World, plan: Plan, coverage: Coverag
         searches[name](world, plan, coverage, tally)
     finally:
         if len(coverage.said) == ended and not coverage.exhausted:
-            coverage.said.append(f"{tally.schedules:,} schedules {HOW[name]}".rstrip())
+            coverage.said.append(f"{tally.schedules:,} runs {HOW[name]}".rstrip())
 
 
 def _bound(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:

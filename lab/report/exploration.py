@@ -13,7 +13,7 @@ from .interleaving import columns
 from .tables import table
 from .words import plural
 
-HEAD = ("scenario", "lock", "workers", "rounds", "schedules", "verdict")
+HEAD = ("scenario", "lock", "workers", "rounds", "runs", "verdict")
 
 SEEN_WHOLE = 16
 """Moves of so many bytes are made by every processor, and were never seen torn within a line of 64."""
@@ -40,7 +40,7 @@ def heading(run: Exploration) -> str:
     reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
     if run.options.line_bytes < SEEN_WHOLE:
         reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
-    return f"simulated: each load, store, lock and unlock is a step; {reach}; the lock is a model"
+    return f"simulated: each load, store, lock and unlock is a step, in one order for all; {reach}; the lock is a model"
 
 
 def verdicts(run: Exploration, style: str) -> str:
@@ -77,13 +77,13 @@ def covered(case: Explored) -> str:
     """What the verdict rests on."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "holds":
-        return f"{what} holds in {case.covered}."
+        return f"{what} holds in {case.covered}, under {case.memory_model}."
     if case.verdict == "unknown":
         return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
-    broken, run = case.broken_schedules, case.schedules
+    broken, run, which = case.broken_schedules, case.schedules, "runs"
     if case.interleavings is not None and case.broken_interleavings is not None:
-        broken, run = case.broken_interleavings, case.interleavings
-    which = "classes of schedules" if case.search == "dpor" else "schedules"
+        broken, run, which = case.broken_interleavings, case.interleavings, "schedules"
+    which = "classes of schedules" if case.search == "dpor" else which
     return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
 
 
@@ -138,11 +138,11 @@ def failure(case: Explored) -> str:
 
 
 def _how(case: Explored) -> str:
-    said = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'schedule')}"]
+    said = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
     if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
         before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"
         after = f"{case.shrunk.workers} x {case.shrunk.rounds} ({len(case.steps)} steps)"
-        said.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'schedule')} more")
+        said.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'run')} more")
     return ", ".join(said)
 
 

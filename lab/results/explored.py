@@ -15,7 +15,8 @@ class Step:
     """One step of a schedule: what the worker did, where, and what it met or stored.
 
     `operation` is "load", "store", "lock" or "unlock"; `value` is a number or bytes in hexadecimal, and for a lock
-    "exclusive", "shared", "EDEADLK" (refused) or "waits" (for ever, after the last step). `turn` says how the worker
+    "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an exclusive one) or
+    "waits" (for ever, after the last step). `turn` says how the worker
     came to its turn: "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before
     waited, had finished, or was refused). `start` and `length` are bytes of the file, length 0 to its end and beyond.
     """
@@ -44,11 +45,13 @@ class Shrunk:
 class Explored:
     """Scenario x lock x workers x rounds, explored.
 
-    `schedules` were run to their end. `exhausted` is True when every interleaving, or one of each class that leads to
-    the same end, was covered; `bound` is the largest number of preemptions up to which all were. `preemptions`,
-    `damage`, `headline`, `steps`, `reasons` and `token` are those of the failure shown, `shrunk` its shape.
-    `interleavings` are all that the search covered, `broken_interleavings` those of them that break; null where it did
-    not count them. `ends` counts the different final states. `expected` is what the scenario announces for this lock.
+    `schedules` counts runs, each of one schedule to its end, and `broken_schedules` those that broke. `exhausted`
+    is True when every interleaving, or one of each class that leads to the same end, was covered; `bound` is the
+    largest number of preemptions up to which all were. `preemptions`, `damage`, `headline`, `steps`, `reasons` and
+    `token` are those of the failure shown, `shrunk` its shape. `interleavings` are the schedules that the search
+    covered, run or not, `broken_interleavings` those of them that break; null where it did not count them. What
+    holds, holds under the `memory_model`. `ends` counts the different final states. `expected` is what the scenario
+    announces for this lock.
     """
 
     scenario: str
@@ -65,6 +68,7 @@ class Explored:
     wall_s: float
     expected: Verdict
     line_bytes: int
+    memory_model: Literal["sequential consistency"] = "sequential consistency"
     interleavings: int | None = None
     broken_interleavings: int | None = None
     bound: int | None = None

@@ -96,7 +96,9 @@ def test_the_heading_says_that_bytes_and_lock_are_not_the_real_ones() -> None:
 
 
 def test_what_holds_says_what_it_rests_on() -> None:
-    assert covered(HOLDS) == "counter under fcntl holds in all 6 schedules of 2 workers x 2 rounds."
+    assert covered(HOLDS) == (
+        "counter under fcntl holds in all 6 schedules of 2 workers x 2 rounds, under sequential consistency."
+    )
 
 
 def test_what_is_unknown_says_what_was_covered_and_what_to_do() -> None:
@@ -107,7 +109,7 @@ def test_what_is_unknown_says_what_was_covered_and_what_to_do() -> None:
 
 def test_what_is_broken_says_how_many_of_how_many() -> None:
     said = covered(replace(BROKEN, schedules=70, broken_schedules=68, covered="all 70 schedules of 2 workers"))
-    assert said == "counter under none: 68 of 70 schedules break; covered were all 70 schedules of 2 workers."
+    assert said == "counter under none: 68 of 70 runs break; covered were all 70 schedules of 2 workers."
 
 
 def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> None:
@@ -116,7 +118,7 @@ def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> N
         BROKEN.headline,
         columns(BROKEN.steps),
         "because\n  worker 0 stored 1 because it had loaded 0",
-        "found: 1 preemption, after 3 schedules",
+        "found: 1 preemption, after 3 runs",
         f"replay: python -m lab replay {TOKEN}",
     ]
     assert all(part in told for part in parts)
@@ -130,7 +132,7 @@ def test_reasons_are_one_sentence() -> None:
 
 
 def test_a_failure_says_from_what_it_was_shrunk_to_what() -> None:
-    assert "shrunk from 2 workers x 2 rounds (8 steps) to 2 x 1 (4 steps) in 3 schedules more" in failure(BROKEN)
+    assert "shrunk from 2 workers x 2 rounds (8 steps) to 2 x 1 (4 steps) in 3 runs more" in failure(BROKEN)
 
 
 def test_a_failure_that_could_not_be_shrunk_says_nothing_of_it() -> None:
@@ -157,7 +159,7 @@ def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it(
 def test_each_case_that_holds_says_what_was_exhausted() -> None:
     text = text_of(exploration_of(HOLDS, replace(HOLDS, lock="ofd")), "simple")
     assert covered(HOLDS) in text
-    assert "counter under ofd holds in all 6 schedules of 2 workers x 2 rounds." in text
+    assert "counter under ofd holds in all 6 schedules of 2 workers x 2 rounds, under sequential" in text
 
 
 def test_a_failure_whose_search_stopped_there_makes_no_claim_about_the_rest() -> None:
