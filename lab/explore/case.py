@@ -185,7 +185,7 @@ def _of_how_many(world: World, coverage: Coverage) -> str:
         return ""
     world.back_to(0)
     count = how_many(world)
-    return f" (of {about(count)} that there are)" if count > coverage.schedules else ""
+    return f" (of {about(count)} schedules that there are)" if count > coverage.schedules else ""
 
 
 def told(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
