@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from lab.errors import CannotRunError
 from lab.processes import Crew, cpus_for
@@ -33,21 +33,57 @@ class WakeUp:
     def measure(self, slice_s: float) -> float:
         """Ns from one process to the other, in about so much time. Raises CannotRunError where it is not measured."""
         words = memoryview(anonymous(24)).cast("Q")
-        to_first, to_second = os.pipe(), os.pipe()
-        sides = ((to_first[0], to_second[1]), (to_second[0], to_first[1]))
+        ends = Ends()
+
+        def prepare(index: int) -> Callable[[], None]:
+            mine, other = ends.of(index)
+            return _side(index, mine, other, words)
+
         try:
-            with Crew(2, lambda index: _side(index, *sides[index], words), self._cpus) as crew:
+            with Crew(2, prepare, self._cpus) as crew:
+                ends.close()  # one whose partner has ended reads the end of its pipe, and does not wait for ever
                 crew.gather(TIME_LIMIT_S)
                 released_ns = crew.release()
                 time.sleep(slice_s)
                 words[STOP] = 1
                 crew.wait(TIME_LIMIT_S)
         finally:
-            for descriptor in (*to_first, *to_second):
-                os.close(descriptor)
+            ends.close()
         if not words[ENDED_NS]:
             raise CannotRunError("its processes did not come to their end")
         return (words[ENDED_NS] - released_ns) / words[PASSED]
+
+
+class Ends:
+    """Two pipes, one to each process; everybody keeps only its own ends of them."""
+
+    def __init__(self) -> None:
+        """Raises OSError where there are no descriptors left."""
+        self._first = os.pipe()
+        try:
+            self._second = os.pipe()
+        except OSError:
+            _close(self._first)
+            raise
+        self._open = True
+
+    def of(self, index: int) -> tuple[int, int]:
+        """Where that process reads and where it writes, in it; the two other ends are closed there."""
+        pipes = (self._first, self._second)
+        mine, other = pipes[index], pipes[1 - index]
+        _close((mine[1], other[0]))
+        return mine[0], other[1]
+
+    def close(self) -> None:
+        """Close what is open of them."""
+        if self._open:
+            self._open = False
+            _close((*self._first, *self._second))
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _side(index: int, mine: int, other: int, words: Segment) -> Callable[[], None]:
@@ -55,7 +91,8 @@ def _side(index: int, mine: int, other: int, words: Segment) -> Callable[[], Non
         rounds = 0
         while True:
             os.write(other, ON)
-            os.read(mine, 1)
+            if not os.read(mine, 1):
+                return
             rounds += 1
             if words[STOP]:
                 break

@@ -1,8 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from lab.bench import wakeup
 from lab.bench.wakeup import WakeUp
+from lab.errors import CannotRunError
+from lab.race.log import Segment
 from tests.helpers import in_fresh_process
 
 SLICE_S = 0.02
@@ -20,3 +26,23 @@ def measured(pin: str) -> tuple[bool, int]:
 def test_two_processes_wake_each_other_wherever_they_are_pinned_and_leave_nothing_open() -> None:
     for pin in ("none", "spread", "one"):
         assert tuple(in_fresh_process(measured, pin)) == (True, 0)
+
+
+def measured_without_its_partner(index: int) -> str:
+    """What a measurement comes to one of whose processes ends at once."""
+    side = wakeup._side
+
+    def ends(at: int, mine: int, other: int, words: Segment) -> Callable[[], None]:
+        return (lambda: None) if at == index else side(at, mine, other, words)
+
+    wakeup._side = ends  # type: ignore[assignment]
+    try:
+        return str(WakeUp("none").measure(0.01))
+    except CannotRunError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_one_whose_partner_has_ended_does_not_wait_for_it(index: int) -> None:
+    """It would wait until the time limit, a minute each time."""
+    assert in_fresh_process(measured_without_its_partner, index) == "its processes did not come to their end"

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = []
         for command in asked.command or COMMANDS:
             with Cell(_made(place / f"count-{command}"), library) as cell:
-                whole = cell.run(Trial(command, COMMANDS[command], codes=(0,), counts=True))
+                whole = cell.run(Trial(command, COMMANDS[command], codes=(0, 3), counts=True))
             if whole.flags:
                 print(f"{command}: without any fault: {whole.flags}\n{whole.stderr}")
             chosen += spread([*trials(command, whole.counted)], asked.most, asked.call)
