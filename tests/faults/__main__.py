@@ -15,7 +15,7 @@ from queue import Empty, Queue
 from tempfile import TemporaryDirectory
 
 from tests.faults.cell import Cell, Trial, compiled
-from tests.faults.matrix import COMMANDS, trials
+from tests.faults.matrix import COMMANDS, surroundings, trials
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if whole.flags:
                 print(f"{command}: without any fault: {whole.flags}\n{whole.stderr}")
             chosen += spread([*trials(command, whole.counted)], asked.most, asked.call)
+            if not asked.call or "surroundings" in asked.call:
+                chosen += surroundings(command)
         flagged = _run(chosen, place, library, asked.cells)
     print(f"{len(chosen)} trials, {sum(flagged.values())} flags")
     for (command, flag), count in sorted(flagged.items()):

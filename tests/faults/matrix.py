@@ -122,6 +122,27 @@ SIGNALS: Sequence[tuple[str, str]] = (
 )
 """Who gets it at the Nth of its calls; one that nobody expects (SIGUSR1) ends the lab, as it ends every program."""
 
+LIMITS: Mapping[str, Sequence[int]] = {
+    "RLIMIT_NOFILE": (8, 10, 12, 14, 16, 20, 24, 32, 48),
+    "RLIMIT_FSIZE": (0, 100, 4096),
+    "RLIMIT_AS": (100 << 20, 150 << 20, 250 << 20),
+    "RLIMIT_CORE": (0,),
+}
+"""Of each command (setrlimit(2)); below these the interpreter itself does not start."""
+
+ODD: Sequence[Mapping[str, str]] = (
+    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    {"PYTHONWARNINGS": "error"},
+    {"PYTHONOPTIMIZE": "2"},
+    {"PYTHONDEVMODE": "1"},
+    {"HOME": "", "USER": ""},
+    {"TMPDIR": "/nonexistent"},
+    {"COLUMNS": "1", "TERM": "dumb"},
+    {"TZ": "nix"},
+    {"LAB_PURE": "1"},
+)
+"""Environments in which a command does the same, or says in one line why it cannot."""
+
 STOPPED = {"SIGINT": (130,), "SIGTERM": (130,), "SIGHUP": (130,), "SIGUSR1": (-10,), "SIGPIPE": (), "SIGKILL": (-9,)}
 """The exit codes that a signal to the main process brings, beside those of a run that was over before."""
 
@@ -146,3 +167,13 @@ def trials(command: str, counted: Mapping[str, Sequence[int]], *, signals: bool 
             fault = f"any:{number}:{who}:s{int(getattr(signal, name))}"
             may_leave = who == "main" and name in KILLED
             yield Trial(f"{command} any {name} {who} {number}", line, fault, codes, may_leave=may_leave)
+
+
+def surroundings(command: str) -> Iterator[Trial]:
+    """Every limit and odd environment of one command."""
+    line = COMMANDS[command]
+    for name, values in LIMITS.items():
+        for value in values:
+            yield Trial(f"{command} limit {name} {value}", line, limits={name: value})
+    for env in ODD:
+        yield Trial(f"{command} env {' '.join(f'{name}={value}' for name, value in env.items())}", line, env=env)
