@@ -124,7 +124,7 @@ SIGNALS: Sequence[tuple[str, str]] = (
 
 LIMITS: Mapping[str, Sequence[int]] = {
     "RLIMIT_NOFILE": (8, 10, 12, 14, 16, 20, 24, 32, 48),
-    "RLIMIT_FSIZE": (0, 100, 4096),
+    "RLIMIT_FSIZE": (200, 4096),
     "RLIMIT_AS": (100 << 20, 150 << 20, 250 << 20),
     "RLIMIT_CORE": (0,),
 }
