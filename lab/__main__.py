@@ -37,8 +37,10 @@ def start() -> int:
         signal.signal(number, end_at_once)
     try:
         from lab.cli import main
-    except (ImportError, OSError, MemoryError) as error:
-        told = f"lab: cannot be started: {error}; install it again, or raise the limits (ulimit -n, -v)\n"
+    except Exception as error:  # of whatever kind: a folder that cannot be looked at is imported as an empty package
+        told = (
+            f"lab: cannot be started: {error or 'no memory is left'}; install it again, or raise its limits (ulimit)\n"
+        )
         os.write(2, told.encode(errors="replace"))
         return 3
     try:

@@ -92,12 +92,15 @@ class CLoop:
                 made.write(bytes(8))
         except OSError as error:
             raise CannotRunError(f"its file cannot be made ({error.strerror})") from error
-        _output(compiler, "-O2", "-o", program, SOURCE)
+        _output(compiler, "-O2", "-o", program, SOURCE, temporary=self._folder)
         return b"compiled"
 
 
-def _output(*command: object) -> bytes:
-    """What a program prints. It ends when this process does. Raises CannotRunError where it fails."""
+def _output(*command: object, temporary: Path | None = None) -> bytes:
+    """What a program prints. It ends when this process does. Raises CannotRunError where it fails.
+
+    A compiler that is killed leaves what it has put into the folder for temporary files.
+    """
     import subprocess
 
     from lab.processes.interpreter import end_with
@@ -108,6 +111,7 @@ def _output(*command: object) -> bytes:
             capture_output=True,
             timeout=TIME_LIMIT_S,
             check=True,
+            env={**os.environ, "TMPDIR": str(temporary)} if temporary else None,
             preexec_fn=partial(end_with, os.getpid()),
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:

@@ -77,12 +77,18 @@ def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
         return _fail("interrupted", INTERRUPTED, trace=wants_trace)
     except MemoryError:
         return _fail("no memory is left; ask for less, or raise the limit (ulimit -v)", UNABLE, trace=wants_trace)
-    except ImportError as error:
-        told = f"cannot import {error.name} ({error}); install it again, or raise the limits (ulimit -n, -v)"
-        return _fail(told, UNABLE, trace=wants_trace)
     except Exception as error:
+        if _is_of_import(error):
+            told = f"cannot import all that this needs ({error}); install it again, or raise the limits (ulimit -n, -v)"
+            return _fail(told, UNABLE, trace=wants_trace)
         told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
         return _fail(told, 70, trace=wants_trace)
+
+
+def _is_of_import(error: BaseException) -> bool:
+    """True for what an import raised, of whatever kind: Python imports a folder that it cannot look at as empty."""
+    below = traceback.extract_tb(error.__traceback__)
+    return isinstance(error, ImportError) or any(frame.name == "<module>" for frame in below)
 
 
 def _refused(error: OSError, *, trace: bool) -> int:

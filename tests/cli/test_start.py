@@ -38,9 +38,11 @@ def test_a_stop_while_a_command_imports_is_one_line(stop: signal.Signals, tmp_pa
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "lab: interrupted\n")
 
 
+@pytest.mark.parametrize("text", ["import no_such_module_at_all", "import os; os.no_such_module_at_all"])
 @pytest.mark.parametrize("module", ["argparse", "tabulate"])
-def test_an_import_that_fails_is_of_the_environment(module: str, tmp_path: Path) -> None:
-    missing = beside(tmp_path, module, "import no_such_module_at_all")
+def test_an_import_that_fails_is_of_the_environment(module: str, text: str, tmp_path: Path) -> None:
+    """Also where it raises something else: Python imports a package that it cannot look at as an empty one."""
+    missing = beside(tmp_path, module, text)
     done = run_lab("report", ROOT / "results/reference.json", env=missing)
     assert (done.returncode, done.stdout) == (3, "")
     (line,) = done.stderr.splitlines()

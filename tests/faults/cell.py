@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,6 +26,8 @@ from tests.helpers import PATIENCE_S, ROOT
 HERE = Path(__file__).parent
 GRACE_S = 2.0
 """How long children of a command that ended may take to end as well."""
+
+UNSHARED = ("unshare", "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 OLD = b"old and precious\n"
 """What the document's file holds before."""
@@ -62,30 +63,10 @@ class Outcome:
     counted: dict[str, list[int]] = field(default_factory=dict)
 
 
-@cache
-def unshared() -> tuple[list[str], str]:
-    """The command that makes the namespaces, and why there is none."""
-    tried = "unshare is not installed"
-    for user in ([], ["--map-root-user"]):
-        command = ["unshare", *user, "--mount", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc"]
-        if shutil.which("unshare"):
-            done = subprocess.run([*command, "mount", "-t", "tmpfs", "t", "/dev/shm"], capture_output=True, text=True)  # noqa: S108
-            if done.returncode == 0:
-                return command, ""
-            tried = f"no namespaces of its own: {done.stderr.strip()}"
-    return [], tried
-
-
-@cache
-def compiler() -> str | None:
-    """A C compiler, where there is one."""
-    return shutil.which("cc") or shutil.which("gcc")
-
-
 def compiled(folder: Path) -> Path:
     """The library that fails calls, made of `preload.c` with what the compiler has to say being an error."""
     library = folder / "preload.so"
-    command = [str(compiler()), "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library)]
+    command = ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", str(library)]
     subprocess.run([*command, str(HERE / "preload.c"), "-ldl"], check=True, timeout=PATIENCE_S)
     return library
 
@@ -94,7 +75,7 @@ class Cell:
     """The cell, seen from outside; ended with the block."""
 
     def __init__(self, folder: Path, library: Path | None) -> None:
-        command = [*unshared()[0], sys.executable, "-m", "tests.faults.cell", str(folder), str(library or "")]
+        command = [*UNSHARED, sys.executable, "-m", "tests.faults.cell", str(folder), str(library or "")]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def __enter__(self) -> Cell:

@@ -14,15 +14,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.cell import Cell, Trial, compiled, compiler, unshared
+from tests.faults.cell import Cell, Trial, compiled
 from tests.faults.matrix import COMMANDS, SAMPLED, trials
 
 SEED = 14
 
-pytestmark = [
-    pytest.mark.skipif(not compiler(), reason="no C compiler for the library that fails calls"),
-    pytest.mark.skipif(not unshared()[0], reason=unshared()[1]),
-]
+pytestmark = pytest.mark.needs("compiler", "namespaces", "mounts", "compiled")
 
 
 @pytest.fixture(scope="module")
