@@ -106,7 +106,8 @@ class Actor(ABC):
             if came_to is not None:
                 return str(came_to)
             if waiters(self._stage.folder) > listed or self._lasts(time.monotonic() - begun, looks):
-                return WAITS
+                came_to = self._heard(0)  # who has been answered sleeps too
+                return WAITS if came_to is None else str(came_to)
             self._stage.left_s()
 
     def _lasts(self, waited_s: float, looks: int) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import median
+from time import sleep
 from typing import NamedTuple
 
 from lab.environment import Begun, anonymous_text, environment
@@ -14,9 +17,16 @@ from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.regions import workspace
 from lab.results import SCHEMA, ComparedLock, LockCell, LocksCompared, Property, Shown
 
+from . import lifetime
 from .found import Found
-from .properties import CLAIMS, HAND_OVER, HANDED_OVER, ORDER, PAIR, PLAYS, PROCESSES, Play
+from .properties import CLAIMS, HAND_OVER, HANDED_OVER, KILL, ORDER, PAIR, PAUSE, PAUSED, PLAYS, PROCESSES
 from .stage import Stage, Unclear
+
+PAUSE_S = 4.0
+"""How long a holder stands: longer than a lock's patience with one that it takes for dead, which is mostly 1 to 3 s."""
+
+STOPPED = Found("stopped")
+"""Of a play that waits for the end of the pause."""
 
 YES_NO = {True: "yes", False: "no"}
 
@@ -44,24 +54,36 @@ def _found(name: str) -> Candidate:
 
 
 def compare(
-    candidates: Iterable[Candidate], directory: Path, limit_s: float, tell: Callable[[str], None]
+    candidates: Iterable[Candidate],
+    directory: Path,
+    limit_s: float,
+    tell: Callable[[str], None],
+    pause_s: float = PAUSE_S,
 ) -> LocksCompared:
     """Look at every lock, in a fresh directory inside this one, each cell for at most this many seconds.
 
-    Raises CannotRunError where the directory cannot be used.
+    Holders are stopped for `pause_s`, those of all locks at the same time. Raises CannotRunError where the directory
+    cannot be used.
     """
     begun = Begun()
     locks: list[ComparedLock] = []
-    cells: list[LockCell] = []
+    seen: dict[str, dict[str, LockCell]] = {}
+    found: dict[str, Lock] = {}
+    pause_s = min(pause_s, limit_s)
     with workspace(directory) as folder:
         for each in candidates:
             tell(each.name)
             trouble = each.trouble
             try:
-                cells += _looked_at(each.name, each.lock, folder, limit_s) if each.lock else ()
+                if each.lock:
+                    seen[each.name] = _looked_at(each.name, each.lock, folder, limit_s)
+                    found[each.name] = each.lock
             except CannotRunError as error:
                 trouble = str(error)
             locks.append(ComparedLock(each.name, each.lock.summary if each.lock else "", anonymous_text(trouble)))
+        tell(f"holders stopped for {pause_s:g} s")
+        for name, cell in _paused(found, seen, folder, limit_s, pause_s):
+            seen[name][PAUSE] = cell
         where = environment(folder, begun.load, RECORDER)
     return LocksCompared(
         schema=SCHEMA,
@@ -72,59 +94,111 @@ def compare(
         directory=anonymous_text(str(directory)),
         seconds=limit_s,
         locks=locks,
-        properties=[*(Property(each.name, each.how) for each in PLAYS), Property(HAND_OVER, HANDED_OVER)],
-        cells=cells,
+        properties=_properties(pause_s),
+        cells=[cells[each.name] for cells in seen.values() for each in _properties(pause_s)],
+        pause_s=pause_s,
     )
 
 
-def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> list[LockCell]:
-    """The cells of one lock."""
+def _properties(pause_s: float) -> list[Property]:
+    """In the order of the columns."""
+    listed = [Property(each.name, each.how) for each in PLAYS]
+    listed.insert([each.name for each in listed].index(KILL) + 1, Property(PAUSE, PAUSED.format(pause_s)))
+    return [*listed, Property(HAND_OVER, HANDED_OVER)]
+
+
+def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
+    """The cells of one lock, but for the pause."""
     seen: dict[str, LockCell] = {}
     for play in PLAYS:
-        found, run = _out_of_question(play, seen), []
+        found, run = _out_of_question(play.name, seen), []
         if not found:
             with Stage(lock, folder, limit_s, {each: cell.value for each, cell in seen.items()}) as stage:
-                found = _performed(play, stage)
+                found = _performed(partial(play.perform, stage))
             run = stage.shown
-        seen[play.name] = _judged(_cell(name, play, found, run), lock)
+            if play.race and found.value == "yes" and lock.excludes:
+                found = _raced(found, play.race(lock, folder, limit_s))
+        seen[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
     handed = seen[ORDER]
     value = "measured" if handed.samples_ns else handed.value
     seen[ORDER] = replace(handed, samples_ns=[], median_ns=None)
-    return [*seen.values(), replace(handed, property=HAND_OVER, value=value)]
+    seen[HAND_OVER] = replace(handed, property=HAND_OVER, value=value)
+    return seen
 
 
-def _out_of_question(play: Play, seen: Mapping[str, LockCell]) -> Found | None:
+def _raced(met: Found, raced: Found) -> Found:
+    """A play that said "yes" once, and the races that say it often, or do not."""
+    return replace(raced, reason="; ".join(filter(None, [met.reason, raced.reason])))
+
+
+def _paused(
+    locks: Mapping[str, Lock], seen: Mapping[str, Mapping[str, LockCell]], folder: Path, limit_s: float, pause_s: float
+) -> Iterator[tuple[str, LockCell]]:
+    """The cell of each lock, whose holders are all stopped at the same time."""
+    with ExitStack() as stack:
+        begun: dict[str, tuple[Stage, Generator[None, None, Found]]] = {}
+        for number, (name, lock) in enumerate(locks.items()):
+            if out := _out_of_question(PAUSE, seen[name]):
+                yield name, _cell(name, PAUSE, out, [])
+                continue
+            own = folder / f"paused-{number}"
+            own.mkdir()
+            stack.callback(own.rmdir)
+            stage = stack.enter_context(Stage(lock, own, pause_s + 2 * limit_s, {}))
+            begun[name] = stage, lifetime.pause(stage)
+        found = {name: _performed(partial(_advanced, play)) for name, (_, play) in begun.items()}
+        sleep(pause_s if begun else 0)
+        for name, (stage, play) in begun.items():
+            if found[name] is STOPPED:
+                found[name] = _performed(partial(_advanced, play))
+            yield name, _judged(_cell(name, PAUSE, found[name], stage.shown), locks[name])
+
+
+def _advanced(play: Generator[None, None, Found]) -> Found:
+    """What a play comes to that waits once on its way; STOPPED where it has come so far."""
+    try:
+        next(play)
+    except StopIteration as ended:
+        found: Found = ended.value
+        return found
+    return STOPPED
+
+
+def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Found | None:
     """What there is to say without a play: a lock that keeps no process out has a cost, and no other properties."""
-    excludes = "yes" if play.name == PROCESSES else seen[PROCESSES].value
-    if excludes == "yes" or (excludes == "no" and play.name == PAIR):
+    excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
+    if excludes == "yes" or (excludes == "no" and name == PAIR):
         return None
     if excludes == "no":
-        return Found("-", "nobody is kept out")
+        return Found("-", "it does not keep others out")
     return Found("?", f"{PROCESSES}: {seen[PROCESSES].reason}")
 
 
-def _performed(play: Play, stage: Stage) -> Found:
+def _performed(play: Callable[[], Found]) -> Found:
     try:
-        return play.perform(stage)
+        return play()
     except Unclear as unclear:
         return Found("?", str(unclear))
 
 
-def _cell(name: str, play: Play, found: Found, run: list[Shown]) -> LockCell:
+def _cell(lock: str, name: str, found: Found, run: list[Shown]) -> LockCell:
     return LockCell(
-        lock=name,
-        property=play.name,
+        lock=lock,
+        property=name,
         value=found.value,
         reason=anonymous_text(found.reason),
         run=[replace(each, came_to=anonymous_text(each.came_to)) for each in run],
         samples_ns=found.samples_ns,
         median_ns=median(found.samples_ns) if found.samples_ns else None,
+        detection_limit=found.detection_limit,
     )
 
 
 def _judged(cell: LockCell, lock: Lock) -> LockCell:
     """The cell, held against what the lock claims."""
     claimed = _claimed(cell.property, lock)
+    if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
+        claimed = YES_NO[lock.excludes]  # it is no lock that gives way to a death or a pause
     return replace(cell, claimed=claimed, ok=cell.value in ("-", "?") or claimed in ("", cell.value))
 
 

@@ -18,6 +18,8 @@ from lab.processes.partner import Gone, Partner
 from lab.processes.streams import print_to_stderr
 from lab.regions import open_file
 
+from .races import insist
+
 ERRNOS = {**errno.errorcode, errno.EDEADLK: "EDEADLK"}
 """Linux has two names for that number."""
 
@@ -63,6 +65,7 @@ class Deeds:
         self._thread: Any = None
         self._from_thread: list[bytes] = []
         self._children: list[Partner] = []
+        self._refusals = 0
 
     def respond(self, question: bytes) -> bytes:
         """Do one deed: what it came to, and when it was done, on the clock that all processes share.
@@ -88,9 +91,16 @@ class Deeds:
         return text.replace(f"{self._files[0].path.parent}/", "")[:LEGIBLE]
 
     def lock(self, *values: Any) -> str:
-        """Acquire, however long it takes."""
-        self._pair(values)[0]()
+        """Acquire, however long it takes; a lock that gives up is asked again."""
+        insist(self._pair(values)[0], self._refuse)
         return GRANTED
+
+    def refusals(self) -> int:
+        """How often a lock gave up, and was asked again."""
+        return self._refusals
+
+    def _refuse(self) -> None:
+        self._refusals += 1
 
     def unlock(self, *values: Any) -> int:
         """Release; the time just before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .actor import WAITS, Actor
+from .actor import HANGS, WAITS, Actor
 from .deeds import GRANTED, Locked
 from .found import NO, YES, Found
 from .process import Process
@@ -17,9 +17,10 @@ BY_REFUSAL = Found("yes", "by refusal")
 
 
 def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
-    """Whether he who asks has to wait, and is let in by what ends the hold.
+    """Whether he who asks has to wait, or is refused, and is let in by what ends the hold.
 
-    Raises Unclear where he hangs after that, or is refused, unless a refusal too keeps him out.
+    A refusal is enough where it is his own hold, or his parent's, that keeps him out (`by_refusal`). Raises Unclear
+    where he hangs after the hold has ended, or is refused still.
     """
     return waits_for(who, who.asks(), let_in, by_refusal=by_refusal)
 
@@ -29,15 +30,17 @@ def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refu
     came_to = who.still() if came_to == WAITS else came_to
     if came_to == GRANTED:
         return NO
-    if came_to != WAITS:
-        if by_refusal:
-            return BY_REFUSAL
-        raise Unclear(f"{who.name} asks, and is refused: {came_to}")
+    refused = came_to != WAITS
+    if refused and by_refusal:
+        return BY_REFUSAL
     let_in()
-    came_to = who.goes_on()
+    came_to = who.asks() if refused else who.goes_on()
+    came_to = who.goes_on() if came_to == WAITS else came_to
+    if came_to not in (GRANTED, HANGS) and not refused:  # it lost patience meanwhile
+        refused, came_to = True, who.asks()
     if came_to != GRANTED:
         raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {came_to}")
-    return YES
+    return BY_REFUSAL if refused else YES
 
 
 def processes(stage: Stage) -> Found:

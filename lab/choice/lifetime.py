@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from .actor import WAITS
+from collections.abc import Generator
+from dataclasses import replace
+
+from .actor import HANGS, WAITS
 from .deeds import GRANTED, Locked
 from .exclusion import kept_out, waits_for
 from .found import NO, YES, Found
 from .process import Process
 from .stage import Stage, Unclear
+
+GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
 
 
 def kill(stage: Stage) -> Found:
@@ -31,7 +36,39 @@ def fork(stage: Stage) -> Found:
     """The holder's child asks, with what it inherited."""
     holder = Process("A", stage)
     holder.takes()
-    return kept_out(holder.forks(), holder.gives_back, by_refusal=True)
+    child = holder.forks()
+    came_to = child.asks()
+    if came_to != WAITS:
+        return waits_for(child, came_to, holder.gives_back, by_refusal=True)
+    holder.gives_back()
+    if child.goes_on() == HANGS:
+        return Found("yes", "and for good: what it inherited keeps the lock, for which it waits itself")
+    return YES
+
+
+def child_lives(stage: Stage) -> Found:
+    """The holder gives the lock back, and a child lives on that it forked meanwhile."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.forks()
+    _has_to_wait(other)
+    holder.gives_back()
+    return YES if other.goes_on() == GRANTED else Found("no", "the child keeps what it inherited, and with it the lock")
+
+
+def pause(stage: Stage) -> Generator[None, None, Found]:
+    """The holder is stopped with SIGSTOP, for as long as the caller waits before it goes on with this."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.stops()
+    came_to = other.asks()
+    yield
+    came_to = other.still() if came_to == WAITS else came_to
+    holder.continues()
+    if came_to == GRANTED:
+        return Found("no", "the lock was taken from a holder that was only stopped")
+    found = waits_for(other, came_to, holder.gives_back)
+    return replace(found, reason=GIVES_UP) if other.does("refusals") else found
 
 
 def child_exits(stage: Stage) -> Found:

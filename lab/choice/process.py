@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +60,16 @@ class Process(Actor):
         with suppress(Gone):
             self._partner.answer(self._stage.left_s())
         self._stage.show(self.name, "SIGKILL", KILLED)
+
+    def stops(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+        self._stage.show(self.name, "SIGSTOP", "stops")
+
+    def continues(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+        self._stage.show(self.name, "SIGCONT", "goes on")
 
     def execs(self, *, keep: bool) -> None:
         """Put another image in its place; from now on it can only die."""

@@ -34,18 +34,21 @@ class Task:
         self._place = Path(f"/proc/{pid}/task/{number}")
 
     def sleeps(self) -> bool:
-        """True unless it runs or is about to."""
+        """True where it waits for something that may come late, neither running nor at a page or a disk."""
         try:
             stat = (self._place / "stat").read_text()
         except OSError:
             return True
-        return stat.rpartition(")")[2].split()[0] != "R"
+        return stat.rpartition(")")[2].split()[0] == "S"
 
     def switches(self) -> int:
-        """How often it has left the processor: who waits in the kernel does so once, who polls at every look."""
+        """How often it has gone to sleep: who waits in the kernel does so once, who polls at every look.
+
+        That others took the processor from it is no sleep: on a busy machine it happens to everybody.
+        """
         with suppress(OSError):
             lines = (self._place / "status").read_text().splitlines()
-            return sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+            return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
         return 0
 
 

@@ -11,7 +11,7 @@ from .find import find_lock, lock_names
 from .leaky import Leaky
 from .native import NATIVE, RECORDER, recorder_told
 from .probe import probe as probe_lock
-from .protocol import Abilities, Action, Deadlock, Lock, LockFailed, abilities, nested, typed
+from .protocol import Abilities, Action, Deadlock, GaveUp, Lock, LockFailed, abilities, nested, typed
 from .told import told
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Abilities",
     "Action",
     "Deadlock",
+    "GaveUp",
     "Leaky",
     "Lock",
     "LockFailed",

@@ -13,7 +13,7 @@ from typing import Any
 
 from lab.errors import UsageError
 
-from .protocol import Action, LockFailed
+from .protocol import Action, GaveUp, LockFailed
 from .told import kind_of, told
 
 Entrance = Callable[[], AbstractContextManager[object]]
@@ -99,7 +99,7 @@ def _granted(name: str, acquire: Action) -> Action:
 
     def granted() -> None:
         if acquire() is False:
-            raise LockFailed(f"lock {name}: acquire() returned False: it gave up, and was to wait without a limit")
+            raise GaveUp(f"lock {name}: acquire() returned False: it gave up, and was to wait without a limit")
 
     return granted
 

@@ -26,12 +26,16 @@ ANSWER_S = 0.05
 
 
 class Seen(NamedTuple):
-    """One lock on the file: who holds it or waits for it (-1 where that is no process), and on which bytes."""
+    """One lock: who holds it or waits for it (-1 where that is no process), on which bytes, and of which file.
+
+    `file` is empty for the file itself, else the name of one beside it.
+    """
 
     kind: str
     pid: int
     span: Span
     waits: bool
+    file: str = ""
 
 
 class Sight(Protocol):
@@ -42,14 +46,20 @@ class Sight(Protocol):
     def look(self) -> set[Seen]:
         """All that is seen now."""
 
+    def inodes(self, file: str) -> list[int]:
+        """The numbers of the files that were seen under this name; none where the way does not show others."""
+
     def close(self) -> None:
         """No more looks."""
 
 
 def sight_of(path: Path) -> Sight:
-    """The best way to see the locks on this file: the kernel's list, where it lists locks of that directory."""
+    """The best way to see the locks on this file: the kernel's list, where it lists locks of that directory.
+
+    The list also shows those on the files beside it, which the other way does not.
+    """
     device = _listed_device(path.parent)
-    return Listed(device, path.stat().st_ino) if device else Asked(path)
+    return Listed(device, path) if device else Asked(path)
 
 
 def _listed_device(folder: Path) -> str:
@@ -76,15 +86,39 @@ class Listed:
 
     source = LIST
 
-    def __init__(self, device: str, inode: int) -> None:
-        self._mark = f" {device}:{inode} "
+    def __init__(self, device: str, path: Path) -> None:
+        self._mark = f" {device}:"
+        self._path = path
+        self._names = {path.stat().st_ino: ""}
 
     def look(self) -> set[Seen]:
         """A lock that changes hands while a long list is read may be there twice: the set has it once."""
-        return {seen for line in _lines() if self._mark in line for seen in _read(line.split()[1:])}
+        self._learn_names()
+        return {
+            seen._replace(file=self._names[inode])
+            for line in _lines()
+            if self._mark in line and (inode := _inode(line)) in self._names
+            for seen in _read(line.split()[1:])
+        }
+
+    def inodes(self, file: str) -> list[int]:
+        """See `Sight`."""
+        return [inode for inode, name in self._names.items() if name == file]
 
     def close(self) -> None:
         """There is nothing to close."""
+
+    def _learn_names(self) -> None:
+        """The files in the folder, as they come; one that goes keeps its name, for its lock may live on.
+
+        The file itself may be another one by now that was renamed over it.
+        """
+        for entry in os.scandir(self._path.parent):
+            self._names[entry.inode()] = "" if entry.name == self._path.name else entry.name
+
+
+def _inode(line: str) -> int:
+    return int(line.split()[-3].rpartition(":")[2])
 
 
 def _read(words: list[str]) -> list[Seen]:
@@ -132,6 +166,10 @@ class Asked:
             return set()
         kind, start, length, pid = map(int, words)
         return {Seen("POSIX" if pid > 0 else "OFDLCK", pid, Span(start, length, bool(kind)), waits=False)}
+
+    def inodes(self, file: str) -> list[int]:
+        """See `Sight`: only the file itself is asked about, and who shares its open file is not known."""
+        return []
 
     def close(self) -> None:
         """End the child."""

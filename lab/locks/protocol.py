@@ -20,6 +20,10 @@ class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised Lo
     exit_code = 4
 
 
+class GaveUp(LockFailed):
+    """A foreign lock that was to wait without a limit returned False: it kept its caller out, and did not wait."""
+
+
 class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name
     """The kernel refused to wait: EDEADLK, the holder waits for a lock of ours (fcntl(2))."""
 

@@ -8,7 +8,7 @@ from lab.environment import anonymous_text
 from lab.model.holds import Overlap, Span
 from lab.model.statistics import clopper_pearson, detection_power, jain_fairness, percentile
 from lab.regions import Region, find_region
-from lab.results import ITS_OWN, Case, Cpu, Damage, Failure, Quantiles, Sampled, Switches, Trial, Verdict
+from lab.results import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, Sampled, Switches, Trial, Verdict
 from lab.scenario import Found
 from lab.scenario.lesson import lesson_of
 
@@ -126,6 +126,20 @@ def _sampled(results: Sequence[Result]) -> Sampled | None:
         inside=sum(one.inside for one in each),
         overlapping=sum(one.overlapping for one in each),
         evidence=[text for one in each for text in one.evidence][:SHOWN],
+        beside=_beside([file for one in each for file in one.beside]),
+    )
+
+
+def _beside(files: Sequence[LockFile]) -> list[LockFile]:
+    """The lock files of all trials, those of one name together."""
+    names = dict.fromkeys(file.name for file in files)
+    return [_one_file(name, [file for file in files if file.name == name]) for name in names]
+
+
+def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
+    keepers = [keeper for file in those for keeper in file.keepers][:SHOWN]
+    return LockFile(
+        name, sum(file.held for file in those), sum(file.waiting for file in those), list(map(anonymous_text, keepers))
     )
 
 

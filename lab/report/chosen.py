@@ -9,18 +9,24 @@ from lab.results import ComparedLock, LockCell, LocksCompared
 from .choosing import advice
 from .formats import DEFAULT_FORMAT
 from .tables import table
-from .words import duration, wrapped
+from .words import duration, one_in, wrapped
 
 AS_CLAIMED, DIFFERS, NOT_FOUND_OUT = 0, 1, 3
 
 HEADS = {
     "processes": ("pro-", "cess"),
     "threads": ("thr-", "eads"),
-    "readers": ("read-", "ers"),
-    "ranges": ("ran-", "ges"),
+    "opens": ("op-", "ens"),
+    "readers": ("rea-", "ders"),
+    "ranges": ("ran", "ges"),
+    "pause": ("pa-", "use"),
+    "close": ("cl-", "ose"),
+    "fork": ("fo-", "rk"),
+    "exit": ("ex-", "it"),
+    "child": ("ch-", "ild"),
+    "unlock": ("un-", "lock"),
     "deadlock": ("dead-", "lock"),
     "hand-over": ("hand-", "over"),
-    "unlock": ("un-", "lock"),
 }
 """Of the columns that would be too wide: in two lines."""
 
@@ -36,7 +42,8 @@ def text_of(run: LocksCompared, style: str) -> str:
     if len(run.locks) == 1 and looked_at:
         parts = [_heading(run), _lock(run, looked_at[0])]
     else:
-        parts = [_heading(run), _table(run, style), _columns(run), _choice(run)] if looked_at else [_heading(run)]
+        parts = [_heading(run), _table(run, style), _strengths(run), _columns(run), _choice(run)]
+        parts = [part for part in parts if part] if looked_at else [_heading(run)]
     return "\n\n".join([*parts, *filter(None, [_missing(run)])])
 
 
@@ -89,6 +96,14 @@ def _cell(cell: LockCell, style: str) -> str:
     if cell.value == "measured" and cell.median_ns is not None:
         return duration(cell.median_ns) if style == DEFAULT_FORMAT else f"{cell.median_ns:.0f}"
     return cell.value if cell.ok else f"!{cell.value}"
+
+
+def _strengths(run: LocksCompared) -> str:
+    """How rare a false grant the races behind each "yes" would have noticed."""
+    limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
+    told = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
+    head = "process: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
+    return wrapped(f"{head}: {told}.", indent=2) if told else ""
 
 
 def _columns(run: LocksCompared) -> str:

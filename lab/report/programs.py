@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lab.results import Case, Run, Sampled
+from lab.results import Case, LockFile, Run, Sampled
 
 from .words import plural
 
-HARDLY = "it takes none on this file, or holds it too shortly"
+HARDLY = "it takes none on this file or on one beside it, or holds it too shortly"
+
+FILES = 3
+"""Lock files, and processes, that are named in a sentence."""
 
 
 def lock_of(case: Case) -> str:
@@ -62,8 +65,26 @@ def _seen(samples: Sequence[Sampled]) -> str:
     return (
         f"its locks are seen from outside ({source}), in samples: in {held:,} of {taken:,} it held one, by "
         f"{holders:,} process{'es' if holders != 1 else ''}, in {waiting:,} it waited. "
-        "What happens between two samples is not seen."
+        f"What happens between two samples is not seen.{_beside(samples)}"
     )
+
+
+def _beside(samples: Sequence[Sampled]) -> str:
+    """The files beside the data that it locked, and who kept the lock that another waited for."""
+    files: dict[str, list[LockFile]] = {}
+    for one in samples:
+        for file in one.beside:
+            files.setdefault(file.name, []).append(file)
+    told = [
+        f"{name} (held in {sum(file.held for file in those):,}, waited for in {sum(file.waiting for file in those):,})"
+        for name, those in list(files.items())[:FILES]
+    ]
+    if not told:
+        return ""
+    more = f" and {len(files) - FILES} more" if len(files) > FILES else ""
+    keepers = [keeper for those in files.values() for file in those for keeper in file.keepers][:FILES]
+    kept = f" When one was last seen to wait, these had the lock: {', '.join(keepers)}." if keepers else ""
+    return f" Files beside it that it locks: {', '.join(told)}{more}.{kept}"
 
 
 def beside(lock: str, cases: Sequence[Case]) -> str:

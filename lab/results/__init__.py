@@ -29,7 +29,21 @@ from .documents import Document, encode, json_schema, load, load_any
 from .explored import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .played import OPERATIONS, LeftOut, Play, Plays, ShortestFailure
 from .priced import BenchWorker, Distribution, HarnessCost, Latency, LockCost, Noise, Price, Ranges
-from .raced import ITS_OWN, Case, Cpu, Failure, How, Options, Quantiles, Run, Sampled, Switches, Trial, Verdict
+from .raced import (
+    ITS_OWN,
+    Case,
+    Cpu,
+    Failure,
+    How,
+    LockFile,
+    Options,
+    Quantiles,
+    Run,
+    Sampled,
+    Switches,
+    Trial,
+    Verdict,
+)
 from .recorded import Accesses, Block, Field, Holds, Recording
 from .told import Story, Telling, Told
 from .toured import Observation, Tour, TourStep
@@ -74,6 +88,7 @@ __all__ = [
     "LeftOut",
     "LockCell",
     "LockCost",
+    "LockFile",
     "LocksCompared",
     "Measured",
     "Mount",

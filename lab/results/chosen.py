@@ -22,10 +22,12 @@ class Shown:
 class LockCell:
     """One property of one lock, as it was seen, and the calls that show it, in order.
 
-    `value` is "yes" or "no", "-" where the question does not arise, "?" where it was not found out, "open" (exec: only
-    where the descriptor stays open), "fifo", "other" or "polls" (order), "measured" (costs: `samples_ns`, ns each, and
-    their median). `reason` says why, where the value alone does not. `claimed` is what the lock says of itself, empty
-    where it says nothing; `ok` is false where the two differ.
+    `value` is "yes" or "no", "both" (kill: two were let in after a death), "-" where the question does not arise, "?"
+    where it was not found out, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls" (order),
+    "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does not.
+    `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
+    `detection_limit` is how rare a false grant (of `kill`: a death after which two are let in) the races behind a "yes"
+    would have noticed with 95 % probability; null without races.
     """
 
     lock: str
@@ -37,6 +39,7 @@ class LockCell:
     run: list[Shown] = field(default_factory=list)
     samples_ns: list[float] = field(default_factory=list)
     median_ns: float | None = None
+    detection_limit: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,7 @@ class ComparedLock:
 
 @dataclass(frozen=True, slots=True)
 class LocksCompared:
-    """One invocation of `locks`; `seconds` is the longest that a cell was given."""
+    """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood."""
 
     schema: int
     command: Literal["locks"]
@@ -62,3 +65,4 @@ class LocksCompared:
     locks: list[ComparedLock]
     properties: list[Property]
     cells: list[LockCell]
+    pause_s: float = 0.0

@@ -104,6 +104,20 @@ class Switches:
 
 
 @dataclass(frozen=True, slots=True)
+class LockFile:
+    """A file beside the data that programs locked: in how many samples one held it, and in how many one waited for it.
+
+    `keepers` are the processes that had its lock when somebody was last seen to wait for it, a helper too that only
+    inherited it.
+    """
+
+    name: str
+    held: int
+    waiting: int
+    keepers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class Sampled:
     """The exclusion of programs, which record no holds, as it was seen from outside: in samples, so not all of it.
 
@@ -111,7 +125,8 @@ class Sampled:
     In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders` processes of
     programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the while, by its
     own record: only these can show that the lock let two in, and in `overlapping` of them a program was seen to hold a
-    lock that may not be held together with it.
+    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: they
+    count in `held` and `waiting` too.
     """
 
     source: str
@@ -122,6 +137,7 @@ class Sampled:
     inside: int
     overlapping: int
     evidence: list[str] = field(default_factory=list)
+    beside: list[LockFile] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

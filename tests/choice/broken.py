@@ -9,10 +9,11 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from lab.locks import Abilities, Action
+from lab.locks import Abilities, Action, Lock, adapt
 from lab.locks.posix import Fcntl, Ofd
 
 CLONE_FILES = 0x400
@@ -226,3 +227,152 @@ class NeverReleases(Ofd):
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
         return super().actions(descriptor, start, length, write=write)[0], nothing
+
+
+class Tidied:
+    """flock on a lock file that its holder removes on the way out; who waited for it may hold a file without a name."""
+
+    def __init__(self, path: str, *, look_again: bool) -> None:
+        self._path = path
+        self._look_again = look_again
+        self._descriptor = -1
+
+    def acquire(self) -> None:
+        while True:
+            self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            if not self._look_again or os.fstat(self._descriptor).st_nlink:
+                return
+            os.close(self._descriptor)
+
+    def release(self) -> None:
+        Path(self._path).unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
+class StalePid:
+    """A file with its holder's process id, which whoever finds the holder dead removes: two may, one after the other.
+
+    Two who wait hand over to each other at every death: both see it before either removes the file, and the second
+    removes it once the first has made its own.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def acquire(self) -> None:
+        while True:
+            try:
+                descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            except FileExistsError:
+                self._take_away()
+                time.sleep(0.0005)
+                continue
+            os.write(descriptor, b"%d" % os.getpid())
+            os.close(descriptor)
+            return
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+    def _take_away(self) -> None:
+        try:
+            dead = self._path.read_text()
+            os.kill(int(dead or os.getpid()), 0)
+        except FileNotFoundError:
+            pass
+        except ProcessLookupError:
+            mine = self._path.with_name(f"{self._path.name}.{dead}.{os.getpid()}")
+            mine.touch()
+            _wait(lambda: len(self._seen_by(dead)) > 1)
+            if self._seen_by(dead)[0] != mine:
+                _wait(lambda: self._path.exists() and self._path.read_text() not in ("", dead))
+            self._path.unlink(missing_ok=True)
+
+    def _seen_by(self, dead: str) -> list[Path]:
+        return sorted(self._path.parent.glob(f"{self._path.name}.{dead}.*"))
+
+
+def _wait(state: Callable[[], bool]) -> None:
+    """Until it is so, or nobody else comes."""
+    deadline = time.monotonic() + 0.3
+    while time.monotonic() < deadline:
+        with suppress(FileNotFoundError):
+            if state():
+                return
+        time.sleep(0.0005)
+
+
+class Impatient:
+    """A lock file that is taken from whoever keeps it for longer than others have patience."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def acquire(self) -> None:
+        asked = time.monotonic()
+        while True:
+            try:
+                self._path.touch(exist_ok=False)
+            except FileExistsError:
+                if time.monotonic() - asked > IMPATIENT_S:
+                    self._path.unlink(missing_ok=True)
+                time.sleep(0.001)
+            else:
+                return
+
+    def release(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+IMPATIENT_S = 0.3
+
+
+class Flocked:
+    """flock on a lock file, given back by closing it alone, or by an unlock; it gives up so often before it waits."""
+
+    def __init__(self, path: str, *, unlocks: bool, refused: int = 0) -> None:
+        self._path = path
+        self._unlocks = unlocks
+        self._refused = refused
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (fcntl.LOCK_NB if self._refused else 0))
+        except BlockingIOError:
+            os.close(descriptor)
+            self._refused -= 1
+            return False
+        self._descriptor = descriptor
+        return True
+
+    def release(self) -> None:
+        if self._unlocks:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        os.close(self._descriptor)
+
+
+def tidied() -> Lock:
+    return adapt(partial(Tidied, look_again=False), name="tidied")
+
+
+def looked_again() -> Lock:
+    return adapt(partial(Tidied, look_again=True), name="looked_again")
+
+
+def stale_pid() -> Lock:
+    return adapt(StalePid)
+
+
+def impatient() -> Lock:
+    return adapt(Impatient)
+
+
+def closed_only() -> Lock:
+    return adapt(partial(Flocked, unlocks=False), name="closed_only")
+
+
+def gives_up(refused: int) -> Lock:
+    return adapt(partial(Flocked, unlocks=True, refused=refused), name="gives_up")

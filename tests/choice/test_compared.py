@@ -3,37 +3,51 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.choice import Candidate, compare, find_candidates
+from lab.choice import Candidate, compare, find_candidates, races
 from lab.choice.properties import PLAYS
 from lab.locks import find_lock
 from tests.choice import broken
 from tests.helpers import in_fresh_process
 
-HEAD = ["threads", "opens", "readers", "ranges", "kill", "close", "fork", "exit", "unlock", "exec", "deadlock", "order"]
+HEAD = [
+    "threads", "opens", "readers", "ranges", "kill", "pause", "close", "fork", "exit", "child", "unlock", "exec",
+    "deadlock", "order",
+]  # fmt: skip
 KERNEL = {
-    "fcntl": ["no", "no", "yes", "yes", "yes", "no", "yes", "yes", "yes", "open", "yes", "fifo"],
-    "ofd": ["yes", "yes", "yes", "yes", "yes", "yes", "no", "yes", "no", "open", "no", "fifo"],
-    "flock": ["yes", "yes", "yes", "no", "yes", "yes", "no", "yes", "no", "open", "no", "fifo"],
+    "fcntl": ["no", "no", "yes", "yes", "yes", "yes", "no", "yes", "yes", "yes", "yes", "open", "yes", "fifo"],
+    "ofd": ["yes", "yes", "yes", "yes", "yes", "yes", "yes", "no", "yes", "yes", "no", "open", "no", "fifo"],
+    "flock": ["yes", "yes", "yes", "no", "yes", "yes", "yes", "no", "yes", "yes", "no", "open", "no", "fifo"],
 }
 """fcntl(2), flock(2), execve(2); the order is what Linux does."""
 
 LIMIT_S = 20.0
+PAUSE_S = 0.4
 
 
-def looked(directory: str, *names: str) -> dict[str, Any]:
-    return asdict(compare(find_candidates(names), Path(directory), LIMIT_S, lambda _: None))
+def looked(directory: str, *names: str, make: str = "", **how: Any) -> dict[str, Any]:
+    """The document of these locks, or of one that a function of `broken` makes."""
+    brief()
+    some = [Candidate(make, getattr(broken, make)(**how))] if make else find_candidates(names)
+    return asdict(compare(some, Path(directory), LIMIT_S, lambda _: None, PAUSE_S))
+
+
+def brief() -> None:
+    """Races as short as they can be and still meet: the locks here break at once, or never."""
+    vars(races).update(RACE_S=0.05, ENOUGH=20)
 
 
 def looked_at_broken(directory: str, name: str, limit_s: float = LIMIT_S) -> list[object]:
     """The cells of a lock of `broken`, and how many processes are left."""
+    brief()
     lock = getattr(broken, name)()
-    run = compare([Candidate(name, lock)], Path(directory), limit_s, lambda _: None)
+    run = compare([Candidate(name, lock)], Path(directory), limit_s, lambda _: None, PAUSE_S)
     try:
         left = os.waitpid(-1, os.WNOHANG)
     except ChildProcessError:
@@ -76,11 +90,17 @@ def test_each_cell_of_a_lock_that_excludes_has_the_calls_that_show_it(tmp_path: 
         ("B", "unlocks", "ok"),
         ("A", "the lock that it waited for", "granted"),
     ]
-    assert shown["processes"][1:] == [
+    assert shown["processes"][1:-1] == [
         ("B", "locks bytes 0 to 7 to write", "waits"),
         ("A", "unlocks", "ok"),
         ("B", "the lock that it waited for", "granted"),
     ]
+    assert re.fullmatch(r"[\d,]+ requests met a holder: 0 overlaps", shown["processes"][-1][2])
+    assert re.fullmatch(r"race, [\d,]+ holders killed in it", shown["kill"][-1][1])
+    assert [call for _, call, _ in shown["pause"]] == [
+        "locks bytes 0 to 7 to write", "SIGSTOP", "locks bytes 0 to 7 to write", "SIGCONT", "unlocks",
+        "the lock that it waited for",
+    ]  # fmt: skip
 
 
 def test_costs_are_medians_of_their_samples(tmp_path: Path) -> None:
@@ -141,6 +161,7 @@ def test_a_lock_that_excludes_nobody_is_told_by_its_first_cell(tmp_path: Path) -
 def test_what_a_lock_claims_and_does_not_is_marked(tmp_path: Path) -> None:
     cells = seen("NoRanges", tmp_path)
     assert [name for name, cell in cells.items() if not cell["ok"]] == ["ranges"]
+    assert 0 < cells["processes"]["detection_limit"] < 1
     assert (cells["ranges"]["claimed"], cells["ranges"]["value"]) == ("yes", "no")
     assert [name for name, cell in cells.items() if cell["claimed"]] == [
         "processes",
@@ -171,8 +192,41 @@ def test_a_lock_of_which_nothing_is_found_out_is_told_with_the_reason_and_ends(
     assert (left, files) == (0, [])
 
 
+@pytest.mark.parametrize(
+    ("name", "column", "value", "ok", "reason"),
+    [
+        ("tidied", "processes", "no", False, "overlaps?.* was granted write 0-end while worker [0-3] held write 0-end"),
+        ("looked_again", "processes", "yes", True, "detects 1 in"),
+        ("stale_pid", "kill", "both", False, "overlap"),
+        ("impatient", "pause", "no", False, "taken from a holder that was only stopped"),
+        ("closed_only", "child", "no", True, "the child keeps what it inherited"),
+        ("closed_only", "fork", "yes", True, "and for good"),
+        ("closed_only", "pause", "yes", True, ""),
+    ],
+)
+def test_one_meeting_is_not_enough(name: str, column: str, value: str, ok: bool, reason: str, tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), make=name)
+    (cell,) = [cell for cell in run["cells"] if cell["property"] == column]
+    assert (cell["value"], cell["ok"]) == (value, ok)
+    assert re.search(reason, cell["reason"])
+
+
+@pytest.mark.parametrize("refused", [0, 1, 7])
+def test_who_is_refused_is_kept_out_whenever_the_lock_gives_up(refused: int, tmp_path: Path) -> None:
+    """A lock that gives up so often before it waits: the script of events that a patience is, without its time."""
+    run = in_fresh_process(looked, str(tmp_path), make="gives_up", refused=refused)
+    expected = dict(zip(HEAD, KERNEL["flock"], strict=True)) | {"readers": "no", "fork": "yes"}
+    found = values(run, "gives_up")
+    assert found.pop("processes") == "yes"
+    assert {name: found[name] for name in HEAD if name != "order"} == {
+        name: value for name, value in expected.items() if name != "order"
+    }
+    (pause,) = [cell for cell in run["cells"] if cell["property"] == "pause"]
+    assert ("gives up" in pause["reason"]) is bool(refused)
+
+
 def test_every_property_has_a_sentence_and_a_name_of_its_own() -> None:
-    assert [play.name for play in PLAYS] == ["processes", *HEAD, "pair"]
+    assert [play.name for play in PLAYS] == ["processes", *(name for name in HEAD if name != "pause"), "pair"]
     assert len({play.how for play in PLAYS}) == len(PLAYS)
 
 

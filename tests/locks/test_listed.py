@@ -26,7 +26,7 @@ def test_the_kernel_lists_who_holds_what(lock: str, kind: str, path: Path, other
     other.call(take, lock, str(path), 16, 8, True)
     pid = -1 if lock == "ofd" else other.pid
     span = [0, 0, True] if lock == "flock" else [16, 8, True]
-    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False]]]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False, ""]]]
 
 
 def test_a_file_without_locks_shows_none(path: Path) -> None:
@@ -37,14 +37,41 @@ def test_a_file_without_locks_shows_none(path: Path) -> None:
 @pytest.mark.parametrize("write", [True, False])
 def test_an_f_getlk_names_one_lock_that_is_in_the_way(write: bool, path: Path, other: OtherProcess) -> None:
     other.call(take, "fcntl", str(path), 16, 8, write)
-    assert in_fresh_process(looked, str(path), "asked") == ["F_GETLK", [["POSIX", other.pid, [16, 8, write], False]]]
+    assert in_fresh_process(looked, str(path), "asked") == [
+        "F_GETLK",
+        [["POSIX", other.pid, [16, 8, write], False, ""]],
+    ]
 
 
-def test_a_lock_on_another_file_is_not_shown(path: Path, other: OtherProcess) -> None:
+def test_a_lock_on_a_file_beside_it_is_shown_with_its_name_and_one_elsewhere_is_not(
+    path: Path, other: OtherProcess
+) -> None:
+    beside, elsewhere = path.with_name("beside"), path.with_name("folder") / "other"
+    elsewhere.parent.mkdir()
+    for each in (beside, elsewhere):
+        each.write_bytes(bytes(8))
+        other.call(take, "fcntl", str(each), 0, 8, True)
+    shown = [["POSIX", other.pid, [0, 8, True], False, "beside"]]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", shown]
+
+
+def looked_twice(path: str, beside: str) -> list[Any]:
+    """What is shown of a file that goes between two looks, and of one that is renamed over the file itself."""
+    sight = sight_of(Path(path))
+    first = sorted(seen.file for seen in sight.look())
+    Path(beside).replace(path)
+    second = sorted(seen.file for seen in sight.look())
+    return [first, second]
+
+
+def test_a_file_that_goes_keeps_its_name_and_what_replaces_the_file_is_the_file(
+    path: Path, other: OtherProcess
+) -> None:
     beside = path.with_name("beside")
     beside.write_bytes(bytes(8))
-    other.call(take, "fcntl", str(beside), 0, 8, True)
-    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", []]
+    for each in (path, beside):
+        other.call(take, "fcntl", str(each), 0, 8, True)
+    assert in_fresh_process(looked_twice, str(path), str(beside)) == [["", "beside"], [""]]
 
 
 def unlisted(path: str) -> list[Any]:
@@ -57,7 +84,7 @@ def unlisted(path: str) -> list[Any]:
 
 def test_where_the_kernel_does_not_list_others_are_asked_for(path: Path, other: OtherProcess) -> None:
     other.call(take, "fcntl", str(path), 0, 0, True)
-    assert in_fresh_process(unlisted, str(path)) == ["F_GETLK", [["POSIX", other.pid, [0, 0, True], False]]]
+    assert in_fresh_process(unlisted, str(path)) == ["F_GETLK", [["POSIX", other.pid, [0, 0, True], False, ""]]]
 
 
 @pytest.mark.parametrize(
@@ -88,4 +115,7 @@ def test_only_lines_of_the_file_itself_are_looked_at(tmp_path: Path, monkeypatch
         "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 7\n"
     )
     monkeypatch.setattr("lab.locks.listed.LIST", str(made))
-    assert [seen.pid for seen in Listed("08:01", 12).look()] == [7]
+    file = tmp_path / "file"
+    file.touch()
+    made.write_text(made.read_text().replace(":12 ", f":{file.stat().st_ino} ").replace(":112 ", ":1 "))
+    assert [seen.pid for seen in Listed("08:01", file).look()] == [7]

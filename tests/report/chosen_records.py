@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from lab.results import SCHEMA, ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
 
-COLUMNS = "processes threads opens readers ranges kill close fork exit unlock exec deadlock order pair hand-over"
+COLUMNS = (
+    "processes threads opens readers ranges kill pause close fork exit child unlock exec deadlock order pair hand-over"
+)
 NAMES = COLUMNS.split()
 ABLE = dict.fromkeys(NAMES, "yes") | {"order": "fifo", "pair": "measured", "hand-over": "measured"}
 RUN = [Shown("A", "locks", "granted"), Shown("A, its child", "unlocks", "ok")]
@@ -21,6 +23,7 @@ def cells(lock: str, cost_ns: float = 1000.0, **values: str) -> list[LockCell]:
             value=found[name],
             run=RUN,
             median_ns=cost_ns if found[name] == "measured" else None,
+            detection_limit=0.001 if name == "processes" and found[name] == "yes" else None,
         )
         for name in NAMES
     ]

@@ -4,6 +4,8 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from lab import results
 from lab.report.choosing import advice
 from lab.report.chosen import complaints, exit_code, text_of
@@ -21,8 +23,8 @@ def claiming(value: str, claimed: str) -> LocksCompared:
 
 def test_the_table_has_a_row_a_lock_with_its_words_and_its_costs() -> None:
     rows = text_of(BOTH, "simple").splitlines()[5:7]
-    assert rows[0].split() == ["one", *["yes"] * 11, "yes", "fifo", "1.0", "us", "1.0", "us"]
-    assert rows[1].split() == ["another", "yes", "no", *["yes"] * 10, "polls", "2.5", "ms", "2.5", "ms"]
+    assert rows[0].split() == ["one", *["yes"] * 14, "fifo", "1.0", "us", "1.0", "us"]
+    assert rows[1].split() == ["another", "yes", "no", *["yes"] * 12, "polls", "2.5", "ms", "2.5", "ms"]
 
 
 def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
@@ -37,8 +39,8 @@ def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
 def test_for_a_program_the_table_has_the_properties_names_and_nanoseconds() -> None:
     assert text_of(BOTH, "csv").splitlines() == [
         ",".join(["lock", *NAMES]),
-        "one,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,fifo,1000,1000",
-        "another,yes,no,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,polls,2500000,2500000",
+        "one,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,fifo,1000,1000",
+        "another,yes,no,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,polls,2500000,2500000",
     ]
 
 
@@ -101,6 +103,28 @@ def test_advice_names_those_that_fit_or_the_fewer_that_do_not() -> None:
     assert "Readers beside each other: all of these." in lines
     assert "Cheapest: unable 500 ns, able 1.0 us, other 1.0 us alone; " in lines[-1]
     assert "Parts of one file locked apart: none of these." in advised(cells("able", ranges="no"))
+
+
+@pytest.mark.parametrize("changed", [{"kill": "both"}, {"pause": "no"}, {"pause": "?"}, {"processes": "yes"}])
+def test_what_was_not_shown_to_exclude_is_not_called_cheap(changed: dict[str, str]) -> None:
+    weak = cells("weak", 1.0, **changed)
+    if "processes" in changed:
+        weak[0] = replace(weak[0], detection_limit=0.3)
+    *_, shown, cheap = advised(cells("able"), weak)
+    assert shown == "Not shown to exclude well enough to be called cheap: weak."
+    assert cheap == "Cheapest: able 1.0 us alone; able 1.0 us handed over."
+    assert "Cheapest: none of these alone" in advised(weak)[-1]
+
+
+def test_under_the_table_stands_how_strong_a_yes_is() -> None:
+    text = " ".join(text_of(BOTH, "simple").split())
+    assert "would have been noticed, 95 %: one 1 in 1,000, another 1 in 1,000." in text
+
+
+def test_a_document_of_a_lab_without_a_column_is_still_printed() -> None:
+    old = replace(BOTH, cells=[each for each in BOTH.cells if each.property not in ("pause", "child")])
+    old = replace(old, properties=[each for each in old.properties if each.name not in ("pause", "child")])
+    assert "how to choose" in text_of(old, "simple")
 
 
 def test_advice_says_of_which_locks_nothing_is_known() -> None:

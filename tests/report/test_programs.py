@@ -36,7 +36,8 @@ def test_a_program_alone_is_told_by_its_name_and_by_what_was_seen() -> None:
 def test_no_lock_in_any_sample_is_a_hint() -> None:
     nothing = replace(ALONE, sampled=replace(SAMPLED, held=0, waiting=0, holders=0))
     assert sentences(nothing)[1] == (
-        "add: no lock of the program was seen in 412 samples: it takes none on this file, or holds it too shortly."
+        "add: no lock of the program was seen in 412 samples: it takes none on this file or on one beside it, or "
+        "holds it too shortly."
     )
 
 

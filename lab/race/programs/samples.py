@@ -1,8 +1,8 @@
 """The exclusion of programs, which keep no record: sampled from outside while they run.
 
-A sample is the locks that were seen on the file between two moments. Where a program held one all that could be told is
-that it did; where a lab's worker has recorded a hold that began before the first moment and ended after the second, and
-the two may not be held together, the lock let two in.
+A sample is the locks that were seen between two moments on the file and on all files beside it. Where a program held
+one all that could be told is that it did; where a lab's worker has recorded a hold of the file that began before the
+first moment and ended after the second, and the two may not be held together, the lock let two in.
 """
 
 from __future__ import annotations
@@ -13,14 +13,19 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import NamedTuple
 
+from lab.locks.keepers import keepers_of
 from lab.locks.listed import Seen, Sight
 from lab.model.holds import Row, Span
-from lab.results import Sampled
+from lab.results import LockFile, Sampled
 
 EVERY_NS = 2_000_000
 """From one sample to the next, at least: reading the list holds up those who lock."""
 
+KEEPERS_EVERY_NS = 500_000_000
+"""From one look at all processes to the next, while somebody waits."""
+
 EVIDENCE_KEPT = 3
+FILES_KEPT = 20
 ANCESTORS = 8
 """How many generations below a worker a process is still known as the worker's."""
 
@@ -44,6 +49,8 @@ class Samples:
         self._programs = programs
         self._unknown = programs.start if len(programs) == len(owners) else None
         self._due_ns = 0
+        self._keepers: dict[str, list[str]] = {}
+        self._keepers_due_ns = 0
         self._taken: list[Sample] = []
 
     def look(self) -> None:
@@ -55,8 +62,10 @@ class Samples:
         ended_ns = monotonic_ns()
         theirs = [each for each in seen if self._is_programs(each.pid)]
         held = [each for each in theirs if not each.waits]
-        self._taken.append(Sample(begun_ns, ended_ns, held, [each for each in theirs if each.waits]))
+        waiting = [each for each in theirs if each.waits]
+        self._taken.append(Sample(begun_ns, ended_ns, held, waiting))
         self._due_ns = ended_ns + EVERY_NS
+        self._look_for_keepers(waiting, ended_ns)
 
     def result(self, holds: Sequence[Row]) -> Sampled:
         """What the samples come to, beside the holds that the lab's workers recorded."""
@@ -65,7 +74,7 @@ class Samples:
         for sample, worker, span in self._beside(holds):
             inside.add(sample.begun_ns)
             for seen in sample.held:
-                if seen.span.conflicts(span):
+                if not seen.file and seen.span.conflicts(span):
                     overlaps[sample.begun_ns] = _told(worker, span, seen, sample)
         return Sampled(
             source=self._sight.source,
@@ -76,7 +85,27 @@ class Samples:
             inside=len(inside),
             overlapping=len(overlaps),
             evidence=list(overlaps.values())[:EVIDENCE_KEPT],
+            beside=self._beside_the_file(),
         )
+
+    def _beside_the_file(self) -> list[LockFile]:
+        """The files beside it that programs locked, by name, each with its samples and who kept it last."""
+        named: dict[str, list[int]] = {}
+        for sample in self._taken:
+            for which, those in enumerate((sample.held, sample.waiting)):
+                for file in {seen.file for seen in those if seen.file}:
+                    named.setdefault(file, [0, 0])[which] += 1
+        return [
+            LockFile(file, held, waiting, list(self._keepers.get(file, [])))
+            for file, (held, waiting) in list(named.items())[:FILES_KEPT]
+        ]
+
+    def _look_for_keepers(self, waiting: Sequence[Seen], now_ns: int) -> None:
+        """Where somebody waits, note now and then which processes have the lock that he waits for."""
+        if not waiting or now_ns < self._keepers_due_ns:
+            return
+        self._keepers_due_ns = now_ns + KEEPERS_EVERY_NS
+        self._keepers = {seen.file: keepers_of(self._sight.inodes(seen.file), self._is_programs) for seen in waiting}
 
     def stuck(self, index: int, before_ns: int) -> str:
         """What a program held and waited for in the last sample before this moment, in words."""
@@ -84,8 +113,16 @@ class Samples:
         if last is None:
             return ""
         held = [f", seen to hold {_lock(seen)}" for seen in last.held if self._owners[seen.pid] == index]
-        waits = [f", seen to wait for {_lock(seen)}" for seen in last.waiting if self._owners[seen.pid] == index]
+        waits = [
+            f", seen to wait for {_lock(seen)}{self._kept(seen.file)}"
+            for seen in last.waiting
+            if self._owners[seen.pid] == index
+        ]
         return "".join([*held, *waits])
+
+    def _kept(self, file: str) -> str:
+        keepers = self._keepers.get(file, [])
+        return f", which {' and '.join(keepers)} keep{'s' if len(keepers) == 1 else ''}" if keepers else ""
 
     def _is_programs(self, pid: int) -> bool:
         if pid not in self._owners:
@@ -111,7 +148,7 @@ def _told(worker: int, span: Span, seen: Seen, sample: Sample) -> str:
 
 
 def _lock(seen: Seen) -> str:
-    return f"{seen.kind} {_bytes(seen.span)}"
+    return f"{seen.kind} {_bytes(seen.span)}" + (f" of {seen.file}" if seen.file else "")
 
 
 def _bytes(span: Span) -> str:
