@@ -67,7 +67,7 @@ def test_copies_of_a_c_program_that_take_no_lock_are_damaged_and_the_hint_is_giv
     assert "add  " in done.stdout
     assert "DAMAGED: lost update" in done.stdout
     assert "no lock of the program was seen in" in done.stdout
-    assert "it takes none on this file, or holds it too shortly" in done.stdout
+    assert "it takes none on this file or on one beside it, or holds it too shortly" in done.stdout
     assert "lab: add, 4 workers: damaged: what its copies do to exclude each other" in done.stderr
 
 
@@ -421,6 +421,37 @@ def test_what_a_program_left_running_in_the_background_ends_with_its_trial(fine:
         "lab: leaves.sh: warning: workers left a process behind, with any lock that it inherited; "
         "ended now: sleep 600\n"
     )
+
+
+HELPED = """
+import fcntl, os, subprocess, sys
+
+file, note, start = sys.argv[1:]
+open(start).read()
+guard = os.open(file + ".lock", os.O_RDWR | os.O_CREAT)
+fcntl.flock(guard, fcntl.LOCK_EX)
+helper = subprocess.Popen(["sleep", "600"], pass_fds=[guard])
+with open(note, "a") as pids:
+    pids.write(f"{helper.pid}\\n")
+os.close(guard)
+"""
+
+
+def test_a_helper_that_keeps_the_lock_file_beside_the_data_is_named_by_who_waits(fine: Path, tmp_path: Path) -> None:
+    """The first copy ends; what it started has inherited its lock, for which the second one waits for ever."""
+    program, note = written(tmp_path / "helped.py", HELPED), tmp_path / "note"
+    command = f"{sys.executable} {program} {{file}} {note} {{start}}"
+    how = ("--workers", "2", "--time-limit", "3", *ONCE, "--no-save", "--json", "-")
+    done = run_lab("race", "--program", command, "--check", fine, *how)
+    assert done.returncode == 4
+    (helper,) = note.read_text().split()
+    kept = f"process {helper} (sleep 600)"
+    assert f", seen to wait for FLOCK write 0-end of data.lock, which {kept} keeps" in done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    (beside,) = case["sampled"]["beside"]
+    assert (beside["name"], beside["keepers"]) == ("data.lock", [kept])
+    assert 0 < beside["waiting"] <= beside["held"] <= case["sampled"]["samples"]
+    assert not is_running(int(helper))
 
 
 def test_a_program_that_leaves_the_group_is_ended_at_the_time_limit(fine: Path, tmp_path: Path) -> None:

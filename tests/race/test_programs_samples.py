@@ -9,7 +9,7 @@ import pytest
 from lab.locks.listed import Seen
 from lab.model.holds import Row, Span
 from lab.race.programs.samples import EVERY_NS, Samples
-from lab.results import Sampled
+from lab.results import LockFile, Sampled
 
 LABS, PROGRAM = 1001, 1002
 """The process ids of worker 0, the lab's, and of worker 1, a program."""
@@ -141,3 +141,12 @@ def test_samples_are_taken_no_more_often_than_planned(monkeypatch: pytest.Monkey
     for _ in range(3):
         samples.look()
     assert samples.result([]).samples == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_lock_on_a_file_beside_it_is_counted_by_its_name_and_excludes_nobody_from_the_file() -> None:
+    beside = held(PROGRAM)._replace(file="data.lock")
+    waits = held(PROGRAM, waits=True)._replace(file="data.lock")
+    came = sampled({beside}, {beside, waits}, set(), holds=[hold(-1, 10)])
+    assert (came.held, came.waiting, came.overlapping) == (2, 1, 0)
+    assert came.beside == [LockFile("data.lock", held=2, waiting=1)]

@@ -6,7 +6,7 @@ import pytest
 
 from lab.report.tables import what_broke
 from lab.report.verdicts import complaints, conclusions, exit_code
-from lab.results import ITS_OWN, Case, Sampled
+from lab.results import ITS_OWN, Case, LockFile, Sampled
 from tests.report.records import CLEAN, DAMAGED, TWO_IN
 from tests.report.records import run_of as run
 
@@ -31,6 +31,16 @@ def test_a_program_alone_is_told_by_its_name_and_by_what_was_seen() -> None:
         "add: its locks are seen from outside (/proc/locks), in samples: in 300 of 412 it held one, by 8 processes, "
         "in 200 it waited. What happens between two samples is not seen.",
     ]
+
+
+def test_lock_files_beside_the_data_and_who_keeps_one_are_named() -> None:
+    files = [LockFile(f"data.{name}", 300, 200, ["process 7 (sleep 40)"] if name == "a" else []) for name in "abcd"]
+    told = sentences(replace(ALONE, sampled=replace(SAMPLED, beside=files)))[1]
+    assert told.endswith(
+        "What happens between two samples is not seen. Files beside it that it locks: data.a (held in 300, waited "
+        "for in 200), data.b (held in 300, waited for in 200), data.c (held in 300, waited for in 200) and 1 more. "
+        "When one was last seen to wait, these had the lock: process 7 (sleep 40)."
+    )
 
 
 def test_no_lock_in_any_sample_is_a_hint() -> None:
