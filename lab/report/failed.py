@@ -30,7 +30,7 @@ def traces(failures: Sequence[Failure]) -> Iterator[str]:
 def next_step(case: Case) -> str:
     """What to do about workers that failed, behind a semicolon; nothing where the reason says it, or nobody knows."""
     own = [failure for failure in case.failures if not failure.program]
-    if any(failure.reason.startswith("raised LockFailed") for failure in own):
+    if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
         return "; mend the lock"
     if any(failure.how == "refused" for failure in own):
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
