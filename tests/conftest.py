@@ -12,6 +12,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.helpers import PATIENCE
 from tests.needs import need
 
 settings.register_profile(
@@ -20,6 +21,16 @@ settings.register_profile(
 settings.load_profile("lab")
 
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give every test the more time, the more patience is asked for."""
+    if PATIENCE == 1:
+        return
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        seconds = mark.args[0] if mark else float(config.getini("timeout"))
+        item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 
 @pytest.hookimpl(tryfirst=True)

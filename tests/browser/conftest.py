@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.cli.page import rendered
+from tests.helpers import PATIENCE_S
 from tests.needs import need
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 380, "height": 800}
-PATIENCE_MS = 15_000
+PATIENCE_MS = 1000 * PATIENCE_S
 
 ARGUMENTS = (
     "--no-sandbox",  # root has none

@@ -22,7 +22,7 @@ def file(elsewhere: Path) -> str:
 
 
 def refused(code: int, *args: str | Path) -> str:
-    done = run_lab("peek", *args, timeout=20)
+    done = run_lab("peek", *args)
     assert (done.returncode, done.stdout) == (code, "")
     (line,) = done.stderr.splitlines()
     return line
