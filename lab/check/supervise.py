@@ -215,7 +215,7 @@ class _Supervised:
             return False
         if deed.what.startswith(FIRST_CALLS):
             self._error = _no_answer(deed.what.removeprefix(FIRST_CALLS))
-            self._dead = list(range(len(self._folders)))
+            self._dead = dead
             return True
         call = f"{deed.what}, without an end for {time.monotonic() - deed.since:.0f} s"
         directories = [anonymous_text(str(self._directories[number])) for number in dead]

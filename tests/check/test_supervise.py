@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tests.check.fuse.serving import fuse
-from tests.check.hangs import MATRIX, Case, Outcome, outcomes
+from tests.check.hangs import MATRIX, Case, outcomes
 from tests.check.mounted import state_of
 from tests.check.mounting import processes_below
 from tests.helpers import PATIENCE_S, ROOT, is_running, wait_until
@@ -37,44 +37,35 @@ ALL = os.environ.get("LAB_ALL_HANGS", "") not in ("", "0")
 ONLY = ("ranges", "posix", "pread")
 
 
-@pytest.fixture(scope="module")
-def ended() -> dict[str, Outcome]:
-    """How the checks of the sample ended, run side by side."""
-    return {str(each.case): each for each in outcomes(SAMPLE, len(SAMPLE), ONLY)}
-
-
 @pytest.mark.mounts
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("hangs")
-class TestAMountThatStopsAnswering:
-    @pytest.mark.parametrize("case", SAMPLE, ids=str)
-    def test_the_check_ends_and_names_what_it_leaves(self, case: Case, ended: dict[str, Outcome]) -> None:
-        assert ended[str(case)].wrong == []
+def test_a_check_ends_where_a_mount_stops_answering_and_keeps_what_it_found() -> None:
+    ended = {str(each.case): each for each in outcomes(SAMPLE, len(SAMPLE), ONLY)}
+    assert {name: each.wrong for name, each in ended.items() if each.wrong} == {}
+    at_first = ended["any-3-stop-1"]
+    assert (at_first.code, at_first.document, len(at_first.complaints.splitlines())) == (3, {}, 1)
+    check_that_findings_are_kept(ended["any-130-stop-2"].document)
+    check_that_the_folder_is_named(ended["any-60-stop-1"].document["left_behind"])
+    document = ended["rmdir-2-stop-1"].document  # only the removal has no answer
+    assert {each["name"]: each["verdict"] for each in document["promises"]}["posix"] == "safe"
+    assert document["ended_early"] == ""
+    check_that_the_folder_is_named(document["left_behind"])
 
-    def test_at_its_first_calls_it_is_one_line(self, ended: dict[str, Outcome]) -> None:
-        found = ended["any-3-stop-1"]
-        assert (found.code, found.document, len(found.complaints.splitlines())) == (3, {}, 1)
 
-    def test_what_was_found_before_is_kept_with_the_call_and_the_mount(self, ended: dict[str, Outcome]) -> None:
-        document = ended["any-130-stop-2"].document
-        assert [each["verdict"] for each in document["rules"]].count("safe") >= 1
-        assert {each["verdict"] for each in document["promises"]} == {"unknown"}
-        assert (document["interrupted"], document["safe"]) == (False, False)
-        assert document["hang"]["directories"] == document["directories"][1:]
-        assert document["hang"]["call"]
-        assert document["ended_early"].startswith(f"{document['directories'][1]} does not answer any more: ")
+def check_that_findings_are_kept(document: dict[str, Any]) -> None:
+    """Up to the call that hangs, on the second of two mounts; the first can remove the folder."""
+    assert [each["verdict"] for each in document["rules"]].count("safe") >= 1
+    assert {each["verdict"] for each in document["promises"]} == {"unknown"}
+    assert (document["interrupted"], document["safe"]) == (False, False)
+    assert document["hang"]["directories"] == document["directories"][1:]
+    assert document["hang"]["call"]
+    assert document["ended_early"].startswith(f"{document['directories'][1]} does not answer any more: ")
+    assert document["left_behind"] == []
 
-    def test_the_folder_is_removed_through_the_mount_that_answers(self, ended: dict[str, Outcome]) -> None:
-        assert ended["any-130-stop-2"].document["left_behind"] == []
 
-    def test_the_folder_is_named_where_none_does(self, ended: dict[str, Outcome]) -> None:
-        (folder,) = ended["any-60-stop-1"].document["left_behind"]
-        assert folder.endswith("(the mount does not answer any more)")
-
-    def test_all_was_found_where_only_the_removal_has_no_answer(self, ended: dict[str, Outcome]) -> None:
-        document = ended["rmdir-2-stop-1"].document
-        assert {each["name"]: each["verdict"] for each in document["promises"]}["posix"] == "safe"
-        assert (document["ended_early"], len(document["left_behind"])) == ("", 1)
+def check_that_the_folder_is_named(left_behind: list[str]) -> None:
+    (folder,) = left_behind
+    assert folder.endswith("(the mount does not answer any more)")
 
 
 if ALL:
