@@ -25,6 +25,8 @@ from lab.race.hold import Hold
 from lab.race.log import CURSOR, FINISHED_NS, HEADER, Log
 from lab.regions import MAPPED, enter, open_file
 
+from .repeat import Failed, how_it_failed
+
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
@@ -148,10 +150,10 @@ class PythonLoop:
             with Crew(1, prepare, self._cpus) as crew:
                 crew.gather(TIME_LIMIT_S)
                 released_ns = crew.release()
-                crew.wait(TIME_LIMIT_S + slice_s)
+                exits = crew.wait(TIME_LIMIT_S + slice_s)
         (ended_ns,) = log.header(FINISHED_NS)
         if not ended_ns:
-            raise CannotRunError("its worker did not come to its end")
+            raise Failed(how_it_failed(exits, TIME_LIMIT_S) or "its processes did not come to their end")
         pair_ns = (ended_ns - released_ns) / self._rounds
         self._rounds = max(1, min(MOST_ROUNDS, int(slice_s * 1e9 / pair_ns)))
         return pair_ns

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from pathlib import Path
 
 from lab.errors import CannotRunError
@@ -72,15 +72,22 @@ def _counted(content: bytearray) -> int:
     return sum(int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), APART))
 
 
+def how_it_failed(exits: Sequence[Exit], limit_s: float) -> str:
+    """How one that did not end well ended, rather than one that waited for it; empty where all ended well."""
+    for ended in sorted(exits, key=lambda each: (each.late, not each.stopped)):
+        if ended.late or ended.code:
+            return f"worker {ended.index} {late(ended, limit_s) if ended.late else f'ended with {ended.code}'}"
+    return ""
+
+
 def _check(case: Case, exits: list[Exit], reports: list[Report], log: Log) -> None:
     """Raises Failed for one that did not end well, rather than for who waited for it; CannotRunError for a refusal."""
     for report in reports:
         if report.kind == CannotRunError.__name__:
             raise CannotRunError(report.error.partition(": ")[2])
         raise Failed(f"worker {report.worker} raised {report.error}")
-    for ended in sorted(exits, key=attrgetter("late")):
-        if ended.late or ended.code:
-            how = late(ended, TIME_LIMIT_S) if ended.late else f"ended with {ended.code}"
-            raise Failed(f"worker {ended.index} {how}")
+    if how := how_it_failed(exits, TIME_LIMIT_S):
+        raise Failed(how)
+    for ended in exits:
         if ended.index < case.workers and not log.header(FINISHED_NS)[ended.index]:
             raise Failed(f"worker {ended.index} ended before its time")

@@ -19,7 +19,7 @@ from .timed import Timed, TimedCase, TimedLoop
 def harness_cost(timed: TimedLoop) -> HarnessCost:
     """What a loop of the harness costs."""
     samples = timed.samples_ns
-    row = HarnessCost(name=timed.name, reason=anonymous_text(timed.reason))
+    row = HarnessCost(name=timed.name, reason=anonymous_text(timed.reason), failed=timed.failed)
     if not samples:
         return row
     return replace(row, samples_ns=samples, median_ns=round(median(samples), 2), interval_95=_interval(timed))

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.processes.partner import Unanswered
 
 from .bare import Loop
 from .cases import Case
@@ -30,7 +31,7 @@ class Timed(ABC):
             sample = self._measured(slice_s, keep=keep, last=last)
         except (Failed, LabError, OSError) as error:
             self.reason = str(error) or type(error).__name__
-            self.failed = isinstance(error, Failed)
+            self.failed = isinstance(error, Failed | Unanswered)
         else:
             self.samples_ns += [round(sample, 2)] * keep
 

@@ -10,10 +10,11 @@ import os
 import time
 from collections.abc import Callable, Iterable
 
-from lab.errors import CannotRunError
 from lab.processes import Crew, cpus_for
 from lab.race.log import Segment
 from lab.regions import anonymous
+
+from .repeat import Failed, how_it_failed
 
 TIME_LIMIT_S = 60.0
 PASSED, ENDED_NS, STOP = range(3)
@@ -31,7 +32,7 @@ class WakeUp:
         self._cpus = cpus_for(pin)
 
     def measure(self, slice_s: float) -> float:
-        """Ns from one process to the other, in about so much time. Raises CannotRunError where it is not measured."""
+        """Ns from one process to the other, in about so much time. Raises Failed where it is not measured."""
         words = memoryview(anonymous(24)).cast("Q")
         ends = Ends()
 
@@ -46,11 +47,11 @@ class WakeUp:
                 released_ns = crew.release()
                 time.sleep(slice_s)
                 words[STOP] = 1
-                crew.wait(TIME_LIMIT_S)
+                exits = crew.wait(TIME_LIMIT_S)
         finally:
             ends.close()
         if not words[ENDED_NS]:
-            raise CannotRunError("its processes did not come to their end")
+            raise Failed(how_it_failed(exits, TIME_LIMIT_S) or "its processes did not come to their end")
         return (words[ENDED_NS] - released_ns) / words[PASSED]
 
 

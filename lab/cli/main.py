@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
-from lab.processes import stops_interrupt
+from lab.processes import Descendants, stops_interrupt
 from lab.processes.streams import complain, drop_unwritten, nobody_reads, print_error, print_text
 
 from . import bench, check, compare, explore, locks, new, page, peek, plot, race, regions, replay, report, tour
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
     """Run the command and turn what it raises into one line and an exit code."""
     try:
-        with stops_interrupt():
+        with stops_interrupt(), Descendants():
             parsed = _parser().parse_args(given)
             code: int = parsed.run(parsed)
         print_text("", end="")

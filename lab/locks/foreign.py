@@ -1,6 +1,7 @@
 """A lock object of somebody else, as two calls: whatever it offers of acquire and release, `with`, readers and writers.
 
-What goes wrong inside it is told with its name. EDEADLK passes as it is, since scenarios may handle it (`Deadlock`).
+What goes wrong inside it is told with its name, a timeout as `GaveUp`. EDEADLK passes as it is, since scenarios may
+handle it (`Deadlock`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from .told import kind_of, told
 
 Entrance = Callable[[], AbstractContextManager[object]]
 """Gives what is entered for one hold, and left again."""
+
+
+REQUESTS = ("acquire()", "__enter__")
 
 
 class Sides:
@@ -114,4 +118,10 @@ def _call(name: str, what: str, call: Action) -> object:
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and error.errno == errno.EDEADLK:
             raise
-        raise LockFailed(f"lock {name}: {what} raised {told(error)}") from error
+        failed = GaveUp if what in REQUESTS and _is_timeout(error) else LockFailed
+        raise failed(f"lock {name}: {what} raised {told(error)}") from error
+
+
+def _is_timeout(error: BaseException) -> bool:
+    """Whether that is how a library says that it waited long enough: few of them use TimeoutError."""
+    return isinstance(error, TimeoutError) or any("timeout" in kind.__name__.lower() for kind in type(error).__mro__)

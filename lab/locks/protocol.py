@@ -21,7 +21,7 @@ class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised Lo
 
 
 class GaveUp(LockFailed):
-    """A foreign lock that was to wait without a limit returned False: it kept its caller out, and did not wait."""
+    """A foreign lock that was to wait without a limit kept its caller out and came back: the round is not done."""
 
 
 class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name

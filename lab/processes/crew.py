@@ -15,7 +15,7 @@ import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from resource import struct_rusage
 from types import TracebackType
@@ -24,7 +24,7 @@ from lab.errors import CannotRunError
 
 from .child import fork_held, stops_held
 from .descendants import Descendants, Orphan
-from .hanging import sleeps_in
+from .hanging import is_stopped, sleeps_in
 from .keeper import Keeper
 
 Prepare = Callable[[int], Callable[[], None]]
@@ -41,8 +41,8 @@ class Exit:
     """How one worker ended: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
 
     Of one that is still there `pid` and `where`, the function of the kernel in which it sleeps, are known. `late` says
-    that it was still at work at the time limit. The figures are getrusage(2) of the worker
-    since its fork, but the peak, which starts from what it inherited.
+    that it was still at work at the time limit, `stopped` that a signal had stopped it then (SIGSTOP). The figures are
+    getrusage(2) of the worker since its fork, but the peak, which starts from what it inherited.
     """
 
     index: int
@@ -56,6 +56,7 @@ class Exit:
     peak_rss_bytes: int = 0
     pid: int = 0
     where: str = ""
+    stopped: bool = False
 
 
 def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
@@ -102,6 +103,7 @@ class Crew:
         self._running: dict[int, int] = {}
         self._meanwhile: Callable[[], None] | None = None
         self._exits: list[Exit] = []
+        self._stopped: set[int] = set()
         self._barrier = -1
         self._alive = -1
 
@@ -200,13 +202,15 @@ class Crew:
         self._meanwhile = meanwhile
         late = not self._ended(time_limit_s)
         if late:
+            self._stopped = {index for pid, index in self._running.items() if is_stopped(pid)}
             self._signal(signal.SIGTERM)
             if not self._ended(TERM_GRACE_S, late=True):
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
         left = self._left_behind()
         self._orphans += self._descendants.end(but=[each.pid for each in left])
-        return sorted(self._exits + left, key=lambda ended: ended.index)
+        ended = [replace(each, stopped=True) if each.index in self._stopped else each for each in self._exits]
+        return sorted(ended + left, key=lambda each: each.index)
 
     def _left_behind(self) -> list[Exit]:
         """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
@@ -276,8 +280,17 @@ class Crew:
         return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
 
     def _signal(self, number: signal.Signals) -> None:
-        for pid in self._running:
-            os.kill(pid, number)  # ours and not reaped, so it is there, if only as a zombie
+        """Signal all that are left; SIGTERM at once, so that none goes on because another has ended.
+
+        SIGKILL goes to each by itself: it would end the keeper of the group too, which blocks all others.
+        """
+        together = number == signal.SIGTERM
+        if together:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+        for pid in self._running:  # ours and not reaped, so it is there, if only as a zombie
+            if not together or os.getpgid(pid) != self._group:
+                os.kill(pid, number)
 
     def _end(self) -> None:
         """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""

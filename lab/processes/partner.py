@@ -6,13 +6,15 @@ import os
 import select
 import signal
 import socket
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, LabError
 
 from .child import _prctl, fork_held, stops_held
+from .hanging import is_stopped, sleeps_in
 
 LONGEST = 1 << 16
 """Bytes of a question, and of an answer with the byte before it."""
@@ -22,6 +24,12 @@ ANSWER, CANNOT = b"+", b"-"
 
 PR_SET_DUMPABLE = 4
 
+PATIENCE_S = 60.0
+"""How long an answer may take where the caller does not say."""
+
+KILL_GRACE_S = 2.0
+LOOK_AGAIN_S = 0.0005
+
 
 class Gone(Exception):  # noqa: N818 - a finding
     """The partner ended in place of an answer: `code` is its exit code, or minus the signal that ended it."""
@@ -29,6 +37,17 @@ class Gone(Exception):  # noqa: N818 - a finding
     def __init__(self, code: int) -> None:
         super().__init__(code)
         self.code = code
+
+
+class Unanswered(LabError):  # noqa: N818 - a finding
+    """The partner lives and does not answer: it was stopped, or hangs."""
+
+    exit_code = 4
+
+    def __init__(self, pid: int, timeout_s: float) -> None:
+        where = sleeps_in(pid)
+        why = "a signal has stopped it (SIGSTOP)" if is_stopped(pid) else f"it hangs{f' in {where}' if where else ''}"
+        super().__init__(f"process {pid} did not answer within {timeout_s:g} s: {why}; try again")
 
 
 class Partner:
@@ -57,12 +76,13 @@ class Partner:
     ) -> None:
         self.end()
 
-    def ask(self, question: bytes) -> bytes:
-        """Its answer, however long it takes; raises as `answer` does."""
+    def ask(self, question: bytes, timeout_s: float | None = None) -> bytes:
+        """Its answer; raises as `answer` does, and Unanswered where there is none after that time (`PATIENCE_S`)."""
+        timeout_s = PATIENCE_S if timeout_s is None else timeout_s
         self.send(question)
-        answer = self.answer()
+        answer = self.answer(timeout_s)
         if answer is None:
-            raise TimeoutError
+            raise Unanswered(self.pid, timeout_s)
         return answer
 
     def send(self, question: bytes) -> None:
@@ -100,8 +120,15 @@ class Partner:
 
     def _reaped(self) -> int:
         with stops_held():
-            if self._code is None:
-                self._code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            deadline = time.monotonic() + KILL_GRACE_S
+            while self._code is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self._code = os.waitstatus_to_exitcode(status)
+                elif time.monotonic() > deadline:
+                    self._code = -signal.SIGKILL  # in an uninterruptible sleep: it ends when that does
+                else:
+                    time.sleep(LOOK_AGAIN_S)
         return self._code
 
     def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
@@ -132,6 +159,9 @@ def _answered(respond: Callable[[bytes], bytes], question: bytes) -> bytes:
 
 
 def attempt(deed: Callable[[], bytes]) -> bytes:
-    """What the deed comes to in a child of its own, not empty; raises Gone with what ended that in place of it."""
+    """What the deed comes to in a child of its own, not empty; raises Gone with what ended that in place of it.
+
+    Raises Unanswered where it does not come to an end.
+    """
     with Partner(lambda _: deed()) as partner:
         return partner.ask(b"?")

@@ -17,6 +17,9 @@ from .log import FINISHED_NS
 from .reports import Report
 from .worker import Job
 
+READ_AT_MOST = 1 << 28
+"""Bytes of a file that is read again to find out why a page of it was missing."""
+
 
 def explain(
     job: Job, trial: int, time_limit_s: float, exits: list[Exit], reports: list[Report], done: list[int]
@@ -56,6 +59,8 @@ def explain(
 
 def late(ended: Exit, time_limit_s: float) -> str:
     """What is said of a worker that was still there at the time limit."""
+    if ended.stopped:
+        return f"was stopped by a signal (SIGSTOP) and still was after {time_limit_s:g} s"
     if ended.code is not None:
         return f"still at work after {time_limit_s:g} s"
     where = f" in {ended.where}" if ended.where else ""
@@ -68,16 +73,28 @@ def _signal(job: Job, number: int) -> str:
         return name
     if not job.region.of_file:
         return f"{name}: there was no room for a page of the shared memory (no space)"
+    path = Path(job.path)
     try:
-        size = Path(job.path).stat().st_size
+        size = path.stat().st_size
     except OSError:
         return f"{name}: it touched a page that the file does not have, and the file is gone"
     if size < job.layout.size:
         return f"{name}: the file was truncated under the mapping, to {size:,} of the {job.layout.size:,} bytes mapped"
-    left = os.statvfs(job.path)
+    left = os.statvfs(path)
     if left.f_bavail * left.f_frsize < job.layout.size:
         return f"{name}: the filesystem had no room for a page of the file (no space)"
-    return f"{name}: the filesystem could not give a page of the mapped file (I/O error)"
+    if size > READ_AT_MOST or _is_unreadable(path):
+        return f"{name}: the filesystem could not give a page of the mapped file (I/O error)"
+    return f"{name}: the file was truncated under the mapping; it has grown again since"
+
+
+def _is_unreadable(path: Path) -> bool:
+    """Whether some of the file cannot be read: its pages are all there, so it is the filesystem that failed."""
+    try:
+        path.read_bytes()
+    except OSError:
+        return True
+    return False
 
 
 def _stuck(job: Job, index: int) -> str:

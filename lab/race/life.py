@@ -8,11 +8,11 @@ from time import monotonic_ns
 from typing import Any
 
 from lab.errors import refusal
-from lab.locks import Leaky, told
+from lab.locks import GaveUp, Leaky, told
 from lab.processes import detach_output, private_bytes
 from lab.processes.streams import print_to_stderr
 
-from .log import FINISHED_NS, PRIVATE_BYTES, counted
+from .log import FINISHED_NS, GAVE_UP, PRIVATE_BYTES, counted, python_rounds
 from .reports import Mailbox, Report, Seen
 from .setting import Setting
 from .traces import trace_of
@@ -56,9 +56,22 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
 
 
 def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
-    """The hot loop: nothing in it but the work and two stores."""
-    for worker.round in counted(header, worker.rounds):  # noqa: B020 - an attribute, not the worker, runs through them
-        work(worker)
+    """The hot loop: nothing in it but the work and two stores.
+
+    A round whose lock gave up is counted and not done; its number is the next round's, so that those done have no gap.
+    """
+    end = worker.rounds
+    numbers = counted(header, end)
+    while True:
+        try:
+            for worker.round in numbers:
+                work(worker)
+        except GaveUp:
+            header[GAVE_UP] += 1
+            end -= 1
+            numbers = python_rounds(header, end, worker.round)
+        else:
+            return
 
 
 def _leaking(setting: Setting, job: Job, index: int) -> Job:

@@ -6,6 +6,11 @@ One segment a worker, all of 64-bit words: a header of `HEADER` words, then reco
 
 The cursor, in the header, is the word at which the next record starts. It moves when a lock is granted, so a
 request that is still waiting shows as the record under the cursor with no grant in it.
+
+A hold whose holder dies inside (`Worker.die`) ends there: just before, the holder writes the time with the bit `DIED`.
+The kernel releases the lock after that, so the next grant of a lock that excludes comes later still. A holder that
+ends in another way writes nothing; of its hold only the grant is known, and it counts as released when granted. The
+moment at which its end was seen would not do: the lock was free before.
 """
 
 from __future__ import annotations
@@ -13,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from time import monotonic_ns
 
 from lab.locks import NATIVE
 from lab.model.histogram import BUCKETS
@@ -21,7 +27,8 @@ from lab.regions import anonymous
 
 HEADER = 8
 RECORD = 4
-CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS = range(7)
+CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS, GAVE_UP = range(8)
+DIED = 1 << 63
 WORD_BYTES = 8
 SPARE_RECORDS = 256
 """Room for locks taken outside rounds, or more of them a round than a short run foresees."""
@@ -29,15 +36,23 @@ SPARE_RECORDS = 256
 Segment = memoryview
 
 
-def python_rounds(segment: Segment, rounds: int) -> Iterator[int]:
+def python_rounds(segment: Segment, rounds: int, first: int = 0) -> Iterator[int]:
     """The number of each round, which is in the header from the beginning of that round on; all of them in the end."""
-    for number in range(rounds):
+    for number in range(first, rounds):
         segment[ROUNDS_DONE] = number
         yield number
     segment[ROUNDS_DONE] = rounds
 
 
 counted: Callable[[Segment, int], Iterator[int]] = NATIVE.Rounds if NATIVE else python_rounds
+
+
+def end_holds(segment: Segment, first: int) -> None:
+    """Write down that the holds not given back, of the records from the word `first` on, end now with their holder."""
+    died_ns = DIED | monotonic_ns()
+    for number, released in enumerate(segment[first : segment[CURSOR]][2::RECORD].tolist()):
+        if not released:
+            segment[first + RECORD * number + 2] = died_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +106,18 @@ class Log:
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
-            if 0 in released:
-                released = [end or start for start, end in zip(granted, released, strict=True)]
+            if 0 in released or max(released, default=0) >= DIED:
+                released = [end & ~DIED or start for start, end in zip(granted, released, strict=True)]
             yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
     def requests(self) -> Iterator[Row]:
-        """Every recorded hold as `holds` has it, with 0 for what never came; those still waiting too."""
+        """As `holds`, with 0 for what never came, as the release of one who died; those still waiting too."""
         for index in range(2 * self._workers):
             segment = self.segment(index)
             for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
                 requested, granted, released, span = segment[slot : slot + RECORD].tolist() or [0, 0, 0, 0]
                 if requested:
-                    yield granted, released, requested, index, span
+                    yield granted, 0 if released & DIED else released, requested, index, span
 
     def stuck(self, index: int) -> Stuck:
         """What a worker held and waited for when it stopped writing."""

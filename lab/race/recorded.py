@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from lab.environment import anonymous_text
 from lab.errors import LabError
-from lab.results import Case, Recording
+from lab.results import Case, Failure, Recording, Verdict
 
 from .setting import Setting
 from .trial import Result, run_trial
@@ -21,7 +22,8 @@ def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[P
 
     It counts in none of the row's figures: writing down takes time, and so widens the race window. Where the row was
     damaged, or was to be, the first damaged trial is kept; under a lock that holds, the first in which a request met a
-    holder. A row whose trials could not run is given back as it is.
+    holder. A worker that fails in it is a failure of the case. A row whose trials could not run is given back as it
+    is; why a trial could not be written down is said.
     """
     if row.verdict == "unsupported" or not row.trials:
         return row
@@ -29,18 +31,28 @@ def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[P
     recorded = replace(setting, rounds=each, recorded=True, seed=f"{setting.seed}/recorded")
     wanted = "damaged" in (row.verdict, row.expected)
     try:
-        return replace(row, recording=_first(recorded, folders, _broke if wanted else _met))
-    except (LabError, MemoryError, OverflowError, OSError):
+        recording, failures = _first(recorded, folders, _broke if wanted else _met)
+    except (LabError, MemoryError, OverflowError, OSError) as error:
+        return replace(row, not_recorded=anonymous_text(str(error) or type(error).__name__))
+    row = replace(row, recording=recording)
+    if not failures or row.failures:
         return row
+    first = failures[0]
+    reason = f"in the recorded trial, worker {first.worker} {first.reason}, in round {first.round}"
+    verdict: Verdict = "timeout" if all(failure.how == "late" for failure in failures) else "died"
+    return replace(row, failures=failures, verdict=verdict, reason=reason)
 
 
-def _first(setting: Setting, folders: Sequence[Path], shows: Callable[[Result], bool]) -> Recording | None:
-    """The first trial that shows it, or the last of all attempts."""
+def _first(
+    setting: Setting, folders: Sequence[Path], shows: Callable[[Result], bool]
+) -> tuple[Recording | None, list[Failure]]:
+    """The first trial that shows it, or the last of all attempts; and the workers that failed in it."""
     for attempt in range(1, ATTEMPTS + 1):
         result = run_trial(setting, attempt, folders)
         if shows(result):
             break
-    return replace(result.recording, attempts=attempt) if result.recording else None
+    recording = replace(result.recording, attempts=attempt) if result.recording else None
+    return recording, result.failures
 
 
 def _broke(result: Result) -> bool:

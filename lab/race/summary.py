@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from lab.environment import anonymous_text
 from lab.model.holds import Overlap, Span
@@ -28,7 +28,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     operations = sum(result.operations for result in judged)
     wall_s = sum(result.wall_ns for result in judged) / 1e9
     damage = _by_kind(judged)
-    damaged = sum(_damaged(result) for result in judged)
+    damaged, damaged_of = _broken(judged)
     sampled = _sampled(results)
     seen_together = sampled.overlapping if sampled else 0
     damaged_trials = sum(1 for result in judged if result.damage or _let_two_in(result))
@@ -42,7 +42,10 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     refused = sum(result.refused for result in results)
     limit = detection_power(max(contended, refused))
     exits = [ended for result in results for ended in result.exits]
-    verdict = _verdict(failures, damaged=bool(damage or overlapping or seen_together))
+    gave_up = sum(result.gave_up for result in results)
+    verdict = _verdict(
+        failures, damaged=bool(damage or overlapping or seen_together), done=bool(operations or not gave_up)
+    )
     region = find_region(setting.region)
     expected = setting.scenario.expected(setting.lock.name, region.name)
     return Case(
@@ -57,16 +60,18 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         trials=len(results),
         operations=operations,
         damaged=damaged,
+        damaged_of=damaged_of,
         damage=damage,
         overlapping_holds=overlapping,
         overlaps=[_told(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
-        corruption_rate=damaged / operations if operations else 0.0,
+        corruption_rate=damaged / damaged_of if damaged_of else 0.0,
         damaged_trials=damaged_trials,
         interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
         holds=sum(result.held for result in results),
         unrecorded_holds=sum(result.unrecorded for result in results),
         contended_requests=contended,
         refused_requests=refused,
+        gave_up=gave_up,
         false_deadlocks=sum(result.deadlocks for result in results),
         detection_power=limit,
         detection_limit=limit,
@@ -74,6 +79,10 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         operations_per_s=operations / wall_s if wall_s else 0.0,
         wait_ns=_quantiles(waits),
         hold_ns=_quantiles(lengths),
+        overtaken=max((result.overtaking.most for result in results), default=0) if times else None,
+        starved=sum(result.overtaking.starved for result in results),
+        read_wait_max_ns=_longest(result.overtaking.longest_read_ns for result in results),
+        write_wait_max_ns=_longest(result.overtaking.longest_write_ns for result in results),
         fairness=_fairness(judged),
         cpu_s=Cpu(user=sum(each.user_s for each in exits), system=sum(each.system_s for each in exits)),
         context_switches=Switches(
@@ -143,16 +152,34 @@ def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
     )
 
 
-def _damaged(result: Result) -> int:
-    """Damaged operations of one trial: the sum over all kinds, at most all of them."""
-    return min(result.operations, sum(abs(each.count) for each in result.damage))
+def _broken(judged: Sequence[Result]) -> tuple[int, int]:
+    """How much is damaged, and of how much: of the kinds that are counted against the same, together.
+
+    Of kinds that are counted against different numbers, operations and records say, those with the highest rate.
+    """
+    kinds: dict[int, list[str]] = {}
+    for kind in dict.fromkeys(kind for result in judged for kind in sorted(result.bases)):
+        kinds.setdefault(sum(_base(kind, result, judged) for result in judged), []).append(kind)
+    counts = {of: sum(_broken_in(result, those, judged) for result in judged) for of, those in kinds.items()}
+    if not any(counts.values()):
+        return 0, max(counts, default=0) or sum(result.operations for result in judged)
+    of = max(counts, key=lambda each: counts[each] / max(1, each))
+    return counts[of], of
+
+
+def _broken_in(result: Result, kinds: Sequence[str], judged: Sequence[Result]) -> int:
+    """What one trial damaged, of these kinds together: at most all that there was."""
+    base = max(_base(kind, result, judged) for kind in kinds)
+    return min(base, sum(each.count for each in result.damage if each.kind in kinds))
 
 
 def _sample(result: Result) -> Trial:
+    damaged, of = _broken([result])
     return Trial(
         wall_ns=result.wall_ns,
         operations=result.operations,
-        damaged=_damaged(result),
+        damaged=damaged,
+        damaged_of=of,
         holds=result.held,
         contended=result.exclusion.contended,
         overlapping_holds=result.exclusion.overlapping,
@@ -167,18 +194,25 @@ def _by_kind(judged: Sequence[Result]) -> list[Damage]:
 
 
 def _of_kind(kind: str, judged: Sequence[Result]) -> Damage:
-    """Damage of one kind; a trial that has none of it counts with all its operations."""
+    """Damage of one kind, of all that it is counted against."""
     found = [[each for each in result.damage if each.kind == kind] for result in judged]
     evidence = [text for trial in found for each in trial for text in each.evidence]
     return Damage(
         kind=kind,
-        count=sum(abs(each.count) for trial in found for each in trial),
-        of=sum(
-            max((each.of for each in trial), default=result.operations)
-            for trial, result in zip(found, judged, strict=True)
-        ),
+        count=sum(each.count for trial in found for each in trial),
+        of=sum(_base(kind, result, judged) for result in judged),
         evidence=[anonymous_text(text) for text in evidence[:SHOWN]],
     )
+
+
+def _base(kind: str, result: Result, judged: Sequence[Result]) -> int:
+    """What this kind is counted against in one trial; one that says nothing of it is taken to be like the others."""
+    if kind in result.bases:
+        return result.bases[kind]
+    known = [other for other in judged if kind in other.bases]
+    if all(other.bases[kind] == other.operations for other in known):
+        return result.operations
+    return max(other.bases[kind] for other in known)
 
 
 def _quantiles(values: list[int]) -> Quantiles | None:
@@ -186,6 +220,10 @@ def _quantiles(values: list[int]) -> Quantiles | None:
         return None
     ordered = sorted(values)
     return Quantiles(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=ordered[-1])
+
+
+def _longest(waits: Iterable[int | None]) -> int | None:
+    return max((wait for wait in waits if wait is not None), default=None)
 
 
 def _fairness(results: Sequence[Result]) -> float | None:
@@ -197,12 +235,14 @@ def _fairness(results: Sequence[Result]) -> float | None:
     return sum(indexes) / len(indexes) if indexes else None
 
 
-def _verdict(failures: Sequence[Failure], *, damaged: bool) -> Verdict:
+def _verdict(failures: Sequence[Failure], *, damaged: bool, done: bool) -> Verdict:
     if any(failure.how != "late" for failure in failures):
         return "died"
     if failures:
         return "timeout"
-    return "damaged" if damaged else "clean"
+    if damaged:
+        return "damaged"
+    return "clean" if done else "inconclusive"
 
 
 def _why(setting: Setting, expected: str, region: Region) -> str:
@@ -237,6 +277,8 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"
         return f"the lock let two in, {overlaps:,} {noun}, {broken}"
+    if verdict == "inconclusive":
+        return "the lock gave up in every round, so that none was done; give it more patience, or fewer --workers"
     return undone if verdict == "damaged" else ""
 
 

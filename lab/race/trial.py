@@ -13,6 +13,7 @@ from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import nested, prepared
 from lab.model.holds import Exclusion, Row, sweep
 from lab.model.nested import as_held
+from lab.model.overtaking import Overtaking, overtaking
 from lab.processes import TOUCH_S, Crew, Exit, Orphan, cpus_for, doing
 from lab.processes.alarm import Limited, TooLong
 from lab.processes.crew import Prepare
@@ -23,7 +24,7 @@ from lab.scenario.faults import endless, listed_damage, raised
 
 from .failures import explain
 from .life import worker_of
-from .log import DEADLOCKS, FINISHED_NS, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
+from .log import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .places import trial_file
 from .recording import Tape
 from .reports import EVIDENCE_KEPT, Mailbox, Report
@@ -37,7 +38,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one trial left: raw, before anything is summed up. `orphans` outlived the workers that had started them.
+    """What one trial left: raw, before anything is summed up.
+
+    `zeros` are the kinds of damage that the check looked for and did not find. `gave_up`
+    is how many requests a lock of limited patience refused: their rounds are not among those done. `orphans` outlived
+    the workers that had started them.
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long soak keeps a sample.
     `refused` and `deadlocks` are the requests that a soak had to make again, after EAGAIN and EDEADLK.
@@ -55,10 +60,24 @@ class Result:
     refused: int = 0
     deadlocks: int = 0
     damage: list[Damage] = field(default_factory=list)
+    zeros: list[Damage] = field(default_factory=list)
+    gave_up: int = 0
+    overtaking: Overtaking = field(default_factory=Overtaking)
     failures: list[Failure] = field(default_factory=list)
     recording: Recording | None = None
     sampled: Sampled | None = None
     orphans: Sequence[Orphan] = ()
+
+    def judge(self, found: Iterable[Damage]) -> None:
+        """Take in what the check found."""
+        for each in found:
+            (self.damage if each.count else self.zeros).append(each)
+
+    @property
+    def bases(self) -> dict[str, int]:
+        """What each kind of damage is counted against, `Damage.of`, of the kinds that were looked for."""
+        every = [*self.zeros, *self.damage]
+        return {kind: max(each.of for each in every if each.kind == kind) for kind in {each.kind for each in every}}
 
     @property
     def operations(self) -> int:
@@ -179,17 +198,20 @@ def _gather(
     log = job.log
     ends = [end or released_ns for end in log.header(FINISHED_NS)]
     holds = as_held(list(log.holds()), nested(job.lock))
+    wall_ns = max(ends) - released_ns
     result = Result(
-        wall_ns=max(ends) - released_ns,
+        wall_ns=wall_ns,
         rounds_done=log.header(ROUNDS_DONE),
         running_ns=[end - released_ns for end in ends],
         exits=exits,
         holds=holds,
         unrecorded=log.total(UNRECORDED),
         exclusion=sweep(holds),
+        overtaking=overtaking(holds, setting.workers, wall_ns),
         private_bytes=max(log.header(PRIVATE_BYTES)),
         refused=log.total(REFUSED),
         deadlocks=log.total(DEADLOCKS),
+        gave_up=log.total(GAVE_UP),
     )
     own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
     result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
@@ -199,12 +221,12 @@ def _gather(
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
     if not result.failures:
-        result.damage.extend(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
+        result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
     return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float) -> Iterable[Damage]:
-    """The scenario's own check, then what the workers saw on the way; only what is damaged.
+    """The scenario's own check, then what the workers saw on the way.
 
     Seen through several mounts, the file is read through the first, opened after all workers have closed it: that an
     open shows what was closed before is the least that a shared filesystem promises (close-to-open consistency). What
@@ -220,5 +242,4 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report],
         for kind, seen in report.seen.items():
             counts[kind] += seen.count
             evidence.setdefault(kind, []).extend(seen.evidence)
-    damage += [Damage(kind, count, sum(done), evidence[kind][:EVIDENCE_KEPT]) for kind, count in counts.items()]
-    return [each for each in damage if each.count]
+    return damage + [Damage(kind, count, sum(done), evidence[kind][:EVIDENCE_KEPT]) for kind, count in counts.items()]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import ScenarioError
-from lab.locks import Leaky, Lock
+from lab.locks import GaveUp, Leaky, Lock
 from lab.model.holds import Span
 from lab.processes import Child, die, fork_child
 from lab.regions import Region, Shared
@@ -19,7 +19,7 @@ from lab.scenario.place import PlaceBytes
 from lab.scenario.worker import Bytes
 
 from .hold import Held, Hold, Unlocked
-from .log import CURSOR, HEADER, Log
+from .log import CURSOR, GAVE_UP, HEADER, Log, end_holds
 from .memory import laid_over
 from .recording import Tape, recorded
 from .reports import Reports
@@ -68,7 +68,9 @@ class RaceWorker:
     __slots__ = (
         "_bytes",
         "_child",
+        "_children",
         "_file",
+        "_first",
         "_inode",
         "_job",
         "_number",
@@ -103,10 +105,11 @@ class RaceWorker:
         self._pause = job.pause()
         self._number = index if segment is None else segment
         self._segment = job.log.segment(self._number)
-        self._segment[CURSOR] = self._segment[CURSOR] or HEADER
+        self._first = self._segment[CURSOR] = self._segment[CURSOR] or HEADER
         self._inode = inode
         self._twin: RaceWorker | None = None
         self._child: Child | None = None
+        self._children = 0
         self._open()
 
     def _open(self) -> None:
@@ -219,20 +222,32 @@ class RaceWorker:
         if self._twin is None:
             if self._child:
                 raise ScenarioError("twin: a child has recorded in its place; a worker has one or the other")
-            self._twin = self._second()
+            self._twin = self._second("second")
             self._twin.reports = self.reports
+        self._twin.round = self.round
         return self._twin
 
     def child(self, body: Callable[[RaceWorker], None]) -> Child:
         """See `lab.Worker.child`; the child records in the twin's segment, so there is one at a time."""
         if self._twin or (self._child and not self._child.ended):
             raise ScenarioError("child: the one before it, or a twin, still records; wait for it first")
-        self._child = Child(fork_child(lambda: body(self._second())))
+        self._child = Child(fork_child(lambda: self._as_child(body)))
+        self._children += 1
         return self._child
 
-    def _second(self) -> RaceWorker:
+    def _as_child(self, body: Callable[[RaceWorker], None]) -> None:
+        """The life of a child; it has its parent's round and a copy of its notes. One that gave up exits with 1."""
+        child = self._second(f"child {self._children}")
+        child.round, child.local = self.round, self.local
+        try:
+            body(child)
+        except GaveUp as error:
+            child._segment[GAVE_UP] += 1
+            raise SystemExit(1) from error
+
+    def _second(self, seed: str) -> RaceWorker:
         """A worker with an open file and random draws of its own, which records in the twin's segment."""
-        job = replace(self._job, seed=f"{self._job.seed}/{self.round}/second")
+        job = replace(self._job, seed=f"{self._job.seed}/{seed}")
         if isinstance(job.lock, Leaky):
             from random import Random
 
@@ -240,5 +255,7 @@ class RaceWorker:
         return RaceWorker(job, self.index, segment=job.log.twin_of(self.index), inode=self._inode)
 
     def die(self) -> None:
-        """See `lab.Worker.die`."""
+        """See `lab.Worker.die`; what this process holds ends with it, as the record says (`lab.race.log`)."""
+        for each in filter(None, (self, self._twin)):
+            end_holds(each._segment, each._first)
         die()

@@ -83,6 +83,9 @@ def definitions(run: Bench) -> str:
 
 def complaints(run: Bench) -> Iterator[str]:
     """What could not be measured, and what the figures of a lock that does not exclude are worth."""
+    for loop in run.harness:
+        if loop.failed:
+            yield f"the harness's {loop.name}: not measured: {loop.reason}"
     for cost in run.locks:
         if cost.reason:
             yield f"{cost.name}: not measured{' to the end' if cost.samples_ns else ''}: {cost.reason}"
@@ -104,7 +107,7 @@ def exit_code(run: Bench) -> int:
         return INTERRUPTED
     if any(cost.overlapping or cost.lost for cost in run.locks):
         return DAMAGE
-    if any(cost.failed for cost in run.locks):
+    if any(cost.failed for cost in run.locks) or any(loop.failed for loop in run.harness):
         return FAILED
     measured = {cost.lock for cost in run.locks if cost.samples_ns}
     missing = [cost for cost in run.locks if cost.reason and (cost.exists or cost.lock not in measured)]

@@ -18,7 +18,8 @@ from .words import duration, kib, one_in, rate
 
 CASE = ("scenario", "lock", "workers")
 BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
-COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "fairness")
+COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "overtaken")
+GAVE_UP = "gave up"
 NAMES = frozenset({"scenario", "lock", "region", "access", "verdict"})
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
@@ -29,10 +30,13 @@ def what_broke(run: Run, style: str) -> str:
 
 
 def what_it_cost(run: Run, style: str) -> str:
-    """One row a case that ran: speed, its price against no lock, waits and holds, fairness."""
+    """One row a case that ran: speed, its price against no lock, waits and holds, overtaking."""
     unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
-    return _of_cases(COST, run, [(case, _cost(case, unlocked.get(_race(case)))) for case in ran], style)
+    rows = [(case, _cost(case, unlocked.get(_race(case)))) for case in ran]
+    if not any(case.gave_up for case in ran):
+        return _of_cases(COST, run, rows, style)
+    return _of_cases((*COST, GAVE_UP), run, [(case, [*row, f"{case.gave_up:,}"]) for case, row in rows], style)
 
 
 def what_it_used(run: Run, style: str) -> str:
@@ -78,7 +82,7 @@ def _broke(case: Case) -> list[str]:
     low, high = case.interval_95
     return [
         *_case(case),
-        f"{case.damaged:,} of {case.operations:,}" if case.operations else "-",
+        f"{case.damaged:,} of {case.damaged_of or case.operations:,}" if case.operations else "-",
         rate(case.corruption_rate) if case.operations else "-",
         f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
@@ -105,7 +109,7 @@ def _cost(case: Case, unlocked: float | None) -> list[str]:
         f"x {unlocked / case.operations_per_s:.1f}" if unlocked and case.lock != "none" else "-",
         *_three(case.wait_ns),
         *_three(case.hold_ns),
-        "-" if case.fairness is None else f"{case.fairness:.2f}",
+        "-" if case.overtaken is None else f"{case.overtaken:,}",
     ]
 
 

@@ -11,7 +11,7 @@ from lab.results import Case, Run
 
 from . import failed, programs
 from .regions import where
-from .words import one_in, plural
+from .words import duration, one_in, plural
 
 TELLING = 0.5
 """A race that would only have noticed a lock that lies more than every second time shows nothing."""
@@ -165,12 +165,31 @@ def _notes(run: Run) -> Iterator[str]:
             "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
             "none of these figures."
         )
+    yield from _waiting(run)
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
         yield (
             f"{plural(missed, 'hold')} not judged: the file had been replaced, or the log had no room "
             "(raise holds_per_round in the scenario)."
         )
+
+
+def _waiting(run: Run) -> Iterator[str]:
+    """Who starved, and which lock gave up."""
+    for case in run.cases:
+        if case.starved:
+            longest = {"read": case.read_wait_max_ns or 0, "write": case.write_wait_max_ns or 0}
+            mode = max(longest, key=lambda each: longest[each])
+            yield (
+                f"{where(case)}: STARVED: {plural(case.starved, 'request')} waited for more than half of a trial while "
+                f"later ones were granted, up to {case.overtaken:,}; the longest {mode} wait was "
+                f"{duration(longest[mode])}."
+            )
+        if case.gave_up:
+            yield (
+                f"{where(case)}: the lock gave up {case.gave_up:,} {'time' if case.gave_up == 1 else 'times'}; these "
+                "rounds were not done and count in no figure. Give it more patience, or fewer --workers."
+            )
 
 
 def complaints(run: Run) -> Iterator[str]:
@@ -186,6 +205,9 @@ def complaints(run: Run) -> Iterator[str]:
     for first, *others in alike.values():
         yield from _complaint(first, run.options.leak, len(others))
     yield from _orphans(run)
+    for case in run.cases:
+        if case.not_recorded:
+            yield f"{where(case)}: its recorded trial could not run: {case.not_recorded}"
 
 
 def _orphans(run: Run) -> Iterator[str]:

@@ -107,8 +107,9 @@ class LockCost:
 class HarnessCost:
     """What the same loop costs without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
 
-    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured. Beside hand-offs there
-    is `wake-up`: ns that a byte takes through a pipe to another process, which sleeps until then; no lock is in it.
+    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured, `failed` that a
+    process of it died or hung. Beside hand-offs there is `wake-up`: ns that a byte takes through a pipe to another
+    process, which sleeps until then; no lock is in it.
     """
 
     name: str
@@ -116,6 +117,7 @@ class HarnessCost:
     median_ns: float = 0.0
     interval_95: tuple[float, float] = (0.0, 0.0)
     reason: str = ""
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

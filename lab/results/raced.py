@@ -85,6 +85,7 @@ class Trial:
     contended: int
     overlapping_holds: int
     completed: bool
+    damaged_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,11 @@ class Case:
 
     `shares` says that in its region what one worker stores the others load; where they do not the data breaks under
     every lock.
+    `damaged` of `damaged_of` is the corruption rate: operations, unless the check counted against something else.
+    `overtaken` is the most conflicting grants that came before that of one request, though they were requested later;
+    `starved` is how many requests more than 10 a worker overtook while they waited for longer than half of their trial
+    and than 0.1 s. `fairness` is Jain's index of the workers' rates: it tells who was slow, not who had to wait.
+    `gave_up` is how many requests a lock refused after a time of its own: their rounds are not among the operations.
     `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
     probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
     where no request met a conflicting hold. `detection_power` is the same figure under its older name. A case that is
@@ -154,6 +160,7 @@ class Case:
     of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker after its last
     round, of those that were asked. The samples are every n-th hold, at most a thousand. `explanation` is the shortest
     interleaving with the same kind of damage, where it was asked for and found.
+    `not_recorded` says why the trial that was to be written down could not run.
     The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
     `sampled` is what was seen of them. `orphans` is how many processes outlived the worker that had started them, and
     were killed at the end of their trial; `orphan_commands` are the first different command lines of them.
@@ -170,6 +177,7 @@ class Case:
     trials: int = 0
     operations: int = 0
     damaged: int = 0
+    damaged_of: int = 0
     damage: list[Damage] = field(default_factory=list)
     overlapping_holds: int = 0
     overlaps: list[str] = field(default_factory=list)
@@ -181,6 +189,7 @@ class Case:
     contended_requests: int = 0
     refused_requests: int = 0
     false_deadlocks: int = 0
+    gave_up: int = 0
     detection_power: float | None = None
     detection_limit: float | None = None
     wall_s: float = 0.0
@@ -188,6 +197,10 @@ class Case:
     wait_ns: Quantiles | None = None
     hold_ns: Quantiles | None = None
     fairness: float | None = None
+    overtaken: int | None = None
+    starved: int = 0
+    read_wait_max_ns: int | None = None
+    write_wait_max_ns: int | None = None
     cpu_s: Cpu = Cpu(user=0.0, system=0.0)
     context_switches: Switches = Switches(voluntary=0, involuntary=0)
     minor_faults: int = 0
@@ -202,6 +215,7 @@ class Case:
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None
     recording: Recording | None = None
+    not_recorded: str = ""
     program: str = ""
     programs: int = 0
     sampled: Sampled | None = None

@@ -33,13 +33,20 @@ def endless(method: str, error: BaseException, limit_s: float) -> Endless:
 
 
 def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
-    """What a check gave, as a list. Raises ScenarioError, naming the check's place, for what is no damage."""
-    if isinstance(found, Damage):
-        return [found]
+    """What a check gave, as a list.
+
+    Raises ScenarioError, naming the check's place, for what is no damage and for a negative count.
+    """
+    found = [found] if isinstance(found, Damage) else found
     damage = list(found) if isinstance(found, Iterable) and not isinstance(found, str | bytes) else [found]
-    if all(isinstance(each, Damage) for each in damage):
-        return damage
-    given = found if damage == [found] else damage
     code = getattr(check, "__code__", None)
     where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    if all(isinstance(each, Damage) for each in damage):
+        for each in damage:
+            if each.count < 0:
+                raise ScenarioError(
+                    f"check counted {each.count:,} of {each.kind!r}{where}; count what is broken, 0 where nothing is"
+                )
+        return damage
+    given = found if damage == [found] else damage
     raise ScenarioError(f"check returned {shortened(given)}{where}; return Damage(...), or a list of them, [] for none")

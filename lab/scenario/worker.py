@@ -79,13 +79,17 @@ class Worker(Protocol):
         """True when the name now belongs to another inode than the open file (fstat(2), stat(2))."""
 
     def twin(self) -> Worker:
-        """A second worker in this same process with an open file of its own: for lessons about threads."""
+        """A second worker in this same process with an open file of its own: for lessons about threads.
+
+        Its round is the worker's when it was last asked for.
+        """
 
     def child(self, body: Callable[[Worker], None]) -> Joinable:
         """Fork a child that runs `body` with an open file of its own and ends; one at a time, and none beside a twin.
 
-        It speaks through the memory: what it reports by `damaged` reaches nobody.
+        Its round, and a copy of the notes in `local`, are those of its parent; its random draws are its own, the same
+        in every run of a seed. It speaks through the memory: what it reports by `damaged` reaches nobody.
         """
 
     def die(self) -> None:
-        """End this process at once, as SIGKILL does."""
+        """End this process at once, as SIGKILL does. What it holds counts as held until then."""

@@ -139,3 +139,28 @@ def test_who_stops_it_leaves_no_actor_and_no_file(stop: signal.Signals, stuck: P
     assert (lab.returncode, printed, told) == (130, "", "lab: interrupted\n")
     assert not is_running(int(stuck.read_text()))
     assert list(place.iterdir()) == []
+
+
+DAEMON = """
+import os, subprocess
+from pathlib import Path
+from lab.locks.posix import Fcntl
+
+class Daemon(Fcntl):
+    def actions(self, descriptor, start, length, *, write):
+        nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        helper = subprocess.Popen(["sleep", "600"], start_new_session=True, **nowhere)
+        with Path({note!r}).open("a") as note:
+            note.write(f"{{helper.pid}}\\n")
+        return super().actions(descriptor, start, length, write=write)
+"""
+
+
+def test_what_a_lock_starts_does_not_outlive_the_command(elsewhere: Path) -> None:
+    """Its actors are killed; what they started, in sessions of its own, is looked for at the end."""
+    note = elsewhere / "note"
+    (elsewhere / "mine.py").write_text(DAEMON.format(note=str(note)))
+    run_lab("locks", "mine:Daemon", "--seconds", "2", cwd=elsewhere)
+    helpers = [int(line) for line in note.read_text().split()]
+    assert helpers
+    assert [pid for pid in helpers if is_running(pid)] == []

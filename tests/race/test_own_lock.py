@@ -218,12 +218,20 @@ def test_a_lock_that_excludes_nobody_outside_its_process_is_caught(folder: Path)
 
 @pytest.mark.parametrize(
     ("name", "told"),
-    [("Fails", "acquire() raised RuntimeError: no more"), ("Refuses", "acquire() returned False")],
+    [
+        ("Fails", "acquire() raised RuntimeError: no more"),
+        ("FailsAtOnce", "acquire() raised RuntimeError: not even once"),
+    ],
 )
 def test_what_the_lock_raises_ends_the_worker_and_is_told_with_its_name(name: str, told: str, folder: Path) -> None:
     code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
     assert (code, [row["verdict"] for row in rows]) == (4, ["clean", "died"])
     assert f"lock my_locks:{name}: {told}" in reason(rows[1])
+
+
+def test_a_lock_that_gives_up_is_counted_and_its_rounds_are_not(folder: Path) -> None:
+    code, (row,) = raced(folder, "my_locks:Refuses")
+    assert (code, row["verdict"], row["operations"], row["gave_up"]) == (0, "clean", 4 * 5, 4 * 95)
 
 
 def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
@@ -268,10 +276,11 @@ def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_wha
     assert {line.split('"')[1] for line in trace if line.startswith("  File ")} == {str(folder / "my_locks.py")}
 
 
-def test_a_lock_that_refuses_is_one_line_without_a_traceback(folder: Path) -> None:
-    args = ("counter", "--lock", "my_locks:Refuses", "--trials", "1", "--quiet", "--no-save", "--dir", "data")
-    (line,) = run_lab("race", *args, cwd=folder).stderr.splitlines()
-    assert line.endswith("; likewise 3 more workers; mend the lock")
+def test_a_lock_that_gives_up_is_a_sentence_and_no_failure(folder: Path) -> None:
+    args = ("counter", "--lock", "my_locks:Refuses", "--rounds", "6", "--trials", "1", "--no-save", "--dir", "data")
+    done = run_lab("race", *args, cwd=folder)
+    assert done.stderr == ""
+    assert "counter under my_locks:Refuses: the lock gave up 4 times; these rounds were not done" in done.stdout
 
 
 def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from lab.locks import find_lock
 from lab.model.holds import Exclusion, Hold, Overlap, Row, Span, sweep
+from lab.model.overtaking import Overtaking
 from lab.model.statistics import clopper_pearson, detection_power
 from lab.processes import Exit
 from lab.race.setting import Setting
@@ -123,9 +124,21 @@ def test_evidence_of_one_trial_is_cut_to_what_is_shown() -> None:
     assert found.damage[0].evidence == [str(number) for number in range(SHOWN)]
 
 
-def test_more_than_was_meant_is_as_damaged_as_less() -> None:
-    found = row(replace(CLEAN, damage=[Damage("balance off", -4, 20)]))
-    assert (found.damaged, found.damage[0].count, found.verdict) == (4, 4, "damaged")
+def test_the_rate_is_of_what_the_check_counts_against() -> None:
+    """One of 8 rules in the one trial, none in the other, whether its check says so or says nothing."""
+    broken = replace(CLEAN, damage=[Damage("rule lost", 1, 8)])
+    for fine in (CLEAN, replace(CLEAN, zeros=[Damage("rule lost", 0, 8)])):
+        found = row(broken, fine)
+        assert (found.damaged, found.damaged_of, found.corruption_rate, found.operations) == (1, 16, 1 / 16, 40)
+        assert [(each.count, each.of) for each in found.damage] == [(1, 16)]
+        assert [(each.damaged, each.damaged_of) for each in found.trial_samples[:1]] == [(1, 8)]
+
+
+def test_of_kinds_that_are_counted_apart_the_rate_is_the_worst_ones() -> None:
+    found = row(replace(CLEAN, damage=[Damage("lost update", 3, 20), Damage("rule lost", 7, 8), Damage("torn", 2, 20)]))
+    assert (found.damaged, found.damaged_of, found.corruption_rate) == (7, 8, 7 / 8)
+    found = row(replace(CLEAN, damage=[Damage("lost update", 13, 20), Damage("rule lost", 1, 8)]))
+    assert (found.damaged, found.damaged_of) == (13, 20)
 
 
 def test_a_trial_cannot_damage_more_operations_than_it_did() -> None:
@@ -286,8 +299,8 @@ def test_a_case_of_failed_trials_only_claims_nothing() -> None:
 def test_every_trial_is_kept_as_a_sample() -> None:
     damaged = replace(OVERLAP, wall_ns=5, damage=[LOST])
     assert row(damaged, replace(CLEAN, failures=[LATE])).trial_samples == [
-        Trial(wall_ns=5, operations=20, damaged=3, holds=2, contended=0, overlapping_holds=1, completed=True),
-        Trial(wall_ns=2 * S, operations=20, damaged=0, holds=0, contended=0, overlapping_holds=0, completed=False),
+        Trial(5, 20, damaged=3, holds=2, contended=0, overlapping_holds=1, completed=True, damaged_of=20),
+        Trial(2 * S, 20, damaged=0, holds=0, contended=0, overlapping_holds=0, completed=False, damaged_of=20),
     ]
 
 
@@ -342,3 +355,20 @@ def test_refusals_count_for_the_detection_power_where_they_are_more_than_the_con
 
 def test_the_window_of_the_setting_is_told() -> None:
     assert row(CLEAN, setting=replace(SETTING, window_ns=700)).window_ns == 700
+
+
+def test_a_lock_that_gave_up_in_every_round_shows_nothing() -> None:
+    found = row(replace(CLEAN, rounds_done=[0, 0], gave_up=20))
+    assert (found.verdict, found.gave_up, found.operations, found.as_expected) == ("inconclusive", 20, 0, False)
+    assert "gave up in every round" in found.reason
+    assert row(replace(CLEAN, rounds_done=[9, 10], gave_up=1)).verdict == "clean"
+
+
+def test_what_requests_met_is_the_worst_of_the_trials() -> None:
+    held = with_holds(hold(0, 1, 2))
+    found = row(
+        replace(held, overtaking=Overtaking(5, 1, None, 70)), replace(held, overtaking=Overtaking(9, 2, 30, 60))
+    )
+    assert (found.overtaken, found.starved) == (9, 3)
+    assert (found.read_wait_max_ns, found.write_wait_max_ns) == (30, 70)
+    assert (row(CLEAN).overtaken, row(CLEAN).read_wait_max_ns) == (None, None)

@@ -27,6 +27,7 @@ CLEAN = Case(
     wall_s=0.002,
     operations_per_s=500_000.0,
     fairness=0.987,
+    overtaken=1234,
     verdict="clean",
     expected="clean",
     trial_samples=[TRIAL, TRIAL],

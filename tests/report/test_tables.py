@@ -109,10 +109,10 @@ def test_without_the_unlocked_race_there_is_no_price() -> None:
     assert cost(CLEAN)[0][COST.index("price")] == "-"
 
 
-def test_costs_are_speed_waits_holds_and_fairness() -> None:
+def test_costs_are_speed_waits_holds_and_overtaking() -> None:
     case = replace(CLEAN, wait_ns=Quantiles(p50=100, p99=2000, max=3_000_000), hold_ns=Quantiles(p50=1, p99=2, max=3))
     (row,) = cost(case)
-    assert row[3:] == ["500,000", "-", "100 ns", "2.0 us", "3.0 ms", "1 ns", "2 ns", "3 ns", "0.99"]
+    assert row[3:] == ["500,000", "-", "100 ns", "2.0 us", "3.0 ms", "1 ns", "2 ns", "3 ns", "1,234"]
 
 
 def test_a_case_that_did_not_run_has_no_costs() -> None:

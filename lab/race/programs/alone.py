@@ -48,7 +48,7 @@ def run_alone(setting: Setting, number: int, folder: Path) -> Result:
             with mended_by_its_author("check", setting.time_limit_s):
                 outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
                 found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
-            result.damage.extend(each for each in found if each.count)
+            result.judge(found)
         return result
 
 

@@ -37,6 +37,8 @@ def _told(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
     if ended.code is None:
         where = f" in {ended.where}" if ended.where else ""
         return "late", f"did not end on SIGKILL: process {ended.pid} hangs{where} and was left behind"
+    if ended.stopped:
+        return "late", f"was stopped by a signal (SIGSTOP) and still was after {limit}"
     if ended.late and not ran.unready:
         before_ns = ran.released_ns + int(setting.time_limit_s * 1e9)
         return "late", f"was still at work after {limit}{ran.samples.stuck(ended.index, before_ns)}"

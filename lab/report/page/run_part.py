@@ -23,7 +23,7 @@ TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
 
 HELP = {
     "damaged operations": "operations found damaged, of all that were done",
-    "rate": "damaged operations by operations",
+    "rate": "what was damaged, of all that could be",
     "trials": "damaged trials, of those that could be judged",
     "95 % interval": "exact interval of the rate of damaged trials",
     "two in": "pairs of holds that overlapped and may not",
@@ -31,7 +31,8 @@ HELP = {
     "verdict": "in capitals where it was not announced",
     "ops/s": "operations of all workers together in a second",
     "price": "how many times slower than without a lock",
-    "fairness": "Jain's index over the workers' rates: 1 is fair",
+    "overtaken": "the most later requests that were granted before one that waited",
+    "gave up": "requests that the lock refused after a time of its own",
     "voluntary": "context switches because the worker waited",
     "involuntary": "context switches because the processor was taken from it",
     "private KiB": "the largest private memory of a worker (USS)",
