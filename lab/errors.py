@@ -34,9 +34,14 @@ class ScenarioError(LabError):
     exit_code = 4
 
 
-def printable(text: str) -> str:
-    """The text with control bytes, marks of direction and half characters escaped: nothing in it acts on a terminal."""
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+def printable(text: str, keep: str = "") -> str:
+    """The text with control bytes, marks of direction and half characters escaped: nothing in it acts on a terminal.
+
+    What is to be kept all the same, line ends as a rule, stays. All that the lab prints goes through this.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
 def unknown(what: str, name: str, known: list[str]) -> UsageError:

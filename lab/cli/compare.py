@@ -45,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.bench.compare import MARGIN, compare
     from lab.environment import anonymous_text
     from lab.report.formats import check_format
-    from lab.results import CompareOptions, load_any
+    from lab.results import CompareOptions, load_any, untrusted
 
     from .documents import Documents
     from .show import conclude
@@ -59,6 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
         anyway=arguments.anyway,
     )
     with Documents(NAME, arguments.json, None, keep=False) as documents:
-        done = compare(load_any(arguments.before), load_any(arguments.after), options)
+        before, after = load_any(arguments.before), load_any(arguments.after)
+        with untrusted(arguments.before, arguments.after):
+            done = compare(before, after, options)
         documents.write(done)
         return conclude(done, documents, style=arguments.format)

@@ -54,11 +54,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _page(arguments: argparse.Namespace) -> bytes:
-    from lab.results import load
+    from lab.results import load, untrusted
     from lab.scenario import find_scenarios
 
     scenarios = find_scenarios(arguments.scenario) if arguments.scenario else []
-    return rendered(load(arguments.results) if arguments.results else None, scenarios)
+    if not arguments.results:
+        return rendered(None, scenarios)
+    run = load(arguments.results)
+    with untrusted(arguments.results):
+        return rendered(run, scenarios)
 
 
 def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:

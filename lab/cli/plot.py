@@ -50,16 +50,19 @@ def picture_path(text: str) -> Path:
 def run(arguments: argparse.Namespace) -> int:
     """Open the target, read, draw, write it."""
     from lab.processes.streams import complain
-    from lab.results import load_any
+    from lab.results import load_any, untrusted
 
     _require_matplotlib()
     target = Target.opened(arguments.output, "give another -o PATH")
     try:
         document = load_any(arguments.results)
-        _put(target, _drawn(document, arguments.results, arguments.picture, arguments.output.suffix[1:].lower()))
+        with untrusted(arguments.results):
+            picture = _drawn(document, arguments.results, arguments.picture, arguments.output.suffix[1:].lower())
+            left_out = _left_out(document)
+        _put(target, picture)
     finally:
         target.discard()
-    complain(*_left_out(document))
+    complain(*left_out)
     print_text(f"written to {target.path}")
     return 0
 

@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Load, print."""
     from lab.report.formats import DEFAULT_FORMAT, check_format
     from lab.report.reports import report_of
-    from lab.results import load_any
+    from lab.results import load_any, untrusted
 
     from .show import complain_of, show
 
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--format {arguments.format}: the report of `{document.command}` is no table; leave --format out"
         )
-    show(report.text_of(document, arguments.format), report.colours)
-    complain_of(document, report)
+    with untrusted(arguments.results):
+        show(report.text_of(document, arguments.format), report.colours)
+        complain_of(document, report)
     return 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from lab.processes.streams import complain, print_text
+from lab.errors import printable
+from lab.processes.streams import LAYOUT, complain, print_text
 from lab.report.formats import DEFAULT_FORMAT
 from lab.report.reports import Report, report_of
 from lab.report.verdicts import CLEAN, UNABLE
@@ -63,7 +64,7 @@ def show(text: str, colours: Mapping[str, str] | None = None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    coloured = Text(text)
+    coloured = Text(printable(text, LAYOUT))
     for pattern, colour in (colours or {}).items():
         coloured.highlight_regex(pattern, colour)
     Console(highlight=False, soft_wrap=True).print(coloured)

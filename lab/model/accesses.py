@@ -14,6 +14,9 @@ from typing import NamedTuple
 LOAD, STORE, REPORT = range(3)
 """What an access is; a report is damage that the worker saw and told of, and touches no bytes."""
 
+MOST_CELLS = 2_000_000
+"""Cells of all stores together that are looked through; a store of each of two workers to one place is two."""
+
 ENDLESS = 1 << 63
 """When an access ended whose worker ended before."""
 
@@ -69,9 +72,12 @@ class Stores:
     """The stores of each worker to each cell, in the order in which it made them."""
 
     def __init__(self, accesses: Sequence[Access], cells: Cells) -> None:
+        """Raises ValueError where there are too many to be looked through."""
         self._begun: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._found: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._accesses = accesses
+        if sum(len(cells.of(access)) for access in accesses if access.what == STORE) > MOST_CELLS:
+            raise ValueError(f"stores overlap in more than {MOST_CELLS:,} places")
         for number, access in enumerate(accesses):
             if access.what == STORE:
                 for cell in cells.of(access):

@@ -7,9 +7,12 @@ import select
 import sys
 from contextlib import suppress
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, printable
 
 STDERR = 2
+
+LAYOUT = "\n\t\xa0"
+"""What tables and texts are laid out with, and leaves a terminal as it is."""
 
 
 def print_to_stderr() -> None:
@@ -35,7 +38,7 @@ def print_error(text: str) -> None:
     """
     flush_output()
     with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text, LAYOUT)}\n")
         sys.stderr.flush()
 
 
@@ -51,7 +54,7 @@ def print_text(text: str, end: str = "\n") -> None:
     Raises CannotRunError where that cannot be written, but BrokenPipeError where nobody reads it.
     """
     try:
-        print(text, end=end, flush=True)  # noqa: T201
+        print(printable(text, LAYOUT), end=end, flush=True)  # noqa: T201
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -8,6 +8,7 @@ import signal
 from contextlib import suppress
 from types import TracebackType
 
+from lab.errors import printable
 from lab.processes import Child, fork_child
 
 PATIENCE_S = 1.0
@@ -46,7 +47,7 @@ class Progress:
         """Say what runs now; it never waits, and a display that is gone or behind misses it."""
         if self._child:
             with suppress(BrokenPipeError, BlockingIOError):
-                os.write(self._pipe, title.encode() + b"\n")
+                os.write(self._pipe, printable(title).encode() + b"\n")
 
     def _display(self, titles: int) -> None:
         """The display, in its own process: it ends with the pipe, and leaves Ctrl-C to its parent."""

@@ -47,6 +47,7 @@ from .raced import (
 from .recorded import Accesses, Block, Field, Holds, Recording
 from .told import Story, Telling, Told
 from .toured import Observation, Tour, TourStep
+from .untrusted import untrusted
 
 __all__ = [
     "ITS_OWN",
@@ -130,4 +131,5 @@ __all__ = [
     "json_schema",
     "load",
     "load_any",
+    "untrusted",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,10 @@ from .comparison import Comparison
 from .explored import Exploration, Replay
 from .raced import Run
 from .toured import Tour
+from .untrusted import check_values, read
+
+ACTS = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
+"""Control characters and marks of direction that JSON would leave as they are, in UTF-8."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -33,6 +38,14 @@ KINDS: dict[str, type[Document]] = {
     "compare": Comparison,
 }
 """The record of each command's document."""
+
+
+@dataclass
+class _Head:
+    """What says how to read the rest, which is skipped."""
+
+    schema: int
+    command: Any = None
 
 
 def json_schema(command: str = "race") -> dict[str, Any]:
@@ -52,8 +65,6 @@ def encode(run: Document) -> bytes:
 
     Bytes of names that are no text become `?`.
     """
-    import re
-
     import msgspec
 
     try:
@@ -64,7 +75,8 @@ def encode(run: Document) -> bytes:
         plain = json.dumps(asdict(run), ensure_ascii=False).encode("utf-8", "replace")
     indented = msgspec.json.format(plain, indent=1)
     lists_of_numbers = rb"\[\n[\s\d.,e+-]+\]"  # no text looks so: a newline in it is escaped
-    return re.sub(lists_of_numbers, lambda found: b"".join(found[0].split()), indented) + b"\n"
+    laid_out = re.sub(lists_of_numbers, lambda found: b"".join(found[0].split()), indented) + b"\n"
+    return ACTS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), laid_out)
 
 
 def load(path: Path) -> Run:
@@ -82,22 +94,23 @@ def load_any(path: Path) -> Document:
     """
     import msgspec
 
+    content = read(path)
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); give a results file") from error
-    try:
-        document = msgspec.json.decode(content)
+        document = msgspec.json.decode(content, type=_Head)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"{path}: has no `schema`, so it is no results file of the lab; give another") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         cut = "truncated" in str(error) or (content.startswith(b"{") and not content.rstrip().endswith(b"}"))
         what = "is cut short" if cut else f"is not JSON ({error})"
         raise UsageError(f"{path}: {what}; make it again with `python -m lab race`") from error
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if type(schema) is not int:
-        raise UsageError(f"{path}: has no `schema`, so it is no results file of the lab; give another")
-    if schema > SCHEMA:
-        raise UsageError(f"{path}: is of schema {schema}, newer than this lab reads ({SCHEMA}); update the lab")
+    if document.schema > SCHEMA:
+        raise UsageError(
+            f"{path}: is of schema {document.schema}, newer than this lab reads ({SCHEMA}); update the lab"
+        )
+    kind = KINDS.get(document.command if isinstance(document.command, str) else "", Run)
     try:
-        return msgspec.convert(document, KINDS.get(document.get("command"), Run))
-    except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: does not fit schema {schema} ({error}); make it again") from error
+        found = msgspec.json.decode(content, type=kind)
+        check_values(found)
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, as is what is no UTF-8
+        raise UsageError(f"{path}: does not fit schema {document.schema} ({error}); make it again") from error
+    return found

@@ -11,7 +11,7 @@ from lab.model.holds import Hold, Span
 from lab.results import Recording
 
 NEVER = -1
-IMAGE_AT_MOST = 1 << 26
+IMAGE_AT_MOST = 1 << 22
 """Bytes of a file that are laid out to be looked at whole."""
 
 
@@ -20,7 +20,7 @@ def accesses_of(recording: Recording) -> list[Access]:
     import zlib
 
     columns = recording.accesses
-    content = zlib.decompress(a2b_base64(columns.content)) if columns.content else b""
+    content = zlib.decompressobj().decompress(a2b_base64(columns.content), max(1, sum(columns.kept)))
     at = list(accumulate(columns.kept, initial=0))
     return [
         Access(
