@@ -9,24 +9,25 @@ number of steps and a fingerprint of the operations; a checksum over all of it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import groupby
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
 from lab.results import Step
-from lab.scenario import Found, builtin_names, find_scenarios
+from lab.scenario import Found, builtin_names, find_scenarios, scenario_file
 
 from .trace import WAITS
 
 VERSION = "L1"
 FIELDS = 8
-MOST_WORKERS, MOST_STEPS = 255, 10**6
+MOST_WORKERS, MOST_STEPS, MOST_LINE = 255, 10**6, 1 << 20
 AGAIN = "make a new one with `python -m lab explore`"
+CHANGED = f"has changed since the token was made; {AGAIN}"
 
 
 class Turn(NamedTuple):
@@ -87,16 +88,23 @@ def read(text: str) -> Token:
     try:
         workers, rounds = map(int, shape.split("x"))
         taken = tuple(_turn(each) for each in turns.split("+"))
+        _check_bounds(workers, rounds, int(line), sum(turn.steps for turn in taken))
         return Token(unquote(scenario), lock, workers, rounds, int(line), mark, taken)
     except ValueError as error:
         raise UsageError(f"the token says nothing sensible ({error}); {AGAIN}") from error
 
 
 def scenario_of(token: Token) -> Found:
-    """The scenario that the token was made of. Raises UsageError where it is gone, or is another one by now."""
+    """The scenario that the token was made of. Raises UsageError where it is gone, or is another one by now.
+
+    A token may come from anybody: the file that it names is run only where its text is that of the fingerprint.
+    """
+    file = scenario_file(token.scenario)
+    if file and file.is_file() and token.fingerprint not in _fingerprints(file):
+        raise UsageError(f"scenario {token.scenario} {CHANGED}")  # and is not run to find out
     found = find_scenarios([token.scenario])[0]
     if fingerprint(found) != token.fingerprint:
-        raise UsageError(f"scenario {token.scenario} has changed since the token was made; {AGAIN}")
+        raise UsageError(f"scenario {token.scenario} {CHANGED}")
     return found
 
 
@@ -109,6 +117,12 @@ def differs(token: Token, steps: Sequence[Step]) -> str:
             return f"from step {done + 1:,} on, worker {turn.worker} does other operations than when the token was made"
         done += turn.steps
     return ""
+
+
+def _check_bounds(workers: int, rounds: int, line: int, steps: int) -> None:
+    """Raises ValueError for more than a schedule can have: the memory for it is laid out before it is tried."""
+    if not (0 < workers <= MOST_WORKERS and 0 < rounds <= MOST_STEPS and 0 < line <= MOST_LINE and steps <= MOST_STEPS):
+        raise ValueError(f"{workers}x{rounds}, line {line}, {steps} steps: out of range")
 
 
 def _turn(text: str) -> Turn:
@@ -135,12 +149,42 @@ def where(found: Found) -> str:
 
 def fingerprint(found: Found) -> str:
     """Of the scenario's file and class; blank lines and lines of comment do not count."""
+    return _fingerprint(found.kind.__qualname__, found.path)
+
+
+def _fingerprint(name: str, path: Path) -> str:
     try:
-        lines = found.path.read_text().splitlines()
+        lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError):  # no file, or a compiled one
         lines = []
     code = [line.rstrip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    return _digest("\n".join([found.kind.__qualname__, *code]), 8)
+    return _digest("\n".join([name, *code]), 8)
+
+
+def _fingerprints(path: Path) -> set[str]:
+    """Those that the classes of this file may have, of which nothing is run; a file that is no Python has none."""
+    import ast
+
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    return {_fingerprint(name, path) for name in _class_names(tree, "")}
+
+
+def _class_names(node: Any, within: str) -> Iterator[str]:
+    """The qualified names of all classes in a syntax tree; one that is made by type() has none there."""
+    import ast
+
+    for inner in ast.iter_child_nodes(node):
+        name = f"{within}{getattr(inner, 'name', '')}"
+        if isinstance(inner, ast.ClassDef):
+            yield name
+            yield from _class_names(inner, f"{name}.")
+        elif isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from _class_names(inner, f"{name}.<locals>.")
+        else:
+            yield from _class_names(inner, within)
 
 
 def _operations(steps: Sequence[Step]) -> str:

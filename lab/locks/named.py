@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from lab.errors import UsageError
+from lab.processes.alarm import loading
 
 from .adapted import Adapted, adapt
 from .completed import completed
@@ -20,7 +21,8 @@ def load(name: str, place: str) -> Lock:
     It goes by this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`).
     Raises UsageError where the place leads to none of them.
     """
-    found = _found(name, place)
+    with loading(f"lock {name}"):
+        found = _found(name, place)
     if hasattr(found, "actions"):
         return _of_protocol(name, found)
     if not isinstance(found, type) and (is_manager(found) or hasattr(found, "acquire")):

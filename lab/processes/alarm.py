@@ -7,9 +7,13 @@ again where that is caught. It is the main thread's; in another thread nothing i
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import FrameType, TracebackType
 from typing import Any
+
+from lab.errors import UsageError
 
 _quick = import_module("_signal")
 """The calls without their enumerations: the explorer limits a hundred thousand calls."""
@@ -57,6 +61,23 @@ class Limited:
 def _rings(number: int, frame: FrameType | None) -> None:
     if frame is None or frame.f_code not in SETTING:
         raise TooLong
+
+
+LOADING_S = 30.0
+"""How long a file of the user's may take to be imported."""
+
+
+@contextmanager
+def loading(what: str) -> Iterator[None]:
+    """The limit within which a file of the user's is imported: a loop in it would go on for ever.
+
+    Raises UsageError, which says of `what`.
+    """
+    try:
+        with Limited(LOADING_S):
+            yield
+    except TooLong:
+        raise UsageError(f"{what}: is still being imported after {LOADING_S:g} s; mend the file") from None
 
 
 SETTING = (Limited.__enter__.__code__, Limited.__exit__.__code__)

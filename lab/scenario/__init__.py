@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import EVERY_LOCK, Damage, Outcome, Scenario
-from .find import builtin_names, find_installed, find_scenarios
+from .find import builtin_names, find_installed, find_scenarios, scenario_file
 from .found import Found
 from .installed import installed_names
 from .layout import Layout
@@ -21,4 +21,5 @@ __all__ = [
     "find_installed",
     "find_scenarios",
     "installed_names",
+    "scenario_file",
 ]

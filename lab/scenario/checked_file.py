@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from lab.errors import UsageError
+from lab.processes.alarm import loading
 
 from .base import Damage, Outcome, Scenario
 from .faults import raised
@@ -25,7 +26,8 @@ class CheckedFile(Scenario):
 
     def __init__(self, path: Path) -> None:
         """Raises UsageError where the check file is missing, does not load, or has no `check`."""
-        module = _loaded(path)
+        with loading(f"--check {path}"):
+            module = _loaded(path)
         self.written_check = _function(path, module, "check", "(path, outcome)")
         self._prepare = _function(path, module, "prepare", "(path)") if hasattr(module, "prepare") else None
 

@@ -49,6 +49,14 @@ def find_installed(name: str) -> list[Found]:
     return load_installed(name)
 
 
+def scenario_file(name: str) -> Path | None:
+    """The file that a name or a path leads to, which may be missing; None for what a package offers."""
+    stem = name.partition(":")[0]
+    if stem.endswith(".py") or "/" in stem:
+        return Path(stem)
+    return _gallery() / f"{stem}.py" if stem in builtin_names() else None
+
+
 @cache
 def builtin_names() -> list[str]:
     """The names of the built-in scenarios, in the order of teaching."""
@@ -69,10 +77,8 @@ def _gallery() -> Path:
 def _named(name: str) -> list[Found]:
     """A name ending in .py or holding a slash is a path; a variant is chosen with a colon."""
     stem, _, variant = name.partition(":")
-    if stem.endswith(".py") or "/" in stem:
-        found = load(Path(stem))
-    elif stem in builtin_names():
-        found = load(_gallery() / f"{stem}.py")
+    if file := scenario_file(name):
+        found = load(file)
     elif stem in installed_names():
         found = load_installed(stem)
     else:

@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from lab.errors import UsageError
+from lab.processes.alarm import loading
 
 from .base import Scenario
 from .found import Found, described, kinds_of, told
@@ -50,7 +51,10 @@ def load_installed(name: str) -> list[Found]:
         places = ", ".join(each.value for each in (point, *others))
         raise UsageError(f"scenario {name}: several packages offer it ({places}); uninstall all but one")
     try:
-        loaded = point.load()
+        with loading(f"scenario {name}"):
+            loaded = point.load()
+    except UsageError:
+        raise
     except (Exception, SystemExit) as error:
         remedy = "mend or reinstall the package it is in"
         raise UsageError(f"scenario {name}: {point.value} cannot be loaded ({told(error)}); {remedy}") from error

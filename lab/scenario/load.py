@@ -10,6 +10,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from lab.errors import UsageError
+from lab.processes.alarm import loading
 
 from .found import Found, described, kinds_of, told
 
@@ -23,10 +24,12 @@ def load(path: Path) -> list[Found]:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
     try:
-        with _no_bytecode(beside=path):
+        with loading(str(path)), _no_bytecode(beside=path):
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
+    except UsageError:
+        raise
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path}: cannot be loaded: {told(error)}; mend the file") from error
     kinds = kinds_of(module)

@@ -6,11 +6,12 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
 from lab.errors import UsageError
-from lab.explore.token import Token, differs, fingerprint, make, read, scenario_of, where
+from lab.explore.token import Token, Turn, differs, fingerprint, make, read, scenario_of, where
 from lab.explore.trace import trace
 from lab.results import Step
 from lab.scenario import Found, find_scenarios
@@ -287,3 +288,38 @@ def test_the_values_do_not_count_for_they_follow_from_the_operations() -> None:
 
 def test_a_token_of_the_gallery_does_not_depend_on_where_the_lab_lies() -> None:
     assert str(ROOT) not in str(token())
+
+
+def test_a_file_that_is_another_by_now_is_not_run_to_find_that_out(tmp_path: Path) -> None:
+    """A token may come from anybody, and name any file."""
+    made = of_file(written(tmp_path / "mine.py"))
+    harm = tmp_path / "harm"
+    other = tmp_path / "other.py"
+    other.write_text(f"{dedent(SCENARIO)}\nfrom pathlib import Path\nPath({str(harm)!r}).touch()\n")
+    with pytest.raises(UsageError, match="has changed since the token was made"):
+        scenario_of(replace(made, scenario=str(other)))
+    other.write_text("what is no Python\x00")
+    with pytest.raises(UsageError, match="has changed since the token was made"):
+        scenario_of(replace(made, scenario=str(other)))
+    assert not harm.exists()
+
+
+def test_a_class_in_a_function_has_its_fingerprint_too(tmp_path: Path) -> None:
+    text = "\n".join(f"    {line}" for line in dedent(SCENARIO).splitlines())
+    path = tmp_path / "made.py"
+    path.write_text(f"def make():\n{text}\n    Mine.__module__ = __name__\n    return Mine\n\n\nMine = make()\n")
+    assert scenario_of(of_file(path)).kind.__qualname__ == "make.<locals>.Mine"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"workers": 1 << 30},
+        {"rounds": 1 << 60},
+        {"line": 0},
+        {"turns": tuple(Turn(0, 10**6, "abc") for _ in range(100))},
+    ],
+)
+def test_a_token_that_asks_for_more_than_any_schedule_has_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="out of range"):
+        read(str(replace(token(), **changes)))

@@ -275,3 +275,36 @@ def test_an_installation_without_scenarios_says_so(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(find, "__file__", str(tmp_path / "a" / "b" / "find.py"))
     with pytest.raises(CannotRunError, match="built-in scenarios are missing"):
         find._gallery.__wrapped__()
+
+
+LOOPS = "while True: pass\n"
+
+
+def test_a_file_that_loops_while_it_is_imported_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever imports a file of the user's: a scenario, a check of programs, a lock."""
+    (tmp_path / "looping.py").write_text(LOOPS)
+    said = in_fresh_process(loaded_with_a_limit, str(tmp_path))
+    assert said == [
+        f"{tmp_path}/looping.py: is still being imported after 0.2 s; mend the file",
+        f"--check {tmp_path}/looping.py: is still being imported after 0.2 s; mend the file",
+        "lock looping:make: is still being imported after 0.2 s; mend the file",
+    ]
+
+
+def loaded_with_a_limit(directory: str) -> list[str]:
+    import sys
+
+    from lab.locks import find_lock
+    from lab.processes import alarm
+    from lab.scenario.checked_file import CheckedFile
+
+    alarm.LOADING_S = 0.2
+    sys.path.insert(0, directory)
+    path = Path(directory) / "looping.py"
+    said = []
+    for load in (lambda: find_scenarios([str(path)]), lambda: CheckedFile(path), lambda: find_lock("looping:make")):
+        try:
+            load()
+        except UsageError as error:
+            said.append(str(error))
+    return said
