@@ -8,6 +8,7 @@ number of steps and a fingerprint of the operations; a checksum over all of it.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def scenario_of(token: Token) -> Found:
     A token may come from anybody: the file that it names is run only where its text is that of the fingerprint.
     """
     file = scenario_file(token.scenario)
-    if file and file.is_file() and token.fingerprint not in _fingerprints(file):
+    if file and os.access(file, os.F_OK) and token.fingerprint not in _fingerprints(file):
         raise UsageError(f"scenario {token.scenario} {CHANGED}")  # and is not run to find out
     found = find_scenarios([token.scenario])[0]
     if fingerprint(found) != token.fingerprint:

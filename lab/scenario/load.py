@@ -19,7 +19,7 @@ from .found import Found, described, kinds_of, told
 def load(path: Path) -> list[Found]:
     """The classes of a scenario file, the first under the file's name. Raises UsageError where it cannot be loaded."""
     spec = spec_from_file_location(f"lab.scenarios.{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
+    if not _is_file(path) or spec is None or spec.loader is None:
         raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
@@ -36,6 +36,14 @@ def load(path: Path) -> list[Found]:
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
     return list(described(path.stem, kinds, module.__doc__, path))
+
+
+def _is_file(path: Path) -> bool:
+    """Raises UsageError where that cannot be found out."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .py file") from error
 
 
 @contextmanager
