@@ -333,7 +333,7 @@ def test_the_reasons_go_from_edge_to_edge(failure: str) -> None:
 def test_a_failure_says_how_it_was_found_and_shrunk(failure: str) -> None:
     (found,) = [line for line in lines(failure) if line.startswith("found: ")]
     assert "1 preemption" in found
-    assert re.search(r"\d+ schedules", found)
+    assert re.search(r"after \d+ runs,", found)
     assert "shrunk from 2 workers x 2 rounds" in found
 
 
@@ -801,8 +801,8 @@ def test_an_interrupted_search_names_the_schedules_that_it_ran(search: str, tmp_
     mine = stopping(tmp_path, "os.getpid()")
     done = run_lab("explore", mine, *SIZE, "--search", search, "--preemptions", "9", "--json", "it.json")
     (only,) = document(Path("it.json").read_text())["cases"]
-    assert re.search(r"[1-9][\d,]* schedules?", done.stderr.splitlines()[-1])
-    assert f"{only['schedules']:,} schedule" in only["covered"]
+    assert re.search(r"[1-9][\d,]* runs", done.stderr.splitlines()[-1])
+    assert f"{only['schedules']:,} runs" in only["covered"]
 
 
 def test_what_broke_before_the_interrupt_is_not_said_to_have_held(tmp_path: Path) -> None:
