@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lab.environment import Begun, anonymous_text, environment
 from lab.errors import CannotRunError, LabError
 from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
-from lab.regions import workspace
+from lab.regions import Folder, workspace
 from lab.results import SCHEMA, ComparedLock, LockCell, LocksCompared, Property, Shown
 
 from . import lifetime
@@ -141,10 +141,9 @@ def _paused(
             if out := _out_of_question(PAUSE, seen[name]):
                 yield name, _cell(name, PAUSE, out, [])
                 continue
-            own = folder / f"paused-{number}"
-            own.mkdir()
-            stack.callback(own.rmdir)
-            stage = stack.enter_context(Stage(lock, own, pause_s + 2 * limit_s, {}))
+            own = Folder.make(folder / f"paused-{number}")
+            stack.callback(own.remove)
+            stage = stack.enter_context(Stage(lock, own.path, pause_s + 2 * limit_s, {}))
             begun[name] = stage, lifetime.pause(stage)
         found = {name: _performed(partial(_advanced, play)) for name, (_, play) in begun.items()}
         sleep(pause_s if begun else 0)

@@ -15,6 +15,9 @@ from lab.results import Shown
 from .deeds import File
 from .waiting import USUAL_S
 
+SLOWEST = 6.0
+"""So many times the limit of a cell is granted, at most, where a lock that nobody holds takes long to get."""
+
 
 class Unclear(Exception):  # noqa: N818 - a finding
     """It could not be found out, and why."""
@@ -40,7 +43,7 @@ class Stage:
         self.known = known
         self._lock = lock
         self._limit_s = limit_s
-        self._deadline = time.monotonic() + limit_s
+        self._begun = time.monotonic()
         self._prepared = ExitStack()
 
     def __enter__(self) -> Stage:
@@ -72,8 +75,8 @@ class Stage:
         self.slowness = max(self.slowness, seconds / USUAL_S)
 
     def left_s(self) -> float:
-        """Seconds until the cell is given up; raises Limit where there are none."""
-        left = self._deadline - time.monotonic()
+        """Seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
+        left = self._begun + self._limit_s * min(self.slowness, SLOWEST) - time.monotonic()
         if left <= 0:
             raise Limit(f"not found out within {self._limit_s:g} s; --seconds gives more")
         return left
