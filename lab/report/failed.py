@@ -36,6 +36,8 @@ def next_step(case: Case) -> str:
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
         return "; mend it at the place told below"
+    if any(failure.how == "late" and failure.reason.startswith("was stopped") for failure in own):
+        return "; find out what stopped it"
     if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):
         return _of_late(case)
     if own and case.lock not in {*OWN, *READY}:

@@ -99,3 +99,4 @@ def test_a_race_whose_worker_is_stopped_ends_with_4_and_names_it(tmp_path: Path)
     done = run_lab("race", mine, "--workers", "2", "--trials", "1", "--time-limit", "1", "--quiet")
     assert done.returncode == 4
     assert "worker 1 was stopped by a signal (SIGSTOP) and still was after 1 s" in done.stderr
+    assert done.stderr.splitlines()[0].endswith("; find out what stopped it")

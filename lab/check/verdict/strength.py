@@ -102,7 +102,7 @@ def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
     """How many rounds the data took, and under which locks where they are not the ones that come first."""
     if name not in DATA or not rows:
         return
-    rounds = sum(row.case.operations for row in rows)
+    rounds = sum(row.case.damaged_of or row.case.operations for row in rows)
     damaged = sum(row.case.damaged for row in rows)
     met = met_for(name, rows)
     locks = list(dict.fromkeys(row.case.lock for row in rows))
