@@ -9,13 +9,15 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import random
 from collections.abc import Iterator
 
 import pytest
 
 from tests.faults.cell import Cell, Trial, compiled
-from tests.faults.matrix import COMMANDS, SAMPLED, trials
+from tests.faults.matrix import COMMANDS, SAMPLED, SMALL, trials
 
 SEED = 14
 
@@ -58,3 +60,17 @@ def test_the_cell_sees_what_a_command_leaves(cell: Cell) -> None:
     assert "exit code: -9" in killed.flags
     assert any(flag.startswith("left: work/.out.json.") for flag in killed.flags)
     assert cell.run(Trial("wrong", ("rice",), codes=(0,))).flags == ["exit code: 2"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("fork", errno.EAGAIN), ("pipe", errno.EMFILE), ("poll", errno.ENOMEM), ("fallocate", errno.ENOSPC)],
+)
+def test_what_was_finished_before_a_call_failed_is_kept(call: str, error: int, cell: Cell) -> None:
+    """The last such call of the second case: the document holds the first case, and why there is no second."""
+    two = ("race", "counter", "bank", "--locked", *SMALL, "--json", "-")
+    whole = cell.run(Trial("two", two, codes=(0,), counts=True))
+    made = cell.run(Trial("two", two, f"{call}:{whole.counted[call][0]}:main:{error}", codes=(3,)))
+    assert made.flags == []
+    assert [case["verdict"] for case in json.loads(made.stdout)["cases"]] == ["clean", "unsupported"]
+    assert made.stderr.count("\n") == 1
