@@ -95,7 +95,7 @@ def cpus_of_the_c_loop(pin: str) -> tuple[float, int]:
 
     from lab.bench import bare
 
-    def output(*command: object) -> bytes:
+    def output(*command: object, temporary: Path | None = None) -> bytes:
         return b"%d" % len(os.sched_getaffinity(0))
 
     with ExitStack() as opened, TemporaryDirectory() as folder, patch.object(bare, "_output", output):
