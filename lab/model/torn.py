@@ -14,8 +14,8 @@ from .accesses import LOAD, STORE, Access, Cells, Stores
 LOOKED_BACK = 3
 """Stores of each worker, latest first, that may have left the bytes of a load."""
 
-ONE_MOVE = 8
-"""Bytes that the machine loads and stores at once where they are aligned, as every plain field is."""
+ONE_MOVE = (1, 2, 4, 8)
+"""Bytes of the plain numbers, which are loaded and stored at once where they are aligned, as every plain field is."""
 
 BEFORE = -1
 """The number of the bytes that lay there before."""
@@ -54,7 +54,7 @@ def torn_at_the_end(accesses: Sequence[Access], before: Access | None, after: Ac
 def _torn(
     accesses: Sequence[Access], cells: Cells, stores: Stores, load: Access, before: Access | None
 ) -> tuple[int, int, int, int] | None:
-    if not load.whole or load.length <= ONE_MOVE:
+    if not load.whole or load.length in ONE_MOVE:
         return None
     near = {n for cell in cells.of(load) for n in stores.latest(cell, load.ended_ns, LOOKED_BACK)}
     known = {n: accesses[n] for n in near if accesses[n].whole}

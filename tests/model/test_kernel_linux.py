@@ -165,3 +165,23 @@ def test_calls_that_do_not_wait_answer_as_the_kernel_does(
     gets = {(name, code) for name in ("posix_get", "ofd_get") for code in (0, errno.EINVAL)}
     sets = {(name, c) for name in ("posix_set", "ofd_set") for c in (0, errno.EINVAL, errno.EAGAIN, errno.EBADF)}
     assert seen == gets | sets | {("flock", 0), ("flock", errno.EWOULDBLOCK)}
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_flock_is_converted_or_lost_as_by_the_kernel(
+    seed: int, others: dict[int, OtherProcess], tmp_path: Path
+) -> None:
+    """One description each, so that both happen often: what was lost, the next requests of the others show."""
+    twins, random, conversions = Twins(tmp_path / "shared", others), Random(seed), set()
+    for process in PROCESSES:
+        twins.open(process, "rw")
+    for _ in range(120):
+        process, number = random.choice(list(twins.numbers))
+        kind = random.choice([READ, READ, WRITE, WRITE, UNLOCK])
+        description = twins.kernel.description(process, number)
+        held = description.inode.whole.holds(description)
+        code = twins.flock(process, number, kind).errno
+        if held is not None and kind != UNLOCK and held != (kind == WRITE):
+            conversions.add((kind, code))
+            assert description.inode.whole.holds(description) == (None if code else kind == WRITE)
+    assert conversions == {(READ, 0), (WRITE, 0), (WRITE, errno.EWOULDBLOCK)}

@@ -52,3 +52,10 @@ def test_what_the_machine_loads_at_once_is_never_torn() -> None:
 def test_a_load_whose_bytes_were_not_kept_is_not_judged() -> None:
     cut = load(2, (4, 5), MIXED)._replace(data=MIXED[:12])
     assert found(store(0, (1, 2), A), store(1, (3, 6), B), cut) == []
+
+
+def test_a_copy_of_less_than_a_word_can_be_torn_and_a_number_cannot() -> None:
+    for length, torn in ((5, True), (7, True), (4, False), (8, False)):
+        met = A[:1] + B[: length - 1]
+        loads = found(store(0, (1, 2), A[:length]), store(1, (3, 6), B[:length]), load(2, (4, 5), met))
+        assert bool(loads) == torn, length
