@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 
@@ -124,7 +124,6 @@ class _Supervised:
         self._error: BaseException | None = None
         self._hang: Hang | None = None
         self._dead: list[int] = []
-        self._early = ""
         self._left: list[Stuck] = []
         self._left_behind = ""
 
@@ -140,7 +139,9 @@ class _Supervised:
         if interrupted and not self._mounts:
             raise KeyboardInterrupt
         left_behind = [anonymous_text(self._left_behind)] if self._left_behind else []
-        early = "" if interrupted else self._early or self._why_no_end()
+        if self._hang and not self._hang.where and self._left:  # what waits is not the child itself
+            self._hang = replace(self._hang, where=self._left[0].where)
+        early = "" if interrupted else self._why_no_end()
         ending = Ending(interrupted, early, self._hang, self._left, left_behind)
         return document(self._options, self._asked, self._found, self._mounts, self._begun, ending)
 
@@ -233,15 +234,11 @@ class _Supervised:
 
     def _give_up(self, hang: Hang, dead: Sequence[int]) -> None:
         self._hang, self._dead = hang, list(dead)
-        asleep = f", asleep in {hang.where}" if hang.where else ""
-        if hang.directories:
-            verb = "do" if len(hang.directories) > 1 else "does"
-            self._early = f"{' and '.join(hang.directories)} {verb} not answer any more: {hang.call}{asleep}"
-        else:
-            self._early = f"a call has no answer, though the mount answers others: {hang.call}{asleep}"
 
     def _why_no_end(self) -> str:
-        """Why the check has not come to its end, where it was neither interrupted nor given up; empty where it has."""
+        """Why the check has not come to its end, where nobody interrupted it; empty where it has."""
+        if self._hang:
+            return _told(self._hang)
         if self._done:
             return ""
         code = self._over.code if self._over else None
@@ -274,6 +271,15 @@ class _Supervised:
                     return record.answer
         self._left += [Stuck(each.pid, each.where) for each in guarded.give_up()]
         return "interrupted" if len(self._stops) > stops else SILENT
+
+
+def _told(hang: Hang) -> str:
+    """Why the check was given up."""
+    asleep = f", asleep in {hang.where}" if hang.where else ""
+    if not hang.directories:
+        return f"a call has no answer, though the mount answers others: {hang.call}{asleep}"
+    verb = "do" if len(hang.directories) > 1 else "does"
+    return f"{' and '.join(hang.directories)} {verb} not answer any more: {hang.call}{asleep}"
 
 
 def _no_answer(directory: str) -> CannotRunError:
