@@ -8,6 +8,8 @@
     B: F_GETLK f read 15 1                 = write 10 20 by A, or = free; length 0 runs to infinity
     A: F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK        the same for open file description locks; held by "description",
                                            and by "somebody" where another mount does not tell by whom
+    B: held f 9 10 29                      = free write write: each of these bytes, asked for with F_SETLK: who gets a
+                                           write lock on it finds it free, who gets only a read lock finds a read lock
     A: F_UNKNOWN f write 0 1               a command that does not exist
     A: flock f exclusive                   shared, exclusive, unlock, or a number; with `wait` it is not LOCK_NB
     A: thread F_SETLK f write 0 1          the call made by a second thread

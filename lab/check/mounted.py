@@ -10,6 +10,12 @@ from pathlib import Path
 from lab.environment import anonymous_text
 from lab.results import Mount
 
+LOCAL = frozenset({
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "squashfs", "tmpfs", "vfat",
+    "xfs", "zfs",
+})  # fmt: skip
+"""Types of filesystems that the kernel serves by itself; an overlay's own locks are the kernel's too."""
+
 
 def mounts_of(directories: Sequence[Path]) -> list[Mount]:
     """Type and options of the filesystem behind each directory (proc_pid_mountinfo(5)); unknown where it is unlisted.
@@ -22,6 +28,11 @@ def mounts_of(directories: Sequence[Path]) -> list[Mount]:
         lines = []
     listed = {line.split()[0]: line for line in lines}
     return [_mount(directory, listed.get(mount_id(directory), "")) for directory in directories]
+
+
+def is_local(mounts: Sequence[Mount]) -> bool:
+    """True where each is a filesystem of this kernel alone: no server, on this host or another, answers for it."""
+    return all(mount.filesystem in LOCAL for mount in mounts)
 
 
 def _mount(directory: Path, line: str) -> Mount:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import errno
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lab.errors import CannotRunError
 from lab.results import Answered, RuleResult
 
-from .language import GET, SET, Call, Step, errno_name
+from .blame import UNANSWERED, WAITING, Before, blame, family_of
+from .language import Call, Step
 from .rule import Rule
 
-REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
-"""What filesystems answer that do not have the lock (fcntl(2), flock(2))."""
-
-
 NO_ROOM = ("ENOSPC", "EDQUOT")
+ENDINGS = frozenset({"exit", "killed"})
+UNWOKEN = " (another got it at once)"
+"""Behind what was expected of a waiter who was not given a lock that was free."""
 
-OF_THE_SYSTEM = frozenset({"fork", "clone", "exec", "limit"})
-"""Calls that ask nothing of the filesystem: where they fail, a rule could not be tried."""
+SPARE = "SPARE"
+"""An actor that no rule has: it looks whether a lock is free that a waiter was not given."""
 
-LIMITS = frozenset({"EFBIG", "EMFILE", "ENFILE", "ENOMEM"})
-"""What limits of the process or of the machine make of a call."""
+UNASKED = "a request was not answered"
+UNTOLD = "who waits is not woken"
+"""Why a rule says nothing of its own guarantee where all its programs need a waiter to be woken."""
+
+WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 
 class Stage(Protocol):
@@ -34,34 +36,94 @@ class Stage(Protocol):
         """What the call comes to, in the words of `lab.check.language`; what it should come to may help to see that."""
 
 
+Stages = Callable[[], AbstractContextManager[Stage]]
+
+
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """The first call of a program that came to something else than the rule allows."""
+    """A call of a program that came to something else than the rule allows, and the guarantee that this is about."""
 
     calls: tuple[str, ...]
     expected: str
     observed: str
     verdict: Answered
+    guarantee: str = ""
 
 
-def departure(steps: Iterable[Step], stage: Stage) -> Departure | None:
-    """Perform the steps up to the first that comes to something else; None where all came to what they should."""
-    done: list[str] = []
-    for step in steps:
-        observed = stage.perform(step.call, step.expected)
-        done.append(f"{step.call} = {observed}")
+@dataclass(slots=True)
+class _Run:
+    """One program as far as it has been performed."""
+
+    stage: Stage
+    guarantee: str
+    done: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)
+    ended: bool = False
+    files: dict[tuple[str, str], str] = field(default_factory=dict)
+    asked: dict[str, Call] = field(default_factory=dict)
+    """The last call of each actor that may wait: what is seen of a waiter is about that."""
+
+    def perform(self, step: Step) -> Departure | None:
+        call = step.call
+        observed = self.stage.perform(call, step.expected)
+        self.done.append(f"{call} = {observed}")
         if observed in NO_ROOM:
-            raise CannotRunError(f"the filesystem is full ({observed} for {step.call}); make room, or give another DIR")
-        if not _agrees(observed, step.expected):
-            return Departure(tuple(done), step.wanted, observed, _verdict(step, observed))
-    return None
+            raise CannotRunError(f"the filesystem is full ({observed} for {call}); make room, or give another DIR")
+        departed = None if _agrees(observed, step.expected) else self._departure(step, observed)
+        self._note(call, observed)
+        return departed
+
+    def _departure(self, step: Step, observed: str) -> Departure:
+        asked = self.asked.get(step.call.actor, step.call) if step.call.verb in WAITING else step.call
+        wanted, free = step.wanted, step.call.verb == "returns" and observed == "waits" and self._is_free(asked)
+        found = blame(self.guarantee, step, asked, observed, Before(frozenset(self.held), self.ended), free=free)
+        if free:
+            wanted += UNWOKEN
+        return Departure(tuple(self.done), wanted, found.observed, found.verdict, found.guarantee)
+
+    def _is_free(self, asked: Call) -> bool:
+        """Whether somebody new gets at once what the waiter asks for."""
+        name, *words = asked.made.args
+        file = self.files.get((asked.actor, name))
+        if file is None:
+            return False
+        verb = asked.made.verb.replace("SETLKW", "SETLK")
+        request = Call(SPARE, verb, (file, *(word for word in words if word != "wait")))
+        opened = self.stage.perform(Call(SPARE, "open", (file,)), ("ok",))
+        return opened == "ok" and self.stage.perform(request, ("granted",)) == "granted"
+
+    def _note(self, call: Call, observed: str) -> None:
+        verb, args = call.made[1:]
+        if call.may_wait:
+            self.asked[call.actor] = call
+        if observed == "granted" and family_of(call) and "unlock" not in args:
+            self.held.add(family_of(call))
+        if verb == "open":
+            self.files[call.actor, args[2] if "as" in args else args[0]] = args[0]
+        elif verb in ("fork", "clone"):
+            self.files |= {(args[0], name): file for (actor, name), file in self.files.items() if actor == call.actor}
+        self.ended = self.ended or verb in ENDINGS or observed == "SIGBUS"
 
 
-def _verdict(step: Step, observed: str) -> Answered:
-    """What it means that the step did not come to what it should; some things are not the filesystem's to refuse."""
-    if f"({observed})" in step.expected or is_refusal(step.call, observed):
-        return "unsupported"
-    return "unknown" if step.call.verb in OF_THE_SYSTEM or observed in LIMITS else "unsafe"
+def departures(steps: Iterable[Step], stage: Stage, guarantee: str = "") -> list[Departure]:
+    """Perform the steps up to the first that tells the rule's guarantee something else than the rule allows.
+
+    A step of another guarantee that departs is one of several: the rest is performed where it can go on. Raises
+    CannotRunError where the filesystem is full.
+    """
+    run, found = _Run(stage, guarantee), list[Departure]()
+    for step in steps:
+        departed = run.perform(step)
+        if departed:
+            found.append(departed)
+            if departed.guarantee == guarantee or unanswered(run.done) or not _goes_on(step.call):
+                break
+    return found
+
+
+def _goes_on(call: Call) -> bool:
+    """True where what follows makes sense though this call came to something else."""
+    return call.verb == "read" or (bool(family_of(call)) and not call.may_wait)
 
 
 def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
@@ -72,41 +134,70 @@ def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
     return observed in expected
 
 
-def is_refusal(call: Call, observed: str) -> bool:
-    """True where the answer says that the mount, or the kernel, does not have such a call at all."""
-    verb = call.made.verb
-    if verb == "map":
-        return observed == "ENODEV"
-    if verb in SET or verb in GET or verb == "flock":
-        return observed in REFUSALS or ("OFD" in verb and observed == "EINVAL")
-    return False
+def needs_waking(steps: Sequence[Step]) -> frozenset[str]:
+    """The locks of which a waiter has to be woken in a program, by their guarantees."""
+    if not any(step.call.verb == "returns" for step in steps):
+        return frozenset()
+    return frozenset(family_of(step.call) for step in steps if step.call.may_wait)
 
 
-def judged(rule: Rule, stage: Callable[[], AbstractContextManager[Stage]]) -> RuleResult:
-    """Perform the rule's programs, each on a new stage, until one is broken, which outweighs what is not supported."""
+def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[RuleResult]:
+    """Perform the rule's programs, each on a new stage: what the rule says, and what it says of other guarantees.
+
+    Ends with the first program that is broken, which outweighs what is not supported. Programs in which somebody
+    waits for a lock of which it is known that nobody is woken are left out.
+    """
     if rule.soaked:
-        return not_tried(rule, "left to the soak")
-    worst: Departure | None = None
+        return [not_tried(rule, "left to the soak")]
+    own, others, completed, asleep = list[Departure](), dict[str, Departure](), False, set(unwoken)
     for steps in rule.steps():
+        if needs_waking(steps) & asleep:
+            continue
         with stage() as where:
-            found = departure(steps, where)
-        if found and (worst is None or found.verdict == "unsafe"):
-            worst = found
-        if worst and worst.verdict == "unsafe":
+            found = departures(steps, where, rule.promise)
+        mine = [each for each in found if each.guarantee == rule.promise]
+        for each in found:
+            others.setdefault(each.guarantee, each)
+        own += mine
+        completed = completed or not found or (not mine and _told_all(found[-1], steps))
+        if any(each.verdict == "unsafe" for each in mine) or any(unanswered(each.calls) for each in found):
             break
-    return result(rule, worst)
+        if any(each.observed == "waits" for each in found):
+            asleep |= needs_waking(steps)
+    others.pop(rule.promise, None)
+    silent = UNASKED if any(unanswered(each.calls) for each in others.values()) else UNTOLD
+    told = _entry(rule, "safe", "as demanded") if completed else not_tried(rule, silent)
+    return [_of(rule, min(own, key=_badness)) if own else told, *(_of(rule, each) for each in others.values())]
 
 
-def result(rule: Rule, worst: Departure | None) -> RuleResult:
-    """The rule's entry in the document."""
-    if worst is None:
-        return _entry(rule, "safe", observed="as demanded")
-    return _entry(rule, worst.verdict, worst.observed, worst.expected, worst.calls)
+def _badness(found: Departure | RuleResult) -> int:
+    return WORST_FIRST.index(found.verdict)
+
+
+def _told_all(last: Departure, steps: Sequence[Step]) -> bool:
+    """True where every step was performed and answered, though one of another guarantee departed."""
+    return not unanswered(last.calls) and (len(last.calls) == len(steps) or _goes_on(steps[len(last.calls) - 1].call))
+
+
+def unanswered(calls: Sequence[str]) -> bool:
+    """True where the last of these calls did not come back."""
+    return bool(calls) and f" = {UNANSWERED}" in calls[-1]
+
+
+def judged(rule: Rule, stage: Stages) -> RuleResult:
+    """The worst that a rule says of any guarantee."""
+    return min(findings(rule, stage), key=_badness)
+
+
+def _of(rule: Rule, departed: Departure) -> RuleResult:
+    """The rule's entry for the guarantee that a departure is about."""
+    made = _entry(rule, departed.verdict, departed.observed, departed.expected, departed.calls)
+    return replace(made, promise=departed.guarantee)
 
 
 def not_tried(rule: Rule, reason: str) -> RuleResult:
     """The entry of a rule whose programs were not performed."""
-    return _entry(rule, "unknown", observed=f"not tried: {reason}")
+    return _entry(rule, "unknown", f"not tried: {reason}")
 
 
 def _entry(rule: Rule, verdict: Answered, observed: str, expected: str = "", calls: Iterable[str] = ()) -> RuleResult:

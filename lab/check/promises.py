@@ -22,6 +22,7 @@ DATA = {
     "pread": "data by pread and pwrite",
     "mapping": "data by a mapping",
     "reopened": "data, reopened inside the lock",
+    "reopened_pread": "data by pread, reopened in lock",
     "neighbours": "data of neighbours in one page",
 }
 NAMES = {"names": "re-created names lead anew"}
@@ -39,7 +40,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "rules": (*LOCKS, *NAMES),
     "random": (*EXCLUSION, "ranges", "ownership", "blocking", "deadlock", "death"),
     "soak": (*EXCLUSION, *DATA),
-    "faults": ("posix", "blocking", "death", *NAMES),
+    "faults": ("posix", "blocking", "death"),
 }
 """The parts of a check, and the promises about which each says enough to call them safe."""
 

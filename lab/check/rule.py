@@ -13,7 +13,8 @@ class Rule:
 
     Each program is performed on a file of its own and stands for itself; a rule about data under a race has none, it
     is the soak that judges it. `unpromised` gives the reason where Linux behaves so and promises it nowhere: a
-    difference is then shown and makes nothing unsafe.
+    difference is then shown and makes nothing unsafe. `part` is the part of a check that performs it. A rule with a
+    `risk` may harm the client of a network filesystem: it is performed last, and there only on request.
     """
 
     number: int
@@ -22,6 +23,8 @@ class Rule:
     promise: str
     programs: tuple[str, ...] = ()
     unpromised: str = ""
+    part: str = "rules"
+    risk: str = ""
 
     @property
     def soaked(self) -> bool:

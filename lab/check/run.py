@@ -13,6 +13,7 @@ from lab.results import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms
 
 from .actors.company import Company
 from .directories import silent
+from .mounted import is_local, mounts_of
 from .perform import not_tried
 from .promises import EXCLUSION, Asked
 from .rule import Rule
@@ -23,9 +24,7 @@ from .specification import hung, judge_all
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
 from .verdict.judge import SAFE, Findings, exit_code, judge, with_soak
-
-FIRST_FAULT = 69
-"""The rules from this number on are the faults."""
+from .verdict.not_asked import not_asked
 
 RANDOM_SHARE = 3 / 8
 """The part of the seconds that goes to the random programs; the soak has the rest."""
@@ -114,7 +113,8 @@ class _Parts:
         """The rules that no program shows, to be judged by the soak, and those that are performed."""
         for result in left_to_the_soak(self._asked):
             self._keep(result)
-        for result in judge_all(performed(self._asked), self._company, self._tell):
+        risky = self._options.faults or is_local(mounts_of(self._company.folders))
+        for result in judge_all(performed(self._asked, risky=risky), self._company, self._tell):
             call = result.calls[-1] if hung(result) else ""
             silence = self._silence(call)
             unjudged = replace(result, verdict="unknown", observed=f"{UNJUDGED}{call}")
@@ -129,9 +129,11 @@ class _Parts:
             return
         options = self._options
         share = 1 - RANDOM_SHARE * ("random" in self._asked.parts)
+        handoffs = self._company.know_handoffs().handoffs
+        self._company.rest()
         rows = soak(
             self._company.folders, self._asked.promises, share * options.seconds, options.seed, options.workers,
-            self._tell,
+            self._tell, handoffs,
         )  # fmt: skip
         for row in rows:
             self._keep(row)
@@ -182,11 +184,14 @@ class _Parts:
         return Silent(Hang(made or "the end of a program's processes", place, directories), dead)
 
 
-def performed(asked: Asked) -> list[Rule]:
-    """The rules that are performed: those on what is asked; those on deadlocks, which may leave processes, last."""
+def performed(asked: Asked, *, risky: bool = True) -> list[Rule]:
+    """The rules that are performed: those on what is asked.
+
+    Those on deadlocks, which may leave processes, come late; last those that may harm a mount, if they are `risky`.
+    """
     chosen = [rule for rule in RULES if rule.promise in asked.promises and not rule.soaked]
-    parts = [rule for rule in chosen if ("faults" if rule.number >= FIRST_FAULT else "rules") in asked.parts]
-    return sorted(parts, key=lambda rule: (rule.promise == "deadlock", rule.number))
+    parts = [rule for rule in chosen if rule.part in asked.parts and (risky or not rule.risk)]
+    return sorted(parts, key=lambda rule: (bool(rule.risk), rule.promise == "deadlock", rule.number))
 
 
 def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
@@ -196,6 +201,12 @@ def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
         if racing:
             promise = rule.promise if rule.promise in racing else racing[0]
             yield not_tried(replace(rule, promise=promise), "left to the soak")
+
+
+def _left_out(asked: Asked, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
+    """The rules that were left out since they may harm a mount."""
+    risky = options.faults or is_local(mounts)
+    return [rule for rule in performed(asked) if rule not in performed(asked, risky=risky)]
 
 
 def _left_by(rows: Sequence[Soaked]) -> list[Stuck]:
@@ -256,6 +267,7 @@ def document(
         safe=exit_code(asked, promises) == SAFE,
         promises=promises,
         advice=advice(promises, mounts, rules, found.soak, everybody),
+        not_asked=not_asked(asked, several=len(mounts) > 1, left_out=_left_out(asked, options, mounts)),
         rules=rules,
         random=found.random,
         soak=found.soak,

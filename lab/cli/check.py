@@ -43,7 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME[,NAME...]",
         help="promises (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
-        "reopened, neighbours, names), exclusion or data for several, or parts (rules, random, soak, faults)",
+        "reopened, reopened_pread, neighbours, names), exclusion or data for several, or parts (rules, random, soak, "
+        "faults)",
     )
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     add = parser.add_argument_group("how").add_argument
@@ -58,6 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the races for each guarantee (locks that exclude, data) must be able to notice faults of this rate, such "
         "as 1e-3 or 1/1000, with 95 %% probability; one that is weaker is inconclusive, and the check ends with 3; "
         "guarantees that rules alone judge have no rate and need none",
+    )
+    add(
+        "--faults",
+        action="store_true",
+        help="try what may harm a mount too: signals for waiters while a lock is given up, which has deadlocked the "
+        "client of a network filesystem; on a filesystem of this kernel alone that is tried always",
     )
     out = parser.add_argument_group("output")
     add = out.add_argument
@@ -104,6 +111,7 @@ def _run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         workers=arguments.workers,
         detects=arguments.detects,
+        faults=arguments.faults,
     )
     with Documents(
         NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE

@@ -27,22 +27,24 @@ KEPT = 500
 """How many holds of each trial are kept for the quantiles: all of them would fill the memory."""
 
 
-def race_for(case: Case, folders: Sequence[Path], seconds: float) -> Row:
+def race_for(case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS) -> Row:
     """Race trials of one case on fresh files until the time is used: the row of all of them.
 
-    At least one trial; none has more rounds than the case's setting says, and the row's `rounds` are those. Quantiles
-    of waits and holds are those of an even sample of each trial, their maximum that of all. Like `run_case` it ends
-    with the first trial in which a worker failed, and takes several folders for one directory seen through several
-    mounts.
+    At least one trial, of `first_rounds`; none has more rounds than the case's setting says, and the row's `rounds`
+    are those. Quantiles of waits and holds are those of an even sample of each trial, their maximum that of all. Like
+    `run_case` it ends with the first trial in which a worker failed, and takes several folders for one directory seen
+    through several mounts.
     """
-    return row_of(case, folders, _sampled(_trials(case.setting, folders, seconds)))
+    return row_of(case, folders, _sampled(_trials(case.setting, folders, seconds, first_rounds)))
 
 
-def _trials(setting: Setting, folders: Sequence[Path], seconds: float) -> Iterator[Result]:
+def _trials(
+    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS
+) -> Iterator[Result]:
     """Trials whose rounds follow the pace of the one before."""
     begun = before = monotonic()
     longest_s = min(seconds, setting.time_limit_s) / SHARE
-    rounds = min(FIRST_ROUNDS, setting.rounds)
+    rounds = min(first_rounds, setting.rounds)
     number = 0
     while True:
         yield run_trial(replace(setting, rounds=rounds), number, folders)

@@ -98,7 +98,18 @@ def read_back(path: Path, size: int) -> bytearray:
 
 def map_file(descriptor: int, size: int, *, private: bool = False) -> mmap.mmap:
     """A mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
-    return mmap.mmap(descriptor, size, mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
+    return mapped(descriptor, size, mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
+
+
+def mapped(descriptor: int, size: int, flags: int) -> mmap.mmap:
+    """The same with these flags. Raises OSError, ENODATA where the file is shown shorter: its size may come late."""
+    try:
+        return mmap.mmap(descriptor, size, flags)
+    except ValueError:  # Python looks at the size before it asks the kernel
+        shown = os.fstat(descriptor).st_size
+        if shown >= size:
+            raise
+        raise OSError(errno.ENODATA, f"shows {shown:,} of the {size:,} bytes of a file") from None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from .inherited import Inherited
 from .mapped import FileRegion
 from .posix import Posix
 from .region import Region
-from .reopened import SUFFIX, Reopened
+from .reopened import SUFFIX, Reopened, ReopenedStream
 from .stream import Streamed
 from .sysv import SystemV
 from .workspace import scratch
@@ -28,6 +28,7 @@ REGIONS: dict[str, Region] = {
         ),
         Streamed("stream", "pread and pwrite: each load and store is a system call, nothing is mapped", 0),
         Reopened("reopened", "opened, mapped, msynced and closed inside each lock", mmap.MAP_SHARED, (SUFFIX,)),
+        ReopenedStream("reopened_stream", "opened, pread and pwrite, closed inside each lock", 0, (SUFFIX,)),
         SystemV("sysv", "System V segment (shmget, shmat): memory, attached by its id", of_file=False),
         Posix("posix", "POSIX shared memory (shm_open, mmap): an object in /dev/shm", of_file=False),
         Inherited("anonymous", "MAP_SHARED | MAP_ANONYMOUS: memory without a name, inherited by fork", of_file=False),

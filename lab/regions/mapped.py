@@ -7,6 +7,7 @@ process's POSIX locks on it (fcntl(2), "Advisory record locking").
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import NamedTuple
 
 from lab.errors import CannotRunError
 
-from .files import LESS, companions, new_file, read_back
+from .files import LESS, companions, mapped, new_file, read_back
 from .folder import open_file
 from .protocol import Held, OpenFile, Shared
 from .region import Region
@@ -89,11 +90,13 @@ class FileRegion(Region):
         """
         descriptor = open_file(path, os.O_RDWR)
         try:
-            return Mapping(descriptor, mmap.mmap(descriptor, size, self.flags))
+            return Mapping(descriptor, mapped(descriptor, size, self.flags))
         except BaseException as error:
             os.close(descriptor)
             if not isinstance(error, OSError):
                 raise
+            if error.errno == errno.ENODATA:
+                raise CannotRunError(f"{Path(path).parent}: {error.strerror} made there; give another --dir") from error
             raise CannotRunError(
                 f"{Path(path).parent}: this filesystem refuses the mapping of region {self.name} ({error.strerror}); "
                 "try another --dir"

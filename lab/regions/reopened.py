@@ -1,10 +1,10 @@
-"""Open, map, write back and close, all inside the lock: close-to-open consistency made by hand.
+"""Open, work, write back and close, all inside the lock: close-to-open consistency made by hand.
 
 Where several hosts share a filesystem each has a page cache of its own, and many of these filesystems look whether
-it is still fresh only when a file is opened. So the file is opened and mapped anew after each grant, and written back
-(msync(2)), unmapped and closed before each unlock. The lock cannot be on that file: closing any descriptor of it would
-give up the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is on an empty one beside it, which
-stays open for as long as the worker lives.
+it is still fresh only when a file is opened. So the file is opened anew after each grant, to be mapped or for pread(2)
+and pwrite(2), and written back (msync(2)), unmapped and closed before each unlock. The lock cannot be on that file:
+closing any descriptor of it would give up the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is
+on an empty one beside it, which stays open for as long as the worker lives.
 
 Inside several locks at once the file is opened anew with each of them, and written back before each unlock: what
 another lock protects may have changed until that very lock was granted.
@@ -13,28 +13,28 @@ another lock protects may have changed until that very lock was granted.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from .folder import open_file
 from .mapped import FileRegion, Mapping
 from .protocol import Held
+from .stream import Stream
 
 SUFFIX = ".lock"
 
 
 class Reopening:
-    """An `OpenFile` whose mapping changes with each lock; outside of locks one is made when it is asked for."""
+    """An `OpenFile` that is opened anew with each lock; outside of locks one is made when it is asked for."""
 
-    __slots__ = ("_mapping", "_path", "_region", "_size", "guard")
+    __slots__ = ("_open", "_opened", "guard")
 
     buffer = None
 
-    def __init__(self, region: FileRegion, path: Path | str, size: int) -> None:
-        self._region = region
-        self._path = path
-        self._size = size
-        self._mapping: Mapping | None = None
+    def __init__(self, path: Path | str, opening: Callable[[], Mapping | Stream]) -> None:
+        self._open = opening
+        self._opened: Mapping | Stream | None = None
         self.guard = open_file(f"{path}{SUFFIX}", os.O_RDWR)
         try:
             self._present()
@@ -44,15 +44,15 @@ class Reopening:
 
     @property
     def descriptor(self) -> int:
-        """That of the present mapping."""
+        """That of the file as it is open now."""
         return self._present().descriptor
 
     def load(self, start: int, length: int) -> bytes:
-        """A copy of these bytes of the present mapping."""
+        """A copy of these bytes."""
         return self._present().load(start, length)
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Copy them to the present mapping."""
+        """Put them there."""
         self._present().store(start, data)
 
     def around(self, held: Held) -> Held:
@@ -60,18 +60,19 @@ class Reopening:
         return _Within(held, self)
 
     def renew(self) -> None:
-        """Write back what is mapped, and open and map the file anew."""
+        """Write back, and open the file anew."""
         self.write_back()
         self._present()
 
     def write_back(self) -> None:
-        """msync(2), munmap(2) and close(2) what is mapped, if anything is."""
-        mapping, self._mapping = self._mapping, None
-        if mapping:
+        """msync(2), munmap(2) and close(2) what is mapped, close(2) what is only open, if anything is."""
+        opened, self._opened = self._opened, None
+        if opened:
             try:
-                mapping.buffer.flush()
+                if isinstance(opened, Mapping):
+                    opened.buffer.flush()
             finally:
-                mapping.close()
+                opened.close()
 
     def close(self) -> None:
         """Write back, and close both files."""
@@ -82,10 +83,10 @@ class Reopening:
 
     abandon = close
 
-    def _present(self) -> Mapping:
-        if self._mapping is None:
-            self._mapping = self._region.map(self._path, self._size)
-        return self._mapping
+    def _present(self) -> Mapping | Stream:
+        if self._opened is None:
+            self._opened = self._open()
+        return self._opened
 
 
 class _Within:
@@ -115,10 +116,20 @@ class _Within:
 
 
 class Reopened(FileRegion):
-    """The region of files that are opened anew inside each lock."""
+    """The region of files that are opened and mapped anew inside each lock."""
 
     __slots__ = ()
 
     def open(self, path: Path | str, size: int) -> Reopening:
         """Open and map the file, and open the one beside it."""
-        return Reopening(self, path, size)
+        return Reopening(path, lambda: self.map(path, size))
+
+
+class ReopenedStream(FileRegion):
+    """The region of files that are opened anew inside each lock, for pread(2) and pwrite(2)."""
+
+    __slots__ = ()
+
+    def open(self, path: Path | str, size: int) -> Reopening:
+        """Open the file, and the one beside it."""
+        return Reopening(path, lambda: Stream(path))

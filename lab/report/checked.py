@@ -90,7 +90,7 @@ def _advice(run: Check) -> Iterator[str]:
 def conclusion(run: Check) -> str:
     """One sentence: what is unsafe, what could not be found out, what there is not, and what is safe."""
     if run.promises and all(each.verdict == "safe" for each in run.promises):
-        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.promises)}.")
+        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.promises)}.{_rest(run)}")
     told = [
         f"{word} for {', '.join(names)}"
         for verdict, word in (
@@ -99,7 +99,12 @@ def conclusion(run: Check) -> str:
         if (names := [each.name for each in run.promises if each.verdict == verdict])
     ]  # fmt: skip
     ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
-    return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.")
+    return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.{_rest(run)}")
+
+
+def _rest(run: Check) -> str:
+    """What was not asked, and why."""
+    return f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
 
 
 def races(run: Check) -> str:

@@ -26,6 +26,7 @@ class CheckOptions:
     seed: int
     workers: int
     detects: float | None = None
+    faults: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,3 +158,4 @@ class Check:
     ended_early: str = ""
     hang: Hang | None = None
     left_behind: list[str] = field(default_factory=list)
+    not_asked: list[str] = field(default_factory=list)

@@ -14,50 +14,56 @@ from lab.check.promises import DATA, LOCKS, NAMES
 COLUMNS = [*LOCKS, *DATA, *NAMES]
 
 TABLE = """
-                              pos ofd flo ran mod own blo dea dth pre map reo nei nam
-    ext4                       s   s   s   s   s   s   s   s   s   s   s   s   s
-    ext4_loop                  s   s   s   s   s   s   s   s   s   s   s   s   s
-    tmpfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
-    xfs                        s   s   s   s   s   s   s   s   s   s   s   s   s
-    btrfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
-    overlay                    s   s   s   s   s   s   s   s   s   s   s   s   s
-    overlay_upper              U   U   U   U   U   U   U   U   U   U   U   U   *   U
-    bind                       s   s   s   s   s   s   s   s   s   s   s   s   s
-    bind_pair                  s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    bindfs                     s   s   s   s   s   s   s   s   s   s   s   s   s
-    bindfs_two                 U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    sshfs                      s   s   s   s   s   s   s   s   s   s   s   s   s
-    sshfs_two                  U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_honest                s   s   s   s   s   s   s   n   s   s   s   s   s
-    fuse_honest_two            s   s   s   s   s   s   s   n   s   s   U   s   *   s
-    fuse_no_lock               s   s   s   s   s   s   s   s   s   s   s   s   s
-    fuse_no_lock_two           U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_always                U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_always_two            U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_lies_100              U   U   U   *   *   *   *   *   *   U   U   U   U
-    fuse_lies_100_two          U   U   U   *   *   *   *   *   *   U   U   U   U   *
-    fuse_lies_1000             *   *   *   *   *   *   *   *   *   *   *   *   *
-    fuse_lies_1000_two         *   *   *   *   *   *   *   *   *   *   U   *   U   *
-    fuse_enosys                n   n   n   n   n   n   n   n   n   n   n   n   n
-    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n
-    fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s
-    fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   U   U
-    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   s
-    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   s   s
-    fuse_whole_file            U   U   s   U   U   U   U   U   U   *   *   *   *
-    fuse_whole_file_two        U   U   s   U   U   U   U   U   U   *   U   *   U   s
-    fuse_no_merge              s   s   s   U   s   s   s   n   s   s   s   s   s
-    fuse_no_merge_two          s   s   s   U   s   s   s   n   s   s   U   s   U   s
-    fuse_forgets_on_close      *   U   U   s   s   U   *   n   s   s   s   s   s
-    fuse_forgets_on_close_two  *   U   U   s   s   U   *   n   s   s   U   s   U   s
-    fuse_leaks_ofd             s   U   s   *   s   *   *   n   U   s   s   s   s
-    fuse_leaks_ofd_two         s   U   s   *   s   *   *   n   U   s   U   s   U   s
-    fuse_false_deadlock        *   *   *   *   s   *   *   U   *   s   s   s   s
-    fuse_false_deadlock_two    *   *   *   *   s   *   *   U   *   s   U   s   U   *
-    fuse_wakes_nobody          U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?
-    fuse_wakes_nobody_two      U   ?   ?   *   s   s   U   ?   ?   ?   ?   ?   ?   s
-    fuse_never_answers         ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   ?   ?
-    fuse_never_answers_two     ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   ?   ?   ?
+                              pos ofd flo ran mod own blo dea dth pre map reo rep nei nam
+    ext4                       s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    ext4_loop                  s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    tmpfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    xfs                        s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    btrfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay                    s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay_upper              U   U   U   U   U   U   U   U   U   U   U   U   *   *   U
+    bind                       s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bind_pair                  s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bindfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bindfs_two                 U   U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    sshfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    sshfs_two                  U   U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_honest                s   s   s   s   s   s   s   n   s   s   s   s   s   s
+    fuse_honest_two            s   s   s   s   s   s   s   n   s   s   U   s   s   *   s
+    fuse_no_lock               s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    fuse_no_lock_two           U   U   U   U   U   U   U   U   U   U   U   U   U   U   s
+    fuse_always                U   U   U   U   U   U   U   U   U   U   U   U   U   U
+    fuse_always_two            U   U   U   U   U   U   U   U   U   U   U   U   U   U   s
+    fuse_lies_100              U   U   U   *   *   *   *   *   *   U   U   U   U   U
+    fuse_lies_100_two          U   U   U   *   *   *   *   *   *   U   U   U   U   U   *
+    fuse_lies_1000             *   *   *   *   *   *   *   *   *   *   *   *   *   *
+    fuse_lies_1000_two         *   *   *   *   *   *   *   *   *   *   U   *   *   U   *
+    fuse_enosys                n   n   n   n   n   n   n   n   n   n   n   n   n   n
+    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n   n
+    fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s   s
+    fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   s   U   U
+    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   s   s
+    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   s   s   s
+    fuse_whole_file            U   U   s   U   U   U   U   U   U   *   *   *   *   *
+    fuse_whole_file_two        U   U   s   U   U   U   U   U   U   *   U   *   *   U   s
+    fuse_no_merge              s   s   s   s   s   s   s   n   s   s   s   s   s   s
+    fuse_no_merge_two          s   s   s   s   s   s   s   n   s   s   U   s   s   U   s
+    fuse_forgets_on_close      U   U   U   s   s   U   *   n   s   s   s   s   s   s
+    fuse_forgets_on_close_two  U   U   U   s   s   U   *   n   s   s   U   s   s   U   s
+    fuse_leaks_ofd             s   U   s   *   s   *   *   n   U   s   s   s   s   s
+    fuse_leaks_ofd_two         s   U   s   *   s   *   *   n   U   s   U   s   s   U   s
+    fuse_false_deadlock        *   *   *   *   s   *   *   U   *   s   s   s   s   s
+    fuse_false_deadlock_two    *   *   *   *   s   *   *   U   *   s   U   s   s   U   *
+    fuse_slow                  s   s   s   s   s   s   s   n   s   s   s   s   s   s
+    fuse_no_rename             s   s   s   s   s   s   s   n   s   s   s   s   s   s
+    fuse_posix_alone_two       s   s   U   s   s   s   U   n   U   s   U   s   s   U   s
+    fuse_flock_alone_two       U   U   s   U   U   U   U   U   U   s   U   s   s   U   s
+    fuse_kept_two              s   U   U   *   s   U   U   n   U   s   U   s   s   U   s
+    fuse_staged_two            s   s   s   s   s   s   s   n   s   U   U   s   *   U   *
+    fuse_wakes_nobody          s   s   s   s   s   s   U   n   s   s   s   s   s   s
+    fuse_wakes_nobody_two      s   s   s   s   s   s   U   n   s   s   U   s   s   U   s
+    fuse_never_answers         ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?
+    fuse_never_answers_two     ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   ?
 """
 
 LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": ""}
@@ -82,7 +88,11 @@ BREAKS: dict[str, set[int]] = {
     "fuse_lies_1000": {67},
     "fuse_writeback_two": {61, 65, 68},
     "fuse_whole_file": {2, 4, 10, 19, 40},
-    "fuse_no_merge": {13},
+    "fuse_no_merge": {83},
+    "fuse_posix_alone_two": {26, 55, 67},
+    "fuse_flock_alone_two": {18, 39, 49, 67},
+    "fuse_kept_two": {30, 35, 69},
+    "fuse_staged_two": {59, 61},
     "fuse_forgets_on_close": {32},
     "fuse_leaks_ofd": {50, 69},
     "fuse_false_deadlock": {46},
@@ -97,6 +107,9 @@ ADVICE: dict[str, tuple[str, tuple[str, ...]]] = {
     "fuse_whole_file": ("Ranges are not kept apart", (ASLEEP, OUTLIVES, "Wrong requests", "follow their owner")),
     "fuse_leaks_ofd": ("locks stay when their descriptor is closed", ("granted",)),
     "fuse_false_deadlock": ("EDEADLK comes where there is no cycle", (ASLEEP, OUTLIVES)),
+    "fuse_kept_two": (OUTLIVES, ()),
+    "fuse_staged_two": ("open, pread, pwrite, close", ("No lock that was tried excludes",)),
+    "fuse_flock_alone_two": ("Use flock", ("No lock that was tried excludes",)),
     "fuse_wakes_nobody": (ASLEEP, (OUTLIVES, "descriptor is closed", "--seconds", "not answered")),
     "fuse_never_answers": (
         "Requests for POSIX locks, open file description locks and flock are not answered here",

@@ -10,7 +10,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 import psutil
 import pytest
 
-from lab.check.actors.player import ANSWER_S, Player
+from lab.check.actors.patience import ANSWER_S
+from lab.check.actors.player import Player
 from lab.processes.watched import STOPPED
 from tests.helpers import in_fresh_process
 

@@ -19,7 +19,7 @@ from lab.check.drawn.search import random_programs
 from lab.check.drawn.twins import Ended, LeftOpen, Twins
 from lab.check.language import SET, SUCCESS, parse
 from lab.check.modelled.stage import ModelStage
-from lab.check.perform import departure
+from lab.check.perform import departures
 from lab.regions import workspace
 from tests.check.mounts import FILESYSTEMS
 from tests.check.mutants.build import MUTANTS, stage_of
@@ -91,7 +91,7 @@ def performed_again(calls: list[str], expected: str) -> str | None:
     *before, last = parse("\n".join(calls))
     steps = [*before, last._replace(expected=(expected,))]
     with workspace(SHM) as folder, Company([folder]) as company, company.stage() as stage:
-        departed = departure(steps, stage)
+        departed = next(iter(departures(steps, stage)), None)
     return departed.observed if departed else None
 
 

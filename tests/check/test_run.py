@@ -27,7 +27,7 @@ from lab.environment import Begun
 from lab.errors import CannotRunError, UsageError
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
-from lab.results import Check, CheckOptions, Failure, RuleResult, Soaked, Stuck
+from lab.results import Check, CheckOptions, Failure, Mount, RuleResult, Soaked, Stuck
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 from tests.report.checked_records import STUCK, case, race, rule
@@ -87,7 +87,7 @@ def raced_for(*promises: str) -> set[int]:
 
 
 def of_modes(numbers: list[int]) -> bool:
-    return numbers == [24, 25, 26, 27, 28, 29]
+    return numbers == [24, 25, 27, 28, 29]
 
 
 PARTS: dict[str, tuple[list[str], Callable[[list[int]], bool], set[str]]] = {
@@ -127,11 +127,55 @@ def test_every_performed_rule_every_race_and_the_random_programs_are_told_before
     assert (len(set(rules)), len(races)) == (len(run.performed(asked_for(["flock"], 1))), 2)
 
 
-def test_rules_on_deadlocks_come_last_and_the_others_by_their_numbers() -> None:
+def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_and_the_others_by_their_numbers() -> None:
     rules = run.performed(asked_for([], 2))
-    ranks = [(rule.promise == "deadlock", rule.number) for rule in rules]
+    ranks = [(bool(rule.risk), rule.promise == "deadlock", rule.number) for rule in rules]
     assert ranks == sorted(ranks)
-    assert {deadlock for deadlock, _ in ranks} == {True, False}
+    assert {deadlock for _, deadlock, _ in ranks} == {True, False}
+    assert [rule.number for rule in rules if rule.risk] == [43]
+
+
+@pytest.mark.parametrize(
+    ("kinds", "faults", "asked"),
+    [
+        (["ext4"], False, True),
+        (["ext4", "tmpfs"], False, True),
+        (["nfs4"], False, False),
+        (["ext4", "fuse"], False, False),
+        (["fuse.glusterfs", "fuse.glusterfs"], True, True),
+    ],
+)
+def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(
+    kinds: list[str], faults: bool, asked: bool, tmp_path: Path
+) -> None:
+    found = in_fresh_process(with_mounts, str(tmp_path), kinds, faults)
+    assert (43 in found["numbers"]) is asked
+    assert [each for each in found["not_asked"] if each.startswith("rule 43, for it signals waiters")] == (
+        [] if asked else [found["not_asked"][-1]]
+    )
+
+
+def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any]:
+    """The rules that are performed where the mounts are of these kinds, and what is said not to have been asked."""
+    given: list[int] = []
+
+    def judge_all(rules: Sequence[Rule], *_: object) -> Iterator[RuleResult]:
+        given.extend(each.number for each in rules)
+        yield rule(39, "blocking")
+
+    mounts = [Mount(directory, kind, "rw") for kind in kinds]
+    vars(run).update(judge_all=judge_all, mounts_of=lambda _: mounts)
+    options = CheckOptions([directory] * len(kinds), ["blocking", "rules", "faults"], 1, 0, 2, faults=faults)
+    asked, found = asked_for(options.only, len(kinds)), run.Found()
+    run.run_parts(asked, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)
+    done = run.document(options, asked, found, mounts, Begun(), run.Ending())
+    return {"numbers": given, "not_asked": done.not_asked}
+
+
+def test_the_rules_alone_can_be_safe_between_two_directories() -> None:
+    asked = asked_for(["rules"], 2)
+    assert "names" in asked.promises
+    assert {rule.promise for rule in run.performed(asked)} >= set(asked.promises)
 
 
 def test_the_document_has_the_rules_by_their_numbers_whenever_they_were_judged(tmp_path: Path) -> None:

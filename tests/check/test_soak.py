@@ -326,7 +326,18 @@ def test_the_window_is_as_long_as_a_request_takes_where_that_is_worth_a_sleep() 
 
 
 def test_the_time_limit_follows_a_slow_lock() -> None:
-    assert [Answering(pair_ns=ns).time_limit_s for ns in (1_500, 20_000_000)] == [soak_locks.TRIAL_S, 20]
+    assert [Answering(pair_ns=ns).time_limit_s(4) for ns in (1_500, 20_000_000)] == [soak_locks.TRIAL_S, 20]
+
+
+@pytest.mark.parametrize(
+    ("handoff_s", "workers", "limit_s", "rounds"),
+    [(0.0, 4, 5, 20), (0.001, 8, 5, 20), (0.001, 16, 10, 20), (0.05, 4, 32, 20), (0.5, 4, 60, 5), (20.0, 8, 60, 1)],
+)
+def test_where_locks_are_handed_over_slowly_a_trial_is_longer_and_of_fewer_rounds(
+    handoff_s: float, workers: int, limit_s: float, rounds: int
+) -> None:
+    here = Answering(pair_ns=1_500, handoff_s=handoff_s)
+    assert (here.time_limit_s(workers), here.first_rounds(workers)) == (limit_s, rounds)
 
 
 @pytest.mark.parametrize("name", ["ofd", "flock"])

@@ -34,12 +34,53 @@ def test_a_promise_whose_rules_all_hold_is_safe() -> None:
 
 def test_a_rule_that_fails_makes_its_promise_unsafe_and_is_told() -> None:
     made = only(RULED, rules=[rule(18, "posix"), rule(19, "posix", "unsafe")])
-    assert (made.verdict, made.strength) == ("unsafe", "1 of 2 rules")
+    assert (made.verdict, made.strength) == ("unsafe", "2 rules, 1 broken")
     assert made.evidence == ["rule 19: expected EAGAIN, observed granted"]
 
 
 def test_a_rule_that_fails_is_nothing_to_another_promise() -> None:
-    assert only(RULED, rules=[rule(18, "posix"), rule(55, "flock", "unsafe")]).verdict == "safe"
+    denied = {"observed": "EAGAIN", "expected": "success"}
+    assert only(RULED, rules=[rule(18, "posix"), rule(37, "ownership", "unsafe", **denied)]).verdict == "safe"
+
+
+LET_IN = [
+    "A: open f = ok",
+    "A: F_SETLK f write 0 10 = granted",
+    "A: F_OFD_SETLK f write 20 1 = granted",
+    "A: flock f exclusive = granted",
+    "A: close f = ok",
+    "A: open f as g = ok",
+]
+"""A holds nothing any more, but that is the rule's to know."""
+
+
+@pytest.mark.parametrize(
+    ("calls", "against"),
+    [
+        ([*LET_IN, "B: F_SETLK f write 0 1 = granted"], {"posix"}),
+        ([*LET_IN, "B: F_SETLKW f write 0 1 = waits", "B: waits = granted"], {"posix"}),
+        ([*LET_IN, "B: F_OFD_SETLK f write 0 1 = granted"], {"ofd"}),
+        ([*LET_IN, "B: flock f shared = granted"], {"flock"}),
+        ([*LET_IN[:2], "B: flock f shared = granted"], set()),
+        ([LET_IN[0], "A: F_SETLK f unlock 0 1 = granted", "B: F_SETLK f write 0 1 = granted"], set()),
+    ],
+)
+def test_a_lock_that_is_granted_twice_is_unsafe_whatever_the_rule_is_about(calls: list[str], against: set[str]) -> None:
+    found = rule(37, "ownership", "unsafe", expected="EAGAIN or EACCES", calls=calls)
+    asked = asked_for(["exclusion", "ownership", "rules"], 1)
+    whole = [*(rule(18, name) for name in ("posix", "ofd", "flock")), found]
+    made = {each.name: each for each in judge(asked, Findings(rules=whole))}
+    assert {name for name, each in made.items() if each.verdict == "unsafe"} == {"ownership", *against}
+    assert all(made[name].evidence == made["ownership"].evidence for name in against)
+
+
+def test_what_a_rule_cannot_say_for_want_of_another_call_is_told_beside_what_the_others_say() -> None:
+    cut = rule(38, "posix", "unknown", observed="cut short: A: unlink f is not supported here (ENOSYS)")
+    made = only(RULED, rules=[rule(18, "posix"), cut])
+    assert (made.verdict, made.evidence) == ("safe", [f"rule 38: {cut.observed}"])
+    assert only(RULED, rules=[cut]).verdict == "unknown"
+    lost = rule(38, "posix", "unknown", observed="inconclusive: A: open f came to ESTALE, and asks for no lock")
+    assert only(RULED, rules=[rule(18, "posix"), lost]).verdict == "unknown"
 
 
 def test_a_rule_that_linux_does_not_promise_makes_nothing_unsafe() -> None:

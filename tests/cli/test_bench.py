@@ -21,7 +21,7 @@ def test_the_cost_of_copying_is_a_row_for_each_region_and_access(tmp_path: Path)
     assert (ended.returncode, ended.stderr) == (0, "")
     head, *rows = (line.split(",") for line in ended.stdout.splitlines())
     assert head == ["region", "access", "64 B", "x", "4 KiB", "x", "1 MiB", "x"]
-    regions = ["mapped", "private", "stream", "reopened", "sysv", "posix", "anonymous"]
+    regions = ["mapped", "private", "stream", "reopened", "reopened_stream", "sysv", "posix", "anonymous"]
     assert [(region, access) for region, access, *_ in rows] == [
         (region, access) for region in regions for access in ("load", "store")
     ]

@@ -12,7 +12,7 @@ from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
 LOCKS = ["none", "fcntl", "ofd", "flock", *READY]
-REGIONS = ["mapped", "private", "stream", "reopened", "sysv", "posix", "anonymous"]
+REGIONS = ["mapped", "private", "stream", "reopened", "reopened_stream", "sysv", "posix", "anonymous"]
 
 
 def entries(*args: str | Path, env: dict[str, str] | None = None) -> list[dict[str, Any]]:

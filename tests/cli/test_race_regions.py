@@ -150,7 +150,7 @@ def test_a_scenario_that_names_an_unknown_region_is_refused(elsewhere: Path) -> 
 def test_a_scenario_that_replaces_its_file_is_refused_where_the_bytes_are_no_file(region: str) -> None:
     assert refused("replaced_file", "--region", region) == (
         f"lab: scenario replaced_file: saves its file by name, and the bytes of region {region} are no file; "
-        "choose another --region (mapped, private, stream, reopened), or name other scenarios"
+        "choose another --region (mapped, private, stream, reopened, reopened_stream), or name other scenarios"
     )
 
 

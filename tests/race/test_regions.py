@@ -30,7 +30,7 @@ SCENARIOS = [
     "sparse_pages",
 ]
 
-OTHERS = ["stream", "reopened", *SEGMENTS]
+OTHERS = ["stream", "reopened", "reopened_stream", *SEGMENTS]
 
 
 def race(scenario: str, lock: str, region: str, folder: str, **changed: Any) -> dict[str, Any]:

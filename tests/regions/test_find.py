@@ -10,7 +10,7 @@ from lab.regions import MAPPED, REGIONS, FileRegion, Region, find_region, probe_
 
 
 def test_every_region_goes_by_its_own_name_and_says_what_it_is() -> None:
-    names = ("mapped", "private", "stream", "reopened", "sysv", "posix", "anonymous")
+    names = ("mapped", "private", "stream", "reopened", "reopened_stream", "sysv", "posix", "anonymous")
     assert {name: region.name for name, region in REGIONS.items()} == {name: name for name in names}
     assert all(region.summary for region in REGIONS.values())
 

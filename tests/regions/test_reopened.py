@@ -66,7 +66,8 @@ class lock:  # noqa: N801 - used as a function
 @pytest.fixture
 def telling(path: Path) -> Reopening:
     """Opened by a region that tells, from here on, what is done."""
-    opened = Reopening(Telling("telling", "", mmap.MAP_SHARED), path, SIZE)
+    region = Telling("telling", "", mmap.MAP_SHARED)
+    opened = Reopening(path, lambda: region.map(path, SIZE))
     opened.write_back()
     events.clear()
     return opened

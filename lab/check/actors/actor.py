@@ -99,6 +99,22 @@ class Actor:
         kind, start, length, pid = found
         return told("write" if kind else "read", start, length, f"pid {pid}")
 
+    def _do_held(self, name: str, *places: str) -> str:
+        """What another has locked of each of these bytes, by asking for them."""
+        return " ".join(self._held_at(name, place) for place in places)
+
+    def _held_at(self, name: str, place: str) -> str:
+        for kind, found in (("write", "free"), ("read", "read")):
+            try:
+                self._range("F_SETLK", [name, kind, place, "1"])
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+            else:
+                self._range("F_SETLK", [name, "unlock", place, "1"])
+                return found
+        return "write"
+
     def _in_thread(self, command: list[str]) -> str:
         from threading import Thread
 

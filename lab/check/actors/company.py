@@ -13,8 +13,9 @@ from lab.errors import CannotRunError
 from lab.processes import stops_held
 from lab.results import Stuck
 
+from .handoff import measure_handoffs
 from .patience import Patience
-from .player import ANSWER_S, KILLED_S, OF_PROCESSES, Player
+from .player import KILLED_S, OF_PROCESSES, Player
 from .stage import RealStage
 
 
@@ -28,6 +29,7 @@ class Company:
         self.folders = folders
         self.patience = Patience()
         self.stuck: list[Stuck] = []
+        self._measured = False
         self._idle: list[Player] = []
         self._programs = 0
 
@@ -37,6 +39,13 @@ class Company:
     def __exit__(self, *_: object) -> None:
         with stops_held():
             self.rest()
+
+    def know_handoffs(self) -> Patience:
+        """Measure how long locks take to be handed over here, once: all patience is scaled by it."""
+        if not self._measured:
+            self._measured = True
+            self.patience = Patience(measure_handoffs(self.stage))
+        return self.patience
 
     @contextmanager
     def stage(self) -> Iterator[RealStage]:
@@ -54,10 +63,18 @@ class Company:
 
     def take(self, folder: int) -> Player:
         """An actor that has nothing yet, on that mount."""
+        player = self._idle_on(folder) or self._forked(folder)
+        player.answer_s = self.patience.answer_s
+        return player
+
+    def _idle_on(self, folder: int) -> Player | None:
         for player in self._idle:
             if player.folder == folder:
                 self._idle.remove(player)
                 return player
+        return None
+
+    def _forked(self, folder: int) -> Player:
         try:
             with stops_held():
                 return Player.forked(folder)
@@ -70,7 +87,7 @@ class Company:
         for player in idle:
             player.tell("forget")
         self.end([player for player in players if player not in idle])
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + self.patience.answer_s
         for player in idle:
             if player.answer(deadline - time.monotonic()) == "ok":
                 self._idle.append(player)
@@ -89,13 +106,22 @@ class Company:
         """
         player = self.take(0)
         player.tell("remove", *[str(self.folders[0] / name) for name in names])
-        if player.answer(ANSWER_S) == "ok":
+        if player.answer(player.answer_s) == "ok":
             self._idle.append(player)
         else:
             self.end([player])
 
     def end(self, players: list[Player]) -> None:
-        """Kill and reap them; those that live on are noted with the place where they hang, and left behind."""
+        """Kill and reap them; those that live on are noted with the place where they hang, and left behind.
+
+        First those that wait: a signal to a waiter while the holder's end gives the lock back is what some clients of
+        network filesystems do not survive (GlusterFS).
+        """
+        waiting = [player for player in players if player.pending]
+        self._end(waiting)
+        self._end([player for player in players if player not in waiting])
+
+    def _end(self, players: Sequence[Player]) -> None:
         for player in players:
             player.process.send(SIGKILL)
         deadline = time.monotonic() + KILLED_S

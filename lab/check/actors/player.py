@@ -16,12 +16,7 @@ from lab.processes import fork_child
 from lab.processes.watched import ASLEEP, Watched
 
 from .actor import Actor
-
-ANSWER_S = 2.0
-"""A call that never waits is answered within this time, or the mount hangs."""
-
-WAKE_S = 3.0
-"""A lock that has come free is given to one who waits for it within this time, or nobody wakes him."""
+from .patience import ANSWER_S
 
 KILLED_S = 2.0
 """A process that lives on for so long after SIGKILL is stuck in the kernel."""
@@ -54,6 +49,8 @@ class Player:
 
     def __init__(self, pid: int, channel: socket.socket, folder: int) -> None:
         self.folder = folder
+        self.answer_s = ANSWER_S
+        """The seconds that a call is given which does not wait (`Patience`)."""
         self.fresh = True
         self.pending: Pending | None = None
         self.process = Watched(pid)
@@ -87,13 +84,13 @@ class Player:
         with theirs:
             with suppress(*GONE):
                 socket.send_fds(self._channel, [json.dumps([verb]).encode()], [theirs.fileno()])
-            answer = self.answer(ANSWER_S)
+            answer = self.answer(self.answer_s)
         if answer is None or not answer.isdigit():
             mine.close()
             return answer or self.silence()
         self.fresh = self.fresh and verb == "fork"
         child = type(self)(int(answer), mine, self.folder)
-        child.fresh = False
+        child.fresh, child.answer_s = False, self.answer_s
         return child
 
     def tell(self, *command: str) -> None:
@@ -115,7 +112,7 @@ class Player:
         Where the kernel does not tell that it waits for a lock, it has to sleep for `settle_s`.
         """
         begun = time.monotonic()
-        while (spent := time.monotonic() - begun) < settle_s + ANSWER_S:
+        while (spent := time.monotonic() - begun) < settle_s + self.answer_s:
             if answer := self.heard(0 if spent < AWAKE_S else TICK_MS):
                 return answer
             if self.at_rest(settle_s):
@@ -129,7 +126,7 @@ class Player:
             self.pending = None
             return str(json.loads(content))
         if self.process.descriptor in ready:
-            return self.ended(ANSWER_S)
+            return self.ended(self.answer_s)
         return None
 
     def _read(self) -> bytes:
@@ -155,7 +152,7 @@ class Player:
 
     def sleeps_on(self) -> bool:
         """False when its call has ended; where it was woken it has tried again and sleeps again by then."""
-        deadline = time.monotonic() + ANSWER_S
+        deadline = time.monotonic() + self.answer_s
         while self.process.state() not in ASLEEP and time.monotonic() < deadline:
             if self.has_answered():
                 return False
@@ -169,7 +166,7 @@ class Player:
     def silence(self) -> str:
         """What is said of a call without an answer."""
         place = self.process.sleeps_in()
-        return f"no answer in {ANSWER_S:g} s" + (f", asleep in {place}" if place else "")
+        return f"no answer in {self.answer_s:g} s" + (f", asleep in {place}" if place else "")
 
     def ended(self, timeout_s: float) -> str:
         """How it ended: ok, or the name of the signal."""

@@ -14,13 +14,17 @@ from lab.processes.watched import STOPPED
 
 from ..language import DIRECTED, GET, SET, Call
 from .patience import Patience
-from .player import ANSWER_S, KILLED_S, OF_PROCESSES, WAKE_S, Player
+from .player import KILLED_S, OF_PROCESSES, Player
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls after which an actor is not what it was: it is of no use for the next program."""
 
 CALL_S = 60.0
 """No call of an actor is waited for so long, or this process hangs itself."""
+
+HEARD_MS = 20
+STARVED_S = 50.0
+"""A waiter is starved who is not woken within this time, however many others are."""
 
 WAITERS = ("waits", "returns", "interrupted")
 
@@ -62,8 +66,8 @@ class RealStage:
     def perform(self, call: Call, expected: Sequence[str] = ("waits",)) -> str:
         """What the call comes to.
 
-        What should not wait is given ANSWER_S to end, who should be woken WAKE_S; only a call that is `expected` to
-        wait is soon believed to.
+        What should not wait is given some time to end, who should be woken more (`Patience`); only a call that is
+        `expected` to wait is soon believed to.
         """
         player = self._player(call.actor)
         note(f"{call}, on {self._folders[player.folder]}", CALL_S)
@@ -86,7 +90,8 @@ class RealStage:
         if call.may_wait:
             return player.outcome(self._patience.settle_s(expected))
         begun = time.monotonic()
-        answer = player.answer(ANSWER_S) or player.silence()
+        calls = len(call.args) - 1 if call.verb == "held" else 1
+        answer = player.answer(calls * player.answer_s) or player.silence()
         if call.verb in GET or call.verb in SET:
             self._patience.answered_in(time.monotonic() - begun)
         return answer
@@ -166,11 +171,24 @@ class RealStage:
 
     def _interrupted(self, player: Player) -> str:
         player.process.send(SIGUSR1)
-        return self._named(player.answer(ANSWER_S) or "waits")
+        return self._named(player.answer(player.answer_s) or "waits")
 
     def _returns(self, player: Player) -> str:
-        return self._named(player.answer(WAKE_S) or "waits")
+        """Its answer, or that it waits: since it began to be awaited, or since another was woken, for too long.
+
+        Of many waiters each has to wait for those before him.
+        """
+        others = [each for each in self._players.values() if each.pending and each is not player]
+        begun = before = time.monotonic()
+        while not (answer := player.heard(HEARD_MS)):
+            now = time.monotonic()
+            back = [each for each in others if each.has_answered()]
+            if back:
+                others, before = [each for each in others if each not in back], now
+            if now - before >= self._patience.wake_s or now - begun >= STARVED_S:
+                return "waits"
+        return self._named(answer)
 
 
 def _reached(player: Player, *, stopped: bool) -> str:
-    return "ok" if player.process.reaches(STOPPED, ANSWER_S, wanted=stopped) else player.silence()
+    return "ok" if player.process.reaches(STOPPED, player.answer_s, wanted=stopped) else player.silence()

@@ -14,18 +14,23 @@ from lab.processes import stops_noted
 from lab.results import Difference, RandomPrograms
 
 from ..actors.company import Company
-from ..actors.player import WAKE_S
 from ..language import Call
 from ..modelled.stage import ModelStage
 from .batches import Enough, Met, no_files_of_hypothesis, perform_batch
 from .programs import Drawing, Program
 from .promise_of import family, promise_of, roughly
-from .shrinking import HURRY_S, Shrinking
-from .twins import Differs, Ended, LeftOpen, Refused, Twins
+from .shrinking import Shrinking
+from .twins import Differs, Disturbed, Ended, LeftOpen, Refused, Twins
 
 MOST_DIFFERENCES = 3
+DISTURBED_AT_MOST = 5
+"""So many programs may be cut short by what is no fault of a lock."""
+
 FEWEST = 10
-"""So many are performed however short the time is."""
+"""So many are performed however short the time is, as long as that does not take LONGEST times as long."""
+
+LONGEST, HARDLY_S = 3, 5.0
+"""And not much longer than this time, where locks are handed over slowly."""
 
 
 def random_programs(
@@ -65,6 +70,7 @@ class Search:
         self._tell = tell
         self._model = model
         self._programs = self._calls = self._open = 0
+        self._disturbed = 0
         self._begun = time.monotonic()
         self._found: dict[str, Differs] = {}
         self._stuck = len(company.stuck)
@@ -73,6 +79,7 @@ class Search:
 
     def perform(self) -> None:
         """Perform programs until the time is over; `result` tells of them at any time."""
+        self._company.know_handoffs()
         with no_files_of_hypothesis(), stops_noted() as self._stops:
             self._begun = time.monotonic()  # what is imported first takes half a second
             for batch in self._batches():
@@ -86,17 +93,20 @@ class Search:
             number += 1
 
     def _goes_on(self) -> bool:
-        timed_out = self._spent() >= self._seconds and self._programs >= FEWEST
+        enough = self._programs >= FEWEST or self._spent() >= max(HARDLY_S, LONGEST * self._seconds)
+        timed_out = self._spent() >= self._seconds and enough
         over = timed_out or self._hangs() or not self._families
         return not over and len(self._found) < MOST_DIFFERENCES
 
     def _hangs(self) -> bool:
         """True once a call was never answered, or a process could not be ended: the next would hang as well.
 
-        And once somebody wants it to stop: Hypothesis would swallow what the signal raises.
+        And once somebody wants it to stop: Hypothesis would swallow what the signal raises. Or once several programs
+        were cut short by what is no fault of a lock.
         """
         return (
             bool(self._stops)
+            or self._disturbed >= DISTURBED_AT_MOST
             or len(self._company.stuck) > self._stuck
             or any(found.unanswered for found in self._found.values())
         )
@@ -121,14 +131,16 @@ class Search:
             return
         if self._shrinking is None:
             self._tell(f"random programs: {difference.call} = {difference.observed}; looking for less that shows it")
-            self._shrinking = Shrinking(difference, self._seconds)
+            self._shrinking = Shrinking(difference, self._seconds, self._company.patience)
         if self._shrinking.takes(difference):
             raise Met
 
     def _drawn(self, program: Program) -> Differs | None:
-        with self._twins(HURRY_S if self._shrinking else WAKE_S) as twins:
+        with self._twins(self._shrinking.hurry_s if self._shrinking else self._company.patience.wake_s) as twins:
             difference = _difference(lambda: twins.perform_all(Drawing(program, self._families), program))
-        if self._shrinking is None:
+        if isinstance(difference, Disturbed):
+            self._disturbed += 1
+        elif self._shrinking is None:
             self._programs += 1
             self._calls += len(twins.calls)
             self._open += isinstance(difference, LeftOpen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ..actors.player import WAKE_S
+from ..actors.patience import Patience
 from ..language import Call
 from .promise_of import roughly
 from .twins import Differs
@@ -16,8 +16,8 @@ LEAVING_OUT = 0.15
 LEAVING_OUT_S = 2.0
 """Each difference may take this share of the whole time, or this long where that is longer, for either way."""
 
-HURRY_S = 0.25
-"""Meanwhile so long is waited for somebody who ought to be woken; the result is tried in full."""
+HURRY = 12
+"""Meanwhile only one part in so many of the patience is had with who ought to be woken; the result is tried in full."""
 
 Again = Callable[[Sequence[Call], float], Differs | None]
 """Performs the calls, waiting so many seconds for who ought to be woken; the difference, if it shows one."""
@@ -26,10 +26,12 @@ Again = Callable[[Sequence[Call], float], Differs | None]
 class Shrinking:
     """One difference, and the shortest program so far that shows it, or another one of its kind."""
 
-    def __init__(self, first: Differs, seconds: float) -> None:
+    def __init__(self, first: Differs, seconds: float, patience: Patience) -> None:
         self._kind = roughly(first)
         self._first = self._best = first
         self._seconds = seconds
+        self._wake_s = patience.wake_s
+        self.hurry_s = patience.wake_s / HURRY
         self._deadline = time.monotonic() + max(DRAWING_S, DRAWING * seconds)
 
     def is_over(self) -> bool:
@@ -57,13 +59,13 @@ class Shrinking:
         """Try to leave out so many calls, the last ones first; True once it works."""
         made = self._best.made
         starts = (at for at in reversed(range(0, len(made), number)) if not self.is_over())
-        return any(self.takes(again([*made[:at], *made[at + number :]], HURRY_S)) for at in starts)
+        return any(self.takes(again([*made[:at], *made[at + number :]], self.hurry_s)) for at in starts)
 
     def _in_full(self, again: Again) -> Differs:
         """What waited in a hurry for somebody counts only if it shows with all patience, too."""
         if self._best is self._first or self._best.call.verb != "returns":
             return self._best
-        found = again(self._best.made, WAKE_S)
+        found = again(self._best.made, self._wake_s)
         return found if found and roughly(found) == self._kind else self._first
 
 

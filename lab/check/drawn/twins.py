@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import deepcopy
 
-from ..actors.player import WAKE_S
+from ..actors.patience import WAKE_S
 from ..actors.stage import RealStage
-from ..language import GET, SUCCESS, Call
+from ..blame import NAME_CALLS, excuse, is_refusal
+from ..language import GET, MAX, SUCCESS, Call, Range, range_of
 from ..modelled.stage import ModelStage
-from ..perform import is_refusal
 from .programs import TO_WAITERS, Drawing, Program
 
 SOON_S = 0.05
@@ -55,6 +55,10 @@ class LeftOpen(Ended):
 
 class Refused(Ended):
     """The mount does not have such a call."""
+
+
+class Disturbed(Ended):
+    """A call failed that is no lock's: by a limit, by a signal from outside, by a file that is not there."""
 
 
 class Twins:
@@ -147,6 +151,8 @@ class Twins:
     def _kind(self, call: Call, expected: str, observed: str) -> type[Ended]:
         if is_refusal(self.waiting.get(call.actor, call), observed):
             return Refused
+        if excuse(call, observed) or (call.verb in NAME_CALLS and expected in SUCCESS):
+            return Disturbed
         if (expected, observed) == ("EDEADLK", "waits"):
             return LeftOpen
         if (expected, observed) == ("waits", "EDEADLK") and self._model.is_in_a_ring(call.actor):
@@ -160,10 +166,27 @@ class Twins:
         return any(self._is_same(call, each, observed) for each in self._model.in_the_way(call))
 
     def _is_same(self, call: Call, expected: str, observed: str) -> bool:
-        """Processes have no names on other hosts; a FUSE server is not told which locks are of descriptions."""
+        """Processes have no names on other hosts; a FUSE server is not told which locks are of descriptions.
+
+        A part of what the model has merged is a lock as well, as long as it is in the way.
+        """
         lock, _, holder = expected.partition(" by ")
+        told, _, who = observed.partition(" by ")
         unknown = self._real.spread or call.verb == "F_OFD_GETLK" or holder == "description"
-        return expected == observed or (unknown and lock == observed.partition(" by ")[0])
+        return (who == holder or (unknown and bool(who))) and _is_part(told, lock, range_of(call.args[1:]))
+
+
+def _is_part(told: str, lock: str, asked: Range) -> bool:
+    """True where the lock that is told is all or a part of that one, and has a byte of what was asked for."""
+    (kind, *told_at), (its_kind, *its) = told.split(), lock.split()
+    (start, end), (first, last) = _extent(*map(int, told_at)), _extent(*map(int, its))
+    begin, until = _extent(asked.start, asked.length)
+    return kind == its_kind and first <= start <= end <= last and start < until and begin < end
+
+
+def _extent(start: int, length: int) -> tuple[int, int]:
+    """The first byte, and the one behind the last; a negative length is that before the start."""
+    return (start + length, start) if length < 0 else (start, start + length if length else MAX + 1)
 
 
 def _returns(name: str) -> Call:

@@ -10,9 +10,9 @@ import errno
 from collections.abc import Callable, Sequence
 
 from lab.model.kernel import Kernel
-from lab.model.requests import Answer, Request
+from lab.model.requests import READ, UNLOCK, WRITE, Answer, Request
 
-from ..language import FLOCKS, GET, SET, Call, errno_name, range_of, told
+from ..language import FLOCKS, GET, SET, Call, errno_name, number, range_of, told
 from .files import ModelFiles, Modelled
 
 CALLS = {
@@ -87,6 +87,17 @@ class ModelStage(ModelFiles):
         if verb in GET:
             return self._found(getattr(self.kernel, method)(actor.process, actor.number(args[0]), request))
         return _said(getattr(self.kernel, method)(actor.process, actor.number(args[0]), request, wait=waits))
+
+    def _do_held(self, actor: Modelled, name: str, *places: str) -> str:
+        return " ".join(self._held_at(actor, name, number(place)) for place in places)
+
+    def _held_at(self, actor: Modelled, name: str, place: int) -> str:
+        for kind, found in ((WRITE, "free"), (READ, "read")):
+            asked = (actor.process, actor.number(name))
+            if not self.kernel.posix_set(*asked, Request(kind, place, 1)).errno:
+                self.kernel.posix_set(*asked, Request(UNLOCK, place, 1))
+                return found
+        return "write"
 
     def _found(self, answer: Answer) -> str:
         if answer.errno:

@@ -124,6 +124,8 @@ RULES = (
             "C: F_SETLK f write 0 10",
             ends=("exit", "killed", "close f", "F_SETLK f unlock 0 0") * 2,
         ),
+        part="faults",
+        risk="it signals waiters while the lock is given up, which has deadlocked a network filesystem's client",
     ),
     Rule(
         47,

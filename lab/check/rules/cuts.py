@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .phrases import BOTH_OPEN, Held, listing
+from .phrases import BOTH_OPEN, Held, bytes_of
 
 TYPES = ("read", "write")
 OTHER = {"read": "write", "write": "read"}
@@ -61,7 +61,7 @@ def unlocked(kind: str, lock: Place, cut: Place, left: tuple[Place, ...]) -> str
     return f"""{BOTH_OPEN}
         A: F_SETLK f {kind} {lock[0]} {lock[1]}
         A: F_SETLK f unlock {cut[0]} {cut[1]}
-        {listing((kind, *each) for each in left)}
+        {bytes_of((kind, *each) for each in left)}
     """
 
 
@@ -71,5 +71,5 @@ def retyped(kind: str, lock: Place, cut: Place, left: tuple[Place, ...]) -> str:
     return f"""{BOTH_OPEN}
         A: F_SETLK f {kind} {lock[0]} {lock[1]}
         A: F_SETLK f {OTHER[kind]} {cut[0]} {cut[1]}
-        {listing(held)}
+        {bytes_of(held)}
     """

@@ -19,6 +19,7 @@ RULES = (
         "fcntl(2); flock(2); POSIX _exit()",
         "death",
         tuple(f"{BOTH_OPEN} A: {take}; B: {wait} = waits; A: killed; B: returns" for take, wait, _ in TAKEN.values()),
+        part="faults",
     ),
     Rule(
         70,
@@ -38,6 +39,7 @@ RULES = (
             C: returns
             """,
         ),
+        part="faults",
     ),
     Rule(
         71,
@@ -56,6 +58,7 @@ RULES = (
             """
             for take, wait, unlock in TAKEN.values()
         ),
+        part="faults",
     ),
     Rule(
         72,
@@ -74,6 +77,7 @@ RULES = (
             """
             for take, wait, unlock in TAKEN.values()
         ),
+        part="faults",
     ),
     Rule(
         73,
@@ -92,6 +96,7 @@ RULES = (
             B: F_SETLK f write 0 1
             """,
         ),
+        part="faults",
     ),
     Rule(
         74,
@@ -110,6 +115,7 @@ RULES = (
             B: F_SETLK f write 200 1
             """,
         ),
+        part="faults",
     ),
     Rule(
         75,
@@ -128,6 +134,7 @@ RULES = (
             B: F_SETLK f write 0 1
             """,
         ),
+        part="faults",
     ),
     Rule(
         76,
@@ -137,13 +144,13 @@ RULES = (
         (
             f"""{BOTH_OPEN}
             A: write f 0 old
+            A: close f
             A: unlink f
             A: open f as g
-            A: F_SETLK g write 0 10
             A: write g 0 new
+            A: close g
             B: close f
             B: open f as h
-            B: F_SETLK h write 0 10 = {DENIED}
             B: read h 0 3 = new
             """,
         ),

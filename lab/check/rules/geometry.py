@@ -1,18 +1,18 @@
-"""Rules 1 to 17: the ranges of one owner, as it locks and unlocks them and another sees them."""
+"""Rules 1 to 17, and 83: the ranges of one owner, as it locks and unlocks them and another sees them."""
 
 from __future__ import annotations
 
 from ..language import MAX
 from ..rule import Rule
 from .cuts import MERGED, TYPES, cuts, retyped, unlocked
-from .phrases import BOTH_OPEN, DENIED, each, listing
+from .phrases import BOTH_OPEN, DENIED, bytes_of, each, listing
 
 
 def _many(kinds: tuple[str, str], step: int) -> str:
-    """128 locks of 8 bytes, of these types by turns, each so many bytes behind the last, and F_GETLK for each."""
+    """128 locks of 8 bytes, of these types by turns, each so many bytes behind the last, and a look at each."""
     held = [(kinds[index % 2], index * step, 8) for index in range(128)]
     locks = "; ".join(f"A: F_SETLK f {kind} {start} {length}" for kind, start, length in held)
-    return f"{BOTH_OPEN} {locks}; {listing(held)}"
+    return f"{BOTH_OPEN} {locks}; {bytes_of(held, edges_only=True)}"
 
 
 RULES = (
@@ -122,10 +122,10 @@ RULES = (
         "POSIX fcntl(), l_len; checked by no suite before",
         "ranges",
         (
-            f"{BOTH_OPEN} A: F_SETLK f write 30 -20; {listing([('write', 10, 20)])}",
-            f"{BOTH_OPEN} A: F_SETLK f write 20 -20; {listing([('write', 0, 20)])}",
+            f"{BOTH_OPEN} A: F_SETLK f write 30 -20; {bytes_of([('write', 10, 20)])}",
+            f"{BOTH_OPEN} A: F_SETLK f write 20 -20; {bytes_of([('write', 0, 20)])}",
             f"{BOTH_OPEN} A: F_SETLK f read 10 20; A: F_SETLK f unlock 20 -5; "
-            f"{listing([('read', 10, 5), ('read', 20, 10)])}",
+            f"{bytes_of([('read', 10, 5), ('read', 20, 10)])}",
         ),
     ),
     Rule(
@@ -134,11 +134,11 @@ RULES = (
         "fcntl(2), l_whence; LTP fcntl14",
         "ranges",
         (
-            f"{BOTH_OPEN} A: seek f 100; A: F_SETLK f write 5 10 cur; {listing([('write', 105, 10)])}",
-            f"{BOTH_OPEN} A: seek f 100; A: F_SETLK f write -5 10 cur; {listing([('write', 95, 10)])}",
-            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write -10 5 end; {listing([('write', 990, 5)])}",
-            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write 0 -100 end; {listing([('write', 900, 100)])}",
-            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write 0 0 end; {listing([('write', 1000, 0)])}",
+            f"{BOTH_OPEN} A: seek f 100; A: F_SETLK f write 5 10 cur; {bytes_of([('write', 105, 10)])}",
+            f"{BOTH_OPEN} A: seek f 100; A: F_SETLK f write -5 10 cur; {bytes_of([('write', 95, 10)])}",
+            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write -10 5 end; {bytes_of([('write', 990, 5)])}",
+            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write 0 -100 end; {bytes_of([('write', 900, 100)])}",
+            f"{BOTH_OPEN} A: truncate f 1000; A: F_SETLK f write 0 0 end; {bytes_of([('write', 1000, 0)])}",
         ),
     ),
     Rule(
@@ -150,7 +150,7 @@ RULES = (
             f"""{BOTH_OPEN}
             A: F_SETLK f write 10 20
             A: F_SETLK f unlock 15 5
-            {listing([("write", 10, 5), ("write", 20, 10)])}
+            {bytes_of([("write", 10, 5), ("write", 20, 10)])}
             B: F_SETLK f write 15 5
             B: F_SETLK f write 14 1 = {DENIED}
             B: F_SETLK f write 20 1 = {DENIED}
@@ -173,16 +173,16 @@ RULES = (
     ),
     Rule(
         13,
-        "Ranges of one type that touch or overlap become one lock; those of different types do not.",
+        "Ranges that touch or overlap leave each byte locked as it was locked last, be they one lock then or several.",
         "fcntl(2), F_SETLK; LTP fcntl11 and fcntl21",
         "ranges",
         (
             *(
-                f"{BOTH_OPEN} A: F_SETLK f {first} 10 10; A: F_SETLK f {second} {start} {length}; {listing(held)}"
+                f"{BOTH_OPEN} A: F_SETLK f {first} 10 10; A: F_SETLK f {second} {start} {length}; {bytes_of(held)}"
                 for first, second, start, length, held in MERGED
             ),
             f"{BOTH_OPEN} A: F_SETLK f write 10 5; A: F_SETLK f write 20 5; A: F_SETLK f write 15 5; "
-            f"{listing([('write', 10, 15)])}",
+            f"{bytes_of([('write', 10, 15)])}",
         ),
     ),
     Rule(
@@ -191,7 +191,7 @@ RULES = (
         "POSIX fcntl(), F_SETLK",
         "ranges",
         tuple(
-            f"{BOTH_OPEN} A: F_SETLK f {kind} 10 20; A: F_SETLK f {kind} {again}; {listing([(kind, *held)])}"
+            f"{BOTH_OPEN} A: F_SETLK f {kind} 10 20; A: F_SETLK f {kind} {again}; {bytes_of([(kind, *held)])}"
             for kind in TYPES
             for again, held in (("10 20", (10, 20)), ("5 40", (5, 40)), ("15 5", (10, 20)), ("0 0", (0, 0)))
         ),
@@ -203,7 +203,7 @@ RULES = (
         "ranges",
         (
             "A: open f; A: F_SETLK f unlock 0 0",
-            f"{BOTH_OPEN} A: F_SETLK f write 10 5; B: F_SETLK f unlock 0 0; {listing([('write', 10, 5)])}",
+            f"{BOTH_OPEN} A: F_SETLK f write 10 5; B: F_SETLK f unlock 0 0; {bytes_of([('write', 10, 5)])}",
         ),
     ),
     Rule(
@@ -232,5 +232,16 @@ RULES = (
         "fcntl(2), F_SETLK and F_GETLK",
         "ranges",
         (_many(("write", "write"), 16), _many(("read", "write"), 8)),
+    ),
+    Rule(
+        83,
+        "F_GETLK reports ranges of one type that touch or overlap as one lock, and those of different types apart.",
+        "fs/locks.c of Linux; LTP fcntl11 and fcntl21",
+        "ranges",
+        tuple(
+            f"{BOTH_OPEN} A: F_SETLK f {first} 10 10; A: F_SETLK f {second} {start} {length}; {listing(held)}"
+            for first, second, start, length, held in MERGED
+        ),
+        unpromised="POSIX lets F_GETLK report any lock that is in the way, and fcntl(2) does not tell of merging",
     ),
 )

@@ -38,7 +38,7 @@ RULES = (
         26,
         "flock takes an exclusive lock on a file that is open for reading only, except over NFS.",
         "flock(2), NFS details",
-        "modes",
+        "flock",
         (
             """
             A: open f r

@@ -1,4 +1,8 @@
-"""What the soak races for which promise: the rules 61 to 68 of the specification, as data."""
+"""What the soak races for which promise: the rules 61 to 68 of the specification, as data.
+
+A lock is raced for over memory that the workers share by fork: whatever becomes of data in the filesystem's files is
+no fault of the lock, and what breaks there broke for want of exclusion. The file on the mount is only locked.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ COUNTED, TOLD, OWN = (NEVER_TWO, HOLDS), (MARKS, HOLDS), (63, 65, HOLDS)
 
 PLAN = (
     *(
-        Entry(promise, "append_log", lock, "stream", (61, NEVER_TWO, HOLDS), polled, 3 if polled else 2)
+        Entry(promise, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 3 if polled else 2)
         for polled in (True, False)
         for promise, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
     ),
@@ -47,6 +51,8 @@ PLAN = (
     Entry("mapping", "bank", ANY, "mapped", (HOLDS,)),
     Entry("reopened", "append_log", ANY, "reopened", APPENDED),
     Entry("reopened", "counter", ANY, "reopened", COUNTED),
+    Entry("reopened_pread", "append_log", ANY, "reopened_stream", APPENDED),
+    Entry("reopened_pread", "counter", ANY, "reopened_stream", COUNTED),
     Entry("neighbours", "neighbours", ANY, "stream", OWN),
     Entry("neighbours", "neighbours", ANY, "mapped", OWN),
 )

@@ -66,7 +66,13 @@ _LOCKS: tuple[Line, ...] = (
 
 _DATA: tuple[Line, ...] = (
     (lambda here: here.incoherent, incoherent),
-    (lambda here: "mapping" in here.incoherent and here.is_("reopened", "safe"), reopen),
+    (
+        lambda here: (
+            {"mapping", "pread"} & {*here.incoherent}
+            and (here.is_("reopened", "safe") or here.is_("reopened_pread", "safe"))
+        ),
+        reopen,
+    ),
     (
         lambda here: here.is_("neighbours", "unsafe") and here.lost("neighbours") and here.excluding,
         lambda here: (

@@ -14,7 +14,7 @@ from .seen import unanswered
 SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""
 
-ACCESS = {"stream": "pread", "mapped": "mapping", "reopened": "reopened"}
+ACCESS = {"stream": "pread", "mapped": "mapping", "reopened": "reopened", "reopened_stream": "reopened_pread"}
 """The promise that is about the data of a region."""
 
 NOT_REACHED = "not reached before the interruption"
@@ -32,8 +32,12 @@ def about_exclusion(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
         if row.case.lock == EXCLUSION[name] and row.case.overlapping_holds:
             yield "unsafe", _overlapped(row)
     own = [row for row in rows if row.promise == name and not row.case.overlapping_holds]
+    apart = any(row.verdict == "safe" and contended(row) for row in own)
     for row in own:
-        yield _apart(row) if row.case.damage else (row.verdict, _why(row))
+        if apart and not row.polled and row.case.verdict == "timeout" and not hung_alone(row):
+            yield "safe", f"{_why(row)}; that says nothing against who asks without waiting"
+        else:
+            yield _apart(row) if row.case.damage else (row.verdict, _why(row))
     if own and not any(map(contended, own)) and all(row.verdict == "safe" for row in own):
         yield "unknown", "soak: no request met a holder, which shows nothing; raise --seconds or --workers"
 
@@ -80,6 +84,13 @@ def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Seque
         yield "unknown", f"{told}; no lock was granted before that one could outlive"
 
 
+def about_waking(rows: Sequence[Soaked]) -> Iterator[Saying]:
+    """A race that came to no end while somebody waited; what the rules say of waking is more certain."""
+    for row in rows:
+        if row.promise in EXCLUSION and not row.polled and row.case.verdict == "timeout" and row.case.trials:
+            yield "unknown", _why(row)
+
+
 def contended(row: Soaked) -> int:
     """How many requests met a holder: each is one that a lock might have lied to."""
     return row.case.refused_requests if row.polled else row.case.contended_requests
@@ -106,7 +117,7 @@ def _is_apart(row: Soaked) -> bool:
 
 
 def _apart(row: Soaked) -> Saying:
-    if _is_apart(row):
+    if _is_apart(row) and row.region in ACCESS:
         return "safe", f"{_damaged(row)}, though no two held the lock: it is the data that is not shared"
     return "unsafe", _damaged(row)
 

@@ -8,8 +8,17 @@ from typing import NamedTuple
 
 from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
 
+from ..blame import WAKING
 from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
-from .evidence import SOAKED, about_data, about_exclusion, about_false_deadlocks, about_stuck
+from .evidence import (
+    SOAKED,
+    about_data,
+    about_exclusion,
+    about_false_deadlocks,
+    about_stuck,
+    about_waking,
+)
+from .seen import double_grant, says_nothing
 from .soaked_rules import judged_by_soak
 from .strength import detection_limit, strength, too_weak
 
@@ -87,17 +96,26 @@ def _promise(name: str, asked: Asked, found: Findings) -> Promise:
 
 
 def _by_rules(name: str, found: Findings) -> Iterator[Said]:
-    """What its rules say; one that Linux does not promise says nothing."""
-    for rule in found.rules:
-        if rule.promise != name or not rule.promised or rule.number in SOAKED:
-            continue
+    """What the rules say that are about it, and for a lock all that saw it granted twice; unpromised ones are silent.
+
+    What a rule cannot say for want of something else is told beside what the others say.
+    """
+    rules = [rule for rule in found.rules if rule.promised and rule.number not in SOAKED]
+    own = [rule for rule in rules if rule.promise == name]
+    some = any(rule.verdict != "unknown" for rule in own)
+    for rule in own:
         if rule.verdict == "unknown":
-            yield Said("unknown", f"rule {rule.number}: {rule.observed}")
+            yield Said("safe" if some and says_nothing(rule) else "unknown", f"rule {rule.number}: {rule.observed}")
         elif rule.verdict == "safe":
             yield Said("safe")
         else:
-            refused = " (not supported)" if rule.verdict == "unsupported" else ""
-            yield Said(rule.verdict, f"rule {rule.number}{refused}: expected {rule.expected}, observed {rule.observed}")
+            yield _departed(rule)
+    yield from (_departed(rule) for rule in rules if rule.promise != name and double_grant(rule) == name)
+
+
+def _departed(rule: RuleResult) -> Said:
+    refused = " (not supported)" if rule.verdict == "unsupported" else ""
+    return Said(rule.verdict, f"rule {rule.number}{refused}: expected {rule.expected}, observed {rule.observed}")
 
 
 def _by_random(name: str, found: Findings) -> Iterator[Said]:
@@ -119,6 +137,8 @@ def _by_soak(name: str, found: Findings) -> Iterator[Said]:
         said = about_data(name, found.soak)
     elif name == "deadlock":
         said = about_false_deadlocks(found.soak)
+    elif name == WAKING:
+        said = about_waking(found.soak)
     elif name == "death":
         said = about_stuck(found.stuck, found.rules, found.soak)
     else:

@@ -10,7 +10,7 @@ from lab.results import RuleResult, Soaked
 
 from ..promises import EXCLUSION
 from .evidence import contended
-from .seen import granted_twice, plainly
+from .seen import double_grant, plainly
 
 
 def share(name: str, soak: Sequence[Soaked]) -> float:
@@ -27,7 +27,7 @@ def rarest(names: Sequence[str], rules: Sequence[RuleResult], soak: Sequence[Soa
 
 def _unseen(name: str, rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> float:
     """The share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
-    by_chance = any(rule.promise == name and granted_twice(rule) and plainly(rule) for rule in rules)
+    by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
     return (detection_power(_met(name, soak)) or 0.0) if by_chance else 0.0
 
 

@@ -83,7 +83,12 @@ def no_lock(here: Situation) -> str:
 
 def incoherent(here: Situation) -> str:
     """Locks exclude and an access loses updates: which, how many, and what is safe instead."""
-    spoken_of = {"pread": "pread and pwrite are", "mapping": "a mapping is", "reopened": "a reopened mapping is"}
+    spoken_of = {
+        "pread": "pread and pwrite are",
+        "mapping": "a mapping is",
+        "reopened": "a reopened mapping is",
+        "reopened_pread": "pread and pwrite of a reopened file are",
+    }
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
     between = " between these mounts" if here.several else ""
     apart = "No two held a lock" if here.lying else "Locks exclude"
@@ -93,8 +98,10 @@ def incoherent(here: Situation) -> str:
 
 
 def reopen(here: Situation) -> str:
-    """How to."""
-    return "Reopen the file inside a lock on another file: open, map, work, msync, close, then unlock."
+    """How to, by each way that is safe."""
+    ways = {"reopened": "open, map, work, msync, close", "reopened_pread": "open, pread, pwrite, close"}
+    safe = [way for name, way in ways.items() if here.is_(name, "safe")]
+    return f"Reopen the file inside a lock on another file: {' (or '.join(safe)}{')' * (len(safe) > 1)}, then unlock."
 
 
 def unmapped(here: Situation) -> str:

@@ -3,20 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from lab.results import RuleResult
 
+from ..blame import CUT_SHORT, UNANSWERED
+from ..perform import UNTOLD
+
 DENIALS = ("EAGAIN", "EACCES", "waits")
+FREER = {("read", "free"), ("write", "free"), ("write", "read")}
+"""What is locked of a byte, and what another gets of it who must not."""
+
 ENDINGS = ("close", "exit", "killed", "exec")
 """Calls by which whoever holds a lock may give it up, or take it along."""
 
-UNANSWERED = "no answer"
-"""How it begins what is said of a call that does not wait and does not come back."""
+
+def double_grant(rule: RuleResult) -> str:
+    """The lock, by its guarantee, that was granted though the same lock was held; empty where none was.
+
+    It speaks against the exclusion of that lock, whatever the rule is about.
+    """
+    if not (rule.promised and rule.verdict == "unsafe" and rule.calls):
+        return ""
+    *before, last = rule.calls
+    if _is(last, "held"):
+        pairs = zip(rule.expected.split(), rule.observed.split(), strict=False)
+        return "posix" if any((wanted, seen) in FREER for wanted, seen in pairs) else ""
+    if rule.observed != "granted" or not _wants_denial(rule):
+        return ""
+    lock = lock_of(last) or lock_of(_asked_by(last.partition(":")[0], before))
+    held = {lock_of(call) for call in before if call.endswith(" = granted") and " unlock" not in call}
+    return lock if lock in held else ""
 
 
-def granted_twice(rule: RuleResult) -> bool:
-    """Let in where somebody else was inside."""
-    return rule.promised and rule.verdict == "unsafe" and rule.observed in ("granted", "free") and _wants_denial(rule)
+def _asked_by(actor: str, calls: Sequence[str]) -> str:
+    """The last request of this actor for a lock, of one that waits or returns."""
+    return next((call for call in reversed(calls) if call.startswith(f"{actor}: ") and lock_of(call)), "")
 
 
 def plainly(rule: RuleResult) -> bool:
@@ -32,7 +54,7 @@ def leaked(rule: RuleResult) -> bool:
 
 def outlived(rule: RuleResult) -> bool:
     """Denied after somebody had ended, who may have left a lock."""
-    return _made(rule, "exit", "killed") and _denied(rule)
+    return (_made(rule, "exit", "killed") or _died(rule)) and _denied(rule)
 
 
 def unwoken(rule: RuleResult) -> bool:
@@ -45,12 +67,17 @@ def unwoken(rule: RuleResult) -> bool:
 def too_wide(rule: RuleResult) -> bool:
     """A request was denied though nothing was in its way, and nobody had ended who may have left something there."""
     asked = any(lock_of(call) for call in rule.calls[-1:])
-    return asked and _denied(rule) and not _made(rule, *ENDINGS)
+    return asked and _denied(rule) and not _made(rule, *ENDINGS) and not _died(rule)
 
 
 def unanswered(rule: RuleResult) -> str:
     """The promise of the lock whose request was not answered; empty where all were."""
     return lock_of(rule.calls[-1]) if rule.calls and rule.observed.startswith(UNANSWERED) else ""
+
+
+def says_nothing(rule: RuleResult) -> bool:
+    """True where the rule could not be tried for want of something that it is not about."""
+    return rule.verdict == "unknown" and (rule.observed.startswith(CUT_SHORT) or rule.observed.endswith(UNTOLD))
 
 
 def hangs(rule: RuleResult) -> bool:
@@ -76,6 +103,11 @@ def _denied(rule: RuleResult) -> bool:
 
 def _wants_denial(rule: RuleResult) -> bool:
     return any(word in rule.expected for word in DENIALS)
+
+
+def _died(rule: RuleResult) -> bool:
+    """An actor was killed by what it touched."""
+    return any(call.endswith(" = SIGBUS") for call in rule.calls[:-1])
 
 
 def _made(rule: RuleResult, *verbs: str) -> bool:

@@ -12,13 +12,14 @@ from lab.results import Answered, Mount, Promise, RuleResult, Soaked, Stuck
 from ..promises import DATA, EXCLUSION
 from . import lies
 from .evidence import ACCESS, hung_alone, met_for
-from .seen import granted_twice, leaked, outlived, too_wide, unanswered, unwoken
+from .seen import double_grant, leaked, outlived, too_wide, unanswered, unwoken
 
 SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {
     "pread": "pread and pwrite under the lock",
     "mapping": "a mapping under the lock",
     "reopened": "a mapping of the file opened and closed inside a lock on another file",
+    "reopened_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
 }
 """How to reach the data, by the promise that it is safe."""
 
@@ -85,7 +86,7 @@ class Situation:
     def lying(self) -> list[str]:
         """The locks under which two held what only one may."""
         held = {row.case.lock for row in self.soak if row.case.overlapping_holds}
-        granted = {rule.promise for rule in self.rules if granted_twice(rule)}
+        granted = {double_grant(rule) for rule in self.rules}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
     @property

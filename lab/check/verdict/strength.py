@@ -23,6 +23,9 @@ WOULD_SHOW = "would show"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
 
 
+DID_NOT_HOLD = {"unsafe": "broken", "unsupported": "not supported", "unknown": "not tried"}
+
+
 def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, soak: Sequence[Soaked]) -> str:
     """What was tried for this promise; empty where nothing was."""
     own = [rule for rule in rules if rule.promise == name and rule.promised and rule.number not in SOAKED]
@@ -68,9 +71,11 @@ def _chances(name: str, soak: Sequence[Soaked]) -> int:
 
 
 def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
-    passed = sum(rule.verdict == "safe" for rule in own)
-    if own:
-        yield plural(len(own), "rule") if passed == len(own) else f"{passed} of {plural(len(own), 'rule')}"
+    """How many rules judge it, and how many of them did not hold, are not supported or were not tried."""
+    if not own:
+        return
+    counts = {word: sum(rule.verdict == verdict for rule in own) for verdict, word in DID_NOT_HOLD.items()}
+    yield ", ".join([plural(len(own), "rule"), *(f"{count} {word}" for word, count in counts.items() if count)])
 
 
 def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:

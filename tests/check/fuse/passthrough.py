@@ -32,6 +32,7 @@ class OpenFile(Protocol):
 
     fh: int
     flags: int
+    direct_io: bool
     lock_owner: int
 
 

@@ -6,9 +6,9 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
-from errno import EDEADLK, ENOSYS
+from errno import EDEADLK, EINTR, ENOSYS
 from pathlib import Path
-from threading import Event
+from threading import Event, get_native_id
 from typing import ClassVar
 
 from .honest import Attempt, Flock, FlockPointer, Honest
@@ -124,6 +124,92 @@ class FalseDeadlock(Honest):
         super().refused(attempt, waits=waits)
 
 
+class Slow(Honest):
+    """Hands a lock over slowly: who waits asks again after pauses that become longer, as an NFSv4 client does."""
+
+    first_s, longest_s = 0.4, 1.6
+
+    def wait(self, attempt: Attempt) -> None:
+        pause_s = self.first_s
+        asks = time.monotonic() + pause_s
+        while not self.interrupted():
+            time.sleep(0.01)
+            if time.monotonic() >= asks:
+                if attempt():
+                    return
+                pause_s = min(self.longest_s, 2 * pause_s)
+                asks = time.monotonic() + pause_s
+        raise OSError(EINTR, "a signal for the waiter")
+
+
+class NoRename(Honest):
+    """Cannot rename, so that libfuse cannot hide a file that is unlinked while it is open: ENOSYS."""
+
+    rename = None  # type: ignore[assignment]
+
+
+class PosixAlone(Honest):
+    """flock is kept by each kernel to itself."""
+
+    flock = None  # type: ignore[assignment]
+
+
+class FlockAlone(Honest):
+    """Record locks are kept by each kernel to itself."""
+
+    lock = None  # type: ignore[assignment]
+
+
+class Kept(Honest):
+    """Locks of a client that died stay for good: only an unlock that it asks for itself gives them back."""
+
+    def __init__(self, backing: Path, seed: int) -> None:
+        super().__init__(backing, seed)
+        self.flushing: set[int] = set()
+
+    def flush(self, path: str, file: OpenFile) -> None:
+        self.flushing.add(get_native_id())  # libfuse asks for an unlock right after this, in the same thread
+        super().flush(path, file)
+
+    def lock(self, path: str, file: OpenFile, command: int, pointer: FlockPointer) -> None:
+        flushing = get_native_id() in self.flushing
+        self.flushing.discard(get_native_id())
+        if not (flushing and pointer.contents.l_type == fcntl.F_UNLCK):
+            super().lock(path, file, command, pointer)
+
+    def release(self, path: str, file: OpenFile) -> None:
+        Passthrough.release(self, path, file)
+
+
+class Staged(Honest):
+    """What is written is staged until the file is synced or closed; opens for reading see it only then."""
+
+    def __init__(self, backing: Path, seed: int) -> None:
+        super().__init__(backing, seed)
+        self.stage: dict[int, list[tuple[int, bytes]]] = {}
+
+    def open(self, path: str, file: OpenFile) -> None:
+        super().open(path, file)
+        file.direct_io = file.flags & os.O_ACCMODE == os.O_RDONLY
+
+    def write(self, _: str, data: bytes, offset: int, file: OpenFile) -> int:
+        self.stage.setdefault(os.fstat(file.fh).st_ino, []).append((offset, bytes(data)))
+        return len(data)
+
+    def settle(self, file: OpenFile) -> None:
+        for offset, data in self.stage.pop(os.fstat(file.fh).st_ino, []):
+            os.pwrite(file.fh, data, offset)
+
+    def fsync(self, path: str, datasync: int, file: OpenFile) -> None:
+        self.settle(file)
+        super().fsync(path, datasync, file)
+
+    def flush(self, path: str, file: OpenFile) -> None:
+        if fcntl.fcntl(file.fh, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY:
+            self.settle(file)
+        super().flush(path, file)
+
+
 class WakesNobody(Honest):
     """Never wakes a waiter; only a signal ends its wait."""
 
@@ -154,6 +240,12 @@ VARIANTS: dict[str, Callable[[Path, int], Passthrough]] = {
     "forgets_on_close": ForgetsOnClose,
     "leaks_ofd": LeaksOfd,
     "false_deadlock": FalseDeadlock,
+    "slow": Slow,
+    "no_rename": NoRename,
+    "posix_alone": PosixAlone,
+    "flock_alone": FlockAlone,
+    "kept": Kept,
+    "staged": Staged,
     "wakes_nobody": WakesNobody,
     "never_answers": NeverAnswers,
 }

@@ -51,6 +51,17 @@ class ReadersExcludeReaders(RecordLocks):
         return super().conflict(owner, span._replace(write=True))
 
 
+class ReadersOfTheSameRangeExcludeEachOther(RecordLocks):
+    """Not of one byte: whoever looks byte by byte sees nothing of it."""
+
+    def conflict(self, owner: Hashable, span: Span) -> Record | None:
+        same = (
+            record for record in self.records()
+            if record.owner != owner and record.end - record.start > 1 and record[1:3] == (span.start, span.end)
+        )  # fmt: skip
+        return next(same, None) or super().conflict(owner, span)
+
+
 class ReadersPassWriters(RecordLocks):
     def conflict(self, owner: Hashable, span: Span) -> Record | None:
         return super().conflict(owner, span) if span.write else None
@@ -136,6 +147,7 @@ MUTANTS: tuple[type[RecordLocks], ...] = (
     InsideIsFree,
     AroundIsFree,
     ReadersExcludeReaders,
+    ReadersOfTheSameRangeExcludeEachOther,
     ReadersPassWriters,
     PosixAndOfdKnowNothingOfEachOther,
     LengthZeroIsOneByte,

@@ -1,0 +1,93 @@
+"""How long a lock takes to pass from one process to another that waits for it, measured before anything is judged.
+
+For each lock one actor holds it and two wait. The holder unlocks, the first waiter is granted and unlocks, the second
+is granted: both are timed, for a waiter that polls has backed off by then. All locks are tried at once, so that one
+that is never handed over costs no more than CEILING_S. Quick ones are tried some more times.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from ..language import parse
+from .stage import RealStage
+
+LOCKS = {
+    "posix": ("F_SETLK f write 0 1", "F_SETLKW f write 0 1", "F_SETLK f unlock 0 1"),
+    "ofd": ("F_OFD_SETLK f write 0 1", "F_OFD_SETLKW f write 0 1", "F_OFD_SETLK f unlock 0 1"),
+    "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
+}
+"""Each lock: taken at once, waited for, given back."""
+
+CEILING_S = 10.0
+"""A lock that is handed over more slowly is taken for one that is not handed over."""
+
+QUICK_S = 0.1
+ROUNDS = 3
+"""So often all of it is done while it is quick."""
+
+Stages = Callable[[], AbstractContextManager[RealStage]]
+
+
+def measure_handoffs(stages: Stages) -> dict[str, float]:
+    """The slowest hand-off of each lock, in seconds; a lock that is refused or not handed over has none.
+
+    Ends early where a request is not answered: what it left behind says enough.
+    """
+    slowest: dict[str, float] = {}
+    for _ in range(ROUNDS):
+        with stages() as stage:
+            found = _Measurement(stage).perform()
+        for lock, seconds in found.items():
+            slowest[lock] = max(seconds, slowest.get(lock, 0.0))
+        if not found or max(found.values()) > QUICK_S:
+            break
+    return slowest
+
+
+class _Measurement:
+    """One program: actors A, B and C of each lock, on a file of its own."""
+
+    def __init__(self, stage: RealStage) -> None:
+        self._stage = stage
+        self._silent = False
+
+    def perform(self) -> dict[str, float]:
+        """The slower hand-off of each lock whose waiters both were granted it."""
+        ready = [lock for lock in LOCKS if self._is_contended(lock)]
+        waiting = {f"{actor}{lock}": lock for lock in ready for actor in "BC"}
+        released = {lock: self._release(f"A{lock}", lock) for lock in ready}
+        took: dict[str, list[float]] = {lock: [] for lock in ready}
+        deadline = time.monotonic() + CEILING_S
+        while waiting and (left_s := deadline - time.monotonic()) > 0:
+            for name in self._stage.first_back(waiting, left_s):
+                lock = waiting.pop(name)
+                took[lock].append(time.monotonic() - released[lock])
+                if self._said(f"{name}: returns = granted") != "granted":
+                    took[lock].clear()
+                    waiting = {other: its for other, its in waiting.items() if its != lock}
+                    break
+                released[lock] = self._release(name, lock)
+        return {lock: max(seconds) for lock, seconds in took.items() if len(seconds) == 2}
+
+    def _is_contended(self, lock: str) -> bool:
+        """Open, take and wait; False where any of it comes to something else."""
+        take, wait, _ = LOCKS[lock]
+        a, b, c = (f"{actor}{lock}" for actor in "ABC")
+        opened = (f"{name}: open {lock} as f = ok" for name in (a, b, c))
+        steps = [*opened, f"{a}: {take} = granted", f"{b}: {wait} = waits", f"{c}: {wait} = waits"]
+        return all(not self._silent and self._said(line) == line.rpartition(" = ")[2] for line in steps)
+
+    def _release(self, name: str, lock: str) -> float:
+        """The moment at which it begins to unlock."""
+        begun = time.monotonic()
+        self._said(f"{name}: {LOCKS[lock][2]} = granted")
+        return begun
+
+    def _said(self, line: str) -> str:
+        [step] = parse(line)
+        observed = self._stage.perform(step.call, step.expected)
+        self._silent = self._silent or observed.startswith("no answer")
+        return observed

@@ -1,0 +1,152 @@
+"""Whom an answer blames: the guarantee of the call that gave it, or nobody but the lab and the machine.
+
+    answer                                    of which call             counts for
+    EMFILE, ENFILE, ENOMEM, EFBIG             any                       nobody: a limit of the process or the machine
+    a signal that the program did not send    any                       nobody: somebody else killed the process
+    SIGBUS, SIGSEGV                           load, store               the mapping
+    a refusal (ENOSYS, ENOLCK, EOPNOTSUPP)    a lock call               that lock: not supported
+    the same, ENODEV                          another call              that call: the rest cannot be tried
+    no answer                                 a lock call               `blocking`: requests are not answered
+    still waiting, though the lock is free    a lock call               `blocking`: waiters are not woken
+    granted, though another holds it          a lock call               the guarantee of the rule, and the exclusion
+    anything else                             a lock call               the guarantee of the rule
+    anything else                             read, write, truncate     `pread`
+    anything else                             map, load, store          `mapping`
+    anything else                             open, unlink              `names`; another guarantee cannot be tried
+    anything else                             fork, exec, limit         nobody: it asks nothing of the filesystem
+
+A rule is about one guarantee. Where a call departs that is not about it, the rule says nothing for its guarantee.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from lab.results import Answered
+
+from .language import GET, SET, Call, Step, errno_name
+from .promises import DATA, EXCLUSION, NAMES
+
+REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
+"""What filesystems answer that do not have the lock (fcntl(2), flock(2)), or another call."""
+
+LIMITS = frozenset({"EFBIG", "EMFILE", "ENFILE", "ENOMEM"})
+"""What limits of the process or of the machine make of a call."""
+
+OF_THE_SYSTEM = frozenset({"fork", "clone", "exec", "limit"})
+"""Calls that ask nothing of the filesystem: where they fail, a rule could not be tried."""
+
+WAITING = frozenset({"waits", "returns", "interrupted"})
+"""What is seen of, or done to, an actor whose lock call waits."""
+
+DATA_CALLS = {
+    "read": "pread", "write": "pread", "truncate": "pread", "map": "mapping", "load": "mapping", "store": "mapping"
+}  # fmt: skip
+"""The guarantee that a call for data is about."""
+
+NAME_CALLS = frozenset({"open", "unlink"})
+
+ADMITTED = frozenset({"granted", "free"})
+"""What a lock call comes to where it finds nobody in the way."""
+
+OF_A_MAPPING = frozenset({"SIGBUS", "SIGSEGV"})
+
+UNANSWERED = "no answer"
+"""How it begins what is said of a call that does not come back."""
+
+INCONCLUSIVE = "inconclusive: "
+"""How it begins what is said where nobody is to blame but the lab or the machine."""
+
+CUT_SHORT = "cut short: "
+"""How it begins what is said where a call is not supported that the rule needs and is not about."""
+
+WAKING = "blocking"
+"""The guarantee that requests are answered and waiters woken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """The guarantee that a departure counts for, the verdict on it, and what is said of it."""
+
+    guarantee: str
+    verdict: Answered
+    observed: str
+
+
+def family_of(call: Call) -> str:
+    """The lock that the call asks for or about, by its guarantee; empty for any other call."""
+    verb = call.made.verb
+    if verb == "flock":
+        return "flock"
+    if verb in SET or verb in GET or verb == "held":
+        return "ofd" if "OFD" in verb else "posix"
+    return ""
+
+
+def is_refusal(call: Call, observed: str) -> bool:
+    """True where the answer says that the mount, or the kernel, does not have such a call at all."""
+    verb = call.made.verb
+    if verb == "map":
+        return observed == "ENODEV"
+    if family_of(call):
+        return observed in REFUSALS or ("OFD" in verb and observed == "EINVAL")
+    return False
+
+
+def excuse(call: Call, observed: str) -> str:
+    """Why the answer is no fault of the filesystem's; empty where it may be one."""
+    if observed in LIMITS:
+        return f"{observed} is a limit of the process or the machine"
+    if observed.startswith("SIG") and not (observed in OF_A_MAPPING and DATA_CALLS.get(call.verb) == "mapping"):
+        return f"{observed} ended the process from outside, maybe for want of memory"
+    if observed.startswith(("raised ", "ended with ")):
+        return f"the process {observed}"
+    return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What happened before a step: the locks, by their guarantees, that were granted, and whether anybody ended."""
+
+    held: frozenset[str] = frozenset()
+    ended: bool = False
+
+
+def blame(guarantee: str, step: Step, asked: Call, observed: str, before: Before, *, free: bool = False) -> Blame:
+    """Whom a departure at this step of a rule for this guarantee blames.
+
+    `asked` is the call that the step is about: itself, or the one that waits. `free` says that another got at once
+    what a waiter was not given.
+    """
+    call = step.call
+    if because := excuse(call, observed):
+        return Blame(guarantee, "unknown", f"{INCONCLUSIVE}{call}: {because}")
+    if f"({observed})" in step.expected or is_refusal(asked, observed):
+        return Blame(guarantee, "unsupported", observed)
+    if call.verb in OF_THE_SYSTEM:
+        return Blame(guarantee, "unknown", f"{INCONCLUSIVE}{call} came to {observed}")
+    if call.verb in DATA_CALLS or call.verb in NAME_CALLS:
+        return _of_data(guarantee, call, observed)
+    if free or (family_of(asked) and observed.startswith(UNANSWERED)):
+        return Blame(WAKING, "unsafe", observed)
+    return Blame(_of_lock(guarantee, family_of(asked), observed, before), "unsafe", observed)
+
+
+def _of_data(guarantee: str, call: Call, observed: str) -> Blame:
+    """A call for data or a name: a rule about something else is cut short by it, and learns nothing."""
+    whose = DATA_CALLS.get(call.verb, "names")
+    if guarantee == whose or (guarantee in NAMES and call.verb == "read"):
+        return Blame(guarantee, "unsafe", observed)
+    if observed in REFUSALS or observed == "ENODEV":
+        return Blame(guarantee, "unknown", f"{CUT_SHORT}{call} is not supported here ({observed})")
+    if whose in NAMES:
+        return Blame(guarantee, "unknown", f"{INCONCLUSIVE}{call} came to {observed}, and asks for no lock")
+    return Blame(whose, "unsafe", observed)
+
+
+def _of_lock(guarantee: str, family: str, observed: str, before: Before) -> str:
+    """A lock call in a rule about data, or about another lock, speaks against its own lock."""
+    if guarantee in DATA or guarantee in NAMES:
+        return "death" if before.ended and observed not in ADMITTED else family or guarantee
+    return family if guarantee in EXCLUSION and family in before.held else guarantee
