@@ -130,7 +130,12 @@ class _Supervised:
     def run(self) -> Check:
         """The document; raises what the check raised, KeyboardInterrupt where it had not begun."""
         with Guarded(self._body, self._clear) as guarded:
-            self._watch(guarded)
+            try:
+                self._watch(guarded)
+            except OSError as error:  # of a call of this process: what was found is kept, and the folder removed
+                self._early = f"a call of the lab's own process was refused: {error.strerror}"
+                guarded.order(KILL)
+                self._watch(guarded)
             self._left = [Stuck(each.pid, each.where) for each in self._over.left] if self._over else []
             self._clean(guarded)
         interrupted = bool(self._stops) and not self._done
@@ -251,7 +256,10 @@ class _Supervised:
         if not self._identities[0]:  # nothing has been made
             return
         if usable and len(self._stops) < STOPS_TO_HURRY:
-            why = self._removed(guarded, usable[0])
+            try:
+                why = self._removed(guarded, usable[0])
+            except OSError as error:
+                why = error.strerror or str(error)
         else:
             why = "interrupted" if usable else SILENT
         if why:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.faults.cell import Cell, Trial, compiled
-from tests.faults.matrix import COMMANDS, SAMPLED, SMALL, trials
+from tests.faults.matrix import COMMANDS, LIMIT_S, SAMPLED, SMALL, trials
 
 SEED = 14
 
@@ -75,3 +75,11 @@ def test_what_was_finished_before_a_call_failed_is_kept(call: str, error: int, c
     assert made.flags == []
     assert [case["verdict"] for case in json.loads(made.stdout)["cases"]] == ["clean", "unsupported"]
     assert made.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("call", "error"), [("poll", errno.ENOMEM), ("write", errno.EIO)])
+def test_a_call_of_the_process_that_watches_a_check_fails(call: str, error: int, cell: Cell) -> None:
+    """The check ends, says why, and its folder goes, or is named."""
+    made = cell.run(Trial("check", COMMANDS["check"], f"{call}:1:main:{error}", codes=(0, 3), limit_s=LIMIT_S))
+    assert made.flags == []
+    assert made.stderr
