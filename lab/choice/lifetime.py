@@ -11,6 +11,7 @@ from .exclusion import kept_out, waits_for
 from .found import NO, YES, Found
 from .process import Process
 from .stage import Stage, Unclear
+from .waiting import GRANT_S
 
 GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
 
@@ -21,7 +22,11 @@ def kill(stage: Stage) -> Found:
     holder.takes()
     _has_to_wait(other)
     holder.dies()
-    return YES if other.goes_on() == GRANTED else Found("no", "who waits is never let in")
+    return (
+        YES
+        if other.goes_on() == GRANTED
+        else Found("no", f"who waits is not let in within {GRANT_S * stage.slowness:.1f} s")
+    )
 
 
 def close(stage: Stage) -> Found:
