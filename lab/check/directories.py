@@ -26,7 +26,7 @@ ANSWER_S = 5.0
 BEING_MADE = 1
 """A device with no inode: the folder may be there, under numbers that nobody knows."""
 
-PROBE_S = 3.0
+PROBE_S = 5.0
 """A mount that takes longer to make and remove a file does not answer any more."""
 
 SHOWN_S = 2.0

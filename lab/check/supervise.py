@@ -36,7 +36,7 @@ from .promises import Asked, asked_for
 from .run import Ending, Found, Silent, Tell, document, run_parts
 from .soak.races import check_workers
 
-BACKSTOP_S = 14.0
+BACKSTOP_S = 13.0
 """So long after the seconds that were asked for it is asked whether the mounts answer, and then again and again.
 
 With all that comes after it, a check of a mount that does not answer ends within the seconds and 30 more.
@@ -49,8 +49,11 @@ GRACE_S = 5.0
 KILL_S = 5.0
 """The guard has ended everybody by then, or is itself stopped by somebody."""
 
-CLEAN_S = 3.0
-"""The removal of the folder on a mount that does not answer is given up after that."""
+CLEAN_S = 10.0
+"""The removal of the folder is given up after that."""
+
+CLEAN_HUNG_S = 3.0
+"""The same after a call without an answer."""
 
 TICK_S = 0.1
 STOPS_TO_HURRY = 2
@@ -269,7 +272,7 @@ class _Supervised:
     def _removed(self, guarded: Guarded, number: int) -> str:
         """Have the folder removed by this name of it; why it is still there, empty where it is gone."""
         stops = len(self._stops)
-        deadline = time.monotonic() + (CLEAN_S if self._hang else ANSWER_S)
+        deadline = time.monotonic() + (CLEAN_HUNG_S if self._hang else CLEAN_S)
         guarded.clean_up(number)
         over = False
         while not over:

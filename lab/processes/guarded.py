@@ -40,7 +40,7 @@ PR_SET_CHILD_SUBREAPER = 36
 KILLED_S = 2.0
 """A process that lives on for so long after SIGKILL sleeps uninterruptibly: it is left behind."""
 
-CLEAN_S = 10
+CLEAN_S = 20
 """After so long a clean-up is ended by SIGALRM; the parent may end it before."""
 
 GIVEN_UP_S = 0.5

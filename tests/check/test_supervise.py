@@ -84,7 +84,7 @@ SLOW_TO_GIVE_UP = """
 import sys
 from lab.check import directories, supervise
 from lab.processes import guarded
-supervise.ANSWER_S = supervise.CLEAN_S = supervise.BACKSTOP_S = directories.PROBE_S = 600.0
+supervise.CLEAN_S = supervise.BACKSTOP_S = directories.PROBE_S = 600.0
 guarded.CLEAN_S = 600
 from lab.cli.main import main
 sys.exit(main(sys.argv[1:]))
