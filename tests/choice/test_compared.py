@@ -199,6 +199,7 @@ def test_a_lock_of_which_nothing_is_found_out_is_told_with_the_reason_and_ends(
         ("looked_again", "processes", "yes", True, "detects 1 in"),
         ("stale_pid", "kill", "both", False, "overlap"),
         ("impatient", "pause", "no", False, "taken from a holder that was only stopped"),
+        ("impatient", "kill", "no", True, "after a time, dead or not"),
         ("closed_only", "child", "no", True, "the child keeps what it inherited"),
         ("closed_only", "fork", "yes", True, "and for good"),
         ("closed_only", "pause", "yes", True, ""),
