@@ -8,6 +8,7 @@ left it lives on then. On every other way out `lab.processes.descendants` ends t
 from __future__ import annotations
 
 import os
+import select
 import signal
 from types import TracebackType
 from typing import ClassVar
@@ -19,6 +20,10 @@ from .sibling import WALL, fork_unseen, unseen
 
 ENDS = int(signal.SIGUSR1)
 """What the leader hears when its parent is gone."""
+
+
+STARTS_S = 10.0
+"""A leader that has not begun by then has been stopped."""
 
 
 class Keeper:
@@ -37,6 +42,11 @@ class Keeper:
             self.group = fork_unseen(lambda: self._wait_and_kill(ready), group=0)
             os.close(ready)
             ready = -1
+            waiting = select.poll()
+            waiting.register(readable, select.POLLIN)
+            if not waiting.poll(STARTS_S * 1000):
+                self._discard()
+                raise CannotRunError(f"a process of the lab did not start within {STARTS_S:g} s; was it stopped?")
             os.read(readable, 1)
         except OSError as error:
             raise CannotRunError(f"fork refused ({error.strerror}); raise the limit (ulimit -u)") from error
@@ -64,9 +74,13 @@ class Keeper:
         if self in self._active:
             with stops_held():
                 self._active.remove(self)
-                os.killpg(self.group, signal.SIGKILL)
-                os.waitpid(self.group, WALL)
-                unseen.discard(self.group)
+                self._discard()
+
+    def _discard(self) -> None:
+        """Kill the group and reap its leader."""
+        os.killpg(self.group, signal.SIGKILL)
+        os.waitpid(self.group, WALL)
+        unseen.discard(self.group)
 
     def _wait_and_kill(self, ready: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -77,6 +77,11 @@ def test_what_was_finished_before_a_call_failed_is_kept(call: str, error: int, c
     assert made.stderr.count("\n") == 1
 
 
+def test_a_child_that_is_stopped_at_its_first_call_is_not_waited_for(cell: Cell) -> None:
+    made = cell.run(Trial("stopped", COMMANDS["race"], "any:1:child:s19", codes=(3, 4)))
+    assert made.flags == []
+
+
 @pytest.mark.parametrize(("call", "error"), [("poll", errno.ENOMEM), ("write", errno.EIO)])
 def test_a_call_of_the_process_that_watches_a_check_fails(call: str, error: int, cell: Cell) -> None:
     """The check ends, says why, and its folder goes, or is named."""
