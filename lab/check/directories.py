@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.processes import attempt_all, doing
+from lab.processes import Attempt, attempt_all, doing
 from lab.regions import Folder, scratch
 
 from .mounted import mount_id
@@ -70,10 +70,10 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> lis
     return [directory / name for directory in directories]
 
 
-def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> list[int]:
-    """The numbers of the folders in which no file can be made and removed within PROBE_S; each tried in a child.
+def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> dict[int, Attempt]:
+    """The folders, by number, in which no file can be made and removed within PROBE_S; a child tries it in each.
 
-    Where it is refused the mount answers. Raises CannotRunError where fork(2) is refused.
+    It may have to be left behind. A refusal is an answer. Raises CannotRunError where fork(2) is refused.
     """
 
     def attempt(folder: Path) -> str:
@@ -82,7 +82,7 @@ def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False
         return ""
 
     found = attempt_all([partial(attempt, folder) for folder in folders], PROBE_S, given_up)
-    return [number for number, each in enumerate(found) if each.late]
+    return {number: each for number, each in enumerate(found) if each.late}
 
 
 def _try(directory: Path) -> None:

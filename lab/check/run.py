@@ -173,7 +173,7 @@ class _Parts:
         That is this call, or who does not end on SIGKILL.
         """
         fresh, self._stuck = self._company.stuck[self._stuck :], len(self._company.stuck)
-        dead = silent(self._company.folders) if call or fresh else []
+        dead = list(silent(self._company.folders)) if call or fresh else []
         if not dead:
             for each in fresh:
                 self._keep(each)

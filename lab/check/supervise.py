@@ -139,7 +139,7 @@ class _Supervised:
                 self._early = f"a call of the lab's own process was refused: {error.strerror}"
                 guarded.order(KILL)
                 self._watch(guarded)
-            self._left = [Stuck(each.pid, each.where) for each in self._over.left] if self._over else []
+            self._left += [Stuck(each.pid, each.where) for each in (self._over.left if self._over else ())]
             self._clean(guarded)
         interrupted = bool(self._stops) and not self._done
         if self._error and not interrupted:
@@ -236,9 +236,11 @@ class _Supervised:
         """The numbers of the mounts that do not answer; none where there is no process to find that out."""
         stops = len(self._stops)
         try:
-            return silent(self._folders, lambda: len(self._stops) > stops)
+            found = silent(self._folders, lambda: len(self._stops) > stops)
         except CannotRunError:
             return []
+        self._left += [Stuck(each.pid, each.where or "unknown") for each in found.values() if each.left]
+        return list(found)
 
     def _give_up(self, hang: Hang, dead: Sequence[int]) -> None:
         self._hang, self._dead = hang, list(dead)
