@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from lab.errors import UsageError
 
 from .values import (
+    MOST_BYTES,
+    MOST_WORKERS,
     at_least,
     directory,
     file_name,
@@ -50,7 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="P[,P...]",
         help="uncontended, hand-off, queue (all three)",
     )
-    add("--workers", type=several(1), metavar="N[,N...]", help="of hand-offs, from 2 on, and of the queue (2)")
+    add(
+        "--workers",
+        type=several(1, MOST_WORKERS),
+        metavar="N[,N...]",
+        help="of hand-offs, from 2 on, and of the queue (2)",
+    )
     add(
         "--ranges",
         type=several_of(("same", "disjoint")),
@@ -74,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="alone: copying through this region; repeatable, several at once, all where none is named (see `lab "
         "list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
-    add("--sizes", type=several(1), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
+    add("--sizes", type=several(1, MOST_BYTES), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
     add = parser.add_argument_group("how").add_argument
     add(
         "--dir",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, UsageError
 from lab.processes.streams import print_text
 
-from .values import between, directory, file_name, path_or_dash, positive, rare
+from .values import between, directory, file_name, path_or_dash, positive, rare, seed
 
 if TYPE_CHECKING:
     from lab.check.promises import Asked
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     add = parser.add_argument_group("how").add_argument
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and soak together (8)")
-    add("--seed", type=int, default=0, metavar="N", help="of the random programs and the soak (0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the random programs and the soak (0)")
     raced = f"processes that race in the soak, 2 to {MOST_WORKERS} (4)"
     add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
     add(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
@@ -15,23 +17,29 @@ from lab.errors import CannotRunError
 from lab.processes.streams import complain, drop_unwritten, refused_output
 from lab.results import Document, encode
 
+READER_S = 30.0
+"""How long the reader of a pipe may take nothing."""
+
+AT_ONCE = 1 << 16
+
 RESULTS = Path("results")
 """Kept there, in the folder where the command is run, if it exists; `--save` names another."""
 
 
 class Target(NamedTuple):
-    """A file that is to be written: its part that is renamed, the real place, and the path as given."""
+    """A file that is to be written: its part that is renamed, the real place, the path as given, and the open part."""
 
     part: Path
     place: Path
     path: Path
+    descriptor: int
 
     @classmethod
     def opened(cls, path: Path, remedy: str) -> Target:
         """Make the part, so that what cannot be written is known at once; raises CannotRunError, naming the remedy.
 
         The rename cannot leave half a file. What is there and is no regular file, such as a pipe or /dev/null, is
-        written to as it is.
+        written to as it is; a pipe needs its reader by now (fifo(7), ENXIO).
         """
         try:
             place = path.resolve()
@@ -40,22 +48,32 @@ class Target(NamedTuple):
             part = place.with_name(f".{place.name}.{os.getpid()}")
             if place.exists() and not place.is_file():
                 part = place
+                descriptor = os.open(part, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             else:
-                os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise CannotRunError(f"{path}: is a pipe that nobody reads; start its reader first") from error
             raise CannotRunError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
-        return cls(part, place, path)
+        return cls(part, place, path, descriptor)
 
     def put(self, content: bytes) -> None:
-        """Write all of it and give it its name; raises OSError."""
-        self.part.write_bytes(content)
+        """Write all of it and give it its name; raises OSError, ETIMEDOUT where a reader takes nothing for a while."""
+        left = memoryview(content)
+        while left:
+            if not select.select([], [self.descriptor], [], READER_S)[1]:
+                raise TimeoutError(errno.ETIMEDOUT, f"its reader took nothing for {READER_S:g} s")
+            left = left[os.write(self.descriptor, left[:AT_ONCE]) :]
         if self.part != self.place:
             self.part.replace(self.place)
 
     def discard(self) -> None:
-        """Take back what was not written."""
-        if self.part != self.place:
-            self.part.unlink(missing_ok=True)
+        """Take back what was not written; raises nothing, for what the command found matters more."""
+        with suppress(OSError):
+            os.close(self.descriptor)
+        with suppress(OSError):
+            if self.part != self.place:
+                self.part.unlink(missing_ok=True)
 
 
 def print_bytes(content: bytes) -> None:
@@ -95,7 +113,8 @@ class Documents:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for target, _ in self._targets:
+        targets, self._targets = self._targets, []
+        for target, _ in targets:
             target.discard()
 
     def also(self, path: Path, remedy: str, render: Callable[[Document], bytes]) -> None:

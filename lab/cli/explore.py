@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .values import at_least, directory, path_or_dash, positive, several
+from .values import at_least, directory, path_or_dash, positive, seed, several
 
 NAME = "explore"
 HELP = "run every interleaving of a scenario, simulated"
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tear", type=at_least(1), metavar="BYTES", help="the widest move of a copy (as this machine: 64, 32 or 16)")
     add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
     add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
-    add("--seed", type=int, default=0, metavar="N", help="of random and pct (0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of random and pct (0)")
     add = parser.add_argument_group("output").add_argument
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
-from .values import path_or_dash, positive, temporary_directory
+from .values import directory, path_or_dash, positive, temporary_directory
 
 NAME = "locks"
 HELP = "compare the locks, as measured here; of one lock, the runs that show it"
@@ -21,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
     add(
         "--dir",
-        type=Path,
+        type=directory,
         default=temporary_directory(),
         metavar="DIR",
         help="where the locked files lie (the system's temporary directory)",
@@ -29,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
     add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=Path, metavar="DIR", help="keep the document in this folder")
+    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
 
 
 def run(arguments: argparse.Namespace) -> int:

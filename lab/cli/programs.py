@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import UsageError
 
-from .values import at_least, file_name
+from .values import MOST_WORKERS, between, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +39,7 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--program-workers",
-        type=at_least(1),
+        type=between(1, MOST_WORKERS),
         metavar="N",
         help="so many copies of --program beside the --workers of the scenarios named",
     )

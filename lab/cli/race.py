@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
 from .values import (
+    MOST_WORKERS,
     at_least,
     directory,
     file_name,
@@ -16,6 +16,7 @@ from .values import (
     positive,
     probability,
     rare,
+    seed,
     several,
     temporary_directory,
 )
@@ -53,12 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="the bytes shared in this way; repeatable (the scenario's own, mapped as a rule; see `lab list`)",
     )
-    add("--workers", type=several(1), default=[4], metavar="N[,N...]", help="processes that race (4)")
+    add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
     add(
         "--dir",
-        type=Path,
+        type=directory,
         default=temporary_directory(),
         metavar="DIR",
         help="where the file lies: the filesystem in question (the system's temporary directory)",
@@ -66,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_program_arguments(parser)
     how = parser.add_argument_group("how")
     add = how.add_argument
-    add("--seed", type=int, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
     add("--pin", choices=PINS, help="leave the workers' CPUs to the kernel, deal them out, or share one")
     add(
         "--window",

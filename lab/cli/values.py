@@ -12,37 +12,58 @@ RAREST = 1e-9
 """The smallest rate that may be asked for: it takes three thousand million requests that meet a holder."""
 
 
+MOST = 10_000_000
+"""Of whatever is counted on the command line: more of it would run for years, or need more memory than there is."""
+
+MOST_WORKERS = 4096
+"""Processes that can be asked for; most systems have room for fewer."""
+
+MOST_BYTES = 1 << 40
+LONGEST = 40
+"""Characters of a value that are shown."""
+
+
 def at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` on; underscores may group the digits."""
-
-    def read(text: str) -> int:
-        try:
-            number = int(text if text.isascii() else "")
-        except ValueError:
-            raise ArgumentTypeError(f"{text!r} is no whole number") from None
-        if number < least:
-            raise ArgumentTypeError(f"{number} is too few: at least {least}")
-        return number
-
-    return read
+    """A reader of whole numbers from `least` to MOST."""
+    return between(least, MOST)
 
 
 def between(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`."""
-    enough = at_least(least)
+    """A reader of whole numbers from `least` to `most`; underscores may group the digits."""
 
     def read(text: str) -> int:
-        number = enough(text)
+        number = _whole(text)
+        if number < least:
+            raise ArgumentTypeError(f"{_shown(text)} is too few: at least {least}")
         if number > most:
-            raise ArgumentTypeError(f"{number} is too many: at most {most}")
+            raise ArgumentTypeError(f"{_shown(text)} is too many: at most {most:,}")
         return number
 
     return read
 
 
-def several(least: int) -> Callable[[str], list[int]]:
-    """A reader of a comma-separated list of whole numbers from `least` on."""
-    one = at_least(least)
+def seed(text: str) -> int:
+    """A whole number of 64 bits with its sign."""
+    number = _whole(text)
+    if not -(1 << 63) <= number < 1 << 63:
+        raise ArgumentTypeError(f"{_shown(text)} is no seed: a whole number from -2^63, below 2^63")
+    return number
+
+
+def _whole(text: str) -> int:
+    try:
+        return int(text if text.isascii() else "")
+    except ValueError:
+        raise ArgumentTypeError(f"{_shown(text)!r} is no whole number") from None
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+
+
+def several(least: int, most: int = MOST) -> Callable[[str], list[int]]:
+    """A reader of a comma-separated list of whole numbers from `least` to `most`."""
+    one = between(least, most)
 
     def read(text: str) -> list[int]:
         return list(dict.fromkeys(one(part) for part in text.split(",")))
@@ -66,23 +87,23 @@ def microseconds(text: str) -> int:
     """A time of 0 us or more, below a second: in ns."""
     number = _real(text)
     if not 0 <= number < 1e6:
-        raise ArgumentTypeError(f"{text} is no such time: from 0 us, below 1,000,000 us")
+        raise ArgumentTypeError(f"{_shown(text)} is no such time: from 0 us, below 1,000,000 us")
     return round(1000 * number)
 
 
 def percent(text: str) -> float:
     """A share above 0 % and below 1,000 %, written with its sign: as a fraction."""
     if not text.endswith("%"):
-        raise ArgumentTypeError(f"{text!r} has no sign: give it in per cent, as in 10%")
+        raise ArgumentTypeError(f"{_shown(text)!r} has no sign: give it in per cent, as in 10%")
     number = _real(text.removesuffix("%").rstrip())
     if not 0 < number < 1000:
-        raise ArgumentTypeError(f"{text} is no such share: above 0 %, below 1,000 %")
+        raise ArgumentTypeError(f"{_shown(text)} is no such share: above 0 %, below 1,000 %")
     return number / 100
 
 
 def directory(text: str) -> Path:
-    """A directory's name; an empty one, of a variable that is not set, is refused."""
-    if not text:
+    """A directory's name; an empty or a blank one, of a variable that is not set, is refused."""
+    if not text.strip():
         raise ArgumentTypeError("an empty name; give a directory")
     return Path(text)
 
@@ -103,16 +124,16 @@ def path_or_dash(text: str) -> str:
 
 def _real(text: str) -> float:
     try:
-        return float(text)
+        return float(text if text.isascii() else "")
     except ValueError:
-        raise ArgumentTypeError(f"{text!r} is no number") from None
+        raise ArgumentTypeError(f"{_shown(text)!r} is no number") from None
 
 
 def probability(text: str) -> float:
     """A number from 0 to 1."""
     number = _real(text)
     if not 0 <= number <= 1:
-        raise ArgumentTypeError(f"{text} is no probability: from 0 to 1")
+        raise ArgumentTypeError(f"{_shown(text)} is no probability: from 0 to 1")
     return number
 
 
@@ -132,7 +153,7 @@ def positive(text: str) -> float:
     """A number above 0, in seconds."""
     number = _real(text)
     if not 0 < number < 1e6:
-        raise ArgumentTypeError(f"{text} is no time: above 0 seconds, below a million")
+        raise ArgumentTypeError(f"{_shown(text)} is no time: above 0 seconds, below a million")
     return number
 
 

@@ -21,6 +21,7 @@ from lab.locks.named import load
 from lab.locks.told import kind_of
 from lab.processes import Terminated
 from lab.scenario import Found, Scenario, find_scenarios
+from lab.scenario.attributes import check_attributes
 from lab.scenario.found import described, kinds_of
 
 from .travel import Sent
@@ -93,9 +94,14 @@ def scenario_from(sent: Sent) -> Found:
         return find_scenarios([sent["name"]])[0]
     thing = arrived(sent, "scenario")
     if isinstance(thing, type):
-        return _described(thing)
-    found = _described(type(thing))
-    return Found(found.name, _copying(thing), found.summary, found.path) if vars(thing) else found
+        return _checked(_described(thing))
+    found = _checked(_described(type(thing)))
+    return _checked(Found(found.name, _copying(thing), found.summary, found.path)) if vars(thing) else found
+
+
+def _checked(found: Found) -> Found:
+    check_attributes(found.kind, f"scenario {found.name}")
+    return found
 
 
 def _described(kind: type[Scenario]) -> Found:

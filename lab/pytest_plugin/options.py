@@ -57,7 +57,10 @@ def _number(config: pytest.Config, name: str, kind: Callable[[str], Value], what
 def _directory(config: pytest.Config) -> Path:
     given, noted = config.getoption("lab_dir"), config.getini("lab_dir")
     base = config.invocation_params.dir if given else (config.inipath or config.rootpath / "_").parent
-    folder = base / Path(given or noted or tempfile.gettempdir()).expanduser()
+    try:
+        folder = base / Path(given or noted or tempfile.gettempdir()).expanduser()
+    except RuntimeError as error:  # of a user who does not exist
+        raise pytest.UsageError(f"lab_dir: {given or noted!r}: {error}; give a directory") from None
     if not folder.is_dir():
         raise pytest.UsageError(f"lab_dir: {folder} is no directory; give one on the filesystem in question")
     return folder

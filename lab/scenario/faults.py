@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from reprlib import repr as shortened
 from typing import Any
 
@@ -11,6 +12,12 @@ from lab.errors import ScenarioError, is_theirs
 from lab.locks import told
 
 from .base import Damage
+
+MOST_DAMAGE = 10_000
+"""Kinds of damage that are listed; a check that never ends to find more is not waited for."""
+
+MOST = 1 << 62
+"""No count is as large."""
 
 
 class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
@@ -32,21 +39,41 @@ def endless(method: str, error: BaseException, limit_s: float) -> Endless:
     return Endless(f"{method} was still at work after {limit_s:g} s{at}; mend the file, or allow it more time")
 
 
+def _check_damage(damage: Damage, check: Callable[..., object]) -> None:
+    """Raises ScenarioError, naming the check's place, for values of a damage that are none."""
+    wrong = ""
+    for name in ("count", "of"):
+        value = getattr(damage, name)
+        if type(value) is not int or not -MOST < value < MOST:
+            wrong = wrong or f"{name} {shortened(value)}, which is to be a whole number"
+    evidence = damage.evidence
+    if not isinstance(damage.kind, str):
+        wrong = f"kind {shortened(damage.kind)}, which is to be a text"
+    elif isinstance(evidence, str) or not isinstance(evidence, Sequence) or set(map(type, evidence)) - {str}:
+        wrong = wrong or f"evidence {shortened(evidence)}, which is to be a list of texts"
+    if wrong:
+        raise ScenarioError(f"check returned Damage with {wrong}{_place(check)}; mend the check")
+    if damage.count < 0:
+        what = f"check counted {damage.count:,} of {damage.kind!r}{_place(check)}"
+        raise ScenarioError(f"{what}; count what is broken, 0 where nothing is")
+
+
+def _place(check: Callable[..., object]) -> str:
+    code = getattr(check, "__code__", None)
+    return f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+
+
 def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     """What a check gave, as a list.
 
-    Raises ScenarioError, naming the check's place, for what is no damage and for a negative count.
+    Raises ScenarioError, naming the check's place, for what is no damage, for wrong types, and for a negative count.
     """
-    found = [found] if isinstance(found, Damage) else found
-    damage = list(found) if isinstance(found, Iterable) and not isinstance(found, str | bytes) else [found]
-    code = getattr(check, "__code__", None)
-    where = f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
+    several = isinstance(found, Iterable) and not isinstance(found, str | bytes)
+    damage = list(islice(found, MOST_DAMAGE)) if several else [found]
     if all(isinstance(each, Damage) for each in damage):
         for each in damage:
-            if each.count < 0:
-                raise ScenarioError(
-                    f"check counted {each.count:,} of {each.kind!r}{where}; count what is broken, 0 where nothing is"
-                )
+            _check_damage(each, check)
         return damage
     given = found if damage == [found] else damage
-    raise ScenarioError(f"check returned {shortened(given)}{where}; return Damage(...), or a list of them, [] for none")
+    told = f"check returned {shortened(given)}{_place(check)}"
+    raise ScenarioError(f"{told}; return Damage(...), or a list of them, [] for none")

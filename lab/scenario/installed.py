@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lab.errors import UsageError
 from lab.processes.alarm import loading
 
+from .attributes import check_attributes
 from .base import Scenario
 from .found import Found, described, kinds_of, told
 
@@ -72,4 +73,6 @@ def _found(name: str, place: str, loaded: object) -> list[Found]:
         raise UsageError(f"scenario {name}: {place} is no subclass of lab.Scenario; name a class or a module of them")
     if not kinds:
         raise UsageError(f"scenario {name}: {place} defines no subclass of lab.Scenario; name the class, module:Class")
+    for kind in kinds:
+        check_attributes(kind, f"scenario {name}")
     return list(described(name, kinds, doc, Path(module.__file__ or ""), installed=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,6 +12,7 @@ from pathlib import Path
 from lab.errors import UsageError
 from lab.processes.alarm import loading
 
+from .attributes import check_attributes
 from .found import Found, described, kinds_of, told
 
 
@@ -24,7 +25,7 @@ def load(path: Path) -> list[Found]:
     module = module_from_spec(spec)
     sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
     try:
-        with loading(str(path)), _no_bytecode(beside=path):
+        with loading(str(path)), _no_bytecode(beside=path), redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except SyntaxError as error:
         raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
@@ -35,6 +36,8 @@ def load(path: Path) -> list[Found]:
     kinds = kinds_of(module)
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
+    for kind in kinds:
+        check_attributes(kind, str(path))
     return list(described(path.stem, kinds, module.__doc__, path))
 
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
+from lab.cli import documents
+from lab.cli.documents import Target
+from lab.errors import CannotRunError
 from lab.results import load
 from tests.cli.commands import QUICK, document, lines, on_tmpfs, scenario_file
 from tests.helpers import run_lab
@@ -208,3 +214,46 @@ def test_a_scenario_of_ones_own_gets_no_bytecode_beside_it(elsewhere: Path) -> N
     done = run_lab("race", mine, *QUICK, cwd=elsewhere, env={"PYTHONDONTWRITEBYTECODE": ""})
     assert done.returncode == 0
     assert written(elsewhere) == ["mine.py"]
+
+
+def test_a_pipe_that_nobody_reads_is_said_at_once_and_one_with_a_reader_works(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(CannotRunError, match="pipe: is a pipe that nobody reads; start its reader first"):
+        Target.opened(pipe, "give another")
+    content = os.urandom(1 << 18)
+    got: list[bytes] = []
+    reader = Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    while True:  # until the reader has opened it
+        with suppress(CannotRunError):
+            target = Target.opened(pipe, "give another")
+            break
+    target.put(content)
+    target.discard()
+    reader.join()
+    assert got == [content]
+    assert pipe.is_fifo()
+
+
+def test_a_pipe_whose_reader_takes_nothing_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(documents, "READER_S", 0.05)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    target = Target.opened(pipe, "give another")
+    with pytest.raises(TimeoutError, match="its reader took nothing"):
+        target.put(bytes(1 << 20))
+    target.discard()
+    os.close(held)
+
+
+def test_nobody_who_replaces_the_part_by_a_link_has_another_file_written(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("theirs")
+    target = Target.opened(tmp_path / "out.json", "give another")
+    target.part.unlink()
+    target.part.symlink_to(victim)
+    target.put(b"ours")
+    target.discard()
+    assert victim.read_text() == "theirs"
