@@ -22,6 +22,7 @@ NAME = "plot"
 HELP = "draw what a run measured, as a picture"
 KINDS = ("svg", "png", "pdf")
 PICTURES = ("scaling", "waits", "holds", "bytes")
+MOST_PANELS = 256
 BENCH, RACE = "`python -m lab bench --json PATH`", "`python -m lab race --record 400 --json PATH`"
 MAKES = {"scaling": BENCH, "waits": BENCH, "holds": f"{BENCH} or {RACE}", "bytes": f"{RACE}, where a trial is damaged"}
 """The command whose document has what each picture shows."""
@@ -78,7 +79,13 @@ def _drawn(document: Document, path: Path, picture: str | None, kind: str) -> by
         raise UsageError(
             f"{path}: has no {picture} to draw, only {', '.join(found)}; make one that has with {MAKES[picture]}"
         )
-    return drawn(document, [found[picture]] if picture else list(found.values()), kind)
+    wanted = [found[picture]] if picture else list(found.values())
+    panels = sum(len(each.panels) for each in wanted)
+    if panels > MOST_PANELS:
+        raise UsageError(
+            f"{path}: has {panels:,} panels to draw, at most {MOST_PANELS} fit a picture; race fewer cases"
+        )
+    return drawn(document, wanted, kind)
 
 
 def _put(target: Target, content: bytes) -> None:
