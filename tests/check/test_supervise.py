@@ -24,7 +24,7 @@ from tests.helpers import PATIENCE_S, ROOT, is_running, wait_until
 SAMPLE = [
     Case("any", 3, "stop"),
     Case("any", 60, "stop"),
-    Case("any", 130, "stop", 2),
+    Case("any", 300, "stop", 2),
     Case("any", 100, "block", 2),
     Case("unlink", 2, "block"),
     Case("lock", 3, "stop"),
@@ -44,7 +44,7 @@ def test_a_check_ends_where_a_mount_stops_answering_and_keeps_what_it_found() ->
     assert {name: each.wrong for name, each in ended.items() if each.wrong} == {}
     at_first = ended["any-3-stop-1"]
     assert (at_first.code, at_first.document, len(at_first.complaints.splitlines())) == (3, {}, 1)
-    check_that_findings_are_kept(ended["any-130-stop-2"].document)
+    check_that_findings_are_kept(ended["any-300-stop-2"].document)
     check_that_the_folder_is_named(ended["any-60-stop-1"].document["left_behind"])
     document = ended["rmdir-2-stop-1"].document  # only the removal has no answer
     assert {each["name"]: each["verdict"] for each in document["promises"]}["posix"] == "safe"
