@@ -253,6 +253,7 @@ def _gone(name: str, folder: int, levels: int) -> bool:
 
 def _folder_gone(name: str, folder: int, levels: int) -> bool:
     try:
+        _let_owner_in(name, folder)
         with _descriptor(name, folder, DIRECTORY) as inner:
             if _mount_of(inner) != _mount_of(folder):
                 return False
@@ -261,6 +262,16 @@ def _folder_gone(name: str, folder: int, levels: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _let_owner_in(name: str, folder: int) -> None:
+    """Give its owner the permissions to read it, which he may have taken from himself; who is not root needs them.
+
+    By the link of a descriptor in /proc, since chmod(2) of a name would follow another link (open(2), O_PATH).
+    """
+    with _descriptor(name, folder, REFERENCE | os.O_NOFOLLOW) as inner:
+        if _mount_of(inner) == _mount_of(folder):
+            Path(f"/proc/self/fd/{inner}").chmod(0o700)
 
 
 def _mount_of(descriptor: int) -> tuple[int, str]:
