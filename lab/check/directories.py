@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -44,8 +44,9 @@ def fresh_name() -> str:
     return f"lab-check-{os.getpid()}-{time.time_ns():x}"
 
 
-def enter(directories: Sequence[Path], name: str, identities: memoryview) -> list[Path]:
-    """Make a folder of that name in the directories, which are one; its path in each of them.
+@contextmanager
+def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Iterator[list[Path]]:
+    """Make a folder of that name in the directories, which are one; its path in each of them, kept open in the block.
 
     `identities` gets its device and inode on each mount, for `clear`: a 1 for a device before there is anything.
 
@@ -56,18 +57,21 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> lis
     for directory in directories:
         with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
             _try(directory)
-    with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
-        for one, other in combinations(directories, 2):
-            _check_apart(one, other)
-        identities[0] = BEING_MADE
-        made = _make(directories[0] / name)
-        identities[0], identities[1] = made.device, made.inode
-        _show(made)
-        for number, directory in enumerate(directories[1:], start=1):
-            seen = _check_same(made.path, directory / name)
-            identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
-        made.unlink(SHOWN)
-    return [directory / name for directory in directories]
+    with ExitStack() as kept:
+        with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
+            for one, other in combinations(directories, 2):
+                _check_apart(one, other)
+            identities[0] = BEING_MADE
+            made = _make(directories[0] / name)
+            identities[0], identities[1] = made.device, made.inode
+            _keep_open(made, kept)
+            _show(made)
+            for number, directory in enumerate(directories[1:], start=1):
+                seen = _check_same(made.path, directory / name)
+                identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
+                _keep_open(seen, kept)
+            made.unlink(SHOWN)
+        yield [directory / name for directory in directories]
 
 
 def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> dict[int, Attempt]:
@@ -92,7 +96,9 @@ def _try(directory: Path) -> None:
     try:
         _show(made)
     finally:
-        made.remove()
+        why = clear(made.path, made.device, made.inode)
+    if why:
+        raise CannotRunError(f"{made.path}: left behind, for it could not be removed ({why}); remove it by hand")
 
 
 def _check_directory(directory: Path) -> None:
@@ -113,10 +119,20 @@ def _make(path: Path) -> Folder:
         raise _refused(path.parent, error, "written") from error
 
 
+def _keep_open(folder: Folder, kept: ExitStack) -> None:
+    try:
+        kept.enter_context(folder.kept_open())
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
+
+
 def _show(folder: Folder) -> None:
     """A file in it that others can be asked for."""
     try:
-        (folder.path / SHOWN).write_bytes(CONTENT)
+        with folder.opened() as within:
+            descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
+                file.write(CONTENT)
     except OSError as error:
         raise _refused(folder.path.parent, error, "written") from error
 
@@ -147,20 +163,20 @@ def _check_apart(one: Path, other: Path) -> None:
 def _check_same(made: Path, seen: Path) -> Folder:
     """Read through the other directory what was written through the first; the folder as it is there."""
     deadline = time.monotonic() + SHOWN_S
-    while (found := _read(seen / SHOWN)) != CONTENT:
+    while isinstance(found := _shown(seen), str):
         if time.monotonic() > deadline:
-            there = found if isinstance(found, str) else "other bytes"
             raise UsageError(
                 f"{made.parent} and {seen.parent}: do not show the same filesystem; a file written through the first "
-                f"and read through the second: {there}; give one directory, seen through two mounts"
+                f"and read through the second: {found}; give one directory, seen through two mounts"
             )
         time.sleep(TRY_AGAIN_S)
-    return Folder.at(seen)
+    return found
 
 
-def _read(path: Path) -> bytes | str:
+def _shown(path: Path) -> Folder | str:
+    """The folder that is there, where it holds the file that shows it; else what is wrong."""
     try:
-        return path.read_bytes()
+        return Folder.holding(path, SHOWN, CONTENT) or "other bytes"
     except OSError as error:
         return error.strerror or str(error)
 

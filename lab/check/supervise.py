@@ -157,8 +157,7 @@ class _Supervised:
         """What the child does."""
         self._activity.install()
         try:
-            with stop_on_sigterm():
-                folders = enter(self._directories, self._folders[0].name, self._identities)
+            with stop_on_sigterm(), enter(self._directories, self._folders[0].name, self._identities) as folders:
                 with doing(f"{FIRST_CALLS}{self._directories[0]}", ANSWER_S):
                     send(Entered(mounts_of(self._directories)))
                 run_parts(self._asked, self._options, folders, send, lambda title: send(Title(title)))

@@ -23,6 +23,7 @@ from typing import NamedTuple
 from lab.errors import printable
 
 DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 REFERENCE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 DEEPEST = 32
@@ -72,6 +73,15 @@ class Folder(NamedTuple):
         """The directory that is there now, or was when this process began to keep it open. Raises OSError."""
         kept = _kept_of(path)
         return kept[0] if kept else cls._of(path, path.stat())
+
+    @classmethod
+    def holding(cls, path: Path, name: str, content: bytes) -> Folder | None:
+        """The directory that is there now, which is no link, if its file of that name has that content.
+
+        Raises OSError.
+        """
+        with _descriptor(path, None, DIRECTORY) as within, _descriptor(name, within, FILE) as file:
+            return cls._of(path, os.fstat(within)) if os.read(file, len(content) + 1) == content else None
 
     @classmethod
     def _of(cls, path: Path, found: os.stat_result) -> Folder:

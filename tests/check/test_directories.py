@@ -27,9 +27,9 @@ def mounted(name: str) -> Iterator[list[Path]]:
 def entered(given: Sequence[str]) -> tuple[list[str], list[str], list[list[str]]]:
     """Make the folder and remove it again: its names, what they hold meanwhile, and what is left in each directory."""
     identities = memoryview(bytearray(16 * len(given))).cast("Q")
-    folders = enter([Path(each) for each in given], fresh_name(), identities)
-    (folders[0] / "mine").touch()
-    held = [str((folder / "mine").exists()) for folder in folders]
+    with enter([Path(each) for each in given], fresh_name(), identities) as folders:
+        (folders[0] / "mine").touch()
+        held = [str((folder / "mine").exists()) for folder in folders]
     assert clear(folders[-1], *identities[-2:]) == ""
     return list(map(str, folders)), held, [sorted(entry.name for entry in Path(each).iterdir()) for each in given]
 
@@ -40,7 +40,8 @@ def refused(given: Sequence[str], user: int = 0) -> tuple[int, str]:
         os.seteuid(user)
     name, identities = fresh_name(), memoryview(bytearray(16 * len(given))).cast("Q")
     try:
-        enter([Path(each) for each in given], name, identities)
+        with enter([Path(each) for each in given], name, identities):
+            pass
     except LabError as error:
         assert not identities[0] or clear(Path(given[0]) / name, *identities[:2]) == ""
         return error.exit_code, str(error)

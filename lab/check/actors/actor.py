@@ -2,6 +2,9 @@
 
 A command is a JSON list of words (`lab.check.language`), one datagram; so is the answer, a string. An actor that
 forks is handed the channel of its child beside the words. `Actor.serve` never returns.
+
+Its files are names in the folder of the check, which it has a descriptor of: who renames that folder and puts another
+in its place does not make an actor open, or remove, files of somebody else.
 """
 
 from __future__ import annotations
@@ -35,14 +38,20 @@ NOWHERE = 1 << 20
 FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
 
 ROOT = str(Path(__file__).parents[3])
-RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resume({channel}, {numbers!r})"
+RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resume({channel}, {within}, {numbers!r})"
 
 
 class Actor:
-    """What one process knows: its channel, its descriptors and mappings by name."""
+    """What one process knows: its channel, its folder, its descriptors and mappings by name.
 
-    def __init__(self, channel: socket.socket, numbers: dict[str, int] | None = None) -> None:
+    `within` is a descriptor of the folder; without one the files are given by their paths.
+    """
+
+    def __init__(
+        self, channel: socket.socket, within: int | None = None, numbers: dict[str, int] | None = None
+    ) -> None:
         self._channel = channel
+        self._within = within
         self._numbers = numbers or {}
         self._mappings: dict[str, mmap] = {}
 
@@ -134,7 +143,7 @@ class Actor:
         def live() -> None:
             if not share_files:
                 mine.close()
-            Actor(socket.socket(fileno=channel), dict(self._numbers)).serve()
+            Actor(socket.socket(fileno=channel), self._within, dict(self._numbers)).serve()
 
         pid = fork_sibling(live, share_files=share_files)
         if not share_files:
@@ -148,13 +157,14 @@ class Actor:
             os.close(descriptor)
         self._numbers.clear()
 
-    def _do_remove(self, *paths: str) -> None:
+    def _do_remove(self, *files: str) -> None:
         """What is left of the program's files; a name may have been unlinked by it."""
-        for path in paths:
-            Path(path).unlink(missing_ok=True)
+        for file in files:
+            with suppress(FileNotFoundError):
+                self._do_unlink(file)
 
-    def _do_open(self, path: str, name: str, mode: str, cloexec: str) -> None:
-        descriptor = os.open(path, FLAGS[mode] | os.O_CREAT, 0o600)
+    def _do_open(self, file: str, name: str, mode: str, cloexec: str) -> None:
+        descriptor = os.open(file, FLAGS[mode] | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._within)
         os.set_inheritable(descriptor, not cloexec)
         self._numbers[name] = descriptor
 
@@ -169,8 +179,8 @@ class Actor:
         call_whole(self._number(name), FLOCKS[kind] if kind in FLOCKS else int(kind), wait=bool(wait))
         return "granted"
 
-    def _do_unlink(self, path: str) -> None:
-        os.unlink(path)  # noqa: PTH108 - one call
+    def _do_unlink(self, file: str) -> None:
+        os.unlink(file, dir_fd=self._within)
 
     def _do_seek(self, name: str, position: str) -> None:
         os.lseek(self._number(name), number(position), os.SEEK_SET)
@@ -217,9 +227,13 @@ class Actor:
 
     def _do_exec(self) -> NoReturn:
         """A new image of the interpreter goes on with the descriptors that are left (execve(2))."""
-        os.set_inheritable(self._channel.fileno(), True)
+        kept = self._channel.fileno(), self._within
+        for descriptor in kept:
+            if descriptor is not None:
+                os.set_inheritable(descriptor, True)
+        channel, within = kept
         script = RESUME.format(
-            module=__name__, path=[ROOT, *sys.path], channel=self._channel.fileno(), numbers=self._numbers
+            module=__name__, path=[ROOT, *sys.path], channel=channel, within=within, numbers=self._numbers
         )
         os.execv(sys.executable, [sys.executable, "-E", "-S", "-c", script])  # noqa: S606 - no shell is wanted
 
@@ -227,12 +241,12 @@ class Actor:
         os._exit(0)
 
 
-def resume(channel: int, numbers: dict[str, int]) -> NoReturn:
+def resume(channel: int, within: int | None, numbers: dict[str, int]) -> NoReturn:
     """What an actor goes on with after its execve."""
     left = {name: descriptor for name, descriptor in numbers.items() if _is_open(descriptor)}
     mine = socket.socket(fileno=channel)
     mine.send(json.dumps("ok").encode())
-    Actor(mine, left).serve()
+    Actor(mine, within, left).serve()
 
 
 def _held(inode: str) -> set[tuple[str, ...]]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from errno import EMFILE, ENFILE
 from pathlib import Path
 from signal import SIGKILL
 
 from lab.errors import CannotRunError
 from lab.processes import stops_held
+from lab.regions import Folder
 from lab.results import Stuck
 
 from .handoff import measure_handoffs
@@ -22,7 +23,8 @@ from .stage import RealStage
 class Company:
     """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
 
-    `folders` is one directory seen through each of the mounts. Raises CannotRunError where fork(2) is refused.
+    `folders` is one directory seen through each of the mounts; it is kept open, for the actors to find their files
+    wherever somebody moves it. Raises CannotRunError where fork(2) is refused.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -32,12 +34,15 @@ class Company:
         self._measured = False
         self._idle: list[Player] = []
         self._programs = 0
+        self._open = ExitStack()
+        self._within: list[int] = []
 
     def __enter__(self) -> Company:
+        self._within = [self._open.enter_context(Folder.at(path).opened()) for path in self.folders]
         return self
 
     def __exit__(self, *_: object) -> None:
-        with stops_held():
+        with stops_held(), self._open:
             self.rest()
 
     def know_handoffs(self) -> Patience:
@@ -77,7 +82,7 @@ class Company:
     def _forked(self, folder: int) -> Player:
         try:
             with stops_held():
-                return Player.forked(folder)
+                return Player.forked(folder, self._within[folder])
         except OSError as error:
             limit = "ulimit -n" if error.errno in (EMFILE, ENFILE) else OF_PROCESSES
             raise CannotRunError(f"no further process ({error.strerror}); raise the limit ({limit})") from error
@@ -105,7 +110,7 @@ class Company:
         So no file is removed on which somebody is stuck.
         """
         player = self.take(0)
-        player.tell("remove", *[str(self.folders[0] / name) for name in names])
+        player.tell("remove", *names)
         if player.answer(player.answer_s) == "ok":
             self._idle.append(player)
         else:

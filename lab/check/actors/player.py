@@ -61,13 +61,13 @@ class Player:
             self._poll.register(descriptor, select.POLLIN)
 
     @classmethod
-    def forked(cls, folder: int) -> Self:
-        """A new process; raises OSError where fork(2) is refused."""
+    def forked(cls, folder: int, within: int | None = None) -> Self:
+        """A new process, whose files are in the folder of this descriptor; raises OSError where fork(2) is refused."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
         def live() -> None:
             mine.close()
-            Actor(theirs).serve()
+            Actor(theirs, within).serve()
 
         with theirs:
             pid = fork_child(live, group=0)  # out of reach of a Ctrl-C, which is for its parent

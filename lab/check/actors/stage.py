@@ -128,18 +128,17 @@ class RealStage:
         return made
 
     def _words(self, player: Player, call: Call) -> tuple[str, ...]:
-        """The arguments as the actor wants them: a file's name with its folder, all that was left out put in."""
+        """The arguments as the actor wants them: the name of a file in its folder, all that was left out put in."""
         if call.verb not in ("open", "unlink"):
             return call.args
         name, *rest = call.args
         file = f"{self._prefix}{name}"
         self.names.add(file)
-        path = str(self._folders[player.folder] / file)
         if call.verb == "unlink":
-            return (path,)
+            return (file,)
         known, modes = (rest[1], rest[2:]) if rest[:1] == ["as"] else (name, rest)
         mode = next((word for word in modes if word in ("r", "w")), "rw")
-        return path, known, mode, "cloexec" if "cloexec" in modes else ""
+        return file, known, mode, "cloexec" if "cloexec" in modes else ""
 
     def _named(self, outcome: str) -> str:
         """The outcome with the names of actors for their process ids."""
