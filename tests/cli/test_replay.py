@@ -152,7 +152,7 @@ def test_stores_that_were_cut_by_hand_are_labelled() -> None:
     token = explored("torn_record", "--lock", "none", "--rounds", "1", "--tear", "8")["torn_record", "none"]
     done = run_lab("replay", token, *AT_ONCE)
     assert "reproduced 5 of 5" in lines(done.stdout)
-    assert "Stores were cut every 8 bytes by hand" in done.stdout
+    assert "Copies were cut into moves of at most 8 bytes by hand" in done.stdout
 
 
 def test_a_scenario_of_ones_own_is_found_again_by_its_path(elsewhere: Path) -> None:
