@@ -89,17 +89,22 @@ class Listed:
     def __init__(self, device: str, path: Path) -> None:
         self._mark = f" {device}:"
         self._path = path
-        self._names = {path.stat().st_ino: ""}
+        self._names: dict[int, str] = {}
+        self._locked = {path.stat().st_ino: ""}
 
     def look(self) -> set[Seen]:
-        """A lock that changes hands while a long list is read may be there twice: the set has it once."""
-        self._learn_names()
-        return {
-            seen._replace(file=self._names[inode])
-            for line in _lines()
-            if self._mark in line and (inode := _inode(line)) in self._names
-            for seen in _read(line.split()[1:])
-        }
+        """A lock that changes hands while a long list is read may be there twice: the set has it once.
+
+        A file is called what it is called after the list was read: a new one may be renamed over the file itself and
+        locked at once. One that has gone keeps its name for as long as its lock is seen: then its number may be given
+        to any other file.
+        """
+        ours = {inode: name for inode, name in self._listing().items() if not name}
+        lines = [line for line in _lines() if self._mark in line]
+        self._names = ours | self._locked | self._listing()
+        found = [(inode, line) for line in lines if (inode := _inode(line)) in self._names]
+        self._locked = {inode: self._names[inode] for inode, _ in found}
+        return {seen._replace(file=self._names[inode]) for inode, line in found for seen in _read(line.split()[1:])}
 
     def inodes(self, file: str) -> list[int]:
         """See `Sight`."""
@@ -108,13 +113,10 @@ class Listed:
     def close(self) -> None:
         """There is nothing to close."""
 
-    def _learn_names(self) -> None:
-        """The files in the folder, as they come; one that goes keeps its name, for its lock may live on.
-
-        The file itself may be another one by now that was renamed over it.
-        """
-        for entry in os.scandir(self._path.parent):
-            self._names[entry.inode()] = "" if entry.name == self._path.name else entry.name
+    def _listing(self) -> dict[int, str]:
+        """The files in the folder by their numbers; the file itself has no name."""
+        with os.scandir(self._path.parent) as entries:
+            return {entry.inode(): "" if entry.name == self._path.name else entry.name for entry in entries}
 
 
 def _inode(line: str) -> int:

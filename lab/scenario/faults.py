@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
+from operator import index
 from reprlib import repr as shortened
 from typing import Any
 
@@ -39,12 +40,20 @@ def endless(method: str, error: BaseException, limit_s: float) -> Endless:
     return Endless(f"{method} was still at work after {limit_s:g} s{at}; mend the file, or allow it more time")
 
 
-def _check_damage(damage: Damage, check: Callable[..., object]) -> None:
-    """Raises ScenarioError, naming the check's place, for values of a damage that are none."""
+def _checked(damage: Damage, check: Callable[..., object]) -> Damage:
+    """The damage, its numbers as plain integers: a comparison counts as 0 or 1, and numpy has its own integers.
+
+    Raises ScenarioError, naming the check's place, for values of a damage that are none.
+    """
     wrong = ""
+    numbers: list[int] = []
     for name in ("count", "of"):
         value = getattr(damage, name)
-        if type(value) is not int or not -MOST < value < MOST:
+        try:
+            numbers.append(index(value))
+        except TypeError:
+            numbers.append(MOST)
+        if not -MOST < numbers[-1] < MOST:
             wrong = wrong or f"{name} {shortened(value)}, which is to be a whole number"
     evidence = damage.evidence
     if not isinstance(damage.kind, str):
@@ -53,9 +62,11 @@ def _check_damage(damage: Damage, check: Callable[..., object]) -> None:
         wrong = wrong or f"evidence {shortened(evidence)}, which is to be a list of texts"
     if wrong:
         raise ScenarioError(f"check returned Damage with {wrong}{_place(check)}; mend the check")
-    if damage.count < 0:
-        what = f"check counted {damage.count:,} of {damage.kind!r}{_place(check)}"
+    count, of = numbers
+    if count < 0:
+        what = f"check counted {count:,} of {damage.kind!r}{_place(check)}"
         raise ScenarioError(f"{what}; count what is broken, 0 where nothing is")
+    return Damage(damage.kind, count, of, evidence)
 
 
 def _place(check: Callable[..., object]) -> str:
@@ -71,9 +82,7 @@ def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     several = isinstance(found, Iterable) and not isinstance(found, str | bytes)
     damage = list(islice(found, MOST_DAMAGE)) if several else [found]
     if all(isinstance(each, Damage) for each in damage):
-        for each in damage:
-            _check_damage(each, check)
-        return damage
+        return [_checked(each, check) for each in damage]
     given = found if damage == [found] else damage
     told = f"check returned {shortened(given)}{_place(check)}"
     raise ScenarioError(f"{told}; return Damage(...), or a list of them, [] for none")

@@ -119,3 +119,34 @@ def test_only_lines_of_the_file_itself_are_looked_at(tmp_path: Path, monkeypatch
     file.touch()
     made.write_text(made.read_text().replace(":12 ", f":{file.stat().st_ino} ").replace(":112 ", ":1 "))
     assert [seen.pid for seen in Listed("08:01", file).look()] == [7]
+
+
+def test_a_file_is_called_as_it_is_when_the_list_has_been_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program renames its new file over the old one and locks it, in the middle of a look."""
+    fresh = path.with_name("fresh")
+    fresh.touch()
+
+    def lines() -> list[str]:
+        if fresh.exists():
+            fresh.replace(path)
+        return [f"1: FLOCK  ADVISORY  WRITE 7 08:01:{path.stat().st_ino} 0 EOF\n"]
+
+    sight = Listed("08:01", path)
+    monkeypatch.setattr("lab.locks.listed._lines", lines)
+    assert [seen.file for seen in sight.look()] == [""]
+
+
+def test_a_file_that_has_gone_keeps_its_name_only_for_as_long_as_its_lock_is_seen(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then its number may be that of any new file, elsewhere too."""
+    beside = path.with_name("beside")
+    beside.touch()
+    shown = [f"1: FLOCK  ADVISORY  WRITE 7 08:01:{beside.stat().st_ino} 0 EOF\n"]
+    looks = iter([shown, shown, shown, [], shown])
+    monkeypatch.setattr("lab.locks.listed._lines", lambda: next(looks))
+    sight, files = Listed("08:01", path), []
+    for _ in range(5):
+        files.append([seen.file for seen in sight.look()])
+        beside.unlink(missing_ok=True)
+    assert files == [["beside"], ["beside"], ["beside"], [], []]

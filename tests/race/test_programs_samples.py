@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 
 import pytest
 
@@ -76,6 +77,15 @@ def test_a_process_that_a_worker_forked_is_the_workers() -> None:
     samples = Samples(Shown({held(os.getpid())}), {LABS: 0, os.getppid(): 1}, range(1, 2), nameless=True)
     samples.look()
     assert samples.result([]).held == 1
+
+
+@pytest.mark.usefixtures("clock")
+def test_where_all_are_programs_a_strangers_lock_is_not_theirs_and_that_of_one_left_behind_is() -> None:
+    left_behind = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
+    samples = Samples(Shown({held(1), held(left_behind.pid)}), {PROGRAM: 0}, range(1), nameless=True)
+    samples.look()
+    left_behind.communicate()
+    assert samples.result([]).holders == 1
 
 
 @pytest.mark.usefixtures("clock")

@@ -114,7 +114,7 @@ def test_what_ends_or_raises_while_it_is_imported_is_one_line(text: str, tmp_pat
 @pytest.mark.parametrize(
     "damage",
     [
-        Damage("x", True, 1),
+        Damage("x", 1.0, 1),  # type: ignore[arg-type]
         Damage("x", float("nan"), 1),  # type: ignore[arg-type]
         Damage("x", "1", 1),  # type: ignore[arg-type]
         Damage("x", 10**40, 1),
@@ -128,6 +128,18 @@ def test_what_ends_or_raises_while_it_is_imported_is_one_line(text: str, tmp_pat
 def test_a_damage_of_wrong_types_is_the_checks_mistake(damage: Damage) -> None:
     with pytest.raises(ScenarioError, match=r"check returned Damage with .*, which is to be .*; mend the check"):
         listed_damage([damage], test_a_damage_of_wrong_types_is_the_checks_mistake)
+
+
+def test_a_comparison_counts_and_numbers_with_an_index_are_whole_numbers() -> None:
+    class Number:
+        """As numpy's integers are."""
+
+        def __index__(self) -> int:
+            return 3
+
+    found = [Damage("x", len("broken") > 1, 1), Damage("x", Number(), Number())]  # type: ignore[arg-type]
+    assert listed_damage(found, print) == [Damage("x", 1, 1), Damage("x", 3, 3)]
+    assert {type(number) for each in listed_damage(found, print) for number in (each.count, each.of)} == {int}
 
 
 def test_a_check_that_never_ends_to_find_more_is_not_waited_for() -> None:

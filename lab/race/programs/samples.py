@@ -7,6 +7,7 @@ first moment and ended after the second, and the two may not be held together, t
 
 from __future__ import annotations
 
+import os
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,8 +27,6 @@ KEEPERS_EVERY_NS = 500_000_000
 
 EVIDENCE_KEPT = 3
 FILES_KEPT = 20
-ANCESTORS = 8
-"""How many generations below a worker a process is still known as the worker's."""
 
 
 class Sample(NamedTuple):
@@ -156,8 +155,11 @@ def _bytes(span: Span) -> str:
 
 
 def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | None) -> int | None:
-    """The worker that this process descends from, `unknown` where that is not to be told (any more)."""
-    for _ in range(ANCESTORS):
+    """The worker that this process descends from, `unknown` where that is not to be told (any more).
+
+    What a worker leaves behind is adopted by this process (`lab.processes.descendants`): others are strangers.
+    """
+    while pid:
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except OSError:
@@ -165,4 +167,6 @@ def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | No
         pid = int(stat.rpartition(")")[2].split()[1])
         if pid in owners:
             return owners[pid]
-    return unknown
+        if pid == os.getpid():
+            return unknown
+    return None
