@@ -39,7 +39,7 @@ TABLE = """
     fuse_lies_1000             *   *   *   *   *   *   *   *   *   *   *   *   *   *
     fuse_lies_1000_two         *   *   *   *   *   *   *   *   *   *   U   *   *   U   *
     fuse_enosys                n   n   n   n   n   n   n   n   n   n   n   n   n   n
-    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n   n
+    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n   s
     fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s   s
     fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   s   U   U
     fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   s   s

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
 from functools import partial
+from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil
 import pytest
@@ -17,8 +19,8 @@ from lab.check.drawn import search, shrinking
 from lab.check.drawn.batches import BATCH, perform_batch
 from lab.check.drawn.programs import FAMILIES, Program
 from lab.check.drawn.search import random_programs
-from lab.check.drawn.twins import Ended, LeftOpen, Twins
-from lab.check.language import SET, SUCCESS, parse
+from lab.check.drawn.twins import Differs, Ended, LeftOpen, Twins
+from lab.check.language import SET, SUCCESS, Call, parse
 from lab.check.modelled.stage import ModelStage
 from lab.check.perform import departures
 from lab.regions import workspace
@@ -26,6 +28,9 @@ from tests.check.mounts import FILESYSTEMS
 from tests.check.mutants.build import MUTANTS, stage_of
 from tests.check.regressions import AGREED, LEFT_OPEN
 from tests.helpers import in_fresh_process
+
+if TYPE_CHECKING:
+    from lab.check.actors.stage import RealStage
 
 pytestmark = pytest.mark.mounts
 
@@ -141,6 +146,52 @@ def compared(program: str) -> list[str]:
         except Ended as ended:
             return [*ended.calls, type(ended).__name__]
     return twins.calls
+
+
+class Releasing(ModelStage):
+    """The model as a FUSE server may be: it hears of a close only after it was asked for so many locks."""
+
+    spread = False
+
+    def __init__(self, after: float) -> None:
+        super().__init__()
+        self._after = after
+        self._asked = 0
+        self._closing: list[Call] = []
+
+    def perform(self, call: Call, expected: Sequence[str] = ()) -> str:
+        if call.verb == "close":
+            self._closing.append(call)
+            return "ok"
+        self._asked += bool(self._closing) and call.verb != "open"
+        while self._closing and self._asked > self._after:
+            super().perform(self._closing.pop())
+        return super().perform(call, expected)
+
+    def disturbed(self, _: Iterable[str]) -> list[str]:
+        return []
+
+
+LATE = "A: open f; B: open f; A: F_OFD_SETLK f write 2 2; A: close f; "
+
+
+@pytest.mark.parametrize("asks", ["F_OFD_SETLK f write 0 9", "F_OFD_GETLK f write 0 9", "F_SETLK f read 2 1"])
+@pytest.mark.parametrize(("after", "differs"), [(3, False), (inf, True)])
+def test_a_lock_that_goes_a_little_after_the_close_is_no_difference_and_one_that_stays_is(
+    asks: str, after: float, differs: bool
+) -> None:
+    twins = Twins(ModelStage(), cast("RealStage", Releasing(after)), patience_s=0.1)
+    with pytest.raises(Differs) if differs else nullcontext():
+        twins.perform_calls(step.call for step in parse(f"{LATE} B: {asks}"))
+
+
+def test_a_lock_that_is_met_though_nobody_closed_is_a_difference_at_once() -> None:
+    stage = Releasing(inf)
+    for call in parse("C: open f; C: F_OFD_SETLK f write 2 2"):
+        stage.perform(call.call)
+    twins = Twins(ModelStage(), cast("RealStage", stage), patience_s=inf)
+    with pytest.raises(Differs):
+        twins.perform_calls(step.call for step in parse("A: open f; A: F_OFD_SETLK f write 0 9"))
 
 
 def as_written(program: str) -> list[str]:
