@@ -23,6 +23,7 @@ from lab.check.mounted import mounts_of
 from lab.check.promises import asked_for
 from lab.check.rule import Rule
 from lab.check.soak.plan import planned
+from lab.check.verdict.not_asked import not_asked
 from lab.environment import Begun
 from lab.errors import CannotRunError, UsageError
 from lab.locks import RECORDER
@@ -153,6 +154,12 @@ def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(
     assert [each for each in found["not_asked"] if each.startswith("rule 43, for it signals waiters")] == (
         [] if asked else [found["not_asked"][-1]]
     )
+
+
+@pytest.mark.parametrize(("directories", "said"), [(1, False), (2, True)])
+def test_nobody_takes_names_between_two_mounts_for_all_that_lock_files_need(directories: int, said: bool) -> None:
+    told = not_asked(asked_for([], directories), several=directories > 1, left_out=[])
+    assert any("O_EXCL, mkdir, link and rename" in each for each in told) is said
 
 
 def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any]:
