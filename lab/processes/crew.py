@@ -193,14 +193,24 @@ class Crew:
         """The indexes of those that have not been reaped, by process id."""
         return dict(self._running)
 
-    def wait(self, time_limit_s: float, *, meanwhile: Callable[[], None] | None = None) -> list[Exit]:
+    def wait(
+        self,
+        time_limit_s: float,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> list[Exit]:
         """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
 
+        At the time limit `goes_on` is asked whether they are slow and do not hang: while it says so, they have that
+        time once more.
         `meanwhile` is called again and again until then, and passes some time itself: for workers that became other
         programs, whose end the pipe does not tell.
         """
         self._meanwhile = meanwhile
         late = not self._ended(time_limit_s)
+        while late and goes_on and goes_on():
+            late = not self._ended(time_limit_s)
         if late:
             self._stopped = {index for pid, index in self._running.items() if is_stopped(pid)}
             self._signal(signal.SIGTERM)

@@ -18,7 +18,8 @@ class Setting:
 
     One that `soaks` gives way before each request and each store, for `window_ns`, and makes a request again that was
     answered with EAGAIN or EDEADLK (`lab.race.soaking`). One that is `recorded` is written down (`lab.race.recording`).
-    So many `copies` of a `program` are among the workers.
+    So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time limits, one after the
+    other, as long as its workers do rounds.
     """
 
     scenario: Scenario
@@ -32,6 +33,7 @@ class Setting:
     time_limit_s: float
     seed: str
     soaks: bool = False
+    most_limits: int = 1
     recorded: bool = False
     program: Program | None = None
     copies: int = 0

@@ -90,6 +90,23 @@ class Result:
         return len(self.holds) + self.unkept
 
 
+class Pace:
+    """How many time limits the workers of a trial are given: one more, as long as they do rounds, up to `most`."""
+
+    def __init__(self, log: Log, most: int) -> None:
+        self.limits = 1
+        self._log = log
+        self._most = most
+        self._done = 0
+
+    def goes_on(self) -> bool:
+        """True where they did rounds since the last look."""
+        before, self._done = self._done, sum(self._log.header(ROUNDS_DONE))
+        slow = self._done > before and self.limits < self._most
+        self.limits += slow
+        return slow
+
+
 def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     """Race once, on a new file in this folder.
 
@@ -160,7 +177,9 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         with Crew(job.workers, prepare, cpus_for(setting.pin)) as crew:
             crew.gather(setting.time_limit_s)
             released_ns = crew.release()
-            exits = crew.wait(setting.time_limit_s)
+            pace = Pace(job.log, setting.most_limits)
+            exits = crew.wait(setting.time_limit_s, goes_on=pace.goes_on)
+        setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
         result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
         return replace(result, orphans=crew.orphans)
     finally:

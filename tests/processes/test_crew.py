@@ -180,6 +180,24 @@ def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
         return told(workers.wait(SHORT_S))
 
 
+def race_with_one_that_is_slow(looks: int) -> dict[str, object]:
+    """It is let go on at the third look after a time limit; so many looks find it going on."""
+    reader, writer = os.pipe()
+    looked: list[int] = []
+
+    def goes_on() -> bool:
+        looked.append(len(looked) + 1)
+        if len(looked) == 3:
+            os.write(writer, b"x")
+        return len(looked) <= looks
+
+    with crew_of(lambda: void(os.read(reader, 1))) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        exits = workers.wait(SHORT_S, goes_on=goes_on)
+    return {"late": [each.late for each in exits], "looks": min(3, len(looked))}
+
+
 def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
     kill = os.kill
     os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
@@ -445,6 +463,11 @@ def test_a_worker_that_hangs_is_late_and_gone_after_the_limit() -> None:
 def test_a_worker_that_does_not_heed_sigterm_is_killed(run: str) -> None:
     found = in_fresh_process(race_by_name, "hang", run, time_limit_s=SHORT_S)
     assert found == ended((0, -signal.SIGTERM, True), (1, -signal.SIGKILL, True))
+
+
+@pytest.mark.parametrize(("looks", "late"), [(1, True), (999, False)])
+def test_a_worker_that_goes_on_is_given_its_time_once_more(looks: int, late: bool) -> None:
+    assert in_fresh_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
 
 
 def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from lab.race import untried
 from lab.race.hold import Unlocked
-from lab.race.log import DEADLOCKS, HEADER, REFUSED, Log
+from lab.race.log import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log
 from lab.race.soaking import AfterWay, giving_way, insisting
+from lab.race.trial import Pace
 from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced
 
@@ -74,3 +75,14 @@ def race_bank(folder: str, region: str) -> dict[str, Any]:
 def test_a_row_that_was_not_tried_has_its_reason_and_no_trial() -> None:
     row = untried(case_of("counter", "flock"), "timeout", "because")
     assert (row.verdict, row.reason, row.trials, row.operations) == ("timeout", "because", 0, 0)
+
+
+def test_a_trial_that_does_rounds_has_another_time_limit_and_one_that_does_none_has_not() -> None:
+    log = Log(2, 0)
+    pace = Pace(log, most=4)
+    going = []
+    for done in (3, 3, 4, 6, 9):
+        log.segment(1)[ROUNDS_DONE] = done
+        going.append(pace.goes_on())
+    assert (going, pace.limits) == ([True, False, True, True, False], 4)
+    assert not Pace(log, most=1).goes_on()

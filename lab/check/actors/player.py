@@ -163,10 +163,10 @@ class Player:
         if self.pending:
             self.pending = Pending()
 
-    def silence(self) -> str:
-        """What is said of a call without an answer."""
+    def silence(self, after_s: float = 0.0) -> str:
+        """What is said of a call without an answer, after `answer_s` or this time."""
         place = self.process.sleeps_in()
-        return f"no answer in {self.answer_s:g} s" + (f", asleep in {place}" if place else "")
+        return f"no answer in {after_s or self.answer_s:g} s" + (f", asleep in {place}" if place else "")
 
     def ended(self, timeout_s: float) -> str:
         """How it ended: ok, or the name of the signal."""

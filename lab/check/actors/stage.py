@@ -12,6 +12,7 @@ from lab.errors import CannotRunError
 from lab.processes import note, stops_held
 from lab.processes.watched import STOPPED
 
+from ..blame import OF_THE_SYSTEM
 from ..language import DIRECTED, GET, SET, Call
 from .patience import Patience
 from .player import KILLED_S, OF_PROCESSES, Player
@@ -21,6 +22,9 @@ SPOILING = frozenset({"limit", "exec", "last", "exit"})
 
 CALL_S = 60.0
 """No call of an actor is waited for so long, or this process hangs itself."""
+
+SYSTEM_S = 20.0
+"""A call that asks nothing of the mount, such as execve, which starts an interpreter, is as slow as the machine."""
 
 HEARD_MS = 20
 STARVED_S = 50.0
@@ -91,7 +95,8 @@ class RealStage:
             return player.outcome(self._patience.settle_s(expected))
         begun = time.monotonic()
         calls = len(call.args) - 1 if call.verb == "held" else 1
-        answer = player.answer(calls * player.answer_s) or player.silence()
+        limit_s = SYSTEM_S if call.verb in OF_THE_SYSTEM else calls * player.answer_s
+        answer = player.answer(limit_s) or player.silence(limit_s)
         if call.verb in GET or call.verb in SET:
             self._patience.answered_in(time.monotonic() - begun)
         return answer

@@ -30,6 +30,9 @@ REFUSED = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
 NOT_AS_MADE = re.compile(r"shows [\d,]+ of the [\d,]+ bytes of a file|does not show a file|cannot be read back")
 """What is said of a file that was just made and whose size, or name, comes late."""
 
+MOST_LIMITS = 5
+"""A trial whose workers still do rounds at its time limit is slow, as on a busy machine, and does not hang."""
+
 MAPPINGS = ("mapped", "reopened")
 BUS_ERROR = re.compile(r"SIG(BUS|SEGV)(?!.*no (room|space))", re.DOTALL)
 ERRNO = re.compile(r"\[Errno (\d+)\]")
@@ -151,6 +154,7 @@ class _Soak:
             time_limit_s=self._locks[name].time_limit_s(self._workers),
             seed=f"{self._seed}/{entry.scenario}/{name}/{entry.region}",
             soaks=True,
+            most_limits=MOST_LIMITS,
         )
         return Case(found, setting)
 

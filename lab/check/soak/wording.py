@@ -19,9 +19,10 @@ REMEDIES = (
     ("try another --dir", "give another DIR"),
     ("give another --dir", "give another DIR"),
     ("lower --rounds or --workers", "lower --workers"),
+    ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
     ("fewer rounds or workers, smaller sizes", "fewer --workers"),
 )
-"""What `race` advises, and what a check can do."""
+"""What `race` advises, and what a check can do: that its directories are one and the same it has seen before."""
 
 
 def told_here(row: Row, folders: Sequence[Path]) -> Row:
