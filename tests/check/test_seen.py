@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.check import perform
 from lab.results import Failure, RuleResult, Soaked
 from tests.check.advised import ALL_EXCLUDE, HELD, OUTLIVED, TOO_WIDE, UNWOKEN, said
 from tests.report.checked_records import STUCK, case, race, rule
@@ -53,6 +54,18 @@ def test_of_waiting_and_dying_nothing_is_said_but_what_was_seen(found: list[Rule
 
 def test_a_waiter_of_a_holder_who_was_killed_is_not_said_to_be_left_asleep() -> None:
     assert "woken" not in said(rules=[OUTLIVED], **ALL_EXCLUDE, blocking="unsafe", death="unsafe")
+
+
+@pytest.mark.parametrize("ends", ["close g", "exit", "killed"])
+def test_a_lock_that_another_got_at_once_was_not_left_behind(ends: str) -> None:
+    calls = ["A: F_OFD_SETLK f write 0 1 = granted", "B: F_OFD_SETLKW f write 0 1 = waits", f"A: {ends} = ok"]
+    asleep = rule(50, "blocking", "unsafe", expected="success", observed="waits", calls=[*calls, "B: returns = waits"])
+    free = replace(asleep, expected=f"success{perform.UNWOKEN}")
+    told = said(rules=[free], **ALL_EXCLUDE, blocking="unsafe")
+    assert "not always woken" in told
+    assert "outlive" not in told
+    assert "descriptor is closed" not in told
+    assert "descriptor is closed" in said(rules=[asleep], **ALL_EXCLUDE, blocking="unsafe")
 
 
 @pytest.mark.parametrize(("promise", "words"), [("modes", "Wrong requests"), ("ownership", "follow their owner")])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from lab.results import RuleResult
 
 from ..blame import CUT_SHORT, UNANSWERED
-from ..perform import UNTOLD
+from ..perform import UNTOLD, UNWOKEN
 
 DENIALS = ("EAGAIN", "EACCES", "waits")
 FREER = {("read", "free"), ("write", "free"), ("write", "read")}
@@ -49,25 +49,25 @@ def plainly(rule: RuleResult) -> bool:
 def leaked(rule: RuleResult) -> bool:
     """Denied after all who had the description closed it, in a program that takes such locks."""
     described = any("F_OFD_SETLK" in call for call in rule.calls[:-1])
-    return described and _made(rule, *ENDINGS) and _denied(rule)
+    return described and _made(rule, *ENDINGS) and _kept_out(rule)
 
 
 def outlived(rule: RuleResult) -> bool:
     """Denied after somebody had ended, who may have left a lock."""
-    return (_made(rule, "exit", "killed") or _died(rule)) and _denied(rule)
+    return (_made(rule, "exit", "killed") or _died(rule)) and _kept_out(rule)
 
 
 def unwoken(rule: RuleResult) -> bool:
     """A waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
     before, last = rule.calls[-2:-1], rule.calls[-1:]
-    ended = any(_is(call, *ENDINGS) for call in before)
+    ended = UNWOKEN not in rule.expected and any(_is(call, *ENDINGS) for call in before)
     return any(": returns = waits" in call for call in last) and _denied(rule) and not ended
 
 
 def too_wide(rule: RuleResult) -> bool:
     """A request was denied though nothing was in its way, and nobody had ended who may have left something there."""
     asked = any(lock_of(call) for call in rule.calls[-1:])
-    return asked and _denied(rule) and not _made(rule, *ENDINGS) and not _died(rule)
+    return asked and _kept_out(rule) and not _made(rule, *ENDINGS) and not _died(rule)
 
 
 def unanswered(rule: RuleResult) -> str:
@@ -99,6 +99,11 @@ def lock_of(call: str) -> str:
 
 def _denied(rule: RuleResult) -> bool:
     return rule.observed in DENIALS and not _wants_denial(rule)
+
+
+def _kept_out(rule: RuleResult) -> bool:
+    """Denied by a lock that was there: where another got it at once there was none."""
+    return _denied(rule) and UNWOKEN not in rule.expected
 
 
 def _wants_denial(rule: RuleResult) -> bool:
