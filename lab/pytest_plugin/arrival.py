@@ -21,7 +21,7 @@ from lab.locks.named import load
 from lab.locks.told import kind_of
 from lab.processes import Terminated
 from lab.scenario import Found, Scenario, find_scenarios
-from lab.scenario.attributes import check_attributes
+from lab.scenario.attributes import check_attributes, check_complete
 from lab.scenario.found import described, kinds_of
 
 from .travel import Sent
@@ -101,6 +101,7 @@ def scenario_from(sent: Sent) -> Found:
 
 def _checked(found: Found) -> Found:
     check_attributes(found.kind, f"scenario {found.name}")
+    check_complete(found.kind, f"scenario {found.name}")
     return found
 
 

@@ -10,11 +10,12 @@ from contextlib import ExitStack, contextmanager
 from errno import EMFILE, ENFILE
 from pathlib import Path
 
-from lab.errors import CannotRunError, printable
+from lab.errors import CannotRunError, UsageError, printable
 from lab.processes.streams import complain
 
 from .folder import Folder
 
+WANTED = "give a directory on the filesystem in question"
 SPARE = 1
 """Descriptors that are kept for the removal, which takes one at a time: there may be no others left by then."""
 
@@ -24,7 +25,7 @@ def workspace(parent: Path) -> Iterator[Path]:
     """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
 
     Whatever somebody puts in its place meanwhile is left as it is; what is left behind is named on stderr. Raises
-    CannotRunError where the parent is missing, out of reach, no directory, or cannot be written.
+    UsageError where the parent is no directory, CannotRunError where it is missing, out of reach, or cannot be written.
     """
     _check(parent)
     with ExitStack() as spare, ExitStack() as kept:
@@ -78,9 +79,8 @@ def _check(parent: Path) -> None:
     try:
         if stat.S_ISDIR(parent.stat().st_mode):
             return
-        wrong = "is not a directory"
     except (FileNotFoundError, NotADirectoryError):
-        wrong = "does not exist"
+        raise CannotRunError(f"--dir {parent}: does not exist; {WANTED}") from None
     except OSError as error:
         raise CannotRunError(f"--dir {parent}: cannot be reached ({error.strerror}); give another") from error
-    raise CannotRunError(f"--dir {parent}: {wrong}; give a directory on the filesystem in question")
+    raise UsageError(f"--dir {parent}: is not a directory; {WANTED}")

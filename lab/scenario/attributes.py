@@ -105,6 +105,16 @@ def check_attributes(kind: type[Scenario], where: str) -> None:
             raise _wrong(kind, where, attribute, value)
 
 
+def check_complete(kind: type[Scenario], where: str) -> None:
+    """Raises UsageError for a class that cannot run: it may be what others in its file are derived from."""
+    missing = [name for name in ("work", "check") if getattr(kind, name) is getattr(Scenario, name)]
+    if kind.layout is Scenario.layout and not hasattr(kind, "Memory"):
+        missing.append("Memory")
+    for attribute in ATTRIBUTES:
+        if attribute.name in missing:
+            raise UsageError(f"{where}: {kind.__qualname__} has no {attribute.name}; give {attribute.allowed}")
+
+
 def _wrong(kind: type[Scenario], where: str, attribute: Attribute, value: object) -> UsageError:
     name = f"{kind.__qualname__}.{attribute.name}"
     try:

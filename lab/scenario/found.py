@@ -11,6 +11,7 @@ from types import ModuleType
 
 from lab.errors import UsageError
 
+from .attributes import check_complete
 from .base import Scenario
 
 
@@ -28,7 +29,8 @@ class Found:
     installed: bool = False
 
     def check_world(self, world: str, *, hint: str = "") -> None:
-        """Raises UsageError where the scenario does not run in this world."""
+        """Raises UsageError where the scenario does not run in this world, or in none for what it lacks."""
+        check_complete(self.kind, f"scenario {self.name}")
         if world not in self.kind.worlds:
             raise UsageError(
                 f"scenario {self.name}: runs only in {', '.join(sorted(self.kind.worlds))}, not in {world}{hint}"

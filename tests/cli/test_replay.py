@@ -258,16 +258,18 @@ def test_a_schedule_that_is_granted_what_others_hold_is_told(tokens: Tokens) -> 
 
 
 @pytest.mark.parametrize(
-    ("place", "told"),
+    ("place", "code", "told"),
     [
-        ("missing", "--dir missing: does not exist; give a directory"),
-        ("file", "--dir file: is not a directory; give a directory"),
-        ("/proc/self", "--dir /proc/self: cannot be written ("),
+        ("missing", 3, "--dir missing: does not exist; give a directory"),
+        ("file", 2, "--dir file: is not a directory; give a directory"),
+        ("/proc/self", 3, "--dir /proc/self: cannot be written ("),
     ],
 )
-def test_a_directory_that_cannot_be_replayed_in_is_named(place: str, told: str, counter: str, elsewhere: Path) -> None:
+def test_a_directory_that_cannot_be_replayed_in_is_named(
+    place: str, code: int, told: str, counter: str, elsewhere: Path
+) -> None:
     (elsewhere / "file").touch()
-    assert told in refused(3, counter, "--dir", place)
+    assert told in refused(code, counter, "--dir", place)
 
 
 @mounts

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, LabError, UsageError
 from lab.regions import scratch, workspace
 from tests.helpers import in_fresh_process
 
@@ -69,10 +69,13 @@ def test_a_workspace_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
         made.rmdir()
 
 
-@pytest.mark.parametrize(("name", "said"), [("missing", "does not exist"), ("file", "is not a directory")])
-def test_a_parent_that_is_no_directory_is_told(name: str, said: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "said", "error"),
+    [("missing", "does not exist", CannotRunError), ("file", "is not a directory", UsageError)],
+)
+def test_a_parent_that_is_no_directory_is_told(name: str, said: str, error: type[LabError], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(CannotRunError, match=f"--dir {tmp_path / name}: {said}"), workspace(tmp_path / name):
+    with pytest.raises(error, match=f"--dir {tmp_path / name}: {said}"), workspace(tmp_path / name):
         pass
 
 

@@ -99,6 +99,18 @@ def test_the_command_ends_as_documented(text: str, code: int, tmp_path: Path) ->
     assert "clean" not in ended.stdout
 
 
+@pytest.mark.parametrize("command", ["race", "explore"])
+@pytest.mark.parametrize(
+    ("name", "other"), [("Memory", "a ctypes.Structure"), ("work", "a function work"), ("check", "a function check")]
+)
+def test_what_cannot_run_without_is_named_once(command: str, name: str, other: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TEXT.replace(f"class {name}", "class Other").replace(f"def {name}", "def other"))
+    ended = run_lab(command, "mine.py", "--locked", "--workers", "2", cwd=tmp_path)
+    (line,) = ended.stderr.splitlines()
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert line.startswith(f"lab: scenario mine: Mine has no {name}; give {other}")
+
+
 @pytest.mark.parametrize(
     "text", ["raise SystemExit(0)", "import sys; sys.exit(3)", "raise ValueError('x\\x1b[31m\\n')"]
 )
