@@ -189,6 +189,22 @@ def test_a_recording_that_cannot_be_is_refused(changes: dict[str, list[int]], sa
     assert said in refused(tmp_path / "m.json", content=recorded_with(**fitting))
 
 
+def unpacked(path: Path) -> None:
+    document = load_any(path)
+    assert isinstance(document, Run)
+    recording = document.cases[0].recording
+    assert recording
+    with untrusted(path):
+        accesses_of(recording)
+
+
+@pytest.mark.parametrize("content", ["a" * 60, "a", "\u00e9"])
+def test_content_that_cannot_be_unpacked_is_said_of_the_document(content: str, tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_bytes(recorded_with(content=content))
+    with pytest.raises(UsageError, match=r"m.json: "):
+        unpacked(tmp_path / "m.json")
+
+
 @pytest.mark.parametrize("value", ["true", "1e400", "NaN", "-5", "5000", '"2"', "2.5"])
 def test_a_number_of_workers_that_cannot_be_is_refused(value: str, tmp_path: Path) -> None:
     content = documents()["race"].replace(b'"workers": 2', b'"workers": ' + value.encode(), 1)

@@ -16,11 +16,14 @@ IMAGE_AT_MOST = 1 << 22
 
 
 def accesses_of(recording: Recording) -> list[Access]:
-    """The accesses of a recording, with their bytes."""
+    """The accesses of a recording, with their bytes. Raises ValueError for content that cannot be unpacked."""
     import zlib
 
     columns = recording.accesses
-    content = zlib.decompressobj().decompress(a2b_base64(columns.content), max(1, sum(columns.kept)))
+    try:
+        content = zlib.decompressobj().decompress(a2b_base64(columns.content), max(1, sum(columns.kept)))
+    except zlib.error as error:
+        raise ValueError(f"the content of its accesses: {error}") from error
     at = list(accumulate(columns.kept, initial=0))
     return [
         Access(
