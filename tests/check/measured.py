@@ -41,6 +41,12 @@ NAMES = {
     "fuse_forgets_on_close": "FUSE, forgets on a child's close",
     "fuse_leaks_ofd": "FUSE, keeps OFD locks after close",
     "fuse_false_deadlock": "FUSE, false EDEADLK 1 in 50",
+    "fuse_slow": "FUSE, hands locks over slowly",
+    "fuse_no_rename": "FUSE, no rename, so no unlink of an open file",
+    "fuse_posix_alone": "FUSE, flock kept by each mount",
+    "fuse_flock_alone": "FUSE, record locks kept by each mount",
+    "fuse_kept": "FUSE, keeps the locks of the dead",
+    "fuse_staged": "FUSE, shows writes after a sync or close",
     "fuse_wakes_nobody": "FUSE, wakes nobody",
     "fuse_never_answers": "FUSE, never answers",
 }
