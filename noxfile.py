@@ -36,6 +36,21 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def hangs(session: nox.Session) -> None:
+    """A check of a mount that stops answering at each of its requests; as root, hours: `-- --every 19` takes a part."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.check.hangs", *session.posargs)
+
+
+@nox.session
+def documents(session: nox.Session) -> None:
+    """Each command on documents, and in folders, that were changed in every way; a part of `exhaustive`."""
+    session.install("-e", ".[test]")
+    tests = session.posargs or ["tests/test_untrusted_documents.py", "tests/test_exchanged_folder.py"]
+    session.run("python", "-m", "pytest", *tests, env={"LAB_EXHAUSTIVE": "1"})
+
+
+@nox.session
 def exhaustive(session: nox.Session) -> None:
     """The tests that by default try a sample of many inputs try all of them."""
     session.install("-e", ".[test]")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.processes import note
+from lab.processes import TOUCH_S, doing, note
 from lab.results import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
 from .actors.company import Company
@@ -113,7 +113,8 @@ class _Parts:
         """The rules that no program shows, to be judged by the soak, and those that are performed."""
         for result in left_to_the_soak(self._asked):
             self._keep(result)
-        risky = self._options.faults or is_local(mounts_of(self._company.folders))
+        with doing("opening the folders", TOUCH_S):
+            risky = self._options.faults or is_local(mounts_of(self._company.folders))
         for result in judge_all(performed(self._asked, risky=risky), self._company, self._tell):
             call = result.calls[-1] if hung(result) else ""
             silence = self._silence(call)
@@ -230,21 +231,27 @@ class Ending:
         """Why there are no more findings; empty where there are all."""
         if self.interrupted:
             return NOT_REACHED
-        early = "the mount stopped answering" if self.hang else self.early
+        early = self.early
+        if self.hang:
+            early = "the mount stopped answering" if self.hang.directories else "a call had no answer"
         return f"not reached: {early}" if early else ""
 
 
 def document(
     options: CheckOptions, asked: Asked, found: Found, mounts: Sequence[Mount], begun: Begun, ending: Ending
 ) -> Check:
-    """All that was found, judged. A hang of the mount that ended the check speaks against nothing."""
+    """All that was found, judged.
+
+    A hang of the whole mount that ended the check speaks against nothing. Where it answered other calls, those who do
+    not end on SIGKILL are a finding, as in a check that came to its end.
+    """
     rules = with_soak(sorted(found.rules, key=lambda result: result.number), found.soak)
     stuck = [*found.stuck, *_left_by(found.soak)]
     findings = Findings(
         rules,
         found.random,
         found.soak,
-        [] if ending.hang else stuck,
+        [] if ending.hang and ending.hang.directories else stuck,
         ending.missing,
         detects=options.detects,
         seconds=options.seconds,

@@ -6,8 +6,9 @@ gives the check up
 
 - when a mount does not answer any more, as the child notices that itself where one of its actors or workers hangs;
 - when the child itself hangs: before each call that may, it notes what it does and how long that may take;
-- after the seconds that were asked for and BACKSTOP_S, if a mount does not answer then. One that answers is only slow,
-  and the check goes on as long as it does.
+- after the seconds that were asked for and BACKSTOP_S, if a mount does not answer then;
+- after HUNG_S, if anything has hung, though the mount answers other calls: a call without an answer, a process that
+  does not end on SIGKILL, or the child itself. Where nothing has, the mount is only slow, and the check goes on.
 
 Then all processes of the check are ended, those that SIGKILL does not end are named, and the folder is removed by one
 more child, where the mount answers.
@@ -23,9 +24,9 @@ from signal import Signals
 
 from lab.environment import Begun, anonymous_text
 from lab.errors import CannotRunError
-from lab.processes import Activity, Terminated, doing, stop_on_sigterm, stops_noted
+from lab.processes import TOUCH_S, Activity, Terminated, doing, stop_on_sigterm, stops_noted
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
-from lab.processes.hanging import sleeps_in
+from lab.processes.hanging import Standstill, sleeps_in
 from lab.processes.streams import complain
 from lab.regions import anonymous
 from lab.results import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
@@ -36,17 +37,27 @@ from .promises import Asked, asked_for
 from .run import Ending, Found, Silent, Tell, document, run_parts
 from .soak.races import check_workers
 
-BACKSTOP_S = 13.0
-"""So long after the seconds that were asked for it is asked whether the mounts answer, and then again and again.
+BOUND_S = 30.0
+"""A check in which anything hangs ends within the seconds that were asked for and so many more.
 
-With all that comes after it, a check of a mount that does not answer ends within the seconds and 30 more.
+Each thing that takes time then has its share: HUNG_S, a probe of the mounts that begins just before that ends, KILL_S
+and CLEAN_HUNG_S. A call that hangs before BACKSTOP_S leaves the time of the probe to a busy machine.
+"""
+
+BACKSTOP_S = 11.5
+"""So long after the seconds that were asked for it is asked whether the mounts answer, and then again and again."""
+
+HUNG_S = 17.0
+"""So long after them the check ends if anything has hung, whatever the mounts answer: BACKSTOP_S and one probe.
+
+They are asked after the hang, once: where one does not answer, nothing is unsafe because of it.
 """
 
 AGAIN_S = 5.0
 GRACE_S = 5.0
 """What is interrupted has so long to end in good order."""
 
-KILL_S = 5.0
+KILL_S = 3.5
 """The guard has ended everybody by then, or is itself stopped by somebody."""
 
 CLEAN_S = 10.0
@@ -116,7 +127,11 @@ class _Supervised:
         self._tell = tell
         self._stops = stops
         self._begun, self._found = Begun(), Found()
-        self._backstop = time.monotonic() + options.seconds + BACKSTOP_S
+        ends = time.monotonic() + options.seconds
+        self._backstop = self._next_look = ends + BACKSTOP_S
+        self._hung_by = ends + HUNG_S
+        self._looked = False  # whether the mounts were asked since something had hung
+        self._standstill = Standstill()
         name = fresh_name()
         self._folders = [directory / name for directory in directories]
         self._activity = Activity()
@@ -202,7 +217,7 @@ class _Supervised:
             now = time.monotonic()
             if killed and now > ends_by:
                 return
-            if not killed and (now > ends_by or len(self._stops) >= STOPS_TO_HURRY or self._is_hung()):
+            if not killed and (now > ends_by or len(self._stops) >= STOPS_TO_HURRY or self._hang or self._is_hung()):
                 guarded.order(KILL)
                 killed, ends_by = True, time.monotonic() + KILL_S
             elif self._stops and ends_by == float("inf"):
@@ -212,23 +227,30 @@ class _Supervised:
             self._keep(record)
 
     def _is_hung(self) -> bool:
-        """Whether the child hangs, or the time is over and a mount does not answer; notes why."""
-        if not self._activity.overdue() and time.monotonic() < self._backstop:
-            return False
-        dead = self._silent()
-        self._backstop = time.monotonic() + AGAIN_S
+        """Whether the child hangs, or the time is over and a mount does not answer, or anything has hung; notes why."""
+        stands = self._standstill.seconds(self._activity.read().pid) > TOUCH_S
         overdue = self._activity.overdue()
-        deed = overdue or (self._activity.read() if dead else None)
-        if not deed:
+        anything = bool(overdue or stands or self._activity.hang())
+        dead: list[int] = []
+        now = time.monotonic()
+        if overdue or now > self._next_look or (now > self._backstop and anything and not self._looked):
+            dead = self._silent()
+            self._next_look, self._looked = time.monotonic() + AGAIN_S, anything
+            overdue = self._activity.overdue()
+        is_late = anything and time.monotonic() > self._hung_by
+        deed = overdue or (self._activity.read() if stands and is_late else None)
+        if not (deed or dead or is_late):
             return False
-        if deed.what.startswith(FIRST_CALLS):
-            self._error = _no_answer(deed.what.removeprefix(FIRST_CALLS))
+        doing_now = deed or self._activity.read()
+        if doing_now.what.startswith(FIRST_CALLS):
+            self._error = _no_answer(doing_now.what.removeprefix(FIRST_CALLS))
             self._dead = dead
             return True
-        call = f"{deed.what}, without an end for {time.monotonic() - deed.since:.0f} s"
-        directories = [anonymous_text(str(self._directories[number])) for number in dead]
-        where = sleeps_in(deed.pid) if deed == overdue else ""  # else that process waits for others
-        self._give_up(Hang(call, where, directories), dead)
+        call, _, where = self._activity.hang().partition(", asleep in ")
+        if deed or not call:
+            call = f"{doing_now.what}, without an end for {time.monotonic() - doing_now.since:.0f} s"
+            where = sleeps_in(doing_now.pid) if deed else ""  # else that process waits for others
+        self._give_up(Hang(call, where, [anonymous_text(str(self._directories[number])) for number in dead]), dead)
         return True
 
     def _silent(self) -> list[int]:

@@ -5,7 +5,7 @@ The process that forks has one thread; a child never returns into its caller; no
 
 from __future__ import annotations
 
-from .activity import TOUCH_S, Activity, Deed, doing, note
+from .activity import TOUCH_S, Activity, Deed, doing, note, note_hang
 from .attempt import Attempt, attempt_all
 from .child import (
     Child,
@@ -45,6 +45,7 @@ __all__ = [
     "doing",
     "fork_child",
     "note",
+    "note_hang",
     "private_bytes",
     "stop_on_sigterm",
     "stops_held",

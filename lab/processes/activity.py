@@ -1,7 +1,8 @@
 """What a child does now, on a page of memory that its parent can read: also when the child hangs in it.
 
 A call on a mount that has stopped answering may never return, and then the child can tell nothing any more. So it
-notes before each such call what it does and how long that may take; a note is two stores and no system call.
+notes before each such call what it does and how long that may take; a note is two stores and no system call. The
+first call that had no answer, or process that did not end on SIGKILL, is noted beside that and stays.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ HEADER = struct.Struct("dqH")
 TOUCH_S = 6.0
 """A call on a mount that waits for nobody else takes no longer than this, or the mount does not answer."""
 
-SIZE = 4096
+LENGTH = struct.Struct("H")
+SIZE, HANG_AT = 8192, 4096
+"""The second half has what hung first: how many bytes of text follow, none where nothing did."""
+
 NEVER = float("inf")
 
 
@@ -51,7 +55,7 @@ class Activity:
 
     def write(self, what: str, limit_s: float) -> None:
         """Note it. The deadline comes last, in one store: a reader never sees one beside another's text for long."""
-        text = what.encode(errors="surrogateescape")[: SIZE - DEADLINE.size - HEADER.size]
+        text = what.encode(errors="surrogateescape")[: HANG_AT - DEADLINE.size - HEADER.size]
         now = time.monotonic()
         DEADLINE.pack_into(self._page, 0, NEVER)
         HEADER.pack_into(self._page, DEADLINE.size, now, os.getpid(), len(text))
@@ -73,6 +77,29 @@ class Activity:
             return None
         deed = self.read()
         return deed if deed.since + deed.limit_s <= time.monotonic() else None
+
+    def write_hang(self, what: str) -> None:
+        """Note what hung, where nothing has before. The length comes last."""
+        if self.hang():
+            return
+        text = what.encode(errors="surrogateescape")[: SIZE - HANG_AT - LENGTH.size]
+        self._page[HANG_AT + LENGTH.size : HANG_AT + LENGTH.size + len(text)] = text
+        LENGTH.pack_into(self._page, HANG_AT, len(text))
+
+    def hang(self) -> str:
+        """What hung first, or empty."""
+        (length,) = LENGTH.unpack_from(self._page, HANG_AT)
+        start = HANG_AT + LENGTH.size
+        return self._page[start : start + length].decode(errors="surrogateescape")
+
+
+def note_hang(what: str) -> None:
+    """Tell the parent, where it reads, of a call without an answer, or a process that SIGKILL does not end.
+
+    The place where it sleeps stands behind ", asleep in ", where it is known.
+    """
+    if Activity._installed:
+        Activity._installed.write_hang(what)
 
 
 def note(what: str, limit_s: float) -> None:

@@ -22,6 +22,7 @@ from types import TracebackType
 
 from lab.errors import CannotRunError
 
+from .activity import note_hang
 from .child import fork_held, stops_held
 from .descendants import Descendants, Orphan
 from .hanging import is_stopped, sleeps_in
@@ -225,7 +226,10 @@ class Crew:
     def _left_behind(self) -> list[Exit]:
         """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
         left, self._running = self._running, {}
-        return [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
+        exits = [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
+        for each in exits:
+            note_hang(f"the end of worker {each.index}, asleep in {each.where}")
+        return exits
 
     def _readable(self, timeout_ms: float) -> bool:
         poll = select.poll()

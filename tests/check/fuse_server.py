@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from .fuse.stopping import stop_at
+from .fuse.stopping import MOMENT, stop_at
 from .fuse.variants import VARIANTS
 
 MAX_THREADS = 200
@@ -34,7 +34,7 @@ def serve(variant: str, backing: Path, mountpoint: Path, seed: int, *, alone: bo
     operations.alone = alone
     if stops:
         kind, number, how = stops
-        stop_at(operations, kind, int(number), how)
+        stop_at(operations, kind, int(number), how, backing.with_name(MOMENT))
     import_module("mfusepy").FUSE(
         operations,
         str(mountpoint),

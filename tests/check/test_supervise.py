@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
+from lab.check import directories, supervise
+from lab.processes import attempt, guarded
 from tests.check.fuse.serving import fuse
 from tests.check.hangs import MATRIX, Case, outcomes
 from tests.check.mounted import state_of
@@ -76,6 +78,63 @@ if ALL:
     def test_the_check_ends_at_whatever_request_the_mount_stops(case: Case) -> None:
         (found,) = outcomes([case], 1)
         assert found.wrong == []
+
+
+# A mount that blocks some calls and answers others
+
+SCRIPTED = """
+import signal, sys
+from lab.check import run, supervise
+from lab.cli.main import main
+{}
+sys.exit(main(sys.argv[1:]))
+"""
+AT_ONCE = "supervise.BACKSTOP_S = supervise.HUNG_S = -100.0"
+"""The time for a check is over when it begins."""
+
+HANGS_ITSELF = f"{AT_ONCE}; supervise.TOUCH_S = 0.0; run.mounts_of = lambda _: signal.pause()"
+
+
+def scripted(script: str, place: Path, only: str) -> dict[str, Any]:
+    """The document of a check of this place with what the script puts in its way."""
+    command = [sys.executable, "-c", SCRIPTED.format(script), "check", str(place), "--only", only, "--seconds", "0.1"]
+    done = subprocess.run(
+        [*command, "--no-save", "--json", "-"], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S,
+        check=False,
+    )  # fmt: skip
+    document: dict[str, Any] = json.loads(done.stdout)
+    return document
+
+
+@pytest.mark.mounts
+def test_a_call_without_an_answer_ends_the_check_once_the_time_is_over_though_the_mount_answers_others() -> None:
+    with fuse("honest", 1, ("flock", "2", "block")) as [directory]:
+        document = scripted(AT_ONCE, directory, "flock,posix,modes,rules")
+    assert document["hang"]["where"] == document["stuck"][0]["where"]
+    assert (document["hang"]["directories"], document["interrupted"]) == ([], False)
+    assert document["ended_early"].startswith("a call has no answer, though the mount answers others: ")
+    assert document["stuck"]
+    assert "not reached: a call had no answer" in json.dumps(document["promises"])
+
+
+def test_a_check_whose_own_process_stands_still_in_a_call_ends_once_the_time_is_over(tmp_path: Path) -> None:
+    document = scripted(HANGS_ITSELF, tmp_path, "modes,rules")
+    assert document["hang"]["call"].startswith("opening the folders, without an end for ")
+    assert (document["hang"]["directories"], document["stuck"], list(tmp_path.iterdir())) == ([], [], [])
+
+
+def test_a_check_in_which_nothing_hangs_goes_on_however_late_it_is(tmp_path: Path) -> None:
+    document = scripted(AT_ONCE, tmp_path, "modes,rules")
+    assert (document["ended_early"], document["hang"]) == ("", None)
+    assert {each["verdict"] for each in document["promises"]} == {"safe"}
+
+
+def test_the_shares_of_all_that_takes_time_once_something_hangs_are_within_the_bound() -> None:
+    probe_s = directories.PROBE_S + attempt.KILLED_S
+    assert supervise.BACKSTOP_S + probe_s <= supervise.HUNG_S
+    clean_s = supervise.CLEAN_HUNG_S + guarded.GIVEN_UP_S
+    assert guarded.KILLED_S < supervise.KILL_S
+    assert supervise.HUNG_S + probe_s + supervise.KILL_S + clean_s <= supervise.BOUND_S
 
 
 # Signals

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lab.processes import Activity, doing, note
+from lab.processes import Activity, doing, fork_child, note, note_hang
 
 
 @pytest.fixture
@@ -42,12 +42,22 @@ def test_after_a_block_what_was_done_before_goes_on_with_its_time(page: Activity
 
 
 def test_a_text_that_is_too_long_is_cut(page: Activity) -> None:
+    note_hang("y" * 10_000)
     note("x" * 10_000, 1.0)
-    assert set(page.read().what) == {"x"}
+    assert (set(page.read().what), set(page.hang())) == ({"x"}, {"y"})
+
+
+def test_what_hung_first_stays_whichever_process_noted_it(page: Activity) -> None:
+    assert page.hang() == ""
+    pid = fork_child(lambda: note_hang("A: read f 0 8 = no answer in 2 s, asleep in a_place"))
+    os.waitpid(pid, 0)
+    note_hang("B: open f = no answer in 2 s")
+    assert page.hang() == "A: read f 0 8 = no answer in 2 s, asleep in a_place"
 
 
 def test_nothing_is_noted_where_nobody_reads() -> None:
     note("unlink", 1.0)
+    note_hang("unlink")
     with doing("mkdir", 1.0):
         pass
     assert Activity().read().what == ""

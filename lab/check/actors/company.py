@@ -10,7 +10,7 @@ from pathlib import Path
 from signal import SIGKILL
 
 from lab.errors import CannotRunError
-from lab.processes import stops_held
+from lab.processes import note_hang, stops_held
 from lab.regions import Folder
 from lab.results import Stuck
 
@@ -132,5 +132,7 @@ class Company:
         deadline = time.monotonic() + KILLED_S
         for player in players:
             if player.process.wait(max(0.0, deadline - time.monotonic())) is None:
-                self.stuck.append(Stuck(player.process.pid, player.process.sleeps_in() or "unknown"))
+                stuck = Stuck(player.process.pid, player.process.sleeps_in() or "unknown")
+                self.stuck.append(stuck)
+                note_hang(f"the end of a program's processes, asleep in {stuck.where}")
             player.close()

@@ -21,6 +21,9 @@ LOCKS = {
 }
 """Each lock: taken at once, waited for, given back."""
 
+LOOK_S = 1.0
+"""A process that waits for others runs so often, or it is taken for one that hangs itself."""
+
 CEILING_S = 10.0
 """A lock that is handed over more slowly is taken for one that is not handed over."""
 
@@ -62,7 +65,7 @@ class _Measurement:
         took: dict[str, list[float]] = {lock: [] for lock in ready}
         deadline = time.monotonic() + CEILING_S
         while waiting and (left_s := deadline - time.monotonic()) > 0:
-            for name in self._stage.first_back(waiting, left_s):
+            for name in self._stage.first_back(waiting, min(left_s, LOOK_S)):
                 lock = waiting.pop(name)
                 took[lock].append(time.monotonic() - released[lock])
                 if self._said(f"{name}: returns = granted") != "granted":

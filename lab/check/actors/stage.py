@@ -9,10 +9,10 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
 from lab.errors import CannotRunError
-from lab.processes import note, stops_held
+from lab.processes import note, note_hang, stops_held
 from lab.processes.watched import STOPPED
 
-from ..blame import OF_THE_SYSTEM
+from ..blame import OF_THE_SYSTEM, UNANSWERED
 from ..language import DIRECTED, GET, SET, Call
 from .patience import Patience
 from .player import KILLED_S, OF_PROCESSES, Player
@@ -73,6 +73,12 @@ class RealStage:
         What should not wait is given some time to end, who should be woken more (`Patience`); only a call that is
         `expected` to wait is soon believed to.
         """
+        observed = self._performed(call, expected)
+        if observed.startswith(UNANSWERED):
+            note_hang(f"{call} = {observed}")
+        return observed
+
+    def _performed(self, call: Call, expected: Sequence[str]) -> str:
         player = self._player(call.actor)
         note(f"{call}, on {self._folders[player.folder]}", CALL_S)
         if call.verb in WAITERS and not player.pending:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import wraps
 from itertools import count
+from pathlib import Path
 from threading import Event
 from typing import Any
 
@@ -24,8 +26,15 @@ KINDS = (
 HOWS = ("stop", "block")
 
 
-def stop_at(operations: Passthrough, kind: str, number: int, how: str) -> None:
-    """Have the server stop answering at the request of this number, the first being 1, of this kind or of `any`."""
+MOMENT = "stopped"
+"""The file beside the backing directory that says when the server stopped (time.monotonic)."""
+
+
+def stop_at(operations: Passthrough, kind: str, number: int, how: str, moment: Path) -> None:
+    """Have the server stop answering at the request of this number, the first being 1, of this kind or of `any`.
+
+    The file `moment` then says when that was.
+    """
     numbers = count(1)
 
     def counting(name: str) -> Any:
@@ -34,6 +43,7 @@ def stop_at(operations: Passthrough, kind: str, number: int, how: str) -> None:
         @wraps(call)
         def counted(*args: Any) -> Any:
             if next(numbers) == number:
+                moment.write_text(repr(time.monotonic()))
                 if how == "stop":
                     os.kill(os.getpid(), signal.SIGSTOP)
                 Event().wait()
