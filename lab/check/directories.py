@@ -95,6 +95,7 @@ def _try(directory: Path) -> None:
     made = _make(directory / fresh_name())
     try:
         _show(made)
+        made.unlink(SHOWN)  # by its name: where entries have no inode number readdir(3) lists none of them
     finally:
         why = clear(made.path, made.device, made.inode)
     if why:

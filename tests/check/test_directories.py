@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -183,3 +183,15 @@ def test_the_mount_of_a_directory_below_another_mount_is_its_own(tmp_path: Path)
     assert kinds[0] == "tmpfs"
     assert kinds[2] == "proc"
     assert kinds[1] not in ("unknown", "proc")
+
+
+def refused_unlisted(given: Sequence[str]) -> tuple[int, str]:
+    """`refused` where a directory lists nothing: readdir(3) skips entries without an inode number (d_ino 0)."""
+    os.listdir = lambda *_: []
+    os.scandir = lambda *_: nullcontext(iter(()))  # type: ignore[assignment]
+    return refused(given)
+
+
+def test_a_directory_that_lists_nothing_of_what_it_holds_is_checked_all_the_same(tmp_path: Path) -> None:
+    assert in_fresh_process(refused_unlisted, [str(tmp_path)]) == [0, ""]
+    assert [list(folder.iterdir()) for folder in tmp_path.iterdir()] == [[]], "that of `enter`, which its caller clears"
