@@ -92,7 +92,7 @@ sys.exit(main(sys.argv[1:]))
 AT_ONCE = "supervise.BACKSTOP_S = supervise.HUNG_S = -100.0"
 """The time for a check is over when it begins."""
 
-HANGS_ITSELF = f"{AT_ONCE}; supervise.TOUCH_S = 0.0; run.mounts_of = lambda _: signal.pause()"
+HANGS_ITSELF = f"{AT_ONCE}; supervise.TOUCH_S = 0.0; run.TOUCH_S = 600.0; run.mounts_of = lambda _: signal.pause()"
 
 
 def scripted(script: str, place: Path, only: str) -> dict[str, Any]:
