@@ -12,7 +12,7 @@ RAREST = 1e-9
 """The smallest rate that may be asked for: it takes three thousand million requests that meet a holder."""
 
 
-MOST = 10_000_000
+MOST = 1_000_000_000
 """Of whatever is counted on the command line: more of it would run for years, or need more memory than there is."""
 
 MOST_WORKERS = 4096

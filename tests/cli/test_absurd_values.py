@@ -18,7 +18,7 @@ NEVER = [
     "", " ", "abc", "nan", "inf", "-inf", "1e400", "1e30", "-1e30", "0x10", "١٢", "+", "1,,2", "9" * 30, "-" + "9" * 30,
     "9" * 5000, "9223372036854775808", "1\x1b[31m", "1;2",
 ]  # fmt: skip
-UNLESS_A_SEED = ["-1", "2147483648", "1_000_000_000"]
+UNLESS_A_SEED = ["-1", "2147483648", "10_000_000_000"]
 MAY_BE_NOTHING = {
     "--window", "--leak", "--held", "--hold", "--think", "--preemptions", "--show-schedules", "--seed", "--detects",
 }  # fmt: skip

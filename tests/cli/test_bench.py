@@ -263,7 +263,7 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
         (["--region", "mapped", "--repeats", "4"], 2, "4 is too few: at least 5"),
         (["--region", "mapped", "--sizes", "0"], 2, "0 is too few: at least 1"),
         (["--region", "mapped", "--dir", ""], 2, "an empty name; give a directory"),
-        (["--region", "mapped", "--sizes", "99999999999999"], 3, "no memory for 99,999,999,999,999 bytes at once"),
+        (["--region", "mapped", "--sizes", "999999999999"], 3, "no memory for 999,999,999,999 bytes at once"),
         (["--region", "mapped", "--save", ""], 2, "an empty name; give a directory"),
         (["--region", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
         (["--region", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),

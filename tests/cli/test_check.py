@@ -255,7 +255,7 @@ def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None
         ("--workers", "513", "513 is too many: at most 512"),
         ("--only", "posix,", "--only: an empty name"),
         ("--seconds", "0", "above 0 seconds"),
-        ("--seed", "x", "invalid int"),
+        ("--seed", "x", "no whole number"),
         ("--junit", "-", "is no file"),
     ],
 )

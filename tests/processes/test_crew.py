@@ -202,7 +202,7 @@ def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
     kill = os.kill
     os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
     crew.TERM_GRACE_S = crew.KILL_GRACE_S = SHORT_S
-    with crew_of(nothing, hang) as workers:
+    with crew_of(nothing, hang_without_sigterm) as workers:
         workers.gather(LONG_S)
         workers.release()
         exits = workers.wait(SHORT_S)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import signal
 from collections.abc import Iterable
 from ctypes import Structure, c_ubyte, c_uint64
@@ -186,7 +187,7 @@ def race_mine(kind: str, region: str, folder: str) -> dict[str, Any]:
 def test_a_file_that_is_gone_when_it_is_opened_again_is_a_failure(kind: str, region: str, tmp_path: Path) -> None:
     row = in_fresh_process(race_mine, kind, region, str(tmp_path))
     assert (row["verdict"], len(row["failures"]), row["left"]) == ("died", 4, [])
-    assert "raised FileNotFoundError: [Errno 2] No such file or directory" in row["reason"]
+    assert re.search(r"a system call was refused: \S+: No such file or directory \(ENOENT\)", row["reason"])
 
 
 class Again(Holds):
@@ -290,6 +291,9 @@ class Touches(Scenario):
 
     def work(self, w: Worker) -> None:
         os.kill(os.getpid(), signal.SIGBUS)
+
+    def check(self, memory: Memory, outcome: Outcome) -> Iterable[Damage]:
+        return []
 
 
 def race_touches(region: str, folder: str) -> str:

@@ -165,8 +165,8 @@ def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | No
         except OSError:
             return unknown
         pid = int(stat.rpartition(")")[2].split()[1])
-        if pid in owners:
-            return owners[pid]
         if pid == os.getpid():
             return unknown
+        if pid in owners:
+            return owners[pid]
     return None
