@@ -232,13 +232,19 @@ def _listed(left: list[str]) -> str:
     return f"holds {', '.join(map(printable, sorted(left)[:SHOWN_NAMES]))}{more}" if left else ""
 
 
+def close(descriptor: int) -> None:
+    """Close what nothing was written to: an error loses nothing, and the descriptor is gone all the same (close(2))."""
+    with suppress(OSError):
+        os.close(descriptor)
+
+
 @contextmanager
 def _descriptor(path: Path | str, within: int | None, flags: int) -> Iterator[int]:
     descriptor = os.open(path, flags, dir_fd=within)
     try:
         yield descriptor
     finally:
-        os.close(descriptor)
+        close(descriptor)
 
 
 def _emptied(folder: int, wanted: Callable[[str], bool], levels: int = DEEPEST) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from lab.errors import CannotRunError, UsageError, printable
 from lab.processes.streams import complain
 
-from .folder import Folder
+from .folder import Folder, close
 
 WANTED = "give a directory on the filesystem in question"
 SPARE = 1
@@ -61,7 +61,7 @@ def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
     """Make it; `spare` gets the descriptors to close before it is removed, `kept` the folder's own."""
     try:
         for _ in range(SPARE):
-            spare.callback(os.close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+            spare.callback(close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
         folder = Folder.make(path)
         try:
             kept.enter_context(folder.kept_open())

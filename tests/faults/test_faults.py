@@ -65,7 +65,7 @@ def test_the_cell_sees_what_a_command_leaves(cell: Cell) -> None:
 
 @pytest.mark.parametrize(
     ("call", "error"),
-    [("fork", errno.EAGAIN), ("pipe", errno.EMFILE), ("poll", errno.ENOMEM), ("fallocate", errno.ENOSPC)],
+    [("fork", errno.EAGAIN), ("pipe", errno.EMFILE), ("fallocate", errno.ENOSPC)],
 )
 def test_what_was_finished_before_a_call_failed_is_kept(call: str, error: int, cell: Cell) -> None:
     """The last such call of the second case: the document holds the first case, and why there is no second."""
