@@ -71,6 +71,7 @@ STOPS_TO_HURRY = 2
 """Who presses Ctrl-C so often does not want to wait for anything."""
 
 SILENT = "the mount does not answer any more"
+UNNAMED = "a call that was not announced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +249,7 @@ class _Supervised:
             return True
         call, _, where = self._activity.hang().partition(", asleep in ")
         if deed or not call:
-            call = f"{doing_now.what}, without an end for {time.monotonic() - doing_now.since:.0f} s"
+            call = f"{doing_now.what or UNNAMED}, without an end for {time.monotonic() - doing_now.since:.0f} s"
             where = sleeps_in(doing_now.pid) if deed else ""  # else that process waits for others
         self._give_up(Hang(call, where, [anonymous_text(str(self._directories[number])) for number in dead]), dead)
         return True
