@@ -70,7 +70,7 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
                 seen = _check_same(made.path, directory / name)
                 identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
                 _keep_open(seen, kept)
-            made.unlink(SHOWN)
+            _hide(made)
         yield [directory / name for directory in directories]
 
 
@@ -95,7 +95,7 @@ def _try(directory: Path) -> None:
     made = _make(directory / fresh_name())
     try:
         _show(made)
-        made.unlink(SHOWN)  # by its name: where entries have no inode number readdir(3) lists none of them
+        _hide(made)  # by its name: where entries have no inode number readdir(3) lists none of them
     finally:
         why = clear(made.path, made.device, made.inode)
     if why:
@@ -134,6 +134,14 @@ def _show(folder: Folder) -> None:
             descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
             with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
                 file.write(CONTENT)
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
+
+
+def _hide(folder: Folder) -> None:
+    """Remove that file."""
+    try:
+        folder.unlink(SHOWN)
     except OSError as error:
         raise _refused(folder.path.parent, error, "written") from error
 

@@ -63,7 +63,7 @@ TABLE = """
     fuse_wakes_nobody          s   s   s   s   s   s   U   n   s   s   s   s   s   s
     fuse_wakes_nobody_two      s   s   s   s   s   s   U   n   s   s   U   s   s   U   s
     fuse_never_answers         ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?
-    fuse_never_answers_two     ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   s
+    fuse_never_answers_two     ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   *
 """
 
 LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": ""}
@@ -112,7 +112,7 @@ ADVICE: dict[str, tuple[str, tuple[str, ...]]] = {
     "fuse_flock_alone_two": ("Use flock", ("No lock that was tried excludes",)),
     "fuse_wakes_nobody": (ASLEEP, (OUTLIVES, "descriptor is closed", "--seconds", "not answered")),
     "fuse_never_answers": (
-        "Requests for POSIX locks, open file description locks and flock are not answered here",
+        "are not answered here",
         (ASLEEP, OUTLIVES, "Ranges are not", "--seconds"),
     ),
 }
