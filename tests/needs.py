@@ -184,6 +184,12 @@ def _need_chromium() -> None:
     _try("chromium", "--version")
 
 
+def _need_first_pid_namespace() -> None:
+    """Its number is fixed (PROC_PID_INIT_INO); in others /proc/locks hides the locks of who has ended."""
+    first = str(Path("/proc/self/ns/pid").readlink()) == "pid:[4026531836]"
+    require(first, "in a pid namespace of its own /proc/locks leaves out the locks whose owner has ended")
+
+
 def _need_import_linter() -> None:
     require(Path(sys.executable).with_name("lint-imports").exists(), "import-linter is not installed beside Python")
 
@@ -201,6 +207,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "compiled": _need_compiled,
     "strace": _need_strace,
     "chromium": _need_chromium,
+    "first_pid_namespace": _need_first_pid_namespace,
     "import_linter": _need_import_linter,
 }
 """What a test may need; each raises Missing where the machine lacks it."""

@@ -437,6 +437,7 @@ os.close(guard)
 """
 
 
+@pytest.mark.needs("first_pid_namespace")
 def test_a_helper_that_keeps_the_lock_file_beside_the_data_is_named_by_who_waits(fine: Path, tmp_path: Path) -> None:
     """The first copy ends; what it started has inherited its lock, for which the second one waits for ever."""
     program, note = written(tmp_path / "helped.py", HELPED), tmp_path / "note"
