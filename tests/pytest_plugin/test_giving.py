@@ -40,8 +40,11 @@ def raced(lock: str, folder: str, manner: str = GAVE_WAY, trials: int = 5, **cha
 @pytest.mark.parametrize("lock", ["fcntl", "flock"])
 def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
     row = in_fresh_process(raced, lock, str(tmp_path))
+    control = in_fresh_process(raced, lock, str(tmp_path), "", pin="one")
     assert (row["verdict"], row["of"], row["pin"]) == ("clean", 6000, "one")
-    assert row["contended"] > 900, "without giving way it is less than one in a hundred"
+    assert (control["verdict"], control["of"], control["pin"]) == ("clean", 6000, "one")
+    # How many meet depends on what else the processor runs: between one in eight and nearly all were seen.
+    assert row["contended"] > 4 * max(control["contended"], 60)
 
 
 @pytest.mark.parametrize("lock", ["filelock", "fasteners", "portalocker", "fcntl"])
