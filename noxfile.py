@@ -46,7 +46,7 @@ def hangs(session: nox.Session) -> None:
 def documents(session: nox.Session) -> None:
     """Each command on documents, and in folders, that were changed in every way; a part of `exhaustive`."""
     session.install("-e", ".[test]")
-    tests = session.posargs or ["tests/test_untrusted_documents.py", "tests/test_exchanged_folder.py"]
+    tests = session.posargs or ["tests/records/test_untrusted.py", "tests/test_exchanged_folder.py"]
     session.run("python", "-m", "pytest", *tests, env={"LAB_EXHAUSTIVE": "1"})
 
 

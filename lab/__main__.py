@@ -36,7 +36,7 @@ def start() -> int:
     for number in heard:
         signal.signal(number, end_at_once)
     try:
-        from lab.cli import main
+        from .cli import main
     except Exception as error:  # of whatever kind: a folder that cannot be looked at is imported as an empty package
         told = (
             f"lab: cannot be started: {error or 'no memory is left'}; install it again, or raise its limits (ulimit)\n"

@@ -1,6 +1,8 @@
 """What can go wrong, as types: one base, one exit code each.
 
 The text of every error is one line: the thing, the cause and the next step.
+
+Limits that end what is tried here before anything is learned of it.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from errno import EMFILE, ENFILE
 
 
 class LabError(Exception):
@@ -86,3 +89,10 @@ def refusal(error: BaseException) -> str:
         return ""
     what = f"{error.filename}: {why}" if error.filename else why
     return f"a system call was refused: {what}"
+
+
+def out_of_descriptors(error: OSError) -> CannotRunError | None:
+    """The error to raise in place of this one, where the process or the system has no descriptor left; else None."""
+    if error.errno not in (EMFILE, ENFILE):
+        return None
+    return CannotRunError(f"{error.strerror}: no descriptor is left; raise the limit (ulimit -n)")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from lab.results import Document, encode
+from lab.records import Document, encode
 from tests.report import checked_records, chosen_records, explored_records, plots_records, records, toured_records
 from tests.report.page import recordings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.promises import PROMISES
+from lab.check.guarantees import PROMISES
 from lab.scenario import Scenario, Worker
 from tests.check.measured import name_of
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS

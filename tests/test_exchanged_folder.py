@@ -50,7 +50,7 @@ NAMES = ("1", "2", "foo", "bare", "bare_loop", "replayed", "looped", "shown", *(
 
 def exchanged(directory: str, command: str, numbers: list[int]) -> list[list[object]]:
     """Run it with the folder replaced before each of these calls on files: the number, the exit code, what is said."""
-    from lab.check import directories
+    from lab.check import mounts
     from lab.cli.main import main
 
     asked = [token_of_the_counter(Path(directory)) if word == "TOKEN" else word for word in COMMANDS[command]]
@@ -62,7 +62,7 @@ def exchanged(directory: str, command: str, numbers: list[int]) -> list[list[obj
         attacker = Attacker(place, number, link_to(victim))
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stderr(io.StringIO()) as said:
             patch.chdir(place)
-            patch.setattr(directories, "SHOWN_S", 0.0)  # the folder never comes back
+            patch.setattr(mounts, "SHOWN_S", 0.0)  # the folder never comes back
             attacker.hook(patch)
             with contextlib.redirect_stdout(io.StringIO()):
                 code = main([str(place) if word == "DIR" else word for word in asked])

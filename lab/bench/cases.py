@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.analysis.statistics import plural
 from lab.locks import Lock
-from lab.model.figures import plural
-from lab.results import BenchOptions, LockCost, Price, Ranges
+from lab.records import BenchOptions, LockCost, Price, Ranges
 
 PRICES: tuple[Price, ...] = ("uncontended", "hand-off", "queue")
 LOCKS = ("fcntl", "ofd", "flock")
@@ -17,7 +17,7 @@ _PINNED = {"none": "not pinned", "spread": "", "one": "on one CPU"}
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row of the table, before it is measured; the fields are those of `lab.results.LockCost`."""
+    """One row of the table, before it is measured; the fields are those of `lab.records.LockCost`."""
 
     lock: Lock
     price: Price

@@ -18,10 +18,10 @@ from statistics import median
 from time import perf_counter_ns
 from typing import Literal
 
+from lab.analysis.statistics import median_interval
 from lab.errors import CannotRunError, LabError
-from lab.model.bootstrap import median_interval
-from lab.regions import OpenFile, find_region
-from lab.results import BenchOptions, Copying
+from lab.memory import OpenFile, find_region
+from lab.records import BenchOptions, Copying
 
 Access = Literal["load", "store"]
 ACCESSES: tuple[Access, ...] = ("load", "store")

@@ -1,21 +1,30 @@
-"""One repeat of a case: fresh files, fresh workers, released together and stopped after a slice of time."""
+"""One repeat of a case: fresh files, fresh workers, released together and stopped after a slice of time.
+
+What one repeat of a case showed, read from the logs of its workers.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
+from lab.analysis.holds import Row, Span, sweep
+from lab.analysis.latencies import Latencies
 from lab.errors import CannotRunError
+from lab.memory import anonymous
 from lab.processes import Crew, Exit, cpus_for
 from lab.race.failures import late
-from lab.race.log import FINISHED_NS, Log
-from lab.race.reports import Mailbox, Report
-from lab.regions import anonymous
+from lab.race.mailbox import Mailbox, Report
+from lab.race.recorder import FINISHED_NS, PRIVATE_BYTES, UNRECORDED, Log
+from lab.records import Holds
 
 from .cases import Case
-from .member import APART, Work, files_to_be_had, places_of
+from .workers import APART, Work, files_to_be_had, places_of
 
 MOST_RECORDS = 1 << 19
 """Of all workers together: 16 MiB; what comes after is known from the histogram."""
@@ -91,3 +100,153 @@ def _check(case: Case, exits: list[Exit], reports: list[Report], log: Log) -> No
     for ended in exits:
         if ended.index < case.workers and not log.header(FINISHED_NS)[ended.index]:
             raise Failed(f"worker {ended.index} ended before its time")
+
+
+WINDOW = 400
+"""Grants in a row of which all holds are kept of the last repeat, for pictures."""
+
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """One repeat: per worker its pairs, latencies and longest streak; the rest of all workers together.
+
+    `handed_over` of the `grants` that had one before them came from another worker. `lost` additions are missing.
+    Where the log `overflowed`, all that is told of the order of grants is of the time before.
+    """
+
+    wall_ns: int
+    pairs: list[int]
+    latencies: list[Latencies]
+    streaks: list[int]
+    by_second: list[float]
+    cpu_s: list[float]
+    voluntary: int
+    involuntary: int
+    memory_bytes: int
+    overflowed: bool = False
+    grants: int = 0
+    handed_over: int = 0
+    overlapping: int = 0
+    lost: int = 0
+    window: Holds = field(default_factory=Holds)
+    window_ns: tuple[int, int] = (0, 0)
+
+    @property
+    def pair_ns(self) -> float:
+        """Time that passed, over the pairs of all workers."""
+        return self.wall_ns / max(1, sum(self.pairs))
+
+
+def tally(ran: Ran, *, window: bool) -> Tally:
+    """Read the logs; with the window of holds where it is asked for."""
+    case = ran.case
+    rows = list(ran.log.holds())
+    counted = [row for row in rows if row[0] >= ran.released_ns]
+    unrecorded = [ran.log.segment(index)[UNRECORDED] for index in range(case.workers)]
+    by_worker: list[list[Row]] = [[] for _ in range(case.workers)]
+    for row in counted:
+        by_worker[row[3]].append(row)
+    pairs = [len(own) + more for own, more in zip(by_worker, unrecorded, strict=True)]
+    done = Tally(
+        wall_ns=ran.wall_ns,
+        pairs=pairs,
+        latencies=[_waits(ran, own, index) for index, own in enumerate(by_worker)],
+        streaks=[0] * case.workers,
+        by_second=_by_second(ran, by_worker, unrecorded),
+        cpu_s=[ended.user_s + ended.system_s for ended in ran.exits],
+        voluntary=sum(ended.voluntary_switches for ended in ran.exits),
+        involuntary=sum(ended.involuntary_switches for ended in ran.exits),
+        memory_bytes=max(ran.log.header(PRIVATE_BYTES)),
+        lost=sum(pairs) - ran.added if case.region else 0,
+        overflowed=any(unrecorded),
+    )
+    if window:
+        done.window, done.window_ns = _window(ran, counted)
+    if case.workers > 1 and case.ranges == "same":
+        until_ns = _full_ns(ran, by_worker, unrecorded)
+        _follow(done, [row for row in rows if row[0] <= until_ns], ran)
+    return done
+
+
+def _waits(ran: Ran, own: Sequence[Row], index: int) -> Latencies:
+    """From the request to the grant. Of hand-offs, which are counted from the release, `_follow` makes them."""
+    waits = Latencies()
+    if ran.case.price != "hand-off":
+        waits.exact.update(granted - requested for granted, _, requested, _, _ in own)
+        beyond = ran.log.histogram(index)
+        counts = beyond.tolist() if beyond else []
+        waits.buckets.update({number: count for number, count in enumerate(counts) if count})
+    return waits
+
+
+def _follow(done: Tally, rows: list[Row], ran: Ran) -> None:
+    """Who held each lock after whom: streaks, hand-overs and their latencies, and holds that overlap."""
+    done.overlapping = sweep(rows).overlapping
+    rows.sort()
+    for worker, holds in groupby(rows, key=itemgetter(3)):
+        done.streaks[worker] = max(done.streaks[worker], sum(1 for _ in holds))
+    for first, second in _successions(rows):
+        if second[0] < ran.released_ns:
+            continue
+        done.grants += 1
+        if first[3] != second[3]:
+            done.handed_over += 1
+            if ran.case.price == "hand-off":
+                done.latencies[second[3]].exact[max(0, second[0] - first[1])] += 1
+
+
+def _successions(ordered: list[Row]) -> Iterator[tuple[Row, Row]]:
+    """Each hold with the one before it of the same lock."""
+    last: dict[int, Row] = {}
+    for row in ordered:
+        if row[4] in last:
+            yield last[row[4]], row
+        last[row[4]] = row
+
+
+def _by_second(ran: Ran, by_worker: list[list[Row]], unrecorded: Sequence[int]) -> list[float]:
+    """Pairs a second, as long as every worker's log had room."""
+    until_ns = _full_ns(ran, by_worker, unrecorded)
+    counts: Counter[int] = Counter()
+    for own in by_worker:
+        counts.update((row[0] - ran.released_ns) // SECOND_NS for row in own if row[0] <= until_ns)
+    whole, rest_ns = divmod(until_ns - ran.released_ns, SECOND_NS)
+    rates = [float(counts[second]) for second in range(whole)]
+    if rest_ns >= SECOND_NS // 10 or not rates:
+        rates.append(round(counts[whole] * SECOND_NS / max(1, rest_ns), 1))
+    return rates
+
+
+def _full_ns(ran: Ran, by_worker: Sequence[Sequence[Row]], unrecorded: Sequence[int]) -> int:
+    """The last moment at which every worker's log had room: its last grant, or the end."""
+    full = [own[-1][0] for own, more in zip(by_worker, unrecorded, strict=True) if more and own]
+    return min([ran.ended_ns, *full])
+
+
+def _window(ran: Ran, counted: list[Row]) -> tuple[Holds, tuple[int, int]]:
+    """Some hundreds of holds from the middle of the repeat, and who waited or held meanwhile, in the order of requests.
+
+    All that was between the two moments is there; times are from the release.
+    """
+    ordered = sorted(counted)
+    first = max(0, (len(ordered) - WINDOW) // 2)
+    middle = ordered[first : first + WINDOW]
+    begin, end = (middle[0][0], max(row[1] for row in middle)) if middle else (0, 0)
+    seen = sorted((row for row in ordered if row[2] < end and row[1] >= begin), key=itemgetter(2))
+    return _holds(ran, seen), (begin - ran.released_ns, end - ran.released_ns) if middle else (0, 0)
+
+
+def _holds(ran: Ran, rows: list[Row]) -> Holds:
+    holds = Holds()
+    for granted, released, requested, worker, word in rows:
+        span = Span.unpack(word)
+        holds.worker.append(worker)
+        holds.requested_ns.append(requested - ran.released_ns)
+        holds.granted_ns.append(granted - ran.released_ns)
+        holds.released_ns.append(released - ran.released_ns)
+        holds.start.append(span.start)
+        holds.length.append(span.length)
+        holds.write.append(int(span.write))
+    return holds

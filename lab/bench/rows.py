@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from lab.environment import anonymous_text
-from lab.model.bootstrap import median_interval
-from lab.model.latencies import Latencies, outliers
-from lab.model.statistics import jain_fairness
-from lab.results import BenchWorker, Distribution, HarnessCost, Latency, LockCost
+from lab.analysis.latencies import Latencies, outliers
+from lab.analysis.statistics import jain_fairness, median_interval
+from lab.host.environment import anonymous_text
+from lab.records import BenchWorker, Distribution, HarnessCost, Latency, LockCost
 
-from .tally import Tally
-from .timed import Timed, TimedCase, TimedLoop
+from .prices import Timed, TimedCase, TimedLoop
+from .repeat import Tally
 
 
 def harness_cost(timed: TimedLoop) -> HarnessCost:

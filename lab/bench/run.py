@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lab.environment import Begun, anonymous_text, environment
+from lab.host.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.regions import workspace
-from lab.results import SCHEMA, Bench, BenchOptions, Copying, Noise
+from lab.memory import workspace
+from lab.records import SCHEMA, Bench, BenchOptions, Copying, Noise
 
-from .pricing import Prices, price
+from .prices import Prices, price
 
 
 def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:

@@ -23,10 +23,10 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from lab.results import Answered
+from lab.records import Answered
 
+from .guarantees import DATA, EXCLUSION, NAMES
 from .language import GET, SET, Call, Step, errno_name
-from .promises import DATA, EXCLUSION, NAMES
 
 REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
 """What filesystems answer that do not have the lock (fcntl(2), flock(2)), or another call."""

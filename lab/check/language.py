@@ -44,7 +44,7 @@ MAX = (1 << 63) - 1
 """`max`: the last byte of off_t."""
 
 TYPES = {"read": 0, "write": 1, "unlock": 2}
-"""As `lab.model.requests` numbers them."""
+"""As `lab.model.files` numbers them."""
 
 FLOCKS = {"shared": 0, "exclusive": 1, "unlock": 2}
 WHENCE = {"set": 0, "cur": 1, "end": 2}

@@ -6,25 +6,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from lab.environment import Begun, anonymous_text, environment
+from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.procfs import is_local, mounts_of
 from lab.locks import RECORDER
 from lab.processes import TOUCH_S, doing, note
-from lab.results import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
-from .actors.company import Company
-from .directories import silent
-from .mounted import is_local, mounts_of
-from .perform import not_tried
-from .promises import EXCLUSION, Asked
-from .rule import Rule
+from .actors.pool import Company
+from .guarantees import EXCLUSION, Asked
+from .mounts import silent
 from .rules import RULES
-from .soak.plan import planned
-from .soak.races import soak
-from .specification import hung, judge_all
+from .runner import Rule, hung, judge_all, not_tried
+from .stress.plan import planned
+from .stress.run import soak
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
-from .verdict.judge import SAFE, Findings, exit_code, judge, with_soak
-from .verdict.not_asked import not_asked
+from .verdict.judge import SAFE, Findings, exit_code, judge, not_asked, with_soak
 
 RANDOM_SHARE = 3 / 8
 """The part of the seconds that goes to the random programs; the soak has the rest."""
@@ -147,7 +144,7 @@ class _Parts:
         families = [name for name in EXCLUSION if name not in self._refused]
         if "random" not in self._asked.parts or not families or len(self._company.stuck) > STUCK_AT_MOST:
             return
-        from .drawn.search import Search  # imports a library that every fork before would have paid for
+        from .fuzz.run import Search  # imports a library that every fork before would have paid for
 
         share = RANDOM_SHARE if "soak" in self._asked.parts else 1
         self._tell("random programs")

@@ -22,20 +22,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 
-from lab.environment import Begun, anonymous_text
 from lab.errors import CannotRunError
+from lab.host.environment import Begun, anonymous_text
+from lab.host.procfs import mounts_of
+from lab.memory import anonymous
 from lab.processes import TOUCH_S, Activity, Terminated, doing, stop_on_sigterm, stops_noted
+from lab.processes.child import complain
+from lab.processes.deadlines import Standstill, sleeps_in
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
-from lab.processes.hanging import Standstill, sleeps_in
-from lab.processes.streams import complain
-from lab.regions import anonymous
-from lab.results import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
 
-from .directories import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
-from .mounted import mounts_of
-from .promises import Asked, asked_for
+from .guarantees import Asked, asked_for
+from .mounts import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
 from .run import Ending, Found, Silent, Tell, document, run_parts
-from .soak.races import check_workers
+from .stress.run import check_workers
 
 BOUND_S = 30.0
 """A check in which anything hangs ends within the seconds that were asked for and so many more.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import UsageError
 
-from .values import (
+from .options import (
     MOST_BYTES,
     MOST_WORKERS,
     at_least,
@@ -28,7 +28,7 @@ from .values import (
 )
 
 if TYPE_CHECKING:
-    from lab.results import BenchOptions
+    from lab.records import BenchOptions
 
 NAME = "bench"
 HELP = "measure what locks cost, or copying through each region"
@@ -109,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure, save, print; a stop keeps the repeats that were finished."""
     from lab.bench.run import run as bench
     from lab.processes import stops_held, stops_interrupt
-    from lab.report.formats import check_format
+    from lab.report.format import check_format
     from lab.report.progress import Progress
 
     from .documents import Documents
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
             done = bench(options, progress.tell)
         with stops_held():
             documents.write(done)
-            from .show import conclude
+            from .documents import conclude
 
             return conclude(done, documents, style=arguments.format)
 
@@ -142,7 +142,7 @@ def _copies(arguments: argparse.Namespace) -> bool:
 
 def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
     from lab.bench.copying import SIZES
-    from lab.results import BenchOptions
+    from lab.records import BenchOptions
 
     return BenchOptions(
         regions=_regions(arguments.region),
@@ -155,7 +155,7 @@ def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
 
 def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
     from lab.bench.cases import LOCKS, MOST_HELD, PRICES
-    from lab.results import BenchOptions
+    from lab.records import BenchOptions
 
     if max(arguments.held or [0]) > MOST_HELD:
         raise UsageError(f"--held {max(arguments.held)} is too many: at most {MOST_HELD:,}")
@@ -180,7 +180,7 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
 
 def _regions(names: Sequence[str] | None) -> list[str]:
     """Each once; all where the option came without a name, none where it did not come."""
-    from lab.regions import REGIONS, find_region
+    from lab.memory import REGIONS, find_region
 
     return [] if names is None else list(dict.fromkeys(find_region(name).name for name in names or REGIONS))
 

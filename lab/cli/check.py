@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
-from lab.processes.streams import print_text
+from lab.processes.child import print_text
 
-from .values import between, directory, file_name, path_or_dash, positive, rare, seed
+from .options import between, directory, file_name, path_or_dash, positive, rare, seed
 
 if TYPE_CHECKING:
-    from lab.check.promises import Asked
-    from lab.check.rule import Rule
+    from lab.check.guarantees import Asked
+    from lab.check.runner import Rule
 
 NAME = "check"
 HELP = "find out whether locking is safe on a mount"
@@ -91,13 +91,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.check.promises import asked_for
+    from lab.check.guarantees import asked_for
     from lab.check.supervise import check
-    from lab.environment import anonymous_text
+    from lab.host.environment import anonymous_text
     from lab.processes import stops_held
+    from lab.records import CheckOptions
     from lab.report.junit import junit
     from lab.report.progress import Progress
-    from lab.results import CheckOptions
 
     from .documents import Documents
 
@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
             done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and told, however impatient the user
             documents.write(done)
-            from .show import conclude  # tabulate, which it needs, is not for a process that forks
+            from .documents import conclude  # tabulate, which it needs, is not for a process that forks
 
             return conclude(done, documents, quiet=arguments.quiet)
 
@@ -136,7 +136,7 @@ def _only(arguments: argparse.Namespace) -> list[str]:
 def _steps(asked: Asked) -> int:
     """About how many things a check tells of: its rules, its races, and the random programs."""
     from lab.check.rules import RULES
-    from lab.check.soak.plan import planned
+    from lab.check.stress.plan import planned
 
     return 1 + len(planned(asked.promises)) + sum(rule.promise in asked.promises for rule in RULES)
 
@@ -157,7 +157,7 @@ def _list(json: str | None, only: Sequence[str]) -> int:
 
 def _listed(only: Sequence[str]) -> list[Rule]:
     """The rules that a check of these promises or parts would judge; on two mounts, where there are the most."""
-    from lab.check.promises import asked_for
+    from lab.check.guarantees import asked_for
     from lab.check.rules import RULES
     from lab.check.run import left_to_the_soak, performed
 

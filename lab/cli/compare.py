@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .values import path_or_dash, percent
+from .options import path_or_dash, percent
 
 NAME = "compare"
 HELP = "compare what two runs measured: what changed, and is it more than noise"
@@ -43,12 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Load, compare, print."""
     from lab.bench.compare import MARGIN, compare
-    from lab.environment import anonymous_text
-    from lab.report.formats import check_format
-    from lab.results import CompareOptions, load_any, untrusted
+    from lab.host.environment import anonymous_text
+    from lab.records import CompareOptions, load_any, untrusted
+    from lab.report.format import check_format
 
-    from .documents import Documents
-    from .show import conclude
+    from .documents import Documents, conclude
 
     check_format(arguments.format)
     options = CompareOptions(

@@ -1,4 +1,7 @@
-"""Where a run's document goes: opened before the run, so that a bad path fails at once; written after it."""
+"""Where a run's document goes: opened before the run, so that a bad path fails at once; written after it.
+
+The edge where text is printed: tables and sentences on stdout, complaints on stderr.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,18 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
-from lab.errors import CannotRunError
-from lab.processes.streams import complain, drop_unwritten, refused_output
-from lab.results import Document, encode
+from lab.errors import CannotRunError, printable
+from lab.processes.child import LAYOUT, complain, drop_unwritten, print_text, refused_output
+from lab.records import Document, Exploration, Run, encode
+from lab.report.documents import Report, report_of
+from lab.report.format import DEFAULT_FORMAT
+from lab.report.text.race_verdict import CLEAN, UNABLE
 
 READER_S = 30.0
 """How long the reader of a pipe may take nothing."""
@@ -145,6 +151,61 @@ class Documents:
 
 def _trace(run: Document) -> bytes:
     """What makes it is imported after the last fork."""
-    from lab.report.trace.document import rendered
+    from lab.report.trace import rendered
 
     return rendered(run)
+
+
+def conclude(
+    document: Document,
+    documents: Documents,
+    *,
+    style: str = DEFAULT_FORMAT,
+    quiet: bool = False,
+    report: Report | None = None,
+) -> int:
+    """Print what a command found, as far as asked, and what it wrote; the exit code.
+
+    It is told as its kind of document is, or as `report` has it.
+    """
+    report = report or report_of(document)
+    if not (documents.to_stdout or quiet or _is_empty(document)):
+        show(report.text_of(document, style), report.colours)
+        name_written(documents)
+    complain_of(document, report)
+    return report.exit_code(document) or left(documents)
+
+
+def complain_of(document: Document, report: Report) -> None:
+    """What went wrong, on stderr."""
+    complain(*report.complaints(document), *filter(None, [report.interruption(document)]))
+
+
+def _is_empty(document: Document) -> bool:
+    """True where nothing had been finished when somebody interrupted."""
+    return isinstance(document, Run | Exploration) and not document.cases
+
+
+def name_written(documents: Documents) -> None:
+    """Say where the document was written to."""
+    for path in documents.written:
+        show(f"written to {path}")
+
+
+def left(documents: Documents) -> int:
+    """The exit code where nothing else was wrong."""
+    return UNABLE if documents.unwritten else CLEAN
+
+
+def show(text: str, colours: Mapping[str, str] | None = None) -> None:
+    """Print, in colour on a terminal that wants colour."""
+    if not sys.stdout.isatty():
+        print_text(text)
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    coloured = Text(printable(text, LAYOUT))
+    for pattern, colour in (colours or {}).items():
+        coloured.highlight_regex(pattern, colour)
+    Console(highlight=False, soft_wrap=True).print(coloured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .values import at_least, directory, path_or_dash, positive, seed, several
+from .options import at_least, directory, path_or_dash, positive, seed, several
 
 NAME = "explore"
 HELP = "run every interleaving of a scenario, simulated"
@@ -48,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explore, save, print."""
-    from lab.explore.case import cases_of
-    from lab.explore.moves import widest_move
+    from lab.explore.operation import widest_move
+    from lab.explore.run import cases_of
     from lab.explore.run import run as explore
-    from lab.report.formats import check_format
+    from lab.records import ExploreOptions
+    from lab.report.format import check_format
     from lab.report.progress import Progress
-    from lab.results import ExploreOptions
     from lab.scenario import find_scenarios
 
     from .documents import Documents
@@ -81,6 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
         with Progress(len(cases), shown=shown) as progress:
             done = explore(cases, options, progress.tell)
         documents.write(done)
-        from .show import conclude
+        from .documents import conclude
 
         return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)

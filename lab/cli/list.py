@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
-from lab.processes.streams import print_text
+from lab.processes.child import print_text
 
-from .values import temporary_directory
+from .options import temporary_directory
 
 NAME = "list"
 HELP = "list scenarios, locks and regions, and which work here"
@@ -100,7 +100,7 @@ def _locks(directory: Path) -> Iterator[Entry]:
 
 
 def _regions(directory: Path) -> Iterator[Entry]:
-    from lab.regions import REGIONS, probe_region
+    from lab.memory import REGIONS, probe_region
 
     for region in REGIONS.values():
         trouble = _trouble(partial(probe_region, region, directory))

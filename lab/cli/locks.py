@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .values import directory, path_or_dash, positive, temporary_directory
+from .options import directory, path_or_dash, positive, temporary_directory
 
 NAME = "locks"
 HELP = "compare the locks, as measured here; of one lock, the runs that show it"
@@ -33,10 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, save, print; a stop ends it as Ctrl-C does."""
-    from lab.choice import compare, find_candidates
     from lab.processes import stops_interrupt
-    from lab.report.formats import check_format
+    from lab.report.format import check_format
     from lab.report.progress import Progress
+    from lab.survey import compare, find_candidates
 
     from .documents import Documents
 
@@ -46,6 +46,6 @@ def run(arguments: argparse.Namespace) -> int:
         with stops_interrupt(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
             done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
         documents.write(done)
-        from .show import conclude
+        from .documents import conclude
 
         return conclude(done, documents, style=arguments.format)

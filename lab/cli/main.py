@@ -14,13 +14,13 @@ from typing import NoReturn, TextIO
 
 from lab.errors import LabError, UsageError
 from lab.processes import Descendants, stops_interrupt
-from lab.processes.streams import complain, drop_unwritten, nobody_reads, print_error, print_text
+from lab.processes.child import complain, drop_unwritten, nobody_reads, print_error, print_text
 
-from . import bench, check, compare, explore, locks, new, page, peek, plot, race, regions, replay, report, tour
+from . import backings, bench, check, compare, explore, locks, new, page, peek, plot, race, replay, report, tour
 from . import list as list_command
 
 COMMANDS = (
-    race, check, explore, replay, bench, compare, plot, list_command, locks, new, peek, tour, regions, page, report,
+    race, check, explore, replay, bench, compare, plot, list_command, locks, new, peek, tour, backings, page, report,
 )  # fmt: skip
 
 EXIT_CODES = """\

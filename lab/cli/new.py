@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lab.processes.streams import print_text
+from lab.processes.child import print_text
 
 NAME = "new"
 HELP = "write a first scenario of your own, to start from"

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.processes.streams import complain, print_text
+from lab.processes.child import complain, print_text
 
-from .values import path_or_dash
+from .options import path_or_dash
 
 if TYPE_CHECKING:
-    from lab.results import Plays, Run
+    from lab.records import Plays, Run
     from lab.scenario import Found
 
 NAME = "page"
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _page(arguments: argparse.Namespace) -> bytes:
-    from lab.results import load, untrusted
+    from lab.records import load, untrusted
     from lab.scenario import find_scenarios
 
     scenarios = find_scenarios(arguments.scenario) if arguments.scenario else []
@@ -67,10 +67,9 @@ def _page(arguments: argparse.Namespace) -> bytes:
 
 def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
     """The page with this run, and with these scenarios of the user's own beside those that can always be played."""
-    from lab.chapter.stories import stories
-    from lab.environment import anonymous_text
-    from lab.report.page.build import page_of
-    from lab.report.page.run_part import run_part
+    from lab.host.environment import anonymous_text
+    from lab.report.page.build import page_of, run_part
+    from lab.tutorial.stories import stories
 
     parts = {"chapter": _encoded(_chapter()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
     if run:
@@ -80,7 +79,7 @@ def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
 
 
 def _chapter() -> dict[str, str]:
-    from lab.environment import version
+    from lab.host.environment import version
 
     return {"made": f"Made by the lab {version()} with `python -m lab page`. One file; it loads nothing from anywhere."}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import UsageError
-from lab.processes.streams import print_error, print_text
+from lab.processes.child import print_error, print_text
 
-from .values import at_least, file_name
+from .options import at_least, file_name
 
 NAME = "peek"
 HELP = "map a file and print the byte at an offset"
@@ -68,8 +68,8 @@ def _number(text: str) -> int:
 
 
 def _show(path: Path, offset: int, length: int | None) -> None:
-    from lab.chapter.characters import dump, literal
-    from lab.chapter.peek import mapped
+    from lab.tutorial.calls.call import dump, literal
+    from lab.tutorial.peek import mapped
 
     with mapped(path) as file:
         if length is None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
-from lab.processes.streams import print_text
+from lab.processes.child import print_text
 
 from .documents import Target
 
 if TYPE_CHECKING:
-    from lab.results import Document
+    from lab.records import Document
 
 NAME = "plot"
 HELP = "draw what a run measured, as a picture"
@@ -50,8 +50,8 @@ def picture_path(text: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the target, read, draw, write it."""
-    from lab.processes.streams import complain
-    from lab.results import load_any, untrusted
+    from lab.processes.child import complain
+    from lab.records import load_any, untrusted
 
     _require_matplotlib()
     target = Target.opened(arguments.output, "give another -o PATH")

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from lab.errors import UsageError
 
-from .values import MOST_WORKERS, between, file_name
+from .options import MOST_WORKERS, between, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lab.race import Case
-    from lab.results import Options
+    from lab.records import Options
     from lab.scenario import Found
 
 UNSEEN = "an outside program's loads and stores cannot be seen; leave it out"

@@ -6,8 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
-from .values import (
+from .options import (
     MOST_WORKERS,
     at_least,
     directory,
@@ -20,9 +19,10 @@ from .values import (
     several,
     temporary_directory,
 )
+from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
 
 if TYPE_CHECKING:
-    from lab.results import Document
+    from lab.records import Document
 
 NAME = "race"
 HELP = "race workers on a mapped file, unlocked and locked"
@@ -151,12 +151,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
+    from lab.memory import region_name
     from lab.processes import stops_held
-    from lab.processes.streams import complain
-    from lab.regions import region_name
-    from lab.report.formats import DEFAULT_FORMAT, check_format
+    from lab.processes.child import complain
+    from lab.records import Options
+    from lab.report.format import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress
-    from lab.results import Options
 
     from .documents import Documents
 
@@ -194,17 +194,17 @@ def _run(arguments: argparse.Namespace) -> int:
         with Progress(len(cases), shown=shown) as progress:
             done = race.run(cases, options, progress.tell)
         if arguments.explain:
-            from lab.explore.explain import explain
+            from lab.explore.run import explain
 
             done = explain(done, scenarios)
         with stops_held():  # what was measured is written and told, however impatient the user
             documents.write(done)
-            from lab.report.verdicts import heading
+            from lab.report.text.race_verdict import heading
 
-            from .show import conclude  # tabulate, which it needs, is not for a process that forks
+            from .documents import conclude  # tabulate, which it needs, is not for a process that forks
 
             if arguments.explain:
-                from lab.explore.explain import unmodelled
+                from lab.explore.run import unmodelled
 
                 complain(*unmodelled(done))
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
@@ -214,7 +214,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _page(done: Document) -> bytes:
     """The page of a run; it is made after the last fork."""
-    from lab.results import Run
+    from lab.records import Run
 
     from .page import rendered
 

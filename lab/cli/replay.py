@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .values import at_least, directory, path_or_dash, positive, temporary_directory
+from .options import at_least, directory, path_or_dash, positive, temporary_directory
 
 NAME = "replay"
 HELP = "perform an interleaving on the real kernel"
@@ -26,8 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, save, print."""
-    from lab.explore.reproduce import reproduce
-    from lab.results import ReplayOptions
+    from lab.explore.replay import reproduce
+    from lab.records import ReplayOptions
 
     from .documents import Documents
 
@@ -35,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         done = reproduce(options)
         documents.write(done)
-        from .show import conclude  # tabulate, which it needs, is not for a process that forks
+        from .documents import conclude  # tabulate, which it needs, is not for a process that forks
 
         return conclude(done, documents, quiet=arguments.quiet)

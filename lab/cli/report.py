@@ -22,11 +22,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, print."""
-    from lab.report.formats import DEFAULT_FORMAT, check_format
-    from lab.report.reports import report_of
-    from lab.results import load_any, untrusted
+    from lab.records import load_any, untrusted
+    from lab.report.documents import report_of
+    from lab.report.format import DEFAULT_FORMAT, check_format
 
-    from .show import complain_of, show
+    from .documents import complain_of, show
 
     check_format(arguments.format)
     document = load_any(arguments.results)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import argparse
 
-from lab.processes.streams import print_text
+from lab.processes.child import print_text
 
-from .values import directory, path_or_dash, temporary_directory
+from .options import directory, path_or_dash, temporary_directory
 
 NAME = "tour"
 HELP = "the chapter's claims on mapped files, each run here"
@@ -33,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Perform, write, print; a stop ends it as Ctrl-C does."""
-    from lab.chapter.tour import chosen
     from lab.processes import stops_interrupt
+    from lab.tutorial.tour import chosen
 
     steps = chosen(arguments.step)
     if arguments.list:
-        from lab.report.words import wrapped
+        from lab.report.format import wrapped
 
         for number, step in steps:
             print_text(wrapped(step.claim, f"{number:2}  {step.name:12} "))
@@ -48,15 +48,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.chapter.tour import chosen, tour
+    from lab.tutorial.tour import chosen, tour
 
     from .documents import Documents
 
     with Documents(NAME, arguments.json, None, keep=False) as documents:
         done = tour(chosen(arguments.step), arguments.dir)
         documents.write(done)
-        from lab.report.reports import TOUR_CHECK
+        from lab.report.documents import TOUR_CHECK
 
-        from .show import conclude  # tabulate, which it needs, is not for a process that forks
+        from .documents import conclude  # tabulate, which it needs, is not for a process that forks
 
         return conclude(done, documents, report=TOUR_CHECK if arguments.check else None)

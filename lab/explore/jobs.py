@@ -14,10 +14,10 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
+from lab.memory import anonymous
 from lab.processes import Crew, cpus_for
-from lab.regions import anonymous
 
-from .exhaustive import every_schedule
+from .search import every_schedule
 from .tally import Found, Tally
 from .world import World
 

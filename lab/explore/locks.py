@@ -9,10 +9,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 
+from lab.analysis.holds import Span
 from lab.errors import CannotRunError
-from lab.model.holds import Span
-from lab.model.record_locks import RecordLocks
-from lab.model.whole_file import WholeFileLock
+from lab.model.record_locks import RecordLocks, WholeFileLock
 
 from .operation import Operation
 

@@ -1,8 +1,25 @@
-"""One step of a worker: a load, a store, a lock or an unlock of a byte range of the shared file."""
+"""One step of a worker: a load, a store, a lock or an unlock of a byte range of the shared file.
+
+Bytes of the shared memory as one worker sees them, with a step before every access to them.
+
+How a copy of n bytes reaches the memory: the moves that it is made of, and their order.
+
+Python copies slices, texts and structs with memcpy(3), which copies up to twice the widest register in two moves that
+overlap, [0, p) and [n - p, n), p the largest power of two below n; where n is a power of two, one move does. Each move
+is whole within one cache line and comes apart between two. Measured with glibc 2.36 on x86-64
+(tests/benchmarks/tearing.py); docs/explore.md tells what was seen. A number of 1, 2, 4 or 8 bytes is always one move.
+"""
 
 from __future__ import annotations
 
-from lab.model.holds import END, Span
+import platform
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lab.analysis.holds import END, Span
 
 LOAD, STORE, LOCK, UNLOCK = range(4)
 NAMES = ("load", "store", "lock", "unlock")
@@ -42,3 +59,118 @@ class Operation:
         if self.kind == other.kind == UNLOCK:
             return False
         return (self.write or other.write) and self.start < other.end and other.start < self.end
+
+
+LINE = 64
+"""Bytes of a cache line, and the widest register of any processor: nothing longer is moved at once."""
+
+END_FIRST = range(9, 16)
+"""Lengths whose end memcpy loads before their beginning, each with a move of 8 bytes; it stores them in order."""
+
+Move = tuple[int, int]
+"""Its first byte and its length."""
+
+
+def moves(kind: int, start: int, length: int, widest: int, *, plain: bool = False) -> list[Move]:
+    """The moves of a load or store of these bytes, in the order in which they reach the memory.
+
+    `widest` is the longest move; above LINE it stands for a memory that is reached by lines of that size. A `plain`
+    value is moved at once. Of the bytes that a load moves twice, it keeps those of the move that it puts down last, so
+    they count for that one alone.
+    """
+    if not length:
+        return []
+    if widest > LINE:
+        return list(_cut(start, length, widest))
+    if plain and length <= widest:
+        return list(_cut(start, length, LINE))
+    if plain or length > 2 * widest:
+        return [piece for at, size in _cut(start, length, LINE) for piece in _cut(at, size, widest)]
+    halves = _stored(length, widest) if kind == STORE else _loaded(length, widest)
+    return [piece for at, size in halves for piece in _cut(start + at, size, LINE)]
+
+
+def _power(length: int, widest: int) -> int:
+    """The longest move that fits."""
+    return min(1 << length.bit_length() - 1, widest)
+
+
+def _stored(length: int, widest: int) -> list[Move]:
+    power = _power(length, widest)
+    halves = [(0, power), (length - power, power)]
+    if length == 3 and power == 2:
+        return [(1, 2), (0, 1)]
+    return halves[: 1 + (length > power)]
+
+
+def _loaded(length: int, widest: int) -> list[Move]:
+    """Two bytes are loaded one by one, though stored at once."""
+    power = 1 if length == 2 else _power(length, widest)
+    rest = length - power
+    halves = [(0, rest), (rest, power)] if rest else [(0, power)]
+    return halves[::-1] if length in END_FIRST and power == 8 else halves
+
+
+def _cut(start: int, length: int, line: int) -> Iterator[Move]:
+    """The range between line boundaries."""
+    cuts = [start, *range(start - start % line + line, start + length, line), start + length]
+    return ((one, next_one - one) for one, next_one in pairwise(cuts))
+
+
+@cache
+def widest_move(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
+    """Bytes that this machine's memcpy moves at once.
+
+    On x86-64 by the processor's flags, as glibc chooses among its versions (sysdeps/x86_64/multiarch/ifunc-memmove.h):
+    it leaves AVX-512 alone on older processors, which slow down by it. Elsewhere 16, the pair of registers of AArch64.
+    """
+    try:
+        lines = cpuinfo.read_text().splitlines()
+    except OSError:
+        lines = []
+    flags = set(next((line.partition(":")[2].split() for line in lines if line.startswith("flags")), ()))
+    if platform.machine() != "x86_64":
+        return 16
+    if {"avx512vl", "avx_vnni"} <= flags:
+        return 64
+    return 32 if "avx" in flags else 16
+
+
+Step = Callable[[Operation], object]
+"""Called before each load and store with what it is about to do; returns once it may."""
+
+
+class Place:
+    """Bytes of the shared memory as one worker sees them: the buffer, the widest move, and the step before each."""
+
+    __slots__ = ("_made", "buffer", "line", "step")
+
+    def __init__(self, buffer: Any, line: int, step: Step) -> None:
+        self.buffer = memoryview(buffer)
+        self.line = line
+        self.step = step
+        self._made: dict[tuple[int, int, int, bool], list[Operation]] = {}
+
+    def operations(self, kind: int, start: int, length: int, *, plain: bool = False) -> list[Operation]:
+        """The steps of one access, made when it is first asked for; a `plain` value is one move (see `moves`)."""
+        key = kind, start, length, plain
+        if key not in self._made:
+            self._made[key] = [
+                Operation(kind, at, size, write=kind == STORE)
+                for at, size in moves(kind, start, length, self.line, plain=plain)
+            ]
+        return self._made[key]
+
+    def load(self, start: int, length: int, *, plain: bool = False) -> bytes:
+        """The bytes, move by move."""
+        found = bytearray(length)
+        for operation in self.operations(LOAD, start, length, plain=plain):
+            self.step(operation)
+            found[operation.start - start : operation.end - start] = self.buffer[operation.start : operation.end]
+        return bytes(found)
+
+    def store(self, start: int, data: bytes | memoryview, *, plain: bool = False) -> None:
+        """Put the bytes there, move by move."""
+        for operation in self.operations(STORE, start, len(data), plain=plain):
+            self.step(operation)
+            self.buffer[operation.start : operation.end] = data[operation.start - start : operation.end - start]

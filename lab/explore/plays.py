@@ -9,19 +9,17 @@ from itertools import pairwise, product
 from math import inf
 from textwrap import dedent
 
-from lab.environment import anonymous_text
 from lab.errors import LabError, UsageError
-from lab.results import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
+from lab.host.environment import anonymous_text
+from lab.records import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
 from lab.scenario import Found, Scenario, find_scenarios
 
-from .bounded import Bounded
-from .case import check_steps, damage_records
-from .graph import Graph, Move, TooManyStatesError, graph_of
-from .moves import LINE
-from .names import named, shown, value_of
+from .memory import named, shown, value_of
+from .operation import LINE
 from .reasons import story
-from .repair import Repair
-from .shrink import world_of
+from .run import check_steps, damage_records
+from .search import Bounded, Graph, Move, TooManyStatesError, graph_of
+from .simplify import Repair, world_of
 from .tally import Tally
 from .trace import trace
 from .worker import shape_of

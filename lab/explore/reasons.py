@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice, pairwise
 from typing import NamedTuple
 
-from lab.results import Damage, Step
+from lab.records import Damage, Step
 
-from .names import shown
-from .patterns import Pattern, held, holding, patterns, touch
-from .repair import Cut, cuts_of
+from .counterexample import Pattern, held, holding, patterns, touch
+from .memory import shown
+from .simplify import Cut, cuts_of
 from .trace import WAITS
 
 MOST_CUTS = 2_000

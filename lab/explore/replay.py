@@ -6,6 +6,8 @@ gives up a shared flock by asking for an exclusive one, are sent into the kernel
 the next step is taken. A schedule is reproduced when
 the file ends with the very bytes that the model ends with, and the workers saw the same. It proves the order, not the
 timing: processes that wait for their turn are not a race.
+
+One invocation of `replay`: from the token to the record of what real processes did.
 """
 
 from __future__ import annotations
@@ -13,20 +15,29 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import CannotRunError, ScenarioError
-from lab.processes import Crew, cpus_for
-from lab.regions import MAPPED, anonymous, find_region, new_file
+from lab.errors import CannotRunError, ScenarioError, UsageError
+from lab.host.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER
+from lab.memory import MAPPED, anonymous, find_region, new_file, workspace
+from lab.processes import Crew, Terminated, cpus_for, stop_on_sigterm
+from lab.records import SCHEMA, Damage, Replay, ReplayOptions, Step
 from lab.scenario import Scenario
 
 from .operation import NAMES
-from .plan import Plan
-from .replayed import Replayed
-from .turns import BLOCK, DIVERGED, GO, SLOT, START, Pipes, digest, said
+from .reasons import story
+from .replay_protocol import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, digest, plan_of, said
+from .replay_worker import Replayed
+from .run import damage_records
+from .simplify import Repair, world_of
+from .token import Token, differs, read, scenario_of
+from .trace import trace
+from .worker import shape_of
+from .world import End, World, damage_of
 
 LOOK_AGAIN_S = 0.0005
 TICK_MS = 50
@@ -210,3 +221,81 @@ def check_region(plan: Plan) -> None:
     found, region = plan.shape.found, find_region(plan.shape.scenario.region)
     if region is not MAPPED:
         raise CannotRunError(f"scenario {found.name}: its region is {region.name}, a replay has {MAPPED.name}; race it")
+
+
+def reproduce(options: ReplayOptions) -> Replay:
+    """Perform the token's schedule `times` times on a new file in the directory.
+
+    What was done when somebody interrupts is kept. Raises UsageError for a token that does not fit, CannotRunError
+    where the directory, the lock or the processes are refused.
+    """
+    token = read(options.token)
+    world = _world(token)
+    schedule = token.schedule
+    steps, end = trace(world, schedule)
+    if difference := differs(token, steps):
+        raise UsageError(f"the token does not fit scenario {token.scenario}: {difference}")
+    plan = plan_of(world, schedule)
+    check_region(plan)
+    result, interrupted = Result(), False
+    begun = Begun()
+    with workspace(Path(options.directory)) as folder:
+        try:
+            with stop_on_sigterm():
+                replay(plan, folder, options.times, options.time_limit_s, result)
+        except (KeyboardInterrupt, Terminated):
+            interrupted = True
+        where = environment(folder, begun.load, RECORDER)
+    left = end if plan.stuck or any(plan.raised) else _left(world, result, end)
+    damage = damage_records(left)
+    return Replay(
+        schema=SCHEMA,
+        command="replay",
+        started=begun.moment,
+        wall_s=begun.wall_s,
+        interrupted=interrupted,
+        environment=where,
+        options=ReplayOptions(options.token, options.times, anonymous_text(options.directory), options.time_limit_s),
+        scenario=token.scenario,
+        lock=token.lock,
+        workers=token.workers,
+        rounds=token.rounds,
+        line_bytes=token.line,
+        times=result.times,
+        reproduced=result.reproduced,
+        divergence=result.divergence,
+        schedules_per_s=round(result.times / result.running_s, 1) if result.running_s else 0.0,
+        damage=damage,
+        headline=_headline(world, schedule, steps, damage) if damage else "no damage",
+        steps=steps,
+    )
+
+
+def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequence[Damage]) -> str:
+    """What the exploration said of the schedule."""
+    return story(steps, damage, world.shape.lock, mends=Repair(world, schedule).mends).headline
+
+
+def _world(token: Token) -> World:
+    """The simulated world of the token, in which its schedule can run."""
+    found = scenario_of(token)
+    found.check_world("replay")
+    world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
+    for place, worker in enumerate(token.schedule):
+        if worker >= token.workers or worker not in world.choices():
+            raise UsageError(
+                f"the token does not fit scenario {found.name}: worker {worker} cannot do step {place + 1}"
+            )
+        world.do(worker)
+    world.back_to(0)
+    return world
+
+
+def _left(world: World, result: Result, end: End) -> End:
+    """The damage that the last performance really left in the file."""
+    if not result.content:
+        return end
+    try:
+        return End(tuple(damage_of(world.shape, result.content, result.reports)))
+    except ScenarioError:  # the check raises on these bytes, as it did on the model's
+        return end

@@ -1,17 +1,298 @@
-"""One invocation of `explore`: all cases, one after the other, and the record of them."""
+"""Why a race broke: the shortest interleaving that does the same damage, found after the race, attached to its case.
+
+One case: a scenario under a lock with so many workers and rounds, explored, and its failure told.
+
+One invocation of `explore`: all cases, one after the other, and the record of them.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, product
 
-from lab.environment import Begun, environment
-from lab.errors import LabError
+from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
+from lab.host.environment import Begun, environment
+from lab.locks import find_lock
 from lab.processes import Terminated, stop_on_sigterm
-from lab.results import SCHEMA, CaseFailure, Exploration, Explored, ExploreOptions
-from lab.scenario import Scenario
+from lab.records import SCHEMA, CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
+from lab.records import Case as Raced
+from lab.scenario import Found, Scenario
+from lab.scenario.base import lesson_of, raised
 
-from .bypass import Bypass
-from .case import Case, Interrupted, explore
+from .behaviour import Node
+from .locks import MODELLED, check_modelled
+from .operation import widest_move
+from .reasons import story
+from .sandbox import Bypass, check_notes, notes
+from .simplify import Repair, Shortest, shortest, world_of
+from .strategy import Coverage, Plan, cover
+from .tally import about, how_many, interleavings
+from .token import make
+from .trace import trace
+from .worker import shape_of
+from .world import End, World
+
+MOST_WORKERS = 64
+MOST_STEPS = 20_000
+"""Of all workers together: one schedule of more is not worth running thousands of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row to be."""
+
+    found: Found
+    lock: str
+    workers: int
+    rounds: int
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
+
+
+def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
+    """Scenario x workers x rounds x lock, in the order in which the table shows them.
+
+    Raises UsageError for an unknown lock, a scenario that cannot be explored, and too many workers; CannotRunError
+    for a lock without a model.
+    """
+    for found in scenarios:
+        found.check_world("explore", hint=": it is about processes or files, which are not simulated")
+    cases = [
+        Case(found, lock, workers, rounds)
+        for found in scenarios
+        for workers, rounds, lock in product(options.workers, options.rounds, options.locks or found.kind.locks)
+    ]
+    for case in cases:
+        find_lock(case.lock)
+        check_modelled(case.lock)
+        if case.workers > MOST_WORKERS:
+            raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
+    return cases
+
+
+class Interrupted(Exception):  # noqa: N818 - somebody's wish
+    """Ctrl-C in the middle of a case; `case` is what had been covered by then."""
+
+    def __init__(self, case: Explored) -> None:
+        super().__init__(case.covered)
+        self.case = case
+
+
+def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset()) -> Explored:
+    """Explore one case; `kinds` says which damage counts as broken, any where it is empty.
+
+    Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
+    deterministic, ScenarioError for a mistake in the scenario.
+    """
+    started = time.monotonic()
+    shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
+    world = world_of(replace(shape, limit_s=options.time_limit_s))
+    check_steps(world)
+    plan = Plan(
+        options.search,
+        options.preemptions,
+        options.seed,
+        started,
+        options.time_limit_s,
+        options.show_schedules,
+        options.jobs,
+        kinds,
+    )
+    coverage = Coverage()
+    before = notes(world.shape.scenario)
+    try:
+        cover(world, plan, coverage)
+        check_notes(before, world.shape.scenario)
+        searched_s = time.monotonic() - started
+        best = shortest(world, coverage.found, kinds) if coverage.found else None
+    except (KeyboardInterrupt, Terminated):
+        raise Interrupted(_record(case, options, world, coverage, started, None)) from None
+    return _record(case, options, world, coverage, started, best, searched_s, kinds)
+
+
+def check_steps(world: World) -> None:
+    """Look at each worker alone, before anything is claimed of them together.
+
+    Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
+    """
+    counts = [len(nodes) - 1 for nodes in world.alone]
+    name = world.shape.found.name
+    for worker, nodes in enumerate(world.alone):
+        failed = nodes[-1].failed
+        if failed:
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; mend the file")
+        if not counts[worker]:
+            raise CannotRunError(
+                f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
+                "let it load and store through w.memory and w.bytes"
+            )
+    if sum(counts) > MOST_STEPS and not any(map(_spins, world.alone)):
+        raise UsageError(
+            f"scenario {name}: {world.shape.size} take more than {MOST_STEPS:,} steps a schedule and have more than "
+            f"{about(interleavings(counts))} schedules, too many for any search; lower --workers or --rounds"
+        )
+
+
+def _spins(nodes: list[Node]) -> bool:
+    """True for a worker that, alone, goes round in one round for ever: it waits for another one."""
+    return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round
+
+
+def _record(
+    case: Case,
+    options: ExploreOptions,
+    world: World,
+    coverage: Coverage,
+    started: float,
+    best: Shortest | None,
+    searched_s: float | None = None,
+    kinds: frozenset[str] = frozenset(),
+) -> Explored:
+    searched_s = searched_s or time.monotonic() - started
+    kind = case.found.kind
+    whole = coverage.exhausted and options.search != "dpor"
+    note = coverage.note or _of_how_many(world, coverage)
+    holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
+    record = Explored(
+        scenario=case.found.name,
+        lock=case.lock,
+        workers=case.workers,
+        rounds=case.rounds,
+        search=options.search,
+        verdict="broken" if coverage.broken else ("holds" if holds else "unknown"),
+        exhausted=coverage.exhausted,
+        covered=f"{', '.join(coverage.said)} of {world.shape.size}{note}",
+        schedules=coverage.schedules,
+        broken_schedules=coverage.broken,
+        interleavings=coverage.ways.all if coverage.ways else (coverage.schedules if whole else None),
+        broken_interleavings=coverage.ways.broken if coverage.ways else (coverage.broken if whole else None),
+        schedules_per_s=round(coverage.schedules / searched_s, 1),
+        wall_s=round(time.monotonic() - started, 3),
+        expected="holds" if kind().expected(case.lock) == "clean" else "broken",
+        line_bytes=options.line_bytes,
+        bound=coverage.bound,
+        states=coverage.states,
+        ends=world.ends,
+        why=lesson_of(kind, locked=world.locked),
+        schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
+    )
+    if best is None or coverage.found is None:
+        return record
+    return told(record, case.found, best, len(coverage.found.schedule), kinds)
+
+
+def _of_how_many(world: World, coverage: Coverage) -> str:
+    """The number of all schedules, where it is known to be more than were run."""
+    if coverage.found or coverage.exhausted or any(tally.too_long for tally in coverage.tallies):
+        return ""
+    world.back_to(0)
+    count = how_many(world)
+    return f" (of {about(count)} schedules that there are)" if count > coverage.schedules else ""
+
+
+def told(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
+    """The record with the failure: its steps, its reasons, and its token."""
+    shape = best.world.shape
+    steps, end = trace(best.world, best.found.schedule)
+    damage = damage_records(end)
+    headline, reasons, _ = story(steps, damage, record.lock, kinds, Repair(best.world, best.found.schedule).mends)
+    return replace(
+        record,
+        preemptions=best.preemptions,
+        damage=damage,
+        headline=headline,
+        reasons=reasons,
+        steps=steps,
+        shrunk=Shrunk(shape.workers, shape.rounds, best.schedules, steps_before),
+        token=str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps)),
+    )
+
+
+def damage_records(end: End) -> list[Damage]:
+    """The damage as results carry it."""
+    return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage]
+
+
+def runs(schedule: bytes) -> str:
+    """A schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
+    return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
+
+
+SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
+"""Workers and rounds in which the damage is looked for, smallest first: most races need no more."""
+
+SECONDS = 3.0
+"""For each shape."""
+
+
+def explain(run: Run, scenarios: Sequence[Found]) -> Run:
+    """The run with an explanation at each damaged case whose scenario and lock can be simulated.
+
+    The simulated memory is shared: what breaks for want of that no interleaving explains.
+    Somebody who interrupts has the race, and the explanations that were found by then.
+    """
+    by_name = {found.name: found for found in scenarios}
+    cases = list(run.cases)
+    try:
+        for place, case in enumerate(cases):
+            cases[place] = _explained(case, by_name[case.scenario])
+    except (Interrupted, KeyboardInterrupt, Terminated):
+        return replace(run, cases=cases, interrupted=True)
+    return replace(run, cases=cases)
+
+
+def unmodelled(run: Run) -> list[str]:
+    """One line a lock whose damage cannot be explained: the explorer has no model of it."""
+    locks = dict.fromkeys(case.lock for case in run.cases if case.verdict in ("damaged", "timeout"))
+    return [
+        f"--explain: the explorer has no model of lock {lock}, only of {', '.join(MODELLED)}, and explains none of its "
+        "damage"
+        for lock in locks
+        if lock not in MODELLED
+    ]
+
+
+def _explained(case: Raced, found: Found) -> Raced:
+    kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
+    simulated = case.shares and "explore" in found.kind.worlds and case.lock in MODELLED
+    if case.verdict not in ("damaged", "timeout") or not simulated:
+        return case
+    try:
+        return replace(case, explanation=_search(case, found, kinds))
+    except LabError:  # what cannot be explored was raced all the same
+        return case
+
+
+def _search(case: Raced, found: Found, kinds: frozenset[str]) -> Explored:
+    """The first shape in which the same kind of damage comes up; none: what the model says of the scenario."""
+    for workers, rounds in SHAPES:
+        if workers <= case.workers and rounds <= case.rounds:
+            record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)
+            if record.verdict == "broken":
+                return record
+    workers = min(2, case.workers)
+    return explore(Case(found, case.lock, workers, min(2, case.rounds)), _options(found, case.lock))
+
+
+def _options(found: Found, lock: str) -> ExploreOptions:
+    return ExploreOptions(
+        scenarios=[found.name],
+        locks=[lock],
+        workers=[],
+        rounds=[],
+        search="auto",
+        preemptions=3,
+        line_bytes=widest_move(),
+        seed=0,
+        jobs=1,
+        time_limit_s=SECONDS,
+        show_schedules=0,
+    )
 
 
 def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from lab.errors import UsageError
-from lab.results import Step
+from lab.records import Step
 from lab.scenario import Found, builtin_names, find_scenarios, scenario_file
 
 from .trace import WAITS

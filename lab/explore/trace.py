@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from lab.results import Step
+from lab.records import Step
 
-from .names import Value, named, value_of
+from .memory import Value, named, value_of
 from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .world import End, World
 

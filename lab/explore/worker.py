@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.errors import CannotRunError, UsageError
 from lab.locks import told
+from lab.memory.layout import PlaceBytes
 from lab.scenario import Found, Layout, Scenario
-from lab.scenario.place import PlaceBytes
 
-from .bypass import bypass
 from .memory import stepped
-from .operation import LOCK, UNLOCK, Operation
-from .place import Place
+from .operation import LOCK, UNLOCK, Operation, Place
+from .sandbox import bypass
 
 if TYPE_CHECKING:
     from random import Random

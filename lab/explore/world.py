@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import ScenarioError
-from lab.model.deadlock import closes_ring
+from lab.model.record_locks import closes_ring
 from lab.scenario import Damage, Outcome
-from lab.scenario.faults import Endless, listed_damage, raised
+from lab.scenario.base import Endless, listed_damage, raised
 
-from .behaviour import Behaviour, alone
-from .bypass import check_notes, notes
-from .faults import guarded
+from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
-from .names import named
-from .node import GRANTED, REFUSED, Node
+from .memory import named
 from .operation import LOAD, LOCK, STORE, Operation
+from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
 KEPT = 200_000

@@ -5,14 +5,25 @@ Bring your own lock: `adapt`.
 
 from __future__ import annotations
 
-from .adapted import adapt
-from .completed import completed, prepared
-from .find import find_lock, lock_names
-from .leaky import Leaky
+from .adapters import adapt
+from .control import Leaky
 from .native import NATIVE, RECORDER, recorder_told
-from .probe import probe as probe_lock
-from .protocol import Abilities, Action, Deadlock, GaveUp, Lock, LockFailed, abilities, nested, typed
-from .told import told
+from .protocol import (
+    Abilities,
+    Action,
+    Deadlock,
+    GaveUp,
+    Lock,
+    LockFailed,
+    abilities,
+    completed,
+    nested,
+    prepared,
+    told,
+    typed,
+)
+from .registry import find_lock, lock_names
+from .registry import probe as probe_lock
 
 __all__ = [
     "NATIVE",

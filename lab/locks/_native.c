@@ -1,5 +1,5 @@
 /* The hot path, compiled: one lock call, and the recorder of holds around it. Python does the same in posix.py and
- * nesting.py, and in lab/race/hold.py; what is recorded where is told in lab/race/log.py. */
+ * nesting.py, and in lab/race/recorder.py; what is recorded where is told in lab/race/recorder.py. */
 
 #define Py_LIMITED_API 0x030B0000
 #define PY_SSIZE_T_CLEAN
@@ -74,7 +74,7 @@ static void call_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Whether the kernel is to be asked: lab.locks.nesting.Nesting. */
+/* Whether the kernel is to be asked: lab.locks.kernel.Nesting. */
 static int is_due(const Call *self)
 {
     Call *whole = self->whole;
@@ -149,7 +149,7 @@ static PyObject *call_call(PyObject *self, PyObject *arguments, PyObject *Py_UNU
     return !PyArg_ParseTuple(arguments, "") || act(self, &ignored) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* lab.model.histogram.bucket */
+/* lab.analysis.latencies.bucket */
 static uint64_t bucket(uint64_t time_ns)
 {
     const uint64_t longest_ns = ((uint64_t)1 << LONGEST_BITS) - 1;
@@ -259,7 +259,7 @@ static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssi
     return act(self->release, &ignored) < 0 ? NULL : Py_NewRef(Py_None);
 }
 
-/* The numbers of a worker's rounds, each written into its log as it begins: lab.race.log.python_rounds. */
+/* The numbers of a worker's rounds, each written into its log as it begins: lab.race.recorder.python_rounds. */
 typedef struct {
     PyObject_HEAD
     Py_buffer log;
@@ -334,7 +334,7 @@ static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
 }
 
 static PyMethodDef module_methods[] = {
-    {"bucket", module_bucket, METH_O, "lab.model.histogram.bucket, as the recorder finds it."},
+    {"bucket", module_bucket, METH_O, "lab.analysis.latencies.bucket, as the recorder finds it."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -10,7 +10,7 @@ import ctypes
 import fcntl
 import os
 
-from .posix import F_OFD_SETLKW, FLOCK
+from .kernel import F_OFD_SETLKW, FLOCK
 
 RANGE_COMMANDS = {
     "F_GETLK": fcntl.F_GETLK,

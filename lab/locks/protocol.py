@@ -1,14 +1,23 @@
-"""What a lock must offer, what it may offer, and what it raises."""
+"""What a lock must offer, what it may offer, and what it raises.
+
+An exception, and the kind of a thing, in the words of one line.
+
+A lock of the lab's protocol of which its author wrote `actions` alone: what else the lab asks has a default.
+
+A lock that cannot be had here, in its place in a race: what can be raced is raced all the same.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from lab.errors import LabError
-from lab.model.nested import Nested
+from lab.analysis.holds import Nested
+from lab.errors import CannotRunError, LabError, UsageError
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
@@ -91,3 +100,103 @@ def nested(lock: Lock) -> Nested:
     """What the lock does to a hold inside which the same worker asks for another one: `nested`, where it says so."""
     known = getattr(lock, "nested", None)
     return known if isinstance(known, Nested) else Nested.KEPT
+
+
+VOWEL = re.compile(r"[aeio]|un(?!i)", re.IGNORECASE)
+"""How a name begins that is spoken with a vowel: Unpicklable, but not UnixLock, User or UUID."""
+
+
+def told(error: BaseException) -> str:
+    """Its type, and its text where it has one: a text of several lines becomes one."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def kind_of(thing: object) -> str:
+    """What it is, with its article: a str, an int, None."""
+    name = type(thing).__name__
+    return "None" if thing is None else f"{'an' if VOWEL.match(name) else 'a'} {name}"
+
+
+ASKED = ("name", "summary", "has_ranges", "excludes")
+SUMMARY = "a lock of the lab's own kind"
+
+
+class Completed:
+    """The lock under this name, with what it does not say itself: it excludes, and locks ranges as `actions` asks."""
+
+    def __init__(self, lock: Any, name: str) -> None:
+        self.abilities = abilities(lock)
+        self.name: str = getattr(lock, "name", name)
+        self.summary: str = getattr(lock, "summary", SUMMARY)
+        self.has_ranges: bool = getattr(lock, "has_ranges", self.abilities.ranges if self.abilities else True)
+        self.excludes: bool = getattr(lock, "excludes", True)
+        self.actions = lock.actions
+        self._lock = lock
+
+    def prepared(self, path: str) -> AbstractContextManager[Lock]:
+        """See `prepared` here."""
+        return prepared(self._lock, path, self.name)
+
+
+def completed(lock: Any, name: str) -> Lock:
+    """The lock as it is where it offers all that is asked, else with the rest filled in.
+
+    Raises UsageError where its `actions` cannot be called, or its name is no text.
+    """
+    if not callable(lock.actions):
+        raise UsageError(
+            f"lock {name}: its actions is {kind_of(lock.actions)}, which cannot be called; "
+            "define actions(self, descriptor, start, length, *, write)"
+        )
+    if not isinstance(getattr(lock, "name", name), str):
+        raise UsageError(f"lock {name}: its name is {kind_of(lock.name)}; give a text, or leave it out")
+    return cast("Lock", lock) if all(hasattr(lock, each) for each in ASKED) else Completed(lock, name)
+
+
+@contextmanager
+def prepared(lock: Any, path: str, name: str = "") -> Iterator[Lock]:
+    """The lock for the workers of one trial on the file of this name, before they are forked; after the block its end.
+
+    A lock that offers `prepared(path)` makes there what the workers inherit (a semaphore), and takes away what it left
+    behind. Any other is used as it is. Raises CannotRunError where it cannot be made, LockFailed for what else that
+    raises.
+    """
+    name = name or lock.name
+    with ExitStack() as stack:
+        made = lock
+        if hasattr(lock, "prepared"):
+            with _blamed(name):
+                made = stack.enter_context(lock.prepared(path))
+        yield completed(made, name)
+
+
+@contextmanager
+def _blamed(name: str) -> Iterator[None]:
+    """Within the block what a lock's `prepared` raises is told with its name."""
+    try:
+        yield
+    except LabError:
+        raise
+    except Exception as error:
+        raise LockFailed(f"lock {name}: prepared() raised {told(error)}; mend the lock") from error
+
+
+class Missing:
+    """The lock of this name; whoever wants to use it learns why there is none."""
+
+    summary = "not to be had here"
+    has_ranges = False
+    excludes = True
+
+    def __init__(self, name: str, why: str) -> None:
+        self.name = name
+        self._why = why
+
+    def prepared(self, path: str) -> AbstractContextManager[Lock]:
+        """Raises CannotRunError."""
+        raise CannotRunError(self._why)
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """Raises CannotRunError."""
+        raise CannotRunError(self._why)

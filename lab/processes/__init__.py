@@ -6,7 +6,6 @@ The process that forks has one thread; a child never returns into its caller; no
 from __future__ import annotations
 
 from .activity import TOUCH_S, Activity, Deed, doing, note, note_hang
-from .attempt import Attempt, attempt_all
 from .child import (
     Child,
     Terminated,
@@ -19,10 +18,10 @@ from .child import (
     stops_interrupt,
     stops_noted,
 )
-from .crew import Crew, Exit, cpus_for
+from .deadlines import Attempt, attempt_all
 from .descendants import Descendants, Orphan
-from .keeper import Keeper
-from .program import Outputs, become
+from .external import Keeper, Outputs, become
+from .pool import Crew, Exit, cpus_for
 
 __all__ = [
     "TOUCH_S",

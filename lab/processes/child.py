@@ -1,22 +1,111 @@
-"""One forked child: it ends in os._exit, and it ends when its parent does."""
+"""One forked child: it ends in os._exit, and it ends when its parent does.
+
+Children that fork(2) does not make: one whose parent is the caller's parent, and one that waits do not see.
+
+What this process and its children print: where it goes, and in which order.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
+import select
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lab.errors import LabError, refusal
+from lab.errors import CannotRunError, LabError, printable, refusal
 
-from .streams import flush_output, print_error
+STDERR = 2
+
+LAYOUT = "\n\t\xa0"
+"""What tables and texts are laid out with, and leaves a terminal as it is."""
+
+
+def print_to_stderr() -> None:
+    """What this process prints on standard output goes to standard error: the caller's output is its own."""
+    with suppress(OSError):  # the caller has closed one of the two
+        os.dup2(STDERR, 1)
+    sys.stdout = sys.stderr
+
+
+def flush_output() -> None:
+    """Write out what was printed, before anything goes to standard error: both may be one pipe, read in this order.
+
+    What cannot be written stays in the buffer: `print_text` will meet it.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # refused, closed by the scenario, closed by the caller
+        sys.stdout.flush()
+
+
+def print_error(text: str) -> None:
+    """Print lines on standard error, after all that was printed before. All of the lab writes there through this.
+
+    A standard error that is full, or that nobody reads, ends nothing: the exit code still tells.
+    """
+    flush_output()
+    with suppress(OSError, ValueError, AttributeError):
+        sys.stderr.write(f"{printable(text, LAYOUT)}\n")
+        sys.stderr.flush()
+
+
+def complain(*lines: str) -> None:
+    """Print each line on standard error, by the program's name."""
+    for line in lines:
+        print_error(f"lab: {line}")
+
+
+def print_text(text: str, end: str = "\n") -> None:
+    """Print on standard output, and write it out: all of the lab prints there through this.
+
+    Raises CannotRunError where that cannot be written, but BrokenPipeError where nobody reads it.
+    """
+    try:
+        print(printable(text, LAYOUT), end=end, flush=True)  # noqa: T201
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise refused_output(error) from error
+
+
+def refused_output(error: OSError) -> CannotRunError:
+    """The error of a standard output that cannot be written."""
+    return CannotRunError(f"standard output cannot be written ({error.strerror}); make room there")
+
+
+def drop_unwritten() -> None:
+    """Drop what the streams still hold and cannot write: the interpreter would try again, and end with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except ValueError:  # closed
+            pass
+        except OSError:
+            with suppress(OSError, ValueError):
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, stream.fileno())
+                os.close(null)
+                stream.flush()
+
+
+def nobody_reads() -> bool:
+    """True where standard output is a pipe whose reader has gone (poll(2), POLLERR)."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout, 0)
+    except (OSError, ValueError):  # it is no descriptor, or a closed one
+        return False
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
 
 PR_SET_PDEATHSIG = 1
 STREAMS = (0, 1, 2)
@@ -189,3 +278,61 @@ def stops_noted(*, again: bool = True) -> Iterator[Sequence[int]]:
             signal.signal(number, handler)
     for number in noted[:1] if again else ():
         signal.raise_signal(number)
+
+
+SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
+"""clone(2) by machine, where its first argument is the flags; the C library offers no wrapper that copies the stack."""
+
+CLONE_FILES, CLONE_PARENT = 0x400, 0x8000
+WALL = 0x4000_0000
+"""__WALL of waitpid(2): children that `fork_unseen` made, too."""
+
+unseen: set[int] = set()
+"""Children of this process that `fork_unseen` made and that nobody has reaped yet."""
+
+_interpreter = ctypes.PyDLL(None, use_errno=True)
+"""Keeps the interpreter's lock over the call, as os.fork does."""
+
+
+def fork_sibling(body: Callable[[], None], *, share_files: bool = False) -> int:
+    """Fork a process whose parent is the caller's parent (clone(2), CLONE_PARENT), and run the body in it.
+
+    It owns a copy of the descriptors, or with `share_files` the same table (CLONE_FILES). Like every child it ends in
+    os._exit and gets SIGKILL when that parent dies. Raises OSError, ENOSYS on a machine whose clone(2) is not known.
+    """
+    parent = os.getppid()
+    flags = CLONE_PARENT | signal.SIGCHLD | (CLONE_FILES if share_files else 0)
+    return _clone(flags, lambda: live(body, parent))
+
+
+def fork_unseen(body: Callable[[], None], *, group: int) -> int:
+    """`fork_child` of one that ordinary waits pass over: it ends without a signal, so that only WALL finds it.
+
+    Where there is no other child waitid(2) says so at once. On a machine whose clone(2) is not known it is an ordinary
+    child.
+    """
+    if platform.machine() not in SYS_CLONE:
+        return fork_child(body, group=group)
+    parent = os.getpid()
+    with stops_held():
+        pid = _clone(0, lambda: live(body, parent, group))
+        join_group(group, pid)
+        unseen.add(pid)
+        return pid
+
+
+def _clone(flags: int, child: Callable[[], NoReturn]) -> int:
+    """The pid of a new process, which runs `child`. Raises OSError."""
+    number = SYS_CLONE.get(platform.machine())
+    if number is None:
+        raise OSError(errno.ENOSYS, "clone(2) is not known here")
+    _interpreter.PyOS_BeforeFork()
+    pid = int(_interpreter.syscall(ctypes.c_long(number), ctypes.c_ulong(flags), *[ctypes.c_void_p()] * 4))
+    if not pid:
+        _interpreter.PyOS_AfterFork_Child()
+        child()
+    _interpreter.PyOS_AfterFork_Parent()
+    if pid < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return pid

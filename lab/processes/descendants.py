@@ -2,7 +2,7 @@
 
 A process whose parent has died goes to the nearest living ancestor that asked for it (prctl(2),
 PR_SET_CHILD_SUBREAPER), also where it made a session of its own or was forked twice (daemon(3)). So no descendant gets
-lost as long as this process lives. Where this process is killed, see `lab.processes.keeper`.
+lost as long as this process lives. Where this process is killed, see `lab.processes.external`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from .child import _prctl, stops_held
-from .hanging import sleeps_in
-from .sibling import unseen
+from .child import _prctl, stops_held, unseen
+from .deadlines import sleeps_in
 
 PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
 

@@ -32,8 +32,7 @@ from typing import Any
 from lab.errors import CannotRunError
 
 from .child import PR_SET_PDEATHSIG, STOPS, _prctl, detach_output, fork_child, stops_held
-from .hanging import sleeps_in
-from .watched import Watched
+from .deadlines import Watched, sleeps_in
 
 PR_SET_CHILD_SUBREAPER = 36
 

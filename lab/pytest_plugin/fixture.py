@@ -1,30 +1,155 @@
-"""The fixture `lab`: what a test asks for, and how it gets it."""
+"""One request to a fresh interpreter, and its answer.
+
+The fixture `lab`: what a test asks for, and how it gets it.
+
+What a user says for all tests: on the command line, or in the ini file.
+"""
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
-from lab.errors import CannotRunError, UsageError
+from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.explore.locks import check_modelled
-from lab.results import Run, encode
+from lab.processes.external import Ended, run_interpreter
+from lab.records import Run, encode
 from lab.scenario import Scenario
 
-from .again import Again
-from .answer import Explored, Raced
-from .explored import ExploreResult
-from .gave_way import property_of
-from .hidden import told_by_the_test
-from .options import Defaults
-from .process import ask
-from .raced import RaceResult
-from .request import ExplainRequest, ExploreRequest, RaceRequest
-from .travel import Sent, packed
+from .manner import property_of
+from .protocol import (
+    SECONDS,
+    ExplainRequest,
+    Explored,
+    ExploreRequest,
+    Raced,
+    RaceRequest,
+    Request,
+    Sent,
+    local_modules,
+    packed,
+    request_data,
+    told_by_the_test,
+)
+from .results import Again, ExploreResult, RaceResult
+
+__tracebackhide__ = told_by_the_test
+
+ERRORS: dict[int, type[LabError]] = {error.exit_code: error for error in (UsageError, CannotRunError, ScenarioError)}
+START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from lab.pytest_plugin.helper import main
+sys.exit(main())
+"""
+"""The other interpreter finds modules where this one does, also the lab itself."""
+
+Document = TypeVar("Document")
+
+
+class HelperError(LabError):
+    """The process that was to race ended without an answer."""
+
+    exit_code = 4
+
+
+def ask(request: Request, answer: type[Document], root: Path) -> Document:
+    """What the request comes to over there; what its workers printed goes to stderr.
+
+    Raises the LabError that was raised there, and HelperError where there is no answer.
+    """
+    import msgspec
+
+    said = {
+        "parent": os.getpid(),
+        "dont_write_bytecode": sys.dont_write_bytecode,
+        "modules": local_modules(root),
+        "request": request_data(request),
+    }
+    paths = [path for path in sys.path if isinstance(path, str)]
+    try:
+        ended = run_interpreter(["-c", START, json.dumps(paths)], json.dumps(said).encode())
+    except OSError as error:
+        raise CannotRunError(f"no process to race in ({error.strerror}); raise the limits (ulimit -u, -n)") from error
+    if ended.code == 0 or (ended.code in ERRORS and ended.stdout):
+        sys.stderr.write(ended.stderr.decode(errors="replace"))
+    if ended.code == 0:
+        return msgspec.json.decode(ended.stdout, type=answer)
+    raise _error(ended)
+
+
+def _error(ended: Ended) -> LabError:
+    if ended.code in ERRORS and ended.stdout:
+        return ERRORS[ended.code](ended.stdout.decode(errors="replace"))
+    how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {-ended.code}"
+    said = ended.stderr.decode(errors="replace").rstrip()
+    wrote = f"what it wrote to stderr:\n{said}" if said else "it wrote nothing to stderr"
+    return HelperError(f"the process that races ended with {how} and no answer; {wrote}")
+
+
+Value = TypeVar("Value", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """For every race that does not say itself."""
+
+    seed: int
+    directory: Path
+    seconds: float
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """The options of the lab, in a group of their own, and the same as ini keys."""
+    group = parser.getgroup("lab", "races and explorations (the fixture `lab`)")
+    group.addoption("--lab-seed", metavar="N", help="of the random draws of scenarios (0)")
+    group.addoption("--lab-dir", metavar="DIR", help="race on files in there (the system's temporary directory)")
+    group.addoption("--lab-seconds", metavar="S", help="race for about so long where the test does not say (1)")
+    parser.addini("lab_seed", "as --lab-seed")
+    parser.addini("lab_dir", "as --lab-dir; relative to the ini file")
+    parser.addini("lab_seconds", "as --lab-seconds")
+
+
+def defaults(config: pytest.Config) -> Defaults:
+    """The command line's, else the ini file's, else the lab's own. Raises pytest.UsageError, naming the option."""
+    seed = _number(config, "lab_seed", int, "a whole number")
+    seconds = _number(config, "lab_seconds", float, "a number of seconds")
+    if seconds is not None and not 0 < seconds < 1e6:
+        raise pytest.UsageError(f"lab_seconds: {seconds:g} is no time: above 0 seconds, below a million")
+    return Defaults(seed or 0, _session_directory(config), seconds or SECONDS)
+
+
+def _number(config: pytest.Config, name: str, kind: Callable[[str], Value], what: str) -> Value | None:
+    text = config.getoption(name) or config.getini(name)
+    if not text:
+        return None
+    try:
+        return kind(text)
+    except ValueError:
+        raise pytest.UsageError(f"{name}: {text!r} is not {what}") from None
+
+
+def _session_directory(config: pytest.Config) -> Path:
+    given, noted = config.getoption("lab_dir"), config.getini("lab_dir")
+    base = config.invocation_params.dir if given else (config.inipath or config.rootpath / "_").parent
+    try:
+        folder = base / Path(given or noted or tempfile.gettempdir()).expanduser()
+    except RuntimeError as error:  # of a user who does not exist
+        raise pytest.UsageError(f"lab_dir: {given or noted!r}: {error}; give a directory") from None
+    if not folder.is_dir():
+        raise pytest.UsageError(f"lab_dir: {folder} is no directory; give one on the filesystem in question")
+    return folder
+
 
 __tracebackhide__ = told_by_the_test
 

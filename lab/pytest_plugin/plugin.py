@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .options import add_options, defaults
+from .fixture import add_options, defaults
 
 if TYPE_CHECKING:
     from .fixture import Lab
@@ -29,7 +29,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_report_header(config: pytest.Config) -> str:
     """Which lab, on what filesystem, with which seed."""
-    from lab.environment import environment
+    from lab.host.environment import environment
 
     said = defaults(config)
     here = environment(said.directory, 0.0)
@@ -53,8 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which races were widened, since no test asked for that itself."""
-    from .gave_way import races_told
-    from .manner import TOLD
+    from .manner import TOLD, races_told
 
     every = [report for reports in terminalreporter.stats.values() for report in reports]
     told = {how: races for manner, how in TOLD.items() if (races := races_told(every, manner))}

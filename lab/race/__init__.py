@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from .matrix import Case, cases_of, untried
-from .run import run
-from .setting import Setting
-from .soak import race_for
+from .cases import Case, cases_of, race_for, run, untried
+from .context import Setting
 
 __all__ = ["Case", "Setting", "cases_of", "race_for", "run", "untried"]

@@ -7,14 +7,14 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from lab.environment import anonymous_text
+from lab.analysis.holds import Span
 from lab.errors import LOCK_CALLS
-from lab.model.holds import Span
+from lab.host.environment import anonymous_text
 from lab.processes import Exit
-from lab.results import Failure
+from lab.records import Failure
 
-from .log import FINISHED_NS
-from .reports import Report
+from .mailbox import Report
+from .recorder import FINISHED_NS
 from .worker import Job
 
 READ_AT_MOST = 1 << 28

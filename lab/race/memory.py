@@ -1,7 +1,7 @@
 """A scenario's memory where it is not the page itself: proxies made from the struct's own `_fields_`.
 
 `memory.value += 1` loads from a place and stores to it: through a mapping with a pause before each store
-(`lab.race.window`), by pread and pwrite, through whatever is mapped now (`lab.regions`). The scenario's text stays as
+(`lab.race.perturb`), by pread and pwrite, through whatever is mapped now (`lab.memory`). The scenario's text stays as
 it is. What a value is, and which values a field takes, ctypes itself decides, on a twin of the struct that nobody
 else sees: a load copies the field's bytes there first, a store copies them from there. A field, an element, or a
 slice of neighbours is one load or one store.
@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 from lab.errors import CannotRunError
-from lab.scenario.place import Place
+from lab.memory.layout import Place
 
 
 def laid_over(place: Place, kind: type[Structure]) -> Any:

@@ -9,10 +9,10 @@ from pathlib import Path
 from lab.errors import CannotRunError
 from lab.locks import Lock, LockFailed, prepared, probe_lock, told
 from lab.processes import Crew, Exit, cpus_for, detach_output
-from lab.processes.streams import print_to_stderr
-from lab.results import Verdict
+from lab.processes.child import print_to_stderr
+from lab.records import Verdict
 
-from .reports import Mailbox, Report
+from .mailbox import Mailbox, Report
 
 ANSWERED = 73
 """Exit code of the child that came back from the lock, however: a lock that ends its process does not come back."""

@@ -7,14 +7,13 @@ from ctypes import Array, Structure, Union, sizeof
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal
 
-from lab.environment import anonymous_text
+from lab.analysis.accesses import ENDLESS, REPORT, Access
+from lab.analysis.holds import Row, Span, as_held
+from lab.host.environment import anonymous_text
 from lab.locks import nested
-from lab.model.accesses import ENDLESS, REPORT, Access
-from lab.model.holds import Row, Span
-from lab.model.nested import as_held
-from lab.results import Accesses, Block, Damage, Field, Holds, Recording
+from lab.records import Accesses, Block, Damage, Field, Holds, Recording
 
-from .log import UNRECORDED
+from .recorder import UNRECORDED
 
 if TYPE_CHECKING:
     from .trial import Result

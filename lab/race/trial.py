@@ -1,39 +1,84 @@
-"""One trial: a fresh file, N workers released together, all rounds, one check."""
+"""One trial: a fresh file, N workers released together, all rounds, one check.
+
+The file of one trial and its names: one in each directory that it is seen through.
+
+Several directories stand for several hosts: two mounts of one filesystem, each with a page cache of its own. The file
+is made through the first of them, removed through it, and read back through it once all workers have ended.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import time_ns
 from typing import TYPE_CHECKING
 
+from lab.analysis.holds import Exclusion, Overtaking, Row, as_held, overtaking, sweep
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import nested, prepared
-from lab.model.holds import Exclusion, Row, sweep
-from lab.model.nested import as_held
-from lab.model.overtaking import Overtaking, overtaking
+from lab.memory import Region, Shared, find_region
+from lab.memory.folder import status
 from lab.processes import TOUCH_S, Crew, Exit, Orphan, cpus_for, doing
-from lab.processes.alarm import Limited, TooLong
-from lab.processes.crew import Prepare
-from lab.regions import find_region
-from lab.results import Failure, Recording, Sampled
+from lab.processes.deadlines import Limited, TooLong
+from lab.processes.pool import Prepare
+from lab.records import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
-from lab.scenario.faults import endless, listed_damage, raised
+from lab.scenario.base import endless, listed_damage, raised
 
+from .context import Setting
 from .failures import explain
-from .life import worker_of
-from .log import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
-from .places import trial_file
-from .recording import Tape
-from .reports import EVIDENCE_KEPT, Mailbox, Report
-from .setting import Setting
+from .mailbox import EVIDENCE_KEPT, Mailbox, Report
+from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
+from .tracing import Tape
 from .transcript import transcript
-from .worker import Job
+from .worker import Job, worker_of
 
 if TYPE_CHECKING:
     from .programs.watch import Ran
+
+ADVICE = "give directories that are one and the same, seen through two mounts"
+
+
+@contextmanager
+def trial_file(
+    region: Region, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
+) -> Iterator[tuple[tuple[str, ...], Shared]]:
+    """Share bytes with this content, give the file's name in each folder, and remove all of it after the block.
+
+    The name is new even where another trial of this number was: through a second mount an old name may lead to the
+    inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it
+    was made, or where the region is refused there.
+    """
+    name = f"{time_ns():x}-trial-{number}"
+    first = folders[0] / name
+    with ExitStack() as removed:
+        with doing(f"making {first}", TOUCH_S):
+            shared = removed.enter_context(region.share(first, content, sparse=sparse))
+            for folder in folders:
+                _check_shown(folder / name, len(content) if region.of_file else 0, first)
+                shared.open(folder / name).close()
+        try:
+            yield tuple(str(folder / name) for folder in folders), shared
+        finally:
+            with doing(f"removing {first}", TOUCH_S):
+                removed.close()
+
+
+def _check_shown(path: Path, size: int, made: Path) -> None:
+    """Raises CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
+    try:
+        shown = status(path).st_size
+    except OSError as error:
+        raise CannotRunError(
+            f"{path.parent}: does not show a file made in {made.parent} ({error.strerror}); {ADVICE}"
+        ) from error
+    if shown != size:
+        raise CannotRunError(
+            f"{path.parent}: shows {shown:,} of the {size:,} bytes of a file made in {made.parent}; {ADVICE}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +236,7 @@ def _run_beside_programs(setting: Setting, job: Job, mailbox: Mailbox, prepare: 
 
     The forks of other races do not pay for what watches programs.
     """
-    from .programs.extras import without_extras
+    from .programs.launch import without_extras
     from .programs.watch import run_programs
 
     with without_extras(Path(job.path)):

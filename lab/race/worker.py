@@ -1,4 +1,7 @@
-"""The worker of the race world: a free-running process over the mapped file, under the real lock."""
+"""The worker of the race world: a free-running process over the mapped file, under the real lock.
+
+The life of a worker: what it does before the start barrier and after it, and what it leaves behind.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +9,39 @@ import os
 from collections.abc import Callable
 from ctypes import Structure
 from dataclasses import dataclass, replace
+from time import monotonic_ns
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from lab.errors import ScenarioError
-from lab.locks import GaveUp, Leaky, Lock
-from lab.model.holds import Span
-from lab.processes import Child, die, fork_child
-from lab.regions import Region, Shared
+from lab.analysis.holds import Span
+from lab.errors import ScenarioError, refusal
+from lab.locks import GaveUp, Leaky, Lock, told
+from lab.memory import Region, Shared
+from lab.memory.layout import PlaceBytes
+from lab.processes import Child, detach_output, die, fork_child, private_bytes
+from lab.processes.child import print_to_stderr
 from lab.scenario import Layout
-from lab.scenario.place import PlaceBytes
 from lab.scenario.worker import Bytes
 
-from .hold import Held, Hold, Unlocked
-from .log import CURSOR, GAVE_UP, HEADER, Log, end_holds
+from .context import Setting
+from .mailbox import Mailbox, Report, Reports, Seen, trace_of
 from .memory import laid_over
-from .recording import Tape, recorded
-from .reports import Reports
-from .soaking import AfterWay, giving_way, insisting
-from .window import Halved, Pause, Paused, spin
+from .perturb import AfterWay, Halved, Pause, Paused, giving_way, insisting, spin
+from .recorder import (
+    CURSOR,
+    FINISHED_NS,
+    GAVE_UP,
+    HEADER,
+    PRIVATE_BYTES,
+    Held,
+    Hold,
+    Log,
+    Unlocked,
+    counted,
+    end_holds,
+    python_rounds,
+)
+from .tracing import Tape, recorded
 
 if TYPE_CHECKING:
     from random import Random
@@ -255,7 +272,78 @@ class RaceWorker:
         return RaceWorker(job, self.index, segment=job.log.twin_of(self.index), inode=self._inode)
 
     def die(self) -> None:
-        """See `lab.Worker.die`; what this process holds ends with it, as the record says (`lab.race.log`)."""
+        """See `lab.Worker.die`; what this process holds ends with it, as the record says (`lab.race.recorder`)."""
         for each in filter(None, (self, self._twin)):
             end_holds(each._segment, each._first)
         die()
+
+
+ASKED_FOR_MEMORY = 8
+"""How many workers of a trial read their own private memory: it takes a walk over their page tables."""
+
+
+def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
+    """What each worker does before the barrier and after it; whatever goes wrong there ends up in the mailbox."""
+    scenario = setting.scenario
+
+    def prepare(index: int) -> Callable[[], None]:
+        detach_output() if setting.soaks else print_to_stderr()
+        try:
+            worker = RaceWorker(_leaking(setting, job, index), index)
+            scenario.start(worker)
+        except (Exception, SystemExit) as error:
+            mailbox.send(_report(index, {}, error))
+            raise SystemExit(1) from error
+        return lambda: run(worker)
+
+    def run(worker: RaceWorker) -> None:
+        header = job.log.segment(worker.index)
+        failed: BaseException | None = None
+        try:
+            _rounds(scenario.work, worker, header)
+        except BaseException as error:
+            failed = error
+        ended_ns = monotonic_ns()
+        if failed or worker.reports.seen:
+            mailbox.send(_report(worker.index, worker.reports.seen, failed))
+        if failed:
+            raise SystemExit(1)
+        header[FINISHED_NS] = ended_ns  # after the report: who has finished has nothing left to say
+        if weigh and worker.index < ASKED_FOR_MEMORY:
+            header[PRIVATE_BYTES] = private_bytes()
+
+    return prepare
+
+
+def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
+    """The hot loop: nothing in it but the work and two stores.
+
+    A round whose lock gave up is counted and not done; its number is the next round's, so that those done have no gap.
+    """
+    end = worker.rounds
+    numbers = counted(header, end)
+    while True:
+        try:
+            for worker.round in numbers:
+                work(worker)
+        except GaveUp:
+            header[GAVE_UP] += 1
+            end -= 1
+            numbers = python_rounds(header, end, worker.round)
+        else:
+            return
+
+
+def _leaking(setting: Setting, job: Job, index: int) -> Job:
+    """The job with this worker's own liar in the place of the lock, where one was asked for."""
+    if not setting.leak or not setting.lock.excludes:
+        return job
+    from random import Random
+
+    return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311
+
+
+def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
+    if error is None:
+        return Report(worker, seen)
+    return Report(worker, seen, told(error), type(error).__name__, trace_of(error), refusal(error))

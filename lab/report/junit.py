@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.results import Answered, Check, Document, Promise, RuleResult, Soaked
+from lab.records import Answered, Check, Document, Promise, RuleResult, Soaked
 
-from .words import plural
+from .format import plural
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """What XML 1.0 has no way to write (section 2.2)."""
@@ -68,7 +68,7 @@ def _of_rule(rule: RuleResult) -> Entry:
 
 def _of_programs(name: str, run: Check) -> Iterator[Entry]:
     """Where there were differences one case for each; else one for all programs, in the suites that they judge."""
-    from lab.check.promises import PARTS
+    from lab.check.guarantees import PARTS
 
     if run.random is None or not run.random.programs or name not in PARTS["random"]:
         return

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from lab.memory.layout import Layout
+
 from .base import EVERY_LOCK, Damage, Outcome, Scenario
-from .find import builtin_names, find_installed, find_scenarios, scenario_file
-from .found import Found
-from .installed import installed_names
-from .layout import Layout
+from .find import Found, builtin_names, find_installed, find_scenarios, installed_names, scenario_file
 from .worker import Worker
 
 __all__ = [

@@ -9,7 +9,7 @@ from reprlib import repr as shortened
 from typing import Any, NamedTuple, get_args
 
 from lab.errors import UsageError, printable
-from lab.results import Verdict
+from lab.records import Verdict
 
 from .base import Scenario
 

@@ -12,10 +12,9 @@ from types import ModuleType
 from typing import Any, ClassVar
 
 from lab.errors import UsageError
-from lab.processes.alarm import loading
+from lab.processes.deadlines import loading
 
-from .base import Damage, Outcome, Scenario
-from .faults import raised
+from .base import Damage, Outcome, Scenario, raised
 
 
 class CheckedFile(Scenario):

@@ -1,16 +1,197 @@
-"""Scenarios by name, by `name:variant`, or by the path of a file that holds one; a built-in name wins."""
+"""Scenarios by name, by `name:variant`, or by the path of a file that holds one; a built-in name wins.
+
+Scenarios of other packages, from the entry-point group `lab.scenarios`: a name, and a module or module:Class.
+
+Asked only where a name is no built-in's and no path's: `importlib.metadata` imports threading and random, and the
+handlers that these two run in every forked child double what a fork costs.
+
+A scenario file: run it, and collect its classes.
+
+A scenario that was found, under the name that tables show.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import cache
+from importlib.util import module_from_spec, spec_from_file_location
+from inspect import cleandoc
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError, unknown
+from lab.processes.deadlines import loading
 
-from .found import Found
-from .installed import installed_names, load_installed
-from .load import load
+from .attributes import check_attributes, check_complete
+from .base import Scenario
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A scenario class under the name that tables show; `summary` is one line, `path` the file that it is in.
+
+    `installed` is true where the name is an entry point of a package.
+    """
+
+    name: str
+    kind: type[Scenario]
+    summary: str
+    path: Path = Path()
+    installed: bool = False
+
+    def check_world(self, world: str, *, hint: str = "") -> None:
+        """Raises UsageError where the scenario does not run in this world, or in none for what it lacks."""
+        check_complete(self.kind, f"scenario {self.name}")
+        if world not in self.kind.worlds:
+            raise UsageError(
+                f"scenario {self.name}: runs only in {', '.join(sorted(self.kind.worlds))}, not in {world}{hint}"
+            )
+
+    def check_workers(self, workers: int) -> None:
+        """Raises UsageError for more workers than the layout has room for."""
+        most = self.kind.workers_at_most
+        if most and workers > most:
+            raise UsageError(f"scenario {self.name}: {workers:,} workers are more than its {most:,}; lower --workers")
+
+    @property
+    def lesson(self) -> bool:
+        """True for what breaks although it is locked, and for its cured variants."""
+        return bool(self.kind.why)
+
+
+def kinds_of(module: ModuleType, base: type[Scenario] = Scenario) -> list[type[Scenario]]:
+    """The scenario classes that this module itself defines, in their order."""
+    return [
+        kind
+        for kind in vars(module).values()
+        if isinstance(kind, type) and issubclass(kind, base) and kind.__module__ == module.__name__
+    ]
+
+
+def described(
+    name: str, kinds: Sequence[type[Scenario]], doc: str | None, path: Path, *, installed: bool = False
+) -> Iterator[Found]:
+    """The first class goes by this name and is summed up by `doc`, the others are its variants."""
+    main = kinds[0]
+    for kind in kinds:
+        variant = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
+        texts = [cleandoc(text or "") for text in (doc if kind is main else "", kind.__doc__, "(no docstring)")]
+        summary = next(filter(None, texts)).splitlines()[0]
+        yield Found(name if kind is main else f"{name}:{variant}", kind, summary, path, installed)
+
+
+def told(error: BaseException) -> str:
+    """The type and the text of an error, in one line."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+GROUP = "lab.scenarios"
+
+
+@cache
+def _offered() -> dict[str, list[EntryPoint]]:
+    """What installed packages declare, by name."""
+    from importlib.metadata import entry_points
+
+    offered: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
+        offered.setdefault(point.name, []).append(point)
+    return offered
+
+
+def installed_names() -> list[str]:
+    """The names that installed packages declare, in alphabetical order."""
+    return list(_offered())
+
+
+@cache
+def load_installed(name: str) -> list[Found]:
+    """The class of this entry point and its cured variants, or all classes of its module.
+
+    Raises UsageError where two packages offer the name, and where it does not load.
+    """
+    point, *others = _offered()[name]
+    if others:
+        places = ", ".join(each.value for each in (point, *others))
+        raise UsageError(f"scenario {name}: several packages offer it ({places}); uninstall all but one")
+    try:
+        with loading(f"scenario {name}"):
+            loaded = point.load()
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        remedy = "mend or reinstall the package it is in"
+        raise UsageError(f"scenario {name}: {point.value} cannot be loaded ({told(error)}); {remedy}") from error
+    return _found(name, point.value, loaded)
+
+
+def _found(name: str, place: str, loaded: object) -> list[Found]:
+    if isinstance(loaded, ModuleType):
+        module, kinds, doc = loaded, kinds_of(loaded), loaded.__doc__
+    elif isinstance(loaded, type) and issubclass(loaded, Scenario):
+        module = sys.modules[loaded.__module__]
+        variants = [kind for kind in kinds_of(module, loaded) if kind is not loaded]
+        kinds, doc = [loaded, *variants], loaded.__doc__
+    else:
+        raise UsageError(f"scenario {name}: {place} is no subclass of lab.Scenario; name a class or a module of them")
+    if not kinds:
+        raise UsageError(f"scenario {name}: {place} defines no subclass of lab.Scenario; name the class, module:Class")
+    for kind in kinds:
+        check_attributes(kind, f"scenario {name}")
+    return list(described(name, kinds, doc, Path(module.__file__ or ""), installed=True))
+
+
+@cache
+def load(path: Path) -> list[Found]:
+    """The classes of a scenario file, the first under the file's name. Raises UsageError where it cannot be loaded."""
+    spec = spec_from_file_location(f"lab.scenarios.{path.stem}", path)
+    if not _is_file(path) or spec is None or spec.loader is None:
+        raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module  # where dataclasses and pickles of the file's classes look for it
+    try:
+        with loading(str(path)), _no_bytecode(beside=path), redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path}: cannot be loaded: {told(error)}; mend the file") from error
+    kinds = kinds_of(module)
+    if not kinds:
+        raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
+    for kind in kinds:
+        check_attributes(kind, str(path))
+    return list(described(path.stem, kinds, module.__doc__, path))
+
+
+def _is_file(path: Path) -> bool:
+    """Raises UsageError where that cannot be found out."""
+    try:
+        return path.is_file()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a .py file") from error
+
+
+@contextmanager
+def _no_bytecode(*, beside: Path) -> Iterator[None]:
+    """Within the block no __pycache__ appears beside a user's file; the gallery's own may be cached."""
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = before or not beside.resolve().is_relative_to(Path(__file__).resolve().parents[2])
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
 
 LESSONS = (
     "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from lab.bench.cases import cases_of
 from lab.locks import find_lock
-from lab.results import BenchOptions, Price
+from lab.records import BenchOptions, Price
 
 
 def options(

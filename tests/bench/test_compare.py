@@ -9,7 +9,7 @@ import pytest
 
 from lab.bench.compare import MARGIN, compare, judged
 from lab.errors import UsageError
-from lab.results import (
+from lab.records import (
     Bench,
     BenchOptions,
     Case,

@@ -6,8 +6,8 @@ import pytest
 from lab.bench import copying
 from lab.bench.copying import Candidate, copy_costs
 from lab.errors import CannotRunError
-from lab.regions import find_region
-from lab.results import BenchOptions
+from lab.memory import find_region
+from lab.records import BenchOptions
 
 
 def options(*regions: str, sizes: tuple[int, ...] = (64,)) -> BenchOptions:
@@ -72,7 +72,7 @@ def test_the_order_is_turned_round_from_repeat_to_repeat(monkeypatch: pytest.Mon
 def test_reopened_is_measured_with_what_it_does_inside_each_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.regions.reopened import Reopening
+    from lab.memory.remapped import Reopening
 
     opened = 0
     renew = Reopening.renew

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.bench import noise
+from lab.bench import baselines
 
 
 def test_what_others_take_is_what_the_machine_took_without_the_lab(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -14,20 +14,20 @@ def test_what_others_take_is_what_the_machine_took_without_the_lab(monkeypatch: 
         now = next(moments)
         return now[0]
 
-    monkeypatch.setattr(noise, "monotonic", pass_on)
-    monkeypatch.setattr(noise, "busy_s", lambda: now[1])
-    monkeypatch.setattr(noise, "own_s", lambda: now[2])
-    others = noise.Others()
+    monkeypatch.setattr(baselines, "monotonic", pass_on)
+    monkeypatch.setattr(baselines, "busy_s", lambda: now[1])
+    monkeypatch.setattr(baselines, "own_s", lambda: now[2])
+    others = baselines.Others()
     others.lap()
     others.lap()
     assert others.cores == [0.5, 0.0], "1 s in 2 s; then less than the lab itself, which a coarse clock may say"
 
 
 def test_the_machine_was_at_work_at_least_as_long_as_this_process() -> None:
-    assert noise.busy_s() >= noise.own_s() > 0
+    assert baselines.busy_s() >= baselines.own_s() > 0
 
 
 def test_the_clock_makes_a_step() -> None:
-    step_ns, read_ns = noise.clock()
+    step_ns, read_ns = baselines.clock()
     assert step_ns >= 1
     assert read_ns >= 0

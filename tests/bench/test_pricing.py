@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.bench.noise import Others
-from lab.bench.pricing import Prices, _pass_all, settled
+from lab.bench.baselines import Others
+from lab.bench.prices import Prices, Timed, _pass_all, settled
 from lab.bench.repeat import Failed
-from lab.bench.timed import Timed
 from lab.errors import CannotRunError
-from lab.results import BenchOptions
+from lab.records import BenchOptions
 
 
 class Scripted(Timed):

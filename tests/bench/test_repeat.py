@@ -17,8 +17,8 @@ import pytest
 
 from lab.bench.cases import Case
 from lab.locks import Lock, find_lock
-from lab.race.log import SPARE_RECORDS
-from lab.results import Price, Ranges
+from lab.race.recorder import SPARE_RECORDS
+from lab.records import Price, Ranges
 from tests.helpers import in_fresh_process
 from tests.locks.holder import listed_on
 
@@ -99,7 +99,7 @@ def measured(
 ) -> dict[str, Any]:
     """One repeat, as plain values; or how it failed."""
     from lab.bench import repeat
-    from lab.bench.tally import tally
+    from lab.bench.repeat import tally
 
     case = Case(lock_of(lock), price, workers, ranges, held, region, hold_ns, 0, "spread")
     if records is not None:
@@ -166,10 +166,10 @@ def test_disjoint_ranges_never_meet() -> None:
 
 def held_in_proc_locks(held: int) -> int:
     """How many ranges of the file are locked while a case runs."""
-    from lab.bench.member import Member, Work, places_of
-    from lab.race.log import Log
-    from lab.race.reports import Mailbox
-    from lab.regions import anonymous
+    from lab.bench.workers import Member, Work, places_of
+    from lab.memory import anonymous
+    from lab.race.mailbox import Mailbox
+    from lab.race.recorder import Log
 
     case = Case(find_lock("fcntl"), "uncontended", 1, "same", held, "", 0, 0, "none")
     with TemporaryDirectory() as folder, places_of(case, Path(folder)) as places:
@@ -219,7 +219,7 @@ def test_a_worker_that_hangs_is_ended_and_told() -> None:
 
 
 def spun() -> tuple[int, int]:
-    from lab.bench.loops import spin
+    from lab.bench.workers import spin
 
     begun = time.monotonic_ns()
     spin(3_000_000)

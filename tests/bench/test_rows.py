@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from lab.analysis.latencies import Latencies
 from lab.bench.cases import Case
+from lab.bench.prices import TimedCase
+from lab.bench.repeat import Tally
 from lab.bench.rows import lock_cost
-from lab.bench.tally import Tally
-from lab.bench.timed import TimedCase
 from lab.locks import find_lock
-from lab.model.latencies import Latencies
-from lab.results import Holds
+from lab.records import Holds
 
 CASE = Case(find_lock("fcntl"), "queue", 2, "same", 0, "", 0, 0, "spread")
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from lab.analysis.holds import Span
+from lab.analysis.latencies import Latencies
 from lab.bench.cases import Case
-from lab.bench.repeat import Ran
-from lab.bench.tally import SECOND_NS, WINDOW, Tally, tally
+from lab.bench.repeat import SECOND_NS, WINDOW, Ran, Tally, tally
 from lab.locks import find_lock
-from lab.model.holds import Span
-from lab.model.latencies import Latencies
 from lab.processes import Exit
-from lab.race.log import CURSOR, HEADER, RECORD, UNRECORDED, Log
-from lab.results import Price
+from lab.race.recorder import CURSOR, HEADER, RECORD, UNRECORDED, Log
+from lab.records import Price
 
 RELEASED_NS = 1_000
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.bench import wakeup
+from lab.bench import baselines
+from lab.bench.baselines import WakeUp
 from lab.bench.repeat import Failed
-from lab.bench.wakeup import WakeUp
-from lab.race.log import Segment
+from lab.race.recorder import Segment
 from tests.helpers import in_fresh_process
 
 SLICE_S = 0.02
@@ -30,12 +30,12 @@ def test_two_processes_wake_each_other_wherever_they_are_pinned_and_leave_nothin
 
 def measured_without_its_partner(index: int) -> str:
     """What a measurement comes to one of whose processes ends at once."""
-    side = wakeup._side
+    side = baselines._side
 
     def ends(at: int, mine: int, other: int, words: Segment) -> Callable[[], None]:
         return (lambda: None) if at == index else side(at, mine, other, words)
 
-    wakeup._side = ends  # type: ignore[assignment]
+    baselines._side = ends  # type: ignore[assignment]
     try:
         return str(WakeUp("none").measure(0.01))
     except Failed as error:

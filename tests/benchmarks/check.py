@@ -28,17 +28,15 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.check.actors.company import Company
-from lab.check.drawn.programs import FAMILIES
-from lab.check.drawn.search import random_programs
-from lab.check.mounted import mounts_of
-from lab.check.promises import asked_for
-from lab.check.rule import Rule
+from lab.analysis.statistics import detection_power, one_in
+from lab.check.actors.pool import Company
+from lab.check.fuzz.generate import FAMILIES
+from lab.check.fuzz.run import random_programs
+from lab.check.guarantees import asked_for
 from lab.check.run import performed
-from lab.check.specification import judge_all
-from lab.model.figures import one_in
-from lab.model.statistics import detection_power
-from lab.regions import workspace
+from lab.check.runner import Rule, judge_all
+from lab.host.procfs import mounts_of
+from lab.memory import workspace
 
 PLACES = (Path("/dev/shm"), Path(gettempdir()))  # noqa: S108 - a tmpfs
 REPETITIONS = 3

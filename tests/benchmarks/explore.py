@@ -25,18 +25,17 @@ from greenlet import getcurrent, greenlet
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.explore.bounded import Bounded
-from lab.explore.case import cases_of, explore
 from lab.explore.dpor import Dpor
-from lab.explore.exhaustive import every_schedule, every_state
-from lab.explore.plan import Plan, plan_of
 from lab.explore.replay import Result, replay
+from lab.explore.replay_protocol import Plan, plan_of
+from lab.explore.run import cases_of, explore
+from lab.explore.search import Bounded, every_schedule, every_state
 from lab.explore.tally import Tally
 from lab.explore.token import read
 from lab.explore.worker import shape_of
 from lab.explore.world import World
-from lab.regions import workspace
-from lab.results import ExploreOptions
+from lab.memory import workspace
+from lab.records import ExploreOptions
 from lab.scenario import find_scenarios
 
 LONGEST = 2_000

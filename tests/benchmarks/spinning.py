@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from time import monotonic_ns
 
-from lab.locks.posix import Fcntl
+from lab.locks.kernel import Fcntl
 from lab.locks.protocol import Action
 
 TURNS = 200_000

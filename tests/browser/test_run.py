@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.report.page.build import page_of
+from lab.records import Case, Damage
+from lab.report.page.build import page_of, run_part
 from lab.report.page.recorded import TOLD
-from lab.report.page.run_part import run_part
-from lab.results import Case, Damage
 from tests.browser.conftest import DESKTOP, scrolls_sideways
 from tests.report.page.recordings import FOUND, LOAD, LOST, LOST_ROWS, STORE, Row, counted, held, word
 from tests.report.records import CLEAN, UNLOCKED, run_of

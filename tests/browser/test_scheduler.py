@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from lab.explore.names import shown
+from lab.explore.memory import shown
 from lab.explore.plays import plays
-from lab.explore.shrink import world_of
+from lab.explore.simplify import world_of
 from lab.explore.trace import trace
 from lab.explore.worker import shape_of
 from lab.locks import Deadlock
+from lab.records import Plays, Step
 from lab.report.page.build import page_of
-from lab.results import Plays, Step
 from lab.scenario import find_scenarios
 from tests.browser.conftest import OpenPage, scrolls_sideways
 from tests.explore.worlds import scenario_of

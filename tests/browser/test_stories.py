@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.chapter.stories import stories
+from lab.tutorial.stories import stories
 from tests.browser.conftest import OpenPage
 
 if TYPE_CHECKING:

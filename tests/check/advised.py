@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.check.verdict.advice import advice
-from lab.results import Answered, RuleResult, Soaked
+from lab.records import Answered, RuleResult, Soaked
 from tests.report.checked_records import case, mounts, promise, race, rule
 
 ONE = ("ext4",)

@@ -9,7 +9,7 @@ lying; where all of them were it is unsafe too, and by chance on servers whose l
 
 from __future__ import annotations
 
-from lab.check.promises import DATA, LOCKS, NAMES
+from lab.check.guarantees import DATA, LOCKS, NAMES
 
 COLUMNS = [*LOCKS, *DATA, *NAMES]
 

@@ -16,8 +16,8 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
-from .fuse.stopping import MOMENT, stop_at
-from .fuse.variants import VARIANTS
+from tests.check.fuse.stopping import MOMENT, stop_at
+from tests.check.fuse.variants import VARIANTS
 
 MAX_THREADS = 200
 """Each waiter occupies one; libfuse's own limit of 10 would be a deadlock of its own."""

@@ -14,7 +14,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lab.check.promises import PROMISES
+from lab.check.guarantees import PROMISES
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS
 from tests.helpers import run_lab
 from tests.needs import Missing

@@ -8,7 +8,7 @@ import pytest
 
 from lab.check.verdict.advice import advice
 from lab.check.verdict.evidence import NOT_REACHED
-from lab.results import Answered, Stuck
+from lab.records import Answered, Stuck
 from tests.check.advised import ALL_EXCLUDE, OUTLIVED, TWO, UNWOKEN, keeping, losing, lying, said
 from tests.report.checked_records import CALLS, STUCK, case, mounts, promise, race, rule
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.check import directories as module
-from lab.check.directories import clear, enter, fresh_name
-from lab.check.mounted import mounts_of
+from lab.check import mounts
+from lab.check.mounts import clear, enter, fresh_name
 from lab.errors import LabError
-from lab.regions import Folder
+from lab.host.procfs import mounts_of
+from lab.memory import Folder
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 
@@ -148,7 +148,7 @@ def test_a_directory_that_cannot_be_written_is_told() -> None:
 
 
 def test_what_cannot_be_removed_is_told_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SHOWN_S", 0.0)
+    monkeypatch.setattr(mounts, "SHOWN_S", 0.0)
     made = Folder.make(tmp_path / "made")
     (tmp_path / "made").rename(tmp_path / "moved")
     (tmp_path / "theirs").mkdir()
@@ -161,7 +161,7 @@ def test_what_cannot_be_removed_is_told_with_the_reason(tmp_path: Path, monkeypa
 def test_a_folder_whose_numbers_are_not_known_is_removed_if_it_is_empty(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "SHOWN_S", 0.0)
+    monkeypatch.setattr(mounts, "SHOWN_S", 0.0)
     for name in ("empty", "full"):
         (tmp_path / name).mkdir()
     (tmp_path / "full" / "theirs").touch()

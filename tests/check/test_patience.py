@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.check.actors.patience import ANSWER_S, DOUBT, REMEMBERED, SETTLE_S, USUAL_ANSWERS, Patience
+from lab.check.actors.controller import ANSWER_S, DOUBT, REMEMBERED, SETTLE_S, USUAL_ANSWERS, Patience
 
 WAITS = ("waits",)
 MAY_WAIT = ("EDEADLK", "(waits)")

@@ -8,11 +8,10 @@ from functools import cache, partial
 
 import pytest
 
-from lab.check.modelled.stage import ModelStage
-from lab.check.perform import judged
-from lab.check.promises import PROMISES
-from lab.check.rule import Rule
+from lab.check.guarantees import PROMISES
+from lab.check.oracle import ModelStage
 from lab.check.rules import RULES
+from lab.check.runner import Rule, judged
 from tests.check.mutants.build import MUTANTS, Mutant, name_of, stage_of
 
 PERFORMED = [rule for rule in RULES if not rule.soaked]

@@ -14,21 +14,21 @@ import psutil
 import pytest
 
 from lab.check import run, supervise
-from lab.check.actors import player
-from lab.check.actors.company import Company
+from lab.check.actors import controller
+from lab.check.actors.pool import Company
 from lab.check.actors.stage import RealStage
-from lab.check.drawn.programs import Drawing, Program
-from lab.check.drawn.twins import Twins
-from lab.check.mounted import mounts_of
-from lab.check.promises import asked_for
-from lab.check.rule import Rule
-from lab.check.soak.plan import planned
-from lab.check.verdict.not_asked import not_asked
-from lab.environment import Begun
+from lab.check.fuzz.compare import Twins
+from lab.check.fuzz.generate import Drawing, Program
+from lab.check.guarantees import asked_for
+from lab.check.runner import Rule
+from lab.check.stress.plan import planned
+from lab.check.verdict.judge import not_asked
 from lab.errors import CannotRunError, UsageError
+from lab.host.environment import Begun
+from lab.host.procfs import mounts_of
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
-from lab.results import Check, CheckOptions, Failure, Mount, RuleResult, Soaked, Stuck
+from lab.records import Check, CheckOptions, Failure, Mount, RuleResult, Soaked, Stuck
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 from tests.report.checked_records import STUCK, case, race, rule
@@ -196,7 +196,7 @@ SHARES = [(["posix"], 5.0, 3.0), (["posix", "soak"], 8.0, None), (["posix", "ran
 
 def shares(directory: str, only: list[str]) -> list[Any]:
     """The seconds that soak and random programs get of 8, and how many actors are there when the soak begins."""
-    import lab.check.drawn.search as search
+    import lab.check.fuzz.run as search
 
     given: dict[str, float] = {}
 
@@ -366,7 +366,7 @@ def test_interrupted_within_a_program_it_leaves_neither_files_nor_who_waits(tmp_
 
 def reasons_of_a_failing_soak(directory: str) -> list[str]:
     """All that the document tells of a check in a folder of its own, whose workers raise at a file of theirs."""
-    from lab.race import life
+    from lab.race import worker
 
     folder = Path(directory, "lab-check-1-2")
     folder.mkdir()
@@ -375,7 +375,7 @@ def reasons_of_a_failing_soak(directory: str) -> list[str]:
         def __init__(self, job: Any, index: int) -> None:
             raise OSError(5, "Input/output error", job.path)
 
-    vars(life).update(RaceWorker=Failing)
+    vars(worker).update(RaceWorker=Failing)
     options = CheckOptions([directory], ["pread", "soak"], SECONDS, 0, WORKERS)
     done = check_in(folder, options, lambda _: None)
     reasons = [row.case.reason for row in done.soak]
@@ -440,7 +440,7 @@ def test_random_programs_are_tried_beside_a_few_stuck_processes_only(count: int,
 
 def with_refused(directory: str, names: list[str]) -> list[str]:
     """The families of which random programs are made where these locks are not supported; empty where none are."""
-    import lab.check.drawn.search as search
+    import lab.check.fuzz.run as search
 
     heard: list[str] = []
 
@@ -508,7 +508,7 @@ def test_a_filesystem_that_fills_up_ends_it_and_nothing_is_left() -> None:
 
 def refused_to_fork(directory: str, after: int) -> Told:
     """Fork is refused from some call on."""
-    real, forks = vars(player)["fork_child"], list[int]()
+    real, forks = vars(controller)["fork_child"], list[int]()
 
     def fork_child(body: Callable[[], None], **how: Any) -> int:
         if len(forks) == after:
@@ -516,7 +516,7 @@ def refused_to_fork(directory: str, after: int) -> Told:
         forks.append(real(body, **how))
         return forks[-1]
 
-    vars(player).update(fork_child=fork_child)
+    vars(controller).update(fork_child=fork_child)
     return refusal(directory, ["posix", "rules"])
 
 

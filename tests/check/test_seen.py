@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.check import perform
-from lab.results import Failure, RuleResult, Soaked
+from lab.check import runner
+from lab.records import Failure, RuleResult, Soaked
 from tests.check.advised import ALL_EXCLUDE, HELD, OUTLIVED, TOO_WIDE, UNWOKEN, said
 from tests.report.checked_records import STUCK, case, race, rule
 
@@ -60,7 +60,7 @@ def test_a_waiter_of_a_holder_who_was_killed_is_not_said_to_be_left_asleep() -> 
 def test_a_lock_that_another_got_at_once_was_not_left_behind(ends: str) -> None:
     calls = ["A: F_OFD_SETLK f write 0 1 = granted", "B: F_OFD_SETLKW f write 0 1 = waits", f"A: {ends} = ok"]
     asleep = rule(50, "blocking", "unsafe", expected="success", observed="waits", calls=[*calls, "B: returns = waits"])
-    free = replace(asleep, expected=f"success{perform.UNWOKEN}")
+    free = replace(asleep, expected=f"success{runner.UNWOKEN}")
     told = said(rules=[free], **ALL_EXCLUDE, blocking="unsafe")
     assert "not always woken" in told
     assert "outlive" not in told

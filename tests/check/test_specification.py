@@ -9,9 +9,8 @@ from dataclasses import replace
 import pytest
 
 from lab.check.language import Call
-from lab.check.rule import Rule
-from lab.check.specification import HANGS_AT_MOST, STUCK_AT_MOST, hung, judge_all
-from lab.results import RuleResult, Stuck
+from lab.check.runner import HANGS_AT_MOST, STUCK_AT_MOST, Rule, hung, judge_all
+from lab.records import RuleResult, Stuck
 from tests.report.checked_records import rule as judged
 
 QUIET = "A: open f; A: F_SETLK f write 0 1"

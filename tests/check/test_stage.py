@@ -7,9 +7,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.check.actors.company import Company
+from lab.check.actors.pool import Company
 from lab.check.language import parse
-from lab.regions import workspace
+from lab.memory import workspace
 from tests.helpers import in_fresh_process
 
 

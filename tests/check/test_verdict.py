@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lab.check.promises import Asked, asked_for
+from lab.check.guarantees import Asked, asked_for
 from lab.check.verdict.evidence import NOT_REACHED
 from lab.check.verdict.judge import Findings, exit_code, judge, with_soak
-from lab.results import Answered, Promise, Stuck
+from lab.records import Answered, Promise, Stuck
 from tests.report.checked_records import STUCK, case, difference, programs, promise, race, rule
 
 ALONE = {

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.soak.wording import NO_ROOM, REMEDIES, told_here, worded
-from lab.results import Failure
+from lab.check.stress.run import NO_ROOM, REMEDIES, told_here, worded
+from lab.records import Failure
 from tests.helpers import ROOT
 from tests.report.checked_records import case
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from lab import results
+from lab import records as results
 from tests.cli.commands import Terminal, ended, start_lab
 from tests.helpers import PATIENCE_S, ROOT, run_lab, wait_until
-from tests.report.trace.form import of_kind, problems
+from tests.report.trace_form import of_kind, problems
 
 QUICK = ("--seconds", "0.05", "--repeats", "5")
 

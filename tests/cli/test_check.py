@@ -13,10 +13,10 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from lab import results
-from lab.check.promises import PARTS, PROMISES
+from lab import records as results
+from lab.check.guarantees import PARTS, PROMISES
 from lab.check.rules import RULES
-from lab.results import Check, CheckOptions
+from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS
 from tests.cli.commands import Terminal, lines, start_lab
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab, wait_until

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab import results
-from lab.results import Bench, Document, HarnessCost, encode
+from lab import records as results
+from lab.records import Bench, Document, HarnessCost, encode
 from tests.helpers import ROOT, run_lab
 from tests.report.plots_records import alone, bench_of
 from tests.report.toured_records import tour_of

@@ -15,7 +15,7 @@ import pytest
 from lab.cli import documents
 from lab.cli.documents import Target
 from lab.errors import CannotRunError
-from lab.results import load
+from lab.records import load
 from tests.cli.commands import QUICK, document, lines, on_tmpfs, scenario_file
 from tests.helpers import run_lab
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from lab import results
+from lab import records as results
 from tests.cli.commands import Terminal, document, lines, scenario_file, start_lab
 from tests.cli.inside import OTHER, each_ended, ended, other_process
 from tests.cli.test_race import DEFAULT_SET

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab import results
+from lab import records as results
 from lab.locks import RECORDER
 from tests.cli.commands import start_lab
 from tests.helpers import PATIENCE_S, ROOT, is_running, run_lab, wait_until

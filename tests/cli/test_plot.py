@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lab.results import Document, encode
+from lab.records import Document, encode
 from tests.helpers import PATIENCE_S, ROOT, run_lab
 from tests.report.page.recordings import LOST
 from tests.report.plots_records import alone, bench_of, queue

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.commands import QUICK, document, scenario_file
 from tests.helpers import PATIENCE_S, run_lab, wait_until
-from tests.report.trace.form import of_kind, problems
+from tests.report.trace_form import of_kind, problems
 
 SECTIONS = ("chapter", "plays", "run", "stories")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab import results
+from lab import records as results
 from lab.explore.token import Turn, read
 from lab.locks import RECORDER
 from tests.cli.commands import document, lines, on_tmpfs, scenario_file, start_lab

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.report.reports import report_of
-from lab.results import Document, encode
+from lab.records import Document, encode
+from lab.report.documents import report_of
 from tests.cli.commands import QUICK, lines, scenario_file
 from tests.helpers import run_lab
 from tests.report.checked_records import check_of, promise

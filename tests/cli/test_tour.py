@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from lab import results
-from lab.chapter.step import Stage, Step
-from lab.environment import environment
+from lab import records as results
+from lab.host.environment import environment
+from lab.tutorial.step import Stage, Step
 from tests.cli.commands import Terminal, lines, start_lab
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab
 
@@ -72,9 +72,9 @@ def test_a_missing_directory_is_told() -> None:
 
 def with_a_broken_expectation(directory: str | Path, options: list[str]) -> list[object]:
     """The command where the chapter is made to claim that PROT_NONE can be read: exit code, stdout, stderr."""
-    from lab.chapter import tour
-    from lab.chapter.steps import STEPS
     from lab.cli.main import main
+    from lab.tutorial import tour
+    from lab.tutorial.steps import STEPS
 
     def wrong(stage: Stage) -> Iterator[results.Observation]:
         for each in STEPS[7].perform(stage):
@@ -159,8 +159,8 @@ def test_colours_are_for_terminals_alone(place: Path) -> None:
 
 def stopped(directory: str | Path, number: int) -> list[object]:
     """The command where a signal comes in the middle of a step: its exit code, stderr, and what is left."""
-    from lab.chapter import tour
     from lab.cli.main import main
+    from lab.tutorial import tour
 
     def stops(stage: Stage) -> Iterator[results.Observation]:
         process = stage.process(stage.file(b"a"))

@@ -17,10 +17,9 @@ from greenlet import getcurrent, greenlet
 
 from lab import Deadlock
 from lab.explore.memory import stepped
-from lab.explore.operation import LOCK, UNLOCK, Operation
-from lab.explore.place import Place
+from lab.explore.operation import LOCK, UNLOCK, Operation, Place
 from lab.explore.worker import Shape
-from lab.scenario.place import PlaceBytes
+from lab.memory.layout import PlaceBytes
 
 LONGEST_RING = 12
 """Workers in the longest ring that the kernel notices."""

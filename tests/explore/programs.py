@@ -9,10 +9,9 @@ from random import Random
 from typing import Any, ClassVar, NamedTuple
 
 from lab import Damage, Deadlock, Outcome, Scenario
-from lab.explore.exhaustive import every_schedule
+from lab.explore.search import every_schedule
 from lab.scenario import Found
-
-from .worlds import Endings, world
+from tests.explore.worlds import Endings, world
 
 LOCKS = ("none", "fcntl", "ofd", "flock")
 

@@ -12,11 +12,10 @@ import pytest
 
 from lab import Deadlock
 from lab.errors import CannotRunError, LabError, ScenarioError
-from lab.explore.behaviour import Behaviour, alone
-from lab.explore.exhaustive import every_schedule
-from lab.explore.faults import NotDeterministic
-from lab.explore.node import GRANTED, REFUSED, Node
+from lab.explore.behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from lab.explore.operation import LOAD
+from lab.explore.sandbox import NotDeterministic
+from lab.explore.search import every_schedule
 from tests.explore.worlds import Endings, Work, cells, scenario_of, shape, world
 
 

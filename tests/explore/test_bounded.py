@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from lab import Deadlock
-from lab.explore.bounded import Bounded, preemptions
-from lab.explore.exhaustive import every_schedule
+from lab.explore.search import Bounded, every_schedule, preemptions
 from lab.explore.world import World
 from lab.scenario import Found
 from tests.explore.worlds import Endings, cells, follow, scenario_of, world

@@ -9,12 +9,12 @@ import pytest
 
 from lab import Damage as Told
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.explore.case import MOST_STEPS, MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
-from lab.explore.shrink import world_of
+from lab.explore.run import MOST_STEPS, MOST_WORKERS, Case, Interrupted, cases_of, explore, runs
+from lab.explore.simplify import world_of
 from lab.explore.tally import Tally
 from lab.explore.token import read
 from lab.explore.trace import trace
-from lab.results import Damage, Explored
+from lab.records import Damage, Explored
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import scenario_of, shape
 from tests.report.explored_records import asked
@@ -297,7 +297,7 @@ def test_a_case_interrupted_while_its_failure_was_shrunk_is_broken(monkeypatch: 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lab.explore.case.shortest", interrupted)
+    monkeypatch.setattr("lab.explore.run.shortest", interrupted)
     with pytest.raises(Interrupted) as raised:
         explored("counter")
     assert raised.value.case.verdict == "broken"

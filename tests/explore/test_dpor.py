@@ -7,8 +7,8 @@ import pytest
 
 from lab import Deadlock
 from lab.explore.dpor import Dpor
-from lab.explore.exhaustive import every_schedule
 from lab.explore.operation import Operation
+from lab.explore.search import every_schedule
 from lab.explore.world import World
 from lab.scenario import Found
 from tests.explore.programs import LOCKS, by_brute_force, drawn, seeds, texts_of

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lab import Damage
-from lab.explore.exhaustive import every_schedule, every_state
+from lab.explore.search import every_schedule, every_state
 from tests.explore.worlds import Endings, cells, follow, scenario_of, world
 
 GALLERY = [

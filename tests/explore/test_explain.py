@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from lab.explore.case import explore
-from lab.explore.explain import explain
+from lab.explore.run import explain, explore
 from lab.processes import Terminated
-from lab.results import Case, Damage, Explored
+from lab.records import Case, Damage, Explored
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import scenario_of
 from tests.report.records import CLEAN, DIED, HUNG, TWO_IN, UNLOCKED, run_of
@@ -117,7 +116,7 @@ def test_who_interrupts_the_second_explanation_has_the_race_and_the_first(
             raise stop
         return explore(*args)
 
-    monkeypatch.setattr("lab.explore.explain.explore", once)
+    monkeypatch.setattr("lab.explore.run.explore", once)
     cases = [DAMAGED, replace(DAMAGED, lock="ofd")]
     run = explain(run_of(*cases), find_scenarios(["counter"]))
     assert run.interrupted

@@ -5,8 +5,7 @@ from random import Random
 
 import pytest
 
-from lab.explore.exhaustive import every_state
-from lab.explore.graph import Graph, TooManyStatesError, graph_of
+from lab.explore.search import Graph, TooManyStatesError, every_state, graph_of
 from lab.explore.tally import Tally
 from lab.explore.trace import trace
 from lab.explore.world import World

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.explore.exhaustive import every_schedule
 from lab.explore.jobs import _beginnings, by_lot_in_jobs, every_schedule_in_jobs
-from lab.explore.sampled import random_walk
+from lab.explore.search import every_schedule
+from lab.explore.strategy import random_walk
 from lab.explore.tally import Tally
 from tests.explore.worlds import Endings, scenario_of, world
 from tests.helpers import in_fresh_process

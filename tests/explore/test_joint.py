@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from lab.explore.exhaustive import every_schedule
+from lab.explore.search import every_schedule
 from lab.explore.world import World
 from lab.scenario import Found, find_scenarios
 from tests.explore.joint import Did, Joint, Run

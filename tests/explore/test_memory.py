@@ -27,9 +27,8 @@ from hypothesis import strategies as st
 
 from lab.errors import CannotRunError
 from lab.explore.memory import Stepped, stepped
-from lab.explore.operation import Operation
-from lab.explore.place import Place
-from lab.scenario.place import PlaceBytes
+from lab.explore.operation import Operation, Place
+from lab.memory.layout import PlaceBytes
 
 
 class Point(Structure):

@@ -19,9 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab import Scenario
-from lab.explore.exhaustive import every_schedule
-from lab.explore.moves import LINE, Move, moves, widest_move
-from lab.explore.operation import LOAD, STORE
+from lab.explore.operation import LINE, LOAD, STORE, Move, moves, widest_move
+from lab.explore.search import every_schedule
 from lab.explore.tally import Tally
 from lab.explore.worker import shape_of
 from lab.explore.world import End, World

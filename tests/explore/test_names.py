@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.names import named, shown, value_of
-from lab.model.holds import END
+from lab.analysis.holds import END
+from lab.explore.memory import named, shown, value_of
 
 
 class Part(Structure):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab.analysis.holds import END
 from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK, Operation
-from lab.model.holds import END
 
 
 def made(kind: int, start: int = 0, length: int = 8, *, write: bool | None = None) -> Operation:

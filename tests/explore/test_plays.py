@@ -7,17 +7,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.explore.case import damage_records
-from lab.explore.exhaustive import every_state
-from lab.explore.graph import graph_of
-from lab.explore.names import named, shown, value_of
+from lab.explore.memory import named, shown, value_of
 from lab.explore.plays import LESSONS, MOST, cells, default_plays, plays, source
-from lab.explore.shrink import world_of
+from lab.explore.run import damage_records
+from lab.explore.search import every_state, graph_of
+from lab.explore.simplify import world_of
 from lab.explore.tally import Tally
 from lab.explore.trace import trace
 from lab.explore.worker import shape_of
 from lab.explore.world import World
-from lab.results import OPERATIONS, Damage, Play
+from lab.records import OPERATIONS, Damage, Play
 from lab.scenario import Damage as Found
 from lab.scenario import Scenario, find_scenarios
 from tests.explore.worlds import scenario_of

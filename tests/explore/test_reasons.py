@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from lab.explore.bounded import Bounded
 from lab.explore.reasons import Story, story
+from lab.explore.search import Bounded
 from lab.explore.tally import Tally
 from lab.explore.trace import trace
-from lab.results import Damage, Step
+from lab.records import Damage, Step
 from lab.scenario import Found
 from tests.explore.worlds import cells, scenario_of, world
 from tests.report.explored_records import STEPS, step

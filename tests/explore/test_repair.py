@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from lab.explore.bounded import Bounded
-from lab.explore.case import damage_records
 from lab.explore.locks import MODELLED
 from lab.explore.reasons import Story, story
-from lab.explore.repair import Cut, Repair, cuts_of
+from lab.explore.run import damage_records
+from lab.explore.search import Bounded
+from lab.explore.simplify import Cut, Repair, cuts_of
 from lab.explore.tally import Tally
 from lab.explore.trace import WAITS, trace
 from lab.explore.world import World, damage_of
-from lab.results import Step
+from lab.records import Step
 from lab.scenario import Found, find_scenarios
 from tests.explore.joint import Joint
 from tests.explore.worlds import cells, scenario_of, world

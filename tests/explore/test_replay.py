@@ -17,21 +17,19 @@ from typing import Any
 import pytest
 
 from lab import Deadlock
-from lab.explore import replayed
-from lab.explore.bounded import Bounded
+from lab.explore import replay_worker
 from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK
-from lab.explore.plan import Plan, Turn, plan_of
 from lab.explore.replay import Result, replay
-from lab.explore.replayed import turns_of
+from lab.explore.replay_protocol import HUB, Plan, Turn, plan_of
+from lab.explore.replay_worker import turns_of
+from lab.explore.search import Bounded
 from lab.explore.tally import Tally
-from lab.explore.turns import HUB
 from lab.explore.world import World
 from lab.locks import Action, Leaky, Lock, find_lock
-from lab.regions import workspace
+from lab.memory import workspace
 from lab.scenario import Damage, Found, Outcome
+from tests.explore.worlds import cells, follow, scenario_of, world
 from tests.helpers import in_fresh_process
-
-from .worlds import cells, follow, scenario_of, world
 
 DEFAULT = (
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
@@ -348,7 +346,7 @@ LOCKS: dict[str, Callable[[str], Any]] = {
 
 def under(which: str, name: str, lock: str) -> dict[str, Any]:
     """A built-in failure, replayed under a lock that is not the one of its name."""
-    vars(replayed)["find_lock"] = LOCKS[which]
+    vars(replay_worker)["find_lock"] = LOCKS[which]
     return built_in(name, lock, 2, 1)
 
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.bounded import Bounded
-from lab.explore.exhaustive import every_schedule
-from lab.explore.sampled import DEPTH, pct, random_walk
+from lab.explore.search import Bounded, every_schedule
+from lab.explore.strategy import DEPTH, pct, random_walk
 from lab.explore.tally import Tally
 from lab.scenario import Found
 from tests.explore.worlds import Endings, scenario_of, world

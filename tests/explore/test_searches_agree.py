@@ -7,9 +7,8 @@ from functools import cache
 
 import pytest
 
-from lab.explore.bounded import Bounded
 from lab.explore.dpor import Dpor
-from lab.explore.exhaustive import every_state
+from lab.explore.search import Bounded, every_state
 from lab.explore.tally import Tally
 from lab.explore.world import World
 from tests.explore.programs import LOCKS, by_brute_force, drawn, seeds, texts_of

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.bounded import preemptions
-from lab.explore.exhaustive import every_schedule
-from lab.explore.shrink import Shortest, shortest, smaller, world_of
+from lab.explore.search import every_schedule, preemptions
+from lab.explore.simplify import Shortest, shortest, smaller, world_of
 from lab.explore.tally import Found, Tally
 from lab.explore.trace import trace
 from lab.scenario import Damage

@@ -9,10 +9,9 @@ from typing import Any
 import pytest
 
 from lab.errors import UsageError
-from lab.explore.count import about, how_many, interleavings
-from lab.explore.shrink import world_of
+from lab.explore.simplify import world_of
 from lab.explore.strategy import SEARCHES, SHARES, TOO_MANY, Coverage, Plan, cover
-from lab.explore.tally import Tally
+from lab.explore.tally import Tally, about, how_many, interleavings
 from lab.explore.world import World
 from lab.scenario import Found
 from tests.explore.worlds import scenario_of, shape

@@ -13,7 +13,7 @@ import pytest
 from lab.errors import UsageError
 from lab.explore.token import Token, Turn, differs, fingerprint, make, read, scenario_of, where
 from lab.explore.trace import trace
-from lab.results import Step
+from lab.records import Step
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import scenario_of as made_of
 from tests.explore.worlds import world

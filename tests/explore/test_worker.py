@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.explore.operation import Operation
-from lab.explore.place import Place
+from lab.explore.operation import Operation, Place
 from lab.explore.worker import SteppedWorker
 from tests.explore.worlds import scenario_of, shape
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab import Damage, Deadlock, Outcome
 from lab.errors import CannotRunError, ScenarioError
-from lab.explore.exhaustive import every_schedule
+from lab.explore.search import every_schedule
 from lab.explore.world import World
 from lab.scenario import Found
 from tests.explore.programs import LOCKS, drawn, texts_of

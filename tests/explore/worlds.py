@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-from lab.explore.node import Node
+from lab.explore.behaviour import Node
 from lab.explore.tally import Tally
 from lab.explore.worker import Shape, shape_of
 from lab.explore.world import World

@@ -8,8 +8,8 @@ import os
 from functools import cache
 from pathlib import Path
 
-from lab.locks import Action, find_lock, posix, whole_file
-from lab.locks.posix import F_OFD_SETLKW, FLOCK
+from lab.locks import Action, find_lock, kernel
+from lab.locks.kernel import F_OFD_SETLKW, FLOCK
 from tests.needs import need
 
 TRY = {"fcntl": fcntl.F_SETLK, "ofd": F_OFD_SETLKW - 1}
@@ -31,7 +31,7 @@ _releases: list[Action] = []
 
 def use_python_calls() -> None:
     """Have the locks of this process call fcntl and flock from Python, as where the compiled call is not built."""
-    posix.CALL, whole_file.CALLS = posix.python_call, whole_file.python_calls
+    kernel.CALL, kernel.CALLS = kernel.python_call, kernel.python_calls
 
 
 def take(name: str, path: str, start: int, length: int, write: bool) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import CannotRunError, UsageError
 from lab.locks import Abilities, Action, LockFailed, abilities, completed, find_lock, prepared, probe_lock
-from lab.locks.missing import Missing
+from lab.locks.protocol import Missing
 
 CLAIM = Abilities(ranges=False, readers=True, threads=True, fork=True, survives_kill=True)
 

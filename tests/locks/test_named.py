@@ -23,7 +23,7 @@ def test_what_can_be_called_is_a_factory_and_goes_by_its_place(attribute: str) -
 
 
 def test_a_class_of_the_lab_s_own_kind_is_made() -> None:
-    assert find_lock("lab.locks.posix:Ofd").name == "ofd"
+    assert find_lock("lab.locks.kernel:Ofd").name == "ofd"
 
 
 @pytest.mark.parametrize(("keywords", "name"), [("", "own_locks:mine"), (", name='chosen'", "chosen")])

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.locks.nesting import Nesting
+from lab.locks.kernel import Nesting
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,10 @@ from types import FrameType
 
 import pytest
 
-from lab.locks import NATIVE, find_lock, posix
-from lab.locks.posix import FLOCK
+from lab.locks import NATIVE, find_lock, kernel
+from lab.locks.kernel import FLOCK
 from tests.helpers import OtherProcess, in_fresh_process, wait_until
-from tests.locks.holder import (
-    CALLS,
-    REFUSED,
-    give_back,
-    needs,
-    refusal,
-    take,
-    take_through,
-    use_python_calls,
-    waiters,
-)
+from tests.locks.holder import CALLS, REFUSED, give_back, needs, refusal, take, take_through, use_python_calls, waiters
 
 both = pytest.mark.parametrize("name", ["fcntl", "ofd"])
 
@@ -224,7 +214,7 @@ def test_what_the_kernel_refuses_raises_with_its_errno(
 ) -> None:
     needs(call)
     if call == "python":
-        monkeypatch.setattr(posix, "CALL", posix.python_call)
+        monkeypatch.setattr(kernel, "CALL", kernel.python_call)
     descriptor = os.open(path, mode)
     acquire, _ = find_lock(name).actions(descriptor, start, length, write=True)
     with pytest.raises(OSError, match=r"\[Errno") as raised:

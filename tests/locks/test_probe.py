@@ -9,7 +9,7 @@ import pytest
 
 from lab.errors import CannotRunError, LabError
 from lab.locks import Action, LockFailed, adapt, probe_lock
-from lab.locks.probe import UNABLE
+from lab.locks.registry import UNABLE
 
 
 class Raising:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.locks.told import kind_of, told
+from lab.locks.protocol import kind_of, told
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.model.deadlock import closes_ring
+from lab.model.record_locks import closes_ring
 
 
 def chain(length: int) -> dict[int, int]:

@@ -5,21 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from lab.model.holds import END, Span
+from lab.analysis.holds import END, Span
+from lab.model.files import FROM_POSITION, FROM_SIZE, GRANTED, LAST, READ, UNLOCK, WAITS, WRITE, Answer, Found, Request
 from lab.model.kernel import Kernel
-from lab.model.requests import (
-    FROM_POSITION,
-    FROM_SIZE,
-    GRANTED,
-    LAST,
-    READ,
-    UNLOCK,
-    WAITS,
-    WRITE,
-    Answer,
-    Found,
-    Request,
-)
 
 EAGAIN, EBADF, EDEADLK = Answer(errno.EAGAIN), Answer(errno.EBADF), Answer(errno.EDEADLK)
 EINVAL, EOVERFLOW = Answer(errno.EINVAL), Answer(errno.EOVERFLOW)

@@ -15,9 +15,9 @@ from random import Random
 
 import pytest
 
-from lab.locks.posix import F_OFD_SETLKW, FLOCK
+from lab.locks.kernel import F_OFD_SETLKW, FLOCK
+from lab.model.files import READ, UNLOCK, WRITE, Answer, Request
 from lab.model.kernel import Kernel
-from lab.model.requests import READ, UNLOCK, WRITE, Answer, Request
 from tests.helpers import OtherProcess
 
 PROCESSES = (1, 2, 3)

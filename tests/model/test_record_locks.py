@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.locks.posix import F_OFD_SETLKW, FLOCK
-from lab.model.holds import END, Span
+from lab.analysis.holds import END, Span
+from lab.locks.kernel import F_OFD_SETLKW, FLOCK
 from lab.model.record_locks import Record, RecordLocks
 from tests.helpers import OtherProcess
 

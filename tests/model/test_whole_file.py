@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 
-from lab.model.whole_file import WholeFileLock
+from lab.model.record_locks import WholeFileLock
 
 A, B, C = "ABC"
 CALLS = 300

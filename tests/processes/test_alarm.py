@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.processes.alarm import Limited, TooLong
+from lab.processes.deadlines import Limited, TooLong
 
 LONG_S = 3600.0
 

@@ -10,8 +10,7 @@ from typing import Any
 import psutil
 
 from lab.errors import CannotRunError
-from lab.processes import attempt as module
-from lab.processes import attempt_all
+from lab.processes import attempt_all, deadlines
 from tests.helpers import in_fresh_process
 
 
@@ -58,7 +57,7 @@ def refused() -> str:
     def fork_child(*_: object, **__: object) -> int:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    vars(module).update(fork_child=fork_child)
+    vars(deadlines).update(fork_child=fork_child)
     try:
         attempt_all([hang], 1.0)
     except CannotRunError as error:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from lab.processes import fork_child
-from lab.processes.sibling import SYS_CLONE, fork_sibling
-from lab.processes.watched import Watched
+from lab.processes.child import SYS_CLONE, fork_sibling
+from lab.processes.deadlines import Watched
 from tests.helpers import in_fresh_process, is_running, wait_until
 
 pytestmark = pytest.mark.skipif(platform.machine() not in SYS_CLONE, reason="clone(2) is not known on this machine")

@@ -11,11 +11,11 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from lab.bench import bare, wakeup
+from lab.bench import baselines
 from lab.bench.repeat import Failed
 from lab.cli.main import main
-from lab.processes import Crew, cpus_for, partner
-from lab.processes.partner import Partner, Unanswered
+from lab.processes import Crew, cpus_for, rpc
+from lab.processes.rpc import Partner, Unanswered
 from tests.cli.commands import scenario_file
 from tests.helpers import in_fresh_process, run_lab
 
@@ -58,14 +58,14 @@ def test_a_worker_that_is_stopped_is_known_as_that() -> None:
 
 def of_the_harness(name: str) -> str:
     """What a loop of the harness raises whose process is stopped."""
-    wakeup.TIME_LIMIT_S = bare.TIME_LIMIT_S = partner.PATIENCE_S = 1.0
+    baselines.TIME_LIMIT_S = baselines.TIME_LIMIT_S = rpc.PATIENCE_S = 1.0
     try:
         if name == "wake-up":
-            side = wakeup._side
-            wakeup._side = lambda index, *rest: stop if index else side(index, *rest)
-            wakeup.WakeUp("none").measure(0.01)
+            side = baselines._side
+            baselines._side = lambda index, *rest: stop if index else side(index, *rest)
+            baselines.WakeUp("none").measure(0.01)
         with TemporaryDirectory() as folder:
-            bare.PythonLoop("a loop", lambda *rest: stop(), Path(folder), "none").measure(0.01)
+            baselines.PythonLoop("a loop", lambda *rest: stop(), Path(folder), "none").measure(0.01)
     except Failed as error:
         return str(error)
     return "measured"
@@ -78,9 +78,9 @@ def test_a_loop_of_the_harness_whose_process_is_stopped_has_failed(name: str, wo
 
 def of_a_command(*arguments: str) -> list[object]:
     """The exit code and stderr of a command whose child is stopped at the first question."""
-    partner.PATIENCE_S = SHORT_S
-    answered = partner._answered
-    partner._answered = lambda respond, question: stop() or answered(respond, question)  # type: ignore[func-returns-value]
+    rpc.PATIENCE_S = SHORT_S
+    answered = rpc._answered
+    rpc._answered = lambda respond, question: stop() or answered(respond, question)  # type: ignore[func-returns-value]
     with redirect_stderr(StringIO()) as told:
         code = main(list(arguments))
     return [code, told.getvalue()]

@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 from lab.processes import fork_child
-from lab.processes.watched import ASLEEP, ENDED, STOPPED, Watched
+from lab.processes.deadlines import ASLEEP, ENDED, STOPPED, Watched
 from tests.helpers import in_fresh_process
 
 LONG_S = 30.0

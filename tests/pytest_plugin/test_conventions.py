@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.environment import environment
-
-from .writing import SCENARIOS, outcomes_of, run_tests
+from lab.host.environment import environment
+from tests.pytest_plugin.writing import SCENARIOS, outcomes_of, run_tests
 
 pytest_plugins = ["pytester"]
 

@@ -9,8 +9,7 @@ import pytest
 
 from lab.pytest_plugin.fixture import Lab
 from tests.helpers import ROOT
-
-from .writing import outcomes_of
+from tests.pytest_plugin.writing import outcomes_of
 
 pytest_plugins = ["pytester"]
 

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import PATIENCE_S, is_running, wait_until
-
-from .writing import SCENARIOS
+from tests.pytest_plugin.writing import SCENARIOS
 
 pytest_plugins = ["pytester"]
 

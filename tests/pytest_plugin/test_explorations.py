@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.helpers import run_lab
-
-from .writing import outcomes_of, run_tests
+from tests.pytest_plugin.writing import outcomes_of, run_tests
 
 pytest_plugins = ["pytester"]
 

@@ -9,9 +9,8 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.pytest_plugin import fixture
-from lab.pytest_plugin.fixture import Lab
-from lab.pytest_plugin.options import Defaults
-from lab.pytest_plugin.request import ExploreRequest, RaceRequest, read, written
+from lab.pytest_plugin.fixture import Defaults, Lab
+from lab.pytest_plugin.protocol import ExploreRequest, RaceRequest, read, request_data
 from lab.scenario import Scenario
 
 
@@ -64,11 +63,11 @@ def test_a_class_travels_by_its_place_and_an_object_with_its_state(asked: Any) -
 def test_a_request_travels_whole(asked: Any) -> None:
     for request, kind in ((asked("race", Mine), RaceRequest), (asked("explore", Mine), ExploreRequest)):
         assert isinstance(request, kind)
-        assert read(written(request)) == request
+        assert read(request_data(request)) == request
 
 
 def test_an_explored_lock_may_be_an_object_where_it_is_modelled(asked: Any) -> None:
-    from lab.locks.posix import Fcntl, Ofd
+    from lab.locks.kernel import Fcntl, Ofd
 
     assert [asked("explore", Mine, lock=lock).lock for lock in (Fcntl, Ofd(), "flock")] == ["fcntl", "ofd", "flock"]
     with pytest.raises(CannotRunError, match="lock test_a_class_travels"):

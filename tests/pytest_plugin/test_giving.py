@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from lab.pytest_plugin.giving import mannered, manners_of
 from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
+from lab.pytest_plugin.pacing import mannered, manners_of
 from lab.race import cases_of
-from lab.race.matrix import run_case
-from lab.results import Options
+from lab.race.cases import run_case
+from lab.records import Options
 from lab.scenario import find_scenarios
 from tests.helpers import in_fresh_process
 

@@ -9,8 +9,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from tests.helpers import run_lab
-
-from .writing import outcomes_of, run_tests
+from tests.pytest_plugin.writing import outcomes_of, run_tests
 
 pytest_plugins = ["pytester"]
 

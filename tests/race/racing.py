@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lab.race import Case, cases_of, race_for
-from lab.race.matrix import run_case
-from lab.results import Options
+from lab.race.cases import run_case
+from lab.records import Options
 from lab.scenario import Found, Scenario, find_scenarios
 
 

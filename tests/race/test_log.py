@@ -5,11 +5,10 @@ from typing import Any
 
 import pytest
 
+from lab.analysis.holds import Span
+from lab.analysis.latencies import BUCKETS
 from lab.locks import NATIVE
-from lab.model.histogram import BUCKETS
-from lab.model.holds import Span
-from lab.race.hold import PurePythonHold
-from lab.race.log import (
+from lab.race.recorder import (
     CURSOR,
     FINISHED_NS,
     HEADER,
@@ -19,6 +18,7 @@ from lab.race.log import (
     SPARE_RECORDS,
     UNRECORDED,
     Log,
+    PurePythonHold,
     Segment,
     Stuck,
     python_rounds,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
+from lab.memory.layout import PlaceBytes
 from lab.race.memory import laid_over
-from lab.scenario.place import PlaceBytes
 
 
 class Point(Structure):

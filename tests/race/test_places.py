@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.race import places
-from lab.race.places import trial_file
-from lab.regions import MAPPED, REGIONS, FileRegion, Region
+from lab.memory import MAPPED, REGIONS, FileRegion, Region
+from lab.race import trial as places
+from lab.race.trial import trial_file
 from lab.scenario import Damage, Outcome, Scenario, Worker
 from tests.helpers import in_fresh_process
 from tests.needs import need

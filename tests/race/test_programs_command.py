@@ -8,7 +8,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.race.programs import program_of
-from lab.race.programs.command import number_of
+from lab.race.programs.launch import number_of
 
 VALUES = {"file": "/tmp/a b", "worker": 3, "workers": 4, "rounds": 10, "seed": 7, "start": "/s"}  # noqa: S108
 

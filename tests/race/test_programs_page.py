@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.race.programs.command import PLACEHOLDERS
+from lab.race.programs.launch import PLACEHOLDERS
 from tests.helpers import ROOT
 from tests.pages import run_page
 

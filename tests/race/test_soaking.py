@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from lab.race import untried
-from lab.race.hold import Unlocked
-from lab.race.log import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log
-from lab.race.soaking import AfterWay, giving_way, insisting
+from lab.race.perturb import AfterWay, giving_way, insisting
+from lab.race.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Unlocked
 from lab.race.trial import Pace
 from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced

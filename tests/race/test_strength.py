@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from lab.model.statistics import detection_power, requests_for
-from lab.race.strength import held_to, rounds_for, seconds_for
-from lab.results import Case
+from lab.analysis.statistics import detection_power, requests_for
+from lab.race.summary import held_to, rounds_for, seconds_for
+from lab.records import Case
 from tests.report.records import CLEAN, DAMAGED, DIED, REFUSED
 
 

@@ -5,15 +5,14 @@ from typing import Any, ClassVar
 
 import pytest
 
+from lab.analysis.holds import Exclusion, Hold, Overlap, Overtaking, Row, Span, sweep
+from lab.analysis.statistics import clopper_pearson, detection_power
 from lab.locks import find_lock
-from lab.model.holds import Exclusion, Hold, Overlap, Row, Span, sweep
-from lab.model.overtaking import Overtaking
-from lab.model.statistics import clopper_pearson, detection_power
 from lab.processes import Exit
-from lab.race.setting import Setting
+from lab.race.context import Setting
 from lab.race.summary import SAMPLES, SHOWN, summarise
 from lab.race.trial import Result
-from lab.results import Case, Cpu, Failure, Quantiles, Switches, Trial
+from lab.records import Case, Cpu, Failure, Quantiles, Switches, Trial
 from lab.scenario import Damage, Found, Scenario
 
 WRITE = Span(0, 8, write=True).pack()

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.check.promises import PROMISES
-from lab.model.statistics import detection_power
-from lab.results import (
+from lab.analysis.statistics import detection_power
+from lab.check.guarantees import PROMISES
+from lab.records import (
     SCHEMA,
     Answered,
     Case,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.results import SCHEMA, ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
+from lab.records import SCHEMA, ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
 
 COLUMNS = (
     "processes threads opens readers ranges kill pause close fork exit child unlock exec deadlock order pair hand-over"

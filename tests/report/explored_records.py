@@ -5,17 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from lab.results import (
-    SCHEMA,
-    Damage,
-    Exploration,
-    Explored,
-    ExploreOptions,
-    Replay,
-    ReplayOptions,
-    Shrunk,
-    Step,
-)
+from lab.records import SCHEMA, Damage, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from tests.report.records import ENVIRONMENT
 
 OPTIONS = ExploreOptions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lab.results import SCHEMA, Bench, BenchOptions, Distribution, Holds, Latency, LockCost
+from lab.records import SCHEMA, Bench, BenchOptions, Distribution, Holds, Latency, LockCost
 from tests.report.records import ENVIRONMENT
 
 OPTIONS = BenchOptions(regions=[], sizes=[], directory="/mnt/secret", seconds=1.0, repeats=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lab.results import SCHEMA, Case, Damage, Environment, Failure, Options, Run, Trial
+from lab.records import SCHEMA, Case, Damage, Environment, Failure, Options, Run, Trial
 
 TRIAL = Trial(
     wall_ns=1_000_000, operations=500, damaged=0, holds=500, contended=50, overlapping_holds=0, completed=True

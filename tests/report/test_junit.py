@@ -5,8 +5,8 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from lab.records import Check
 from lab.report.junit import junit
-from lab.results import Check
 from tests.report.checked_records import case, check_of, difference, programs, promise, race, rule
 from tests.report.records import run_of
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.report.words import duration, kib, one_in, plural, rate
+from lab.report.format import duration, kib, one_in, plural, rate
 
 
 @pytest.mark.parametrize(

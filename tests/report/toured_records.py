@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.results import Environment, Observation, Tour, TourStep
+from lab.records import Environment, Observation, Tour, TourStep
 
 HERE = Environment("0", "CPython 3", "none", "Linux 6.18", "x86_64", "cpu", 2, 2, "ext4", "rw", 0.1)
 

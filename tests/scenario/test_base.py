@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab import EVERY_LOCK, Outcome, Scenario
-from lab.regions import REGIONS
+from lab.memory import REGIONS
 
 
 class Memory(Structure):

@@ -6,7 +6,7 @@ import pytest
 
 from lab.errors import ScenarioError
 from lab.scenario import Damage
-from lab.scenario.faults import Endless, endless, listed_damage, raised
+from lab.scenario.base import Endless, endless, listed_damage, raised
 
 LOST = Damage("lost", 1, 2)
 

@@ -295,10 +295,10 @@ def loaded_with_a_limit(directory: str) -> list[str]:
     import sys
 
     from lab.locks import find_lock
-    from lab.processes import alarm
+    from lab.processes import deadlines
     from lab.scenario.checked_file import CheckedFile
 
-    alarm.LOADING_S = 0.2
+    deadlines.LOADING_S = 0.2
     sys.path.insert(0, directory)
     path = Path(directory) / "looping.py"
     said = []

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import UsageError
-from lab.scenario import find_installed, find_scenarios, installed, installed_names
+from lab.scenario import find, find_installed, find_scenarios, installed_names
 from tests.helpers import PATIENCE_S
 from tests.scenario.packages import package
 
@@ -29,8 +29,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def forget() -> None:
-    installed._offered.cache_clear()
-    installed.load_installed.cache_clear()
+    find._offered.cache_clear()
+    find.load_installed.cache_clear()
 
 
 def offer(site: Path, name: str, place: str, modules: Mapping[str, str] | None = None) -> None:

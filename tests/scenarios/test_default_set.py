@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.explore.case import Case, explore
-from lab.results import Explored
+from lab.explore.run import Case, explore
+from lab.records import Explored
 from lab.scenario import Found, find_scenarios
 from tests.helpers import ROOT, race
 from tests.report.explored_records import asked

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.explore.case import Case, cases_of, explore
+from lab.explore.run import Case, cases_of, explore
 from lab.scenario import Found, find_scenarios
 from tests.helpers import race
 from tests.report.explored_records import asked

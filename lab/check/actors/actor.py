@@ -24,12 +24,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from lab.check.language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
 from lab.locks.calls import call_range, call_whole, conflict
+from lab.memory import map_file
 from lab.processes import detach_output
-from lab.processes.sibling import fork_sibling
-from lab.regions import map_file
-
-from ..language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
+from lab.processes.child import fork_sibling
 
 LONGEST = 1 << 16
 NOWHERE = 1 << 20

@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from ..language import parse
+from lab.check.language import parse
+
 from .stage import RealStage
 
 LOCKS = {

@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
+from lab.check.blame import OF_THE_SYSTEM, UNANSWERED
+from lab.check.language import DIRECTED, GET, SET, Call
 from lab.errors import CannotRunError
 from lab.processes import note, note_hang, stops_held
-from lab.processes.watched import STOPPED
+from lab.processes.deadlines import STOPPED
 
-from ..blame import OF_THE_SYSTEM, UNANSWERED
-from ..language import DIRECTED, GET, SET, Call
-from .patience import Patience
-from .player import KILLED_S, OF_PROCESSES, Player
+from .controller import KILLED_S, OF_PROCESSES, Patience, Player
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls after which an actor is not what it was: it is of no use for the next program."""

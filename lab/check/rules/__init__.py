@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from ..rule import Rule
-from . import blocking, conflicts, deadlocks, descriptions, faults, geometry, modes, ownership, soak, whole_file
+from lab.check.runner import Rule
 
-_MODULES = (geometry, conflicts, modes, ownership, blocking, deadlocks, descriptions, whole_file, soak, faults)
+from . import blocking, conflicts, descriptions, faults, ownership, ranges
 
-RULES: tuple[Rule, ...] = tuple(
-    sorted((rule for each in _MODULES for rule in each.RULES), key=lambda rule: rule.number)
+_RULES = (
+    *(rule for each in (ranges, conflicts, ownership, blocking, descriptions, faults) for rule in each.RULES),
+    *(*conflicts.MODE_RULES, *blocking.DEADLOCK_RULES, *descriptions.WHOLE_FILE_RULES, *faults.STRESS_RULES),
 )
+
+RULES: tuple[Rule, ...] = tuple(sorted(_RULES, key=lambda rule: rule.number))
 """All of them."""
 
 __all__ = ["RULES"]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from ..rule import Rule
-from .phrases import DENIED, each
+from lab.check.runner import Rule
+
+from .helpers import DENIED, each
 
 HELD = """
     A: open f

@@ -1,30 +1,165 @@
-"""What to do about it, in words: a table of situations and sentences."""
+"""What to do about it, in words: a table of situations and sentences.
+
+The sentences of the advice that are put together from what was found.
+
+The cures are those that held when tried: on NFS the lock on the data file itself makes a mapping exact, on FUSE and
+GlusterFS it takes a file that is reopened inside a lock on another one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lab.results import Mount, Promise, RuleResult, Soaked, Stuck
+from lab.analysis.statistics import rate
+from lab.check.guarantees import EXCLUSION
+from lab.records import Mount, Promise, RuleResult, Soaked, Stuck
 
-from ..promises import EXCLUSION
-from .remedies import (
-    all_safe,
-    find_out,
-    get_rid,
-    incoherent,
-    lying,
-    lying_between,
-    no_lock,
-    refused,
-    reopen,
-    seldom,
-    tried_too_little,
-    unanswered,
-    unmapped,
-    use_instead,
-)
-from .seen import hangs, misreports
-from .situation import Situation
+from .evidence import NOT_REACHED, hangs, misreports
+from .situation import Situation, joined, spoken
+
+LOCK_OPTIONS = {
+    "nfs": "on NFS look for local_lock=none, and against nolock (nfs(5))",
+    "fuse": "the FUSE server has to answer the requests lock and flock itself (libfuse: `lock`, `flock`), else each "
+    "kernel keeps the locks of its own mount",
+    "cifs": "on SMB look against nobrl and for cache=none (mount.cifs(8))",
+    "overlay": "do not use the upper or lower directory of an overlay beside the merged one",
+}
+"""What to look at where locks do not exclude between mounts, by the filesystem's type."""
+
+DATA_OPTIONS = {
+    "nfs": "on NFS lock the data file itself, not another one: that makes the client read anew; or mount with noac",
+    "fuse": "on FUSE mount without writeback_cache; with direct_io pread and pwrite are exact and mappings are refused",
+    "fuse.glusterfs": "on GlusterFS turn the performance translators off, and mount with direct-io-mode=enable for "
+    "pread and pwrite, or with fopen-keep-cache off for mappings reopened inside the lock",
+}
+"""What to look at where locks exclude and the data is not shared, by the filesystem's type."""
+
+
+def all_safe(here: Situation) -> str:
+    """All of it, and what was not tried."""
+    where = "between these mounts" if here.several else "on this mount, among the processes of this host"
+    more = "" if here.several else " What another host sees was not tried: give a second mount of it as another DIR."
+    return f"All that was asked is safe {where}.{more}"
+
+
+def lying_between(here: Situation) -> str:
+    """Locks that each mount keeps to itself, and what to look at."""
+    hints = "; ".join(_by_kind(here, LOCK_OPTIONS))
+    return (
+        f"{_first(spoken(here.plainly_lying))} granted twice between these mounts. Check one directory alone: if safe "
+        "there, the locks are local to each mount, and exclude nobody on another host"
+        + (f". To look at: {hints}." if hints else ".")
+    )
+
+
+def lying(here: Situation) -> str:
+    """Locks granted twice on one mount."""
+    return f"{_first(spoken(here.plainly_lying))} granted to two at once here: do not rely on such a lock."
+
+
+def seldom(here: Situation) -> str:
+    """Locks that lie to some, and to how many."""
+    shares = joined([rate(here.share(name)) for name in here.seldom])
+    return (
+        f"{_first(spoken(here.seldom))} granted falsely, but only sometimes: to {shares} of those who met a holder. Do "
+        "not use such a lock, however clean it looks in a shorter test."
+    )
+
+
+def use_instead(here: Situation) -> str:
+    """The locks that exclude beside those that do not."""
+    them = "it" if here.dependable == ["flock"] else "them"
+    return f"Use {spoken(here.dependable)}: what was tried of {them} excludes here; {spoken(here.failing)} may not be."
+
+
+def tried_too_little(here: Situation) -> str:
+    """Locks that came out clean by chance, for all that is known."""
+    return (
+        f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a lie as rare as that "
+        f"of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
+    )
+
+
+def no_lock(here: Situation) -> str:
+    """None excludes."""
+    ways = "keep the data on one host's own filesystem" if here.several else "keep the data on another filesystem"
+    return f"No lock that was tried excludes here: let one process do all the writing, or {ways}."
+
+
+def incoherent(here: Situation) -> str:
+    """Locks exclude and an access loses updates: which, how many, and what is safe instead."""
+    spoken_of = {
+        "pread": "pread and pwrite are",
+        "mapping": "a mapping is",
+        "reopened": "a reopened mapping is",
+        "reopened_pread": "pread and pwrite of a reopened file are",
+    }
+    told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
+    between = " between these mounts" if here.several else ""
+    apart = "No two held a lock" if here.lying else "Locks exclude"
+    safe = f"Safe: {joined(here.safe_ways)}." if here.safe_ways else "No way to reach the data that was tried is safe."
+    hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "reopened"} & {*here.incoherent} else ""
+    return f"{apart}{between}, but {told}. {safe}" + (f" To look at: {hints}." if hints else "")
+
+
+def reopen(here: Situation) -> str:
+    """How to, by each way that is safe."""
+    ways = {"reopened": "open, map, work, msync, close", "reopened_pread": "open, pread, pwrite, close"}
+    safe = [way for name, way in ways.items() if here.is_(name, "safe")]
+    return f"Reopen the file inside a lock on another file: {' (or '.join(safe)}{')' * (len(safe) > 1)}, then unlock."
+
+
+def unmapped(here: Situation) -> str:
+    """What to do without mappings."""
+    instead = "use pread and pwrite under the lock" if here.is_("pread", "safe") else "use another filesystem"
+    return f"Files cannot be mapped here (as under direct_io): {instead}."
+
+
+def refused(here: Situation) -> str:
+    """Locks that there are not."""
+    missing = spoken(here.are("unsupported", list(EXCLUSION)))
+    instead = f"use {spoken(here.dependable)}" if here.dependable else "mount it with locks, or use another filesystem"
+    return f"Refused, loudly: {missing}. Programs must look at the error; {instead}."
+
+
+def unanswered(here: Situation) -> str:
+    """Locks that nobody gets, nor a refusal."""
+    ends = ", and does not end on SIGKILL" if here.stuck else ""
+    fuse = " (libfuse: `lock`, `flock`)" if here.of_kind("fuse") else ""
+    return (
+        f"Requests for {spoken(here.unanswered)} are not answered here: who makes one hangs though nobody is in the "
+        f"way{ends}. Look whether the server of this mount lives and answers such requests{fuse}; use no such lock "
+        "before it does, and then check again."
+    )
+
+
+def find_out(here: Situation) -> str:
+    """What helps where something stayed unknown."""
+    longer = "Give more --seconds, or mend" if here.wants_longer else "Mend"
+    remedy = "Let the check end" if NOT_REACHED in here.doubts else f"{longer} what is named there and check again"
+    return f"Not all was found out; the evidence says why. {remedy}."
+
+
+def get_rid(here: Situation) -> str:
+    """How to end what does not end on SIGKILL."""
+    places = joined([mount.directory for mount in here.mounts])
+    fuse = ", or write 1 to /sys/fs/fuse/connections/N/abort for its connection" if here.of_kind("fuse") else ""
+    what = "the process that does" if len(here.stuck) == 1 else f"the {len(here.stuck)} processes that do"
+    return f"To get rid of {what} not end on SIGKILL: umount -f {places}{fuse}."
+
+
+def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
+    """The sentence of the longest type that fits each mount, once."""
+    fitting = (
+        max((kind for kind in table if mount.filesystem.startswith(kind)), key=len, default="") for mount in here.mounts
+    )
+    return [table[kind] for kind in dict.fromkeys(fitting) if kind]
+
+
+def _first(text: str, one: str = "is", many: str = "are") -> str:
+    """The subject with its verb."""
+    return f"{text[0].upper()}{text[1:]} {one if text == 'flock' else many}"
+
 
 PAGE = 4096
 

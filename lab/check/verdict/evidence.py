@@ -1,15 +1,138 @@
-"""What the races of the soak say for a promise: verdicts and sentences."""
+"""What the races of the soak say for a promise: verdicts and sentences.
+
+What a rule that does not hold shows, by its calls: a lock granted twice, left behind, or not answered at all.
+
+How often a lock lets two in, of those who met a holder: in its races, or in a rule alone.
+
+How strong a verdict is, as a short phrase with its numbers.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from math import ceil, inf
 
-from lab.model.figures import plural, rate
-from lab.results import Answered, RuleResult, Soaked, Stuck
+from lab.analysis.statistics import detection_power, one_in, plural, rate, requests_for
+from lab.check.blame import CUT_SHORT, UNANSWERED
+from lab.check.guarantees import DATA, EXCLUSION, PARTS
+from lab.check.runner import UNTOLD, UNWOKEN
+from lab.check.stress.plan import PLAN
+from lab.race.summary import SPARE
+from lab.records import Answered, RandomPrograms, RuleResult, Soaked, Stuck
 
-from ..promises import EXCLUSION
-from ..soak.plan import PLAN
-from .seen import unanswered
+DENIALS = ("EAGAIN", "EACCES", "waits")
+FREER = {("read", "free"), ("write", "free"), ("write", "read")}
+"""What is locked of a byte, and what another gets of it who must not."""
+
+ENDINGS = ("close", "exit", "killed", "exec")
+"""Calls by which whoever holds a lock may give it up, or take it along."""
+
+
+def double_grant(rule: RuleResult) -> str:
+    """The lock, by its guarantee, that was granted though the same lock was held; empty where none was.
+
+    It speaks against the exclusion of that lock, whatever the rule is about.
+    """
+    if not (rule.promised and rule.verdict == "unsafe" and rule.calls):
+        return ""
+    *before, last = rule.calls
+    if _is(last, "held"):
+        pairs = zip(rule.expected.split(), rule.observed.split(), strict=False)
+        return "posix" if any((wanted, seen) in FREER for wanted, seen in pairs) else ""
+    if rule.observed != "granted" or not _wants_denial(rule):
+        return ""
+    lock = lock_of(last) or lock_of(_asked_by(last.partition(":")[0], before))
+    held = {lock_of(call) for call in before if call.endswith(" = granted") and " unlock" not in call}
+    return lock if lock in held else ""
+
+
+def _asked_by(actor: str, calls: Sequence[str]) -> str:
+    """The last request of this actor for a lock, of one that waits or returns."""
+    return next((call for call in reversed(calls) if call.startswith(f"{actor}: ") and lock_of(call)), "")
+
+
+def plainly(rule: RuleResult) -> bool:
+    """True where nobody had forked, closed or ended before: nothing in the program explains a lie but chance."""
+    return not _made(rule, "fork", "clone", *ENDINGS)
+
+
+def leaked(rule: RuleResult) -> bool:
+    """Denied after all who had the description closed it, in a program that takes such locks."""
+    described = any("F_OFD_SETLK" in call for call in rule.calls[:-1])
+    return described and _made(rule, *ENDINGS) and _kept_out(rule)
+
+
+def outlived(rule: RuleResult) -> bool:
+    """Denied after somebody had ended, who may have left a lock."""
+    return (_made(rule, "exit", "killed") or _died(rule)) and _kept_out(rule)
+
+
+def unwoken(rule: RuleResult) -> bool:
+    """A waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
+    before, last = rule.calls[-2:-1], rule.calls[-1:]
+    ended = UNWOKEN not in rule.expected and any(_is(call, *ENDINGS) for call in before)
+    return any(": returns = waits" in call for call in last) and _denied(rule) and not ended
+
+
+def too_wide(rule: RuleResult) -> bool:
+    """A request was denied though nothing was in its way, and nobody had ended who may have left something there."""
+    asked = any(lock_of(call) for call in rule.calls[-1:])
+    return asked and _kept_out(rule) and not _made(rule, *ENDINGS) and not _died(rule)
+
+
+def unanswered(rule: RuleResult) -> str:
+    """The promise of the lock whose request was not answered; empty where all were."""
+    return lock_of(rule.calls[-1]) if rule.calls and rule.observed.startswith(UNANSWERED) else ""
+
+
+def says_nothing(rule: RuleResult) -> bool:
+    """True where the rule could not be tried for want of something that it is not about."""
+    return rule.verdict == "unknown" and (rule.observed.startswith(CUT_SHORT) or rule.observed.endswith(UNTOLD))
+
+
+def hangs(rule: RuleResult) -> bool:
+    """A call did not come back."""
+    return rule.observed == "waits" or rule.observed.startswith(UNANSWERED)
+
+
+def misreports(rule: RuleResult) -> bool:
+    """Of the right owner's lock another range or type was told."""
+    owners = [told.rpartition(" by ")[2] for told in (rule.expected, rule.observed) if " by " in told]
+    return len(owners) == 2 and owners[0] == owners[1]
+
+
+def lock_of(call: str) -> str:
+    """The promise of the lock that a call asks for or about; empty for any other call."""
+    found = re.search(r": (?:\w+ )?(F_OFD_|F_|flock )", call)
+    return {"F_OFD_": "ofd", "F_": "posix", "flock ": "flock"}[found[1]] if found else ""
+
+
+def _denied(rule: RuleResult) -> bool:
+    return rule.observed in DENIALS and not _wants_denial(rule)
+
+
+def _kept_out(rule: RuleResult) -> bool:
+    """Denied by a lock that was there: where another got it at once there was none."""
+    return _denied(rule) and UNWOKEN not in rule.expected
+
+
+def _wants_denial(rule: RuleResult) -> bool:
+    return any(word in rule.expected for word in DENIALS)
+
+
+def _died(rule: RuleResult) -> bool:
+    """An actor was killed by what it touched."""
+    return any(call.endswith(" = SIGBUS") for call in rule.calls[:-1])
+
+
+def _made(rule: RuleResult, *verbs: str) -> bool:
+    return any(_is(call, *verbs) for call in rule.calls[:-1])
+
+
+def _is(call: str, *verbs: str) -> bool:
+    return any(re.search(rf": {verb}\b", call) for verb in verbs)
+
 
 SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""
@@ -150,3 +273,137 @@ def _damage(row: Soaked) -> str:
         f"{each.kind} in {each.count:,} of {each.of:,} ({rate(each.count / each.of) if each.of else '-'})"
         for each in row.case.damage
     )
+
+
+def share(name: str, soak: Sequence[Soaked]) -> float:
+    """How many of the requests for this lock that met a holder were let in beside him."""
+    overlaps = sum(row.case.overlapping_holds for row in _waited(name, soak))
+    met = _met(name, soak)
+    return overlaps / met if met else 0.0
+
+
+def rarest(names: Sequence[str], rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> float:
+    """The smallest share of these locks, which lie; infinite where no lie was counted."""
+    return min((found for name in names if (found := share(name, soak) or _unseen(name, rules, soak))), default=inf)
+
+
+def _unseen(name: str, rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> float:
+    """The share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
+    by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
+    return (detection_power(_met(name, soak)) or 0.0) if by_chance else 0.0
+
+
+def _met(name: str, soak: Sequence[Soaked]) -> int:
+    return sum(contended(row) for row in _waited(name, soak))
+
+
+def _waited(name: str, soak: Sequence[Soaked]) -> list[Soaked]:
+    """The races in which it was waited for: those that ask again and again are refused far more often.
+
+    Those count only where two were in nowhere else.
+    """
+    rows = [row for row in soak if row.case.lock == EXCLUSION[name]]
+    waited = [row for row in rows if not row.polled]
+    return waited if any(row.case.overlapping_holds for row in waited) else rows
+
+
+FIRST = EXCLUSION["posix"]
+"""The lock that data is raced under where nothing speaks against it."""
+
+RACED = frozenset({*EXCLUSION, *DATA})
+"""The promises that races judge, and of which a strength may be demanded."""
+
+WOULD_SHOW = "would show"
+"""Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
+
+
+DID_NOT_HOLD = {"unsafe": "broken", "unsupported": "not supported", "unknown": "not tried"}
+
+
+def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, soak: Sequence[Soaked]) -> str:
+    """What was tried for this promise; empty where nothing was."""
+    own = [rule for rule in rules if rule.promise == name and rule.promised and rule.number not in SOAKED]
+    rows = [row for row in soak if row.promise == name and row.case.operations]
+    said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, soak)]
+    return "; ".join(said)
+
+
+def detection_limit(name: str, soak: Sequence[Soaked]) -> float | None:
+    """The rarest fault that the races for this promise would have noticed; None where they had no chance to.
+
+    A promise that only rules and random programs judge has none: a rule is one case, which holds or does not.
+    """
+    return detection_power(_chances(name, soak)) if name in RACED else None
+
+
+def too_weak(name: str, detects: float | None, soak: Sequence[Soaked], seconds: float) -> str:
+    """What the races for this promise lack to notice faults of the rate `detects`, and how to get it; else empty."""
+    if detects is None or name not in RACED:
+        return ""
+    limit, takes = detection_limit(name, soak), requests_for(detects)
+    noun = "round" if name == "neighbours" else "contended request"
+    asked = f"--detects {detects:g} takes {plural(takes, noun)}"
+    if not any(row.promise == name for row in soak):
+        return f"inconclusive: nothing was raced, and {asked}; add soak to --only"
+    if limit is None:
+        return f"inconclusive: no {noun} in any race, and {asked}; give more --seconds or --workers"
+    if limit <= detects:
+        return ""
+    chances = _chances(name, soak)
+    longer = ceil(SPARE * seconds * takes / chances)
+    return (
+        f"inconclusive: {plural(chances, noun)}, which detects {one_in(limit)}; {asked}: give about "
+        f"--seconds {longer}, or more --workers"
+    )
+
+
+def _chances(name: str, soak: Sequence[Soaked]) -> int:
+    """How often a fault could have shown: where a request met a holder; of neighbours, who never meet, each round."""
+    if name == "neighbours":
+        return sum(row.case.operations for row in soak if row.promise == name)
+    return met_for(name, soak)
+
+
+def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
+    """How many rules judge it, and how many of them did not hold, are not supported or were not tried."""
+    if not own:
+        return
+    counts = {word: sum(rule.verdict == verdict for rule in own) for verdict, word in DID_NOT_HOLD.items()}
+    yield ", ".join([plural(len(own), "rule"), *(f"{count} {word}" for word, count in counts.items() if count)])
+
+
+def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
+    if random and random.programs and name in PARTS["random"]:
+        yield plural(random.programs, "program")
+
+
+def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+    if name not in EXCLUSION or not rows:
+        return
+    met = met_for(name, rows)
+    overlaps = sum(row.case.overlapping_holds for row in rows)
+    if overlaps:
+        yield f"{plural(overlaps, 'overlap')}, {met:,} contended"
+    elif met:
+        yield f"{WOULD_SHOW} {one_in(detection_power(met))}"
+    else:
+        yield "0 contended"
+
+
+def _fairness(name: str, soak: Sequence[Soaked]) -> Iterator[str]:
+    """How evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
+    waited = [row.case.fairness for row in soak if row.promise in EXCLUSION and not row.polled and row.case.fairness]
+    if name == "blocking" and waited:
+        yield f"fairness {min(waited):.2f}"
+
+
+def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+    """How many rounds the data took, and under which locks where they are not the ones that come first."""
+    if name not in DATA or not rows:
+        return
+    rounds = sum(row.case.damaged_of or row.case.operations for row in rows)
+    damaged = sum(row.case.damaged for row in rows)
+    met = met_for(name, rows)
+    locks = list(dict.fromkeys(row.case.lock for row in rows))
+    under = f" under {' and '.join(locks)}" if locks != [FIRST] else ""
+    yield f"{damaged:,} of {rounds:,} damaged{under}" + (f", {met:,} contended" if met else "")

@@ -1,15 +1,23 @@
-"""From what was found out to the verdict: one line a promise, its strength and its evidence, and the exit code."""
+"""From what was found out to the verdict: one line a promise, its strength and its evidence, and the exit code.
+
+What a check did not ask, so that nobody takes silence for safety.
+
+The rules that no program shows, judged by the races of the soak that cover them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from lab.results import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.analysis.statistics import plural
+from lab.check.blame import WAKING
+from lab.check.guarantees import DATA, EXCLUSION, NAMES, PARTS, PROMISES, Asked
+from lab.check.runner import Rule
+from lab.check.stress.plan import HOLDS, NEVER_TWO
+from lab.records import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
 
-from ..blame import WAKING
-from ..promises import DATA, EXCLUSION, PARTS, PROMISES, Asked
 from .evidence import (
     SOAKED,
     about_data,
@@ -17,10 +25,67 @@ from .evidence import (
     about_false_deadlocks,
     about_stuck,
     about_waking,
+    detection_limit,
+    double_grant,
+    said_of,
+    says_nothing,
+    strength,
+    too_weak,
 )
-from .seen import double_grant, says_nothing
-from .soaked_rules import judged_by_soak
-from .strength import detection_limit, strength, too_weak
+
+OF_LOCK_FILES = "O_EXCL, mkdir, link and rename between mounts, on which lock files stand (no check asks)"
+"""What a user of two mounts might take `names` for."""
+
+
+def not_asked(asked: Asked, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
+    """One sentence for all guarantees that were not asked for, one for those that need a second directory, one for what
+    no check asks of two mounts, and one for each rule that was left out since it may harm a mount.
+    """
+    names = [name for name in PROMISES if name not in asked.promises]
+    for_two = [name for name in names if name in NAMES and not several]
+    rest = [name for name in names if name not in for_two]
+    said = [f"{', '.join(rest)} (--only)"] if rest else []
+    said += [f"{', '.join(for_two)} (takes a second mount of the filesystem)"] if for_two else []
+    said += [OF_LOCK_FILES] if several else []
+    return said + [f"rule {rule.number}, for {rule.risk}; --faults asks it all the same" for rule in left_out]
+
+
+NONE_MADE_UP = 46
+"""The rule that nobody gets EDEADLK who only waits: programs show it, and a race does with many more requests."""
+
+WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupported")
+"""A race that was refused says nothing against a rule that another race shows."""
+
+
+def judged_by_soak(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
+    """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's promise."""
+    if rule.number == NONE_MADE_UP:
+        return _with_deadlocks(rule, soak)
+    rows = [row for row in soak if rule.number in row.rules]
+    if not rows:
+        return rule
+    worst = min(rows, key=lambda row: WORST_STRESS_FIRST.index(_says(rule.number, row)))
+    verdict = _says(rule.number, worst)
+    if verdict == "safe":
+        return replace(rule, verdict=verdict, observed=f"as demanded in {plural(len(rows), 'race')}")
+    wanted = "holds apart" if rule.number in (NEVER_TWO, HOLDS) else "no damage"
+    return replace(rule, verdict=verdict, promise=worst.promise, expected=wanted, observed=said_of(worst))
+
+
+def _with_deadlocks(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
+    """No race has a cycle: every EDEADLK in one is made up."""
+    for _, words in about_false_deadlocks(soak):
+        return replace(rule, verdict="unsafe", expected="no EDEADLK", observed=words, calls=[])
+    return rule
+
+
+def _says(number: int, row: Soaked) -> Answered:
+    """Two rules are about the holds, the others about the data."""
+    broken = row.case.overlapping_holds if number in (NEVER_TWO, HOLDS) else row.case.damage
+    if broken:
+        return "unsafe"
+    return "safe" if row.verdict == "unsafe" else row.verdict
+
 
 SAFE, UNSAFE, NOT_FOUND_OUT = 0, 1, 3
 """Exit codes."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lab.model.figures import rate
-from lab.model.statistics import detection_power
-from lab.results import Answered, Mount, Promise, RuleResult, Soaked, Stuck
+from lab.analysis.statistics import detection_power, rate
+from lab.check.guarantees import DATA, EXCLUSION
+from lab.records import Answered, Mount, Promise, RuleResult, Soaked, Stuck
 
-from ..promises import DATA, EXCLUSION
-from . import lies
-from .evidence import ACCESS, hung_alone, met_for
-from .seen import double_grant, leaked, outlived, too_wide, unanswered, unwoken
+from . import evidence
+from .evidence import ACCESS, double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
 
 SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {
@@ -75,7 +73,7 @@ class Situation:
     @property
     def rarest_lie(self) -> float:
         """The smallest share of requests that a lock was seen lying to; infinite where none was counted."""
-        return lies.rarest(self.lying, self.rules, self.soak)
+        return evidence.rarest(self.lying, self.rules, self.soak)
 
     @property
     def lawless(self) -> bool:
@@ -106,7 +104,7 @@ class Situation:
 
     def share(self, name: str) -> float:
         """How many of the requests for this lock that met a holder were let in beside him."""
-        return lies.share(name, self.soak)
+        return evidence.share(name, self.soak)
 
     @property
     def broken(self) -> list[RuleResult]:

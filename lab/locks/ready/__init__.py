@@ -11,7 +11,7 @@ READY = {
     "fasteners": "lab.locks.ready.libraries:fasteners",
     "fasteners-rw": "lab.locks.ready.libraries:fasteners_rw",
     "multiprocessing": "lab.locks.ready.semaphores:multiprocessing",
-    "lockfile": "lab.locks.ready.lockfile:lockfile",
+    "lockfile": "lab.locks.ready.libraries:lockfile",
     "sysv-semaphore": "lab.locks.ready.semaphores:system_v",
     "posix-semaphore": "lab.locks.ready.semaphores:posix",
 }

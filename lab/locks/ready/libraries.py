@@ -1,16 +1,60 @@
 """The locks of filelock, portalocker and fasteners; see their documentation for what they are.
 
 Those that ask again and again are told to do so every millisecond: at their own 10 to 250 ms a race stands still.
+
+The packages behind the ready locks.
+
+A lock file: whoever makes it is inside, whoever removes it is out.
+
+The oldest lock there is, and one that needs no lock of the kernel: open(2) with O_CREAT | O_EXCL makes a file or fails
+with EEXIST, never both for two. Its weakness is the same: the file stays when its maker is killed, and then nobody ever
+gets in. Nobody is woken either: who waits looks again and again.
 """
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from importlib import import_module
+from time import sleep
+from types import ModuleType
 from typing import Any
 
-from ..adapted import Adapted
-from ..protocol import Abilities, Lock
-from .package import attribute, package
+from lab.errors import CannotRunError
+from lab.locks.adapters import Adapted
+from lab.locks.protocol import Abilities, Lock
+
+
+def package(lock: str, name: str) -> ModuleType:
+    """The package, imported. Raises CannotRunError, with what to install, where it is missing or broken."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            raise CannotRunError(
+                f"lock {lock}: needs the Python package {name}; pip install 'lock-race-lab[locks]'"
+            ) from error
+        raise _broken(lock, name, error) from error
+    except Exception as error:
+        raise _broken(lock, name, error) from error
+
+
+def attribute(lock: str, name: str, attribute: str) -> Any:
+    """What the package offers under this name. Raises CannotRunError where this version of it does not."""
+    found = getattr(package(lock, name), attribute, None)
+    if found is None:
+        raise CannotRunError(
+            f"lock {lock}: the {name} that is installed has no {attribute}; pip install -U 'lock-race-lab[locks]'"
+        )
+    return found
+
+
+def _broken(lock: str, name: str, error: Exception) -> CannotRunError:
+    return CannotRunError(
+        f"lock {lock}: the Python package {name} cannot be imported ({type(error).__name__}: {error}); "
+        "reinstall it: pip install --force-reinstall 'lock-race-lab[locks]'"
+    )
+
 
 POLL_S = 0.001
 
@@ -106,4 +150,38 @@ def fasteners_rw() -> Lock:
         read="read_lock",
         write="write_lock",
         abilities=Abilities(ranges=False, readers=True, threads=False, fork=True, survives_kill=True),
+    )
+
+
+LOOK_AGAIN_S = 0.0002
+
+
+class LockFile:
+    """The lock whose file has this name."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def acquire(self) -> None:
+        """Make the file; where it exists, look again every 0.2 ms."""
+        while True:
+            try:
+                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+            except FileExistsError:
+                sleep(LOOK_AGAIN_S)
+            else:
+                return
+
+    def release(self) -> None:
+        """Remove the file. Raises FileNotFoundError where it is gone."""
+        os.unlink(self._path)  # noqa: PTH108 - the path is text here
+
+
+def lockfile() -> Lock:
+    """A lock file made with O_EXCL."""
+    return Adapted(
+        LockFile,
+        "lockfile",
+        "a file made with O_CREAT | O_EXCL, looked for every 0.2 ms; stays when its maker is killed",
+        abilities=Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=False),
     )

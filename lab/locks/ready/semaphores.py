@@ -14,11 +14,11 @@ from time import time_ns
 from typing import Any
 
 from lab.errors import CannotRunError, UsageError
+from lab.locks.adapters import Adapted
+from lab.locks.protocol import Abilities, Action, Lock
 from lab.processes import stops_held
 
-from ..adapted import Adapted
-from ..protocol import Abilities, Action, Lock
-from .package import package
+from .libraries import package
 
 KEPT = Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=False)
 UNDONE = Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=True)

@@ -6,6 +6,6 @@ one trial's processes, `alone` is the trial of a program and a check file, `case
 
 from __future__ import annotations
 
-from .command import Program, program_of
+from .launch import Program, program_of
 
 __all__ = ["Program", "program_of"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Mapping
 
-from lab.environment import anonymous_text
+from lab.host.environment import anonymous_text
 from lab.processes import Exit
-from lab.processes.program import KEPT
-from lab.results import Failure, How
+from lab.processes.external import KEPT
+from lab.race.context import Setting
+from lab.records import Failure, How
 
-from ..setting import Setting
 from .watch import Ran
 
 STDOUT, STDERR = 1, 2

@@ -1,24 +1,187 @@
-"""One trial of workers of which some are programs: forked, released together, watched, and ended."""
+"""One trial of workers of which some are programs: forked, released together, watched, and ended.
+
+The exclusion of programs, which keep no record: sampled from outside while they run.
+
+A sample is the locks that were seen between two moments on the file and on all files beside it. Where a program held
+one all that could be told is that it did; where a lab's worker has recorded a hold of the file that began before the
+first moment and ended after the second, and the two may not be held together, the lock let two in.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, monotonic_ns
+from typing import NamedTuple
 
-from lab.locks.listed import Sight, sight_of
+from lab.analysis.holds import Row, Span
+from lab.host.procfs import Seen, Sight, sight_of
+from lab.locks.keepers import keepers_of
+from lab.memory import workspace
 from lab.processes import Crew, Exit, Orphan, Outputs, become, cpus_for
-from lab.processes.crew import Prepare
-from lab.regions import workspace
+from lab.processes.pool import Prepare
+from lab.race.context import Setting
+from lab.race.mailbox import Mailbox, Report
+from lab.records import LockFile, Sampled
 
-from ..reports import Mailbox, Report
-from ..setting import Setting
-from .command import number_of
-from .samples import Samples
-from .start import Start
+from .launch import Start, number_of
+
+EVERY_NS = 2_000_000
+"""From one sample to the next, at least: reading the list holds up those who lock."""
+
+KEEPERS_EVERY_NS = 500_000_000
+"""From one look at all processes to the next, while somebody waits."""
+
+EVIDENCE_KEPT = 3
+FILES_KEPT = 20
+
+
+class Sample(NamedTuple):
+    """What was seen between two moments, in ns of CLOCK_MONOTONIC."""
+
+    begun_ns: int
+    ended_ns: int
+    held: list[Seen]
+    waiting: list[Seen]
+
+
+class Samples:
+    """Samples of one trial; `owners` are the workers by process id, of which those in `programs` are programs."""
+
+    def __init__(self, sight: Sight, owners: Mapping[int, int], programs: range, *, nameless: bool) -> None:
+        """`nameless`: locks without a process, of open files, can only be the programs'."""
+        self._sight = sight
+        self._owners: dict[int, int | None] = {**owners, -1: programs.start if nameless else None}
+        self._programs = programs
+        self._unknown = programs.start if len(programs) == len(owners) else None
+        self._due_ns = 0
+        self._keepers: dict[str, list[str]] = {}
+        self._keepers_due_ns = 0
+        self._taken: list[Sample] = []
+
+    def look(self) -> None:
+        """Take a sample where it is time for one."""
+        begun_ns = monotonic_ns()
+        if begun_ns < self._due_ns:
+            return
+        seen = self._sight.look()
+        ended_ns = monotonic_ns()
+        theirs = [each for each in seen if self._is_programs(each.pid)]
+        held = [each for each in theirs if not each.waits]
+        waiting = [each for each in theirs if each.waits]
+        self._taken.append(Sample(begun_ns, ended_ns, held, waiting))
+        self._due_ns = ended_ns + EVERY_NS
+        self._look_for_keepers(waiting, ended_ns)
+
+    def result(self, holds: Sequence[Row]) -> Sampled:
+        """What the samples come to, beside the holds that the lab's workers recorded."""
+        inside: set[int] = set()
+        overlaps: dict[int, str] = {}
+        for sample, worker, span in self._beside(holds):
+            inside.add(sample.begun_ns)
+            for seen in sample.held:
+                if not seen.file and seen.span.conflicts(span):
+                    overlaps[sample.begun_ns] = _told(worker, span, seen, sample)
+        return Sampled(
+            source=self._sight.source,
+            samples=len(self._taken),
+            held=sum(bool(sample.held) for sample in self._taken),
+            waiting=sum(bool(sample.waiting) for sample in self._taken),
+            holders=len({seen.pid for sample in self._taken for seen in sample.held}),
+            inside=len(inside),
+            overlapping=len(overlaps),
+            evidence=list(overlaps.values())[:EVIDENCE_KEPT],
+            beside=self._beside_the_file(),
+        )
+
+    def _beside_the_file(self) -> list[LockFile]:
+        """The files beside it that programs locked, by name, each with its samples and who kept it last."""
+        named: dict[str, list[int]] = {}
+        for sample in self._taken:
+            for which, those in enumerate((sample.held, sample.waiting)):
+                for file in {seen.file for seen in those if seen.file}:
+                    named.setdefault(file, [0, 0])[which] += 1
+        return [
+            LockFile(file, held, waiting, list(self._keepers.get(file, [])))
+            for file, (held, waiting) in list(named.items())[:FILES_KEPT]
+        ]
+
+    def _look_for_keepers(self, waiting: Sequence[Seen], now_ns: int) -> None:
+        """Where somebody waits, note now and then which processes have the lock that he waits for."""
+        if not waiting or now_ns < self._keepers_due_ns:
+            return
+        self._keepers_due_ns = now_ns + KEEPERS_EVERY_NS
+        self._keepers = {seen.file: keepers_of(self._sight.inodes(seen.file), self._is_programs) for seen in waiting}
+
+    def stuck(self, index: int, before_ns: int) -> str:
+        """What a program held and waited for in the last sample before this moment, in words."""
+        last = next((sample for sample in reversed(self._taken) if sample.begun_ns < before_ns), None)
+        if last is None:
+            return ""
+        held = [f", seen to hold {_lock(seen)}" for seen in last.held if self._owners[seen.pid] == index]
+        waits = [
+            f", seen to wait for {_lock(seen)}{self._kept(seen.file)}"
+            for seen in last.waiting
+            if self._owners[seen.pid] == index
+        ]
+        return "".join([*held, *waits])
+
+    def _kept(self, file: str) -> str:
+        keepers = self._keepers.get(file, [])
+        return f", which {' and '.join(keepers)} keep{'s' if len(keepers) == 1 else ''}" if keepers else ""
+
+    def _is_programs(self, pid: int) -> bool:
+        if pid not in self._owners:
+            self._owners[pid] = _descends_from(pid, self._owners, self._unknown)
+        owner = self._owners[pid]
+        return owner is not None and owner in self._programs
+
+    def _beside(self, holds: Sequence[Row]) -> Iterator[tuple[Sample, int, Span]]:
+        """Each sample and each hold of a worker that lasted from its beginning to its end."""
+        begun = [sample.begun_ns for sample in self._taken]
+        for granted, released, _, worker, word in holds:
+            at = bisect_left(begun, granted)
+            while at < len(begun) and self._taken[at].ended_ns <= released:
+                yield self._taken[at], worker, Span.unpack(word)
+                at += 1
+
+
+def _told(worker: int, span: Span, seen: Seen, sample: Sample) -> str:
+    return (
+        f"process {seen.pid} of the program held {_lock(seen)} while worker {worker} held "
+        f"{_bytes(span)}: seen within {sample.ended_ns - sample.begun_ns:,} ns"
+    )
+
+
+def _lock(seen: Seen) -> str:
+    return f"{seen.kind} {_bytes(seen.span)}" + (f" of {seen.file}" if seen.file else "")
+
+
+def _bytes(span: Span) -> str:
+    return f"{'write' if span.write else 'read'} {span.start}-{span.end - 1 if span.length else 'end'}"
+
+
+def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | None) -> int | None:
+    """The worker that this process descends from, `unknown` where that is not to be told (any more).
+
+    What a worker leaves behind is adopted by this process (`lab.processes.descendants`): others are strangers.
+    """
+    while pid:
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text()
+        except OSError:
+            return unknown
+        pid = int(stat.rpartition(")")[2].split()[1])
+        if pid == os.getpid():
+            return unknown
+        if pid in owners:
+            return owners[pid]
+    return None
+
 
 LOOK_MS = 1.0
 """How long one waits for output, at most, before one looks whether somebody has ended."""

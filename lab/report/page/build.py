@@ -1,12 +1,47 @@
-"""The page as one text: the template with its style, its scripts, and the data of its sections."""
+"""The page as one text: the template with its style, its scripts, and the data of its sections.
+
+The data of the page's third section: a run with its tables, its environment and its recorded trials.
+
+A page is given away: of absolute paths it tells the last name alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import csv
+import re
+from collections.abc import Callable, Mapping
 from importlib.resources import files
+from io import StringIO
 from string import Template
+from typing import Any
 
-from .paths import without_paths
+from lab.host.environment import anonymous_text
+from lab.records import Case, Run
+from lab.report.text.race import what_broke, what_it_cost, what_it_used
+from lab.report.text.race_verdict import conclusions, heading
+
+from .recorded import recorded
+
+_NAME = r"[^\s/:;,()'\"<>]+"
+_BEFORE = r"(?<![\w<~])(?<!:/)"  # in a fraction, a closing tag, the address of a page it begins no path
+
+PATH = re.compile(rf"{_BEFORE}~?/(?:{_NAME}/)*({_NAME})")
+"""An absolute path; its last name is the group."""
+
+_IN_CODE = re.compile(rf"(?<![)\]}}]){_BEFORE}~?/(?:{_NAME}/)+({_NAME})")
+"""The same in a program, where a slash also divides: one in a folder."""
+
+
+def without_paths(part: Any, path: re.Pattern[str] = PATH) -> Any:
+    """The same with the last name of every absolute path alone; what is called `source` is a program."""
+    if isinstance(part, str):
+        return path.sub(r"\1", part)
+    if isinstance(part, dict):
+        return {name: without_paths(each, _IN_CODE if name == "source" else path) for name, each in part.items()}
+    if isinstance(part, list):
+        return part if part and isinstance(part[0], int) else [without_paths(each, path) for each in part]
+    return part
+
 
 TITLE = "The lab: does this lock really protect this file?"
 
@@ -56,3 +91,95 @@ def _all(ending: str) -> str:
 
 def _text(name: str) -> str:
     return (files(__package__) / "template" / name).read_text("utf-8")
+
+
+TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
+    ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
+    ("What it cost", "Speed, its price against no lock, how long requests waited and locks were held.", what_it_cost),
+    ("What it used", "Processor time, context switches, page faults, memory of the largest worker.", what_it_used),
+)
+
+HELP = {
+    "damaged operations": "operations found damaged, of all that were done",
+    "rate": "what was damaged, of all that could be",
+    "trials": "damaged trials, of those that could be judged",
+    "95 % interval": "exact interval of the rate of damaged trials",
+    "two in": "pairs of holds that overlapped and may not",
+    "notices": "a lock that lies this often would have been noticed with 95 % probability",
+    "verdict": "in capitals where it was not announced",
+    "ops/s": "operations of all workers together in a second",
+    "price": "how many times slower than without a lock",
+    "overtaken": "the most later requests that were granted before one that waited",
+    "gave up": "requests that the lock refused after a time of its own",
+    "voluntary": "context switches because the worker waited",
+    "involuntary": "context switches because the processor was taken from it",
+    "private KiB": "the largest private memory of a worker (USS)",
+    "peak KiB": "the largest resident memory of a worker",
+}
+
+ENVIRONMENT = {
+    "lab": "lab",
+    "python": "Python",
+    "recorder": "recorder of holds",
+    "kernel": "kernel",
+    "machine": "machine",
+    "cpu": "processor",
+    "cpus": "CPUs",
+    "cpus_allowed": "CPUs allowed",
+    "filesystem": "filesystem",
+    "mount_options": "mount options",
+    "load_at_start": "load at the start",
+}
+
+
+def run_part(run: Run) -> bytes:
+    """The run as JSON; no absolute paths, no user names."""
+    import msgspec
+
+    part = {
+        "heading": heading(run),
+        "started": run.started,
+        "conclusions": list(conclusions(run)),
+        "tables": [_table(run, *each) for each in TABLES],
+        "environment": [[label, str(getattr(run.environment, name))] for name, label in ENVIRONMENT.items()],
+        "options": _options(run),
+        "cases": [_case(case) for case in run.cases],
+    }
+    # First the home directory, which may have spaces in it: where a path ends can then be told.
+    told = anonymous_text(msgspec.json.encode(part).decode())
+    return msgspec.json.encode(without_paths(msgspec.json.decode(told)))
+
+
+def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) -> dict[str, Any]:
+    head, *rows = csv.reader(StringIO(make(run, "csv")))
+    return {"title": title, "caption": caption, "head": [[name, HELP.get(name, "")] for name in head], "rows": rows}
+
+
+def _options(run: Run) -> list[list[str]]:
+    """What was asked for, without the directory."""
+    asked = run.options
+    told = {
+        "trials a case": f"{asked.trials:,}",
+        "rounds of each worker": f"{asked.rounds:,}" if asked.rounds else "the scenario's own",
+        "seed": str(asked.seed),
+        "processors": asked.pin or "the scenario's own choice",
+        "race window": f"widened by {asked.window_ns:,} ns before every store" if asked.window_ns else "not widened",
+        "false grants": f"with probability {asked.leak:g}: a negative control" if asked.leak else "none asked for",
+        "time limit": f"{asked.time_limit_s:g} s",
+    }
+    return [[label, text] for label, text in told.items()]
+
+
+def _case(case: Case) -> dict[str, Any]:
+    return {
+        "scenario": case.scenario,
+        "lock": case.lock,
+        "region": case.region,
+        "workers": case.workers,
+        "verdict": case.verdict,
+        "expected": case.as_expected,
+        "kinds": [each.kind for each in sorted(case.damage, key=lambda each: -each.count)],
+        "reason": case.reason,
+        "why": case.why,
+        "recording": recorded(case),
+    }

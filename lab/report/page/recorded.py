@@ -6,12 +6,12 @@ from itertools import pairwise
 from sys import byteorder
 from typing import Any
 
-from lab.model.accesses import ENDLESS, Access
-from lab.model.provenance import NOBODY, origins
-from lab.results import Case, Recording
+from lab.analysis.accesses import ENDLESS, Access
+from lab.analysis.lost_updates import NOBODY, origins
+from lab.records import Case, Recording
 
-from .happened import Happened, Story
-from .unpacked import NEVER
+from .problems import Happened, Story
+from .recording import NEVER
 
 TOLD = 400
 """Things that went wrong that are told in words; of the others the page has the moment and the bytes."""

@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from lab.model.provenance import NOBODY, Origin, origins
-from lab.report.page.happened import Happened, Story
-from lab.report.words import plural
-from lab.results import Case, Run
+from lab.analysis.lost_updates import NOBODY, Origin, origins
+from lab.records import Case, Run
+from lab.report.format import plural
+from lab.report.page.problems import Happened, Story
 
 from .holds import TITLE_WIDTH, lane_name
 from .style import COUNT, Panel, Picture, words

@@ -9,8 +9,8 @@ from typing import Any
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from lab.report.words import plural
-from lab.results import Bench, Document, LockCost, Run
+from lab.records import Bench, Document, LockCost, Run
+from lab.report.format import plural
 
 from .bytes import bytes_by_writer
 from .holds import holds

@@ -7,10 +7,10 @@ from functools import partial
 
 from matplotlib.axes import Axes
 
-from lab.report.words import plural
-from lab.results import Bench, Holds, Run
+from lab.records import Bench, Holds, Run
+from lab.report.format import plural
 
-from .series import measured
+from .scaling import measured
 from .style import Panel, Picture, unit_of, words
 
 NEVER = -1

@@ -13,7 +13,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from lab.environment import anonymous_text
+from lab.host.environment import anonymous_text
 
 Line = str | tuple[int, tuple[int, ...]]
 """How matplotlib names a line's style."""

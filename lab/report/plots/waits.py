@@ -14,10 +14,10 @@ from math import ceil, log10
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
 
-from lab.report.words import plural
-from lab.results import Bench, LockCost
+from lab.records import Bench, LockCost
+from lab.report.format import plural
 
-from .series import key, label, legend_height, looks_of, measured, setting
+from .scaling import key, label, legend_height, looks_of, measured, setting
 from .style import TIME, Look, Panel, Picture
 
 PERCENTILES = ("50", "90", "99", "99.9", "99.99", "99.999")

@@ -38,9 +38,9 @@ from pathlib import Path
 from random import Random
 from typing import Protocol
 
-from .owners import Owner, Owners
-from .passthrough import OpenFile, Passthrough
-from .pieces import END, Piece
+from tests.check.fuse.owners import Owner, Owners
+from tests.check.fuse.passthrough import OpenFile, Passthrough
+from tests.check.fuse.pieces import END, Piece
 
 PAUSE_S = 0.0005
 """Between two tries for a lock that somebody else has and that nobody waits for."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 
-from .pieces import Piece
+from tests.check.fuse.pieces import Piece
 
 
 class Note:

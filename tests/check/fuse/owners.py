@@ -15,9 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
 
-from .notes import Note, read_others
-from .passthrough import OpenFile
-from .pieces import F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, Piece, packed, unpacked, without
+from tests.check.fuse.notes import Note, read_others
+from tests.check.fuse.passthrough import OpenFile
+from tests.check.fuse.pieces import F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW, Piece, packed, unpacked, without
 
 _libc = ctypes.CDLL(None, use_errno=True)
 """For calls that a signal ends; those of the fcntl module go on after it (PEP 475)."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from .passthrough import Passthrough
+from tests.check.fuse.passthrough import Passthrough
 
 KINDS = (
     "getattr", "statfs", "readdir", "mkdir", "rmdir", "unlink", "truncate", "create", "open", "read", "write",

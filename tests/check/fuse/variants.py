@@ -11,10 +11,10 @@ from pathlib import Path
 from threading import Event, get_native_id
 from typing import ClassVar
 
-from .honest import Attempt, Flock, FlockPointer, Honest
-from .owners import Owner
-from .passthrough import Connection, OpenFile, Passthrough
-from .pieces import END, Piece
+from tests.check.fuse.honest import Attempt, Flock, FlockPointer, Honest
+from tests.check.fuse.owners import Owner
+from tests.check.fuse.passthrough import Connection, OpenFile, Passthrough
+from tests.check.fuse.pieces import END, Piece
 
 WRITEBACK_CACHE = 1 << 16
 """FUSE_CAP_WRITEBACK_CACHE (fuse_common.h)."""

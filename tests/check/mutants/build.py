@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import re
 
-from lab.check.modelled.stage import ModelStage
-from lab.model.kernel import Kernel
-from lab.model.queue import LockQueue
-from lab.model.record_locks import RecordLocks
-from lab.model.whole_file import WholeFileLock
-
-from . import owners, queues, ranges, requests, stages
+from lab.check.oracle import ModelStage
+from lab.model.kernel import Kernel, LockQueue
+from lab.model.record_locks import RecordLocks, WholeFileLock
+from tests.check.mutants import owners, queues, ranges, requests, stages
 
 Mutant = type[RecordLocks | WholeFileLock | LockQueue | Kernel | ModelStage]
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from lab.model.files import Description
+from lab.model.files import UNLOCK, Answer, Description, Request
 from lab.model.kernel import Kernel
-from lab.model.requests import UNLOCK, Answer, Request
-from lab.model.whole_file import WholeFileLock
+from lab.model.record_locks import WholeFileLock
 
 
 class OwnersAreDescriptors(Kernel):

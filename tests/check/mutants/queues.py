@@ -5,10 +5,9 @@ from __future__ import annotations
 import errno
 from collections.abc import Hashable
 
-from lab.model.queue import LockQueue
+from lab.model.files import GRANTED, Answer
+from lab.model.kernel import LockCall, LockQueue, RangeCall
 from lab.model.record_locks import Record
-from lab.model.requests import GRANTED, Answer
-from lab.model.waiting import LockCall, RangeCall
 
 
 class NeverWaits(LockQueue):

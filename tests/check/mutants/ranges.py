@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from lab.model.holds import END, Span
+from lab.analysis.holds import END, Span
 from lab.model.record_locks import Record, RecordLocks
 
 

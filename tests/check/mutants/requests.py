@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from contextlib import suppress
 
-from lab.model.holds import END
+from lab.analysis.holds import END
+from lab.model.files import GRANTED, READ, UNLOCK, WRITE, Answer, Request
 from lab.model.kernel import Kernel
-from lab.model.requests import GRANTED, READ, UNLOCK, WRITE, Answer, Request
 
 
 class Reads(Kernel):

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from lab.check.modelled.contents import Contents
-from lab.check.modelled.files import Modelled
-from lab.check.modelled.stage import ModelStage
-from lab.model.files import Inode
-from lab.model.requests import WRITE, Request
+from lab.check.oracle import Contents, Modelled, ModelStage
+from lab.model.files import WRITE, Inode, Request
 
 
 class Releasing(ModelStage):

@@ -7,7 +7,7 @@ from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lab.results import Accesses, Block, Case, Damage, Field, Holds, Recording
+from lab.records import Accesses, Block, Case, Damage, Field, Holds, Recording
 from tests.report.records import CLEAN, UNLOCKED
 
 LOAD, STORE, REPORT = range(3)

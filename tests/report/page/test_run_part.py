@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab.report.page.run_part import run_part
-from lab.results import Block, Case, Damage, Field, Holds
+from lab.records import Block, Case, Damage, Field, Holds
+from lab.report.page.build import run_part
 from tests.report.page.recordings import LOAD, LOST, LOST_ROWS, REPORT, STORE, Row, counted, held, word
 from tests.report.records import CLEAN, DIED, ENVIRONMENT, REFUSED, UNLOCKED, run_of
 

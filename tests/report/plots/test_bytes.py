@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from lab.records import Block, Case
 from lab.report.plots.bytes import CELLS, UNKNOWN, bytes_by_writer, left_by
-from lab.results import Block, Case
 from tests.report.page.recordings import FOUND, LOST, STORE, Row, accesses_of, counted, held
 from tests.report.records import UNLOCKED, run_of
 

@@ -5,9 +5,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from lab.records import Distribution, Holds
 from lab.report.plots.figure import Measured, drawn, left_out, pictures, sheet
 from lab.report.plots.style import words
-from lab.results import Distribution, Holds
 from tests.report.page.recordings import LOST, held
 from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import run_of

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 
+from lab.records import Bench, Holds, Run
 from lab.report.plots.holds import HOLDING, SHARING, WAITING, holds
 from lab.report.plots.style import Picture
-from lab.results import Bench, Holds, Run
 from tests.report.page.recordings import held
 from tests.report.plots_records import alone, bench_of, queue, taking_turns
 from tests.report.records import CLEAN, run_of

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
+from lab.records import Bench
 from lab.report.plots.scaling import lines_of, scaling
-from lab.results import Bench
 from tests.report.plots_records import alone, bench_of, queue
 
 

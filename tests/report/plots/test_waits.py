@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from lab.records import Distribution, Latency
 from lab.report.plots.waits import curve, place, waits
-from lab.results import Distribution, Latency
 from tests.report.plots_records import alone, bench_of, queue
 
 NAMES = ["50", "90", "99", "99.9"]

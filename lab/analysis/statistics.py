@@ -1,0 +1,136 @@
+"""How strong a claim is: exact intervals, detection power, percentiles, fairness.
+
+How sure a median is, from the samples themselves. Not for a process that forks: `random` reseeds in every child.
+
+Figures in sentences: shares, odds, counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil, exp, lgamma, log, log1p
+from random import Random
+from statistics import median
+
+
+def clopper_pearson(damaged: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact two-sided interval of a rate of which `damaged` of `trials` were seen.
+
+    Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
+    case of the binomial", Biometrika 26 (1934). Raises ValueError unless 0 <= damaged <= trials > 0.
+    """
+    if not 0 <= damaged <= trials or trials == 0:
+        raise ValueError(f"{damaged} of {trials} trials is no observation")
+    tail = (1 - confidence) / 2
+    low = 0.0 if damaged == 0 else _solve(lambda p: 1 - _binomial_cdf(damaged - 1, trials, p), tail)
+    high = 1.0 if damaged == trials else _solve(lambda p: -_binomial_cdf(damaged, trials, p), -tail)
+    return low, high
+
+
+def _solve(rising: Callable[[float], float], target: float) -> float:
+    """The p in (0, 1) at which a rising function reaches its target, to the last bit by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if rising(middle) < target:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    """P(X <= k) of n draws at rate p, summed in logarithms so that thousands of trials do not underflow."""
+    if p <= 0:
+        return 1.0
+    if p >= 1:
+        return 1.0 if k >= n else 0.0
+    choose = lgamma(n + 1)
+    return sum(exp(choose - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)) for i in range(k + 1))
+
+
+def detection_power(contended: int, confidence: float = 0.95) -> float | None:
+    """The smallest rate of falsely granted requests that would have been noticed with this confidence.
+
+    `contended` requests arrived while a conflicting hold was in progress: each of them, granted falsely,
+    would have overlapped that hold. All of n miss a lie of rate p with probability (1 - p) ** n. None when
+    no request was contended: such a run would have noticed nothing.
+    """
+    return 1 - (1 - confidence) ** (1 / contended) if contended else None
+
+
+def requests_for(rate: float, confidence: float = 0.95) -> int:
+    """How many requests must meet a holder for false grants of this rate to be noticed with this confidence.
+
+    The inverse of `detection_power`; `rate` lies above 0 and below 1.
+    """
+    return ceil(log(1 - confidence) / log1p(-rate))
+
+
+def percentile(ordered: Sequence[int], fraction: float) -> int:
+    """The nearest-rank percentile of a sorted sequence: an observed value, never a mean of two."""
+    return ordered[max(0, ceil(fraction * len(ordered)) - 1)]
+
+
+def jain_fairness(shares: Sequence[float]) -> float:
+    """Jain's index: 1 when all got the same, 1/n when one got everything (DEC-TR-301, 1984)."""
+    squares = sum(share * share for share in shares)
+    return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
+
+
+def median_interval(
+    samples: Sequence[float], *, seed: str, confidence: float = 0.95, draws: int = 2000
+) -> tuple[float, float]:
+    """The bootstrap interval of the median: percentiles of the medians of `draws` samples drawn with replacement.
+
+    The same samples and seed give the same interval. Source: Efron, "Bootstrap methods: another look at the
+    jackknife", Annals of Statistics 7 (1979). Raises StatisticsError for no samples.
+    """
+    draw = _drawn_medians(samples, Random(seed))  # noqa: S311 - repeatable draws, not secrets
+    return _middle([next(draw) for _ in range(draws)], confidence)
+
+
+def ratio_interval(
+    before: Sequence[float], after: Sequence[float], *, seed: str, confidence: float = 0.95, draws: int = 2000
+) -> tuple[float, float]:
+    """The bootstrap interval of the ratio of two medians, `after` to `before`; both are drawn anew each time.
+
+    Raises StatisticsError where either has no samples, ZeroDivisionError for samples of 0 before.
+    """
+    random = Random(seed)  # noqa: S311 - repeatable draws, not secrets
+    old, new = _drawn_medians(before, random), _drawn_medians(after, random)
+    return _middle([next(new) / next(old) for _ in range(draws)], confidence)
+
+
+def _drawn_medians(samples: Sequence[float], random: Random) -> Iterator[float]:
+    while True:
+        yield median(random.choices(samples, k=len(samples)))
+
+
+def _middle(values: list[float], confidence: float) -> tuple[float, float]:
+    """The percentiles between which so many of the values lie."""
+    tail = round((1 - confidence) / 2 * len(values))
+    ordered = sorted(values)
+    return ordered[tail], ordered[-1 - tail]
+
+
+def rate(part: float) -> str:
+    """A share as percent; what is not zero never reads as zero, what is not all never as all."""
+    percent = 100 * part
+    if percent in (0, 100):
+        return f"{percent:.0f} %"
+    return f"{max(percent, 0.01):.2f} %" if percent < 1 else f"{min(percent, 99.9):.1f} %"
+
+
+def one_in(power: float | None) -> str:
+    """A detection power as "1 in N", rounded so that it never claims more than was measured."""
+    if power is None:
+        return "-"
+    many = int(1 / power)
+    digits = max(0, len(str(many)) - 2)
+    return f"1 in {many // 10**digits * 10**digits:,}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"

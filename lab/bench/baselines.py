@@ -1,0 +1,322 @@
+"""What the harness itself costs: the same loop, lock, add 1, unlock, bare in C and in CPython, beside the lab's.
+
+None of them is a lock's price: what they differ by is in every figure that the lab prints.
+
+What a bare wake-up costs: a byte through a pipe to another process that sleeps until it comes, and no lock.
+
+It is most of the price of a hand-off, and the machine's, not the lock's: how long a processor takes to leave its sleep
+changes from minute to minute where the machine is a virtual one.
+
+What else the machine does while it measures, and how finely its clock tells the time.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from ctypes import c_uint64
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+from time import monotonic, monotonic_ns
+from typing import TYPE_CHECKING, Protocol, cast
+
+from lab.analysis.holds import Span
+from lab.errors import CannotRunError
+from lab.locks import find_lock
+from lab.locks.kernel import bare_loop
+from lab.memory import MAPPED, anonymous, enter, open_file
+from lab.processes import Crew, cpus_for
+from lab.processes.rpc import Gone, Partner
+from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, Hold, Log, Segment
+
+from .repeat import Failed, how_it_failed
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+SOURCE = Path(__file__).parents[2] / "tests" / "benchmarks" / "bare_loop.c"
+TIME_LIMIT_S = 60.0
+FIRST_ROUNDS = 20_000
+MOST_ROUNDS = 1 << 20
+"""As many holds as the lab keeps room for."""
+
+RunLoop = Callable[[int, c_uint64, int, Log], None]
+"""All rounds, on a descriptor and the counter in its file."""
+
+
+class Loop(Protocol):
+    """One way to write the loop."""
+
+    name: str
+
+    def measure(self, slice_s: float) -> float:
+        """Ns a pair, in about so much time. Raises CannotRunError where it cannot be measured."""
+
+
+class CLoop:
+    """The loop of tests/benchmarks/bare_loop.c, compiled in the folder, by a child: who forks starts no programs."""
+
+    name = "C loop"
+
+    def __init__(self, folder: Path, pin: str, opened: ExitStack) -> None:
+        self._folder = folder
+        self._cpus = cpus_for(pin)
+        self._opened = opened
+        self._partner: Partner | None = None
+        self._rounds = FIRST_ROUNDS
+
+    def measure(self, slice_s: float) -> float:
+        """See `Loop`."""
+        if self._partner is None:
+            self._partner = self._opened.enter_context(Partner(self._answer))
+            self._ask(b"compile")
+        per_s = float(self._ask(b"%d" % self._rounds))
+        self._rounds = max(1, int(per_s * slice_s))
+        return 1e9 / per_s
+
+    def _ask(self, question: bytes) -> bytes:
+        try:
+            return cast("Partner", self._partner).ask(question)
+        except Gone as gone:
+            raise CannotRunError(f"it ended with {gone.code}") from gone
+
+    def _answer(self, question: bytes) -> bytes:
+        program, file = "./bare_loop", "bare"  # in the folder, whatever its path leads to now
+        if question != b"compile":
+            if cpus := self._cpus(0):
+                os.sched_setaffinity(0, cpus)
+            return _output(program, 1, int(question), file)
+        compiler = shutil.which("cc")
+        if not SOURCE.is_file():
+            raise CannotRunError("its source comes with the project's repository: tests/benchmarks/bare_loop.c")
+        if not compiler:
+            raise CannotRunError("no C compiler is found (cc)")
+        try:
+            enter(self._folder)
+            descriptor = open_file(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as made:  # noqa: PTH123 - a descriptor
+                made.write(bytes(8))
+        except OSError as error:
+            raise CannotRunError(f"its file cannot be made ({error.strerror})") from error
+        _output(compiler, "-O2", "-o", program, SOURCE, temporary=self._folder)
+        return b"compiled"
+
+
+def _output(*command: object, temporary: Path | None = None) -> bytes:
+    """What a program prints. It ends when this process does. Raises CannotRunError where it fails.
+
+    A compiler that is killed leaves what it has put into the folder for temporary files.
+    """
+    import subprocess
+
+    from lab.processes.external import end_with
+
+    try:
+        return subprocess.run(
+            list(map(str, command)),
+            capture_output=True,
+            timeout=TIME_LIMIT_S,
+            check=True,
+            env={**os.environ, "TMPDIR": str(temporary)} if temporary else None,
+            preexec_fn=partial(end_with, os.getpid()),
+        ).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotRunError(f"it cannot be compiled and run here ({error})") from error
+
+
+class PythonLoop:
+    """A loop in a forked worker, on a mapped file of its own."""
+
+    def __init__(self, name: str, loop: RunLoop, folder: Path, pin: str) -> None:
+        self.name = name
+        self._cpus = cpus_for(pin)
+        self._loop = loop
+        self._path = folder / "looped"
+        self._rounds = FIRST_ROUNDS
+
+    def measure(self, slice_s: float) -> float:
+        """See `Loop`."""
+        log = Log(1, self._rounds)
+        with MAPPED.share(self._path, bytes(8)) as shared:
+
+            def prepare(index: int) -> Callable[[], None]:
+                file = shared.open(self._path)
+                counter = c_uint64.from_buffer(cast("WriteableBuffer", file.buffer))
+                segment = log.segment(index)
+                segment[CURSOR] = HEADER
+
+                def run() -> None:
+                    self._loop(file.guard, counter, self._rounds, log)
+                    segment[FINISHED_NS] = monotonic_ns()
+
+                return run
+
+            with Crew(1, prepare, self._cpus) as crew:
+                crew.gather(TIME_LIMIT_S)
+                released_ns = crew.release()
+                exits = crew.wait(TIME_LIMIT_S + slice_s)
+        (ended_ns,) = log.header(FINISHED_NS)
+        if not ended_ns:
+            raise Failed(how_it_failed(exits, TIME_LIMIT_S) or "its processes did not come to their end")
+        pair_ns = (ended_ns - released_ns) / self._rounds
+        self._rounds = max(1, min(MOST_ROUNDS, int(slice_s * 1e9 / pair_ns)))
+        return pair_ns
+
+
+def _in_python(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> None:
+    bare_loop(descriptor, counter, rounds)
+
+
+def _in_the_lab(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> None:
+    """Every hold recorded."""
+    acquire, release = find_lock("fcntl").actions(descriptor, 0, 8, write=True)
+    hold = Hold(acquire, release, log.segment(0), Span(0, 8, write=True).pack())
+    for _ in range(rounds):
+        with hold:
+            counter.value += 1
+
+
+def loops(folder: Path, pin: str, opened: ExitStack) -> list[Loop]:
+    """The three, in the order in which they are told, on the processor of a first worker."""
+    return [
+        CLoop(folder, pin, opened),
+        PythonLoop("CPython loop", _in_python, folder, pin),
+        PythonLoop("the lab", _in_the_lab, folder, pin),
+    ]
+
+
+PASSED, ENDED_NS, STOP = range(3)
+"""Words that the two processes and their parent share."""
+
+ON, END = b".", b"!"
+
+
+class WakeUp:
+    """Two processes that wake each other up in turn, where the first two workers of a hand-off would be."""
+
+    name = "wake-up"
+
+    def __init__(self, pin: str) -> None:
+        self._cpus = cpus_for(pin)
+
+    def measure(self, slice_s: float) -> float:
+        """Ns from one process to the other, in about so much time. Raises Failed where it is not measured."""
+        words = memoryview(anonymous(24)).cast("Q")
+        ends = Ends()
+
+        def prepare(index: int) -> Callable[[], None]:
+            mine, other = ends.of(index)
+            return _side(index, mine, other, words)
+
+        try:
+            with Crew(2, prepare, self._cpus) as crew:
+                ends.close()  # one whose partner has ended reads the end of its pipe, and does not wait for ever
+                crew.gather(TIME_LIMIT_S)
+                released_ns = crew.release()
+                time.sleep(slice_s)
+                words[STOP] = 1
+                exits = crew.wait(TIME_LIMIT_S)
+        finally:
+            ends.close()
+        if not words[ENDED_NS]:
+            raise Failed(how_it_failed(exits, TIME_LIMIT_S) or "its processes did not come to their end")
+        return (words[ENDED_NS] - released_ns) / words[PASSED]
+
+
+class Ends:
+    """Two pipes, one to each process; everybody keeps only its own ends of them."""
+
+    def __init__(self) -> None:
+        """Raises OSError where there are no descriptors left."""
+        self._first = os.pipe()
+        try:
+            self._second = os.pipe()
+        except OSError:
+            _close(self._first)
+            raise
+        self._open = True
+
+    def of(self, index: int) -> tuple[int, int]:
+        """Where that process reads and where it writes, in it; the two other ends are closed there."""
+        pipes = (self._first, self._second)
+        mine, other = pipes[index], pipes[1 - index]
+        _close((mine[1], other[0]))
+        return mine[0], other[1]
+
+    def close(self) -> None:
+        """Close what is open of them."""
+        if self._open:
+            self._open = False
+            _close((*self._first, *self._second))
+
+
+def _close(descriptors: Iterable[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
+
+
+def _side(index: int, mine: int, other: int, words: Segment) -> Callable[[], None]:
+    def first() -> None:
+        rounds = 0
+        while True:
+            os.write(other, ON)
+            if not os.read(mine, 1):
+                return
+            rounds += 1
+            if words[STOP]:
+                break
+        words[PASSED], words[ENDED_NS] = 2 * rounds, time.monotonic_ns()
+        os.write(other, END)
+
+    def second() -> None:
+        while os.read(mine, 1) == ON:
+            os.write(other, ON)
+
+    return second if index else first
+
+
+READS = 2000
+
+
+def busy_s() -> float:
+    """Seconds that all processors have been at work, for others too (steal), since the start: proc_stat(5)."""
+    user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def own_s() -> float:
+    """CPU seconds of this process and of its children that have ended: getrusage(2)."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+class Others:
+    """How many processors were busy with other processes, one figure a lap."""
+
+    def __init__(self) -> None:
+        self.cores: list[float] = []
+        self.begin()
+
+    def begin(self) -> None:
+        """The first lap begins here."""
+        self._last = (monotonic(), busy_s(), own_s())
+
+    def lap(self) -> None:
+        """A lap ends, the next one begins."""
+        now = (monotonic(), busy_s(), own_s())
+        passed, busy, own = (new - old for new, old in zip(now, self._last, strict=True))
+        self._last = now
+        self.cores.append(round(max(0.0, busy - own) / passed, 3))
+
+
+def clock() -> tuple[int, float]:
+    """The smallest step that CLOCK_MONOTONIC is seen to make between two reads, and what a read costs; in ns."""
+    reads = [monotonic_ns() for _ in range(READS)]
+    steps = [after - before for before, after in pairwise(reads)]
+    return min((step for step in steps if step), default=0), round(median(steps), 1)

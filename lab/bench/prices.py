@@ -1,0 +1,148 @@
+"""The prices of locks: every case and every loop of the harness once a repeat, forwards, then backwards.
+
+So a machine that grows slower favours none of them (A B, then B A). What the first pass shows is thrown away: it warms
+up the machine, and finds out who cannot be measured.
+
+Who is measured again and again: a case, or a loop of the harness, with the samples so far.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.errors import CannotRunError, LabError
+from lab.locks import find_lock
+from lab.processes.rpc import Unanswered
+from lab.race.probe import probe_within
+from lab.records import BenchOptions
+
+from .baselines import Loop, Others, WakeUp, clock, loops
+from .cases import Case, cases_of
+from .repeat import Failed, Tally, run_repeat, tally
+
+
+class Timed(ABC):
+    """One sample a repeat, in ns a pair; `reason` says why there are no more, `failed` that a worker died or hung."""
+
+    def __init__(self, name: str, reason: str = "") -> None:
+        self.name = name
+        self.reason = reason
+        self.failed = False
+        self.samples_ns: list[float] = []
+
+    def measure(self, slice_s: float, *, keep: bool, last: bool) -> None:
+        """Once more, unless it cannot be; a sample that is not to be kept warms up."""
+        if self.reason:
+            return
+        try:
+            sample = self._measured(slice_s, keep=keep, last=last)
+        except (Failed, LabError, OSError) as error:
+            self.reason = str(error) or type(error).__name__
+            self.failed = isinstance(error, Failed | Unanswered)
+        else:
+            self.samples_ns += [round(sample, 2)] * keep
+
+    @abstractmethod
+    def _measured(self, slice_s: float, *, keep: bool, last: bool) -> float:
+        """Ns a pair."""
+
+
+class TimedLoop(Timed):
+    """A loop of the harness."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(loop.name)
+        self._loop = loop
+
+    def _measured(self, slice_s: float, *, keep: bool, last: bool) -> float:
+        return self._loop.measure(slice_s)
+
+
+class TimedCase(Timed):
+    """A case, with what each repeat showed."""
+
+    def __init__(self, case: Case, folder: Path, reason: str) -> None:
+        super().__init__(case.name, reason)
+        self.case = case
+        self.tallies: list[Tally] = []
+        self._folder = folder
+
+    def _measured(self, slice_s: float, *, keep: bool, last: bool) -> float:
+        found = tally(run_repeat(self.case, self._folder, slice_s), window=last)
+        self.tallies += [found] * keep
+        return found.pair_ns
+
+
+ANSWER_S = 10.0
+"""A lock that nobody holds and that does not answer by then is not measured."""
+
+
+@dataclass(slots=True)
+class Prices:
+    """All that was measured, while other processes took what `others` says; the clock as `baselines` has it."""
+
+    cases: list[TimedCase]
+    harness: list[TimedLoop]
+    others: Others
+    clock: tuple[int, float]
+    interrupted: bool = False
+
+    @property
+    def all(self) -> list[Timed]:
+        """Cases and loops, in the order of a pass."""
+        return [*self.cases, *self.harness]
+
+
+def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Prices:
+    """Measure all cases. Interrupted, it gives the repeats that were finished, once all have one."""
+    with ExitStack() as opened:
+        cases = [case for name in options.locks for case in _cases(name, options, folder)]
+        harness = [TimedLoop(loop) for loop in loops(folder, options.pin, opened)]
+        if any(each.case.price == "hand-off" for each in cases):
+            harness.append(TimedLoop(WakeUp(options.pin)))
+        prices = Prices(cases, harness, Others(), clock())
+        try:
+            _pass_all(prices.all, prices.others, options, tell)
+        except KeyboardInterrupt:
+            if not settled(prices.all):
+                raise
+            prices.interrupted = True
+    return prices
+
+
+def _cases(name: str, options: BenchOptions, folder: Path) -> Iterator[TimedCase]:
+    """Those of one lock, each once; with the reason where the lock does not work here, or has none such."""
+    lock = find_lock(name)
+    try:
+        probe_within(lock, folder, ANSWER_S)
+        refused = ""
+    except CannotRunError as error:
+        refused = str(error)
+    cases = {case.name: case for case in cases_of(lock, options)}
+    for case in cases.values():
+        yield TimedCase(case, folder, refused or case.unable)
+
+
+def settled(all_timed: Sequence[Timed]) -> bool:
+    """True once each has a figure, or a reason why not: enough to be told."""
+    return all(each.samples_ns or each.reason for each in all_timed)
+
+
+def _pass_all(all_timed: Sequence[Timed], others: Others, options: BenchOptions, tell: Callable[[str], None]) -> None:
+    slice_s = options.seconds / options.repeats
+    tell("warming up")
+    _pass(all_timed, slice_s, keep=False, last=False)
+    others.begin()
+    for number in range(1, options.repeats + 1):
+        tell(f"repeat {number} of {options.repeats}")
+        _pass(all_timed[:: -1 if number % 2 else 1], slice_s, keep=True, last=number == options.repeats)
+        others.lap()
+
+
+def _pass(all_timed: Sequence[Timed], slice_s: float, *, keep: bool, last: bool) -> None:
+    for each in all_timed:
+        each.measure(slice_s, keep=keep, last=last)

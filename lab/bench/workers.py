@@ -1,0 +1,238 @@
+"""The processes of one repeat, their files, and what each of them prepares before the start barrier.
+
+What the workers of a benchmark do from the start barrier until the stop: a word that the parent sets.
+
+They look at it after each pair, so everybody makes one, however short the time.
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic_ns
+from typing import TypeVar
+
+from lab.analysis.holds import Span
+from lab.errors import CannotRunError
+from lab.locks import Lock, prepared
+from lab.memory import MAPPED, OpenFile, Shared, find_region
+from lab.processes import private_bytes
+from lab.race.mailbox import Mailbox, Report
+from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, PRIVATE_BYTES, Held, Hold, Log, Segment
+
+from .cases import Case
+
+Loop = Callable[[], None]
+
+
+def pairs(hold: Held, stop: Segment) -> Loop:
+    """Lock and unlock."""
+
+    def run() -> None:
+        while True:
+            with hold:
+                pass
+            if stop[0]:
+                return
+
+    return run
+
+
+def busy_pairs(hold: Held, stop: Segment, inside: Loop, think_ns: int) -> Loop:
+    """Lock, do what is to be done inside, unlock, and think."""
+
+    def run() -> None:
+        while True:
+            with hold:
+                inside()
+            if stop[0]:
+                return
+            spin(think_ns)
+
+    return run
+
+
+def ring(holds: Sequence[Held], index: int, stop: Segment, inside: Sequence[Loop] = ()) -> Loop:
+    """Around locks of which there is one more than workers: ask for the next, give back the one held.
+
+    Of each lock, what is to be done `inside` comes before the other one is given back.
+
+    Each starts with the lock of its own index, taken here. The next is then either the one that nobody holds or the
+    neighbour's, so every grant follows the release of the same lock by another worker. Source: ping_pong of ctdb.
+    """
+    take = [hold.__enter__ for hold in holds]
+    give = [hold.__exit__ for hold in holds]
+    take[index]()
+
+    def run() -> None:
+        at = index
+        while True:
+            then = (at + 1) % len(holds)
+            take[then]()
+            if inside:
+                inside[then]()
+            give[at](None, None, None)
+            at = then
+            if stop[0]:
+                break
+        give[at](None, None, None)
+
+    return run
+
+
+def spin(ns: int) -> None:
+    """Be at work for so long."""
+    until = monotonic_ns() + ns
+    while monotonic_ns() < until:
+        pass
+
+
+def addition(file: OpenFile, start: int) -> Loop:
+    """Add 1 to the 8 bytes there."""
+
+    def add() -> None:
+        value = int.from_bytes(file.load(start, 8), "little") + 1
+        file.store(start, value.to_bytes(8, "little"))
+
+    return add
+
+
+APART = 64
+"""Bytes from one range or counter to the next: a cache line."""
+
+HELD_FROM = 1 << 20
+LOOK_AGAIN_S = 0.002
+
+Given = TypeVar("Given")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One file, the region that its bytes are shared through, and the lock as it was prepared for it."""
+
+    path: Path
+    shared: Shared
+    lock: Lock
+
+
+@contextmanager
+def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
+    """The files of a case, with room for the workers' ranges and one more; as many files where a lock has no ranges."""
+    count = case.workers + 1 if case.price == "hand-off" and not case.lock.has_ranges else 1
+    region = find_region(case.region) if case.region else MAPPED
+    with ExitStack() as opened:
+        made = []
+        for number in range(count):
+            path = folder / f"file{number}"
+            shared = opened.enter_context(region.share(path, bytes(APART * (case.workers + 1))))
+            made.append(Place(path, shared, opened.enter_context(prepared(case.lock, str(path)))))
+        yield made
+
+
+@contextmanager
+def files_to_be_had() -> Iterator[None]:
+    """Within the block a file that may not be opened any more, EMFILE or ENFILE, is told with the way out."""
+    try:
+        yield
+    except (OSError, CannotRunError) as error:
+        cause = error.__cause__ if isinstance(error, CannotRunError) else error
+        if not isinstance(cause, OSError) or cause.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        raise CannotRunError(
+            f"no more files can be open ({cause.strerror}); lower --workers or raise the limit (ulimit -n)"
+        ) from cause
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What all processes of the crew work on."""
+
+    case: Case
+    places: list[Place]
+    log: Log
+    stop: Segment
+    mailbox: Mailbox
+
+    def prepare(self, index: int) -> Loop:
+        """What a process of the crew does before the barrier: what it does after."""
+        member = self._told(index, lambda: Member(self, index))
+        return lambda: self._told(index, member.live)
+
+    def _told(self, index: int, body: Callable[[], Given]) -> Given:
+        """What the body gives; what it raises ends up in the mailbox."""
+        try:
+            with files_to_be_had():
+                return body()
+        except (Exception, SystemExit) as error:
+            self.mailbox.send(Report(index, {}, f"{type(error).__name__}: {error}", type(error).__name__))
+            raise SystemExit(1) from error
+
+
+class Member:
+    """A worker, or the one behind the last of them, who holds ranges. Its files stay open as long as it is there."""
+
+    def __init__(self, work: Work, index: int) -> None:
+        self._work = work
+        self._index = index
+        self._files = [place.shared.open(place.path) for place in work.places]
+        if index == work.case.workers:
+            self._loop = self._holding_many()
+        else:
+            self._segment = work.log.segment(index)
+            self._segment[CURSOR] = HEADER
+            self._loop = self._working()
+
+    def live(self) -> None:
+        """From the start barrier to the end."""
+        self._loop()
+        if self._index < self._work.case.workers:
+            self._segment[FINISHED_NS] = time.monotonic_ns()
+            self._segment[PRIVATE_BYTES] = private_bytes()
+
+    def _working(self) -> Loop:
+        case, stop = self._work.case, self._work.stop
+        if case.price == "hand-off":
+            numbers = range(case.workers + 1)
+            added = [self._addition(number) for number in numbers] if case.region else ()
+            return ring([self._hold(number) for number in numbers], self._index, stop, added)
+        number = self._index if case.ranges == "disjoint" else 0
+        inside = _inside(case, self._addition(number) if case.region else None)
+        hold = self._hold(number)
+        return busy_pairs(hold, stop, inside, case.think_ns) if inside else pairs(hold, stop)
+
+    def _addition(self, number: int) -> Loop:
+        return addition(self._files[number % len(self._files)], number * APART)
+
+    def _hold(self, number: int) -> Held:
+        at = number % len(self._files)
+        acquire, release = self._work.places[at].lock.actions(self._files[at].guard, number * APART, 1, write=True)
+        span = Span(number * APART, 1, write=True).pack()
+        return self._files[at].around(
+            Hold(acquire, release, self._segment, span, self._work.log.histogram(self._index))
+        )
+
+    def _holding_many(self) -> Loop:
+        lock, file, stop = self._work.places[0].lock, self._files[0], self._work.stop
+        for number in range(self._work.case.held):
+            lock.actions(file.guard, HELD_FROM + 2 * number, 1, write=True)[0]()
+
+        def wait() -> None:
+            while not stop[0]:
+                time.sleep(LOOK_AGAIN_S)
+
+        return wait
+
+
+def _inside(case: Case, add: Loop | None) -> Loop | None:
+    """What each pair does while it holds the lock; None where nothing, and no thinking either."""
+
+    def busy() -> None:
+        if add:
+            add()
+        spin(case.hold_ns)
+
+    return busy if case.hold_ns or case.think_ns else add

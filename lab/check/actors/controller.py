@@ -1,0 +1,250 @@
+"""An actor as the one who directs it sees it: told a call, watched while it makes it, ended at the end.
+
+How long a call may take here until something is said of it: slow is not hung.
+
+A local lock passes from one process to the next within a millisecond. NFSv4 clients and GlusterFS's eager locks take
+0.5 to 5 s for it, and ask again after longer and longer pauses. So a contended hand-off of each lock is measured
+first (`lab.check.actors.handoff`), and whatever is waited for is given some such hand-offs, up to a ceiling.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from signal import Signals
+from typing import Self
+
+from lab.processes import fork_child
+from lab.processes.deadlines import ASLEEP, Watched
+
+from .actor import Actor
+
+ANSWER_S = 2.0
+"""A call that never waits is answered within this time where locks are quick, or the mount hangs."""
+
+WAKE_S = 3.0
+"""A lock that has come free is given to one who waits for it within this time where locks are quick."""
+
+HANDOFFS = 8
+"""So many measured hand-offs are waited for somebody who ought to be woken: a waiter who polls backs off."""
+
+LONGEST_ANSWER_S, LONGEST_WAKE_S = 10.0, 20.0
+"""The ceilings of both, whatever was measured: a check has to end."""
+
+SETTLE_S = (0.01, 0.3)
+"""Between these it is the time of USUAL_ANSWERS to calls that do not wait: a server answers as fast as it can."""
+
+USUAL_ANSWERS = 10
+REMEMBERED = 8
+"""How many of the last answers make the usual one."""
+
+DOUBT = 10
+"""A call that may be waiting or not is given so many times longer than one that is to wait."""
+
+
+class Patience:
+    """With the calls on one filesystem."""
+
+    def __init__(self, handoffs: Mapping[str, float] | None = None) -> None:
+        self.handoffs = dict(handoffs or {})
+        """The slowest hand-off of each lock, in seconds."""
+        self._usual_s = 0.0
+
+    @property
+    def handoff_s(self) -> float:
+        """The slowest of all."""
+        return max(self.handoffs.values(), default=0.0)
+
+    @property
+    def answer_s(self) -> float:
+        """The seconds that a call is given which does not wait; one that is refused may first take the lock back."""
+        return max(ANSWER_S, min(LONGEST_ANSWER_S, 2 * self.handoff_s))
+
+    @property
+    def wake_s(self) -> float:
+        """The seconds that somebody is given who ought to be woken, since anybody was."""
+        return max(WAKE_S, min(LONGEST_WAKE_S, HANDOFFS * self.handoff_s))
+
+    def answered_in(self, seconds: float) -> None:
+        """So long a lock call took that does not wait."""
+        self._usual_s += (seconds - self._usual_s) / REMEMBERED
+
+    def settle_s(self, expected: Sequence[str]) -> float:
+        """The seconds that a call has to sleep; one that should not wait is given all the time there is."""
+        shortest, longest = SETTLE_S
+        usual_s = max(shortest, min(longest, USUAL_ANSWERS * self._usual_s))
+        if "waits" in expected:
+            return usual_s
+        return DOUBT * usual_s if "(waits)" in expected else self.answer_s
+
+
+KILLED_S = 2.0
+"""A process that lives on for so long after SIGKILL is stuck in the kernel."""
+
+OF_PROCESSES = "ulimit -u, or the container's limit of pids"
+"""What may refuse a fork."""
+
+GONE = (BrokenPipeError, ConnectionResetError)
+"""What a channel answers whose other end has gone, maybe without reading."""
+
+TICK_MS = 1
+
+AWAKE_S = 0.0005
+"""So long it is looked for without a pause, since most calls end or come to rest by then."""
+
+IN_THE_LOCK_CODE = frozenset({"fcntl_setlk", "locks_lock_inode_wait", "do_lock_file_wait", "posix_lock_inode_wait"})
+"""Where Linux lets a process wait for a lock that it keeps itself (fs/locks.c): who sleeps there waits for it."""
+
+
+@dataclass(slots=True)
+class Pending:
+    """A call that has not been answered yet, and since when its actor has been seen asleep in one place."""
+
+    asleep_in: str = ""
+    since: float = 0.0
+
+
+class Player:
+    """One actor process, on the mount that `folder` is on."""
+
+    def __init__(self, pid: int, channel: socket.socket, folder: int) -> None:
+        self.folder = folder
+        self.answer_s = ANSWER_S
+        """The seconds that a call is given which does not wait (`Patience`)."""
+        self.fresh = True
+        self.pending: Pending | None = None
+        self.process = Watched(pid)
+        self._channel = channel
+        self.descriptors = (channel.fileno(), self.process.descriptor)
+        self._poll = select.poll()
+        for descriptor in self.descriptors:
+            self._poll.register(descriptor, select.POLLIN)
+
+    @classmethod
+    def forked(cls, folder: int, within: int | None = None) -> Self:
+        """A new process, whose files are in the folder of this descriptor; raises OSError where fork(2) is refused."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+        def live() -> None:
+            mine.close()
+            Actor(theirs, within).serve()
+
+        with theirs:
+            pid = fork_child(live, group=0)  # out of reach of a Ctrl-C, which is for its parent
+        try:
+            return cls(pid, mine, folder)
+        except OSError:
+            mine.close()  # which ends it
+            os.waitpid(pid, 0)
+            raise
+
+    def fork(self, verb: str) -> Self | str:
+        """Have it fork or clone a child: the child, or the answer where it has none."""
+        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            with suppress(*GONE):
+                socket.send_fds(self._channel, [json.dumps([verb]).encode()], [theirs.fileno()])
+            answer = self.answer(self.answer_s)
+        if answer is None or not answer.isdigit():
+            mine.close()
+            return answer or self.silence()
+        self.fresh = self.fresh and verb == "fork"
+        child = type(self)(int(answer), mine, self.folder)
+        child.fresh, child.answer_s = False, self.answer_s
+        return child
+
+    def tell(self, *command: str) -> None:
+        """Have it make a call."""
+        with suppress(*GONE):  # it has ended, as its answer will say
+            self._channel.send(json.dumps(command).encode())
+        self.pending = Pending()
+
+    def answer(self, timeout_s: float) -> str | None:
+        """What the call came to, the name of the signal where it killed the actor, None after that time."""
+        deadline = time.monotonic() + timeout_s
+        while not (answer := self.heard(TICK_MS * 20)) and time.monotonic() < deadline:
+            pass
+        return answer
+
+    def outcome(self, settle_s: float) -> str:
+        """The answer to a call that may wait, or that it waits; or that nothing is known after a long time.
+
+        Where the kernel does not tell that it waits for a lock, it has to sleep for `settle_s`.
+        """
+        begun = time.monotonic()
+        while (spent := time.monotonic() - begun) < settle_s + self.answer_s:
+            if answer := self.heard(0 if spent < AWAKE_S else TICK_MS):
+                return answer
+            if self.at_rest(settle_s):
+                return self.heard(0) or "waits"
+        return self.silence()
+
+    def heard(self, timeout_ms: int) -> str | None:
+        """The answer, if it comes within that time."""
+        ready = {descriptor for descriptor, _ in self._poll.poll(timeout_ms)}
+        if self._channel.fileno() in ready and (content := self._read()):
+            self.pending = None
+            return str(json.loads(content))
+        if self.process.descriptor in ready:
+            return self.ended(self.answer_s)
+        return None
+
+    def _read(self) -> bytes:
+        with suppress(*GONE):
+            return self._channel.recv(1 << 16)
+        return b""
+
+    def at_rest(self, settle_s: float) -> bool:
+        """True while it sleeps within its call, where it waits for a lock as far as anybody can tell from outside."""
+        if self.pending is None or self.process.state() not in ASLEEP:
+            return False
+        place = self.process.sleeps_in()
+        if place in IN_THE_LOCK_CODE:
+            return True
+        now = time.monotonic()
+        if place != self.pending.asleep_in or not self.pending.since:
+            self.pending = Pending(place, now)
+        return now - self.pending.since >= settle_s
+
+    def has_answered(self) -> bool:
+        """True when the answer, or its end, is there to be heard."""
+        return bool(self._poll.poll(0))
+
+    def sleeps_on(self) -> bool:
+        """False when its call has ended; where it was woken it has tried again and sleeps again by then."""
+        deadline = time.monotonic() + self.answer_s
+        while self.process.state() not in ASLEEP and time.monotonic() < deadline:
+            if self.has_answered():
+                return False
+        return not self.has_answered()
+
+    def rest_again(self) -> None:
+        """Forget how long it has slept: something has happened that may wake it."""
+        if self.pending:
+            self.pending = Pending()
+
+    def silence(self, after_s: float = 0.0) -> str:
+        """What is said of a call without an answer, after `answer_s` or this time."""
+        place = self.process.sleeps_in()
+        return f"no answer in {after_s or self.answer_s:g} s" + (f", asleep in {place}" if place else "")
+
+    def ended(self, timeout_s: float) -> str:
+        """How it ended: ok, or the name of the signal."""
+        code = self.process.wait(timeout_s)
+        self.fresh, self.pending = False, None
+        if code is None:
+            return f"no end in {timeout_s:g} s"
+        if code < 0:
+            return Signals(-code).name
+        return f"ended with {code}" if code else "ok"
+
+    def close(self) -> None:
+        """Give back what this process has of it."""
+        self._channel.close()
+        self.process.close()

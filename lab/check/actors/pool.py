@@ -1,0 +1,137 @@
+"""The actors of one program after the other, forked once and used again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from errno import EMFILE, ENFILE
+from pathlib import Path
+from signal import SIGKILL
+
+from lab.errors import CannotRunError
+from lab.memory import Folder
+from lab.processes import note_hang, stops_held
+from lab.records import Stuck
+
+from .controller import KILLED_S, OF_PROCESSES, Patience, Player
+from .handoff import measure_handoffs
+from .stage import RealStage
+
+
+class Company:
+    """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
+
+    `folders` is one directory seen through each of the mounts; it is kept open, for the actors to find their files
+    wherever somebody moves it. Raises CannotRunError where fork(2) is refused.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self.folders = folders
+        self.patience = Patience()
+        self.stuck: list[Stuck] = []
+        self._measured = False
+        self._idle: list[Player] = []
+        self._programs = 0
+        self._open = ExitStack()
+        self._within: list[int] = []
+
+    def __enter__(self) -> Company:
+        self._within = [self._open.enter_context(Folder.at(path).opened()) for path in self.folders]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with stops_held(), self._open:
+            self.rest()
+
+    def know_handoffs(self) -> Patience:
+        """Measure how long locks take to be handed over here, once: all patience is scaled by it."""
+        if not self._measured:
+            self._measured = True
+            self.patience = Patience(measure_handoffs(self.stage))
+        return self.patience
+
+    @contextmanager
+    def stage(self) -> Iterator[RealStage]:
+        """A stage for one program, with fresh files and all its actors gone or back to nothing afterwards."""
+        self._programs += 1
+        stage = RealStage(self.folders, self.take, self.patience, f"{self._programs:x}-")
+        try:
+            yield stage
+        finally:
+            with stops_held():
+                stuck = len(self.stuck)
+                self._dismiss(stage.players)
+                if len(self.stuck) == stuck:
+                    self._remove(stage.names)
+
+    def take(self, folder: int) -> Player:
+        """An actor that has nothing yet, on that mount."""
+        player = self._idle_on(folder) or self._forked(folder)
+        player.answer_s = self.patience.answer_s
+        return player
+
+    def _idle_on(self, folder: int) -> Player | None:
+        for player in self._idle:
+            if player.folder == folder:
+                self._idle.remove(player)
+                return player
+        return None
+
+    def _forked(self, folder: int) -> Player:
+        try:
+            with stops_held():
+                return Player.forked(folder, self._within[folder])
+        except OSError as error:
+            limit = "ulimit -n" if error.errno in (EMFILE, ENFILE) else OF_PROCESSES
+            raise CannotRunError(f"no further process ({error.strerror}); raise the limit ({limit})") from error
+
+    def _dismiss(self, players: list[Player]) -> None:
+        idle = [player for player in players if player.fresh and not player.pending]
+        for player in idle:
+            player.tell("forget")
+        self.end([player for player in players if player not in idle])
+        deadline = time.monotonic() + self.patience.answer_s
+        for player in idle:
+            if player.answer(deadline - time.monotonic()) == "ok":
+                self._idle.append(player)
+            else:
+                self.end([player])
+
+    def rest(self) -> None:
+        """End the actors that are kept for the next program: what comes now needs the machine for itself."""
+        self.end(self._idle)
+        self._idle = []
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Have the files removed by an actor: whoever hangs in that keeps everybody out of the whole directory.
+
+        So no file is removed on which somebody is stuck.
+        """
+        player = self.take(0)
+        player.tell("remove", *names)
+        if player.answer(player.answer_s) == "ok":
+            self._idle.append(player)
+        else:
+            self.end([player])
+
+    def end(self, players: list[Player]) -> None:
+        """Kill and reap them; those that live on are noted with the place where they hang, and left behind.
+
+        First those that wait: a signal to a waiter while the holder's end gives the lock back is what some clients of
+        network filesystems do not survive (GlusterFS).
+        """
+        waiting = [player for player in players if player.pending]
+        self._end(waiting)
+        self._end([player for player in players if player not in waiting])
+
+    def _end(self, players: Sequence[Player]) -> None:
+        for player in players:
+            player.process.send(SIGKILL)
+        deadline = time.monotonic() + KILLED_S
+        for player in players:
+            if player.process.wait(max(0.0, deadline - time.monotonic())) is None:
+                stuck = Stuck(player.process.pid, player.process.sleeps_in() or "unknown")
+                self.stuck.append(stuck)
+                note_hang(f"the end of a program's processes, asleep in {stuck.where}")
+            player.close()

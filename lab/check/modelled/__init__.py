@@ -1,1 +1,0 @@
-"""The stage on which the model of the kernel performs."""

@@ -1,0 +1,213 @@
+"""The directories under test: judged before anything else is done, and one fresh folder in all of them."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from itertools import combinations
+from pathlib import Path
+
+from lab.errors import CannotRunError, LabError, UsageError
+from lab.host.procfs import mount_id
+from lab.memory import Folder, scratch
+from lab.processes import Attempt, attempt_all, doing
+
+FIRST_CALLS = "the first calls on "
+"""How the notes of `enter` begin; the directory follows."""
+
+ANSWER_S = 5.0
+"""A mount that takes longer for its first calls does not answer."""
+
+BEING_MADE = 1
+"""A device with no inode: the folder may be there, under numbers that nobody knows."""
+
+PROBE_S = 5.0
+"""A mount that takes longer to make and remove a file does not answer any more."""
+
+SHOWN_S = 2.0
+"""How long a file made through one directory may take to be seen through another (nfs(5), attribute caching)."""
+
+TRY_AGAIN_S = 0.02
+SHOWN = "shown"
+CONTENT = b"made by a check of locks\n"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
+
+
+def fresh_name() -> str:
+    """A name for the folder that nobody else has taken."""
+    return f"lab-check-{os.getpid()}-{time.time_ns():x}"
+
+
+@contextmanager
+def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Iterator[list[Path]]:
+    """Make a folder of that name in the directories, which are one; its path in each of them, kept open in the block.
+
+    `identities` gets its device and inode on each mount, for `clear`: a 1 for a device before there is anything.
+
+    Nothing else there is ever touched. Raises UsageError for what are not directories, may not be used, or are not one
+    and the same directory seen through different mounts; CannotRunError where they cannot be written or are full. On a
+    mount that does not answer it may never return, so it is for a child; what it does is noted (`doing`).
+    """
+    for directory in directories:
+        with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
+            _try(directory)
+    with ExitStack() as kept:
+        with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
+            for one, other in combinations(directories, 2):
+                _check_apart(one, other)
+            identities[0] = BEING_MADE
+            made = _make(directories[0] / name)
+            identities[0], identities[1] = made.device, made.inode
+            _keep_open(made, kept)
+            _show(made)
+            for number, directory in enumerate(directories[1:], start=1):
+                seen = _check_same(made.path, directory / name)
+                identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
+                _keep_open(seen, kept)
+            _hide(made)
+        yield [directory / name for directory in directories]
+
+
+def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> dict[int, Attempt]:
+    """The folders, by number, in which no file can be made and removed within PROBE_S; a child tries it in each.
+
+    It may have to be left behind. A refusal is an answer. Raises CannotRunError where fork(2) is refused.
+    """
+
+    def attempt(folder: Path) -> str:
+        with suppress(OSError), scratch(folder):
+            pass
+        return ""
+
+    found = attempt_all([partial(attempt, folder) for folder in folders], PROBE_S, given_up)
+    return {number: each for number, each in enumerate(found) if each.late}
+
+
+def _try(directory: Path) -> None:
+    """Make a folder and a file in it, and remove them; raises what `enter` raises."""
+    _check_directory(directory)
+    made = _make(directory / fresh_name())
+    try:
+        _show(made)
+        _hide(made)  # by its name: where entries have no inode number readdir(3) lists none of them
+    finally:
+        why = clear(made.path, made.device, made.inode)
+    if why:
+        raise CannotRunError(f"{made.path}: left behind, for it could not be removed ({why}); remove it by hand")
+
+
+def _check_directory(directory: Path) -> None:
+    try:
+        os.listdir(directory)  # noqa: PTH208 - it fails at once, Path.iterdir only later
+    except NotADirectoryError:
+        raise UsageError(f"{directory}: is not a directory; give one on the filesystem in question") from None
+    except FileNotFoundError:
+        raise UsageError(f"{directory}: does not exist; give a directory on the filesystem in question") from None
+    except OSError as error:
+        raise _refused(directory, error, "read") from error
+
+
+def _make(path: Path) -> Folder:
+    try:
+        return Folder.make(path)
+    except OSError as error:
+        raise _refused(path.parent, error, "written") from error
+
+
+def _keep_open(folder: Folder, kept: ExitStack) -> None:
+    try:
+        kept.enter_context(folder.kept_open())
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
+
+
+def _show(folder: Folder) -> None:
+    """A file in it that others can be asked for."""
+    try:
+        with folder.opened() as within:
+            descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
+                file.write(CONTENT)
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
+
+
+def _hide(folder: Folder) -> None:
+    """Remove that file."""
+    try:
+        folder.unlink(SHOWN)
+    except OSError as error:
+        raise _refused(folder.path.parent, error, "written") from error
+
+
+def _refused(directory: Path, error: OSError, done: str) -> LabError:
+    """The error in words."""
+    if error.errno in NOT_ALLOWED:
+        return UsageError(f"{directory}: no permission ({error.strerror}); give a directory that you may write")
+    if error.errno in NO_ROOM:
+        return CannotRunError(f"{directory}: is full ({error.strerror}); make room, or give another directory")
+    return CannotRunError(f"{directory}: cannot be {done} ({error.strerror}); give another directory")
+
+
+def _check_apart(one: Path, other: Path) -> None:
+    """Refuse two directories of one mount: they say nothing that one of them does not say."""
+    if mount_id(one) != mount_id(other):
+        return
+    first, second = one.stat(), other.stat()
+    if (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino):
+        raise UsageError(
+            f"{one} and {other}: are the same mount; give only one, or the same directory by another mount"
+        )
+    raise UsageError(
+        f"{one} and {other}: are not the same directory; give only one, or one and the same through two mounts"
+    )
+
+
+def _check_same(made: Path, seen: Path) -> Folder:
+    """Read through the other directory what was written through the first; the folder as it is there."""
+    deadline = time.monotonic() + SHOWN_S
+    while isinstance(found := _shown(seen), str):
+        if time.monotonic() > deadline:
+            raise UsageError(
+                f"{made.parent} and {seen.parent}: do not show the same filesystem; a file written through the first "
+                f"and read through the second: {found}; give one directory, seen through two mounts"
+            )
+        time.sleep(TRY_AGAIN_S)
+    return found
+
+
+def _shown(path: Path) -> Folder | str:
+    """The folder that is there, where it holds the file that shows it; else what is wrong."""
+    try:
+        return Folder.holding(path, SHOWN, CONTENT) or "other bytes"
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def clear(path: Path, device: int, inode: int) -> str:
+    """Remove the folder that was made under this path; why it is still there, empty where it is gone.
+
+    Where its numbers are not known, for the child that made it hung in that, only an empty one is removed. On a mount
+    that does not answer it may never return, so it is for a child.
+
+    A file that a stuck process has open comes back under another name on FUSE (.fuse_hidden), and may go later.
+    """
+    deadline = time.monotonic() + SHOWN_S
+    while (why := Folder(path, device, inode).remove() if inode else _rmdir(path)) and time.monotonic() < deadline:
+        time.sleep(TRY_AGAIN_S)
+    return why
+
+
+def _rmdir(path: Path) -> str:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""

@@ -1,0 +1,102 @@
+"""What the soak races for which promise: the rules 61 to 68 of the specification, as data.
+
+A lock is raced for over memory that the workers share by fork: whatever becomes of data in the filesystem's files is
+no fault of the lock, and what breaks there broke for want of exclusion. The file on the mount is only locked.
+
+Lost updates of neighbours: every worker adds to a slot of its own, and all slots lie in one page.
+
+Nobody writes what another writes, so locks of their own slots are all that a program needs. A filesystem on which two
+hosts each write back whole pages loses updates all the same: the later page brings the old neighbours back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from ctypes import Structure, c_uint64
+from dataclasses import dataclass
+from typing import Any
+
+from lab.scenario import Damage, Outcome, Scenario, Worker
+
+ANY = ""
+"""Whichever lock keeps others out there, `fcntl` before `ofd` before `flock`: a data promise is about the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One race: its scenario, lock and region, and the numbers of the rules that it covers.
+
+    `polled` has the lock asked for without waiting. `weight` is its part of the time.
+    """
+
+    promise: str
+    scenario: str
+    lock: str
+    region: str
+    rules: tuple[int, ...]
+    polled: bool = False
+    weight: int = 1
+
+
+MARKS, NEVER_TWO, HOLDS = 64, 66, 67
+OVERLAPPING, APPENDED, PAGES = (62, MARKS, HOLDS), (61, HOLDS), (68, HOLDS)
+COUNTED, TOLD, OWN = (NEVER_TWO, HOLDS), (MARKS, HOLDS), (63, 65, HOLDS)
+
+PLAN = (
+    *(
+        Entry(promise, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 3 if polled else 2)
+        for polled in (True, False)
+        for promise, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
+    ),
+    Entry("pread", "append_log", ANY, "stream", APPENDED),
+    Entry("pread", "counter", ANY, "stream", COUNTED),
+    Entry("pread", "overlap", ANY, "stream", OVERLAPPING),
+    Entry("pread", "readers_writers", ANY, "stream", TOLD),
+    Entry("mapping", "append_log", ANY, "mapped", APPENDED),
+    Entry("mapping", "counter", ANY, "mapped", COUNTED),
+    Entry("mapping", "overlap", ANY, "mapped", OVERLAPPING),
+    Entry("mapping", "readers_writers", ANY, "mapped", TOLD),
+    Entry("mapping", "sparse_pages", ANY, "mapped", PAGES),
+    Entry("mapping", "bank", ANY, "mapped", (HOLDS,)),
+    Entry("reopened", "append_log", ANY, "reopened", APPENDED),
+    Entry("reopened", "counter", ANY, "reopened", COUNTED),
+    Entry("reopened_pread", "append_log", ANY, "reopened_stream", APPENDED),
+    Entry("reopened_pread", "counter", ANY, "reopened_stream", COUNTED),
+    Entry("neighbours", "neighbours", ANY, "stream", OWN),
+    Entry("neighbours", "neighbours", ANY, "mapped", OWN),
+)
+"""Exclusion has the most time, and first the requests that do not wait: every refusal is one that a lock may lie to."""
+
+
+def planned(asked: Collection[str]) -> list[Entry]:
+    """The races for these promises, in order; other promises are not the soak's."""
+    return [entry for entry in PLAN if entry.promise in asked]
+
+
+class Neighbours(Scenario):
+    """Add 1 to your own slot under a lock on that slot alone; all additions to all slots must count."""
+
+    rounds = 5_000
+    holds_per_round = 1
+    workers_at_most = 512  # slots of 8 bytes in a page
+
+    def layout(self, workers: int, rounds: int) -> type[Structure]:
+        """One slot a worker."""
+
+        class Memory(Structure):
+            _fields_ = [("slots", c_uint64 * workers)]
+
+        return Memory
+
+    def work(self, w: Worker) -> None:
+        """Load, add and store, under the lock."""
+        with w.write_lock(self.Memory.slots, w.index):
+            w.memory.slots[w.index] += 1
+
+    def check(self, memory: Any, outcome: Outcome) -> Damage:
+        """Which slots fall short of their workers' rounds."""
+        found = list(memory.slots)
+        short = [rounds - value for rounds, value in zip(outcome.by_worker, found, strict=True)]
+        wrong = [index for index, count in enumerate(short) if count]
+        evidence = [f"slot {n} is {found[n]:,} after {outcome.by_worker[n]:,} additions" for n in wrong[:3]]
+        return Damage("lost update", sum(map(abs, short)), outcome.rounds, evidence)

@@ -1,0 +1,366 @@
+"""The soak: what workers that race on all directories at once do to each other, and to the data, for each promise.
+
+Which locks answer on the directories, how long a request takes there, and what is left of those that hang.
+
+The reasons of races as a check tells them: its own places, and no option that only other commands have.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, monotonic_ns
+
+from lab.check.actors.controller import HANDOFFS
+from lab.check.guarantees import EXCLUSION
+from lab.errors import CannotRunError
+from lab.host.environment import anonymous_text
+from lab.locks import Action, find_lock
+from lab.locks.control import polled
+from lab.locks.registry import REFUSED
+from lab.memory import anonymous, find_region, probe_region, scratch
+from lab.processes import TOUCH_S, Crew, Exit, cpus_for, detach_output, doing
+from lab.race import Case, Setting, race_for, untried
+from lab.race.cases import FIRST_ROUNDS
+from lab.race.failures import late
+from lab.records import Answered, Failure, Soaked
+from lab.records import Case as Row
+from lab.scenario import Found, find_scenarios
+
+from .plan import Entry, Neighbours, planned
+
+LOCKS = ("fcntl", "ofd", "flock")
+TRIES = 20
+PATIENCE_S = 2.0
+"""How long a lock may take for all its tries on all directories; NFSv4 takes up to 20 ms for a pair."""
+
+TRIAL_S = 5.0
+
+WORTH_SLEEPING_NS = 20_000
+"""A pair of a kernel's own lock takes about 1,500 ns, one that a server answers 100,000."""
+
+LONGEST_NS = 5_000_000
+PAIRS_TO_HANG = 1000
+
+ROOM_S = 10.0
+"""The first trial of a race may take so long for hand-offs alone."""
+
+LONGEST_S = 60.0
+"""No trial may take longer for its hand-offs, however slow they are."""
+
+FEW = 8
+"""More workers than these wait longer for their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """One lock here: `pair_ns`, the shortest request and release, on the slowest directory; `errno` of a refusal.
+
+    `handoff_s` is the slowest hand-off to one who waited, 0 where it was not measured.
+    """
+
+    pair_ns: int = 0
+    errno: int = 0
+    hung: Failure | None = None
+    handoff_s: float = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """True where there is no such lock here."""
+        return self.errno in REFUSED
+
+    @property
+    def window_ns(self) -> int:
+        """A window in which another's request, falsely granted, comes back in time to be seen; 0 where at once."""
+        return 0 if self.pair_ns < WORTH_SLEEPING_NS else min(self.pair_ns, LONGEST_NS)
+
+    def first_rounds(self, workers: int) -> int:
+        """The rounds of the first trial: as many as fit into ROOM_S, though each takes a hand-off of every worker."""
+        fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else FIRST_ROUNDS
+        return max(1, min(FIRST_ROUNDS, int(fitting)))
+
+    def time_limit_s(self, workers: int) -> float:
+        """After which a trial of a few milliseconds hangs, also on a machine that is busy with other things.
+
+        Where locks are handed over slowly it is some hand-offs for each round of each worker, up to a ceiling.
+        """
+        handed_over = HANDOFFS * workers * self.first_rounds(workers) * self.handoff_s
+        usual = max(TRIAL_S, PAIRS_TO_HANG * self.pair_ns / 1e9) * max(1.0, workers / FEW)
+        return max(usual, min(LONGEST_S, handed_over))
+
+
+def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = None) -> dict[str, Answering]:
+    """Try each lock in a child of its own, all at once: one that hangs costs no more than one.
+
+    `handoffs` are the slowest hand-offs in seconds, by the guarantees of the locks (`lab.check.actors.handoff`).
+    """
+    measured = {EXCLUSION[name]: seconds for name, seconds in (handoffs or {}).items()}
+    words = memoryview(anonymous(2 * 8 * len(LOCKS))).cast("q")
+
+    def prepare(index: int) -> Callable[[], None]:
+        detach_output()
+        return lambda: _measure(LOCKS[index], folders, words[2 * index : 2 * index + 2])
+
+    with Crew(len(LOCKS), prepare, cpus_for("none")) as crew:
+        crew.gather(PATIENCE_S)
+        crew.release()
+        exits = crew.wait(PATIENCE_S)
+    return {
+        name: Answering(
+            words[2 * index], words[2 * index + 1], _failure(name, ended), handoff_s=measured.get(name, 0.0)
+        )
+        for index, (name, ended) in enumerate(zip(LOCKS, exits, strict=True))
+    }
+
+
+def _measure(name: str, folders: Sequence[Path], told: memoryview) -> None:
+    """The slowest pair, or the errno that a lock call gave: those of making and removing a file are not the lock's."""
+    with suppress(Exception):
+        for folder in folders:
+            with scratch(folder) as path, path.open("r+b", buffering=0) as file:
+                pair_ns, told[1] = _pair(*find_lock(name).actions(file.fileno(), 0, 8, write=True))
+                told[0] = max(told[0], pair_ns)
+            if told[1]:
+                return
+
+
+def _pair(acquire: Action, release: Action) -> tuple[int, int]:
+    """How long the shortest request and release takes, or the errno of one."""
+    took = []
+    try:
+        for _ in range(TRIES):
+            begun = monotonic_ns()
+            acquire()
+            release()
+            took.append(monotonic_ns() - begun)
+    except OSError as error:
+        return 0, error.errno or 0
+    return min(took), 0
+
+
+def _failure(name: str, ended: Exit) -> Failure | None:
+    if not ended.late:
+        return None
+    hangs = f"hangs{f' in {ended.where}' if ended.where else ''}: it does not end on SIGKILL"
+    how = hangs if ended.code is None else f"was {late(ended, PATIENCE_S)}"
+    reason = f"asked for the lock {name}, alone with a new file, and {how}"
+    return Failure(0, ended.index, 0, "late", reason, pid=ended.pid or None, where=ended.where)
+
+
+FULL = re.compile(r"no space|disk quota exceeded", re.IGNORECASE)
+NO_ROOM = "the filesystem is full (no space left); make room, or give another DIR"
+"""One cause, whichever call of a race came upon it."""
+
+REMEDIES = (
+    ("try another --lock or another --dir", "give another DIR"),
+    ("try another --dir", "give another DIR"),
+    ("give another --dir", "give another DIR"),
+    ("lower --rounds or --workers", "lower --workers"),
+    ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
+    ("fewer rounds or workers, smaller sizes", "fewer --workers"),
+)
+"""What `race` advises, and what a check can do: that its directories are one and the same it has seen before."""
+
+
+def told_here(row: Row, folders: Sequence[Path]) -> Row:
+    """The row with its reasons in these words; a folder of the check, which is gone by then, is its place."""
+    failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
+    return replace(row, reason=worded(row.reason, folders), failures=failures)
+
+
+def worded(reason: str, folders: Sequence[Path]) -> str:
+    """One reason."""
+    if FULL.search(reason):
+        return NO_ROOM
+    for theirs, ours in REMEDIES:
+        reason = reason.replace(theirs, ours)
+    return _placed(reason, folders)
+
+
+def _placed(text: str, folders: Sequence[Path]) -> str:
+    for folder in folders:
+        text = text.replace(anonymous_text(str(folder)), anonymous_text(str(folder.parent)))
+    return text
+
+
+Tell = Callable[[str], None]
+UNABLE_TO_MAP = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What mmap(2) answers where the filesystem does not map."""
+
+NOT_AS_MADE = re.compile(r"shows [\d,]+ of the [\d,]+ bytes of a file|does not show a file|cannot be read back")
+"""What is said of a file that was just made and whose size, or name, comes late."""
+
+MOST_LIMITS = 5
+"""A trial whose workers still do rounds at its time limit is slow, as on a busy machine, and does not hang."""
+
+MAPPINGS = ("mapped", "reopened")
+BUS_ERROR = re.compile(r"SIG(BUS|SEGV)(?!.*no (room|space))", re.DOTALL)
+ERRNO = re.compile(r"\[Errno (\d+)\]")
+OF_THE_FILE = frozenset({errno.EIO, errno.ENODATA, errno.ENOENT, errno.ENXIO, errno.ESTALE, errno.EREMOTEIO})
+"""What a call on the file answers that no limit of the worker explains; ENODATA where it ends too early."""
+
+
+def soak(
+    folders: Sequence[Path],
+    asked: Collection[str],
+    seconds: float,
+    seed: int,
+    workers: int,
+    tell: Tell,
+    handoffs: Mapping[str, float] | None = None,
+) -> Iterator[Soaked]:
+    """Race for these promises (`lab.check.guarantees`) within about so many seconds, one after the other.
+
+    `tell` hears what comes next; `handoffs` are the slowest hand-offs of the locks here, by their guarantees.
+
+    Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
+    is refused, hangs or kills is told in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
+    """
+    entries = planned(asked)
+    if entries:
+        yield from _Soak(folders, seed, workers, tell, answering(folders, handoffs)).all(entries, seconds)
+
+
+def check_workers(asked: Collection[str], workers: int) -> None:
+    """Raises UsageError where one of the races for these promises has no room for so many workers."""
+    for entry in planned(asked):
+        _found(entry.scenario).check_workers(workers)
+
+
+class _Soak:
+    """One soak: what does not change in it, and what it found out about the directories."""
+
+    def __init__(
+        self, folders: Sequence[Path], seed: int, workers: int, tell: Tell, locks: dict[str, Answering]
+    ) -> None:
+        self._folders = folders
+        self._seed = seed
+        self._workers = workers
+        self._tell = tell
+        self._locks = locks
+        self._hung: set[str] = set()
+        self._lying: set[str] = set()
+        self._kept: set[str] = set()
+
+    def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[Soaked]:
+        """Race one after the other; each gets its part of the time that those before it have left."""
+        ends = monotonic() + seconds
+        for number, entry in enumerate(entries):
+            part = entry.weight / sum(other.weight for other in entries[number:])
+            yield self._one(entry, part * max(0.0, ends - monotonic()))
+
+    def _one(self, entry: Entry, seconds: float) -> Soaked:
+        case = self._case(entry)
+        polls = entry.polled or self._asks_again(entry, case.setting.lock.name)
+        self._tell(f"soak for {entry.promise}: {case.title}")
+        refusal = self._refusal(case.setting)
+        row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=polls)
+        row = told_here(row, self._folders)
+        self._learn(entry, row)
+        return Soaked(
+            promise=entry.promise,
+            region=entry.region,
+            rules=list(entry.rules),
+            polled=polls,
+            verdict="unsupported" if refusal else judged(row, of_data=not entry.lock),
+            case=row,
+        )
+
+    def _asks_again(self, entry: Entry, name: str) -> bool:
+        """True for data whose lock nobody is woken for: a race for the data asks for it without waiting."""
+        return not entry.lock and name in self._hung and not self._locks[name].hung
+
+    def _raced(self, case: Case, seconds: float, *, polled: bool) -> Row:
+        """Its row; once a lock has hung, nothing that waits for it is tried again."""
+        name = case.setting.lock.name
+        alone = self._locks[name].hung
+        if name in self._hung and (alone or not polled):
+            return untried(case, "timeout", f"lock {name}: not tried again, for it hung before")
+        if alone:
+            row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
+        else:
+            row = race_for(case, self._folders, seconds, self._locks[name].first_rounds(self._workers))
+        if row.verdict == "timeout":
+            self._hung.add(name)
+        return row
+
+    def _learn(self, entry: Entry, row: Row) -> None:
+        """What a race says of its lock, for those for the data."""
+        if row.overlapping_holds:
+            self._lying.add(row.lock)
+        elif entry.lock and judged(row) == "safe":
+            self._kept.add(row.lock)
+
+    def _of_data(self) -> str:
+        """The first lock that kept everybody apart when it was raced for; else the first that nobody saw lying."""
+        there = [name for name in LOCKS if not self._locks[name].refused]
+        apart = [name for name in there if name not in self._lying]
+        kept = [name for name in apart if name in self._kept]
+        awake = [name for name in kept if name not in self._hung]
+        return (awake or kept or apart or there or LOCKS)[0]
+
+    def _case(self, entry: Entry) -> Case:
+        found = _found(entry.scenario)
+        name = entry.lock or self._of_data()
+        setting = Setting(
+            scenario=found.kind(),
+            lock=polled(name) if entry.polled or self._asks_again(entry, name) else find_lock(name),
+            region=entry.region,
+            workers=self._workers,
+            rounds=found.kind.rounds,
+            pin="none" if entry.polled else "one",
+            window_ns=self._locks[name].window_ns,
+            leak=0.0,
+            time_limit_s=self._locks[name].time_limit_s(self._workers),
+            seed=f"{self._seed}/{entry.scenario}/{name}/{entry.region}",
+            soaks=True,
+            most_limits=MOST_LIMITS,
+        )
+        return Case(found, setting)
+
+    def _refusal(self, setting: Setting) -> str:
+        """Why the filesystem does not have what this race needs; empty where it does."""
+        name = setting.lock.name
+        if self._locks[name].refused:
+            return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
+        try:
+            for folder in self._folders:
+                with doing(f"trying {setting.region} in {folder}", TOUCH_S):
+                    probe_region(find_region(setting.region), folder)
+        except CannotRunError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in UNABLE_TO_MAP:
+                return str(error)
+        return ""
+
+
+def _found(name: str) -> Found:
+    if name == "neighbours":
+        return Found(name, Neighbours, "Lost updates of neighbours in one page")
+    return find_scenarios([name])[0]
+
+
+def judged(row: Row, *, of_data: bool = True) -> Answered:
+    """What a row says for its promise; a race that could not be run or judged says nothing."""
+    if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
+        return "unsafe"
+    return "safe" if row.verdict == "clean" and row.operations else "unknown"
+
+
+def is_of_the_file(row: Row) -> bool:
+    """True where the file under the race gave out: it was not there, came late, or could not be read or written.
+
+    Not where the worker was killed from outside, or a limit of its own was met: that says nothing of the file.
+    """
+    failed = [failure for failure in row.failures if failure.how in ("raised", "killed")]
+    return bool(NOT_AS_MADE.search(row.reason)) or any(_by_the_file(row, failure) for failure in failed)
+
+
+def _by_the_file(row: Row, failure: Failure) -> bool:
+    if failure.how == "killed":
+        return row.region in MAPPINGS and bool(BUS_ERROR.search(failure.reason))
+    code = ERRNO.search(failure.reason)
+    return code is not None and "LockFailed" not in failure.reason and int(code[1]) in OF_THE_FILE

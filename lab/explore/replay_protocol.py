@@ -1,0 +1,175 @@
+"""What parent and workers of a replay pass among them: the turn, and in shared memory what a worker has to say.
+
+What a replay has to do and to find: each worker's operations in order, and who hands over to whom, when.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from lab.scenario.base import raised
+
+from .operation import LOAD, LOCK, Operation
+from .worker import Shape
+from .world import World
+
+GO, BLOCK, START, DONE, DIVERGED = b"g", b"b", b"s", b"d", b"x"
+HUB = -1
+SLOT = 1 << 16
+TOLD = 20
+SHOWN = 400
+"""Bytes of shared memory for what a worker has to say, and how many reports of how many characters that is at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """The ends that the workers and the parent pass the turn through; the parent's are the last of each list."""
+
+    reading: list[int]
+    writing: list[int]
+
+    @classmethod
+    def make(cls, workers: int) -> Pipes:
+        """One pipe for each worker and one for the parent."""
+        pairs = [os.pipe() for _ in range(workers + 1)]
+        return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs])
+
+    def close(self) -> None:
+        """Close all of them here."""
+        for end in self.reading + self.writing:
+            os.close(end)
+
+
+def digest(reports: Sequence[tuple[str, str]]) -> str:
+    """Equal for equal reports."""
+    return blake2b(json.dumps([list(each) for each in reports]).encode(), digest_size=16).hexdigest()
+
+
+SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "raised": ""}
+"""What a worker says that has nothing to say."""
+
+
+def said(slot: memoryview) -> dict[str, Any]:
+    """What a worker left in its slot; nothing is the usual case."""
+    length = int.from_bytes(slot[:4], "little")
+    return json.loads(bytes(slot[4 : 4 + length])) if length else {**SILENT}
+
+
+class Expected(NamedTuple):
+    """One step as the model has it: its number in the schedule from 1, and the bytes that a load meets."""
+
+    number: int
+    kind: int
+    start: int
+    end: int
+    write: bool
+    met: bytes
+    refused: bool
+
+    def fits(self, operation: Operation) -> bool:
+        """True for the same operation on the same bytes."""
+        return (operation.kind, operation.start, operation.end, operation.write) == self[1:5]
+
+
+class Turn(NamedTuple):
+    """Steps that a worker does on end; before them `waiters` are to wait in the kernel.
+
+    They close the ring for which the kernel refuses the first step, or give up a shared lock by asking (flock(2)).
+    """
+
+    worker: int
+    steps: int
+    waiters: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
+
+    Of these the `last` are sent into the kernel at the end; the others wait there already. `prepared` are the bytes to
+    begin with, before the workers' `start`.
+    """
+
+    shape: Shape
+    schedule: bytes
+    prepared: bytes
+    final: bytes
+    steps: tuple[tuple[Expected, ...], ...]
+    turns: tuple[Turn, ...]
+    reports: tuple[tuple[tuple[str, str], ...], ...]
+    raised: tuple[str, ...]
+    stuck: tuple[int, ...]
+    last: tuple[int, ...]
+
+
+def plan_of(world: World, schedule: bytes) -> Plan:
+    """The plan of a schedule, which the world runs once, and takes back."""
+    steps: list[list[Expected]] = [[] for _ in world.at]
+    waiters: dict[int, tuple[int, ...]] = {}
+    performed = bytearray()
+    asking: list[int] = []
+    for place, worker in enumerate(schedule):
+        if world.gives_up(worker):
+            asking.append(worker)
+        else:
+            expected = _expected(world, worker, place + 1)
+            first = (*asking, *(_ring(world, worker) if expected.refused else ()))
+            if first:
+                waiters[len(performed)] = first
+            asking.clear()
+            steps[worker].append(expected)
+            performed.append(worker)
+        world.do(worker)
+    stuck = tuple(i for i, node in enumerate(world.at) if not node.ended)
+    inside = {worker for first in waiters.values() for worker in first}
+    made = Plan(
+        shape=world.shape,
+        schedule=schedule,
+        prepared=world.prepared,
+        final=bytes(world.content),
+        steps=tuple(map(tuple, steps)),
+        turns=tuple(_turns(performed, waiters)),
+        reports=tuple(node.seen for node in world.at),
+        raised=tuple(raised(node.failed) if node.failed else "" for node in world.at),
+        stuck=stuck,
+        last=tuple(worker for worker in stuck if worker not in inside),
+    )
+    world.back_to(0)
+    return made
+
+
+def _expected(world: World, worker: int, number: int) -> Expected:
+    operation = world.at[worker].operation
+    if operation is None:
+        raise AssertionError("a schedule names only workers that have a step left")
+    start, end = operation.start, operation.end
+    met = bytes(world.content[start:end]) if operation.kind == LOAD else b""
+    refused = operation.kind == LOCK and world.waits_for(worker) is not None
+    return Expected(number, operation.kind, start, end, operation.write, met, refused)
+
+
+def _ring(world: World, worker: int) -> tuple[int, ...]:
+    """Those who wait, one for the other and the last for this worker."""
+    ring = []
+    at = world.waits_for(worker)
+    while at is not None and at != worker:
+        ring.append(at)
+        at = world.waits_for(at)
+    return tuple(ring)
+
+
+def _turns(schedule: bytes | bytearray, waiters: dict[int, tuple[int, ...]]) -> list[Turn]:
+    """The schedule in turns; a step before which somebody is to wait begins one of its own."""
+    turns: list[Turn] = []
+    place = 0
+    for worker, group in groupby(enumerate(schedule), key=lambda each: (each[1], sum(at <= each[0] for at in waiters))):
+        count = len(list(group))
+        turns.append(Turn(worker[0], count, waiters.get(place, ())))
+        place += count
+    return turns

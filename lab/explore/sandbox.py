@@ -1,0 +1,173 @@
+"""What a scenario does behind the explorer's back: files, mappings, locks and processes of its own, and shared notes.
+
+A proof over `w.memory` says nothing about bytes that a worker reaches in another way. So while the scenario's text
+runs, the interpreter's audit events (PEP 578) that tell of such ways end the exploration, and so do notes that its
+workers leave on the scenario object or in its module: in the real world each process has its own.
+
+What can be wrong with a scenario that is explored.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import Any
+
+from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.processes.deadlines import Limited, TooLong
+from lab.scenario import Scenario
+from lab.scenario.base import endless, raised
+
+EVENTS = {
+    "mmap.__new__": "maps memory itself",
+    "fcntl.fcntl": "locks by itself",
+    "fcntl.lockf": "locks by itself",
+    "fcntl.flock": "locks by itself",
+    "os.fork": "forks",
+    "subprocess.Popen": "starts a program",
+    "os.system": "starts a program",
+    "os.posix_spawn": "starts a program",
+    "os.exec": "starts a program",
+    "os.mkdir": "makes a folder",
+    "os.rmdir": "removes a folder",
+    "os.rename": "renames a file",
+    "os.remove": "removes a file",
+    "os.link": "links a file",
+    "os.symlink": "links a file",
+    "os.truncate": "truncates a file",
+    "_thread.start_new_thread": "starts a thread",
+    "_thread.start_joinable_thread": "starts a thread",
+    "socket.__new__": "opens a socket",
+}
+DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, SimpleNamespace)
+"""What is compared by its text."""
+
+MODULES = (".py", ".pyc", ".so")
+"""Endings of files that an import opens."""
+
+_watching = [False]
+_hooked: list[bool] = []
+_bypassed: list[Bypass] = []
+
+
+class Bypass(CannotRunError):  # noqa: N818 - a finding about the scenario
+    """The scenario reached around `w.memory`."""
+
+
+def bypass(what: str) -> Bypass:
+    """The error to raise; it is remembered, in case that the scenario catches it."""
+    _bypassed.append(
+        Bypass(
+            f"the scenario {what}: that bypasses w.memory, so the explorer cannot see it and would prove nothing; race "
+            "it instead (python -m lab race)"
+        )
+    )
+    return _bypassed[-1]
+
+
+def _hook(event: str, details: tuple[Any, ...]) -> None:
+    if not _watching[0]:
+        return
+    if event in EVENTS:
+        raise bypass(EVENTS[event])
+    if event == "open" and not str(details[0]).endswith(MODULES):
+        raise bypass(f"opens {details[0]}")
+
+
+def _no_thread(*arguments: Any) -> Any:
+    """In place of `_thread.start_new_thread`, for which Python 3.11 has no audit event."""
+    raise bypass("starts a thread")
+
+
+class Watched:
+    """Within the block such an event raises Bypass where it happens; what the scenario prints goes to stderr."""
+
+    __slots__ = ("_start", "_stdout")
+
+    def __enter__(self) -> None:
+        if not _hooked:
+            sys.addaudithook(_hook)
+            _hooked.append(True)
+        _bypassed.clear()
+        self._stdout, sys.stdout = sys.stdout, sys.stderr
+        threading: Any = sys.modules.get("threading")
+        self._start = getattr(threading, "_start_new_thread", None)
+        if self._start:
+            threading._start_new_thread = _no_thread
+        _watching[0] = True
+
+    def __exit__(self, kind: type[BaseException] | None, *raised: object) -> None:
+        _watching[0] = False
+        sys.stdout = self._stdout
+        if self._start:
+            threading: Any = sys.modules["threading"]
+            threading._start_new_thread = self._start
+        if _bypassed and kind is None:
+            raise _bypassed[0]
+
+
+def notes(scenario: Scenario) -> dict[str, str]:
+    """What the scenario object, its classes, their functions and its module hold that workers could share, as text."""
+    kind = type(scenario)
+    shared = {f"self.{name}": value for name, value in vars(scenario).items() if name != "Memory"}
+    lines = [base for base in kind.__mro__ if issubclass(base, Scenario) and base is not Scenario]
+    module = vars(sys.modules.get(kind.__module__, sys))
+    for holder in [*lines, *(value for value in module.values() if _is_of(value, kind.__module__))]:
+        shared |= {f"{holder.__name__}.{name}": value for name, value in vars(holder).items()}
+    shared |= module
+    told = {name: _told(value) for name, value in shared.items() if "__" not in name}
+    return {name: text for name, text in told.items() if text}
+
+
+def _is_of(value: object, module: str) -> bool:
+    """True for a class that this module defines, and that lays out no memory: ctypes fills those in by itself."""
+    return isinstance(value, type) and value.__module__ == module and not hasattr(value, "_fields_")
+
+
+def _told(value: object) -> str:
+    """Data as text; of a function its defaults and what it has closed over; of anything else the attributes."""
+    if isinstance(value, FunctionType):
+        cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+        kept = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells]
+        return ", ".join(filter(None, (repr(each) if isinstance(each, DATA) else "" for each in kept)))
+    if isinstance(value, DATA):
+        return repr(value)
+    return repr(vars(value)) if type(value).__module__ not in sys.stdlib_module_names and _has_notes(value) else ""
+
+
+def _has_notes(value: object) -> bool:
+    return hasattr(value, "__dict__") and not isinstance(value, type | ModuleType)
+
+
+def check_notes(before: dict[str, str], scenario: Scenario) -> None:
+    """Raises Bypass where the notes are others than before."""
+    after = notes(scenario)
+    changed = sorted(name for name in before | after if before.get(name) != after.get(name))
+    if changed:
+        raise bypass(f"keeps {', '.join(changed)} beside it, which no two processes share")
+
+
+class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scenario
+    """The same experience led a worker to other steps: time, randomness or state of its own decide, not the memory."""
+
+    exit_code = 3
+
+
+def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:
+    """Call what the scenario does outside its rounds; its exception becomes a ScenarioError with its place.
+
+    With a limit it is broken off after so many seconds, which is a ScenarioError too: `Endless`.
+    """
+    try:
+        if not limit_s:
+            return call()
+        with Limited(limit_s):
+            return call()
+    except TooLong as error:
+        raise endless(method, error, limit_s) from error
+    except LabError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error

@@ -1,0 +1,163 @@
+"""From the first schedule that breaks to the shortest that tells the same: fewest preemptions, workers, rounds.
+
+Would the schedule have held, had nobody come in between? Asked of the composed world, by running it so.
+
+A reason is a cut: steps of one worker with others' steps among them. It is the right one if the damage is gone once
+the worker does these steps without a break, be that where it began them or where it ended them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from lab.records import Step
+
+from .search import Bounded, preemptions
+from .tally import Found, Tally
+from .trace import WAITS
+from .worker import Shape, shape_of
+from .world import World
+
+PATIENCE_S = 3.0
+"""For all that is tried to come to a shorter one."""
+
+MOST = 3
+"""Preemptions up to which a shorter schedule is looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shortest:
+    """The schedule to show, the world in which it runs, its preemptions, and how many were run to come to it."""
+
+    world: World
+    found: Found
+    preemptions: int
+    schedules: int
+
+
+def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) -> Shortest:
+    """The same kind of damage with as few preemptions as can be found, then in the smallest shape that has it."""
+    wanted = kinds or frozenset([found.end.damage[0].kind])
+    best = Shortest(world, found, preemptions(world, found.schedule), 0)
+    deadline = time.monotonic() + PATIENCE_S
+    best = _fewer_preemptions(best, wanted, deadline)
+    for workers, rounds in smaller(world.shape):
+        if time.monotonic() > deadline:
+            break
+        shape = shape_of(world.shape.found, world.shape.lock, workers, rounds, world.shape.line)
+        tried = _search(world_of(shape), min(MOST, max(best.preemptions, 1)), wanted, deadline)
+        best = replace(best, schedules=best.schedules + tried[1])
+        if tried[0]:
+            small, first, bound = tried[0]
+            return Shortest(small, first, bound, best.schedules)
+    return best
+
+
+def _fewer_preemptions(best: Shortest, wanted: frozenset[str], deadline: float) -> Shortest:
+    if best.preemptions <= 1:
+        return best
+    result, schedules = _search(best.world, min(MOST, best.preemptions), wanted, deadline)
+    if result:
+        world, found, count = result
+        return Shortest(world, found, count, schedules)
+    return replace(best, schedules=schedules)
+
+
+def _search(
+    world: World, most: int, wanted: frozenset[str], deadline: float
+) -> tuple[tuple[World, Found, int] | None, int]:
+    tally = Tally(deadline, first_only=True, kinds=wanted)
+    search = Bounded(world, tally)
+    search.run(most)
+    if tally.found:
+        return (world, tally.found, search.level), tally.schedules
+    return None, tally.schedules
+
+
+def smaller(shape: Shape) -> list[tuple[int, int]]:
+    """Workers and rounds that are fewer, the fewest first; no race has less than two workers."""
+    pairs = [(w, r) for w in range(2, shape.workers + 1) for r in range(1, shape.rounds + 1)]
+    fewer = [pair for pair in pairs if pair != (shape.workers, shape.rounds)]
+    return sorted(fewer, key=lambda pair: (pair[0] * pair[1], pair[0]))
+
+
+STEPS = 20_000
+"""Of one worker alone, beyond which a run counts as one without an end."""
+
+
+def world_of(shape: Shape) -> World:
+    """The world of a shape; schedules of more than four times the steps that its workers take alone are given up."""
+    world = World(shape, STEPS)
+    total = sum(len(nodes) - 1 for nodes in world.alone)
+    world.longest = 4 * total + 200 if all(nodes[-1].ended for nodes in world.alone) else 2_000
+    return world
+
+
+class Cut(NamedTuple):
+    """Steps of one worker that others came between: the place of the first, and how many more there are of its own."""
+
+    place: int
+    more: int
+
+
+def cut_between(steps: Sequence[Step], first: int, last: int) -> Cut:
+    """The cut from one step of a worker to a later one."""
+    return Cut(first, sum(steps[at].worker == steps[first].worker for at in range(first + 1, last + 1)))
+
+
+def cuts_of(steps: Sequence[Step]) -> Iterator[Cut]:
+    """Every cut of a schedule, those of the fewest steps first."""
+    taken = [step for step in steps if step.value != WAITS]
+    own = [[at for at, step in enumerate(taken) if step.worker == worker] for worker in {s.worker for s in taken}]
+    for more in range(1, max(map(len, own), default=0)):
+        for places in own:
+            for first, last in zip(places, places[more:], strict=False):
+                if last - first > more:
+                    yield Cut(first, more)
+
+
+class Repair:
+    """Which cuts are to blame for the end of one schedule; the world is at its beginning before and after."""
+
+    def __init__(self, world: World, schedule: bytes) -> None:
+        self._world = world
+        self._schedule = schedule
+
+    def mends(self, cut: Cut) -> bool:
+        """True where the schedule without this cut ends without damage."""
+        schedule, (place, more) = self._schedule, cut
+        worker = schedule[place]
+        mine = [at for at in range(place + 1, len(schedule)) if schedule[at] == worker][:more]
+        end = mine[-1] + 1 if len(mine) == more else len(schedule)
+        others = bytes(each for each in schedule[place:end] if each != worker)
+        early = self._ends_well(schedule[: place + 1], worker, more, others + schedule[end:])
+        return early or self._ends_well(schedule[:place] + others, worker, more + 1, schedule[end:])
+
+    def _ends_well(self, before: bytes, worker: int, count: int, after: bytes) -> bool:
+        """Some steps in this order, then so many of one worker, then the others', and whoever can to the end.
+
+        Who cannot go on is left out. False where the worker itself cannot.
+        """
+        world = self._world
+        self._follow(before)
+        done = 0
+        while done < count and worker in world.choices():
+            world.do(worker)
+            done += 1
+        unbroken = done == count or world.at[worker].ended
+        if unbroken:
+            self._follow(after)
+            while (choices := world.choices()) and len(world.path) < world.longest:
+                last = world.path[-1]
+                world.do(last if last in choices else choices[0])
+        well = unbroken and not world.choices() and not world.end().damage
+        world.back_to(0)
+        return well
+
+    def _follow(self, order: bytes) -> None:
+        for worker in order:
+            if worker in self._world.choices():
+                self._world.do(worker)

@@ -1,0 +1,118 @@
+"""No lock at all: what the others are measured against.
+
+The negative control: a lock that lies.
+
+The same locks, asked for without waiting (F_SETLK, LOCK_NB): a request that is refused raises EAGAIN.
+
+A request made again and again is refused many times while one waiting request is queued once, and every refusal is a
+chance for a lock that lies to be noticed. The races that use them are those of `lab.race.perturb`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from lab.errors import UsageError
+
+from .calls import OPERATIONS, RANGE_COMMANDS, call_whole
+from .kernel import Fcntl, Ofd
+from .protocol import Abilities, Action, Lock, nested
+
+if TYPE_CHECKING:
+    from random import Random
+
+
+def _nothing() -> None:
+    pass
+
+
+class Unlocked:
+    """Excludes nobody; workers do not even record holds under it."""
+
+    name = "none"
+    summary = "no lock: the same scenario races unprotected"
+    has_ranges = False
+    excludes = False
+    abilities = Abilities(ranges=False, readers=False, threads=False, fork=False, survives_kill=False)
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """Two calls that do nothing."""
+        return _nothing, _nothing
+
+
+class Leaky:
+    """Wraps a lock so that each request is granted falsely, without any lock, with this probability."""
+
+    has_ranges: bool
+    excludes = True
+
+    def __init__(self, lock: Lock, probability: float, random: Random) -> None:
+        self.name = lock.name
+        self.summary = f"{lock.summary}; grants falsely with probability {probability:g}"
+        self.has_ranges = lock.has_ranges
+        self.nested = nested(lock)
+        self._lock = lock
+        self._probability = probability
+        self._draw = random.random
+
+    def redrawn(self, random: Random) -> Leaky:
+        """The same liar with draws of its own, for a child: it would repeat its parent's next ones."""
+        return Leaky(self._lock, self._probability, random)
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """The wrapped lock's actions; a falsely granted request releases nothing."""
+        acquire, release = self._lock.actions(descriptor, start, length, write=write)
+        draw, probability = self._draw, self._probability
+        held = False
+
+        def perhaps() -> None:
+            nonlocal held
+            held = draw() >= probability
+            if held:
+                acquire()
+
+        def give_back() -> None:
+            if held:
+                release()
+
+        return perhaps, give_back
+
+
+class PolledFcntl(Fcntl):
+    """POSIX record locks that do not wait."""
+
+    command = RANGE_COMMANDS["F_SETLK"]
+
+
+class PolledOfd(Ofd):
+    """Open file description locks that do not wait."""
+
+    command = RANGE_COMMANDS["F_OFD_SETLK"]
+
+
+class PolledFlock:
+    """flock(2) that does not wait; one range at a time, since the first unlock gives up the whole file."""
+
+    name = "flock"
+    summary = "flock: the whole file, without waiting; owned by the open file"
+    has_ranges = False
+    excludes = True
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """flock(2) with LOCK_NB; and the unlock."""
+        shared, exclusive, unlock = range(len(OPERATIONS))
+        return (
+            partial(call_whole, descriptor, exclusive if write else shared, wait=False),
+            partial(call_whole, descriptor, unlock, wait=False),
+        )
+
+
+POLLED: dict[str, type[Lock]] = {"fcntl": PolledFcntl, "ofd": PolledOfd, "flock": PolledFlock}
+
+
+def polled(name: str) -> Lock:
+    """The lock of this name that does not wait. Raises UsageError where there is none."""
+    if name not in POLLED:
+        raise UsageError(f"lock {name}: cannot be asked for without waiting; known: {', '.join(POLLED)}")
+    return POLLED[name]()

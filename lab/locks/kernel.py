@@ -1,0 +1,178 @@
+"""Byte-range locks of fcntl(2): POSIX record locks and open file description locks.
+
+Who owns a lock is the whole difference. A POSIX lock belongs to the *process* and the inode: a second
+descriptor or a second thread is the same owner and is let in; a fork is another owner and inherits nothing;
+and because the owner is no descriptor, closing *any* descriptor of the file gives up every lock that the
+process has on it, also those taken through another descriptor by code that knows nothing of the closer.
+An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to the open file: dup(2) and fork(2) share
+it, an own open(2) is another owner, and only the last close or an unlock gives it up. The kernel looks for
+deadlocks among POSIX locks (EDEADLK) and not among the others, which then wait for ever.
+
+flock(2): one lock for the whole file, owned by the open file description.
+
+How a lock without ranges serves a scenario that asks for ranges: they are counted.
+
+The plainest locked loop that CPython has: what the lab's own way to a lock is held against.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from ctypes import c_uint64
+from functools import partial
+from struct import Struct
+
+from lab.analysis.holds import Nested
+
+from .native import NATIVE
+from .protocol import Abilities, Action
+
+FLOCK = Struct("hh0qqqi0q")
+"""struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
+
+F_OFD_SETLKW = 38
+"""fcntl.F_OFD_SETLKW; the constant is missing from builds against old C libraries."""
+
+
+def _packed(kind: int, start: int, length: int) -> bytes:
+    """One struct flock; l_pid stays 0, as open file description locks demand (EINVAL otherwise)."""
+    return FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
+
+
+def python_call(descriptor: int, command: int, kind: int, start: int, length: int) -> Action:
+    """One fcntl(2) call, packed beforehand."""
+    return partial(fcntl.fcntl, descriptor, command, _packed(kind, start, length))
+
+
+CALL = NATIVE.Call if NATIVE else python_call
+
+
+class _Range:
+    """A range lock that is taken and given back through one fcntl command."""
+
+    has_ranges = True
+    excludes = True
+    nested = Nested.REPLACED
+    command: int
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """fcntl(2) with the command of this lock; each call is retried on EINTR (PEP 475)."""
+        kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
+        return (
+            CALL(descriptor, self.command, kind, start, length),
+            CALL(descriptor, self.command, fcntl.F_UNLCK, start, length),
+        )
+
+
+class Fcntl(_Range):
+    """POSIX record locks: POSIX.1-2008 fcntl(), F_SETLKW."""
+
+    name = "fcntl"
+    summary = "POSIX record locks (F_SETLKW): byte ranges, owned by the process"
+    abilities = Abilities(ranges=True, readers=True, threads=False, fork=True, survives_kill=True)
+    command = fcntl.F_SETLKW
+
+
+class Ofd(_Range):
+    """Open file description locks: fcntl(2), F_OFD_SETLKW, Linux 3.15 and newer."""
+
+    name = "ofd"
+    summary = "open file description locks (F_OFD_SETLKW): byte ranges, owned by the open file"
+    abilities = Abilities(ranges=True, readers=True, threads=True, fork=False, survives_kill=True)
+    command = F_OFD_SETLKW
+
+
+class Nesting:
+    """How many ranges one open file holds: the first locks, the last unlocks.
+
+    Without the count the first range given back would give up the others. A write range asked for inside a read range
+    locks once more, to convert. A forked child that asks has counted nothing: whether it is let in beside its parent,
+    the lock itself says. One that gives back what it has inherited gives back its parent's too, as flock(2) has it.
+    """
+
+    __slots__ = ("_count", "_exclusive", "_pid")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._exclusive = False
+        self._pid = os.getpid()
+
+    def around(self, lock: Action, unlock: Action, *, exclusive: bool) -> tuple[Action, Action]:
+        """The acquire and the release of one range, over these two calls that take and give up the whole."""
+
+        def acquire() -> None:
+            if self._pid != os.getpid():
+                self._count, self._pid = 0, os.getpid()
+            if not self._count or (exclusive and not self._exclusive):
+                lock()
+                self._exclusive = exclusive
+            self._count += 1
+
+        def release() -> None:
+            self._count -= 1
+            if not self._count:
+                unlock()
+
+        return acquire, release
+
+
+Counted = Callable[[int], tuple[Action, Action]]
+"""The acquire and the release of one range of one open file, by flock's operation; ranges held together are counted."""
+
+
+def python_calls(descriptor: int) -> Counted:
+    """Counted by `Nesting`, called by the fcntl module."""
+    nesting, unlock = Nesting(), partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
+
+    def pair(operation: int) -> tuple[Action, Action]:
+        exclusive = operation == fcntl.LOCK_EX
+        return nesting.around(partial(fcntl.flock, descriptor, operation), unlock, exclusive=exclusive)
+
+    return pair
+
+
+def native_calls(descriptor: int) -> Counted:
+    """Counted and called by `_native.c`."""
+    assert NATIVE  # noqa: S101 - for the type checker
+    call, whole = NATIVE.Call, NATIVE.FLOCK
+    unlock = call(descriptor, whole, fcntl.LOCK_UN)
+    return lambda operation: (call(descriptor, whole, operation, 0, 0, unlock), unlock)
+
+
+CALLS = native_calls if NATIVE else python_calls
+
+
+class Flock:
+    """flock(2) without ranges: every range that a scenario asks for is the whole file.
+
+    Ranges that one worker holds together are counted. A write range asked for inside a read range converts the lock,
+    which flock(2) does not do atomically.
+    """
+
+    name = "flock"
+    summary = "flock: the whole file, it has no ranges; owned by the open file"
+    has_ranges = False
+    excludes = True
+    nested = Nested.CONVERTED
+    abilities = Abilities(ranges=False, readers=True, threads=True, fork=False, survives_kill=True)
+
+    def __init__(self) -> None:
+        self._opened: dict[int, Counted] = {}
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        """flock(2) LOCK_EX or LOCK_SH, and LOCK_UN once the last range is given back."""
+        if descriptor not in self._opened:
+            self._opened[descriptor] = CALLS(descriptor)
+        return self._opened[descriptor](fcntl.LOCK_EX if write else fcntl.LOCK_SH)
+
+
+def bare_loop(descriptor: int, counter: c_uint64, rounds: int) -> None:
+    """F_SETLKW on the counter's 8 bytes, add 1, unlock: as often as there are rounds, and nothing besides."""
+    call, command = fcntl.fcntl, fcntl.F_SETLKW
+    lock, unlock = (FLOCK.pack(kind, os.SEEK_SET, 0, 8, 0) for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK))
+    for _ in range(rounds):
+        call(descriptor, command, lock)
+        counter.value += 1
+        call(descriptor, command, unlock)

@@ -1,0 +1,202 @@
+"""Locks by name: the lab's own, the ready ones, those of other packages, and `module:attribute` for yours.
+
+Another package offers one by declaring it in the entry-point group `lab.locks`. The lab's own are declared there like
+all others, and looked up without asking it: `importlib.metadata` imports threading and random, and the handlers that
+these two run in every forked child double what a fork costs.
+
+A lock by `module:attribute`: a lock of the lab's protocol, or a factory of some other.
+
+Whether a lock answers on a directory: taken once there and given back; whose fault it is where it does not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+from lab.errors import CannotRunError, LabError, UsageError, unknown
+from lab.memory import scratch
+from lab.processes.deadlines import loading
+
+from .adapters import Adapted, adapt, is_manager
+from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared, told
+from .ready import READY
+
+
+def load(name: str, place: str) -> Lock:
+    """The lock at this place: an object with `actions`, what a class with `actions` makes, or an adapted factory.
+
+    It goes by this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`).
+    Raises UsageError where the place leads to none of them.
+    """
+    with loading(f"lock {name}"):
+        found = _found(name, place)
+    if hasattr(found, "actions"):
+        return _of_protocol(name, found)
+    if not isinstance(found, type) and (is_manager(found) or hasattr(found, "acquire")):
+        raise UsageError(
+            f"lock {name}: is {kind_of(found)} that was made before the fork, and all workers would share it; "
+            "give a function that makes one from the path of a lock file: def make_lock(path): return ..."
+        )
+    if not callable(found):
+        raise UsageError(
+            f"lock {name}: is {kind_of(found)}, which cannot be called; give a function of a path that returns a lock"
+        )
+    return adapt(found, name=name)
+
+
+def _of_protocol(name: str, found: Any) -> Lock:
+    if isinstance(found, type):
+        try:
+            return completed(found(), name)
+        except UsageError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"lock {name}: cannot be made ({told(error)}); mend it") from error
+    return found.named(name) if isinstance(found, Adapted) and found.nameless else completed(found, name)
+
+
+def _found(name: str, place: str) -> Any:
+    """What the place leads to. Raises UsageError."""
+    module, _, attribute = place.partition(":")
+    if not (_is_dotted(module) and _is_dotted(attribute)):
+        raise UsageError(f"lock {name}: {place!r} names no attribute of a module; give it as my_module:make_lock")
+    try:
+        found = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        raise _missing(name, module, error) from error
+    except AttributeError as error:
+        raise UsageError(f"lock {name}: cannot be loaded ({error}); name what the module has") from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {told(error)}; mend it") from error
+    return found
+
+
+def _is_dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
+
+
+def _missing(name: str, module: str, error: ModuleNotFoundError) -> UsageError:
+    if error.name and f"{module}.".startswith(f"{error.name}."):
+        return UsageError(f"lock {name}: no module {error.name} is found; start where it lies, or set PYTHONPATH")
+    return UsageError(f"lock {name}: {module} needs a module that is missing ({error}); install it")
+
+
+GROUP = "lab.locks"
+OWN = {
+    "none": "lab.locks.control:Unlocked",
+    "fcntl": "lab.locks.kernel:Fcntl",
+    "ofd": "lab.locks.kernel:Ofd",
+    "flock": "lab.locks.kernel:Flock",
+}
+"""In the order in which people read about them; the ready ones and then others, by name, follow."""
+
+BUILT_IN = {**OWN, **READY}
+
+
+@cache
+def _others() -> dict[str, str]:
+    """Where to find each lock of another package, as module:attribute."""
+    from importlib.metadata import entry_points
+
+    points = sorted((point.name, point.value) for point in entry_points(group=GROUP))
+    return {name: value for name, value in points if name not in BUILT_IN}
+
+
+def lock_names() -> list[str]:
+    """All names, the lab's own first."""
+    return [*BUILT_IN, *_others()]
+
+
+def find_lock(name: str) -> Lock:
+    """A new lock of this name; of yours, by `module:attribute`, what that gives (`lab.locks.registry.load`).
+
+    Raises UsageError, with the nearest name, where there is none or it cannot load, and CannotRunError where a package
+    is missing that it needs.
+    """
+    if name in BUILT_IN:
+        return _built_in(BUILT_IN[name])
+    if ":" in name:
+        return load(name, name)
+    if name in _others():
+        return load(name, _others()[name])
+    if "." in name:
+        module, _, attribute = name.rpartition(".")
+        raise UsageError(f"unknown lock {name!r}; did you mean {module}:{attribute}?")
+    raise unknown("lock", name, lock_names())
+
+
+def _built_in(place: str) -> Lock:
+    module, _, attribute = place.partition(":")
+    return cast("Lock", getattr(import_module(module), attribute)())
+
+
+REFUSED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
+"""What filesystems and kernels answer that do not have the lock (fcntl(2), flock(2))."""
+
+UNABLE = REFUSED | {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+    errno.EIO, errno.ESTALE, errno.ENOTCONN,
+}  # fmt: skip
+"""What a sound lock may meet besides: no permission, no room, a filesystem whose server is gone."""
+
+MEND = "; mend the lock"
+
+
+def probe(lock: Lock, directory: Path) -> None:
+    """Take the lock once on a new file in the directory, and give it back.
+
+    Raises CannotRunError where the environment refuses it, or a file, and LockFailed where the lock itself is to be
+    mended: it raises anything else, or is none.
+    """
+    try:
+        with scratch(directory) as path, path.open("r+b") as file:
+            _take(lock, path, file.fileno())
+    except OSError as error:
+        raise CannotRunError(f"{directory}: cannot make a file there ({error.strerror}); give another --dir") from error
+
+
+def _take(lock: Lock, path: Path, descriptor: int) -> None:
+    try:
+        with prepared(lock, str(path)) as made:
+            acquire, release = _pair(made.actions(descriptor, 0, 1, write=True))
+            acquire()
+            release()
+    except (Exception, SystemExit) as error:
+        raise _blamed(lock.name, error, path.parent) from error
+
+
+def _pair(given: Any) -> tuple[Action, Action]:
+    """The two calls. Raises TypeError for anything else."""
+    if isinstance(given, tuple | list) and len(given) == 2 and all(map(callable, given)):
+        return given[0], given[1]
+    raise TypeError(f"actions() returned {kind_of(given)}, not two calls: acquire, release")
+
+
+def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
+    """Whose fault the error is, also where the lock raised it from the kernel's own."""
+    if isinstance(error, CannotRunError):
+        return error
+    for each in _chain(error):
+        if isinstance(each, OSError) and each.errno in UNABLE:
+            why = os.strerror(each.errno)
+            return CannotRunError(f"lock {name}: refused on {directory} ({why}); try another --lock or another --dir")
+        if isinstance(each, ImportError):
+            return CannotRunError(f"lock {name}: needs a module that is missing ({told(each)}); install it")
+    text = str(error) if isinstance(error, LabError) else f"lock {name}: raised {told(error)}"
+    has_step = isinstance(error, LabError) and not isinstance(error, LockFailed)
+    return LockFailed(text if has_step else f"{text.removesuffix(MEND)}{MEND}")
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error, and those that it was raised from or while."""
+    while error:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

@@ -1,0 +1,188 @@
+"""Mapped files, shared and private (mmap(2)).
+
+Who owns what: the worker that maps a file owns the descriptor and the mapping until it exits. They are
+never closed by hand while the worker lives: closing any descriptor of the file would drop all of the
+process's POSIX locks on it (fcntl(2), "Advisory record locking").
+
+Traditional I/O: every load is a pread(2), every store a pwrite(2). Works where a file cannot be mapped (ENODEV).
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from lab.errors import CannotRunError
+
+from .folder import open_file
+from .protocol import Held, OpenFile, Region, Shared
+from .workspace import LESS, companions, mapped, new_file, read_back
+
+MAP_NORESERVE = 0x4000
+"""Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
+
+MADV_POPULATE_WRITE = 23
+POPULATE_AT_MOST = 1 << 28
+
+
+class Mapping(NamedTuple):
+    """One process's open file and the view that it has of the bytes: an `OpenFile` whose buffer stays."""
+
+    descriptor: int
+    buffer: mmap.mmap
+
+    @property
+    def guard(self) -> int:
+        """The file itself: see `OpenFile`."""
+        return self.descriptor
+
+    def load(self, start: int, length: int) -> bytes:
+        """A copy of these bytes of the page."""
+        return self.buffer[start : start + length]
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Copy them to the page."""
+        self.buffer[start : start + len(data)] = data
+
+    def around(self, held: Held) -> Held:
+        """The lock as it is: what is mapped stays mapped."""
+        return held
+
+    def abandon(self) -> None:
+        """Close the descriptor; the mapping goes with the last who looks at it."""
+        os.close(self.descriptor)
+
+    def close(self) -> None:
+        """Unmap and close; nobody may still look at the buffer (BufferError)."""
+        self.buffer.close()
+        os.close(self.descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class FileRegion(Region):
+    """A way to share the bytes of a file; `flags` are those of mmap(2).
+
+    `beside` are the suffixes of the empty files that it wants beside the file, to be made and removed with it.
+    """
+
+    flags: int
+    beside: tuple[str, ...] = ()
+
+    @contextmanager
+    def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
+        """The file itself: see `Region.share`."""
+        with new_file(path, content, sparse=sparse), companions(path, self.beside):
+            yield SharedFile(self, path, len(content))
+
+    def open(self, path: Path | str, size: int) -> OpenFile:
+        """Open the file, of this size, as the region does. Raises CannotRunError where the filesystem refuses."""
+        return self.map(path, size)
+
+    def map(self, path: Path | str, size: int) -> Mapping:
+        """Open the file and map its first `size` bytes for reading and writing.
+
+        Raises CannotRunError where the filesystem refuses (ENODEV: it cannot map files).
+        """
+        descriptor = open_file(path, os.O_RDWR)
+        try:
+            return Mapping(descriptor, mapped(descriptor, size, self.flags))
+        except BaseException as error:
+            os.close(descriptor)
+            if not isinstance(error, OSError):
+                raise
+            if error.errno == errno.ENODATA:
+                raise CannotRunError(f"{Path(path).parent}: {error.strerror} made there; give another --dir") from error
+            raise CannotRunError(
+                f"{Path(path).parent}: this filesystem refuses the mapping of region {self.name} ({error.strerror}); "
+                "try another --dir"
+            ) from error
+
+
+class SharedFile(NamedTuple):
+    """`Shared`: the file that a region shares, by the name under which it was made."""
+
+    region: FileRegion
+    path: Path
+    size: int
+
+    def open(self, path: Path | str) -> OpenFile:
+        """Open the file by this name, as the region does."""
+        return self.region.open(path, self.size)
+
+    def read_back(self) -> bytearray:
+        """What is left in the file: see `lab.memory.read_back`."""
+        return read_back(self.path, self.size)
+
+
+def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
+    """Memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched.
+
+    The first `populated` bytes are touched at once, where the kernel can (madvise(2), Linux 5.14) and they are not
+    huge: whoever writes there later then allocates nothing. Raises CannotRunError where there is not so much.
+    """
+    try:
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)
+    except (OSError, OverflowError) as error:
+        raise CannotRunError(f"{size:,} bytes of shared memory: refused; {LESS}") from error
+    if 0 < populated <= POPULATE_AT_MOST:
+        with suppress(OSError):
+            memory.madvise(MADV_POPULATE_WRITE, 0, populated)
+    return memory
+
+
+class Stream:
+    """An `OpenFile` without any mapping. One call reads or writes all, unless the kernel gives or takes less."""
+
+    __slots__ = ("descriptor",)
+
+    buffer = None
+
+    def __init__(self, path: Path | str) -> None:
+        self.descriptor = open_file(path, os.O_RDWR)
+
+    @property
+    def guard(self) -> int:
+        """The file itself: see `OpenFile`."""
+        return self.descriptor
+
+    def load(self, start: int, length: int) -> bytes:
+        """The bytes, by pread(2). Raises OSError where the file ends before them: a mapping would kill (SIGBUS)."""
+        found = os.pread(self.descriptor, length, start)
+        while len(found) < length:
+            more = os.pread(self.descriptor, length - len(found), start + len(found))
+            if not more:
+                raise OSError(errno.ENODATA, f"the file ends at byte {start + len(found):,}, in the middle of a load")
+            found += more
+        return found
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Put them there, by pwrite(2)."""
+        done = os.pwrite(self.descriptor, data, start)
+        while done < len(data):
+            done += os.pwrite(self.descriptor, data[done:], start + done)
+
+    def around(self, held: Held) -> Held:
+        """The lock as it is: nothing is kept here that could be stale."""
+        return held
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+    abandon = close
+
+
+class Streamed(FileRegion):
+    """The region of streams."""
+
+    __slots__ = ()
+
+    def open(self, path: Path | str, size: int) -> Stream:
+        """Open the file; of whatever size, for nothing is mapped."""
+        return Stream(path)

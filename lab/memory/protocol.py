@@ -1,0 +1,85 @@
+"""What a process has of the bytes that are shared through a region, and of the file that it opened for it.
+
+What every region is: a name, what it promises, and the way to share bytes through it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+Held = AbstractContextManager[object]
+"""A lock, held within the block."""
+
+
+class OpenFile(Protocol):
+    """One process's open file and its way to the bytes; the process owns it until it exits."""
+
+    @property
+    def descriptor(self) -> int:
+        """Open on the file itself."""
+
+    @property
+    def guard(self) -> int:
+        """Open on the file that locks are taken on; open as long as this is."""
+
+    @property
+    def buffer(self) -> WriteableBuffer | None:
+        """The bytes, where they stay at one place as long as the file is open; else only `load` and `store`."""
+
+    def load(self, start: int, length: int) -> bytes:
+        """The bytes as they are now."""
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Put these bytes there."""
+
+    def around(self, held: Held) -> Held:
+        """The lock, with what this way to the bytes does once it is held and before it is given back."""
+
+    def abandon(self) -> None:
+        """Close it though somebody may still look at the buffer."""
+
+    def close(self) -> None:
+        """Close it, and unmap what was mapped; nobody may still look at the buffer."""
+
+
+class Shared(Protocol):
+    """The bytes of one trial, for as long as it lasts; children inherit it by fork."""
+
+    def open(self, path: Path | str) -> OpenFile:
+        """What one process has of them. `path` is a name of the file, one of several where it has them.
+
+        Called in each process that loads or stores, also in a child of one that did. Raises CannotRunError where that
+        is refused, OSError where the name leads nowhere.
+        """
+
+    def read_back(self) -> bytearray:
+        """What is left, in the process that made it, after the others ended. Raises CannotRunError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Region(ABC):
+    """A way to share the bytes of a trial.
+
+    `shares`: what one worker stores the others load. `of_file`: the bytes are those of the file at the path; where
+    they are not, the file is empty, and only locked.
+    """
+
+    name: str
+    summary: str
+    of_file: bool = field(default=True, kw_only=True)
+    shares: bool = field(default=True, kw_only=True)
+
+    @abstractmethod
+    def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> AbstractContextManager[Shared]:
+        """Bytes with this content, of at least 1, and a new file at the path; all is gone after the block.
+
+        Where they are to be `sparse`, pages of zeros cost nothing until somebody stores there; else room for all is
+        reserved. Whoever opens them in this process closes before the block ends. Raises CannotRunError.
+        """

@@ -1,0 +1,274 @@
+"""Regions whose bytes are memory and no file: System V, POSIX and anonymous shared memory.
+
+Locks are taken on an empty file at the trial's path. The memory is made by the process that forks the workers, and is
+gone with the last process that has it: it has no name that could be left behind, or only for a moment, so that a
+SIGKILL of everybody leaves no file in /dev/shm and no segment in ipcs(1).
+
+Anonymous memory: mmap(2) with MAP_SHARED | MAP_ANONYMOUS, made by the parent and inherited by fork(2).
+
+It has neither a name nor an id: only children of its maker have it, at the address where the maker has it.
+
+POSIX shared memory: shm_open(3), mmap(2).
+
+The object has a name, under /dev/shm on Linux, and lives until shm_unlink(3), whoever dies before that. So this one
+loses its name right after it was made; the object stays for as long as somebody has it open or mapped, and the workers
+map the descriptor that they inherit. Between the two calls stops are held; only a SIGKILL in the few microseconds there
+would leave a file in /dev/shm.
+
+Its room is reserved by posix_fallocate(3): a store to a page for which /dev/shm, which has a limit, finds none would
+be answered with SIGBUS.
+
+System V shared memory: shmget(2), shmat(2).
+
+A segment lives until it is removed by IPC_RMID or ipcrm(1), whoever dies before that. So this one is removed right
+after it was made: it has no key (IPC_PRIVATE), its maker is attached, and Linux destroys a segment only once it is
+marked and nobody is attached any more. Until then others attach by its id, which POSIX does not promise and Linux does
+(shmctl(2), IPC_RMID; shmat(2), Notes). Between the two calls stops are held; only a SIGKILL in the few microseconds
+there would leave a segment.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from time import time_ns
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lab.errors import CannotRunError
+from lab.processes import stops_held
+
+from .folder import open_file
+from .mapped import anonymous
+from .protocol import Held, Region, Shared
+from .workspace import LESS, map_file, new_file, written_pages
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class Memory(NamedTuple):
+    """Memory as its maker has it.
+
+    `attach` gives a process its own way to it, and what to call when the process no longer looks there.
+    """
+
+    whole: WriteableBuffer
+    attach: Callable[[], tuple[WriteableBuffer, Callable[[], object]]]
+
+
+class Attachment:
+    """An `OpenFile`: one process's open lock file, and the memory as the process sees it."""
+
+    __slots__ = ("_detach", "_view", "buffer", "descriptor")
+
+    def __init__(self, descriptor: int, buffer: WriteableBuffer, detach: Callable[[], object]) -> None:
+        self.descriptor = descriptor
+        self.buffer = buffer
+        self._view = memoryview(buffer)
+        self._detach = detach
+
+    @property
+    def guard(self) -> int:
+        """The lock file: see `OpenFile`."""
+        return self.descriptor
+
+    def load(self, start: int, length: int) -> bytes:
+        """A copy of these bytes."""
+        return bytes(self._view[start : start + length])
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Copy them there."""
+        self._view[start : start + len(data)] = data
+
+    def around(self, held: Held) -> Held:
+        """The lock as it is: the memory stays where it is."""
+        return held
+
+    def abandon(self) -> None:
+        """Close the lock file; the memory stays attached until the process ends."""
+        os.close(self.descriptor)
+
+    def close(self) -> None:
+        """Detach, and close the lock file.
+
+        A look at the buffer of a System V segment after that is a segmentation fault; of others BufferError, raised
+        here.
+        """
+        self._view.release()
+        self._detach()
+        os.close(self.descriptor)
+
+
+class Segment:
+    """`Shared`: memory of this many bytes, and the lock file that belongs to it."""
+
+    def __init__(self, memory: Memory, size: int) -> None:
+        self._memory = memory
+        self._size = size
+
+    def fill(self, content: bytes | bytearray, *, sparse: bool) -> None:
+        """The first content; of what is to be sparse only the pages that hold anything are touched."""
+        with memoryview(self._memory.whole) as view:
+            for start, part in written_pages(content) if sparse else [(0, content)]:
+                view[start : start + len(part)] = part
+
+    def open(self, path: Path | str) -> Attachment:
+        """Open the lock file by this name, and attach the memory."""
+        descriptor = open_file(path, os.O_RDWR)
+        try:
+            return Attachment(descriptor, *self._memory.attach())
+        except BaseException:
+            os.close(descriptor)
+            raise
+
+    def read_back(self) -> bytearray:
+        """What the memory holds."""
+        with memoryview(self._memory.whole) as view:
+            return bytearray(view[: self._size])
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRegion(Region):
+    """A region of memory."""
+
+    @abstractmethod
+    def memory(self, size: int, *, sparse: bool) -> AbstractContextManager[Memory]:
+        """Memory of so many zeros, given back after the block. Raises CannotRunError."""
+
+    @contextmanager
+    def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
+        """The memory, and an empty file to lock: see `Region.share`."""
+        with self.memory(len(content), sparse=sparse) as memory, new_file(path, b"", sparse=True):
+            segment = Segment(memory, len(content))
+            segment.fill(content, sparse=sparse)
+            yield segment
+
+    def refused(self, size: int, reason: object, remedy: str) -> CannotRunError:
+        """The error for memory that cannot be had."""
+        return CannotRunError(f"region {self.name}: refused for {size:,} bytes ({reason}); {remedy}")
+
+    def package(self, name: str) -> ModuleType:
+        """The Python package that makes its calls, loaded when the region is chosen. Raises CannotRunError."""
+        try:
+            return import_module(name)
+        except ImportError as error:
+            raise CannotRunError(
+                f"region {self.name}: needs the Python package {name} ({error}); "
+                f"install it (pip install {name}), or choose another region"
+            ) from error
+
+
+class Inherited(SegmentRegion):
+    """The region of anonymous memory."""
+
+    __slots__ = ()
+
+    @contextmanager
+    def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
+        """One mapping, which all look at; pages cost nothing until touched, sparse or not."""
+        mapping = anonymous(size)
+        try:
+            yield Memory(mapping, lambda: (mapping, lambda: None))
+        finally:
+            mapping.close()
+
+
+DIRECTORY = Path("/dev/shm")  # noqa: S108 - shm_overview(7)
+POSIX_REMEDY = f"free some of /dev/shm or mount more, or {LESS}"
+
+
+class Posix(SegmentRegion):
+    """The region of POSIX shared memory."""
+
+    __slots__ = ()
+
+    @contextmanager
+    def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
+        """An object without a name."""
+        descriptor = self._made(self.package("posix_ipc"), size)
+        try:
+            whole, unmap = self._sized(descriptor, size, sparse=sparse)
+            try:
+                yield Memory(whole, partial(self._mapped, descriptor, size))
+            finally:
+                unmap()
+        finally:
+            os.close(descriptor)
+
+    def _made(self, package: ModuleType, size: int) -> int:
+        """shm_open and shm_unlink; the descriptor. Raises CannotRunError where there is no /dev/shm to write to."""
+        try:
+            with stops_held():
+                made = package.SharedMemory(f"/lab-{os.getpid()}-{time_ns():x}", package.O_CREX, mode=0o600)
+                made.unlink()
+        except (package.Error, OSError, ValueError) as error:
+            missing = "make /dev/shm writable" if DIRECTORY.is_dir() else "mount a tmpfs on /dev/shm"
+            raise self.refused(size, error, f"{missing}, or choose another region") from error
+        return int(made.fd)
+
+    def _sized(self, descriptor: int, size: int, *, sparse: bool) -> tuple[mmap.mmap, Callable[[], None]]:
+        try:
+            if sparse:
+                os.ftruncate(descriptor, size)
+            else:
+                os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            raise self.refused(size, error.strerror, POSIX_REMEDY) from error
+        return self._mapped(descriptor, size)
+
+    def _mapped(self, descriptor: int, size: int) -> tuple[mmap.mmap, Callable[[], None]]:
+        try:
+            mapping = map_file(descriptor, size)
+        except OSError as error:
+            raise self.refused(size, error.strerror, POSIX_REMEDY) from error
+        return mapping, mapping.close
+
+
+SYSV_REMEDY = f"{LESS}, or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)"
+
+
+class SystemV(SegmentRegion):
+    """The region of System V segments."""
+
+    __slots__ = ()
+
+    @contextmanager
+    def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
+        """A segment that is marked for removal already; pages cost nothing until touched, sparse or not."""
+        package = self.package("sysv_ipc")
+        segment = self._made(package, size)
+        try:
+            yield Memory(segment, partial(self._attached, package, segment.id, size))
+        finally:
+            segment.detach()
+
+    def _made(self, package: ModuleType, size: int) -> Any:
+        """shmget, shmat, and IPC_RMID. Raises CannotRunError beyond SHMMAX, SHMALL or SHMMNI.
+
+        IPC_CREAT alone, for with IPC_EXCL sysv_ipc fills the segment with spaces; without a key it is new all the same.
+        """
+        try:
+            with stops_held():
+                segment = package.SharedMemory(package.IPC_PRIVATE, package.IPC_CREAT, mode=0o600, size=size)
+                segment.remove()
+        except (package.Error, OSError, ValueError, MemoryError) as error:
+            raise self.refused(size, error, SYSV_REMEDY) from error
+        if segment.size != size:  # sysv_ipc 1.2 takes what does not fit into a size_t for no size at all
+            segment.detach()
+            raise self.refused(size, "more than a size_t holds", SYSV_REMEDY)
+        return segment
+
+    def _attached(self, package: ModuleType, identifier: int, size: int) -> tuple[Any, Callable[[], object]]:
+        try:
+            segment = package.attach(identifier)
+        except (package.Error, OSError, ValueError, MemoryError) as error:
+            raise self.refused(size, error, "let nobody else remove it") from error
+        return segment, segment.detach

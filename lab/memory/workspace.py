@@ -1,0 +1,199 @@
+"""The file that a region shares: made with its content before, read back after, and what lies beside it.
+
+A fresh directory for the files of a run, and its end.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from errno import EMFILE, ENFILE
+from pathlib import Path
+
+from lab.errors import CannotRunError, UsageError, printable
+from lab.processes.child import complain
+
+from .folder import Folder, close, open_file, remove_file
+
+LESS = "ask for less: fewer rounds or workers, smaller sizes"
+"""What helps where memory or a disk is too small, whichever command asked for it."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
+    """A new file with this content, its blocks reserved unless it is to be sparse.
+
+    Reserved, because a store through a mapping into a block that the filesystem cannot find room for is
+    answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
+    """
+    try:
+        descriptor = open_file(path, os.O_RDWR | os.O_CREAT | os.O_EXCL)
+        try:
+            _fill(descriptor, content, sparse=sparse)
+        except BaseException:
+            remove_file(path)
+            raise
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        remedy = f"free some, or {LESS}" if error.errno in NO_ROOM else "try another --dir"
+        raise CannotRunError(
+            f"{path.parent}: cannot make a file of {len(content):,} bytes ({error.strerror}); {remedy}"
+        ) from error
+
+
+@contextmanager
+def new_file(path: Path, content: bytes | bytearray, *, sparse: bool) -> Iterator[None]:
+    """`create`, and remove it after the block; what cannot be removed goes with its folder, or is named with it."""
+    folder = None
+    with suppress(OSError):  # in which nothing can be made either
+        folder = Folder.at(path.parent)
+    create(path, content, sparse=sparse)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if folder:
+                folder.unlink(path.name)
+
+
+def _fill(descriptor: int, content: bytes | bytearray, *, sparse: bool) -> None:
+    """Write it all; of what is to be sparse the pages that hold anything."""
+    if sparse:
+        os.ftruncate(descriptor, len(content))
+        for start, page in written_pages(content):
+            os.pwrite(descriptor, page, start)
+        return
+    os.posix_fallocate(descriptor, 0, len(content))
+    done = 0
+    while done < len(content):  # write(2) takes at most 2 GiB a call
+        done += os.pwrite(descriptor, memoryview(content)[done:], done)
+
+
+def written_pages(content: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
+    """Each page that holds more than zeros, with the byte at which it starts."""
+    for start in range(0, len(content), mmap.PAGESIZE):
+        page = content[start : start + mmap.PAGESIZE]
+        if page.strip(b"\0"):
+            yield start, page
+
+
+def read_back(path: Path, size: int) -> bytearray:
+    """What is left in the file, read through a new descriptor; zeros where it became shorter.
+
+    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
+    it is gone.
+    """
+    content = bytearray(size)
+    try:
+        with open(open_file(path, os.O_RDONLY), "rb", buffering=0) as file, memoryview(content) as view:  # noqa: PTH123
+            done = 0
+            while got := file.readinto(view[done:]):  # read(2) gives at most 2 GiB a call
+                done += got
+    except OSError as error:
+        raise CannotRunError(
+            f"{path}: cannot be read back after the race ({error.strerror}); let nobody else touch it"
+        ) from error
+    return content
+
+
+def map_file(descriptor: int, size: int, *, private: bool = False) -> mmap.mmap:
+    """A mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
+    return mapped(descriptor, size, mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
+
+
+def mapped(descriptor: int, size: int, flags: int) -> mmap.mmap:
+    """The same with these flags. Raises OSError, ENODATA where the file is shown shorter: its size may come late."""
+    try:
+        return mmap.mmap(descriptor, size, flags)
+    except ValueError:  # Python looks at the size before it asks the kernel
+        shown = os.fstat(descriptor).st_size
+        if shown >= size:
+            raise
+        raise OSError(errno.ENODATA, f"shows {shown:,} of the {size:,} bytes of a file") from None
+
+
+@contextmanager
+def companions(path: Path, suffixes: Sequence[str]) -> Iterator[None]:
+    """Empty files beside this one, of its name and these suffixes, removed after the block. Raises CannotRunError."""
+    with ExitStack() as made:
+        for suffix in suffixes:
+            made.enter_context(new_file(path.with_name(path.name + suffix), b"", sparse=True))
+        yield
+
+
+WANTED = "give a directory on the filesystem in question"
+SPARE = 1
+"""Descriptors that are kept for the removal, which takes one at a time: there may be no others left by then."""
+
+
+@contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
+
+    Whatever somebody puts in its place meanwhile is left as it is; what is left behind is named on stderr. Raises
+    UsageError where the parent is no directory, CannotRunError where it is missing, out of reach, or cannot be written.
+    """
+    _check(parent)
+    with ExitStack() as spare, ExitStack() as kept:
+        folder = _made(parent / f"lab-{os.getpid()}-{time.time_ns():x}", spare, kept)
+        try:
+            yield folder.path
+        finally:
+            spare.close()
+            say_left(folder.path, folder.remove())
+
+
+@contextmanager
+def scratch(directory: Path) -> Iterator[Path]:
+    """A new empty file in the directory to try something on, removed after; raises OSError where it cannot be."""
+    name = f"probe-{os.getpid()}-{time.time_ns():x}"
+    folder = Folder.at(directory)
+    with folder.opened() as within:
+        os.close(os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within))
+    try:
+        yield directory / name
+    finally:
+        folder.unlink(name)
+
+
+def say_left(folder: Path, why: str) -> None:
+    """Name on stderr a folder that could not be removed, with the reason; an empty reason means that it is gone."""
+    if why:
+        told = f"{printable(str(folder))}: left behind, for it could not be removed ({why}); remove it by hand"
+        complain(told)
+
+
+def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
+    """Make it; `spare` gets the descriptors to close before it is removed, `kept` the folder's own."""
+    try:
+        for _ in range(SPARE):
+            spare.callback(close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+        folder = Folder.make(path)
+        try:
+            kept.enter_context(folder.kept_open())
+        except BaseException:
+            spare.close()
+            folder.remove()
+            raise
+    except OSError as error:
+        remedy = "raise the limit (ulimit -n)" if error.errno in (EMFILE, ENFILE) else "give another"
+        raise CannotRunError(f"--dir {path.parent}: cannot be written ({error.strerror}); {remedy}") from error
+    return folder
+
+
+def _check(parent: Path) -> None:
+    try:
+        if stat.S_ISDIR(parent.stat().st_mode):
+            return
+    except (FileNotFoundError, NotADirectoryError):
+        raise CannotRunError(f"--dir {parent}: does not exist; {WANTED}") from None
+    except OSError as error:
+        raise CannotRunError(f"--dir {parent}: cannot be reached ({error.strerror}); give another") from error
+    raise UsageError(f"--dir {parent}: is not a directory; {WANTED}")

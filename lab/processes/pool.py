@@ -1,0 +1,320 @@
+"""N workers forked, held at a start barrier, released together, and reaped on every way out.
+
+One pipe does it all. Each worker holds the write end from its fork to its death: the byte that it writes says
+"at the barrier", and the end of file that the parent reads when the last holder is gone says "all ended",
+without a descriptor a worker and without a signal handler. The start barrier is a second pipe, whose write end
+only the parent has: closing it wakes everybody.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from resource import struct_rusage
+from types import TracebackType
+
+from lab.errors import CannotRunError
+
+from .activity import note_hang
+from .child import fork_held, stops_held
+from .deadlines import is_stopped, sleeps_in
+from .descendants import Descendants, Orphan
+from .external import Keeper
+
+Prepare = Callable[[int], Callable[[], None]]
+"""Called in the worker with its index before the barrier; what it returns is called after the release."""
+
+TERM_GRACE_S = 0.5
+KILL_GRACE_S = 2.0
+TICK_MS = 100
+LOOK_AGAIN_S = 0.0002
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How one worker ended: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
+
+    Of one that is still there `pid` and `where`, the function of the kernel in which it sleeps, are known. `late` says
+    that it was still at work at the time limit, `stopped` that a signal had stopped it then (SIGSTOP). The figures are
+    getrusage(2) of the worker since its fork, but the peak, which starts from what it inherited.
+    """
+
+    index: int
+    code: int | None
+    late: bool = False
+    user_s: float = 0.0
+    system_s: float = 0.0
+    voluntary_switches: int = 0
+    involuntary_switches: int = 0
+    minor_faults: int = 0
+    peak_rss_bytes: int = 0
+    pid: int = 0
+    where: str = ""
+    stopped: bool = False
+
+
+def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
+    """The processors of worker i: none leaves the choice to the kernel, spread deals them out, one shares one."""
+    allowed = sorted(os.sched_getaffinity(0))
+    choices: dict[str, Callable[[int], set[int] | None]] = {
+        "none": lambda index: None,
+        "spread": lambda index: {allowed[index % len(allowed)]},
+        "one": lambda index: {allowed[0]},
+    }
+    return choices[pin]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Within the block no garbage collection starts, here or in a child: it would touch, and so copy, whole pages.
+
+    Children are forked with it off and leave it off.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _until_ms(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic()) * 1000
+
+
+class Crew:
+    """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
+
+    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
+        """They join the group of the `Keeper` that the caller is in; else the first of them leads a new one."""
+        self._count = count
+        self._prepare = prepare
+        self._cpus = cpus
+        self._group = Keeper.kept_group()
+        self._descendants = Descendants()
+        self._orphans: list[Orphan] = []
+        self._running: dict[int, int] = {}
+        self._meanwhile: Callable[[], None] | None = None
+        self._exits: list[Exit] = []
+        self._stopped: set[int] = set()
+        self._barrier = -1
+        self._alive = -1
+
+    def __enter__(self) -> Crew:
+        barrier, self._barrier = os.pipe()
+        self._alive, alive = os.pipe()
+        self._descendants.__enter__()
+        try:
+            try:
+                with _no_collection():
+                    for index in range(self._count):
+                        with stops_held():  # who has been forked is known here before anybody is interrupted
+                            self._fork(index, barrier, alive)
+            finally:
+                os.close(barrier)
+                os.close(alive)
+        except OSError as error:
+            self._end()
+            raise CannotRunError(
+                f"fork refused for worker {index} of {self._count} ({error.strerror}); "
+                "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
+            ) from error
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _fork(self, index: int, barrier: int, alive: int) -> None:
+        def body() -> None:
+            os.close(self._barrier)
+            os.close(self._alive)
+            cpus = self._cpus(index)
+            if cpus:
+                os.sched_setaffinity(0, cpus)
+            run = self._prepare(index)
+            os.write(alive, b".")
+            os.read(barrier, 1)
+            run()
+
+        pid = fork_held(body, group=self._group)
+        self._group = self._group or pid
+        self._running[pid] = index
+
+    def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
+        """Wait until every worker stands at the barrier or has ended before it, at most for the time limit.
+
+        Those apart are not waited for: they never come, having become other programs before.
+        """
+        ready = gone = 0
+        deadline = time.monotonic() + time_limit_s
+        while ready + gone < self._count - len(apart) and time.monotonic() < deadline:
+            arrived = os.read(self._alive, 65_536) if self._readable(TICK_MS) else b""
+            ready += len(arrived)
+            if not arrived:
+                self._reap()
+                gone = sum(ended.index not in apart for ended in self._exits)
+
+    def release(self) -> int:
+        """Let them go; returns CLOCK_MONOTONIC in ns, taken just before."""
+        now = time.monotonic_ns()
+        barrier, self._barrier = self._barrier, -1
+        os.close(barrier)
+        return now
+
+    def gone(self) -> list[Exit]:
+        """How those ended that have ended so far."""
+        self._reap()
+        return self._exits
+
+    @property
+    def exits(self) -> Sequence[Exit]:
+        """Those that have been reaped, without a look for others."""
+        return self._exits
+
+    @property
+    def orphans(self) -> Sequence[Orphan]:
+        """What outlived the workers that had started it and was killed, once all of them have ended."""
+        return self._orphans
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The indexes of those that have not been reaped, by process id."""
+        return dict(self._running)
+
+    def wait(
+        self,
+        time_limit_s: float,
+        *,
+        meanwhile: Callable[[], None] | None = None,
+        goes_on: Callable[[], bool] | None = None,
+    ) -> list[Exit]:
+        """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
+
+        At the time limit `goes_on` is asked whether they are slow and do not hang: while it says so, they have that
+        time once more.
+        `meanwhile` is called again and again until then, and passes some time itself: for workers that became other
+        programs, whose end the pipe does not tell.
+        """
+        self._meanwhile = meanwhile
+        late = not self._ended(time_limit_s)
+        while late and goes_on and goes_on():
+            late = not self._ended(time_limit_s)
+        if late:
+            self._stopped = {index for pid, index in self._running.items() if is_stopped(pid)}
+            self._signal(signal.SIGTERM)
+            if not self._ended(TERM_GRACE_S, late=True):
+                self._signal(signal.SIGKILL)
+                self._ended(KILL_GRACE_S, late=True)
+        left = self._left_behind()
+        self._orphans += self._descendants.end(but=[each.pid for each in left])
+        ended = [replace(each, stopped=True) if each.index in self._stopped else each for each in self._exits]
+        return sorted(ended + left, key=lambda each: each.index)
+
+    def _left_behind(self) -> list[Exit]:
+        """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
+        left, self._running = self._running, {}
+        exits = [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
+        for each in exits:
+            note_hang(f"the end of worker {each.index}, asleep in {each.where}")
+        return exits
+
+    def _readable(self, timeout_ms: float) -> bool:
+        poll = select.poll()
+        poll.register(self._alive, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
+
+    def _ended(self, timeout_s: float, *, late: bool = False) -> bool:
+        """Reap all workers; True once none is left.
+
+        The end of the pipe says that nobody who could write to it lives, or that a worker closed what is not its
+        own; so whoever is left then is waited for by looking, never by blocking.
+        """
+        deadline = time.monotonic() + timeout_s
+        look_again = self._meanwhile
+        while not look_again and self._running and (left_ms := _until_ms(deadline)):
+            if not self._readable(min(TICK_MS, left_ms)):
+                self._reap(late=late)  # what a worker has forked may hold the pipe, and live on
+            elif not os.read(self._alive, 65_536):
+                break
+        self._reap(late=late)
+        while self._running and time.monotonic() < deadline:
+            look_again() if look_again else time.sleep(LOOK_AGAIN_S)
+            self._reap(late=late)
+        return not self._running
+
+    def _reap(self, *, late: bool = False) -> int:
+        """Collect those that have ended; how many there were."""
+        count = 0
+        while self._running and self._reap_one(late=late):
+            count += 1
+        return count
+
+    def _reap_one(self, *, late: bool) -> bool:
+        """Collect the next that has ended; False where there is none."""
+        with stops_held():  # who has been waited for is struck off before anybody is interrupted
+            told = self._next_ended()
+            if told is None:
+                return False
+            pid, status, usage = told
+            if pid in self._running:  # else a worker had started it, in the same group
+                self._exits.append(
+                    Exit(
+                        self._running.pop(pid),
+                        os.waitstatus_to_exitcode(status),
+                        late,
+                        usage.ru_utime,
+                        usage.ru_stime,
+                        usage.ru_nvcsw,
+                        usage.ru_nivcsw,
+                        usage.ru_minflt,
+                        usage.ru_maxrss * 1024,
+                    )
+                )
+        return True
+
+    def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
+        """What wait4(2) says of the next that ended: of the group, or else of each worker, which may have left it."""
+        with suppress(ChildProcessError):
+            told = os.wait4(-self._group, os.WNOHANG)
+            if told[0]:
+                return told
+        return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Signal all that are left; SIGTERM at once, so that none goes on because another has ended.
+
+        SIGKILL goes to each by itself: it would end the keeper of the group too, which blocks all others.
+        """
+        together = number == signal.SIGTERM
+        if together:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, number)
+        for pid in self._running:  # ours and not reaped, so it is there, if only as a zombie
+            if not together or os.getpgid(pid) != self._group:
+                os.kill(pid, number)
+
+    def _end(self) -> None:
+        """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""
+        with stops_held():  # whoever asks to stop a second time gets it when all are gone
+            if self._running:
+                self._signal(signal.SIGKILL)
+                self._ended(KILL_GRACE_S, late=True)
+            self._orphans += self._descendants.end(but=list(self._running))
+            self._descendants.__exit__(None, None, None)
+            for descriptor in (self._barrier, self._alive):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._barrier = self._alive = -1

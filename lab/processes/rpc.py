@@ -1,0 +1,167 @@
+"""A forked child that answers questions one at a time, and whose death is an answer too."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+
+from lab.errors import CannotRunError, LabError
+
+from .child import _prctl, fork_held, stops_held
+from .deadlines import is_stopped, sleeps_in
+
+LONGEST = 1 << 16
+"""Bytes of a question, and of an answer with the byte before it."""
+
+ANSWER, CANNOT = b"+", b"-"
+"""How a message of the child begins: with what it answers, or with the text of a CannotRunError."""
+
+PR_SET_DUMPABLE = 4
+
+PATIENCE_S = 60.0
+"""How long an answer may take where the caller does not say."""
+
+KILL_GRACE_S = 2.0
+LOOK_AGAIN_S = 0.0005
+
+
+class Gone(Exception):  # noqa: N818 - a finding
+    """The partner ended in place of an answer: `code` is its exit code, or minus the signal that ended it."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Unanswered(LabError):  # noqa: N818 - a finding
+    """The partner lives and does not answer: it was stopped, or hangs."""
+
+    exit_code = 4
+
+    def __init__(self, pid: int, timeout_s: float) -> None:
+        where = sleeps_in(pid)
+        why = "a signal has stopped it (SIGSTOP)" if is_stopped(pid) else f"it hangs{f' in {where}' if where else ''}"
+        super().__init__(f"process {pid} did not answer within {timeout_s:g} s: {why}; try again")
+
+
+class Partner:
+    """A child that is forked at once and killed with the block; it keeps what it has from question to question.
+
+    It may die of what it is asked to do: it leaves no core, and SIGSEGV and SIGBUS end it whatever the parent does on
+    them. Neither questions nor answers are empty.
+    """
+
+    def __init__(self, respond: Callable[[bytes], bytes]) -> None:
+        """`respond` is called in the child. Raises CannotRunError where there is no process to be had."""
+        self._code: int | None = None
+        with stops_held():
+            try:
+                self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                with theirs:
+                    self.pid = fork_held(lambda: self._serve(theirs, respond))
+            except OSError as error:
+                raise CannotRunError(f"fork refused ({error.strerror}); raise the limits (ulimit -u, -n)") from error
+
+    def __enter__(self) -> Partner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def ask(self, question: bytes, timeout_s: float | None = None) -> bytes:
+        """Its answer; raises as `answer` does, and Unanswered where there is none after that time (`PATIENCE_S`)."""
+        timeout_s = PATIENCE_S if timeout_s is None else timeout_s
+        self.send(question)
+        answer = self.answer(timeout_s)
+        if answer is None:
+            raise Unanswered(self.pid, timeout_s)
+        return answer
+
+    def send(self, question: bytes) -> None:
+        """Begin a question; `answer` gives what it came to."""
+        with suppress(ConnectionError):  # it is gone: `answer` will say so
+            self._channel.send(question)
+
+    def answer(self, timeout_s: float | None = None) -> bytes | None:
+        """What the question came to, None where there is no answer after that time.
+
+        Raises Gone where it ended, and CannotRunError where that was raised over there.
+        """
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        if self._code is None and not poll.poll(None if timeout_s is None else timeout_s * 1000):
+            return None
+        answer = b"" if self._code is not None else _received(self._channel)
+        if not answer:
+            raise Gone(self._reaped())
+        if answer.startswith(CANNOT):
+            raise CannotRunError(os.fsdecode(answer[1:]))
+        return answer[1:]
+
+    def kill(self) -> None:
+        """SIGKILL it, where it lives: `answer` says so."""
+        if self._code is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Kill it, where it lives, and reap it."""
+        with stops_held():
+            self.kill()
+            self._reaped()
+            self._channel.close()
+
+    def _reaped(self) -> int:
+        with stops_held():
+            deadline = time.monotonic() + KILL_GRACE_S
+            while self._code is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self._code = os.waitstatus_to_exitcode(status)
+                elif time.monotonic() > deadline:
+                    self._code = -signal.SIGKILL  # in an uninterruptible sleep: it ends when that does
+                else:
+                    time.sleep(LOOK_AGAIN_S)
+        return self._code
+
+    def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
+        """Its life: answer until the parent hangs up."""
+        self._channel.close()
+        _prctl(PR_SET_DUMPABLE, 0)
+        for ends in (signal.SIGSEGV, signal.SIGBUS):
+            signal.signal(ends, signal.SIG_DFL)
+        while question := _received(channel):
+            answer = _answered(respond, question)
+            with suppress(ConnectionError):  # the parent was killed, and so will this one be
+                channel.send(answer)
+
+
+def _received(channel: socket.socket) -> bytes:
+    """The next message; nothing where the other side hung up, also without having read everything."""
+    try:
+        return channel.recv(LONGEST)
+    except ConnectionError:
+        return b""
+
+
+def _answered(respond: Callable[[bytes], bytes], question: bytes) -> bytes:
+    try:
+        return ANSWER + respond(question)
+    except CannotRunError as error:
+        return CANNOT + os.fsencode(str(error))
+
+
+def attempt(deed: Callable[[], bytes]) -> bytes:
+    """What the deed comes to in a child of its own, not empty; raises Gone with what ended that in place of it.
+
+    Raises Unanswered where it does not come to an end.
+    """
+    with Partner(lambda _: deed()) as partner:
+        return partner.ask(b"?")

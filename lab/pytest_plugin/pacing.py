@@ -1,0 +1,198 @@
+"""How long a case is raced, and how: until it shows what `assert_clean` asks for by itself, or for the time asked.
+
+Workers that wait in the middle of their work, so that the others arrive meanwhile: also on a machine that is busy.
+
+Two processes meet at a lock by themselves where both run at once. On a busy machine they take turns of milliseconds,
+and a hold of microseconds is over before anybody else runs. So each worker gives the processor away once it holds the
+lock. Where those who wait sleep between two looks, as many libraries have it, nobody is there to take it: then each
+sleeps inside the lock, and for a while before it asks again, so that one of them finds it free.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from copy import copy
+from dataclasses import dataclass, replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+from lab.race import Case, race_for
+from lab.race.cases import run_case
+from lab.race.summary import seconds_for
+from lab.records import Case as Row
+
+from .manner import GAVE_WAY, SLEPT
+from .protocol import DETECTS, LONGEST_S, RaceRequest
+
+INSIDE_S = 0.0005
+AFTER_S = 0.0003
+"""How long one sleeps while it holds the lock, and once it has given it back."""
+
+Wait = Callable[[], object]
+
+
+def nothing() -> None:
+    """No wait at all."""
+
+
+WAITS: dict[str, tuple[Wait, Wait]] = {
+    GAVE_WAY: (os.sched_yield, nothing),
+    SLEPT: (partial(sleep, INSIDE_S), partial(sleep, AFTER_S)),
+}
+"""What a worker does when a lock was granted to it, and when it has given it back."""
+
+
+def manners_of(case: Case) -> list[str]:
+    """The manners in which it can be raced besides its own."""
+    return list(WAITS) if case.setting.lock.excludes else [GAVE_WAY]
+
+
+def mannered(case: Case, manner: str) -> Case:
+    """The case with workers that give way, on one processor (sched_yield(2)), or that sleep; "" as it is.
+
+    Under a lock that excludes nobody they give way before each store: there the data are to break.
+    """
+    if not manner:
+        return case
+    if not case.setting.lock.excludes:
+        return replace(case, setting=replace(case.setting, soaks=True, pin="one"))
+    scenario = copy(case.setting.scenario)
+    work = type(scenario).work
+    scenario.work = lambda w: work(scenario, Polite(w, *WAITS[manner]))  # type: ignore[method-assign]
+    pin = "one" if manner == GAVE_WAY else case.setting.pin
+    return replace(case, setting=replace(case.setting, scenario=scenario, pin=pin))
+
+
+class Polite:
+    """A worker as it is, but for its locks."""
+
+    def __init__(self, worker: Any, inside: Wait, after: Wait) -> None:
+        self._worker = worker
+        self._waits = inside, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._worker, name)
+
+    def write_lock(self, *place: Any, **named: Any) -> AbstractContextManager[object]:
+        """See `lab.Worker.write_lock`."""
+        return Waiting(self._worker.write_lock(*place, **named), *self._waits)
+
+    def read_lock(self, *place: Any, **named: Any) -> AbstractContextManager[object]:
+        """See `lab.Worker.read_lock`."""
+        return Waiting(self._worker.read_lock(*place, **named), *self._waits)
+
+
+class Waiting:
+    """A hold that begins with one wait, and another one behind it."""
+
+    __slots__ = ("_after", "_hold", "_inside")
+
+    def __init__(self, hold: AbstractContextManager[object], inside: Wait, after: Wait) -> None:
+        self._hold = hold
+        self._inside = inside
+        self._after = after
+
+    def __enter__(self) -> None:
+        self._hold.__enter__()
+        self._inside()
+
+    def __exit__(self, *raised: Any) -> bool | None:
+        left = self._hold.__exit__(*raised)
+        self._after()
+        return left
+
+
+FIRST, FURTHER = 4, 8
+"""Of the time asked for, the part after which it is decided how the rest is raced, and that of each other manner."""
+
+SOON_S = 5.0
+"""A manner that needs no longer is not compared with the next."""
+
+BRIEF_S = 0.05
+"""The least that the rest is given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A row, how long its race took in seconds, and what its workers did (`lab.pytest_plugin.manner`)."""
+
+    row: Row
+    raced_s: float = 0.0
+    manner: str = ""
+
+    @property
+    def lacking(self) -> bool:
+        """True where more of the same could show more of what `assert_clean` asks for by itself."""
+        return self.row.verdict == "clean" and (self.row.detection_power or 1.0) > DETECTS
+
+    @property
+    def needed_s(self) -> float:
+        """Seconds in all that this takes at the same pace; infinite where nobody met."""
+        return seconds_for(self.row, DETECTS, self.raced_s) or inf
+
+
+Race = Callable[[float, str], Shown]
+"""Races the case for so many seconds in this manner."""
+
+
+def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
+    """The case, raced by trials or for a time; where the test says neither, until it shows enough, within limits.
+
+    What is told is one race alone. It is one with workers that wait inside the lock where the first, short one shows
+    that by themselves they meet too seldom for the time that there is, and where it helps.
+    """
+    if asked.trials:
+        return _timed(case, folder, trials=asked.trials)
+
+    def race(seconds: float, manner: str) -> Shown:
+        return _timed(case, folder, seconds, manner=manner)
+
+    return (
+        _for(race, manners_of(case), asked.seconds) if asked.seconds else _until(race, manners_of(case), asked.about_s)
+    )
+
+
+def _until(race: Race, manners: list[str], about_s: float) -> Shown:
+    """Each manner for about so long until one shows enough, then the best of them for as long as that takes."""
+    tried = [race(about_s, "")]
+    for manner in manners:
+        best = _best(tried)
+        if not tried[-1].lacking or (len(tried) > 1 and best.needed_s <= SOON_S):
+            break
+        tried.append(race(about_s, manner))
+    best = _best(tried)
+    if not tried[-1].lacking or best.needed_s == inf:
+        return tried[-1] if not tried[-1].lacking else best
+    return race(min(best.needed_s, LONGEST_S), best.manner)
+
+
+def _for(race: Race, manners: list[str], seconds: float) -> Shown:
+    """The time asked for, most of it in the manner in which the rest shows enough, or most."""
+    tried = [race(seconds / FIRST, "")]
+    if tried[0].row.verdict != "clean":
+        return tried[0]
+    for manner in manners:
+        if _best(tried).needed_s <= seconds:
+            break
+        tried.append(race(seconds / FURTHER, manner))
+        if tried[-1].row.verdict != "clean":
+            return tried[-1]
+    used_s = sum(each.raced_s for each in tried)
+    return race(max(BRIEF_S, seconds - used_s), _best(tried).manner)
+
+
+def _best(tried: list[Shown]) -> Shown:
+    """The one that takes the least time; of several that take for ever, the one that waits most."""
+    return min(reversed(tried), key=lambda shown: shown.needed_s)
+
+
+def _timed(case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "") -> Shown:
+    begun = monotonic()
+    case = mannered(case, manner)
+    row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds)
+    return Shown(row, monotonic() - begun, manner)

@@ -1,0 +1,239 @@
+"""What is asked of the process that races, as it travels.
+
+What comes back from the process that raced.
+
+How a scenario or a lock of a test gets into another process: by the name of its place in a module, or pickled.
+
+Which failures are told by the line of the test alone: `__tracebackhide__` of the modules that raise them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+from base64 import b64encode
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lab.errors import LabError, UsageError
+from lab.locks.protocol import kind_of
+from lab.records import Exploration, Run, encode
+
+if TYPE_CHECKING:
+    import pytest
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """The document of a race; `name` is what the command line finds the scenario by, empty where nobody needs it.
+
+    `manner` is what the workers did where they met too seldom by themselves (`lab.pytest_plugin.manner`), and `raced_s`
+    how many seconds the race took that is told.
+    """
+
+    run: Run
+    name: str
+    manner: str = ""
+    raced_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Explored:
+    """The document of an exploration; `name` as in `Raced`."""
+
+    run: Exploration
+    name: str
+
+
+def answer_data(answer: Raced | Explored) -> bytes:
+    """The answer as JSON."""
+    head: dict[str, object] = {"name": answer.name}
+    if isinstance(answer, Raced):
+        head |= {"manner": answer.manner, "raced_s": answer.raced_s}
+    return json.dumps(head)[:-1].encode() + b', "run": ' + encode(answer.run) + b"}"
+
+
+def told_by_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
+    """True for what a test claims, or asked wrongly; any other exception is a fault of the plugin, and shows where."""
+    import pytest
+
+    return raised is not None and raised.errisinstance((AssertionError, LabError, pytest.skip.Exception))
+
+
+__tracebackhide__ = told_by_the_test
+
+Sent = dict[str, str]
+"""One of: "name", which the lab looks up; "place", as module:attribute; "pickle", in base64."""
+
+
+def packed(thing: Any, what: str, home: ModuleType | None) -> Sent:
+    """What to send in place of the thing; `home` is the test's module, where things without a name are looked for.
+
+    A class or a function travels by its place. An object travels pickled, with its state; one that cannot be pickled
+    travels by its place where it has one. Raises UsageError for what only this process can have.
+    """
+    if isinstance(thing, str | os.PathLike):
+        return {"name": os.fspath(thing)}
+    if isinstance(thing, type | FunctionType):
+        place = _place_of(thing) or _found_in(home, thing)
+    else:
+        try:
+            return {"pickle": b64encode(pickle.dumps(thing)).decode()}
+        except Exception as error:  # whatever its author's __reduce__ raises
+            place, why = _found_in(home, thing), f" ({' '.join(str(error).split())})"
+            if not place:
+                raise _stays(thing, what, why) from None
+    if not place:
+        raise _stays(thing, what)
+    return {"place": place}
+
+
+def _place_of(thing: Any) -> str:
+    """Where a class or a function says that it is, if it really is there."""
+    found: Any = sys.modules.get(thing.__module__)
+    for part in thing.__qualname__.split("."):
+        found = getattr(found, part, None)
+    return f"{thing.__module__}:{thing.__qualname__}" if found is thing else ""
+
+
+def _found_in(home: ModuleType | None, thing: object) -> str:
+    """A global name of the test's module that stands for this very thing."""
+    for name, value in vars(home).items() if home else ():
+        if value is thing:
+            return f"{home.__name__}:{name}"  # type: ignore[union-attr]
+    return ""
+
+
+def _stays(thing: Any, what: str, why: str = "") -> UsageError:
+    """A class or a function needs a place that can be named; a lock that is an object, somebody to make it there."""
+    name = getattr(thing, "__qualname__", f"{kind_of(thing)} object")
+    step = "define it at the top level of a module"
+    if what == "lock" and not isinstance(thing, type | FunctionType):
+        step = "give what makes one from a path, at the top level of a module: def make_lock(path): return ..."
+    return UsageError(f"{what} {name}: cannot be sent to the process that races{why}; {step}")
+
+
+def local_modules(root: Path) -> dict[str, dict[str, Any]]:
+    """By name, the file and the folders of every Python module below this folder that is loaded here.
+
+    Over there the same name must lead to the same file: under `--import-mode=importlib` no search of sys.path does.
+    """
+    found = {}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        folders = [str(folder) for folder in getattr(module, "__path__", ())]
+        places = [file] if file else folders
+        if places and all(_is_local(place, root) for place in places):
+            found[name] = {"file": file, "folders": folders}
+    return found
+
+
+def _is_local(place: str, root: Path) -> bool:
+    path = Path(place)
+    return path.is_relative_to(root) and "site-packages" not in path.parts and path.suffix in (".py", "")
+
+
+__tracebackhide__ = told_by_the_test
+
+SECONDS = 1.0
+"""How long a race takes where nobody says."""
+
+LONGEST_S = 10.0
+"""How long it may take, where nobody says, until it could have noticed what `assert_clean` asks for by itself."""
+
+DETECTS = 1e-3
+"""The rate of falsely granted requests that `assert_clean` asks for by itself."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRequest:
+    """One case to race: by `trials`, for `seconds`, or for `about_s`, and longer where that shows too little."""
+
+    scenario: Sent
+    lock: Sent
+    workers: int
+    rounds: int | None
+    trials: int | None
+    seconds: float | None
+    about_s: float
+    region: str | None
+    window_ns: int
+    leak: float
+    seed: int
+    directory: str
+    time_limit_s: float
+
+    def check(self) -> None:
+        """Raises UsageError for a number out of range."""
+        _at_least(1, workers=self.workers, rounds=self.rounds, trials=self.trials)
+        _at_least(0, window_ns=self.window_ns)
+        _positive(seconds=self.seconds, time_limit=self.time_limit_s)
+        _whole(seed=self.seed)
+        if not isinstance(self.leak, int | float) or not 0 <= self.leak <= 1:
+            raise UsageError(f"leak={self.leak!r} is no probability: from 0 to 1")
+        if self.trials is not None and self.seconds is not None:
+            raise UsageError("trials= and seconds= both say how long to race; give one of them")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExploreRequest:
+    """One case to explore."""
+
+    scenario: Sent
+    lock: str
+    workers: int
+    rounds: int
+    search: str
+    preemptions: int
+    seed: int
+    time_limit_s: float
+
+    def check(self) -> None:
+        """Raises UsageError for a number out of range."""
+        _at_least(1, workers=self.workers, rounds=self.rounds)
+        _at_least(0, preemptions=self.preemptions)
+        _positive(time_limit=self.time_limit_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExplainRequest:
+    """A race that broke: its document, as JSON."""
+
+    scenario: Sent
+    run: str
+
+
+Request = RaceRequest | ExploreRequest | ExplainRequest
+KINDS = {kind.__name__: kind for kind in (RaceRequest, ExploreRequest, ExplainRequest)}
+
+
+def request_data(request: Request) -> dict[str, Any]:
+    """The request as JSON can say it."""
+    return {"kind": type(request).__name__, **asdict(request)}
+
+
+def read(said: dict[str, Any]) -> Request:
+    """The request again."""
+    return KINDS[said.pop("kind")](**said)
+
+
+def _at_least(least: int, **numbers: int | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and (not isinstance(number, int) or number < least):
+            raise UsageError(f"{name}={number!r}: give a whole number, at least {least}")
+
+
+def _whole(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if not isinstance(number, int):
+            raise UsageError(f"{name}={number!r}: give a whole number")
+
+
+def _positive(**numbers: float | None) -> None:
+    for name, number in numbers.items():
+        if number is not None and (not isinstance(number, int | float) or not 0 < number < 1e6):
+            raise UsageError(f"{name}={number!r} is no time: above 0 seconds, below a million")

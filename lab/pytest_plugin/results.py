@@ -1,0 +1,278 @@
+"""What a race came to, for a test to claim something about.
+
+What an exploration came to, for a test to claim something about.
+
+The line that does it again.
+
+What the lab says of the options of its commands, said of the arguments that a test has in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import ceil
+from shlex import join
+
+import pytest
+
+from lab.analysis.statistics import requests_for
+from lab.errors import UsageError
+from lab.locks.registry import OWN
+from lab.race.summary import MORE, rounds_for, seconds_for
+from lab.records import Case, Exploration, Explored, Run
+from lab.report.format import DEFAULT_FORMAT, one_in, plural
+from lab.report.text.explore import covered, explanation, explore_text
+from lab.report.text.race import what_broke
+from lab.report.text.race_verdict import TELLING, complaints, heading
+
+from .manner import TOLD
+from .protocol import DETECTS, Raced, told_by_the_test
+from .protocol import Explored as Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which test it was, the lock where it was given by its name, and the directory as it is called here."""
+
+    test: str
+    lock: str | None
+    directory: str = ""
+
+    def line(self, raced: Raced) -> str:
+        """`python -m lab race ...` where the command line can do the same; else the test."""
+        (case,), asked = raced.run.cases, raced.run.options
+        if not self.lock or not raced.name or raced.manner:
+            return self.tested(asked.seed)
+        rounds, trials = _shape(case)
+        words: list[object] = [raced.name, "--lock", self.lock, "--workers", case.workers]
+        words += ["--rounds", rounds, "--trials", trials, "--seed", asked.seed, "--dir", self.directory]
+        words += ["--region", *asked.regions] if asked.regions else []
+        words += ["--window", asked.window_ns] if asked.window_ns else []
+        words += ["--leak", asked.leak] if asked.leak else []
+        return join(["python", "-m", "lab", "race", *map(str, words)])
+
+    def tested(self, seed: int) -> str:
+        """The line that runs the test again."""
+        return join(["python", "-m", "pytest", self.test, "--lab-seed", str(seed)])
+
+
+def _shape(case: Case) -> tuple[int, int]:
+    """Rounds and trials that are as much as was raced; a race for a time has shorter trials at its beginning."""
+    each = max(1, case.operations // case.workers)
+    rounds = min(case.rounds, each) if case.operations else case.rounds
+    return rounds, max(1, round(each / rounds))
+
+
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+
+
+def as_arguments(text: str) -> str:
+    """The same with `time_limit=` for `--time-limit`, and so on."""
+    return OPTION.sub(lambda found: f"{found[1].replace('-', '_')}=", text)
+
+
+__tracebackhide__ = told_by_the_test
+
+REPLAY = "replay: "
+
+
+class RaceResult:
+    """One race. It is looked at once a claim was made, or `run` or `case` was read."""
+
+    def __init__(self, raced: Raced, again: Again, explain: Callable[[Run], Run]) -> None:
+        self.looked_at = False
+        self._raced = raced
+        self._again = again
+        self._explain = explain
+
+    def __repr__(self) -> str:
+        (case,) = self._raced.run.cases
+        return f"race of {_raced_case(case)}"
+
+    @property
+    def run(self) -> Run:
+        """The document (lab.records)."""
+        self.looked_at = True
+        return self._raced.run
+
+    @property
+    def case(self) -> Case:
+        """The row of the table: what was raced, and what came of it."""
+        return self.run.cases[0]
+
+    @property
+    def manner(self) -> str:
+        """What workers did inside the lock, "gave way" or "slept", which widens the race window (see `giving`)."""
+        return self._raced.manner
+
+    @property
+    def gave_way(self) -> bool:
+        """True where the race window was widened so, in either manner."""
+        return bool(self.manner)
+
+    def assert_clean(self, detects: float = DETECTS) -> None:
+        """Fails unless nothing broke, nobody died or hung, no two were in, and that says something about the lock.
+
+        It says something where a lock that grants falsely at the rate `detects` would have been noticed with 95 %
+        probability. Skips where the environment cannot race it. Raises UsageError for what is no rate.
+        """
+        if not 0 < detects < 1:
+            raise UsageError(f"detects={detects!r} is no rate: above 0, below 1")
+        self._skip_unsupported()
+        case = self.case
+        if case.verdict != "clean" or case.overlapping_holds:
+            raise AssertionError(self._told(self.run if self._leaked else self._explain(self.run)))
+        if case.detection_power is None or case.detection_power > detects:
+            raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
+
+    def assert_damaged(self) -> None:
+        """Fails unless data broke or the lock let two in. Skips where the environment cannot race it."""
+        self._skip_unsupported()
+        case = self.case
+        if case.verdict == "clean":
+            raise AssertionError(
+                f"{_raced_case(case)}: was to break and did not in {plural(case.operations, 'round')}; race for more "
+                f"seconds=, or widen the window with window_ns=\n\n{self._evidence(self.run)}"
+            )
+        if case.verdict != "damaged":
+            raise AssertionError(self._told(self.run))
+
+    @property
+    def _leaked(self) -> bool:
+        """True where two were let in because the test asked for it."""
+        return bool(self.run.options.leak and self.case.two_in)
+
+    def _skip_unsupported(self) -> None:
+        if self.case.verdict == "unsupported":
+            pytest.skip(self.case.reason)
+
+    def _told(self, run: Run) -> str:
+        """What went wrong, where nothing was to."""
+        blamed = replace(run, cases=[replace(case, expected="clean", lets_two_in=False) for case in run.cases])
+        return "\n".join([*map(as_arguments, complaints(blamed)), "", self._evidence(blamed)])
+
+    def _evidence(self, run: Run) -> str:
+        """The table, why it broke where that is known, and how to do it again."""
+        parts = [what_broke(run, DEFAULT_FORMAT)]
+        if self._leaked:
+            parts.append(f"why it broke: leak={run.options.leak:g} has the lock let two in: no fault of its own")
+        parts += [self._why(case.explanation) for case in run.cases if case.explanation]
+        where = "; ".join(filter(None, [heading(run), TOLD.get(self.manner)]))
+        return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
+
+    def _why(self, explored: Explored) -> str:
+        """The shortest interleaving; without the line that replays it where the command line finds no such scenario."""
+        lines = explanation(explored).splitlines()
+        return "\n".join(line for line in lines if self._raced.name or not line.startswith(REPLAY))
+
+    def _too_weak(self, detects: float) -> str:
+        """That a clean race shows too little, and how much more it takes."""
+        case = self.case
+        shows = f"{_raced_case(case)}: clean, but that shows too little"
+        if not case.holds:
+            return f"{shows}: no hold of a lock was recorded, so a lock that lies could not have been noticed"
+        if not case.contended_requests:
+            return f"{shows}: no request met a holder, so no lie could have been noticed; {_to_meet(case, detects)}"
+        more = rounds_for(case, detects) - case.operations
+        seconds = ceil(seconds_for(case, detects, self._raced.raced_s))
+        return (
+            f"{shows}: {case.contended_requests:,} of {plural(case.operations, 'round')} met a holder, so "
+            f"{_noticed(case)}, and detects={detects:g} asks for {one_in(detects)}, which takes "
+            f"{requests_for(detects):,}: about {more:,} more rounds, as with seconds={seconds}"
+            f"{_polling(self.manner, case)}"
+        )
+
+
+def _noticed(case: Case) -> str:
+    """What would have been, by so many requests."""
+    power = case.detection_power
+    if power is None or power > TELLING:
+        return "hardly a lie would have been noticed"
+    return f"a lock that lies {one_in(power)} times would have been noticed"
+
+
+def _polling(manner: str, case: Case) -> str:
+    """What else may help where workers waited inside the lock and still met seldom: not under one of the kernel's."""
+    if not manner or case.lock in OWN:
+        return ""
+    return "; a lock that polls meets others only as often as it looks: have it look every millisecond"
+
+
+def _to_meet(case: Case, detects: float) -> str:
+    """What to try where nobody met a holder: twice the workers, and rounds by far."""
+    rounds = MORE * max(1, case.operations // case.workers)
+    return (
+        f"detects={detects:g} takes {requests_for(detects):,} that do: give workers={2 * case.workers} and "
+        f"rounds={rounds:_}, or leave trials= out, and workers who meet too seldom wait inside the lock"
+    )
+
+
+def _raced_case(case: Case) -> str:
+    return f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}"
+
+
+__tracebackhide__ = told_by_the_test
+
+
+class ExploreResult:
+    """One exploration. It is looked at once a claim was made, or `run` or `case` was read."""
+
+    def __init__(self, answer: Answer, again: Again) -> None:
+        self.looked_at = False
+        self._answer = answer
+        self._again = again
+
+    def __repr__(self) -> str:
+        (case,) = self._answer.run.cases
+        return f"exploration of {_explored_case(case)}"
+
+    @property
+    def run(self) -> Exploration:
+        """The document (lab.records)."""
+        self.looked_at = True
+        return self._answer.run
+
+    @property
+    def case(self) -> Explored:
+        """What was explored, and what came of it."""
+        return self.run.cases[0]
+
+    def assert_exhausted(self) -> None:
+        """Fails unless every interleaving was covered and none breaks anything."""
+        self.assert_holds()
+        if not self.case.exhausted:
+            raise AssertionError(
+                f"{_explored_case(self.case)}: not exhausted: nothing broke in {self.case.covered}; raise "
+                f"time_limit= or preemptions=, or lower rounds=\n\n{self._evidence()}"
+            )
+
+    def assert_holds(self) -> None:
+        """Fails unless every interleaving with up to `preemptions` was covered and none breaks anything."""
+        if self.case.verdict == "broken":
+            raise AssertionError(f"{_explored_case(self.case)}: broken: {self.case.headline}\n\n{self._evidence()}")
+        if self.case.verdict != "holds":
+            said = as_arguments(covered(self.case))
+            raise AssertionError(f"{said}\n\n{self._evidence(said)}")
+
+    def assert_broken(self, kind: str | None = None) -> None:
+        """Fails unless an interleaving was found that breaks something, with damage of this kind where one is named."""
+        kinds = [each.kind for each in self.case.damage]
+        if self.case.verdict != "broken":
+            raise AssertionError(f"{_explored_case(self.case)}: was to break and did not\n\n{self._evidence()}")
+        if kind is not None and kind not in kinds:
+            raise AssertionError(
+                f"{_explored_case(self.case)}: broken, but by {', '.join(kinds)}, not by {kind}\n\n{self._evidence()}"
+            )
+
+    def _evidence(self, said: str = "") -> str:
+        """The report of the exploration, without what has been said, and how to do it again."""
+        lines = as_arguments(explore_text(self.run, DEFAULT_FORMAT)).splitlines()
+        lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
+        text = "\n".join(line for line in lines if not line or line != said)
+        return f"{text.rstrip()}\n\nagain: {self._again.tested(self.run.options.seed)}"
+
+
+def _explored_case(case: Explored) -> str:
+    return f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}"

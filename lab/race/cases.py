@@ -1,0 +1,286 @@
+"""From what was asked for to the rows of the table: the cases, and the trials of each.
+
+A case raced for a time instead of a number of trials: on a mount whose speed nobody knows beforehand.
+
+One invocation: all cases, one after the other, and the record of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from time import monotonic
+from typing import get_args
+
+from lab.analysis.holds import Row as Hold
+from lab.errors import CannotRunError, ScenarioError, UsageError
+from lab.host.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER, Lock, LockFailed, find_lock, told
+from lab.locks.protocol import Missing
+from lab.memory import MAPPED, REGIONS, Region, find_region, workspace
+from lab.processes import Keeper, Terminated, stop_on_sigterm, stops_held
+from lab.records import SCHEMA, Failure, Options, Run, Verdict
+from lab.records import Case as Row
+from lab.scenario import Found, Scenario
+
+from .context import Setting
+from .probe import Untaken, probe_within
+from .recorded_trial import with_recording
+from .summary import held_to, summarise
+from .trial import Result, run_trial
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row to be: a scenario under a lock with so many workers."""
+
+    found: Found
+    setting: Setting
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        setting = self.setting
+        if setting.alone:
+            return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
+        where = "" if setting.region == MAPPED.name else f", region {setting.region}"
+        return (
+            f"{self.found.name}, lock {setting.lock.name}{where}, "
+            f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
+            + (f", of them {setting.copies} {setting.program.name}" if setting.program else "")
+        )
+
+
+def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
+    """Scenario x workers x region x lock, in the order in which the table shows them.
+
+    Without locks each scenario is shown under those that it names itself, without regions in its own. Raises
+    UsageError for an unknown lock or region, for a scenario that cannot race, that cannot use a region or expects what
+    is no verdict, and for a leak without a lock.
+    """
+    cases = [
+        Case(found, _setting(found, name, region, workers, options))
+        for found in scenarios
+        for workers, region, name in product(
+            options.workers, _regions(found, options.regions), options.locks or found.kind.locks
+        )
+    ]
+    if options.leak and not any(case.setting.lock.excludes for case in cases):
+        raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
+    return cases
+
+
+def _regions(found: Found, names: Sequence[str]) -> list[Region]:
+    """Each region that was asked for, once; else the scenario's own. Raises UsageError where it cannot use one."""
+    regions = [find_region(name) for name in dict.fromkeys(names or [found.kind.region])]
+    for region in regions:
+        if found.kind.by_name and not region.of_file:
+            fit = ", ".join(each.name for each in REGIONS.values() if each.of_file)
+            raise UsageError(
+                f"scenario {found.name}: saves its file by name, and the bytes of region {region.name} are no file; "
+                f"choose another --region ({fit}), or name other scenarios"
+            )
+    return list(dict.fromkeys(regions))
+
+
+def _setting(found: Found, name: str, region: Region, workers: int, options: Options) -> Setting:
+    kind = found.kind
+    found.check_world("race")
+    found.check_workers(workers)
+    scenario = _made(found)
+    expected = scenario.expected(name, region.name)
+    if expected not in get_args(Verdict) or expected == "inconclusive":
+        raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
+    return Setting(
+        scenario=scenario,
+        lock=_lock(name),
+        region=region.name,
+        workers=workers,
+        rounds=options.rounds or kind.rounds,
+        pin=options.pin or kind.pin,
+        window_ns=options.window_ns,
+        leak=options.leak,
+        time_limit_s=_time_limit(kind, expected, options),
+        seed=f"{options.seed}/{found.name}/{name}/{workers}",
+    )
+
+
+def _lock(name: str) -> Lock:
+    """The lock; one that cannot be had here, for want of a package, keeps its row and does not end the others."""
+    try:
+        return find_lock(name)
+    except CannotRunError as error:
+        return Missing(name, str(error))
+
+
+def _made(found: Found) -> Scenario:
+    """The scenario itself; what its `__init__` raises is a mistake in the file."""
+    try:
+        return found.kind()
+    except Exception as error:
+        raise UsageError(f"scenario {found.name}: cannot be made: {told(error)}; mend the file") from error
+
+
+def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
+    """The user's limit; the scenario's own, shorter one only where it says that it will hang."""
+    hangs = expected == "timeout" and kind.time_limit
+    return min(options.time_limit_s, hangs or options.time_limit_s)
+
+
+def run_case(case: Case, trials: int, folders: Sequence[Path]) -> Row:
+    """Race the trials of one case in this folder, or in several that show one directory (`run_trial`)."""
+    return row_of(case, folders, _trials(case.setting, trials, folders))
+
+
+def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
+    """The row of a case from its trials, which run as they are asked for, once the lock is known to answer.
+
+    A case stops at the first trial in which a worker died or hung: what it left cannot be judged. Nor can a case
+    whose scenario raises outside its workers, in `check` as a rule.
+    """
+    results: list[Result] = []
+    trouble: tuple[Verdict, str] | None = None
+    try:
+        for folder in folders if case.setting.lock.excludes else ():
+            probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.soaks)
+        for result in trials:
+            results.append(result)
+            if result.failures:
+                break
+    except Untaken as error:
+        trouble = error.verdict, str(error)
+    except CannotRunError as error:
+        trouble = "unsupported", str(error)
+    except (ScenarioError, LockFailed) as error:
+        trouble = "died", str(error)
+    except (MemoryError, OverflowError):
+        asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"
+        trouble = "unsupported", f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
+    except OSError as error:
+        trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
+    row = summarise(case.found, case.setting, results)
+    return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
+
+
+def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failure] = ()) -> Row:
+    """The row of a case that is known beforehand to come to nothing."""
+    row = summarise(case.found, case.setting, [])
+    return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
+
+
+def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[Result]:
+    if setting.alone:
+        from .programs.cases import run_alone
+
+        yield from (run_alone(setting, number, folders[0]) for number in range(trials))
+        return
+    for number in range(trials):
+        yield run_trial(setting, number, folders)
+
+
+FIRST_ROUNDS = 20
+"""Of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
+
+GROWTH = 8
+"""How much longer than the one before it a trial gets at most: a short one is mostly start, and meets nobody."""
+
+SHARE = 4
+"""The part of the time that one trial is to take is one in so many, so that one fresh file is not all that is tried."""
+
+KEPT = 500
+"""How many holds of each trial are kept for the quantiles: all of them would fill the memory."""
+
+
+def race_for(case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS) -> Row:
+    """Race trials of one case on fresh files until the time is used: the row of all of them.
+
+    At least one trial, of `first_rounds`; none has more rounds than the case's setting says, and the row's `rounds`
+    are those. Quantiles of waits and holds are those of an even sample of each trial, their maximum that of all. Like
+    `run_case` it ends with the first trial in which a worker failed, and takes several folders for one directory seen
+    through several mounts.
+    """
+    return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds)))
+
+
+def _timed_trials(
+    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS
+) -> Iterator[Result]:
+    """Trials whose rounds follow the pace of the one before."""
+    begun = before = monotonic()
+    longest_s = min(seconds, setting.time_limit_s) / SHARE
+    rounds = min(first_rounds, setting.rounds)
+    number = 0
+    while True:
+        yield run_trial(replace(setting, rounds=rounds), number, folders)
+        now = monotonic()
+        left_s = seconds - (now - begun)
+        if left_s < longest_s / SHARE:  # too short to meet anybody
+            return
+        faster = min(GROWTH, min(left_s, longest_s) / (now - before))
+        rounds = max(1, min(setting.rounds, int(rounds * faster)))
+        before, number = now, number + 1
+
+
+def _sampled(results: Iterator[Result]) -> Iterator[Result]:
+    """Each trial with an even sample of its holds, and with those that took longer than any before."""
+    longest = [-1, -1]
+    for result in results:
+        kept = result.holds[:: max(1, -(-len(result.holds) // KEPT))]
+        for i, taken_ns in enumerate((_wait_ns, _hold_ns)):
+            slowest = max(result.holds, key=taken_ns, default=None)
+            if slowest and taken_ns(slowest) > longest[i]:
+                longest[i] = taken_ns(slowest)
+                kept += [] if slowest in kept else [slowest]
+        yield replace(result, holds=kept, unkept=len(result.holds) - len(kept))
+
+
+def _wait_ns(hold: Hold) -> int:
+    return hold[0] - hold[2]
+
+
+def _hold_ns(hold: Hold) -> int:
+    return hold[1] - hold[0]
+
+
+def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
+    """Race every case; `tell` hears what comes next.
+
+    What is finished when somebody interrupts (Ctrl-C, SIGTERM) is kept, and the record says `interrupted`.
+    Raises CannotRunError where the directory cannot be used at all.
+    """
+    rows: list[Row] = []
+    begun, interrupted = Begun(), False
+    with Keeper(), workspace(Path(options.directory)) as folder:
+        try:
+            with stop_on_sigterm():
+                for case in cases:
+                    tell(case.title)
+                    rows.append(held_to(options.detects, run_case(case, options.trials, [folder])))
+                    if options.record:
+                        rows[-1] = with_recording(rows[-1], case.setting, options.record, [folder])
+        except (KeyboardInterrupt, Terminated):
+            interrupted = True
+        with stops_held():
+            where = environment(folder, begun.load, RECORDER)
+    return Run(
+        schema=SCHEMA,
+        command="race",
+        started=begun.moment,
+        wall_s=begun.wall_s,
+        interrupted=interrupted,
+        environment=where,
+        options=_anonymous(options),
+        cases=rows,
+    )
+
+
+def _anonymous(options: Options) -> Options:
+    """What was asked for, without the user's name in its paths."""
+    return replace(
+        options,
+        directory=anonymous_text(options.directory),
+        program=anonymous_text(options.program),
+        check=anonymous_text(options.check),
+    )

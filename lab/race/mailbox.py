@@ -1,0 +1,116 @@
+"""What a worker has to say besides its figures: damage that it saw, and how it failed.
+
+Said once, at its end, into a file in memory that all workers inherit (memfd_create(2)), opened for appending: each
+write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, writers that end together
+overwrite one another: the rule of write(2), that those who share an open file share its position without a race,
+does not hold for the descriptor that memfd_create gives. A worker with nothing to say writes nothing.
+
+The traceback of a worker that raised, as far as it leads through the user's own code.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from traceback import TracebackException
+
+from lab.errors import LabError, is_theirs
+from lab.locks import LockFailed
+
+EVIDENCE_KEPT = 3
+
+
+@dataclass(slots=True)
+class Seen:
+    """Damage of one kind that one worker saw."""
+
+    count: int = 0
+    evidence: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Report:
+    """One worker's words; `error` is empty where it ended well, else the exception in one line.
+
+    `refused` says what the system refused to the lab's own code; empty where the user's code raised.
+    """
+
+    worker: int
+    seen: dict[str, Seen]
+    error: str = ""
+    kind: str = ""
+    trace: str = ""
+    refused: str = ""
+
+
+class Reports:
+    """What one worker collects while it runs."""
+
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: dict[str, Seen] = {}
+
+    def damaged(self, kind: str, evidence: str) -> None:
+        """Count one damaged operation, and keep the first few pieces of evidence."""
+        seen = self.seen.setdefault(kind, Seen())
+        seen.count += 1
+        if len(seen.evidence) < EVIDENCE_KEPT:
+            seen.evidence.append(evidence)
+
+
+class Mailbox:
+    """The file in memory; the parent makes it and reads it, the workers write to it."""
+
+    def __init__(self) -> None:
+        made = os.memfd_create("lab-reports")
+        self._descriptor = os.open(f"/proc/self/fd/{made}", os.O_RDWR | os.O_APPEND)
+        os.close(made)
+
+    def send(self, report: Report) -> None:
+        """Leave one report, in the worker."""
+        import json  # most workers have nothing to say
+
+        told = b"\n" + json.dumps(asdict(report)).encode() + b"\n"  # apart from the half of one who was killed
+        if os.write(self._descriptor, told) != len(told):
+            raise OSError(errno.ENOSPC, "only a part of the report could be written")
+
+    def read(self) -> Iterator[Report]:
+        """All whole reports, in the parent, once; a worker killed while it wrote leaves none."""
+        import json
+
+        size = os.fstat(self._descriptor).st_size
+        for line in os.pread(self._descriptor, size, 0).splitlines():
+            try:
+                told = json.loads(line)
+            except ValueError:
+                continue
+            yield Report(**{**told, "seen": {kind: Seen(**seen) for kind, seen in told["seen"].items()}})
+
+    def close(self) -> None:
+        """Give the memory back."""
+        os.close(self._descriptor)
+
+
+def trace_of(error: BaseException) -> str:
+    """Of what a lock raised, the lock's own frames; of an error of the lab that no such frame led to, nothing.
+
+    An exception that the lab did not mean to raise is told in full.
+    """
+    raised = error.__cause__ if isinstance(error, LockFailed) else error
+    if raised is None:
+        return ""
+    told = TracebackException.from_exception(raised)
+    if not _kept(told):
+        return "" if isinstance(error, LabError) else "".join(TracebackException.from_exception(raised).format())
+    return "".join(told.format())
+
+
+def _kept(told: TracebackException | None) -> int:
+    """Take the lab's frames out of it and of those that it came from; how many are left."""
+    if told is None:
+        return 0
+    told.stack[:] = [frame for frame in told.stack if is_theirs(frame.filename)]
+    return len(told.stack) + _kept(told.__cause__) + _kept(told.__context__)

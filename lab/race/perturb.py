@@ -1,0 +1,128 @@
+"""`--window`: a wider race window, made by a pause before every store of the scenario.
+
+The scenario's text stays as it is: `memory.value += 1` loads, pauses, and stores. Bulk bytes are stored in two halves
+with the pause between them.
+
+What makes a race of unknown speed meet as many conflicts as it can: it gives way, and it insists.
+
+A worker gives way before each request and before each store, so that the others arrive while a lock is held, on a
+single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
+request of another is: there a worker sleeps, for about as long as such a request takes.
+
+It insists where its request is refused though nobody is to blame for it: after EAGAIN, from a lock that is asked for
+without waiting, and after EDEADLK, which a lock of one range never deserves. Both are counted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from time import monotonic_ns, sleep
+from types import TracebackType
+
+from lab.locks import Action
+from lab.memory.layout import Place
+
+from .recorder import DEADLOCKS, REFUSED, Held, Segment
+
+Pause = Callable[[], None]
+
+
+def spin(window_ns: int) -> Pause:
+    """A pause of this length: spinning, not sleeping, so that it is as long as asked, to a microsecond."""
+
+    def pause() -> None:
+        until = monotonic_ns() + window_ns
+        while monotonic_ns() < until:
+            pass
+
+    return pause
+
+
+class Paused:
+    """The same place, with the pause before every store."""
+
+    __slots__ = ("_pause", "_place", "load")
+
+    def __init__(self, place: Place, pause: Pause) -> None:
+        self._place = place
+        self._pause = pause
+        self.load = place.load
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Pause, then store."""
+        self._pause()
+        self._place.store(start, data)
+
+
+class Halved:
+    """The same place, whose stores come in two halves, the pause between them."""
+
+    __slots__ = ("_pause", "_place", "load")
+
+    def __init__(self, place: Place, pause: Pause) -> None:
+        self._place = place
+        self._pause = pause
+        self.load = place.load
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Store a half, pause, store the rest."""
+        half = len(data) // 2
+        whole = memoryview(data)
+        self._place.store(start, whole[:half])
+        self._pause()
+        self._place.store(start + half, whole[half:])
+
+
+COUNTED = {errno.EAGAIN: REFUSED, errno.EACCES: REFUSED, errno.EDEADLK: DEADLOCKS}
+"""POSIX lets F_SETLK answer either of the first two."""
+
+
+def giving_way(window_ns: int) -> Pause:
+    """A pause in which others run: asleep for so long, by a mere sched_yield(2) where that is 0."""
+    if not window_ns:
+        return os.sched_yield
+    window_s = window_ns / 1e9
+
+    def pause() -> None:
+        sleep(window_s)
+
+    return pause
+
+
+def insisting(acquire: Action, log: Segment) -> Action:
+    """The request, made again until it is granted; refusals are counted, other errors are raised."""
+
+    def granted() -> None:
+        while True:
+            try:
+                acquire()
+            except OSError as error:
+                if error.errno not in COUNTED:
+                    raise
+                log[COUNTED[error.errno]] += 1
+                os.sched_yield()
+            else:
+                return
+
+    return granted
+
+
+class AfterWay:
+    """A lock that is requested after a pause; the request is recorded from when it is made."""
+
+    __slots__ = ("_held", "_pause")
+
+    def __init__(self, held: Held, pause: Pause) -> None:
+        self._held = held
+        self._pause = pause
+
+    def __enter__(self) -> None:
+        self._pause()
+        self._held.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._held.__exit__(kind, error, trace)

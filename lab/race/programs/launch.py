@@ -1,0 +1,167 @@
+"""`--program`: the command line of a worker that is a program, with what the lab fills in.
+
+The start signal of programs that wait for it: a FIFO each, whose end of file says go.
+
+What programs leave beside the file that they are given, and its end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import shlex
+from binascii import crc32
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from lab.errors import UsageError, unknown
+from lab.memory import Folder, open_file
+
+PLACEHOLDERS = ("file", "worker", "workers", "rounds", "seed", "start")
+PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
+"""{file} is filled in, {{file}} becomes {file}; other braces stay as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program that was found: what to run, the words of its command line, and the name that tables show."""
+
+    path: str
+    words: tuple[str, ...]
+    name: str
+
+    @property
+    def waits(self) -> bool:
+        """True where it is given a start signal to wait for."""
+        return "start" in _used(self.words)
+
+    def argv(self, values: Mapping[str, object]) -> list[str]:
+        """The arguments of one worker, with each placeholder filled in."""
+
+        def fill(found: re.Match[str]) -> str:
+            return f"{{{found[1]}}}" if found[1] else str(values[found[2]])
+
+        return [PLACEHOLDER.sub(fill, word) for word in self.words]
+
+
+def program_of(text: str) -> Program:
+    """The program of a command line in a shell's quoting; no shell runs it.
+
+    Raises UsageError where it is empty or ends in the middle of a quotation, for a placeholder that is not known, where
+    the program would not learn its file, and where it is missing or may not be run.
+    """
+    try:
+        words = tuple(shlex.split(text))
+    except ValueError as error:
+        raise UsageError(f"--program {text!r}: {error}; mend the quoting") from error
+    if not words:
+        raise UsageError("--program: an empty command; give a program and its arguments")
+    for name in _used(words):
+        if name not in PLACEHOLDERS:
+            told = unknown("placeholder", name, list(PLACEHOLDERS))
+            raise UsageError(f"--program: {told} ({{{{{name}}}}} stands for {{{name}}} itself)")
+    if "file" not in _used(words):
+        raise UsageError(f"--program {text!r}: has no {{file}}, so the program would not know its file; add it")
+    return Program(_found(words[0]), words, Path(words[0]).name)
+
+
+def number_of(seed: str, worker: int) -> int:
+    """The {seed} of one worker: 32 bits, the same in every run of the same seed."""
+    return crc32(f"{seed}/{worker}".encode())
+
+
+def _used(words: tuple[str, ...]) -> list[str]:
+    return [found[2] for word in words for found in PLACEHOLDER.finditer(word) if found[2]]
+
+
+def _found(name: str) -> str:
+    """Its path, looked for as a shell looks (execvp(3)). Raises UsageError."""
+    if not name:
+        raise UsageError("--program: an empty name; give a program")
+    places = [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
+    present = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - text, as execv(2) takes it
+    for place in present:
+        if os.access(place, os.X_OK):
+            return place
+    if not present:
+        if "/" in name and os.path.isdir(name):  # noqa: PTH112
+            raise UsageError(f"--program {name}: is a folder; name the program in it")
+        beside = f", or ./{name} for the one in this folder" if Path(name).is_file() else ""
+        where = "no such program" if "/" in name else "no such program on the PATH"
+        raise UsageError(f"--program {name}: {where}; build it, or give its path{beside}")
+    raise UsageError(f"--program {present[0]}: may not be run; chmod +x it, or name its interpreter before it")
+
+
+class Start:
+    """A program that opens its FIFO for reading has arrived; what it reads ends when all are released.
+
+    Opening the other end without waiting is refused with ENXIO until somebody reads (fifo(7)): that tells who has come.
+    """
+
+    def __init__(self, folder: Path, indexes: Iterable[int]) -> None:
+        """Raises OSError where the folder has no FIFOs."""
+        self._paths = {index: folder / f"start-{index}" for index in indexes}
+        self._open: dict[int, int] = {}
+        self.arrived: set[int] = set()
+        for path in self._paths.values():
+            os.mkfifo(path, 0o600)
+
+    def __enter__(self) -> Start:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def path(self, index: int) -> str:
+        """The {start} of this worker."""
+        return str(self._paths.get(index, ""))
+
+    def look(self) -> None:
+        """Note who has arrived since."""
+        for index in self._paths.keys() - self.arrived:
+            try:
+                self._open[index] = open_file(self._paths[index], os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            else:
+                self.arrived.add(index)
+
+    @property
+    def gone(self) -> set[int]:
+        """Those that have arrived and read no longer: they did not wait for the end, or are no more."""
+        return {index for index, descriptor in self._open.items() if _has_no_reader(descriptor)}
+
+    def release(self) -> None:
+        """Let all go."""
+        waiting, self._open = self._open, {}
+        for descriptor in waiting.values():
+            os.close(descriptor)
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+@contextmanager
+def without_extras(file: Path) -> Iterator[None]:
+    """After the block what has appeared beside the file under a longer name, such as NAME-journal, is removed.
+
+    Whatever resists, stays. Raises OSError where the folder cannot be read.
+    """
+    folder = Folder.at(file.parent)
+    present = set(folder.names())
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            folder.clear(lambda name: name.startswith(file.name) and name not in present)

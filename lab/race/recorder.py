@@ -1,0 +1,241 @@
+"""The recorder: a lock over one byte range, entered and left with every interval written down.
+
+Written twice. `lab/locks/_native.c` is built where a compiler is found; `PurePythonHold` does the same everywhere, and
+takes about twice as long for a lock and an unlock. A test holds the two to the same records.
+
+The shared memory in which workers leave their holds and figures: fixed width, laid out before the fork.
+
+One segment a worker, all of 64-bit words: a header of `HEADER` words, then records of `RECORD` words each,
+
+    requested_ns, granted_ns, released_ns, span (`lab.analysis.holds.Span.pack`)
+
+The cursor, in the header, is the word at which the next record starts. It moves when a lock is granted, so a
+request that is still waiting shows as the record under the cursor with no grant in it.
+
+A hold whose holder dies inside (`Worker.die`) ends there: just before, the holder writes the time with the bit `DIED`.
+The kernel releases the lock after that, so the next grant of a lock that excludes comes later still. A holder that
+ends in another way writes nothing; of its hold only the grant is known, and it counts as released when granted. The
+moment at which its end was seen would not do: the lock was free before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import repeat
+from time import monotonic_ns
+from types import TracebackType
+from typing import NoReturn, Protocol
+
+from lab.analysis.holds import Row, Span
+from lab.analysis.latencies import BUCKETS, bucket
+from lab.locks import NATIVE, Action, typed
+from lab.memory import anonymous
+
+HEADER = 8
+RECORD = 4
+CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS, GAVE_UP = range(8)
+DIED = 1 << 63
+WORD_BYTES = 8
+SPARE_RECORDS = 256
+"""Room for locks taken outside rounds, or more of them a round than a short run foresees."""
+
+Segment = memoryview
+
+
+def python_rounds(segment: Segment, rounds: int, first: int = 0) -> Iterator[int]:
+    """The number of each round, which is in the header from the beginning of that round on; all of them in the end."""
+    for number in range(first, rounds):
+        segment[ROUNDS_DONE] = number
+        yield number
+    segment[ROUNDS_DONE] = rounds
+
+
+counted: Callable[[Segment, int], Iterator[int]] = NATIVE.Rounds if NATIVE else python_rounds
+
+
+def end_holds(segment: Segment, first: int) -> None:
+    """Write down that the holds not given back, of the records from the word `first` on, end now with their holder."""
+    died_ns = DIED | monotonic_ns()
+    for number, released in enumerate(segment[first : segment[CURSOR]][2::RECORD].tolist()):
+        if not released:
+            segment[first + RECORD * number + 2] = died_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """What one worker held and waited for when it was ended: spans, with the time since in ns."""
+
+    holding: list[Span]
+    waiting: Span | None
+
+
+class Log:
+    """The segments of all workers and, after them, of their twins (`Worker.twin`); `records` fit in each.
+
+    With `histograms` each segment has one beside it, for the waits of the holds that no longer fit.
+    """
+
+    def __init__(self, workers: int, records: int, *, histograms: bool = False) -> None:
+        self._words = HEADER + RECORD * (records + SPARE_RECORDS)
+        self._workers = workers
+        used = workers * self._words * WORD_BYTES
+        self._memory = memoryview(anonymous(2 * used, populated=used if records else 0)).cast("Q")
+        waits = anonymous(2 * workers * BUCKETS * WORD_BYTES) if histograms else None
+        self._waits = None if waits is None else memoryview(waits).cast("Q")
+
+    def segment(self, index: int) -> Segment:
+        """The words of one worker: what `Hold` writes to."""
+        return self._memory[index * self._words : (index + 1) * self._words]
+
+    def histogram(self, index: int) -> Segment | None:
+        """How many holds beyond the segment of this index waited how long: a word a bucket of `lab.analysis.latencies`.
+
+        None where the log was made without histograms.
+        """
+        return None if self._waits is None else self._waits[index * BUCKETS : (index + 1) * BUCKETS]
+
+    def twin_of(self, index: int) -> int:
+        """The segment that the twin of a worker writes to."""
+        return self._workers + index
+
+    def header(self, word: int) -> list[int]:
+        """One word of the header of every worker, by index."""
+        stop = self._workers * self._words
+        return self._memory[word:stop][:: self._words].tolist()
+
+    def total(self, word: int) -> int:
+        """The sum of one word of the header of every worker and every twin."""
+        return sum(self._memory[word :: self._words].tolist())
+
+    def holds(self) -> Iterator[Row]:
+        """Every recorded hold, as a `lab.analysis.holds.Row`; one not given back counts as released when granted."""
+        for index in range(2 * self._workers):
+            words = self._records(index)
+            granted, released = words[1::RECORD], words[2::RECORD]
+            if 0 in released or max(released, default=0) >= DIED:
+                released = [end & ~DIED or start for start, end in zip(granted, released, strict=True)]
+            yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
+
+    def requests(self) -> Iterator[Row]:
+        """As `holds`, with 0 for what never came, as the release of one who died; those still waiting too."""
+        for index in range(2 * self._workers):
+            segment = self.segment(index)
+            for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
+                requested, granted, released, span = segment[slot : slot + RECORD].tolist() or [0, 0, 0, 0]
+                if requested:
+                    yield granted, 0 if released & DIED else released, requested, index, span
+
+    def stuck(self, index: int) -> Stuck:
+        """What a worker held and waited for when it stopped writing."""
+        words = self._records(index)
+        holding = [Span.unpack(span) for end, span in zip(words[2::RECORD], words[3::RECORD], strict=True) if not end]
+        segment = self.segment(index)
+        cursor = segment[CURSOR]
+        under = segment[cursor : cursor + RECORD].tolist() or [0, 0, 0, 0]
+        return Stuck(holding, Span.unpack(under[3]) if under[0] else None)
+
+    def _records(self, index: int) -> list[int]:
+        segment = self.segment(index)
+        return segment[HEADER : max(HEADER, segment[CURSOR])].tolist()
+
+
+Held = AbstractContextManager[object]
+
+
+class MakeHold(Protocol):
+    """What makes the recorder of one lock over one range."""
+
+    def __call__(
+        self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
+    ) -> Held:
+        """See `PurePythonHold`."""
+
+
+class PurePythonHold:
+    """A context manager that acquires, records, and releases; not reentrant.
+
+    `span` is the packed span that each record carries. A hold that finds the log full is only counted there, and its
+    wait, in ns, in the `histogram`, if one is given. Raises what `acquire` raises, EDEADLK as `Deadlock`;
+    ValueError for a log or a histogram that is too short.
+    """
+
+    __slots__ = ("_acquire", "_histogram", "_log", "_release", "_slot", "_span")
+
+    def __init__(
+        self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
+    ) -> None:
+        if len(log) < HEADER:
+            raise ValueError(f"a log has at least {HEADER} words")
+        if histogram is not None and (len(histogram) != BUCKETS or histogram.readonly):
+            raise ValueError(f"a histogram has {BUCKETS} words, to be written to")
+        self._acquire = acquire
+        self._release = release
+        self._log = log
+        self._span = span
+        self._histogram = histogram
+        self._slot = 0
+
+    def __enter__(self) -> None:
+        log = self._log
+        slot = log[CURSOR]
+        try:
+            log[slot + 3] = self._span
+            log[slot + 1] = 0
+            log[slot] = monotonic_ns()
+        except IndexError:
+            return self._enter_unrecorded()
+        try:
+            self._acquire()
+        except BaseException as error:
+            log[slot] = 0
+            _raise(error)
+        log[slot + 1] = monotonic_ns()
+        self._slot = slot
+        log[CURSOR] = slot + RECORD
+        return None
+
+    def _enter_unrecorded(self) -> None:
+        requested_ns = monotonic_ns()
+        try:
+            self._acquire()
+        except OSError as error:
+            _raise(error)
+        if self._histogram is not None:
+            self._histogram[bucket(monotonic_ns() - requested_ns)] += 1
+        self._slot = 0
+        self._log[UNRECORDED] += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._slot:
+            self._log[self._slot + 2] = monotonic_ns()
+        self._release()
+
+
+def _raise(error: BaseException) -> NoReturn:
+    """The error, EDEADLK as `Deadlock`; any other keeps its cause."""
+    raised = typed(error)
+    if raised is error:
+        raise error
+    raise raised from None
+
+
+class Unlocked:
+    """What `write_lock` gives where no lock was chosen: nothing is acquired and nothing recorded."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+CompiledHold: MakeHold | None = NATIVE.Hold if NATIVE else None
+Hold: MakeHold = CompiledHold or PurePythonHold

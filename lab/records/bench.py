@@ -1,0 +1,195 @@
+"""The records of what a lock costs: each case of a benchmark, with the samples behind its figures.
+
+The records of a benchmark: what was measured, each figure with the samples that it comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .common import Environment
+from .race import Holds
+
+Price = Literal["uncontended", "hand-off", "queue"]
+Ranges = Literal["same", "disjoint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Distribution:
+    """Counts of times in ns, as an HDR histogram keeps them: `count[i]` times lie in the bucket that begins at
+    `from_ns[i]` and is at most 1/128 of that wide (below 256 ns, 1 ns). Empty buckets are left out.
+    """
+
+    from_ns: list[int] = field(default_factory=list)
+    count: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long requests took, in ns, by nearest rank; of an uncontended lock from the call to its return, of a hand-off
+    from the release by one worker to the grant to the next, in a queue from the request to the grant.
+
+    `exact` is true where all samples were kept, false where some are known from the histogram only, to 1/128.
+    """
+
+    count: int = 0
+    p50: int = 0
+    p90: int = 0
+    p99: int = 0
+    p999: int = 0
+    max: int = 0
+    exact: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BenchWorker:
+    """One worker of a case over all repeats: its pairs, its longest streak of grants in a row, its CPU seconds."""
+
+    pairs: int
+    longest_streak: int
+    cpu_s: float
+    latency: Latency
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockCost:
+    """What one pair of lock and unlock costs in one case of a benchmark: one row of its table.
+
+    `name` tells the case from all others, and pairs it with the same case of another run. `samples_ns` has one sample
+    a repeat: the time that passed, over the pairs of all workers; of a hand-off a pair is one hand-over. Of them
+    `median_ns` is the median, `interval_95` its bootstrap interval, `outliers` the repeats (from 0) that lie further
+    than three scaled median absolute deviations from it: they are in all figures.
+
+    `pairs_by_second` are pairs a second in each second, or shorter rest, of the measured time, one repeat after the
+    other. `fairness` is Jain's index of the workers' pairs (1: all have the same; 1/workers: one has all), the median
+    of the repeats; `cpu_ns` user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
+    share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
+    the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
+    `lost` additions are missing that were made inside the lock, where it has a `region`.
+    `holds` are all holds and waits of the last repeat that were under way between the two moments of `holds_ns`, from
+    the release of its barrier: some hundreds. `reason` says why a case could not be measured, or not to the
+    end; where a worker `failed` it died or hung, and where the case does not `exist` the lock is of another kind.
+    """
+
+    name: str
+    lock: str
+    price: Price
+    workers: int
+    ranges: Ranges = "same"
+    held: int = 0
+    region: str = ""
+    hold_ns: int = 0
+    think_ns: int = 0
+    pin: str = "spread"
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float = 0.0
+    interval_95: tuple[float, float] = (0.0, 0.0)
+    outliers: list[int] = field(default_factory=list)
+    pairs: int = 0
+    latency: Latency = field(default_factory=Latency)
+    distribution: Distribution = field(default_factory=Distribution)
+    by_worker: list[BenchWorker] = field(default_factory=list)
+    pairs_by_second: list[float] = field(default_factory=list)
+    fairness: float = 0.0
+    longest_streak: int = 0
+    cpu_ns: float = 0.0
+    voluntary_switches: float = 0.0
+    involuntary_switches: float = 0.0
+    handed_over: float = 0.0
+    overlapping: int = 0
+    lost: int = 0
+    memory_bytes: int = 0
+    holds: Holds = field(default_factory=Holds)
+    holds_ns: tuple[int, int] = (0, 0)
+    reason: str = ""
+    failed: bool = False
+    exists: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarnessCost:
+    """What the same loop costs without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
+
+    `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured, `failed` that a
+    process of it died or hung. Beside hand-offs there is `wake-up`: ns that a byte takes through a pipe to another
+    process, which sleeps until then; no lock is in it.
+    """
+
+    name: str
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float = 0.0
+    interval_95: tuple[float, float] = (0.0, 0.0)
+    reason: str = ""
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What else was going on: `others_cores` processors were busy with other processes, one figure a repeat.
+
+    `clock_step_ns` is the smallest step that the clock was seen to make, `clock_read_ns` what reading it costs.
+    """
+
+    others_cores: list[float]
+    clock_step_ns: int
+    clock_read_ns: float
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What was asked for: regions by name, sizes in bytes, seconds a case (or a region), repeats of each figure.
+
+    Without locks it is copying that is measured. `held` ranges lie on the file already; each pair holds its lock for
+    `hold_ns` and waits `think_ns` before the next, spending both at work.
+    """
+
+    regions: list[str]
+    sizes: list[int]
+    directory: str
+    seconds: float
+    repeats: int
+    locks: list[str] = field(default_factory=list)
+    prices: list[Price] = field(default_factory=list)
+    workers: list[int] = field(default_factory=list)
+    ranges: list[Ranges] = field(default_factory=list)
+    held: list[int] = field(default_factory=list)
+    hold_ns: int = 0
+    think_ns: int = 0
+    pin: str = "spread"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copying:
+    """What one load or store of so many bytes costs in a region, in ns a call.
+
+    Each sample is the mean of `calls` calls; `interval_95` is the bootstrap interval of their median. The region
+    `call` is the baseline: a call of the same shape that copies nothing. `reason` says why a region could not be
+    measured, and is empty where it was.
+    """
+
+    region: str
+    access: Literal["load", "store"] = "load"
+    bytes: int = 0
+    calls: int = 0
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float = 0.0
+    interval_95: tuple[float, float] = (0.0, 0.0)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One invocation of `bench`: of locks, or of copying."""
+
+    schema: int
+    command: Literal["bench"]
+    started: str
+    wall_s: float
+    environment: Environment
+    options: BenchOptions
+    copying: list[Copying]
+    locks: list[LockCost] = field(default_factory=list)
+    harness: list[HarnessCost] = field(default_factory=list)
+    noise: Noise | None = None
+    interrupted: bool = False

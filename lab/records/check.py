@@ -1,0 +1,161 @@
+"""The document of a check: what each promise is worth on a mount, and the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .common import Environment
+from .race import Case
+
+Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
+"""unsupported: the calls are refused, loudly; unknown: it could not be found out."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What was asked for: the directories, the promises (all where `only` is empty), and how long to draw and race.
+
+    `detects` is the rate of false grants that the races for each guarantee had to be able to notice; null where any
+    strength will do.
+    """
+
+    directories: list[str]
+    only: list[str]
+    seconds: float
+    seed: int
+    workers: int
+    detects: float | None = None
+    faults: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The filesystem behind one of the directories."""
+
+    directory: str
+    filesystem: str
+    mount_options: str
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """One line of the verdict: `strength` says how strong it is, `evidence` what speaks against it.
+
+    `detection_limit` is the smallest rate of faults that its races would have noticed with 95 % probability: of a lock
+    false grants, of data stale or lost bytes, both counted among the requests that met a holder; of neighbours, who
+    never meet, among all rounds. It is null where no race is about it, or nobody met.
+    """
+
+    name: str
+    title: str
+    verdict: Answered
+    strength: str
+    evidence: list[str]
+    detection_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleResult:
+    """One rule: what it demands, what the calls up to the first difference came to, and where it is written.
+
+    Where `promised` is False Linux does not promise it, for this `reason`, and a difference makes nothing unsafe.
+    """
+
+    number: int
+    sentence: str
+    source: str
+    promise: str
+    verdict: Answered
+    promised: bool
+    reason: str
+    expected: str
+    observed: str
+    calls: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A random program, shrunk, whose last call the kernel answered otherwise than the model."""
+
+    promise: str
+    calls: list[str]
+    expected: str
+    observed: str
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPrograms:
+    """How many programs, of how many calls together, were held against the model; `open` had no one answer."""
+
+    programs: int
+    calls: int
+    open: int
+    seconds: float
+    differences: list[Difference]
+
+
+@dataclass(frozen=True, slots=True)
+class Soaked:
+    """One race of the soak: the promise and the rules that it is about, and what it says for them.
+
+    Its workers gave way before each request for a lock and before each store, asleep for the `window_ns` of the case,
+    by sched_yield(2) where that is 0. With `polled` requests did not wait: they were refused, and made again.
+    """
+
+    promise: str
+    region: str
+    rules: list[int]
+    polled: bool
+    verdict: Answered
+    case: Case
+
+
+@dataclass(frozen=True, slots=True)
+class Stuck:
+    """A process that did not end on SIGKILL and was left behind, and the place in the kernel where it hangs."""
+
+    pid: int
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hang:
+    """The call that had no answer when the check was given up, and the directories of the mounts that did not answer.
+
+    `where` is the function of the kernel in which it slept. Without directories all mounts answered other calls.
+    """
+
+    call: str
+    where: str
+    directories: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown.
+
+    `ended_early` says why it ended before its end, where nobody interrupted it; `hang` where that was a call without
+    an answer. What is in `left_behind` could not be removed.
+    """
+
+    schema: int
+    command: Literal["check"]
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    directories: list[str]
+    mounts: list[Mount]
+    options: CheckOptions
+    safe: bool
+    promises: list[Promise]
+    advice: list[str]
+    rules: list[RuleResult]
+    random: RandomPrograms | None
+    soak: list[Soaked]
+    stuck: list[Stuck]
+    ended_early: str = ""
+    hang: Hang | None = None
+    left_behind: list[str] = field(default_factory=list)
+    not_asked: list[str] = field(default_factory=list)

@@ -1,0 +1,68 @@
+"""The records of `locks`: what each lock does, each cell with the run that shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .backings import Property
+from .common import Environment
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One call of a run: who made it, the call in words, and what it came to."""
+
+    actor: str
+    call: str
+    came_to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LockCell:
+    """One property of one lock, as it was seen, and the calls that show it, in order.
+
+    `value` is "yes" or "no", "both" (kill: two were let in after a death), "-" where the question does not arise, "?"
+    where it was not found out, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls" (order),
+    "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does not.
+    `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
+    `detection_limit` is how rare a false grant (of `kill`: a death after which two are let in) the races behind a "yes"
+    would have noticed with 95 % probability; null without races.
+    """
+
+    lock: str
+    property: str
+    value: str
+    reason: str = ""
+    claimed: str = ""
+    ok: bool = True
+    run: list[Shown] = field(default_factory=list)
+    samples_ns: list[float] = field(default_factory=list)
+    median_ns: float | None = None
+    detection_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedLock:
+    """A lock, its summary, and why it could not be looked at: empty where it was."""
+
+    name: str
+    summary: str
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocksCompared:
+    """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood."""
+
+    schema: int
+    command: Literal["locks"]
+    started: str
+    wall_s: float
+    environment: Environment
+    directory: str
+    seconds: float
+    locks: list[ComparedLock]
+    properties: list[Property]
+    cells: list[LockCell]
+    pause_s: float = 0.0

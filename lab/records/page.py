@@ -1,0 +1,113 @@
+"""What the page needs to let a person be the scheduler: all states of small cases, as the explorer reached them.
+
+A page carries a score of these, so they are tables of numbers: texts, steps, damages and states refer to one another
+by their places in the tables, from 0; -1 is nothing.
+
+The records of the stories: why a lock that was taken protected nothing, call by call, and what cures it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .common import Damage
+
+OPERATIONS = ("load", "store", "lock", "unlock")
+"""What a step's operation refers to."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShortestFailure:
+    """The schedule with the fewest preemptions that breaks: who does each step, and why it breaks."""
+
+    schedule: list[int]
+    headline: str
+    reasons: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """All states of a scenario under a lock, with so many workers and rounds, and steps of at most `line_bytes`.
+
+    `cells` are the parts of the memory that any step touches: the name, and what is there at the beginning.
+
+    `steps`: worker, round, operation (of OPERATIONS), the text of its field, the text of its value (as `Step.value`
+    has it; -1 for none), its first cell, and the texts that it puts into this cell and those after it.
+
+    `states`, the first is the beginning: all schedules that go on from it, those of them that break, its ending, and
+    for each worker a step and a state: the one that it leads to, -1 once the worker has finished, and where the worker
+    waits -2 less the worker that holds the lock. The ending is -1 while somebody can go on, else a place in `endings`,
+    whose lists of damage are empty for a clean end.
+    """
+
+    scenario: str
+    summary: str
+    why: str
+    source: str
+    lock: str
+    workers: int
+    rounds: int
+    line_bytes: int
+    texts: list[str]
+    cells: list[list[int]]
+    steps: list[list[int]]
+    endings: list[list[Damage]]
+    states: list[list[int]]
+    shortest: ShortestFailure | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A scenario that cannot be played, and why."""
+
+    scenario: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plays:
+    """What can be played, each scenario without a lock and with one, and what cannot."""
+
+    plays: list[Play]
+    left_out: list[LeftOut]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One call of a story: who made it (a place in the list of workers), the call, and what it came to.
+
+    `note` says in words what matters about it, empty where nothing does; `wrong` marks the call at which it goes wrong.
+    """
+
+    worker: int
+    call: str
+    came_to: str
+    note: str
+    wrong: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """Calls in the order in which they were made, and what is to be said of them in the end."""
+
+    workers: list[str]
+    calls: list[Told]
+    moral: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """A lesson as it is told: one line about it, how it goes wrong, why, what cures it, and how it goes then.
+
+    `cured` has no calls where every schedule holds, and none is more telling than the others.
+
+    `source` says where the calls come from: "explored" (the explorer's shortest failure) or "performed" (a program).
+    """
+
+    scenario: str
+    summary: str
+    source: str
+    broken: Telling
+    why: str
+    cure: str
+    cured: Telling

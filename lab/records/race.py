@@ -1,0 +1,345 @@
+"""The records of a race: a run, its cases, and the raw samples behind their figures.
+
+The record of one trial in which every load, store and lock was written down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from .common import Damage, Environment
+from .explore import Explored
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """The plain values of one name in the layout of the file: `start` is the first byte of the first of them.
+
+    `dimensions` are the arrays that they stand in, outermost first: how many elements, and the bytes from one to the
+    next; each fills a `[]` of the name. `size` is that of one value in bytes.
+    """
+
+    name: str
+    start: int
+    size: int
+    kind: Literal["unsigned", "signed", "real", "text"]
+    dimensions: list[tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Bytes of the file, as hexadecimal digits: before the workers were released, and after they had ended."""
+
+    start: int
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Requests for locks in the order in which they were made, one column a fact.
+
+    Times are in ns from the release of the start barrier; -1 where it never came to that. A `length` of 0 runs to the
+    end of the file and beyond; `write` is 1 for a lock that excludes readers too.
+    """
+
+    worker: list[int] = field(default_factory=list)
+    requested_ns: list[int] = field(default_factory=list)
+    granted_ns: list[int] = field(default_factory=list)
+    released_ns: list[int] = field(default_factory=list)
+    start: list[int] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+    write: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """What the workers did to the file in the order in which it began, one column a fact.
+
+    `kind` is 0 for a load, 1 for a store, 2 for damage that the worker reported. Times are in ns from the release of
+    the start barrier; `ended_ns` is -1 where the worker ended before. `kept` bytes of each are in `content`: what was
+    loaded, what was to be stored, or the words of the report, one after the other in the same order, compressed as
+    zlib does (RFC 1950) and spelled as base64 (RFC 4648).
+    """
+
+    worker: list[int] = field(default_factory=list)
+    round: list[int] = field(default_factory=list)
+    kind: list[int] = field(default_factory=list)
+    begun_ns: list[int] = field(default_factory=list)
+    ended_ns: list[int] = field(default_factory=list)
+    start: list[int] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
+    content: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One more trial of a case, written down whole; writing takes time, so it counts in none of the case's figures.
+
+    `rounds` are those of each worker, `done` those that each completed. A worker's number from the number of workers on
+    is that of a second owner in a worker: its twin, or its children. `attempts` is how many trials were raced until one
+    was damaged, where the case's own were, or until a request met a holder. `blocks` are the parts of the file's `size`
+    bytes that held or were given anything but zeros; those that found no room are left out. Of what found no room in
+    the log the numbers are told.
+    """
+
+    rounds: int
+    done: list[int]
+    attempts: int
+    wall_ns: int
+    size: int
+    fields: list[Field]
+    blocks: list[Block]
+    holds: Holds
+    accesses: Accesses
+    damage: list[Damage] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    blocks_left_out: int = 0
+    unrecorded_holds: int = 0
+    unrecorded_accesses: int = 0
+
+
+How = Literal["raised", "refused", "killed", "late"]
+Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconclusive"]
+
+ITS_OWN = "its own"
+"""The lock and the region of programs without a scenario: theirs, whatever they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for; None, or no lock or region, is the scenario's own choice.
+
+    `record` is how many rounds of all workers together one more trial of each case was to write down.
+    `program` is the command line of workers that are programs: all of them, judged by the file `check`, or
+    `program_workers` of them beside the `workers` of a scenario. `detects` is the rate of false grants that each clean
+    case under a lock had to be able to notice; null where any strength will do.
+    """
+
+    scenarios: list[str]
+    locks: list[str]
+    workers: list[int]
+    rounds: int | None
+    trials: int
+    directory: str
+    seed: int
+    pin: str | None
+    window_ns: int
+    leak: float
+    time_limit_s: float
+    regions: list[str] = field(default_factory=list)
+    record: int = 0
+    program: str = ""
+    program_workers: int = 0
+    check: str = ""
+    detects: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Of all recorded holds of a case, by nearest rank, in ns."""
+
+    p50: int
+    p99: int
+    max: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How one worker failed: in which trial and round, why, and the traceback where it raised.
+
+    `pid` is that of one that did not end on SIGKILL and was left behind, `where` the function of the kernel in which
+    it hangs, where the kernel told. Of a program the round is not known, and `trace` is the last that it wrote to its
+    standard error.
+    """
+
+    trial: int
+    worker: int
+    round: int
+    how: How
+    reason: str
+    trace: str = ""
+    pid: int | None = None
+    where: str = ""
+    program: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial as it was measured: the raw sample behind the case's figures."""
+
+    wall_ns: int
+    operations: int
+    damaged: int
+    holds: int
+    contended: int
+    overlapping_holds: int
+    completed: bool
+    damaged_of: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU seconds of all workers, from their fork to their end (getrusage(2))."""
+
+    user: float
+    system: float
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """Context switches of all workers (getrusage(2))."""
+
+    voluntary: int
+    involuntary: int
+
+
+@dataclass(frozen=True, slots=True)
+class LockFile:
+    """A file beside the data that programs locked: in how many samples one held it, and in how many one waited for it.
+
+    `keepers` are the processes that had its lock when somebody was last seen to wait for it, a helper too that only
+    inherited it.
+    """
+
+    name: str
+    held: int
+    waiting: int
+    keepers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The exclusion of programs, which record no holds, as it was seen from outside: in samples, so not all of it.
+
+    `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock a sample and nobody who waits.
+    In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders` processes of
+    programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the while, by its
+    own record: only these can show that the lock let two in, and in `overlapping` of them a program was seen to hold a
+    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: they
+    count in `held` and `waiting` too.
+    """
+
+    source: str
+    samples: int
+    held: int
+    waiting: int
+    holders: int
+    inside: int
+    overlapping: int
+    evidence: list[str] = field(default_factory=list)
+    beside: list[LockFile] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """Scenario x lock x region x workers: one row of the table.
+
+    `shares` says that in its region what one worker stores the others load; where they do not the data breaks under
+    every lock.
+    `damaged` of `damaged_of` is the corruption rate: operations, unless the check counted against something else.
+    `overtaken` is the most conflicting grants that came before that of one request, though they were requested later;
+    `starved` is how many requests more than 10 a worker overtook while they waited for longer than half of their trial
+    and than 0.1 s. `fairness` is Jain's index of the workers' rates: it tells who was slow, not who had to wait.
+    `gave_up` is how many requests a lock refused after a time of its own: their rounds are not among the operations.
+    `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
+    probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
+    where no request met a conflicting hold. `detection_power` is the same figure under its older name. A case that is
+    `inconclusive` was clean, and its limit is weaker than what was asked for. `false_deadlocks` are requests that were
+    made again after EDEADLK. Before each store there was a pause of `window_ns`. `interval_95` is the exact interval
+    of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker after its last
+    round, of those that were asked. The samples are every n-th hold, at most a thousand. `explanation` is the shortest
+    interleaving with the same kind of damage, where it was asked for and found.
+    `not_recorded` says why the trial that was to be written down could not run.
+    The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
+    `sampled` is what was seen of them. `orphans` is how many processes outlived the worker that had started them, and
+    were killed at the end of their trial; `orphan_commands` are the first different command lines of them.
+    """
+
+    scenario: str
+    lock: str
+    region: str
+    workers: int
+    rounds: int
+    pin: str
+    window_ns: int = 0
+    shares: bool = True
+    trials: int = 0
+    operations: int = 0
+    damaged: int = 0
+    damaged_of: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    overlapping_holds: int = 0
+    overlaps: list[str] = field(default_factory=list)
+    corruption_rate: float = 0.0
+    damaged_trials: int = 0
+    interval_95: tuple[float, float] = (0.0, 1.0)
+    holds: int = 0
+    unrecorded_holds: int = 0
+    contended_requests: int = 0
+    refused_requests: int = 0
+    false_deadlocks: int = 0
+    gave_up: int = 0
+    detection_power: float | None = None
+    detection_limit: float | None = None
+    wall_s: float = 0.0
+    operations_per_s: float = 0.0
+    wait_ns: Quantiles | None = None
+    hold_ns: Quantiles | None = None
+    fairness: float | None = None
+    overtaken: int | None = None
+    starved: int = 0
+    read_wait_max_ns: int | None = None
+    write_wait_max_ns: int | None = None
+    cpu_s: Cpu = Cpu(user=0.0, system=0.0)
+    context_switches: Switches = Switches(voluntary=0, involuntary=0)
+    minor_faults: int = 0
+    private_bytes: int | None = None
+    peak_rss_bytes: int | None = None
+    verdict: Verdict
+    expected: str
+    reason: str = ""
+    why: str = ""
+    lesson: bool = False
+    lets_two_in: bool = False
+    failures: list[Failure] = field(default_factory=list)
+    explanation: Explored | None = None
+    recording: Recording | None = None
+    not_recorded: str = ""
+    program: str = ""
+    programs: int = 0
+    sampled: Sampled | None = None
+    orphans: int = 0
+    orphan_commands: list[str] = field(default_factory=list)
+    trial_samples: list[Trial] = field(default_factory=list)
+    wait_samples_ns: list[int] = field(default_factory=list)
+    hold_samples_ns: list[int] = field(default_factory=list)
+
+    @property
+    def as_expected(self) -> bool:
+        """True when nothing happened that the scenario does not announce; damage that stayed away is no failure.
+
+        A lock that let two in is announced only where the scenario says so, whatever happened to the data.
+        """
+        return self.verdict in ("clean", self.expected) and (self.lets_two_in or not self.two_in)
+
+    @property
+    def two_in(self) -> bool:
+        """True where the lock was seen to let two in, in the records or from outside."""
+        return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One invocation of the program."""
+
+    schema: int
+    command: str
+    started: str
+    wall_s: float
+    interrupted: bool
+    environment: Environment
+    options: Options
+    cases: list[Case]

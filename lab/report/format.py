@@ -1,0 +1,124 @@
+"""Figures as people read them.
+
+Times to three digits, for figures that are to be compared.
+
+The names of the formats that tables come in.
+
+Tables in the formats that a user may ask for.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Sequence
+from io import StringIO
+from itertools import zip_longest
+
+from tabulate import tabulate
+
+from lab.analysis.statistics import one_in, plural, rate
+from lab.errors import unknown
+
+__all__ = ["duration", "kib", "one_in", "plural", "rate", "side_by_side", "wrapped"]
+
+WIDTH = 100
+"""Columns that sentences are folded at."""
+
+KEPT = "\0"
+"""Stands for a space at which nothing is folded."""
+
+_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
+
+
+def duration(ns: float) -> str:
+    """A time with its unit, two or three digits: 373 ns, 27.8 us, 7.1 ms."""
+    for scale, unit in _UNITS:
+        if ns >= scale:
+            value = ns / scale
+            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
+    return f"{ns:.0f} ns"
+
+
+def kib(size: int | None) -> str:
+    """Bytes in KiB."""
+    return "-" if size is None else f"{size // 1024:,}"
+
+
+def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int = WIDTH) -> str:
+    """Text behind `first`, folded between words at this width; further lines stand below its beginning, or indented."""
+    from textwrap import TextWrapper
+
+    further = " " * (len(first) if indent is None else indent)
+    fold = TextWrapper(width, first, further, break_long_words=False, break_on_hyphens=False)
+    return fold.fill(text.replace(" %", f"{KEPT}%")).replace(KEPT, " ") or first.rstrip()
+
+
+def side_by_side(*cells: tuple[str, int]) -> str:
+    """Texts beside each other, each folded at its own width."""
+    columns = [wrapped(text, width=width).splitlines() for text, width in cells]
+    rows = zip_longest(*columns, fillvalue="")
+    widths = [width for _, width in cells]
+    return "\n".join(
+        "  ".join(f"{line:{width}}" for line, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
+
+
+def fine(ns: float) -> str:
+    """A time to three digits, with its unit: 786 ns, 1.23 us, 27.1 us, 254 us."""
+    return " ".join(_scaled(ns, *_unit(ns)))
+
+
+def interval(low: float, high: float) -> str:
+    """Two times in the unit of the larger."""
+    unit = _unit(high)
+    return f"{_scaled(low, *unit)[0]} to {' '.join(_scaled(high, *unit))}"
+
+
+def _unit(ns: float) -> tuple[float, str]:
+    return next(((scale, name) for scale, name in UNITS if ns >= 0.9995 * scale), UNITS[-1])
+
+
+def _scaled(ns: float, scale: float, unit: str) -> tuple[str, str]:
+    value = ns / scale
+    digits = 0 if scale == 1 or value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f}", unit
+
+
+DEFAULT_FORMAT = "simple"
+DATA_FORMATS = {"csv": ","}
+"""Formats that tabulate leaves to its caller, with their separators."""
+
+
+def check_format(name: str) -> None:
+    """Raises UsageError, with the nearest name, for a format that neither tabulate nor the lab has.
+
+    The usual one is not looked up: tabulate imports threading and random, and forks would pay for it.
+    """
+    if name == DEFAULT_FORMAT:
+        return
+    from tabulate import tabulate_formats
+
+    known = [*tabulate_formats, *DATA_FORMATS]
+    if name not in known:
+        raise unknown("format", name, known)
+
+
+NAMES = frozenset({"scenario", "lock", "region", "access", "verdict"})
+
+
+def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
+    """Columns of these titles to the left, figures to the right; figures are text already and are not parsed again."""
+    if style in DATA_FORMATS:
+        return _separated([head, *rows], DATA_FORMATS[style])
+    align = ["left" if title in left else "right" for title in head]
+    return tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=align if rows else None)
+
+
+def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
+    """Separated values as RFC 4180 has them: a cell that holds the separator, as large numbers do, is quoted."""
+    lines = StringIO()
+    csv.writer(lines, delimiter=separator, lineterminator="\n").writerows(rows)
+    return lines.getvalue().rstrip("\n")

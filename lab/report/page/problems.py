@@ -1,0 +1,224 @@
+"""What went wrong in a recorded trial, in the order of time, each in a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lab.analysis.accesses import ENDLESS, LOAD, REPORT, STORE, Access
+from lab.analysis.holds import Overlap, Span, sweep
+from lab.analysis.lost_updates import LostUpdate, lost_updates
+from lab.analysis.torn import BEFORE, Torn, torn_at_the_end, torn_loads
+from lab.records import Recording
+
+from .recording import NEVER, accesses_of, holds_of, images, name_of, value_at, value_of
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """One thing that went wrong: when, to which bytes, in which workers; the accesses that show it, by number.
+
+    It is to be looked at from `since_ns` to `until_ns`.
+    """
+
+    kind: str
+    at_ns: int
+    since_ns: int
+    until_ns: int
+    start: int
+    end: int
+    workers: list[int]
+    sentence: str
+    accesses: list[int] = field(default_factory=list)
+
+
+class Story:
+    """Finds what went wrong in one recording, and tells it."""
+
+    def __init__(self, recording: Recording, workers: int) -> None:
+        self.accesses = accesses_of(recording)
+        self.images = images(recording)
+        self._recording = recording
+        self._fields = recording.fields
+        self._workers = workers
+
+    def happened(self) -> list[Happened]:
+        """All of it, earliest first."""
+        before, after = self.images or (None, None)
+        found = [self._lost(each) for each in lost_updates(self.accesses)]
+        found += [self._torn(each) for each in torn_loads(self.accesses, before)]
+        if after and not self._recording.unrecorded_accesses:
+            found += [self._torn_left(each) for each in torn_at_the_end(self.accesses, before, after)]
+        found += [self._two_in(each) for each in sweep(holds_of(self._recording)).overlaps]
+        found += [self._reported(number) for number, each in enumerate(self.accesses) if each.what == REPORT]
+        found += self._ended_inside()
+        return sorted(found, key=lambda each: each.at_ns)
+
+    def first(self, happened: list[Happened]) -> int | None:
+        """Which of it to look at first: what the workers themselves took for damage, where they told of any."""
+        told = any(each.kind == "reported" for each in happened)
+        seen = [number for number, each in enumerate(happened) if not told or each.kind in ("reported", "torn read")]
+        return seen[0] if seen else None
+
+    def who(self, worker: int) -> str:
+        """A worker as sentences call it."""
+        return f"worker {worker}" if worker < self._workers else f"the second owner in worker {worker - self._workers}"
+
+    def _lost(self, lost: LostUpdate) -> Happened:
+        mine, theirs = self.accesses[lost.store], self.accesses[lost.lost]
+        numbers = sorted({lost.look, lost.lost, lost.store, lost.look if lost.their_look is None else lost.their_look})
+        sentence = self._over(lost, mine, theirs) if lost.their_look is None else self._at_once(lost, mine, theirs)
+        workers = [mine.worker, theirs.worker]
+        return self._shown("lost update", mine.begun_ns, lost.start, lost.end, workers, sentence, numbers)
+
+    def _over(self, lost: LostUpdate, mine: Access, theirs: Access) -> str:
+        look = self.accesses[lost.look]
+        saw = "it had loaded" if look.what == LOAD else "its last look was its own store of"
+        return (
+            f"{_big(self.who(mine.worker))} stored {self._value(mine, lost)} to "
+            f"{name_of(self._fields, lost.start, lost.end)} (round {mine.round + 1}, {moment(mine.begun_ns)}) over the "
+            f"{self._value(theirs, lost)} of {self.who(theirs.worker)} (round {theirs.round + 1}, "
+            f"{moment(theirs.begun_ns)}), which it had not seen: {saw} {self._value(look, lost)} at "
+            f"{moment(look.begun_ns)}."
+        )
+
+    def _at_once(self, lost: LostUpdate, mine: Access, theirs: Access) -> str:
+        return (
+            f"{_big(self.who(mine.worker))} stored {self._value(mine, lost)} and {self.who(theirs.worker)} stored "
+            f"{self._value(theirs, lost)} to {name_of(self._fields, lost.start, lost.end)} at times that overlap "
+            f"({_during(mine)} and {_during(theirs)}), in this or the other order. Neither had seen the other's: "
+            "either way one of the two is lost."
+        )
+
+    def _shown(
+        self, kind: str, at_ns: int, start: int, end: int, workers: list[int], sentence: str, numbers: list[int]
+    ) -> Happened:
+        """What these accesses show, to be looked at from the first to the last of them."""
+        shown = [self.accesses[number] for number in numbers]
+        since = min(each.begun_ns for each in shown)
+        until = max(each.begun_ns if each.ended_ns == ENDLESS else each.ended_ns for each in shown)
+        return Happened(kind, at_ns, since, until, start, end, workers, sentence, numbers)
+
+    def _value(self, access: Access, lost: LostUpdate) -> str:
+        return value_of(self._fields, lost.start, access.at(lost.start, lost.end)) or "bytes that were not kept"
+
+    def _torn(self, torn: Torn) -> Happened:
+        load = self.accesses[torn.load]
+        sentence = (
+            f"{_big(self.who(load.worker))} loaded {name_of(self._fields, load.start, load.end)} "
+            f"(round {load.round + 1}, {moment(load.begun_ns)}) and met {self._parts(torn)}."
+        )
+        workers = list(dict.fromkeys([load.worker, *self._authors(torn)]))
+        numbers = sorted(number for number in (torn.one, torn.other, torn.load) if number != BEFORE)
+        return self._shown("torn read", load.ended_ns, load.start, load.end, workers, sentence, numbers)
+
+    def _torn_left(self, torn: Torn) -> Happened:
+        stores = [self.accesses[number] for number in (torn.one, torn.other) if number != BEFORE]
+        start, end = max(each.start for each in stores), min(each.end for each in stores)
+        at_ns = max(each.begun_ns for each in stores)
+        sentence = f"{_big(name_of(self._fields, start, end))} was left with {self._parts(torn)}."
+        numbers = sorted(number for number in (torn.one, torn.other) if number != BEFORE)
+        return self._shown("torn bytes left", at_ns, start, end, self._authors(torn), sentence, numbers)
+
+    def _authors(self, torn: Torn) -> list[int]:
+        return list(dict.fromkeys(self.accesses[n].worker for n in (torn.one, torn.other) if n != BEFORE))
+
+    def _parts(self, torn: Torn) -> str:
+        (one, at), (other, there) = sorted(((torn.one, torn.one_at), (torn.other, torn.other_at)), key=lambda x: x[1])
+        return f"{self._bytes_of(one)} at {self._byte(at)} and {self._bytes_of(other)} at {self._byte(there)}"
+
+    def _bytes_of(self, number: int) -> str:
+        if number == BEFORE:
+            return "what had lain there before"
+        store = self.accesses[number]
+        return f"bytes of {self.who(store.worker)} (round {store.round + 1}, stored {moment(store.begun_ns)})"
+
+    def _byte(self, at: int) -> str:
+        found = value_at(self._fields, at)
+        return found.name if found and found.field.size == 1 else f"byte {at:,}"
+
+    def _two_in(self, overlap: Overlap) -> Happened:
+        first, second = overlap
+        span, other = Span.unpack(first.word), Span.unpack(second.word)
+        start, end = max(span.start, other.start), min(span.end, other.end, self._recording.size)
+        sentence = (
+            f"{_big(self.who(second.worker))} was granted the {_lock(other)} at {moment(second.granted_ns)}, while "
+            f"{self.who(first.worker)} held the {_lock(span)} (from {moment(first.granted_ns)} to "
+            f"{moment(first.released_ns)}): two were in that may not be together."
+        )
+        until = min(first.released_ns, second.released_ns)
+        workers = [second.worker, first.worker]
+        return Happened("two in", second.granted_ns, first.granted_ns, until, start, max(start, end), workers, sentence)
+
+    def _reported(self, number: int) -> Happened:
+        access = self.accesses[number]
+        text = access.data.decode("utf-8", "replace") or "damage, of whose words none found room"
+        sentence = f"{_big(self.who(access.worker))} saw in round {access.round + 1}: {text}."
+        last = self._last_before(number)
+        start, end = (self.accesses[last].start, self.accesses[last].end) if last is not None else (0, 0)
+        return self._shown("reported", access.begun_ns, start, end, [access.worker], sentence, [number])
+
+    def _last_before(self, number: int) -> int | None:
+        """The worker's last load before its report."""
+        worker = self.accesses[number].worker
+        loads = (n for n in range(number - 1, -1, -1) if self.accesses[n].worker == worker)
+        return next((n for n in loads if self.accesses[n].what == LOAD), None)
+
+    def _ended_inside(self) -> Iterator[Happened]:
+        """Holds that were never given back: of workers that were killed, and of those that waited for each other."""
+        columns = self._recording.holds
+        facts = zip(columns.worker, columns.granted_ns, columns.released_ns, columns.start, columns.length, strict=True)
+        for worker, granted, released, start, length in facts:
+            if granted == NEVER or released != NEVER:
+                continue
+            end = start + length if length else self._recording.size
+            held = f"held the lock on {name_of(self._fields, start, end)} (granted at {moment(granted)})"
+            waited = self._waited(worker)
+            freed = "The kernel gave the lock back; what had been stored, stayed."
+            told = f"{held} and waited for {waited} when it was ended." if waited else f"ended while it {held}. {freed}"
+            sentence = f"{_big(self.who(worker))} {told}"
+            if waited:
+                yield Happened("stuck", granted, granted, granted, start, end, [worker], sentence)
+            else:
+                stayed = self._stored_since(worker, granted, start)
+                until = max([granted, *(self.accesses[number].begun_ns for number in stayed)])
+                yield Happened("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
+
+    def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
+        """The stores of a worker under its last lock; a second owner that comes in its place asks for the same lock."""
+        columns = self._recording.holds
+        facts = zip(columns.worker, columns.start, columns.requested_ns, strict=True)
+        end = min((at for who, where, at in facts if (who, where) == (worker, start) and at > granted), default=ENDLESS)
+        stores = (n for n, each in enumerate(self.accesses) if (each.worker, each.what) == (worker, STORE))
+        return [n for n in stores if granted <= self.accesses[n].begun_ns < end]
+
+    def _waited(self, worker: int) -> str:
+        """What a worker waited for at its end."""
+        columns = self._recording.holds
+        facts = zip(columns.worker, columns.granted_ns, columns.start, columns.length, strict=True)
+        waits = [
+            (start, start + length if length else self._recording.size)
+            for who, granted, start, length in facts
+            if who == worker and granted == NEVER
+        ]
+        return f"the one on {name_of(self._fields, *waits[-1])}" if waits else ""
+
+
+def moment(ns: int) -> str:
+    """A time since the release, in microseconds: recorded trials take milliseconds."""
+    return f"{ns / 1000:,.2f} us"
+
+
+def _during(access: Access) -> str:
+    return f"{moment(access.begun_ns)} to {moment(access.ended_ns)}" if access.ended_ns != ENDLESS else "never ended"
+
+
+def _lock(span: Span) -> str:
+    mode = "write" if span.write else "read"
+    return (
+        f"{mode} lock on bytes {span.start:,} to {span.end - 1:,}" if span.length else f"{mode} lock on the whole file"
+    )
+
+
+def _big(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,244 @@
+"""What locks cost, as a table, with each price defined, the harness's own beside it, and a judgement in words.
+
+What is to be said of the prices of locks, in words: the harness beside them, and how far they can be trusted.
+
+How far the samples of a benchmark lie apart, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from statistics import mean
+
+from lab.records import Bench, LockCost
+from lab.report.format import DEFAULT_FORMAT, duration, fine, interval, plural, table, wrapped
+
+from .race_verdict import CLEAN, DAMAGE, FAILED, INTERRUPTED, UNABLE
+
+UNSTEADY = 0.10
+"""The spread of a figure, as a share of its median, from which on it is called unsteady."""
+
+
+def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
+    """What is to be said where the spread of some is too large, and what to do; of each by its name."""
+    unsteady = {name: spread for name, spread in spreads.items() if spread >= UNSTEADY}
+    if unsteady:
+        worst = max(unsteady, key=lambda name: unsteady[name])
+        yield (
+            f"Unsteady: {len(unsteady)} of {plural(len(spreads), noun)} spread by 10 % of the median or more, most "
+            f"{worst} ({100 * unsteady[worst]:.0f} %). Measure on a quieter machine, or longer: --seconds, --repeats."
+        )
+
+
+BUSY_CORES = 0.12
+"""Of others, over the whole run: a repeat may be shorter than what the kernel counts by."""
+
+VISIBLE_STEP = 0.10
+FEW_SWITCHES = 0.9
+STRICT = 0.99
+
+
+def conclusions(run: Bench) -> Iterator[str]:
+    """The harness, then what is to be said of the figures, each with what to do next."""
+    measured = [cost for cost in run.locks if cost.samples_ns]
+    yield from _harness(run)
+    yield from _strictness(measured)
+    if not measured:
+        return
+    yield from steadiness({cost.name: spread(cost) for cost in measured}, "case")
+    yield from _outliers(measured)
+    yield from _company(run)
+    yield from _clock(run, measured)
+    if inexact := [cost.name for cost in measured if not cost.latency.exact]:
+        yield (
+            f"Not all samples were kept: of {plural(len(inexact), 'case')} the percentiles come from a histogram as "
+            "well, to 1 in 128."
+        )
+
+
+def _harness(run: Bench) -> Iterator[str]:
+    told = {each.name: each for each in run.harness if each.samples_ns}
+    wake_up = told.pop("wake-up", None)
+    if wake_up:
+        yield (
+            f"A bare wake-up, through a pipe to a process that sleeps: {fine(wake_up.median_ns)}. That much of a "
+            "hand-off is the machine's, whatever the lock."
+        )
+    base = told.get("C loop") or told.get("CPython loop")
+    if base is None:
+        return
+    figures = ", ".join(
+        f"{name} {fine(each.median_ns)}" + ("" if each is base else f" ({each.median_ns / base.median_ns:.2f} x)")
+        for name, each in told.items()
+    )
+    missing = "".join(f" The {each.name} is missing: {each.reason}." for each in run.harness if each.reason)
+    yield (
+        f"The harness itself, fcntl uncontended with an addition inside: {figures} a pair. What they differ by is "
+        f"Python's and the lab's share of each figure above, not the lock's.{missing}"
+    )
+
+
+def _strictness(measured: list[LockCost]) -> Iterator[str]:
+    for cost in measured:
+        if cost.price != "hand-off":
+            continue
+        switches = cost.voluntary_switches + cost.involuntary_switches
+        if cost.handed_over < STRICT:
+            share = f"{100 * cost.handed_over:.0f} %"
+            yield (
+                f"{cost.name}: only {share} of the grants came from another worker, so this is no price of a hand-off; "
+                "see `lab race` for whether the lock excludes."
+            )
+        if switches < FEW_SWITCHES:
+            yield (
+                f"{cost.name}: the kernel counted {switches:.2f} context switches a hand-off: who waits for this lock "
+                "does not always sleep, so the figure is that of spinning, or of workers that take turns on one CPU."
+            )
+
+
+def _outliers(measured: list[LockCost]) -> Iterator[str]:
+    far = [cost for cost in measured if cost.outliers]
+    if far:
+        count = sum(len(cost.outliers) for cost in far)
+        repeats = plural(sum(len(cost.samples_ns) for cost in measured), "repeat")
+        yield (
+            f"* Far from their median, by more than three scaled median absolute deviations: {count:,} of {repeats}. "
+            "They are in all figures; the document names them (outliers). Where they are many, something else ran now "
+            "and then: measure longer."
+        )
+
+
+def _company(run: Bench) -> Iterator[str]:
+    cores = run.noise.others_cores if run.noise else []
+    if cores and mean(cores) > BUSY_CORES:
+        yield (
+            f"Not alone: other processes took {mean(cores):.2f} of a core, up to {max(cores):.2f} during a repeat. "
+            "Stop them and measure again."
+        )
+
+
+def _clock(run: Bench, measured: list[LockCost]) -> Iterator[str]:
+    if run.noise is None:
+        return
+    step = run.noise.clock_step_ns
+    coarse = [cost for cost in measured if 0 < cost.latency.p50 * VISIBLE_STEP <= step]
+    if coarse:
+        yield (
+            f"The clock's own step of {duration(step)} shows in the percentiles of {plural(len(coarse), 'case')}, as "
+            f"in {coarse[0].name}: read its price from the time of a pair, which is measured over many."
+        )
+
+
+def spread(cost: LockCost) -> float:
+    """The middle half of the samples, or the interval of their median where that is wider, as a share of the median."""
+    low, high = cost.interval_95
+    ordered = sorted(cost.samples_ns)
+    quarter = len(ordered) // 4
+    return max(high - low, ordered[-1 - quarter] - ordered[quarter]) / cost.median_ns
+
+
+HEAD = ("case", "a pair", "95 % interval", "pairs/s", "p50", "p90", "p99", "p99.9", "max", "fair", "streak")
+USED = ("CPU", "switches")
+NAMES = frozenset({"case"})
+
+DEFINED = {
+    "uncontended": "one worker locks and unlocks; nobody else wants the lock. Latency: of the lock call.",
+    "hand-off": "the lock passes to another worker every time: N workers walk around N + 1 locks, and each asks for "
+    "the next one before it gives back its own. Latency: from the release to the next worker's grant.",
+    "queue": "N workers lock and unlock in a closed loop, as fast as they come to it. Latency: from the request to "
+    "the grant.",
+    "a pair": "a lock and an unlock, of a hand-off one hand-over: the time that passed, over the pairs of all workers.",
+    "region": "each pair adds 1 to a counter in that region; the sums are checked.",
+    "held": "so many ranges of the file, far from the workers', are held by a process that does nothing else.",
+    "columns": "fair: Jain's index of the workers' pairs. streak: most grants in a row of one worker. CPU, switches: "
+    "processor time and context switches a pair.",
+}
+
+
+def text_of(run: Bench, style: str) -> str:
+    """The whole report; a format that is not for people gets the table and nothing else."""
+    if style != DEFAULT_FORMAT:
+        return costs(run, style)
+    if not any(cost.samples_ns for cost in run.locks):
+        return f"{heading(run)}\n\nnothing was measured"
+    parts = [heading(run), costs(run, style), definitions(run), *(wrapped(line) for line in conclusions(run))]
+    return "\n\n".join(filter(None, parts))
+
+
+def heading(run: Bench) -> str:
+    """What was measured, and where."""
+    where, asked = run.environment, run.options
+    return wrapped(
+        f"what a pair of lock and unlock costs: {where.filesystem}, {where.kernel}, "
+        f"{plural(where.cpus_allowed, 'CPU')}, {where.python}, recorder {where.recorder}; "
+        f"medians of {plural(asked.repeats, 'repeat')} of {duration(1e9 * asked.seconds / asked.repeats)}"
+    )
+
+
+def costs(run: Bench, style: str) -> str:
+    """One row a case that was measured."""
+    return table([*HEAD, *USED], [_row(cost) for cost in run.locks if cost.samples_ns], style, left=NAMES)
+
+
+def _row(cost: LockCost) -> list[str]:
+    latency = cost.latency
+    alone = cost.workers == 1 or cost.ranges == "disjoint"
+    return [
+        cost.name + (" *" if cost.outliers else ""),
+        fine(cost.median_ns),
+        interval(*cost.interval_95),
+        f"{1e9 / cost.median_ns:,.0f}",
+        *(fine(each) for each in (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)),
+        "-" if cost.workers == 1 else f"{cost.fairness:.2f}",
+        "-" if alone else f"{cost.longest_streak:,}",
+        fine(cost.cpu_ns),
+        f"{cost.voluntary_switches + cost.involuntary_switches:.2f}",
+    ]
+
+
+def definitions(run: Bench) -> str:
+    """What the prices mean that are in the table, its axes, and the columns that nobody would guess."""
+    measured = [cost for cost in run.locks if cost.samples_ns]
+    axes = {"region": any(cost.region for cost in measured), "held": any(cost.held for cost in measured)}
+    told = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
+    told |= {"a pair", "columns"} if measured else set()
+    return "\n".join(wrapped(text, f"{word:12}") for word, text in DEFINED.items() if word in told)
+
+
+def complaints(run: Bench) -> Iterator[str]:
+    """What could not be measured, and what the figures of a lock that does not exclude are worth."""
+    for loop in run.harness:
+        if loop.failed:
+            yield f"the harness's {loop.name}: not measured: {loop.reason}"
+    for cost in run.locks:
+        if cost.reason:
+            yield f"{cost.name}: not measured{' to the end' if cost.samples_ns else ''}: {cost.reason}"
+        if cost.overlapping:
+            yield (
+                f"{cost.name}: NOT EXCLUSIVE: {plural(cost.overlapping, 'pair')} of holds overlapped, so its price "
+                "means nothing; see `lab race`"
+            )
+        if cost.lost:
+            yield f"{cost.name}: {cost.lost:,} of {plural(cost.pairs, 'addition')} inside the lock are lost"
+
+
+def exit_code(run: Bench) -> int:
+    """The first that is true of 130 (interrupted), 1 (does not exclude), 4 (died or hung), 3 (not measured).
+
+    A case that a lock of this kind does not have counts only where no other case of the lock was measured.
+    """
+    if run.interrupted:
+        return INTERRUPTED
+    if any(cost.overlapping or cost.lost for cost in run.locks):
+        return DAMAGE
+    if any(cost.failed for cost in run.locks) or any(loop.failed for loop in run.harness):
+        return FAILED
+    measured = {cost.lock for cost in run.locks if cost.samples_ns}
+    missing = [cost for cost in run.locks if cost.reason and (cost.exists or cost.lock not in measured)]
+    return UNABLE if missing else CLEAN
+
+
+def interruption(run: Bench) -> str:
+    """What is said of a run that was cut short."""
+    repeats = min((len(cost.samples_ns) for cost in run.locks if not cost.reason), default=0)
+    return f"interrupted: {plural(repeats, 'repeat')} of {run.options.repeats} finished" if run.interrupted else ""

@@ -1,0 +1,280 @@
+"""A check as text: the verdict a promise, advice, what failed and how, the soak, and a conclusion.
+
+The evidence of a check: rules that failed, programs that differ, races that broke, processes that hang.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from tabulate import tabulate
+
+from lab.check.guarantees import EXCLUSION, asked_for
+from lab.check.verdict.evidence import WOULD_SHOW
+from lab.check.verdict.judge import exit_code as code_of
+from lab.records import Check, Promise, RuleResult, Soaked
+from lab.report.format import DEFAULT_FORMAT, duration, plural, rate, side_by_side, wrapped
+
+SOAK = ("soak for", "scenario", "region", "lock", "met", "rounds", "damaged", "two in", "verdict")
+ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
+
+
+TOLD = 3
+"""So many rules of each promise are told with their calls; of more only what they came to."""
+
+
+def failed_rules(run: Check) -> str:
+    """The rules that do not hold and should, the first of each promise with the calls that show it."""
+    failed = [rule for rule in run.rules if rule.promised and rule.verdict in ("unsafe", "unsupported")]
+    told = [rule for rule in failed if rule in [each for each in failed if each.promise == rule.promise][:TOLD]]
+    rest = "\n".join(_short(rule) for rule in failed if rule not in told)
+    return _section("rules that do not hold", [*map(_rule, told), *([rest] if rest else [])])
+
+
+def unpromised(run: Check) -> str:
+    """The rules that Linux keeps and promises nowhere, where they differ here."""
+    differing = [rule for rule in run.rules if not rule.promised and rule.verdict in ("unsafe", "unsupported")]
+    return _section("other than on Linux, which promises it nowhere", [_rule(rule) for rule in differing])
+
+
+def random_differences(run: Check) -> str:
+    """The random programs that the kernel answered otherwise than the model."""
+    if run.random is None:
+        return ""
+    told = [
+        "\n".join([f"random program ({each.promise})", *_outcome(each.expected, each.observed), *_calls(each.calls)])
+        for each in run.random.differences
+    ]
+    return _section("random programs that differ from the model", told)
+
+
+def soaked(run: Check) -> str:
+    """One row a race, and how its window was widened."""
+    if not run.soak:
+        return ""
+    rows = [_row(row) for row in run.soak]
+    table = tabulate(rows, headers=list(SOAK), tablefmt="simple", disable_numparse=True, colalign=list(ALIGN))
+    return f"{table}\n{wrapped(_window(run.soak))}"
+
+
+def stuck(run: Check) -> str:
+    """The processes that were left behind."""
+    return "\n".join(
+        f"LEFT BEHIND: process {each.pid}, which hangs in {each.where} and does not end on SIGKILL"
+        for each in run.stuck
+    )
+
+
+def _section(title: str, told: Sequence[str]) -> str:
+    return "\n\n".join([f"{title}:", *told]) if told else ""
+
+
+def _rule(rule: RuleResult) -> str:
+    refused = ", not supported" if rule.verdict == "unsupported" else ""
+    lines = [wrapped(rule.sentence, f"rule {rule.number} ({rule.promise}{refused}): ", indent=4)]
+    if rule.reason:
+        lines.append(_labelled("because", rule.reason))
+    return "\n".join(
+        [*lines, *_outcome(rule.expected, rule.observed), _labelled("source", rule.source), *_calls(rule.calls)]
+    )
+
+
+def _short(rule: RuleResult) -> str:
+    came = f"expected {rule.expected}, observed {rule.observed}"
+    return wrapped(f"{rule.sentence} ({came})", f"rule {rule.number} ({rule.promise}): ", indent=4)
+
+
+def _outcome(expected: str, observed: str) -> Iterator[str]:
+    if expected:
+        yield _labelled("expected", expected)
+    yield _labelled("observed", observed)
+
+
+def _calls(calls: Sequence[str]) -> Iterator[str]:
+    for number, call in enumerate(calls):
+        yield wrapped(call, f"    {'' if number else 'calls':10}")
+
+
+def _labelled(label: str, text: str) -> str:
+    return wrapped(text, f"    {label:10}")
+
+
+def _row(row: Soaked) -> list[str]:
+    case = row.case
+    ran = bool(case.operations)
+    met = case.refused_requests if row.polled else case.contended_requests
+    return [
+        row.promise,
+        case.scenario,
+        row.region,
+        f"{case.lock}{' polled' if row.polled else ''}",
+        f"{met:,}" if ran else "-",
+        f"{case.operations:,}" if ran else "-",
+        (rate(case.corruption_rate) if case.damaged else "0") if ran else "-",
+        f"{case.overlapping_holds:,}" if case.holds else "-",
+        "UNSAFE" if row.verdict == "unsafe" else row.verdict,
+    ]
+
+
+def _window(rows: Sequence[Soaked]) -> str:
+    """How the races were made likelier to meet."""
+    longest = max(row.case.window_ns for row in rows)
+    asleep = f", asleep for up to {duration(longest)}" if longest else ""
+    polled = "; polled: asked for again and again instead of waited for" if any(row.polled for row in rows) else ""
+    heads = "; met: requests that met a holder; two in: pairs of holds that overlapped and may not"
+    trials = plural(sum(row.case.trials for row in rows), "fresh file")
+    return (
+        f"{trials}; race window widened: every worker gives way before each lock and each store{asleep}{polled}{heads}."
+    )
+
+
+INTERRUPTED = 130
+WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
+SHOWN = 4
+"""Pieces of evidence that stand below a promise."""
+
+
+def exit_code(run: Check) -> int:
+    """0 safe for what was asked, 1 unsafe, 3 not found out or no such lock, 130 interrupted."""
+    return INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.promises)
+
+
+def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
+    """The whole report."""
+    parts = [
+        heading(run),
+        early(run),
+        "\n".join([*promise_lines(run), *_power(run)]),
+        "\n".join(_advice(run)),
+        failed_rules(run),
+        random_differences(run),
+        races(run),
+        unpromised(run),
+        left_behind(run),
+        conclusion(run),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def heading(run: Check) -> str:
+    """Where: directories with their filesystems, the kernel; and how."""
+    places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
+    asked = run.options
+    how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
+    strength = f"; to detect faults of {asked.detects:g}" if asked.detects is not None else ""
+    only = f"; only {', '.join(asked.only)}" if asked.only else ""
+    cut = "INTERRUPTED" if run.interrupted else "ENDED EARLY" if run.ended_early else ""
+    ended = f"; {cut}: the rest is missing" if cut else ""
+    return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}")
+
+
+def early(run: Check) -> str:
+    """Why it ended before its end, where nobody interrupted it."""
+    if not run.ended_early:
+        return ""
+    advice = "; look whether its server lives, or unmount it by force (umount -f)" if run.hang else ""
+    return wrapped(f"{run.ended_early}. What was found before stands below{advice}.", "ENDED EARLY: ", indent=2)
+
+
+def promise_lines(run: Check) -> Iterator[str]:
+    """The verdicts, aligned; below each that is not safe what speaks against it."""
+    for promise in run.promises:
+        yield side_by_side((promise.title, 31), (WORDS[promise.verdict], 11), (promise.strength, 54))
+        yield from _evidence(promise, 4)
+
+
+def _power(run: Check) -> Iterator[str]:
+    if any(WOULD_SHOW in promise.strength for promise in run.promises):
+        yield wrapped(f"({WOULD_SHOW} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
+
+
+def _evidence(promise: Promise, indent: int) -> Iterator[str]:
+    for sentence in promise.evidence[:SHOWN]:
+        yield wrapped(sentence, " " * indent + "- ")
+    more = len(promise.evidence) - SHOWN
+    if more > 0:
+        yield f"{' ' * indent}- and {more} more (--json has them)"
+
+
+def _advice(run: Check) -> Iterator[str]:
+    yield from (wrapped(sentence, "* ") for sentence in run.advice)
+
+
+def conclusion(run: Check) -> str:
+    """One sentence: what is unsafe, what could not be found out, what there is not, and what is safe."""
+    if run.promises and all(each.verdict == "safe" for each in run.promises):
+        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.promises)}.{_rest(run)}")
+    told = [
+        f"{word} for {', '.join(names)}"
+        for verdict, word in (
+            ("unsafe", "UNSAFE"), ("unknown", "not found out"), ("unsupported", "not supported"), ("safe", "safe")
+        )
+        if (names := [each.name for each in run.promises if each.verdict == verdict])
+    ]  # fmt: skip
+    ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
+    return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.{_rest(run)}")
+
+
+def _rest(run: Check) -> str:
+    """What was not asked, and why."""
+    return f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
+
+
+def races(run: Check) -> str:
+    """The races that came to figures; of the others only how many there are, for the evidence has why."""
+    ran = [row for row in run.soak if row.case.operations or row.case.overlapping_holds]
+    rest = [row for row in run.soak if not (row.case.operations or row.case.overlapping_holds)]
+    names = ", ".join(dict.fromkeys(row.promise for row in rest))
+    told = wrapped(f"{plural(len(rest), 'race')} came to no figures: for {names}.") if rest else ""
+    return "\n\n".join(part for part in (soaked(replace(run, soak=ran)), told) if part)
+
+
+def complaints(run: Check) -> Iterator[str]:
+    """For stderr: what is not kept, or of which too little is known, with the first that speaks for it.
+
+    Promises of which the same is to be said share a line.
+    """
+    if run.ended_early:
+        yield f"ended early: {run.ended_early}"
+    missed = {*EXCLUSION, *run.options.only}
+    alike: dict[tuple[str, str], list[Promise]] = {}
+    for promise in run.promises:
+        if promise.verdict in ("unsafe", "unknown") or (promise.verdict == "unsupported" and promise.name in missed):
+            alike.setdefault((promise.verdict, _cause(promise, run)), []).append(promise)
+    for (verdict, cause), promises in alike.items():
+        because = cause if len(promises) > 1 else "".join(promises[0].evidence[:1])
+        yield ": ".join(filter(None, [", ".join(each.name for each in promises), WORDS[verdict], because]))
+    yield from _left_behind(run)
+
+
+def _cause(promise: Promise, run: Check) -> str:
+    """The first that speaks for the verdict, without the rule or the race that came upon it."""
+    first = "".join(promise.evidence[:1])
+    reasons = [row.case.reason for row in run.soak if row.promise == promise.name and row.case.reason]
+    bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
+    return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
+
+
+def left_behind(run: Check) -> str:
+    """The processes and the folder that could not be got rid of."""
+    folders = [f"LEFT BEHIND: {folder}; remove it by hand" for folder in run.left_behind]
+    return "\n".join(filter(None, [stuck(run), *folders]))
+
+
+def _left_behind(run: Check) -> Iterator[str]:
+    """A line for all that hang in one place."""
+    for where in dict.fromkeys(each.where for each in run.stuck):
+        pids = [str(each.pid) for each in run.stuck if each.where == where]
+        if len(pids) == 1:
+            yield f"process {pids[0]} is left behind: it hangs in {where} and does not end on SIGKILL"
+        else:
+            named = ", ".join(pids)
+            yield f"processes {named} are left behind: they hang in {where} and do not end on SIGKILL"
+
+
+def interruption(run: Check) -> str:
+    """How far a check came that was interrupted; empty where it was not."""
+    tried = sum(promise.verdict != "unknown" for promise in run.promises)
+    return f"interrupted; {tried} of {plural(len(run.promises), 'promise')} judged by then" if run.interrupted else ""

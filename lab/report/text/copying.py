@@ -1,0 +1,98 @@
+"""A benchmark of copying as a table, and a judgement of its figures in words; one of locks is told by `priced`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.records import Bench, Copying
+from lab.report.format import DEFAULT_FORMAT, duration, table, wrapped
+
+from . import bench
+from .bench import steadiness
+from .race_verdict import CLEAN, UNABLE
+
+BASELINE = "call"
+REFERENCE = "mapped"
+
+
+def text_of(run: Bench, style: str) -> str:
+    """The whole report of a benchmark; a format that is not for people gets the table and nothing else."""
+    if run.locks:
+        return bench.text_of(run, style)
+    if style != DEFAULT_FORMAT:
+        return _table(run, style)
+    return "\n\n".join([_heading(run), _table(run, style), "\n".join(wrapped(line) for line in _conclusions(run))])
+
+
+def complaints(run: Bench) -> list[str]:
+    """What could not be measured, a line each."""
+    if run.locks:
+        return list(bench.complaints(run))
+    return [f"{row.region}: not measured: {row.reason}" for row in run.copying if row.reason]
+
+
+def exit_code(run: Bench) -> int:
+    """3 where a region that was asked for could not be measured; of locks as `priced` has it."""
+    if run.locks:
+        return bench.exit_code(run)
+    return UNABLE if any(row.reason for row in run.copying) else CLEAN
+
+
+def size(count: int) -> str:
+    """Bytes in the largest unit that they fill: 64 B, 4 KiB, 1 MiB."""
+    for unit, shift in (("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift and not count % (1 << shift):
+            return f"{count >> shift:,} {unit}"
+    return f"{count:,} B"
+
+
+def _heading(run: Bench) -> str:
+    where = run.environment
+    return (
+        f"copying out of a region (load) and into it (store): time a call, and how many times that of {REFERENCE}\n"
+        f"{where.filesystem}, {where.kernel}, {where.cpu}, {where.python}; "
+        f"medians of {run.options.repeats} repeats"
+    )
+
+
+def _table(run: Bench, style: str) -> str:
+    head = ["region", "access"]
+    for count in run.options.sizes:
+        head += [size(count), "x"]
+    figures = {(row.region, row.access, row.bytes): row for row in run.copying if row.bytes}
+    pairs = dict.fromkeys((region, access) for region, access, _ in figures)
+    rows = []
+    for region, access in pairs:
+        cells = [region, access]
+        for count in run.options.sizes:
+            reference = figures.get((REFERENCE, access, count))
+            cells += _cells(figures.get((region, access, count)), reference)
+        rows.append(cells)
+    return table(head, rows, style)
+
+
+def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
+    """The time, and how many times the reference; of what is missing, as from a document of another hand, nothing."""
+    if row is None:
+        return ["-", "-"]
+    if reference is None or not reference.median_ns:
+        return [duration(row.median_ns), "-"]
+    times = row.median_ns / reference.median_ns
+    return [duration(row.median_ns), f"{times:,.0f}" if times >= 100 else f"{times:.1f}"]
+
+
+def _conclusions(run: Bench) -> Iterator[str]:
+    calls = [row.median_ns for row in run.copying if row.region == BASELINE]
+    if calls:
+        price = duration(max(calls))
+        yield f"A Python call that copies nothing costs {price}: that much of each figure is not the copy."
+    if any(row.region == "reopened" and row.bytes for row in run.copying):
+        yield "reopened opens, maps, writes back and closes the file around each, as it does inside each lock."
+    measured = [row for row in run.copying if row.bytes]
+    yield from steadiness({f"{row.region} {row.access} {size(row.bytes)}": _spread(row) for row in measured}, "figure")
+
+
+def _spread(row: Copying) -> float:
+    """The 95 % interval of the median, as a share of it."""
+    low, high = row.interval_95
+    return (high - low) / row.median_ns if row.median_ns else 0.0

@@ -1,0 +1,325 @@
+"""An exploration as text: one row a case, and each failure told step by step.
+
+A schedule as a table: a column a worker and one for the memory, a row a step, the switches marked.
+
+A replay as text: what was performed, how often it came out the same, and what that proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from lab.records import Exploration, Explored, Replay, Step
+from lab.report.format import DEFAULT_FORMAT, plural, table
+
+SHOWN_BYTES = 4
+
+
+def columns(steps: Sequence[Step]) -> str:
+    """The steps of all workers side by side; adjoining pieces of one long access are one row."""
+    workers = sorted({step.worker for step in steps})
+    rows = [_step_row(group, workers) for group in groups(steps)]
+    head = ["step", "", *(f"worker {each}" for each in workers), "memory"]
+    align = ["right", "left", *("left" for _ in workers), "left"]
+    return tabulate(rows, headers=head, tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:
+    """Steps with their numbers from 1, those together that are pieces of one access and were not cut apart."""
+    group: list[tuple[int, Step]] = []
+    for number, step in enumerate(steps, 1):
+        if group and not _goes_on(group[-1][1], step):
+            yield group
+            group = []
+        group.append((number, step))
+    if group:
+        yield group
+
+
+def _goes_on(one: Step, following: Step) -> bool:
+    return (
+        following.turn == "same"
+        and one.operation == following.operation in ("load", "store")
+        and one.start <= following.start + following.length
+        and following.start <= one.start + one.length
+        and (isinstance(one.value, str) or isinstance(following.value, str))
+        and one.round == following.round
+    )
+
+
+def _step_row(group: list[tuple[int, Step]], workers: Sequence[int]) -> list[str]:
+    numbers = [number for number, _ in group]
+    steps = [step for _, step in group]
+    first = steps[0]
+    number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
+    mark = {"preempted": "switch >", "free": ">", "same": ""}[first.turn if numbers[0] > 1 else "same"]
+    cells = [_cell(steps) if each == first.worker else "" for each in workers]
+    return [number, mark, *cells, _memory(steps)]
+
+
+def _cell(steps: Sequence[Step]) -> str:
+    """`value -> 0`, `value = 1`, `lock value`, `unlock value`."""
+    first = steps[0]
+    name = _name(steps)
+    if first.operation == "load":
+        return f"{name} -> {_value(steps)}"
+    if first.operation == "store":
+        return f"{name} = {_value(steps)}"
+    told = {
+        "exclusive": "",
+        "shared": " (shared)",
+        "EDEADLK": " REFUSED (EDEADLK)",
+        "waits": " WAITS",
+        "gives up": " WAITS (shared lost)",
+        None: "",
+    }
+    return f"{first.operation} {name}{told.get(first.value if isinstance(first.value, str) else None, '')}"
+
+
+def _bytes(step: Step) -> bytes:
+    """What the step met or stored; one byte is told as a number."""
+    return bytes.fromhex(step.value) if isinstance(step.value, str) else bytes([int(step.value or 0) % 256])
+
+
+def _memory(steps: Sequence[Step]) -> str:
+    """What the memory holds after a store; nothing where it did not change."""
+    return f"{_name(steps)} {_value(steps)}" if steps[0].operation == "store" else ""
+
+
+def _name(steps: Sequence[Step]) -> str:
+    """`record[64:128]`; of several pieces from the first to the last."""
+    if len(steps) == 1:
+        return steps[0].field
+    first = min(steps, key=lambda step: step.start).field
+    last = max(steps, key=lambda step: step.start + step.length).field
+    head, _, low = first.rpartition("[")
+    tail, _, high = last.rpartition("[")
+    if head and head == tail:
+        end = high.removesuffix("]").partition(":")
+        return f"{head}[{low.removesuffix(']').partition(':')[0]}:{end[2] or int(end[0]) + 1}]"
+    return f"{first} to {last}"
+
+
+def _value(steps: Sequence[Step]) -> str:
+    """Numbers as they are; of bytes the one value that they all have, or the first few."""
+    value = steps[0].value
+    if len(steps) == 1 and not isinstance(value, str):
+        return f"{value}"
+    start = min(step.start for step in steps)
+    data = bytearray(max(step.start + step.length for step in steps) - start)
+    for step in steps:
+        data[step.start - start : step.start - start + step.length] = _bytes(step)
+    if data.count(data[0]) == len(data):
+        return f"{len(data):,} x {data[0]:02x}"
+    more = f".. ({len(data):,} B)" if len(data) > SHOWN_BYTES else ""
+    return data[:SHOWN_BYTES].hex(" ") + more
+
+
+HEAD = ("scenario", "lock", "workers", "rounds", "runs", "verdict")
+
+SEEN_WHOLE = 16
+"""Moves of so many bytes are made by every processor, and were never seen torn within a line of 64."""
+
+BROKEN, UNABLE, INTERRUPTED = 1, 3, 130
+
+
+def explore_exit_code(run: Exploration) -> int:
+    """0 as expected, 1 broken where it was expected to hold, 3 could not be found out, 130 interrupted.
+
+    A case that could not be explored at all has its own.
+    """
+    if run.interrupted:
+        return INTERRUPTED
+    verdicts = {case.verdict for case in run.cases if not case.as_expected}
+    codes = (
+        [BROKEN] * ("broken" in verdicts) + [failed.exit_code for failed in run.failures] + [UNABLE] * bool(verdicts)
+    )
+    return next(iter(codes), 0)
+
+
+def heading(run: Exploration) -> str:
+    """One line that says in what world this was."""
+    reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
+    if run.options.line_bytes < SEEN_WHOLE:
+        reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
+    return f"simulated: each load, store, lock and unlock is a step, in one order for all; {reach}; the lock is a model"
+
+
+def verdicts(run: Exploration, style: str) -> str:
+    """One row a case."""
+    return table(HEAD, [_row(case) for case in run.cases], style)
+
+
+def _row(case: Explored) -> list[str]:
+    return [
+        case.scenario,
+        case.lock,
+        str(case.workers),
+        str(case.rounds),
+        f"{case.schedules:,}",
+        _verdict(case),
+    ]
+
+
+def _verdict(case: Explored) -> str:
+    """The verdict: in capitals where it was not announced."""
+    if case.verdict == "broken":
+        word = "broken" if case.as_expected else "BROKEN"
+        often = f" in {case.broken_schedules:,} of them," if case.exhausted and case.states is None else ""
+        count = "" if case.preemptions is None else f" in {plural(case.preemptions, 'preemption')}"
+        kinds = [each.kind for each in case.damage]
+        more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
+        return f"{word}{often}{count}: {kinds[0] if kinds else 'interrupted'}{more}"
+    if case.verdict == "unknown":
+        return "UNKNOWN"
+    return f"holds{', exhausted' if case.exhausted else ''}"
+
+
+def covered(case: Explored) -> str:
+    """What the verdict rests on."""
+    what = f"{case.scenario} under {case.lock}"
+    if case.verdict == "holds":
+        return f"{what} holds in {case.covered}, under {case.memory_model}."
+    if case.verdict == "unknown":
+        return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
+    broken, run, which = case.broken_schedules, case.schedules, "runs"
+    if case.interleavings is not None and case.broken_interleavings is not None:
+        broken, run, which = case.broken_interleavings, case.interleavings, "schedules"
+    which = "classes of schedules" if case.search == "dpor" else which
+    return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
+
+
+def explore_text(run: Exploration, style: str) -> str:
+    """The whole report; a format that is not for people gets the table and nothing else.
+
+    What broke is told in full where one case was asked for, else by the line that replays it.
+    """
+    if style != DEFAULT_FORMAT:
+        return verdicts(run, style)
+    parts = [heading(run), verdicts(run, style)]
+    broken = [case for case in run.cases if case.verdict == "broken" and case.steps]
+    if len(run.cases) == 1 or len(broken) == 1:
+        parts += [failure(case) for case in broken]
+    elif broken:
+        parts.append("\n".join(_pointers(broken)))
+    parts.append("\n".join(covered(case) for case in run.cases if case.verdict != "broken" or case.exhausted))
+    parts += [shown for case in run.cases if (shown := _schedules(case))]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _pointers(broken: list[Explored]) -> Iterator[str]:
+    """One line a failure, and the line to paste that replays it on the real kernel."""
+    for case in broken:
+        yield f"{case.scenario} under {case.lock}: {case.headline}"
+        yield f"    python -m lab replay {case.token}"
+    one = broken[0]
+    yield f"Told step by step: python -m lab explore {one.scenario} --lock {one.lock}"
+
+
+def explanation(case: Explored) -> str:
+    """Why a race broke, or that the model has no reason for it."""
+    what = f"{case.scenario} under {case.lock}"
+    if case.verdict == "broken":
+        return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
+    if case.verdict == "unknown":
+        return f"why {what} broke was not found out: nothing broke in {case.covered}."
+    return (
+        f"why {what} broke: the model has no reason for it. The scenario holds in {case.covered}, under a lock that "
+        "excludes; so look at the lock, the mapping or the filesystem."
+    )
+
+
+def failure(case: Explored) -> str:
+    """One failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
+    lines = [case.headline, "", columns(case.steps), ""]
+    lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
+    lines += [f"found: {_how(case)}", f"replay: python -m lab replay {case.token}"]
+    if case.why:
+        lines += ["", f"{case.scenario}: {case.why}"]
+    return "\n".join(lines)
+
+
+def _how(case: Explored) -> str:
+    said = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
+    if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
+        before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"
+        after = f"{case.shrunk.workers} x {case.shrunk.rounds} ({len(case.steps)} steps)"
+        said.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'run')} more")
+    return ", ".join(said)
+
+
+def _schedules(case: Explored) -> str:
+    if not case.schedules_shown:
+        return ""
+    rows = [[str(number), text] for number, text in enumerate(case.schedules_shown, 1)]
+    head = ["", f"schedules of {case.scenario} under {case.lock} (worker x steps)"]
+    return tabulate(rows, headers=head, tablefmt="plain", disable_numparse=True, colalign=("right", "left"))
+
+
+def explore_complaints(run: Exploration) -> Iterator[str]:
+    """For stderr: what was not expected."""
+    yield from (f"{failed.case}: {failed.reason}" for failed in run.failures)
+    for case in run.cases:
+        if not case.as_expected and case.verdict == "broken":
+            yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
+        elif not (case.as_expected or run.interrupted):
+            what = f"{case.scenario} under {case.lock}"
+            yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
+
+
+def explore_interruption(run: Exploration) -> str:
+    """How far an exploration came that was interrupted; empty where it was not."""
+    covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
+    return f"interrupted; covered of the last case: {covered}" if run.interrupted else ""
+
+
+REPRODUCED, DIFFERENT, INTERRUPTED = 0, 1, 130
+
+
+def replay_exit_code(run: Replay) -> int:
+    """0 reproduced every time, 1 not, 130 interrupted."""
+    if run.interrupted:
+        return INTERRUPTED
+    return REPRODUCED if run.reproduced == run.times == run.options.times else DIFFERENT
+
+
+def replay_text(run: Replay, style: str = DEFAULT_FORMAT) -> str:
+    """The whole report."""
+    size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
+    here = f"{run.environment.filesystem} on {run.environment.kernel}"
+    return "\n\n".join(
+        [
+            f"{run.scenario} under {run.lock}, {size}, real processes on {here}",
+            run.headline,
+            columns(run.steps),
+            "\n".join(conclusions(run)),
+        ]
+    )
+
+
+def conclusions(run: Replay) -> Iterator[str]:
+    """How often, what was left, and what it does not prove."""
+    yield f"reproduced {run.reproduced} of {run.times}"
+    if run.divergence:
+        yield f"the model and the kernel part: {run.divergence}"
+    for damage in run.damage:
+        yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
+    yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
+    if run.line_bytes < SEEN_WHOLE:
+        cut = plural(run.line_bytes, "byte")
+        yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."
+
+
+def replay_complaints(run: Replay) -> Iterator[str]:
+    """For stderr: what did not come out the same."""
+    if run.divergence:
+        yield f"not reproduced: {run.divergence}"
+    elif not run.interrupted and run.reproduced < run.times:
+        yield f"{run.times - run.reproduced} of {run.times} ended with other bytes or reports than the model has"
+
+
+def replay_interruption(run: Replay) -> str:
+    """How far a replay came that was interrupted; empty where it was not."""
+    return f"interrupted; reproduced {run.reproduced} of {run.times} by then" if run.interrupted else ""

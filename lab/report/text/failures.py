@@ -1,0 +1,176 @@
+"""The regions of a run in words: named only where not all cases have the usual one.
+
+Programs of other people in words: what stands for their lock, and what was seen of it from outside.
+
+Workers that failed, in as few lines as there are ways in which they did, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lab.locks.ready import READY
+from lab.locks.registry import OWN
+from lab.memory import MAPPED, region_name
+from lab.records import ITS_OWN, Case, Failure, LockFile, Run, Sampled
+from lab.report.format import plural
+
+HARDLY = "it takes none on this file or on one beside it, or holds it too shortly"
+
+FILES = 3
+"""Lock files, and processes, that are named in a sentence."""
+
+
+def lock_of(case: Case) -> str:
+    """The lock as tables and sentences name it: with the program that has its own beside it."""
+    beside = case.program and case.programs < case.workers
+    return f"{case.lock} beside {case.program}" if beside else case.lock
+
+
+def two_in(case: Case) -> str:
+    """For the table: how often two were seen in together, in records and in samples."""
+    recorded = f"{case.overlapping_holds:,}" if case.holds else "-"
+    if not case.sampled:
+        return recorded
+    return f"{recorded}, sampled {case.sampled.overlapping:,}" if _is_mixed(case) else "-"
+
+
+def of_program(cases: Sequence[Case]) -> Iterator[str]:
+    """What came of the copies of a program alone."""
+    name = cases[0].program
+    broken = sum(case.verdict != "clean" for case in cases)
+    count = plural(len(cases), "case")
+    yield f"{name}, its lock its own: NOT CLEAN in {broken} of {count}." if broken else f"{name}: clean in {count}."
+
+
+def sampled(run: Run) -> Iterator[str]:
+    """What was seen of the programs' locks, one sentence a program and company."""
+    groups: dict[str, list[Sampled]] = {}
+    for case in run.cases:
+        if case.sampled:
+            groups.setdefault(f"{case.program} beside {case.lock}" if _is_mixed(case) else case.program, []).append(
+                case.sampled
+            )
+    for name, samples in groups.items():
+        yield f"{name}: {_seen(samples)}"
+
+
+def _is_mixed(case: Case) -> bool:
+    return case.programs < case.workers
+
+
+def _seen(samples: Sequence[Sampled]) -> str:
+    taken = sum(one.samples for one in samples)
+    if not taken:
+        return "it was over before its locks could be looked at; use more --rounds."
+    held = sum(one.held for one in samples)
+    if not held:
+        return f"no lock of the program was seen in {plural(taken, 'sample')}: {HARDLY}."
+    waiting = sum(one.waiting for one in samples)
+    source = samples[0].source
+    holders = sum(one.holders for one in samples)
+    return (
+        f"its locks are seen from outside ({source}), in samples: in {held:,} of {taken:,} it held one, by "
+        f"{holders:,} process{'es' if holders != 1 else ''}, in {waiting:,} it waited. "
+        f"What happens between two samples is not seen.{_beside(samples)}"
+    )
+
+
+def _beside(samples: Sequence[Sampled]) -> str:
+    """The files beside the data that it locked, and who kept the lock that another waited for."""
+    files: dict[str, list[LockFile]] = {}
+    for one in samples:
+        for file in one.beside:
+            files.setdefault(file.name, []).append(file)
+    told = [
+        f"{name} (held in {sum(file.held for file in those):,}, waited for in {sum(file.waiting for file in those):,})"
+        for name, those in list(files.items())[:FILES]
+    ]
+    if not told:
+        return ""
+    more = f" and {len(files) - FILES} more" if len(files) > FILES else ""
+    keepers = [keeper for those in files.values() for file in those for keeper in file.keepers][:FILES]
+    kept = f" When one was last seen to wait, these had the lock: {', '.join(keepers)}." if keepers else ""
+    return f" Files beside it that it locks: {', '.join(told)}{more}.{kept}"
+
+
+def beside(lock: str, cases: Sequence[Case]) -> str:
+    """What is to be said of a lock of the lab that was clean beside a program: how much of it could be seen."""
+    count, holds = plural(len(cases), "case"), sum(case.holds for case in cases)
+    inside = sum(case.sampled.inside for case in cases if case.sampled)
+    return (
+        f"{lock}: clean in {count}; of {holds:,} holds of the lab's workers none overlapped another. In "
+        f"{plural(inside, 'sample')} a worker was inside from beginning to end, and in none of them the program: only "
+        f"{'that one' if inside == 1 else 'those'} could have shown the two in together"
+        + ("." if inside else ", so it rests on the data; --window makes them more.")
+    )
+
+
+def are_told(run: Run) -> bool:
+    """True where the reader needs them to tell the cases apart."""
+    return any(region_name(case.region) not in (MAPPED.name, ITS_OWN) for case in run.cases)
+
+
+def where(case: Case) -> str:
+    """Scenario, lock, and the region where it is another than the usual one."""
+    region = region_name(case.region)
+    if region == ITS_OWN:
+        return case.scenario
+    return f"{case.scenario} under {lock_of(case)}" + ("" if region == MAPPED.name else f" in region {region}")
+
+
+SHOWN = 8
+"""Ways to fail that are told one by one, and workers that are named one by one."""
+
+
+def told(failures: Sequence[Failure]) -> Iterator[str]:
+    """A line for all workers that failed in the same way; none where all did, which the reason of the case says."""
+    ways: dict[str, list[int]] = {}
+    for failure in failures:
+        ways.setdefault(failure.reason, []).append(failure.worker)
+    if len(ways) > 1:
+        yield from (f"  {_workers(those)} {reason}" for reason, those in list(ways.items())[:SHOWN])
+
+
+def traces(failures: Sequence[Failure]) -> Iterator[str]:
+    """Each traceback once; of what the system refused it is in the document only."""
+    shown = {failure.trace for failure in failures if failure.trace and failure.how != "refused"}
+    return (trace.rstrip() for trace in sorted(shown))
+
+
+def next_step(case: Case) -> str:
+    """What to do about workers that failed, behind a semicolon; nothing where the reason says it, or nobody knows."""
+    own = [failure for failure in case.failures if not failure.program]
+    if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
+        return "; mend the lock"
+    if any(failure.how == "refused" for failure in own):
+        return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
+    if any(failure.how == "raised" and failure.trace for failure in own):
+        return "; mend it at the place told below"
+    if any(failure.how == "late" and failure.reason.startswith("was stopped") for failure in own):
+        return "; find out what stopped it"
+    if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):
+        return _of_late(case)
+    if own and case.lock not in {*OWN, *READY}:
+        return "; mend the lock, or the scenario, whichever ends or holds up its worker"
+    return ""
+
+
+def _of_late(case: Case) -> str:
+    """Where a sound lock polls, those who wait may only be slow."""
+    step = "; give fewer --rounds or a longer --time-limit"
+    if case.lock in OWN:
+        return f"{step}, if it is no deadlock"
+    polls = f"{step}: who waits by polling takes long beside {case.workers - 1} others"
+    return polls if case.lock in READY else f"{polls}; or mend the lock"
+
+
+def _workers(indexes: Sequence[int]) -> str:
+    first, last = indexes[0], indexes[-1]
+    if len(indexes) == 1:
+        return f"worker {first}"
+    if len(indexes) > 2 and list(indexes) == list(range(first, last + 1)):
+        return f"workers {first} to {last}"
+    if len(indexes) > SHOWN:
+        return f"workers {', '.join(map(str, indexes[:SHOWN]))} and {len(indexes) - SHOWN:,} more"
+    return f"workers {', '.join(map(str, indexes[:-1]))} and {last}"

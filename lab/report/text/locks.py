@@ -1,0 +1,238 @@
+"""The locks compared: a row a lock, a column a property, how to choose; of one lock each cell with its run.
+
+How to choose a lock, in sentences: which of those that were compared do what one may need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from lab.records import ComparedLock, LockCell, LocksCompared
+from lab.report.format import DEFAULT_FORMAT, duration, one_in, table, wrapped
+
+NEEDS = (
+    ("Threads, or several opens of the file in one process", ("threads", "opens")),
+    ("Code that knows nothing of the lock opens and closes the file", ("close",)),
+    ("A holder may be killed", ("kill",)),
+    ("A holder may stand still for long (SIGSTOP, a suspended machine)", ("pause",)),
+    ("A holder may fork, and the child come near the lock", ("fork", "exit", "child", "unlock")),
+    ("Readers beside each other", ("readers",)),
+    ("Parts of one file locked apart", ("ranges",)),
+    ("Two locks at once in no fixed order", ("deadlock",)),
+)
+"""What one may need, and the properties that must be "yes" for it."""
+
+STRONG = 0.02
+"""A lock whose waiters look every millisecond shows as much in the seconds of a cell, on a busy machine too."""
+
+NAMED = 3
+"""The cheapest locks that are named."""
+
+
+def advice(run: LocksCompared) -> Iterator[str]:
+    """A sentence a need; only locks that keep processes out count, and one of those of which nothing is known.
+
+    Named as cheap are only those whose races would have noticed false grants of the rate `STRONG`.
+    """
+    cells = Cells(run)
+    locks = [name for name in cells.locks if cells.value(name, "processes") == "yes"]
+    if not locks:
+        yield "None of these keeps another process out."
+        return
+    unknown = [name for name in cells.locks if cells.value(name, "processes") == "?"]
+    if unknown:
+        yield f"Of {', '.join(unknown)} nothing is known; what follows is about the others."
+    for need, properties in NEEDS:
+        fit = [lock for lock in locks if all(cells.value(lock, each) == "yes" for each in properties)]
+        yield f"{need}: {_these(fit, locks)}."
+    fit = [lock for lock in locks if cells.value(lock, "order") == "fifo"]
+    yield f"First come, first served: {_these(fit, locks)}. Who polls has no order, and looks late."
+    strong = [lock for lock in locks if cells.is_shown(lock)]
+    if weak := [lock for lock in locks if lock not in strong]:
+        yield f"Not shown to exclude well enough to be called cheap: {', '.join(weak)}."
+    yield f"Cheapest: {_cheapest(strong, cells, 'pair')} alone; {_cheapest(strong, cells, 'hand-over')} handed over."
+
+
+class Cells:
+    """The cells of a comparison by lock and property; a document of an older lab has fewer."""
+
+    def __init__(self, run: LocksCompared) -> None:
+        self._cells = {(cell.lock, cell.property): cell for cell in run.cells}
+        self.locks = list(dict.fromkeys(lock for lock, _ in self._cells))
+
+    def value(self, lock: str, name: str) -> str:
+        """What was seen; empty where nothing was."""
+        cell = self._cells.get((lock, name))
+        return cell.value if cell else ""
+
+    def cost(self, lock: str, name: str) -> float | None:
+        """In ns, where it was measured."""
+        cell = self._cells.get((lock, name))
+        return cell.median_ns if cell else None
+
+    def is_shown(self, lock: str) -> bool:
+        """True where races showed enough of its exclusion, and neither a death nor a pause let somebody in."""
+        limit = self._cells[lock, "processes"].detection_limit
+        return (
+            limit is not None
+            and limit <= STRONG
+            and self.value(lock, "kill") != "both"
+            and self.value(lock, "pause") == "yes"
+        )
+
+
+def _these(fit: list[str], locks: list[str]) -> str:
+    """Those that fit, or those that do not where these are fewer."""
+    unfit = [lock for lock in locks if lock not in fit]
+    if not unfit:
+        return "all of these"
+    if not fit:
+        return "none of these"
+    return f"all but {', '.join(unfit)}" if len(unfit) < len(fit) else ", ".join(fit)
+
+
+def _cheapest(locks: list[str], cells: Cells, name: str) -> str:
+    costs = sorted((cost, lock) for lock in locks if (cost := cells.cost(lock, name)) is not None)
+    return ", ".join(f"{lock} {duration(cost)}" for cost, lock in costs[:NAMED]) or "none of these"
+
+
+AS_CLAIMED, DIFFERS, NOT_FOUND_OUT = 0, 1, 3
+
+HEADS = {
+    "processes": ("pro-", "cess"),
+    "threads": ("thr-", "eads"),
+    "opens": ("op-", "ens"),
+    "readers": ("rea-", "ders"),
+    "ranges": ("ran", "ges"),
+    "pause": ("pa-", "use"),
+    "close": ("cl-", "ose"),
+    "fork": ("fo-", "rk"),
+    "exit": ("ex-", "it"),
+    "child": ("ch-", "ild"),
+    "unlock": ("un-", "lock"),
+    "deadlock": ("dead-", "lock"),
+    "hand-over": ("hand-", "over"),
+}
+"""Of the columns that would be too wide: in two lines."""
+
+COSTS = 2
+"""The last columns: figures, which stand to the right."""
+
+
+def text_of(run: LocksCompared, style: str) -> str:
+    """The comparison; of one lock its cells with the runs that show them. A format that is for programs: the table."""
+    if style != DEFAULT_FORMAT:
+        return _table(run, style)
+    looked_at = [each for each in run.locks if not each.trouble]
+    if len(run.locks) == 1 and looked_at:
+        parts = [_heading(run), _lock(run, looked_at[0])]
+    else:
+        parts = [_heading(run), _table(run, style), _strengths(run), _columns(run), _choice(run)]
+        parts = [part for part in parts if part] if looked_at else [_heading(run)]
+    return "\n\n".join([*parts, *filter(None, [_missing(run)])])
+
+
+def complaints(run: LocksCompared) -> Iterator[str]:
+    """A line a cell that is not as its lock claims, and one that was not found out."""
+    for cell in run.cells:
+        if not cell.ok:
+            yield f"lock {cell.lock}: {cell.property}: claims {cell.claimed}, seen here: {cell.value}{_why(cell)}"
+        elif cell.value == "?" and cell.run:
+            yield f"lock {cell.lock}: {cell.property}: not found out{_why(cell)}"
+
+
+def exit_code(run: LocksCompared) -> int:
+    """1 where a lock does not do what it claims, 3 where something was not found out or no lock is to be had here."""
+    if not all(cell.ok for cell in run.cells):
+        return DIFFERS
+    return NOT_FOUND_OUT if not run.cells or any(cell.value == "?" for cell in run.cells) else AS_CLAIMED
+
+
+def _heading(run: LocksCompared) -> str:
+    where = run.environment
+    return f"What each lock does, as seen in {run.directory} ({where.filesystem}), {where.kernel}, {where.python}"
+
+
+def _table(run: LocksCompared, style: str) -> str:
+    cells = {(cell.lock, cell.property): cell for cell in run.cells}
+    names = [each.name for each in run.properties]
+    rows = [
+        [lock.name, *(_cell(cells[lock.name, name], style) for name in names)] for lock in run.locks if not lock.trouble
+    ]
+    head = ["lock", *names]
+    return _grid(head, rows) if style == DEFAULT_FORMAT else table(head, rows, style, left=head[:-COSTS])
+
+
+def _grid(head: list[str], rows: list[list[str]]) -> str:
+    """The table for people, as narrow as its words: tabulate keeps two more columns free for each head."""
+    tops, bottoms = zip(*(HEADS.get(name, ("", name)) for name in head), strict=True)
+    lines: list[Sequence[str]] = [tops, bottoms, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    lines.insert(2, ["-" * width for width in widths])
+    signs = ["<"] * (len(head) - COSTS) + [">"] * COSTS
+    return "\n".join(
+        "  ".join(f"{text:{sign}{width}}" for text, sign, width in zip(line, signs, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def _cell(cell: LockCell, style: str) -> str:
+    """What was seen; marked where the lock claims otherwise. Costs in ns where the table is for programs."""
+    if cell.value == "measured" and cell.median_ns is not None:
+        return duration(cell.median_ns) if style == DEFAULT_FORMAT else f"{cell.median_ns:.0f}"
+    return cell.value if cell.ok else f"!{cell.value}"
+
+
+def _strengths(run: LocksCompared) -> str:
+    """How rare a false grant the races behind each "yes" would have noticed."""
+    limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
+    told = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
+    head = "process: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
+    return wrapped(f"{head}: {told}.", indent=2) if told else ""
+
+
+def _columns(run: LocksCompared) -> str:
+    lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties]
+    signs = "- the question does not arise; ? not found out; ! not what the lock claims of itself"
+    return "\n".join(["the columns", *lines, wrapped(signs, "  ")])
+
+
+def _choice(run: LocksCompared) -> str:
+    lines = [wrapped(line, "  ", indent=4) for line in advice(run)]
+    return "\n".join(
+        ["how to choose", *lines, "", "`python -m lab locks NAME` shows the calls behind each cell of a lock."]
+    )
+
+
+def _missing(run: LocksCompared) -> str:
+    """The locks that are not to be had here, and why."""
+    lines = [wrapped(each.trouble, "  ", indent=4) for each in run.locks if each.trouble]
+    return "\n".join(["not here", *lines]) if lines else ""
+
+
+def _lock(run: LocksCompared, lock: ComparedLock) -> str:
+    """One lock: each property, what was seen, and the calls that show it."""
+    hows = {each.name: each.how for each in run.properties}
+    return "\n\n".join([f"{lock.name}: {lock.summary}", *(_shown(cell, hows[cell.property]) for cell in run.cells)])
+
+
+def _shown(cell: LockCell, how: str) -> str:
+    told = [wrapped(how, f"{cell.property:11}{_cell(cell, DEFAULT_FORMAT):10}")]
+    if not cell.ok:
+        told.append(f"    the lock claims {cell.claimed}")
+    if cell.reason:
+        told.append(wrapped(cell.reason, "    "))
+    if cell.run and cell.property != "hand-over":
+        told.extend(_calls(cell))
+    return "\n".join(told)
+
+
+def _calls(cell: LockCell) -> Iterator[str]:
+    actor = max(len(each.actor) for each in cell.run)
+    call = max(len(each.call) for each in cell.run)
+    for each in cell.run:
+        yield f"    {each.actor:{actor}}  {each.call:{call}}  {each.came_to}"
+
+
+def _why(cell: LockCell) -> str:
+    return f": {cell.reason}" if cell.reason else ""

@@ -1,0 +1,131 @@
+"""A race as text: what broke, what it cost, what it used, and the sentences under the tables.
+
+A run as three tables: what broke, what it cost, what it used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lab.memory import region_name
+from lab.records import Case, Quantiles, Run
+from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, plural, rate, table
+
+from . import explore
+from .failures import are_told, lock_of, two_in
+from .race_verdict import conclusions, heading
+
+CASE = ("scenario", "lock", "workers")
+BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
+COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "overtaken")
+GAVE_UP = "gave up"
+USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
+
+
+def what_broke(run: Run, style: str) -> str:
+    """One row a case: damage, its rate and interval, overlapping holds, and what would have been noticed."""
+    return _of_cases(BROKE, run, [(case, _broke(case)) for case in run.cases], style)
+
+
+def what_it_cost(run: Run, style: str) -> str:
+    """One row a case that ran: speed, its price against no lock, waits and holds, overtaking."""
+    unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
+    ran = [case for case in run.cases if case.operations]
+    rows = [(case, _cost(case, unlocked.get(_race(case)))) for case in ran]
+    if not any(case.gave_up for case in ran):
+        return _of_cases(COST, run, rows, style)
+    return _of_cases((*COST, GAVE_UP), run, [(case, [*row, f"{case.gave_up:,}"]) for case, row in rows], style)
+
+
+def what_it_used(run: Run, style: str) -> str:
+    """One row a case that ran: processor time, context switches, page faults, memory of the largest worker."""
+    return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
+
+
+def _race(case: Case) -> tuple[str, str, int]:
+    """What a lock's price is told against: the same race without it."""
+    return case.scenario, region_name(case.region), case.workers
+
+
+def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
+    """The table of these cases; the region is a column where not all have the usual one."""
+    if not are_told(run):
+        return table(head, [row for _, row in rows], style)
+    at = head.index("workers")
+    told = [[*row[:at], region_name(case.region), *row[at:]] for case, row in rows]
+    return table([*head[:at], "region", *head[at:]], told, style)
+
+
+def _case(case: Case) -> list[str]:
+    return [case.scenario, lock_of(case), str(case.workers)]
+
+
+def _broke(case: Case) -> list[str]:
+    judged = sum(trial.completed for trial in case.trial_samples)
+    low, high = case.interval_95
+    return [
+        *_case(case),
+        f"{case.damaged:,} of {case.damaged_of or case.operations:,}" if case.operations else "-",
+        rate(case.corruption_rate) if case.operations else "-",
+        f"{case.damaged_trials} of {judged}" if judged else "-",
+        f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
+        two_in(case),
+        one_in(case.detection_power),
+        _verdict(case),
+    ]
+
+
+def _verdict(case: Case) -> str:
+    """The verdict: in capitals where it was not announced; with the main kind of damage."""
+    word = case.verdict if case.as_expected else case.verdict.upper()
+    if case.verdict == "damaged":
+        kinds = sorted(case.damage, key=lambda each: -each.count)
+        more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
+        return f"{word}: {kinds[0].kind if kinds else 'two in'}{more}"
+    return "clean this time" if case.verdict == "clean" and case.expected != "clean" else word
+
+
+def _cost(case: Case, unlocked: float | None) -> list[str]:
+    return [
+        *_case(case),
+        f"{case.operations_per_s:,.0f}",
+        f"x {unlocked / case.operations_per_s:.1f}" if unlocked and case.lock != "none" else "-",
+        *_three(case.wait_ns),
+        *_three(case.hold_ns),
+        "-" if case.overtaken is None else f"{case.overtaken:,}",
+    ]
+
+
+def _used(case: Case) -> list[str]:
+    return [
+        *_case(case),
+        f"{case.cpu_s.user:.2f}",
+        f"{case.cpu_s.system:.2f}",
+        f"{case.context_switches.voluntary:,}",
+        f"{case.context_switches.involuntary:,}",
+        f"{case.minor_faults:,}",
+        kib(case.private_bytes),
+        kib(case.peak_rss_bytes),
+    ]
+
+
+def _three(quantiles: Quantiles | None) -> list[str]:
+    if quantiles is None:
+        return ["-", "-", "-"]
+    return [duration(quantiles.p50), duration(quantiles.p99), duration(quantiles.max)]
+
+
+def text_of(run: Run, style: str) -> str:
+    """The whole report of a run. A format that is not for people gets its tables and nothing else."""
+    tables = [what_broke(run, style)]
+    if any(case.operations for case in run.cases):
+        tables += [what_it_cost(run, style), what_it_used(run, style)]
+    if style != DEFAULT_FORMAT:
+        return "\n\n".join(tables)
+    explanations = [explore.explanation(case.explanation) for case in run.cases if case.explanation]
+    return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run)), *explanations])
+
+
+def interruption(run: Run) -> str:
+    """What is kept of a run that was interrupted; empty where it was not."""
+    return f"interrupted; {plural(len(run.cases), 'finished case')} kept" if run.interrupted else ""

@@ -1,0 +1,239 @@
+"""What a run comes to: the sentences under the tables, the lines for stderr, the exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from lab.analysis.statistics import detection_power
+from lab.memory import region_name
+from lab.records import Case, Run
+from lab.report.format import duration, one_in, plural
+
+from . import failures
+from .failures import where
+
+TELLING = 0.5
+"""A race that would only have noticed a lock that lies more than every second time shows nothing."""
+
+CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
+
+
+def exit_code(run: Run) -> int:
+    """0 as expected, 1 damage where none was expected, 4 a worker died or hung, 3 the environment cannot.
+
+    3 is also a case that is too weak for what `--detects` asks. Where several are true the first of 130 (interrupted),
+    1, 4, 3 counts.
+    """
+    bad = [case for case in run.cases if not case.as_expected]
+    if run.interrupted:
+        return INTERRUPTED
+    if any(_unannounced_damage(case) for case in bad):
+        return DAMAGE
+    if any(case.verdict in ("died", "timeout") for case in bad):
+        return FAILED
+    return UNABLE if bad else CLEAN
+
+
+def _unannounced_damage(case: Case) -> bool:
+    data = case.expected != "damaged" and bool(case.damage)
+    return data or (case.two_in and not case.lets_two_in)
+
+
+def heading(run: Run) -> str:
+    """One line that says where and how."""
+    here, asked = run.environment, run.options
+    parts = [
+        f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
+        f"{plural(asked.trials, 'trial') if asked.trials else 'no trial'} a case, seed {asked.seed}",
+    ]
+    if asked.regions:
+        parts.append(f"region{'s' if len(asked.regions) > 1 else ''} {', '.join(asked.regions)}")
+    if asked.window_ns:
+        parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
+    if asked.leak:
+        parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {asked.leak:g}")
+    if asked.detects is not None:
+        parts.append(f"to detect false grants of {asked.detects:g}")
+    if run.interrupted:
+        parts.append("INTERRUPTED: the last cases are missing")
+    return "; ".join(parts)
+
+
+def conclusions(run: Run) -> Iterator[str]:
+    """A sentence a lock, then what a reader must know to read the tables rightly."""
+    tried = [case for case in run.cases if case.trials]
+    alone = [case for case in tried if case.programs == case.workers]
+    if alone:
+        yield from failures.of_program(alone)
+    ordinary = [case for case in tried if not case.lesson and case.shares and case not in alone]
+    several = len({region_name(case.region) for case in ordinary}) > 1
+    groups: dict[str, list[Case]] = {}
+    for case in ordinary:
+        lock = failures.lock_of(case)
+        groups.setdefault(f"{lock} in {region_name(case.region)}" if several else lock, []).append(case)
+    for name, cases in groups.items():
+        yield _of_lock(name, cases)
+    yield from failures.sampled(run)
+    yield from _unshared(run)
+    yield from _lessons(run)
+    yield from _notes(run)
+
+
+def _unshared(run: Run) -> Iterator[str]:
+    """What was to be expected of the regions in which nobody sees another's stores; a lesson tells that itself."""
+    cases = [case for case in run.cases if case.trials and not case.shares and not case.why]
+    for region in dict.fromkeys(case.region for case in cases):
+        missed = [case for case in cases if case.region == region and case.expected == "damaged"]
+        broken = sum(case.verdict == "damaged" for case in missed)
+        count = f": broke {broken} of {plural(len(missed), 'case')}" if missed else ""
+        yield f"{region}: the stores stay in each worker's own copy and reach nobody, so no lock can help{count}."
+
+
+def _of_lock(lock: str, cases: list[Case]) -> str:
+    """`lock` may be told with its region."""
+    broken = [case for case in cases if case.verdict not in ("clean", "inconclusive")]
+    weak = sum(case.verdict == "inconclusive" for case in cases)
+    count = plural(len(cases), "case")
+    if cases[0].lock == "none":
+        return f"{lock}: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
+    holds = sum(case.holds for case in cases)
+    overlapping = sum(case.overlapping_holds for case in cases)
+    contended = sum(case.contended_requests for case in cases)
+    if broken:
+        return (
+            f"{lock}: NOT CLEAN in {len(broken)} of {count}; among {holds:,} holds, {plural(overlapping, 'pair')} "
+            "overlapped that may not."
+        )
+    if weak:
+        clean = "" if weak == len(cases) else f"; clean in the {'other' if len(cases) - weak == 1 else 'others'}"
+        return f"{lock}: INCONCLUSIVE in {weak} of {count}: weaker than was asked for (--detects){clean}."
+    if cases[0].program and holds:
+        return failures.beside(lock, cases)
+    if not holds:
+        return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
+    return f"{lock}: clean in {count}{_strength(holds, contended)}"
+
+
+def _strength(holds: int, contended: int) -> str:
+    """What so many requests that met a holder show of a lock that was clean."""
+    power = detection_power(contended)
+    if power is None:
+        return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
+    met = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
+    if power > TELLING:
+        return f"{met}, too few to notice any lie but a constant one. Use more --workers or --rounds."
+    return f"{met}, so a lock that lies {one_in(power)} times would have been noticed with 95 % probability."
+
+
+def _lessons(run: Run) -> Iterator[str]:
+    """Why each lesson broke, once a scenario; and which expected damage stayed away."""
+    told = set()
+    for case in run.cases:
+        if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in told:
+            told.add(case.scenario)
+            yield f"{case.scenario}: {case.why}"
+    for case in run.cases:
+        if case.verdict == "clean" and case.expected != "clean":
+            yield (
+                f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}); "
+                f"{_likelier(case)}."
+            )
+
+
+def _likelier(case: Case) -> str:
+    """What to do about damage that stayed away."""
+    if case.shares:
+        return "more --rounds or --trials, or --window, make it likelier"
+    return "its check misses none of the stores that reached nobody; try other --rounds or --workers"
+
+
+def _notes(run: Run) -> Iterator[str]:
+    shared = sorted({case.scenario for case in run.cases if case.pin == "one" and case.operations})
+    if shared and run.options.pin is None:
+        yield (
+            f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
+            "their work, so that most requests meet a holder (--pin none lets them spread)."
+        )
+    if run.options.leak and any(case.two_in for case in run.cases):
+        yield (
+            f"Two were let in because --leak {run.options.leak:g} asked for it: that is no fault of the lock, and "
+            "shows that one that leaks would be noticed."
+        )
+    if any(case.recording for case in run.cases):
+        yield (
+            "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
+            "none of these figures."
+        )
+    yield from _waiting(run)
+    missed = sum(case.unrecorded_holds for case in run.cases)
+    if missed:
+        yield (
+            f"{plural(missed, 'hold')} not judged: the file had been replaced, or the log had no room "
+            "(raise holds_per_round in the scenario)."
+        )
+
+
+def _waiting(run: Run) -> Iterator[str]:
+    """Who starved, and which lock gave up."""
+    for case in run.cases:
+        if case.starved:
+            longest = {"read": case.read_wait_max_ns or 0, "write": case.write_wait_max_ns or 0}
+            mode = max(longest, key=lambda each: longest[each])
+            yield (
+                f"{where(case)}: STARVED: {plural(case.starved, 'request')} waited for more than half of a trial while "
+                f"later ones were granted, up to {case.overtaken:,}; the longest {mode} wait was "
+                f"{duration(longest[mode])}."
+            )
+        if case.gave_up:
+            yield (
+                f"{where(case)}: the lock gave up {case.gave_up:,} {'time' if case.gave_up == 1 else 'times'}; these "
+                "rounds were not done and count in no figure. Give it more patience, or fewer --workers."
+            )
+
+
+def complaints(run: Run) -> Iterator[str]:
+    """For stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
+    bad = [case for case in run.cases if not case.as_expected]
+    again = Counter(case.reason for case in bad if case.verdict == "unsupported")
+    for reason, count in again.items():
+        yield f"{reason} ({plural(count, 'case')} not run)"
+    alike: dict[object, list[Case]] = {}
+    for case in bad:
+        if case.verdict != "unsupported":
+            alike.setdefault(_likeness(case), []).append(case)
+    for first, *others in alike.values():
+        yield from _complaint(first, run.options.leak, len(others))
+    yield from _orphans(run)
+    for case in run.cases:
+        if case.not_recorded:
+            yield f"{where(case)}: its recorded trial could not run: {case.not_recorded}"
+
+
+def _orphans(run: Run) -> Iterator[str]:
+    """What outlived the workers: a lock that it holds would be held beyond the end of a program, too."""
+    for case in run.cases:
+        if case.orphans:
+            one = case.orphans == 1
+            yield (
+                f"{where(case)}: warning: workers left {'a process' if one else f'{case.orphans:,} processes'} behind, "
+                f"with any lock that {'it' if one else 'they'} inherited; ended now: {'; '.join(case.orphan_commands)}"
+            )
+
+
+def _likeness(case: Case) -> object:
+    """The same for cases that one line tells: they came to nothing before any worker ran, for the same reason."""
+    return id(case) if case.trials or case.failures else (case.verdict, case.reason)
+
+
+def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
+    """The line of one case, for so many other cases too, and the evidence."""
+    also = f" (likewise in {plural(others, 'other case')})" if others else ""
+    what = f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
+    yield f"{what}{failures.next_step(case)}{also}"
+    if leak and case.two_in:
+        yield "  --leak asked for it: that is no fault of the lock"
+    yield from failures.told(case.failures)
+    yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
+    yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
+    yield from failures.traces(case.failures)

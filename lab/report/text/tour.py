@@ -1,0 +1,107 @@
+"""A tour as text: each step with its claim and its calls, and what differs from the chapter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.records import Observation, Tour, TourStep
+from lab.report.format import DEFAULT_FORMAT, plural, wrapped
+
+AS_CLAIMED, DIFFERS = 0, 1
+MARK = "<- DIFFERS"
+INDENT = "    "
+HEAD = ("call", "expected", "observed")
+
+
+def exit_code(run: Tour) -> int:
+    """What `--check` ends with: 1 where this system differs from the chapter."""
+    return AS_CLAIMED if all(step.ok for step in run.steps) else DIFFERS
+
+
+def text_of(run: Tour, style: str = DEFAULT_FORMAT) -> str:
+    """The whole tour."""
+    return "\n\n".join([heading(run), *(step_text(step) for step in run.steps), conclusion(run)])
+
+
+def summary(run: Tour) -> str:
+    """A line a step."""
+    width = max((len(step.name) for step in run.steps), default=0)
+    return "\n".join(
+        f"{'ok' if step.ok else 'DIFFERS':7}  {step.number:2}  {step.name:{width}}  {_figure(step)}"
+        for step in run.steps
+    )
+
+
+def heading(run: Tour) -> str:
+    """Where it took place."""
+    here = run.environment
+    return f"{here.filesystem} on {here.kernel}, {here.machine}; page = {run.page_bytes:,} bytes"
+
+
+def step_text(step: TourStep) -> str:
+    """Number, name, the claim, what was done and came of it, and the note."""
+    parts = [wrapped(step.claim, f"{step.number:2}  {step.name}: ", indent=4)]
+    for some, laid_out in (
+        ([each for each in step.observations if each.row], _grid),
+        ([each for each in step.observations if not each.row], _list),
+    ):
+        if some:
+            parts.append("\n".join(laid_out(some)))
+    if step.note:
+        parts.append(wrapped(step.note, INDENT))
+    return "\n\n".join(parts)
+
+
+def conclusion(run: Tour) -> str:
+    """How much is as the chapter claims."""
+    different = [step.name for step in run.steps if not step.ok]
+    if different:
+        return wrapped(f"This system DIFFERS from the chapter in {', '.join(different)}.")
+    return f"As the chapter claims: {plural(len(run.steps), 'step')}, {_sum(run)}."
+
+
+def complaints(run: Tour) -> Iterator[str]:
+    """For stderr: one line a difference."""
+    for step in run.steps:
+        for each in step.observations:
+            if not each.ok:
+                where = f"{each.row}: " if each.row else ""
+                yield (
+                    f"step {step.number} {step.name}: {where}{each.call}: "
+                    f"the chapter expects {each.expected}, observed {each.observed}"
+                )
+
+
+def _sum(run: Tour) -> str:
+    return plural(sum(len(step.observations) for step in run.steps), "observation")
+
+
+def _figure(step: TourStep) -> str:
+    good = sum(each.ok for each in step.observations)
+    return f"{good} of {len(step.observations)} as claimed"
+
+
+def _grid(placed: list[Observation]) -> Iterator[str]:
+    """The table of rows and columns; where a cell is not as expected, what was expected stands in it."""
+    columns = list(dict.fromkeys(each.column for each in placed))
+    rows = list(dict.fromkeys(each.row for each in placed))
+    cells = {(each.row, each.column): _cell(each) for each in placed}
+    laid_out = [[row, *(cells.get((row, column), "-") for column in columns)] for row in rows]
+    yield from _aligned([["", *columns], *laid_out])
+
+
+def _cell(each: Observation) -> str:
+    return each.observed if each.ok else f"{each.observed} {MARK} from {each.expected}"
+
+
+def _list(observations: list[Observation]) -> Iterator[str]:
+    marked = [[each.call, each.expected, f"{each.observed}{'' if each.ok else f'  {MARK}'}"] for each in observations]
+    return _aligned([list(HEAD), *marked])
+
+
+def _aligned(rows: list[list[str]]) -> Iterator[str]:
+    """Cells in columns, a rule below the first row."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
+        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
+        yield f"{INDENT}{'  '.join(cells)}".rstrip()

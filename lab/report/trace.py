@@ -1,0 +1,310 @@
+"""The trace of a run: a process is a case, a row of it a worker.
+
+Its form is the JSON object of "Trace Event Format" (the document of Google's Trace Viewer), which Perfetto reads too.
+
+The events of one recorded trial: bars on the rows of its workers, and instants where something went wrong.
+
+Requests for locks as bars on rows: what a viewer of traces draws on one row must nest, or follow one another.
+
+A recorded run as a trace for Perfetto and chrome://tracing: a `document` of `events`, which stand on `rows`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import count
+from math import copysign, inf, nextafter
+from typing import Any, NamedTuple
+
+from lab.analysis.holds import Span
+from lab.analysis.statistics import plural
+from lab.host.environment import anonymous_text
+from lab.memory import region_name
+from lab.records import Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
+
+from .page.build import PATH
+from .page.problems import Story
+from .text.failures import are_told, lock_of
+
+NEVER = -1
+
+
+class Request(NamedTuple):
+    """One request in ns from the release of the barrier; one never granted is granted, and ends, where the trial does.
+
+    A lock that was never given back ends where another was granted what conflicts with it, else with the trial: the
+    kernel takes it from a process that ends (fcntl_locking(2)), and does not say when.
+    """
+
+    requested_ns: int
+    granted_ns: int
+    ended_ns: int
+    worker: int
+    span: Span
+    granted: bool
+    released: bool
+
+    def against(self, other: Request) -> bool:
+        """True when it is another worker's, and the two may not be held together."""
+        return self.worker != other.worker and self.span.conflicts(other.span)
+
+
+def end_of(recording: Recording) -> int:
+    """The moment at which a trial ended, or the last that is known of it; in ns from the release of the barrier."""
+    holds, accesses = recording.holds, recording.accesses
+    moments = (
+        holds.requested_ns, holds.granted_ns, holds.released_ns, accesses.begun_ns, accesses.ended_ns
+    )  # fmt: skip
+    return max(recording.wall_ns, *(max(column, default=0) for column in moments))
+
+
+def requests_of(holds: Holds, end_ns: int) -> list[Request]:
+    """All requests of a trial that ended at this moment, in the order in which they were made."""
+    columns = zip(
+        holds.requested_ns, holds.granted_ns, holds.released_ns, holds.worker, holds.start, holds.length, holds.write,
+        strict=True,
+    )  # fmt: skip
+    made = [
+        Request(
+            requested,
+            end_ns if granted == NEVER else granted,
+            end_ns if released == NEVER else released,
+            worker,
+            Span(start, length, bool(write)),
+            granted != NEVER,
+            released != NEVER,
+        )
+        for requested, granted, released, worker, start, length, write in columns
+    ]
+    made.sort(key=lambda request: request.requested_ns)
+    return [_taken_back(request, made) if request.granted and not request.released else request for request in made]
+
+
+def _taken_back(kept: Request, made: Sequence[Request]) -> Request:
+    later = (other for other in made if other.granted and other.granted_ns > kept.granted_ns and other.against(kept))
+    return kept._replace(ended_ns=min((other.granted_ns for other in later), default=kept.ended_ns))
+
+
+def lanes(requests: Sequence[Request]) -> list[int]:
+    """Of each request its row among those of its worker, from 0: the first in which it nests, or follows."""
+    held: dict[int, list[list[Request]]] = defaultdict(list)
+    return [_lane(held[request.worker], request) for request in requests]
+
+
+def _lane(rows: list[list[Request]], request: Request) -> int:
+    for number, row in enumerate(rows):
+        while row and row[-1].ended_ns <= request.requested_ns:
+            row.pop()
+        if not row or (row[-1].granted_ns <= request.requested_ns and request.ended_ns <= row[-1].ended_ns):
+            row.append(request)
+            return number
+    rows.append([request])
+    return len(rows) - 1
+
+
+def holders(requests: Sequence[Request]) -> Iterator[int | None]:
+    """Of each request the worker that held what it asked for when it asked, if one did."""
+    waiting = sorted((request for request in requests if request.granted), key=lambda request: -request.granted_ns)
+    held: list[Request] = []
+    for request in requests:
+        while waiting and waiting[-1].granted_ns <= request.requested_ns:
+            held.append(waiting.pop())
+        held = [other for other in held if other.ended_ns > request.requested_ns]
+        yield next((other.worker for other in held if other.against(request)), None)
+
+
+Event = dict[str, Any]
+
+
+class Drawn:
+    """A recorded trial as rows and what lies on them; `numbers` are those that no other row or process has."""
+
+    def __init__(self, recording: Recording, workers: int, pid: int, numbers: Iterator[int]) -> None:
+        self._recording = recording
+        self._story = Story(recording, workers)
+        self._end = end_of(recording)
+        self._requests = requests_of(recording.holds, self._end)
+        self._lanes = lanes(self._requests)
+        self._pid = pid
+        self._rows = {row: next(numbers) for row in sorted(self._needed())}
+
+    def events(self) -> Iterator[Event]:
+        """The names of the rows, then all else in the order of time."""
+        for (worker, lane), tid in self._rows.items():
+            who = self._who(worker)
+            yield from named("thread", self._pid, tid, f"{who}, row {lane + 1}" if lane else who)
+        yield from sorted([*self._bars(), *self._happened(), *self._at_the_end()], key=_ts)
+
+    def _needed(self) -> set[tuple[int, int]]:
+        """A row of each worker, and of each second owner that did anything; more where holds overlap unnested."""
+        workers = {*range(len(self._recording.done)), *self._recording.accesses.worker}
+        asked = {(each.worker, lane) for each, lane in zip(self._requests, self._lanes, strict=True)}
+        return {(worker, 0) for worker in workers} | asked
+
+    def _who(self, worker: int) -> str:
+        return self._story.who(worker).replace("the second owner", "second owner")
+
+    def _bars(self) -> Iterator[Event]:
+        for request, lane, holder in zip(self._requests, self._lanes, holders(self._requests), strict=True):
+            tid = self._rows[request.worker, lane]
+            met = "nobody" if holder is None else self._who(holder)
+            name = "waiting" if request.granted else "waiting, never granted"
+            yield self._bar(name, tid, request.requested_ns, request.granted_ns, request, met)
+            if request.granted:
+                name = "holding" if request.released else "holding, never released"
+                yield self._bar(name, tid, request.granted_ns, request.ended_ns, request, met)
+
+    def _bar(self, name: str, tid: int, begin_ns: int, end_ns: int, request: Request, holder: str) -> Event:
+        start, length, write = request.span
+        told = {"start": start, "length": length, "mode": "write" if write else "read", "holder": holder}
+        return {
+            "name": name, "cat": "lock", "ph": "X", "pid": self._pid, "tid": tid,
+            "ts": _us(begin_ns), "dur": _us(end_ns - begin_ns), "args": told,
+        }  # fmt: skip
+
+    def _happened(self) -> Iterator[Event]:
+        """What went wrong, each on the row of the worker that it happened to."""
+        for each in self._story.happened():
+            tid = self._rows[each.workers[0], 0]
+            yield instant(each.kind, self._pid, tid, each.at_ns, each.sentence)
+
+    def _at_the_end(self) -> Iterator[Event]:
+        """What the check of the trial found, which workers failed, and what is missing: of the whole case."""
+        for name, told in _found(self._recording):
+            yield instant(name, self._pid, self._rows[0, 0], self._end, told, scope="p")
+
+
+def _found(recording: Recording) -> Iterator[tuple[str, str]]:
+    for damage in recording.damage:
+        yield f"damage: {damage.kind}", "; ".join([f"{damage.count:,} of {damage.of:,}", *damage.evidence])
+    for failure in recording.failures:
+        yield "failure", failure
+    if recording.unrecorded_holds:
+        yield "not all is shown", f"{plural(recording.unrecorded_holds, 'hold')} found no room in the log"
+
+
+def _ts(event: Event) -> float:
+    return float(event["ts"])
+
+
+def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
+    """The name of a process or of a thread, which is a row, and its place: in the order of the numbers."""
+    about = {"ph": "M", "pid": pid, "tid": tid}
+    place = pid if kind == "process" else tid
+    yield {"name": f"{kind}_name", **about, "args": {"name": plain(name)}}
+    yield {"name": f"{kind}_sort_index", **about, "args": {"sort_index": place}}
+
+
+def instant(name: str, pid: int, tid: int, at_ns: int, told: str, *, scope: str = "t") -> Event:
+    """Something that happened at one moment: to a row, or with the scope `p` to the process."""
+    return {
+        "name": plain(name), "cat": "wrong", "ph": "i", "s": scope, "pid": pid, "tid": tid,
+        "ts": _us(at_ns), "args": {"told": plain(told)},
+    }  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """The text without the user's name, and of absolute paths the last name alone."""
+    return PATH.sub(r"\1", anonymous_text(text))
+
+
+def _us(ns: int) -> float:
+    """Microseconds that are the same ns again, whether a reader rounds them or cuts them off, as Perfetto does.
+
+    1.001 * 1000 is less than 1001: cut off, a bar would begin inside the one before it, and Perfetto would drop it.
+    """
+    us = ns / 1000
+    return us if int(us * 1000) == ns else nextafter(us, copysign(inf, us))
+
+
+NOT_RECORDED = "nothing was written down"
+TIMES = "microseconds from the release of the start barrier, which each case has for itself"
+
+
+class Traced(NamedTuple):
+    """A case and what was written down of it; where that is nothing, why."""
+
+    name: str
+    workers: int
+    recording: Recording | None
+    why: str
+
+
+def rendered(done: Document) -> bytes:
+    """The trace as JSON, one event a line; bytes of names that are no text become `?`."""
+    trace = trace_of(done)
+    events = ",\n".join(_json(event) for event in trace.pop("traceEvents"))
+    return f'{_json(trace)[:-1]},"traceEvents":[\n{events}\n]}}\n'.encode("utf-8", "replace")
+
+
+def _json(part: dict[str, Any]) -> str:
+    return json.dumps(part, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def trace_of(done: Document) -> dict[str, Any]:
+    """The trace of a race or of a benchmark of locks; of other documents one without events."""
+    numbers = count(1)
+    return {
+        "displayTimeUnit": "ns",
+        "otherData": _other_data(done),
+        "traceEvents": [event for case in _cases(done) for event in _process(case, numbers)],
+    }
+
+
+def _other_data(done: Document) -> dict[str, str]:
+    told = {"command": done.command, "times": TIMES}
+    if isinstance(done, Run | Bench):
+        place = done.environment
+        told |= {"started": done.started, "lab": place.lab, "python": place.python, "recorder": place.recorder}
+        told |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystem}
+    return {name: plain(text) for name, text in told.items()}
+
+
+def _cases(done: Document) -> Iterator[Traced]:
+    if isinstance(done, Run):
+        for case in done.cases:
+            yield Traced(_name(case, done), case.workers, case.recording, case.reason)
+    elif isinstance(done, Bench):
+        for cost in done.locks:
+            yield Traced(cost.name, cost.workers, _window(cost), cost.reason)
+
+
+def _name(case: Case, run: Run) -> str:
+    regions = [region_name(case.region)] if are_told(run) else []
+    return ", ".join([case.scenario, lock_of(case), *regions, plural(case.workers, "worker")])
+
+
+def _window(cost: LockCost) -> Recording | None:
+    """The holds that a benchmark keeps, as a recording in which nothing else was written down."""
+    holds = cost.holds
+    if not holds.worker:
+        return None
+    return Recording(
+        rounds=0,
+        done=[0] * cost.workers,
+        attempts=1,
+        wall_ns=0,
+        size=max(map(sum, zip(holds.start, holds.length, strict=True))),
+        fields=[],
+        blocks=[],
+        holds=holds,
+        accesses=Accesses(),
+    )
+
+
+def _process(case: Traced, numbers: Iterator[int]) -> Iterator[Event]:
+    """The events of one case: the names of its rows, then all else in the order of time.
+
+    Perfetto keeps a row's name by its `tid` alone, and takes the one that equals the `pid` for the main thread: no two
+    numbers of a document are the same.
+    """
+    pid = next(numbers)
+    yield from named("process", pid, pid, case.name)
+    if case.recording:
+        yield from Drawn(case.recording, case.workers, pid, numbers).events()
+    else:
+        tid = next(numbers)
+        yield from named("thread", pid, tid, NOT_RECORDED)
+        yield instant(NOT_RECORDED, pid, tid, 0, case.why)

@@ -1,0 +1,248 @@
+"""An actor as the play knows it: it does deeds that wait for nobody, and asks for locks, for which it may wait.
+
+The actors: a process, its second thread and its child, each stepped one deed at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab.processes.rpc import Gone, Partner
+
+from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S, Task, waiters
+from .operations import AFTER_EXEC, GRANTED, OK, PENDING, Deeds, Locked
+from .stage import Stage, Unclear
+
+WAITS = "waits"
+HANGS = "still waits"
+WAITED_FOR = "the lock that it waited for"
+
+
+class Actor(ABC):
+    """Who may ask for a lock; what it does is written down on the stage."""
+
+    def __init__(self, name: str, stage: Stage, task: Task | None) -> None:
+        self.name = name
+        self.heard_ns = 0
+        self._stage = stage
+        self._task = task
+        self._locked = Locked()
+
+    @abstractmethod
+    def _begin(self, deed: str, *values: object) -> None:
+        """Begin a deed."""
+
+    @abstractmethod
+    def _heard(self, seconds: float) -> object:
+        """What the deed came to, None where it is not done after that time."""
+
+    def takes(self, asked: Locked | None = None) -> None:
+        """Lock what is free, however long it takes. Raises Unclear where it is refused."""
+        self._locked = asked or Locked()
+        begun = time.monotonic()
+        came_to = self.does("lock", *self._locked, told_as=told(self._locked))
+        self._stage.granted_in(time.monotonic() - begun)
+        if came_to != GRANTED:
+            raise Unclear(f"{self.name} {told(self._locked)}, which nobody holds: {came_to}")
+
+    def asks(self, asked: Locked | None = None) -> str:
+        """Ask for a lock: "granted", "waits", or what it raised at once."""
+        asked = asked or Locked()
+        self._locked = asked
+        listed, looks = waiters(self._stage.folder), self.switches()
+        self._begin("lock", *asked)
+        with self._noted(told(asked)):
+            came_to = self._settled(listed, looks)
+        self._stage.show(self.name, told(asked), came_to)
+        return came_to
+
+    def goes_on(self) -> str:
+        """What the request came to that waited, now that it need not wait any more."""
+        came_to = self._heard(min(GRANT_S * self._stage.slowness, self._stage.left_s()))
+        self._stage.show(self.name, WAITED_FOR, HANGS if came_to is None else str(came_to))
+        return HANGS if came_to is None else str(came_to)
+
+    def still(self, seconds: float = 0) -> str:
+        """What the request came to that waited, "waits" where it does so still after this time."""
+        came_to = self._heard(seconds)
+        if came_to is None:
+            return WAITS
+        self._stage.show(self.name, WAITED_FOR, str(came_to))
+        return str(came_to)
+
+    def gives_back(self, asked: Locked | None = None) -> int:
+        """Unlock what it asked for last; the time, just before."""
+        begun = self.does("unlock", *(asked or self._locked), told_as="unlocks")
+        return begun if isinstance(begun, int) else 0
+
+    def does(self, deed: str, *values: object, told_as: str = "") -> object:
+        """A deed that waits for nobody. Raises Limit where it does not end."""
+        self._begin(deed, *values)
+        came_to = None
+        with self._noted(told_as):
+            while came_to is None:
+                came_to = self._heard(self._stage.left_s())
+        if told_as:
+            self._stage.show(self.name, told_as, came_to if isinstance(came_to, str) else OK)
+        return came_to
+
+    def switches(self) -> int:
+        """How often it has left the processor."""
+        return self._task.switches() if self._task else 0
+
+    @contextmanager
+    def _noted(self, call: str) -> Iterator[None]:
+        """Write down a call, where it has a name, that comes to nothing."""
+        try:
+            yield
+        except Unclear as unclear:
+            if call:
+                self._stage.show(self.name, call, str(unclear))
+            raise
+
+    def _settled(self, listed: int, looks: int) -> str:
+        """What a request came to, "waits" where it is seen to; before it so many waited, and it had looked so often."""
+        begun = time.monotonic()
+        while True:
+            came_to = self._heard(LOOK_AGAIN_S)
+            if came_to is not None:
+                return str(came_to)
+            if waiters(self._stage.folder) > listed or self._lasts(time.monotonic() - begun, looks):
+                came_to = self._heard(0)  # who has been answered sleeps too
+                return WAITS if came_to is None else str(came_to)
+            self._stage.left_s()
+
+    def _lasts(self, waited_s: float, looks: int) -> bool:
+        """True where it has looked again often enough, or has slept, or spun, for long enough."""
+        slow = self._stage.slowness
+        if waited_s < SHORTEST_S * slow:
+            return False
+        if self.switches() >= looks + LOOKS or waited_s > BUSY_S * slow:
+            return True
+        return waited_s > SETTLE_S * slow and (self._task is None or self._task.sleeps())
+
+
+def told(asked: Locked) -> str:
+    """A request in words."""
+    file = f" of file {asked.file + 1}" if asked.file else ""
+    through = ", through an open of its own" if asked.opened else ""
+    kind = "write" if asked.write else "read"
+    return f"locks bytes {asked.start} to {asked.start + asked.length - 1}{file} to {kind}{through}"
+
+
+KILLED = "ends"
+
+
+class Process(Actor):
+    """A process, forked now; it ends with the stage."""
+
+    def __init__(self, name: str, stage: Stage) -> None:
+        self._partner = stage.actors.enter_context(Partner(Deeds(stage.files).respond))
+        self.pid = self._partner.pid
+        super().__init__(name, stage, Task(self.pid, self.pid))
+
+    def _begin(self, deed: str, *values: object) -> None:
+        self._partner.send(json.dumps([deed, *values]).encode())
+
+    def _heard(self, seconds: float) -> object:
+        try:
+            answer = self._partner.answer(seconds)
+        except Gone as gone:
+            raise Unclear(f"{self.name} ended with {gone.code}") from gone
+        return None if answer is None else self._read(answer)
+
+    def _read(self, answer: bytes) -> object:
+        came_to, self.heard_ns = json.loads(answer)
+        return came_to
+
+    def starts_thread(self) -> Thread:
+        """Its second thread, which has its own opens of the files."""
+        return Thread(f"{self.name}, its thread", self._stage, self)
+
+    def forks(self) -> Child:
+        """A child that has copies of all it has."""
+        pid = self.does("fork", told_as="forks a child")
+        return Child(f"{self.name}, its child", self._stage, self, int(str(pid)))
+
+    def closes_others(self) -> None:
+        """Open and close every file of the lock once more, as code does that knows nothing of the lock."""
+        self.does("touch", told_as="opens the file once more, and closes that")
+
+    def dies(self) -> None:
+        """SIGKILL."""
+        self._partner.kill()
+        with suppress(Gone):
+            self._partner.answer(self._stage.left_s())
+        self._stage.show(self.name, "SIGKILL", KILLED)
+
+    def stops(self) -> None:
+        """SIGSTOP."""
+        os.kill(self.pid, signal.SIGSTOP)
+        self._stage.show(self.name, "SIGSTOP", "stops")
+
+    def continues(self) -> None:
+        """SIGCONT."""
+        os.kill(self.pid, signal.SIGCONT)
+        self._stage.show(self.name, "SIGCONT", "goes on")
+
+    def execs(self, *, keep: bool) -> None:
+        """Put another image in its place; from now on it can only die."""
+        self._begin("exec", keep)
+        commands = Path(f"/proc/{self.pid}/cmdline")
+        while AFTER_EXEC.encode() not in commands.read_bytes():
+            self._stage.left_s()
+            time.sleep(LOOK_AGAIN_S)
+        self._stage.show(self.name, f"execve, its descriptors {'left open' if keep else 'closed by it'}", OK)
+
+
+class Second(Actor):
+    """Somebody in a process who is spoken to through it: the thread and the child."""
+
+    hear: str
+
+    def __init__(self, name: str, stage: Stage, process: Process, task: Task | None) -> None:
+        super().__init__(name, stage, task)
+        self._process = process
+
+    def _heard(self, seconds: float) -> object:
+        answer = self._process.does(self.hear, seconds)
+        if answer == PENDING:
+            return None
+        came_to, self.heard_ns = json.loads(str(answer))
+        return came_to
+
+
+class Thread(Second):
+    """A thread, started for each deed."""
+
+    hear = "hear_thread"
+
+    def __init__(self, name: str, stage: Stage, process: Process) -> None:
+        super().__init__(name, stage, process, None)
+
+    def _begin(self, deed: str, *values: object) -> None:
+        number = int(str(self._process.does("start_thread", deed, *values)))
+        self._task = Task(self._process.pid, number)
+
+
+class Child(Second):
+    """A child of the process."""
+
+    hear = "hear_child"
+
+    def __init__(self, name: str, stage: Stage, process: Process, pid: int) -> None:
+        super().__init__(name, stage, process, Task(pid, pid))
+
+    def _begin(self, deed: str, *values: object) -> None:
+        self._process.does("ask_child", deed, *values)
+
+    def exits(self) -> None:
+        """End as a program does."""
+        self.does("close_and_exit", told_as="closes its descriptors, and exits")

@@ -1,0 +1,395 @@
+"""The chapter's comparison of mapped files with shared memory, each cell as it is here.
+
+For each region there are an owner, which makes the bytes; a stranger that was forked before, has nothing of them, and
+finds them by their key; a latecomer, which looks once everybody else has ended; and one that removes the key while the
+latecomer is attached.
+
+What is expected of each way to share bytes, property by property.
+
+The chapter compares two ways, mapped files (`mapped`) and System V segments (`sysv`), in the rows backing store,
+set-up, key, persistence, clean-up, synchronisation and portability; the rest are answers of the man pages.
+
+Processes that share a page of bytes, each doing what it is told, and saying what came of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from lab.errors import CannotRunError, out_of_descriptors
+from lab.host.environment import Begun, anonymous_text, environment
+from lab.locks.calls import call_range
+from lab.memory import Folder, workspace
+from lab.memory.named import SPECIMENS, Specimen, ftok_keys
+from lab.processes.rpc import Gone, Partner
+from lab.records import SCHEMA, Cell, Property, RegionsCompared
+
+REGIONS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
+
+PROPERTIES = (
+    Property("backing store", "what /proc/self/maps and /proc/self/fd name; of a file the filesystem too"),
+    Property("set-up", "which calls, by definition; the owner makes them, and they work"),
+    Property("key", "what a stranger, forked before, finds the bytes by; anonymous has none by definition"),
+    Property("seen by others", "the owner stores; the stranger loads, and so does a child of the owner"),
+    Property("read(2) sees it", "the owner has stored; pread(2) by the stranger, or the owner where there is none"),
+    Property("persistence", "all who had it have exited; a new process looks by the key"),
+    Property("key removed", "while one process is attached: what that one loads, and what a new one finds"),
+    Property("clean-up", "which calls, by definition; the removal worked, once, and left nothing to be found"),
+    Property(
+        "synchronisation",
+        "owner and stranger (or child) load, then each adds 1: what arrived of the 2; "
+        "the chapter's remedy: semaphores for segments, file locks or semaphores for mapped files",
+    ),
+    Property("file lock on it", "F_SETLK by two processes, each on the descriptor that it has of it"),
+    Property("portability", "sysconf(3): the version of POSIX, or its option, that this system says it keeps"),
+)
+
+CLAIMS = {
+    "backing store": (
+        "a file, mapped",
+        "a file, mapped",
+        "a file, not mapped",
+        "kernel memory, /SYSV",
+        "kernel memory, /dev/shm/",
+        "kernel memory, /dev/zero",
+    ),
+    "set-up": ("open, mmap", "open, mmap", "open", "ftok, shmget, shmat", "shm_open, ftruncate, mmap", "mmap"),
+    "key": ("the file's name", "the file's name", "the file's name", "ftok()", "a name", "none"),
+    "seen by others": ("yes", "no", "yes", "yes", "yes", "by children"),
+    "read(2) sees it": ("yes", "no", "yes", "no descriptor", "yes", "no descriptor"),
+    "persistence": ("stays", "the file as it was", "stays", "stays", "stays", "gone"),
+    "key removed": (*["stays, new: ENOENT"] * 5, "has none"),
+    "clean-up": (
+        "munmap; stays until unlink",
+        "munmap; stays until unlink",
+        "close; stays until unlink",
+        "shmdt; stays until IPC_RMID",
+        "munmap; stays until shm_unlink",
+        "munmap",
+    ),
+    "synchronisation": ("none: 1 of 2", "nothing shared", "none: 1 of 2", *["none: 1 of 2"] * 3),
+    "file lock on it": ("excludes", "excludes", "excludes", "no descriptor", "excludes", "no descriptor"),
+    "portability": ("POSIX", "POSIX", "POSIX", "XSI option", "POSIX", "not in POSIX 2008"),
+}
+"""By property, what is expected of each of `REGIONS`; an observation agrees that begins with it."""
+
+
+def claimed(name: str, region: str) -> str:
+    """What is expected."""
+    return CLAIMS[name][REGIONS.index(region)]
+
+
+OK = "ok"
+NO_DESCRIPTOR = "no descriptor"
+NOT_MAPPED = "not mapped"
+
+
+class Deeds:
+    """What a process does with its copy of the specimen; what it has loaded it remembers."""
+
+    def __init__(self, specimen: Specimen) -> None:
+        self._specimen = specimen
+        self._seen = 0
+        self._mapped: Counter[str] = Counter()
+
+    def make(self) -> None:
+        """Set the bytes up."""
+        before = _mapped_names()
+        self._specimen.make()
+        self._mapped = _mapped_names() - before
+
+    def backing(self) -> str:
+        """What /proc/self/maps calls the memory that `make` mapped: a file's name, or the kernel's name for it."""
+        return next(iter(self._mapped), NOT_MAPPED)
+
+    def opened(self) -> str:
+        """The name of what its descriptor is open on, by /proc/self/fd (proc(5))."""
+        descriptor = self._specimen.descriptor
+        return NO_DESCRIPTOR if descriptor is None else str(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    def find(self) -> None:
+        """Attach by the key."""
+        self._specimen.find()
+
+    def load(self) -> int:
+        """Load the first byte."""
+        self._seen = self._specimen.load()
+        return self._seen
+
+    def read(self) -> int | str:
+        """The first byte by pread(2), through the descriptor of the file or object behind the bytes."""
+        if self._specimen.descriptor is None:
+            return NO_DESCRIPTOR
+        return os.pread(self._specimen.descriptor, 1, 0)[0]
+
+    def store(self, value: int) -> None:
+        """Store the first byte."""
+        self._specimen.store(value)
+
+    def add(self) -> None:
+        """Store 1 more than was loaded last."""
+        self._specimen.store(self._seen + 1)
+
+    def remove(self) -> None:
+        """Remove the key."""
+        self._specimen.remove()
+
+    def lock(self) -> str:
+        """F_SETLK of the whole file or object behind the bytes."""
+        if self._specimen.descriptor is None:
+            return NO_DESCRIPTOR
+        call_range(self._specimen.descriptor, "F_SETLK", 1, 0, 0, os.SEEK_SET, 0)
+        return "granted"
+
+    def shows_child(self, value: int) -> str:
+        """Fork a child, store the byte, and let the child load it."""
+        with Witness(self._specimen) as child:
+            self.store(value)
+            return child.does("load")
+
+    def race_child(self) -> str:
+        """`raced` by the process and a child that it forks."""
+        with Witness(self._specimen) as child:
+            return raced(self, child)
+
+    def does(self, deed: str) -> str:
+        """One of these by its name, as a `Witness` does it."""
+        return str(getattr(self, deed)())
+
+
+class Witness:
+    """A process, forked now and killed with the block. Raises OSError where fork(2) is refused."""
+
+    def __init__(self, specimen: Specimen) -> None:
+        deeds = Deeds(specimen)
+        self._partner = Partner(lambda question: _told(deeds, question).encode())
+
+    def __enter__(self) -> Witness:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._partner.end()
+
+    def does(self, deed: str, *values: int) -> str:
+        """What one of the `Deeds` comes to: what it returns, "ok" for nothing, or the name of an errno."""
+        try:
+            return self._partner.ask(json.dumps([deed, *values]).encode()).decode()
+        except Gone as gone:
+            return f"ended with {gone.code}"
+
+
+def raced(one: Deeds | Witness, other: Witness) -> str:
+    """Both load, then each adds 1, and both load again: the four bytes that were loaded."""
+    before = one.does("load"), other.does("load")
+    for each in (one, other):
+        each.does("add")
+    return " ".join([*before, one.does("load"), other.does("load")])
+
+
+def _told(deeds: Deeds, question: bytes) -> str:
+    deed, *values = json.loads(question)
+    try:
+        returned = getattr(deeds, deed)(*values)
+    except OSError as error:
+        if refusal := out_of_descriptors(error):
+            raise refusal from error
+        return errno.errorcode.get(error.errno or 0, str(error))
+    return OK if returned is None else str(returned)
+
+
+def _mapped_names() -> Counter[str]:
+    """The names of what is mapped, by /proc/self/maps (proc_pid_maps(5))."""
+    fields = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
+    return Counter(names[0] for *_, names in ((*each[:5], each[5:]) for each in fields) if names)
+
+
+KERNEL_MEMORY = ("/SYSV", "/dev/shm/", "/dev/zero")  # noqa: S108 - names that are read
+"""How /proc/self/maps begins the name of memory that is no file of a directory (shmat(2), shm_overview(7), mmap(2))."""
+
+LEGIBLE = 13
+"""Characters of a name, such as /SYSV0100c6cf; of a longer one stays the beginning."""
+
+STORED, AGAIN = ord("x"), ord("y")
+SETTINGS = {"SC_MAPPED_FILES": "POSIX", "SC_SHARED_MEMORY_OBJECTS": "POSIX", "SC_XOPEN_SHM": "XSI option"}
+ASKED = {
+    "mapped": "SC_MAPPED_FILES",
+    "private": "SC_MAPPED_FILES",
+    "sysv": "SC_XOPEN_SHM",
+    "posix": "SC_SHARED_MEMORY_OBJECTS",
+}
+"""Options of POSIX by the region that needs them (sysconf(3), posixoptions(7)); the others need none."""
+
+ANONYMOUS_SINCE = 202405
+"""The first version of POSIX with MAP_ANONYMOUS."""
+
+REFUSED = "refused"
+"""Of a region that could not be set up: all but its set-up, which has the errno."""
+
+Seen = dict[str, str]
+
+
+def compare(directory: Path, tell: Callable[[str], None]) -> RegionsCompared:
+    """Look at every region, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
+    begun = Begun()
+    seen: dict[str, Seen] = {}
+    with workspace(directory) as folder:
+        for region in REGIONS:
+            tell(region)
+            seen[region] = _looked_at(region, folder)
+        where = environment(folder, begun.load)
+    return RegionsCompared(
+        schema=SCHEMA,
+        command="regions",
+        started=begun.moment,
+        wall_s=begun.wall_s,
+        environment=where,
+        directory=anonymous_text(str(directory)),
+        regions=list(REGIONS),
+        properties=list(PROPERTIES),
+        cells=list(_cells(seen, where.filesystem)),
+    )
+
+
+def _cells(seen: dict[str, Seen], filesystem: str) -> Iterator[Cell]:
+    for each in PROPERTIES:
+        for region in REGIONS:
+            observed = seen[region].get(each.name, REFUSED)
+            if each.name == "backing store" and observed.startswith("a file"):
+                observed += f", {filesystem}"
+            expected = claimed(each.name, region)
+            yield Cell(each.name, region, expected, anonymous_text(observed), observed.startswith(expected))
+
+
+def _looked_at(region: str, folder: Path) -> Seen:
+    """All properties of one region; what the kernel refuses is seen as the name of its errno."""
+    path = folder / "foo"
+    try:
+        specimen = SPECIMENS[region](path)
+    except OSError as error:
+        raise out_of_descriptors(error) or CannotRunError(
+            f"region {region}: no key for it ({error.strerror}); give another --dir"
+        ) from error
+    except ImportError as error:
+        raise CannotRunError(f"region {region}: needs the Python package {error.name}; install it") from error
+    try:
+        return _life(region, specimen, path)
+    finally:
+        with suppress(OSError):
+            specimen.remove()
+        with suppress(OSError):
+            Folder.at(folder).unlink(path.name)
+
+
+def _life(region: str, specimen: Specimen, path: Path) -> Seen:
+    seen: Seen = {"portability": _portability(region)}
+    with Witness(specimen) as stranger, Witness(specimen) as owner:
+        made = owner.does("make")
+        if made != OK:  # whatever else could be seen now is not the region's
+            return seen | {"set-up": made}
+        seen["set-up"] = claimed("set-up", region)
+        seen["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)
+        child = owner.does("shows_child", STORED)
+        found = stranger.does("find")
+        seen["key"] = _key(found, specimen, path)
+        seen["seen by others"] = _seen_by(stranger.does("load") if found == OK else "", child)
+        seen["read(2) sees it"] = _read((stranger if found == OK else owner).does("read"))
+        seen["file lock on it"] = _excludes(owner.does("lock"), stranger.does("lock"))
+        seen["synchronisation"] = _lost(raced(owner, stranger) if found == OK else owner.does("race_child"))
+        owner.does("store", AGAIN)
+    seen |= _after(specimen, region)
+    return seen
+
+
+def _after(specimen: Specimen, region: str) -> Seen:
+    """What is left once all have ended, and once the key is removed."""
+    with Witness(specimen) as latecomer, Witness(specimen) as remover:
+        found = latecomer.does("find")
+        left = latecomer.does("load") if found == OK else ""
+        removed = remover.does("remove"), remover.does("remove")
+        with Witness(specimen) as newcomer:
+            new = newcomer.does("find")
+        still = left and latecomer.does("load") == left
+    stays = "stays" if left == str(AGAIN) else "the file as it was" if left else "gone"
+    clean = removed in ((OK, "ENOENT"), ("ENOENT", "ENOENT"))
+    return {
+        "persistence": stays,
+        "key removed": f"{'stays' if still else 'gone'}, new: {new}" if left else "has none",
+        "clean-up": claimed("clean-up", region) if clean and new == "ENOENT" else f"removed: {', '.join(removed)}",
+    }
+
+
+def _backing(mapped: str, opened: str, specimen: Specimen) -> str:
+    """By the names of what is mapped and of what is open; one that is not known is told as it is."""
+    if mapped.endswith(f"/{specimen.key}"):
+        return "a file, mapped"
+    if mapped == NOT_MAPPED:
+        return f"{'a file' if opened.endswith(f'/{specimen.key}') else opened}, not mapped"
+    name = mapped.removesuffix(" (deleted)")
+    return f"kernel memory, {_short(name)}" if name.startswith(KERNEL_MEMORY) else name
+
+
+def _short(name: str) -> str:
+    """The name without what is new in every run."""
+    return f"{name[:9]}..." if len(name) > LEGIBLE else name
+
+
+def _key(found: str, specimen: Specimen, path: Path) -> str:
+    """What kind of key it is by which the bytes were found."""
+    if not specimen.key:
+        return "none" if found == "ENOENT" else found
+    if found != OK:
+        return found
+    if specimen.key == path.name:
+        kind = "the file's name"
+    elif specimen.key.startswith("/"):
+        kind = "a name"
+    else:
+        kind = "ftok()" if specimen.key in ftok_keys(path) else "a number"
+    return f"{kind}, {_short(specimen.key)}"
+
+
+def _seen_by(stranger: str, child: str) -> str:
+    if stranger == child == str(STORED):
+        return "yes"
+    if child != str(STORED):
+        return "no"
+    return "by children"
+
+
+def _read(byte: str) -> str:
+    if byte == str(STORED):
+        return "yes"
+    return "no" if byte.isdigit() else byte
+
+
+def _lost(loads: str) -> str:
+    """What arrived, by what both loaded before and after each added 1 to what it had loaded."""
+    try:
+        before, before_too, after, after_too = map(int, loads.split())
+    except ValueError:  # the name of an errno
+        return loads
+    if (before, after) == (before_too, after_too):
+        return f"none: {after - before} of 2"
+    return "nothing shared" if (after, after_too) == (before + 1, before_too + 1) else f"loaded {loads}"
+
+
+def _excludes(first: str, second: str) -> str:
+    return "excludes" if (first, second) == ("granted", "EAGAIN") else second if first == "granted" else first
+
+
+def _portability(region: str) -> str:
+    """The option of POSIX, and what sysconf(3) says of it; memory without a name is younger than the others."""
+    name = ASKED.get(region, "SC_VERSION")
+    value = os.sysconf(name) if name in os.sysconf_names else -1
+    if region == "anonymous" and value < ANONYMOUS_SINCE:
+        return f"not in POSIX {value}"
+    setting = SETTINGS.get(name, "POSIX")
+    if value <= 0:
+        return "no"
+    return setting if value == 1 else f"{setting} {value}"  # 1 says that there is an option, and no version

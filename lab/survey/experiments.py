@@ -1,0 +1,307 @@
+"""Who is kept out, and who is let in beside a holder.
+
+What ends a hold, and what it survives: the death of the holder, close, fork, execve.
+
+Those who wait: a ring of them, and their order.
+
+What a lock costs that nobody else wants.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import replace
+
+from .actor import HANGS, WAITS, Actor, Process
+from .observations import GRANT_S, LOOK_AGAIN_S, NO, YES, Found
+from .operations import GRANTED, SAMPLES, Locked
+from .stage import Stage, Unclear
+
+FIRST, SECOND = Locked(start=0), Locked(start=8)
+AGAIN = Locked(opened=1)
+READ = Locked(write=False)
+BY_REFUSAL = Found("yes", "by refusal")
+
+
+def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
+    """Whether he who asks has to wait, or is refused, and is let in by what ends the hold.
+
+    A refusal is enough where it is his own hold, or his parent's, that keeps him out (`by_refusal`). Raises Unclear
+    where he hangs after the hold has ended, or is refused still.
+    """
+    return waits_for(who, who.asks(), let_in, by_refusal=by_refusal)
+
+
+def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
+    """`kept_out`, of a request that came to this so far."""
+    came_to = who.still() if came_to == WAITS else came_to
+    if came_to == GRANTED:
+        return NO
+    refused = came_to != WAITS
+    if refused and by_refusal:
+        return BY_REFUSAL
+    let_in()
+    came_to = who.asks() if refused else who.goes_on()
+    came_to = who.goes_on() if came_to == WAITS else came_to
+    if came_to not in (GRANTED, HANGS) and not refused:  # it lost patience meanwhile
+        refused, came_to = True, who.asks()
+    if came_to != GRANTED:
+        raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {came_to}")
+    return BY_REFUSAL if refused else YES
+
+
+def processes(stage: Stage) -> Found:
+    """Another process."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    return kept_out(other, holder.gives_back)
+
+
+def threads(stage: Stage) -> Found:
+    """A second thread of the holder, through an open of its own."""
+    holder = Process("A", stage)
+    thread = holder.starts_thread()
+    holder.takes()
+    asked = thread.asks(AGAIN)
+    return waits_for(thread, asked, lambda: holder.gives_back(FIRST), by_refusal=True)
+
+
+def opens(stage: Stage) -> Found:
+    """The holder itself, through a second open: where it is kept out, it waits for itself for ever."""
+    holder = Process("A", stage)
+    holder.takes(AGAIN)
+    holder.gives_back()
+    holder.takes()
+    came_to = holder.asks(AGAIN)
+    if came_to in (GRANTED, WAITS):
+        return NO if came_to == GRANTED else YES
+    return BY_REFUSAL
+
+
+def readers(stage: Stage) -> Found:
+    """A second reader beside the first, and no writer beside them."""
+    first, second, writer = (Process(name, stage) for name in "ABC")
+    first.takes(READ)
+    came_to = second.asks(READ)
+    if came_to != GRANTED:
+        waits_for(second, came_to, first.gives_back)
+        return NO
+    if writer.asks() == GRANTED:
+        return Found("no", "a writer is let in beside readers")
+    first.gives_back()
+    second.gives_back()
+    came_to = writer.goes_on()
+    if came_to != GRANTED:
+        raise Unclear(f"{writer.name} is not let in when nobody reads any more: {came_to}")
+    return YES
+
+
+def ranges(stage: Stage) -> Found:
+    """Two processes hold two ranges of one file, and a third is kept out of the second range."""
+    first, second, third = (Process(name, stage) for name in "ABC")
+    first.takes(FIRST)
+    came_to = second.asks(SECOND)
+    if came_to != GRANTED:
+        waits_for(second, came_to, first.gives_back)
+        return NO
+    if third.asks(SECOND) == GRANTED:
+        return Found("no", "the second range keeps nobody out")
+    second.gives_back()
+    came_to = third.goes_on()
+    if came_to != GRANTED:
+        raise Unclear(f"{third.name} is not let in when nobody holds its range any more: {came_to}")
+    return YES
+
+
+GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
+
+
+def kill(stage: Stage) -> Found:
+    """SIGKILL of the holder: the one who waits is let in."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    _has_to_wait(other)
+    holder.dies()
+    return (
+        YES
+        if other.goes_on() == GRANTED
+        else Found("no", f"who waits is not let in within {GRANT_S * stage.slowness:.1f} s")
+    )
+
+
+def close(stage: Stage) -> Found:
+    """The holder opens the locked file once more, and closes that."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.closes_others()
+    return kept_out(other, holder.gives_back)
+
+
+def fork(stage: Stage) -> Found:
+    """The holder's child asks, with what it inherited."""
+    holder = Process("A", stage)
+    holder.takes()
+    child = holder.forks()
+    came_to = child.asks()
+    if came_to != WAITS:
+        return waits_for(child, came_to, holder.gives_back, by_refusal=True)
+    holder.gives_back()
+    if child.goes_on() == HANGS:
+        return Found("yes", "and for good: what it inherited keeps the lock, for which it waits itself")
+    return YES
+
+
+def child_lives(stage: Stage) -> Found:
+    """The holder gives the lock back, and a child lives on that it forked meanwhile."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.forks()
+    _has_to_wait(other)
+    holder.gives_back()
+    return YES if other.goes_on() == GRANTED else Found("no", "the child keeps what it inherited, and with it the lock")
+
+
+def pause(stage: Stage) -> Generator[None, None, Found]:
+    """The holder is stopped with SIGSTOP, for as long as the caller waits before it goes on with this."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.stops()
+    came_to = other.asks()
+    yield
+    came_to = other.still() if came_to == WAITS else came_to
+    holder.continues()
+    if came_to == GRANTED:
+        return Found("no", "the lock was taken from a holder that was only stopped")
+    found = waits_for(other, came_to, holder.gives_back)
+    return replace(found, reason=GIVES_UP) if other.does("refusals") else found
+
+
+def child_exits(stage: Stage) -> Found:
+    """The holder's child closes what it inherited, and exits."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.forks().exits()
+    return kept_out(other, holder.gives_back)
+
+
+def child_unlocks(stage: Stage) -> Found:
+    """The holder's child unlocks what only its parent locked."""
+    holder, other = Process("A", stage), Process("B", stage)
+    holder.takes()
+    holder.forks().gives_back(Locked())
+    return kept_out(other, holder.gives_back)
+
+
+def execve(stage: Stage) -> Found:
+    """The holder puts another program in its place, its descriptors left open; and with all of them closed by that."""
+    if not _kept_over_exec(stage, "AB", Locked(file=0), keep=True):
+        return NO
+    return YES if _kept_over_exec(stage, "CD", Locked(file=1), keep=False) else Found("open")
+
+
+def _kept_over_exec(stage: Stage, names: str, asked: Locked, *, keep: bool) -> bool:
+    """True where the other has to wait, and is let in at the holder's death if that is how the lock is."""
+    holder, other = (Process(name, stage) for name in names)
+    holder.takes(asked)
+    holder.execs(keep=keep)
+    if other.asks(asked) == GRANTED:
+        return False
+    holder.dies()
+    if stage.known.get("kill") == "yes":
+        waits_for(other, WAITS, lambda: None)
+    return True
+
+
+def _has_to_wait(other: Process) -> None:
+    came_to = other.asks()
+    if came_to != WAITS:
+        raise Unclear(f"{other.name} asks beside a holder: {came_to}")
+
+
+ONE, TWO = Locked(file=0), Locked(file=1)
+
+ROUNDS = 2
+"""Three who wait come in their order by chance in one of six rounds, and in one of 36 pairs of rounds."""
+
+
+def deadlock(stage: Stage) -> Found:
+    """Two hold a file each, and ask for the other's: one is refused, or both wait for ever."""
+    first, second = Process("A", stage), Process("B", stage)
+    first.takes(ONE)
+    second.takes(TWO)
+    if first.asks(TWO) != WAITS:
+        raise Unclear(f"{first.name} does not wait for {second.name}")
+    came_to = second.asks(ONE)
+    if came_to == GRANTED:
+        raise Unclear(f"{second.name} does not wait for {first.name}")
+    if came_to == WAITS:
+        return YES if first.still() != WAITS else _hangs(stage, first, second)
+    second.gives_back(TWO)
+    first.goes_on()
+    return YES if came_to == "EDEADLK" else Found("yes", came_to)
+
+
+def _hangs(stage: Stage, first: Process, second: Process) -> Found:
+    """Both wait; the death of one is what helps the other, if that is how the lock is."""
+    if stage.known.get("kill") == "yes":
+        second.dies()
+        first.goes_on()
+    return NO
+
+
+def order(stage: Stage) -> Found:
+    """Three queue up one after the other; each gives back what it gets. How long each hand-over took is measured."""
+    holder, *queue = (Process(name, stage) for name in "ABCD")
+    in_order, samples, polls = True, list[float](), False
+    for _ in range(ROUNDS):
+        holder.takes()
+        for each in queue:
+            if each.asks() != WAITS:
+                raise Unclear(f"{each.name} does not wait")
+        polls = polls or _run_while_waiting(queue)
+        came = _let_in(holder, queue, samples)
+        in_order = in_order and came == queue
+    return Found("polls" if polls else "fifo" if in_order else "other", samples_ns=samples)
+
+
+def _run_while_waiting(queue: list[Process]) -> bool:
+    """True where one of them leaves the processor more than once: it looks again and again."""
+    before = [each.switches() for each in queue]
+    time.sleep(_WATCH_S)
+    return before != [each.switches() for each in queue]
+
+
+_WATCH_S = 0.1
+"""Long enough for somebody to look again; who waits in the kernel sleeps through any time."""
+
+
+def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list[Process]:
+    """The order in which they came, one giving the lock to the next; how long that took joins the samples, in ns."""
+    came: list[Process] = []
+    while waiting := [each for each in queue if each not in came]:
+        begun = holder.gives_back()
+        holder = _next(waiting)
+        samples.append(holder.heard_ns - begun)
+        came.append(holder)
+    holder.gives_back()
+    return came
+
+
+def _next(waiting: list[Process]) -> Process:
+    """Who is let in. Raises Unclear where nobody is."""
+    deadline = time.monotonic() + GRANT_S
+    while time.monotonic() < deadline:
+        for each in waiting:
+            if each.still(LOOK_AGAIN_S) != WAITS:
+                return each
+    raise Unclear(f"of {len(waiting)} who wait nobody is let in: {HANGS}")
+
+
+def pair(stage: Stage) -> Found:
+    """One process locks and unlocks, again and again."""
+    alone = Process("A", stage)
+    samples = alone.does("cost", *Locked(), told_as=f"locks and unlocks, {SAMPLES} samples")
+    if not isinstance(samples, list):
+        raise Unclear(f"{alone.name}: {samples}")
+    return Found("measured", samples_ns=samples)

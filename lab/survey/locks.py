@@ -1,0 +1,264 @@
+"""One invocation of `locks`: every property of every lock, and the record of it.
+
+The properties that are compared: a play each, and how it is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from time import sleep
+from typing import NamedTuple
+
+from lab.errors import CannotRunError, LabError
+from lab.host.environment import Begun, anonymous_text, environment
+from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
+from lab.memory import Folder, workspace
+from lab.records import SCHEMA, ComparedLock, LockCell, LocksCompared, Property, Shown
+
+from . import experiments, races
+from .observations import Found
+from .stage import Stage, Unclear
+
+PROCESSES, KILL, PAUSE, ORDER, PAIR, HAND_OVER = "processes", "kill", "pause", "order", "pair", "hand-over"
+
+
+class Play(NamedTuple):
+    """A property by its name, how it is seen, and what it takes to see it: a play, and a race where that says "yes"."""
+
+    name: str
+    how: str
+    perform: Callable[[Stage], Found]
+    race: Callable[[Lock, Path, float], Found] | None = None
+
+
+PLAYS = (
+    Play(PROCESSES, "keeps out other processes, in one meeting and in races", experiments.processes, races.exclusion),
+    Play("threads", "keeps out a second thread that opens the file for itself", experiments.threads),
+    Play("opens", "keeps out the holder's own second open of the file: it waits for itself", experiments.opens),
+    Play("readers", "lets two readers in at once, and no writer beside them", experiments.readers),
+    Play("ranges", "lets two processes hold two ranges of one file at once", experiments.ranges),
+    Play(
+        KILL,
+        "is given back when its holder is killed; both: two who wait are let in",
+        experiments.kill,
+        races.deaths,
+    ),
+    Play("close", "stays when its holder opens and closes the file once more", experiments.close),
+    Play("fork", "keeps out a child that the holder forks", experiments.fork),
+    Play("exit", "stays when that child exits", experiments.child_exits),
+    Play("child", "is given back when its holder unlocks, though that child lives on", experiments.child_lives),
+    Play("unlock", "stays when that child unlocks", experiments.child_unlocks),
+    Play("exec", "stays over execve; open: only where its descriptor is left open", experiments.execve),
+    Play("deadlock", "refuses one of two who wait for each other; no: both wait for ever", experiments.deadlock),
+    Play(
+        ORDER,
+        "who waits is let in: fifo in order of arrival, other in another, polls: who looks first",
+        experiments.order,
+    ),
+    Play(PAIR, "lock and unlock when nobody else wants it, median", experiments.pair),
+)
+
+PAUSED = "stays while its holder is stopped (SIGSTOP), for {:g} s"
+"""How the pause is seen, of all locks at the same time."""
+
+HANDED_OVER = "from the unlock of one process to the lock of one that waits, median"
+"""How the hand-over is seen; it is measured while the order is."""
+
+CLAIMS = {"ranges": "ranges", "readers": "readers", "threads": "threads", "fork": "fork", "kill": "survives_kill"}
+"""Properties that a lock may claim to have (`lab.locks.Abilities`), by the claim's name there."""
+
+
+PAUSE_S = 4.0
+"""How long a holder stands: longer than a lock's patience with one that it takes for dead, which is mostly 1 to 3 s."""
+
+STOPPED = Found("stopped")
+"""Of a play that waits for the end of the pause."""
+
+BY_PATIENCE = "it is taken from any holder after a time, dead or not: see pause"
+
+YES_NO = {True: "yes", False: "no"}
+
+
+class Candidate(NamedTuple):
+    """A lock that is to be looked at, or why it cannot be."""
+
+    name: str
+    lock: Lock | None
+    trouble: str = ""
+
+
+def find_candidates(names: Sequence[str]) -> list[Candidate]:
+    """The locks of these names, or all. Raises LabError where one that was named cannot be had."""
+    if names:
+        return [Candidate(name, find_lock(name)) for name in dict.fromkeys(names)]
+    return [_found(name) for name in lock_names()]
+
+
+def _found(name: str) -> Candidate:
+    try:
+        return Candidate(name, find_lock(name))
+    except LabError as error:
+        return Candidate(name, None, str(error))
+
+
+def compare(
+    candidates: Iterable[Candidate],
+    directory: Path,
+    limit_s: float,
+    tell: Callable[[str], None],
+    pause_s: float = PAUSE_S,
+) -> LocksCompared:
+    """Look at every lock, in a fresh directory inside this one, each cell for at most this many seconds.
+
+    Holders are stopped for `pause_s`, those of all locks at the same time. Raises CannotRunError where the directory
+    cannot be used.
+    """
+    begun = Begun()
+    locks: list[ComparedLock] = []
+    seen: dict[str, dict[str, LockCell]] = {}
+    found: dict[str, Lock] = {}
+    pause_s = min(pause_s, limit_s)
+    with workspace(directory) as folder:
+        for each in candidates:
+            tell(each.name)
+            trouble = each.trouble
+            try:
+                if each.lock:
+                    seen[each.name] = _looked_at(each.name, each.lock, folder, limit_s)
+                    found[each.name] = each.lock
+            except CannotRunError as error:
+                trouble = str(error)
+            locks.append(ComparedLock(each.name, each.lock.summary if each.lock else "", anonymous_text(trouble)))
+        tell(f"holders stopped for {pause_s:g} s")
+        for name, cell in _paused(found, seen, folder, limit_s, pause_s):
+            seen[name][PAUSE] = cell
+            if cell.value == "no":  # whether a dead holder's was taken in time depended on the machine
+                kill = replace(seen[name][KILL], value="no", reason=BY_PATIENCE, detection_limit=None)
+                seen[name][KILL] = _judged(kill, found[name])
+        where = environment(folder, begun.load, RECORDER)
+    return LocksCompared(
+        schema=SCHEMA,
+        command="locks",
+        started=begun.moment,
+        wall_s=begun.wall_s,
+        environment=where,
+        directory=anonymous_text(str(directory)),
+        seconds=limit_s,
+        locks=locks,
+        properties=_properties(pause_s),
+        cells=[cells[each.name] for cells in seen.values() for each in _properties(pause_s)],
+        pause_s=pause_s,
+    )
+
+
+def _properties(pause_s: float) -> list[Property]:
+    """In the order of the columns."""
+    listed = [Property(each.name, each.how) for each in PLAYS]
+    listed.insert([each.name for each in listed].index(KILL) + 1, Property(PAUSE, PAUSED.format(pause_s)))
+    return [*listed, Property(HAND_OVER, HANDED_OVER)]
+
+
+def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
+    """The cells of one lock, but for the pause."""
+    seen: dict[str, LockCell] = {}
+    for play in PLAYS:
+        found, run = _out_of_question(play.name, seen), []
+        if not found:
+            with Stage(lock, folder, limit_s, {each: cell.value for each, cell in seen.items()}) as stage:
+                found = _performed(partial(play.perform, stage))
+            run = stage.shown
+            if play.race and found.value == "yes" and lock.excludes:
+                found = _raced(found, play.race(lock, folder, limit_s))
+        seen[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
+    handed = seen[ORDER]
+    value = "measured" if handed.samples_ns else handed.value
+    seen[ORDER] = replace(handed, samples_ns=[], median_ns=None)
+    seen[HAND_OVER] = replace(handed, property=HAND_OVER, value=value)
+    return seen
+
+
+def _raced(met: Found, raced: Found) -> Found:
+    """A play that said "yes" once, and the races that say it often, or do not."""
+    return replace(raced, reason="; ".join(filter(None, [met.reason, raced.reason])))
+
+
+def _paused(
+    locks: Mapping[str, Lock], seen: Mapping[str, Mapping[str, LockCell]], folder: Path, limit_s: float, pause_s: float
+) -> Iterator[tuple[str, LockCell]]:
+    """The cell of each lock, whose holders are all stopped at the same time."""
+    with ExitStack() as stack:
+        begun: dict[str, tuple[Stage, Generator[None, None, Found]]] = {}
+        for number, (name, lock) in enumerate(locks.items()):
+            if out := _out_of_question(PAUSE, seen[name]):
+                yield name, _cell(name, PAUSE, out, [])
+                continue
+            own = Folder.make(folder / f"paused-{number}")
+            stack.callback(own.remove)
+            stage = stack.enter_context(Stage(lock, own.path, pause_s + 2 * limit_s, {}))
+            begun[name] = stage, experiments.pause(stage)
+        found = {name: _performed(partial(_advanced, play)) for name, (_, play) in begun.items()}
+        sleep(pause_s if begun else 0)
+        for name, (stage, play) in begun.items():
+            if found[name] is STOPPED:
+                found[name] = _performed(partial(_advanced, play))
+            yield name, _judged(_cell(name, PAUSE, found[name], stage.shown), locks[name])
+
+
+def _advanced(play: Generator[None, None, Found]) -> Found:
+    """What a play comes to that waits once on its way; STOPPED where it has come so far."""
+    try:
+        next(play)
+    except StopIteration as ended:
+        found: Found = ended.value
+        return found
+    return STOPPED
+
+
+def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Found | None:
+    """What there is to say without a play: a lock that keeps no process out has a cost, and no other properties."""
+    excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
+    if excludes == "yes" or (excludes == "no" and name == PAIR):
+        return None
+    if excludes == "no":
+        return Found("-", "it does not keep others out")
+    return Found("?", f"{PROCESSES}: {seen[PROCESSES].reason}")
+
+
+def _performed(play: Callable[[], Found]) -> Found:
+    try:
+        return play()
+    except Unclear as unclear:
+        return Found("?", str(unclear))
+
+
+def _cell(lock: str, name: str, found: Found, run: list[Shown]) -> LockCell:
+    return LockCell(
+        lock=lock,
+        property=name,
+        value=found.value,
+        reason=anonymous_text(found.reason),
+        run=[replace(each, came_to=anonymous_text(each.came_to)) for each in run],
+        samples_ns=found.samples_ns,
+        median_ns=median(found.samples_ns) if found.samples_ns else None,
+        detection_limit=found.detection_limit,
+    )
+
+
+def _judged(cell: LockCell, lock: Lock) -> LockCell:
+    """The cell, held against what the lock claims."""
+    claimed = _claimed(cell.property, lock)
+    if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
+        claimed = YES_NO[lock.excludes]  # it is no lock that gives way to a death or a pause
+    return replace(cell, claimed=claimed, ok=cell.value in ("-", "?") or claimed in ("", cell.value))
+
+
+def _claimed(name: str, lock: Lock) -> str:
+    claims = abilities(lock)
+    if name == PROCESSES:
+        return YES_NO[lock.excludes]
+    return YES_NO[getattr(claims, CLAIMS[name])] if claims and name in CLAIMS else ""

@@ -1,0 +1,191 @@
+"""What an actor does in its own process: open, lock, unlock, close, fork, start a thread, execve(2)."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+from lab.errors import LabError
+from lab.locks import Action, Lock, told
+from lab.memory import open_file
+from lab.processes.child import print_to_stderr
+from lab.processes.rpc import Gone, Partner
+
+from .races import insist
+
+ERRNOS = {**errno.errorcode, errno.EDEADLK: "EDEADLK"}
+"""Linux has two names for that number."""
+
+OK = "ok"
+GRANTED = "granted"
+PENDING = "pending"
+
+LEGIBLE = 120
+"""Characters of what a lock's own exception says."""
+
+SAMPLES = 9
+SAMPLE_NS = 4_000_000
+"""A sample of the cost takes at least so long; the clock itself is forgotten in that."""
+
+AFTER_EXEC = "import time; time.sleep(3600)"
+"""All that the image does that execve(2) puts in an actor's place: live, and keep what it was left."""
+
+
+class Locked(NamedTuple):
+    """A range of one file through one of the actor's opens of it, to write or to read. Both count from 0."""
+
+    file: int = 0
+    opened: int = 0
+    start: int = 0
+    length: int = 8
+    write: bool = True
+
+
+class File(NamedTuple):
+    """A file that is locked, and the lock, as it is prepared for this file."""
+
+    path: Path
+    lock: Lock
+
+
+class Deeds:
+    """One process's opens of the files, its locks, its second thread and its child."""
+
+    def __init__(self, files: Sequence[File]) -> None:
+        self._files = files
+        self._opens: dict[tuple[int, int], int] = {}
+        self._actions: dict[Locked, tuple[Action, Action]] = {}
+        self._thread: Any = None
+        self._from_thread: list[bytes] = []
+        self._children: list[Partner] = []
+        self._refusals = 0
+
+    def respond(self, question: bytes) -> bytes:
+        """Do one deed: what it came to, and when it was done, on the clock that all processes share.
+
+        What the lock prints goes to standard error: the caller's output is the comparison.
+        """
+        print_to_stderr()
+        deed, *values = json.loads(question)
+        return self._answered(deed, values)
+
+    def _answered(self, deed: str, values: list[Any]) -> bytes:
+        try:
+            came_to = getattr(self, deed)(*values)
+        except Exception as error:  # a lock of somebody else may raise whatever it likes
+            came_to = self._raised(error)
+        return json.dumps([OK if came_to is None else came_to, time.monotonic_ns()]).encode()
+
+    def _raised(self, error: Exception) -> str:
+        """An exception in words, without the name of the folder, which nobody will find again."""
+        if isinstance(error, OSError) and error.errno in ERRNOS:
+            return ERRNOS[error.errno]
+        text = str(error) if isinstance(error, LabError) else f"raised {told(error)}"
+        return text.replace(f"{self._files[0].path.parent}/", "")[:LEGIBLE]
+
+    def lock(self, *values: Any) -> str:
+        """Acquire, however long it takes; a lock that gives up is asked again."""
+        insist(self._pair(values)[0], self._refuse)
+        return GRANTED
+
+    def refusals(self) -> int:
+        """How often a lock gave up, and was asked again."""
+        return self._refusals
+
+    def _refuse(self) -> None:
+        self._refusals += 1
+
+    def unlock(self, *values: Any) -> int:
+        """Release; the time just before."""
+        release = self._pair(values)[1]
+        begun = time.monotonic_ns()
+        release()
+        return begun
+
+    def touch(self) -> None:
+        """Open and close every file that is there: the data, and what a lock keeps beside it."""
+        for path in sorted({path for file in self._files for path in file.path.parent.iterdir() if path.is_file()}):
+            with suppress(FileNotFoundError):
+                os.close(open_file(path, os.O_RDWR))
+
+    def cost(self, *values: Any) -> list[float]:
+        """Nanoseconds that one lock and unlock takes, in samples."""
+        acquire, release = self._pair(values)
+        calls = 1
+        while _timed(acquire, release, calls) < SAMPLE_NS:
+            calls *= 2
+        return [round(_timed(acquire, release, calls) / calls, 1) for _ in range(SAMPLES)]
+
+    def start_thread(self, deed: str, *values: Any) -> int:
+        """Begin a deed in a second thread: its number in the kernel."""
+        from threading import Thread
+
+        self._from_thread.clear()
+        self._thread = Thread(target=lambda: self._from_thread.append(self._answered(deed, list(values))), daemon=True)
+        self._thread.start()
+        return int(self._thread.native_id)
+
+    def hear_thread(self, seconds: float) -> str:
+        """What the thread's deed came to, or that it is at it."""
+        self._thread.join(seconds)
+        return PENDING if self._thread.is_alive() else self._from_thread[0].decode()
+
+    def fork(self) -> int:
+        """Fork a child that has copies of everything: its pid."""
+        self._children.append(Partner(self.respond))
+        return self._children[-1].pid
+
+    def ask_child(self, deed: str, *values: Any) -> None:
+        """Begin a deed in the child."""
+        self._children[-1].send(json.dumps([deed, *values]).encode())
+
+    def hear_child(self, seconds: float) -> str:
+        """What the child's deed came to, or that it is at it."""
+        try:
+            answer = self._children[-1].answer(seconds)
+        except Gone as gone:
+            return json.dumps([f"exit {gone.code}", time.monotonic_ns()])
+        return PENDING if answer is None else answer.decode()
+
+    def close_and_exit(self) -> NoReturn:
+        """Close every open of the files, and end."""
+        for descriptor in self._opens.values():
+            os.close(descriptor)
+        os._exit(0)
+
+    def exec(self, keep: bool) -> NoReturn:
+        """Another image in this one's place (execve(2)), with all descriptors left open, or with none."""
+        for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers, no paths
+            with suppress(OSError):
+                os.set_inheritable(number, keep or number <= sys.__stderr__.fileno())  # type: ignore[union-attr]
+        os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", AFTER_EXEC])  # noqa: S606 - no shell is wanted
+
+    def _pair(self, values: Sequence[Any]) -> tuple[Action, Action]:
+        asked = Locked(*values)
+        if asked not in self._actions:
+            file = self._files[asked.file]
+            self._actions[asked] = file.lock.actions(
+                self._descriptor(asked), asked.start, asked.length, write=asked.write
+            )
+        return self._actions[asked]
+
+    def _descriptor(self, asked: Locked) -> int:
+        place = asked.file, asked.opened
+        if place not in self._opens:
+            self._opens[place] = open_file(self._files[asked.file].path, os.O_RDWR)
+        return self._opens[place]
+
+
+def _timed(acquire: Action, release: Action, calls: int) -> int:
+    begun = time.perf_counter_ns()
+    for _ in range(calls):
+        acquire()
+        release()
+    return time.perf_counter_ns() - begun

@@ -1,0 +1,82 @@
+"""The stage of one play: fresh files, the lock prepared for each, the actors, and what they did, written down."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from types import TracebackType
+
+from lab.locks import Lock, prepared
+from lab.memory import Folder, create
+from lab.records import Shown
+
+from .observations import USUAL_S
+from .operations import File
+
+SLOWEST = 6.0
+"""So many times the limit of a cell is granted, at most, where a lock that nobody holds takes long to get."""
+
+
+class Unclear(Exception):  # noqa: N818 - a finding
+    """It could not be found out, and why."""
+
+
+class Limit(Unclear):
+    """The time of the cell is over."""
+
+
+class Stage:
+    """Two files, so that two locks can be asked for in opposite orders; all actors end with the block.
+
+    `known` are the values of the properties that were looked at before, `slowness` how much longer than usual the lock
+    takes. Raises CannotRunError where the lock cannot be made.
+    """
+
+    def __init__(self, lock: Lock, folder: Path, limit_s: float, known: Mapping[str, str]) -> None:
+        self.folder = folder
+        self.shown: list[Shown] = []
+        self.actors = ExitStack()
+        self.files: list[File] = []
+        self.slowness = 1.0
+        self.known = known
+        self._lock = lock
+        self._limit_s = limit_s
+        self._begun = time.monotonic()
+        self._prepared = ExitStack()
+
+    def __enter__(self) -> Stage:
+        try:
+            for path in (self.folder / "1", self.folder / "2"):
+                create(path, bytes(64), sparse=False)
+                self.files.append(File(path, self._prepared.enter_context(prepared(self._lock, str(path)))))
+        except BaseException:
+            self._prepared.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.actors.close()
+        finally:
+            self._prepared.close()
+            with suppress(OSError):
+                Folder.at(self.folder).clear()
+
+    def show(self, actor: str, call: str, came_to: str) -> None:
+        """Write down what an actor did, and what it came to."""
+        self.shown.append(Shown(actor, call, came_to))
+
+    def granted_in(self, seconds: float) -> None:
+        """So long it took to get a lock that nobody held."""
+        self.slowness = max(self.slowness, seconds / USUAL_S)
+
+    def left_s(self) -> float:
+        """Seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
+        left = self._begun + self._limit_s * min(self.slowness, SLOWEST) - time.monotonic()
+        if left <= 0:
+            raise Limit(f"not found out within {self._limit_s:g} s; --seconds gives more")
+        return left

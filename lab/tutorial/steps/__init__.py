@@ -1,0 +1,6 @@
+"""The steps of the tour, in the chapter's order."""
+
+from .files import ACCESS_STEPS, OPENING_STEPS, PAGE_STEPS
+from .processes import ENDING_STEPS, FILE_STEPS, LOCKING_STEPS, SHARING_STEPS
+
+STEPS = (*OPENING_STEPS, *PAGE_STEPS, *ACCESS_STEPS, *FILE_STEPS, *ENDING_STEPS, *SHARING_STEPS, *LOCKING_STEPS)

@@ -1,0 +1,117 @@
+"""Why a lock fails anyway: the lessons of the gallery as stories, every answer in them one that came.
+
+Three are the explorer's shortest failure. The others are about processes and files, which are not simulated: they are
+programs (`lab.tutorial.programs`), performed on the model of the kernel, which the tests hold against the real one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lab.check.language import parse
+from lab.check.oracle import ModelStage
+from lab.explore.run import Case, explore
+from lab.records import Explored, ExploreOptions, Step, Story, Telling, Told
+from lab.scenario import Found, find_scenarios
+from lab.scenario.find import LESSONS
+
+from .programs import ACTORS, BROKEN, CURED, Line, lines_of
+
+OPTIONS = ExploreOptions(
+    scenarios=[],
+    locks=["fcntl"],
+    workers=[2],
+    rounds=[1],
+    search="auto",
+    preemptions=3,
+    line_bytes=64,
+    seed=0,
+    jobs=1,
+    time_limit_s=10.0,
+    show_schedules=0,
+)
+
+
+def stories() -> list[Story]:
+    """All lessons, in the order of teaching."""
+    return [_story(*find_scenarios([name])) for name in LESSONS]
+
+
+def _story(found: Found, cured: Found | None = None) -> Story:
+    simulated = "explore" in found.kind.worlds
+    why, cure = why_and_cure(found.kind.why)
+    return Story(
+        scenario=found.name,
+        summary=found.summary,
+        source="explored" if simulated else "performed",
+        broken=told(failure_of(found)) if simulated else performed(BROKEN[found.name]),
+        why=why,
+        cure=cure,
+        cured=_holds(cured) if simulated and cured else performed(CURED[found.name]),
+    )
+
+
+def why_and_cure(text: str) -> tuple[str, str]:
+    """The sentences of a lesson's `why` that tell what is the matter, and the one that tells what cures it."""
+    sentences = [f"{each.rstrip('.')}." for each in text.split(". ")]
+    cure = [each for each in sentences if " cure" in each]
+    return " ".join(each for each in sentences if each not in cure), " ".join(cure)
+
+
+# Explored
+
+
+def failure_of(found: Found) -> Explored:
+    """Two workers, one round each, under fcntl: every schedule up to three preemptions, or the shortest that breaks."""
+    return explore(Case(found, "fcntl", 2, 1), OPTIONS)
+
+
+def told(record: Explored) -> Telling:
+    """The explorer's shortest failure; it goes wrong where a request is refused, or with the last store."""
+    refused = [place for place, step in enumerate(record.steps) if step.value == "EDEADLK"]
+    stores = [place for place, step in enumerate(record.steps) if step.operation == "store"]
+    wrong = (refused or stores)[-1]
+    calls = [_told(step) for step in record.steps]
+    calls[wrong] = replace(calls[wrong], wrong=True, note=record.headline)
+    workers = [f"worker {number}" for number in range(record.workers)]
+    return Telling(workers, calls, list(record.reasons))
+
+
+def _told(step: Step) -> Told:
+    calls = {"load": f"load {step.field}", "store": f"store {step.field} = {step.value}"}
+    answers = {"load": f"{step.value}", "lock": "EDEADLK" if step.value == "EDEADLK" else "granted"}
+    call = calls.get(step.operation, f"{step.operation} {step.field}")
+    return Told(step.worker, call, answers.get(step.operation, "ok"), "", wrong=False)
+
+
+def _holds(cured: Found) -> Telling:
+    record = failure_of(cured)
+    if record.verdict != "holds":
+        raise AssertionError(f"{cured.name} is no cure: {record.headline}")
+    return Telling([], [], [f"The explorer ran {record.covered} with the cure, and none breaks."])
+
+
+# Performed
+
+
+def performed(program: str) -> Telling:
+    """The program performed on the model, with what each call came to there."""
+    stage = ModelStage()
+    lines = lines_of(program)
+    workers = list(dict.fromkeys(_who(line) for line in lines))
+    calls = [_performed(stage, workers.index(_who(line)), line) for line in lines]
+    return Telling([ACTORS[who] for who in workers], calls, [])
+
+
+def _who(line: Line) -> str:
+    (step,) = parse(line.call)
+    return f"{step.call.actor} thread" if step.call.verb == "thread" else step.call.actor
+
+
+def _performed(stage: ModelStage, worker: int, line: Line) -> Told:
+    (step,) = parse(line.call)
+    came_to = stage.perform(step.call)
+    if came_to not in step.expected:
+        raise AssertionError(f"{step.call} came to {came_to}, not to {step.wanted}")
+    words = str(step.call.made).partition(": ")[2] if step.call.verb == "thread" else str(step.call).partition(": ")[2]
+    return Told(worker, words, came_to, line.note, line.wrong)

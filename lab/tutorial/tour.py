@@ -1,0 +1,51 @@
+"""The tour: the chapter's claims, one after the other, each made to happen on a directory's filesystem."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import takewhile
+from pathlib import Path
+
+from lab.errors import UsageError, unknown
+from lab.host.environment import Begun, environment
+from lab.memory import workspace
+from lab.memory.calls import PAGE
+from lab.records import SCHEMA, Tour, TourStep
+
+from .calls import NOT_MAPPED
+from .step import Stage, Step
+from .steps import STEPS
+
+Numbered = tuple[int, Step]
+
+
+def chosen(asked: str | None) -> list[Numbered]:
+    """The step of this number or name, or all. Raises UsageError, with the nearest name, where there is none."""
+    numbered = list(enumerate(STEPS, 1))
+    if asked is None:
+        return numbered
+    found = [each for each in numbered if asked in (str(each[0]), each[1].name)]
+    if not found and asked.lstrip("-").isdecimal():
+        raise UsageError(f"step {asked}: there are steps 1 to {len(STEPS)}; see python -m lab tour --list")
+    if not found:
+        raise unknown("step", asked, [step.name for step in STEPS])
+    return found
+
+
+def tour(steps: list[Numbered], directory: Path) -> Tour:
+    """Perform the steps in a fresh folder of the directory; raises CannotRunError where it cannot be written."""
+    begun = Begun()
+    with workspace(directory) as folder:
+        done = list(_performed(steps, folder))
+        here = environment(folder, begun.load)
+    return Tour(SCHEMA, "tour", begun.moment, begun.wall_s, here, PAGE, done)
+
+
+def _performed(steps: list[Numbered], folder: Path) -> Iterator[TourStep]:
+    """A step whose mapping is refused ends there: what it would do through it says nothing more."""
+    for number, step in steps:
+        with ExitStack() as ends:
+            made = step.perform(Stage(folder, ends))
+            seen = list(takewhile(lambda each: each.observed != NOT_MAPPED, made))
+        yield TourStep(number, step.name, step.claim, step.note, seen)

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from lab.errors import UsageError
+from lab.locks import find_lock, lock_names, registry
+from lab.locks.ready import READY
+
+GROUP = "lab.locks"
+BUILT_IN = {name: find_lock(name) for name in ("none", "fcntl", "ofd", "flock")}
+
+
+@pytest.fixture
+def offer(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EntryPoint]]:
+    """The entry points that are installed, for the test to add to."""
+    points = list(metadata.entry_points(group=GROUP))
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [point for point in points if point.group == group])
+    registry._others.cache_clear()
+    yield points
+    registry._others.cache_clear()
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_every_built_in_lock_is_found_under_its_own_name(name: str) -> None:
+    assert find_lock(name).name == name
+    assert find_lock(name).summary
+
+
+def test_each_finding_makes_a_new_lock() -> None:
+    assert find_lock("flock") is not find_lock("flock")
+
+
+def test_the_built_in_locks_come_first_and_in_the_order_of_reading() -> None:
+    assert lock_names()[:4] == ["none", "fcntl", "ofd", "flock"]
+
+
+def test_locks_of_other_packages_follow_by_name(offer: list[EntryPoint]) -> None:
+    offer += [EntryPoint("semaphore", "lab.locks.control:Unlocked", GROUP), EntryPoint("aaa", "x:Y", GROUP)]
+    assert lock_names() == [*BUILT_IN, *READY, "aaa", "semaphore"]
+    assert find_lock("semaphore").summary == BUILT_IN["none"].summary
+
+
+@pytest.mark.parametrize(("name", "nearest"), [("fnctl", "fcntl"), ("floc", "flock"), ("odf", "ofd")])
+def test_an_unknown_name_gives_the_nearest(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown lock '{name}'; did you mean {nearest}") as raised:
+        find_lock(name)
+    assert raised.value.exit_code == 2
+
+
+def test_a_name_like_no_other_gives_them_all() -> None:
+    with pytest.raises(UsageError, match="unknown lock 'zzzzzz'; known: none, fcntl, ofd, flock"):
+        find_lock("zzzzzz")
+
+
+@pytest.mark.parametrize("value", ["no_such_module_anywhere:Lock", "lab.locks.control:NoSuchLock", "os:name"])
+def test_a_lock_that_cannot_be_loaded_is_named_with_the_cause(offer: list[EntryPoint], value: str) -> None:
+    offer.append(EntryPoint("broken", value, GROUP))
+    with pytest.raises(UsageError, match=r"^lock broken: ") as raised:
+        find_lock("broken")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_package_may_offer_a_factory_under_a_name(offer: list[EntryPoint]) -> None:
+    offer.append(EntryPoint("theirs", "tests.locks.theirs:Switch", GROUP))
+    assert find_lock("theirs").name == "theirs"
+
+
+def test_a_dotted_name_is_taken_for_a_module_s_attribute() -> None:
+    with pytest.raises(UsageError, match=r"did you mean my_module.sub:make"):
+        find_lock("my_module.sub.make")
+
+
+def test_the_labs_own_locks_are_found_without_an_installation(offer: list[EntryPoint]) -> None:
+    offer.clear()
+    assert lock_names() == [*BUILT_IN, *READY]
+    assert [find_lock(name).name for name in BUILT_IN] == list(BUILT_IN)
+
+
+def test_the_labs_own_locks_are_declared_like_those_of_others() -> None:
+    declared = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
+    assert declared.items() >= registry.OWN.items()
+
+
+def test_another_package_cannot_take_the_place_of_the_labs_own(offer: list[EntryPoint]) -> None:
+    offer.insert(0, EntryPoint("fcntl", "lab.locks.control:Unlocked", GROUP))
+    assert type(find_lock("fcntl")) is type(BUILT_IN["fcntl"])
+    assert lock_names() == [*BUILT_IN, *READY]

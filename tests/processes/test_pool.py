@@ -1,0 +1,639 @@
+from __future__ import annotations
+
+import mmap
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import CannotRunError
+from lab.processes import Crew, Exit, Terminated, cpus_for, fork_child, pool, stop_on_sigterm
+from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
+
+LONG_S = 60.0
+SHORT_S = 0.1
+"""A time limit that a worker which hangs is to exceed."""
+
+Run = Callable[[], None]
+
+
+def nothing() -> None:
+    pass
+
+
+def hang() -> None:
+    while True:
+        time.sleep(60)
+
+
+def hang_without_sigterm() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    hang()
+
+
+def stop_and_hang() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    hang()
+
+
+def kill_oneself() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def raises() -> None:
+    raise ValueError("in the worker")
+
+
+def crew_of(*runs: Run) -> Crew:
+    """Each worker runs its own function after the release."""
+    return Crew(len(runs), lambda index: runs[index], cpus_for("none"))
+
+
+def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
+    return [(each.index, each.code, each.late) for each in exits]
+
+
+def race(*runs: Run, time_limit_s: float = LONG_S) -> dict[str, object]:
+    """What the exits of these workers tell, and what they left behind."""
+    with crew_of(*runs) as workers:
+        pids = list(workers._running)
+        workers.gather(LONG_S)
+        workers.release()
+        exits = told(workers.wait(time_limit_s))
+    return {"exits": exits, "running": [pid for pid in pids if is_running(pid)], "children": children()}
+
+
+def children() -> str:
+    try:
+        return f"pid {os.waitpid(-1, os.WNOHANG)[0]}"
+    except ChildProcessError:
+        return "none"
+
+
+def descriptors() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+
+def race_by_name(*names: str, time_limit_s: float = LONG_S) -> dict[str, object]:
+    return race(*(globals()[name] for name in names), time_limit_s=time_limit_s)
+
+
+def ended(*exits: tuple[int, int | None, bool]) -> dict[str, object]:
+    return {"exits": [list(each) for each in exits], "running": [], "children": "none"}
+
+
+def counts_of_runs(count: int) -> list[int]:
+    memory = mmap.mmap(-1, count)
+
+    def prepare(index: int) -> Run:
+        def run() -> None:
+            memory[index] += 1
+
+        return run
+
+    with Crew(count, prepare, cpus_for("none")) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        workers.wait(LONG_S)
+    return list(memory[:])
+
+
+def barrier_states() -> dict[str, list[int]]:
+    """Who had prepared and who had run: when gathered and asleep, and at the end. Each prepares after the last."""
+    count = 3
+    pipes = [os.pipe() for _ in range(count + 1)]
+    prepared, ran = mmap.mmap(-1, count), mmap.mmap(-1, count)
+    os.write(pipes[0][1], b".")
+
+    def prepare(index: int) -> Run:
+        os.read(pipes[index][0], 1)
+        prepared[index] = 1
+        os.write(pipes[index + 1][1], b".")
+
+        def run() -> None:
+            ran[index] = 1
+
+        return run
+
+    with Crew(count, prepare, cpus_for("none")) as workers:
+        workers.gather(LONG_S)
+        states = {"prepared": list(prepared[:])}
+        for pid in workers._running:
+            wait_until(lambda pid=pid: is_asleep(pid), "the worker waits at the barrier")  # type: ignore[misc]
+        states["before"] = list(ran[:])
+        workers.release()
+        workers.wait(LONG_S)
+        states["after"] = list(ran[:])
+    return states
+
+
+def stamps_after_release() -> list[bool]:
+    memory = memoryview(mmap.mmap(-1, 16)).cast("Q")
+
+    def prepare(index: int) -> Run:
+        def run() -> None:
+            memory[index] = time.monotonic_ns()
+
+        return run
+
+    with Crew(2, prepare, cpus_for("none")) as workers:
+        workers.gather(LONG_S)
+        gathered = time.monotonic_ns()
+        released = workers.release()
+        workers.wait(LONG_S)
+    return [gathered <= released <= stamp for stamp in memory]
+
+
+def race_with_one_dead_before_the_barrier(code: int) -> dict[str, object]:
+    """The last worker ends while it prepares, so that it is reaped before the others."""
+    memory = mmap.mmap(-1, 3)
+
+    def prepare(index: int) -> Run:
+        if index == 2:
+            os._exit(code)
+
+        def run() -> None:
+            memory[index] = 1
+
+        return run
+
+    with Crew(3, prepare, cpus_for("none")) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        return {"exits": told(workers.wait(LONG_S)), "ran": list(memory[:])}
+
+
+def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
+    def prepare(index: int) -> Run:
+        if index == 1:
+            hang()
+        return nothing
+
+    with Crew(2, prepare, cpus_for("none")) as workers:
+        workers.gather(SHORT_S)
+        workers.release()
+        return told(workers.wait(SHORT_S))
+
+
+def race_with_one_that_is_slow(looks: int) -> dict[str, object]:
+    """It is let go on at the third look after a time limit; so many looks find it going on."""
+    reader, writer = os.pipe()
+    looked: list[int] = []
+
+    def goes_on() -> bool:
+        looked.append(len(looked) + 1)
+        if len(looked) == 3:
+            os.write(writer, b"x")
+        return len(looked) <= looks
+
+    with crew_of(lambda: void(os.read(reader, 1))) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        exits = workers.wait(SHORT_S, goes_on=goes_on)
+    return {"late": [each.late for each in exits], "looks": min(3, len(looked))}
+
+
+def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
+    kill = os.kill
+    os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
+    pool.TERM_GRACE_S = pool.KILL_GRACE_S = SHORT_S
+    with crew_of(nothing, hang_without_sigterm) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        exits = workers.wait(SHORT_S)
+        os.kill = kill
+    pid = exits[1].pid
+    wchan = Path(f"/proc/{pid}/wchan").read_text().removeprefix("0")
+    asleep = is_asleep(pid)
+    os.kill(pid, signal.SIGKILL)
+    return {"exits": told(exits), "normal": exits[0].pid, "asleep": asleep, "where": [exits[1].where, wchan]}
+
+
+def race_with_a_child_that_outlives_its_worker() -> dict[str, object]:
+    reader, writer = os.pipe()
+    found = race(lambda: void(os.write(writer, str(fork_child(hang)).encode())))
+    grandchild = int(os.read(reader, 100))
+    wait_until(lambda: not is_running(grandchild), "the worker's child is gone")
+    return found
+
+
+def race_with_one_that_holds_the_pipe() -> dict[str, object]:
+    """A worker ends and leaves a process that it forked, out of reach of its group."""
+
+    def leave() -> None:
+        if not os.fork():
+            os.setsid()
+            hang()
+
+    with crew_of(leave, nothing) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        begun = time.monotonic()
+        exits = told(workers.wait(LONG_S))
+    orphans = [(each.command, is_running(each.pid)) for each in workers.orphans]
+    return {"exits": exits, "in time": time.monotonic() - begun < LONG_S, "orphans": orphans, "children": children()}
+
+
+def void(value: object) -> None:
+    pass
+
+
+@contextmanager
+def fork_refused_after(forks: int) -> Iterator[list[int]]:
+    """fork(2) answers EAGAIN after so many; gives the pids of those that were forked."""
+    fork, pids = os.fork, list[int]()
+
+    def limited() -> int:
+        if len(pids) == forks:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        pids.append(fork())
+        return pids[-1]
+
+    os.fork = limited
+    try:
+        yield pids
+    finally:
+        os.fork = fork
+
+
+def refused_part_way(forks: int) -> dict[str, object]:
+    before = descriptors()
+    found: dict[str, object] = {"ends": ends_seen()}
+    with fork_refused_after(forks) as pids:
+        try:
+            with crew_of(hang, hang, hang_without_sigterm, hang):
+                found["said"] = "entered"
+        except CannotRunError as error:
+            found["said"] = str(error)
+    found["forked"] = len(pids)
+    found["running"] = [pid for pid in pids if is_running(pid)]
+    return {**found, "children": children(), "descriptors": descriptors() == before}
+
+
+def ends_seen() -> list[bool]:
+    """What every wait for the end of all workers finds from now on: True where they ended, False on giving up."""
+    found: list[bool] = []
+    ended = Crew._ended
+
+    def watched(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+        found.append(ended(self, timeout_s, late=late))
+        return found[-1]
+
+    Crew._ended = watched  # type: ignore[method-assign]
+    return found
+
+
+FORKING = {"forking": signal.SIGINT, "forking, sigterm": signal.SIGTERM}
+
+
+def interrupted(when: str) -> dict[str, object]:
+    """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so."""
+    before = descriptors()
+    found: dict[str, object] = {"ends": ends_seen()}
+    pids: list[int] = []
+    try:
+        with (
+            stop_on_sigterm(),
+            interrupting_fork(FORKING.get(when), pids),
+            crew_of(ask_to_stop(when), hang, hang_without_sigterm) as workers,
+        ):
+            workers.gather(LONG_S)
+            if when == "block":
+                raise KeyboardInterrupt
+            if when == "releasing":
+                interrupt_the_next_close()
+            workers.release()
+            workers.wait(LONG_S)
+    except (KeyboardInterrupt, Terminated) as error:
+        found["raised"] = type(error).__name__
+    found["forked"] = len(pids)
+    found["running"] = [pid for pid in pids if is_running(pid)]
+    return {**found, "children": children(), "descriptors": descriptors() == before}
+
+
+def interrupt_the_next_close() -> None:
+    """Ctrl-C reaches the parent when it has just closed a descriptor, before it does anything else."""
+    close = os.close
+
+    def close_into_sigint(fd: int) -> None:
+        os.close = close
+        close(fd)
+        signal.raise_signal(signal.SIGINT)
+
+    os.close = close_into_sigint
+
+
+def ask_to_stop(when: str) -> Run:
+    """A worker that signals its parent once that waits, and hangs."""
+
+    def run() -> None:
+        if when in ("waiting", "sigterm"):
+            wait_until(lambda: is_asleep(os.getppid()), "the parent waits")
+            os.kill(os.getppid(), signal.SIGTERM if when == "sigterm" else signal.SIGINT)
+        hang()
+
+    return run
+
+
+@contextmanager
+def interrupting_fork(number: signal.Signals | None, pids: list[int]) -> Iterator[None]:
+    """A signal reaches the parent when it has just forked its second worker, before it knows the pid."""
+    fork = os.fork
+
+    def fork_into_sigint() -> int:
+        pid = fork()
+        if pid:
+            pids.append(pid)
+            if number and len(pids) == 2:
+                signal.raise_signal(number)
+        return pid
+
+    os.fork = fork_into_sigint
+    try:
+        yield
+    finally:
+        os.fork = fork
+
+
+_kept: list[Crew] = []
+
+
+def pids_at_work() -> list[int]:
+    """A crew whose workers hang, left running: two are at work, and one of them has a child."""
+    reader, writer = os.pipe()
+
+    def with_child() -> None:
+        os.write(writer, str(fork_child(hang_without_sigterm)).encode())
+        hang()
+
+    workers = crew_of(hang_without_sigterm, with_child).__enter__()
+    _kept.append(workers)
+    workers.gather(LONG_S)
+    workers.release()
+    return [*workers._running, int(os.read(reader, 100))]
+
+
+def pids_at_the_barrier() -> list[int]:
+    workers = crew_of(nothing, nothing).__enter__()
+    _kept.append(workers)
+    workers.gather(LONG_S)
+    return list(workers._running)
+
+
+def processors(pin: str) -> dict[str, list[list[int]]]:
+    """Where each of three workers may run, and where `cpus_for` says."""
+    reader, writer = os.pipe()
+
+    def prepare(index: int) -> Run:
+        return lambda: void(os.write(writer, f"{index} {sorted(os.sched_getaffinity(0))}\n".encode()))
+
+    with Crew(3, prepare, cpus_for(pin)) as workers:
+        workers.gather(LONG_S)
+        workers.release()
+        workers.wait(LONG_S)
+    lines = sorted(os.read(reader, 10_000).decode().splitlines())
+    choose = cpus_for(pin)
+    allowed = os.sched_getaffinity(0)
+    return {
+        "found": [[int(cpu) for cpu in line.partition(" ")[2].strip("[]").split(",")] for line in lines],
+        "meant": [sorted(choose(index) or allowed) for index in range(3)],
+    }
+
+
+def figures() -> dict[str, Any]:
+    """Of a worker that waited at the barrier, wrote to 1,000 new pages, and computed for a while."""
+
+    def work() -> None:
+        memory = mmap.mmap(-1, 1000 * mmap.PAGESIZE)
+        for start in range(0, len(memory), mmap.PAGESIZE):
+            memory[start] = 1
+        while time.process_time() < 0.02:
+            pass
+
+    with crew_of(work) as workers:
+        workers.gather(LONG_S)
+        (pid,) = workers._running
+        wait_until(lambda: is_asleep(pid), "the worker waits at the barrier")
+        workers.release()
+        (exit_,) = workers.wait(LONG_S)
+    return {
+        "cpu": exit_.user_s + exit_.system_s >= 0.02,
+        "waited": exit_.voluntary_switches >= 1,
+        "faults": exit_.minor_faults >= 1000,
+        "peak": exit_.peak_rss_bytes >= 1000 * mmap.PAGESIZE,
+    }
+
+
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_every_worker_runs_once(count: int) -> None:
+    assert in_fresh_process(counts_of_runs, count) == [1] * count
+
+
+def test_none_runs_before_the_release_and_all_have_prepared() -> None:
+    assert in_fresh_process(barrier_states) == {"prepared": [1, 1, 1], "before": [0, 0, 0], "after": [1, 1, 1]}
+
+
+def test_the_release_is_stamped_before_any_worker_runs() -> None:
+    assert in_fresh_process(stamps_after_release) == [True, True]
+
+
+def test_workers_that_end_well_leave_nothing_behind() -> None:
+    assert in_fresh_process(race_by_name, "nothing", "nothing") == ended((0, 0, False), (1, 0, False))
+
+
+def test_a_killed_worker_is_told_with_its_signal() -> None:
+    assert in_fresh_process(race_by_name, "kill_oneself", "nothing") == ended((0, -9, False), (1, 0, False))
+
+
+def test_a_worker_that_raises_exits_with_1() -> None:
+    assert in_fresh_process(race_by_name, "nothing", "raises") == ended((0, 0, False), (1, 1, False))
+
+
+def test_a_worker_that_hangs_is_late_and_gone_after_the_limit() -> None:
+    found = in_fresh_process(race_by_name, "hang", "nothing", time_limit_s=SHORT_S)
+    assert found == ended((0, -signal.SIGTERM, True), (1, 0, False))
+
+
+@pytest.mark.parametrize("run", ["hang_without_sigterm", "stop_and_hang"])
+def test_a_worker_that_does_not_heed_sigterm_is_killed(run: str) -> None:
+    found = in_fresh_process(race_by_name, "hang", run, time_limit_s=SHORT_S)
+    assert found == ended((0, -signal.SIGTERM, True), (1, -signal.SIGKILL, True))
+
+
+@pytest.mark.parametrize(("looks", "late"), [(1, True), (999, False)])
+def test_a_worker_that_goes_on_is_given_its_time_once_more(looks: int, late: bool) -> None:
+    assert in_fresh_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
+
+
+def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code() -> None:
+    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
+    assert found["exits"] == [[0, 0, False], [1, None, True]]
+
+
+def test_a_worker_that_sigkill_does_not_end_is_left_behind_with_its_pid_and_the_place_where_it_hangs() -> None:
+    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
+    assert (found["normal"], found["asleep"]) == (0, True)
+    where, wchan = found["where"]
+    assert where == wchan
+
+
+def test_exits_come_in_the_order_of_index_also_when_the_last_ended_first() -> None:
+    found = in_fresh_process(race_with_one_dead_before_the_barrier, 7)
+    assert found["exits"] == [[0, 0, False], [1, 0, False], [2, 7, False]]
+
+
+def test_the_others_run_although_one_ended_before_the_barrier() -> None:
+    assert in_fresh_process(race_with_one_dead_before_the_barrier, 7)["ran"] == [1, 1, 0]
+
+
+def test_a_worker_that_never_gets_ready_is_late() -> None:
+    assert in_fresh_process(race_with_one_that_never_gets_ready) == [[0, 0, False], [1, -signal.SIGTERM, True]]
+
+
+def test_a_workers_child_ends_with_it_and_keeps_nobody_waiting() -> None:
+    assert in_fresh_process(race_with_a_child_that_outlives_its_worker) == ended((0, 0, False))
+
+
+@pytest.mark.parametrize("forks", [0, 1, 3])
+def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None:
+    found = in_fresh_process(refused_part_way, forks)
+    assert found.pop("said") == (
+        f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
+        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
+    )
+    assert found == {
+        "forked": forks,
+        "running": [],
+        "children": "none",
+        "descriptors": True,
+        "ends": [True] * bool(forks),
+    }
+
+
+@pytest.mark.parametrize(
+    ("when", "raised", "forked"),
+    [
+        ("forking", "KeyboardInterrupt", 2),
+        ("forking, sigterm", "Terminated", 2),
+        ("block", "KeyboardInterrupt", 3),
+        ("releasing", "KeyboardInterrupt", 3),
+        ("waiting", "KeyboardInterrupt", 3),
+        ("sigterm", "Terminated", 3),
+    ],
+)
+def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
+    assert in_fresh_process(interrupted, when) == {
+        "raised": raised,
+        "forked": forked,
+        "running": [],
+        "children": "none",
+        "descriptors": True,
+        "ends": [True],
+    }
+
+
+def interrupted_again() -> dict[str, object]:
+    """Ctrl-C in the block, and another while the workers are ended."""
+    before = descriptors()
+    ended, raised = Crew._ended, list[str]()
+
+    def interrupt(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return ended(self, timeout_s, late=late)
+
+    Crew._ended = interrupt  # type: ignore[method-assign]
+    try:
+        with crew_of(hang, hang_without_sigterm) as workers:
+            pids = list(workers._running)
+            workers.gather(LONG_S)
+            raise KeyboardInterrupt
+    except KeyboardInterrupt as error:
+        raised.append(type(error).__name__)
+    return {
+        "raised": raised,
+        "running": [pid for pid in pids if is_running(pid)],
+        "children": children(),
+        "descriptors": descriptors() == before,
+    }
+
+
+def test_an_interrupt_while_the_workers_are_ended_waits_until_they_are() -> None:
+    assert in_fresh_process(interrupted_again) == {
+        "raised": ["KeyboardInterrupt"],
+        "running": [],
+        "children": "none",
+        "descriptors": True,
+    }
+
+
+@pytest.mark.parametrize("crew_with", [pids_at_work, pids_at_the_barrier])
+def test_sigkill_of_the_parent_leaves_no_worker(crew_with: Callable[[], list[int]]) -> None:
+    with OtherProcess() as other:
+        pids = other.call(crew_with)
+        assert all(is_running(pid) for pid in pids)
+        other.kill()
+    wait_until(lambda: not any(is_running(pid) for pid in pids), "all workers are gone")
+
+
+@pytest.mark.parametrize(
+    ("pin", "cpus"),
+    [("none", [None, None, None, None]), ("spread", [{1}, {4}, {7}, {1}]), ("one", [{1}, {1}, {1}, {1}])],
+)
+def test_pinning_chooses_among_the_processors_that_are_allowed(
+    pin: str, cpus: list[set[int] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: [7, 1, 4])
+    choose = cpus_for(pin)
+    assert [choose(index) for index in range(4)] == cpus
+
+
+@pytest.mark.parametrize("pin", ["none", "spread", "one"])
+def test_workers_are_bound_to_the_processors_chosen(pin: str) -> None:
+    found = in_fresh_process(processors, pin)
+    assert found["found"] == found["meant"]
+
+
+def test_the_figures_of_an_exit_are_those_of_its_worker() -> None:
+    assert in_fresh_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
+
+
+def close_everything() -> None:
+    """As daemons do: the pipe is then at its end, though the worker goes on."""
+    os.closerange(3, 100)
+    hang()
+
+
+def exits_of_one_that_closes_everything() -> list[object]:
+    with Crew(1, lambda index: close_everything, cpus_for("none")) as workers:
+        workers.gather(60)
+        workers.release()
+        return [(ended.code, ended.late) for ended in workers.wait(0.2)]
+
+
+def test_a_worker_that_closes_what_is_not_its_own_is_ended_at_the_limit() -> None:
+    assert in_fresh_process(exits_of_one_that_closes_everything) == [[-signal.SIGTERM, True]]
+
+
+def exits_of_one_that_left_its_group() -> list[object]:
+    with Crew(2, lambda index: os.setsid if index else lambda: None, cpus_for("none")) as workers:
+        workers.gather(60)
+        workers.release()
+        return [ended.code for ended in workers.wait(60)]
+
+
+def test_a_process_that_a_worker_leaves_behind_keeps_nobody_waiting() -> None:
+    assert in_fresh_process(race_with_one_that_holds_the_pipe) == {
+        "exits": [[0, 0, False], [1, 0, False]],
+        "in time": True,
+        "orphans": [["a fork of a worker", False]],
+        "children": "none",
+    }
+
+
+def test_a_worker_that_left_its_group_does_not_break_the_parent() -> None:
+    assert in_fresh_process(exits_of_one_that_left_its_group) == [0, 0]

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from ctypes import Structure, c_char, c_uint8, c_uint64, sizeof
+from typing import Any
+
+import pytest
+
+from lab.memory.layout import PlaceBytes
+from lab.race import perturb
+from lab.race.memory import laid_over
+from lab.race.perturb import Halved, Paused, spin
+
+
+class Point(Structure):
+    _fields_ = [("x", c_uint64), ("y", c_uint64)]
+
+
+class Memory(Structure):
+    _fields_ = [
+        ("value", c_uint64),
+        ("numbers", c_uint64 * 4),
+        ("point", Point),
+        ("points", Point * 2),
+        ("name", c_char * 8),
+    ]
+
+
+class Windows:
+    """A pause that counts itself, and does something inside the next one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.inside: Callable[[], object] = list
+
+    def __call__(self) -> None:
+        self.count += 1
+        inside, self.inside = self.inside, list
+        inside()
+
+
+class Over:
+    """A place over a struct or bytes of this process."""
+
+    def __init__(self, content: Any) -> None:
+        self._view = memoryview(content).cast("B") if isinstance(content, bytearray) else bytes_of(content)
+
+    def load(self, start: int, length: int) -> bytes:
+        return bytes(self._view[start : start + length])
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        self._view[start : start + len(data)] = bytes(data)
+
+
+def bytes_of(struct: Structure) -> memoryview:
+    return memoryview((c_uint8 * sizeof(struct)).from_buffer(struct)).cast("B")
+
+
+def widened(struct: Structure, windows: Callable[[], None]) -> Any:
+    return laid_over(Paused(Over(struct), windows), type(struct))
+
+
+def halved(content: bytearray, windows: Callable[[], None]) -> PlaceBytes:
+    return PlaceBytes(Halved(Over(content), windows), 0, len(content))
+
+
+@pytest.fixture
+def windows() -> Windows:
+    return Windows()
+
+
+def test_a_store_goes_through_after_one_window(windows: Windows) -> None:
+    memory: Any = Memory()
+    windows.inside = lambda: seen.append(memory.value)
+    seen: list[int] = []
+    widened(memory, windows).value = 7
+    assert (seen, memory.value, windows.count) == ([0], 7, 1)
+
+
+def test_a_load_goes_through_without_a_window(windows: Windows) -> None:
+    memory: Any = Memory(value=7, numbers=(1, 2, 3, 4), point=Point(5, 6), name=b"lab")
+    wide = widened(memory, windows)
+    assert (wide.value, wide.numbers[2], wide.point.y, wide.points[1].x, wide.name) == (7, 3, 6, 0, b"lab")
+    assert windows.count == 0
+
+
+def test_an_addition_is_lost_when_another_store_falls_into_its_window(windows: Windows) -> None:
+    memory: Any = Memory(value=10)
+    windows.inside = lambda: setattr(memory, "value", 100)
+    widened(memory, windows).value += 1
+    assert memory.value == 11
+
+
+@pytest.mark.parametrize(
+    ("store", "field"),
+    [
+        (lambda wide: wide.numbers.__setitem__(3, 7), lambda memory: memory.numbers[3]),
+        (lambda wide: setattr(wide.point, "y", 7), lambda memory: memory.point.y),
+        (lambda wide: setattr(wide.points[1], "x", 7), lambda memory: memory.points[1].x),
+    ],
+    ids=["element", "nested field", "field of an element"],
+)
+def test_a_store_deep_inside_goes_through_after_one_window(
+    windows: Windows, store: Callable[[Any], None], field: Callable[[Any], int]
+) -> None:
+    memory = Memory()
+    store(widened(memory, windows))
+    assert field(memory) == 7
+    assert sum(bytes(memory)) == 7
+    assert windows.count == 1
+
+
+def test_an_array_has_its_length_and_its_end(windows: Windows) -> None:
+    wide = widened(Memory(numbers=(1, 2, 3, 4)), windows)
+    assert (len(wide.numbers), list(wide.numbers), wide.numbers[1:3], wide.numbers[-1]) == (4, [1, 2, 3, 4], [2, 3], 4)
+    with pytest.raises(IndexError):
+        wide.numbers[4]
+
+
+def test_a_slice_of_an_array_is_stored_after_one_window(windows: Windows) -> None:
+    memory: Any = Memory()
+    widened(memory, windows).numbers[1:3] = [5, 6]
+    assert (list(memory.numbers), windows.count) == ([0, 5, 6, 0], 1)
+
+
+def test_a_whole_element_is_stored_after_one_window(windows: Windows) -> None:
+    memory: Any = Memory()
+    widened(memory, windows).points[1] = Point(5, 6)
+    assert (memory.points[1].x, memory.points[1].y, windows.count) == (5, 6, 1)
+
+
+def test_a_field_that_the_struct_does_not_have_cannot_be_loaded(windows: Windows) -> None:
+    with pytest.raises(AttributeError, match="valeu"):
+        widened(Memory(), windows).valeu  # noqa: B018
+
+
+def test_two_windows_over_one_struct_are_kept_apart() -> None:
+    memory, one, other = Memory(), Windows(), Windows()
+    widened(memory, one).value = 1
+    widened(memory, other).value = 1
+    widened(memory, one).value = 1
+    assert (one.count, other.count) == (2, 1)
+
+
+def test_fields_may_have_any_name(windows: Windows) -> None:
+    class Odd(Structure):
+        _fields_ = [("struct", c_uint64), ("pause", c_uint64), ("load", c_uint64), ("store", c_uint64)]
+
+    odd: Any = Odd()
+    wide = widened(odd, windows)
+    for name, *_ in Odd._fields_:
+        setattr(wide, name, getattr(wide, name) + 1)
+    assert ((odd.struct, odd.pause, odd.load, odd.store), windows.count) == ((1, 1, 1, 1), 4)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 64])
+def test_bytes_are_stored_in_two_halves_with_the_window_between_them(windows: Windows, size: int) -> None:
+    content = bytearray(size)
+    seen: list[bytes] = []
+    windows.inside = lambda: seen.append(bytes(content))
+    halved(content, windows)[:] = b"x" * size
+    half = size // 2
+    assert seen == [b"x" * half + bytes(size - half)]
+    assert content == b"x" * size
+    assert windows.count == 1
+
+
+def test_part_of_the_bytes_is_stored_in_halves_of_the_part(windows: Windows) -> None:
+    content = bytearray(b"........")
+    seen: list[bytes] = []
+    windows.inside = lambda: seen.append(bytes(content))
+    halved(content, windows)[2:6] = b"abcd"
+    assert (seen, bytes(content)) == ([b"..ab...."], b"..abcd..")
+
+
+def test_bytes_are_loaded_without_a_window_and_have_their_length(windows: Windows) -> None:
+    view = halved(bytearray(b"abcd"), windows)
+    assert (bytes(view[1:3]), len(view), windows.count) == (b"bc", 4, 0)
+
+
+def test_bytes_of_another_length_are_refused(windows: Windows) -> None:
+    with pytest.raises(ValueError, match="different structures"):
+        halved(bytearray(4), windows)[:] = b"abcdef"
+
+
+def test_a_pause_lasts_until_the_clock_has_passed_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([100, 101, 149, 150, 151])
+    monkeypatch.setattr(perturb, "monotonic_ns", lambda: next(times))
+    spin(50)()
+    assert next(times) == 151

@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import json
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab import records as results
+from lab.errors import UsageError
+from lab.records import Case, Cpu, Damage, Environment, Failure, Options, Quantiles, Run, Switches, Trial
+from tests.helpers import ROOT
+
+CASE = Case(
+    scenario="counter",
+    lock="fcntl",
+    region="mapped",
+    workers=4,
+    rounds=1000,
+    pin="none",
+    trials=2,
+    operations=8000,
+    damaged=3,
+    damage=[
+        Damage(kind="lost update", count=3, of=8000, evidence=["value is 7,997, où est 8,000", "off by [1, -2, 3]"])
+    ],
+    overlapping_holds=1,
+    overlaps=["worker 1 was granted write 0-7 while worker 0 held write 0-7: 5 ns together"],
+    corruption_rate=3 / 8000,
+    damaged_trials=1,
+    interval_95=(0.012, 0.987),
+    holds=8000,
+    contended_requests=100,
+    detection_power=0.0295,
+    wall_s=0.5,
+    operations_per_s=16_000.0,
+    wait_ns=Quantiles(p50=1, p99=2, max=3),
+    hold_ns=Quantiles(p50=4, p99=5, max=6),
+    fairness=0.99,
+    cpu_s=Cpu(user=0.25, system=0.125),
+    context_switches=Switches(voluntary=7, involuntary=8),
+    verdict="damaged",
+    expected="clean",
+    reason="the lock let two in, 1 time, and the data broke",
+    failures=[Failure(trial=1, worker=2, round=3, how="raised", reason="raised ValueError", trace="Traceback")],
+    trial_samples=[
+        Trial(wall_ns=250, operations=4000, damaged=3, holds=4000, contended=50, overlapping_holds=1, completed=True)
+    ],
+    wait_samples_ns=[1, 2, 3],
+    hold_samples_ns=[4, 5, 6],
+)
+RUN = Run(
+    schema=results.SCHEMA,
+    command="python -m lab race counter",
+    started="2026-01-01T00:00:00+00:00",
+    wall_s=1.5,
+    interrupted=False,
+    environment=Environment(
+        lab="0.1.0",
+        python="CPython 3.11.7",
+        recorder="compiled",
+        kernel="Linux 6.18",
+        machine="x86_64",
+        cpu="some",
+        cpus=2,
+        cpus_allowed=2,
+        filesystem="ext4",
+        mount_options="rw",
+        load_at_start=0.5,
+    ),
+    options=Options(
+        scenarios=["counter"],
+        locks=["fcntl"],
+        workers=[4],
+        rounds=None,
+        trials=2,
+        directory="/tmp",  # noqa: S108
+        seed=1,
+        pin=None,
+        window_ns=0,
+        leak=0.0,
+        time_limit_s=30.0,
+    ),
+    cases=[CASE],
+)
+ENCODED = results.encode(RUN)
+
+
+def document(**changes: object) -> bytes:
+    """The document with other fields at its top; None takes a field out."""
+    whole = {**json.loads(ENCODED), **changes}
+    return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
+
+
+def refusal(content: bytes, path: Path) -> str:
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        results.load(path)
+    assert raised.value.exit_code == 2
+    assert str(raised.value).startswith(f"{path}: ")
+    assert "\n" not in str(raised.value)
+    return str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("results") / "run.json"
+
+
+def test_a_run_comes_back_from_its_document(path: Path) -> None:
+    path.write_bytes(ENCODED)
+    assert results.load(path) == RUN
+
+
+def test_a_name_that_is_no_text_does_not_keep_a_run_from_its_document(path: Path) -> None:
+    """Linux names files with bytes; Python gives those that are not UTF-8 as lone surrogates (PEP 383)."""
+    path.write_bytes(results.encode(replace(RUN, command="race --dir /mnt/caf\udce9")))
+    assert results.load(path) == replace(RUN, command="race --dir /mnt/caf?")
+
+
+def test_the_document_is_indented_json_that_ends_with_a_newline() -> None:
+    assert ENCODED.startswith(b'{\n "schema": 1,\n')
+    assert ENCODED.endswith(b"}\n")
+
+
+def test_the_document_names_its_schema_first_and_every_field_of_the_issue() -> None:
+    whole = json.loads(ENCODED)
+    assert next(iter(whole)) == "schema"
+    assert whole.keys() >= {"schema", "environment", "options", "cases"}
+    assert whole["cases"][0].keys() >= {
+        "scenario", "lock", "region", "workers", "rounds", "trials", "operations", "damaged", "damage",
+        "overlapping_holds", "corruption_rate", "damaged_trials", "interval_95", "detection_power", "wall_s",
+        "operations_per_s", "wait_ns", "hold_ns", "fairness", "cpu_s", "context_switches", "verdict", "reason",
+    }  # fmt: skip
+    assert whole["cases"][0]["wait_ns"].keys() == {"p50", "p99", "max"}
+
+
+def test_a_document_of_this_schema_may_have_fields_that_are_new(path: Path) -> None:
+    path.write_bytes(document(later="more"))
+    assert results.load(path) == RUN
+
+
+def test_a_document_cut_short_anywhere_is_told_as_that(path: Path) -> None:
+    whole = ENCODED.rstrip()
+    cuts = {refusal(whole[:length], path).partition(": ")[2] for length in range(len(whole))}
+    assert cuts == {"is cut short; make it again with `python -m lab race`"}
+
+
+def test_what_is_not_json_is_told_as_that(path: Path) -> None:
+    assert "is not JSON (" in refusal(b"scenario,lock\ncounter,fcntl\n", path)
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b"7", b"null", b"{}", b'{"schema": "1"}', b'{"schema": true}'])
+def test_json_that_is_no_results_file_is_told_as_that(content: bytes, path: Path) -> None:
+    assert "no results file of the lab" in refusal(content, path)
+
+
+def test_a_newer_schema_asks_for_a_newer_lab(path: Path) -> None:
+    said = refusal(document(schema=results.SCHEMA + 1, cases="in a shape that this lab cannot know"), path)
+    assert "is of schema 2, newer than this lab reads (1); update the lab" in said
+
+
+@pytest.mark.parametrize(
+    ("changes", "where"), [({"cases": [{}]}, "$.cases[0]"), ({"cases": None}, "cases"), ({"wall_s": "1"}, "$.wall_s")]
+)
+def test_a_document_of_another_shape_is_told_with_the_place(changes: dict[str, Any], where: str, path: Path) -> None:
+    said = refusal(document(**changes), path)
+    assert "does not fit schema 1" in said
+    assert where in said
+
+
+def test_a_verdict_that_does_not_exist_does_not_fit(path: Path) -> None:
+    (case,) = json.loads(ENCODED)["cases"]
+    assert "$.cases[0].verdict" in refusal(document(cases=[{**case, "verdict": "fine"}]), path)
+
+
+@pytest.mark.parametrize("name", ["missing.json", "."])
+def test_a_file_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        results.load(tmp_path / name)
+
+
+@given(content=st.binary(max_size=40))
+def test_no_content_brings_anything_but_a_usage_error(content: bytes, path: Path) -> None:
+    refusal(content, path)
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"a":' * 100_000, b'"\xff"', b'"\\ud800"'])
+def test_hostile_content_brings_a_usage_error(content: bytes, path: Path) -> None:
+    refusal(content, path)
+
+
+def test_the_published_schema_is_that_of_the_record_types() -> None:
+    published = (ROOT / "docs" / "results.schema.json").read_text()
+    assert published == json.dumps(results.json_schema(), indent=2) + "\n"
+
+
+def test_every_record_is_immutable() -> None:
+    with pytest.raises(FrozenInstanceError):
+        CASE.damaged = 0  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected", "fine"),
+    [
+        ("clean", "clean", True),
+        ("damaged", "clean", False),
+        ("damaged", "damaged", True),
+        ("clean", "damaged", True),
+        ("timeout", "damaged", False),
+        ("timeout", "timeout", True),
+        ("died", "clean", False),
+        ("unsupported", "clean", False),
+    ],
+)
+def test_what_was_announced_and_what_stayed_away_is_as_expected(
+    verdict: results.Verdict, expected: str, fine: bool
+) -> None:
+    assert replace(CASE, verdict=verdict, expected=expected, overlapping_holds=0).as_expected is fine
+
+
+@pytest.mark.parametrize(("announced", "fine"), [(False, False), (True, True)])
+def test_a_lock_that_let_two_in_is_as_expected_only_where_that_is_announced(announced: bool, fine: bool) -> None:
+    case = replace(CASE, verdict="damaged", expected="damaged", overlapping_holds=3, lets_two_in=announced)
+    assert case.as_expected is fine

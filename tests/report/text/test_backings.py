@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import re
+
+from lab.records import Cell, Property, RegionsCompared
+from lab.report.documents import report_of
+from lab.report.text.backings import complaints, exit_code, text_of
+from tests.report.toured_records import HERE
+
+
+def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> RegionsCompared:
+    rows = [Property(name, f"how {name} is seen") for name in properties]
+    regions = ["mapped", "sysv"]
+    return RegionsCompared(1, "regions", "2026-01-01T00:00:00Z", 0.1, HERE, "/tmp", regions, rows, list(cells))  # noqa: S108
+
+
+def cell(name: str, region: str, observed: str, *, ok: bool = True) -> Cell:
+    return Cell(name, region, "expected", observed, ok)
+
+
+WHOLE = [cell(name, region, "seen") for name in ("set-up", "key") for region in ("mapped", "sysv")]
+REFUSED = [
+    *WHOLE[:1],
+    cell("set-up", "sysv", "ENOSYS", ok=False),
+    *WHOLE[2:3],
+    cell("key", "sysv", "refused", ok=False),
+]
+
+
+def test_a_cell_that_is_missing_is_a_dash() -> None:
+    lines = text_of(compared_of(*WHOLE[:3]), "csv").splitlines()
+    assert lines == [",mapped,sysv", "set-up,seen,seen", "key,seen,-"]
+
+
+def test_a_document_without_rows_is_still_told() -> None:
+    assert text_of(compared_of(properties=()), "simple")
+
+
+def test_a_region_that_was_refused_is_complained_of_in_a_line_and_ends_with_3() -> None:
+    run = compared_of(*REFUSED)
+    assert complaints(run) == ["region sysv: refused at its set-up (ENOSYS); see docs/regions.md for what it needs"]
+    assert (exit_code(run), exit_code(compared_of(*WHOLE))) == (3, 0)
+
+
+def test_a_difference_is_no_failure() -> None:
+    run = compared_of(*WHOLE[:3], cell("key", "sysv", "another", ok=False))
+    assert (complaints(run), exit_code(run)) == ([], 0)
+    assert text_of(run, "simple").splitlines()[-1] == "! key of sysv: expected expected, seen here: another"
+
+
+def test_the_colour_of_a_difference_ends_with_its_cell() -> None:
+    run = compared_of(cell("set-up", "mapped", "not it at all", ok=False), *WHOLE[1:])
+    (pattern,) = report_of(run).colours
+    found = [found[0] for found in re.finditer(pattern, text_of(run, "simple"))]
+    assert found == ["! not it at", "! set-up of mapped: expected expected, seen here: not it at all"]

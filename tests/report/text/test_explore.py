@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+
+import pytest
+from tabulate import tabulate_formats
+
+from lab.records import Explored, Shrunk
+from lab.report.format import DATA_FORMATS
+from lab.report.text.explore import (
+    HEAD,
+    columns,
+    covered,
+    explanation,
+    explore_complaints,
+    explore_exit_code,
+    explore_text,
+    failure,
+    heading,
+    verdicts,
+)
+from tests.report.explored_records import BROKEN, HOLDS, LOST, TOKEN, UNEXPECTED, UNKNOWN, exploration_of
+
+EXPECTED_UNKNOWN = replace(UNKNOWN, expected="broken")
+
+
+def row(case: Explored) -> dict[str, str]:
+    """The row of one case by its headings."""
+    return dict(zip(HEAD, list(csv.reader(verdicts(exploration_of(case), "csv").splitlines()))[1], strict=True))
+
+
+@pytest.mark.parametrize("style", [*tabulate_formats, *DATA_FORMATS])
+def test_the_table_comes_in_every_format(style: str) -> None:
+    assert "counter" in verdicts(exploration_of(BROKEN, HOLDS), style)
+
+
+def test_a_row_is_scenario_lock_workers_rounds_schedules_and_verdict() -> None:
+    assert list(row(replace(BROKEN, schedules=1_234)).values()) == [
+        "counter", "none", "2", "2", "1,234", "broken in 1 preemption: lost update",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("case", "verdict"),
+    [
+        (HOLDS, "holds, exhausted"),
+        (replace(HOLDS, exhausted=False), "holds"),
+        (BROKEN, "broken in 1 preemption: lost update"),
+        (UNEXPECTED, "BROKEN in 1 preemption: lost update"),
+        (replace(BROKEN, preemptions=0), "broken in 0 preemptions: lost update"),
+        (replace(BROKEN, damage=[LOST, replace(LOST, kind="torn")]), "broken in 1 preemption: lost update +1"),
+        (replace(BROKEN, exhausted=True, broken_schedules=68), "broken in 68 of them, in 1 preemption: lost update"),
+        (UNKNOWN, "UNKNOWN"),
+        (EXPECTED_UNKNOWN, "UNKNOWN"),
+    ],
+)
+def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: Explored, verdict: str) -> None:
+    assert row(case)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("cases", "code"),
+    [
+        ([HOLDS, BROKEN], 0),
+        ([replace(HOLDS, expected="broken")], 0),
+        ([UNEXPECTED], 1),
+        ([UNKNOWN], 3),
+        ([EXPECTED_UNKNOWN], 3),
+        ([UNKNOWN, UNEXPECTED], 1),
+        ([], 0),
+    ],
+)
+def test_the_exit_code_tells_what_was_not_as_expected(cases: list[Explored], code: int) -> None:
+    assert explore_exit_code(exploration_of(*cases)) == code
+
+
+@pytest.mark.parametrize("case", [HOLDS, UNEXPECTED, UNKNOWN])
+def test_an_interrupted_exploration_exits_130_whatever_it_found(case: Explored) -> None:
+    assert explore_exit_code(exploration_of(case, interrupted=True)) == 130
+
+
+@pytest.mark.parametrize(
+    ("line", "hypothetical"), [(1, True), (8, True), (15, True), (16, False), (64, False), (4096, False)]
+)
+def test_a_finer_cut_than_was_ever_seen_is_labelled_hypothetical(line: int, hypothetical: bool) -> None:
+    said = heading(exploration_of(HOLDS, line_bytes=line))
+    assert f"{line:,} byte" in said or f"{line} byte" in said
+    assert ("hypothetical" in said) is hypothetical
+
+
+def test_the_heading_says_that_bytes_and_lock_are_not_the_real_ones() -> None:
+    said = heading(exploration_of(HOLDS))
+    assert "simulated" in said
+    assert "model" in said
+
+
+def test_what_holds_says_what_it_rests_on() -> None:
+    assert covered(HOLDS) == (
+        "counter under fcntl holds in all 6 schedules of 2 workers x 2 rounds, under sequential consistency."
+    )
+
+
+def test_what_is_unknown_says_what_was_covered_and_what_to_do() -> None:
+    said = covered(UNKNOWN)
+    assert said.startswith("bank under fcntl: nothing broke in 7,000 states of 2 workers x 9 rounds, which is not all")
+    assert "raise --time-limit" in said
+
+
+def test_what_is_broken_says_how_many_of_how_many() -> None:
+    said = covered(replace(BROKEN, schedules=70, broken_schedules=68, covered="all 70 schedules of 2 workers"))
+    assert said == "counter under none: 68 of 70 runs break; covered were all 70 schedules of 2 workers."
+
+
+def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> None:
+    told = failure(BROKEN)
+    parts = [
+        BROKEN.headline,
+        columns(BROKEN.steps),
+        "because\n  worker 0 stored 1 because it had loaded 0",
+        "found: 1 preemption, after 3 runs",
+        f"replay: python -m lab replay {TOKEN}",
+    ]
+    assert all(part in told for part in parts)
+    assert sorted(map(told.index, parts)) == list(map(told.index, parts))
+
+
+def test_reasons_are_one_sentence() -> None:
+    assert (
+        "  worker 0 stored 1 because it had loaded 0;\n  it loaded 0 because of that;\n  so an addition is lost.\n"
+    ) in failure(BROKEN)
+
+
+def test_a_failure_says_from_what_it_was_shrunk_to_what() -> None:
+    assert "shrunk from 2 workers x 2 rounds (8 steps) to 2 x 1 (4 steps) in 3 runs more" in failure(BROKEN)
+
+
+def test_a_failure_that_could_not_be_shrunk_says_nothing_of_it() -> None:
+    assert "shrunk" not in failure(replace(BROKEN, shrunk=Shrunk(workers=2, rounds=2, schedules=9, steps_before=8)))
+
+
+def test_the_failure_of_a_single_case_is_told_in_full() -> None:
+    assert failure(BROKEN) in explore_text(exploration_of(BROKEN), "simple")
+
+
+def test_the_only_failure_of_several_cases_is_told_in_full() -> None:
+    assert failure(BROKEN) in explore_text(exploration_of(BROKEN, HOLDS), "simple")
+
+
+def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it() -> None:
+    other = replace(BROKEN, scenario="bank", headline="balance off: so", token="L1,bank")  # noqa: S106
+    text = explore_text(exploration_of(BROKEN, other), "simple")
+    assert f"counter under none: {BROKEN.headline}\n    python -m lab replay {TOKEN}\n" in text
+    assert "bank under none: balance off: so\n    python -m lab replay L1,bank\n" in text
+    assert "python -m lab explore counter --lock none" in text
+    assert columns(BROKEN.steps) not in text
+
+
+def test_each_case_that_holds_says_what_was_exhausted() -> None:
+    text = explore_text(exploration_of(HOLDS, replace(HOLDS, lock="ofd")), "simple")
+    assert covered(HOLDS) in text
+    assert "counter under ofd holds in all 6 schedules of 2 workers x 2 rounds, under sequential" in text
+
+
+def test_a_failure_whose_search_stopped_there_makes_no_claim_about_the_rest() -> None:
+    assert covered(BROKEN) not in explore_text(exploration_of(BROKEN), "simple")
+
+
+def test_a_failure_whose_search_went_on_to_the_end_says_how_many_break() -> None:
+    whole = replace(BROKEN, exhausted=True, schedules=70, broken_schedules=68)
+    assert covered(whole) in explore_text(exploration_of(whole), "simple")
+
+
+def test_the_schedules_that_were_asked_for_are_listed_with_their_numbers() -> None:
+    shown = explore_text(exploration_of(replace(HOLDS, schedules_shown=["0x4 1x4", "1x4 0x4"])), "simple")
+    assert [line.split(maxsplit=1) for line in shown.splitlines()[-2:]] == [["1", "0x4 1x4"], ["2", "1x4 0x4"]]
+
+
+def test_what_broke_unannounced_is_a_complaint() -> None:
+    (said,) = explore_complaints(exploration_of(HOLDS, BROKEN, UNEXPECTED))
+    assert said == f"counter under fcntl: broken where it should hold: {UNEXPECTED.headline}"
+
+
+def test_what_could_not_be_found_out_is_a_complaint() -> None:
+    (said,) = explore_complaints(exploration_of(HOLDS, UNKNOWN))
+    assert said.startswith("bank under fcntl: not found out")
+
+
+def test_a_race_is_explained_by_the_failure() -> None:
+    said = explanation(BROKEN)
+    assert said.startswith("why counter under none broke, the shortest interleaving:")
+    assert failure(BROKEN) in said
+
+
+def test_a_race_that_the_model_cannot_break_points_at_what_is_not_modelled() -> None:
+    said = explanation(HOLDS)
+    assert "the model has no reason for it" in said
+    assert "holds in all 6 schedules of 2 workers x 2 rounds" in said
+    assert "the lock, the mapping or the filesystem" in said
+
+
+def test_a_race_of_which_the_model_found_nothing_out_is_not_said_to_hold() -> None:
+    assert "holds in" not in explanation(UNKNOWN)
+
+
+def test_a_case_that_was_interrupted_before_its_failure_was_told_has_no_failure_to_show() -> None:
+    bare = replace(BROKEN, damage=[], steps=[], reasons=[], headline="", shrunk=None, token=None, preemptions=None)
+    assert row(bare)["verdict"] == "broken: interrupted"
+    assert "replay" not in explore_text(exploration_of(bare, interrupted=True), "simple")

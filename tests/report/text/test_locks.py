@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lab import records as results
+from lab.records import LockCell, LocksCompared
+from lab.report.documents import LOCKS_COLOURS
+from lab.report.text.locks import advice, complaints, exit_code, text_of
+from tests.report.chosen_records import NAMES, RUN, cells, compared
+
+BOTH = compared(cells("one"), cells("another", 2.5e6, threads="no", order="polls"))
+
+
+def claiming(value: str, claimed: str) -> LocksCompared:
+    (first, *rest) = cells("one")
+    return compared([replace(first, value=value, claimed=claimed, ok=value == claimed, reason="why"), *rest])
+
+
+def test_the_table_has_a_row_a_lock_with_its_words_and_its_costs() -> None:
+    rows = text_of(BOTH, "simple").splitlines()[5:7]
+    assert rows[0].split() == ["one", *["yes"] * 14, "fifo", "1.0", "us", "1.0", "us"]
+    assert rows[1].split() == ["another", "yes", "no", *["yes"] * 12, "polls", "2.5", "ms", "2.5", "ms"]
+
+
+def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
+    widest = compared(cells("portalocker-rlock", 12.34e6, order="polls", exec="open"))
+    rows = text_of(compared(*[cells(name) for name in ("a", "b")], widest.cells), "simple").split("\n\n")[1]
+    assert max(map(len, rows.splitlines())) <= 120
+    (head, rule) = rows.splitlines()[1:3]
+    assert len(rule.split("  ")) == len(NAMES) + 1
+    assert head.split()[0] == "lock"
+
+
+def test_for_a_program_the_table_has_the_properties_names_and_nanoseconds() -> None:
+    assert text_of(BOTH, "csv").splitlines() == [
+        ",".join(["lock", *NAMES]),
+        "one,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,fifo,1000,1000",
+        "another,yes,no,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,polls,2500000,2500000",
+    ]
+
+
+def test_under_the_table_stands_how_each_column_is_seen_and_how_to_choose() -> None:
+    text = text_of(BOTH, "simple")
+    assert all(f"how {name} is seen" in text for name in NAMES)
+    assert "Threads, or several opens of the file in one process: one." in text
+
+
+def test_of_one_lock_each_cell_is_told_with_its_calls() -> None:
+    text = text_of(compared(cells("one", close="no")), "simple")
+    assert "one: the lock one" in text
+    (told,) = [part for part in text.split("\n\n") if part.startswith("close")]
+    assert told.splitlines() == [
+        "close      no        how close is seen",
+        "    A             locks    granted",
+        "    A, its child  unlocks  ok",
+    ]
+    assert "how to choose" not in text
+
+
+def test_a_cell_that_is_not_as_the_lock_claims_is_marked_complained_of_and_ends_with_1() -> None:
+    run = claiming("no", "yes")
+    assert text_of(compared(cells("another"), run.cells), "simple").splitlines()[6].split()[:2] == ["one", "!no"]
+    assert "the lock claims yes" in text_of(run, "simple")
+    assert list(complaints(run)) == ["lock one: processes: claims yes, seen here: no: why"]
+    assert exit_code(run) == 1
+
+
+def test_a_cell_that_was_not_found_out_is_complained_of_once_and_ends_with_3() -> None:
+    first, second, *rest = cells("one")
+    unknown = replace(first, value="?", reason="nobody answers")
+    run = compared([unknown, replace(second, value="?", run=[]), *rest])
+    assert list(complaints(run)) == ["lock one: processes: not found out: nobody answers"]
+    assert exit_code(run) == 3
+
+
+def test_where_all_is_as_claimed_there_is_nothing_to_complain_of() -> None:
+    assert (list(complaints(BOTH)), exit_code(BOTH), exit_code(claiming("yes", "yes"))) == ([], 0, 0)
+
+
+def test_a_lock_that_is_not_to_be_had_is_told_below_and_has_no_row() -> None:
+    text = text_of(compared(cells("one"), cells("another"), trouble="lock missing: needs a package"), "simple")
+    assert text.endswith("not here\n  lock missing: needs a package")
+    assert len(re.findall("missing", text)) == 1
+    nothing = compared(trouble="lock missing: needs a package")
+    assert "lock missing" in text_of(nothing, "simple")
+    assert exit_code(nothing) == 3
+
+
+def advised(*some: list[LockCell]) -> list[str]:
+    return list(advice(compared(*some)))
+
+
+def test_advice_names_those_that_fit_or_the_fewer_that_do_not() -> None:
+    able, unable, none = cells("able"), cells("unable", 500.0, close="no", kill="no"), cells("none", processes="no")
+    lines = advised(able, cells("other", kill="no"), unable, none)
+    assert "Code that knows nothing of the lock opens and closes the file: all but unable." in lines
+    assert "A holder may be killed: able." in lines
+    assert "Readers beside each other: all of these." in lines
+    assert "Cheapest: unable 500 ns, able 1.0 us, other 1.0 us alone; " in lines[-1]
+    assert "Parts of one file locked apart: none of these." in advised(cells("able", ranges="no"))
+
+
+@pytest.mark.parametrize("changed", [{"kill": "both"}, {"pause": "no"}, {"pause": "?"}, {"processes": "yes"}])
+def test_what_was_not_shown_to_exclude_is_not_called_cheap(changed: dict[str, str]) -> None:
+    weak = cells("weak", 1.0, **changed)
+    if "processes" in changed:
+        weak[0] = replace(weak[0], detection_limit=0.3)
+    *_, shown, cheap = advised(cells("able"), weak)
+    assert shown == "Not shown to exclude well enough to be called cheap: weak."
+    assert cheap == "Cheapest: able 1.0 us alone; able 1.0 us handed over."
+    assert "Cheapest: none of these alone" in advised(weak)[-1]
+
+
+def test_under_the_table_stands_how_strong_a_yes_is() -> None:
+    text = " ".join(text_of(BOTH, "simple").split())
+    assert "would have been noticed, 95 %: one 1 in 1,000, another 1 in 1,000." in text
+
+
+def test_a_document_of_a_lab_without_a_column_is_still_printed() -> None:
+    old = replace(BOTH, cells=[each for each in BOTH.cells if each.property not in ("pause", "child")])
+    old = replace(old, properties=[each for each in old.properties if each.name not in ("pause", "child")])
+    assert "how to choose" in text_of(old, "simple")
+
+
+def test_advice_says_of_which_locks_nothing_is_known() -> None:
+    stuck, slow = ([replace(cell, value="?") for cell in cells(name)] for name in ("stuck", "slow"))
+    first, *rest = advised(cells("able"), stuck, slow)
+    assert first == "Of stuck, slow nothing is known; what follows is about the others."
+    assert "Readers beside each other: all of these." in rest
+    assert not any("nothing is known" in line for line in advised(cells("able"), cells("none", processes="no")))
+
+
+def test_where_no_lock_keeps_a_process_out_there_is_no_advice() -> None:
+    assert advised(cells("none", processes="no")) == ["None of these keeps another process out."]
+
+
+def test_only_words_in_cells_are_coloured() -> None:
+    found = [bool(re.search(pattern, "one  yes  no  !no")) for pattern in LOCKS_COLOURS]
+    assert found == [True, True, True]
+    assert not any(re.search(pattern, "Who polls has no order; yes, or no!") for pattern in LOCKS_COLOURS)
+
+
+def test_the_document_comes_back_as_what_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "document.json"
+    path.write_bytes(results.encode(BOTH))
+    assert results.load_any(path) == BOTH
+    assert BOTH.cells[0].run == RUN

@@ -1,0 +1,199 @@
+import json
+import mmap
+import os
+import resource
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import CannotRunError
+from lab.memory import named
+from lab.survey import backings
+from lab.survey.backings import CLAIMS, PROPERTIES, REGIONS
+from tests.helpers import in_fresh_process
+
+
+def looked(directory: str, replaced: str = "", by: str = "") -> dict[str, Any]:
+    if replaced:
+        named.SPECIMENS[replaced] = getattr(named, by)
+    return asdict(backings.compare(Path(directory), lambda _: None))
+
+
+def cell(run: dict[str, Any], name: str, region: str) -> str:
+    (found,) = [each["observed"] for each in run["cells"] if (each["property"], each["region"]) == (name, region)]
+    return str(found)
+
+
+def differences(run: dict[str, Any]) -> set[tuple[str, str]]:
+    return {(cell["property"], cell["region"]) for cell in run["cells"] if not cell["ok"]}
+
+
+@pytest.mark.parametrize("directory", ["/tmp", "/dev/shm"])  # noqa: S108 - a fresh directory is made there
+def test_every_property_of_every_region_is_as_expected(directory: str) -> None:
+    run = in_fresh_process(looked, directory)
+    assert len(run["cells"]) == len(PROPERTIES) * len(REGIONS) == 66
+    assert differences(run) == set()
+    backing = {cell["region"]: cell["observed"] for cell in run["cells"] if cell["property"] == "backing store"}
+    filesystem = run["environment"]["filesystem"]
+    assert backing["mapped"] == f"a file, mapped, {filesystem}"
+    assert backing["stream"] == f"a file, not mapped, {filesystem}"
+    assert backing["posix"] == "kernel memory, /dev/shm/..."
+    assert backing["sysv"].startswith("kernel memory, /SYSV")
+    assert backing["anonymous"] == "kernel memory, /dev/zero"
+
+
+def test_nothing_stays_behind(tmp_path: Path) -> None:
+    pid, run = in_fresh_process(looked_by, str(tmp_path))
+    key = int(cell(run, "key", "sysv").split()[-1], 16)
+    segments = [int(line.split()[0]) for line in Path("/proc/sysvipc/shm").read_text().splitlines()[1:]]
+    assert key not in segments
+    assert list(Path("/dev/shm").glob(f"*{pid}*")) == []  # noqa: S108 - a name
+    assert list(tmp_path.iterdir()) == []
+
+
+def looked_by(directory: str) -> tuple[int, dict[str, Any]]:
+    return os.getpid(), looked(directory)
+
+
+def test_a_mapping_that_shares_nothing_is_seen_not_to(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "mapped", "PrivateFile")
+    wrong = {"seen by others", "read(2) sees it", "persistence", "synchronisation"}
+    assert differences(run) == {(name, "mapped") for name in wrong}
+
+
+def test_memory_without_a_name_is_not_taken_for_a_segment_with_a_key(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "sysv", "Anonymous")
+    wrong = {"key", "seen by others", "persistence", "key removed"}
+    assert wrong <= {name for name, region in differences(run) if region == "sysv"}
+
+
+def test_a_file_that_is_no_memory_is_not_taken_for_memory(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "posix", "File")
+    assert {"backing store", "key"} <= {name for name, region in differences(run) if region == "posix"}
+
+
+@pytest.mark.parametrize(
+    ("replaced", "by", "seen"), [("mapped", "Stream", "a file, not mapped"), ("stream", "File", "a file, mapped")]
+)
+def test_what_is_mapped_and_what_is_not_are_not_taken_for_each_other(
+    tmp_path: Path, replaced: str, by: str, seen: str
+) -> None:
+    run = in_fresh_process(looked, str(tmp_path), replaced, by)
+    assert differences(run) == {("backing store", replaced)}
+    assert cell(run, "backing store", replaced).startswith(seen)
+
+
+class OtherMemory(named.File):
+    """Bytes of memory that the kernel calls otherwise than those that are known."""
+
+    def find(self) -> None:
+        self.descriptor = os.memfd_create("elsewhere")
+        os.ftruncate(self.descriptor, named.SIZE)
+        self._map(self.flags)
+
+
+named.OtherMemory = OtherMemory  # type: ignore[attr-defined]
+
+
+def test_memory_of_an_unknown_kind_is_told_by_its_name(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "posix", "OtherMemory")
+    assert cell(run, "backing store", "posix") == "/memfd:elsewhere"
+
+
+def test_read_gives_the_bytes_of_an_object_and_finds_no_descriptor_of_a_segment(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path))
+    seen = {region: cell(run, "read(2) sees it", region) for region in REGIONS}
+    none = "no descriptor"
+    assert seen == {
+        "mapped": "yes", "private": "no", "stream": "yes", "sysv": none, "posix": "yes", "anonymous": none
+    }  # fmt: skip
+
+
+class Numbered(named.SystemVSegment):
+    """Its key is a number of its own, and not that of ftok(3)."""
+
+    def _free_key(self) -> int:
+        return super()._free_key() ^ 1 << 16
+
+
+named.Numbered = Numbered  # type: ignore[attr-defined]
+
+
+def test_a_key_that_ftok_does_not_make_of_the_name_is_not_told_as_its(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "sysv", "Numbered")
+    assert differences(run) == {("key", "sysv")}
+    assert cell(run, "key", "sysv").startswith("a number, 0x")
+
+
+class SharedByChildren(named.PrivateFile):
+    """Who makes it shares it with children; who finds it has bytes of its own."""
+
+    def make(self) -> None:
+        super().make()
+        self._map(mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
+
+
+named.SharedByChildren = SharedByChildren  # type: ignore[attr-defined]
+
+
+def test_two_additions_are_made_by_a_stranger_where_there_is_one(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "mapped", "SharedByChildren")
+    assert cell(run, "synchronisation", "mapped") == "nothing shared"
+
+
+def test_the_additions_to_bytes_that_add_up_are_told(tmp_path: Path) -> None:
+    run = in_fresh_process(with_additions_that_add_up, str(tmp_path))
+    assert cell(run, "synchronisation", "mapped") == "none: 2 of 2"
+    assert ("synchronisation", "mapped") in differences(run)
+
+
+def with_additions_that_add_up(directory: str) -> dict[str, Any]:
+    def add(self: backings.Deeds) -> None:
+        self._specimen.store(self._specimen.load() + 1)
+
+    backings.Deeds.add = add  # type: ignore[method-assign]
+    return looked(directory)
+
+
+class Refused(named.File):
+    flags = 0  # neither shared nor private: EINVAL
+
+
+named.Refused = Refused  # type: ignore[attr-defined]
+
+
+def test_a_region_that_is_refused_says_with_which_errno(tmp_path: Path) -> None:
+    run = in_fresh_process(looked, str(tmp_path), "mapped", "Refused")
+    cells = {cell["property"]: cell["observed"] for cell in run["cells"] if cell["region"] == "mapped"}
+    assert (cells["set-up"], cells["key"], cells["seen by others"]) == ("EINVAL", "refused", "refused")
+
+
+def without_descriptors(directory: str, spare: int) -> str:
+    """What a comparison comes to where so many descriptors are left."""
+    backings.compare(Path(directory), lambda _: None)  # what it imports is there then
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) - 1 + spare, hard))  # noqa: PTH208
+    try:
+        run = looked(directory)
+    except CannotRunError as error:
+        return str(error)
+    return f"differs in {differences(run)}" if differences(run) else "as expected"
+
+
+def test_a_limit_on_descriptors_is_told_as_that_and_not_as_differences(tmp_path: Path) -> None:
+    told = [in_fresh_process(without_descriptors, str(tmp_path), spare) for spare in range(9)]
+    assert told[-1] == "as expected"
+    assert {line.partition("; ")[2] for line in told if line != "as expected"} == {
+        "raise the limit (ulimit -n)",
+        "raise the limits (ulimit -u, -n)",
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_a_claim_for_each_property_of_each_region() -> None:
+    assert set(CLAIMS) == {each.name for each in PROPERTIES}
+    assert {len(claims) for claims in CLAIMS.values()} == {len(REGIONS)}
+    assert set(REGIONS) == set(named.SPECIMENS)
+    assert json.dumps(CLAIMS)

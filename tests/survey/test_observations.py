@@ -1,0 +1,87 @@
+"""How a request is seen to wait, each way alone: the other ways are put off until after the test."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from lab.locks import Action, Lock, find_lock
+from lab.locks.kernel import Ofd
+from lab.survey import actor
+from lab.survey.actor import Process
+from lab.survey.experiments import processes
+from lab.survey.observations import Task, waiters
+from lab.survey.stage import Stage
+from tests.helpers import PATIENCE_S, in_fresh_process
+from tests.survey import broken
+
+NEVER = {"SETTLE_S": PATIENCE_S, "BUSY_S": PATIENCE_S, "LOOKS": 10**9}
+
+
+class GivesInAsleep(Ofd):
+    """Lets everybody in, and all but the first after a sleep."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        def acquire() -> None:
+            if os.pread(descriptor, 1, 0) == b"x":
+                time.sleep(0.2)
+            os.pwrite(descriptor, b"x", 0)
+
+        return acquire, broken.nothing
+
+
+class Spins(broken.OutlivesItsHolder):
+    """Never sleeps."""
+
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
+        time.sleep = lambda _: None
+        return super().actions(descriptor, start, length, write=write)
+
+
+LOCKS: dict[str, type[Lock]] = {
+    "kernel": Ofd,
+    "polls": broken.Polls,
+    "gives in": GivesInAsleep,
+    "spins": Spins,
+    "last come": broken.LastComeFirstServed,
+}
+
+
+def excludes(folder: str, lock: str, **usual: float) -> str:
+    """Whether a lock keeps a process out, by nothing but what has its usual value."""
+    vars(actor).update({**NEVER, **usual})
+    with Stage(LOCKS[lock](), Path(folder), PATIENCE_S, {}) as stage:
+        return processes(stage).value
+
+
+@pytest.mark.parametrize(
+    ("lock", "by"),
+    [("kernel", {}), ("polls", {"LOOKS": 10}), ("spins", {"BUSY_S": 0.3}), ("last come", {"SETTLE_S": 0.05})],
+)
+def test_each_kind_of_lock_is_seen_to_wait_in_its_own_way(lock: str, by: dict[str, float], tmp_path: Path) -> None:
+    assert in_fresh_process(excludes, str(tmp_path), lock, **by) == "yes"
+
+
+def test_who_is_let_in_after_a_sleep_was_not_kept_out(tmp_path: Path) -> None:
+    assert in_fresh_process(excludes, str(tmp_path), "gives in") == "no"
+
+
+def counted(folder: str) -> list[object]:
+    """Waiters while nobody, one and two wait; the looks of one who waits in the kernel; and whether it sleeps."""
+    with Stage(find_lock("flock"), Path(folder), PATIENCE_S, {}) as stage:
+        holder, *queue = (Process(name, stage) for name in "ABC")
+        holder.takes()
+        seen: list[object] = [waiters(stage.folder)]
+        for each in queue:
+            each.asks()
+            seen.append(waiters(stage.folder))
+        before = queue[0].switches()
+        time.sleep(0.05)
+        return [*seen, queue[0].switches() - before, Task(queue[0].pid, queue[0].pid).sleeps()]
+
+
+def test_who_waits_in_the_kernel_is_listed_and_leaves_the_processor_once(tmp_path: Path) -> None:
+    assert in_fresh_process(counted, str(tmp_path)) == [0, 1, 2, 0, True]
