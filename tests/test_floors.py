@@ -23,7 +23,7 @@ SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subpro
 AT_THE_FIRST_FORK = """
 import os, sys
 from lab.cli import main
-from lab.processes.crew import Crew
+from lab.processes.pool import Crew
 
 class Seen(BaseException):
     pass

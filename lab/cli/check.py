@@ -123,7 +123,7 @@ def _run(arguments: argparse.Namespace) -> int:
             done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and told, however impatient the user
             documents.write(done)
-            from .documents import conclude  # tabulate, which it needs, is not for a process that forks
+            from .documents import conclude
 
             return conclude(done, documents, quiet=arguments.quiet)
 

@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError, printable
 from lab.processes.child import LAYOUT, complain, drop_unwritten, print_text, refused_output
 from lab.records import Document, Exploration, Run, encode
-from lab.report.documents import Report, report_of
 from lab.report.format import DEFAULT_FORMAT
-from lab.report.text.race_verdict import CLEAN, UNABLE
+
+if TYPE_CHECKING:
+    from lab.report.documents import Report
+
+CLEAN, UNABLE = 0, 3
 
 READER_S = 30.0
 """How long the reader of a pipe may take nothing."""
@@ -168,6 +171,8 @@ def conclude(
 
     It is told as its kind of document is, or as `report` has it.
     """
+    from lab.report.documents import report_of  # what it needs, tabulate too, is not for a process that forks
+
     report = report or report_of(document)
     if not (documents.to_stdout or quiet or _is_empty(document)):
         show(report.text_of(document, style), report.colours)

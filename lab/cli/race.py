@@ -201,7 +201,7 @@ def _run(arguments: argparse.Namespace) -> int:
             documents.write(done)
             from lab.report.text.race_verdict import heading
 
-            from .documents import conclude  # tabulate, which it needs, is not for a process that forks
+            from .documents import conclude
 
             if arguments.explain:
                 from lab.explore.run import unmodelled

@@ -35,6 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
     with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         done = reproduce(options)
         documents.write(done)
-        from .documents import conclude  # tabulate, which it needs, is not for a process that forks
+        from .documents import conclude
 
         return conclude(done, documents, quiet=arguments.quiet)

@@ -57,6 +57,6 @@ def _run(arguments: argparse.Namespace) -> int:
         documents.write(done)
         from lab.report.documents import TOUR_CHECK
 
-        from .documents import conclude  # tabulate, which it needs, is not for a process that forks
+        from .documents import conclude
 
         return conclude(done, documents, report=TOUR_CHECK if arguments.check else None)

@@ -49,7 +49,7 @@ ERRORS: dict[int, type[LabError]] = {error.exit_code: error for error in (UsageE
 START = """
 import json, sys
 sys.path[:] = json.loads(sys.argv[1])
-from lab.pytest_plugin.helper import main
+from lab.pytest_plugin.server import main
 sys.exit(main())
 """
 """The other interpreter finds modules where this one does, also the lab itself."""

@@ -9,12 +9,8 @@ Tables in the formats that a user may ask for.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Collection, Sequence
-from io import StringIO
 from itertools import zip_longest
-
-from tabulate import tabulate
 
 from lab.analysis.statistics import one_in, plural, rate
 from lab.errors import unknown
@@ -111,6 +107,8 @@ NAMES = frozenset({"scenario", "lock", "region", "access", "verdict"})
 
 def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
     """Columns of these titles to the left, figures to the right; figures are text already and are not parsed again."""
+    from tabulate import tabulate  # slow to import, and not for a process that forks
+
     if style in DATA_FORMATS:
         return _separated([head, *rows], DATA_FORMATS[style])
     align = ["left" if title in left else "right" for title in head]
@@ -119,6 +117,9 @@ def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Colle
 
 def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
     """Separated values as RFC 4180 has them: a cell that holds the separator, as large numbers do, is quoted."""
+    import csv
+    from io import StringIO
+
     lines = StringIO()
     csv.writer(lines, delimiter=separator, lineterminator="\n").writerows(rows)
     return lines.getvalue().rstrip("\n")

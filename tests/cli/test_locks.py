@@ -144,7 +144,7 @@ def test_who_stops_it_leaves_no_actor_and_no_file(stop: signal.Signals, stuck: P
 DAEMON = """
 import os, subprocess
 from pathlib import Path
-from lab.locks.posix import Fcntl
+from lab.locks.kernel import Fcntl
 
 class Daemon(Fcntl):
     def actions(self, descriptor, start, length, *, write):

@@ -142,7 +142,7 @@ def test_a_missing_file_and_an_empty_name_are_told() -> None:
 
 UNPRIVILEGED = """
 import os, sys
-from lab.chapter.peek import mapped
+from lab.tutorial.peek import mapped
 from lab.errors import LabError
 folder = os.open(sys.argv[1], os.O_PATH)
 os.fchdir(folder)

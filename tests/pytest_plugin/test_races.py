@@ -17,7 +17,7 @@ pytest_plugins = ["pytester"]
 def test_the_tests_of_the_issue_pass_as_they_stand(pytester: pytest.Pytester) -> None:
     tests = """
 from lab.locks import adapt
-from lab.locks.posix import Fcntl
+from lab.locks.kernel import Fcntl
 
 class MyScenario(Mine):
     pass
