@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import ceil, exp, lgamma, log, log1p
-from random import Random
-from statistics import median
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from random import Random
 
 
 def clopper_pearson(damaged: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -86,6 +88,8 @@ def median_interval(
     The same samples and seed give the same interval. Source: Efron, "Bootstrap methods: another look at the
     jackknife", Annals of Statistics 7 (1979). Raises StatisticsError for no samples.
     """
+    from random import Random  # it leaves a handler that every forked child would run
+
     draw = _drawn_medians(samples, Random(seed))  # noqa: S311 - repeatable draws, not secrets
     return _middle([next(draw) for _ in range(draws)], confidence)
 
@@ -97,12 +101,16 @@ def ratio_interval(
 
     Raises StatisticsError where either has no samples, ZeroDivisionError for samples of 0 before.
     """
+    from random import Random
+
     random = Random(seed)  # noqa: S311 - repeatable draws, not secrets
     old, new = _drawn_medians(before, random), _drawn_medians(after, random)
     return _middle([next(new) / next(old) for _ in range(draws)], confidence)
 
 
 def _drawn_medians(samples: Sequence[float], random: Random) -> Iterator[float]:
+    from statistics import median  # it imports random too
+
     while True:
         yield median(random.choices(samples, k=len(samples)))
 

@@ -7,8 +7,6 @@ import sys
 
 from .options import directory, path_or_dash, temporary_directory
 
-NAME = "regions"
-HELP = "compare the ways to share bytes, as they are here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

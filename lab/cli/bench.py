@@ -30,8 +30,6 @@ from .options import (
 if TYPE_CHECKING:
     from lab.records import BenchOptions
 
-NAME = "bench"
-HELP = "measure what locks cost, or copying through each region"
 OF_LOCKS = ("lock", "price", "workers", "ranges", "held", "hold", "think", "pin")
 """The options that only a benchmark of locks has."""
 

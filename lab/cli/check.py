@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from lab.check.guarantees import Asked
     from lab.check.runner import Rule
 
-NAME = "check"
-HELP = "find out whether locking is safe on a mount"
 SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]

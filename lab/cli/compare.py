@@ -11,8 +11,6 @@ from pathlib import Path
 
 from .options import path_or_dash, percent
 
-NAME = "compare"
-HELP = "compare what two runs measured: what changed, and is it more than noise"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,6 @@ import sys
 
 from .options import at_least, directory, path_or_dash, positive, seed, several
 
-NAME = "explore"
-HELP = "run every interleaving of a scenario, simulated"
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
 

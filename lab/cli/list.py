@@ -13,8 +13,6 @@ from lab.processes.child import print_text
 
 from .options import temporary_directory
 
-NAME = "list"
-HELP = "list scenarios, locks and regions, and which work here"
 
 
 class Entry(NamedTuple):

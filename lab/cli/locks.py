@@ -10,8 +10,6 @@ import sys
 
 from .options import directory, path_or_dash, positive, temporary_directory
 
-NAME = "locks"
-HELP = "compare the locks, as measured here; of one lock, the runs that show it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn, TextIO
@@ -16,12 +17,24 @@ from lab.errors import LabError, UsageError
 from lab.processes import Descendants, stops_interrupt
 from lab.processes.child import complain, drop_unwritten, nobody_reads, print_error, print_text
 
-from . import backings, bench, check, compare, explore, locks, new, page, peek, plot, race, replay, report, tour
-from . import list as list_command
-
-COMMANDS = (
-    race, check, explore, replay, bench, compare, plot, list_command, locks, new, peek, tour, backings, page, report,
-)  # fmt: skip
+COMMANDS = {
+    "race": "race workers on a mapped file, unlocked and locked",
+    "check": "find out whether locking is safe on a mount",
+    "explore": "run every interleaving of a scenario, simulated",
+    "replay": "perform an interleaving on the real kernel",
+    "bench": "measure what locks cost, or copying through each region",
+    "compare": "compare what two runs measured: what changed, and is it more than noise",
+    "plot": "draw what a run measured, as a picture",
+    "list": "list scenarios, locks and regions, and which work here",
+    "locks": "compare the locks, as measured here; of one lock, the runs that show it",
+    "new": "write a first scenario of your own, to start from",
+    "peek": "map a file and print the byte at an offset",
+    "tour": "the chapter's claims on mapped files, each run here",
+    "backings": "compare the ways to share bytes, as they are here",
+    "page": "write the chapter, and a run, as a page to play with",
+    "report": "print what an earlier run found again",
+}
+"""What each command does, in the order of `--help`. Its module has its name, and is loaded where it is asked for."""
 
 EXIT_CODES = """\
 exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
@@ -61,7 +74,7 @@ def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
     """Run the command and turn what it raises into one line and an exit code."""
     try:
         with stops_interrupt(), Descendants():
-            parsed = _parser().parse_args(given)
+            parsed = _parser(given).parse_args(given)
             code: int = parsed.run(parsed)
         print_text("", end="")
         return code
@@ -107,7 +120,8 @@ def _fail(message: str, code: int, *, trace: bool) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
+    """The options of the command that was given; of the others only what `--help` says of them."""
     parser = Parser(
         prog="python -m lab",
         description="Find out whether a lock really protects a shared, memory-mapped file.",
@@ -116,15 +130,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    for command in COMMANDS:
+    asked = next((word for word in given if not word.startswith("-")), None)
+    for name, summary in COMMANDS.items():
         added = commands.add_parser(
-            command.NAME,
-            help=command.HELP,
-            description=command.__doc__,
-            epilog=EXIT_CODES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=summary, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        command.add_arguments(added)
-        added.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
-        added.set_defaults(run=command.run)
+        if name == asked:
+            command = import_module(f"lab.cli.{name}")
+            added.description = command.__doc__
+            command.add_arguments(added)
+            added.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
+            added.set_defaults(run=command.run)
     return parser

@@ -6,8 +6,6 @@ import argparse
 
 from lab.processes.child import print_text
 
-NAME = "new"
-HELP = "write a first scenario of your own, to start from"
 NEXT = """\
 written to {path}; every part is explained in it. Next:
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from lab.records import Plays, Run
     from lab.scenario import Found
 
-NAME = "page"
-HELP = "write the chapter, and a run, as a page to play with"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,6 @@ from lab.processes.child import print_error, print_text
 
 from .options import at_least, file_name
 
-NAME = "peek"
-HELP = "map a file and print the byte at an offset"
 USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
 USAGE_CODE = 2
 

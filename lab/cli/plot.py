@@ -18,8 +18,6 @@ from .documents import Target
 if TYPE_CHECKING:
     from lab.records import Document
 
-NAME = "plot"
-HELP = "draw what a run measured, as a picture"
 KINDS = ("svg", "png", "pdf")
 PICTURES = ("scaling", "waits", "holds", "bytes")
 MOST_PANELS = 256

@@ -24,8 +24,6 @@ from .programs import add_program_arguments, cases_asked_for, check_program, sce
 if TYPE_CHECKING:
     from lab.records import Document
 
-NAME = "race"
-HELP = "race workers on a mapped file, unlocked and locked"
 
 SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 RECORDED = 400

@@ -6,8 +6,6 @@ import argparse
 
 from .options import at_least, directory, path_or_dash, positive, temporary_directory
 
-NAME = "replay"
-HELP = "perform an interleaving on the real kernel"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from lab.errors import UsageError
 
-NAME = "report"
-HELP = "print what an earlier run found again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,8 +11,6 @@ from lab.processes.child import print_text
 
 from .options import directory, path_or_dash, temporary_directory
 
-NAME = "tour"
-HELP = "the chapter's claims on mapped files, each run here"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

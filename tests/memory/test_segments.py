@@ -20,7 +20,7 @@ TRY = """
 import sys
 from pathlib import Path
 from lab.errors import CannotRunError
-from lab.regions import find_region
+from lab.memory import find_region
 try:
     with find_region(sys.argv[1]).share(Path(sys.argv[2]), bytes(int(sys.argv[3]))):
         print("shared")
