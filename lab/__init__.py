@@ -8,14 +8,14 @@ Its floors, leaves first; imports go downward only, and a test holds them to it:
     environment what is recorded of the machine
     processes   fork, start barrier, reap, time limits; the only place that forks or signals
     locks       how workers exclude each other; the only place that calls fcntl and flock
-    regions     how bytes are shared; the only place that maps files
+    backings     how bytes are shared; the only place that maps files
     scenario    Scenario, Worker, Damage; finding scenarios by name or path
     race        the matrix, the trial, the recorder of holds, what is measured
     explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
-    check       is locking safe on a mount: rules, random programs, the soak, the verdict and its advice
+    check       is locking safe on a mount: rules, random programs, the stress, the verdict and its advice
     bench       what things cost, as ratios against a baseline of the same run
     choice      the locks compared: what each does, and the run that shows it
-    chapter     what the chapter on mapped files claims, made to happen: the tour, the regions compared, the stories
+    tutorial     what the tutorial on mapped files claims, made to happen: the tour, the backings compared, the stories
     report      tables, progress and the page: pure functions of a results record
     cli         one module a command: parse, call one verb, print
     pytest_plugin  the fixture `lab`: races and explorations as tests, each in a fresh interpreter

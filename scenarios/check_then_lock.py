@@ -13,7 +13,7 @@ class CheckThenLock(Scenario):
 
     why = (
         "What was read before the lock may be old once the lock is granted: the lock guards the write alone. "
-        "Reading inside the lock cures it; no other lock does."
+        "Reading inside the lock fixes it; no other lock does."
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
@@ -36,8 +36,8 @@ class CheckThenLock(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(CheckThenLock):
-    """Cured by reading inside the lock what is written inside it."""
+class Fixed(CheckThenLock):
+    """Fixed by reading inside the lock what is written inside it."""
 
     expects = {"none": "damaged"}
 

@@ -24,7 +24,7 @@ class ClosedDescriptor(Scenario):
 
     why = (
         "Closing any descriptor of a file drops all POSIX locks that the process has on it, whoever opened it. "
-        "A lock that belongs to its own open file cures it: ofd, and flock too."
+        "A lock that belongs to its own open file fixes it: ofd, and flock too."
     )
     lets_two_in = frozenset({"fcntl"})
     expects = {"none": "damaged", "fcntl": "damaged"}

@@ -15,7 +15,7 @@ class ForkedHolder(Scenario):
 
     why = (
         "The parent's unlock ends the critical section while its child is still inside; under POSIX locks the "
-        "child never had one. A child that takes the lock itself cures it; no other lock does."
+        "child never had one. A child that takes the lock itself fixes it; no other lock does."
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
@@ -42,8 +42,8 @@ class ForkedHolder(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(ForkedHolder):
-    """Cured by a child that takes the lock itself, for as long as it works."""
+class Fixed(ForkedHolder):
+    """Fixed by a child that takes the lock itself, for as long as it works."""
 
     expects = {"none": "damaged"}
 

@@ -9,7 +9,7 @@ class KilledHolder(Scenario):
     """Every update adds 1 to the left and 1 to the right; every round, a child is killed in between."""
 
     why = (
-        "The lock goes with its holder, and half of the update stays for the next one. A write-ahead copy cures "
+        "The lock goes with its holder, and half of the update stays for the next one. A write-ahead copy fixes "
         "it: the old record, marked valid until the update is done, from which the next holder undoes the half."
     )
     expects = {EVERY_LOCK: "damaged"}
@@ -44,8 +44,8 @@ class KilledHolder(Scenario):
         ]
 
 
-class Cured(KilledHolder):
-    """Cured by a write-ahead copy: the next holder finds it valid and puts the old record back."""
+class Fixed(KilledHolder):
+    """Fixed by a write-ahead copy: the next holder finds it valid and puts the old record back."""
 
     expects = {"none": "damaged"}
 

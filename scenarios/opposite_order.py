@@ -16,7 +16,7 @@ class OppositeOrder(Scenario):
 
     why = (
         "Each of two workers holds what the other waits for. POSIX locks refuse one of them (EDEADLK), ofd locks "
-        "hang, flock is one lock and cannot. One order of locking for everybody cures it."
+        "hang, flock is one lock and cannot. One order of locking for everybody fixes it."
     )
     expects = {"none": "damaged", "fcntl": "damaged", "ofd": "timeout"}
     locks = ("fcntl", "ofd", "flock")
@@ -56,8 +56,8 @@ class OppositeOrder(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(OppositeOrder):
-    """Cured by one order for everybody: a before b."""
+class Fixed(OppositeOrder):
+    """Fixed by one order for everybody: a before b."""
 
     expects = {"none": "damaged"}
 

@@ -1,37 +1,37 @@
-"""Mixed blocks: 4 KiB regions that overlap at 0, 1/4 and 1/2 are filled by different workers."""
+"""Mixed blocks: 4 KiB backings that overlap at 0, 1/4 and 1/2 are filled by different workers."""
 
 from ctypes import Structure, c_ubyte
 
 from lab import Damage, Outcome, Scenario, Worker
 
 BLOCK = 1024
-REGION = 4  # blocks
+BACKING = 4  # blocks
 STARTS = (0, 1, 2)  # blocks
 
 
 class Overlap(Scenario):
-    """Fill a region with your mark and look: it must be yours alone while you hold its range."""
+    """Fill a backing with your mark and look: it must be yours alone while you hold its range."""
 
     rounds = 2_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole
 
     class Memory(Structure):
-        _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + REGION))]
+        _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + BACKING))]
 
     def start(self, w: Worker) -> None:
-        w.local.mark = bytes([1 + w.index % 255]) * (REGION * BLOCK)
+        w.local.mark = bytes([1 + w.index % 255]) * (BACKING * BLOCK)
 
     def work(self, w: Worker) -> None:
         start = STARTS[(w.index + w.round) % len(STARTS)]
-        region = w.bytes(self.Memory.blocks, start, REGION)
+        backing = w.bytes(self.Memory.blocks, start, BACKING)
         mark = w.local.mark
-        with w.write_lock(self.Memory.blocks, start, REGION):
-            region[:] = mark
-            seen = bytes(region[:])
+        with w.write_lock(self.Memory.blocks, start, BACKING):
+            backing[:] = mark
+            seen = bytes(backing[:])
         if seen != mark:
             others = sorted(set(seen) - set(mark))
-            w.damaged("foreign bytes in a held region", f"blocks {start} to {start + 3} hold marks {others}")
+            w.damaged("foreign bytes in a held backing", f"blocks {start} to {start + 3} hold marks {others}")
 
     def check(self, memory: Memory, outcome: Outcome) -> list[Damage]:
         blocks = [bytes(block) for block in memory.blocks]

@@ -10,10 +10,10 @@ class PrivateMapping(Scenario):
 
     why = (
         "A private mapping copies a page at the first store to it, so the locked writes of two workers never meet "
-        "and never reach the file. A shared mapping (MAP_SHARED) cures it; no lock does."
+        "and never reach the file. A shared mapping (MAP_SHARED) fixes it; no lock does."
     )
     locks = ("fcntl",)
-    region = "private"
+    backing = "private"
     worlds = frozenset({"race"})
     holds_per_round = 1
 
@@ -30,7 +30,7 @@ class PrivateMapping(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(PrivateMapping):
-    """Cured by a shared mapping: the same round, and every store reaches the file."""
+class Fixed(PrivateMapping):
+    """Fixed by a shared mapping: the same round, and every store reaches the file."""
 
-    region = "mapped"
+    backing = "mapped"

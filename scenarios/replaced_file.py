@@ -15,7 +15,7 @@ class ReplacedFile(Scenario):
     why = (
         "A lock belongs to the inode, and the rename gave the name to another one: those who opened before it and "
         "those who open after it lock different files. Comparing the inodes once the lock is held, and opening "
-        "anew until they agree, cures it; no other lock does."
+        "anew until they agree, fixes it; no other lock does."
     )
     expects = {EVERY_LOCK: "damaged"}
     locks = ("fcntl",)
@@ -42,8 +42,8 @@ class ReplacedFile(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(ReplacedFile):
-    """Cured by a look at the inode under the lock: stale means open anew and lock again."""
+class Fixed(ReplacedFile):
+    """Fixed by a look at the inode under the lock: stale means open anew and lock again."""
 
     expects = {"none": "damaged"}
 

@@ -13,7 +13,7 @@ class ShortRange(Scenario):
 
     why = (
         "The range covers the worker's cell and not the total beside it, so nobody is kept from the total. "
-        "A lock over every byte that the round touches cures it, and so does flock, which has no ranges."
+        "A lock over every byte that the round touches fixes it, and so does flock, which has no ranges."
     )
     expects = {"none": "damaged", "fcntl": "damaged", "ofd": "damaged"}
     locks = ("fcntl", "flock")
@@ -43,8 +43,8 @@ class ShortRange(Scenario):
         return Damage("lost update", lost, outcome.rounds, evidence)
 
 
-class Cured(ShortRange):
-    """Cured by a longer range: the lock covers the cells and the total."""
+class Fixed(ShortRange):
+    """Fixed by a longer range: the lock covers the cells and the total."""
 
     expects = {"none": "damaged"}
     locks = ("fcntl", "ofd")

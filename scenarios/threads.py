@@ -16,7 +16,7 @@ class Threads(Scenario):
 
     why = (
         "A POSIX lock belongs to the process: its second thread is the same owner and is let in. "
-        "A lock that belongs to the open file (ofd, flock), and a thread that opens its own, cure it."
+        "A lock that belongs to the open file (ofd, flock), and a thread that opens its own, fix it."
     )
     lets_two_in = frozenset({"fcntl"})
     expects = {"none": "damaged", "fcntl": "damaged"}

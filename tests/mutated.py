@@ -41,10 +41,10 @@ def documents() -> dict[str, bytes]:
         "explore": explored_records.exploration_of(explored_records.BROKEN, explored_records.HOLDS),
         "replay": explored_records.REPRODUCED,
         "check": checked_records.check_of(
-            checked_records.promise("posix", "unsafe", "rule 3"),
+            checked_records.guarantee("posix", "unsafe", "rule 3"),
             rules=[checked_records.rule(3, "posix", "unsafe")],
             random=checked_records.programs(checked_records.difference("posix")),
-            soak=[checked_records.race("pread")],
+            stress=[checked_records.race("pread")],
         ),
         "locks": chosen_records.compared(chosen_records.cells("fcntl")),
         "tour": toured_records.tour_of(toured_records.step(toured_records.seen("load", "'a'"))),

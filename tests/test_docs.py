@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.guarantees import PROMISES
+from lab.check.guarantees import GUARANTEES
 from lab.scenario import Scenario, Worker
 from tests.check.measured import name_of
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS
@@ -117,8 +117,8 @@ def test_the_readme_has_the_table_of_filesystems_as_it_was_measured() -> None:
     assert measured.strip() in (ROOT / "README.md").read_text()
 
 
-def test_the_table_of_filesystems_has_every_promise_and_every_filesystem_of_the_tests() -> None:
+def test_the_table_of_filesystems_has_every_guarantee_and_every_filesystem_of_the_tests() -> None:
     head, _, *rows = (ROOT / "results" / "filesystems.md").read_text().splitlines()
-    assert [cell.strip() for cell in head.split("|")[2:-1]] == list(PROMISES)
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == list(GUARANTEES)
     named = [name for row in rows for name in row.split("|")[1].strip().split("; ")]
     assert sorted(named) == sorted(name_of(each) for each in FILESYSTEMS if each not in BAD_INPUT)

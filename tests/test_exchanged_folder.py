@@ -20,18 +20,18 @@ IN_IT = ("--dir", "DIR")
 SHORT = ("--workers", "2", "--rounds", "3", "--trials", "1", "--time-limit", "5", "--no-save", *IN_IT)
 COMMANDS = {
     "race": ("race", "counter", "--locked", *SHORT),
-    "remapped": ("race", "counter", "--region", "reopened", "--lock", "fcntl", *SHORT),
+    "remapped": ("race", "counter", "--backing", "remapped", "--lock", "fcntl", *SHORT),
     "a lock of a file": ("race", "counter", "--lock", "lockfile", *SHORT),
     "a lock with a file beside": ("race", "counter", "--lock", "filelock", *SHORT),
-    "memory": ("race", "counter", "--region", "sysv", "--lock", "fcntl", *SHORT),
+    "memory": ("race", "counter", "--backing", "sysv", "--lock", "fcntl", *SHORT),
     "bench": ("bench", "--price", "uncontended", "--repeats", "5", "--seconds", "0.01", "--lock", "fcntl", *IN_IT),
-    "copying": ("bench", "--region", "mapped", "--sizes", "64", "--repeats", "5", "--seconds", "0.01", *IN_IT),
+    "copying": ("bench", "--backing", "mapped", "--sizes", "64", "--repeats", "5", "--seconds", "0.01", *IN_IT),
     "locks": ("locks", "fcntl", *IN_IT),
     "tour": ("tour", "1", *IN_IT),
-    "regions": ("regions", *IN_IT),
+    "backings": ("backings", *IN_IT),
     "replay": ("replay", "TOKEN", "--times", "2", *IN_IT),
     "rules": ("check", "DIR", "--only", "ownership,rules"),
-    "soak": ("check", "DIR", "--only", "pread,reopened,soak", "--seconds", "0.1"),
+    "stress": ("check", "DIR", "--only", "pread,remapped,stress", "--seconds", "0.1"),
 }
 
 CHUNK = 6
@@ -39,8 +39,8 @@ CHUNK = 6
 
 CALLS = {
     "race": 50, "remapped": 80, "a lock of a file": 80, "a lock with a file beside": 150, "memory": 57, "bench": 246,
-    "copying": 35, "locks": 460, "tour": 56, "regions": 147,
-    "replay": 35, "rules": 166, "soak": 759,
+    "copying": 35, "locks": 460, "tour": 56, "backings": 147,
+    "replay": 35, "rules": 166, "stress": 759,
 }  # fmt: skip
 """About how many calls on files there are."""
 

@@ -23,7 +23,7 @@ SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subpro
 AT_THE_FIRST_FORK = """
 import os, sys
 from lab.cli import main
-from lab.processes.pool import Crew
+from lab.processes.pool import WorkerPool
 
 class Seen(BaseException):
     pass
@@ -31,7 +31,7 @@ class Seen(BaseException):
 def enter(self):
     raise Seen
 
-Crew.__enter__ = enter
+WorkerPool.__enter__ = enter
 try:
     main(sys.argv[1:])
 except Seen:
@@ -92,10 +92,10 @@ def test_the_command_line_alone_imports_no_command_s_verbs() -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.py")), ids=lambda path: path.stem)
-def test_a_scenario_imports_no_system_call_unless_that_is_its_lesson(path: Path) -> None:
-    lessons = {"closed_descriptor": {"os"}, "replaced_file": {"pathlib"}, "threads": {"threading"}}
+def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(path: Path) -> None:
+    counterexamples = {"closed_descriptor": {"os"}, "replaced_file": {"pathlib"}, "threads": {"threading"}}
     nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert names & SYSTEM == lessons.get(path.stem, set())
+    assert names & SYSTEM == counterexamples.get(path.stem, set())
     assert {name for name in names if name.startswith("lab")} == {"lab"}

@@ -31,7 +31,7 @@ from lab.errors import CannotRunError
 from lab.locks import find_lock
 from lab.locks.kernel import bare_loop
 from lab.memory import MAPPED, anonymous, enter, open_file
-from lab.processes import Crew, cpus_for
+from lab.processes import WorkerPool, cpus_for
 from lab.processes.rpc import Gone, Partner
 from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, Hold, Log, Segment
 
@@ -157,10 +157,10 @@ class PythonLoop:
 
                 return run
 
-            with Crew(1, prepare, self._cpus) as crew:
-                crew.gather(TIME_LIMIT_S)
-                released_ns = crew.release()
-                exits = crew.wait(TIME_LIMIT_S + slice_s)
+            with WorkerPool(1, prepare, self._cpus) as pool:
+                pool.gather(TIME_LIMIT_S)
+                released_ns = pool.release()
+                exits = pool.wait(TIME_LIMIT_S + slice_s)
         (ended_ns,) = log.header(FINISHED_NS)
         if not ended_ns:
             raise Failed(how_it_failed(exits, TIME_LIMIT_S) or "its processes did not come to their end")
@@ -215,13 +215,13 @@ class WakeUp:
             return _side(index, mine, other, words)
 
         try:
-            with Crew(2, prepare, self._cpus) as crew:
+            with WorkerPool(2, prepare, self._cpus) as pool:
                 ends.close()  # one whose partner has ended reads the end of its pipe, and does not wait for ever
-                crew.gather(TIME_LIMIT_S)
-                released_ns = crew.release()
+                pool.gather(TIME_LIMIT_S)
+                released_ns = pool.release()
                 time.sleep(slice_s)
                 words[STOP] = 1
-                exits = crew.wait(TIME_LIMIT_S)
+                exits = pool.wait(TIME_LIMIT_S)
         finally:
             ends.close()
         if not words[ENDED_NS]:

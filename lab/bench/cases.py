@@ -24,7 +24,7 @@ class Case:
     workers: int
     ranges: Ranges
     held: int
-    region: str
+    backing: str
     hold_ns: int
     think_ns: int
     pin: str
@@ -36,7 +36,7 @@ class Case:
             plural(self.workers, "worker"): self.price != "uncontended",
             "disjoint": self.ranges == "disjoint",
             f"{self.held:,} held": self.held,
-            self.region: self.region,
+            self.backing: self.backing,
             f"hold {self.hold_ns / 1000:g} us": self.hold_ns,
             f"think {self.think_ns / 1000:g} us": self.think_ns,
             _PINNED[self.pin]: self.pin != "spread",
@@ -59,7 +59,7 @@ class Case:
             workers=self.workers,
             ranges=self.ranges,
             held=self.held,
-            region=self.region,
+            backing=self.backing,
             hold_ns=self.hold_ns,
             think_ns=self.think_ns,
             pin=self.pin,
@@ -73,7 +73,7 @@ def cases_of(lock: Lock, options: BenchOptions) -> Iterator[Case]:
 
     To hold a lock for some time, and to wait before the next, belongs to the queue.
     """
-    for region in options.regions or [""]:
+    for backing in options.backings or [""]:
         for held in options.held:
             for price, workers, ranges in _situations(options):
                 queues = price == "queue"
@@ -83,7 +83,7 @@ def cases_of(lock: Lock, options: BenchOptions) -> Iterator[Case]:
                     workers=workers,
                     ranges=ranges,
                     held=held,
-                    region=region,
+                    backing=backing,
                     hold_ns=options.hold_ns if queues else 0,
                     think_ns=options.think_ns if queues else 0,
                     pin=options.pin,

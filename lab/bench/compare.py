@@ -32,7 +32,7 @@ from .baselines import WakeUp
 
 BARE_LOOPS = ("C loop", "CPython loop")
 BARE_CALL = "call"
-"""The region of the calls that copy nothing."""
+"""The backing of the calls that copy nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,25 +82,25 @@ def _of_locks(document: Bench) -> dict[str, Series]:
     }
 
 
-def _of_copying(document: Bench, region: str = "") -> dict[str, Series]:
-    rows = [row for row in document.copying if region in ("", row.region)]
+def _of_copying(document: Bench, backing: str = "") -> dict[str, Series]:
+    rows = [row for row in document.copying if backing in ("", row.backing)]
     return {
         _copying_name(row): Series(
-            row.samples_ns, row.reason, controls=() if row.region == BARE_CALL else (f"{BARE_CALL} {row.access}",)
+            row.samples_ns, row.reason, controls=() if row.backing == BARE_CALL else (f"{BARE_CALL} {row.access}",)
         )
         for row in rows
     }
 
 
 def _copying_name(row: Copying) -> str:
-    return f"{row.region} {row.access}" + (f", {row.bytes:,} B" if row.bytes else "")
+    return f"{row.backing} {row.access}" + (f", {row.bytes:,} B" if row.bytes else "")
 
 
 def _raced_name(case: Raced) -> str:
     """What tells a race from all others; how long it is belongs to that, for a short one is mostly its start."""
     window = [f"window {case.window_ns:,} ns"] if case.window_ns else []
-    region = [case.region] if case.region not in ("mapped", "shared") else []
-    return ", ".join([case.scenario, case.lock, *region, f"{case.workers} x {case.rounds:,} rounds", *window])
+    backing = [case.backing] if case.backing not in ("mapped", "shared") else []
+    return ", ".join([case.scenario, case.lock, *backing, f"{case.workers} x {case.rounds:,} rounds", *window])
 
 
 def _of_race(case: Raced) -> Series:

@@ -1,6 +1,6 @@
-"""What it costs to copy bytes out of a region and into it: the mapping against read and write.
+"""What it costs to copy bytes out of a backing and into it: the mapping against read and write.
 
-Loads and stores of the same size go to every region in one process, one after the other, forwards in one repeat and
+Loads and stores of the same size go to every backing in one process, one after the other, forwards in one repeat and
 backwards in the next, so that a machine that grows slower does not favour any of them. The bytes are touched before:
 what is measured is the copy and the call, not the first page fault. The baseline is a call of the same shape that
 copies nothing: what Python itself costs in every figure.
@@ -20,7 +20,7 @@ from typing import Literal
 
 from lab.analysis.statistics import median_interval
 from lab.errors import CannotRunError, LabError
-from lab.memory import OpenFile, find_region
+from lab.memory import OpenFile, find_backing
 from lab.records import BenchOptions, Copying
 
 Access = Literal["load", "store"]
@@ -44,9 +44,9 @@ class NoBytes:
 
 @dataclass(slots=True)
 class Candidate:
-    """One region, one access, one size: the call to be timed, and the times of it."""
+    """One backing, one access, one size: the call to be timed, and the times of it."""
 
-    region: str
+    backing: str
     access: Access
     size: int
     call: Callable[[], object]
@@ -75,20 +75,20 @@ class Candidate:
         """What was measured, with the bootstrap interval of the median."""
         samples = self.samples_ns
         return Copying(
-            region=self.region,
+            backing=self.backing,
             access=self.access,
             bytes=self.size,
             calls=self.calls,
             samples_ns=samples,
             median_ns=round(median(samples), 2),
-            interval_95=median_interval(samples, seed=f"{self.region}/{self.access}/{self.size}"),
+            interval_95=median_interval(samples, seed=f"{self.backing}/{self.access}/{self.size}"),
         )
 
 
 def copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Iterator[Copying]:
-    """The rows: the baseline, then each region, each with every access and size.
+    """The rows: the baseline, then each backing, each with every access and size.
 
-    A region that does not work in this folder gives one row with the reason. Raises CannotRunError where there is no
+    A backing that does not work in this folder gives one row with the reason. Raises CannotRunError where there is no
     memory for the sizes.
     """
     try:
@@ -103,11 +103,11 @@ def _copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]
     with ExitStack() as opened:
         refused: list[Copying] = []
         candidates = list(_candidates(BASELINE, NoBytes(), [0]))
-        for name in options.regions:
+        for name in options.backings:
             try:
                 file = _opened(opened, name, folder, max(options.sizes))
             except (LabError, OSError) as error:
-                refused.append(Copying(region=name, reason=str(error)))
+                refused.append(Copying(backing=name, reason=str(error)))
             else:
                 candidates += _candidates(name, file, options.sizes)
         _time_all(candidates, options, tell)
@@ -117,7 +117,7 @@ def _copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]
 
 def _opened(opened: ExitStack, name: str, folder: Path, size: int) -> OpenFile:
     path = folder / name
-    shared = opened.enter_context(find_region(name).share(path, bytes(size), sparse=False))
+    shared = opened.enter_context(find_backing(name).share(path, bytes(size), sparse=False))
     file = shared.open(path)
     opened.callback(file.close)
     return file
@@ -130,7 +130,7 @@ def _candidates(name: str, file: OpenFile | NoBytes, sizes: Sequence[int]) -> It
 
 
 def _as_locked(file: OpenFile, call: Callable[[], object]) -> Callable[[], object]:
-    """The call with what the region does around it inside every lock, where it does anything."""
+    """The call with what the backing does around it inside every lock, where it does anything."""
     held = file.around(NOTHING)
     if held is NOTHING:
         return call
@@ -143,7 +143,7 @@ def _as_locked(file: OpenFile, call: Callable[[], object]) -> Callable[[], objec
 
 
 def _time_all(candidates: list[Candidate], options: BenchOptions, tell: Callable[[str], None]) -> None:
-    slice_ns = 1e9 * options.seconds * len(options.regions) / (len(candidates) * (options.repeats + 1))
+    slice_ns = 1e9 * options.seconds * len(options.backings) / (len(candidates) * (options.repeats + 1))
     tell("warming up")
     for candidate in candidates:
         candidate.calibrate(slice_ns)

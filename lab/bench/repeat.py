@@ -17,7 +17,7 @@ from lab.analysis.holds import Row, Span, sweep
 from lab.analysis.latencies import Latencies
 from lab.errors import CannotRunError
 from lab.memory import anonymous
-from lab.processes import Crew, Exit, cpus_for
+from lab.processes import Exit, WorkerPool, cpus_for
 from lab.race.failures import late
 from lab.race.mailbox import Mailbox, Report
 from lab.race.recorder import FINISHED_NS, PRIVATE_BYTES, UNRECORDED, Log
@@ -55,7 +55,7 @@ class Ran:
 
 
 def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
-    """Measure once. Raises Failed where a worker did not end well, CannotRunError where region or fork is refused."""
+    """Measure once. Raises Failed where a worker did not end well, CannotRunError where backing or fork is refused."""
     with files_to_be_had(), places_of(case, folder) as places:
         records = int(min(MOST_RECORDS / case.workers, PAIRS_PER_S * slice_s + 1000))
         log = Log(case.workers, records, histograms=True)
@@ -63,16 +63,16 @@ def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
         mailbox = Mailbox()
         try:
             work = Work(case, places, log, stop, mailbox)
-            with Crew(case.workers + bool(case.held), work.prepare, cpus_for(case.pin)) as crew:
-                crew.gather(TIME_LIMIT_S)
-                released_ns = crew.release()
+            with WorkerPool(case.workers + bool(case.held), work.prepare, cpus_for(case.pin)) as pool:
+                pool.gather(TIME_LIMIT_S)
+                released_ns = pool.release()
                 time.sleep(slice_s)
                 stop[0] = 1
-                exits = crew.wait(TIME_LIMIT_S)
+                exits = pool.wait(TIME_LIMIT_S)
             _check(case, exits, list(mailbox.read()), log)
         finally:
             mailbox.close()
-        added = sum(_counted(place.shared.read_back()) for place in places) if case.region else 0
+        added = sum(_counted(place.shared.read_back()) for place in places) if case.backing else 0
         return Ran(case, released_ns, max(log.header(FINISHED_NS)), exits[: case.workers], log, added)
 
 
@@ -159,7 +159,7 @@ def tally(ran: Ran, *, window: bool) -> Tally:
         voluntary=sum(ended.voluntary_switches for ended in ran.exits),
         involuntary=sum(ended.involuntary_switches for ended in ran.exits),
         memory_bytes=max(ran.log.header(PRIVATE_BYTES)),
-        lost=sum(pairs) - ran.added if case.region else 0,
+        lost=sum(pairs) - ran.added if case.backing else 0,
         overflowed=any(unrecorded),
     )
     if window:

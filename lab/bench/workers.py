@@ -19,7 +19,7 @@ from typing import TypeVar
 from lab.analysis.holds import Span
 from lab.errors import CannotRunError
 from lab.locks import Lock, prepared
-from lab.memory import MAPPED, OpenFile, Shared, find_region
+from lab.memory import MAPPED, OpenFile, Shared, find_backing
 from lab.processes import private_bytes
 from lab.race.mailbox import Mailbox, Report
 from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, PRIVATE_BYTES, Held, Hold, Log, Segment
@@ -112,7 +112,7 @@ Given = TypeVar("Given")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One file, the region that its bytes are shared through, and the lock as it was prepared for it."""
+    """One file, the backing that its bytes are shared through, and the lock as it was prepared for it."""
 
     path: Path
     shared: Shared
@@ -123,12 +123,12 @@ class Place:
 def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
     """The files of a case, with room for the workers' ranges and one more; as many files where a lock has no ranges."""
     count = case.workers + 1 if case.price == "hand-off" and not case.lock.has_ranges else 1
-    region = find_region(case.region) if case.region else MAPPED
+    backing = find_backing(case.backing) if case.backing else MAPPED
     with ExitStack() as opened:
         made = []
         for number in range(count):
             path = folder / f"file{number}"
-            shared = opened.enter_context(region.share(path, bytes(APART * (case.workers + 1))))
+            shared = opened.enter_context(backing.share(path, bytes(APART * (case.workers + 1))))
             made.append(Place(path, shared, opened.enter_context(prepared(case.lock, str(path)))))
         yield made
 
@@ -149,7 +149,7 @@ def files_to_be_had() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What all processes of the crew work on."""
+    """What all processes of the pool work on."""
 
     case: Case
     places: list[Place]
@@ -158,7 +158,7 @@ class Work:
     mailbox: Mailbox
 
     def prepare(self, index: int) -> Loop:
-        """What a process of the crew does before the barrier: what it does after."""
+        """What a process of the pool does before the barrier: what it does after."""
         member = self._told(index, lambda: Member(self, index))
         return lambda: self._told(index, member.live)
 
@@ -197,10 +197,10 @@ class Member:
         case, stop = self._work.case, self._work.stop
         if case.price == "hand-off":
             numbers = range(case.workers + 1)
-            added = [self._addition(number) for number in numbers] if case.region else ()
+            added = [self._addition(number) for number in numbers] if case.backing else ()
             return ring([self._hold(number) for number in numbers], self._index, stop, added)
         number = self._index if case.ranges == "disjoint" else 0
-        inside = _inside(case, self._addition(number) if case.region else None)
+        inside = _inside(case, self._addition(number) if case.backing else None)
         hold = self._hold(number)
         return busy_pairs(hold, stop, inside, case.think_ns) if inside else pairs(hold, stop)
 

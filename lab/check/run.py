@@ -10,21 +10,21 @@ from lab.host.environment import Begun, anonymous_text, environment
 from lab.host.procfs import is_local, mounts_of
 from lab.locks import RECORDER
 from lab.processes import TOUCH_S, doing, note
-from lab.records import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 
-from .actors.pool import Company
+from .actors.pool import ActorPool
 from .guarantees import EXCLUSION, Asked
 from .mounts import silent
 from .rules import RULES
 from .runner import Rule, hung, judge_all, not_tried
 from .stress.plan import planned
-from .stress.run import soak
+from .stress.run import stress
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
-from .verdict.judge import SAFE, Findings, exit_code, judge, not_asked, with_soak
+from .verdict.judge import SAFE, Findings, exit_code, judge, not_asked, with_stress
 
 RANDOM_SHARE = 3 / 8
-"""The part of the seconds that goes to the random programs; the soak has the rest."""
+"""The part of the seconds that goes to the random programs; the stress has the rest."""
 
 STEP_S = 60.0
 """Beyond the seconds that were asked for: a step of a check that takes longer hangs."""
@@ -46,7 +46,7 @@ class Silent(Exception):  # noqa: N818 - what happened
         self.dead = dead
 
 
-Finding = RuleResult | Soaked | RandomPrograms | Stuck
+Finding = RuleResult | StressResult | RandomPrograms | Stuck
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Found:
     """What has been found so far: all of it is kept, however the check ends."""
 
     rules: list[RuleResult] = field(default_factory=list)
-    soak: list[Soaked] = field(default_factory=list)
+    stress: list[StressResult] = field(default_factory=list)
     random: RandomPrograms | None = None
     stuck: list[Stuck] = field(default_factory=list)
 
@@ -64,8 +64,8 @@ class Found:
             self.random = finding
         elif isinstance(finding, RuleResult):
             self.rules.append(finding)
-        elif isinstance(finding, Soaked):
-            self.soak.append(finding)
+        elif isinstance(finding, StressResult):
+            self.stress.append(finding)
         else:
             self.stuck.append(finding)
 
@@ -84,10 +84,10 @@ def run_parts(
         note(title, options.seconds + STEP_S)
         tell(title)
 
-    with Company(folders) as company:
-        parts = _Parts(asked, options, company, keep, begin)
+    with ActorPool(folders) as actor_pool:
+        parts = _Parts(asked, options, actor_pool, keep, begin)
         parts.perform_rules()
-        company.rest()
+        actor_pool.rest()
         parts.race()
         parts.draw()
 
@@ -96,59 +96,59 @@ class _Parts:
     """The parts of one check, and what of their findings matters for those that follow."""
 
     def __init__(
-        self, asked: Asked, options: CheckOptions, company: Company, keep: Callable[[Finding], None], tell: Tell
+        self, asked: Asked, options: CheckOptions, actor_pool: ActorPool, keep: Callable[[Finding], None], tell: Tell
     ) -> None:
         self._asked = asked
         self._options = options
-        self._company = company
+        self._actor_pool = actor_pool
         self._keep = keep
         self._tell = tell
         self._refused: set[str] = set()
         self._stuck = 0
 
     def perform_rules(self) -> None:
-        """The rules that no program shows, to be judged by the soak, and those that are performed."""
-        for result in left_to_the_soak(self._asked):
+        """The rules that no program shows, to be judged by the stress, and those that are performed."""
+        for result in left_to_the_stress(self._asked):
             self._keep(result)
         with doing("opening the folders", TOUCH_S):
-            risky = self._options.faults or is_local(mounts_of(self._company.folders))
-        for result in judge_all(performed(self._asked, risky=risky), self._company, self._tell):
+            risky = self._options.faults or is_local(mounts_of(self._actor_pool.folders))
+        for result in judge_all(performed(self._asked, risky=risky), self._actor_pool, self._tell):
             call = result.calls[-1] if hung(result) else ""
             silence = self._silence(call)
             unjudged = replace(result, verdict="unknown", observed=f"{UNJUDGED}{call}")
             self._keep(unjudged if silence and call else result)
             if silence:
                 raise silence
-            self._refused |= {result.promise} if result.verdict == "unsupported" else set()
+            self._refused |= {result.guarantee} if result.verdict == "unsupported" else set()
 
     def race(self) -> None:
-        """The soak."""
-        if "soak" not in self._asked.parts:
+        """The stress."""
+        if "stress" not in self._asked.parts:
             return
         options = self._options
         share = 1 - RANDOM_SHARE * ("random" in self._asked.parts)
-        handoffs = self._company.know_handoffs().handoffs
-        self._company.rest()
-        rows = soak(
-            self._company.folders, self._asked.promises, share * options.seconds, options.seed, options.workers,
+        handoffs = self._actor_pool.know_handoffs().handoffs
+        self._actor_pool.rest()
+        rows = stress(
+            self._actor_pool.folders, self._asked.guarantees, share * options.seconds, options.seed, options.workers,
             self._tell, handoffs,
         )  # fmt: skip
         for row in rows:
             self._keep(row)
             late = [failure for failure in row.case.failures if failure.how == "late"]
-            if late and (silence := self._silence(f"a race for {row.promise}", late[0].where)):
+            if late and (silence := self._silence(f"a race for {row.guarantee}", late[0].where)):
                 raise silence
 
     def draw(self) -> None:
         """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
         families = [name for name in EXCLUSION if name not in self._refused]
-        if "random" not in self._asked.parts or not families or len(self._company.stuck) > STUCK_AT_MOST:
+        if "random" not in self._asked.parts or not families or len(self._actor_pool.stuck) > STUCK_AT_MOST:
             return
         from .fuzz.run import Search  # imports a library that every fork before would have paid for
 
-        share = RANDOM_SHARE if "soak" in self._asked.parts else 1
+        share = RANDOM_SHARE if "stress" in self._asked.parts else 1
         self._tell("random programs")
-        search = Search(self._company, families, share * self._options.seconds, self._options.seed, self._tell)
+        search = Search(self._actor_pool, families, share * self._options.seconds, self._options.seed, self._tell)
         try:
             search.perform()
         except BaseException:
@@ -170,14 +170,14 @@ class _Parts:
 
         That is this call, or who does not end on SIGKILL.
         """
-        fresh, self._stuck = self._company.stuck[self._stuck :], len(self._company.stuck)
-        dead = list(silent(self._company.folders)) if call or fresh else []
+        fresh, self._stuck = self._actor_pool.stuck[self._stuck :], len(self._actor_pool.stuck)
+        dead = list(silent(self._actor_pool.folders)) if call or fresh else []
         if not dead:
             for each in fresh:
                 self._keep(each)
             return None
         made, _, place = call.partition(", asleep in ")
-        directories = [anonymous_text(str(self._company.folders[number].parent)) for number in dead]
+        directories = [anonymous_text(str(self._actor_pool.folders[number].parent)) for number in dead]
         place = where or place or "".join(each.where for each in fresh[:1])
         return Silent(Hang(made or "the end of a program's processes", place, directories), dead)
 
@@ -187,18 +187,18 @@ def performed(asked: Asked, *, risky: bool = True) -> list[Rule]:
 
     Those on deadlocks, which may leave processes, come late; last those that may harm a mount, if they are `risky`.
     """
-    chosen = [rule for rule in RULES if rule.promise in asked.promises and not rule.soaked]
+    chosen = [rule for rule in RULES if rule.guarantee in asked.guarantees and not rule.stressed]
     parts = [rule for rule in chosen if rule.part in asked.parts and (risky or not rule.risk)]
-    return sorted(parts, key=lambda rule: (bool(rule.risk), rule.promise == "deadlock", rule.number))
+    return sorted(parts, key=lambda rule: (bool(rule.risk), rule.guarantee == "deadlock", rule.number))
 
 
-def left_to_the_soak(asked: Asked) -> Iterator[RuleResult]:
-    """The rules that no program shows and a race for what is asked does; each counts for a promise that is asked."""
-    for rule in RULES if "soak" in asked.parts else ():
-        racing = [entry.promise for entry in planned(asked.promises) if rule.number in entry.rules]
+def left_to_the_stress(asked: Asked) -> Iterator[RuleResult]:
+    """The rules that no program shows and a race for what is asked does; each counts for a guarantee that is asked."""
+    for rule in RULES if "stress" in asked.parts else ():
+        racing = [entry.guarantee for entry in planned(asked.guarantees) if rule.number in entry.rules]
         if racing:
-            promise = rule.promise if rule.promise in racing else racing[0]
-            yield not_tried(replace(rule, promise=promise), "left to the soak")
+            guarantee = rule.guarantee if rule.guarantee in racing else racing[0]
+            yield not_tried(replace(rule, guarantee=guarantee), "left to the stress")
 
 
 def _left_out(asked: Asked, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
@@ -207,8 +207,8 @@ def _left_out(asked: Asked, options: CheckOptions, mounts: Sequence[Mount]) -> l
     return [rule for rule in performed(asked) if rule not in performed(asked, risky=risky)]
 
 
-def _left_by(rows: Sequence[Soaked]) -> list[Stuck]:
-    """The workers of the soak that did not end on SIGKILL."""
+def _left_by(rows: Sequence[StressResult]) -> list[Stuck]:
+    """The workers of the stress that did not end on SIGKILL."""
     failures = [failure for row in rows for failure in row.case.failures]
     return [Stuck(failure.pid, failure.where or "unknown") for failure in failures if failure.pid is not None]
 
@@ -242,18 +242,18 @@ def document(
     A hang of the whole mount that ended the check speaks against nothing. Where it answered other calls, those who do
     not end on SIGKILL are a finding, as in a check that came to its end.
     """
-    rules = with_soak(sorted(found.rules, key=lambda result: result.number), found.soak)
-    stuck = [*found.stuck, *_left_by(found.soak)]
+    rules = with_stress(sorted(found.rules, key=lambda result: result.number), found.stress)
+    stuck = [*found.stuck, *_left_by(found.stress)]
     findings = Findings(
         rules,
         found.random,
-        found.soak,
+        found.stress,
         [] if ending.hang and ending.hang.directories else stuck,
         ending.missing,
         detects=options.detects,
         seconds=options.seconds,
     )
-    promises = judge(asked, findings)
+    guarantees = judge(asked, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
     everybody = list({each.pid: each for each in (*ending.left, *stuck)}.values())
     first = mounts[0] if mounts else Mount("", "unknown", "")
@@ -268,13 +268,13 @@ def document(
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),
-        safe=exit_code(asked, promises) == SAFE,
-        promises=promises,
-        advice=advice(promises, mounts, rules, found.soak, everybody),
+        safe=exit_code(asked, guarantees) == SAFE,
+        guarantees=guarantees,
+        advice=advice(guarantees, mounts, rules, found.stress, everybody),
         not_asked=not_asked(asked, several=len(mounts) > 1, left_out=_left_out(asked, options, mounts)),
         rules=rules,
         random=found.random,
-        soak=found.soak,
+        stress=found.stress,
         stuck=everybody,
         ended_early=ending.early,
         hang=ending.hang,

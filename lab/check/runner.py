@@ -16,17 +16,17 @@ from typing import Protocol
 from lab.errors import CannotRunError
 from lab.records import Answered, RuleResult
 
-from .actors.pool import Company
+from .actors.pool import ActorPool
 from .blame import UNANSWERED, WAITING, Before, blame, family_of
 from .language import Call, Step, parse
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One rule; `promise` names the line of the verdict that it counts for (`lab.check.guarantees`).
+    """One rule; `guarantee` names the line of the verdict that it counts for (`lab.check.guarantees`).
 
     Each program is performed on a file of its own and stands for itself; a rule about data under a race has none, it
-    is the soak that judges it. `unpromised` gives the reason where Linux behaves so and promises it nowhere: a
+    is the stress that judges it. `unguaranteed` gives the reason where Linux behaves so and guarantees it nowhere: a
     difference is then shown and makes nothing unsafe. `part` is the part of a check that performs it. A rule with a
     `risk` may harm the client of a network filesystem: it is performed last, and there only on request.
     """
@@ -34,14 +34,14 @@ class Rule:
     number: int
     sentence: str
     source: str
-    promise: str
+    guarantee: str
     programs: tuple[str, ...] = ()
-    unpromised: str = ""
+    unguaranteed: str = ""
     part: str = "rules"
     risk: str = ""
 
     @property
-    def soaked(self) -> bool:
+    def stressed(self) -> bool:
         """True for a rule that no program shows, only many rounds under contention."""
         return not self.programs
 
@@ -183,15 +183,15 @@ def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[R
     Ends with the first program that is broken, which outweighs what is not supported. Programs in which somebody
     waits for a lock of which it is known that nobody is woken are left out.
     """
-    if rule.soaked:
-        return [not_tried(rule, "left to the soak")]
+    if rule.stressed:
+        return [not_tried(rule, "left to the stress")]
     own, others, completed, asleep = list[Departure](), dict[str, Departure](), False, set(unwoken)
     for steps in rule.steps():
         if needs_waking(steps) & asleep:
             continue
         with stage() as where:
-            found = departures(steps, where, rule.promise)
-        mine = [each for each in found if each.guarantee == rule.promise]
+            found = departures(steps, where, rule.guarantee)
+        mine = [each for each in found if each.guarantee == rule.guarantee]
         for each in found:
             others.setdefault(each.guarantee, each)
         own += mine
@@ -200,7 +200,7 @@ def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[R
             break
         if any(each.observed == "waits" for each in found):
             asleep |= needs_waking(steps)
-    others.pop(rule.promise, None)
+    others.pop(rule.guarantee, None)
     silent = UNASKED if any(unanswered(each.calls) for each in others.values()) else UNTOLD
     told = _entry(rule, "safe", "as demanded") if completed else not_tried(rule, silent)
     return [_of(rule, min(own, key=_badness)) if own else told, *(_of(rule, each) for each in others.values())]
@@ -228,7 +228,7 @@ def judged(rule: Rule, stage: Stages) -> RuleResult:
 def _of(rule: Rule, departed: Departure) -> RuleResult:
     """The rule's entry for the guarantee that a departure is about."""
     made = _entry(rule, departed.verdict, departed.observed, departed.expected, departed.calls)
-    return replace(made, promise=departed.guarantee)
+    return replace(made, guarantee=departed.guarantee)
 
 
 def not_tried(rule: Rule, reason: str) -> RuleResult:
@@ -241,10 +241,10 @@ def _entry(rule: Rule, verdict: Answered, observed: str, expected: str = "", cal
         number=rule.number,
         sentence=rule.sentence,
         source=rule.source,
-        promise=rule.promise,
+        guarantee=rule.guarantee,
         verdict=verdict,
-        promised=not rule.unpromised,
-        reason=rule.unpromised,
+        guaranteed=not rule.unguaranteed,
+        reason=rule.unguaranteed,
         expected=expected,
         observed=observed,
         calls=list(calls),
@@ -260,7 +260,7 @@ STUCK_AT_MOST = 2
 FAMILIES = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 
 
-def judge_all(rules: Sequence[Rule], company: Company, tell: Callable[[str], None]) -> Iterator[RuleResult]:
+def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str], None]) -> Iterator[RuleResult]:
     """The results of these rules on real processes, as they come.
 
     A hang counts for the guarantee of its rule: after HANGS_AT_MOST of them the rules of this guarantee in which
@@ -269,15 +269,15 @@ def judge_all(rules: Sequence[Rule], company: Company, tell: Callable[[str], Non
     """
     budget = _Budget()
     if rules:
-        company.know_handoffs()
+        actor_pool.know_handoffs()
     for rule in rules:
         tell(f"rule {rule.number}")
         if reason := budget.spent_on(rule):
             yield not_tried(rule, reason)
             continue
-        stuck = len(company.stuck)
-        found = findings(rule, company.stage, budget.unwoken)
-        budget.note(rule, found, len(company.stuck) - stuck)
+        stuck = len(actor_pool.stuck)
+        found = findings(rule, actor_pool.stage, budget.unwoken)
+        budget.note(rule, found, len(actor_pool.stuck) - stuck)
         yield from found
 
 
@@ -301,8 +301,8 @@ class _Budget:
         for family in stuck:
             if any(family_of(call) == family for call in calls):
                 return f"{self._stuck[family]} processes were left stuck by requests for {FAMILIES[family]} before"
-        if self._hung[rule.promise] >= HANGS_AT_MOST and any(call.may_wait for call in calls):
-            return f"{self._hung[rule.promise]} calls hung before"
+        if self._hung[rule.guarantee] >= HANGS_AT_MOST and any(call.may_wait for call in calls):
+            return f"{self._hung[rule.guarantee]} calls hung before"
         return ""
 
     def note(self, rule: Rule, found: Sequence[RuleResult], stuck: int) -> None:
@@ -310,8 +310,8 @@ class _Budget:
         for each in filter(hung, found):
             if UNWOKEN in each.expected:
                 self._asleep[_lock_of_waiter(each.calls)] += 1
-            if UNWOKEN not in each.expected or rule.promise == each.promise:
-                self._hung[rule.promise] += 1
+            if UNWOKEN not in each.expected or rule.guarantee == each.guarantee:
+                self._hung[rule.guarantee] += 1
         if stuck:
             asked = {family_of(_call(each.calls[-1])) for each in found if unanswered(each.calls)}
             self._stuck.update(asked or {family_of(step.call) for steps in rule.steps() for step in steps})

@@ -30,7 +30,7 @@ from lab.processes import TOUCH_S, Activity, Terminated, doing, stop_on_sigterm,
 from lab.processes.child import complain
 from lab.processes.deadlines import Standstill, sleeps_in
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
-from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .guarantees import Asked, asked_for
 from .mounts import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
@@ -111,7 +111,7 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
     could not be removed is then named on stderr.
     """
     asked = asked_for(options.only, len(directories))
-    check_workers(asked.promises if "soak" in asked.parts else (), options.workers)
+    check_workers(asked.guarantees if "stress" in asked.parts else (), options.workers)
     with stops_noted(again=False) as stops:
         return _Supervised(options, asked, directories, tell, stops).run()
 
@@ -205,7 +205,7 @@ class _Supervised:
                 self._error = CannotRunError(f"fork refused ({reason}); raise the limits (ulimit -u, -n)")
             case Over():
                 self._over = record
-            case RuleResult() | Soaked() | RandomPrograms() | Stuck():
+            case RuleResult() | StressResult() | RandomPrograms() | Stuck():
                 self._found.keep(record)
 
     def _watch(self, guarded: Guarded) -> None:

@@ -1,4 +1,4 @@
-"""Measure what locks cost here: uncontended, handed over, and in a queue. With --region alone: what copying costs.
+"""Measure what locks cost here: uncontended, handed over, and in a queue. With --backing alone: what copying costs.
 
 Each price is defined under the table, beside what the harness itself costs. `lab compare` holds two such runs against
 each other, `lab plot` draws one.
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lock",
         action="extend",
         nargs="+",
-        metavar="NAME",
+        metavar=""bench"",
         help="these; repeatable, several at once (fcntl ofd flock; see `lab list`)",
     )
     add(
@@ -70,13 +70,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("none", "spread", "one"),
         help="leave the workers' CPUs to the kernel, deal them out, or share one (spread)",
     )
-    add = parser.add_argument_group("regions").add_argument
+    add = parser.add_argument_group("backings").add_argument
     add(
-        "--region",
+        "--backing",
         action="extend",
         nargs="*",
-        metavar="NAME",
-        help="alone: copying through this region; repeatable, several at once, all where none is named (see `lab "
+        metavar=""bench"",
+        help="alone: copying through this backing; repeatable, several at once, all where none is named (see `lab "
         "list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
     add("--sizes", type=several(1, MOST_BYTES), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
@@ -88,10 +88,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the files lie (the system's temporary directory)",
     )
-    add("--seconds", type=positive, default=1.0, metavar="S", help="a case or region, all its repeats together (1)")
+    add("--seconds", type=positive, default=1.0, metavar="S", help="a case or backing, all its repeats together (1)")
     add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
     add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar=""bench"", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)")
     add(
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     check_format(arguments.format)
     options = _of_copying(arguments) if _copies(arguments) else _of_locks(arguments)
     keep = bool(arguments.save or options.locks)
-    with Documents(NAME, arguments.json, arguments.save, keep=keep) as documents:
+    with Documents("bench", arguments.json, arguments.save, keep=keep) as documents:
         if arguments.trace:
             documents.trace(arguments.trace)
         with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
@@ -130,11 +130,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _copies(arguments: argparse.Namespace) -> bool:
     """True where copying was asked for. Raises UsageError for sizes of copies beside locks, a trace without them."""
     of_locks = [name for name in OF_LOCKS if getattr(arguments, name) is not None]
-    if arguments.sizes and (of_locks or arguments.region is None):
-        raise UsageError("--sizes is about copying; give --region alone, or leave it out")
-    copies = arguments.region is not None and not of_locks
+    if arguments.sizes and (of_locks or arguments.backing is None):
+        raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
+    copies = arguments.backing is not None and not of_locks
     if copies and arguments.trace:
-        raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
+        raise UsageError("--trace is about locks: copying takes none; add --lock "bench", or leave it out")
     return copies
 
 
@@ -143,7 +143,7 @@ def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
     from lab.records import BenchOptions
 
     return BenchOptions(
-        regions=_regions(arguments.region),
+        backings=_backings(arguments.backing),
         sizes=arguments.sizes or list(SIZES),
         directory=str(arguments.dir),
         seconds=arguments.seconds,
@@ -160,7 +160,7 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
     if arguments.price == ["hand-off"] and arguments.workers == [1]:
         raise UsageError("--price hand-off: one worker has nobody to hand over to; give --workers 2 or more")
     return BenchOptions(
-        regions=_regions(arguments.region),
+        backings=_backings(arguments.backing),
         sizes=[],
         directory=str(arguments.dir),
         seconds=arguments.seconds,
@@ -176,11 +176,11 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
     )
 
 
-def _regions(names: Sequence[str] | None) -> list[str]:
+def _backings(names: Sequence[str] | None) -> list[str]:
     """Each once; all where the option came without a name, none where it did not come."""
-    from lab.memory import REGIONS, find_region
+    from lab.memory import BACKINGS, find_backing
 
-    return [] if names is None else list(dict.fromkeys(find_region(name).name for name in names or REGIONS))
+    return [] if names is None else list(dict.fromkeys(find_backing(name).name for name in names or BACKINGS))
 
 
 def _locks(names: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Is locking safe on this mount, and data under the locks: rules, random programs, a soak and faults, and advice."""
+"""Is locking safe on this mount, and data under the locks: rules, random programs, a stress and faults, and advice."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
 MOST_WORKERS = 512
-"""As many as every race of the soak has room for."""
+"""As many as every race of the stress has room for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=lambda text: text.split(","),
         default=[],
-        metavar="NAME[,NAME...]",
-        help="promises (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
-        "reopened, reopened_pread, neighbours, names), exclusion or data for several, or parts (rules, random, soak, "
+        metavar=""check"[,NAME...]",
+        help="guarantees (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
+        "remapped, remapped_pread, neighbours, names), exclusion or data for several, or parts (rules, random, stress, "
         "faults)",
     )
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     add = parser.add_argument_group("how").add_argument
-    add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and soak together (8)")
-    add("--seed", type=seed, default=0, metavar="N", help="of the random programs and the soak (0)")
-    raced = f"processes that race in the soak, 2 to {MOST_WORKERS} (4)"
+    add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
+    add("--seed", type=seed, default=0, metavar="N", help="of the random programs and the stress (0)")
+    raced = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
     add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
     add(
         "--detects",
@@ -112,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> int:
         faults=arguments.faults,
     )
     with Documents(
-        NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
+        "check", arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
     ) as documents:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
@@ -136,7 +136,7 @@ def _steps(asked: Asked) -> int:
     from lab.check.rules import RULES
     from lab.check.stress.plan import planned
 
-    return 1 + len(planned(asked.promises)) + sum(rule.promise in asked.promises for rule in RULES)
+    return 1 + len(planned(asked.guarantees)) + sum(rule.guarantee in asked.guarantees for rule in RULES)
 
 
 def _list(json: str | None, only: Sequence[str]) -> int:
@@ -154,15 +154,17 @@ def _list(json: str | None, only: Sequence[str]) -> int:
 
 
 def _listed(only: Sequence[str]) -> list[Rule]:
-    """The rules that a check of these promises or parts would judge; on two mounts, where there are the most."""
+    """The rules that a check of these guarantees or parts would judge; on two mounts, where there are the most."""
     from lab.check.guarantees import asked_for
     from lab.check.rules import RULES
-    from lab.check.run import left_to_the_soak, performed
+    from lab.check.run import left_to_the_stress, performed
 
     asked = asked_for(only, 2)
-    numbers = {rule.number for rule in performed(asked)} | {rule.number for rule in left_to_the_soak(asked)}
+    numbers = {rule.number for rule in performed(asked)} | {rule.number for rule in left_to_the_stress(asked)}
     if not numbers:
-        raise UsageError(f"--list --only {','.join(only)}: no rule is about that; name promises, rules, soak or faults")
+        raise UsageError(
+            f"--list --only {','.join(only)}: no rule is about that; name guarantees, rules, stress or faults"
+        )
     return [rule for rule in RULES if rule.number in numbers]
 
 
@@ -181,9 +183,9 @@ def _as_json(rules: Sequence[Rule]) -> str:
             "number": rule.number,
             "sentence": rule.sentence,
             "source": rule.source,
-            "promise": rule.promise,
-            "promised": not rule.unpromised,
-            "reason": rule.unpromised,
+            "guarantee": rule.guarantee,
+            "guaranteed": not rule.unguaranteed,
+            "reason": rule.unguaranteed,
         }
         for rule in rules
     ]

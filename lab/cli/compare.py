@@ -12,7 +12,6 @@ from pathlib import Path
 from .options import path_or_dash, percent
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `compare`."""
     add = parser.add_argument
@@ -32,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         default="simple",
-        metavar="NAME",
+        metavar=""compare"",
         help="github for a pull request, any that tabulate has, or csv (simple)",
     )
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
@@ -55,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         fail_slower=arguments.fail_slower is not None,
         anyway=arguments.anyway,
     )
-    with Documents(NAME, arguments.json, None, keep=False) as documents:
+    with Documents("compare", arguments.json, None, keep=False) as documents:
         before, after = load_any(arguments.before), load_any(arguments.after)
         with untrusted(arguments.before, arguments.after):
             done = compare(before, after, options)

@@ -16,8 +16,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scenarios", nargs="*", metavar="SCENARIO", help="a name, or the path of a scenario file; default: the nine"
     )
     add = parser.add_argument_group("what to explore").add_argument
-    add("--lessons", action="store_true", help="also those that break although they are locked, as far as simulated")
-    add("--lock", action="append", metavar="NAME", help="under this lock: none, fcntl, ofd, flock; repeatable")
+    add(
+        "--counterexamples",
+        action="store_true",
+        help="also those that break although they are locked, as far as simulated",
+    )
+    add("--lock", action="append", metavar=""explore"", help="under this lock: none, fcntl, ofd, flock; repeatable")
     add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
     add("--seed", type=seed, default=0, metavar="N", help="of random and pct (0)")
     add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar=""explore"", help="of the table: any that tabulate has, or csv (simple)")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
@@ -57,9 +61,9 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    scenarios = find_scenarios(arguments.scenarios, lessons=arguments.lessons)
-    if arguments.lessons:
-        scenarios = [found for found in scenarios if not found.lesson or "explore" in found.kind.worlds]
+    scenarios = find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples)
+    if arguments.counterexamples:
+        scenarios = [found for found in scenarios if not found.counterexample or "explore" in found.kind.worlds]
     options = ExploreOptions(
         scenarios=[found.name for found in scenarios],
         locks=list(dict.fromkeys(arguments.lock or [])),
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
         show_schedules=arguments.show_schedules,
     )
     cases = cases_of(scenarios, options)
-    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("explore", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = explore(cases, options, progress.tell)

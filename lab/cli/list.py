@@ -1,4 +1,4 @@
-"""List scenarios, locks, regions and the recorder in use, one line each, and which of them work here."""
+"""List scenarios, locks, backings and the recorder in use, one line each, and which of them work here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from lab.errors import LabError
 from lab.processes.child import print_text
 
 from .options import temporary_directory
-
 
 
 class Entry(NamedTuple):
@@ -32,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=temporary_directory(),
         metavar="DIR",
-        help="where to try locks and regions",
+        help="where to try locks and backings",
     )
     add("--json", action="store_true", help="print as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Look, try, print."""
-    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_regions(arguments.dir), _recorder()]
+    entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_backings(arguments.dir), _recorder()]
     if arguments.json:
         import json
 
@@ -64,9 +63,13 @@ def _lines(entries: list[Entry]) -> Iterator[str]:
 def _scenarios() -> Iterator[Entry]:
     from lab.scenario import find_scenarios
 
-    found = find_scenarios([], lessons=True)
+    found = find_scenarios([], counterexamples=True)
     for each in found:
-        group = "lessons (locked, and broken all the same; --lessons)" if each.lesson else "scenarios (the default set)"
+        group = (
+            "counterexamples (locked, and broken all the same; --counterexamples)"
+            if each.counterexample
+            else "scenarios (the default set)"
+        )
         yield Entry(group, each.name, each.summary, "")
 
 
@@ -97,12 +100,12 @@ def _locks(directory: Path) -> Iterator[Entry]:
             yield Entry(group, name, lock.summary + claimed, _trouble(partial(probe_lock, lock, directory)))
 
 
-def _regions(directory: Path) -> Iterator[Entry]:
-    from lab.memory import REGIONS, probe_region
+def _backings(directory: Path) -> Iterator[Entry]:
+    from lab.memory import BACKINGS, probe_backing
 
-    for region in REGIONS.values():
-        trouble = _trouble(partial(probe_region, region, directory))
-        yield Entry(f"regions (tried on {directory})", region.name, region.summary, trouble)
+    for backing in BACKINGS.values():
+        trouble = _trouble(partial(probe_backing, backing, directory))
+        yield Entry(f"backings (tried on {directory})", backing.name, backing.summary, trouble)
 
 
 def _recorder() -> Entry:

@@ -1,4 +1,4 @@
-"""Write the page: the chapter on mapped files to play with, as one file that works offline, and a run shown in it."""
+"""Write the page: the tutorial on mapped files to play with, as one file that works offline, and a run shown in it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from .options import path_or_dash
 if TYPE_CHECKING:
     from lab.records import Plays, Run
     from lab.scenario import Found
-
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,26 +68,26 @@ def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
     from lab.report.page.build import page_of, run_part
     from lab.tutorial.stories import stories
 
-    parts = {"chapter": _encoded(_chapter()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
+    parts = {"tutorial": _encoded(_tutorial()), "plays": _encoded(_plays(scenarios)), "stories": _encoded(stories())}
     if run:
         parts["run"] = run_part(run)
     texts = {name: anonymous_text(part.decode()).encode() for name, part in parts.items()}
     return page_of(texts).encode("utf-8", "replace")
 
 
-def _chapter() -> dict[str, str]:
+def _tutorial() -> dict[str, str]:
     from lab.host.environment import version
 
     return {"made": f"Made by the lab {version()} with `python -m lab page`. One file; it loads nothing from anywhere."}
 
 
 def _plays(own: Sequence[Found]) -> Plays:
-    """Their own first; a built-in one of the same name gives way. Those that cannot be played are told on stderr."""
-    from lab.explore.plays import LESSONS, plays
+    """Their own first; a built-in one of the same name yields. Those that cannot be played are told on stderr."""
+    from lab.explore.plays import COUNTEREXAMPLES, plays
     from lab.scenario import find_scenarios
 
     names = {found.name for found in own}
-    always = [found for found in (*find_scenarios([]), *find_scenarios(LESSONS)) if found.name not in names]
+    always = [found for found in (*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)) if found.name not in names]
     made = plays([*own, *always])
     for each in made.left_out:
         if each.scenario in names:

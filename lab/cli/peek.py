@@ -1,4 +1,4 @@
-"""Map a file read-only and print the byte at an offset, as the chapter's demo program does.
+"""Map a file read-only and print the byte at an offset, as the tutorial's demo program does.
 
 Where that program ends with 1 for wrong usage and wrong offsets, this ends with 2, as all of the lab does: 1 means
 damage here. A file that shrinks while it is mapped is reported (exit code 3); it does not end the program.

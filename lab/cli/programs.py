@@ -62,7 +62,7 @@ def check_program(arguments: argparse.Namespace) -> None:
 
 
 def _check_alone(arguments: argparse.Namespace) -> None:
-    _refuse(arguments, ITS_OWN, "lock", "region", "window", "leak", "lessons")
+    _refuse(arguments, ITS_OWN, "lock", "backing", "window", "leak", "counterexamples")
     _refuse(arguments, UNRECORDED, "detects")
     if arguments.program_workers:
         raise UsageError(
@@ -91,7 +91,7 @@ def scenarios_of(arguments: argparse.Namespace) -> list[Found]:
 
     if arguments.program is not None and not arguments.scenarios:
         return []
-    return find_scenarios(arguments.scenarios, lessons=arguments.lessons)
+    return find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples)
 
 
 def cases_asked_for(scenarios: Sequence[Found], options: Options) -> list[Case]:

@@ -42,14 +42,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what = parser.add_argument_group("what to race")
     add = what.add_argument
-    add("--lessons", action="store_true", help="also those that break although they are locked")
-    add("--lock", action="append", metavar="NAME", help="under this lock; repeatable (see `lab list`)")
+    add("--counterexamples", action="store_true", help="also those that break although they are locked")
+    add("--lock", action="append", metavar=""race"", help="under this lock; repeatable (see `lab list`)")
     add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add(
-        "--region",
+        "--backing",
         action="append",
-        metavar="NAME",
+        metavar=""race"",
         help="the bytes shared in this way; repeatable (the scenario's own, mapped as a rule; see `lab list`)",
     )
     add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         default="simple",
-        metavar="NAME",
+        metavar=""race"",
         help="of the tables: any that tabulate has, or csv (simple)",
     )
     add(
@@ -149,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
-    from lab.memory import region_name
+    from lab.memory import backing_name
     from lab.processes import stops_held
     from lab.processes.child import complain
     from lab.records import Options
@@ -173,7 +173,7 @@ def _run(arguments: argparse.Namespace) -> int:
         window_ns=arguments.window,
         leak=arguments.leak,
         time_limit_s=arguments.time_limit,
-        regions=list(dict.fromkeys(map(region_name, arguments.region or []))),
+        backings=list(dict.fromkeys(map(backing_name, arguments.backing or []))),
         record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
         program=arguments.program or "",
         program_workers=arguments.program_workers or 0,
@@ -182,7 +182,7 @@ def _run(arguments: argparse.Namespace) -> int:
     )
     cases = cases_asked_for(scenarios, options)
     with Documents(
-        NAME, arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
+        "race", arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
     ) as documents:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)

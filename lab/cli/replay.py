@@ -7,7 +7,6 @@ import argparse
 from .options import at_least, directory, path_or_dash, positive, temporary_directory
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `replay`."""
     add = parser.add_argument
@@ -30,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     options = ReplayOptions(arguments.token, arguments.times, str(arguments.dir), arguments.time_limit)
-    with Documents(NAME, arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("replay", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
         done = reproduce(options)
         documents.write(done)
         from .documents import conclude

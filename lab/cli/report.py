@@ -11,7 +11,6 @@ from pathlib import Path
 from lab.errors import UsageError
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
     parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that a command of the lab wrote")

@@ -1,6 +1,6 @@
-"""The chapter on memory-mapped files, claim by claim, each made to happen here: what is expected, what is observed.
+"""The tutorial on memory-mapped files, claim by claim, each made to happen here: what is expected, what is observed.
 
-Without --check the exit code is 0, also where this system differs from the chapter; differences are marked.
+Without --check the exit code is 0, also where this system differs from the tutorial; differences are marked.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ from lab.processes.child import print_text
 from .options import directory, path_or_dash, temporary_directory
 
 
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `tour`."""
     add = parser.add_argument
     add("step", nargs="?", metavar="STEP", help="a step's number or name (all)")
     add("--list", action="store_true", help="print number, name and claim of every step instead")
-    add("--check", action="store_true", help="a line a step; exit code 1 where this system differs from the chapter")
+    add("--check", action="store_true", help="a line a step; exit code 1 where this system differs from the tutorial")
     add(
         "--dir",
         type=directory,
@@ -50,7 +49,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from .documents import Documents
 
-    with Documents(NAME, arguments.json, None, keep=False) as documents:
+    with Documents("tour", arguments.json, None, keep=False) as documents:
         done = tour(chosen(arguments.step), arguments.dir)
         documents.write(done)
         from lab.report.documents import TOUR_CHECK

@@ -223,7 +223,7 @@ class Behaviour:
         if self._caught > THROWS:
             LEFT.append(self._run)
             self._trouble = ScenarioError(
-                f"scenario {self._shape.found.name} catches BaseException and goes on; mend the file"
+                f"scenario {self._shape.found.name} catches BaseException and goes on; fix the file"
             )
             self._hub()
         raise Abandoned

@@ -1,6 +1,6 @@
 """A search in several processes: parts of the tree, or seeds of their own, dealt out to forked jobs.
 
-`all` is cut into the schedules that begin alike: whoever is free takes the next beginning. The searches by lot draw
+`all` is cut into the schedules that begin alike: whoever is free takes the next beginning. The searches at random draw
 from seeds of their own. Searches that remember what they have seen (states, dpor) or go by rising bound have one
 memory and run in one process. Each job counts on a shared board, so that what was covered is known at any time.
 """
@@ -15,7 +15,7 @@ from typing import Any
 
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.memory import anonymous
-from lab.processes import Crew, cpus_for
+from lab.processes import WorkerPool, cpus_for
 
 from .search import every_schedule
 from .tally import Found, Tally
@@ -70,7 +70,7 @@ def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
 
 
 def by_lot_in_jobs(walk: Callable[[Tally, int], None], world: World, tally: Tally, jobs: int) -> None:
-    """A search by lot in so many processes, until one of them finds something or the time is over."""
+    """A search at random in so many processes, until one of them finds something or the time is over."""
 
     def search(mine: Tally, job: int) -> int:
         walk(mine, job)
@@ -117,13 +117,13 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
         return run
 
     try:
-        with Crew(jobs, prepare, cpus_for("none")) as crew:
-            crew.gather(GRACE_S)
-            crew.release()
+        with WorkerPool(jobs, prepare, cpus_for("none")) as pool:
+            pool.gather(GRACE_S)
+            pool.release()
             deadline = tally.deadline + GRACE_S
-            while len(crew.gone()) < jobs and time.monotonic() < deadline and not any(e.code for e in crew.gone()):
+            while len(pool.gone()) < jobs and time.monotonic() < deadline and not any(e.code for e in pool.gone()):
                 time.sleep(LOOK_AGAIN_S)
-            whole = len(crew.gone()) == jobs and not any(ended.code for ended in crew.gone())
+            whole = len(pool.gone()) == jobs and not any(ended.code for ended in pool.gone())
     finally:
         tally.schedules += sum(board[COUNTS::2])
         tally.broken += sum(board[COUNTS + 1 :: 2])

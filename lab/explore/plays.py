@@ -37,7 +37,7 @@ LINES = (LINE, *(LINE << doubled for doubled in range(1, 6)))
 LOCKS = ("fcntl", "ofd")
 """What is switched on: the first in which schedules come to an end. Rings of refused requests (EDEADLK) need not."""
 
-LESSONS = ("short_range", "check_then_lock", "opposite_order")
+COUNTEREXAMPLES = ("short_range", "check_then_lock", "opposite_order")
 """Those of "locked, and broken all the same" that can be simulated."""
 
 FOLDERS = re.compile(r"(?<=\()~?/[^\n()]*/(?=[^/\n()]+:\d+\))|(?<![\w./~])~?/(?:[^\s/()'\"]+/)+")
@@ -47,8 +47,8 @@ Played = tuple[World, Graph]
 
 
 def default_plays() -> Plays:
-    """The default set, and the lessons with their cures."""
-    return plays([*find_scenarios([]), *find_scenarios(LESSONS)])
+    """The default set, and the counterexamples with their fixes."""
+    return plays([*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)])
 
 
 def plays(scenarios: Sequence[Found]) -> Plays:
@@ -208,8 +208,8 @@ def _shortest(world: World) -> ShortestFailure:
     if tally.found is None:
         raise AssertionError("what breaks in the graph breaks in a schedule")
     steps, end = trace(world, tally.found.schedule)
-    mends = Repair(world, tally.found.schedule).mends
-    headline, reasons, _ = story(steps, damage_records(end), world.shape.lock, mends=mends)
+    fixes = Repair(world, tally.found.schedule).fixes
+    headline, reasons, _ = story(steps, damage_records(end), world.shape.lock, fixes=fixes)
     return ShortestFailure(list(tally.found.schedule), headline, list(reasons))
 
 

@@ -33,7 +33,7 @@ class Story(NamedTuple):
     cut: Cut | None = None
 
 
-Mends = Callable[[Cut], bool]
+Fixes = Callable[[Cut], bool]
 
 
 def story(
@@ -41,25 +41,25 @@ def story(
     damage: Sequence[Damage],
     lock: str,
     kinds: frozenset[str] = frozenset(),
-    mends: Mends | None = None,
+    fixes: Fixes | None = None,
 ) -> Story:
     """The first explanation that fits, headed by the first damage that is wanted: of any kind, where none is named.
 
-    `mends` tells whether the schedule ends well without a cut; without it the first pattern has to do.
+    `fixes` tells whether the schedule ends well without a cut; without it the first pattern has to do.
     """
     kind = next((each.kind for each in damage if not kinds or each.kind in kinds), "damage")
     if kind == "deadlock":
         waits = [at for at, step in enumerate(steps) if step.value == WAITS]
         cuts = [cut for at in waits for cut in holding(steps, at)]
-        return _deadlock(damage[0].evidence)._replace(cut=_first(cuts, mends))
+        return _deadlock(damage[0].evidence)._replace(cut=_first(cuts, fixes))
     for found in patterns(steps):
-        cut = _first(found.cuts, mends)
-        if cut or not mends:
+        cut = _first(found.cuts, fixes)
+        if cut or not fixes:
             return Story(f"{kind}: {found.headline}", found.reasons + _not_kept_out(steps, found, lock), cut)
-    cut = _first(islice(cuts_of(steps), MOST_CUTS), mends)
+    cut = _first(islice(cuts_of(steps), MOST_CUTS), fixes)
     if cut:
         return _between(kind, steps, cut)
-    if mends and all(one.worker == other.worker or _has_finished(steps, at) for at, (one, other) in _turns(steps)):
+    if fixes and all(one.worker == other.worker or _has_finished(steps, at) for at, (one, other) in _turns(steps)):
         return Story(
             f"{kind}: without any interleaving",
             ["each worker had finished before the next one began, so no order of steps is to blame"],
@@ -67,8 +67,8 @@ def story(
     return _switches(kind, steps)
 
 
-def _first(cuts: Iterator[Cut] | Sequence[Cut], mends: Mends | None) -> Cut | None:
-    return next((cut for cut in cuts if mends and mends(cut)), None)
+def _first(cuts: Iterator[Cut] | Sequence[Cut], fixes: Fixes | None) -> Cut | None:
+    return next((cut for cut in cuts if fixes and fixes(cut)), None)
 
 
 def _turns(steps: Sequence[Step]) -> Iterator[tuple[int, tuple[Step, Step]]]:

@@ -23,8 +23,8 @@ from pathlib import Path
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.host.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.memory import MAPPED, anonymous, find_region, new_file, workspace
-from lab.processes import Crew, Terminated, cpus_for, stop_on_sigterm
+from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
+from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
 from lab.records import SCHEMA, Damage, Replay, ReplayOptions, Step
 from lab.scenario import Scenario
 
@@ -74,7 +74,7 @@ def replay(plan: Plan, folder: Path, times: int, limit_s: float, result: Result)
 
 
 class _Stage:
-    """The crew, its pipes, and the parent's own view of the file."""
+    """The pool, its pipes, and the parent's own view of the file."""
 
     def __init__(self, plan: Plan, path: Path, limit_s: float) -> None:
         self._plan = plan
@@ -91,7 +91,7 @@ class _Stage:
         self._stops = [turn for turn in plan.turns if turn.waiters]
         self._poll = select.poll()
         self._poll.register(self._pipes.reading[-1], select.POLLIN)
-        self._crew = Crew(self._workers, self._worker(str(path)), cpus_for("none"))
+        self._pool = WorkerPool(self._workers, self._worker(str(path)), cpus_for("none"))
 
     def _worker(self, path: str) -> Callable[[int], Callable[[], None]]:
         def prepare(index: int) -> Callable[[], None]:
@@ -100,17 +100,17 @@ class _Stage:
         return prepare
 
     def __enter__(self) -> _Stage:
-        self._crew.__enter__()
+        self._pool.__enter__()
         try:
-            self._crew.gather(self._limit_s)
-            self._crew.release()
+            self._pool.gather(self._limit_s)
+            self._pool.release()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._crew.__exit__(None, None, None)
+        self._pool.__exit__(None, None, None)
         self._pipes.close()
         self._mapping.close()
 
@@ -161,7 +161,7 @@ class _Stage:
 
     def _see_all_alive(self) -> None:
         """Raises ScenarioError where a worker ended, which none does before it is told to."""
-        for ended in self._crew.gone():
+        for ended in self._pool.gone():
             code = ended.code or 0
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
             raise ScenarioError(f"worker {ended.index} {how} at step {self._board[ended.index]}; race it instead")
@@ -216,11 +216,13 @@ class _Stage:
         return content == plan.final and seen and kinds == expected
 
 
-def check_region(plan: Plan) -> None:
+def check_backing(plan: Plan) -> None:
     """Raises CannotRunError for a scenario that shares its bytes in another way than a replay does."""
-    found, region = plan.shape.found, find_region(plan.shape.scenario.region)
-    if region is not MAPPED:
-        raise CannotRunError(f"scenario {found.name}: its region is {region.name}, a replay has {MAPPED.name}; race it")
+    found, backing = plan.shape.found, find_backing(plan.shape.scenario.backing)
+    if backing is not MAPPED:
+        raise CannotRunError(
+            f"scenario {found.name}: its backing is {backing.name}, a replay has {MAPPED.name}; race it"
+        )
 
 
 def reproduce(options: ReplayOptions) -> Replay:
@@ -236,7 +238,7 @@ def reproduce(options: ReplayOptions) -> Replay:
     if difference := differs(token, steps):
         raise UsageError(f"the token does not fit scenario {token.scenario}: {difference}")
     plan = plan_of(world, schedule)
-    check_region(plan)
+    check_backing(plan)
     result, interrupted = Result(), False
     begun = Begun()
     with workspace(Path(options.directory)) as folder:
@@ -273,7 +275,7 @@ def reproduce(options: ReplayOptions) -> Replay:
 
 def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequence[Damage]) -> str:
     """What the exploration said of the schedule."""
-    return story(steps, damage, world.shape.lock, mends=Repair(world, schedule).mends).headline
+    return story(steps, damage, world.shape.lock, fixes=Repair(world, schedule).fixes).headline
 
 
 def _world(token: Token) -> World:

@@ -19,7 +19,7 @@ from lab.processes import Terminated, stop_on_sigterm
 from lab.records import SCHEMA, CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.records import Case as Raced
 from lab.scenario import Found, Scenario
-from lab.scenario.base import lesson_of, raised
+from lab.scenario.base import counterexample_of, raised
 
 from .behaviour import Node
 from .locks import MODELLED, check_modelled
@@ -125,7 +125,7 @@ def check_steps(world: World) -> None:
     for worker, nodes in enumerate(world.alone):
         failed = nodes[-1].failed
         if failed:
-            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; mend the file")
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; fix the file")
         if not counts[worker]:
             raise CannotRunError(
                 f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
@@ -178,7 +178,7 @@ def _record(
         bound=coverage.bound,
         states=coverage.states,
         ends=world.ends,
-        why=lesson_of(kind, locked=world.locked),
+        why=counterexample_of(kind, locked=world.locked),
         schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
     )
     if best is None or coverage.found is None:
@@ -200,7 +200,7 @@ def told(record: Explored, found: Found, best: Shortest, steps_before: int, kind
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
-    headline, reasons, _ = story(steps, damage, record.lock, kinds, Repair(best.world, best.found.schedule).mends)
+    headline, reasons, _ = story(steps, damage, record.lock, kinds, Repair(best.world, best.found.schedule).fixes)
     return replace(
         record,
         preemptions=best.preemptions,

@@ -170,4 +170,4 @@ def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:
     except LabError:
         raise
     except (Exception, SystemExit) as error:
-        raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error
+        raise ScenarioError(f"{method} raised {raised(error)}; fix the file") from error

@@ -126,7 +126,7 @@ class Repair:
         self._world = world
         self._schedule = schedule
 
-    def mends(self, cut: Cut) -> bool:
+    def fixes(self, cut: Cut) -> bool:
         """True where the schedule without this cut ends without damage."""
         schedule, (place, more) = self._schedule, cut
         worker = schedule[place]

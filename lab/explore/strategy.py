@@ -1,6 +1,6 @@
 """Which searches run, in which order, and what each of them covered, in words.
 
-Schedules by lot, where there are too many: a random walk, and PCT, which favours rare orders of few steps.
+Schedules at random, where there are too many: a random walk, and PCT, which favours rare orders of few steps.
 """
 
 from __future__ import annotations

@@ -77,7 +77,7 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> S
 
 
 class SteppedWorker:
-    """`lab.Worker` over a place; see there for what each method promises."""
+    """`lab.Worker` over a place; see there for what each method guarantees."""
 
     def __init__(self, shape: Shape, index: int, place: Place, guard: Guard, seen: list[tuple[str, str]]) -> None:
         self.index = index

@@ -218,7 +218,7 @@ class World:
         except ScenarioError as error:
             if self._first or isinstance(error, Endless):
                 raise
-            return [Damage("check raised", 1, self._rounds, [str(error).removesuffix("; mend the file")])]
+            return [Damage("check raised", 1, self._rounds, [str(error).removesuffix("; fix the file")])]
 
     @property
     def ends(self) -> int:

@@ -1,7 +1,7 @@
 """The locks that others hold on a file, seen from outside: listed by the kernel, or asked for.
 
 `/proc/locks` (proc_locks(5)) lists all that the kernel itself keeps, those that wait too. Where a filesystem keeps its
-locks elsewhere, or the list is not to be had, F_GETLK (fcntl(2)) names one lock that would be in the way: it tells
+locks elsewhere, or the list is not available, F_GETLK (fcntl(2)) names one lock that would be in the way: it tells
 nothing of flock(2) nor of who waits, and it may hang, so it is asked in a process of its own.
 
 The mounts behind directories, from the kernel's own list of them.
@@ -146,7 +146,7 @@ class Asked:
     source = "F_GETLK"
 
     def __init__(self, path: Path) -> None:
-        """Raises CannotRunError where there is no process to be had."""
+        """Raises CannotRunError where there is no process available."""
         self._path = path
         self._descriptor = -1
         self._partner = Partner(self._respond)

@@ -225,7 +225,7 @@ class Adapted:
         except LabError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"lock {self.name}: its factory raised {told(error)}; mend it") from error
+            raise UsageError(f"lock {self.name}: its factory raised {told(error)}; fix it") from error
 
 
 def adapt(

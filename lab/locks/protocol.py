@@ -179,13 +179,13 @@ def _blamed(name: str) -> Iterator[None]:
     except LabError:
         raise
     except Exception as error:
-        raise LockFailed(f"lock {name}: prepared() raised {told(error)}; mend the lock") from error
+        raise LockFailed(f"lock {name}: prepared() raised {told(error)}; fix the lock") from error
 
 
 class Missing:
     """The lock of this name; whoever wants to use it learns why there is none."""
 
-    summary = "not to be had here"
+    summary = "not available here"
     has_ranges = False
     excludes = True
 

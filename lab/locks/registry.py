@@ -57,7 +57,7 @@ def _of_protocol(name: str, found: Any) -> Lock:
         except UsageError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"lock {name}: cannot be made ({told(error)}); mend it") from error
+            raise UsageError(f"lock {name}: cannot be made ({told(error)}); fix it") from error
     return found.named(name) if isinstance(found, Adapted) and found.nameless else completed(found, name)
 
 
@@ -75,7 +75,7 @@ def _found(name: str, place: str) -> Any:
     except AttributeError as error:
         raise UsageError(f"lock {name}: cannot be loaded ({error}); name what the module has") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {told(error)}; mend it") from error
+        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {told(error)}; fix it") from error
     return found
 
 
@@ -147,14 +147,14 @@ UNABLE = REFUSED | {
 }  # fmt: skip
 """What a sound lock may meet besides: no permission, no room, a filesystem whose server is gone."""
 
-MEND = "; mend the lock"
+FIX = "; fix the lock"
 
 
 def probe(lock: Lock, directory: Path) -> None:
     """Take the lock once on a new file in the directory, and give it back.
 
     Raises CannotRunError where the environment refuses it, or a file, and LockFailed where the lock itself is to be
-    mended: it raises anything else, or is none.
+    fixed: it raises anything else, or is none.
     """
     try:
         with scratch(directory) as path, path.open("r+b") as file:
@@ -192,7 +192,7 @@ def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
             return CannotRunError(f"lock {name}: needs a module that is missing ({told(each)}); install it")
     text = str(error) if isinstance(error, LabError) else f"lock {name}: raised {told(error)}"
     has_step = isinstance(error, LabError) and not isinstance(error, LockFailed)
-    return LockFailed(text if has_step else f"{text.removesuffix(MEND)}{MEND}")
+    return LockFailed(text if has_step else f"{text.removesuffix(FIX)}{FIX}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

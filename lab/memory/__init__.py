@@ -1,8 +1,8 @@
 """Floor 2: how bytes are shared. The only place that maps files.
 
-`find_region(name).share(path, content)` makes them; each process opens them by the path:
+`find_backing(name).share(path, content)` makes them; each process opens them by the path:
 
-    with find_region("sysv").share(path, bytes(8)) as shared:
+    with find_backing("sysv").share(path, bytes(8)) as shared:
         ...                             # fork; each child: shared.open(path), then .load, .store or .buffer
         left = shared.read_back()
 """
@@ -10,32 +10,32 @@
 from __future__ import annotations
 
 from .folder import Folder, enter, open_file, remove_file
-from .mapped import FileRegion, Mapping, anonymous
-from .protocol import OpenFile, Region, Shared
-from .registry import MAPPED, REGIONS, find_region, region_name
-from .registry import probe as probe_region
+from .mapped import FileBacking, Mapping, anonymous
+from .protocol import Backing, OpenFile, Shared
+from .registry import BACKINGS, MAPPED, backing_name, find_backing
+from .registry import probe as probe_backing
 from .workspace import companions, create, map_file, new_file, read_back, say_left, scratch, workspace
 
 __all__ = [
+    "BACKINGS",
     "MAPPED",
-    "REGIONS",
-    "FileRegion",
+    "Backing",
+    "FileBacking",
     "Folder",
     "Mapping",
     "OpenFile",
-    "Region",
     "Shared",
     "anonymous",
+    "backing_name",
     "companions",
     "create",
     "enter",
-    "find_region",
+    "find_backing",
     "map_file",
     "new_file",
     "open_file",
-    "probe_region",
+    "probe_backing",
     "read_back",
-    "region_name",
     "remove_file",
     "say_left",
     "scratch",

@@ -1,4 +1,4 @@
-"""The mapping calls one by one, with whatever numbers the caller gives: what the chapter's claims are tried with.
+"""The mapping calls one by one, with whatever numbers the caller gives: what the tutorial's claims are tried with.
 
 They go to the C library directly: `mmap.mmap` keeps a descriptor of its own, refuses by itself what the kernel is
 asked to refuse here, and knows no PROT_NONE and no address. Who loads from or stores to an address that is not

@@ -13,7 +13,7 @@ from lab.errors import ScenarioError
 
 
 class Place(Protocol):
-    """Bytes that are loaded and stored by a call; an open file of a region is one, the explorer's memory another."""
+    """Bytes that are loaded and stored by a call; an open file of a backing is one, the explorer's memory another."""
 
     def load(self, start: int, length: int) -> bytes:
         """The bytes as they are now."""

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from lab.errors import CannotRunError
 
 from .folder import open_file
-from .protocol import Held, OpenFile, Region, Shared
+from .protocol import Backing, Held, OpenFile, Shared
 from .workspace import LESS, companions, mapped, new_file, read_back
 
 MAP_NORESERVE = 0x4000
@@ -65,7 +65,7 @@ class Mapping(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class FileRegion(Region):
+class FileBacking(Backing):
     """A way to share the bytes of a file; `flags` are those of mmap(2).
 
     `beside` are the suffixes of the empty files that it wants beside the file, to be made and removed with it.
@@ -76,12 +76,12 @@ class FileRegion(Region):
 
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
-        """The file itself: see `Region.share`."""
+        """The file itself: see `Backing.share`."""
         with new_file(path, content, sparse=sparse), companions(path, self.beside):
             yield SharedFile(self, path, len(content))
 
     def open(self, path: Path | str, size: int) -> OpenFile:
-        """Open the file, of this size, as the region does. Raises CannotRunError where the filesystem refuses."""
+        """Open the file, of this size, as the backing does. Raises CannotRunError where the filesystem refuses."""
         return self.map(path, size)
 
     def map(self, path: Path | str, size: int) -> Mapping:
@@ -99,21 +99,21 @@ class FileRegion(Region):
             if error.errno == errno.ENODATA:
                 raise CannotRunError(f"{Path(path).parent}: {error.strerror} made there; give another --dir") from error
             raise CannotRunError(
-                f"{Path(path).parent}: this filesystem refuses the mapping of region {self.name} ({error.strerror}); "
+                f"{Path(path).parent}: this filesystem refuses the mapping of backing {self.name} ({error.strerror}); "
                 "try another --dir"
             ) from error
 
 
 class SharedFile(NamedTuple):
-    """`Shared`: the file that a region shares, by the name under which it was made."""
+    """`Shared`: the file that a backing shares, by the name under which it was made."""
 
-    region: FileRegion
+    backing: FileBacking
     path: Path
     size: int
 
     def open(self, path: Path | str) -> OpenFile:
-        """Open the file by this name, as the region does."""
-        return self.region.open(path, self.size)
+        """Open the file by this name, as the backing does."""
+        return self.backing.open(path, self.size)
 
     def read_back(self) -> bytearray:
         """What is left in the file: see `lab.memory.read_back`."""
@@ -178,8 +178,8 @@ class Stream:
     abandon = close
 
 
-class Streamed(FileRegion):
-    """The region of streams."""
+class Streamed(FileBacking):
+    """The backing of streams."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""Shared bytes under their own names, made, found, and removed one call at a time, as the chapter compares them.
+"""Shared bytes under their own names, made, found, and removed one call at a time, as the tutorial compares them.
 
 A race takes the name away from its segments at once, so that nothing stays behind (`lab.memory.segments`). Here the
 name is the point: who knows it finds the bytes, and they stay until somebody removes it.
@@ -271,4 +271,4 @@ SPECIMENS: dict[str, type[Specimen]] = {
     "posix": PosixObject,
     "anonymous": Anonymous,
 }
-"""By the name of the region that shares bytes so."""
+"""By the name of the backing that shares bytes so."""

@@ -1,6 +1,6 @@
-"""What a process has of the bytes that are shared through a region, and of the file that it opened for it.
+"""What a process has of the bytes that are shared through a backing, and of the file that it opened for it.
 
-What every region is: a name, what it promises, and the way to share bytes through it.
+What every backing is: a name, what it guarantees, and the way to share bytes through it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Shared(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Region(ABC):
+class Backing(ABC):
     """A way to share the bytes of a trial.
 
     `shares`: what one worker stores the others load. `of_file`: the bytes are those of the file at the path; where

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 
 from .folder import open_file
-from .mapped import FileRegion, Mapping, Stream
+from .mapped import FileBacking, Mapping, Stream
 from .protocol import Held
 
 SUFFIX = ".lock"
@@ -114,8 +114,8 @@ class _Within:
             self._held.__exit__(kind, error, trace)
 
 
-class Reopened(FileRegion):
-    """The region of files that are opened and mapped anew inside each lock."""
+class Remapped(FileBacking):
+    """The backing of files that are opened and mapped anew inside each lock."""
 
     __slots__ = ()
 
@@ -124,8 +124,8 @@ class Reopened(FileRegion):
         return Reopening(path, lambda: self.map(path, size))
 
 
-class ReopenedStream(FileRegion):
-    """The region of files that are opened anew inside each lock, for pread(2) and pwrite(2)."""
+class RemappedStream(FileBacking):
+    """The backing of files that are opened anew inside each lock, for pread(2) and pwrite(2)."""
 
     __slots__ = ()
 

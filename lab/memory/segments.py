@@ -1,4 +1,4 @@
-"""Regions whose bytes are memory and no file: System V, POSIX and anonymous shared memory.
+"""Backings whose bytes are memory and no file: System V, POSIX and anonymous shared memory.
 
 Locks are taken on an empty file at the trial's path. The memory is made by the process that forks the workers, and is
 gone with the last process that has it: it has no name that could be left behind, or only for a moment, so that a
@@ -22,7 +22,7 @@ System V shared memory: shmget(2), shmat(2).
 
 A segment lives until it is removed by IPC_RMID or ipcrm(1), whoever dies before that. So this one is removed right
 after it was made: it has no key (IPC_PRIVATE), its maker is attached, and Linux destroys a segment only once it is
-marked and nobody is attached any more. Until then others attach by its id, which POSIX does not promise and Linux does
+marked and nobody is attached any more. Until then others attach by its id, which Linux guarantees and POSIX does not
 (shmctl(2), IPC_RMID; shmat(2), Notes). Between the two calls stops are held; only a SIGKILL in the few microseconds
 there would leave a segment.
 """
@@ -47,7 +47,7 @@ from lab.processes import stops_held
 
 from .folder import open_file
 from .mapped import anonymous
-from .protocol import Held, Region, Shared
+from .protocol import Backing, Held, Shared
 from .workspace import LESS, map_file, new_file, written_pages
 
 if TYPE_CHECKING:
@@ -136,8 +136,8 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentRegion(Region):
-    """A region of memory."""
+class SegmentBacking(Backing):
+    """A backing of memory."""
 
     @abstractmethod
     def memory(self, size: int, *, sparse: bool) -> AbstractContextManager[Memory]:
@@ -145,7 +145,7 @@ class SegmentRegion(Region):
 
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
-        """The memory, and an empty file to lock: see `Region.share`."""
+        """The memory, and an empty file to lock: see `Backing.share`."""
         with self.memory(len(content), sparse=sparse) as memory, new_file(path, b"", sparse=True):
             segment = Segment(memory, len(content))
             segment.fill(content, sparse=sparse)
@@ -153,21 +153,21 @@ class SegmentRegion(Region):
 
     def refused(self, size: int, reason: object, remedy: str) -> CannotRunError:
         """The error for memory that cannot be had."""
-        return CannotRunError(f"region {self.name}: refused for {size:,} bytes ({reason}); {remedy}")
+        return CannotRunError(f"backing {self.name}: refused for {size:,} bytes ({reason}); {remedy}")
 
     def package(self, name: str) -> ModuleType:
-        """The Python package that makes its calls, loaded when the region is chosen. Raises CannotRunError."""
+        """The Python package that makes its calls, loaded when the backing is chosen. Raises CannotRunError."""
         try:
             return import_module(name)
         except ImportError as error:
             raise CannotRunError(
-                f"region {self.name}: needs the Python package {name} ({error}); "
-                f"install it (pip install {name}), or choose another region"
+                f"backing {self.name}: needs the Python package {name} ({error}); "
+                f"install it (pip install {name}), or choose another backing"
             ) from error
 
 
-class Inherited(SegmentRegion):
-    """The region of anonymous memory."""
+class Inherited(SegmentBacking):
+    """The backing of anonymous memory."""
 
     __slots__ = ()
 
@@ -185,8 +185,8 @@ DIRECTORY = Path("/dev/shm")  # noqa: S108 - shm_overview(7)
 POSIX_REMEDY = f"free some of /dev/shm or mount more, or {LESS}"
 
 
-class Posix(SegmentRegion):
-    """The region of POSIX shared memory."""
+class Posix(SegmentBacking):
+    """The backing of POSIX shared memory."""
 
     __slots__ = ()
 
@@ -211,7 +211,7 @@ class Posix(SegmentRegion):
                 made.unlink()
         except (package.Error, OSError, ValueError) as error:
             missing = "make /dev/shm writable" if DIRECTORY.is_dir() else "mount a tmpfs on /dev/shm"
-            raise self.refused(size, error, f"{missing}, or choose another region") from error
+            raise self.refused(size, error, f"{missing}, or choose another backing") from error
         return int(made.fd)
 
     def _sized(self, descriptor: int, size: int, *, sparse: bool) -> tuple[mmap.mmap, Callable[[], None]]:
@@ -235,8 +235,8 @@ class Posix(SegmentRegion):
 SYSV_REMEDY = f"{LESS}, or raise kernel.shmmax, kernel.shmall or kernel.shmmni (sysctl)"
 
 
-class SystemV(SegmentRegion):
-    """The region of System V segments."""
+class SystemV(SegmentBacking):
+    """The backing of System V segments."""
 
     __slots__ = ()
 

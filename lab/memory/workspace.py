@@ -1,4 +1,4 @@
-"""The file that a region shares: made with its content before, read back after, and what lies beside it.
+"""The file that a backing shares: made with its content before, read back after, and what lies beside it.
 
 A fresh directory for the files of a run, and its end.
 """

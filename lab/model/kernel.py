@@ -9,7 +9,7 @@ Who waits for a lock: when a waiting call tries again, and when it is refused be
 As in Linux a call waits for one record, the first in its way. When that record goes, shrinks or changes type,
 the call tries again: it gets the lock, waits for the next record in its way, or finds only now that it is in a
 ring. Linux lets a call that excludes another waiting call wait behind that one, which gives the lock in the order
-of arrival; POSIX promises no order, and any is allowed here.
+of arrival; POSIX guarantees no order, and any is allowed here.
 
 The price: there a call in that place waits, as the search for rings sees it, for what the one before it waits for,
 or for nobody, if that one is of a description. Where several holders or waiters are in the way of a call, whether

@@ -21,14 +21,13 @@ from .child import (
 from .deadlines import Attempt, attempt_all
 from .descendants import Descendants, Orphan
 from .external import Keeper, Outputs, become
-from .pool import Crew, Exit, cpus_for
+from .pool import Exit, WorkerPool, cpus_for
 
 __all__ = [
     "TOUCH_S",
     "Activity",
     "Attempt",
     "Child",
-    "Crew",
     "Deed",
     "Descendants",
     "Exit",
@@ -36,6 +35,7 @@ __all__ = [
     "Orphan",
     "Outputs",
     "Terminated",
+    "WorkerPool",
     "attempt_all",
     "become",
     "cpus_for",

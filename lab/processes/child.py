@@ -156,7 +156,7 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
 
 
 def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoReturn:
-    """The life of a forked process, as `fork_child` promises it."""
+    """The life of a forked process, as `fork_child` guarantees it."""
     status = 1
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)

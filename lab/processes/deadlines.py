@@ -280,7 +280,7 @@ def loading(what: str) -> Iterator[None]:
         with Limited(LOADING_S):
             yield
     except TooLong:
-        raise UsageError(f"{what}: is still being imported after {LOADING_S:g} s; mend the file") from None
+        raise UsageError(f"{what}: is still being imported after {LOADING_S:g} s; fix the file") from None
 
 
 SETTING = (Limited.__enter__.__code__, Limited.__exit__.__code__)

@@ -132,13 +132,13 @@ STARTS_S = 10.0
 class Keeper:
     """The leader of a group, which sleeps until this process dies, and then kills the group.
 
-    As long as it lives, the number of the group belongs to nobody else. Every `Crew` within the block joins it.
+    As long as it lives, the number of the group belongs to nobody else. Every `WorkerPool` within the block joins it.
     """
 
     _active: ClassVar[list[Keeper]] = []
 
     def __init__(self) -> None:
-        """Returns once it keeps the group. Raises CannotRunError where there is no process to be had."""
+        """Returns once it keeps the group. Raises CannotRunError where there is no process available."""
         self._owner = os.getpid()
         readable, ready = os.pipe()
         try:
@@ -212,7 +212,7 @@ def run_interpreter(arguments: Sequence[str], stdin: bytes) -> Ended:
 
     What ends the wait (Ctrl-C, a test's time limit) ends the interpreter first: SIGTERM, then SIGKILL. It has a process
     group of its own, so that a terminal's Ctrl-C does not reach it a second time. Its streams are files: a child of its
-    own that hangs keeps nobody waiting for the end of a pipe. Raises OSError where there is no process to be had.
+    own that hangs keeps nobody waiting for the end of a pipe. Raises OSError where there is no process available.
     """
     import subprocess
     from tempfile import TemporaryFile

@@ -91,7 +91,7 @@ class Cleaned:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """There was no process to be had for the worker."""
+    """There was no process available for the worker."""
 
     reason: str
 
@@ -110,7 +110,7 @@ class Guarded:
         self._is_over = False
 
     def __enter__(self) -> Guarded:
-        """Raises CannotRunError where there is no process to be had."""
+        """Raises CannotRunError where there is no process available."""
         try:
             with stops_held():
                 self._fork()

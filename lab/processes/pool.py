@@ -90,7 +90,7 @@ def _until_ms(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic()) * 1000
 
 
-class Crew:
+class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
     def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
@@ -108,7 +108,7 @@ class Crew:
         self._barrier = -1
         self._alive = -1
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> WorkerPool:
         barrier, self._barrier = os.pipe()
         self._alive, alive = os.pipe()
         self._descendants.__enter__()

@@ -58,7 +58,7 @@ class Partner:
     """
 
     def __init__(self, respond: Callable[[bytes], bytes]) -> None:
-        """`respond` is called in the child. Raises CannotRunError where there is no process to be had."""
+        """`respond` is called in the child. Raises CannotRunError where there is no process available."""
         self._code: int | None = None
         with stops_held():
             try:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-GAVE_WAY, SLEPT = "gave way", "slept"
+YIELDED, SLEPT = "yielded", "slept"
 """What the workers did in the middle of their work; nothing, an empty text, where they raced as they are."""
 
 TOLD = {
-    GAVE_WAY: "on one processor, where workers gave way inside the lock: else they met too seldom",
+    YIELDED: "on one processor, where workers yielded inside the lock: else they met too seldom",
     SLEPT: "workers slept inside the lock, and before they asked again: else they met too seldom",
 }
 
@@ -22,7 +22,7 @@ def property_of(manner: str) -> str:
     return f"workers {manner}"
 
 
-def races_told(reports: Iterable[Any], manner: str = GAVE_WAY) -> list[str]:
+def races_told(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
     """Each race in this manner, as the test it was in and what was raced; a test has several reports."""
     end = f": {property_of(manner)}"
     noted = {

@@ -26,7 +26,7 @@ from lab.race.cases import run_case
 from lab.race.summary import seconds_for
 from lab.records import Case as Row
 
-from .manner import GAVE_WAY, SLEPT
+from .manner import SLEPT, YIELDED
 from .protocol import DETECTS, LONGEST_S, RaceRequest
 
 INSIDE_S = 0.0005
@@ -41,7 +41,7 @@ def nothing() -> None:
 
 
 WAITS: dict[str, tuple[Wait, Wait]] = {
-    GAVE_WAY: (os.sched_yield, nothing),
+    YIELDED: (os.sched_yield, nothing),
     SLEPT: (partial(sleep, INSIDE_S), partial(sleep, AFTER_S)),
 }
 """What a worker does when a lock was granted to it, and when it has given it back."""
@@ -49,22 +49,22 @@ WAITS: dict[str, tuple[Wait, Wait]] = {
 
 def manners_of(case: Case) -> list[str]:
     """The manners in which it can be raced besides its own."""
-    return list(WAITS) if case.setting.lock.excludes else [GAVE_WAY]
+    return list(WAITS) if case.setting.lock.excludes else [YIELDED]
 
 
 def mannered(case: Case, manner: str) -> Case:
-    """The case with workers that give way, on one processor (sched_yield(2)), or that sleep; "" as it is.
+    """The case with workers that yield, on one processor (sched_yield(2)), or that sleep; "" as it is.
 
-    Under a lock that excludes nobody they give way before each store: there the data are to break.
+    Under a lock that excludes nobody they yield before each store: there the data are to break.
     """
     if not manner:
         return case
     if not case.setting.lock.excludes:
-        return replace(case, setting=replace(case.setting, soaks=True, pin="one"))
+        return replace(case, setting=replace(case.setting, stresses=True, pin="one"))
     scenario = copy(case.setting.scenario)
     work = type(scenario).work
     scenario.work = lambda w: work(scenario, Polite(w, *WAITS[manner]))  # type: ignore[method-assign]
-    pin = "one" if manner == GAVE_WAY else case.setting.pin
+    pin = "one" if manner == YIELDED else case.setting.pin
     return replace(case, setting=replace(case.setting, scenario=scenario, pin=pin))
 
 

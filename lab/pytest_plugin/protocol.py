@@ -160,7 +160,7 @@ class RaceRequest:
     trials: int | None
     seconds: float | None
     about_s: float
-    region: str | None
+    backing: str | None
     window_ns: int
     leak: float
     seed: int

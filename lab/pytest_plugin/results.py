@@ -48,7 +48,7 @@ class Again:
         rounds, trials = _shape(case)
         words: list[object] = [raced.name, "--lock", self.lock, "--workers", case.workers]
         words += ["--rounds", rounds, "--trials", trials, "--seed", asked.seed, "--dir", self.directory]
-        words += ["--region", *asked.regions] if asked.regions else []
+        words += ["--backing", *asked.backings] if asked.backings else []
         words += ["--window", asked.window_ns] if asked.window_ns else []
         words += ["--leak", asked.leak] if asked.leak else []
         return join(["python", "-m", "lab", "race", *map(str, words)])
@@ -104,11 +104,11 @@ class RaceResult:
 
     @property
     def manner(self) -> str:
-        """What workers did inside the lock, "gave way" or "slept", which widens the race window (see `giving`)."""
+        """What workers did inside the lock, "yielded" or "slept", which widens the race window (see `giving`)."""
         return self._raced.manner
 
     @property
-    def gave_way(self) -> bool:
+    def yielded(self) -> bool:
         """True where the race window was widened so, in either manner."""
         return bool(self.manner)
 

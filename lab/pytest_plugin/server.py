@@ -87,7 +87,7 @@ def arrived(sent: Sent, what: str) -> Any:
     except BaseException as error:  # pytest.skip at the top of a module is no Exception
         raise UsageError(
             f"{what}: cannot be made in the process that races ({told(error)}); its module is loaded there anew, "
-            "without fixtures and conftest: mend its imports"
+            "without fixtures and conftest: fix its imports"
         ) from error
     return thing
 
@@ -252,7 +252,7 @@ def _case(request: RaceRequest) -> tuple[Case, Options]:
         window_ns=request.window_ns,
         leak=request.leak,
         time_limit_s=request.time_limit_s,
-        regions=[request.region] if request.region else [],
+        backings=[request.backing] if request.backing else [],
     )
     (case,) = cases_of([found], options)
     if named:

@@ -19,7 +19,7 @@ from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.host.environment import Begun, anonymous_text, environment
 from lab.locks import RECORDER, Lock, LockFailed, find_lock, told
 from lab.locks.protocol import Missing
-from lab.memory import MAPPED, REGIONS, Region, find_region, workspace
+from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
 from lab.processes import Keeper, Terminated, stop_on_sigterm, stops_held
 from lab.records import SCHEMA, Failure, Options, Run, Verdict
 from lab.records import Case as Row
@@ -45,7 +45,7 @@ class Case:
         setting = self.setting
         if setting.alone:
             return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
-        where = "" if setting.region == MAPPED.name else f", region {setting.region}"
+        where = "" if setting.backing == MAPPED.name else f", backing {setting.backing}"
         return (
             f"{self.found.name}, lock {setting.lock.name}{where}, "
             f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
@@ -54,17 +54,17 @@ class Case:
 
 
 def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
-    """Scenario x workers x region x lock, in the order in which the table shows them.
+    """Scenario x workers x backing x lock, in the order in which the table shows them.
 
-    Without locks each scenario is shown under those that it names itself, without regions in its own. Raises
-    UsageError for an unknown lock or region, for a scenario that cannot race, that cannot use a region or expects what
-    is no verdict, and for a leak without a lock.
+    Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
+    UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
+    expects what is no verdict, and for a leak without a lock.
     """
     cases = [
-        Case(found, _setting(found, name, region, workers, options))
+        Case(found, _setting(found, name, backing, workers, options))
         for found in scenarios
-        for workers, region, name in product(
-            options.workers, _regions(found, options.regions), options.locks or found.kind.locks
+        for workers, backing, name in product(
+            options.workers, _backings(found, options.backings), options.locks or found.kind.locks
         )
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
@@ -72,31 +72,31 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
     return cases
 
 
-def _regions(found: Found, names: Sequence[str]) -> list[Region]:
-    """Each region that was asked for, once; else the scenario's own. Raises UsageError where it cannot use one."""
-    regions = [find_region(name) for name in dict.fromkeys(names or [found.kind.region])]
-    for region in regions:
-        if found.kind.by_name and not region.of_file:
-            fit = ", ".join(each.name for each in REGIONS.values() if each.of_file)
+def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
+    """Each backing that was asked for, once; else the scenario's own. Raises UsageError where it cannot use one."""
+    backings = [find_backing(name) for name in dict.fromkeys(names or [found.kind.backing])]
+    for backing in backings:
+        if found.kind.by_name and not backing.of_file:
+            fit = ", ".join(each.name for each in BACKINGS.values() if each.of_file)
             raise UsageError(
-                f"scenario {found.name}: saves its file by name, and the bytes of region {region.name} are no file; "
-                f"choose another --region ({fit}), or name other scenarios"
+                f"scenario {found.name}: saves its file by name, and the bytes of backing {backing.name} are no file; "
+                f"choose another --backing ({fit}), or name other scenarios"
             )
-    return list(dict.fromkeys(regions))
+    return list(dict.fromkeys(backings))
 
 
-def _setting(found: Found, name: str, region: Region, workers: int, options: Options) -> Setting:
+def _setting(found: Found, name: str, backing: Backing, workers: int, options: Options) -> Setting:
     kind = found.kind
     found.check_world("race")
     found.check_workers(workers)
     scenario = _made(found)
-    expected = scenario.expected(name, region.name)
+    expected = scenario.expected(name, backing.name)
     if expected not in get_args(Verdict) or expected == "inconclusive":
-        raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; mend the file")
+        raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
     return Setting(
         scenario=scenario,
         lock=_lock(name),
-        region=region.name,
+        backing=backing.name,
         workers=workers,
         rounds=options.rounds or kind.rounds,
         pin=options.pin or kind.pin,
@@ -120,7 +120,7 @@ def _made(found: Found) -> Scenario:
     try:
         return found.kind()
     except Exception as error:
-        raise UsageError(f"scenario {found.name}: cannot be made: {told(error)}; mend the file") from error
+        raise UsageError(f"scenario {found.name}: cannot be made: {told(error)}; fix the file") from error
 
 
 def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
@@ -144,7 +144,7 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     trouble: tuple[Verdict, str] | None = None
     try:
         for folder in folders if case.setting.lock.excludes else ():
-            probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.soaks)
+            probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.stresses)
         for result in trials:
             results.append(result)
             if result.failures:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the trials of one case share; `region` is a name, the scenario's own unless another was asked for.
+    """What the trials of one case share; `backing` is a name, the scenario's own unless another was asked for.
 
-    One that `soaks` gives way before each request and each store, for `window_ns`, and makes a request again that was
+    One that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that was
     answered with EAGAIN or EDEADLK (`lab.race.perturb`). One that is `recorded` is written down (`lab.race.tracing`).
     So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time limits, one after the
     other, as long as its workers do rounds.
@@ -24,7 +24,7 @@ class Setting:
 
     scenario: Scenario
     lock: Lock
-    region: str
+    backing: str
     workers: int
     rounds: int
     pin: str
@@ -32,7 +32,7 @@ class Setting:
     leak: float
     time_limit_s: float
     seed: str
-    soaks: bool = False
+    stresses: bool = False
     most_limits: int = 1
     recorded: bool = False
     program: Program | None = None

@@ -71,7 +71,7 @@ def _signal(job: Job, number: int) -> str:
     name = signal.Signals(number).name if number in {each.value for each in signal.Signals} else str(number)
     if number != signal.SIGBUS:
         return name
-    if not job.region.of_file:
+    if not job.backing.of_file:
         return f"{name}: there was no room for a page of the shared memory (no space)"
     path = Path(job.path)
     try:

@@ -3,9 +3,9 @@
 The scenario's text stays as it is: `memory.value += 1` loads, pauses, and stores. Bulk bytes are stored in two halves
 with the pause between them.
 
-What makes a race of unknown speed meet as many conflicts as it can: it gives way, and it insists.
+What makes a race of unknown speed meet as many conflicts as it can: it yields, and it insists.
 
-A worker gives way before each request and before each store, so that the others arrive while a lock is held, on a
+A worker yields before each request and before each store, so that the others arrive while a lock is held, on a
 single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
 request of another is: there a worker sleeps, for about as long as such a request takes.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError
 from lab.locks import Lock, LockFailed, prepared, probe_lock, told
-from lab.processes import Crew, Exit, cpus_for, detach_output
+from lab.processes import Exit, WorkerPool, cpus_for, detach_output
 from lab.processes.child import print_to_stderr
 from lab.records import Verdict
 
@@ -21,7 +21,7 @@ ANSWERED = 73
 class Untaken(CannotRunError):  # noqa: N818 - a finding
     """The lock could not be taken once: `verdict` is "unsupported" where the environment refused it.
 
-    It is "died" or "timeout" where the lock itself is to be mended.
+    It is "died" or "timeout" where the lock itself is to be fixed.
     """
 
     def __init__(self, text: str, verdict: Verdict = "unsupported") -> None:
@@ -55,7 +55,7 @@ def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Cal
         except LockFailed as error:
             mailbox.send(Report(0, {}, str(error), "died"))
         except BaseException as error:  # the lock's own KeyboardInterrupt, say: nobody else is here
-            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; mend the lock", "died"))
+            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; fix the lock", "died"))
         raise SystemExit(ANSWERED)
 
     return attempt
@@ -63,10 +63,10 @@ def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Cal
 
 def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
     """How the child ended."""
-    with Crew(1, lambda index: attempt, cpus_for("none")) as crew:
-        crew.gather(time_limit_s)
-        crew.release()
-        (ended,) = crew.wait(time_limit_s)
+    with WorkerPool(1, lambda index: attempt, cpus_for("none")) as pool:
+        pool.gather(time_limit_s)
+        pool.release()
+        (ended,) = pool.wait(time_limit_s)
     return ended
 
 
@@ -74,12 +74,12 @@ def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: 
     """Raises Untaken unless the lock was taken and given back."""
     if ended.late:
         raise Untaken(
-            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; mend the lock, "
+            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; fix the lock, "
             "or try another --lock or another --dir",
             "timeout",
         )
     if ended.code != ANSWERED:
         how = f"signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
-        raise Untaken(f"lock {lock.name}: it ended the process that took it ({how}); mend the lock", "died")
+        raise Untaken(f"lock {lock.name}: it ended the process that took it ({how}); fix the lock", "died")
     for report in reports:
         raise Untaken(report.error, "unsupported" if report.kind == "unsupported" else "died")

@@ -20,10 +20,10 @@ from lab.analysis.statistics import (
     requests_for,
 )
 from lab.host.environment import anonymous_text
-from lab.memory import Region, find_region
+from lab.memory import Backing, find_backing
 from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, Sampled, Switches, Trial, Verdict
 from lab.scenario import Found
-from lab.scenario.base import lesson_of
+from lab.scenario.base import counterexample_of
 
 from .context import Setting
 from .trial import Result
@@ -59,13 +59,13 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     verdict = _verdict(
         failures, damaged=bool(damage or overlapping or seen_together), done=bool(operations or not gave_up)
     )
-    region = find_region(setting.region)
-    expected = setting.scenario.expected(setting.lock.name, region.name)
+    backing = find_backing(setting.backing)
+    expected = setting.scenario.expected(setting.lock.name, backing.name)
     return Case(
         scenario=found.name,
         lock=setting.lock.name,
-        region=ITS_OWN if setting.alone else region.name,
-        shares=region.shares,
+        backing=ITS_OWN if setting.alone else backing.name,
+        shares=backing.shares,
         workers=setting.workers,
         rounds=setting.rounds,
         pin=setting.pin,
@@ -107,10 +107,10 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, region))
+        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, backing))
         + _together(seen_together, failures),
-        why=_why(setting, expected, region),
-        lesson=found.lesson,
+        why=_why(setting, expected, backing),
+        counterexample=found.counterexample,
         lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
         failures=failures,
         program=setting.program.name if setting.program else "",
@@ -258,26 +258,26 @@ def _verdict(failures: Sequence[Failure], *, damaged: bool, done: bool) -> Verdi
     return "clean" if done else "inconclusive"
 
 
-def _why(setting: Setting, expected: str, region: Region) -> str:
+def _why(setting: Setting, expected: str, backing: Backing) -> str:
     """What the scenario says of the damage that is to be expected.
 
-    Nothing where something else explains it: no lock, a variant that is cured, a region that keeps the stores apart.
+    Nothing where something else explains it: no lock, a variant that is fixed, a backing that keeps the stores apart.
     """
     scenario = setting.scenario
-    as_written = find_region(scenario.region).shares == region.shares
-    locked = setting.lock.excludes or not region.shares
-    return lesson_of(type(scenario), locked=locked) if expected != "clean" and as_written else ""
+    as_written = find_backing(scenario.backing).shares == backing.shares
+    locked = setting.lock.excludes or not backing.shares
+    return counterexample_of(type(scenario), locked=locked) if expected != "clean" and as_written else ""
 
 
-def _undone(setting: Setting, region: Region) -> str:
+def _undone(setting: Setting, backing: Backing) -> str:
     """Why data broke though no two were let in."""
     if setting.alone:
         return "what its copies do to exclude each other did not protect the file"
     if setting.program and setting.lock.excludes:
         name = setting.program.name
         return f"its lock and that of {name} did not keep the two apart, or {name} did not do its rounds"
-    if not region.shares:
-        return f"in region {region.name} the stores stay in each worker's own copy, whatever the lock"
+    if not backing.shares:
+        return f"in backing {backing.name} the stores stay in each worker's own copy, whatever the lock"
     return "the lock held and the data broke anyway" if setting.lock.excludes else "nothing kept the workers apart"
 
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 from lab.analysis.holds import Exclusion, Overtaking, Row, as_held, overtaking, sweep
 from lab.errors import CannotRunError, LabError, ScenarioError
 from lab.locks import nested, prepared
-from lab.memory import Region, Shared, find_region
+from lab.memory import Backing, Shared, find_backing
 from lab.memory.folder import status
-from lab.processes import TOUCH_S, Crew, Exit, Orphan, cpus_for, doing
+from lab.processes import TOUCH_S, Exit, Orphan, WorkerPool, cpus_for, doing
 from lab.processes.deadlines import Limited, TooLong
 from lab.processes.pool import Prepare
 from lab.records import Failure, Recording, Sampled
@@ -44,21 +44,21 @@ ADVICE = "give directories that are one and the same, seen through two mounts"
 
 @contextmanager
 def trial_file(
-    region: Region, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
+    backing: Backing, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
 ) -> Iterator[tuple[tuple[str, ...], Shared]]:
     """Share bytes with this content, give the file's name in each folder, and remove all of it after the block.
 
     The name is new even where another trial of this number was: through a second mount an old name may lead to the
     inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it
-    was made, or where the region is refused there.
+    was made, or where the backing is refused there.
     """
     name = f"{time_ns():x}-trial-{number}"
     first = folders[0] / name
     with ExitStack() as removed:
         with doing(f"making {first}", TOUCH_S):
-            shared = removed.enter_context(region.share(first, content, sparse=sparse))
+            shared = removed.enter_context(backing.share(first, content, sparse=sparse))
             for folder in folders:
-                _check_shown(folder / name, len(content) if region.of_file else 0, first)
+                _check_shown(folder / name, len(content) if backing.of_file else 0, first)
                 shared.open(folder / name).close()
         try:
             yield tuple(str(folder / name) for folder in folders), shared
@@ -89,8 +89,8 @@ class Result:
     is how many requests a lock of limited patience refused: their rounds are not among those done. `orphans` outlived
     the workers that had started them.
 
-    `unkept` is the number of recorded holds that are no longer among `holds`, of which a long soak keeps a sample.
-    `refused` and `deadlocks` are the requests that a soak had to make again, after EAGAIN and EDEADLK.
+    `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
+    `refused` and `deadlocks` are the requests that a stress had to make again, after EAGAIN and EDEADLK.
     """
 
     wall_ns: int
@@ -162,17 +162,17 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     Trial 0 also asks its workers for their private memory.
     """
     scenario = setting.scenario
-    with mended_by_its_author("layout", setting.time_limit_s):
+    with fixed_by_its_author("layout", setting.time_limit_s):
         memory = scenario.layout(setting.workers, setting.rounds)
         scenario.Memory = memory
         layout = Layout(memory)
     content = bytearray(layout.size)
-    with mended_by_its_author("prepare", setting.time_limit_s):
+    with fixed_by_its_author("prepare", setting.time_limit_s):
         scenario.prepare(memory.from_buffer(content))
-    region = find_region(setting.region)
+    backing = find_backing(setting.backing)
     log = Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0)
     with (
-        trial_file(region, number, folders, content, sparse=scenario.sparse) as (paths, shared),
+        trial_file(backing, number, folders, content, sparse=scenario.sparse) as (paths, shared),
         prepared(setting.lock, paths[0]) as lock,
     ):
         job = Job(
@@ -180,13 +180,13 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
             shared=shared,
             memory=memory,
             layout=layout,
-            region=region,
+            backing=backing,
             lock=lock,
             workers=setting.workers,
             rounds=setting.rounds,
             seed=f"{setting.seed}/{number}",
             window_ns=setting.window_ns,
-            soaks=setting.soaks,
+            stresses=setting.stresses,
             log=log,
             tape=Tape(log, setting.workers, content) if setting.recorded else None,
         )
@@ -194,7 +194,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 
 
 @contextmanager
-def mended_by_its_author(method: str, limit_s: float) -> Iterator[None]:
+def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
     """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place.
 
     So does the end of its time, which the method is not asked about.
@@ -209,7 +209,7 @@ def mended_by_its_author(method: str, limit_s: float) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if method == "layout" and isinstance(error, OverflowError):
             raise  # more rounds than a struct can be made for
-        raise ScenarioError(f"{method} raised {raised(error)}; mend the file") from error
+        raise ScenarioError(f"{method} raised {raised(error)}; fix the file") from error
 
 
 def _race(setting: Setting, job: Job, number: int) -> Result:
@@ -219,14 +219,14 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         if setting.program:
             ran = _run_beside_programs(setting, job, mailbox, prepare)
             return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
-        with Crew(job.workers, prepare, cpus_for(setting.pin)) as crew:
-            crew.gather(setting.time_limit_s)
-            released_ns = crew.release()
+        with WorkerPool(job.workers, prepare, cpus_for(setting.pin)) as pool:
+            pool.gather(setting.time_limit_s)
+            released_ns = pool.release()
             pace = Pace(job.log, setting.most_limits)
-            exits = crew.wait(setting.time_limit_s, goes_on=pace.goes_on)
+            exits = pool.wait(setting.time_limit_s, goes_on=pace.goes_on)
         setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
         result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
-        return replace(result, orphans=crew.orphans)
+        return replace(result, orphans=pool.orphans)
     finally:
         mailbox.close()
 
@@ -293,12 +293,12 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report],
     """The scenario's own check, then what the workers saw on the way.
 
     Seen through several mounts, the file is read through the first, opened after all workers have closed it: that an
-    open shows what was closed before is the least that a shared filesystem promises (close-to-open consistency). What
+    open shows what was closed before is the least that a shared filesystem guarantees (close-to-open consistency). What
     is missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
     with doing(f"reading back {job.path}", TOUCH_S):
         memory = job.memory.from_buffer(job.shared.read_back())
-    with mended_by_its_author("check", limit_s):
+    with fixed_by_its_author("check", limit_s):
         damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)), scenario.check)
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}

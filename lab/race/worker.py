@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab.analysis.holds import Span
 from lab.errors import ScenarioError, refusal
 from lab.locks import GaveUp, Leaky, Lock, told
-from lab.memory import Region, Shared
+from lab.memory import Backing, Shared
 from lab.memory.layout import PlaceBytes
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
 from lab.processes.child import print_to_stderr
@@ -57,14 +57,14 @@ class Job:
     shared: Shared
     memory: type[Structure]
     layout: Layout
-    region: Region
+    backing: Backing
     lock: Lock
     workers: int
     rounds: int
     seed: str
     window_ns: int
     log: Log
-    soaks: bool = False
+    stresses: bool = False
     tape: Tape | None = None
 
     @property
@@ -74,13 +74,13 @@ class Job:
 
     def pause(self) -> Pause | None:
         """What comes before each store, where anything does."""
-        if self.soaks:
+        if self.stresses:
             return giving_way(self.window_ns)
         return spin(self.window_ns) if self.window_ns else None
 
 
 class RaceWorker:
-    """`lab.Worker` for a real process; see there for what each method promises."""
+    """`lab.Worker` for a real process; see there for what each method guarantees."""
 
     __slots__ = (
         "_bytes",
@@ -130,7 +130,7 @@ class RaceWorker:
         self._open()
 
     def _open(self) -> None:
-        """Open the file by its name, as the region does.
+        """Open the file by its name, as the backing does.
 
         Holds are recorded on the file that the trial began with. Those on a file that replaced it exclude others
         only among themselves, which a record cannot tell, so they are counted as unrecorded.
@@ -188,11 +188,11 @@ class RaceWorker:
         hold: Held = UNLOCKED
         if lock.excludes:
             acquire, release = lock.actions(self._file.guard, start, length, write=write)
-            if self._job.soaks:
+            if self._job.stresses:
                 acquire = insisting(acquire, self._segment)
             span, waits = Span(start, length, write).pack(), self._job.log.histogram(self._number)
             hold = self._file.around(Hold(acquire, release, self._records, span, waits))
-            if self._job.soaks and self._pause:
+            if self._job.stresses and self._pause:
                 hold = AfterWay(hold, self._pause)
         made[field if index is None else (field, index, count)] = hold
         return hold
@@ -287,7 +287,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
     scenario = setting.scenario
 
     def prepare(index: int) -> Callable[[], None]:
-        detach_output() if setting.soaks else print_to_stderr()
+        detach_output() if setting.stresses else print_to_stderr()
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)

@@ -7,7 +7,7 @@ library that it has mapped.
 
 from __future__ import annotations
 
-from .backings import Cell, Property, RegionsCompared
+from .backings import BackingsCompared, Cell, Property
 from .bench import (
     Bench,
     BenchOptions,
@@ -26,12 +26,12 @@ from .check import (
     Check,
     CheckOptions,
     Difference,
+    Guarantee,
     Hang,
     Mount,
-    Promise,
     RandomPrograms,
     RuleResult,
-    Soaked,
+    StressResult,
     Stuck,
 )
 from .common import SCHEMA, Damage, Environment
@@ -69,6 +69,7 @@ __all__ = [
     "SCHEMA",
     "Accesses",
     "Answered",
+    "BackingsCompared",
     "Bench",
     "BenchOptions",
     "BenchWorker",
@@ -94,6 +95,7 @@ __all__ = [
     "Explored",
     "Failure",
     "Field",
+    "Guarantee",
     "Hang",
     "HarnessCost",
     "Holds",
@@ -114,13 +116,11 @@ __all__ = [
     "Play",
     "Plays",
     "Price",
-    "Promise",
     "Property",
     "Quantiles",
     "RandomPrograms",
     "Ranges",
     "Recording",
-    "RegionsCompared",
     "Replay",
     "ReplayOptions",
     "RuleResult",
@@ -129,9 +129,9 @@ __all__ = [
     "ShortestFailure",
     "Shown",
     "Shrunk",
-    "Soaked",
     "Step",
     "Story",
+    "StressResult",
     "Stuck",
     "Switches",
     "Telling",

@@ -1,4 +1,4 @@
-"""The records of `regions`: how each region keeps its bytes here."""
+"""The records of `backings`: how each backing keeps its bytes here."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from .common import Environment
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One property of one region: what is expected, and what is so here; `ok` where this begins with that.
+    """One property of one backing: what is expected, and what is so here; `ok` where this begins with that.
 
-    All that a region was to show is "refused" where it could not be set up; its set-up is the name of the errno then.
+    All that a backing was to show is "refused" where it could not be set up; its set-up is the name of the errno then.
     """
 
     property: str
-    region: str
+    backing: str
     expected: str
     observed: str
     ok: bool
@@ -31,15 +31,15 @@ class Property:
 
 
 @dataclass(frozen=True, slots=True)
-class RegionsCompared:
-    """One invocation of `regions`."""
+class BackingsCompared:
+    """One invocation of `backings`."""
 
     schema: int
-    command: Literal["regions"]
+    command: Literal["backings"]
     started: str
     wall_s: float
     environment: Environment
     directory: str
-    regions: list[str]
+    backings: list[str]
     properties: list[Property]
     cells: list[Cell]

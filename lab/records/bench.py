@@ -66,7 +66,7 @@ class LockCost:
     of the repeats; `cpu_ns` user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
     share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
     the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
-    `lost` additions are missing that were made inside the lock, where it has a `region`.
+    `lost` additions are missing that were made inside the lock, where it has a `backing`.
     `holds` are all holds and waits of the last repeat that were under way between the two moments of `holds_ns`, from
     the release of its barrier: some hundreds. `reason` says why a case could not be measured, or not to the
     end; where a worker `failed` it died or hung, and where the case does not `exist` the lock is of another kind.
@@ -78,7 +78,7 @@ class LockCost:
     workers: int
     ranges: Ranges = "same"
     held: int = 0
-    region: str = ""
+    backing: str = ""
     hold_ns: int = 0
     think_ns: int = 0
     pin: str = "spread"
@@ -138,13 +138,13 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What was asked for: regions by name, sizes in bytes, seconds a case (or a region), repeats of each figure.
+    """What was asked for: backings by name, sizes in bytes, seconds a case (or a backing), repeats of each figure.
 
     Without locks it is copying that is measured. `held` ranges lie on the file already; each pair holds its lock for
     `hold_ns` and waits `think_ns` before the next, spending both at work.
     """
 
-    regions: list[str]
+    backings: list[str]
     sizes: list[int]
     directory: str
     seconds: float
@@ -161,14 +161,14 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copying:
-    """What one load or store of so many bytes costs in a region, in ns a call.
+    """What one load or store of so many bytes costs in a backing, in ns a call.
 
-    Each sample is the mean of `calls` calls; `interval_95` is the bootstrap interval of their median. The region
-    `call` is the baseline: a call of the same shape that copies nothing. `reason` says why a region could not be
+    Each sample is the mean of `calls` calls; `interval_95` is the bootstrap interval of their median. The backing
+    `call` is the baseline: a call of the same shape that copies nothing. `reason` says why a backing could not be
     measured, and is empty where it was.
     """
 
-    region: str
+    backing: str
     access: Literal["load", "store"] = "load"
     bytes: int = 0
     calls: int = 0

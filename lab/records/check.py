@@ -1,4 +1,4 @@
-"""The document of a check: what each promise is worth on a mount, and the evidence."""
+"""The document of a check: what each guarantee is worth on a mount, and the evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What was asked for: the directories, the promises (all where `only` is empty), and how long to draw and race.
+    """What was asked for: the directories, the guarantees (all where `only` is empty), and how long to draw and race.
 
     `detects` is the rate of false grants that the races for each guarantee had to be able to notice; null where any
     strength will do.
@@ -39,7 +39,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class Promise:
+class Guarantee:
     """One line of the verdict: `strength` says how strong it is, `evidence` what speaks against it.
 
     `detection_limit` is the smallest rate of faults that its races would have noticed with 95 % probability: of a lock
@@ -59,15 +59,15 @@ class Promise:
 class RuleResult:
     """One rule: what it demands, what the calls up to the first difference came to, and where it is written.
 
-    Where `promised` is False Linux does not promise it, for this `reason`, and a difference makes nothing unsafe.
+    Where `guaranteed` is False Linux does not guarantee it, for this `reason`, and a difference makes nothing unsafe.
     """
 
     number: int
     sentence: str
     source: str
-    promise: str
+    guarantee: str
     verdict: Answered
-    promised: bool
+    guaranteed: bool
     reason: str
     expected: str
     observed: str
@@ -78,7 +78,7 @@ class RuleResult:
 class Difference:
     """A random program, shrunk, whose last call the kernel answered otherwise than the model."""
 
-    promise: str
+    guarantee: str
     calls: list[str]
     expected: str
     observed: str
@@ -96,15 +96,15 @@ class RandomPrograms:
 
 
 @dataclass(frozen=True, slots=True)
-class Soaked:
-    """One race of the soak: the promise and the rules that it is about, and what it says for them.
+class StressResult:
+    """One race of the stress: the guarantee and the rules that it is about, and what it says for them.
 
-    Its workers gave way before each request for a lock and before each store, asleep for the `window_ns` of the case,
+    Its workers yielded before each request for a lock and before each store, asleep for the `window_ns` of the case,
     by sched_yield(2) where that is 0. With `polled` requests did not wait: they were refused, and made again.
     """
 
-    promise: str
-    region: str
+    guarantee: str
+    backing: str
     rules: list[int]
     polled: bool
     verdict: Answered
@@ -149,11 +149,11 @@ class Check:
     mounts: list[Mount]
     options: CheckOptions
     safe: bool
-    promises: list[Promise]
+    guarantees: list[Guarantee]
     advice: list[str]
     rules: list[RuleResult]
     random: RandomPrograms | None
-    soak: list[Soaked]
+    stress: list[StressResult]
     stuck: list[Stuck]
     ended_early: str = ""
     hang: Hang | None = None

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.errors import UsageError
 
-from .backings import RegionsCompared
+from .backings import BackingsCompared
 from .bench import Bench
 from .check import Check
 from .common import SCHEMA
@@ -25,7 +25,7 @@ ACTS = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay | Check | Bench | Tour | RegionsCompared | LocksCompared | Comparison
+Document = Run | Exploration | Replay | Check | Bench | Tour | BackingsCompared | LocksCompared | Comparison
 KINDS: dict[str, type[Document]] = {
     "race": Run,
     "explore": Exploration,
@@ -33,7 +33,7 @@ KINDS: dict[str, type[Document]] = {
     "check": Check,
     "bench": Bench,
     "tour": Tour,
-    "regions": RegionsCompared,
+    "backings": BackingsCompared,
     "locks": LocksCompared,
     "compare": Comparison,
 }

@@ -3,7 +3,7 @@
 A page carries a score of these, so they are tables of numbers: texts, steps, damages and states refer to one another
 by their places in the tables, from 0; -1 is nothing.
 
-The records of the stories: why a lock that was taken protected nothing, call by call, and what cures it.
+The records of the stories: why a lock that was taken protected nothing, call by call, and what fixes it.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A lesson as it is told: one line about it, how it goes wrong, why, what cures it, and how it goes then.
+    """A counterexample as it is told: one line about it, how it goes wrong, why, what fixes it, and how it goes then.
 
-    `cured` has no calls where every schedule holds, and none is more telling than the others.
+    `fixed` has no calls where every schedule holds, and none is more telling than the others.
 
     `source` says where the calls come from: "explored" (the explorer's shortest failure) or "performed" (a program).
     """
@@ -109,5 +109,5 @@ class Story:
     source: str
     broken: Telling
     why: str
-    cure: str
-    cured: Telling
+    fix: str
+    fixed: Telling

@@ -105,12 +105,12 @@ How = Literal["raised", "refused", "killed", "late"]
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconclusive"]
 
 ITS_OWN = "its own"
-"""The lock and the region of programs without a scenario: theirs, whatever they are."""
+"""The lock and the backing of programs without a scenario: theirs, whatever they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; None, or no lock or region, is the scenario's own choice.
+    """What was asked for; None, or no lock or backing, is the scenario's own choice.
 
     `record` is how many rounds of all workers together one more trial of each case was to write down.
     `program` is the command line of workers that are programs: all of them, judged by the file `check`, or
@@ -129,7 +129,7 @@ class Options:
     window_ns: int
     leak: float
     time_limit_s: float
-    regions: list[str] = field(default_factory=list)
+    backings: list[str] = field(default_factory=list)
     record: int = 0
     program: str = ""
     program_workers: int = 0
@@ -235,9 +235,9 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Scenario x lock x region x workers: one row of the table.
+    """Scenario x lock x backing x workers: one row of the table.
 
-    `shares` says that in its region what one worker stores the others load; where they do not the data breaks under
+    `shares` says that in its backing what one worker stores the others load; where they do not the data breaks under
     every lock.
     `damaged` of `damaged_of` is the corruption rate: operations, unless the check counted against something else.
     `overtaken` is the most conflicting grants that came before that of one request, though they were requested later;
@@ -260,7 +260,7 @@ class Case:
 
     scenario: str
     lock: str
-    region: str
+    backing: str
     workers: int
     rounds: int
     pin: str
@@ -302,7 +302,7 @@ class Case:
     expected: str
     reason: str = ""
     why: str = ""
-    lesson: bool = False
+    counterexample: bool = False
     lets_two_in: bool = False
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None

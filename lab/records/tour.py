@@ -1,4 +1,4 @@
-"""The document of a tour: what the chapter on mapped files claims, and what came of it here."""
+"""The document of a tour: what the tutorial on mapped files claims, and what came of it here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .common import Environment
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A call as a C programmer writes it, what the chapter expects of it, and what it came to here.
+    """A call as a C programmer writes it, what the tutorial expects of it, and what it came to here.
 
     Both are "works", the name of an errno or of the signal that ended the caller, "waits", or a value; "X or Y" expects
     either. `row` and `column` place it in the table of its step, where there is one; else they are empty.
@@ -36,7 +36,7 @@ class TourStep:
 
     @property
     def ok(self) -> bool:
-        """True where everything came out as the chapter claims."""
+        """True where everything came out as the tutorial claims."""
         return all(each.ok for each in self.observations)
 
 

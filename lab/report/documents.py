@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from lab.records import (
+    BackingsCompared,
     Bench,
     Check,
     Comparison,
     Document,
     Exploration,
     LocksCompared,
-    RegionsCompared,
     Replay,
     Run,
     Tour,
@@ -102,7 +102,9 @@ REPORTS: dict[type[Document], Report] = {
     Comparison: Report(compare.text_of, compare.complaints, compare.exit_code, COMPARE_COLOURS),
     Tour: Report(tour.text_of, _nothing, _as_expected, TOUR_COLOURS, formats=False),
     LocksCompared: Report(locks.text_of, locks.complaints, locks.exit_code, LOCKS_COLOURS),
-    RegionsCompared: Report(backings.text_of, backings.complaints, backings.exit_code, {r"! \S+(?: \S+)*": "bold red"}),
+    BackingsCompared: Report(
+        backings.text_of, backings.complaints, backings.exit_code, {r"! \S+(?: \S+)*": "bold red"}
+    ),
 }
 
 

@@ -102,7 +102,7 @@ def check_format(name: str) -> None:
         raise unknown("format", name, known)
 
 
-NAMES = frozenset({"scenario", "lock", "region", "access", "verdict"})
+NAMES = frozenset({"scenario", "lock", "backing", "access", "verdict"})
 
 
 def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:

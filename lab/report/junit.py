@@ -1,4 +1,4 @@
-"""A check as JUnit XML, for what shows test results: a suite a promise, a case a rule, race and kind of program."""
+"""A check as JUnit XML, for what shows test results: a suite a guarantee, a case a rule, race and kind of program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.records import Answered, Check, Document, Promise, RuleResult, Soaked
+from lab.records import Answered, Check, Document, Guarantee, RuleResult, StressResult
 
 from .format import plural
 
@@ -34,25 +34,25 @@ def junit(document: Document) -> bytes:
     if not isinstance(document, Check):
         raise TypeError(f"{type(document).__name__} is no check")
     root = Xml.Element("testsuites", name="lab check", time=f"{document.wall_s:.3f}")
-    suites = [(promise, list(_cases(promise, document))) for promise in document.promises]
+    suites = [(guarantee, list(_cases(guarantee, document))) for guarantee in document.guarantees]
     _count(root, [case for _, cases in suites for case in cases])
-    for promise, cases in suites:
-        suite = Xml.SubElement(root, "testsuite", name=promise.name)
+    for guarantee, cases in suites:
+        suite = Xml.SubElement(root, "testsuite", name=guarantee.name)
         _count(suite, cases)
         for case in cases:
-            _write(suite, promise.name, case)
+            _write(suite, guarantee.name, case)
     Xml.indent(root)
     made: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
     return made + b"\n"
 
 
-def _cases(promise: Promise, run: Check) -> Iterator[Entry]:
+def _cases(guarantee: Guarantee, run: Check) -> Iterator[Entry]:
     """The verdict itself, then all that it rests on."""
-    said = "\n".join([promise.strength, *promise.evidence]).strip()
-    yield Entry(promise.title, OUTCOMES[promise.verdict], f"{promise.name}: {promise.verdict}", said)
-    yield from (_of_rule(rule) for rule in run.rules if rule.promise == promise.name)
-    yield from _of_programs(promise.name, run)
-    yield from (_of_race(row) for row in run.soak if row.promise == promise.name)
+    said = "\n".join([guarantee.strength, *guarantee.evidence]).strip()
+    yield Entry(guarantee.title, OUTCOMES[guarantee.verdict], f"{guarantee.name}: {guarantee.verdict}", said)
+    yield from (_of_rule(rule) for rule in run.rules if rule.guarantee == guarantee.name)
+    yield from _of_programs(guarantee.name, run)
+    yield from (_of_race(row) for row in run.stress if row.guarantee == guarantee.name)
 
 
 def _of_rule(rule: RuleResult) -> Entry:
@@ -61,8 +61,8 @@ def _of_rule(rule: RuleResult) -> Entry:
         return Entry(name, "")
     message = f"expected {rule.expected}, observed {rule.observed}" if rule.expected else rule.observed
     text = "\n".join([f"source: {rule.source}", *rule.calls])
-    if not rule.promised:
-        return Entry(name, "skipped", f"not promised: {rule.reason}; {message}", text)
+    if not rule.guaranteed:
+        return Entry(name, "skipped", f"not guaranteed: {rule.reason}; {message}", text)
     return Entry(name, OUTCOMES[rule.verdict], message, text)
 
 
@@ -72,7 +72,7 @@ def _of_programs(name: str, run: Check) -> Iterator[Entry]:
 
     if run.random is None or not run.random.programs or name not in PARTS["random"]:
         return
-    differences = [each for each in run.random.differences if each.promise == name]
+    differences = [each for each in run.random.differences if each.guarantee == name]
     for number, each in enumerate(differences, 1):
         message = f"expected {each.expected}, observed {each.observed}"
         yield Entry(f"random program {number}", "failure", message, "\n".join(each.calls))
@@ -80,9 +80,9 @@ def _of_programs(name: str, run: Check) -> Iterator[Entry]:
         yield Entry(plural(run.random.programs, "random program"), "")
 
 
-def _of_race(row: Soaked) -> Entry:
+def _of_race(row: StressResult) -> Entry:
     case = row.case
-    name = f"soak: {case.scenario}, {row.region}, {case.lock}{', polled' if row.polled else ''}"
+    name = f"stress: {case.scenario}, {row.backing}, {case.lock}{', polled' if row.polled else ''}"
     evidence = [text for each in case.damage for text in each.evidence]
     message = case.reason or ("" if row.verdict == "safe" else f"{case.operations:,} rounds")
     return Entry(name, OUTCOMES[row.verdict], message, "\n".join([*case.overlaps, *evidence]))
@@ -94,8 +94,8 @@ def _count(element: Xml.Element, cases: list[Entry]) -> None:
         element.set(attribute, str(sum(case.outcome == outcome for case in cases)))
 
 
-def _write(suite: Xml.Element, promise: str, case: Entry) -> None:
-    written = Xml.SubElement(suite, "testcase", classname=f"check.{promise}", name=_legal(case.name), time="0")
+def _write(suite: Xml.Element, guarantee: str, case: Entry) -> None:
+    written = Xml.SubElement(suite, "testcase", classname=f"check.{guarantee}", name=_legal(case.name), time="0")
     if case.outcome:
         Xml.SubElement(written, case.outcome, message=_legal(case.message)).text = _legal(case.text)
     elif case.text:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 from lab.analysis.holds import Span
 from lab.analysis.statistics import plural
 from lab.host.environment import anonymous_text
-from lab.memory import region_name
+from lab.memory import backing_name
 from lab.records import Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
 
 from .page.build import PATH
@@ -272,8 +272,8 @@ def _cases(done: Document) -> Iterator[Traced]:
 
 
 def _name(case: Case, run: Run) -> str:
-    regions = [region_name(case.region)] if are_told(run) else []
-    return ", ".join([case.scenario, lock_of(case), *regions, plural(case.workers, "worker")])
+    backings = [backing_name(case.backing)] if are_told(run) else []
+    return ", ".join([case.scenario, lock_of(case), *backings, plural(case.workers, "worker")])
 
 
 def _window(cost: LockCost) -> Recording | None:

@@ -1,6 +1,6 @@
 """A scenario: what the workers do to the file and what must hold afterwards.
 
-The reason that a lesson gives for its damage, where it is the reason.
+The reason that a counterexample gives for its damage, where it is the reason.
 
 What is wrong in a scenario, as its author is told of it: what it raised, what its check returned, that it hangs.
 """
@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from lab.errors import ScenarioError, is_theirs
 from lab.locks import told
-from lab.memory import find_region
+from lab.memory import find_backing
 
 from .worker import Worker
 
@@ -56,8 +56,8 @@ class Scenario:
     """One race, written once for every world: subclass it, lay out the memory, do a round, check the rest.
 
     Worker-private state lives on the worker (`w.local`), not on the scenario: worlds may run all workers of a
-    scenario in one process. A second class in the same file that subclasses the first is its cured variant
-    and runs beside it as `name:cured`.
+    scenario in one process. A second class in the same file that subclasses the first is its fixed variant
+    and runs beside it as `name:fixed`.
     """
 
     Memory: Any
@@ -67,25 +67,25 @@ class Scenario:
     """The verdict to expect by lock ("damaged" or "timeout"); a lock that is not named must leave it clean."""
 
     lets_two_in: ClassVar[frozenset[str]] = frozenset()
-    """The locks that, for the reason this lesson teaches, let two in; under any other that is the lock's failure."""
+    """The locks that grant falsely for the reason that this counterexample shows; any other fails by itself."""
 
     locks: ClassVar[Sequence[str]] = ("none", "fcntl")
     """The locks that a run without `--lock` shows."""
 
     why: ClassVar[str] = ""
-    """For a lesson, "locked, and broken all the same": why it breaks and what cures it."""
+    """For a counterexample, "locked, and broken all the same": why it breaks and what fixes it."""
 
-    region: ClassVar[str] = "mapped"
-    """How the workers share the bytes unless the user says; `lab list` shows all regions."""
+    backing: ClassVar[str] = "mapped"
+    """How the workers share the bytes unless the user says; `lab list` shows all backings."""
 
     by_name: ClassVar[bool] = False
-    """True for one that saves its bytes by the file's name: regions whose bytes are no file are refused."""
+    """True for one that saves its bytes by the file's name: backings whose bytes are no file are refused."""
 
     unshared: ClassVar[str] = "damaged"
-    """The verdict to expect where each worker's stores stay with it (region "private"); "clean" if none is missed."""
+    """The verdict to expect where each worker's stores stay with it (backing "private"); "clean" if none is missed."""
 
     worlds: ClassVar[frozenset[str]] = frozenset({"race", "explore", "replay", "check"})
-    """Where this scenario can run; a lesson about processes or files cannot be simulated."""
+    """Where this scenario can run; a counterexample about processes or files cannot be simulated."""
 
     rounds: ClassVar[int] = 1000
     """Rounds a worker and trial where the user does not say."""
@@ -124,23 +124,23 @@ class Scenario:
         """What is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
         raise NotImplementedError(f"{type(self).__name__} checks nothing; define check(self, memory, outcome)")
 
-    def expected(self, lock: str, region: str = "") -> str:
-        """The verdict to expect under this lock, in this region or the scenario's own.
+    def expected(self, lock: str, backing: str = "") -> str:
+        """The verdict to expect under this lock, in this backing or the scenario's own.
 
         Where stores are not shared, what is saved by the file's name still is, and who hangs still hangs.
         """
         verdict = self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
-        shared = self.by_name or find_region(region or self.region).shares
+        shared = self.by_name or find_backing(backing or self.backing).shares
         return verdict if shared or verdict == "timeout" else self.unshared
 
 
-def lesson_of(kind: type[Scenario], *, locked: bool) -> str:
-    """What a scenario says of why it breaks though locked: nothing without a lock, nor of a variant that is cured."""
-    return kind.why if locked and not _cured(kind) else ""
+def counterexample_of(kind: type[Scenario], *, locked: bool) -> str:
+    """What a scenario says of why it breaks though locked: nothing without a lock, nor of a variant that is fixed."""
+    return kind.why if locked and not _fixed(kind) else ""
 
 
-def _cured(kind: type[Scenario]) -> bool:
-    """True for a variant that has its reason from the lesson before it, in the same file."""
+def _fixed(kind: type[Scenario]) -> bool:
+    """True for a variant that has its reason from the counterexample before it, in the same file."""
     return any(base.__module__ == kind.__module__ and getattr(base, "why", "") == kind.why for base in kind.__mro__[1:])
 
 
@@ -167,7 +167,7 @@ def endless(method: str, error: BaseException, limit_s: float) -> Endless:
     """The error for a method that was broken off after so many seconds."""
     _, _, where = raised(error).partition(" (")
     at = f" ({where}" if where else ""
-    return Endless(f"{method} was still at work after {limit_s:g} s{at}; mend the file, or allow it more time")
+    return Endless(f"{method} was still at work after {limit_s:g} s{at}; fix the file, or allow it more time")
 
 
 def _checked(damage: Damage, check: Callable[..., object]) -> Damage:
@@ -191,7 +191,7 @@ def _checked(damage: Damage, check: Callable[..., object]) -> Damage:
     elif isinstance(evidence, str) or not isinstance(evidence, Sequence) or set(map(type, evidence)) - {str}:
         wrong = wrong or f"evidence {shortened(evidence)}, which is to be a list of texts"
     if wrong:
-        raise ScenarioError(f"check returned Damage with {wrong}{_place(check)}; mend the check")
+        raise ScenarioError(f"check returned Damage with {wrong}{_place(check)}; fix the check")
     count, of = numbers
     if count < 0:
         what = f"check counted {count:,} of {damage.kind!r}{_place(check)}"

@@ -52,9 +52,9 @@ def _loaded(path: Path) -> ModuleType:
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)  # noqa: S102 - the user's own file
     except SyntaxError as error:
-        raise UsageError(f"--check {path}:{error.lineno or 1}: {error.msg}; mend the file") from error
+        raise UsageError(f"--check {path}:{error.lineno or 1}: {error.msg}; fix the file") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"--check {path}: cannot be loaded: {raised(error)}; mend the file") from error
+        raise UsageError(f"--check {path}: cannot be loaded: {raised(error)}; fix the file") from error
     return module
 
 

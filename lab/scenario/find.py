@@ -62,8 +62,8 @@ class Found:
             raise UsageError(f"scenario {self.name}: {workers:,} workers are more than its {most:,}; lower --workers")
 
     @property
-    def lesson(self) -> bool:
-        """True for what breaks although it is locked, and for its cured variants."""
+    def counterexample(self) -> bool:
+        """True for what breaks although it is locked, and for its fixed variants."""
         return bool(self.kind.why)
 
 
@@ -114,7 +114,7 @@ def installed_names() -> list[str]:
 
 @cache
 def load_installed(name: str) -> list[Found]:
-    """The class of this entry point and its cured variants, or all classes of its module.
+    """The class of this entry point and its fixed variants, or all classes of its module.
 
     Raises UsageError where two packages offer the name, and where it does not load.
     """
@@ -128,7 +128,7 @@ def load_installed(name: str) -> list[Found]:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        remedy = "mend or reinstall the package it is in"
+        remedy = "fix or reinstall the package it is in"
         raise UsageError(f"scenario {name}: {point.value} cannot be loaded ({told(error)}); {remedy}") from error
     return _found(name, point.value, loaded)
 
@@ -161,11 +161,11 @@ def load(path: Path) -> list[Found]:
         with loading(str(path)), _no_bytecode(beside=path), redirect_stdout(sys.stderr):
             spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; mend the file") from error
+        raise UsageError(f"{path}:{error.lineno or 1}: {error.msg}; fix the file") from error
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path}: cannot be loaded: {told(error)}; mend the file") from error
+        raise UsageError(f"{path}: cannot be loaded: {told(error)}; fix the file") from error
     kinds = kinds_of(module)
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
@@ -193,7 +193,7 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-LESSONS = (
+COUNTEREXAMPLES = (
     "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
     "private_mapping", "opposite_order", "killed_holder",
 )  # fmt: skip
@@ -201,24 +201,24 @@ LESSONS = (
 
 TEACHING_ORDER = (
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages", *LESSONS,
+    "sparse_pages", *COUNTEREXAMPLES,
 )  # fmt: skip
 """The order in which the gallery is shown; a file that is not named here follows by its name."""
 
 
-def find_scenarios(names: Sequence[str], *, lessons: bool = False) -> list[Found]:
-    """The scenarios of these names and paths, each with its cured variants; none named: the default set.
+def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> list[Found]:
+    """The scenarios of these names and paths, each with its fixed variants; none named: the default set.
 
-    `lessons` adds all that are "locked, and broken all the same". Raises UsageError for an unknown name, a
+    `counterexamples` adds all that are "locked, and broken all the same". Raises UsageError for an unknown name, a
     missing file, or one that does not load.
     """
-    if names and not lessons:
+    if names and not counterexamples:
         return [found for name in names for found in _named(name)]
-    wanted = [name for name in builtin_names() if lessons or name not in LESSONS]
+    wanted = [name for name in builtin_names() if counterexamples or name not in COUNTEREXAMPLES]
     everything = [found for name in wanted for found in load(_gallery() / f"{name}.py")]
-    default = [found for found in everything if not found.lesson]
+    default = [found for found in everything if not found.counterexample]
     chosen = [found for name in names for found in _named(name)] or default
-    return chosen + [found for found in everything if lessons and found.lesson and found not in chosen]
+    return chosen + [found for found in everything if counterexamples and found.counterexample and found not in chosen]
 
 
 def find_installed(name: str) -> list[Found]:

@@ -42,7 +42,7 @@ class Worker(Protocol):
     local: SimpleNamespace
     """The worker's private notes."""
     path: str
-    """The file's name: for lessons about files."""
+    """The file's name: for counterexamples about files."""
 
     @property
     def random(self) -> Random:
@@ -79,7 +79,7 @@ class Worker(Protocol):
         """True when the name now belongs to another inode than the open file (fstat(2), stat(2))."""
 
     def twin(self) -> Worker:
-        """A second worker in this same process with an open file of its own: for lessons about threads.
+        """A second worker in this same process with an open file of its own: for counterexamples about threads.
 
         Its round is the worker's when it was last asked for.
         """

@@ -1,12 +1,12 @@
-"""The chapter's comparison of mapped files with shared memory, each cell as it is here.
+"""The tutorial's comparison of mapped files with shared memory, each cell as it is here.
 
-For each region there are an owner, which makes the bytes; a stranger that was forked before, has nothing of them, and
+For each backing there are an owner, which makes the bytes; a stranger that was forked before, has nothing of them, and
 finds them by their key; a latecomer, which looks once everybody else has ended; and one that removes the key while the
 latecomer is attached.
 
 What is expected of each way to share bytes, property by property.
 
-The chapter compares two ways, mapped files (`mapped`) and System V segments (`sysv`), in the rows backing store,
+The tutorial compares two ways, mapped files (`mapped`) and System V segments (`sysv`), in the rows backing store,
 set-up, key, persistence, clean-up, synchronisation and portability; the rest are answers of the man pages.
 
 Processes that share a page of bytes, each doing what it is told, and saying what came of it.
@@ -28,9 +28,9 @@ from lab.locks.calls import call_range
 from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
 from lab.processes.rpc import Gone, Partner
-from lab.records import SCHEMA, Cell, Property, RegionsCompared
+from lab.records import SCHEMA, BackingsCompared, Cell, Property
 
-REGIONS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
+BACKINGS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
 
 PROPERTIES = (
     Property("backing store", "what /proc/self/maps and /proc/self/fd name; of a file the filesystem too"),
@@ -44,7 +44,7 @@ PROPERTIES = (
     Property(
         "synchronisation",
         "owner and stranger (or child) load, then each adds 1: what arrived of the 2; "
-        "the chapter's remedy: semaphores for segments, file locks or semaphores for mapped files",
+        "the tutorial's remedy: semaphores for segments, file locks or semaphores for mapped files",
     ),
     Property("file lock on it", "F_SETLK by two processes, each on the descriptor that it has of it"),
     Property("portability", "sysconf(3): the version of POSIX, or its option, that this system says it keeps"),
@@ -77,12 +77,12 @@ CLAIMS = {
     "file lock on it": ("excludes", "excludes", "excludes", "no descriptor", "excludes", "no descriptor"),
     "portability": ("POSIX", "POSIX", "POSIX", "XSI option", "POSIX", "not in POSIX 2008"),
 }
-"""By property, what is expected of each of `REGIONS`; an observation agrees that begins with it."""
+"""By property, what is expected of each of `BACKINGS`; an observation agrees that begins with it."""
 
 
-def claimed(name: str, region: str) -> str:
+def claimed(name: str, backing: str) -> str:
     """What is expected."""
-    return CLAIMS[name][REGIONS.index(region)]
+    return CLAIMS[name][BACKINGS.index(backing)]
 
 
 OK = "ok"
@@ -223,34 +223,34 @@ ASKED = {
     "sysv": "SC_XOPEN_SHM",
     "posix": "SC_SHARED_MEMORY_OBJECTS",
 }
-"""Options of POSIX by the region that needs them (sysconf(3), posixoptions(7)); the others need none."""
+"""Options of POSIX by the backing that needs them (sysconf(3), posixoptions(7)); the others need none."""
 
 ANONYMOUS_SINCE = 202405
 """The first version of POSIX with MAP_ANONYMOUS."""
 
 REFUSED = "refused"
-"""Of a region that could not be set up: all but its set-up, which has the errno."""
+"""Of a backing that could not be set up: all but its set-up, which has the errno."""
 
 Seen = dict[str, str]
 
 
-def compare(directory: Path, tell: Callable[[str], None]) -> RegionsCompared:
-    """Look at every region, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
+def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
+    """Look at every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
     begun = Begun()
     seen: dict[str, Seen] = {}
     with workspace(directory) as folder:
-        for region in REGIONS:
-            tell(region)
-            seen[region] = _looked_at(region, folder)
+        for backing in BACKINGS:
+            tell(backing)
+            seen[backing] = _looked_at(backing, folder)
         where = environment(folder, begun.load)
-    return RegionsCompared(
+    return BackingsCompared(
         schema=SCHEMA,
-        command="regions",
+        command="backings",
         started=begun.moment,
         wall_s=begun.wall_s,
         environment=where,
         directory=anonymous_text(str(directory)),
-        regions=list(REGIONS),
+        backings=list(BACKINGS),
         properties=list(PROPERTIES),
         cells=list(_cells(seen, where.filesystem)),
     )
@@ -258,27 +258,27 @@ def compare(directory: Path, tell: Callable[[str], None]) -> RegionsCompared:
 
 def _cells(seen: dict[str, Seen], filesystem: str) -> Iterator[Cell]:
     for each in PROPERTIES:
-        for region in REGIONS:
-            observed = seen[region].get(each.name, REFUSED)
+        for backing in BACKINGS:
+            observed = seen[backing].get(each.name, REFUSED)
             if each.name == "backing store" and observed.startswith("a file"):
                 observed += f", {filesystem}"
-            expected = claimed(each.name, region)
-            yield Cell(each.name, region, expected, anonymous_text(observed), observed.startswith(expected))
+            expected = claimed(each.name, backing)
+            yield Cell(each.name, backing, expected, anonymous_text(observed), observed.startswith(expected))
 
 
-def _looked_at(region: str, folder: Path) -> Seen:
-    """All properties of one region; what the kernel refuses is seen as the name of its errno."""
+def _looked_at(backing: str, folder: Path) -> Seen:
+    """All properties of one backing; what the kernel refuses is seen as the name of its errno."""
     path = folder / "foo"
     try:
-        specimen = SPECIMENS[region](path)
+        specimen = SPECIMENS[backing](path)
     except OSError as error:
         raise out_of_descriptors(error) or CannotRunError(
-            f"region {region}: no key for it ({error.strerror}); give another --dir"
+            f"backing {backing}: no key for it ({error.strerror}); give another --dir"
         ) from error
     except ImportError as error:
-        raise CannotRunError(f"region {region}: needs the Python package {error.name}; install it") from error
+        raise CannotRunError(f"backing {backing}: needs the Python package {error.name}; install it") from error
     try:
-        return _life(region, specimen, path)
+        return _life(backing, specimen, path)
     finally:
         with suppress(OSError):
             specimen.remove()
@@ -286,13 +286,13 @@ def _looked_at(region: str, folder: Path) -> Seen:
             Folder.at(folder).unlink(path.name)
 
 
-def _life(region: str, specimen: Specimen, path: Path) -> Seen:
-    seen: Seen = {"portability": _portability(region)}
+def _life(backing: str, specimen: Specimen, path: Path) -> Seen:
+    seen: Seen = {"portability": _portability(backing)}
     with Witness(specimen) as stranger, Witness(specimen) as owner:
         made = owner.does("make")
-        if made != OK:  # whatever else could be seen now is not the region's
+        if made != OK:  # whatever else could be seen now is not the backing's
             return seen | {"set-up": made}
-        seen["set-up"] = claimed("set-up", region)
+        seen["set-up"] = claimed("set-up", backing)
         seen["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)
         child = owner.does("shows_child", STORED)
         found = stranger.does("find")
@@ -302,11 +302,11 @@ def _life(region: str, specimen: Specimen, path: Path) -> Seen:
         seen["file lock on it"] = _excludes(owner.does("lock"), stranger.does("lock"))
         seen["synchronisation"] = _lost(raced(owner, stranger) if found == OK else owner.does("race_child"))
         owner.does("store", AGAIN)
-    seen |= _after(specimen, region)
+    seen |= _after(specimen, backing)
     return seen
 
 
-def _after(specimen: Specimen, region: str) -> Seen:
+def _after(specimen: Specimen, backing: str) -> Seen:
     """What is left once all have ended, and once the key is removed."""
     with Witness(specimen) as latecomer, Witness(specimen) as remover:
         found = latecomer.does("find")
@@ -320,7 +320,7 @@ def _after(specimen: Specimen, region: str) -> Seen:
     return {
         "persistence": stays,
         "key removed": f"{'stays' if still else 'gone'}, new: {new}" if left else "has none",
-        "clean-up": claimed("clean-up", region) if clean and new == "ENOENT" else f"removed: {', '.join(removed)}",
+        "clean-up": claimed("clean-up", backing) if clean and new == "ENOENT" else f"removed: {', '.join(removed)}",
     }
 
 
@@ -383,11 +383,11 @@ def _excludes(first: str, second: str) -> str:
     return "excludes" if (first, second) == ("granted", "EAGAIN") else second if first == "granted" else first
 
 
-def _portability(region: str) -> str:
+def _portability(backing: str) -> str:
     """The option of POSIX, and what sysconf(3) says of it; memory without a name is younger than the others."""
-    name = ASKED.get(region, "SC_VERSION")
+    name = ASKED.get(backing, "SC_VERSION")
     value = os.sysconf(name) if name in os.sysconf_names else -1
-    if region == "anonymous" and value < ANONYMOUS_SINCE:
+    if backing == "anonymous" and value < ANONYMOUS_SINCE:
         return f"not in POSIX {value}"
     setting = SETTINGS.get(name, "POSIX")
     if value <= 0:

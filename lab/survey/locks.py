@@ -253,7 +253,7 @@ def _judged(cell: LockCell, lock: Lock) -> LockCell:
     """The cell, held against what the lock claims."""
     claimed = _claimed(cell.property, lock)
     if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
-        claimed = YES_NO[lock.excludes]  # it is no lock that gives way to a death or a pause
+        claimed = YES_NO[lock.excludes]  # it is no lock that yields to a death or a pause
     return replace(cell, claimed=claimed, ok=cell.value in ("-", "?") or claimed in ("", cell.value))
 
 

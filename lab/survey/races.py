@@ -187,7 +187,7 @@ def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float) -> Row
     setting = Setting(
         scenario=kind(),
         lock=Insisting(lock) if lock.excludes else lock,
-        region="stream",
+        backing="stream",
         workers=WORKERS,
         rounds=kind.rounds,
         pin=kind.pin,

@@ -1,1 +1,1 @@
-"""Floor 4: what the chapter on memory-mapped files claims, made to happen here."""
+"""Floor 4: what the tutorial on memory-mapped files claims, made to happen here."""

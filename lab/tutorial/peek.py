@@ -1,4 +1,4 @@
-"""One byte of a file through a mapping, as the chapter's demo program gets it, in two halves: map, then load.
+"""One byte of a file through a mapping, as the tutorial's demo program gets it, in two halves: map, then load.
 
 Between the halves anybody may make the file shorter. A load from a page that is then wholly past the end is SIGBUS
 (mmap(2)), so a child does it; a load from the rest of the last page is answered with zeros that the file does not

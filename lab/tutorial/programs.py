@@ -1,4 +1,4 @@
-"""The stories that are performed: how a lesson goes wrong and how its cure goes, in the language of `lab.check`.
+"""The stories that are performed: how a counterexample goes wrong and how its fix goes, in the language of `lab.check`.
 
 Behind # stands what is to be said of a call; behind #! at the call where it goes wrong. The counter is one byte, a
 digit; a value is read with `load` and written with `store`, through a mapping of the file.
@@ -141,9 +141,9 @@ BROKEN = {
         B: load f 0 2 = 21            # B's update is whole; the half is there to stay
     """,
 }
-"""By the lesson's name."""
+"""By the counterexample's name."""
 
-CURED = {
+FIXED = {
     "closed_descriptor": """
         A: open f
         A: write f 0 0
@@ -265,4 +265,4 @@ CURED = {
         B: load f 0 2 = 00            # the half is undone; B's own update can begin
     """,
 }
-"""The same, with the cure."""
+"""The same, with the fix."""

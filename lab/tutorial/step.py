@@ -1,4 +1,4 @@
-"""A step of the tour: one claim of the chapter, and the calls that make it happen."""
+"""A step of the tour: one claim of the tutorial, and the calls that make it happen."""
 
 from __future__ import annotations
 

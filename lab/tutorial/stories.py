@@ -1,4 +1,4 @@
-"""Why a lock fails anyway: the lessons of the gallery as stories, every answer in them one that came.
+"""Why a lock fails anyway: the counterexamples of the gallery as stories, every answer in them one that came.
 
 Three are the explorer's shortest failure. The others are about processes and files, which are not simulated: they are
 programs (`lab.tutorial.programs`), performed on the model of the kernel, which the tests hold against the real one.
@@ -13,9 +13,9 @@ from lab.check.oracle import ModelStage
 from lab.explore.run import Case, explore
 from lab.records import Explored, ExploreOptions, Step, Story, Telling, Told
 from lab.scenario import Found, find_scenarios
-from lab.scenario.find import LESSONS
+from lab.scenario.find import COUNTEREXAMPLES
 
-from .programs import ACTORS, BROKEN, CURED, Line, lines_of
+from .programs import ACTORS, BROKEN, FIXED, Line, lines_of
 
 OPTIONS = ExploreOptions(
     scenarios=[],
@@ -33,29 +33,29 @@ OPTIONS = ExploreOptions(
 
 
 def stories() -> list[Story]:
-    """All lessons, in the order of teaching."""
-    return [_story(*find_scenarios([name])) for name in LESSONS]
+    """All counterexamples, in the order of teaching."""
+    return [_story(*find_scenarios([name])) for name in COUNTEREXAMPLES]
 
 
-def _story(found: Found, cured: Found | None = None) -> Story:
+def _story(found: Found, fixed: Found | None = None) -> Story:
     simulated = "explore" in found.kind.worlds
-    why, cure = why_and_cure(found.kind.why)
+    why, fix = why_and_fix(found.kind.why)
     return Story(
         scenario=found.name,
         summary=found.summary,
         source="explored" if simulated else "performed",
         broken=told(failure_of(found)) if simulated else performed(BROKEN[found.name]),
         why=why,
-        cure=cure,
-        cured=_holds(cured) if simulated and cured else performed(CURED[found.name]),
+        fix=fix,
+        fixed=_holds(fixed) if simulated and fixed else performed(FIXED[found.name]),
     )
 
 
-def why_and_cure(text: str) -> tuple[str, str]:
-    """The sentences of a lesson's `why` that tell what is the matter, and the one that tells what cures it."""
+def why_and_fix(text: str) -> tuple[str, str]:
+    """The sentences of a counterexample's `why` that tell what is the matter, and the one that tells what fixes it."""
     sentences = [f"{each.rstrip('.')}." for each in text.split(". ")]
-    cure = [each for each in sentences if " cure" in each]
-    return " ".join(each for each in sentences if each not in cure), " ".join(cure)
+    fix = [each for each in sentences if " fix" in each]
+    return " ".join(each for each in sentences if each not in fix), " ".join(fix)
 
 
 # Explored
@@ -84,11 +84,11 @@ def _told(step: Step) -> Told:
     return Told(step.worker, call, answers.get(step.operation, "ok"), "", wrong=False)
 
 
-def _holds(cured: Found) -> Telling:
-    record = failure_of(cured)
+def _holds(fixed: Found) -> Telling:
+    record = failure_of(fixed)
     if record.verdict != "holds":
-        raise AssertionError(f"{cured.name} is no cure: {record.headline}")
-    return Telling([], [], [f"The explorer ran {record.covered} with the cure, and none breaks."])
+        raise AssertionError(f"{fixed.name} is no fix: {record.headline}")
+    return Telling([], [], [f"The explorer ran {record.covered} with the fix, and none breaks."])
 
 
 # Performed

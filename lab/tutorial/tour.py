@@ -1,4 +1,4 @@
-"""The tour: the chapter's claims, one after the other, each made to happen on a directory's filesystem."""
+"""The tour: the tutorial's claims, one after the other, each made to happen on a directory's filesystem."""
 
 from __future__ import annotations
 

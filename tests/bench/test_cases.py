@@ -9,13 +9,13 @@ def options(
     prices: list[Price] | None = None,
     workers: list[int] | None = None,
     held: list[int] | None = None,
-    regions: list[str] | None = None,
+    backings: list[str] | None = None,
     hold_ns: int = 0,
     think_ns: int = 0,
     pin: str = "spread",
 ) -> BenchOptions:
     return BenchOptions(
-        regions=regions or [],
+        backings=backings or [],
         sizes=[],
         directory=".",
         seconds=1,
@@ -50,7 +50,9 @@ def test_alone_is_measured_once_and_hand_offs_from_two_workers_on() -> None:
 
 
 def test_a_name_tells_what_is_not_as_usual() -> None:
-    asked = options(["uncontended", "queue"], held=[1000], regions=["stream"], hold_ns=10_000, think_ns=500, pin="none")
+    asked = options(
+        ["uncontended", "queue"], held=[1000], backings=["stream"], hold_ns=10_000, think_ns=500, pin="none"
+    )
     assert names(asked) == [
         "fcntl uncontended, 1,000 held, stream, not pinned",
         "fcntl queue, 2 workers, 1,000 held, stream, hold 10 us, think 0.5 us, not pinned",

@@ -184,12 +184,12 @@ def test_how_busy_others_were_is_kept() -> None:
     assert (done.before.others_cores, done.after.others_cores) == (0.25, 0.0)
 
 
-def test_copying_is_compared_by_region_access_and_size() -> None:
+def test_copying_is_compared_by_backing_access_and_size() -> None:
     def copied(ns: float) -> Bench:
         rows = [
-            Copying(region="call", samples_ns=[10.0] * 5),
-            Copying(region="call", access="store", samples_ns=[10.0] * 5),
-            Copying(region="mapped", access="store", bytes=4096, samples_ns=[ns * each for each in STEADY]),
+            Copying(backing="call", samples_ns=[10.0] * 5),
+            Copying(backing="call", access="store", samples_ns=[10.0] * 5),
+            Copying(backing="mapped", access="store", bytes=4096, samples_ns=[ns * each for each in STEADY]),
         ]
         return replace(bench_of(), options=BenchOptions(["mapped"], [4096], ".", 1.0, 5), copying=rows)
 
@@ -225,7 +225,7 @@ def slowed(run: Bench, *, lock: float, machine: float) -> Bench:
         wall_s=run.wall_s * 2,
         locks=[replace(cost, samples_ns=[ns * lock for ns in cost.samples_ns]) for cost in run.locks],
         copying=[
-            replace(row, samples_ns=[ns * (machine if row.region == "call" else lock) for ns in row.samples_ns])
+            replace(row, samples_ns=[ns * (machine if row.backing == "call" else lock) for ns in row.samples_ns])
             for row in run.copying
         ],
         harness=[replace(each, samples_ns=[ns * machine for ns in each.samples_ns]) for each in run.harness],
@@ -235,8 +235,8 @@ def slowed(run: Bench, *, lock: float, machine: float) -> Bench:
 BENCHED = replace(
     handed_over(20_000, 15_000),
     copying=[
-        Copying(region="call", access="store", samples_ns=[10 * each for each in STEADY]),
-        Copying(region="mapped", access="store", bytes=64, samples_ns=[100 * each for each in STEADY]),
+        Copying(backing="call", access="store", samples_ns=[10 * each for each in STEADY]),
+        Copying(backing="mapped", access="store", bytes=64, samples_ns=[100 * each for each in STEADY]),
     ],
 )
 ONE_LOOP = replace(measured(1000), harness=[loop("CPython loop", 900)])
@@ -293,11 +293,11 @@ def test_the_control_of_a_race_is_the_same_race_without_a_lock(lock: float, mach
     assert (locked.control, locked.verdict) == ("counter, none, 2 x 250 rounds", verdict)
 
 
-def test_a_race_of_another_length_region_or_window_is_another_case() -> None:
-    for changed in ({"rounds": 9}, {"region": "stream"}, {"window_ns": 5}, {"workers": 3}):
+def test_a_race_of_another_length_backing_or_window_is_another_case() -> None:
+    for changed in ({"rounds": 9}, {"backing": "stream"}, {"window_ns": 5}, {"workers": 3}):
         with pytest.raises(UsageError, match="no case in common"):
             compared(raced(1e6), raced(1e6, **changed))
-    assert only(raced(1e6), raced(1.01e6, region="shared")).verdict == "same"  # the old name of `mapped`
+    assert only(raced(1e6), raced(1.01e6, backing="shared")).verdict == "same"  # the old name of `mapped`
 
 
 def test_a_race_that_broke_since_says_so() -> None:

@@ -6,25 +6,25 @@ import pytest
 from lab.bench import copying
 from lab.bench.copying import Candidate, copy_costs
 from lab.errors import CannotRunError
-from lab.memory import find_region
+from lab.memory import find_backing
 from lab.records import BenchOptions
 
 
-def options(*regions: str, sizes: tuple[int, ...] = (64,)) -> BenchOptions:
-    return BenchOptions(list(regions), list(sizes), "", seconds=0.02, repeats=5)
+def options(*backings: str, sizes: tuple[int, ...] = (64,)) -> BenchOptions:
+    return BenchOptions(list(backings), list(sizes), "", seconds=0.02, repeats=5)
 
 
-def test_a_region_that_is_refused_is_a_row_with_the_reason_and_the_others_are_measured(
+def test_a_backing_that_is_refused_is_a_row_with_the_reason_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refusing:
         def share(self, path: Path, content: bytes, *, sparse: bool) -> Any:
             raise CannotRunError("no room here; make some")
 
-    monkeypatch.setattr(copying, "find_region", lambda name: Refusing() if name == "posix" else find_region(name))
+    monkeypatch.setattr(copying, "find_backing", lambda name: Refusing() if name == "posix" else find_backing(name))
     rows = list(copy_costs(options("posix", "stream"), tmp_path, lambda _: None))
-    assert [(row.region, row.reason) for row in rows if row.reason] == [("posix", "no room here; make some")]
-    assert [row.access for row in rows if row.region == "stream"] == ["load", "store"]
+    assert [(row.backing, row.reason) for row in rows if row.reason] == [("posix", "no room here; make some")]
+    assert [row.access for row in rows if row.backing == "stream"] == ["load", "store"]
 
 
 @pytest.mark.parametrize("size", [1 << 60, 1 << 70])
@@ -60,7 +60,7 @@ def test_the_order_is_turned_round_from_repeat_to_repeat(monkeypatch: pytest.Mon
     measure = Candidate.measure
 
     def noted(self: Candidate) -> None:
-        order.append(f"{self.region} {self.access}")
+        order.append(f"{self.backing} {self.access}")
         measure(self)
 
     monkeypatch.setattr(Candidate, "measure", noted)
@@ -69,7 +69,7 @@ def test_the_order_is_turned_round_from_repeat_to_repeat(monkeypatch: pytest.Mon
     assert order == (forwards + forwards[::-1]) * 2 + forwards
 
 
-def test_reopened_is_measured_with_what_it_does_inside_each_lock(
+def test_remapped_is_measured_with_what_it_does_inside_each_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lab.memory.remapped import Reopening
@@ -83,6 +83,6 @@ def test_reopened_is_measured_with_what_it_does_inside_each_lock(
         renew(self)
 
     monkeypatch.setattr(Reopening, "renew", counted)
-    rows = list(copy_costs(options("reopened"), tmp_path, lambda _: None))
-    least = sum(5 * row.calls for row in rows if row.region == "reopened")
+    rows = list(copy_costs(options("remapped"), tmp_path, lambda _: None))
+    least = sum(5 * row.calls for row in rows if row.backing == "remapped")
     assert opened >= least > 0

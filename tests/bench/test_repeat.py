@@ -91,7 +91,7 @@ def measured(
     workers: int = 2,
     ranges: Ranges = "same",
     held: int = 0,
-    region: str = "",
+    backing: str = "",
     hold_ns: int = 0,
     records: int | None = None,
     time_limit_s: float | None = None,
@@ -101,7 +101,7 @@ def measured(
     from lab.bench import repeat
     from lab.bench.repeat import tally
 
-    case = Case(lock_of(lock), price, workers, ranges, held, region, hold_ns, 0, "spread")
+    case = Case(lock_of(lock), price, workers, ranges, held, backing, hold_ns, 0, "spread")
     if records is not None:
         repeat.MOST_RECORDS = records
     if time_limit_s is not None:
@@ -146,14 +146,14 @@ def test_a_lock_that_lets_everybody_in_is_not_handed_over_and_is_told_by_its_ove
 
 @pytest.mark.parametrize("price", ["uncontended", "queue"])
 def test_every_pair_is_counted_once(price: Price) -> None:
-    done = in_fresh_process(measured, "fcntl", price, 1 if price == "uncontended" else 3, region="mapped")
+    done = in_fresh_process(measured, "fcntl", price, 1 if price == "uncontended" else 3, backing="mapped")
     assert done["lost"] == 0, "each pair added 1 to a counter in the file"
     assert [exact + bucketed for exact, bucketed in done["latencies"]] == done["pairs"]
     assert all(done["pairs"])
 
 
 def test_additions_that_others_do_not_see_are_lost() -> None:
-    done = in_fresh_process(measured, "fcntl", "queue", 2, region="private")
+    done = in_fresh_process(measured, "fcntl", "queue", 2, backing="private")
     assert done["lost"] == sum(done["pairs"]) > 0
 
 

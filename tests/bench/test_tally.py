@@ -32,8 +32,8 @@ def tallied(*holds: Hold, workers: int = 2, price: Price = "queue", ended_ns: in
         segment[CURSOR] = at + RECORD
     for index, count in of_the_run.get("unrecorded", {}).items():
         log.segment(index)[UNRECORDED] = count
-    region = "mapped" if "added" in of_the_run else ""
-    case = Case(find_lock("fcntl"), price, workers, "same", 0, region, 0, 0, "none")
+    backing = "mapped" if "added" in of_the_run else ""
+    case = Case(find_lock("fcntl"), price, workers, "same", 0, backing, 0, 0, "none")
     exits = [Exit(index, 0, user_s=0.5, system_s=0.25, voluntary_switches=3) for index in range(workers)]
     return tally(Ran(case, RELEASED_NS, RELEASED_NS + ended_ns, exits, log, of_the_run.get("added", 0)), window=True)
 

@@ -1,6 +1,6 @@
 """What a check costs and what it would notice, as ratios against a baseline of the same run.
 
-    python tests/benchmarks/check.py [programs] [rules] [default] [soak]
+    python tests/benchmarks/check.py [programs] [rules] [default] [stress]
 
 The baseline is two bare processes that are told as many F_SETLK calls, one at a time over a socketpair, all on one
 processor: no model, no files made and removed, nothing kept in mind. Figures are medians of interleaved repetitions;
@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lab.analysis.statistics import detection_power, one_in
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.fuzz.generate import FAMILIES
 from lab.check.fuzz.run import random_programs
 from lab.check.guarantees import asked_for
@@ -136,8 +136,8 @@ def programs() -> None:
 
 def at_random(place: Path, seed: int) -> Measured:
     with workspace(place) as folder:
-        with Company([folder]) as company:
-            found = random_programs(company, FAMILIES, SECONDS, seed, lambda _: None)
+        with ActorPool([folder]) as actor_pool:
+            found = random_programs(actor_pool, FAMILIES, SECONDS, seed, lambda _: None)
         assert found.differences == []
         return Measured(found.programs, found.calls, found.seconds, bare(folder, found.calls))
 
@@ -160,15 +160,15 @@ def of_rules(place: Path, chosen: list[Rule]) -> Measured:
     calls = sum(map(len, steps))
     with workspace(place) as folder:
         begin = time.perf_counter()
-        with Company([folder]) as company:
-            found = list(judge_all(chosen, company, lambda _: None))
+        with ActorPool([folder]) as actor_pool:
+            found = list(judge_all(chosen, actor_pool, lambda _: None))
         seconds = time.perf_counter() - begin
-        assert {each.verdict for each in found if each.promised} == {"safe"}
+        assert {each.verdict for each in found if each.guaranteed} == {"safe"}
         return Measured(len(steps), calls, seconds, bare(folder, calls))
 
 
 def default() -> None:
-    """seconds of a whole default `check`, of which 8 go to random programs and soak."""
+    """seconds of a whole default `check`, of which 8 go to random programs and stress."""
     print("filesystem   seconds   /8 s   programs   (at most 15 s)")
     for place in PLACES:
         seconds, document = checked(place)
@@ -176,16 +176,16 @@ def default() -> None:
         print(f"{kind_of(place):10} {seconds:9.1f}{seconds / 8:7.2f}{drawn:11,}")
 
 
-def soak() -> None:
+def stress() -> None:
     """requests that met a holder in that check, a second of the race, and the rate of lies that would have shown."""
-    print("filesystem  lock    asked for   region       met      /s    of all holds   would show")
+    print("filesystem  lock    asked for   backing       met      /s    of all holds   would show")
     for place in PLACES:
         raced: dict[tuple[str, str, str], list[Any]] = {}
-        for row in checked(place)[1]["soak"]:
-            key = (row["case"]["lock"], "by polling" if row["polled"] else "by waiting", row["region"])
+        for row in checked(place)[1]["stress"]:
+            key = (row["case"]["lock"], "by polling" if row["polled"] else "by waiting", row["backing"])
             raced.setdefault(key, []).append(row["case"])
-        for (lock, how, region), cases in raced.items():
-            print(f"{kind_of(place):11} {lock:7} {how:11} {region:9}{noticed(cases, polled='poll' in how)}")
+        for (lock, how, backing), cases in raced.items():
+            print(f"{kind_of(place):11} {lock:7} {how:11} {backing:9}{noticed(cases, polled='poll' in how)}")
 
 
 def noticed(cases: list[Any], *, polled: bool) -> str:
@@ -214,7 +214,7 @@ BENCHMARKS: dict[str, Callable[[], None]] = {
     "programs": programs,
     "rules": rules,
     "default": default,
-    "soak": soak,
+    "stress": stress,
 }
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.browser.conftest import OpenPage, scrolls_sideways
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-EVERYTHING = "story=closed_descriptor&step=99&cure=99"
+EVERYTHING = "story=closed_descriptor&step=99&fix=99"
 
 
 @pytest.fixture(params=[False, True], ids=["desktop", "phone"])
@@ -32,7 +32,7 @@ def test_axe_finds_nothing(
     page = open_page(lab_page, EVERYTHING, phone=phone, dark=dark)
     page.select_option("#flags-B", "p")
     for row, at in ((2, 4), (1, 5)):
-        page.locator("#chapter .strip").nth(row).locator(".cell").nth(at).focus()
+        page.locator("#tutorial .strip").nth(row).locator(".cell").nth(at).focus()
         page.keyboard.press("Q")
     page.locator(".tryout summary").click()
     assert axe(page) == []

@@ -50,7 +50,7 @@ DRIVE = """([seed, calls]) => {
   };
   return Array.from({ length: calls }, () => { const next = call(); return [next, made(next)]; });
 }"""
-"""Calls drawn by lot, such as make sense (of a process without a mapping only map), and what the model has then."""
+"""Calls drawn at random, such as make sense (of a process without a mapping only map), and what the model has then."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def cell(page: Page, row: str, at: int) -> Locator:
 
 
 def sentence(page: Page) -> str:
-    return page.locator("#chapter .speech .verdict").inner_text()
+    return page.locator("#tutorial .speech .verdict").inner_text()
 
 
 def write(page: Page, row: str, at: int, character: str) -> str:
@@ -114,7 +114,7 @@ def test_the_first_store_through_a_private_mapping_copies_the_page(page: Page) -
     page.select_option("#flags-B", "p")
     assert "copy of its own (copy-on-write)" in write(page, "B", 4, "Q")
     assert texts(page, 4) == ["p", "p", "Q"]
-    assert page.locator("#chapter .page.own").count() == 1
+    assert page.locator("#tutorial .page.own").count() == 1
     write(page, "A", 4, "R")
     assert texts(page, 4) == ["R", "R", "Q"]
     write(page, "A", 20, "S")
@@ -152,7 +152,7 @@ def test_an_offset_that_is_not_page_aligned_fails_and_one_that_is_moves_data_0(p
     cell(page, "A", 16).click()
     assert sentence(page) == "A: data[0]. The byte at offset 16 is 'p'."
     assert cell(page, "A", 15).is_disabled()
-    assert page.locator("#chapter .strip .cell[tabindex='0']:enabled").count() == 3
+    assert page.locator("#tutorial .strip .cell[tabindex='0']:enabled").count() == 3
 
 
 def test_who_predicts_is_asked_first_and_then_told(page: Page) -> None:
@@ -182,8 +182,8 @@ def test_arrows_walk_over_the_bytes_which_are_one_tab_stop(page: Page) -> None:
     cell(page, "A", 0).focus()
     for key in ("ArrowRight", "ArrowRight", "End", "ArrowLeft", "Home", "ArrowRight"):
         page.keyboard.press(key)
-    assert page.locator("#chapter .target").inner_text() == "Chosen: A, data[1]"
-    assert page.locator("#chapter .strip .cell[tabindex='0']").count() == 3
+    assert page.locator("#tutorial .target").inner_text() == "Chosen: A, data[1]"
+    assert page.locator("#tutorial .strip .cell[tabindex='0']").count() == 3
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.id") == "flags-B"
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 SECTIONS = {
-    "chapter": "1 A file and its mapping",
+    "tutorial": "1 A file and its mapping",
     "plays": "2 You are the scheduler",
     "run": "3 A real run",
     "stories": "4 Why a lock fails anyway",
@@ -62,7 +62,7 @@ def headings(page: Page) -> list[str]:
 def test_the_page_has_its_four_sections_each_with_something_in_it(open_page: OpenPage, lab_page: Path) -> None:
     page = open_page(lab_page)
     assert headings(page) == list(SECTIONS.values())
-    for name in ("chapter", "plays", "stories"):
+    for name in ("tutorial", "plays", "stories"):
         assert page.locator(f"#{name} button").count() > 5
     assert page.title() == "The lab: does this lock really protect this file?"
     assert page.locator("footer").inner_text().startswith("Made by the lab ")
@@ -117,13 +117,13 @@ def test_the_links_to_the_sections_move_the_focus_and_keep_the_state(open_page: 
 @pytest.mark.parametrize(
     ("fragment", "section"),
     [
-        ("memory=mpw0mpw0", "chapter"),
+        ("memory=mpw0mpw0", "tutorial"),
         ("play=counter,none,01", "plays"),
         ("run=counter-none-4", "run"),
-        ("story=threads&step=4&cure=2", "stories"),
+        ("story=threads&step=4&fix=2", "stories"),
         ("story=threads&play=counter,none,01", "plays"),
-        ("at=chapter&play=counter,none,01", "plays"),
-        ("play=counter,none,01&at=chapter", "chapter"),
+        ("at=tutorial&play=counter,none,01", "plays"),
+        ("play=counter,none,01&at=tutorial", "tutorial"),
     ],
 )
 def test_a_link_leads_to_the_section_of_what_was_set_last(
@@ -163,4 +163,4 @@ def test_tab_comes_to_every_section_and_through_the_page(open_page: OpenPage, la
         seen.append(where)
         if where == "BODY":
             break
-    assert [name for name in dict.fromkeys(seen) if name in SECTIONS] == ["chapter", "plays", "stories"]
+    assert [name for name in dict.fromkeys(seen) if name in SECTIONS] == ["tutorial", "plays", "stories"]

@@ -328,11 +328,11 @@ def test_every_step_is_told_in_words(opened: Callable[..., Page]) -> None:
     says(page, "Taken back: the step of worker 0.")
 
 
-def test_a_lesson_breaks_with_the_lock_on_and_says_why(opened: Callable[..., Page]) -> None:
+def test_a_counterexample_breaks_with_the_lock_on_and_says_why(opened: Callable[..., Page]) -> None:
     page = opened("play=opposite_order,ofd,01")
     assert "You broke it: deadlock" in verdict(page).inner_text()
     assert "worker 0 waits for b, which worker 1 holds" in verdict(page).inner_text()
-    assert "One order of locking for everybody cures it." in verdict(page).inner_text()
+    assert "One order of locking for everybody fixes it." in verdict(page).inner_text()
     assert page.locator(".sched-go:disabled").count() == 2
 
 

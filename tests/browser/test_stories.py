@@ -1,4 +1,4 @@
-"""Section 4: nine stories, played call by call, and what cures them."""
+"""Section 4: nine stories, played call by call, and what fixes them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def page(open_page: OpenPage, lab_page: Path) -> Page:
 
 def rows(page: Page) -> Locator:
     """The calls of the story that are to be seen."""
-    return page.locator("#stories .player").first.locator("tbody tr:visible")
+    return page.locator("#stories .handle").first.locator("tbody tr:visible")
 
 
 def button(page: Page, name: str) -> Locator:
@@ -72,7 +72,7 @@ def test_on_a_phone_no_head_of_a_table_lies_over_its_rows(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 844})
     for story in STORIES:
         button(page, story.scenario.replace("_", " ")).click()
-        button(page, "What would cure it?").click()
+        button(page, "What would fix it?").click()
         for table in page.locator("#stories table.story").all():
             head, row = table.locator("thead").bounding_box(), table.locator("tbody tr").first.bounding_box()
             assert head
@@ -82,10 +82,10 @@ def test_on_a_phone_no_head_of_a_table_lies_over_its_rows(page: Page) -> None:
 
 
 def test_where_a_story_comes_from_stands_apart_from_the_button_above_it(page: Page) -> None:
-    cure, origin = button(page, "What would cure it?").bounding_box(), page.locator("#stories .origin").bounding_box()
-    assert cure
+    fix, origin = button(page, "What would fix it?").bounding_box(), page.locator("#stories .origin").bounding_box()
+    assert fix
     assert origin
-    assert origin["y"] - cure["y"] - cure["height"] >= 12
+    assert origin["y"] - fix["y"] - fix["height"] >= 12
 
 
 def test_the_reasons_come_after_the_last_call(page: Page) -> None:
@@ -95,30 +95,30 @@ def test_the_reasons_come_after_the_last_call(page: Page) -> None:
     assert reason.is_visible()
 
 
-def test_the_cure_is_told_when_it_is_asked_for(page: Page) -> None:
+def test_the_fix_is_told_when_it_is_asked_for(page: Page) -> None:
     for story in STORIES:
         button(page, story.scenario.replace("_", " ")).click()
-        cure = page.locator("#stories .cure")
-        assert not cure.is_visible()
-        button(page, "What would cure it?").click()
-        assert story.why in cure.inner_text()
-        assert story.cure in cure.inner_text()
-        if story.cured.calls:
-            cure.get_by_role("button", name="Show all").click()
-            assert cure.locator("tbody tr:visible").count() == len(story.cured.calls)
+        fix = page.locator("#stories .fix")
+        assert not fix.is_visible()
+        button(page, "What would fix it?").click()
+        assert story.why in fix.inner_text()
+        assert story.fix in fix.inner_text()
+        if story.fixed.calls:
+            fix.get_by_role("button", name="Show all").click()
+            assert fix.locator("tbody tr:visible").count() == len(story.fixed.calls)
 
 
-def test_story_call_and_cure_are_in_the_link(open_page: OpenPage, lab_page: Path, page: Page) -> None:
+def test_story_call_and_fix_are_in_the_link(open_page: OpenPage, lab_page: Path, page: Page) -> None:
     button(page, "threads").click()
     button(page, "Next call").click()
-    button(page, "What would cure it?").click()
+    button(page, "What would fix it?").click()
     again = open_page(lab_page, page.evaluate("location.hash.slice(1)"))
-    assert re.search(r"story=threads&step=\d+&cure=\d+", again.url)
+    assert re.search(r"story=threads&step=\d+&fix=\d+", again.url)
     assert again.locator("#stories h3").inner_text().lower() == "threads"
     assert rows(again).count() == rows(page).count()
-    assert again.locator("#stories .cure").is_visible()
+    assert again.locator("#stories .fix").is_visible()
 
 
-@pytest.mark.parametrize("fragment", ["story=nonsense&step=x", "story=threads&step=-4&cure=999", "%00=%ff"])
+@pytest.mark.parametrize("fragment", ["story=nonsense&step=x", "story=threads&step=-4&fix=999", "%00=%ff"])
 def test_a_link_that_makes_no_sense_does_no_harm(fragment: str, open_page: OpenPage, lab_page: Path) -> None:
     assert rows(open_page(lab_page, fragment)).count() >= 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lab.check.verdict.advice import advice
-from lab.records import Answered, RuleResult, Soaked
-from tests.report.checked_records import case, mounts, promise, race, rule
+from lab.records import Answered, RuleResult, StressResult
+from tests.report.checked_records import case, guarantee, mounts, race, rule
 
 ONE = ("ext4",)
 TWO = ("fuse", "fuse")
@@ -14,37 +14,37 @@ ALL_EXCLUDE: dict[str, Answered] = {"posix": "safe", "ofd": "safe", "flock": "sa
 
 
 def said(*kinds: str, **found: Any) -> str:
-    """The advice, all of it: `rules`, `soak` and `stuck` are findings, all else promises with their verdicts."""
-    findings = {name: found.pop(name, ()) for name in ("rules", "soak", "stuck")}
-    promises = [promise(name, verdict) for name, verdict in found.items()]
-    return "\n".join(advice(promises, mounts(*(kinds or ONE)), **findings))
+    """The advice, all of it: `rules`, `stress` and `stuck` are findings, all else guarantees with their verdicts."""
+    findings = {name: found.pop(name, ()) for name in ("rules", "stress", "stuck")}
+    guarantees = [guarantee(name, verdict) for name, verdict in found.items()]
+    return "\n".join(advice(guarantees, mounts(*(kinds or ONE)), **findings))
 
 
-def lying(lock: str = "fcntl", met: int = 100, overlaps: int = 90) -> Soaked:
+def lying(lock: str = "fcntl", met: int = 100, overlaps: int = 90) -> StressResult:
     return race({"fcntl": "posix"}.get(lock, lock), raced=case(lock, met=met, overlaps=overlaps))
 
 
-def keeping(lock: str, met: int) -> Soaked:
+def keeping(lock: str, met: int) -> StressResult:
     """A race for a lock that let nobody in, of so many who met a holder."""
     return race({"fcntl": "posix"}.get(lock, lock), raced=case(lock, met=met))
 
 
-def losing(name: str, region: str) -> Soaked:
-    return race(name, region, case(lost=500))
+def losing(name: str, backing: str) -> StressResult:
+    return race(name, backing, case(lost=500))
 
 
 HELD = ["A: open f = ok", "B: open f = ok", "A: F_SETLK f write 0 10 = granted"]
 WAITING = [*HELD, "B: F_SETLKW f write 0 10 = waits"]
 
 
-def hanging(*calls: str, promise: str = "blocking") -> RuleResult:
+def hanging(*calls: str, guarantee: str = "blocking") -> RuleResult:
     """A rule of which the last waiter does not come back."""
     calls = (*WAITING, *calls, "B: returns = waits")
-    return rule(39, promise, "unsafe", expected="success", observed="waits", calls=list(calls))
+    return rule(39, guarantee, "unsafe", expected="success", observed="waits", calls=list(calls))
 
 
 UNWOKEN = hanging("A: F_SETLK f unlock 0 10 = granted")
-OUTLIVED = hanging("A: killed = ok", promise="death")
+OUTLIVED = hanging("A: killed = ok", guarantee="death")
 TOO_WIDE = rule(
     4, "ranges", "unsafe", expected="success", observed="EAGAIN", calls=[*HELD, "B: F_SETLK f write 20 1 = EAGAIN"]
 )

@@ -1,4 +1,4 @@
-"""What a check says of each filesystem of the tests, as a table: a row a filesystem, a column a promise.
+"""What a check says of each filesystem of the tests, as a table: a row a filesystem, a column a guarantee.
 
     s  safe      U  UNSAFE      n  not supported      ?  not found out
     *  by chance: such a server breaks it once in a while, and a check of a few seconds sees it or does not
@@ -75,7 +75,7 @@ def _rows() -> dict[str, dict[str, str]]:
 
 
 EXPECTED = _rows()
-"""Filesystem, promise, verdict; the verdict is empty where it is by chance."""
+"""Filesystem, guarantee, verdict; the verdict is empty where it is by chance."""
 
 BREAKS: dict[str, set[int]] = {
     "overlay_upper": {18, 39, 67, 76},

@@ -132,7 +132,7 @@ def _wrong(
     for folder in backing.glob("lab-check-*"):
         if folder.name not in told and "a folder lab-check-* may be left" not in told:
             yield f"{folder.name} is left and not named"
-    unsafe = [each["name"] for each in document.get("promises", []) if each["verdict"] == "unsafe"]
+    unsafe = [each["name"] for each in document.get("guarantees", []) if each["verdict"] == "unsafe"]
     if unsafe and document["hang"] and document["hang"]["directories"] == [str(each) for each in directories]:
         yield f"unsafe though nothing was answered: {', '.join(unsafe)}"
 

@@ -1,6 +1,6 @@
-"""The table of filesystems against promises, measured: `python -m tests.check.measured results`, as root.
+"""The table of filesystems against guarantees, measured: `python -m tests.check.measured results`, as root.
 
-Checks every filesystem of the tests, one after the other, and writes filesystems.csv (a row a promise, with its
+Checks every filesystem of the tests, one after the other, and writes filesystems.csv (a row a guarantee, with its
 strength and its first evidence) and filesystems.md (the table) into that folder. Rows that came out alike are one.
 """
 
@@ -14,12 +14,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from lab.check.guarantees import PROMISES
+from lab.check.guarantees import GUARANTEES
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS
 from tests.helpers import run_lab
 from tests.needs import Missing
 
-COLUMNS = ("filesystem", "promise", "verdict", "strength", "evidence")
+COLUMNS = ("filesystem", "guarantee", "verdict", "strength", "evidence")
 
 MARKS = {"safe": "yes", "unsafe": "**NO**", "unsupported": "-", "unknown": "?", "": ""}
 
@@ -59,8 +59,8 @@ def name_of(filesystem: str) -> str:
 
 
 def rows_of(filesystem: str, document: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-    """One row a promise."""
-    for each in document["promises"]:
+    """One row a guarantee."""
+    for each in document["guarantees"]:
         evidence = each["evidence"][0] if each["evidence"] else ""
         for directory in document["directories"]:
             evidence = evidence.replace(directory, "DIR")
@@ -83,8 +83,8 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
     alike: dict[tuple[str, ...], list[str]] = {}
     for filesystem, group in groupby(rows, key=lambda row: row[0]):
         verdicts = {row[1]: row[2] for row in group}
-        alike.setdefault(tuple(verdicts.get(promise, "") for promise in PROMISES), []).append(filesystem)
-    head = f"| filesystem | {' | '.join(PROMISES)} |\n|---|{'---|' * len(PROMISES)}"
+        alike.setdefault(tuple(verdicts.get(guarantee, "") for guarantee in GUARANTEES), []).append(filesystem)
+    head = f"| filesystem | {' | '.join(GUARANTEES)} |\n|---|{'---|' * len(GUARANTEES)}"
     lines = [
         f"| {'; '.join(names)} | {' | '.join(MARKS[verdict] for verdict in verdicts)} |"
         for verdicts, names in alike.items()

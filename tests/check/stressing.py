@@ -1,4 +1,4 @@
-"""What the tests of the soak call in a fresh process, since pytest's own may not fork."""
+"""What the tests of the stress call in a fresh process, since pytest's own may not fork."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from random import Random
 from typing import Any
 
 from lab.check.stress import run
-from lab.check.stress.run import LOCKS, soak
+from lab.check.stress.run import LOCKS, stress
 from lab.locks import Leaky, Lock, find_lock
 from lab.locks.control import polled
 
 Told = list[dict[str, Any]]
 
 
-def soaked(folders: Collection[str], asked: Collection[str], seconds: float, workers: int = 4) -> Told:
+def stressed(folders: Collection[str], asked: Collection[str], seconds: float, workers: int = 4) -> Told:
     """The rows as the document has them, without their samples."""
     heard: list[str] = []
-    rows = list(soak([Path(folder) for folder in folders], asked, seconds, 1, workers, heard.append))
+    rows = list(stress([Path(folder) for folder in folders], asked, seconds, 1, workers, heard.append))
     assert len(heard) == len(rows)
     left = [entry.name for folder in folders for entry in Path(folder).iterdir()]
     return [{**asdict(row), "left": left} for row in rows]
 
 
-def soaked_under_a_liar(
+def stressed_under_a_liar(
     folder: str, asked: Collection[str], seconds: float, probability: float, liars: Collection[str] = LOCKS
 ) -> Told:
     """The same, with locks that grant falsely with this probability: all of them, or those of these names."""
@@ -35,4 +35,4 @@ def soaked_under_a_liar(
         return Leaky(lock, probability, lies) if lock.name in liars else lock
 
     vars(run).update(find_lock=lambda name: lying(find_lock(name)), polled=lambda name: lying(polled(name)))
-    return soaked([folder], asked, seconds)
+    return stressed([folder], asked, seconds)

@@ -10,7 +10,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
 import psutil
 import pytest
 
-from lab.check.actors.controller import ANSWER_S, Player
+from lab.check.actors.controller import ANSWER_S, ActorHandle
 from lab.processes.deadlines import STOPPED
 from tests.helpers import in_fresh_process
 
@@ -18,35 +18,35 @@ WAIT = ("flock", "f", "exclusive", "wait")
 
 
 @contextmanager
-def an_actor(path: str = "") -> Iterator[Player]:
+def an_actor(path: str = "") -> Iterator[ActorHandle]:
     """One that has the file open, if there is one, and that is ended and reaped with the block."""
-    player = Player.forked(0)
+    handle = ActorHandle.forked(0)
     try:
         if path:
-            assert made(player, "open", path, "f", "rw", "") == "ok"
-        yield player
+            assert made(handle, "open", path, "f", "rw", "") == "ok"
+        yield handle
     finally:
-        player.process.send(SIGKILL)
-        player.process.wait(ANSWER_S)
-        player.close()
+        handle.process.send(SIGKILL)
+        handle.process.wait(ANSWER_S)
+        handle.close()
 
 
-def made(player: Player, *command: str) -> str | None:
+def made(handle: ActorHandle, *command: str) -> str | None:
     """What a call comes to; None where it is not answered."""
-    player.tell(*command)
-    return player.answer(ANSWER_S)
+    handle.tell(*command)
+    return handle.answer(ANSWER_S)
 
 
-def state_of(player: Player) -> list[bool]:
+def state_of(handle: ActorHandle) -> list[bool]:
     """Whether it is as a new one, and whether it has a call that is not answered."""
-    return [player.fresh, player.pending is not None]
+    return [handle.fresh, handle.pending is not None]
 
 
 def answers(path: str, commands: list[list[str]]) -> list[str | None]:
     """What one actor says to each of these."""
-    with an_actor(path) as player:
-        heard = [made(player, *command) for command in commands]
-        assert state_of(player) == [True, False]
+    with an_actor(path) as handle:
+        heard = [made(handle, *command) for command in commands]
+        assert state_of(handle) == [True, False]
     assert not psutil.Process().children()
     return heard
 
@@ -71,12 +71,12 @@ def test_an_actor_that_raises_says_what_and_lives_on(call: str, answer: str) -> 
 
 def ended_while_it_waits(path: str, number: int) -> list[object]:
     """What is said of a call during which a signal ends the actor, and of the next one."""
-    with an_actor(path) as holder, an_actor(path) as player:
+    with an_actor(path) as holder, an_actor(path) as handle:
         assert made(holder, "flock", "f", "exclusive") == "granted"
-        player.tell(*WAIT)
-        said = [player.outcome(0.01), state_of(player)]
-        player.process.send(Signals(number))
-        return [*said, player.answer(ANSWER_S), state_of(player), made(player, "forget")]
+        handle.tell(*WAIT)
+        said = [handle.outcome(0.01), state_of(handle)]
+        handle.process.send(Signals(number))
+        return [*said, handle.answer(ANSWER_S), state_of(handle), made(handle, "forget")]
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGKILL])
@@ -87,14 +87,14 @@ def test_an_actor_that_dies_in_a_call_is_told_by_its_signal_from_then_on(number:
 
 def without_an_answer(path: str, command: list[str]) -> list[object]:
     """What is said of a call of an actor that does not run, and whether the call is pending; then it goes on."""
-    with an_actor(path) as player:
-        player.process.send(SIGSTOP)
-        assert player.process.reaches(STOPPED, ANSWER_S, wanted=True)
-        player.tell(*command)
-        said = player.outcome(0.01) if command[-1] == "wait" else player.answer(0.1) or player.silence()
-        pending = state_of(player)
-        player.process.send(SIGCONT)
-        return [said, pending, player.answer(ANSWER_S), state_of(player)]
+    with an_actor(path) as handle:
+        handle.process.send(SIGSTOP)
+        assert handle.process.reaches(STOPPED, ANSWER_S, wanted=True)
+        handle.tell(*command)
+        said = handle.outcome(0.01) if command[-1] == "wait" else handle.answer(0.1) or handle.silence()
+        pending = state_of(handle)
+        handle.process.send(SIGCONT)
+        return [said, pending, handle.answer(ANSWER_S), state_of(handle)]
 
 
 @pytest.mark.parametrize(("command", "answer"), [(["seek", "f", "5"], "ok"), ([*WAIT], "granted")])
@@ -109,10 +109,10 @@ def test_a_call_without_an_answer_is_told_with_the_place_where_it_hangs_and_stay
 
 def forked_by_one_that_is_stopped() -> list[object]:
     """What comes of a fork that is not answered."""
-    with an_actor() as player:
-        player.process.send(SIGSTOP)
-        assert player.process.reaches(STOPPED, ANSWER_S, wanted=True)
-        return [player.fork("fork"), len(psutil.Process().children())]
+    with an_actor() as handle:
+        handle.process.send(SIGSTOP)
+        assert handle.process.reaches(STOPPED, ANSWER_S, wanted=True)
+        return [handle.fork("fork"), len(psutil.Process().children())]
 
 
 def test_a_fork_that_is_not_answered_is_told_as_any_call() -> None:
@@ -122,13 +122,13 @@ def test_a_fork_that_is_not_answered_is_told_as_any_call() -> None:
 
 def killed_before_it_heard(then: str) -> str | None:
     """What is said of a call that the actor did not live to read."""
-    with an_actor() as player:
-        player.process.send(SIGSTOP)
-        assert player.process.reaches(STOPPED, ANSWER_S, wanted=True)
-        player.tell("forget")
-        player.process.send(SIGKILL)
-        player.process.wait(ANSWER_S)
-        return player.answer(ANSWER_S) if then == "heard" else made(player, "forget")
+    with an_actor() as handle:
+        handle.process.send(SIGSTOP)
+        assert handle.process.reaches(STOPPED, ANSWER_S, wanted=True)
+        handle.tell("forget")
+        handle.process.send(SIGKILL)
+        handle.process.wait(ANSWER_S)
+        return handle.answer(ANSWER_S) if then == "heard" else made(handle, "forget")
 
 
 @pytest.mark.parametrize("then", ["heard", "told another"])
@@ -137,10 +137,10 @@ def test_an_actor_that_dies_before_it_reads_the_call_is_told_by_its_signal(then:
 
 
 def forked_by_the_dead() -> object:
-    with an_actor() as player:
-        player.process.send(SIGKILL)
-        player.process.wait(ANSWER_S)
-        return player.fork("fork")
+    with an_actor() as handle:
+        handle.process.send(SIGKILL)
+        handle.process.wait(ANSWER_S)
+        return handle.fork("fork")
 
 
 def test_a_fork_of_a_dead_actor_is_told_by_its_signal() -> None:

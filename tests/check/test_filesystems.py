@@ -1,4 +1,4 @@
-"""The check on real filesystems and on real broken ones: the verdict for every promise, held against a table."""
+"""The check on real filesystems and on real broken ones: the verdict for every guarantee, held against a table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.helpers import run_lab
 pytestmark = [pytest.mark.mounts, pytest.mark.timeout(300)]
 
 SECONDS = {"fuse_lies_1000": 6, "fuse_lies_1000_two": 6}
-"""For random programs and soak; a rare lie takes longer to be met."""
+"""For random programs and stress; a rare lie takes longer to be met."""
 
 
 def checked(name: str) -> tuple[int, dict[str, Any]]:
@@ -35,9 +35,9 @@ def checked(name: str) -> tuple[int, dict[str, Any]]:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     code, document = checked(name)
-    verdicts = {each["name"]: each["verdict"] for each in document["promises"]}
-    expected = {promise: verdict or verdicts[promise] for promise, verdict in EXPECTED[name].items()}
-    assert verdicts == expected, json.dumps([each for each in document["promises"] if each["evidence"]], indent=1)
+    verdicts = {each["name"]: each["verdict"] for each in document["guarantees"]}
+    expected = {guarantee: verdict or verdicts[guarantee] for guarantee, verdict in EXPECTED[name].items()}
+    assert verdicts == expected, json.dumps([each for each in document["guarantees"] if each["evidence"]], indent=1)
     broken = {rule["number"] for rule in document["rules"] if rule["verdict"] == "unsafe"}
     assert broken >= BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
     assert code == (1 if "unsafe" in verdicts.values() else 3 if "enosys" in name else 0)

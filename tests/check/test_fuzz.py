@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 import psutil
 import pytest
 
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.fuzz import run
 from lab.check.fuzz.compare import Differs, Ended, LeftOpen, Twins
 from lab.check.fuzz.generate import FAMILIES, Program
@@ -55,10 +55,10 @@ def found(directories: list[str], seconds: float = SECONDS, mutant: str = "") ->
     model = next((partial(stage_of, each) for each in MUTANTS if each.__name__ == mutant), ModelStage)
     with workspace(Path(directories[0])) as folder:
         os.chdir(folder)
-        with Company([Path(directory) / folder.name for directory in directories]) as company:
-            result = random_programs(company, FAMILIES, seconds, 5, lambda _: None, model)
+        with ActorPool([Path(directory) / folder.name for directory in directories]) as actor_pool:
+            result = random_programs(actor_pool, FAMILIES, seconds, 5, lambda _: None, model)
         assert not list(folder.iterdir())
-    assert company.stuck == []
+    assert actor_pool.stuck == []
     assert not psutil.Process().children()
     return asdict(result)
 
@@ -85,10 +85,10 @@ def test_locks_that_are_refused_are_left_out_until_none_is_left() -> None:
 
 
 @pytest.mark.parametrize(
-    ("filesystem", "promise"), [("fuse_wakes_nobody", "blocking"), ("fuse_false_deadlock", "deadlock")]
+    ("filesystem", "guarantee"), [("fuse_wakes_nobody", "blocking"), ("fuse_false_deadlock", "deadlock")]
 )
-def test_a_broken_server_is_found_out(filesystem: str, promise: str) -> None:
-    assert promise in {each["promise"] for each in found_on(filesystem)["differences"]}
+def test_a_broken_server_is_found_out(filesystem: str, guarantee: str) -> None:
+    assert guarantee in {each["guarantee"] for each in found_on(filesystem)["differences"]}
 
 
 BROKEN = [
@@ -108,7 +108,7 @@ def performed_again(calls: list[str], expected: str) -> str | None:
     """What the last of the calls comes to once more, where it is not what was expected."""
     *before, last = parse("\n".join(calls))
     steps = [*before, last._replace(expected=(expected,))]
-    with workspace(SHM) as folder, Company([folder]) as company, company.stage() as stage:
+    with workspace(SHM) as folder, ActorPool([folder]) as actor_pool, actor_pool.stage() as stage:
         departed = next(iter(departures(steps, stage)), None)
     return departed.observed if departed else None
 
@@ -138,7 +138,7 @@ def test_the_same_seed_draws_the_same_programs() -> None:
 def compared(program: str) -> list[str]:
     """What the calls of the program come to on model and kernel, and why it ends before its end."""
     calls = [step.call for step in parse(program) if step.call.verb not in ("waits", "returns")]
-    with workspace(SHM) as folder, Company([folder]) as company, company.stage() as stage:
+    with workspace(SHM) as folder, ActorPool([folder]) as actor_pool, actor_pool.stage() as stage:
         twins = Twins(ModelStage(), stage)
         try:
             twins.perform_calls(calls)

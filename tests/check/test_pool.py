@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from lab.check.actors import actor, controller
-from lab.check.actors.controller import Player
-from lab.check.actors.pool import Company
+from lab.check.actors.controller import ActorHandle
+from lab.check.actors.pool import ActorPool
 from lab.check.actors.stage import RealStage
 from lab.check.language import parse
 from lab.errors import CannotRunError
@@ -46,9 +46,9 @@ def left(folder: str) -> list[str]:
 def pids_of_two_programs(folder: str, first: str, mounts: int = 1) -> list[list[int]]:
     """The actors A and B of a program, and those of a second one."""
     found = []
-    with Company([Path(folder)] * mounts) as company:
+    with ActorPool([Path(folder)] * mounts) as actor_pool:
         for program in (first, "A: open f; B: open f"):
-            with company.stage() as stage:
+            with actor_pool.stage() as stage:
                 perform(stage, program)
                 found.append([stage.pid_of("A"), stage.pid_of("B")])
     return [*found, children()]
@@ -74,11 +74,11 @@ def test_an_actor_is_used_again_on_its_own_mount(tmp_path: Path) -> None:
 
 
 def descriptors_of_a_second_program(folder: str) -> list[str]:
-    with Company([Path(folder)]) as company:
-        with company.stage() as stage:
+    with ActorPool([Path(folder)]) as actor_pool:
+        with actor_pool.stage() as stage:
             perform(stage, "A: open f; A: dup f as g; A: truncate f 10; A: map f 10")
             pid = stage.pid_of("A")
-        with company.stage() as stage:
+        with actor_pool.stage() as stage:
             told = perform(stage, "A: open h; A: seek f 0; A: seek g 0; A: load f 0 1")
             assert stage.pid_of("A") == pid
     return told
@@ -91,13 +91,13 @@ def test_who_is_used_again_has_nothing_left_of_the_program_before(tmp_path: Path
 
 def pids_around_a_rest(folder: str) -> list[list[int]]:
     """The children before a rest, after it, and after the next program."""
-    with Company([Path(folder)]) as company:
+    with ActorPool([Path(folder)]) as actor_pool:
         found = []
         for _ in range(2):
-            with company.stage() as stage:
+            with actor_pool.stage() as stage:
                 perform(stage, "A: open f; B: open f")
             found.append(children())
-            company.rest()
+            actor_pool.rest()
             found.append(children())
     return found
 
@@ -114,8 +114,8 @@ def test_a_rest_ends_all_of_them_and_others_come_for_the_next_program(tmp_path: 
 def files_by_and_by(folder: str, program: str) -> list[list[str]]:
     """The files there are at the end of a program and after it, and one that is not the program's."""
     Path(folder, "theirs").touch()
-    with Company([Path(folder)]) as company:
-        with company.stage() as stage:
+    with ActorPool([Path(folder)]) as actor_pool:
+        with actor_pool.stage() as stage:
             perform(stage, program)
             during = left(folder)
         return [during, left(folder)]
@@ -143,9 +143,9 @@ def test_each_program_has_files_of_its_own(tmp_path: Path) -> None:
 def names_of_two_stages(folder: str) -> int:
     """How many names the same file has in two programs."""
     names: set[str] = set()
-    with Company([Path(folder)]) as company:
+    with ActorPool([Path(folder)]) as actor_pool:
         for _ in range(2):
-            with company.stage() as stage:
+            with actor_pool.stage() as stage:
                 perform(stage, "A: open f")
                 names |= stage.names
     return len(names)
@@ -156,28 +156,28 @@ def names_of_two_stages(folder: str) -> int:
 
 def with_one_stuck(folder: str) -> dict[str, object]:
     """A waits for B, who is said to live on after SIGKILL; what is left once both programs are over."""
-    with Company([Path(folder)]) as company:
-        with company.stage() as stage:
+    with ActorPool([Path(folder)]) as actor_pool:
+        with actor_pool.stage() as stage:
             perform(stage, f"{WAITING}; A: stopped")
             stuck = stage.pid_of("B")
-            hang(stage.players, stuck)
+            hang(stage.handles, stuck)
         after_first = left(folder)
-        with company.stage() as stage:
+        with actor_pool.stage() as stage:
             perform(stage, "A: open g")
-            used_again = stuck in {each.process.pid for each in stage.players}
+            used_again = stuck in {each.process.pid for each in stage.handles}
     os.waitpid(stuck, 0)
     return {
         "after_first": len(after_first),
         "after_both": left(folder) == after_first,
-        "stuck": [[each.pid == stuck, bool(each.where)] for each in company.stuck],
+        "stuck": [[each.pid == stuck, bool(each.where)] for each in actor_pool.stuck],
         "used_again": used_again,
         "children": children(),
     }
 
 
-def hang(players: list[Player], pid: int) -> None:
+def hang(handles: list[ActorHandle], pid: int) -> None:
     """Let this one be as a process is that is stuck in the kernel: nobody can wait for its end."""
-    [one] = [each for each in players if each.process.pid == pid]
+    [one] = [each for each in handles if each.process.pid == pid]
     vars(one.process).update(wait=lambda _: None)
 
 
@@ -197,11 +197,11 @@ def test_where_somebody_is_stuck_his_files_stay_and_he_is_told_once(tmp_path: Pa
 def interrupted(folder: str, program: str) -> list[object]:
     """What is left when Ctrl-C ends a program after these calls."""
     try:
-        with Company([Path(folder)]) as company, company.stage() as stage:
+        with ActorPool([Path(folder)]) as actor_pool, actor_pool.stage() as stage:
             perform(stage, program)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
-        return [left(folder), children(), list(map(str, company.stuck))]
+        return [left(folder), children(), list(map(str, actor_pool.stuck))]
 
 
 @pytest.mark.parametrize("program", ["A: open f", WAITING, "A: open f; A: fork B; A: stopped", "A: open f; A: clone B"])
@@ -211,8 +211,8 @@ def test_a_program_that_is_interrupted_leaves_neither_files_nor_processes(progra
 
 def interrupted_between_programs(folder: str) -> list[object]:
     try:
-        with Company([Path(folder)]) as company:
-            with company.stage() as stage:
+        with ActorPool([Path(folder)]) as actor_pool:
+            with actor_pool.stage() as stage:
                 perform(stage, WAITING)
             raise KeyboardInterrupt
     except KeyboardInterrupt:
@@ -251,12 +251,12 @@ def refuse(*_: object, **__: object) -> int:
 
 def fork_refused(folder: str, module: str, program: str) -> list[object]:
     """What ends a program where new actors, or the children of actors, are refused; and what is left."""
-    if module == "player":
+    if module == "handle":
         vars(controller).update(fork_child=refuse)
     else:
         vars(actor).update(fork_sibling=refuse)
     try:
-        with Company([Path(folder)]) as company, company.stage() as stage:
+        with ActorPool([Path(folder)]) as actor_pool, actor_pool.stage() as stage:
             perform(stage, program)
     except CannotRunError as error:
         return [str(error), left(folder), children()]
@@ -264,7 +264,7 @@ def fork_refused(folder: str, module: str, program: str) -> list[object]:
 
 
 def test_an_actor_who_cannot_be_made_ends_it(tmp_path: Path) -> None:
-    said, *after = in_fresh_process(fork_refused, str(tmp_path), "player", "A: open f")
+    said, *after = in_fresh_process(fork_refused, str(tmp_path), "handle", "A: open f")
     assert said.endswith(f"(Resource temporarily unavailable); {REFUSED}")
     assert after == [[], []]
 

@@ -8,13 +8,13 @@ from functools import cache, partial
 
 import pytest
 
-from lab.check.guarantees import PROMISES
+from lab.check.guarantees import GUARANTEES
 from lab.check.oracle import ModelStage
 from lab.check.rules import RULES
 from lab.check.runner import Rule, judged
 from tests.check.mutants.build import MUTANTS, Mutant, name_of, stage_of
 
-PERFORMED = [rule for rule in RULES if not rule.soaked]
+PERFORMED = [rule for rule in RULES if not rule.stressed]
 SHOWN = 4
 by_number = pytest.mark.parametrize("rule", PERFORMED, ids=lambda rule: str(rule.number))
 
@@ -53,15 +53,15 @@ def test_every_rule_of_the_specification_is_there_once() -> None:
     assert {*range(1, 69)} <= {*numbers}
 
 
-def test_those_about_data_under_a_race_are_left_to_the_soak() -> None:
-    assert [rule.number for rule in RULES if rule.soaked] == [*range(61, 69)]
+def test_those_about_data_under_a_race_are_left_to_the_stress() -> None:
+    assert [rule.number for rule in RULES if rule.stressed] == [*range(61, 69)]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))
-def test_a_rule_says_what_must_be_where_it_is_written_and_which_promise_it_counts_for(rule: Rule) -> None:
+def test_a_rule_says_what_must_be_where_it_is_written_and_which_guarantee_it_counts_for(rule: Rule) -> None:
     assert rule.sentence.endswith(".")
     assert rule.source
-    assert rule.promise in {*PROMISES, "names"}
+    assert rule.guarantee in {*GUARANTEES, "names"}
 
 
 @by_number

@@ -15,7 +15,7 @@ import pytest
 
 from lab.check import run, supervise
 from lab.check.actors import controller
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.actors.stage import RealStage
 from lab.check.fuzz.compare import Twins
 from lab.check.fuzz.generate import Drawing, Program
@@ -28,14 +28,14 @@ from lab.host.environment import Begun
 from lab.host.procfs import mounts_of
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
-from lab.records import Check, CheckOptions, Failure, Mount, RuleResult, Soaked, Stuck
+from lab.records import Check, CheckOptions, Failure, Mount, RuleResult, StressResult, Stuck
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process
 from tests.report.checked_records import STUCK, case, race, rule
 
 SECONDS = 0.5
 WORKERS = 2
-SOAKED = [*range(61, 69)]
+STRESSED = [*range(61, 69)]
 LEFT_WAITING = "A: open f; B: open f; A: F_SETLK f write 0 1; B: F_SETLKW f write 0 1 = waits; B: returns"
 
 Told = dict[str, Any]
@@ -76,12 +76,12 @@ def numbers(document: Told) -> list[int]:
 
 
 def verdicts(document: Told) -> dict[str, str]:
-    return {each["name"]: each["verdict"] for each in document["promises"]}
+    return {each["name"]: each["verdict"] for each in document["guarantees"]}
 
 
-def raced_for(*promises: str) -> set[int]:
-    """The rules that the races for these promises show."""
-    return {number for entry in planned(promises) for number in entry.rules}
+def raced_for(*guarantees: str) -> set[int]:
+    """The rules that the races for these guarantees show."""
+    return {number for entry in planned(guarantees) for number in entry.rules}
 
 
 # What `--only` has run
@@ -93,11 +93,15 @@ def of_modes(numbers: list[int]) -> bool:
 
 PARTS: dict[str, tuple[list[str], Callable[[list[int]], bool], set[str]]] = {
     "rules": (["modes", "rules"], of_modes, set()),
-    "a promise that neither soak nor random programs judge": (["modes"], of_modes, set()),
+    "a guarantee that neither stress nor random programs judge": (["modes"], of_modes, set()),
     "faults": (["posix", "faults"], lambda found: found == [74, 75], set()),
     "random": (["random"], lambda found: found == [], {"random"}),
-    "soak": (["pread", "soak"], lambda found: found == sorted(raced_for("pread")), {"soak"}),
-    "all for one promise": (["posix"], lambda found: {18, 74} | raced_for("posix") < set(found), {"random", "soak"}),
+    "stress": (["pread", "stress"], lambda found: found == sorted(raced_for("pread")), {"stress"}),
+    "all for one guarantee": (
+        ["posix"],
+        lambda found: {18, 74} | raced_for("posix") < set(found),
+        {"random", "stress"},
+    ),
 }
 
 
@@ -106,8 +110,8 @@ def test_no_other_part_is_run_than_that_of(about: str, tmp_path: Path) -> None:
     only, right, parts = PARTS[about]
     found = in_fresh_process(checked, str(tmp_path), only)
     assert right(numbers(found)), numbers(found)
-    assert {part for part in ("random", "soak") if found[part]} == parts
-    assert (found["random"] is None, found["soak"] == []) == ("random" not in parts, "soak" not in parts)
+    assert {part for part in ("random", "stress") if found[part]} == parts
+    assert (found["random"] is None, found["stress"] == []) == ("random" not in parts, "stress" not in parts)
     assert (found["interrupted"], found["left"], found["children"]) == (False, [], 0)
 
 
@@ -123,14 +127,14 @@ def test_the_document_names_the_recorder_of_the_holds(tmp_path: Path) -> None:
 def test_every_performed_rule_every_race_and_the_random_programs_are_told_before_they_begin(tmp_path: Path) -> None:
     told = in_fresh_process(checked, str(tmp_path), ["flock"])["told"]
     rules = [title for title in told if title.startswith("rule ")]
-    races = [title for title in told if title.startswith("soak for ")]
+    races = [title for title in told if title.startswith("stress for ")]
     assert told == [*rules, *races, "random programs"]
     assert (len(set(rules)), len(races)) == (len(run.performed(asked_for(["flock"], 1))), 2)
 
 
 def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_and_the_others_by_their_numbers() -> None:
     rules = run.performed(asked_for([], 2))
-    ranks = [(bool(rule.risk), rule.promise == "deadlock", rule.number) for rule in rules]
+    ranks = [(bool(rule.risk), rule.guarantee == "deadlock", rule.number) for rule in rules]
     assert ranks == sorted(ranks)
     assert {deadlock for _, deadlock, _ in ranks} == {True, False}
     assert [rule.number for rule in rules if rule.risk] == [43]
@@ -181,81 +185,81 @@ def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any
 
 def test_the_rules_alone_can_be_safe_between_two_directories() -> None:
     asked = asked_for(["rules"], 2)
-    assert "names" in asked.promises
-    assert {rule.promise for rule in run.performed(asked)} >= set(asked.promises)
+    assert "names" in asked.guarantees
+    assert {rule.guarantee for rule in run.performed(asked)} >= set(asked.guarantees)
 
 
 def test_the_document_has_the_rules_by_their_numbers_whenever_they_were_judged(tmp_path: Path) -> None:
-    found = numbers(in_fresh_process(checked, str(tmp_path), ["posix", "deadlock", "rules", "soak"]))
+    found = numbers(in_fresh_process(checked, str(tmp_path), ["posix", "deadlock", "rules", "stress"]))
     assert found == sorted(found)
     assert {18, 44, 59} | raced_for("posix") < set(found)
 
 
-SHARES = [(["posix"], 5.0, 3.0), (["posix", "soak"], 8.0, None), (["posix", "random"], None, 8.0)]
+SHARES = [(["posix"], 5.0, 3.0), (["posix", "stress"], 8.0, None), (["posix", "random"], None, 8.0)]
 
 
 def shares(directory: str, only: list[str]) -> list[Any]:
-    """The seconds that soak and random programs get of 8, and how many actors are there when the soak begins."""
+    """The seconds that stress and random programs get of 8, and how many actors are there when the stress begins."""
     import lab.check.fuzz.run as search
 
     given: dict[str, float] = {}
 
-    def soak(_: object, __: object, seconds: float, *___: object) -> list[Soaked]:
-        given.update(soak=seconds, children=left_in(Path(directory))["children"])
+    def stress(_: object, __: object, seconds: float, *___: object) -> list[StressResult]:
+        given.update(stress=seconds, children=left_in(Path(directory))["children"])
         return []
 
     class Searching(search.Search):
-        def __init__(self, company: Company, families: list[str], seconds: float, *_: object) -> None:
+        def __init__(self, actor_pool: ActorPool, families: list[str], seconds: float, *_: object) -> None:
             given.update(random=seconds)
-            super().__init__(company, families, 0.0, 0, lambda _: None)
+            super().__init__(actor_pool, families, 0.0, 0, lambda _: None)
 
     vars(search).update(Search=Searching)
-    vars(run).update(soak=soak)
+    vars(run).update(stress=stress)
     checked(directory, only, seconds=8)
-    return [given.get("soak"), given.get("random"), given.get("children", 0)]
+    return [given.get("stress"), given.get("random"), given.get("children", 0)]
 
 
-@pytest.mark.parametrize(("only", "soak", "random"), SHARES)
-def test_soak_and_random_programs_share_the_seconds_and_no_actor_disturbs_the_soak(
-    only: list[str], soak: float | None, random: float | None, tmp_path: Path
+@pytest.mark.parametrize(("only", "stress", "random"), SHARES)
+def test_stress_and_random_programs_share_the_seconds_and_no_actor_disturbs_the_stress(
+    only: list[str], stress: float | None, random: float | None, tmp_path: Path
 ) -> None:
-    assert in_fresh_process(shares, str(tmp_path), only) == [soak, random, 0]
+    assert in_fresh_process(shares, str(tmp_path), only) == [stress, random, 0]
 
 
-# What the soak says of rules
+# What the stress says of rules
 
 
-def test_the_soak_judges_the_rules_that_no_program_shows(tmp_path: Path) -> None:
-    found = in_fresh_process(checked, str(tmp_path), ["soak"])
-    assert numbers(found) == SOAKED
+def test_the_stress_judges_the_rules_that_no_program_shows(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), ["stress"])
+    assert numbers(found) == STRESSED
     assert {(each["verdict"], each["observed"].startswith("as demanded in ")) for each in found["rules"]} == {
         ("safe", True)
     }
 
 
-@pytest.mark.parametrize("only", [["mapping", "soak"], ["neighbours", "flock", "soak"]])
+@pytest.mark.parametrize("only", [["mapping", "stress"], ["neighbours", "flock", "stress"]])
 def test_those_that_no_race_for_what_is_asked_shows_are_not_there_and_the_others_count_for_it(
     only: list[str], tmp_path: Path
 ) -> None:
     found = in_fresh_process(checked, str(tmp_path), only)
     assert set(numbers(found)) == raced_for(*only)
-    assert {each["promise"] for each in found["rules"]} <= {*only}
+    assert {each["guarantee"] for each in found["rules"]} <= {*only}
     assert {each["verdict"] for each in found["rules"]} == {"safe"}
 
 
-def test_without_the_soak_they_are_not_in_the_document(tmp_path: Path) -> None:
-    assert not set(numbers(in_fresh_process(checked, str(tmp_path), ["flock", "pread", "rules"]))) & {*SOAKED}
+def test_without_the_stress_they_are_not_in_the_document(tmp_path: Path) -> None:
+    assert not set(numbers(in_fresh_process(checked, str(tmp_path), ["flock", "pread", "rules"]))) & {*STRESSED}
 
 
 def with_false_deadlocks(directory: str, count: int) -> Told:
-    """A check whose soak had so many requests answered with EDEADLK."""
+    """A check whose stress had so many requests answered with EDEADLK."""
     row = race("posix", raced=case(false_deadlocks=count))
-    vars(run).update(soak=lambda *_: [row])
-    return checked(directory, ["deadlock", "posix", "rules", "soak"])
+    vars(run).update(stress=lambda *_: [row])
+    return checked(directory, ["deadlock", "posix", "rules", "stress"])
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(0, "safe"), (5, "unsafe")])
-def test_a_deadlock_that_the_soak_met_breaks_rule_46(count: int, verdict: str, tmp_path: Path) -> None:
+def test_a_deadlock_that_the_stress_met_breaks_rule_46(count: int, verdict: str, tmp_path: Path) -> None:
     found = in_fresh_process(with_false_deadlocks, str(tmp_path), count)
     assert {each["number"]: each["verdict"] for each in found["rules"]}[46] == verdict
     assert verdicts(found) == {"posix": "safe", "deadlock": verdict}
@@ -279,9 +283,9 @@ def test_interrupted_among_the_rules_it_has_those_that_were_finished(tmp_path: P
     assert stopped(found) == {"unknown"}
 
 
-LATER = ["pread", "ownership", "rules", "soak", "random"]
+LATER = ["pread", "ownership", "rules", "stress", "random"]
 RULES_OF_LATER = {30, 31, 32} | raced_for("pread")
-THIRD_RACE = "soak for pread: overlap"
+THIRD_RACE = "stress for pread: overlap"
 
 
 def test_interrupted_among_the_races_it_has_all_rules(tmp_path: Path) -> None:
@@ -293,13 +297,13 @@ def test_interrupted_among_the_races_it_has_all_rules(tmp_path: Path) -> None:
 
 def test_interrupted_among_the_races_it_has_those_that_were_finished(tmp_path: Path) -> None:
     found = in_fresh_process(checked, str(tmp_path), LATER, THIRD_RACE)
-    assert [row["case"]["scenario"] for row in found["soak"]] == ["append_log", "counter"]
+    assert [row["case"]["scenario"] for row in found["stress"]] == ["append_log", "counter"]
 
 
 def test_interrupted_before_the_random_programs_it_has_all_rules_and_races(tmp_path: Path) -> None:
     found = in_fresh_process(checked, str(tmp_path), LATER, "random programs")
     assert set(numbers(found)) > RULES_OF_LATER
-    assert (len(found["soak"]), found["random"]) == (4, None)
+    assert (len(found["stress"]), found["random"]) == (4, None)
     assert stopped(found) == {"unknown"}
 
 
@@ -332,8 +336,8 @@ def terminated(directory: str) -> Told:
     """A check to which SIGTERM comes while its second rule is judged."""
     real = vars(run)["judge_all"]
 
-    def judge_all(rules: Sequence[Rule], company: Company, tell: run.Tell) -> Iterator[RuleResult]:
-        for number, result in enumerate(real(rules, company, tell)):
+    def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: run.Tell) -> Iterator[RuleResult]:
+        for number, result in enumerate(real(rules, actor_pool, tell)):
             if number == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
             yield result
@@ -364,7 +368,7 @@ def test_interrupted_within_a_program_it_leaves_neither_files_nor_who_waits(tmp_
     assert (numbers(found), stopped(found)) == ([], {"unknown"})
 
 
-def reasons_of_a_failing_soak(directory: str) -> list[str]:
+def reasons_of_a_failing_stress(directory: str) -> list[str]:
     """All that the document tells of a check in a folder of its own, whose workers raise at a file of theirs."""
     from lab.race import worker
 
@@ -376,14 +380,14 @@ def reasons_of_a_failing_soak(directory: str) -> list[str]:
             raise OSError(5, "Input/output error", job.path)
 
     vars(worker).update(RaceWorker=Failing)
-    options = CheckOptions([directory], ["pread", "soak"], SECONDS, 0, WORKERS)
+    options = CheckOptions([directory], ["pread", "stress"], SECONDS, 0, WORKERS)
     done = check_in(folder, options, lambda _: None)
-    reasons = [row.case.reason for row in done.soak]
-    return [*reasons, *done.promises[0].evidence, *(each.reason for row in done.soak for each in row.case.failures)]
+    reasons = [row.case.reason for row in done.stress]
+    return [*reasons, *done.guarantees[0].evidence, *(each.reason for row in done.stress for each in row.case.failures)]
 
 
 def test_what_the_document_tells_of_a_place_is_told_by_its_own_name(tmp_path: Path) -> None:
-    told = in_fresh_process(reasons_of_a_failing_soak, str(tmp_path))
+    told = in_fresh_process(reasons_of_a_failing_stress, str(tmp_path))
     assert all(str(tmp_path) in reason for reason in told)
     assert [reason for reason in told if "lab-check-" in reason] == []
 
@@ -392,41 +396,41 @@ def test_what_the_document_tells_of_a_place_is_told_by_its_own_name(tmp_path: Pa
 
 
 def with_stuck(directory: str, only: list[str], mount_answers: bool, pids: list[int]) -> Told:
-    """A check whose rules leave these processes stuck, the first of which the soak reports as well."""
+    """A check whose rules leave these processes stuck, the first of which the stress reports as well."""
     late = Failure(0, 0, 0, "late", "did not end", pid=pids[0], where="elsewhere") if pids else None
     raced = race("posix", raced=case(failures=[late] if late else []))
     asked_mounts: list[Path] = []
 
-    def judge_all(_: object, company: Company, __: object) -> Iterator[RuleResult]:
-        company.stuck.extend(Stuck(pid, "request_wait_answer") for pid in pids)
+    def judge_all(_: object, actor_pool: ActorPool, __: object) -> Iterator[RuleResult]:
+        actor_pool.stuck.extend(Stuck(pid, "request_wait_answer") for pid in pids)
         yield rule(18, "posix")
 
-    def soak(*_: object) -> list[Soaked]:
+    def stress(*_: object) -> list[StressResult]:
         return [raced]
 
     def silent(folders: Sequence[Path]) -> list[int]:
         asked_mounts.extend(folders)
         return [] if mount_answers else [0]
 
-    vars(run).update(judge_all=judge_all, soak=soak, silent=silent)
+    vars(run).update(judge_all=judge_all, stress=stress, silent=silent)
     return {**checked(directory, only), "asked_mounts": len(asked_mounts)}
 
 
-def test_a_process_that_rules_and_soak_left_stuck_is_told_once(tmp_path: Path) -> None:
-    found = in_fresh_process(with_stuck, str(tmp_path), ["death", "posix", "soak", "rules"], True, [STUCK.pid, 2])
+def test_a_process_that_rules_and_stress_left_stuck_is_told_once(tmp_path: Path) -> None:
+    found = in_fresh_process(with_stuck, str(tmp_path), ["death", "posix", "stress", "rules"], True, [STUCK.pid, 2])
     assert [each["pid"] for each in found["stuck"]] == [STUCK.pid, 2]
     assert verdicts(found)["death"] == "unsafe"
 
 
 def test_on_a_mount_that_does_not_answer_any_more_only_the_rules_were_tried(tmp_path: Path) -> None:
     found = in_fresh_process(with_stuck, str(tmp_path), ["posix"], False, [1])
-    assert (found["soak"], found["random"], numbers(found)) == ([], None, [18, *sorted(raced_for("posix"))])
+    assert (found["stress"], found["random"], numbers(found)) == ([], None, [18, *sorted(raced_for("posix"))])
     assert verdicts(found) == {"posix": "unknown"}
 
 
 def test_a_mount_is_asked_whether_it_answers_only_after_a_part_that_left_somebody_stuck(tmp_path: Path) -> None:
     asked = [in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, pids)["asked_mounts"] for pids in ([], [1])]
-    assert asked == [0, 2]  # the rules, and the soak
+    assert asked == [0, 2]  # the rules, and the stress
 
 
 @pytest.mark.parametrize(("count", "tried"), [(run.STUCK_AT_MOST, True), (run.STUCK_AT_MOST + 1, False)])
@@ -445,9 +449,9 @@ def with_refused(directory: str, names: list[str]) -> list[str]:
     heard: list[str] = []
 
     class Searching(search.Search):
-        def __init__(self, company: Company, families: list[str], *__: object) -> None:
+        def __init__(self, actor_pool: ActorPool, families: list[str], *__: object) -> None:
             heard.extend(families)
-            super().__init__(company, families, 0.0, 0, lambda _: None)
+            super().__init__(actor_pool, families, 0.0, 0, lambda _: None)
 
     vars(search).update(Search=Searching)
     vars(run).update(judge_all=lambda *_: iter([rule(18, name, "unsupported") for name in names]))

@@ -29,8 +29,8 @@ def found(program: str, answers: dict[str, str]) -> Departure | None:
     return next(iter(departures(parse(program), Scripted(answers))), None)
 
 
-def rule(*programs: str, unpromised: str = "") -> Rule:
-    return Rule(1, "It holds.", "a manual", "posix", programs, unpromised)
+def rule(*programs: str, unguaranteed: str = "") -> Rule:
+    return Rule(1, "It holds.", "a manual", "posix", programs, unguaranteed)
 
 
 class Stages:
@@ -143,16 +143,16 @@ def test_a_rule_of_which_a_part_is_refused_is_not_supported() -> None:
     assert (result.verdict, result.observed) == ("unsupported", "ENOSYS")
 
 
-def test_an_unpromised_rule_says_why() -> None:
-    result = judged(rule("A: open f", unpromised="no manual tells it"), Stages({}))
-    assert (result.promised, result.reason) == (False, "no manual tells it")
+def test_an_unguaranteed_rule_says_why() -> None:
+    result = judged(rule("A: open f", unguaranteed="no manual tells it"), Stages({}))
+    assert (result.guaranteed, result.reason) == (False, "no manual tells it")
 
 
 def test_of_a_rule_that_was_not_tried_nothing_is_known() -> None:
     result = not_tried(rule("A: open f"), "3 calls hung before")
-    assert (result.verdict, result.observed, result.promised) == ("unknown", "not tried: 3 calls hung before", True)
+    assert (result.verdict, result.observed, result.guaranteed) == ("unknown", "not tried: 3 calls hung before", True)
 
 
-def test_of_a_rule_that_only_the_soak_can_judge_nothing_is_known() -> None:
+def test_of_a_rule_that_only_the_stress_can_judge_nothing_is_known() -> None:
     stages = Stages({})
     assert (judged(rule(), stages).verdict, stages.count) == ("unknown", 0)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.check import runner
-from lab.records import Failure, RuleResult, Soaked
+from lab.records import Failure, RuleResult, StressResult
 from tests.check.advised import ALL_EXCLUDE, HELD, OUTLIVED, TOO_WIDE, UNWOKEN, said
 from tests.report.checked_records import STUCK, case, race, rule
 
@@ -39,7 +39,7 @@ MISREPORTED = rule(
 @pytest.mark.parametrize(
     "found",
     [
-        [FALSE_DEADLOCK, replace(FALSE_DEADLOCK, promise="death", calls=["A: killed = ok", *FALSE_DEADLOCK.calls])],
+        [FALSE_DEADLOCK, replace(FALSE_DEADLOCK, guarantee="death", calls=["A: killed = ok", *FALSE_DEADLOCK.calls])],
         [MISREPORTED, rule(41, "blocking", "unsafe", expected="waits", observed="granted")],
         [TOO_WIDE, UNWOKEN, OUTLIVED],
         [],
@@ -68,18 +68,18 @@ def test_a_lock_that_another_got_at_once_was_not_left_behind(ends: str) -> None:
     assert "descriptor is closed" in said(rules=[asleep], **ALL_EXCLUDE, blocking="unsafe")
 
 
-@pytest.mark.parametrize(("promise", "words"), [("modes", "Wrong requests"), ("ownership", "follow their owner")])
-def test_another_range_of_the_right_owner_says_nothing_of_modes_and_owners(promise: Any, words: str) -> None:
-    told = said(rules=[replace(MISREPORTED, promise=promise)], **ALL_EXCLUDE, **{promise: "unsafe"})
+@pytest.mark.parametrize(("guarantee", "words"), [("modes", "Wrong requests"), ("ownership", "follow their owner")])
+def test_another_range_of_the_right_owner_says_nothing_of_modes_and_owners(guarantee: Any, words: str) -> None:
+    told = said(rules=[replace(MISREPORTED, guarantee=guarantee)], **ALL_EXCLUDE, **{guarantee: "unsafe"})
     assert words not in told
-    other = replace(MISREPORTED, promise=promise, observed="write 0 10 by C")
-    assert words in said(rules=[other], **ALL_EXCLUDE, **{promise: "unsafe"})
+    other = replace(MISREPORTED, guarantee=guarantee, observed="write 0 10 by C")
+    assert words in said(rules=[other], **ALL_EXCLUDE, **{guarantee: "unsafe"})
 
 
 @pytest.mark.parametrize("found", [UNWOKEN, OUTLIVED, FALSE_DEADLOCK], ids=["unwoken", "outlived", "deadlock"])
-def test_a_rule_that_linux_does_not_promise_is_no_reason_for_advice(found: RuleResult) -> None:
+def test_a_rule_that_linux_does_not_guarantee_is_no_reason_for_advice(found: RuleResult) -> None:
     assert said(rules=[found], **ALL_EXCLUDE) != said(**ALL_EXCLUDE)
-    assert said(rules=[replace(found, promised=False)], **ALL_EXCLUDE) == said(**ALL_EXCLUDE)
+    assert said(rules=[replace(found, guaranteed=False)], **ALL_EXCLUDE) == said(**ALL_EXCLUDE)
 
 
 NO_ANSWER = rule(
@@ -95,7 +95,7 @@ ALONE = Failure(0, 2, 0, "late", "asked for the lock flock", pid=4711, where="re
 
 def test_requests_that_are_not_answered_are_told_first_and_by_their_locks() -> None:
     alone = race("flock", raced=case("flock", operations=0, trials=0, verdict="timeout", failures=[ALONE]))
-    told = said("fuse", rules=[NO_ANSWER], soak=[alone], stuck=[STUCK], ranges="unsafe", flock="unknown")
+    told = said("fuse", rules=[NO_ANSWER], stress=[alone], stuck=[STUCK], ranges="unsafe", flock="unknown")
     assert told.startswith(
         "Requests for POSIX locks and flock are not answered here: who makes one hangs though nobody is in the way, "
         "and does not end on SIGKILL. Look whether the server of this mount lives and answers such requests (libfuse: "
@@ -112,8 +112,8 @@ def test_requests_that_are_not_answered_are_told_first_and_by_their_locks() -> N
     ],
     ids=["hung in a race", "not tried again"],
 )
-def test_a_race_that_hung_is_no_request_without_an_answer(row: Soaked) -> None:
-    assert "not answered" not in said(soak=[row], flock="unknown")
+def test_a_race_that_hung_is_no_request_without_an_answer(row: StressResult) -> None:
+    assert "not answered" not in said(stress=[row], flock="unknown")
 
 
 def test_a_call_that_asks_for_no_lock_and_is_not_answered_says_nothing_of_locks() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.language import parse
 from lab.memory import workspace
 from tests.helpers import in_fresh_process
@@ -16,11 +16,11 @@ from tests.helpers import in_fresh_process
 def performed(program: str, directory: str, mounts: int = 1) -> list[str]:
     """What each call came to; at the end nothing is left in the directory, and no child."""
     with workspace(Path(directory)) as folder:
-        with Company([folder] * mounts) as company:
-            with company.stage() as stage:
+        with ActorPool([folder] * mounts) as actor_pool:
+            with actor_pool.stage() as stage:
                 outcomes = [stage.perform(step.call) for step in parse(program)]
             assert not list(folder.iterdir())
-        assert company.stuck == []
+        assert actor_pool.stuck == []
         assert not psutil.Process().children()
     return outcomes
 
@@ -181,7 +181,7 @@ def test_calls_come_to_what_they_should_where(about: str, tmp_path: Path) -> Non
 
 def placed(directory: str) -> list[int]:
     """The mounts on which four actors find themselves, the third of them a child of the second."""
-    with workspace(Path(directory)) as folder, Company([folder, folder]) as company, company.stage() as stage:
+    with workspace(Path(directory)) as folder, ActorPool([folder, folder]) as actor_pool, actor_pool.stage() as stage:
         for step in parse("A: open f\nB: open f\nB: fork C\nD: open f"):
             stage.perform(step.call)
         return [stage.folder_of(actor) for actor in "ABCD"]
@@ -194,14 +194,14 @@ def test_actors_are_on_the_mounts_by_turns_and_a_child_where_its_parent_is(tmp_p
 def kept(directory: str) -> list[bool]:
     """Whether an actor lives on: one with nothing peculiar, one that forked, one that was limited, one that waits."""
     again = []
-    with workspace(Path(directory)) as folder, Company([folder]) as company:
+    with workspace(Path(directory)) as folder, ActorPool([folder]) as actor_pool:
         for program in (
             "A: open f",
             "A: open f\nA: fork B",
             "A: open f\nA: limit files 9",
             "A: open f\nB: open f\nB: flock f exclusive\nA: flock f exclusive wait",
         ):
-            with company.stage() as stage:
+            with actor_pool.stage() as stage:
                 for step in parse(program):
                     stage.perform(step.call)
                 pid = stage.pid_of("A")

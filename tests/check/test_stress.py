@@ -1,4 +1,4 @@
-"""The soak of a check: what it races for which promise, and what it says on filesystems that are broken in one way."""
+"""The stress of a check: what it races for which guarantee, and what it says on filesystems broken in one way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from lab.analysis.statistics import detection_power
-from lab.check.guarantees import DATA, PROMISES
+from lab.check.guarantees import DATA, GUARANTEES
 from lab.check.stress import run
 from lab.check.stress.plan import PLAN, Neighbours, planned
 from lab.check.stress.run import Answering, check_workers
@@ -26,7 +26,7 @@ from lab.locks.registry import REFUSED
 from lab.processes import Exit
 from lab.scenario import Outcome, builtin_names
 from tests.check.mounts import FILESYSTEMS
-from tests.check.stressing import soaked, soaked_under_a_liar
+from tests.check.stressing import stressed, stressed_under_a_liar
 from tests.helpers import in_fresh_process
 
 pytestmark = pytest.mark.mounts
@@ -42,9 +42,9 @@ def mounted(name: str) -> Iterator[list[str]]:
         yield [str(directory) for directory in directories]
 
 
-def soak_of(name: str, asked: list[str], seconds: float) -> list[dict[str, Any]]:
+def stress_of(name: str, asked: list[str], seconds: float) -> list[dict[str, Any]]:
     with mounted(name) as folders:
-        rows: list[dict[str, Any]] = in_fresh_process(soaked, folders, asked, seconds)
+        rows: list[dict[str, Any]] = in_fresh_process(stressed, folders, asked, seconds)
     return rows
 
 
@@ -52,10 +52,10 @@ ENOUGH = 7_000
 """Requests that met a holder: where a lock lies 1 time in 1,000, so many overlook it 1 time in 1,000."""
 
 
-def strong_soak(soak_for: Callable[[float], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """A soak in which each race found something, or met enough to have found it: a busy machine takes longer."""
+def strong_stress(stress_for: Callable[[float], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """A stress in which each race found something, or met enough to have found it: a busy machine takes longer."""
     for seconds in (4.0, 12.0, 36.0):
-        rows = soak_for(seconds)
+        rows = stress_for(seconds)
         met = [max(row["case"]["contended_requests"], row["case"]["refused_requests"]) for row in rows]
         if all(row["verdict"] == "unsafe" or count >= ENOUGH for row, count in zip(rows, met, strict=True)):
             break
@@ -73,21 +73,21 @@ def test_every_rule_of_data_under_a_race_is_covered() -> None:
     assert {rule for entry in PLAN for rule in entry.rules} == set(range(61, 69))
 
 
-def test_every_entry_is_about_a_promise_and_no_race_comes_twice() -> None:
-    assert {entry.promise for entry in PLAN} == {*EXCLUSION, *DATA}
-    races = [(entry.promise, entry.scenario, entry.lock, entry.region, entry.polled) for entry in PLAN]
+def test_every_entry_is_about_a_guarantee_and_no_race_comes_twice() -> None:
+    assert {entry.guarantee for entry in PLAN} == {*EXCLUSION, *DATA}
+    races = [(entry.guarantee, entry.scenario, entry.lock, entry.backing, entry.polled) for entry in PLAN]
     assert len(set(races)) == len(PLAN)
 
 
 def test_a_race_has_room_for_as_many_workers_as_the_command_takes_and_for_no_more() -> None:
-    check_workers(PROMISES, MOST_WORKERS)
+    check_workers(GUARANTEES, MOST_WORKERS)
     with pytest.raises(UsageError, match=f"{MOST_WORKERS + 1} workers are more than its {MOST_WORKERS}"):
-        check_workers(PROMISES, MOST_WORKERS + 1)
+        check_workers(GUARANTEES, MOST_WORKERS + 1)
     check_workers(["ranges", "posix"], MOST_WORKERS + 1)
 
 
 def test_what_is_not_asked_for_is_not_raced() -> None:
-    assert {entry.promise for entry in planned(["flock", "mapping", "ranges"])} == {"flock", "mapping"}
+    assert {entry.guarantee for entry in planned(["flock", "mapping", "ranges"])} == {"flock", "mapping"}
     assert planned(["ranges", "modes"]) == []
 
 
@@ -108,7 +108,9 @@ def test_a_slot_that_falls_short_is_told() -> None:
 
 @pytest.fixture(scope="module")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = in_fresh_process(soaked, [str(tmp_path_factory.mktemp("soak"))], list(PROMISES), 4.0)
+    rows: list[dict[str, Any]] = in_fresh_process(
+        stressed, [str(tmp_path_factory.mktemp("stress"))], list(GUARANTEES), 4.0
+    )
     return rows
 
 
@@ -121,11 +123,11 @@ def test_a_local_directory_is_safe_and_nothing_is_left_there(everything: list[di
 def test_each_row_says_what_was_raced(everything: list[dict[str, Any]]) -> None:
     for entry, row in zip(PLAN, everything, strict=True):
         case = row["case"]
-        assert (row["promise"], row["rules"], row["polled"]) == (entry.promise, list(entry.rules), entry.polled)
-        assert (case["scenario"], case["lock"], case["region"]) == (
+        assert (row["guarantee"], row["rules"], row["polled"]) == (entry.guarantee, list(entry.rules), entry.polled)
+        assert (case["scenario"], case["lock"], case["backing"]) == (
             entry.scenario,
             entry.lock or "fcntl",
-            entry.region,
+            entry.backing,
         )
         assert (case["workers"], case["false_deadlocks"], case["window_ns"]) == (4, 0, 0)
 
@@ -143,9 +145,11 @@ def test_requests_that_do_not_wait_are_refused_and_counted(everything: list[dict
     assert not any(row["case"]["refused_requests"] for row in everything if not row["polled"])
 
 
-@pytest.mark.parametrize("promise", EXCLUSION)
-def test_a_lock_that_lies_once_in_a_thousand_is_noticed_both_ways(promise: str, tmp_path: Path) -> None:
-    rows = strong_soak(lambda seconds: in_fresh_process(soaked_under_a_liar, str(tmp_path), [promise], seconds, 0.001))
+@pytest.mark.parametrize("guarantee", EXCLUSION)
+def test_a_lock_that_lies_once_in_a_thousand_is_noticed_both_ways(guarantee: str, tmp_path: Path) -> None:
+    rows = strong_stress(
+        lambda seconds: in_fresh_process(stressed_under_a_liar, str(tmp_path), [guarantee], seconds, 0.001)
+    )
     assert [(row["polled"], row["verdict"], row["case"]["overlapping_holds"] > 0) for row in rows] == [
         (True, "unsafe", True),
         (False, "unsafe", True),
@@ -153,9 +157,9 @@ def test_a_lock_that_lies_once_in_a_thousand_is_noticed_both_ways(promise: str, 
 
 
 def test_a_lock_that_always_lies_breaks_the_data_of_every_race_but_the_neighbours(tmp_path: Path) -> None:
-    rows = in_fresh_process(soaked_under_a_liar, str(tmp_path), list(DATA), 4.0, 1.0)
+    rows = in_fresh_process(stressed_under_a_liar, str(tmp_path), list(DATA), 4.0, 1.0)
     assert {row["case"]["scenario"] for row in rows if not row["case"]["damage"]} == {"neighbours"}
-    assert {row["verdict"] for row in rows if row["promise"] != "neighbours"} == {"unsafe"}
+    assert {row["verdict"] for row in rows if row["guarantee"] != "neighbours"} == {"unsafe"}
 
 
 LOCKS_OF_DATA = [
@@ -171,14 +175,14 @@ LOCKS_OF_DATA = [
 def test_data_is_raced_under_the_first_lock_that_let_nobody_in_when_it_was_raced_for_itself(
     liars: list[str], exclusion: list[str], lock: str, tmp_path: Path
 ) -> None:
-    rows = in_fresh_process(soaked_under_a_liar, str(tmp_path), [*exclusion, "pread", "reopened"], 2.0, 1.0, liars)
-    own = [row for row in rows if row["promise"] in ("pread", "reopened")]
+    rows = in_fresh_process(stressed_under_a_liar, str(tmp_path), [*exclusion, "pread", "remapped"], 2.0, 1.0, liars)
+    own = [row for row in rows if row["guarantee"] in ("pread", "remapped")]
     assert {row["case"]["lock"] for row in own} == {lock}
     assert {row["verdict"] for row in own} == {"unsafe" if lock in liars else "safe"}
 
 
 def test_once_a_lock_let_two_in_in_a_race_for_the_data_the_next_one_is_tried(tmp_path: Path) -> None:
-    rows = in_fresh_process(soaked_under_a_liar, str(tmp_path), ["pread", "mapping"], 2.0, 1.0, ["fcntl"])
+    rows = in_fresh_process(stressed_under_a_liar, str(tmp_path), ["pread", "mapping"], 2.0, 1.0, ["fcntl"])
     assert [(row["case"]["lock"], row["case"]["overlapping_holds"] > 0) for row in rows] == [
         ("fcntl", True), *[("ofd", False)] * (len(rows) - 1)
     ]  # fmt: skip
@@ -188,65 +192,65 @@ def test_once_a_lock_let_two_in_in_a_race_for_the_data_the_next_one_is_tried(tmp
 
 
 def test_a_fuse_server_that_lies_once_in_a_thousand_is_noticed_under_every_lock() -> None:
-    rows = strong_soak(lambda seconds: soak_of("fuse_lies_1000", EXCLUSION, seconds))
-    caught = {row["promise"] for row in rows if row["verdict"] == "unsafe" and row["case"]["overlapping_holds"]}
+    rows = strong_stress(lambda seconds: stress_of("fuse_lies_1000", EXCLUSION, seconds))
+    caught = {row["guarantee"] for row in rows if row["verdict"] == "unsafe" and row["case"]["overlapping_holds"]}
     assert caught == set(EXCLUSION)
 
 
 def test_an_honest_fuse_mount_is_safe_and_requests_meet_holds() -> None:
-    rows = soak_of("fuse_honest", ["posix", "mapping", "reopened"], 3.0)
+    rows = stress_of("fuse_honest", ["posix", "mapping", "remapped"], 3.0)
     assert verdicts(rows) == {"safe"}
     assert all(row["case"]["window_ns"] >= run.WORTH_SLEEPING_NS for row in rows)
     waited = [row["case"] for row in rows if not row["polled"] and row["case"]["scenario"] != "sparse_pages"]
     assert all(case["contended_requests"] > case["holds"] / 10 for case in waited)
 
 
-def test_a_mapping_through_two_mounts_is_stale_and_one_reopened_in_the_lock_is_not() -> None:
-    rows = soak_of("fuse_honest_two", ["posix", "mapping", "reopened", "neighbours"], 3.0)
-    unsafe = {(row["promise"], row["region"]) for row in rows if row["verdict"] == "unsafe"}
+def test_a_mapping_through_two_mounts_is_stale_and_one_remapped_in_the_lock_is_not() -> None:
+    rows = stress_of("fuse_honest_two", ["posix", "mapping", "remapped", "neighbours"], 3.0)
+    unsafe = {(row["guarantee"], row["backing"]) for row in rows if row["verdict"] == "unsafe"}
     assert unsafe >= {("mapping", "mapped"), ("neighbours", "mapped")}
-    assert {row["verdict"] for row in rows if row["promise"] in ("posix", "reopened")} == {"safe"}
+    assert {row["verdict"] for row in rows if row["guarantee"] in ("posix", "remapped")} == {"safe"}
     assert not any(row["case"]["overlapping_holds"] for row in rows)
 
 
 def test_locks_of_two_mounts_that_know_nothing_of_each_other_are_unsafe() -> None:
-    rows = soak_of("fuse_no_lock_two", EXCLUSION, 2.0)
+    rows = stress_of("fuse_no_lock_two", EXCLUSION, 2.0)
     assert verdicts(rows) == {"unsafe"}
     assert all(row["case"]["overlapping_holds"] for row in rows)
 
 
 def test_locks_that_are_not_there_are_unsupported() -> None:
-    rows = soak_of("fuse_enosys", [*EXCLUSION, "pread"], 2.0)
+    rows = stress_of("fuse_enosys", [*EXCLUSION, "pread"], 2.0)
     assert verdicts(rows) == {"unsupported"}
-    assert {row["case"]["reason"] for row in rows if row["promise"] == "flock"} == {"lock flock: refused (ENOSYS)"}
+    assert {row["case"]["reason"] for row in rows if row["guarantee"] == "flock"} == {"lock flock: refused (ENOSYS)"}
 
 
 def test_a_mapping_that_is_refused_is_unsupported_and_pread_is_not() -> None:
-    rows = soak_of("fuse_direct_io", ["pread", "mapping", "reopened"], 2.0)
-    assert {(row["promise"], row["verdict"]) for row in rows} == {
+    rows = stress_of("fuse_direct_io", ["pread", "mapping", "remapped"], 2.0)
+    assert {(row["guarantee"], row["verdict"]) for row in rows} == {
         ("pread", "safe"),
         ("mapping", "unsupported"),
-        ("reopened", "unsupported"),
+        ("remapped", "unsupported"),
     }
 
 
 def test_a_deadlock_that_is_made_up_is_counted_and_ends_nothing() -> None:
-    rows = soak_of("fuse_false_deadlock", ["posix", "pread"], 3.0)
+    rows = stress_of("fuse_false_deadlock", ["posix", "pread"], 3.0)
     assert verdicts(rows) == {"safe"}
     assert sum(row["case"]["false_deadlocks"] for row in rows) > 0
 
 
 def test_after_the_first_hung_race_of_a_lock_nothing_waits_for_it_again() -> None:
-    rows = soak_of("fuse_wakes_nobody", ["posix", "pread", "mapping"], 2.0)
+    rows = stress_of("fuse_wakes_nobody", ["posix", "pread", "mapping"], 2.0)
     assert {row["verdict"] for row in rows if row["polled"]} == {"safe"}
     [hung] = [row["case"] for row in rows if not row["polled"]]
     assert (hung["verdict"], hung["failures"][0]["how"]) == ("timeout", "late")
     assert "waiting for the write lock" in hung["reason"]
-    assert {row["promise"] for row in rows if row["polled"]} == {"posix", "pread", "mapping"}
+    assert {row["guarantee"] for row in rows if row["polled"]} == {"posix", "pread", "mapping"}
 
 
 def test_a_worker_that_sigkill_does_not_end_is_told_with_the_place_where_it_hangs() -> None:
-    rows = soak_of("fuse_never_answers", EXCLUSION, 2.0)
+    rows = stress_of("fuse_never_answers", EXCLUSION, 2.0)
     assert verdicts(rows) == {"unknown"}
     stuck = [failure for row in rows for failure in row["case"]["failures"]]
     assert len({failure["pid"] for failure in stuck}) == len(stuck) == len(EXCLUSION)
@@ -268,9 +272,9 @@ def test_a_worker_that_is_late_and_ends_on_a_signal_was_still_at_work() -> None:
 def test_a_filesystem_that_is_full_leaves_data_unknown_and_not_the_lock_that_needs_no_room() -> None:
     with mounted("ext4_loop") as [folder]:
         fill(Path(folder) / "filler")
-        rows = in_fresh_process(soaked, [folder], ["posix", "mapping"], 1.0)
-    assert {(row["promise"], row["verdict"]) for row in rows} == {("posix", "safe"), ("mapping", "unknown")}
-    assert {row["case"]["reason"] for row in rows if row["promise"] == "mapping"} == {
+        rows = in_fresh_process(stressed, [folder], ["posix", "mapping"], 1.0)
+    assert {(row["guarantee"], row["verdict"]) for row in rows} == {("posix", "safe"), ("mapping", "unknown")}
+    assert {row["case"]["reason"] for row in rows if row["guarantee"] == "mapping"} == {
         "the filesystem is full (no space left); make room, or give another DIR"
     }
     assert set(rows[0]["left"]) == {"filler", "lost+found"}
@@ -292,11 +296,11 @@ def write_for_ever(descriptor: int, data: bytes) -> None:
 # Stopped on the way
 
 
-def interrupted_soak(folder: str) -> dict[str, Any]:
+def interrupted_stress(folder: str) -> dict[str, Any]:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     interrupter = subprocess.Popen(["/bin/sh", "-c", f"sleep 0.7; kill -INT {os.getpid()}"])
     try:
-        soaked([folder], ["pread"], 60.0)
+        stressed([folder], ["pread"], 60.0)
     except KeyboardInterrupt:
         interrupter.wait()
         children = Path("/proc/self/task").joinpath(str(ctypes.CDLL(None).gettid()), "children").read_text()
@@ -305,7 +309,7 @@ def interrupted_soak(folder: str) -> dict[str, Any]:
 
 
 def test_an_interrupt_comes_through_once_the_workers_are_gone(tmp_path: Path) -> None:
-    assert in_fresh_process(interrupted_soak, str(tmp_path)) == {"children": "", "left": []}
+    assert in_fresh_process(interrupted_stress, str(tmp_path)) == {"children": "", "left": []}
 
 
 # Locks

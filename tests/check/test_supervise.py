@@ -49,7 +49,7 @@ def test_a_check_ends_where_a_mount_stops_answering_and_keeps_what_it_found() ->
     check_that_findings_are_kept(ended["any-300-stop-2"].document)
     check_that_the_folder_is_named(ended["any-60-stop-1"].document["left_behind"])
     document = ended["rmdir-2-stop-1"].document  # only the removal has no answer
-    assert {each["name"]: each["verdict"] for each in document["promises"]}["posix"] == "safe"
+    assert {each["name"]: each["verdict"] for each in document["guarantees"]}["posix"] == "safe"
     assert document["ended_early"] == ""
     check_that_the_folder_is_named(document["left_behind"])
 
@@ -57,7 +57,7 @@ def test_a_check_ends_where_a_mount_stops_answering_and_keeps_what_it_found() ->
 def check_that_findings_are_kept(document: dict[str, Any]) -> None:
     """Up to the call that hangs, on the second of two mounts; the first can remove the folder."""
     assert [each["verdict"] for each in document["rules"]].count("safe") >= 1
-    assert {each["verdict"] for each in document["promises"]} == {"unknown"}
+    assert {each["verdict"] for each in document["guarantees"]} == {"unknown"}
     assert (document["interrupted"], document["safe"]) == (False, False)
     assert document["hang"]["directories"] == document["directories"][1:]
     assert document["hang"]["call"]
@@ -114,7 +114,7 @@ def test_a_call_without_an_answer_ends_the_check_once_the_time_is_over_though_th
     assert (document["hang"]["directories"], document["interrupted"]) == ([], False)
     assert document["ended_early"].startswith("a call has no answer, though the mount answers others: ")
     assert document["stuck"]
-    assert "not reached: a call had no answer" in json.dumps(document["promises"])
+    assert "not reached: a call had no answer" in json.dumps(document["guarantees"])
 
 
 def test_a_check_whose_own_process_stands_still_in_a_call_ends_once_the_time_is_over(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_check_whose_own_process_stands_still_in_a_call_ends_once_the_time_is_
 def test_a_check_in_which_nothing_hangs_goes_on_however_late_it_is(tmp_path: Path) -> None:
     document = scripted(AT_ONCE, tmp_path, "modes,rules")
     assert (document["ended_early"], document["hang"]) == ("", None)
-    assert {each["verdict"] for each in document["promises"]} == {"safe"}
+    assert {each["verdict"] for each in document["guarantees"]} == {"safe"}
 
 
 def test_the_shares_of_all_that_takes_time_once_something_hangs_are_within_the_bound() -> None:
@@ -198,7 +198,7 @@ def test_a_stop_during_the_clean_up_cuts_it_short_and_what_is_left_is_named(numb
 
 @pytest.mark.mounts
 def test_a_check_whose_mount_answers_is_interrupted_in_good_order() -> None:
-    with checking(only="posix,soak") as (lab, directory, _):
+    with checking(only="posix,stress") as (lab, directory, _):
         backing = directory.parent / "backing"
         wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
         mine = psutil.Process(lab.pid).children(recursive=True)
@@ -211,7 +211,7 @@ def test_a_check_whose_mount_answers_is_interrupted_in_good_order() -> None:
 
 @pytest.mark.mounts
 def test_nobody_is_left_and_the_folder_goes_where_the_lab_is_killed() -> None:
-    with checking(only="posix,soak") as (lab, directory, _):
+    with checking(only="posix,stress") as (lab, directory, _):
         backing = directory.parent / "backing"
         wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
         mine = psutil.Process(lab.pid).children(recursive=True)
@@ -258,7 +258,7 @@ def test_a_fork_that_is_refused_is_one_line(number: int, tmp_path: Path) -> None
 
 def ended_by_somebody(place: Path, of: str, number: signal.Signals) -> tuple[int, dict[str, Any], str, list[str]]:
     """A check whose guard, or whose worker, gets this signal while it races."""
-    command = [sys.executable, "-m", "lab", "check", str(place), "--only", "posix,soak", "--seconds", "300"]
+    command = [sys.executable, "-m", "lab", "check", str(place), "--only", "posix,stress", "--seconds", "300"]
     with subprocess.Popen(
         [*command, "--no-save", "--json", "-"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as lab:
@@ -276,7 +276,7 @@ def ended_by_somebody(place: Path, of: str, number: signal.Signals) -> tuple[int
 def test_a_process_of_the_check_that_somebody_ends_makes_nothing_unsafe(of: str, tmp_path: Path) -> None:
     code, document, told, left = ended_by_somebody(tmp_path, of, signal.SIGKILL)
     assert code == 3
-    assert {each["verdict"] for each in document["promises"]} == {"unknown"}
+    assert {each["verdict"] for each in document["guarantees"]} == {"unknown"}
     assert "the process that makes the check was ended by" in document["ended_early"]
     assert [name for name in left if name not in told] == []
     assert len(left) == (1 if of == "guard" else 0)

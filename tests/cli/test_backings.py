@@ -11,10 +11,10 @@ from lab.memory import named
 from tests.helpers import in_fresh_process, run_lab
 
 
-def test_regions_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path) -> None:
+def test_backings_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    ended = run_lab("regions", "--dir", place)
+    ended = run_lab("backings", "--dir", place)
     assert (ended.returncode, ended.stderr) == (0, "")
     head = ended.stdout.splitlines()[2].split()
     assert head == ["mapped", "private", "stream", "sysv", "posix", "anonymous"]
@@ -27,47 +27,47 @@ def test_regions_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path)
 
 
 def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
-    document = tmp_path / "regions.json"
-    printed = run_lab("regions", "--dir", tmp_path, "--json", document)
+    document = tmp_path / "backings.json"
+    printed = run_lab("backings", "--dir", tmp_path, "--json", document)
     again = run_lab("report", document)
     assert again.returncode == 0
     assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
     found = json.loads(document.read_text())
-    assert found.keys() >= {"schema", "environment", "regions", "properties", "cells"}
-    assert isinstance(results.load_any(document), results.RegionsCompared)
+    assert found.keys() >= {"schema", "environment", "backings", "properties", "cells"}
+    assert isinstance(results.load_any(document), results.BackingsCompared)
 
 
-def test_a_region_that_is_refused_is_told_in_a_line_and_ends_with_3(tmp_path: Path) -> None:
-    told, code = in_fresh_process(with_a_refused_region, str(tmp_path))
+def test_a_backing_that_is_refused_is_told_in_a_line_and_ends_with_3(tmp_path: Path) -> None:
+    told, code = in_fresh_process(with_a_refused_backing, str(tmp_path))
     assert code == 3
-    assert told == "lab: region sysv: refused at its set-up (ENOSYS); see docs/regions.md for what it needs\n"
+    assert told == "lab: backing sysv: refused at its set-up (ENOSYS); see docs/backings.md for what it needs\n"
 
 
-def with_a_refused_region(directory: str) -> list[object]:
+def with_a_refused_backing(directory: str) -> list[object]:
     def refused(_: object) -> None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
 
     named.SystemVSegment.make = refused  # type: ignore[method-assign,assignment]
     told = StringIO()
     with redirect_stdout(StringIO()), redirect_stderr(told):
-        code = main(["regions", "--dir", directory])
+        code = main(["backings", "--dir", directory])
     return [told.getvalue(), code]
 
 
 def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:
-    lines = run_lab("regions", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
+    lines = run_lab("backings", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
     assert len(lines) == 12
     assert lines[0] == ",mapped,private,stream,sysv,posix,anonymous"
 
 
 def test_a_directory_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    ended = run_lab("regions", "--dir", tmp_path / "missing")
+    ended = run_lab("backings", "--dir", tmp_path / "missing")
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.count("\n") == 1
     assert "does not exist; give a directory" in ended.stderr
 
 
 def test_a_directory_without_a_name_is_refused() -> None:
-    ended = run_lab("regions", "--dir", "")
+    ended = run_lab("backings", "--dir", "")
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "an empty name; give a directory" in ended.stderr

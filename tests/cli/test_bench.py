@@ -14,27 +14,27 @@ from tests.report.trace_form import of_kind, problems
 QUICK = ("--seconds", "0.05", "--repeats", "5")
 
 
-def test_the_cost_of_copying_is_a_row_for_each_region_and_access(tmp_path: Path) -> None:
+def test_the_cost_of_copying_is_a_row_for_each_backing_and_access(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    ended = run_lab("bench", "--region", "--dir", place, "--format", "csv", *QUICK)
+    ended = run_lab("bench", "--backing", "--dir", place, "--format", "csv", *QUICK)
     assert (ended.returncode, ended.stderr) == (0, "")
     head, *rows = (line.split(",") for line in ended.stdout.splitlines())
-    assert head == ["region", "access", "64 B", "x", "4 KiB", "x", "1 MiB", "x"]
-    regions = ["mapped", "private", "stream", "reopened", "reopened_stream", "sysv", "posix", "anonymous"]
-    assert [(region, access) for region, access, *_ in rows] == [
-        (region, access) for region in regions for access in ("load", "store")
+    assert head == ["backing", "access", "64 B", "x", "4 KiB", "x", "1 MiB", "x"]
+    backings = ["mapped", "private", "stream", "remapped", "remapped_stream", "sysv", "posix", "anonymous"]
+    assert [(backing, access) for backing, access, *_ in rows] == [
+        (backing, access) for backing in backings for access in ("load", "store")
     ]
     assert [row[3::2] for row in rows if row[0] == "mapped"] == [["1.0"] * 3] * 2
     assert list(place.iterdir()) == []
 
 
-def test_the_regions_and_sizes_can_be_chosen_and_every_sample_is_kept(tmp_path: Path) -> None:
-    chosen = ("--region", "mapped", "--region", "stream", "--sizes", "64,1000")
+def test_the_backings_and_sizes_can_be_chosen_and_every_sample_is_kept(tmp_path: Path) -> None:
+    chosen = ("--backing", "mapped", "--backing", "stream", "--sizes", "64,1000")
     ended = run_lab("bench", *chosen, "--dir", tmp_path, "--json", "-", *QUICK)
     found = json.loads(ended.stdout)
     assert ended.returncode == 0
-    assert [row["region"] for row in found["copying"]] == ["call"] * 2 + ["mapped"] * 4 + ["stream"] * 4
+    assert [row["backing"] for row in found["copying"]] == ["call"] * 2 + ["mapped"] * 4 + ["stream"] * 4
     assert {row["bytes"] for row in found["copying"]} == {0, 64, 1000}
     for row in found["copying"]:
         low, high = row["interval_95"]
@@ -49,7 +49,7 @@ def test_the_published_schema_is_that_of_the_records() -> None:
 
 def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
     document = tmp_path / "bench.json"
-    printed = run_lab("bench", "--region", "mapped", "--dir", tmp_path, "--json", document, *QUICK)
+    printed = run_lab("bench", "--backing", "mapped", "--dir", tmp_path, "--json", document, *QUICK)
     again = run_lab("report", document)
     assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
     assert isinstance(results.load_any(document), results.Bench)
@@ -151,8 +151,8 @@ def test_a_bench_of_locks_is_kept_where_results_are_and_report_prints_it_again(h
     assert (head.split(",")[0], row.split(",")[0].strip(' "')) == ("case", "flock queue")
 
 
-def test_every_axis_is_measured_and_additions_in_a_region_are_counted(here: Path) -> None:
-    axes = ("--ranges", "same,disjoint", "--held", "0,5", "--region", "mapped", "stream")
+def test_every_axis_is_measured_and_additions_in_a_backing_are_counted(here: Path) -> None:
+    axes = ("--ranges", "same,disjoint", "--held", "0,5", "--backing", "mapped", "stream")
     code, rows, _ = priced(here, "--lock", "fcntl", *axes, "--hold", "2", "--think", "1", "--pin", "one")
     assert code == 0
     assert len({row["name"] for row in rows}) == len(rows) == 2 * 2 * (1 + 1 + 2)
@@ -162,7 +162,7 @@ def test_every_axis_is_measured_and_additions_in_a_region_are_counted(here: Path
 
 
 def test_additions_that_nobody_else_sees_are_told_as_lost(here: Path) -> None:
-    code, rows, complaint = priced(here, "--lock", "fcntl", "--region", "private", "--price", "hand-off")
+    code, rows, complaint = priced(here, "--lock", "fcntl", "--backing", "private", "--price", "hand-off")
     assert code == 1
     assert rows[0]["lost"] == rows[0]["pairs"]
     assert "additions inside the lock are lost" in complaint
@@ -246,7 +246,7 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
-        (["--sizes", "64"], 2, "--sizes is about copying; give --region alone"),
+        (["--sizes", "64"], 2, "--sizes is about copying; give --backing alone"),
         (["--lock", "fnctl"], 2, "unknown lock 'fnctl'; did you mean fcntl?"),
         (["--lock", "none"], 2, "--lock none: excludes nobody, so there is no price"),
         (["--price", "cheap"], 2, "'cheap' is none of uncontended, hand-off, queue"),
@@ -257,22 +257,22 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
         (["--hold", "-1"], 2, "-1 is no such time: from 0 us"),
         (["--lock", "fcntl,ofd"], 2, "unknown lock 'fcntl,ofd'; did you mean fcntl?"),
         (["--pin", "two"], 2, "choose from"),
-        (["--lock", "fcntl", "--region", "maped"], 2, "unknown region 'maped'; did you mean mapped?"),
+        (["--lock", "fcntl", "--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),
         (["--dir", "missing"], 3, "--dir missing: does not exist"),
-        (["--region", "maped"], 2, "unknown region 'maped'; did you mean mapped?"),
-        (["--region", "mapped", "--repeats", "4"], 2, "4 is too few: at least 5"),
-        (["--region", "mapped", "--sizes", "0"], 2, "0 is too few: at least 1"),
-        (["--region", "mapped", "--dir", ""], 2, "an empty name; give a directory"),
-        (["--region", "mapped", "--sizes", "999999999999"], 3, "no memory for 999,999,999,999 bytes at once"),
-        (["--region", "mapped", "--save", ""], 2, "an empty name; give a directory"),
-        (["--region", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
-        (["--region", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),
+        (["--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),
+        (["--backing", "mapped", "--repeats", "4"], 2, "4 is too few: at least 5"),
+        (["--backing", "mapped", "--sizes", "0"], 2, "0 is too few: at least 1"),
+        (["--backing", "mapped", "--dir", ""], 2, "an empty name; give a directory"),
+        (["--backing", "mapped", "--sizes", "999999999999"], 3, "no memory for 999,999,999,999 bytes at once"),
+        (["--backing", "mapped", "--save", ""], 2, "an empty name; give a directory"),
+        (["--backing", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
+        (["--backing", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),
         (
             ["--trace", "missing/t.json"],
             3,
             "missing/t.json: cannot be written (No such file or directory); give another",
         ),
-        (["--region", "mapped", "--trace", "t.json"], 2, "--trace is about locks: copying takes none"),
+        (["--backing", "mapped", "--trace", "t.json"], 2, "--trace is about locks: copying takes none"),
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], code: int, told: str, tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_wrong_use_is_one_line(arguments: list[str], code: int, told: str, tmp_p
 def test_a_stop_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    lab = start_lab("bench", "--region", "mapped", "--dir", place, "--seconds", "600")
+    lab = start_lab("bench", "--backing", "mapped", "--dir", place, "--seconds", "600")
     try:
         wait_until(lambda: bool(list(place.glob("lab-*/*"))) or lab.poll() is not None, "it measures")
         lab.send_signal(stop)

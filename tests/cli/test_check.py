@@ -14,13 +14,13 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from lab import records as results
-from lab.check.guarantees import PARTS, PROMISES
+from lab.check.guarantees import GUARANTEES, PARTS
 from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS
 from tests.cli.commands import Terminal, lines, start_lab
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab, wait_until
-from tests.report.checked_records import check_of, promise
+from tests.report.checked_records import check_of, guarantee
 
 QUICK = ("--only", "modes,rules")
 """Six rules that wait for nobody."""
@@ -112,28 +112,28 @@ def test_all_options_stand_in_the_document(place: Path) -> None:
         "directories": [str(place)], "only": ["modes", "rules"], "seconds": 2.5, "seed": 7, "workers": 3,
         "detects": 0.001, "faults": False,
     }  # fmt: skip
-    assert [each["name"] for each in made["promises"]] == ["modes"]
+    assert [each["name"] for each in made["guarantees"]] == ["modes"]
 
 
 @pytest.mark.parametrize(("detects", "code", "verdict"), [("0.9", 0, "safe"), ("1e-9", 3, "unknown")])
 def test_a_guarantee_is_held_to_the_strength_that_was_asked_for(
     detects: str, code: int, verdict: str, place: Path
 ) -> None:
-    done = run_lab("check", place, "--only", "posix,soak", "--seconds", "0.5", "--detects", detects, "--json", "-")
+    done = run_lab("check", place, "--only", "posix,stress", "--seconds", "0.5", "--detects", detects, "--json", "-")
     made = json.loads(done.stdout)
-    (guarantee,) = made["promises"]
+    (guarantee,) = made["guarantees"]
     assert (done.returncode, guarantee["verdict"], made["options"]["detects"]) == (code, verdict, float(detects))
     assert 1e-9 < guarantee["detection_limit"] < 0.9
     assert ("lab: posix: unknown: inconclusive: " in done.stderr) == (code == 3)
 
 
-def test_the_document_has_what_was_promised_of_it(place: Path) -> None:
+def test_the_document_has_what_was_guaranteed_of_it(place: Path) -> None:
     made = document(place, *QUICK)
     assert next(iter(made)) == "schema"
     assert made.keys() >= {
-        "schema", "environment", "directories", "promises", "rules", "advice", "safe",
+        "schema", "environment", "directories", "guarantees", "rules", "advice", "safe",
     }  # fmt: skip
-    assert made["promises"][0].keys() >= {"name", "verdict", "strength", "evidence"}
+    assert made["guarantees"][0].keys() >= {"name", "verdict", "strength", "evidence"}
     assert made["rules"][0].keys() >= {"number", "sentence", "verdict", "observed"}
     assert (made["safe"], made["directories"], made["command"]) == (True, [str(place)], "check")
     assert made.keys() == results.json_schema("check")["$defs"]["Check"]["properties"].keys()
@@ -199,7 +199,7 @@ def test_the_list_comes_as_json() -> None:
         ("modes", [24, 25, 27, 28, 29]),
         ("names", [76]),
         ("faults,posix", [74, 75]),
-        ("neighbours,soak", [63, 65, 67]),
+        ("neighbours,stress", [63, 65, 67]),
     ],
 )
 def test_the_list_has_the_rules_alone_that_are_about_what_is_named(only: str, numbers: list[int]) -> None:
@@ -209,8 +209,8 @@ def test_the_list_has_the_rules_alone_that_are_about_what_is_named(only: str, nu
 
 def test_a_list_of_what_no_rule_is_about_is_refused() -> None:
     line = refused(2, "--list", "--only", "random")
-    assert line == "lab: --list --only random: no rule is about that; name promises, rules, soak or faults"
-    assert "there is no such promise or part" in refused(2, "--list", "--only", "maping")
+    assert line == "lab: --list --only random: no rule is about that; name guarantees, rules, stress or faults"
+    assert "there is no such guarantee or part" in refused(2, "--list", "--only", "maping")
 
 
 def test_the_list_goes_into_a_file_that_is_named(elsewhere: Path) -> None:
@@ -220,11 +220,11 @@ def test_the_list_goes_into_a_file_that_is_named(elsewhere: Path) -> None:
     assert "missing/x: cannot be written" in refused(3, "--list", "--json", "missing/x")
 
 
-def test_help_names_every_option_promise_and_part() -> None:
+def test_help_names_every_option_guarantee_and_part() -> None:
     told = run_lab("check", "--help").stdout
     options = ["--only", "--list", "--seconds", "--seed", "--workers", "--json", "--junit", "--save", "--no-save"]
     words = " ".join(told.split())
-    assert [word for word in [*options, "--quiet", *PROMISES, *PARTS, "exclusion", "data"] if word not in words] == []
+    assert [word for word in [*options, "--quiet", *GUARANTEES, *PARTS, "exclusion", "data"] if word not in words] == []
 
 
 def test_check_stands_after_race_in_the_list_of_commands() -> None:
@@ -243,9 +243,9 @@ def test_an_empty_name_is_no_directory() -> None:
     assert "an empty name" in refused(2, "")
 
 
-def test_an_unknown_promise_is_told_with_all_that_there_are(place: Path) -> None:
+def test_an_unknown_guarantee_is_told_with_all_that_there_are(place: Path) -> None:
     line = refused(2, place, "--only", "modes,maping")
-    assert all(word in line for word in ["maping", *PROMISES, *PARTS])
+    assert all(word in line for word in ["maping", *GUARANTEES, *PARTS])
 
 
 @pytest.mark.parametrize(
@@ -269,7 +269,7 @@ def test_a_missing_directory_is_told_and_nothing_is_written(place: Path, elsewhe
     assert list(elsewhere.iterdir()) == []
 
 
-def test_a_promise_about_several_mounts_is_refused_on_one(place: Path) -> None:
+def test_a_guarantee_about_several_mounts_is_refused_on_one(place: Path) -> None:
     assert "give another DIR" in refused(2, place, "--only", "names")
 
 
@@ -284,7 +284,7 @@ def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Pat
     assert lab.returncode == 130
     assert "INTERRUPTED: the rest is missing" in printed
     assert told.splitlines() == [
-        "lab: pread: unknown: not reached before the interruption", "lab: interrupted; 0 of 1 promise judged by then",
+        "lab: pread: unknown: not reached before the interruption", "lab: interrupted; 0 of 1 guarantee judged by then",
     ]  # fmt: skip
     made = results.load_any(elsewhere / "check.json")
     assert isinstance(made, Check)
@@ -302,7 +302,7 @@ def ended_as(verdicts: dict[str, Any], directory: str, options: list[str]) -> tu
     def check(asked: CheckOptions, directories: list[Path], tell: Any) -> Check:
         given.extend([*map(str, asked.only), *map(str, directories)])
         tell("something")
-        return check_of(*(promise(name, verdict) for name, verdict in verdicts.items()), only=asked.only)
+        return check_of(*(guarantee(name, verdict) for name, verdict in verdicts.items()), only=asked.only)
 
     vars(lab.check.supervise)["check"] = check
     printed, told = StringIO(), StringIO()

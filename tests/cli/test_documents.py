@@ -21,14 +21,14 @@ from tests.helpers import run_lab
 
 NUMBER = (int, float)
 CASE_KEYS: dict[str, tuple[type, ...]] = {
-    "scenario": (str,), "lock": (str,), "region": (str,), "workers": (int,), "rounds": (int,), "trials": (int,),
+    "scenario": (str,), "lock": (str,), "backing": (str,), "workers": (int,), "rounds": (int,), "trials": (int,),
     "operations": (int,), "damaged": (int,), "damage": (list,), "overlapping_holds": (int,),
     "corruption_rate": NUMBER, "damaged_trials": (int,), "interval_95": (list,),
     "detection_power": (*NUMBER, type(None)),
     "wall_s": NUMBER, "operations_per_s": NUMBER, "wait_ns": (dict,), "hold_ns": (dict,), "fairness": NUMBER,
     "cpu_s": (dict,), "context_switches": (dict,), "verdict": (str,), "reason": (str,),
 }  # fmt: skip
-"""What the documentation promises of a case that ran under a lock."""
+"""What the documentation guarantees of a case that ran under a lock."""
 
 mounts = pytest.mark.needs("private_mounts")
 
@@ -159,7 +159,7 @@ def test_a_document_says_what_it_is(made: dict[str, Any]) -> None:
     assert {"environment", "options", "cases"} <= made.keys()
 
 
-def test_every_promised_key_of_a_case_is_there_with_its_type(made: dict[str, Any]) -> None:
+def test_every_guaranteed_key_of_a_case_is_there_with_its_type(made: dict[str, Any]) -> None:
     (case,) = made["cases"]
     wrong = {key: case.get(key, "missing") for key, types in CASE_KEYS.items() if not isinstance(case.get(key), types)}
     assert wrong == {}
@@ -187,7 +187,7 @@ def test_a_run_without_contention_claims_no_power(elsewhere: Path) -> None:
 def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any], elsewhere: Path) -> None:
     assert {**made["options"], "directory": ""} == {
         "scenarios": ["mine"], "locks": [], "workers": [2], "rounds": 20, "trials": 1, "directory": "", "seed": 9,
-        "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "regions": [], "record": 0,
+        "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "backings": [], "record": 0,
         "program": "", "check": "", "program_workers": 0, "detects": None,
     }  # fmt: skip
 

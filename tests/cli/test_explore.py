@@ -132,7 +132,7 @@ def test_the_counter_breaks_with_one_preemption_within_ten_schedules() -> None:
     assert made["schedules"] <= 10
 
 
-# The default set and the lessons
+# The default set and the counterexamples
 
 
 def test_the_default_run_is_as_expected(nine: tuple[int, str, Path]) -> None:
@@ -157,9 +157,9 @@ def test_each_of_the_nine_breaks_without_the_lock_and_holds_exhausted_with_it(
     assert (with_lock["workers"], with_lock["rounds"]) == (2, 2)
 
 
-def test_each_lesson_breaks_under_the_locks_that_it_announces_and_its_cure_holds() -> None:
-    lessons = ("short_range", "check_then_lock", "opposite_order")
-    code, made = explored(*lessons, "--lock", "fcntl", "--lock", "ofd", "--lock", "flock")
+def test_each_counterexample_breaks_under_the_locks_that_it_announces_and_its_fix_holds() -> None:
+    counterexamples = ("short_range", "check_then_lock", "opposite_order")
+    code, made = explored(*counterexamples, "--lock", "fcntl", "--lock", "ofd", "--lock", "flock")
     assert code == 0
     verdicts = {(each["scenario"], each["lock"]): each["verdict"] for each in made["cases"]}
     broken = {place for place, verdict in verdicts.items() if verdict == "broken"}
@@ -170,7 +170,7 @@ def test_each_lesson_breaks_under_the_locks_that_it_announces_and_its_cure_holds
     }  # fmt: skip
     held = [each for each in made["cases"] if each["verdict"] != "broken"]
     assert {(each["verdict"], each["exhausted"]) for each in held} == {("holds", True)}
-    assert {each["scenario"] for each in held} >= {f"{name}:cured" for name in lessons}
+    assert {each["scenario"] for each in held} >= {f"{name}:fixed" for name in counterexamples}
 
 
 def test_the_opposite_order_is_refused_under_fcntl_and_hangs_under_ofd() -> None:
@@ -183,11 +183,11 @@ def test_the_opposite_order_is_refused_under_fcntl_and_hangs_under_ofd() -> None
     assert max(refused_one["schedules"], hung["schedules"]) <= 10
 
 
-def test_lessons_come_beside_the_default_set_as_far_as_they_are_simulated() -> None:
-    _, made = explored("--lessons", "--search", "random", "--time-limit", "0.01", "--rounds", "1")
+def test_counterexamples_come_beside_the_default_set_as_far_as_they_are_simulated() -> None:
+    _, made = explored("--counterexamples", "--search", "random", "--time-limit", "0.01", "--rounds", "1")
     names = list(dict.fromkeys(each["scenario"] for each in made["cases"]))
-    lessons = ["short_range", "check_then_lock", "opposite_order"]
-    assert [name for name in names if ":" not in name] == [*DEFAULT_SET, *lessons]
+    counterexamples = ["short_range", "check_then_lock", "opposite_order"]
+    assert [name for name in names if ":" not in name] == [*DEFAULT_SET, *counterexamples]
 
 
 # The document

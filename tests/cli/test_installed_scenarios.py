@@ -38,7 +38,7 @@ def tokens(env: dict[str, str]) -> list[str]:
 
 def test_it_is_raced_by_its_name_with_its_variants(shop: dict[str, str]) -> None:
     run = made("race", "shop", "--locked", *QUICK, "--no-save", env=shop)
-    assert [(case["scenario"], case["operations"]) for case in run["cases"]] == [("shop", 40), ("shop:cured", 40)]
+    assert [(case["scenario"], case["operations"]) for case in run["cases"]] == [("shop", 40), ("shop:fixed", 40)]
 
 
 def test_it_is_explored_by_its_name(shop: dict[str, str]) -> None:
@@ -46,8 +46,8 @@ def test_it_is_explored_by_its_name(shop: dict[str, str]) -> None:
     assert [(case["scenario"], case["lock"], case["verdict"]) for case in cases] == [
         ("shop", "none", "broken"),
         ("shop", "fcntl", "holds"),
-        ("shop:cured", "none", "broken"),
-        ("shop:cured", "fcntl", "holds"),
+        ("shop:fixed", "none", "broken"),
+        ("shop:fixed", "fcntl", "holds"),
     ]
 
 
@@ -55,7 +55,7 @@ def test_its_tokens_name_it_and_are_replayed_from_any_folder(
     shop: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = tokens(shop)
-    assert [token.split(",")[1] for token in found] == ["shop", "shop:cured"]
+    assert [token.split(",")[1] for token in found] == ["shop", "shop:fixed"]
     (tmp_path / "far").mkdir()
     monkeypatch.chdir(tmp_path / "far")
     for token in found:
@@ -78,8 +78,8 @@ def test_its_token_is_refused_once_the_package_is_gone(shop: dict[str, str]) -> 
 
 def test_a_file_of_the_same_name_goes_by_its_path(shop: dict[str, str], elsewhere: Path) -> None:
     (elsewhere / "shop.py").write_text(SHOP)
-    cases = made("explore", "shop.py:cured", "--unlocked", env=shop)["cases"]
-    assert cases[0]["token"].split(",")[1] == "shop.py:cured"
+    cases = made("explore", "shop.py:fixed", "--unlocked", env=shop)["cases"]
+    assert cases[0]["token"].split(",")[1] == "shop.py:fixed"
 
 
 def test_it_is_on_the_page_to_be_played(shop: dict[str, str], elsewhere: Path) -> None:
@@ -99,13 +99,13 @@ def listed(env: dict[str, str]) -> list[dict[str, Any]]:
     return [entry for entry in json.loads(done.stdout) if entry["group"] == GROUP]
 
 
-def test_it_is_listed_in_a_group_of_its_own_between_the_lessons_and_the_locks(shop: dict[str, str]) -> None:
+def test_it_is_listed_in_a_group_of_its_own_between_the_counterexamples_and_the_locks(shop: dict[str, str]) -> None:
     assert [(entry["name"], entry["summary"]) for entry in listed(shop)] == [
-        ("shop", "Sell one."), ("shop:cured", "Cured by nothing."),
+        ("shop", "Sell one."), ("shop:fixed", "Fixed by nothing."),
     ]  # fmt: skip
     headings = [line for line in lines(run_lab("list", env=shop).stdout) if not line.startswith(" ")]
     assert [heading.split()[0] for heading in headings] == [
-        "scenarios", "lessons", "scenarios", "locks", "regions", "recorder",
+        "scenarios", "counterexamples", "scenarios", "locks", "backings", "recorder",
     ]  # fmt: skip
     assert headings[2] == GROUP
 
@@ -134,5 +134,5 @@ def test_one_that_does_not_load_is_told_by_a_command_that_needs_it(command: str,
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
         "lab: scenario shop: nowhere:Shop cannot be loaded (ModuleNotFoundError: No module named 'nowhere'); "
-        "mend or reinstall the package it is in\n"
+        "fix or reinstall the package it is in\n"
     )

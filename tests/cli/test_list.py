@@ -12,7 +12,7 @@ from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
 LOCKS = ["none", "fcntl", "ofd", "flock", *READY]
-REGIONS = ["mapped", "private", "stream", "reopened", "reopened_stream", "sysv", "posix", "anonymous"]
+BACKINGS = ["mapped", "private", "stream", "remapped", "remapped_stream", "sysv", "posix", "anonymous"]
 
 
 def entries(*args: str | Path, env: dict[str, str] | None = None) -> list[dict[str, Any]]:
@@ -33,24 +33,24 @@ def of_group(listed: list[dict[str, Any]], group: str) -> list[str]:
 
 
 def test_all_eighteen_scenarios_are_listed(listed: list[dict[str, Any]]) -> None:
-    names = [name for name in of_group(listed, "scenarios") + of_group(listed, "lessons") if ":" not in name]
+    names = [name for name in of_group(listed, "scenarios") + of_group(listed, "counterexamples") if ":" not in name]
     assert len(names) == 18
     assert sorted(names) == sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
 
 
-def test_the_nine_that_a_lock_cures_are_the_default_set(listed: list[dict[str, Any]]) -> None:
+def test_the_nine_that_a_lock_fixes_are_the_default_set(listed: list[dict[str, Any]]) -> None:
     assert of_group(listed, "scenarios (the default set)") == builtin_names()[:9]
 
 
-def test_lessons_are_listed_with_their_cures(listed: list[dict[str, Any]]) -> None:
-    lessons = of_group(listed, "lessons (locked, and broken all the same; --lessons)")
-    assert [name for name in lessons if ":" not in name] == builtin_names()[9:]
-    assert "short_range:cured" in lessons
+def test_counterexamples_are_listed_with_their_fixes(listed: list[dict[str, Any]]) -> None:
+    counterexamples = of_group(listed, "counterexamples (locked, and broken all the same; --counterexamples)")
+    assert [name for name in counterexamples if ":" not in name] == builtin_names()[9:]
+    assert "short_range:fixed" in counterexamples
 
 
-def test_the_four_locks_the_ready_ones_and_all_regions_are_listed(listed: list[dict[str, Any]]) -> None:
+def test_the_four_locks_the_ready_ones_and_all_backings_are_listed(listed: list[dict[str, Any]]) -> None:
     assert of_group(listed, "locks") == LOCKS
-    assert of_group(listed, "regions") == REGIONS
+    assert of_group(listed, "backings") == BACKINGS
 
 
 def test_every_entry_has_a_summary_of_one_line(listed: list[dict[str, Any]]) -> None:
@@ -65,14 +65,20 @@ def test_what_works_here_says_so(listed: list[dict[str, Any]]) -> None:
 def test_what_does_not_work_in_a_directory_says_why_and_the_list_goes_on() -> None:
     listed = entries("--dir", "missing")
     troubled = [entry["name"] for entry in listed if not entry["works"]]
-    assert troubled == [*LOCKS, *REGIONS]
+    assert troubled == [*LOCKS, *BACKINGS]
     assert {"missing: cannot make a file there" in entry["trouble"] for entry in listed if entry["trouble"]} == {True}
 
 
 def test_people_get_a_line_each_under_five_headings(listed: list[dict[str, Any]]) -> None:
     done = run_lab("list")
     headings = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
-    assert [heading.split()[0] for heading in headings] == ["scenarios", "lessons", "locks", "regions", "recorder"]
+    assert [heading.split()[0] for heading in headings] == [
+        "scenarios",
+        "counterexamples",
+        "locks",
+        "backings",
+        "recorder",
+    ]
     told = [line.split()[0] for line in done.stdout.splitlines() if line.startswith("  ")]
     assert told == [entry["name"] for entry in listed]
 

@@ -23,8 +23,8 @@ def test_help_tells_the_exit_codes_on_stdout(command: list[str]) -> None:
 def test_help_names_every_option_of_race() -> None:
     told = run_lab("race", "--help").stdout
     options = [
-        "--lock ", "--locked", "--unlocked", "--lessons", "--workers", "--rounds", "--trials", "--dir", "--seed",
-        "--pin", "--window", "--leak", "--time-limit", "--format", "--json", "--save", "--no-save", "--quiet",
+        "--lock ", "--locked", "--unlocked", "--counterexamples", "--workers", "--rounds", "--trials", "--dir",
+        "--seed", "--pin", "--window", "--leak", "--time-limit", "--format", "--json", "--save", "--no-save", "--quiet",
     ]  # fmt: skip
     assert [option for option in options if option not in told] == []
 

@@ -102,7 +102,7 @@ def test_the_temporary_directory_is_the_users_or_the_systems(monkeypatch: pytest
     assert temporary_directory() == Path("/tmp")  # noqa: S108
 
 
-SAVING = [["race"], ["check", "."], ["explore"], ["replay", "token"], ["regions"], ["bench", "--region"]]
+SAVING = [["race"], ["check", "."], ["explore"], ["replay", "token"], ["backings"], ["bench", "--backing"]]
 
 
 @pytest.mark.parametrize("command", SAVING, ids=lambda command: command[0])

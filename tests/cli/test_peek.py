@@ -28,7 +28,7 @@ def refused(code: int, *args: str | Path) -> str:
     return line
 
 
-def test_the_byte_is_printed_as_the_chapter_has_it(file: str) -> None:
+def test_the_byte_is_printed_as_the_tutorial_has_it(file: str) -> None:
     done = run_lab("peek", file, "30")
     assert (done.returncode, done.stdout, done.stderr) == (0, "byte at offset 30 is 'x'\n", "")
 

@@ -33,8 +33,10 @@ def test_the_named_scenarios_race_in_the_order_given() -> None:
     assert [case["scenario"] for case in cases("bank", "counter", "--unlocked")] == ["bank", "counter"]
 
 
-def test_lessons_come_beside_what_is_named() -> None:
-    asked = document(run_lab("race", *QUICK, "counter", "--lessons", "--locked", "--json", "-").stdout)["options"]
+def test_counterexamples_come_beside_what_is_named() -> None:
+    asked = document(run_lab("race", *QUICK, "counter", "--counterexamples", "--locked", "--json", "-").stdout)[
+        "options"
+    ]
     assert asked["scenarios"][:2] == ["counter", "short_range"]
     assert len([name for name in asked["scenarios"] if ":" not in name]) == 10
 
@@ -220,11 +222,11 @@ def test_a_lock_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -
     assert (case["lock"], case["holds"]) == ("liar", 40)
 
 
-def test_a_scenario_of_ones_own_races_from_a_file_with_its_cured_variant(tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", syntax="\n\nclass Cured(Scripted):\n    '''Cured.'''\n")
+def test_a_scenario_of_ones_own_races_from_a_file_with_its_fixed_variant(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", syntax="\n\nclass Fixed(Scripted):\n    '''Fixed.'''\n")
     code, made = race(mine, "--workers", "1", "--trials", "1")
     assert code == 0
-    assert [case["scenario"] for case in made["cases"]] == ["mine", "mine:cured"]
+    assert [case["scenario"] for case in made["cases"]] == ["mine", "mine:fixed"]
 
 
 def test_a_scenario_that_takes_no_lock_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`race --region`: how the bytes are shared, as an axis of the run."""
+"""`race --backing`: how the bytes are shared, as an axis of the run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from subprocess import Popen
 
 import pytest
 
-from lab.memory import REGIONS
+from lab.memory import BACKINGS
 from tests.cli.commands import QUICK, document, ended, lines, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, ROOT, is_running, race, run_lab, wait_until
 from tests.needs import private_mounts
@@ -22,7 +22,7 @@ from tests.needs import private_mounts
 WINDOW = ("--window", "20000000", "--rounds", "5", "--workers", "2", "--trials", "1")
 """Each store is so late that the other worker has loaded before it, and that several times."""
 
-SHARING = [name for name, region in REGIONS.items() if region.shares]
+SHARING = [name for name, backing in BACKINGS.items() if backing.shares]
 SHM = Path("/dev/shm")  # noqa: S108
 
 
@@ -43,89 +43,89 @@ def shm_of(pid: int) -> list[str]:
     return [path.name for path in SHM.iterdir() if path.name.startswith(f"lab-{pid}-")]
 
 
-@pytest.mark.parametrize("region", SHARING)
-def test_an_unlocked_counter_breaks_and_a_locked_one_does_not(region: str, elsewhere: Path) -> None:
-    code, made = race("counter", "--region", region, *WINDOW, "--dir", elsewhere)
-    told = [(case["lock"], case["region"], case["shares"], case["verdict"]) for case in made["cases"]]
-    assert told == [("none", region, True, "damaged"), ("fcntl", region, True, "clean")]
+@pytest.mark.parametrize("backing", SHARING)
+def test_an_unlocked_counter_breaks_and_a_locked_one_does_not(backing: str, elsewhere: Path) -> None:
+    code, made = race("counter", "--backing", backing, *WINDOW, "--dir", elsewhere)
+    told = [(case["lock"], case["backing"], case["shares"], case["verdict"]) for case in made["cases"]]
+    assert told == [("none", backing, True, "damaged"), ("fcntl", backing, True, "clean")]
     assert [case["reason"] for case in made["cases"]] == ["nothing kept the workers apart", ""]
     assert (code, list(elsewhere.iterdir())) == (0, [])
 
 
 def test_a_private_counter_breaks_under_every_lock_as_expected() -> None:
     locks = ["none", "fcntl", "ofd", "flock"]
-    code, made = race("counter", "--region", "private", *QUICK, *(f"--lock={lock}" for lock in locks))
+    code, made = race("counter", "--backing", "private", *QUICK, *(f"--lock={lock}" for lock in locks))
     assert [(case["lock"], case["verdict"], case["expected"]) for case in made["cases"]] == [
         (lock, "damaged", "damaged") for lock in locks
     ]
     assert {case["reason"] for case in made["cases"]} == {
-        "in region private the stores stay in each worker's own copy, whatever the lock"
+        "in backing private the stores stay in each worker's own copy, whatever the lock"
     }
     assert (code, {case["shares"] for case in made["cases"]}) == (0, {False})
 
 
 def test_private_stores_are_told_in_words_and_no_model_explains_them() -> None:
-    done = run_lab("race", "counter", "--locked", "--region", "private", *QUICK, "--explain")
+    done = run_lab("race", "counter", "--locked", "--backing", "private", *QUICK, "--explain")
     assert (done.returncode, done.stderr) == (0, "")
     assert lines(done.stdout)[-1] == (
         "private: the stores stay in each worker's own copy and reach nobody, so no lock can help: broke 1 of 1 case."
     )
 
 
-def test_a_region_without_a_file_is_explained_as_the_file_is() -> None:
-    _, made = race("counter", "--unlocked", "--region", "sysv", *WINDOW, "--explain")
+def test_a_backing_without_a_file_is_explained_as_the_file_is() -> None:
+    _, made = race("counter", "--unlocked", "--backing", "sysv", *WINDOW, "--explain")
     assert made["cases"][0]["explanation"]["verdict"] == "broken"
 
 
-def test_the_regions_asked_for_make_the_rows_before_the_locks() -> None:
-    asked = ("--region", "sysv", "--region", "mapped", "--region", "sysv", "--workers", "1,2")
+def test_the_backings_asked_for_make_the_rows_before_the_locks() -> None:
+    asked = ("--backing", "sysv", "--backing", "mapped", "--backing", "sysv", "--workers", "1,2")
     done = run_lab("race", "counter", "bank", *asked, "--rounds", "20", "--trials", "1", "--format", "csv")
-    order = [(row["scenario"], row["workers"], row["region"], row["lock"]) for row in rows(done.stdout)]
+    order = [(row["scenario"], row["workers"], row["backing"], row["lock"]) for row in rows(done.stdout)]
     assert order == [
-        (scenario, workers, region, lock)
+        (scenario, workers, backing, lock)
         for scenario in ("counter", "bank")
         for workers in "12"
-        for region in ("sysv", "mapped")
+        for backing in ("sysv", "mapped")
         for lock in ("none", "fcntl")
     ]
 
 
-def test_without_a_region_each_scenario_has_its_own_and_the_usual_one_is_not_told() -> None:
+def test_without_a_backing_each_scenario_has_its_own_and_the_usual_one_is_not_told() -> None:
     done = run_lab("race", "counter", *QUICK, "--format", "csv")
-    assert "region" not in rows(done.stdout)[0]
+    assert "backing" not in rows(done.stdout)[0]
     _, made = race("counter", "private_mapping", *QUICK)
-    assert made["options"]["regions"] == []
-    assert {case["scenario"]: case["region"] for case in made["cases"]} == {
-        "counter": "mapped", "private_mapping": "private", "private_mapping:cured": "mapped",
+    assert made["options"]["backings"] == []
+    assert {case["scenario"]: case["backing"] for case in made["cases"]} == {
+        "counter": "mapped", "private_mapping": "private", "private_mapping:fixed": "mapped",
     }  # fmt: skip
 
 
-def test_a_report_of_the_document_tells_the_regions_again(elsewhere: Path) -> None:
-    asked = ("race", "counter", "--region", "mapped", "--region", "posix", *QUICK)
+def test_a_report_of_the_document_tells_the_backings_again(elsewhere: Path) -> None:
+    asked = ("race", "counter", "--backing", "mapped", "--backing", "posix", *QUICK)
     printed = run_lab(*asked, "--json", elsewhere / "run.json").stdout
     again = run_lab("report", elsewhere / "run.json").stdout
-    assert "; regions mapped, posix" in lines(again)[0]
+    assert "; backings mapped, posix" in lines(again)[0]
     assert again.strip() == printed.partition("written to")[0].strip()
 
 
 def test_a_document_of_before_is_read_and_printed_as_it_was(elsewhere: Path) -> None:
-    """Its regions have the old name, and its options none."""
+    """Its backings have the old name, and its options none."""
     made = document(run_lab("race", "counter", *QUICK, "--json", "-").stdout)
     (elsewhere / "new.json").write_text(json.dumps(made))
-    del made["options"]["regions"]
+    del made["options"]["backings"]
     for case in made["cases"]:
         del case["shares"]
-        case["region"] = "shared"
+        case["backing"] = "shared"
     (elsewhere / "old.json").write_text(json.dumps(made))
     assert run_lab("report", elsewhere / "old.json").stdout == run_lab("report", elsewhere / "new.json").stdout
 
 
-@pytest.mark.parametrize("asked", [[], ["--region", "shared"]])
-def test_the_old_name_of_the_usual_region_still_works(asked: list[str], elsewhere: Path) -> None:
-    mine = scenario_file(elsewhere / "mine.py", attributes='region = "shared"')
+@pytest.mark.parametrize("asked", [[], ["--backing", "shared"]])
+def test_the_old_name_of_the_usual_backing_still_works(asked: list[str], elsewhere: Path) -> None:
+    mine = scenario_file(elsewhere / "mine.py", attributes='backing = "shared"')
     code, made = race(mine, *QUICK, *asked)
-    assert (code, made["cases"][0]["region"]) == (0, "mapped")
-    assert made["options"]["regions"] == ["mapped" for _ in asked[1:]]
+    assert (code, made["cases"][0]["backing"]) == (0, "mapped")
+    assert made["options"]["backings"] == ["mapped" for _ in asked[1:]]
 
 
 def refused(*args: str | Path) -> str:
@@ -136,21 +136,21 @@ def refused(*args: str | Path) -> str:
     return line
 
 
-def test_an_unknown_region_names_the_nearest() -> None:
-    assert refused("counter", "--region", "sys") == "lab: unknown region 'sys'; did you mean sysv?"
+def test_an_unknown_backing_names_the_nearest() -> None:
+    assert refused("counter", "--backing", "sys") == "lab: unknown backing 'sys'; did you mean sysv?"
 
 
-def test_a_scenario_that_names_an_unknown_region_is_refused(elsewhere: Path) -> None:
-    assert "unknown region 'maped'; did you mean mapped?" in refused(
-        scenario_file(elsewhere / "mine.py", attributes='region = "maped"')
+def test_a_scenario_that_names_an_unknown_backing_is_refused(elsewhere: Path) -> None:
+    assert "unknown backing 'maped'; did you mean mapped?" in refused(
+        scenario_file(elsewhere / "mine.py", attributes='backing = "maped"')
     )
 
 
-@pytest.mark.parametrize("region", [name for name, region in REGIONS.items() if not region.of_file])
-def test_a_scenario_that_replaces_its_file_is_refused_where_the_bytes_are_no_file(region: str) -> None:
-    assert refused("replaced_file", "--region", region) == (
-        f"lab: scenario replaced_file: saves its file by name, and the bytes of region {region} are no file; "
-        "choose another --region (mapped, private, stream, reopened, reopened_stream), or name other scenarios"
+@pytest.mark.parametrize("backing", [name for name, backing in BACKINGS.items() if not backing.of_file])
+def test_a_scenario_that_replaces_its_file_is_refused_where_the_bytes_are_no_file(backing: str) -> None:
+    assert refused("replaced_file", "--backing", backing) == (
+        f"lab: scenario replaced_file: saves its file by name, and the bytes of backing {backing} are no file; "
+        "choose another --backing (mapped, private, stream, remapped, remapped_stream), or name other scenarios"
     )
 
 
@@ -163,9 +163,9 @@ def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere
     asked: list[str | Path] = [
         "race",
         mine,
-        "--region",
+        "--backing",
         "posix",
-        "--region",
+        "--backing",
         "anonymous",
         *QUICK,
         "--format",
@@ -175,18 +175,18 @@ def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere
     done = ended([*private_mounts(), "sh", "-c", script, "sh", sys.executable, "-m", "lab", *asked])
     assert done.returncode == 3
     assert done.stderr == (
-        "lab: region posix: refused for 262,144 bytes (No space left on device); "
+        "lab: backing posix: refused for 262,144 bytes (No space left on device); "
         "free some of /dev/shm or mount more, or ask for less: fewer rounds or workers, smaller sizes "
         "(1 case not run)\n"
     )
-    assert [(row["region"], row["verdict"]) for row in rows(done.stdout)] == [
+    assert [(row["backing"], row["verdict"]) for row in rows(done.stdout)] == [
         ("posix", "UNSUPPORTED"), ("anonymous", "clean"),
     ]  # fmt: skip
 
 
 @pytest.fixture(params=["sysv", "posix", "anonymous"])
 def racing(request: pytest.FixtureRequest, elsewhere: Path) -> Iterator[tuple[str, Popen[str], list[int]]]:
-    """A race in this region with both workers at work, and their pids."""
+    """A race in this backing with both workers at work, and their pids."""
     work = """
     w.memory.value = 1
     (HERE / f"pid-{w.index}").write_text(str(os.getpid()))
@@ -195,7 +195,7 @@ def racing(request: pytest.FixtureRequest, elsewhere: Path) -> Iterator[tuple[st
     """
     there = elsewhere / "there"
     there.mkdir()
-    how = ("--region", request.param, "--workers", "2", "--trials", "1", "--time-limit", "600", "--no-save")
+    how = ("--backing", request.param, "--workers", "2", "--trials", "1", "--time-limit", "600", "--no-save")
     lab = start_lab("race", scenario_file(elsewhere / "mine.py", work), *how, "--dir", there)
     try:
         wait_until(lambda: len(list(elsewhere.glob("at-work-*"))) == 2 or lab.poll() is not None, "both are at work")
@@ -210,12 +210,12 @@ def racing(request: pytest.FixtureRequest, elsewhere: Path) -> Iterator[tuple[st
 
 
 def test_while_it_races_the_memory_has_no_name_already(racing: tuple[str, Popen[str], list[int]]) -> None:
-    region, lab, workers = racing
+    backing, lab, workers = racing
     kinds = {"sysv": "/SYSV00000000 (deleted)", "posix": f"{SHM}/lab-{lab.pid}-", "anonymous": "/dev/zero (deleted)"}
     maps = [Path(f"/proc/{pid}/maps").read_text() for pid in (lab.pid, *workers)]
-    assert [kinds[region] in each for each in maps] == [True, True, True]
-    assert [each["nattch"] for each in segments_of(lab.pid)] == (["5"] if region == "sysv" else [])
-    assert [int(each["perms"], 8) & 0o1000 for each in segments_of(lab.pid)] == ([0o1000] if region == "sysv" else [])
+    assert [kinds[backing] in each for each in maps] == [True, True, True]
+    assert [each["nattch"] for each in segments_of(lab.pid)] == (["5"] if backing == "sysv" else [])
+    assert [int(each["perms"], 8) & 0o1000 for each in segments_of(lab.pid)] == ([0o1000] if backing == "sysv" else [])
     assert shm_of(lab.pid) == []
 
 
@@ -239,8 +239,8 @@ def test_a_race_that_is_killed_leaves_no_memory(racing: tuple[str, Popen[str], l
     assert shm_of(lab.pid) == []
 
 
-def test_the_published_schemas_know_the_regions() -> None:
+def test_the_published_schemas_know_the_backings() -> None:
     schema = json.loads((ROOT / "docs" / "results.schema.json").read_text())["$defs"]
-    assert "regions" in schema["Options"]["properties"]
-    assert "regions" not in schema["Options"]["required"]
-    assert {"region", "shares"} <= schema["Case"]["properties"].keys()
+    assert "backings" in schema["Options"]["properties"]
+    assert "backings" not in schema["Options"]["required"]
+    assert {"backing", "shares"} <= schema["Case"]["properties"].keys()

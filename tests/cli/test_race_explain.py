@@ -87,7 +87,7 @@ def test_for_a_lock_that_lies_the_model_has_no_reason(raced: dict[str, tuple[int
     assert "look at the lock" in printed
 
 
-def test_a_lesson_about_processes_or_files_has_no_explanation() -> None:
+def test_a_counterexample_about_processes_or_files_has_no_explanation() -> None:
     found, printed = explained("private_mapping", "--locked", "--rounds", "5", "--workers", "2")
     assert (found["verdict"], found["explanation"]) == ("damaged", None)
     assert "why private_mapping under fcntl broke" not in printed

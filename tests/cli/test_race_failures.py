@@ -86,7 +86,7 @@ def test_a_worker_that_raises_before_the_start_ends_with_4(tmp_path: Path) -> No
 
 def test_workers_that_all_raise_the_same_are_told_in_one_line_with_one_traceback(tmp_path: Path) -> None:
     said = failed(4, scenario_file(tmp_path / "mine.py", "raise ValueError('me\\ntoo')"), *TWO)
-    told = "raised ValueError: me too, in round 0 of trial 0; likewise 1 more worker; mend it at the place told below"
+    told = "raised ValueError: me too, in round 0 of trial 0; likewise 1 more worker; fix it at the place told below"
     assert said.splitlines()[0] == f"lab: mine under fcntl, 2 workers: died: worker 0 {told}"
     assert said.count("raised ValueError: me too") == 1
     assert said.count("Traceback") == 1
@@ -197,7 +197,7 @@ def test_wrong_usage_ends_with_2_in_one_line(args: list[str], said: str) -> None
 def test_a_scenario_file_with_a_syntax_error_ends_with_2_and_its_place(tmp_path: Path) -> None:
     mine = scenario_file(tmp_path / "mine.py", syntax="\nclass Broken(:\n")
     number = mine.read_text().splitlines().index("class Broken(:") + 1
-    assert f"{mine}:{number}: invalid syntax; mend the file" in refused(2, mine)
+    assert f"{mine}:{number}: invalid syntax; fix the file" in refused(2, mine)
 
 
 def test_a_scenario_that_expects_what_is_no_verdict_ends_with_2(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_scenario_that_raises_outside_its_workers_ends_with_4_and_its_place(
     mine = scenario_file(tmp_path / "mine.py", syntax=f"\n    {text}\n")
     place = f"{mine}:{len(mine.read_text().splitlines())}"
     done = run_lab("race", "counter", mine, "--locked", *ONE, "--rounds", "2")
-    told = f"{method} raised ZeroDivisionError: division by zero ({place}); mend the file"
+    told = f"{method} raised ZeroDivisionError: division by zero ({place}); fix the file"
     assert done.stderr == f"lab: mine under fcntl, 1 worker: died: {told}\n"
     assert done.returncode == 4
     assert "0 of 2 " in done.stdout
@@ -235,8 +235,8 @@ def test_a_scenario_that_raises_outside_its_workers_ends_with_4_and_its_place(
     ("check", "told"),
     [
         ("pass", "check returned None ({mine}:{line}); return Damage(...), or a list of them, [] for none"),
-        ("raise ValueError('one\\ntwo')", "check raised ValueError: one two ({mine}:{line}); mend the file"),
-        ("while True: pass", "check was still at work after 1 s ({mine}:{line}); mend the file, or allow it more time"),
+        ("raise ValueError('one\\ntwo')", "check raised ValueError: one two ({mine}:{line}); fix the file"),
+        ("while True: pass", "check was still at work after 1 s ({mine}:{line}); fix the file, or allow it more time"),
     ],
 )
 def test_a_check_that_judges_nothing_ends_with_4_in_one_line_with_its_place(

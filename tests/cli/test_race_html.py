@@ -16,7 +16,7 @@ from tests.cli.commands import QUICK, document, scenario_file
 from tests.helpers import PATIENCE_S, run_lab, wait_until
 from tests.report.trace_form import of_kind, problems
 
-SECTIONS = ("chapter", "plays", "run", "stories")
+SECTIONS = ("tutorial", "plays", "run", "stories")
 
 
 def data_of(page: Path, name: str = "run") -> Any:

@@ -149,7 +149,7 @@ def test_a_filesystem_that_refuses_the_mapping_is_named(tmp_path: Path) -> None:
     """As on filesystems that have no shared mappings (mmap(2), ENODEV)."""
     race = ["race", "counter", "--unlocked", *QUICK, "--dir", str(tmp_path)]
     done = ended([sys.executable, "-c", REFUSING_MAPS, str(ENODEV), *race])
-    assert "this filesystem refuses the mapping of region mapped (No such device); try another --dir" in refused(done)
+    assert "this filesystem refuses the mapping of backing mapped (No such device); try another --dir" in refused(done)
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_copies_of_a_c_program_that_lock_are_clean_and_their_locks_are_seen(add:
     command = f"{add} {{file}} {{worker}} {{rounds}} fcntl {{start}}"
     code, case = one_case("--program", command, "--check", counter, "--trials", "2", "--rounds", "10000")
     assert (code, case["verdict"], case["operations"]) == (0, "clean", 80_000)
-    assert (case["scenario"], case["lock"], case["region"]) == ("add", "its own", "its own")
+    assert (case["scenario"], case["lock"], case["backing"]) == ("add", "its own", "its own")
     assert (case["program"], case["programs"], case["workers"]) == ("add", 4, 4)
     sampled = case["sampled"]
     assert sampled["source"] == "/proc/locks"
@@ -347,16 +347,16 @@ WRONG = {
     ("--program", "./c.py {file}", "--check", "c.py"): "--program ./c.py: may not be run; chmod +x it",
     ("--program", "", "--check", "c.py"): "--program: an empty command",
     ("--program", "'' {file}", "--check", "c.py"): "--program: an empty name",
-    ("--program", "true 'x", "--check", "c.py"): "No closing quotation; mend the quoting",
+    ("--program", "true 'x", "--check", "c.py"): "No closing quotation; fix the quoting",
     ("--program", "true", "--check", "c.py"): "has no {file}, so the program would not know its file",
     ("--program", "true {fil}", "--check", "c.py"): "unknown placeholder 'fil'; did you mean file?",
     PROGRAM: "--program: nobody could say whether the file is right; add --check FILE",
     (*PROGRAM, "--check", "no.py"): "--check no.py: cannot be read (No such file or directory)",
     (*PROGRAM, "--check", "bare.py"): "--check bare.py: has no function check(path, outcome); define one",
-    (*PROGRAM, "--check", "syntax.py"): "--check syntax.py:1: invalid syntax; mend the file",
+    (*PROGRAM, "--check", "syntax.py"): "--check syntax.py:1: invalid syntax; fix the file",
     (*PROGRAM, "--check", "raises.py"): "--check raises.py: cannot be loaded: ZeroDivisionError",
     (*PROGRAM, "--check", "c.py", "--lock", "fcntl"): "--lock: a program alone has a lock and a memory of its own",
-    (*PROGRAM, "--check", "c.py", "--region", "sysv"): "--region: a program alone has a lock and a memory of its own",
+    (*PROGRAM, "--check", "c.py", "--backing", "sysv"): "--backing: a program alone has a lock and a memory of its own",
     (*PROGRAM, "--check", "c.py", "--window", "9"): "--window: a program alone",
     (*PROGRAM, "--check", "c.py", "--explain"): "--explain: an outside program's loads and stores cannot be seen",
     (*PROGRAM, "--check", "c.py", "--record"): "--record: an outside program's loads and stores cannot be seen",
@@ -364,7 +364,14 @@ WRONG = {
     ("counter", *PROGRAM): "--program: how many copies beside the scenario's workers? add --program-workers N",
     ("counter", *PROGRAM, "--program-workers", "0"): "argument --program-workers: 0 is too few",
     ("counter", *PROGRAM, "--program-workers", "2", "--check", "c.py"): "--check: the scenario has its own check",
-    ("counter", *PROGRAM, "--program-workers", "2", "--region", "posix"): "region posix is not the file that --program",
+    (
+        "counter",
+        *PROGRAM,
+        "--program-workers",
+        "2",
+        "--backing",
+        "posix",
+    ): "backing posix is not the file that --program",
     ("--check", "c.py"): "--check: belongs to --program",
     ("counter", "--program-workers", "2"): "--program-workers: belongs to --program",
 }

@@ -26,8 +26,10 @@ from tests.helpers import PATIENCE_S, OtherProcess, is_running, run_lab, wait_un
 
 __all__ = ["other_process"]  # a fixture of this module too
 
-LESSONS = [(name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")]
-FAILURES = [(name, "none") for name in DEFAULT_SET] + LESSONS
+COUNTEREXAMPLES = [
+    (name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")
+]
+FAILURES = [(name, "none") for name in DEFAULT_SET] + COUNTEREXAMPLES
 MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs of every Linux, by this name
 AT_ONCE = ("--times", "5")
 FOR_EVER = ("--times", "1000000000")
@@ -48,9 +50,9 @@ def explored(*args: str | Path) -> Tokens:
 
 @pytest.fixture(scope="module")
 def tokens() -> Tokens:
-    """The token of each failure of the default set and the lessons."""
-    lessons = dict.fromkeys(name for name, _ in LESSONS)
-    return explored() | explored(*lessons, "--lock", "fcntl", "--lock", "ofd")
+    """The token of each failure of the default set and the counterexamples."""
+    counterexamples = dict.fromkeys(name for name, _ in COUNTEREXAMPLES)
+    return explored() | explored(*counterexamples, "--lock", "fcntl", "--lock", "ofd")
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +250,8 @@ def test_a_schedule_that_no_longer_fits_is_told(turns: tuple[Turn, ...], told: s
 
 def test_a_schedule_that_is_granted_what_others_hold_is_told(tokens: Tokens) -> None:
     token = read(tokens["short_range", "fcntl"])
-    cured = explored("opposite_order", "--lock", "ofd")["opposite_order", "ofd"]
-    line = refused(2, str(replace(read(cured), turns=(Turn(0, 2, "000"), Turn(1, 1, "000")))))
+    fixed = explored("opposite_order", "--lock", "ofd")["opposite_order", "ofd"]
+    line = refused(2, str(replace(read(fixed), turns=(Turn(0, 2, "000"), Turn(1, 1, "000")))))
     assert "worker 1 cannot do step 3" in line
     assert token.lock == "fcntl"
 

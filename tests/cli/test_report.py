@@ -9,7 +9,7 @@ from lab.records import Document, encode
 from lab.report.documents import report_of
 from tests.cli.commands import QUICK, lines, scenario_file
 from tests.helpers import run_lab
-from tests.report.checked_records import check_of, promise
+from tests.report.checked_records import check_of, guarantee
 from tests.report.explored_records import DIVERGED, REPRODUCED
 from tests.report.toured_records import GRID, tour_of
 
@@ -90,7 +90,7 @@ def test_what_went_wrong_is_told_again_and_the_exit_code_is_of_the_report(elsewh
     assert "damaged" in done.stderr
 
 
-@pytest.mark.parametrize("run", [DIVERGED, check_of(promise("mapping", "unsafe", "evidence"))])
+@pytest.mark.parametrize("run", [DIVERGED, check_of(guarantee("mapping", "unsafe", "evidence"))])
 def test_of_every_kind_of_document_what_went_wrong_stands_on_stderr(run: Document, elsewhere: Path) -> None:
     (elsewhere / "run.json").write_bytes(encode(run))
     done = run_lab("report", "run.json")
@@ -99,7 +99,9 @@ def test_of_every_kind_of_document_what_went_wrong_stands_on_stderr(run: Documen
     assert told
 
 
-@pytest.mark.parametrize("run", [tour_of(GRID), REPRODUCED, check_of(promise("mapping"))], ids=lambda run: run.command)
+@pytest.mark.parametrize(
+    "run", [tour_of(GRID), REPRODUCED, check_of(guarantee("mapping"))], ids=lambda run: run.command
+)
 def test_a_format_is_refused_for_what_is_no_table(run: Document, elsewhere: Path) -> None:
     (elsewhere / "run.json").write_bytes(encode(run))
     done = run_lab("report", "run.json", "--format", "csv")

@@ -24,16 +24,16 @@ def place(tmp_path: Path) -> Path:
     made = tmp_path / "place"
     made.mkdir()
     if environment(made, 0.0).filesystem in ("tmpfs", "ramfs"):
-        pytest.skip("on this filesystem step tail differs from the chapter; choose another by --basetemp")
+        pytest.skip("on this filesystem step tail differs from the tutorial; choose another by --basetemp")
     return made
 
 
-def test_a_tour_prints_every_step_and_ends_as_the_chapter_claims(place: Path) -> None:
+def test_a_tour_prints_every_step_and_ends_as_the_tutorial_claims(place: Path) -> None:
     done = run_lab("tour", "--dir", place)
     assert (done.returncode, done.stderr) == (0, "")
     heads = [line.split()[:2] for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
     assert [int(number) for number, _ in heads] == list(range(1, 21))
-    assert lines(done.stdout)[-1].startswith("As the chapter claims: 20 steps")
+    assert lines(done.stdout)[-1].startswith("As the tutorial claims: 20 steps")
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
     assert os.listdir(place) == []  # noqa: PTH208
 
@@ -71,7 +71,7 @@ def test_a_missing_directory_is_told() -> None:
 
 
 def with_a_broken_expectation(directory: str | Path, options: list[str]) -> list[object]:
-    """The command where the chapter is made to claim that PROT_NONE can be read: exit code, stdout, stderr."""
+    """The command where the tutorial is made to claim that PROT_NONE can be read: exit code, stdout, stderr."""
     from lab.cli.main import main
     from lab.tutorial import tour
     from lab.tutorial.steps import STEPS
@@ -93,7 +93,7 @@ def test_a_check_fails_where_the_system_differs_and_says_how(place: Path) -> Non
     assert [line for line in printed.splitlines() if not line.startswith("ok")] == [
         "DIFFERS   8  no-access    4 of 5 as claimed"
     ]
-    assert told == "lab: step 8 no-access: c = data[0]: the chapter expects 'a', observed SIGSEGV\n"
+    assert told == "lab: step 8 no-access: c = data[0]: the tutorial expects 'a', observed SIGSEGV\n"
 
 
 def test_a_check_of_a_tmpfs_tells_what_lies_behind_the_end_of_the_file() -> None:
@@ -104,7 +104,7 @@ def test_a_check_of_a_tmpfs_tells_what_lies_behind_the_end_of_the_file() -> None
     assert done.returncode == 1
     assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("DIFFERS")] == ["tail"]
     assert done.stderr == (
-        r"lab: step 5 tail: pread(fd, &c, 1, page + 5): the chapter expects '\x00', observed 'x'" + "\n"
+        r"lab: step 5 tail: pread(fd, &c, 1, page + 5): the tutorial expects '\x00', observed 'x'" + "\n"
     )
 
 
@@ -114,7 +114,7 @@ def test_without_a_check_a_difference_is_marked_and_the_exit_code_is_0(place: Pa
     assert [line.strip() for line in printed.splitlines() if "<- DIFFERS" in line] == [
         "c = data[0]                                     'a'       SIGSEGV  <- DIFFERS"
     ]
-    assert lines(printed)[-1] == "This system DIFFERS from the chapter in no-access."
+    assert lines(printed)[-1] == "This system DIFFERS from the tutorial in no-access."
 
 
 def test_the_document_has_steps_with_their_observations(place: Path) -> None:

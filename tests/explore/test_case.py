@@ -67,7 +67,7 @@ def test_the_cases_are_scenarios_by_workers_by_rounds_by_locks() -> None:
 def test_without_a_lock_named_those_of_the_scenario_are_explored() -> None:
     cases = cases_of(find_scenarios(["opposite_order"]), asked(locks=[]))
     assert [(case.found.name, case.lock) for case in cases] == [
-        (name, lock) for name in ("opposite_order", "opposite_order:cured") for lock in ("fcntl", "ofd", "flock")
+        (name, lock) for name in ("opposite_order", "opposite_order:fixed") for lock in ("fcntl", "ofd", "flock")
     ]
 
 
@@ -238,7 +238,7 @@ def test_a_worker_that_raises_alone_is_a_mistake_of_the_scenario() -> None:
         w.memory.value = 1
         raise ValueError("so")
 
-    with pytest.raises(ScenarioError, match=r"scenario made: worker 0 alone raised ValueError: so \(.*; mend the file"):
+    with pytest.raises(ScenarioError, match=r"scenario made: worker 0 alone raised ValueError: so \(.*; fix the file"):
         explored(scenario_of(work))
 
 
@@ -319,9 +319,11 @@ def test_the_first_of_two_fields_that_break_is_found_whatever_comes_later() -> N
 
 @pytest.mark.parametrize(
     ("scenario", "lock", "is_told"),
-    [("short_range", "fcntl", True), ("short_range", "none", False), ("short_range:cured", "none", False)],
+    [("short_range", "fcntl", True), ("short_range", "none", False), ("short_range:fixed", "none", False)],
 )
-def test_a_lesson_is_the_reason_only_where_the_lock_was_to_prevent_it(scenario: str, lock: str, is_told: bool) -> None:
+def test_a_counterexample_is_the_reason_only_where_the_lock_was_to_prevent_it(
+    scenario: str, lock: str, is_told: bool
+) -> None:
     found = explored(scenario, lock)
     assert found.verdict == "broken"
     assert ("The range covers the worker's cell" in found.why) is is_told

@@ -20,7 +20,7 @@ GALLERY = [
     "linked_list",
     "sparse_pages",
 ]
-"""The scenarios that a lock cures."""
+"""The scenarios that a lock fixes."""
 
 
 def schedules(*args: Any, most: float = float("inf"), **kwargs: Any) -> Endings:
@@ -185,7 +185,7 @@ def test_the_schedules_through_the_states_are_counted_without_being_run(workers:
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_a_scenario_that_a_lock_cures_holds_in_every_state_under_it(name: str) -> None:
+def test_a_scenario_that_a_lock_fixes_holds_in_every_state_under_it(name: str) -> None:
     for lock in ("fcntl", "ofd", "flock"):
         tally = states(name, lock, rounds=2)
         assert tally.complete, lock
@@ -194,7 +194,7 @@ def test_a_scenario_that_a_lock_cures_holds_in_every_state_under_it(name: str) -
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_a_scenario_that_a_lock_cures_breaks_without_it(name: str) -> None:
+def test_a_scenario_that_a_lock_fixes_breaks_without_it(name: str) -> None:
     tally = Endings(first_only=True)
     every_state(world(name, rounds=2), tally)
     assert tally.found

@@ -54,7 +54,7 @@ def test_the_interleaving_has_no_more_workers_and_rounds_than_raced() -> None:
     assert explanation.rounds <= 2
 
 
-def test_a_lesson_is_explained_under_its_lock() -> None:
+def test_a_counterexample_is_explained_under_its_lock() -> None:
     explanation = explained(raced("check_then_lock", "fcntl", "lost update"))
     assert explanation
     assert explanation.verdict == "broken"

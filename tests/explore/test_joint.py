@@ -13,7 +13,7 @@ from tests.explore.joint import Did, Joint, Run
 from tests.explore.programs import LOCKS, drawn, texts_of
 from tests.explore.worlds import Endings, shape, world
 
-BUILT_IN = [found for found in find_scenarios([], lessons=True) if "explore" in found.kind.worlds]
+BUILT_IN = [found for found in find_scenarios([], counterexamples=True) if "explore" in found.kind.worlds]
 SEEDS = 100
 SCHEDULES = 12
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from lab.explore.memory import named, shown, value_of
-from lab.explore.plays import LESSONS, MOST, cells, default_plays, plays, source
+from lab.explore.plays import COUNTEREXAMPLES, MOST, cells, default_plays, plays, source
 from lab.explore.run import damage_records
 from lab.explore.search import every_state, graph_of
 from lab.explore.simplify import world_of
@@ -56,8 +56,8 @@ def damage(play: Play, at: int) -> list[Damage]:
     return play.endings[play.states[at][2]]
 
 
-def test_the_default_set_and_the_lessons_are_all_there_without_a_lock_and_with_one() -> None:
-    names = [found.name for found in [*find_scenarios([]), *find_scenarios(LESSONS)]]
+def test_the_default_set_and_the_counterexamples_are_all_there_without_a_lock_and_with_one() -> None:
+    names = [found.name for found in [*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)]]
     assert DEFAULT.left_out == []
     assert [bare.scenario for bare, _ in PAIRS] == [locked.scenario for _, locked in PAIRS] == names
     assert {bare.lock for bare, _ in PAIRS} == {"none"}
@@ -70,9 +70,9 @@ def test_a_pair_has_one_shape_and_the_counter_two_workers_with_two_rounds() -> N
     assert shapes[0] == [(2, 2, 64), (2, 2, 64)]
 
 
-def test_without_a_lock_all_break_and_with_one_only_the_lessons_do() -> None:
+def test_without_a_lock_all_break_and_with_one_only_the_counterexamples_do() -> None:
     assert [bare.scenario for bare, _ in PAIRS if not bare.states[0][1]] == []
-    assert {locked.scenario for _, locked in PAIRS if locked.states[0][1]} == set(LESSONS)
+    assert {locked.scenario for _, locked in PAIRS if locked.states[0][1]} == set(COUNTEREXAMPLES)
 
 
 def test_all_plays_together_are_small_and_the_same_every_time() -> None:
@@ -161,14 +161,14 @@ def test_cells_are_the_touched_bytes_cut_where_a_step_begins_or_ends() -> None:
 
 
 def test_the_source_is_what_the_workers_run_with_what_it_calls() -> None:
-    texts = {found.name: source(found.kind) for found in find_scenarios(["counter", *LESSONS])}
+    texts = {found.name: source(found.kind) for found in find_scenarios(["counter", *COUNTEREXAMPLES])}
     assert texts["counter"].startswith("def work(self, w: Worker) -> None:\n    with w.write_lock")
     assert [line for line in texts["opposite_order"].splitlines() if line.startswith("def ")] == [
         "def start(self, w: Worker) -> None:",
         "def work(self, w: Worker) -> None:",
         "def moved(self, w: Worker, first: Any, second: Any) -> bool:",
     ]
-    assert "def count(self, w: Worker)" in texts["short_range:cured"]
+    assert "def count(self, w: Worker)" in texts["short_range:fixed"]
 
 
 def test_a_source_that_is_gone_is_no_text() -> None:
@@ -179,7 +179,7 @@ def test_a_source_that_is_gone_is_no_text() -> None:
 def test_what_cannot_be_simulated_is_left_out_with_the_reason() -> None:
     made = plays(find_scenarios(["killed_holder", "counter"]))
     assert [each.scenario for each in made.plays] == ["counter", "counter"]
-    assert [each.scenario for each in made.left_out] == ["killed_holder", "killed_holder:cured"]
+    assert [each.scenario for each in made.left_out] == ["killed_holder", "killed_holder:fixed"]
     assert "which are not simulated" in made.left_out[0].reason
 
 

@@ -23,7 +23,7 @@ from tests.explore.worlds import cells, scenario_of, world
 
 GALLERY = {
     found.name: found
-    for found in find_scenarios([], lessons=True) + find_scenarios([])
+    for found in find_scenarios([], counterexamples=True) + find_scenarios([])
     if "explore" in found.kind.worlds
 }
 PREEMPTIONS = 3
@@ -123,7 +123,7 @@ def failure(name: str, lock: str) -> tuple[bytes, list[Step], Story] | None:
         return None
     schedule = tally.found.schedule
     steps, end = trace(made, schedule)
-    return schedule, steps, story(steps, damage_records(end), lock, mends=Repair(made, schedule).mends)
+    return schedule, steps, story(steps, damage_records(end), lock, fixes=Repair(made, schedule).fixes)
 
 
 def broken() -> list[tuple[str, str]]:
@@ -185,7 +185,7 @@ def test_which_cuts_repair_a_schedule_both_explorers_say_alike(name: str, lock: 
     answers = set()
     for cut in cuts_of(steps):
         well = any(ends_well(name, lock, schedule, cut, late=late) for late in (False, True))
-        assert repair.mends(cut) == well, cut
+        assert repair.fixes(cut) == well, cut
         answers.add(well)
     assert True in answers or any(step.value == WAITS for step in steps)
 

@@ -92,7 +92,7 @@ def test_the_rare_failure_needs_two_preemptions() -> None:
     assert enough.found
 
 
-def test_by_priority_a_failure_of_depth_3_comes_up_as_often_as_was_promised() -> None:
+def test_by_priority_a_failure_of_depth_3_comes_up_as_often_as_was_guaranteed() -> None:
     schedules, workers, steps = 2_000, 2, 8
     assert sampled(pct, rare(), schedules=schedules).broken >= schedules / (workers * steps**2)
 

@@ -38,8 +38,8 @@ class Mine(Scenario):
         return Damage("lost update", outcome.rounds - memory.value, outcome.rounds)
 
 
-class Cured(Mine):
-    """Cured by nothing."""
+class Fixed(Mine):
+    """Fixed by nothing."""
 '''
 
 
@@ -171,15 +171,15 @@ def test_a_path_below_the_working_directory_is_kept_short(tmp_path: Path, monkey
 
 
 def test_a_variant_is_named_after_a_colon(tmp_path: Path) -> None:
-    made = read(str(of_file(written(tmp_path / "mine.py"), ":cured")))
-    assert made.scenario == f"{tmp_path / 'mine.py'}:cured"
-    assert scenario_of(made).kind.__name__ == "Cured"
+    made = read(str(of_file(written(tmp_path / "mine.py"), ":fixed")))
+    assert made.scenario == f"{tmp_path / 'mine.py'}:fixed"
+    assert scenario_of(made).kind.__name__ == "Fixed"
 
 
 def test_a_built_in_scenario_goes_by_its_name_and_its_variant() -> None:
-    (found,) = find_scenarios(["short_range:cured"])
+    (found,) = find_scenarios(["short_range:fixed"])
     made = read(str(make(found, "fcntl", 2, 1, 64, failure()[1])))
-    assert made.scenario == "short_range:cured"
+    assert made.scenario == "short_range:fixed"
     assert scenario_of(made).kind is found.kind
 
 
@@ -202,14 +202,14 @@ def places(names: list[str]) -> list[str]:
 
 
 def test_every_built_in_scenario_is_found_again_by_its_token() -> None:
-    for found in find_scenarios([], lessons=True):
+    for found in find_scenarios([], counterexamples=True):
         made = read(str(make(found, "none", 2, 1, 64, failure()[1])))
         assert scenario_of(made).kind is found.kind
 
 
 def test_variants_of_one_file_have_fingerprints_of_their_own() -> None:
-    lesson, cured = find_scenarios(["short_range"])
-    assert fingerprint(lesson) != fingerprint(cured)
+    counterexample, fixed = find_scenarios(["short_range"])
+    assert fingerprint(counterexample) != fingerprint(fixed)
 
 
 def changed(tmp_path: Path, before: str, after: str) -> bool:
@@ -226,7 +226,7 @@ def changed(tmp_path: Path, before: str, after: str) -> bool:
     ("before", "after"),
     [
         ("    def work", "    # more words\n\n    def work"),
-        ("\n\n\nclass Cured", "\n# a comment in the first column\nclass Cured"),
+        ("\n\n\nclass Fixed", "\n# a comment in the first column\nclass Fixed"),
         ("+= 1  # here", "+= 1  # here   "),
     ],
 )

@@ -139,8 +139,8 @@ def test_a_failed_request_holds_nothing(here: int, done: list[str]) -> None:
     [
         (lambda path: None, "its factory returned None, which has neither"),
         (lambda path: "text", "its factory returned a str, which has neither"),
-        (theirs.raises, "its factory raised ValueError: no such thing; mend it"),
-        (theirs.leaves, "its factory raised SystemExit: 0; mend it"),
+        (theirs.raises, "its factory raised ValueError: no such thing; fix it"),
+        (theirs.leaves, "its factory raised SystemExit: 0; fix it"),
     ],
 )
 def test_a_factory_that_makes_no_lock_is_named(factory: Callable[[str], object], told: str, here: int) -> None:

@@ -93,7 +93,7 @@ def test_a_preparation_that_raises_is_told_with_the_lock_s_name(tmp_path: Path) 
             raise ValueError("not\nnow")
 
     with (
-        pytest.raises(LockFailed, match=r"^lock mine: prepared\(\) raised ValueError: not now; mend the lock$"),
+        pytest.raises(LockFailed, match=r"^lock mine: prepared\(\) raised ValueError: not now; fix the lock$"),
         prepared(completed(Raises(), "mine"), str(tmp_path / "file")),
     ):
         pass

@@ -63,8 +63,8 @@ def test_a_place_that_leads_to_no_lock_is_told_with_the_next_step(name: str, tol
     ("text", "told"),
     [
         ("import no_such_library", r"needs a module that is missing \(No module named 'no_such_library'\); install it"),
-        ("raise ValueError('bad day')", "raised ValueError: bad day; mend it"),
-        ("raise SystemExit(0)", "raised SystemExit: 0; mend it"),
+        ("raise ValueError('bad day')", "raised ValueError: bad day; fix it"),
+        ("raise SystemExit(0)", "raised SystemExit: 0; fix it"),
         ("def (", "raised SyntaxError: "),
         ("class Lock:\n    actions = 1\n    def __init__(self, more): pass", "cannot be made .TypeError"),
     ],

@@ -61,7 +61,7 @@ def test_anything_else_is(error: BaseException, foreign: bool, tmp_path: Path) -
     told = probed(Raising(error), tmp_path, foreign=foreign)
     assert (type(told), told.exit_code) == (LockFailed, 4)
     assert str(told).startswith("lock sour: acquire() raised " if foreign else "lock sour: raised ")
-    assert str(told).endswith("; mend the lock")
+    assert str(told).endswith("; fix the lock")
     assert "\n" not in str(told)
 
 

@@ -75,7 +75,7 @@ def test_a_file_that_goes_keeps_its_name_and_what_replaces_the_file_is_the_file(
 
 
 def unlisted(path: str) -> list[Any]:
-    """As where the kernel's list is not to be had."""
+    """As where the kernel's list is not available."""
     from lab.host import procfs
 
     procfs.LIST = os.devnull

@@ -27,7 +27,7 @@ def folder_names(folder: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The append log, where workers give way inside the lock, under every ready lock."""
+    """The append log, where workers yield inside the lock, under every ready lock."""
     folder = tmp_path_factory.mktemp("data")
     code, document = race("append_log", *RACE, folder, "--rounds", "100")
     assert (code, list(folder.iterdir())) == (0, [])

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from lab.errors import CannotRunError
-from lab.memory import MAPPED, REGIONS, FileRegion, anonymous, create, mapped, read_back
+from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, create, mapped, read_back
 from tests.helpers import in_fresh_process
 
 SIZE = 3 * mmap.PAGESIZE
 UNMAPPABLE = Path("/dev/null")
-PRIVATE = FileRegion("private", "", mmap.MAP_PRIVATE)
-FILES = [region for region in REGIONS.values() if isinstance(region, FileRegion)]
+PRIVATE = FileBacking("private", "", mmap.MAP_PRIVATE)
+FILES = [backing for backing in BACKINGS.values() if isinstance(backing, FileBacking)]
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 
 
@@ -90,13 +90,13 @@ def test_close_refuses_while_somebody_looks_at_the_buffer(path: Path) -> None:
     mapping.close()
 
 
-@pytest.mark.parametrize("region", FILES, ids=lambda region: region.name)
-def test_a_refused_mapping_cannot_run_and_leaks_nothing(region: FileRegion) -> None:
+@pytest.mark.parametrize("backing", FILES, ids=lambda backing: backing.name)
+def test_a_refused_mapping_cannot_run_and_leaks_nothing(backing: FileBacking) -> None:
     before = descriptors_of(UNMAPPABLE)
     with pytest.raises(
-        CannotRunError, match=f"/dev: this filesystem refuses the mapping of region {region.name} .*--dir"
+        CannotRunError, match=f"/dev: this filesystem refuses the mapping of backing {backing.name} .*--dir"
     ):
-        region.map(UNMAPPABLE, SIZE)
+        backing.map(UNMAPPABLE, SIZE)
     assert descriptors_of(UNMAPPABLE) == before
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.memory import FileRegion, Mapping, OpenFile
-from lab.memory.remapped import Reopened, Reopening
+from lab.memory import FileBacking, Mapping, OpenFile
+from lab.memory.remapped import Remapped, Reopening
 
 SIZE = 8
 
@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def opened(path: Path) -> OpenFile:
-    return Reopened("reopened", "", mmap.MAP_SHARED).open(path, SIZE)
+    return Remapped("remapped", "", mmap.MAP_SHARED).open(path, SIZE)
 
 
 class Told(mmap.mmap):
@@ -39,8 +39,8 @@ class Told(mmap.mmap):
         super().close()
 
 
-class Telling(FileRegion):
-    """A region that tells what it maps."""
+class Telling(FileBacking):
+    """A backing that tells what it maps."""
 
     def map(self, path: Path | str, size: int) -> Mapping:
         events.append("map")
@@ -65,9 +65,9 @@ class lock:  # noqa: N801 - used as a function
 
 @pytest.fixture
 def telling(path: Path) -> Reopening:
-    """Opened by a region that tells, from here on, what is done."""
-    region = Telling("telling", "", mmap.MAP_SHARED)
-    opened = Reopening(path, lambda: region.map(path, SIZE))
+    """Opened by a backing that tells, from here on, what is done."""
+    backing = Telling("telling", "", mmap.MAP_SHARED)
+    opened = Reopening(path, lambda: backing.map(path, SIZE))
     opened.write_back()
     events.clear()
     return opened
@@ -142,12 +142,12 @@ def test_the_lock_is_given_back_where_writing_back_fails(telling: Reopening, mon
 def test_a_file_without_its_lock_beside_it_cannot_be_opened_and_nothing_stays_open(path: Path) -> None:
     path.with_name("file.lock").unlink()
     with pytest.raises(FileNotFoundError, match=r"file\.lock"):
-        Reopened("reopened", "", mmap.MAP_SHARED).open(path, SIZE)
+        Remapped("remapped", "", mmap.MAP_SHARED).open(path, SIZE)
     assert descriptors_of(path) == 0
 
 
 def test_a_mapping_that_is_refused_leaves_the_guard_closed(tmp_path: Path) -> None:
     (tmp_path / "file.lock").touch()
     with pytest.raises(FileNotFoundError):
-        Reopened("reopened", "", mmap.MAP_SHARED).open(tmp_path / "file", SIZE)
+        Remapped("remapped", "", mmap.MAP_SHARED).open(tmp_path / "file", SIZE)
     assert descriptors_of(tmp_path / "file.lock") == 0

@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from lab.processes import Crew, Keeper, cpus_for, fork_child
+from lab.processes import Keeper, WorkerPool, cpus_for, fork_child
 from tests.helpers import OtherProcess, in_fresh_process, is_running, wait_until
 
 
@@ -50,9 +50,9 @@ def with_a_grandchild(note: str) -> None:
         Path(f"{note}.part").rename(note)
         time.sleep(600)
 
-    with Keeper(), Crew(1, lambda index: run, cpus_for("none")) as crew:
-        crew.gather(60)
-        crew.release()
+    with Keeper(), WorkerPool(1, lambda index: run, cpus_for("none")) as pool:
+        pool.gather(60)
+        pool.release()
         time.sleep(600)
 
 
@@ -67,7 +67,7 @@ def test_the_group_is_killed_where_the_lab_is_killed(tmp_path: Path) -> None:
     wait_until(lambda: not is_running(grandchild), "the grandchild is gone")
 
 
-def exits_of_a_kept_crew() -> list[list[int | bool | None]]:
+def exits_of_a_kept_pool() -> list[list[int | bool | None]]:
     """How three workers end: one by itself, one late, and one late that has left the group."""
 
     def prepared(index: int):  # type: ignore[no-untyped-def]
@@ -75,19 +75,19 @@ def exits_of_a_kept_crew() -> list[list[int | bool | None]]:
             os.setsid()
         return lambda: time.sleep(600 if index else 0)
 
-    with Keeper(), Crew(3, prepared, cpus_for("none")) as crew:
-        crew.gather(30)
-        crew.release()
-        exits = crew.wait(0.2, meanwhile=lambda: time.sleep(0.001))
+    with Keeper(), WorkerPool(3, prepared, cpus_for("none")) as pool:
+        pool.gather(30)
+        pool.release()
+        exits = pool.wait(0.2, meanwhile=lambda: time.sleep(0.001))
     return [[ended.code, ended.late] for ended in exits]
 
 
-def test_a_crew_in_the_group_ends_late_workers_also_those_that_have_left_it() -> None:
-    assert in_fresh_process(exits_of_a_kept_crew) == [[0, False], [-15, True], [-15, True]]
+def test_a_pool_in_the_group_ends_late_workers_also_those_that_have_left_it() -> None:
+    assert in_fresh_process(exits_of_a_kept_pool) == [[0, False], [-15, True], [-15, True]]
 
 
 def gathered_without_those_apart() -> bool:
-    """Whether a crew stands ready although worker 1 never comes to the barrier."""
+    """Whether a pool stands ready although worker 1 never comes to the barrier."""
 
     def prepared(index: int):  # type: ignore[no-untyped-def]
         if index == 1:
@@ -95,8 +95,8 @@ def gathered_without_those_apart() -> bool:
         return lambda: None
 
     begun = time.monotonic()
-    with Crew(2, prepared, cpus_for("none")) as crew:
-        crew.gather(60, apart=[1])
+    with WorkerPool(2, prepared, cpus_for("none")) as pool:
+        pool.gather(60, apart=[1])
         return time.monotonic() - begun < 60
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.processes import Crew, Exit, Terminated, cpus_for, fork_child, pool, stop_on_sigterm
+from lab.processes import Exit, Terminated, WorkerPool, cpus_for, fork_child, pool, stop_on_sigterm
 from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
 
 LONG_S = 60.0
@@ -49,9 +49,9 @@ def raises() -> None:
     raise ValueError("in the worker")
 
 
-def crew_of(*runs: Run) -> Crew:
+def pool_of(*runs: Run) -> WorkerPool:
     """Each worker runs its own function after the release."""
-    return Crew(len(runs), lambda index: runs[index], cpus_for("none"))
+    return WorkerPool(len(runs), lambda index: runs[index], cpus_for("none"))
 
 
 def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
@@ -60,7 +60,7 @@ def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
 
 def race(*runs: Run, time_limit_s: float = LONG_S) -> dict[str, object]:
     """What the exits of these workers tell, and what they left behind."""
-    with crew_of(*runs) as workers:
+    with pool_of(*runs) as workers:
         pids = list(workers._running)
         workers.gather(LONG_S)
         workers.release()
@@ -96,7 +96,7 @@ def counts_of_runs(count: int) -> list[int]:
 
         return run
 
-    with Crew(count, prepare, cpus_for("none")) as workers:
+    with WorkerPool(count, prepare, cpus_for("none")) as workers:
         workers.gather(LONG_S)
         workers.release()
         workers.wait(LONG_S)
@@ -120,7 +120,7 @@ def barrier_states() -> dict[str, list[int]]:
 
         return run
 
-    with Crew(count, prepare, cpus_for("none")) as workers:
+    with WorkerPool(count, prepare, cpus_for("none")) as workers:
         workers.gather(LONG_S)
         states = {"prepared": list(prepared[:])}
         for pid in workers._running:
@@ -141,7 +141,7 @@ def stamps_after_release() -> list[bool]:
 
         return run
 
-    with Crew(2, prepare, cpus_for("none")) as workers:
+    with WorkerPool(2, prepare, cpus_for("none")) as workers:
         workers.gather(LONG_S)
         gathered = time.monotonic_ns()
         released = workers.release()
@@ -162,7 +162,7 @@ def race_with_one_dead_before_the_barrier(code: int) -> dict[str, object]:
 
         return run
 
-    with Crew(3, prepare, cpus_for("none")) as workers:
+    with WorkerPool(3, prepare, cpus_for("none")) as workers:
         workers.gather(LONG_S)
         workers.release()
         return {"exits": told(workers.wait(LONG_S)), "ran": list(memory[:])}
@@ -174,7 +174,7 @@ def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
             hang()
         return nothing
 
-    with Crew(2, prepare, cpus_for("none")) as workers:
+    with WorkerPool(2, prepare, cpus_for("none")) as workers:
         workers.gather(SHORT_S)
         workers.release()
         return told(workers.wait(SHORT_S))
@@ -191,7 +191,7 @@ def race_with_one_that_is_slow(looks: int) -> dict[str, object]:
             os.write(writer, b"x")
         return len(looked) <= looks
 
-    with crew_of(lambda: void(os.read(reader, 1))) as workers:
+    with pool_of(lambda: void(os.read(reader, 1))) as workers:
         workers.gather(LONG_S)
         workers.release()
         exits = workers.wait(SHORT_S, goes_on=goes_on)
@@ -202,7 +202,7 @@ def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
     kill = os.kill
     os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
     pool.TERM_GRACE_S = pool.KILL_GRACE_S = SHORT_S
-    with crew_of(nothing, hang_without_sigterm) as workers:
+    with pool_of(nothing, hang_without_sigterm) as workers:
         workers.gather(LONG_S)
         workers.release()
         exits = workers.wait(SHORT_S)
@@ -230,7 +230,7 @@ def race_with_one_that_holds_the_pipe() -> dict[str, object]:
             os.setsid()
             hang()
 
-    with crew_of(leave, nothing) as workers:
+    with pool_of(leave, nothing) as workers:
         workers.gather(LONG_S)
         workers.release()
         begun = time.monotonic()
@@ -266,7 +266,7 @@ def refused_part_way(forks: int) -> dict[str, object]:
     found: dict[str, object] = {"ends": ends_seen()}
     with fork_refused_after(forks) as pids:
         try:
-            with crew_of(hang, hang, hang_without_sigterm, hang):
+            with pool_of(hang, hang, hang_without_sigterm, hang):
                 found["said"] = "entered"
         except CannotRunError as error:
             found["said"] = str(error)
@@ -278,13 +278,13 @@ def refused_part_way(forks: int) -> dict[str, object]:
 def ends_seen() -> list[bool]:
     """What every wait for the end of all workers finds from now on: True where they ended, False on giving up."""
     found: list[bool] = []
-    ended = Crew._ended
+    ended = WorkerPool._ended
 
-    def watched(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+    def watched(self: WorkerPool, timeout_s: float, *, late: bool = False) -> bool:
         found.append(ended(self, timeout_s, late=late))
         return found[-1]
 
-    Crew._ended = watched  # type: ignore[method-assign]
+    WorkerPool._ended = watched  # type: ignore[method-assign]
     return found
 
 
@@ -300,7 +300,7 @@ def interrupted(when: str) -> dict[str, object]:
         with (
             stop_on_sigterm(),
             interrupting_fork(FORKING.get(when), pids),
-            crew_of(ask_to_stop(when), hang, hang_without_sigterm) as workers,
+            pool_of(ask_to_stop(when), hang, hang_without_sigterm) as workers,
         ):
             workers.gather(LONG_S)
             if when == "block":
@@ -360,18 +360,18 @@ def interrupting_fork(number: signal.Signals | None, pids: list[int]) -> Iterato
         os.fork = fork
 
 
-_kept: list[Crew] = []
+_kept: list[WorkerPool] = []
 
 
 def pids_at_work() -> list[int]:
-    """A crew whose workers hang, left running: two are at work, and one of them has a child."""
+    """A pool whose workers hang, left running: two are at work, and one of them has a child."""
     reader, writer = os.pipe()
 
     def with_child() -> None:
         os.write(writer, str(fork_child(hang_without_sigterm)).encode())
         hang()
 
-    workers = crew_of(hang_without_sigterm, with_child).__enter__()
+    workers = pool_of(hang_without_sigterm, with_child).__enter__()
     _kept.append(workers)
     workers.gather(LONG_S)
     workers.release()
@@ -379,7 +379,7 @@ def pids_at_work() -> list[int]:
 
 
 def pids_at_the_barrier() -> list[int]:
-    workers = crew_of(nothing, nothing).__enter__()
+    workers = pool_of(nothing, nothing).__enter__()
     _kept.append(workers)
     workers.gather(LONG_S)
     return list(workers._running)
@@ -392,7 +392,7 @@ def processors(pin: str) -> dict[str, list[list[int]]]:
     def prepare(index: int) -> Run:
         return lambda: void(os.write(writer, f"{index} {sorted(os.sched_getaffinity(0))}\n".encode()))
 
-    with Crew(3, prepare, cpus_for(pin)) as workers:
+    with WorkerPool(3, prepare, cpus_for(pin)) as workers:
         workers.gather(LONG_S)
         workers.release()
         workers.wait(LONG_S)
@@ -415,7 +415,7 @@ def figures() -> dict[str, Any]:
         while time.process_time() < 0.02:
             pass
 
-    with crew_of(work) as workers:
+    with pool_of(work) as workers:
         workers.gather(LONG_S)
         (pid,) = workers._running
         wait_until(lambda: is_asleep(pid), "the worker waits at the barrier")
@@ -540,15 +540,15 @@ def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, 
 def interrupted_again() -> dict[str, object]:
     """Ctrl-C in the block, and another while the workers are ended."""
     before = descriptors()
-    ended, raised = Crew._ended, list[str]()
+    ended, raised = WorkerPool._ended, list[str]()
 
-    def interrupt(self: Crew, timeout_s: float, *, late: bool = False) -> bool:
+    def interrupt(self: WorkerPool, timeout_s: float, *, late: bool = False) -> bool:
         signal.raise_signal(signal.SIGINT)
         return ended(self, timeout_s, late=late)
 
-    Crew._ended = interrupt  # type: ignore[method-assign]
+    WorkerPool._ended = interrupt  # type: ignore[method-assign]
     try:
-        with crew_of(hang, hang_without_sigterm) as workers:
+        with pool_of(hang, hang_without_sigterm) as workers:
             pids = list(workers._running)
             workers.gather(LONG_S)
             raise KeyboardInterrupt
@@ -571,10 +571,10 @@ def test_an_interrupt_while_the_workers_are_ended_waits_until_they_are() -> None
     }
 
 
-@pytest.mark.parametrize("crew_with", [pids_at_work, pids_at_the_barrier])
-def test_sigkill_of_the_parent_leaves_no_worker(crew_with: Callable[[], list[int]]) -> None:
+@pytest.mark.parametrize("pool_with", [pids_at_work, pids_at_the_barrier])
+def test_sigkill_of_the_parent_leaves_no_worker(pool_with: Callable[[], list[int]]) -> None:
     with OtherProcess() as other:
-        pids = other.call(crew_with)
+        pids = other.call(pool_with)
         assert all(is_running(pid) for pid in pids)
         other.kill()
     wait_until(lambda: not any(is_running(pid) for pid in pids), "all workers are gone")
@@ -609,7 +609,7 @@ def close_everything() -> None:
 
 
 def exits_of_one_that_closes_everything() -> list[object]:
-    with Crew(1, lambda index: close_everything, cpus_for("none")) as workers:
+    with WorkerPool(1, lambda index: close_everything, cpus_for("none")) as workers:
         workers.gather(60)
         workers.release()
         return [(ended.code, ended.late) for ended in workers.wait(0.2)]
@@ -620,7 +620,7 @@ def test_a_worker_that_closes_what_is_not_its_own_is_ended_at_the_limit() -> Non
 
 
 def exits_of_one_that_left_its_group() -> list[object]:
-    with Crew(2, lambda index: os.setsid if index else lambda: None, cpus_for("none")) as workers:
+    with WorkerPool(2, lambda index: os.setsid if index else lambda: None, cpus_for("none")) as workers:
         workers.gather(60)
         workers.release()
         return [ended.code for ended in workers.wait(60)]

@@ -14,7 +14,7 @@ import pytest
 from lab.bench import baselines
 from lab.bench.repeat import Failed
 from lab.cli.main import main
-from lab.processes import Crew, cpus_for, rpc
+from lab.processes import WorkerPool, cpus_for, rpc
 from lab.processes.rpc import Partner, Unanswered
 from tests.cli.commands import scenario_file
 from tests.helpers import in_fresh_process, run_lab
@@ -44,16 +44,16 @@ def test_a_partner_that_is_stopped_is_named_and_ended() -> None:
     assert in_fresh_process(of_a_partner) == [said, 4, False]
 
 
-def of_a_crew() -> list[object]:
+def of_a_pool() -> list[object]:
     """How two workers end of which one is stopped: code, late, stopped."""
-    with Crew(2, lambda index: stop if index else lambda: None, cpus_for("none")) as workers:
+    with WorkerPool(2, lambda index: stop if index else lambda: None, cpus_for("none")) as workers:
         workers.gather(60)
         workers.release()
         return [[each.code, each.late, each.stopped] for each in workers.wait(SHORT_S)]
 
 
 def test_a_worker_that_is_stopped_is_known_as_that() -> None:
-    assert in_fresh_process(of_a_crew) == [[0, False, False], [-signal.SIGKILL, True, True]]
+    assert in_fresh_process(of_a_pool) == [[0, False, False], [-signal.SIGKILL, True, True]]
 
 
 def of_the_harness(name: str) -> str:
@@ -86,7 +86,7 @@ def of_a_command(*arguments: str) -> list[object]:
     return [code, told.getvalue()]
 
 
-@pytest.mark.parametrize("command", [["regions"], ["peek", __file__, "0"]])
+@pytest.mark.parametrize("command", [["backings"], ["peek", __file__, "0"]])
 def test_a_command_whose_child_is_stopped_ends_with_4_and_names_it(command: list[str]) -> None:
     code, told = in_fresh_process(of_a_command, *command)
     assert code == 4

@@ -13,7 +13,7 @@ pytest_plugins = ["pytester"]
 NOTED = """
 import pytest
 
-@pytest.mark.parametrize("manner", ["gave way", "slept", ""])
+@pytest.mark.parametrize("manner", ["yielded", "slept", ""])
 def test_it(request, manner):
     request.node.user_properties.append(("lab bank under fcntl: verdict", "clean"))
     if manner:
@@ -22,7 +22,7 @@ def test_it(request, manner):
 
 
 def test_a_test_with_several_reports_is_told_once() -> None:
-    report = SimpleNamespace(nodeid="t.py::t", user_properties=[("lab a under b: workers gave way", True)])
+    report = SimpleNamespace(nodeid="t.py::t", user_properties=[("lab a under b: workers yielded", True)])
     assert races_told([report, SimpleNamespace(), report]) == ["t.py::t: a under b"]
 
 
@@ -32,8 +32,8 @@ def test_the_session_tells_which_races_were_widened(pytester: pytest.Pytester, a
     text = pytester.runpytest_subprocess("-q", *args).stdout.str()
     told = [line.strip() for line in text.splitlines() if "bank under fcntl" in line or "inside the lock" in line]
     assert told == [
-        "on one processor, where workers gave way inside the lock: else they met too seldom",
-        "test_noted.py::test_it[gave way]: bank under fcntl",
+        "on one processor, where workers yielded inside the lock: else they met too seldom",
+        "test_noted.py::test_it[yielded]: bank under fcntl",
         "workers slept inside the lock, and before they asked again: else they met too seldom",
         "test_noted.py::test_it[slept]: bank under fcntl",
     ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
+from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import mannered, manners_of
 from lab.race import cases_of
 from lab.race.cases import run_case
@@ -31,7 +31,7 @@ OPTIONS = Options(
 )
 
 
-def raced(lock: str, folder: str, manner: str = GAVE_WAY, trials: int = 5, **changed: Any) -> dict[str, Any]:
+def raced(lock: str, folder: str, manner: str = YIELDED, trials: int = 5, **changed: Any) -> dict[str, Any]:
     (case,) = cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock], **changed))
     row = run_case(mannered(case, manner), trials, [Path(folder)])
     return {"verdict": row.verdict, "contended": row.contended_requests, "of": row.operations, "pin": row.pin}
@@ -51,7 +51,7 @@ def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
 def test_requests_of_workers_that_sleep_meet_a_holder_also_where_waiting_is_polling(tmp_path: Path, lock: str) -> None:
     row = in_fresh_process(raced, lock, str(tmp_path), SLEPT, 1, workers=[8], rounds=100, pin=None)
     assert (row["verdict"], row["of"], row["pin"]) == ("clean", 800, "none")
-    assert row["contended"] > 200, "as they are, and where they give way, hardly one in a hundred meets a holder"
+    assert row["contended"] > 200, "as they are, and where they yield, hardly one in a hundred meets a holder"
 
 
 def test_without_a_lock_the_data_break(tmp_path: Path) -> None:
@@ -60,4 +60,4 @@ def test_without_a_lock_the_data_break(tmp_path: Path) -> None:
 
 def test_without_a_lock_there_is_nothing_to_sleep_in() -> None:
     ofd, none = (cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock]))[0] for lock in ("ofd", "none"))
-    assert (manners_of(ofd), manners_of(none)) == ([GAVE_WAY, SLEPT], [GAVE_WAY])
+    assert (manners_of(ofd), manners_of(none)) == ([YIELDED, SLEPT], [YIELDED])

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from lab.pytest_plugin import pacing
-from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
+from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import Shown, raced
 from lab.pytest_plugin.protocol import RaceRequest
 from lab.race import Case
@@ -25,7 +25,7 @@ ASKED = RaceRequest(
     trials=None,
     seconds=None,
     about_s=1.0,
-    region=None,
+    backing=None,
     window_ns=0,
     leak=0.0,
     seed=0,
@@ -52,7 +52,7 @@ def racing(monkeypatch: pytest.MonkeyPatch) -> Racing:
             return Shown(rows[len(races) - 1], seconds or 1.0, manner)
 
         monkeypatch.setattr(pacing, "_timed", timed)
-        monkeypatch.setattr(pacing, "manners_of", lambda case: [GAVE_WAY, SLEPT])
+        monkeypatch.setattr(pacing, "manners_of", lambda case: [YIELDED, SLEPT])
         shown = raced(cast("Case", "as it is"), Path("/"), asked)
         assert (shown.row, shown.manner) == (rows[-1], races[rows.index(shown.row)][1])
         return races
@@ -67,22 +67,22 @@ def test_one_race_is_enough_where_it_shows_enough_or_is_not_clean(racing: Racing
 
 @pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
 def test_workers_that_met_too_seldom_give_way_in_a_second_race(racing: Racing, row: Row) -> None:
-    assert racing(ASKED, [SOME, row]) == [(1.0, ""), (1.0, GAVE_WAY)]
+    assert racing(ASKED, [SOME, row]) == [(1.0, ""), (1.0, YIELDED)]
 
 
 @pytest.mark.parametrize("row", [ENOUGH, DAMAGED, DIED])
 def test_where_even_that_is_too_seldom_they_sleep_in_a_third(racing: Racing, row: Row) -> None:
-    assert racing(ASKED, [NONE, FEW, row]) == [(1.0, ""), (1.0, GAVE_WAY), (1.0, SLEPT)]
+    assert racing(ASKED, [NONE, FEW, row]) == [(1.0, ""), (1.0, YIELDED), (1.0, SLEPT)]
 
 
 def test_they_do_not_sleep_where_giving_way_is_soon_enough(racing: Racing) -> None:
     slow = replace(SOME, contended_requests=700)
-    assert racing(ASKED, [NONE, slow, FEW, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (1.0, SLEPT), (5.13, GAVE_WAY)]
-    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, GAVE_WAY)]
+    assert racing(ASKED, [NONE, slow, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (1.0, SLEPT), (5.13, YIELDED)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, YIELDED)]
 
 
 def test_the_race_is_longer_where_that_would_be_enough(racing: Racing) -> None:
-    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, GAVE_WAY)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, YIELDED)]
     assert racing(ASKED, [NONE, FEW, SOME, ENOUGH])[2:] == [(1.0, SLEPT), (3.59, SLEPT)]
 
 
@@ -96,12 +96,12 @@ def test_it_is_not_longer_where_nobody_met(racing: Racing) -> None:
 
 
 def test_workers_that_meet_more_seldom_when_they_wait_inside_go_on_as_they_were(racing: Racing) -> None:
-    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, ""), (1.0, GAVE_WAY), (3.59, "")]
-    assert racing(ASKED, [NONE, FEW, NONE, SOME])[2:] == [(1.0, SLEPT), (10.0, GAVE_WAY)]
+    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, "")]
+    assert racing(ASKED, [NONE, FEW, NONE, SOME])[2:] == [(1.0, SLEPT), (10.0, YIELDED)]
 
 
 def test_the_option_stands_for_the_second(racing: Racing) -> None:
-    assert racing(replace(ASKED, about_s=0.2), [SOME, ENOUGH]) == [(0.2, ""), (0.2, GAVE_WAY)]
+    assert racing(replace(ASKED, about_s=0.2), [SOME, ENOUGH]) == [(0.2, ""), (0.2, YIELDED)]
 
 
 def test_trials_are_raced_as_they_are(racing: Racing) -> None:
@@ -114,14 +114,14 @@ def test_seconds_are_used_up_as_they_are_where_workers_meet_often(racing: Racing
 
 def test_seconds_are_used_up_by_workers_that_give_way_where_they_meet_seldom(racing: Racing) -> None:
     races = racing(replace(ASKED, seconds=2.0), [NONE, SOME, ENOUGH])
-    assert races == [(0.5, ""), (0.25, GAVE_WAY), (1.25, GAVE_WAY)]
+    assert races == [(0.5, ""), (0.25, YIELDED), (1.25, YIELDED)]
 
 
 def test_seconds_are_used_up_by_workers_that_sleep_where_giving_way_does_not_help(racing: Racing) -> None:
     races = racing(replace(ASKED, seconds=2.0), [NONE, replace(FEW, contended_requests=30), SOME, ENOUGH])
-    assert races == [(0.5, ""), (0.25, GAVE_WAY), (0.25, SLEPT), (1.0, SLEPT)]
+    assert races == [(0.5, ""), (0.25, YIELDED), (0.25, SLEPT), (1.0, SLEPT)]
 
 
 @pytest.mark.parametrize("rows", [[DAMAGED], [NONE, DAMAGED], [NONE, NONE, DIED]])
 def test_seconds_are_not_used_up_where_something_is_broken(racing: Racing, rows: list[Row]) -> None:
-    assert racing(replace(ASKED, seconds=20.0), rows) == [(5.0, ""), (2.5, GAVE_WAY), (2.5, SLEPT)][: len(rows)]
+    assert racing(replace(ASKED, seconds=20.0), rows) == [(5.0, ""), (2.5, YIELDED), (2.5, SLEPT)][: len(rows)]

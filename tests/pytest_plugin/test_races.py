@@ -101,7 +101,7 @@ my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001))
 def test_it(lab, lock):
     race = lab.race(MyScenario(), lock=lock, workers=8)
     race.assert_clean(detects=1e-2)
-    assert race.gave_way
+    assert race.yielded
 """
 
 
@@ -160,7 +160,7 @@ def test_never(lab):
     result.stdout.fnmatch_lines(
         [
             "E*test_mine under raises, 4 workers: died: lock raises: raised ZeroDivisionError: *",
-            "E*test_mine under never, 4 workers: timeout: lock never: no answer on * within 1 s; mend the lock, or *",
+            "E*test_mine under never, 4 workers: timeout: lock never: no answer on * within 1 s; fix the lock, or *",
         ]
     )
     result.stdout.no_fnmatch_line("*--lock*or*--dir*")
@@ -299,7 +299,7 @@ WRONG = {
     "lab.race(Mine, seconds=0)": "seconds=0 is no time: *",
     "lab.race(Mine, dir='/nowhere')": "dir='/nowhere' is no directory; *",
     "lab.race(Mine, leak=2)": "leak=2 is no probability: *",
-    "lab.race(Mine, region='paper')": "unknown region 'paper'; *",
+    "lab.race(Mine, backing='paper')": "unknown backing 'paper'; *",
     "lab.race(Mine, trials=1).assert_clean(detects=0)": "detects=0 is no rate: *",
     "lab.explore(Mine, lock=Lies)": "lock lies: *",
     "lab.explore(Mine, search='best')": "unknown search 'best'; *",
@@ -386,7 +386,7 @@ def test_nothing(lab):
 def test_one_of_several(lab):
     assert lab.race(Mine, **RACE).case.verdict == "clean"
     lab.explore(Mine)
-    lab.race("bank", **RACE).gave_way
+    lab.race("bank", **RACE).yielded
 
 @pytest.fixture
 def raced(lab):

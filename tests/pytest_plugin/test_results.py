@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from lab.errors import UsageError
-from lab.pytest_plugin.manner import GAVE_WAY, SLEPT
+from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.protocol import Raced
 from lab.pytest_plugin.results import Again, RaceResult
 from lab.records import Case, Failure, Run
-from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TWO_IN, UNLOCKED, run_of
+from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TWO_IN, UNLOCKED, run_of
 
 STRONG = replace(CLEAN, contended_requests=5000, detection_power=0.0006)
 
@@ -42,10 +42,10 @@ def test_just_enough_power_is_enough() -> None:
         (DIED, "counter under fcntl, 2 workers: died: worker 1 was killed by SIGKILL"),
         (HUNG, "counter under fcntl, 2 workers: timeout: worker 0 still at work"),
         (UNLOCKED, "counter under none, 2 workers: damaged: apart"),
-        (LESSON, "short_range under fcntl, 2 workers: damaged: anyway"),
+        (COUNTEREXAMPLE, "short_range under fcntl, 2 workers: damaged: anyway"),
         (replace(TWO_IN, verdict="clean"), "counter under fcntl, 2 workers: clean: the lock let two in"),
     ],
-    ids=["damage", "two in", "died", "hung", "expected damage", "a lesson", "two in, whatever the verdict"],
+    ids=["damage", "two in", "died", "hung", "expected damage", "a counterexample", "two in, whatever the verdict"],
 )
 def test_whatever_is_not_clean_fails_and_is_told_apart(case: Case, said: str) -> None:
     with pytest.raises(AssertionError) as failed:
@@ -94,7 +94,7 @@ def test_the_line_that_does_it_again_is_the_commands_where_it_can_do_the_same() 
     race = "python -m lab race my/file.py:sub --lock fcntl --workers 2 --rounds 250 --trials 2 --seed 7 --dir /mnt"
     assert last_line_of(result_of(DAMAGED, name="my/file.py:sub")) == f"again: {race}"
     assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", lock=None)) == f"again: {test}"
-    assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", manner=GAVE_WAY)) == f"again: {test}"
+    assert last_line_of(result_of(DAMAGED, name="my/file.py:sub", manner=YIELDED)) == f"again: {test}"
     assert last_line_of(result_of(DAMAGED)) == f"again: {test}"
 
 
@@ -104,14 +104,14 @@ def last_line_of(result: RaceResult) -> str:
     return str(failed.value).splitlines()[-1]
 
 
-@pytest.mark.parametrize("manner", [GAVE_WAY, SLEPT])
+@pytest.mark.parametrize("manner", [YIELDED, SLEPT])
 def test_workers_that_waited_inside_the_lock_are_said(manner: str) -> None:
     with pytest.raises(AssertionError, match=f"workers {manner} inside the lock"):
         result_of(CLEAN, manner=manner).assert_clean()
     with pytest.raises(AssertionError) as failed:
         result_of(CLEAN).assert_clean()
     assert f"workers {manner}" not in str(failed.value)
-    assert (result_of(CLEAN, manner=manner).gave_way, result_of(CLEAN).gave_way) == (True, False)
+    assert (result_of(CLEAN, manner=manner).yielded, result_of(CLEAN).yielded) == (True, False)
 
 
 def test_a_lock_that_is_met_too_seldom_all_the_same_may_look_too_seldom() -> None:

@@ -13,7 +13,7 @@ from lab.records import Options
 from lab.scenario import Found, Scenario, find_scenarios
 
 
-def case_of(scenario: str | type[Scenario], lock: str, region: str = "", **changed: Any) -> Case:
+def case_of(scenario: str | type[Scenario], lock: str, backing: str = "", **changed: Any) -> Case:
     """The case of a built-in scenario by name, or of a class; `changed` are fields of its setting."""
     found = find_scenarios([scenario])[0] if isinstance(scenario, str) else Found("mine", scenario, "")
     options = Options(
@@ -30,7 +30,7 @@ def case_of(scenario: str | type[Scenario], lock: str, region: str = "", **chang
         time_limit_s=30.0,
     )
     (case,) = cases_of([found], options)
-    chosen = {"region": region or case.setting.region, **changed}
+    chosen = {"backing": backing or case.setting.backing, **changed}
     return replace(case, setting=replace(case.setting, **chosen))
 
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from lab.memory import REGIONS
+from lab.memory import BACKINGS
 from lab.scenario import Damage, Outcome, Scenario, Worker
 from tests.helpers import in_fresh_process
 from tests.locks.holder import listed_on
 from tests.race.racing import case_of, raced
 
-SEGMENTS = [name for name, region in REGIONS.items() if not region.of_file]
+SEGMENTS = [name for name, backing in BACKINGS.items() if not backing.of_file]
 SCENARIOS = [
     "counter",
     "torn_record",
@@ -31,44 +31,46 @@ SCENARIOS = [
     "sparse_pages",
 ]
 
-OTHERS = ["stream", "reopened", "reopened_stream", *SEGMENTS]
+OTHERS = ["stream", "remapped", "remapped_stream", *SEGMENTS]
 
 
-def race(scenario: str, lock: str, region: str, folder: str, **changed: Any) -> dict[str, Any]:
-    return raced(case_of(scenario, lock, region, **changed), [folder])
+def race(scenario: str, lock: str, backing: str, folder: str, **changed: Any) -> dict[str, Any]:
+    return raced(case_of(scenario, lock, backing, **changed), [folder])
 
 
 @pytest.mark.parametrize("window_ns", [0, 1000])
-@pytest.mark.parametrize("region", OTHERS)
+@pytest.mark.parametrize("backing", OTHERS)
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_locked_scenario_is_clean_in_every_region(scenario: str, region: str, window_ns: int, tmp_path: Path) -> None:
-    row = in_fresh_process(race, scenario, "fcntl", region, str(tmp_path), rounds=40, window_ns=window_ns)
-    assert (row["verdict"], row["reason"], row["region"]) == ("clean", "", region)
+def test_a_locked_scenario_is_clean_in_every_backing(
+    scenario: str, backing: str, window_ns: int, tmp_path: Path
+) -> None:
+    row = in_fresh_process(race, scenario, "fcntl", backing, str(tmp_path), rounds=40, window_ns=window_ns)
+    assert (row["verdict"], row["reason"], row["backing"]) == ("clean", "", backing)
     assert (row["operations"], row["unrecorded_holds"], row["left"]) == (160, 0, [])
     assert row["holds"] >= 160
 
 
 @pytest.mark.parametrize("lock", ["ofd", "flock"])
-@pytest.mark.parametrize("region", OTHERS)
-def test_other_locks_cover_the_regions_too(lock: str, region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race, "bank", lock, region, str(tmp_path), rounds=40)
+@pytest.mark.parametrize("backing", OTHERS)
+def test_other_locks_cover_the_backings_too(lock: str, backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race, "bank", lock, backing, str(tmp_path), rounds=40)
     assert (row["verdict"], row["operations"], row["holds"]) == ("clean", 160, 320)
 
 
-@pytest.mark.parametrize("region", ["mapped", *OTHERS])
-def test_an_unlocked_counter_with_a_window_breaks_in_every_region(region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race, "counter", "none", region, str(tmp_path), rounds=5, window_ns=20_000_000)
+@pytest.mark.parametrize("backing", ["mapped", *OTHERS])
+def test_an_unlocked_counter_with_a_window_breaks_in_every_backing(backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race, "counter", "none", backing, str(tmp_path), rounds=5, window_ns=20_000_000)
     assert (row["verdict"], row["damage"][0]["kind"], row["left"]) == ("damaged", "lost update", [])
     assert row["damage"][0]["count"] >= 5
 
 
-@pytest.mark.parametrize("region", OTHERS)
-def test_a_lock_that_lies_is_noticed_in_every_region(region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race, "append_log", "fcntl", region, str(tmp_path), rounds=200, leak=0.5)
+@pytest.mark.parametrize("backing", OTHERS)
+def test_a_lock_that_lies_is_noticed_in_every_backing(backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race, "append_log", "fcntl", backing, str(tmp_path), rounds=200, leak=0.5)
     assert row["overlapping_holds"] > 0
 
 
-def refuse_mappings(*regions: str, folder: str) -> list[list[Any]]:
+def refuse_mappings(*backings: str, folder: str) -> list[list[Any]]:
     """Verdict and reason where the filesystem cannot map files, as FUSE cannot under direct I/O."""
     mapped = mmap.mmap
 
@@ -79,17 +81,17 @@ def refuse_mappings(*regions: str, folder: str) -> list[list[Any]]:
             return mapped(descriptor, *rest, **named)
 
     vars(mmap)["mmap"] = Refusing
-    rows = [race("counter", "fcntl", region, folder, rounds=20) for region in regions]
+    rows = [race("counter", "fcntl", backing, folder, rounds=20) for backing in backings]
     return [[row["verdict"], row["reason"], row["left"]] for row in rows]
 
 
 def test_where_files_cannot_be_mapped_a_stream_works_and_the_others_are_refused(tmp_path: Path) -> None:
-    regions = ["mapped", "reopened", "stream"]
-    mapped, reopened, stream = in_fresh_process(refuse_mappings, *regions, folder=str(tmp_path))
+    backings = ["mapped", "remapped", "stream"]
+    mapped, remapped, stream = in_fresh_process(refuse_mappings, *backings, folder=str(tmp_path))
     assert stream == ["clean", "", []]
-    for name, (verdict, reason, left) in (("mapped", mapped), ("reopened", reopened)):
+    for name, (verdict, reason, left) in (("mapped", mapped), ("remapped", remapped)):
         assert (verdict, left) == ("unsupported", [])
-        assert f"refuses the mapping of region {name} (No such device); try another --dir" in reason
+        assert f"refuses the mapping of backing {name} (No such device); try another --dir" in reason
 
 
 class Holds(Scenario):
@@ -110,22 +112,24 @@ class Holds(Scenario):
         return []
 
 
-def locked_file(region: str, folder: str) -> dict[str, str]:
-    row = raced(case_of(Holds, "fcntl", region, workers=1, rounds=1), [folder])
+def locked_file(backing: str, folder: str) -> dict[str, str]:
+    row = raced(case_of(Holds, "fcntl", backing, workers=1, rounds=1), [folder])
     return {damage["kind"]: damage["evidence"][0].partition(": ")[2] for damage in row["damage"]}
 
 
 @pytest.mark.parametrize(
-    ("region", "locked", "memory"),
+    ("backing", "locked", "memory"),
     [
         ("mapped", "-0", "whole"),
         ("private", "-0", "whole"),
         ("stream", "-0", "laid over"),
-        ("reopened", "-0.lock", "laid over"),
+        ("remapped", "-0.lock", "laid over"),
     ],
 )
-def test_the_lock_is_on_the_file_unless_that_is_reopened(region: str, locked: str, memory: str, tmp_path: Path) -> None:
-    assert in_fresh_process(locked_file, region, str(tmp_path)) == {"locked": locked, memory: ""}
+def test_the_lock_is_on_the_file_unless_that_is_remapped(
+    backing: str, locked: str, memory: str, tmp_path: Path
+) -> None:
+    assert in_fresh_process(locked_file, backing, str(tmp_path)) == {"locked": locked, memory: ""}
 
 
 class Written(Holds):
@@ -177,15 +181,15 @@ class GoneInside(Holds):
             w.memory.value += 1
 
 
-def race_mine(kind: str, region: str, folder: str) -> dict[str, Any]:
-    return raced(case_of(globals()[kind], "fcntl", region, rounds=1), [folder])
+def race_mine(kind: str, backing: str, folder: str) -> dict[str, Any]:
+    return raced(case_of(globals()[kind], "fcntl", backing, rounds=1), [folder])
 
 
 @pytest.mark.parametrize(
-    ("kind", "region"), [("Gone", "mapped"), ("Gone", "stream"), ("Gone", "reopened"), ("GoneInside", "reopened")]
+    ("kind", "backing"), [("Gone", "mapped"), ("Gone", "stream"), ("Gone", "remapped"), ("GoneInside", "remapped")]
 )
-def test_a_file_that_is_gone_when_it_is_opened_again_is_a_failure(kind: str, region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race_mine, kind, region, str(tmp_path))
+def test_a_file_that_is_gone_when_it_is_opened_again_is_a_failure(kind: str, backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race_mine, kind, backing, str(tmp_path))
     assert (row["verdict"], len(row["failures"]), row["left"]) == ("died", 4, [])
     assert re.search(r"a system call was refused: \S+: No such file or directory \(ENOENT\)", row["reason"])
 
@@ -208,9 +212,9 @@ class Again(Holds):
         return Damage("lost update", 2 * outcome.rounds - memory.value, 2 * outcome.rounds)
 
 
-@pytest.mark.parametrize("region", ["mapped", *OTHERS])
-def test_a_file_can_be_opened_again_between_holds(region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race_mine, "Again", region, str(tmp_path))
+@pytest.mark.parametrize("backing", ["mapped", *OTHERS])
+def test_a_file_can_be_opened_again_between_holds(backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race_mine, "Again", backing, str(tmp_path))
     assert (row["verdict"], row["reason"], row["holds"], row["unrecorded_holds"]) == ("clean", "", 8, 0)
 
 
@@ -229,24 +233,24 @@ class Replaced(Holds):
         return Damage("lost update", outcome.rounds - memory.value, outcome.rounds)
 
 
-def race_replaced(region: str, folder: str) -> dict[str, Any]:
-    return raced(case_of(Replaced, "fcntl", region, workers=1, rounds=2), [folder])
+def race_replaced(backing: str, folder: str) -> dict[str, Any]:
+    return raced(case_of(Replaced, "fcntl", backing, workers=1, rounds=2), [folder])
 
 
-@pytest.mark.parametrize(("region", "holds"), [("mapped", 1), ("stream", 1), ("reopened", 2)])
-def test_holds_are_recorded_for_as_long_as_they_are_on_the_same_file(region: str, holds: int, tmp_path: Path) -> None:
-    row = in_fresh_process(race_replaced, region, str(tmp_path))
+@pytest.mark.parametrize(("backing", "holds"), [("mapped", 1), ("stream", 1), ("remapped", 2)])
+def test_holds_are_recorded_for_as_long_as_they_are_on_the_same_file(backing: str, holds: int, tmp_path: Path) -> None:
+    row = in_fresh_process(race_replaced, backing, str(tmp_path))
     assert (row["verdict"], row["holds"], row["unrecorded_holds"]) == ("clean", holds, 2 - holds)
 
 
-@pytest.mark.parametrize("region", SEGMENTS)
+@pytest.mark.parametrize("backing", SEGMENTS)
 @pytest.mark.parametrize(
-    ("scenario", "lock"), [("threads", "ofd"), ("forked_holder:cured", "fcntl"), ("killed_holder:cured", "fcntl")]
+    ("scenario", "lock"), [("threads", "ofd"), ("forked_holder:fixed", "fcntl"), ("killed_holder:fixed", "fcntl")]
 )
 def test_twins_and_children_of_workers_open_the_same_memory(
-    scenario: str, lock: str, region: str, tmp_path: Path
+    scenario: str, lock: str, backing: str, tmp_path: Path
 ) -> None:
-    row = in_fresh_process(race, scenario, lock, region, str(tmp_path), rounds=3)
+    row = in_fresh_process(race, scenario, lock, backing, str(tmp_path), rounds=3)
     assert (row["verdict"], row["reason"], row["operations"], row["left"]) == ("clean", "", 12, [])
 
 
@@ -255,7 +259,7 @@ def test_twins_and_children_of_workers_open_the_same_memory(
 def test_a_private_counter_loses_every_update_as_is_to_be_expected(lock: str, window_ns: int, tmp_path: Path) -> None:
     row = in_fresh_process(race, "counter", lock, "private", str(tmp_path), rounds=40, window_ns=window_ns)
     assert (row["verdict"], row["expected"], row["damaged"], row["overlapping_holds"]) == ("damaged", "damaged", 160, 0)
-    assert row["reason"] == "in region private the stores stay in each worker's own copy, whatever the lock"
+    assert row["reason"] == "in backing private the stores stay in each worker's own copy, whatever the lock"
     assert (row["shares"], row["why"], row["left"]) == (False, "", [])
 
 
@@ -266,7 +270,7 @@ def test_a_scenario_that_finds_its_own_copy_whole_is_expected_clean_in_private(s
 
 
 @pytest.mark.parametrize(
-    ("scenario", "lock", "region", "told"),
+    ("scenario", "lock", "backing", "told"),
     [
         ("private_mapping", "fcntl", "private", True),
         ("private_mapping", "none", "mapped", False),
@@ -274,10 +278,10 @@ def test_a_scenario_that_finds_its_own_copy_whole_is_expected_clean_in_private(s
         ("check_then_lock", "fcntl", "private", False),
     ],
 )
-def test_a_lesson_is_told_where_it_is_what_breaks_the_data(
-    scenario: str, lock: str, region: str, told: bool, tmp_path: Path
+def test_a_counterexample_is_told_where_it_is_what_breaks_the_data(
+    scenario: str, lock: str, backing: str, told: bool, tmp_path: Path
 ) -> None:
-    row = in_fresh_process(race, scenario, lock, region, str(tmp_path), rounds=2)
+    row = in_fresh_process(race, scenario, lock, backing, str(tmp_path), rounds=2)
     assert (row["expected"], bool(row["why"])) == ("damaged", told)
 
 
@@ -296,12 +300,12 @@ class Touches(Scenario):
         return []
 
 
-def race_touches(region: str, folder: str) -> str:
-    reason: str = raced(case_of(Touches, "fcntl", region, workers=1, rounds=1), [folder])["reason"]
+def race_touches(backing: str, folder: str) -> str:
+    reason: str = raced(case_of(Touches, "fcntl", backing, workers=1, rounds=1), [folder])["reason"]
     return reason
 
 
-@pytest.mark.parametrize("region", SEGMENTS)
-def test_a_page_of_memory_for_which_there_is_no_room_is_told_as_that(region: str, tmp_path: Path) -> None:
-    told = in_fresh_process(race_touches, region, str(tmp_path))
+@pytest.mark.parametrize("backing", SEGMENTS)
+def test_a_page_of_memory_for_which_there_is_no_room_is_told_as_that(backing: str, tmp_path: Path) -> None:
+    told = in_fresh_process(race_touches, backing, str(tmp_path))
     assert "SIGBUS: there was no room for a page of the shared memory (no space)" in told

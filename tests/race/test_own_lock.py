@@ -186,7 +186,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[str, Any]]]:
-    """Race the append log, where workers give way inside the lock, under these locks; every file must be gone after."""
+    """Race the append log, where workers yield inside the lock, under these locks; every file must be gone after."""
     names = [part for lock in locks for part in ("--lock", lock)]
     args = ("append_log", *names, "--rounds", str(rounds), "--trials", "1", "--time-limit", "2", "--dir", "data")
     code, document = race(*args, cwd=folder)
@@ -242,16 +242,16 @@ def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "verdict", "told"),
     [
-        ("NeverAnswers", "timeout", "within 2 s; mend the lock, or try another --lock or another --dir"),
-        ("FailsAtOnce", "died", "acquire() raised RuntimeError: not even once; mend the lock"),
-        ("ReleasesOthers", "died", "release() raised RuntimeError: not the holder; mend the lock"),
+        ("NeverAnswers", "timeout", "within 2 s; fix the lock, or try another --lock or another --dir"),
+        ("FailsAtOnce", "died", "acquire() raised RuntimeError: not even once; fix the lock"),
+        ("ReleasesOthers", "died", "release() raised RuntimeError: not the holder; fix the lock"),
         ("nothing", "died", "its factory returned None, which has neither acquire() and release() nor `with`;*"),
-        ("raises", "died", "its factory raised ValueError: no such thing; mend it"),
-        ("EndsItsProcess", "died", "it ended the process that took it (exit code 0); mend the lock"),
-        ("Interrupts", "died", "raised KeyboardInterrupt; mend the lock"),
-        ("Lost", "died", "acquire() raised FileNotFoundError: [[]Errno 2] no such file; mend the lock"),
-        ("Five", "died", "raised TypeError: actions() returned an int, not two calls: acquire, release; mend the lock"),
-        ("Unprepared", "died", "prepared() raised RuntimeError: not today; mend the lock"),
+        ("raises", "died", "its factory raised ValueError: no such thing; fix it"),
+        ("EndsItsProcess", "died", "it ended the process that took it (exit code 0); fix the lock"),
+        ("Interrupts", "died", "raised KeyboardInterrupt; fix the lock"),
+        ("Lost", "died", "acquire() raised FileNotFoundError: [[]Errno 2] no such file; fix the lock"),
+        ("Five", "died", "raised TypeError: actions() returned an int, not two calls: acquire, release; fix the lock"),
+        ("Unprepared", "died", "prepared() raised RuntimeError: not today; fix the lock"),
         ("Refused", "unsupported", "refused on * (No locks available); try another --lock or another --dir"),
         ("Imports", "unsupported", "needs a module that is missing (*: No module named 'no_such_library'); install it"),
     ],
@@ -270,7 +270,7 @@ def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_wha
     args = ("counter", "--lock", "my_locks:Several", "--trials", "1", "--quiet", "--no-save", "--dir", "data")
     done = run_lab("race", *args, cwd=folder)
     first, *trace = done.stderr.splitlines()
-    told = "acquire() raised RuntimeError: one line more, in round 5 of trial 0; likewise 3 more workers; mend the lock"
+    told = "acquire() raised RuntimeError: one line more, in round 5 of trial 0; likewise 3 more workers; fix the lock"
     assert first.endswith(f"lock my_locks:Several: {told}")
     assert trace[0] == "lab: Traceback (most recent call last):"
     assert {line.split('"')[1] for line in trace if line.startswith("  File ")} == {str(folder / "my_locks.py")}
@@ -314,7 +314,7 @@ def test_that_there_is_no_model_of_it_is_said_in_one_line(command: list[str], fo
 
 
 def test_a_worker_s_threads_and_children_have_lock_objects_of_their_own(folder: Path) -> None:
-    args = ("threads", "forked_holder:cured", "--lock", "my_locks:Own", "--trials", "1", "--dir", "data")
+    args = ("threads", "forked_holder:fixed", "--lock", "my_locks:Own", "--trials", "1", "--dir", "data")
     code, document = race(*args, cwd=folder)
     assert [row["verdict"] for row in document["cases"] if row["scenario"] != "forked_holder"] == ["clean", "clean"]
     assert code == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.memory import MAPPED, REGIONS, FileRegion, Region
+from lab.memory import BACKINGS, MAPPED, Backing, FileBacking
 from lab.race import trial as places
 from lab.race.trial import trial_file
 from lab.scenario import Damage, Outcome, Scenario, Worker
@@ -19,7 +19,7 @@ from tests.helpers import in_fresh_process
 from tests.needs import need
 from tests.race.racing import case_of, raced
 
-REOPENED = REGIONS["reopened"]
+REMAPPED = BACKINGS["remapped"]
 
 
 @pytest.fixture
@@ -48,9 +48,9 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name.partition("trial")[2] for path in folder.iterdir())
 
 
-@pytest.mark.parametrize(("region", "beside"), [(MAPPED, ["-3"]), (REOPENED, ["-3", "-3.lock"])])
-def test_the_file_is_there_within_the_block_and_gone_after(region: Region, beside: list[str], tmp_path: Path) -> None:
-    with trial_file(region, 3, [tmp_path], b"\5" * 10, sparse=False) as ((path,), _):
+@pytest.mark.parametrize(("backing", "beside"), [(MAPPED, ["-3"]), (REMAPPED, ["-3", "-3.lock"])])
+def test_the_file_is_there_within_the_block_and_gone_after(backing: Backing, beside: list[str], tmp_path: Path) -> None:
+    with trial_file(backing, 3, [tmp_path], b"\5" * 10, sparse=False) as ((path,), _):
         assert (names(tmp_path), Path(path).read_bytes()) == (beside, b"\5" * 10)
     assert names(tmp_path) == []
 
@@ -68,20 +68,20 @@ def test_the_same_trial_gets_another_name_the_next_time(tmp_path: Path) -> None:
         assert one != other
 
 
-@pytest.mark.parametrize("region", [MAPPED, REOPENED])
-def test_a_folder_that_does_not_show_the_file_is_named_and_nothing_stays(region: Region, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backing", [MAPPED, REMAPPED])
+def test_a_folder_that_does_not_show_the_file_is_named_and_nothing_stays(backing: Backing, tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    trial = trial_file(region, 0, [one, two], bytes(10), sparse=False)
+    trial = trial_file(backing, 0, [one, two], bytes(10), sparse=False)
     with pytest.raises(CannotRunError, match=f"{two}: does not show a file made in {one} .No such file.*; give dir"):
         trial.__enter__()
     assert (names(one), names(two)) == ([], [])
 
 
-def test_a_region_that_is_refused_is_found_out_before_anybody_races(tmp_path: Path) -> None:
-    trial = trial_file(FileRegion("neither", "EINVAL (mmap(2))", 0), 0, [tmp_path], bytes(10), sparse=False)
-    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses the mapping of region neither"):
+def test_a_backing_that_is_refused_is_found_out_before_anybody_races(tmp_path: Path) -> None:
+    trial = trial_file(FileBacking("neither", "EINVAL (mmap(2))", 0), 0, [tmp_path], bytes(10), sparse=False)
+    with pytest.raises(CannotRunError, match=f"{tmp_path}: this filesystem refuses the mapping of backing neither"):
         trial.__enter__()
     assert names(tmp_path) == []
 
@@ -121,21 +121,21 @@ class Where(Scenario):
         return Damage("lost update", outcome.rounds - memory.value, outcome.rounds)
 
 
-def race_where(region: str, workers: int, folders: list[str]) -> dict[str, Any]:
-    row = raced(case_of(Where, "fcntl", region, workers=workers), folders)
+def race_where(backing: str, workers: int, folders: list[str]) -> dict[str, Any]:
+    row = raced(case_of(Where, "fcntl", backing, workers=workers), folders)
     seen = Counter({damage["kind"]: damage["count"] for damage in row["damage"]})
     return {"seen": seen, "left": row["left"], "reason": row["reason"], "overlaps": row["overlapping_holds"]}
 
 
-@pytest.mark.parametrize("region", ["mapped", "stream", "reopened", "sysv", "posix", "anonymous"])
-def test_workers_are_shared_out_among_the_folders_and_count_together(region: str, folders: list[Path]) -> None:
-    told = in_fresh_process(race_where, region, 5, list(map(str, folders)))
+@pytest.mark.parametrize("backing", ["mapped", "stream", "remapped", "sysv", "posix", "anonymous"])
+def test_workers_are_shared_out_among_the_folders_and_count_together(backing: str, folders: list[Path]) -> None:
+    told = in_fresh_process(race_where, backing, 5, list(map(str, folders)))
     assert (told["seen"], told["overlaps"], told["left"]) == ({"one": 3, "two": 2, "open in one": 5}, 0, [])
 
 
-@pytest.mark.parametrize("region", ["mapped", "stream", "reopened", "sysv", "posix", "anonymous"])
-def test_workers_on_two_mounts_count_together(region: str, bound: list[Path]) -> None:
-    told = in_fresh_process(race_where, region, 4, list(map(str, bound)))
+@pytest.mark.parametrize("backing", ["mapped", "stream", "remapped", "sysv", "posix", "anonymous"])
+def test_workers_on_two_mounts_count_together(backing: str, bound: list[Path]) -> None:
+    told = in_fresh_process(race_where, backing, 4, list(map(str, bound)))
     assert told["seen"] == {"first": 2, "second": 2, "open in first": 2, "open in second": 2}
     assert (told["overlaps"], told["left"]) == (0, [])
 

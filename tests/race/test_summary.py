@@ -23,18 +23,18 @@ class Counted(Scenario):
     """A scenario that breaks without a lock only."""
 
 
-class Lesson(Counted):
+class Counterexample(Counted):
     """One that breaks under fcntl too."""
 
     expects: ClassVar[dict[str, str]] = {"none": "damaged", "fcntl": "damaged"}
     why = "because"
 
 
-class Cured(Lesson):
-    """Its cure, which fcntl alone does not bring about either."""
+class Fixed(Counterexample):
+    """Its fix, which fcntl alone does not bring about either."""
 
 
-class Worse(Lesson):
+class Worse(Counterexample):
     """A variant that says for itself why it breaks."""
 
     why = "for another reason"
@@ -43,14 +43,14 @@ class Worse(Lesson):
 class Apart(Counted):
     """One whose stores never meet, lock or none."""
 
-    region = "private"
+    backing = "private"
     why = "because"
 
 
 SETTING = Setting(
     scenario=Counted(),
     lock=find_lock("fcntl"),
-    region="mapped",
+    backing="mapped",
     workers=2,
     rounds=10,
     pin="one",
@@ -89,9 +89,11 @@ def hold(requested: int, granted: int, released: int, worker: int = 0, word: int
 
 def test_a_row_says_what_was_raced() -> None:
     found = row(
-        CLEAN, replace(CLEAN, rounds_done=[10, 9]), setting=replace(SETTING, scenario=Lesson(), region="private")
+        CLEAN,
+        replace(CLEAN, rounds_done=[10, 9]),
+        setting=replace(SETTING, scenario=Counterexample(), backing="private"),
     )
-    assert (found.scenario, found.lock, found.region, found.pin) == ("counted", "fcntl", "private", "one")
+    assert (found.scenario, found.lock, found.backing, found.pin) == ("counted", "fcntl", "private", "one")
     assert (found.workers, found.rounds, found.trials, found.operations) == (2, 10, 2, 39)
 
 
@@ -308,26 +310,28 @@ def test_every_trial_is_kept_as_a_sample() -> None:
     [
         (Counted(), "none", "damaged", ""),
         (Counted(), "fcntl", "clean", ""),
-        (Lesson(), "fcntl", "damaged", "because"),
-        (Lesson(), "ofd", "clean", ""),
+        (Counterexample(), "fcntl", "damaged", "because"),
+        (Counterexample(), "ofd", "clean", ""),
         (Worse(), "fcntl", "damaged", "for another reason"),
     ],
 )
 def test_a_row_says_what_was_announced_and_why(scenario: Any, lock: str, expected: str, why: str) -> None:
     found = row(CLEAN, setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
-    assert (found.expected, found.why, found.lesson) == (expected, why, isinstance(scenario, Lesson))
+    assert (found.expected, found.why, found.counterexample) == (expected, why, isinstance(scenario, Counterexample))
 
 
-@pytest.mark.parametrize(("scenario", "lock"), [(Lesson(), "none"), (Cured(), "none"), (Cured(), "fcntl")])
-def test_a_lesson_is_not_the_reason_where_there_is_no_lock_nor_that_of_its_cure(scenario: Any, lock: str) -> None:
+@pytest.mark.parametrize(("scenario", "lock"), [(Counterexample(), "none"), (Fixed(), "none"), (Fixed(), "fcntl")])
+def test_a_counterexample_is_not_the_reason_where_there_is_no_lock_nor_that_of_its_fix(
+    scenario: Any, lock: str
+) -> None:
     found = row(replace(CLEAN, damage=[LOST]), setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
     assert (found.expected, found.verdict, found.why) == ("damaged", "damaged", "")
     assert found.reason
 
 
 @pytest.mark.parametrize("lock", ["none", "fcntl"])
-def test_a_lesson_about_stores_that_never_meet_is_the_reason_with_and_without_a_lock(lock: str) -> None:
-    found = row(CLEAN, setting=replace(SETTING, scenario=Apart(), lock=find_lock(lock), region="private"))
+def test_a_counterexample_about_stores_that_never_meet_is_the_reason_with_and_without_a_lock(lock: str) -> None:
+    found = row(CLEAN, setting=replace(SETTING, scenario=Apart(), lock=find_lock(lock), backing="private"))
     assert (found.expected, found.why) == ("damaged", "because")
 
 

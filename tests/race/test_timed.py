@@ -131,17 +131,17 @@ def race_for_again(mount: Mount) -> Any:
     return race(5)
 
 
-def soaked(scenario: str, region: str, folder: str) -> dict[str, Any]:
-    """A soak of 0.7 s by a clock on which each trial takes a tenth of one, however long it really takes."""
+def stressed(scenario: str, backing: str, folder: str) -> dict[str, Any]:
+    """A stress of 0.7 s by a clock on which each trial takes a tenth of one, however long it really takes."""
     tenths = count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cases, "monotonic", lambda: next(tenths) / 10)
-        return raced(case_of(scenario, "fcntl", region, rounds=100), [folder], seconds=0.7)
+        return raced(case_of(scenario, "fcntl", backing, rounds=100), [folder], seconds=0.7)
 
 
-@pytest.mark.parametrize("region", ["mapped", "stream", "reopened"])
-def test_a_soak_of_a_real_directory_tells_what_it_met(region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(soaked, "append_log", region, str(tmp_path))
+@pytest.mark.parametrize("backing", ["mapped", "stream", "remapped"])
+def test_a_stress_of_a_real_directory_tells_what_it_met(backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(stressed, "append_log", backing, str(tmp_path))
     assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
     assert row["contended_requests"] > 100
     assert row["detection_power"] == detection_power(row["contended_requests"])
@@ -152,6 +152,6 @@ def test_a_soak_of_a_real_directory_tells_what_it_met(region: str, tmp_path: Pat
 
 def test_a_layout_that_depends_on_the_rounds_fits_every_trial(tmp_path: Path) -> None:
     for scenario in ("ring_queue", "linked_list", "sparse_pages"):
-        row = in_fresh_process(soaked, scenario, "mapped", str(tmp_path))
+        row = in_fresh_process(stressed, scenario, "mapped", str(tmp_path))
         assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
         assert len({trial["operations"] for trial in row["trial_samples"]}) > 2

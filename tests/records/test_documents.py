@@ -17,7 +17,7 @@ from tests.helpers import ROOT
 CASE = Case(
     scenario="counter",
     lock="fcntl",
-    region="mapped",
+    backing="mapped",
     workers=4,
     rounds=1000,
     pin="none",
@@ -131,7 +131,7 @@ def test_the_document_names_its_schema_first_and_every_field_of_the_issue() -> N
     assert next(iter(whole)) == "schema"
     assert whole.keys() >= {"schema", "environment", "options", "cases"}
     assert whole["cases"][0].keys() >= {
-        "scenario", "lock", "region", "workers", "rounds", "trials", "operations", "damaged", "damage",
+        "scenario", "lock", "backing", "workers", "rounds", "trials", "operations", "damaged", "damage",
         "overlapping_holds", "corruption_rate", "damaged_trials", "interval_95", "detection_power", "wall_s",
         "operations_per_s", "wait_ns", "hold_ns", "fairness", "cpu_s", "context_switches", "verdict", "reason",
     }  # fmt: skip

@@ -51,7 +51,7 @@ def test_where_a_race_is_wanted_the_document_of_another_command_is_refused(
     assert str(raised.value) == f"{path}: is a document of `{command}`, not of `race`; give another"
 
 
-def test_an_exploration_has_every_field_that_was_promised() -> None:
+def test_an_exploration_has_every_field_that_was_guaranteed() -> None:
     whole = json.loads(results.encode(EXPLORATION))
     assert next(iter(whole)) == "schema"
     assert whole.keys() >= {"schema", "environment", "options", "cases"}

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.analysis.statistics import detection_power
-from lab.check.guarantees import PROMISES
+from lab.check.guarantees import GUARANTEES
 from lab.records import (
     SCHEMA,
     Answered,
@@ -16,11 +16,11 @@ from lab.records import (
     CheckOptions,
     Damage,
     Difference,
+    Guarantee,
     Mount,
-    Promise,
     RandomPrograms,
     RuleResult,
-    Soaked,
+    StressResult,
     Stuck,
 )
 from tests.report.records import CLEAN, ENVIRONMENT
@@ -29,16 +29,16 @@ CALLS = ["A: open f = ok", "A: F_SETLK f write 0 10 = granted", "B: F_SETLK f wr
 STUCK = Stuck(pid=4711, where="fuse_wait_answer")
 
 
-def rule(number: int, promise: str, verdict: Answered = "safe", **how: Any) -> RuleResult:
+def rule(number: int, guarantee: str, verdict: Answered = "safe", **how: Any) -> RuleResult:
     """A rule that holds, or does not as a lock that is granted twice does not."""
     broken = verdict in ("unsafe", "unsupported")
     made = RuleResult(
         number=number,
         sentence="Who comes second is denied.",
         source="fcntl(2)",
-        promise=promise,
+        guarantee=guarantee,
         verdict=verdict,
-        promised=True,
+        guaranteed=True,
         reason="",
         expected="EAGAIN" if broken else "",
         observed="granted" if broken else "not tried: 3 calls hung before" if verdict == "unknown" else "as demanded",
@@ -52,8 +52,8 @@ def programs(*differences: Difference, number: int = 2000) -> RandomPrograms:
     return RandomPrograms(programs=number, calls=10 * number, open=0, seconds=3.0, differences=list(differences))
 
 
-def difference(promise: str) -> Difference:
-    return Difference(promise=promise, calls=CALLS, expected="EAGAIN", observed="granted")
+def difference(guarantee: str) -> Difference:
+    return Difference(guarantee=guarantee, calls=CALLS, expected="EAGAIN", observed="granted")
 
 
 def case(lock: str = "fcntl", *, met: int = 100, overlaps: int = 0, lost: int = 0, **how: Any) -> Case:
@@ -73,16 +73,16 @@ def case(lock: str = "fcntl", *, met: int = 100, overlaps: int = 0, lost: int = 
     return replace(made, **how)
 
 
-def race(promise: str, region: str = "stream", raced: Case | None = None, **how: Any) -> Soaked:
-    """One race; its verdict is what the soak says of it."""
+def race(guarantee: str, backing: str = "stream", raced: Case | None = None, **how: Any) -> StressResult:
+    """One race; its verdict is what the stress says of it."""
     row = raced or case()
     verdict: Answered = "safe" if row.verdict == "clean" else "unsafe" if row.verdict == "damaged" else "unknown"
-    made = Soaked(promise=promise, region=region, rules=[61, 67], polled=False, verdict=verdict, case=row)
+    made = StressResult(guarantee=guarantee, backing=backing, rules=[61, 67], polled=False, verdict=verdict, case=row)
     return replace(made, **how)
 
 
-def promise(name: str, verdict: Answered = "safe", *evidence: str, strength: str = "3 rules") -> Promise:
-    return Promise(name=name, title=PROMISES[name], verdict=verdict, strength=strength, evidence=list(evidence))
+def guarantee(name: str, verdict: Answered = "safe", *evidence: str, strength: str = "3 rules") -> Guarantee:
+    return Guarantee(name=name, title=GUARANTEES[name], verdict=verdict, strength=strength, evidence=list(evidence))
 
 
 def mounts(*kinds: str) -> list[Mount]:
@@ -90,8 +90,8 @@ def mounts(*kinds: str) -> list[Mount]:
     return [Mount(f"/mnt/{number}", kind, "rw") for number, kind in enumerate(kinds)]
 
 
-def check_of(*promises: Promise, kinds: Sequence[str] = ("ext4",), **how: Any) -> Check:
-    """A check that came to these promises."""
+def check_of(*guarantees: Guarantee, kinds: Sequence[str] = ("ext4",), **how: Any) -> Check:
+    """A check that came to these guarantees."""
     here = mounts(*kinds)
     directories = [mount.directory for mount in here]
     made = Check(
@@ -104,12 +104,12 @@ def check_of(*promises: Promise, kinds: Sequence[str] = ("ext4",), **how: Any) -
         directories=directories,
         mounts=here,
         options=CheckOptions(directories=directories, only=how.pop("only", []), seconds=8.0, seed=0, workers=4),
-        safe=all(each.verdict == "safe" for each in promises),
-        promises=list(promises),
+        safe=all(each.verdict == "safe" for each in guarantees),
+        guarantees=list(guarantees),
         advice=[],
         rules=[],
         random=None,
-        soak=[],
+        stress=[],
         stuck=[],
     )
     return replace(made, **how)

@@ -8,7 +8,7 @@ from typing import Any
 from lab.records import SCHEMA, Bench, BenchOptions, Distribution, Holds, Latency, LockCost
 from tests.report.records import ENVIRONMENT
 
-OPTIONS = BenchOptions(regions=[], sizes=[], directory="/mnt/secret", seconds=1.0, repeats=5)
+OPTIONS = BenchOptions(backings=[], sizes=[], directory="/mnt/secret", seconds=1.0, repeats=5)
 TIMES = Distribution(from_ns=[500, 520, 1_000, 90_000], count=[600, 300, 90, 10])
 WAITED = Latency(count=1000, p50=500, p90=520, p99=1_000, p999=90_000, max=91_000)
 

@@ -13,7 +13,7 @@ TRIAL = Trial(
 CLEAN = Case(
     scenario="counter",
     lock="fcntl",
-    region="mapped",
+    backing="mapped",
     workers=2,
     rounds=250,
     pin="none",
@@ -64,7 +64,7 @@ HUNG = replace(CLEAN, verdict="timeout", reason="worker 0 still at work after 30
 REFUSED = Case(
     scenario="counter",
     lock="fcntl",
-    region="mapped",
+    backing="mapped",
     workers=2,
     rounds=250,
     pin="none",
@@ -77,11 +77,11 @@ TOO_WEAK = replace(
     verdict="inconclusive",
     reason="100 requests met a holder, which detects 1 in 33; --detects 0.001 takes 2,995",
 )
-LESSON = replace(
+COUNTEREXAMPLE = replace(
     DAMAGED,
     scenario="short_range",
     expected="damaged",
-    lesson=True,
+    counterexample=True,
     why="The lock covers too few bytes.",
     reason="anyway",
 )

@@ -7,7 +7,7 @@ import pytest
 
 from lab.records import Check
 from lab.report.junit import junit
-from tests.report.checked_records import case, check_of, difference, programs, promise, race, rule
+from tests.report.checked_records import case, check_of, difference, guarantee, programs, race, rule
 from tests.report.records import run_of
 
 
@@ -29,56 +29,57 @@ def told(run: Check, case_name: str) -> tuple[str, str]:
     return found[0].attrib["message"], found[0].text or ""
 
 
-def test_every_promise_is_a_suite_and_its_verdict_a_case() -> None:
-    run = check_of(promise("posix"), promise("mapping", "unsafe"), promise("ofd", "unsupported"),
-                   promise("death", "unknown"))  # fmt: skip
+def test_every_guarantee_is_a_suite_and_its_verdict_a_case() -> None:
+    run = check_of(guarantee("posix"), guarantee("mapping", "unsafe"), guarantee("ofd", "unsupported"),
+                   guarantee("death", "unknown"))  # fmt: skip
     assert list(suites(run)) == ["posix", "mapping", "ofd", "death"]
     found = [next(iter(outcomes(run, name).values())) for name in suites(run)]
     assert found == ["passed", "failure", "skipped", "error"]
 
 
-def test_every_rule_of_the_promise_is_a_case() -> None:
+def test_every_rule_of_the_guarantee_is_a_case() -> None:
     rules = [
         rule(1, "posix"), rule(2, "posix", "unsafe"), rule(3, "posix", "unsupported"), rule(4, "posix", "unknown"),
-        rule(5, "posix", "unsafe", promised=False, reason="left open"), rule(6, "posix", promised=False, reason="open"),
+        rule(5, "posix", "unsafe", guaranteed=False, reason="left open"),
+        rule(6, "posix", guaranteed=False, reason="open"),
         rule(7, "flock"),
     ]  # fmt: skip
-    found = list(outcomes(check_of(promise("posix"), rules=rules)).items())[1:]
+    found = list(outcomes(check_of(guarantee("posix"), rules=rules)).items())[1:]
     assert [name.partition(":")[0] for name, _ in found] == [f"rule {number}" for number in range(1, 7)]
     assert [how for _, how in found] == ["passed", "failure", "skipped", "error", "skipped", "passed"]
 
 
 def test_a_failed_rule_is_told_with_its_calls() -> None:
     broken = rule(2, "posix", "unsafe")
-    message, text = told(check_of(promise("posix"), rules=[broken]), f"rule 2: {broken.sentence}")
+    message, text = told(check_of(guarantee("posix"), rules=[broken]), f"rule 2: {broken.sentence}")
     assert message == "expected EAGAIN, observed granted"
     assert text.splitlines() == ["source: fcntl(2)", *broken.calls]
 
 
-def test_what_is_not_promised_is_skipped_with_the_reason() -> None:
-    differs = rule(47, "posix", "unsafe", promised=False, reason="POSIX leaves it open")
-    message, _ = told(check_of(promise("posix"), rules=[differs]), f"rule 47: {differs.sentence}")
-    assert message == "not promised: POSIX leaves it open; expected EAGAIN, observed granted"
+def test_what_is_not_guaranteed_is_skipped_with_the_reason() -> None:
+    differs = rule(47, "posix", "unsafe", guaranteed=False, reason="POSIX leaves it open")
+    message, _ = told(check_of(guarantee("posix"), rules=[differs]), f"rule 47: {differs.sentence}")
+    assert message == "not guaranteed: POSIX leaves it open; expected EAGAIN, observed granted"
 
 
 def test_random_programs_are_one_case_or_one_for_each_difference() -> None:
-    assert outcomes(check_of(promise("posix"), random=programs()))["2,000 random programs"] == "passed"
-    differing = check_of(promise("posix"), random=programs(difference("posix"), difference("ranges")))
+    assert outcomes(check_of(guarantee("posix"), random=programs()))["2,000 random programs"] == "passed"
+    differing = check_of(guarantee("posix"), random=programs(difference("posix"), difference("ranges")))
     assert list(outcomes(differing).items())[1:] == [("random program 1", "failure")]
-    assert len(outcomes(check_of(promise("mapping"), random=programs()), "mapping")) == 1
+    assert len(outcomes(check_of(guarantee("mapping"), random=programs()), "mapping")) == 1
 
 
 def test_every_race_is_a_case() -> None:
     rows = [race("posix"), race("posix", raced=case(overlaps=1), polled=True), race("mapping", "mapped")]
-    assert list(outcomes(check_of(promise("posix"), soak=rows)).items())[1:] == [
-        ("soak: counter, stream, fcntl", "passed"),
-        ("soak: counter, stream, fcntl, polled", "failure"),
+    assert list(outcomes(check_of(guarantee("posix"), stress=rows)).items())[1:] == [
+        ("stress: counter, stream, fcntl", "passed"),
+        ("stress: counter, stream, fcntl, polled", "failure"),
     ]
 
 
 def test_the_counts_are_those_of_the_cases() -> None:
     rules = [rule(1, "posix"), rule(2, "posix", "unsafe"), rule(3, "posix", "unsupported"), rule(4, "posix", "unknown")]
-    run = check_of(promise("posix", "unsafe"), promise("mapping"), rules=rules)
+    run = check_of(guarantee("posix", "unsafe"), guarantee("mapping"), rules=rules)
     counts: Any = {"tests": "5", "failures": "2", "errors": "1", "skipped": "1"}
     assert suites(run)["posix"].attrib.items() >= counts.items()
     whole = Xml.fromstring(junit(run))  # noqa: S314 - ours
@@ -87,7 +88,7 @@ def test_the_counts_are_those_of_the_cases() -> None:
 
 def test_what_xml_cannot_write_is_escaped_and_still_seen() -> None:
     odd = rule(2, "posix", "unsafe", observed="a\x00b\x1b[31m\ud800 <&> \u00e9", calls=["A: \x07"])
-    message, text = told(check_of(promise("posix"), rules=[odd]), f"rule 2: {odd.sentence}")
+    message, text = told(check_of(guarantee("posix"), rules=[odd]), f"rule 2: {odd.sentence}")
     assert message == "expected EAGAIN, observed a\\x00b\\x1b[31m\\ud800 <&> \u00e9"
     assert text.splitlines()[1] == "A: \\x07"
 

@@ -34,8 +34,8 @@ class Other(Scenario):
     """Not of the same family."""
 
 
-class Cured(Shop):
-    """Cured by nothing."""
+class Fixed(Shop):
+    """Fixed by nothing."""
 '''
 
 

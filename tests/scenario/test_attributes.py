@@ -45,7 +45,7 @@ WRONG = {
     "lets_two_in": NO_NAMES,
     "locks": [*NO_NAMES, "()"],
     "why": NO_TEXT,
-    "region": NO_TEXT,
+    "backing": NO_TEXT,
     "by_name": NO_BOOL,
     "unshared": [*NO_TEXT, "'nix'"],
     "worlds": [*NO_NAMES, "()", "{'nix'}"],
@@ -138,7 +138,7 @@ def test_what_ends_or_raises_while_it_is_imported_is_one_line(text: str, tmp_pat
     ],
 )
 def test_a_damage_of_wrong_types_is_the_checks_mistake(damage: Damage) -> None:
-    with pytest.raises(ScenarioError, match=r"check returned Damage with .*, which is to be .*; mend the check"):
+    with pytest.raises(ScenarioError, match=r"check returned Damage with .*, which is to be .*; fix the check"):
         listed_damage([damage], test_a_damage_of_wrong_types_is_the_checks_mistake)
 
 

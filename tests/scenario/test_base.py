@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab import EVERY_LOCK, Outcome, Scenario
-from lab.memory import REGIONS
+from lab.memory import BACKINGS
 
 
 class Memory(Structure):
@@ -50,11 +50,11 @@ def test_where_stores_are_not_shared_damage_is_expected_unless_the_scenario_says
 ) -> None:
     mine = type("Mine", (Scenario,), attributes)()
     assert mine.expected("fcntl", "private") == verdict
-    assert type("Private", (type(mine),), {"region": "private"})().expected("fcntl") == verdict
+    assert type("Private", (type(mine),), {"backing": "private"})().expected("fcntl") == verdict
 
 
-def test_in_every_region_that_shares_the_same_is_expected() -> None:
-    told = [Scenario().expected("fcntl", name) for name, region in REGIONS.items() if region.shares]
+def test_in_every_backing_that_shares_the_same_is_expected() -> None:
+    told = [Scenario().expected("fcntl", name) for name, backing in BACKINGS.items() if backing.shares]
     assert set(told) == {"clean"}
 
 

@@ -54,7 +54,7 @@ def test_all_damage_of_a_program_is_unexpected(tmp_path: Path) -> None:
         (CHECK + "\nprepare = 3\n", r"has no function prepare\(path\)"),
         ("import nowhere_to_be_found\n", "cannot be loaded: ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "cannot be loaded: SystemExit: 3"),
-        ("\ndef check(:\n", "mine.py:2: invalid syntax; mend the file"),
+        ("\ndef check(:\n", "mine.py:2: invalid syntax; fix the file"),
         ("a = 'b\0'\n", "null bytes"),
     ],
 )

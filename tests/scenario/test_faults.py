@@ -70,4 +70,4 @@ def test_a_method_without_an_end_is_told_with_where_it_was() -> None:
     told = endless("check", failure(), 2.5)
     assert isinstance(told, Endless)
     assert str(told).startswith(f"check was still at work after 2.5 s ({__file__}:")
-    assert str(told).endswith("; mend the file, or allow it more time")
+    assert str(told).endswith("; fix the file, or allow it more time")

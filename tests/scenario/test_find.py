@@ -17,7 +17,7 @@ DEFAULT = [
     "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
     "sparse_pages",
 ]  # fmt: skip
-LESSONS = [
+COUNTEREXAMPLES = [
     "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
     "private_mapping", "opposite_order", "killed_holder",
 ]  # fmt: skip
@@ -35,18 +35,18 @@ MINE = '''
         """A class."""
 
 
-    class Cured(Anything):
-        """How it is cured."""
+    class Fixed(Anything):
+        """How it is fixed."""
 
 
-    class AlsoCured(Anything):
+    class AlsoFixed(Anything):
         pass
     '''
 
 
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
-    """A scenario file with two cured variants."""
+    """A scenario file with two fixed variants."""
     return written(tmp_path / "mine.py", MINE)
 
 
@@ -55,46 +55,46 @@ def written(path: Path, text: str) -> Path:
     return path
 
 
-def names(*asked: str, lessons: bool = False) -> list[str]:
-    return [found.name for found in find_scenarios(asked, lessons=lessons)]
+def names(*asked: str, counterexamples: bool = False) -> list[str]:
+    return [found.name for found in find_scenarios(asked, counterexamples=counterexamples)]
 
 
-def test_the_default_set_is_the_nine_races_that_a_lock_cures() -> None:
+def test_the_default_set_is_the_nine_races_that_a_lock_fixes() -> None:
     assert names() == DEFAULT
 
 
-def test_lessons_follow_the_default_set_with_their_cures() -> None:
-    found = names(lessons=True)
+def test_counterexamples_follow_the_default_set_with_their_fixes() -> None:
+    found = names(counterexamples=True)
     assert found[: len(DEFAULT)] == DEFAULT
-    assert [name for name in found[len(DEFAULT) :] if ":" not in name] == LESSONS
-    assert "check_then_lock:cured" in found
+    assert [name for name in found[len(DEFAULT) :] if ":" not in name] == COUNTEREXAMPLES
+    assert "check_then_lock:fixed" in found
 
 
-def test_lessons_follow_what_was_named_and_are_not_repeated() -> None:
-    found = names("bank", "short_range", lessons=True)
+def test_counterexamples_follow_what_was_named_and_are_not_repeated() -> None:
+    found = names("bank", "short_range", counterexamples=True)
     assert found[:2] == ["bank", "short_range"]
     assert len(found) == len(set(found))
-    assert set(LESSONS) < set(found)
+    assert set(COUNTEREXAMPLES) < set(found)
 
 
 def test_every_built_in_scenario_has_a_name() -> None:
-    assert builtin_names() == DEFAULT + LESSONS
+    assert builtin_names() == DEFAULT + COUNTEREXAMPLES
 
 
-def test_a_built_in_scenario_is_found_by_name_with_its_cures() -> None:
-    assert names("check_then_lock") == ["check_then_lock", "check_then_lock:cured"]
+def test_a_built_in_scenario_is_found_by_name_with_its_fixes() -> None:
+    assert names("check_then_lock") == ["check_then_lock", "check_then_lock:fixed"]
 
 
 def test_one_variant_is_found_by_its_name() -> None:
-    assert names("check_then_lock:cured") == ["check_then_lock:cured"]
+    assert names("check_then_lock:fixed") == ["check_then_lock:fixed"]
 
 
 def test_scenarios_come_in_the_order_asked_for() -> None:
     assert names("overlap", "bank") == ["overlap", "bank"]
 
 
-def test_a_lesson_is_told_from_a_race_that_a_lock_cures() -> None:
-    assert [found.lesson for found in find_scenarios(["counter", "check_then_lock"])] == [False, True, True]
+def test_a_counterexample_is_told_from_a_race_that_a_lock_fixes() -> None:
+    assert [found.counterexample for found in find_scenarios(["counter", "check_then_lock"])] == [False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_a_lesson_is_told_from_a_race_that_a_lock_cures() -> None:
         ("countr", "unknown scenario 'countr'; did you mean counter?"),
         ("ringqueue", "did you mean ring_queue?"),
         ("zzzzzzz", "unknown scenario 'zzzzzzz'; known: counter, torn_record, "),
-        ("countr:cured", "unknown scenario 'countr:cured'; did you mean counter?"),
-        ("check_then_lock:curd", "unknown scenario 'check_then_lock:curd'; did you mean check_then_lock:cured?"),
-        ("counter:cured", "unknown scenario 'counter:cured'; did you mean counter?"),
+        ("countr:fixed", "unknown scenario 'countr:fixed'; did you mean counter?"),
+        ("check_then_lock:curd", "unknown scenario 'check_then_lock:curd'; did you mean check_then_lock:fixed?"),
+        ("counter:fixed", "unknown scenario 'counter:fixed'; did you mean counter?"),
     ],
 )
 def test_an_unknown_name_gives_the_nearest(name: str, said: str) -> None:
@@ -117,25 +117,25 @@ def test_an_unknown_name_gives_the_nearest(name: str, said: str) -> None:
 
 def test_one_unknown_name_among_good_ones_is_enough() -> None:
     with pytest.raises(UsageError, match="countr"):
-        find_scenarios(["bank", "countr"], lessons=True)
+        find_scenarios(["bank", "countr"], counterexamples=True)
 
 
 def test_the_first_class_of_a_file_goes_by_the_files_name_and_the_others_beside_it(mine: Path) -> None:
-    assert names(str(mine)) == ["mine", "mine:cured", "mine:also_cured"]
+    assert names(str(mine)) == ["mine", "mine:fixed", "mine:also_fixed"]
 
 
 def test_a_variant_of_a_file_is_found_by_path_and_name(mine: Path) -> None:
-    assert names(f"{mine}:also_cured") == ["mine:also_cured"]
+    assert names(f"{mine}:also_fixed") == ["mine:also_fixed"]
 
 
 def test_a_variant_that_a_file_does_not_have_gives_those_that_it_has(mine: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown scenario .*mine.py:crd'; known: mine, mine:cured, mine:also_cured"):
+    with pytest.raises(UsageError, match=r"unknown scenario .*mine.py:crd'; known: mine, mine:fixed, mine:also_fixed"):
         find_scenarios([f"{mine}:crd"])
 
 
 def test_the_summary_is_the_first_line_of_the_files_docstring_or_of_the_class(mine: Path) -> None:
     summaries = [found.summary for found in find_scenarios([str(mine)])]
-    assert summaries == ["What mine is about.", "How it is cured.", "(no docstring)"]
+    assert summaries == ["What mine is about.", "How it is fixed.", "(no docstring)"]
 
 
 @pytest.mark.parametrize("docstring", ["", '""', '"   "'])
@@ -152,7 +152,7 @@ def test_a_docstring_of_blanks_is_none(tmp_path: Path) -> None:
 
 def test_a_path_is_told_from_a_name_by_its_suffix(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(mine.parent)
-    assert names("mine.py:cured") == ["mine:cured"]
+    assert names("mine.py:fixed") == ["mine:fixed"]
 
 
 def test_a_file_that_is_named_without_its_suffix_is_meant(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as raised:
         find_scenarios([str(path)])
     assert str(raised.value).startswith(f"{path}:3: ")
-    assert str(raised.value).endswith("; mend the file")
+    assert str(raised.value).endswith("; fix the file")
     assert "\n" not in str(raised.value)
 
 
@@ -229,7 +229,7 @@ def test_a_file_that_is_no_text_is_told_in_one_line(content: bytes, tmp_path: Pa
 
 def test_a_file_that_raises_is_told_with_its_error(tmp_path: Path) -> None:
     path = written(tmp_path / "mine.py", "1 / 0")
-    with pytest.raises(UsageError, match=f"{path}: cannot be loaded: ZeroDivisionError: division by zero; mend"):
+    with pytest.raises(UsageError, match=f"{path}: cannot be loaded: ZeroDivisionError: division by zero; fix"):
         find_scenarios([str(path)])
 
 
@@ -285,9 +285,9 @@ def test_a_file_that_loops_while_it_is_imported_is_told(tmp_path: Path, monkeypa
     (tmp_path / "looping.py").write_text(LOOPS)
     said = in_fresh_process(loaded_with_a_limit, str(tmp_path))
     assert said == [
-        f"{tmp_path}/looping.py: is still being imported after 0.2 s; mend the file",
-        f"--check {tmp_path}/looping.py: is still being imported after 0.2 s; mend the file",
-        "lock looping:make: is still being imported after 0.2 s; mend the file",
+        f"{tmp_path}/looping.py: is still being imported after 0.2 s; fix the file",
+        f"--check {tmp_path}/looping.py: is still being imported after 0.2 s; fix the file",
+        "lock looping:make: is still being imported after 0.2 s; fix the file",
     ]
 
 

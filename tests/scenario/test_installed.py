@@ -48,13 +48,13 @@ def refusal(name: str) -> str:
 def test_a_class_is_found_by_its_entry_points_name_with_its_variants_alone(site: Path) -> None:
     offer(site, "shop", "shops:Shop")
     assert [(found.name, found.kind.__name__) for found in find_scenarios(["shop"])] == [
-        ("shop", "Shop"), ("shop:cured", "Cured"),
+        ("shop", "Shop"), ("shop:fixed", "Fixed"),
     ]  # fmt: skip
 
 
 def test_a_module_offers_all_its_classes_as_a_file_does(site: Path) -> None:
     offer(site, "shop", "shops")
-    assert [found.name for found in find_scenarios(["shop"])] == ["shop", "shop:other", "shop:cured"]
+    assert [found.name for found in find_scenarios(["shop"])] == ["shop", "shop:other", "shop:fixed"]
 
 
 def test_a_class_is_summed_up_by_itself_and_a_module_by_its_own_words(site: Path) -> None:
@@ -65,8 +65,8 @@ def test_a_class_is_summed_up_by_itself_and_a_module_by_its_own_words(site: Path
 
 def test_a_variant_is_found_by_its_name(site: Path) -> None:
     offer(site, "shop", "shops:Shop")
-    (found,) = find_scenarios(["shop:cured"])
-    assert (found.kind.__name__, found.installed, found.path) == ("Cured", True, site / "shops.py")
+    (found,) = find_scenarios(["shop:fixed"])
+    assert (found.kind.__name__, found.installed, found.path) == ("Fixed", True, site / "shops.py")
 
 
 def test_a_class_may_lie_in_another_module_than_its_entry_point_names(site: Path) -> None:
@@ -75,9 +75,9 @@ def test_a_class_may_lie_in_another_module_than_its_entry_point_names(site: Path
     assert find_scenarios(["shop"])[0].path == site / "back.py"
 
 
-def test_the_default_set_and_the_lessons_know_nothing_of_packages(site: Path) -> None:
+def test_the_default_set_and_the_counterexamples_know_nothing_of_packages(site: Path) -> None:
     offer(site, "shop", "shops:Shop")
-    assert not any(found.installed for found in find_scenarios([], lessons=True))
+    assert not any(found.installed for found in find_scenarios([], counterexamples=True))
 
 
 def test_a_built_in_name_wins_and_says_so(site: Path) -> None:
@@ -101,17 +101,17 @@ def test_a_mistyped_name_gives_the_installed_one(site: Path) -> None:
 
 def test_a_variant_that_it_does_not_have_gives_those_that_it_has(site: Path) -> None:
     offer(site, "shop", "shops:Shop")
-    assert refusal("shop:curd") == "unknown scenario 'shop:curd'; did you mean shop:cured?"
+    assert refusal("shop:curd") == "unknown scenario 'shop:curd'; did you mean shop:fixed?"
 
 
 @pytest.mark.parametrize(
     ("place", "said"),
     [
-        ("missing", "missing cannot be loaded (ModuleNotFoundError: No module named 'missing'); mend or reinstall"),
+        ("missing", "missing cannot be loaded (ModuleNotFoundError: No module named 'missing'); fix or reinstall"),
         ("shops:Shp", "shops:Shp cannot be loaded (AttributeError: "),
         ("not a place", "not a place cannot be loaded ("),
         ("shops:Structure", "shops:Structure is no subclass of lab.Scenario; name a class or a module of them"),
-        ("raising", "raising cannot be loaded (ValueError: two lines); mend or reinstall the package it is in"),
+        ("raising", "raising cannot be loaded (ValueError: two lines); fix or reinstall the package it is in"),
         ("leaving", "leaving cannot be loaded (SystemExit: 3)"),
         ("wrong", "wrong cannot be loaded (SyntaxError: "),
         ("front", "front defines no subclass of lab.Scenario; name the class, module:Class"),
@@ -158,7 +158,7 @@ def imported(*names: str | Path) -> set[str]:
 def test_nobody_asks_for_packages_where_only_built_ins_and_files_are_named(tmp_path: Path) -> None:
     mine = tmp_path / "mine.py"
     mine.write_text("from lab import Scenario\nclass Mine(Scenario): layout = work = check = lambda *_: None\n")
-    assert imported("counter", "bank", "check_then_lock:cured", mine) & HEAVY == set()
+    assert imported("counter", "bank", "check_then_lock:fixed", mine) & HEAVY == set()
     assert imported() & HEAVY == set()
 
 

@@ -1,6 +1,6 @@
-"""The nine races that a lock cures: one preemption breaks each without a lock, no schedule does under it.
+"""The nine races that a lock fixes: one preemption breaks each without a lock, no schedule does under it.
 
-Whether a lock cures them is explored, over simulated bytes, so that it is the same in every run; the races on the
+Whether a lock fixes them is explored, over simulated bytes, so that it is the same in every run; the races on the
 kernel are there for what the model leaves out.
 """
 
@@ -35,7 +35,7 @@ DAMAGE = {
     "append_log": "lost record",
     "ring_queue": "item lost",
     "readers_writers": "half-written read",
-    "overlap": "foreign bytes in a held region",
+    "overlap": "foreign bytes in a held backing",
     "linked_list": "lost node",
     "sparse_pages": "lost mark",
 }
@@ -110,11 +110,11 @@ def test_it_is_clean_on_the_kernel_under_every_lock(found: Found, lock: str) -> 
 def test_it_announces_damage_only_without_a_lock(found: Found) -> None:
     scenario = found.kind()
     assert [scenario.expected(lock) for lock in ("none", "fcntl", "ofd", "flock")] == ["damaged"] + ["clean"] * 3
-    assert not found.lesson
+    assert not found.counterexample
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.py")), ids=lambda path: path.stem)
-def test_only_lessons_about_files_touch_the_operating_system(path: Path) -> None:
+def test_only_counterexamples_about_files_touch_the_operating_system(path: Path) -> None:
     tree = ast.parse(path.read_text())
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}

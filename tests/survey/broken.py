@@ -1,4 +1,4 @@
-"""Locks that break one promise each: what the comparison must notice."""
+"""Locks that break one guarantee each: what the comparison must notice."""
 
 from __future__ import annotations
 

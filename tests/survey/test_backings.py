@@ -11,7 +11,7 @@ import pytest
 from lab.errors import CannotRunError
 from lab.memory import named
 from lab.survey import backings
-from lab.survey.backings import CLAIMS, PROPERTIES, REGIONS
+from lab.survey.backings import BACKINGS, CLAIMS, PROPERTIES
 from tests.helpers import in_fresh_process
 
 
@@ -21,21 +21,21 @@ def looked(directory: str, replaced: str = "", by: str = "") -> dict[str, Any]:
     return asdict(backings.compare(Path(directory), lambda _: None))
 
 
-def cell(run: dict[str, Any], name: str, region: str) -> str:
-    (found,) = [each["observed"] for each in run["cells"] if (each["property"], each["region"]) == (name, region)]
+def cell(run: dict[str, Any], name: str, backing: str) -> str:
+    (found,) = [each["observed"] for each in run["cells"] if (each["property"], each["backing"]) == (name, backing)]
     return str(found)
 
 
 def differences(run: dict[str, Any]) -> set[tuple[str, str]]:
-    return {(cell["property"], cell["region"]) for cell in run["cells"] if not cell["ok"]}
+    return {(cell["property"], cell["backing"]) for cell in run["cells"] if not cell["ok"]}
 
 
 @pytest.mark.parametrize("directory", ["/tmp", "/dev/shm"])  # noqa: S108 - a fresh directory is made there
-def test_every_property_of_every_region_is_as_expected(directory: str) -> None:
+def test_every_property_of_every_backing_is_as_expected(directory: str) -> None:
     run = in_fresh_process(looked, directory)
-    assert len(run["cells"]) == len(PROPERTIES) * len(REGIONS) == 66
+    assert len(run["cells"]) == len(PROPERTIES) * len(BACKINGS) == 66
     assert differences(run) == set()
-    backing = {cell["region"]: cell["observed"] for cell in run["cells"] if cell["property"] == "backing store"}
+    backing = {cell["backing"]: cell["observed"] for cell in run["cells"] if cell["property"] == "backing store"}
     filesystem = run["environment"]["filesystem"]
     assert backing["mapped"] == f"a file, mapped, {filesystem}"
     assert backing["stream"] == f"a file, not mapped, {filesystem}"
@@ -66,12 +66,12 @@ def test_a_mapping_that_shares_nothing_is_seen_not_to(tmp_path: Path) -> None:
 def test_memory_without_a_name_is_not_taken_for_a_segment_with_a_key(tmp_path: Path) -> None:
     run = in_fresh_process(looked, str(tmp_path), "sysv", "Anonymous")
     wrong = {"key", "seen by others", "persistence", "key removed"}
-    assert wrong <= {name for name, region in differences(run) if region == "sysv"}
+    assert wrong <= {name for name, backing in differences(run) if backing == "sysv"}
 
 
 def test_a_file_that_is_no_memory_is_not_taken_for_memory(tmp_path: Path) -> None:
     run = in_fresh_process(looked, str(tmp_path), "posix", "File")
-    assert {"backing store", "key"} <= {name for name, region in differences(run) if region == "posix"}
+    assert {"backing store", "key"} <= {name for name, backing in differences(run) if backing == "posix"}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_memory_of_an_unknown_kind_is_told_by_its_name(tmp_path: Path) -> None:
 
 def test_read_gives_the_bytes_of_an_object_and_finds_no_descriptor_of_a_segment(tmp_path: Path) -> None:
     run = in_fresh_process(looked, str(tmp_path))
-    seen = {region: cell(run, "read(2) sees it", region) for region in REGIONS}
+    seen = {backing: cell(run, "read(2) sees it", backing) for backing in BACKINGS}
     none = "no descriptor"
     assert seen == {
         "mapped": "yes", "private": "no", "stream": "yes", "sysv": none, "posix": "yes", "anonymous": none
@@ -164,9 +164,9 @@ class Refused(named.File):
 named.Refused = Refused  # type: ignore[attr-defined]
 
 
-def test_a_region_that_is_refused_says_with_which_errno(tmp_path: Path) -> None:
+def test_a_backing_that_is_refused_says_with_which_errno(tmp_path: Path) -> None:
     run = in_fresh_process(looked, str(tmp_path), "mapped", "Refused")
-    cells = {cell["property"]: cell["observed"] for cell in run["cells"] if cell["region"] == "mapped"}
+    cells = {cell["property"]: cell["observed"] for cell in run["cells"] if cell["backing"] == "mapped"}
     assert (cells["set-up"], cells["key"], cells["seen by others"]) == ("EINVAL", "refused", "refused")
 
 
@@ -192,8 +192,8 @@ def test_a_limit_on_descriptors_is_told_as_that_and_not_as_differences(tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_there_is_a_claim_for_each_property_of_each_region() -> None:
+def test_there_is_a_claim_for_each_property_of_each_backing() -> None:
     assert set(CLAIMS) == {each.name for each in PROPERTIES}
-    assert {len(claims) for claims in CLAIMS.values()} == {len(REGIONS)}
-    assert set(REGIONS) == set(named.SPECIMENS)
+    assert {len(claims) for claims in CLAIMS.values()} == {len(BACKINGS)}
+    assert set(BACKINGS) == set(named.SPECIMENS)
     assert json.dumps(CLAIMS)

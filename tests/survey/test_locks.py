@@ -1,4 +1,4 @@
-"""The comparison: the kernel's locks as their manual pages have them, and locks that break one promise each."""
+"""The comparison: the kernel's locks as their manual pages have them, and locks that break one guarantee each."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_costs_are_medians_of_their_samples(tmp_path: Path) -> None:
         ("EndsWithAChild", "exit", "no", "fcntl"),
     ],
 )
-def test_a_lock_that_breaks_one_promise_is_seen_to_break_it_and_no_other(
+def test_a_lock_that_breaks_one_guarantee_is_seen_to_break_it_and_no_other(
     name: str, column: str, value: str, like: str, tmp_path: Path
 ) -> None:
     expected = dict(zip(HEAD, KERNEL[like], strict=True))

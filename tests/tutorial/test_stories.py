@@ -4,21 +4,21 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.language import parse
 from lab.explore.replay import reproduce
 from lab.memory import workspace
 from lab.records import ReplayOptions, Story
 from lab.scenario import find_scenarios
-from lab.scenario.find import LESSONS
-from lab.tutorial.programs import BROKEN, CURED, lines_of
-from lab.tutorial.stories import failure_of, performed, stories, why_and_cure
+from lab.scenario.find import COUNTEREXAMPLES
+from lab.tutorial.programs import BROKEN, FIXED, lines_of
+from lab.tutorial.stories import failure_of, performed, stories, why_and_fix
 from tests.helpers import in_fresh_process
 
 STORIES = stories()
 EXPLORED = [story for story in STORIES if story.source == "explored"]
 TOLD = {
-    f"{name}, {kind}": text for kind, texts in (("broken", BROKEN), ("cured", CURED)) for name, text in texts.items()
+    f"{name}, {kind}": text for kind, texts in (("broken", BROKEN), ("fixed", FIXED)) for name, text in texts.items()
 }
 
 each_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: str(story.scenario))
@@ -27,7 +27,7 @@ each_story = pytest.mark.parametrize("story", STORIES, ids=lambda story: str(sto
 def on_the_kernel(program: str, directory: str) -> list[str]:
     """What each call of a program comes to when real processes make it."""
     steps = [step for line in lines_of(program) for step in parse(line.call)]
-    with workspace(Path(directory)) as folder, Company([folder]) as company, company.stage() as stage:
+    with workspace(Path(directory)) as folder, ActorPool([folder]) as actor_pool, actor_pool.stage() as stage:
         return [stage.perform(step.call, step.expected) for step in steps]
 
 
@@ -37,18 +37,18 @@ def replayed(token: str, directory: str) -> tuple[int, str]:
     return done.reproduced, done.divergence
 
 
-def test_every_lesson_is_told_in_the_order_of_teaching() -> None:
-    assert [story.scenario for story in STORIES] == list(LESSONS)
+def test_every_counterexample_is_told_in_the_order_of_teaching() -> None:
+    assert [story.scenario for story in STORIES] == list(COUNTEREXAMPLES)
     assert len(EXPLORED) == 3
 
 
 @each_story
-def test_a_story_goes_wrong_at_one_call_which_is_explained_and_has_a_cure(story: Story) -> None:
+def test_a_story_goes_wrong_at_one_call_which_is_explained_and_has_a_fix(story: Story) -> None:
     (wrong,) = [call for call in story.broken.calls if call.wrong]
     assert wrong.note
     assert story.why
-    assert " cure" in story.cure
-    assert not any(call.wrong for call in story.cured.calls)
+    assert " fix" in story.fix
+    assert not any(call.wrong for call in story.fixed.calls)
     assert {call.worker for call in story.broken.calls} == set(range(len(story.broken.workers)))
 
 
@@ -66,14 +66,14 @@ def test_real_processes_come_to_the_end_that_the_explorer_found(story: Story, tm
 
 
 @pytest.mark.parametrize("story", EXPLORED, ids=lambda story: str(story.scenario))
-def test_of_an_explored_story_no_schedule_breaks_once_it_is_cured(story: Story) -> None:
-    cured = failure_of(find_scenarios([story.scenario])[1])
-    assert (cured.verdict, cured.exhausted) == ("holds", True)
-    assert cured.covered in story.cured.moral[0]
+def test_of_an_explored_story_no_schedule_breaks_once_it_is_fixed(story: Story) -> None:
+    fixed = failure_of(find_scenarios([story.scenario])[1])
+    assert (fixed.verdict, fixed.exhausted) == ("holds", True)
+    assert fixed.covered in story.fixed.moral[0]
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_performed_story_ends_with_less_than_was_done_and_its_cure_with_all_of_it(name: str) -> None:
+def test_a_performed_story_ends_with_less_than_was_done_and_its_fix_with_all_of_it(name: str) -> None:
     ends = {
         "closed_descriptor": ("1", "2"),
         "threads": ("1", "2"),
@@ -82,7 +82,7 @@ def test_a_performed_story_ends_with_less_than_was_done_and_its_cure_with_all_of
         "private_mapping": ("0", "2"),
         "killed_holder": ("21", "00"),
     }
-    assert (performed(BROKEN[name]).calls[-1].came_to, performed(CURED[name]).calls[-1].came_to) == ends[name]
+    assert (performed(BROKEN[name]).calls[-1].came_to, performed(FIXED[name]).calls[-1].came_to) == ends[name]
 
 
 def test_a_program_that_does_not_go_as_it_says_is_no_story() -> None:
@@ -95,8 +95,8 @@ def test_second_threads_and_children_have_columns_of_their_own() -> None:
     assert performed(BROKEN["forked_holder"]).workers == ["process A", "C, a child of A", "process B"]
 
 
-def test_what_cures_a_lesson_is_told_apart_from_what_is_the_matter() -> None:
-    assert why_and_cure("It is so. It is, e.g. so. This cures it; no other does.") == (
+def test_what_fixes_a_counterexample_is_told_apart_from_what_is_the_matter() -> None:
+    assert why_and_fix("It is so. It is, e.g. so. This fixes it; no other does.") == (
         "It is so. It is, e.g. so.",
-        "This cures it; no other does.",
+        "This fixes it; no other does.",
     )

@@ -47,12 +47,12 @@ def known(directory: str | Path) -> dict[str, list[str]]:
 
 
 def differing(steps: list[dict[str, Any]]) -> dict[str, list[str]]:
-    """By step, the calls that came out otherwise than the chapter has it."""
+    """By step, the calls that came out otherwise than the tutorial has it."""
     found = {step["name"]: [seen["call"] for seen in step["observations"] if not seen["ok"]] for step in steps}
     return {name: calls for name, calls in found.items() if calls}
 
 
-def test_every_claim_holds_on_this_filesystem_in_the_chapter_s_order(tmp_path: Path) -> None:
+def test_every_claim_holds_on_this_filesystem_in_the_tutorial_s_order(tmp_path: Path) -> None:
     steps = in_fresh_process(toured, tmp_path)
     assert [(step["number"], step["name"]) for step in steps] == list(enumerate(NAMES, 1))
     assert differing(steps) == known(tmp_path)
@@ -377,6 +377,6 @@ def test_numbers_are_written_in_pages(number: int, written: str) -> None:
     assert in_pages(number) == written
 
 
-def test_no_file_of_the_chapter_assumes_a_page_size() -> None:
-    files = [*(ROOT / "lab" / "chapter").rglob("*.py"), ROOT / "lab" / "regions" / "calls.py"]
+def test_no_file_of_the_tutorial_assumes_a_page_size() -> None:
+    files = [*(ROOT / "lab" / "tutorial").rglob("*.py"), ROOT / "lab" / "backings" / "calls.py"]
     assert [path.name for path in files if "4096" in path.read_text() or "4_096" in path.read_text()] == []

@@ -110,7 +110,7 @@ class Pending:
     since: float = 0.0
 
 
-class Player:
+class ActorHandle:
     """One actor process, on the mount that `folder` is on."""
 
     def __init__(self, pid: int, channel: socket.socket, folder: int) -> None:

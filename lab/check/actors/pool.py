@@ -14,12 +14,12 @@ from lab.memory import Folder
 from lab.processes import note_hang, stops_held
 from lab.records import Stuck
 
-from .controller import KILLED_S, OF_PROCESSES, Patience, Player
+from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
 from .handoff import measure_handoffs
 from .stage import RealStage
 
 
-class Company:
+class ActorPool:
     """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
 
     `folders` is one directory seen through each of the mounts; it is kept open, for the actors to find their files
@@ -31,12 +31,12 @@ class Company:
         self.patience = Patience()
         self.stuck: list[Stuck] = []
         self._measured = False
-        self._idle: list[Player] = []
+        self._idle: list[ActorHandle] = []
         self._programs = 0
         self._open = ExitStack()
         self._within: list[int] = []
 
-    def __enter__(self) -> Company:
+    def __enter__(self) -> ActorPool:
         self._within = [self._open.enter_context(Folder.at(path).opened()) for path in self.folders]
         return self
 
@@ -61,42 +61,42 @@ class Company:
         finally:
             with stops_held():
                 stuck = len(self.stuck)
-                self._dismiss(stage.players)
+                self._dismiss(stage.handles)
                 if len(self.stuck) == stuck:
                     self._remove(stage.names)
 
-    def take(self, folder: int) -> Player:
+    def take(self, folder: int) -> ActorHandle:
         """An actor that has nothing yet, on that mount."""
-        player = self._idle_on(folder) or self._forked(folder)
-        player.answer_s = self.patience.answer_s
-        return player
+        handle = self._idle_on(folder) or self._forked(folder)
+        handle.answer_s = self.patience.answer_s
+        return handle
 
-    def _idle_on(self, folder: int) -> Player | None:
-        for player in self._idle:
-            if player.folder == folder:
-                self._idle.remove(player)
-                return player
+    def _idle_on(self, folder: int) -> ActorHandle | None:
+        for handle in self._idle:
+            if handle.folder == folder:
+                self._idle.remove(handle)
+                return handle
         return None
 
-    def _forked(self, folder: int) -> Player:
+    def _forked(self, folder: int) -> ActorHandle:
         try:
             with stops_held():
-                return Player.forked(folder, self._within[folder])
+                return ActorHandle.forked(folder, self._within[folder])
         except OSError as error:
             limit = "ulimit -n" if error.errno in (EMFILE, ENFILE) else OF_PROCESSES
             raise CannotRunError(f"no further process ({error.strerror}); raise the limit ({limit})") from error
 
-    def _dismiss(self, players: list[Player]) -> None:
-        idle = [player for player in players if player.fresh and not player.pending]
-        for player in idle:
-            player.tell("forget")
-        self.end([player for player in players if player not in idle])
+    def _dismiss(self, handles: list[ActorHandle]) -> None:
+        idle = [handle for handle in handles if handle.fresh and not handle.pending]
+        for handle in idle:
+            handle.tell("forget")
+        self.end([handle for handle in handles if handle not in idle])
         deadline = time.monotonic() + self.patience.answer_s
-        for player in idle:
-            if player.answer(deadline - time.monotonic()) == "ok":
-                self._idle.append(player)
+        for handle in idle:
+            if handle.answer(deadline - time.monotonic()) == "ok":
+                self._idle.append(handle)
             else:
-                self.end([player])
+                self.end([handle])
 
     def rest(self) -> None:
         """End the actors that are kept for the next program: what comes now needs the machine for itself."""
@@ -108,30 +108,30 @@ class Company:
 
         So no file is removed on which somebody is stuck.
         """
-        player = self.take(0)
-        player.tell("remove", *names)
-        if player.answer(player.answer_s) == "ok":
-            self._idle.append(player)
+        handle = self.take(0)
+        handle.tell("remove", *names)
+        if handle.answer(handle.answer_s) == "ok":
+            self._idle.append(handle)
         else:
-            self.end([player])
+            self.end([handle])
 
-    def end(self, players: list[Player]) -> None:
+    def end(self, handles: list[ActorHandle]) -> None:
         """Kill and reap them; those that live on are noted with the place where they hang, and left behind.
 
         First those that wait: a signal to a waiter while the holder's end gives the lock back is what some clients of
         network filesystems do not survive (GlusterFS).
         """
-        waiting = [player for player in players if player.pending]
+        waiting = [handle for handle in handles if handle.pending]
         self._end(waiting)
-        self._end([player for player in players if player not in waiting])
+        self._end([handle for handle in handles if handle not in waiting])
 
-    def _end(self, players: Sequence[Player]) -> None:
-        for player in players:
-            player.process.send(SIGKILL)
+    def _end(self, handles: Sequence[ActorHandle]) -> None:
+        for handle in handles:
+            handle.process.send(SIGKILL)
         deadline = time.monotonic() + KILLED_S
-        for player in players:
-            if player.process.wait(max(0.0, deadline - time.monotonic())) is None:
-                stuck = Stuck(player.process.pid, player.process.sleeps_in() or "unknown")
+        for handle in handles:
+            if handle.process.wait(max(0.0, deadline - time.monotonic())) is None:
+                stuck = Stuck(handle.process.pid, handle.process.sleeps_in() or "unknown")
                 self.stuck.append(stuck)
                 note_hang(f"the end of a program's processes, asleep in {stuck.where}")
-            player.close()
+            handle.close()

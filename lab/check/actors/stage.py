@@ -14,7 +14,7 @@ from lab.errors import CannotRunError
 from lab.processes import note, note_hang, stops_held
 from lab.processes.deadlines import STOPPED
 
-from .controller import KILLED_S, OF_PROCESSES, Patience, Player
+from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
 """Calls after which an actor is not what it was: it is of no use for the next program."""
@@ -38,20 +38,22 @@ NO_PROCESS = ("EAGAIN", "ENOMEM")
 class RealStage:
     """The actors of one program."""
 
-    def __init__(self, folders: Sequence[Path], take: Callable[[int], Player], patience: Patience, prefix: str) -> None:
+    def __init__(
+        self, folders: Sequence[Path], take: Callable[[int], ActorHandle], patience: Patience, prefix: str
+    ) -> None:
         self.names: set[str] = set()
         self._folders = folders
         self._take = take
         self._patience = patience
         self._prefix = prefix
-        self._players: dict[str, Player] = {}
-        self._gone: list[Player] = []
+        self._handles: dict[str, ActorHandle] = {}
+        self._gone: list[ActorHandle] = []
         self._cast = 0
 
     @property
-    def players(self) -> list[Player]:
+    def handles(self) -> list[ActorHandle]:
         """Everybody who takes, or took, part."""
-        return [*self._players.values(), *self._gone]
+        return [*self._handles.values(), *self._gone]
 
     @property
     def spread(self) -> bool:
@@ -60,11 +62,11 @@ class RealStage:
 
     def folder_of(self, actor: str) -> int:
         """The number of the mount that an actor is on."""
-        return self._players[actor].folder
+        return self._handles[actor].folder
 
     def pid_of(self, actor: str) -> int:
         """The process that it is."""
-        return self._players[actor].process.pid
+        return self._handles[actor].process.pid
 
     def perform(self, call: Call, expected: Sequence[str] = ("waits",)) -> str:
         """What the call comes to.
@@ -78,37 +80,37 @@ class RealStage:
         return observed
 
     def _performed(self, call: Call, expected: Sequence[str]) -> str:
-        player = self._player(call.actor)
-        note(f"{call}, on {self._folders[player.folder]}", CALL_S)
-        if call.verb in WAITERS and not player.pending:
+        handle = self._handle(call.actor)
+        note(f"{call}, on {self._folders[handle.folder]}", CALL_S)
+        if call.verb in WAITERS and not handle.pending:
             return "does not wait"
         if call.verb == "waits":
-            return self._named(player.outcome(self._patience.settle_s(expected)))
+            return self._named(handle.outcome(self._patience.settle_s(expected)))
         if call.verb in DIRECTED:
-            directed: Callable[[Player], str] = getattr(self, f"_{call.verb}")
-            return directed(player)
+            directed: Callable[[ActorHandle], str] = getattr(self, f"_{call.verb}")
+            return directed(handle)
         if call.verb in ("fork", "clone"):
-            return self._fork(player, call)
-        return self._named(self._call(player, call, expected))
+            return self._fork(handle, call)
+        return self._named(self._call(handle, call, expected))
 
-    def _call(self, player: Player, call: Call, expected: Sequence[str]) -> str:
+    def _call(self, handle: ActorHandle, call: Call, expected: Sequence[str]) -> str:
         self._rest_again()
-        player.tell(call.verb, *self._words(player, call))
+        handle.tell(call.verb, *self._words(handle, call))
         if call.verb in SPOILING:
-            player.fresh = False
+            handle.fresh = False
         if call.may_wait:
-            return player.outcome(self._patience.settle_s(expected))
+            return handle.outcome(self._patience.settle_s(expected))
         begun = time.monotonic()
         calls = len(call.args) - 1 if call.verb == "held" else 1
-        limit_s = SYSTEM_S if call.verb in OF_THE_SYSTEM else calls * player.answer_s
-        answer = player.answer(limit_s) or player.silence(limit_s)
+        limit_s = SYSTEM_S if call.verb in OF_THE_SYSTEM else calls * handle.answer_s
+        answer = handle.answer(limit_s) or handle.silence(limit_s)
         if call.verb in GET or call.verb in SET:
             self._patience.answered_in(time.monotonic() - begun)
         return answer
 
     def first_back(self, names: Iterable[str], timeout_s: float) -> list[str]:
         """Those of the actors that wait whose calls have ended, as soon as there is one; empty after that time."""
-        waiting = {number: name for name in names for number in self._players[name].descriptors}
+        waiting = {number: name for name in names for number in self._handles[name].descriptors}
         poll = select.poll()
         for number in waiting:
             poll.register(number, select.POLLIN)
@@ -116,28 +118,28 @@ class RealStage:
 
     def disturbed(self, names: Iterable[str]) -> list[str]:
         """Those whose calls have ended, once all that sleep in the lock code of the kernel are asleep again."""
-        return [name for name in names if not self._players[name].sleeps_on()]
+        return [name for name in names if not self._handles[name].sleeps_on()]
 
-    def _player(self, actor: str) -> Player:
-        if actor not in self._players:
+    def _handle(self, actor: str) -> ActorHandle:
+        if actor not in self._handles:
             with stops_held():  # who is taken is known here before anybody is interrupted
-                self._players[actor] = self._take(self._cast % len(self._folders))
+                self._handles[actor] = self._take(self._cast % len(self._folders))
             self._cast += 1
-        return self._players[actor]
+        return self._handles[actor]
 
-    def _fork(self, player: Player, call: Call) -> str:
+    def _fork(self, handle: ActorHandle, call: Call) -> str:
         name = call.args[0]
         with stops_held():
-            made = player.fork(call.verb)
-            if isinstance(made, Player):
-                self._gone += [self._players[name]] if name in self._players else []
-                self._players[name] = made
+            made = handle.fork(call.verb)
+            if isinstance(made, ActorHandle):
+                self._gone += [self._handles[name]] if name in self._handles else []
+                self._handles[name] = made
                 return "ok"
         if made in NO_PROCESS:
             raise CannotRunError(f"fork refused ({made}); raise the limit ({OF_PROCESSES})")
         return made
 
-    def _words(self, player: Player, call: Call) -> tuple[str, ...]:
+    def _words(self, handle: ActorHandle, call: Call) -> tuple[str, ...]:
         """The arguments as the actor wants them: the name of a file in its folder, all that was left out put in."""
         if call.verb not in ("open", "unlink"):
             return call.args
@@ -157,39 +159,39 @@ class RealStage:
             return outcome
         if int(who) < 0:
             return f"{what} by description"
-        names = {player.process.pid: actor for actor, player in self._players.items()}
+        names = {handle.process.pid: actor for actor, handle in self._handles.items()}
         unknown = "somebody" if self.spread else f"pid {who}"
         return f"{what} by {names.get(int(who), unknown)}"
 
     def _rest_again(self) -> None:
-        for player in self._players.values():
-            player.rest_again()
+        for handle in self._handles.values():
+            handle.rest_again()
 
-    def _killed(self, player: Player) -> str:
-        player.process.send(SIGKILL)
+    def _killed(self, handle: ActorHandle) -> str:
+        handle.process.send(SIGKILL)
         self._rest_again()
-        return "ok" if player.ended(KILLED_S) == "SIGKILL" else player.ended(0)
+        return "ok" if handle.ended(KILLED_S) == "SIGKILL" else handle.ended(0)
 
-    def _stopped(self, player: Player) -> str:
-        player.process.send(SIGSTOP)
-        return _reached(player, stopped=True)
+    def _stopped(self, handle: ActorHandle) -> str:
+        handle.process.send(SIGSTOP)
+        return _reached(handle, stopped=True)
 
-    def _continued(self, player: Player) -> str:
-        player.process.send(SIGCONT)
-        return _reached(player, stopped=False)
+    def _continued(self, handle: ActorHandle) -> str:
+        handle.process.send(SIGCONT)
+        return _reached(handle, stopped=False)
 
-    def _interrupted(self, player: Player) -> str:
-        player.process.send(SIGUSR1)
-        return self._named(player.answer(player.answer_s) or "waits")
+    def _interrupted(self, handle: ActorHandle) -> str:
+        handle.process.send(SIGUSR1)
+        return self._named(handle.answer(handle.answer_s) or "waits")
 
-    def _returns(self, player: Player) -> str:
+    def _returns(self, handle: ActorHandle) -> str:
         """Its answer, or that it waits: since it began to be awaited, or since another was woken, for too long.
 
         Of many waiters each has to wait for those before him.
         """
-        others = [each for each in self._players.values() if each.pending and each is not player]
+        others = [each for each in self._handles.values() if each.pending and each is not handle]
         begun = before = time.monotonic()
-        while not (answer := player.heard(HEARD_MS)):
+        while not (answer := handle.heard(HEARD_MS)):
             now = time.monotonic()
             back = [each for each in others if each.has_answered()]
             if back:
@@ -199,5 +201,5 @@ class RealStage:
         return self._named(answer)
 
 
-def _reached(player: Player, *, stopped: bool) -> str:
-    return "ok" if player.process.reaches(STOPPED, player.answer_s, wanted=stopped) else player.silence()
+def _reached(handle: ActorHandle, *, stopped: bool) -> str:
+    return "ok" if handle.process.reaches(STOPPED, handle.answer_s, wanted=stopped) else handle.silence()

@@ -9,7 +9,7 @@ A lock of an open file description may go a little later than the close that end
 close by RELEASE, for which close(2) does not wait. So who meets a lock that ought to have gone by then asks again,
 as the rules let a waiter wait for it. Source: libfuse, fuse_lowlevel.h, `release`; fs/fuse/file.c of Linux.
 
-Which promise a difference between a random program and the model speaks against.
+Which guarantee a difference between a random program and the model speaks against.
 """
 
 from __future__ import annotations
@@ -231,8 +231,8 @@ STALE = "stale"
 """Something is in the way that is held no more; what left it there shows when the program is as short as it gets."""
 
 
-def promise_of(difference: Differs) -> str:
-    """The promise, by its name in `lab.check.guarantees`."""
+def guarantee_of(difference: Differs) -> str:
+    """The guarantee, by its name in `lab.check.guarantees`."""
     found = roughly(difference)
     if found != STALE:
         return found
@@ -245,7 +245,7 @@ def promise_of(difference: Differs) -> str:
 
 
 def roughly(difference: Differs) -> str:
-    """The promise as far as the last call alone tells, or `STALE`: it stays the same while a program is shrunk."""
+    """The guarantee as far as the last call alone tells, or `STALE`: it stays the same while a program is shrunk."""
     call, answers = difference.call, {difference.expected, difference.observed}
     if difference.unanswered:
         return "blocking"

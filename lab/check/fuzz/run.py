@@ -17,13 +17,13 @@ from os import devnull
 from typing import Any
 
 from lab.check.actors.controller import Patience
-from lab.check.actors.pool import Company
+from lab.check.actors.pool import ActorPool
 from lab.check.language import Call
 from lab.check.oracle import ModelStage
 from lab.processes import stops_noted
 from lab.records import Difference, RandomPrograms
 
-from .compare import Differs, Disturbed, Ended, LeftOpen, Refused, Twins, family, promise_of, roughly
+from .compare import Differs, Disturbed, Ended, LeftOpen, Refused, Twins, family, guarantee_of, roughly
 from .generate import Drawing, Program, programs
 
 BATCH = 100
@@ -145,7 +145,7 @@ LONGEST, HARDLY_S = 3, 5.0
 
 
 def random_programs(
-    company: Company,
+    actor_pool: ActorPool,
     families: Collection[str],
     seconds: float,
     seed: int,
@@ -155,9 +155,9 @@ def random_programs(
     """Perform random programs for about so many seconds; `families` are the locks that the mount has.
 
     The same seed draws the same programs. Ends early with the third difference, with a call that never
-    answers, or with a process that SIGKILL does not end (`company.stuck`).
+    answers, or with a process that SIGKILL does not end (`actor_pool.stuck`).
     """
-    search = Search(company, families, seconds, seed, tell, model)
+    search = Search(actor_pool, families, seconds, seed, tell, model)
     search.perform()
     return search.result()
 
@@ -167,14 +167,14 @@ class Search:
 
     def __init__(
         self,
-        company: Company,
+        actor_pool: ActorPool,
         families: Collection[str],
         seconds: float,
         seed: int,
         tell: Callable[[str], None],
         model: Callable[[], ModelStage] = ModelStage,
     ) -> None:
-        self._company = company
+        self._actor_pool = actor_pool
         self._families = set(families)
         self._seconds = seconds
         self._seed = seed
@@ -184,13 +184,13 @@ class Search:
         self._disturbed = 0
         self._begun = time.monotonic()
         self._found: dict[str, Differs] = {}
-        self._stuck = len(company.stuck)
+        self._stuck = len(actor_pool.stuck)
         self._shrinking: Shrinking | None = None
         self._stops: Sequence[int] = ()
 
     def perform(self) -> None:
         """Perform programs until the time is over; `result` tells of them at any time."""
-        self._company.know_handoffs()
+        self._actor_pool.know_handoffs()
         with no_files_of_hypothesis(), stops_noted() as self._stops:
             self._begun = time.monotonic()  # what is imported first takes half a second
             for batch in self._batches():
@@ -218,7 +218,7 @@ class Search:
         return (
             bool(self._stops)
             or self._disturbed >= DISTURBED_AT_MOST
-            or len(self._company.stuck) > self._stuck
+            or len(self._actor_pool.stuck) > self._stuck
             or any(found.unanswered for found in self._found.values())
         )
 
@@ -242,12 +242,12 @@ class Search:
             return
         if self._shrinking is None:
             self._tell(f"random programs: {difference.call} = {difference.observed}; looking for less that shows it")
-            self._shrinking = Shrinking(difference, self._seconds, self._company.patience)
+            self._shrinking = Shrinking(difference, self._seconds, self._actor_pool.patience)
         if self._shrinking.takes(difference):
             raise Met
 
     def _drawn(self, program: Program) -> Differs | None:
-        with self._twins(self._shrinking.hurry_s if self._shrinking else self._company.patience.wake_s) as twins:
+        with self._twins(self._shrinking.hurry_s if self._shrinking else self._actor_pool.patience.wake_s) as twins:
             difference = _difference(lambda: twins.perform_all(Drawing(program, self._families), program))
         if isinstance(difference, Disturbed):
             self._disturbed += 1
@@ -268,13 +268,15 @@ class Search:
 
     @contextmanager
     def _twins(self, patience_s: float) -> Iterator[Twins]:
-        with self._company.stage() as real:
+        with self._actor_pool.stage() as real:
             yield Twins(self._model(), real, patience_s)
 
     def result(self) -> RandomPrograms:
         """What the document says of it."""
         differences = [
-            Difference(promise=promise_of(found), calls=found.calls, expected=found.expected, observed=found.observed)
+            Difference(
+                guarantee=guarantee_of(found), calls=found.calls, expected=found.expected, observed=found.observed
+            )
             for found in self._found.values()
         ]
         return RandomPrograms(self._programs, self._calls, self._open, self._spent(), differences)

@@ -156,7 +156,7 @@ RULES = (
             D: returns
             """,
         ),
-        unpromised="neither fcntl(2) nor POSIX promises an order",
+        unguaranteed="neither fcntl(2) nor POSIX guarantees an order",
     ),
     Rule(
         48,
@@ -255,6 +255,6 @@ DEADLOCK_RULES = (
         "fs/locks.c of Linux, MAX_DEADLK_ITERATIONS; fcntl(2), Bugs",
         "deadlock",
         (_ring(13, last="waits") + "; P12: interrupted = EINTR",),
-        unpromised="fcntl(2) speaks of limits of the search without naming them",
+        unguaranteed="fcntl(2) speaks of limits of the search without naming them",
     ),
 )

@@ -94,7 +94,7 @@ RULES = (
             A: F_OFD_GETLK f unlock 15 0 = read 20 5 by description
             """,
         ),
-        unpromised="fcntl(2) does not tell of it, and kernels before 6.5 do not do it",
+        unguaranteed="fcntl(2) does not tell of it, and kernels before 6.5 do not do it",
     ),
     Rule(
         54,
@@ -109,7 +109,7 @@ RULES = (
             B: interrupted = EINTR
             """,
         ),
-        unpromised="fcntl(2) says so of the current implementation only",
+        unguaranteed="fcntl(2) says so of the current implementation only",
     ),
     Rule(
         82,
@@ -122,7 +122,7 @@ RULES = (
             f"{BOTH_OPEN} A: F_SETLK f write 0 10; "
             "B: F_OFD_GETLK f read 5 1 = write 0 10 by A | (write 0 10 by description)",
         ),
-        unpromised="a filesystem with a server of its own cannot tell the two kinds of locks apart",
+        unguaranteed="a filesystem with a server of its own cannot tell the two kinds of locks apart",
     ),
 )
 
@@ -165,7 +165,7 @@ WHOLE_FILE_RULES = (
         'flock(2), "the existing lock is first removed"',
         "flock",
         (f"{BOTH_OPEN} A: flock f shared; B: flock f shared; A: flock f exclusive = EAGAIN; B: flock f exclusive",),
-        unpromised="flock(2) leaves it open: converting is not guaranteed to be atomic",
+        unguaranteed="flock(2) leaves it open: converting is not guaranteed to be atomic",
     ),
     Rule(
         57,

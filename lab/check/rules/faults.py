@@ -1,4 +1,4 @@
-"""Rules 61 to 68: data and holds under a race. No program shows these; the soak judges them.
+"""Rules 61 to 68: data and holds under a race. No program shows these; the stress judges them.
 
 Rules 69 to 76: holders and waiters that are killed, stopped or interrupted, and files that give out.
 """

@@ -242,6 +242,6 @@ RULES = (
             f"{BOTH_OPEN} A: F_SETLK f {first} 10 10; A: F_SETLK f {second} {start} {length}; {listing(held)}"
             for first, second, start, length, held in MERGED
         ),
-        unpromised="POSIX lets F_GETLK report any lock that is in the way, and fcntl(2) does not tell of merging",
+        unguaranteed="POSIX lets F_GETLK report any lock that is in the way, and fcntl(2) does not tell of merging",
     ),
 )

@@ -1,1 +1,1 @@
-"""What workers that race do to each other, and to the data, for each promise."""
+"""What workers that race do to each other, and to the data, for each guarantee."""

@@ -1,4 +1,4 @@
-"""What the soak races for which promise: the rules 61 to 68 of the specification, as data.
+"""What the stress races for which guarantee: the rules 61 to 68 of the specification, as data.
 
 A lock is raced for over memory that the workers share by fork: whatever becomes of data in the filesystem's files is
 no fault of the lock, and what breaks there broke for want of exclusion. The file on the mount is only locked.
@@ -19,20 +19,20 @@ from typing import Any
 from lab.scenario import Damage, Outcome, Scenario, Worker
 
 ANY = ""
-"""Whichever lock keeps others out there, `fcntl` before `ofd` before `flock`: a data promise is about the data."""
+"""Whichever lock keeps others out there, `fcntl` before `ofd` before `flock`: a data guarantee is about the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One race: its scenario, lock and region, and the numbers of the rules that it covers.
+    """One race: its scenario, lock and backing, and the numbers of the rules that it covers.
 
     `polled` has the lock asked for without waiting. `weight` is its part of the time.
     """
 
-    promise: str
+    guarantee: str
     scenario: str
     lock: str
-    region: str
+    backing: str
     rules: tuple[int, ...]
     polled: bool = False
     weight: int = 1
@@ -44,9 +44,9 @@ COUNTED, TOLD, OWN = (NEVER_TWO, HOLDS), (MARKS, HOLDS), (63, 65, HOLDS)
 
 PLAN = (
     *(
-        Entry(promise, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 3 if polled else 2)
+        Entry(guarantee, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 3 if polled else 2)
         for polled in (True, False)
-        for promise, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
+        for guarantee, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
     ),
     Entry("pread", "append_log", ANY, "stream", APPENDED),
     Entry("pread", "counter", ANY, "stream", COUNTED),
@@ -58,10 +58,10 @@ PLAN = (
     Entry("mapping", "readers_writers", ANY, "mapped", TOLD),
     Entry("mapping", "sparse_pages", ANY, "mapped", PAGES),
     Entry("mapping", "bank", ANY, "mapped", (HOLDS,)),
-    Entry("reopened", "append_log", ANY, "reopened", APPENDED),
-    Entry("reopened", "counter", ANY, "reopened", COUNTED),
-    Entry("reopened_pread", "append_log", ANY, "reopened_stream", APPENDED),
-    Entry("reopened_pread", "counter", ANY, "reopened_stream", COUNTED),
+    Entry("remapped", "append_log", ANY, "remapped", APPENDED),
+    Entry("remapped", "counter", ANY, "remapped", COUNTED),
+    Entry("remapped_pread", "append_log", ANY, "remapped_stream", APPENDED),
+    Entry("remapped_pread", "counter", ANY, "remapped_stream", COUNTED),
     Entry("neighbours", "neighbours", ANY, "stream", OWN),
     Entry("neighbours", "neighbours", ANY, "mapped", OWN),
 )
@@ -69,8 +69,8 @@ PLAN = (
 
 
 def planned(asked: Collection[str]) -> list[Entry]:
-    """The races for these promises, in order; other promises are not the soak's."""
-    return [entry for entry in PLAN if entry.promise in asked]
+    """The races for these guarantees, in order; other guarantees are not the stress's."""
+    return [entry for entry in PLAN if entry.guarantee in asked]
 
 
 class Neighbours(Scenario):

@@ -1,4 +1,4 @@
-"""The soak: what workers that race on all directories at once do to each other, and to the data, for each promise.
+"""The stress: what workers that race on all directories at once do to each other, and to the data, for each guarantee.
 
 Which locks answer on the directories, how long a request takes there, and what is left of those that hang.
 
@@ -22,12 +22,12 @@ from lab.host.environment import anonymous_text
 from lab.locks import Action, find_lock
 from lab.locks.control import polled
 from lab.locks.registry import REFUSED
-from lab.memory import anonymous, find_region, probe_region, scratch
-from lab.processes import TOUCH_S, Crew, Exit, cpus_for, detach_output, doing
+from lab.memory import anonymous, find_backing, probe_backing, scratch
+from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.race import Case, Setting, race_for, untried
 from lab.race.cases import FIRST_ROUNDS
 from lab.race.failures import late
-from lab.records import Answered, Failure, Soaked
+from lab.records import Answered, Failure, StressResult
 from lab.records import Case as Row
 from lab.scenario import Found, find_scenarios
 
@@ -105,10 +105,10 @@ def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = No
         detach_output()
         return lambda: _measure(LOCKS[index], folders, words[2 * index : 2 * index + 2])
 
-    with Crew(len(LOCKS), prepare, cpus_for("none")) as crew:
-        crew.gather(PATIENCE_S)
-        crew.release()
-        exits = crew.wait(PATIENCE_S)
+    with WorkerPool(len(LOCKS), prepare, cpus_for("none")) as pool:
+        pool.gather(PATIENCE_S)
+        pool.release()
+        exits = pool.wait(PATIENCE_S)
     return {
         name: Answering(
             words[2 * index], words[2 * index + 1], _failure(name, ended), handoff_s=measured.get(name, 0.0)
@@ -197,14 +197,14 @@ NOT_AS_MADE = re.compile(r"shows [\d,]+ of the [\d,]+ bytes of a file|does not s
 MOST_LIMITS = 5
 """A trial whose workers still do rounds at its time limit is slow, as on a busy machine, and does not hang."""
 
-MAPPINGS = ("mapped", "reopened")
+MAPPINGS = ("mapped", "remapped")
 BUS_ERROR = re.compile(r"SIG(BUS|SEGV)(?!.*no (room|space))", re.DOTALL)
 ERRNO = re.compile(r"\[Errno (\d+)\]")
 OF_THE_FILE = frozenset({errno.EIO, errno.ENODATA, errno.ENOENT, errno.ENXIO, errno.ESTALE, errno.EREMOTEIO})
 """What a call on the file answers that no limit of the worker explains; ENODATA where it ends too early."""
 
 
-def soak(
+def stress(
     folders: Sequence[Path],
     asked: Collection[str],
     seconds: float,
@@ -212,8 +212,8 @@ def soak(
     workers: int,
     tell: Tell,
     handoffs: Mapping[str, float] | None = None,
-) -> Iterator[Soaked]:
-    """Race for these promises (`lab.check.guarantees`) within about so many seconds, one after the other.
+) -> Iterator[StressResult]:
+    """Race for these guarantees (`lab.check.guarantees`) within about so many seconds, one after the other.
 
     `tell` hears what comes next; `handoffs` are the slowest hand-offs of the locks here, by their guarantees.
 
@@ -222,17 +222,17 @@ def soak(
     """
     entries = planned(asked)
     if entries:
-        yield from _Soak(folders, seed, workers, tell, answering(folders, handoffs)).all(entries, seconds)
+        yield from _Stress(folders, seed, workers, tell, answering(folders, handoffs)).all(entries, seconds)
 
 
 def check_workers(asked: Collection[str], workers: int) -> None:
-    """Raises UsageError where one of the races for these promises has no room for so many workers."""
+    """Raises UsageError where one of the races for these guarantees has no room for so many workers."""
     for entry in planned(asked):
         _found(entry.scenario).check_workers(workers)
 
 
-class _Soak:
-    """One soak: what does not change in it, and what it found out about the directories."""
+class _Stress:
+    """One stress: what does not change in it, and what it found out about the directories."""
 
     def __init__(
         self, folders: Sequence[Path], seed: int, workers: int, tell: Tell, locks: dict[str, Answering]
@@ -246,24 +246,24 @@ class _Soak:
         self._lying: set[str] = set()
         self._kept: set[str] = set()
 
-    def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[Soaked]:
+    def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[StressResult]:
         """Race one after the other; each gets its part of the time that those before it have left."""
         ends = monotonic() + seconds
         for number, entry in enumerate(entries):
             part = entry.weight / sum(other.weight for other in entries[number:])
             yield self._one(entry, part * max(0.0, ends - monotonic()))
 
-    def _one(self, entry: Entry, seconds: float) -> Soaked:
+    def _one(self, entry: Entry, seconds: float) -> StressResult:
         case = self._case(entry)
         polls = entry.polled or self._asks_again(entry, case.setting.lock.name)
-        self._tell(f"soak for {entry.promise}: {case.title}")
+        self._tell(f"stress for {entry.guarantee}: {case.title}")
         refusal = self._refusal(case.setting)
         row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=polls)
         row = told_here(row, self._folders)
         self._learn(entry, row)
-        return Soaked(
-            promise=entry.promise,
-            region=entry.region,
+        return StressResult(
+            guarantee=entry.guarantee,
+            backing=entry.backing,
             rules=list(entry.rules),
             polled=polls,
             verdict="unsupported" if refusal else judged(row, of_data=not entry.lock),
@@ -309,15 +309,15 @@ class _Soak:
         setting = Setting(
             scenario=found.kind(),
             lock=polled(name) if entry.polled or self._asks_again(entry, name) else find_lock(name),
-            region=entry.region,
+            backing=entry.backing,
             workers=self._workers,
             rounds=found.kind.rounds,
             pin="none" if entry.polled else "one",
             window_ns=self._locks[name].window_ns,
             leak=0.0,
             time_limit_s=self._locks[name].time_limit_s(self._workers),
-            seed=f"{self._seed}/{entry.scenario}/{name}/{entry.region}",
-            soaks=True,
+            seed=f"{self._seed}/{entry.scenario}/{name}/{entry.backing}",
+            stresses=True,
             most_limits=MOST_LIMITS,
         )
         return Case(found, setting)
@@ -329,8 +329,8 @@ class _Soak:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
         try:
             for folder in self._folders:
-                with doing(f"trying {setting.region} in {folder}", TOUCH_S):
-                    probe_region(find_region(setting.region), folder)
+                with doing(f"trying {setting.backing} in {folder}", TOUCH_S):
+                    probe_backing(find_backing(setting.backing), folder)
         except CannotRunError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in UNABLE_TO_MAP:
                 return str(error)
@@ -344,7 +344,7 @@ def _found(name: str) -> Found:
 
 
 def judged(row: Row, *, of_data: bool = True) -> Answered:
-    """What a row says for its promise; a race that could not be run or judged says nothing."""
+    """What a row says for its guarantee; a race that could not be run or judged says nothing."""
     if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
         return "unsafe"
     return "safe" if row.verdict == "clean" and row.operations else "unknown"
@@ -361,6 +361,6 @@ def is_of_the_file(row: Row) -> bool:
 
 def _by_the_file(row: Row, failure: Failure) -> bool:
     if failure.how == "killed":
-        return row.region in MAPPINGS and bool(BUS_ERROR.search(failure.reason))
+        return row.backing in MAPPINGS and bool(BUS_ERROR.search(failure.reason))
     code = ERRNO.search(failure.reason)
     return code is not None and "LockFailed" not in failure.reason and int(code[1]) in OF_THE_FILE

@@ -1,1 +1,1 @@
-"""From what was found to the verdict a promise, its strength, its evidence, and advice."""
+"""From what was found to the verdict a guarantee, its strength, its evidence, and advice."""

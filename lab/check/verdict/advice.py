@@ -2,8 +2,8 @@
 
 The sentences of the advice that are put together from what was found.
 
-The cures are those that held when tried: on NFS the lock on the data file itself makes a mapping exact, on FUSE and
-GlusterFS it takes a file that is reopened inside a lock on another one.
+The fixes are those that held when tried: on NFS the lock on the data file itself makes a mapping exact, on FUSE and
+GlusterFS it takes a file that is remapped inside a lock on another one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from lab.analysis.statistics import rate
 from lab.check.guarantees import EXCLUSION
-from lab.records import Mount, Promise, RuleResult, Soaked, Stuck
+from lab.records import Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from .evidence import NOT_REACHED, hangs, misreports
 from .situation import Situation, joined, spoken
@@ -30,7 +30,7 @@ DATA_OPTIONS = {
     "nfs": "on NFS lock the data file itself, not another one: that makes the client read anew; or mount with noac",
     "fuse": "on FUSE mount without writeback_cache; with direct_io pread and pwrite are exact and mappings are refused",
     "fuse.glusterfs": "on GlusterFS turn the performance translators off, and mount with direct-io-mode=enable for "
-    "pread and pwrite, or with fopen-keep-cache off for mappings reopened inside the lock",
+    "pread and pwrite, or with fopen-keep-cache off for mappings remapped inside the lock",
 }
 """What to look at where locks exclude and the data is not shared, by the filesystem's type."""
 
@@ -91,20 +91,20 @@ def incoherent(here: Situation) -> str:
     spoken_of = {
         "pread": "pread and pwrite are",
         "mapping": "a mapping is",
-        "reopened": "a reopened mapping is",
-        "reopened_pread": "pread and pwrite of a reopened file are",
+        "remapped": "a remapped mapping is",
+        "remapped_pread": "pread and pwrite of a remapped file are",
     }
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
     between = " between these mounts" if here.several else ""
     apart = "No two held a lock" if here.lying else "Locks exclude"
     safe = f"Safe: {joined(here.safe_ways)}." if here.safe_ways else "No way to reach the data that was tried is safe."
-    hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "reopened"} & {*here.incoherent} else ""
+    hints = "; ".join(_by_kind(here, DATA_OPTIONS)) if {"pread", "remapped"} & {*here.incoherent} else ""
     return f"{apart}{between}, but {told}. {safe}" + (f" To look at: {hints}." if hints else "")
 
 
 def reopen(here: Situation) -> str:
     """How to, by each way that is safe."""
-    ways = {"reopened": "open, map, work, msync, close", "reopened_pread": "open, pread, pwrite, close"}
+    ways = {"remapped": "open, map, work, msync, close", "remapped_pread": "open, pread, pwrite, close"}
     safe = [way for name, way in ways.items() if here.is_(name, "safe")]
     return f"Reopen the file inside a lock on another file: {' (or '.join(safe)}{')' * (len(safe) > 1)}, then unlock."
 
@@ -135,7 +135,7 @@ def unanswered(here: Situation) -> str:
 
 def find_out(here: Situation) -> str:
     """What helps where something stayed unknown."""
-    longer = "Give more --seconds, or mend" if here.wants_longer else "Mend"
+    longer = "Give more --seconds, or fix" if here.wants_longer else "Fix"
     remedy = "Let the check end" if NOT_REACHED in here.doubts else f"{longer} what is named there and check again"
     return f"Not all was found out; the evidence says why. {remedy}."
 
@@ -168,18 +168,18 @@ Line = tuple[Callable[[Situation], object], Callable[[Situation], str]]
 
 
 def advice(
-    promises: Sequence[Promise],
+    guarantees: Sequence[Guarantee],
     mounts: Sequence[Mount],
     rules: Sequence[RuleResult] = (),
-    soak: Sequence[Soaked] = (),
+    stress: Sequence[StressResult] = (),
     stuck: Sequence[Stuck] = (),
 ) -> list[str]:
     """The sentences that fit, the weightiest first."""
-    here = Situation(promises, mounts, rules, soak, stuck)
+    here = Situation(guarantees, mounts, rules, stress, stuck)
     return [say(here) for fits, say in (*_ALL, *_LOCKS, *_DATA, *_OTHERS) if fits(here)]
 
 
-_ALL: tuple[Line, ...] = ((lambda here: here.promises and here.all_safe, all_safe),)
+_ALL: tuple[Line, ...] = ((lambda here: here.guarantees and here.all_safe, all_safe),)
 
 _LOCKS: tuple[Line, ...] = (
     (lambda here: here.unanswered, unanswered),
@@ -204,7 +204,7 @@ _DATA: tuple[Line, ...] = (
     (
         lambda here: (
             {"mapping", "pread"} & {*here.incoherent}
-            and (here.is_("reopened", "safe") or here.is_("reopened_pread", "safe"))
+            and (here.is_("remapped", "safe") or here.is_("remapped_pread", "safe"))
         ),
         reopen,
     ),

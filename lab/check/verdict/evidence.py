@@ -1,4 +1,4 @@
-"""What the races of the soak say for a promise: verdicts and sentences.
+"""What the races of the stress say for a guarantee: verdicts and sentences.
 
 What a rule that does not hold shows, by its calls: a lock granted twice, left behind, or not answered at all.
 
@@ -19,7 +19,7 @@ from lab.check.guarantees import DATA, EXCLUSION, PARTS
 from lab.check.runner import UNTOLD, UNWOKEN
 from lab.check.stress.plan import PLAN
 from lab.race.summary import SPARE
-from lab.records import Answered, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import Answered, RandomPrograms, RuleResult, StressResult, Stuck
 
 DENIALS = ("EAGAIN", "EACCES", "waits")
 FREER = {("read", "free"), ("write", "free"), ("write", "read")}
@@ -34,7 +34,7 @@ def double_grant(rule: RuleResult) -> str:
 
     It speaks against the exclusion of that lock, whatever the rule is about.
     """
-    if not (rule.promised and rule.verdict == "unsafe" and rule.calls):
+    if not (rule.guaranteed and rule.verdict == "unsafe" and rule.calls):
         return ""
     *before, last = rule.calls
     if _is(last, "held"):
@@ -82,7 +82,7 @@ def too_wide(rule: RuleResult) -> bool:
 
 
 def unanswered(rule: RuleResult) -> str:
-    """The promise of the lock whose request was not answered; empty where all were."""
+    """The guarantee of the lock whose request was not answered; empty where all were."""
     return lock_of(rule.calls[-1]) if rule.calls and rule.observed.startswith(UNANSWERED) else ""
 
 
@@ -103,7 +103,7 @@ def misreports(rule: RuleResult) -> bool:
 
 
 def lock_of(call: str) -> str:
-    """The promise of the lock that a call asks for or about; empty for any other call."""
+    """The guarantee of the lock that a call asks for or about; empty for any other call."""
     found = re.search(r": (?:\w+ )?(F_OFD_|F_|flock )", call)
     return {"F_OFD_": "ofd", "F_": "posix", "flock ": "flock"}[found[1]] if found else ""
 
@@ -134,18 +134,18 @@ def _is(call: str, *verbs: str) -> bool:
     return any(re.search(rf": {verb}\b", call) for verb in verbs)
 
 
-SOAKED = frozenset(rule for entry in PLAN for rule in entry.rules)
+STRESSED = frozenset(rule for entry in PLAN for rule in entry.rules)
 """The numbers of the rules that no program shows."""
 
-ACCESS = {"stream": "pread", "mapped": "mapping", "reopened": "reopened", "reopened_stream": "reopened_pread"}
-"""The promise that is about the data of a region."""
+ACCESS = {"stream": "pread", "mapped": "mapping", "remapped": "remapped", "remapped_stream": "remapped_pread"}
+"""The guarantee that is about the data of a backing."""
 
 NOT_REACHED = "not reached before the interruption"
 
 Saying = tuple[Answered, str]
 
 
-def about_exclusion(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
+def about_exclusion(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
     """What the holds under a lock say for it, whatever they were raced for.
 
     Every access to the data is within a recorded hold: data that broke although no two holds overlapped did not break
@@ -154,7 +154,7 @@ def about_exclusion(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
     for row in rows:
         if row.case.lock == EXCLUSION[name] and row.case.overlapping_holds:
             yield "unsafe", _overlapped(row)
-    own = [row for row in rows if row.promise == name and not row.case.overlapping_holds]
+    own = [row for row in rows if row.guarantee == name and not row.case.overlapping_holds]
     apart = any(row.verdict == "safe" and contended(row) for row in own)
     for row in own:
         if apart and not row.polled and row.case.verdict == "timeout" and not hung_alone(row):
@@ -162,37 +162,37 @@ def about_exclusion(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
         else:
             yield _apart(row) if row.case.damage else (row.verdict, _why(row))
     if own and not any(map(contended, own)) and all(row.verdict == "safe" for row in own):
-        yield "unknown", "soak: no request met a holder, which shows nothing; raise --seconds or --workers"
+        yield "unknown", "stress: no request met a holder, which shows nothing; raise --seconds or --workers"
 
 
-def about_data(name: str, rows: Sequence[Soaked]) -> Iterator[Saying]:
+def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
     """What was damaged in the races for this access, and in those for a lock that kept everybody apart.
 
     Data is no better than its lock: where that let two in, it was luck that nothing broke.
     """
-    lets_two_in = {row.case.lock for row in rows if row.promise in EXCLUSION and row.case.overlapping_holds}
-    own = [row for row in rows if row.promise == name]
+    lets_two_in = {row.case.lock for row in rows if row.guarantee in EXCLUSION and row.case.overlapping_holds}
+    own = [row for row in rows if row.guarantee == name]
     some = any(row.verdict != "unsupported" for row in own)
     for row in rows:
-        if row.promise == name:
+        if row.guarantee == name:
             if row.verdict == "unsupported" and some:
-                yield "safe", f"not by {ACCESS.get(row.region, row.region)}: {_why(row)}"
+                yield "safe", f"not by {ACCESS.get(row.backing, row.backing)}: {_why(row)}"
                 continue
             if row.case.lock in lets_two_in:
                 yield "unsafe", f"raced under {row.case.lock}, which let two in"
             yield ("unsafe" if row.case.damage or row.case.overlapping_holds else row.verdict), _why(row)
-        elif row.promise in EXCLUSION and _is_apart(row) and ACCESS.get(row.region) == name:
+        elif row.guarantee in EXCLUSION and _is_apart(row) and ACCESS.get(row.backing) == name:
             yield "unsafe", _damaged(row)
 
 
-def about_false_deadlocks(rows: Sequence[Soaked]) -> Iterator[Saying]:
+def about_false_deadlocks(rows: Sequence[StressResult]) -> Iterator[Saying]:
     """EDEADLK where everybody wants one lock and nobody has another."""
     count = sum(row.case.false_deadlocks for row in rows)
     if count:
-        yield "unsafe", f"soak: {plural(count, 'request')} answered with EDEADLK where there was no cycle"
+        yield "unsafe", f"stress: {plural(count, 'request')} answered with EDEADLK where there was no cycle"
 
 
-def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Sequence[Soaked]) -> Iterator[Saying]:
+def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Sequence[StressResult]) -> Iterator[Saying]:
     """Who does not end on SIGKILL keeps the locks that he has; who waited for his first one in vain has none."""
     if not stuck:
         return
@@ -207,45 +207,45 @@ def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Seque
         yield "unknown", f"{told}; no lock was granted before that one could outlive"
 
 
-def about_waking(rows: Sequence[Soaked]) -> Iterator[Saying]:
+def about_waking(rows: Sequence[StressResult]) -> Iterator[Saying]:
     """A race that came to no end while somebody waited; what the rules say of waking is more certain."""
     for row in rows:
-        if row.promise in EXCLUSION and not row.polled and row.case.verdict == "timeout" and row.case.trials:
+        if row.guarantee in EXCLUSION and not row.polled and row.case.verdict == "timeout" and row.case.trials:
             yield "unknown", _why(row)
 
 
-def contended(row: Soaked) -> int:
+def contended(row: StressResult) -> int:
     """How many requests met a holder: each is one that a lock might have lied to."""
     return row.case.refused_requests if row.polled else row.case.contended_requests
 
 
-def met_for(name: str, rows: Sequence[Soaked]) -> int:
-    """How many requests met a holder in the races for this promise."""
-    return sum(contended(row) for row in rows if row.promise == name and row.case.operations)
+def met_for(name: str, rows: Sequence[StressResult]) -> int:
+    """How many requests met a holder in the races for this guarantee."""
+    return sum(contended(row) for row in rows if row.guarantee == name and row.case.operations)
 
 
-def hung_alone(row: Soaked) -> bool:
+def hung_alone(row: StressResult) -> bool:
     """True where the lock was not even tried: who asked for it, alone with a new file, was not answered."""
     return bool(row.case.failures) and not row.case.trials
 
 
-def said_of(row: Soaked) -> str:
+def said_of(row: StressResult) -> str:
     """What went wrong in one race, or why it says nothing."""
     return _why(row) or "as demanded"
 
 
-def _is_apart(row: Soaked) -> bool:
+def _is_apart(row: StressResult) -> bool:
     case = row.case
     return bool(case.damage) and not case.overlapping_holds and not case.unrecorded_holds and bool(case.holds)
 
 
-def _apart(row: Soaked) -> Saying:
-    if _is_apart(row) and row.region in ACCESS:
+def _apart(row: StressResult) -> Saying:
+    if _is_apart(row) and row.backing in ACCESS:
         return "safe", f"{_damaged(row)}, though no two held the lock: it is the data that is not shared"
     return "unsafe", _damaged(row)
 
 
-def _why(row: Soaked) -> str:
+def _why(row: StressResult) -> str:
     case = row.case
     if case.overlapping_holds:
         return _overlapped(row) + (f"; {_damage(row)}" if case.damage else "")
@@ -254,55 +254,55 @@ def _why(row: Soaked) -> str:
     return "" if row.verdict == "safe" else f"{_what(row)}: {case.reason or 'nothing was raced'}"
 
 
-def _what(row: Soaked) -> str:
-    return f"{row.case.scenario} under {row.case.lock}{' (polled)' if row.polled else ''}, {row.region}"
+def _what(row: StressResult) -> str:
+    return f"{row.case.scenario} under {row.case.lock}{' (polled)' if row.polled else ''}, {row.backing}"
 
 
-def _overlapped(row: Soaked) -> str:
+def _overlapped(row: StressResult) -> str:
     met = contended(row)
     among = f", {plural(met, 'request')} met a holder" if met else ""
     return f"{_what(row)}: {plural(row.case.overlapping_holds, 'pair')} of holds overlapped that may not{among}"
 
 
-def _damaged(row: Soaked) -> str:
+def _damaged(row: StressResult) -> str:
     return f"{_what(row)}: {_damage(row)}"
 
 
-def _damage(row: Soaked) -> str:
+def _damage(row: StressResult) -> str:
     return "; ".join(
         f"{each.kind} in {each.count:,} of {each.of:,} ({rate(each.count / each.of) if each.of else '-'})"
         for each in row.case.damage
     )
 
 
-def share(name: str, soak: Sequence[Soaked]) -> float:
+def share(name: str, stress: Sequence[StressResult]) -> float:
     """How many of the requests for this lock that met a holder were let in beside him."""
-    overlaps = sum(row.case.overlapping_holds for row in _waited(name, soak))
-    met = _met(name, soak)
+    overlaps = sum(row.case.overlapping_holds for row in _waited(name, stress))
+    met = _met(name, stress)
     return overlaps / met if met else 0.0
 
 
-def rarest(names: Sequence[str], rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> float:
+def rarest(names: Sequence[str], rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
     """The smallest share of these locks, which lie; infinite where no lie was counted."""
-    return min((found for name in names if (found := share(name, soak) or _unseen(name, rules, soak))), default=inf)
+    return min((found for name in names if (found := share(name, stress) or _unseen(name, rules, stress))), default=inf)
 
 
-def _unseen(name: str, rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> float:
+def _unseen(name: str, rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
     """The share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
     by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
-    return (detection_power(_met(name, soak)) or 0.0) if by_chance else 0.0
+    return (detection_power(_met(name, stress)) or 0.0) if by_chance else 0.0
 
 
-def _met(name: str, soak: Sequence[Soaked]) -> int:
-    return sum(contended(row) for row in _waited(name, soak))
+def _met(name: str, stress: Sequence[StressResult]) -> int:
+    return sum(contended(row) for row in _waited(name, stress))
 
 
-def _waited(name: str, soak: Sequence[Soaked]) -> list[Soaked]:
+def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
     """The races in which it was waited for: those that ask again and again are refused far more often.
 
     Those count only where two were in nowhere else.
     """
-    rows = [row for row in soak if row.case.lock == EXCLUSION[name]]
+    rows = [row for row in stress if row.case.lock == EXCLUSION[name]]
     waited = [row for row in rows if not row.polled]
     return waited if any(row.case.overlapping_holds for row in waited) else rows
 
@@ -311,7 +311,7 @@ FIRST = EXCLUSION["posix"]
 """The lock that data is raced under where nothing speaks against it."""
 
 RACED = frozenset({*EXCLUSION, *DATA})
-"""The promises that races judge, and of which a strength may be demanded."""
+"""The guarantees that races judge, and of which a strength may be demanded."""
 
 WOULD_SHOW = "would show"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
@@ -320,36 +320,38 @@ WOULD_SHOW = "would show"
 DID_NOT_HOLD = {"unsafe": "broken", "unsupported": "not supported", "unknown": "not tried"}
 
 
-def strength(name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, soak: Sequence[Soaked]) -> str:
-    """What was tried for this promise; empty where nothing was."""
-    own = [rule for rule in rules if rule.promise == name and rule.promised and rule.number not in SOAKED]
-    rows = [row for row in soak if row.promise == name and row.case.operations]
-    said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, soak)]
+def strength(
+    name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, stress: Sequence[StressResult]
+) -> str:
+    """What was tried for this guarantee; empty where nothing was."""
+    own = [rule for rule in rules if rule.guarantee == name and rule.guaranteed and rule.number not in STRESSED]
+    rows = [row for row in stress if row.guarantee == name and row.case.operations]
+    said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, stress)]
     return "; ".join(said)
 
 
-def detection_limit(name: str, soak: Sequence[Soaked]) -> float | None:
-    """The rarest fault that the races for this promise would have noticed; None where they had no chance to.
+def detection_limit(name: str, stress: Sequence[StressResult]) -> float | None:
+    """The rarest fault that the races for this guarantee would have noticed; None where they had no chance to.
 
-    A promise that only rules and random programs judge has none: a rule is one case, which holds or does not.
+    A guarantee that only rules and random programs judge has none: a rule is one case, which holds or does not.
     """
-    return detection_power(_chances(name, soak)) if name in RACED else None
+    return detection_power(_chances(name, stress)) if name in RACED else None
 
 
-def too_weak(name: str, detects: float | None, soak: Sequence[Soaked], seconds: float) -> str:
-    """What the races for this promise lack to notice faults of the rate `detects`, and how to get it; else empty."""
+def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
+    """What the races for this guarantee lack to notice faults of the rate `detects`, and how to get it; else empty."""
     if detects is None or name not in RACED:
         return ""
-    limit, takes = detection_limit(name, soak), requests_for(detects)
+    limit, takes = detection_limit(name, stress), requests_for(detects)
     noun = "round" if name == "neighbours" else "contended request"
     asked = f"--detects {detects:g} takes {plural(takes, noun)}"
-    if not any(row.promise == name for row in soak):
-        return f"inconclusive: nothing was raced, and {asked}; add soak to --only"
+    if not any(row.guarantee == name for row in stress):
+        return f"inconclusive: nothing was raced, and {asked}; add stress to --only"
     if limit is None:
         return f"inconclusive: no {noun} in any race, and {asked}; give more --seconds or --workers"
     if limit <= detects:
         return ""
-    chances = _chances(name, soak)
+    chances = _chances(name, stress)
     longer = ceil(SPARE * seconds * takes / chances)
     return (
         f"inconclusive: {plural(chances, noun)}, which detects {one_in(limit)}; {asked}: give about "
@@ -357,11 +359,11 @@ def too_weak(name: str, detects: float | None, soak: Sequence[Soaked], seconds: 
     )
 
 
-def _chances(name: str, soak: Sequence[Soaked]) -> int:
+def _chances(name: str, stress: Sequence[StressResult]) -> int:
     """How often a fault could have shown: where a request met a holder; of neighbours, who never meet, each round."""
     if name == "neighbours":
-        return sum(row.case.operations for row in soak if row.promise == name)
-    return met_for(name, soak)
+        return sum(row.case.operations for row in stress if row.guarantee == name)
+    return met_for(name, stress)
 
 
 def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
@@ -377,7 +379,7 @@ def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
         yield plural(random.programs, "program")
 
 
-def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
     if name not in EXCLUSION or not rows:
         return
     met = met_for(name, rows)
@@ -390,14 +392,16 @@ def _holds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
         yield "0 contended"
 
 
-def _fairness(name: str, soak: Sequence[Soaked]) -> Iterator[str]:
+def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
     """How evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
-    waited = [row.case.fairness for row in soak if row.promise in EXCLUSION and not row.polled and row.case.fairness]
+    waited = [
+        row.case.fairness for row in stress if row.guarantee in EXCLUSION and not row.polled and row.case.fairness
+    ]
     if name == "blocking" and waited:
         yield f"fairness {min(waited):.2f}"
 
 
-def _rounds(name: str, rows: Sequence[Soaked]) -> Iterator[str]:
+def _rounds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
     """How many rounds the data took, and under which locks where they are not the ones that come first."""
     if name not in DATA or not rows:
         return

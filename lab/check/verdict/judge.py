@@ -1,8 +1,8 @@
-"""From what was found out to the verdict: one line a promise, its strength and its evidence, and the exit code.
+"""From what was found out to the verdict: one line a guarantee, its strength and its evidence, and the exit code.
 
 What a check did not ask, so that nobody takes silence for safety.
 
-The rules that no program shows, judged by the races of the soak that cover them.
+The rules that no program shows, judged by the races of the stress that cover them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from lab.analysis.statistics import plural
 from lab.check.blame import WAKING
-from lab.check.guarantees import DATA, EXCLUSION, NAMES, PARTS, PROMISES, Asked
+from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, PARTS, Asked
 from lab.check.runner import Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
-from lab.records import Answered, Promise, RandomPrograms, RuleResult, Soaked, Stuck
+from lab.records import Answered, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .evidence import (
-    SOAKED,
+    STRESSED,
     about_data,
     about_exclusion,
     about_false_deadlocks,
@@ -41,7 +41,7 @@ def not_asked(asked: Asked, *, several: bool, left_out: Sequence[Rule]) -> list[
     """One sentence for all guarantees that were not asked for, one for those that need a second directory, one for what
     no check asks of two mounts, and one for each rule that was left out since it may harm a mount.
     """
-    names = [name for name in PROMISES if name not in asked.promises]
+    names = [name for name in GUARANTEES if name not in asked.guarantees]
     for_two = [name for name in names if name in NAMES and not several]
     rest = [name for name in names if name not in for_two]
     said = [f"{', '.join(rest)} (--only)"] if rest else []
@@ -57,11 +57,11 @@ WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupp
 """A race that was refused says nothing against a rule that another race shows."""
 
 
-def judged_by_soak(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
-    """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's promise."""
+def judged_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
+    """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's guarantee."""
     if rule.number == NONE_MADE_UP:
-        return _with_deadlocks(rule, soak)
-    rows = [row for row in soak if rule.number in row.rules]
+        return _with_deadlocks(rule, stress)
+    rows = [row for row in stress if rule.number in row.rules]
     if not rows:
         return rule
     worst = min(rows, key=lambda row: WORST_STRESS_FIRST.index(_says(rule.number, row)))
@@ -69,17 +69,17 @@ def judged_by_soak(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
     if verdict == "safe":
         return replace(rule, verdict=verdict, observed=f"as demanded in {plural(len(rows), 'race')}")
     wanted = "holds apart" if rule.number in (NEVER_TWO, HOLDS) else "no damage"
-    return replace(rule, verdict=verdict, promise=worst.promise, expected=wanted, observed=said_of(worst))
+    return replace(rule, verdict=verdict, guarantee=worst.guarantee, expected=wanted, observed=said_of(worst))
 
 
-def _with_deadlocks(rule: RuleResult, soak: Sequence[Soaked]) -> RuleResult:
+def _with_deadlocks(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
     """No race has a cycle: every EDEADLK in one is made up."""
-    for _, words in about_false_deadlocks(soak):
+    for _, words in about_false_deadlocks(stress):
         return replace(rule, verdict="unsafe", expected="no EDEADLK", observed=words, calls=[])
     return rule
 
 
-def _says(number: int, row: Soaked) -> Answered:
+def _says(number: int, row: StressResult) -> Answered:
     """Two rules are about the holds, the others about the data."""
     broken = row.case.overlapping_holds if number in (NEVER_TWO, HOLDS) else row.case.damage
     if broken:
@@ -105,7 +105,7 @@ class Findings:
 
     rules: Sequence[RuleResult] = ()
     random: RandomPrograms | None = None
-    soak: Sequence[Soaked] = ()
+    stress: Sequence[StressResult] = ()
     stuck: Sequence[Stuck] = ()
     missing: str = ""
     detects: float | None = None
@@ -113,60 +113,60 @@ class Findings:
 
 
 class Said(NamedTuple):
-    """What one finding says for a promise, and in words what speaks against it or is missing; words may be empty."""
+    """What one finding says for a guarantee, and in words what speaks against it or is missing; words may be empty."""
 
     verdict: Answered
     words: str = ""
 
 
-def judge(asked: Asked, found: Findings) -> list[Promise]:
-    """One entry for each promise that is asked, in their order."""
-    return [_promise(name, asked, found) for name in asked.promises]
+def judge(asked: Asked, found: Findings) -> list[Guarantee]:
+    """One entry for each guarantee that is asked, in their order."""
+    return [_guarantee(name, asked, found) for name in asked.guarantees]
 
 
-def exit_code(asked: Asked, promises: Sequence[Promise]) -> int:
+def exit_code(asked: Asked, guarantees: Sequence[Guarantee]) -> int:
     """1 where anything asked is unsafe, 3 where it was not found out or there is no such lock, 0 where it is safe.
 
     What is not supported and is neither a lock nor named in `--only` leaves it 0, as long as anything is safe.
     """
-    verdicts = {each.verdict for each in promises}
-    missed = [each for each in promises if each.verdict == "unsupported" and each.name in {*EXCLUSION, *asked.named}]
+    verdicts = {each.verdict for each in guarantees}
+    missed = [each for each in guarantees if each.verdict == "unsupported" and each.name in {*EXCLUSION, *asked.named}]
     if "unsafe" in verdicts:
         return UNSAFE
     return NOT_FOUND_OUT if "unknown" in verdicts or missed or "safe" not in verdicts else SAFE
 
 
-def with_soak(rules: Sequence[RuleResult], soak: Sequence[Soaked]) -> list[RuleResult]:
+def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> list[RuleResult]:
     """The rules, with what the races say that cover some of them."""
-    return [judged_by_soak(rule, soak) for rule in rules]
+    return [judged_by_stress(rule, stress) for rule in rules]
 
 
-def _promise(name: str, asked: Asked, found: Findings) -> Promise:
-    said = [*_by_rules(name, found), *_by_random(name, found), *_by_soak(name, found), *_missing(name, asked, found)]
+def _guarantee(name: str, asked: Asked, found: Findings) -> Guarantee:
+    said = [*_by_rules(name, found), *_by_random(name, found), *_by_stress(name, found), *_missing(name, asked, found)]
     said.sort(key=lambda one: (WORST_FIRST.index(one.verdict), NOTHING in one.words, "not tried" in one.words))
     verdict = said[0].verdict if said else "unknown"
     if verdict == "safe" and found.missing:
         verdict, said = "unknown", [Said("unknown", found.missing), *said]
-    weak = too_weak(name, found.detects, found.soak, found.seconds)
+    weak = too_weak(name, found.detects, found.stress, found.seconds)
     if verdict == "safe" and weak:
         verdict, said = "unknown", [Said("unknown", weak), *said]
-    return Promise(
+    return Guarantee(
         name=name,
-        title=PROMISES[name],
+        title=GUARANTEES[name],
         verdict=verdict,
-        strength=strength(name, found.rules, found.random, found.soak),
+        strength=strength(name, found.rules, found.random, found.stress),
         evidence=list(dict.fromkeys(one.words for one in said if one.words)),
-        detection_limit=detection_limit(name, found.soak),
+        detection_limit=detection_limit(name, found.stress),
     )
 
 
 def _by_rules(name: str, found: Findings) -> Iterator[Said]:
-    """What the rules say that are about it, and for a lock all that saw it granted twice; unpromised ones are silent.
+    """What the rules say that are about it, and for a lock all that saw it granted twice; unguaranteed ones are silent.
 
     What a rule cannot say for want of something else is told beside what the others say.
     """
-    rules = [rule for rule in found.rules if rule.promised and rule.number not in SOAKED]
-    own = [rule for rule in rules if rule.promise == name]
+    rules = [rule for rule in found.rules if rule.guaranteed and rule.number not in STRESSED]
+    own = [rule for rule in rules if rule.guarantee == name]
     some = any(rule.verdict != "unknown" for rule in own)
     for rule in own:
         if rule.verdict == "unknown":
@@ -175,7 +175,7 @@ def _by_rules(name: str, found: Findings) -> Iterator[Said]:
             yield Said("safe")
         else:
             yield _departed(rule)
-    yield from (_departed(rule) for rule in rules if rule.promise != name and double_grant(rule) == name)
+    yield from (_departed(rule) for rule in rules if rule.guarantee != name and double_grant(rule) == name)
 
 
 def _departed(rule: RuleResult) -> Said:
@@ -188,37 +188,37 @@ def _by_random(name: str, found: Findings) -> Iterator[Said]:
         return
     yield Said("safe")
     for each in found.random.differences:
-        if each.promise == name:
+        if each.guarantee == name:
             yield Said(
                 "unsafe", f"random program: {each.calls[-1]}; expected {each.expected}, observed {each.observed}"
             )
 
 
-def _by_soak(name: str, found: Findings) -> Iterator[Said]:
+def _by_stress(name: str, found: Findings) -> Iterator[Said]:
     """What the races say: for a lock the holds that overlapped, for data what was damaged, and who was left behind."""
     if name in EXCLUSION:
-        said = about_exclusion(name, found.soak)
+        said = about_exclusion(name, found.stress)
     elif name in DATA:
-        said = about_data(name, found.soak)
+        said = about_data(name, found.stress)
     elif name == "deadlock":
-        said = about_false_deadlocks(found.soak)
+        said = about_false_deadlocks(found.stress)
     elif name == WAKING:
-        said = about_waking(found.soak)
+        said = about_waking(found.stress)
     elif name == "death":
-        said = about_stuck(found.stuck, found.rules, found.soak)
+        said = about_stuck(found.stuck, found.rules, found.stress)
     else:
         return
     yield from (Said(verdict, words) for verdict, words in said)
 
 
 def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
-    """Parts that were to judge the promise and said nothing of it."""
-    ruled = any(rule.promise == name and rule.number not in SOAKED for rule in found.rules)
+    """Parts that were to judge the guarantee and said nothing of it."""
+    ruled = any(rule.guarantee == name and rule.number not in STRESSED for rule in found.rules)
     has = {
         "rules": ruled,
         "faults": ruled,
         "random": found.random is not None and found.random.programs > 0,
-        "soak": any(row.promise == name for row in found.soak),
+        "stress": any(row.guarantee == name for row in found.stress),
     }
     judges = asked.told_by(name)
     if not judges:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lab.analysis.statistics import detection_power, rate
 from lab.check.guarantees import DATA, EXCLUSION
-from lab.records import Answered, Mount, Promise, RuleResult, Soaked, Stuck
+from lab.records import Answered, Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from . import evidence
 from .evidence import ACCESS, double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
@@ -16,10 +16,10 @@ SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock":
 WAYS = {
     "pread": "pread and pwrite under the lock",
     "mapping": "a mapping under the lock",
-    "reopened": "a mapping of the file opened and closed inside a lock on another file",
-    "reopened_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
+    "remapped": "a mapping of the file opened and closed inside a lock on another file",
+    "remapped_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
 }
-"""How to reach the data, by the promise that it is safe."""
+"""How to reach the data, by the guarantee that it is safe."""
 
 OFTEN = 0.25
 """A lock that lies to more of those who wait is none; one that is no lock between two mounts lies to half of them."""
@@ -29,25 +29,25 @@ OFTEN = 0.25
 class Situation:
     """All that was found, with the questions that advice asks of it."""
 
-    promises: Sequence[Promise]
+    guarantees: Sequence[Guarantee]
     mounts: Sequence[Mount]
     rules: Sequence[RuleResult]
-    soak: Sequence[Soaked]
+    stress: Sequence[StressResult]
     stuck: Sequence[Stuck]
 
     def are(self, verdict: Answered, among: Sequence[str]) -> list[str]:
-        """The names of the promises, of these, with that verdict."""
-        found = {each.name for each in self.promises if each.verdict == verdict}
+        """The names of the guarantees, of these, with that verdict."""
+        found = {each.name for each in self.guarantees if each.verdict == verdict}
         return [name for name in among if name in found]
 
     def is_(self, name: str, verdict: Answered) -> bool:
-        """True where this promise has that verdict."""
+        """True where this guarantee has that verdict."""
         return bool(self.are(verdict, [name]))
 
     @property
     def all_safe(self) -> bool:
         """True where everything asked is safe."""
-        return all(each.verdict == "safe" for each in self.promises)
+        return all(each.verdict == "safe" for each in self.guarantees)
 
     @property
     def several(self) -> bool:
@@ -62,7 +62,7 @@ class Situation:
     @property
     def dependable(self) -> list[str]:
         """Of those the ones that met enough requests to have shown a lie as rare as the rarest that was seen."""
-        seen = {name: detection_power(met_for(name, self.soak)) or 1.0 for name in self.excluding}
+        seen = {name: detection_power(met_for(name, self.stress)) or 1.0 for name in self.excluding}
         return [name for name in seen if seen[name] < self.rarest_lie]
 
     @property
@@ -73,7 +73,7 @@ class Situation:
     @property
     def rarest_lie(self) -> float:
         """The smallest share of requests that a lock was seen lying to; infinite where none was counted."""
-        return evidence.rarest(self.lying, self.rules, self.soak)
+        return evidence.rarest(self.lying, self.rules, self.stress)
 
     @property
     def lawless(self) -> bool:
@@ -83,7 +83,7 @@ class Situation:
     @property
     def lying(self) -> list[str]:
         """The locks under which two held what only one may."""
-        held = {row.case.lock for row in self.soak if row.case.overlapping_holds}
+        held = {row.case.lock for row in self.stress if row.case.overlapping_holds}
         granted = {double_grant(rule) for rule in self.rules}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
@@ -104,12 +104,12 @@ class Situation:
 
     def share(self, name: str) -> float:
         """How many of the requests for this lock that met a holder were let in beside him."""
-        return evidence.share(name, self.soak)
+        return evidence.share(name, self.stress)
 
     @property
     def broken(self) -> list[RuleResult]:
-        """The rules that do not hold and are promised."""
-        return [rule for rule in self.rules if rule.verdict == "unsafe" and rule.promised]
+        """The rules that do not hold and are guaranteed."""
+        return [rule for rule in self.rules if rule.verdict == "unsafe" and rule.guaranteed]
 
     @property
     def leaks(self) -> bool:
@@ -131,19 +131,19 @@ class Situation:
     def unanswered(self) -> list[str]:
         """The locks of which requests are not answered, though nobody is in their way."""
         told = {unanswered(rule) for rule in self.broken}
-        alone = {row.case.lock for row in self.soak if hung_alone(row)}
+        alone = {row.case.lock for row in self.stress if hung_alone(row)}
         return [name for name in EXCLUSION if name in told or EXCLUSION[name] in alone]
 
     def fails(self, name: str, *others: Callable[[RuleResult], bool]) -> bool:
-        """True where the promise is not kept, and not just by rules that show something else."""
-        own = [rule for rule in self.broken if rule.promise == name]
+        """True where the guarantee is not kept, and not just by rules that show something else."""
+        own = [rule for rule in self.broken if rule.guarantee == name]
         elsewhere = bool(own) and all(any(shows(rule) for shows in others) for rule in own)
         return self.is_(name, "unsafe") and not elsewhere and not self.lawless
 
     @property
     def doubts(self) -> list[str]:
         """Why something stayed unknown."""
-        return [text for each in self.promises if each.verdict == "unknown" for text in each.evidence]
+        return [text for each in self.guarantees if each.verdict == "unknown" for text in each.evidence]
 
     @property
     def wants_longer(self) -> bool:
@@ -153,14 +153,14 @@ class Situation:
     @property
     def left_open(self) -> bool:
         """True where something stayed unknown, and not just for want of locks that answer."""
-        unknown = any(each.verdict == "unknown" for each in self.promises)
+        unknown = any(each.verdict == "unknown" for each in self.guarantees)
         return unknown and (not self.unanswered or self.wants_longer)
 
     @property
     def false_deadlocks(self) -> bool:
         """True where EDEADLK came though there was no cycle."""
         told = [rule for rule in self.broken if rule.observed == "EDEADLK"]
-        return bool(told) or any(row.case.false_deadlocks for row in self.soak)
+        return bool(told) or any(row.case.false_deadlocks for row in self.stress)
 
     def of_kind(self, *prefixes: str) -> bool:
         """True where a filesystem's type begins so."""
@@ -168,7 +168,7 @@ class Situation:
 
     def lost(self, name: str) -> str:
         """The largest share of an access's rounds that was damaged, in words; empty where nothing was."""
-        rows = [row.case for row in self.soak if row.promise == name or ACCESS.get(row.region) == name]
+        rows = [row.case for row in self.stress if row.guarantee == name or ACCESS.get(row.backing) == name]
         share = max((case.corruption_rate for case in rows if not case.overlapping_holds), default=0.0)
         return f"{rate(share)} of updates lost" if share else ""
 

@@ -41,13 +41,13 @@ class Semaphore:
 
     @contextmanager
     def prepared(self, path: str) -> Iterator[Lock]:
-        """A new semaphore, which the workers inherit. Raises CannotRunError where there is none to be had."""
+        """A new semaphore, which the workers inherit. Raises CannotRunError where there is none available."""
         with ExitStack() as stack:
             try:
                 semaphore = stack.enter_context(self._make())
             except Exception as error:
                 raise CannotRunError(
-                    f"lock {self.name}: no semaphore to be had ({type(error).__name__}: {error}); choose another --lock"
+                    f"lock {self.name}: no semaphore available ({type(error).__name__}: {error}); choose another --lock"
                 ) from error
             yield Adapted(lambda path: semaphore, self.name, self.summary, abilities=self.abilities)
 

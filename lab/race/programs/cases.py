@@ -19,7 +19,7 @@ from lab.memory import MAPPED, Folder, create
 from lab.race.cases import Case, cases_of
 from lab.race.context import Setting
 from lab.race.mailbox import Mailbox
-from lab.race.trial import Result, mended_by_its_author
+from lab.race.trial import Result, fixed_by_its_author
 from lab.records import ITS_OWN, Failure, Options
 from lab.scenario import Found, Outcome
 from lab.scenario.base import listed_damage
@@ -30,7 +30,7 @@ from .launch import Program, program_of
 from .watch import Ran, run_programs
 
 SHARED = ("mapped", "stream")
-"""The regions whose bytes and locks are those of the file that the program is given."""
+"""The backings whose bytes and locks are those of the file that the program is given."""
 
 
 class ItsOwn(Unlocked):
@@ -53,7 +53,7 @@ def _setting(scenario: CheckedFile, program: Program, copies: int, options: Opti
     return Setting(
         scenario=scenario,
         lock=lock,
-        region=MAPPED.name,
+        backing=MAPPED.name,
         workers=copies,
         rounds=options.rounds or scenario.rounds,
         pin=options.pin or scenario.pin,
@@ -76,10 +76,10 @@ def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[C
     wider = replace(options, workers=[own + copies for own in options.workers], locks=options.locks or ["fcntl"])
     cases = cases_of(scenarios, wider)
     for case in cases:
-        if case.setting.region not in SHARED:
+        if case.setting.backing not in SHARED:
             raise UsageError(
-                f"scenario {case.found.name}: region {case.setting.region} is not the file that --program is given; "
-                f"choose another --region ({', '.join(SHARED)})"
+                f"scenario {case.found.name}: backing {case.setting.backing} is not the file that --program is given; "
+                f"choose another --backing ({', '.join(SHARED)})"
             )
     return [replace(case, setting=replace(case.setting, program=program, copies=copies)) for case in cases]
 
@@ -99,7 +99,7 @@ def run_alone(setting: Setting, number: int, folder: Path) -> Result:
     with _trial_folder(folder, number) as own:
         file = own / NAME
         create(file, b"", sparse=True)
-        with mended_by_its_author("prepare", setting.time_limit_s):
+        with fixed_by_its_author("prepare", setting.time_limit_s):
             scenario.first_content(file)
         mailbox = Mailbox()
         try:
@@ -109,7 +109,7 @@ def run_alone(setting: Setting, number: int, folder: Path) -> Result:
             mailbox.close()
         result = _result(setting, ran, list(explain_programs(setting, number, ran, refused)))
         if not result.failures:
-            with mended_by_its_author("check", setting.time_limit_s):
+            with fixed_by_its_author("check", setting.time_limit_s):
                 outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
                 found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
             result.judge(found)

@@ -15,7 +15,7 @@ from .watch import Ran
 
 STDOUT, STDERR = 1, 2
 LINES = 12
-MEND = "a script needs a #! line, or its interpreter named before it"
+FIX = "a script needs a #! line, or its interpreter named before it"
 WIDTH = 200
 
 
@@ -26,7 +26,7 @@ def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[in
         if index not in setting.programs or (ran.unready and index not in ran.unready):
             continue
         if index in refused:
-            yield _failure(trial, ended, ran, "raised", f"could not be started ({refused[index]}); {MEND}")
+            yield _failure(trial, ended, ran, "raised", f"could not be started ({refused[index]}); {FIX}")
         elif not ran.well(index):
             yield _failure(trial, ended, ran, *_told(setting, ended, ran))
 

@@ -58,7 +58,7 @@ def program_of(text: str) -> Program:
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UsageError(f"--program {text!r}: {error}; mend the quoting") from error
+        raise UsageError(f"--program {text!r}: {error}; fix the quoting") from error
     if not words:
         raise UsageError("--program: an empty command; give a program and its arguments")
     for name in _used(words):

@@ -22,7 +22,7 @@ from lab.analysis.holds import Row, Span
 from lab.host.procfs import Seen, Sight, sight_of
 from lab.locks.keepers import keepers_of
 from lab.memory import workspace
-from lab.processes import Crew, Exit, Orphan, Outputs, become, cpus_for
+from lab.processes import Exit, Orphan, Outputs, WorkerPool, become, cpus_for
 from lab.processes.pool import Prepare
 from lab.race.context import Setting
 from lab.race.mailbox import Mailbox, Report
@@ -215,7 +215,7 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
     """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
 
     When it returns nobody is left, whatever the programs have forked. Raises CannotRunError or OSError where there are
-    no processes, pipes or FIFOs to be had.
+    no processes, pipes or FIFOs available.
     """
     with ExitStack() as stack:
         sight = stack.enter_context(closing(sight_of(file)))
@@ -228,9 +228,9 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
                 return prepare(index)
             return becoming(index)
 
-        crew = stack.enter_context(Crew(setting.workers, prepared, cpus_for(setting.pin)))
+        pool = stack.enter_context(WorkerPool(setting.workers, prepared, cpus_for(setting.pin)))
         outputs.hand_over()
-        return _Watch(setting, crew, start, outputs, sight).run()
+        return _Watch(setting, pool, start, outputs, sight).run()
 
 
 @contextmanager
@@ -278,48 +278,48 @@ def _becoming(
 class _Watch:
     """The parent's part from the fork to the end of all."""
 
-    def __init__(self, setting: Setting, crew: Crew, start: Start | None, outputs: Outputs, sight: Sight) -> None:
+    def __init__(self, setting: Setting, pool: WorkerPool, start: Start | None, outputs: Outputs, sight: Sight) -> None:
         self._setting = setting
-        self._crew = crew
+        self._pool = pool
         self._start = start
         self._outputs = outputs
         self._ended_ns: dict[int, int] = {}
         nameless = setting.alone or setting.lock.name in NAMELESS
-        self._samples = Samples(sight, crew.pids, setting.programs, nameless=nameless)
+        self._samples = Samples(sight, pool.pids, setting.programs, nameless=nameless)
 
     def run(self) -> Ran:
         limit_s = self._setting.time_limit_s
         unready = self._gather(limit_s)
         if unready:
-            exits = self._crew.wait(0.0, meanwhile=self._look)
+            exits = self._pool.wait(0.0, meanwhile=self._look)
             self._look()
-            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples, self._crew.orphans)
-        released_ns = self._crew.release()
+            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples, self._pool.orphans)
+        released_ns = self._pool.release()
         if self._start:
             self._start.release()
-        exits = self._crew.wait(limit_s, meanwhile=self._look_and_sample)
+        exits = self._pool.wait(limit_s, meanwhile=self._look_and_sample)
         self._look()
-        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._crew.orphans)
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
         """Wait until each worker has arrived at the start or has ended; the programs that did not wait there."""
         deadline = monotonic() + limit_s
         start, programs = self._start, set(self._setting.programs)
         if start is None:
-            self._crew.gather(limit_s)
+            self._pool.gather(limit_s)
             return set()
         while monotonic() < deadline:
             start.look()
-            if programs <= start.arrived | {ended.index for ended in self._crew.gone()}:
+            if programs <= start.arrived | {ended.index for ended in self._pool.gone()}:
                 break
             self._outputs.drain(LOOK_MS)
-        self._crew.gather(max(0.0, deadline - monotonic()), apart=programs)
+        self._pool.gather(max(0.0, deadline - monotonic()), apart=programs)
         return (programs - start.arrived) | start.gone
 
     def _look(self) -> None:
         """Note who has ended since, and take what the others print."""
         now = monotonic_ns()
-        for ended in self._crew.exits:
+        for ended in self._pool.exits:
             self._ended_ns.setdefault(ended.index, now)
         self._outputs.drain(LOOK_MS)
 

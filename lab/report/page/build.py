@@ -51,7 +51,7 @@ SHARED = ("style.css", "page.js")
 SECTIONS = ("memory.js", "scheduler.js", "run.js", "stories.js")
 """What draws the sections runs last, in this order, when all that they use is there."""
 
-NAMES = ("chapter", "plays", "run", "stories")
+NAMES = ("tutorial", "plays", "run", "stories")
 """The sections, and the names of their data."""
 
 UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
@@ -174,7 +174,7 @@ def _case(case: Case) -> dict[str, Any]:
     return {
         "scenario": case.scenario,
         "lock": case.lock,
-        "region": case.region,
+        "backing": case.backing,
         "workers": case.workers,
         "verdict": case.verdict,
         "expected": case.as_expected,

@@ -27,8 +27,8 @@ def measured(bench: Bench) -> list[LockCost]:
 
 
 def variant(cost: LockCost) -> str:
-    """What tells a line from others of its lock: the ranges, what is held already, the region."""
-    told = [cost.ranges if cost.ranges != "same" else "", f"{cost.held:,} held" if cost.held else "", cost.region]
+    """What tells a line from others of its lock: the ranges, what is held already, the backing."""
+    told = [cost.ranges if cost.ranges != "same" else "", f"{cost.held:,} held" if cost.held else "", cost.backing]
     return ", ".join(filter(None, told))
 
 
@@ -153,7 +153,7 @@ def _priced(bench: Bench) -> list[LockCost]:
 
 def _is_alone(cost: LockCost, queue: LockCost) -> bool:
     """True for the same lock, uncontended; one that is held for a while in the queue, is not the same."""
-    of_both = [(each.lock, each.held, each.region, each.hold_ns, each.think_ns) for each in (cost, queue)]
+    of_both = [(each.lock, each.held, each.backing, each.hold_ns, each.think_ns) for each in (cost, queue)]
     return cost.price == "uncontended" and of_both[0] == of_both[1]
 
 

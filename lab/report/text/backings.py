@@ -1,8 +1,8 @@
-"""The regions compared: one row a property, one column a region, and how each row was seen."""
+"""The backings compared: one row a property, one column a backing, and how each row was seen."""
 
 from __future__ import annotations
 
-from lab.records import Cell, RegionsCompared
+from lab.records import BackingsCompared, Cell
 from lab.report.format import DEFAULT_FORMAT, table, wrapped
 
 from .race_verdict import CLEAN, UNABLE
@@ -11,25 +11,25 @@ WIDTH = 13
 """Columns of a cell: seven of them fit beside each other in a hundred or a few more."""
 
 
-def text_of(run: RegionsCompared, style: str) -> str:
+def text_of(run: BackingsCompared, style: str) -> str:
     """The whole comparison; a format that is not for people gets the table and nothing else."""
     if style != DEFAULT_FORMAT:
         return _table(run, style, folded=False)
     return "\n\n".join([_heading(run), _table(run, style, folded=True), _how(run), "\n".join(_conclusions(run))])
 
 
-def _heading(run: RegionsCompared) -> str:
+def _heading(run: BackingsCompared) -> str:
     where = run.environment
     return f"How bytes are shared, as seen in {run.directory} ({where.filesystem}), {where.kernel}"
 
 
-def _table(run: RegionsCompared, style: str, *, folded: bool) -> str:
-    cells = {(cell.property, cell.region): cell for cell in run.cells}
+def _table(run: BackingsCompared, style: str, *, folded: bool) -> str:
+    cells = {(cell.property, cell.backing): cell for cell in run.cells}
     rows = [
-        [each.name, *(_cell(cells.get((each.name, name)), folded=folded) for name in run.regions)]
+        [each.name, *(_cell(cells.get((each.name, name)), folded=folded) for name in run.backings)]
         for each in run.properties
     ]
-    head = ["", *run.regions]
+    head = ["", *run.backings]
     return table(head, rows, style, left=head)
 
 
@@ -41,40 +41,40 @@ def _cell(cell: Cell | None, *, folded: bool) -> str:
     return wrapped(text, width=WIDTH) if folded else text
 
 
-def _how(run: RegionsCompared) -> str:
+def _how(run: BackingsCompared) -> str:
     width = max((len(each.name) for each in run.properties), default=0) + 2
     return "\n".join(
         ["how each row was seen", *(wrapped(each.how, f"  {each.name:{width}}") for each in run.properties)]
     )
 
 
-def complaints(run: RegionsCompared) -> list[str]:
-    """A line for each region that was refused, for all of its cells follow from that."""
+def complaints(run: BackingsCompared) -> list[str]:
+    """A line for each backing that was refused, for all of its cells follow from that."""
     return [
-        f"region {cell.region}: refused at its set-up ({cell.observed}); see docs/regions.md for what it needs"
+        f"backing {cell.backing}: refused at its set-up ({cell.observed}); see docs/backings.md for what it needs"
         for cell in _refused(run)
     ]
 
 
-def exit_code(run: RegionsCompared) -> int:
-    """3 where a region was refused; differences are told, and are no failure."""
+def exit_code(run: BackingsCompared) -> int:
+    """3 where a backing was refused; differences are told, and are no failure."""
     return UNABLE if _refused(run) else CLEAN
 
 
-def _refused(run: RegionsCompared) -> list[Cell]:
+def _refused(run: BackingsCompared) -> list[Cell]:
     return [cell for cell in run.cells if cell.property == "set-up" and not cell.ok]
 
 
-def differences(run: RegionsCompared) -> list[str]:
+def differences(run: BackingsCompared) -> list[str]:
     """Where this system differs from what is expected, a line each."""
     return [
-        f"{cell.property} of {cell.region}: expected {cell.expected}, seen here: {cell.observed}"
+        f"{cell.property} of {cell.backing}: expected {cell.expected}, seen here: {cell.observed}"
         for cell in run.cells
         if not cell.ok
     ]
 
 
-def _conclusions(run: RegionsCompared) -> list[str]:
+def _conclusions(run: BackingsCompared) -> list[str]:
     different = differences(run)
     if different:
         return [wrapped(f"! {line}") for line in different]

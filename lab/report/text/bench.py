@@ -47,7 +47,7 @@ def conclusions(run: Bench) -> Iterator[str]:
         return
     yield from steadiness({cost.name: spread(cost) for cost in measured}, "case")
     yield from _outliers(measured)
-    yield from _company(run)
+    yield from _actor_pool(run)
     yield from _clock(run, measured)
     if inexact := [cost.name for cost in measured if not cost.latency.exact]:
         yield (
@@ -108,7 +108,7 @@ def _outliers(measured: list[LockCost]) -> Iterator[str]:
         )
 
 
-def _company(run: Bench) -> Iterator[str]:
+def _actor_pool(run: Bench) -> Iterator[str]:
     cores = run.noise.others_cores if run.noise else []
     if cores and mean(cores) > BUSY_CORES:
         yield (
@@ -148,7 +148,7 @@ DEFINED = {
     "queue": "N workers lock and unlock in a closed loop, as fast as they come to it. Latency: from the request to "
     "the grant.",
     "a pair": "a lock and an unlock, of a hand-off one hand-over: the time that passed, over the pairs of all workers.",
-    "region": "each pair adds 1 to a counter in that region; the sums are checked.",
+    "backing": "each pair adds 1 to a counter in that backing; the sums are checked.",
     "held": "so many ranges of the file, far from the workers', are held by a process that does nothing else.",
     "columns": "fair: Jain's index of the workers' pairs. streak: most grants in a row of one worker. CPU, switches: "
     "processor time and context switches a pair.",
@@ -199,7 +199,7 @@ def _row(cost: LockCost) -> list[str]:
 def definitions(run: Bench) -> str:
     """What the prices mean that are in the table, its axes, and the columns that nobody would guess."""
     measured = [cost for cost in run.locks if cost.samples_ns]
-    axes = {"region": any(cost.region for cost in measured), "held": any(cost.held for cost in measured)}
+    axes = {"backing": any(cost.backing for cost in measured), "held": any(cost.held for cost in measured)}
     told = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
     told |= {"a pair", "columns"} if measured else set()
     return "\n".join(wrapped(text, f"{word:12}") for word, text in DEFINED.items() if word in told)

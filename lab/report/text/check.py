@@ -1,4 +1,4 @@
-"""A check as text: the verdict a promise, advice, what failed and how, the soak, and a conclusion.
+"""A check as text: the verdict a guarantee, advice, what failed and how, the stress, and a conclusion.
 
 The evidence of a check: rules that failed, programs that differ, races that broke, processes that hang.
 """
@@ -14,29 +14,29 @@ from tabulate import tabulate
 from lab.check.guarantees import EXCLUSION, asked_for
 from lab.check.verdict.evidence import WOULD_SHOW
 from lab.check.verdict.judge import exit_code as code_of
-from lab.records import Check, Promise, RuleResult, Soaked
+from lab.records import Check, Guarantee, RuleResult, StressResult
 from lab.report.format import DEFAULT_FORMAT, duration, plural, rate, side_by_side, wrapped
 
-SOAK = ("soak for", "scenario", "region", "lock", "met", "rounds", "damaged", "two in", "verdict")
+STRESS = ("stress for", "scenario", "backing", "lock", "met", "rounds", "damaged", "two in", "verdict")
 ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
 
 
 TOLD = 3
-"""So many rules of each promise are told with their calls; of more only what they came to."""
+"""So many rules of each guarantee are told with their calls; of more only what they came to."""
 
 
 def failed_rules(run: Check) -> str:
-    """The rules that do not hold and should, the first of each promise with the calls that show it."""
-    failed = [rule for rule in run.rules if rule.promised and rule.verdict in ("unsafe", "unsupported")]
-    told = [rule for rule in failed if rule in [each for each in failed if each.promise == rule.promise][:TOLD]]
+    """The rules that do not hold and should, the first of each guarantee with the calls that show it."""
+    failed = [rule for rule in run.rules if rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
+    told = [rule for rule in failed if rule in [each for each in failed if each.guarantee == rule.guarantee][:TOLD]]
     rest = "\n".join(_short(rule) for rule in failed if rule not in told)
     return _section("rules that do not hold", [*map(_rule, told), *([rest] if rest else [])])
 
 
-def unpromised(run: Check) -> str:
-    """The rules that Linux keeps and promises nowhere, where they differ here."""
-    differing = [rule for rule in run.rules if not rule.promised and rule.verdict in ("unsafe", "unsupported")]
-    return _section("other than on Linux, which promises it nowhere", [_rule(rule) for rule in differing])
+def unguaranteed(run: Check) -> str:
+    """The rules that Linux keeps and guarantees nowhere, where they differ here."""
+    differing = [rule for rule in run.rules if not rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
+    return _section("other than on Linux, which guarantees it nowhere", [_rule(rule) for rule in differing])
 
 
 def random_differences(run: Check) -> str:
@@ -44,19 +44,19 @@ def random_differences(run: Check) -> str:
     if run.random is None:
         return ""
     told = [
-        "\n".join([f"random program ({each.promise})", *_outcome(each.expected, each.observed), *_calls(each.calls)])
+        "\n".join([f"random program ({each.guarantee})", *_outcome(each.expected, each.observed), *_calls(each.calls)])
         for each in run.random.differences
     ]
     return _section("random programs that differ from the model", told)
 
 
-def soaked(run: Check) -> str:
+def stressed(run: Check) -> str:
     """One row a race, and how its window was widened."""
-    if not run.soak:
+    if not run.stress:
         return ""
-    rows = [_row(row) for row in run.soak]
-    table = tabulate(rows, headers=list(SOAK), tablefmt="simple", disable_numparse=True, colalign=list(ALIGN))
-    return f"{table}\n{wrapped(_window(run.soak))}"
+    rows = [_row(row) for row in run.stress]
+    table = tabulate(rows, headers=list(STRESS), tablefmt="simple", disable_numparse=True, colalign=list(ALIGN))
+    return f"{table}\n{wrapped(_window(run.stress))}"
 
 
 def stuck(run: Check) -> str:
@@ -73,7 +73,7 @@ def _section(title: str, told: Sequence[str]) -> str:
 
 def _rule(rule: RuleResult) -> str:
     refused = ", not supported" if rule.verdict == "unsupported" else ""
-    lines = [wrapped(rule.sentence, f"rule {rule.number} ({rule.promise}{refused}): ", indent=4)]
+    lines = [wrapped(rule.sentence, f"rule {rule.number} ({rule.guarantee}{refused}): ", indent=4)]
     if rule.reason:
         lines.append(_labelled("because", rule.reason))
     return "\n".join(
@@ -83,7 +83,7 @@ def _rule(rule: RuleResult) -> str:
 
 def _short(rule: RuleResult) -> str:
     came = f"expected {rule.expected}, observed {rule.observed}"
-    return wrapped(f"{rule.sentence} ({came})", f"rule {rule.number} ({rule.promise}): ", indent=4)
+    return wrapped(f"{rule.sentence} ({came})", f"rule {rule.number} ({rule.guarantee}): ", indent=4)
 
 
 def _outcome(expected: str, observed: str) -> Iterator[str]:
@@ -101,14 +101,14 @@ def _labelled(label: str, text: str) -> str:
     return wrapped(text, f"    {label:10}")
 
 
-def _row(row: Soaked) -> list[str]:
+def _row(row: StressResult) -> list[str]:
     case = row.case
     ran = bool(case.operations)
     met = case.refused_requests if row.polled else case.contended_requests
     return [
-        row.promise,
+        row.guarantee,
         case.scenario,
-        row.region,
+        row.backing,
         f"{case.lock}{' polled' if row.polled else ''}",
         f"{met:,}" if ran else "-",
         f"{case.operations:,}" if ran else "-",
@@ -118,27 +118,27 @@ def _row(row: Soaked) -> list[str]:
     ]
 
 
-def _window(rows: Sequence[Soaked]) -> str:
+def _window(rows: Sequence[StressResult]) -> str:
     """How the races were made likelier to meet."""
     longest = max(row.case.window_ns for row in rows)
     asleep = f", asleep for up to {duration(longest)}" if longest else ""
     polled = "; polled: asked for again and again instead of waited for" if any(row.polled for row in rows) else ""
     heads = "; met: requests that met a holder; two in: pairs of holds that overlapped and may not"
     trials = plural(sum(row.case.trials for row in rows), "fresh file")
-    return (
-        f"{trials}; race window widened: every worker gives way before each lock and each store{asleep}{polled}{heads}."
-    )
+    return f"{trials}; race window widened: every worker yields before each lock and each store{asleep}{polled}{heads}."
 
 
 INTERRUPTED = 130
 WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
 SHOWN = 4
-"""Pieces of evidence that stand below a promise."""
+"""Pieces of evidence that stand below a guarantee."""
 
 
 def exit_code(run: Check) -> int:
     """0 safe for what was asked, 1 unsafe, 3 not found out or no such lock, 130 interrupted."""
-    return INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.promises)
+    return (
+        INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.guarantees)
+    )
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
@@ -146,12 +146,12 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     parts = [
         heading(run),
         early(run),
-        "\n".join([*promise_lines(run), *_power(run)]),
+        "\n".join([*guarantee_lines(run), *_power(run)]),
         "\n".join(_advice(run)),
         failed_rules(run),
         random_differences(run),
         races(run),
-        unpromised(run),
+        unguaranteed(run),
         left_behind(run),
         conclusion(run),
     ]
@@ -178,22 +178,22 @@ def early(run: Check) -> str:
     return wrapped(f"{run.ended_early}. What was found before stands below{advice}.", "ENDED EARLY: ", indent=2)
 
 
-def promise_lines(run: Check) -> Iterator[str]:
+def guarantee_lines(run: Check) -> Iterator[str]:
     """The verdicts, aligned; below each that is not safe what speaks against it."""
-    for promise in run.promises:
-        yield side_by_side((promise.title, 31), (WORDS[promise.verdict], 11), (promise.strength, 54))
-        yield from _evidence(promise, 4)
+    for guarantee in run.guarantees:
+        yield side_by_side((guarantee.title, 31), (WORDS[guarantee.verdict], 11), (guarantee.strength, 54))
+        yield from _evidence(guarantee, 4)
 
 
 def _power(run: Check) -> Iterator[str]:
-    if any(WOULD_SHOW in promise.strength for promise in run.promises):
+    if any(WOULD_SHOW in guarantee.strength for guarantee in run.guarantees):
         yield wrapped(f"({WOULD_SHOW} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
 
 
-def _evidence(promise: Promise, indent: int) -> Iterator[str]:
-    for sentence in promise.evidence[:SHOWN]:
+def _evidence(guarantee: Guarantee, indent: int) -> Iterator[str]:
+    for sentence in guarantee.evidence[:SHOWN]:
         yield wrapped(sentence, " " * indent + "- ")
-    more = len(promise.evidence) - SHOWN
+    more = len(guarantee.evidence) - SHOWN
     if more > 0:
         yield f"{' ' * indent}- and {more} more (--json has them)"
 
@@ -204,14 +204,14 @@ def _advice(run: Check) -> Iterator[str]:
 
 def conclusion(run: Check) -> str:
     """One sentence: what is unsafe, what could not be found out, what there is not, and what is safe."""
-    if run.promises and all(each.verdict == "safe" for each in run.promises):
-        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.promises)}.{_rest(run)}")
+    if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
+        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}.{_rest(run)}")
     told = [
         f"{word} for {', '.join(names)}"
         for verdict, word in (
             ("unsafe", "UNSAFE"), ("unknown", "not found out"), ("unsupported", "not supported"), ("safe", "safe")
         )
-        if (names := [each.name for each in run.promises if each.verdict == verdict])
+        if (names := [each.name for each in run.guarantees if each.verdict == verdict])
     ]  # fmt: skip
     ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
     return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.{_rest(run)}")
@@ -224,35 +224,37 @@ def _rest(run: Check) -> str:
 
 def races(run: Check) -> str:
     """The races that came to figures; of the others only how many there are, for the evidence has why."""
-    ran = [row for row in run.soak if row.case.operations or row.case.overlapping_holds]
-    rest = [row for row in run.soak if not (row.case.operations or row.case.overlapping_holds)]
-    names = ", ".join(dict.fromkeys(row.promise for row in rest))
+    ran = [row for row in run.stress if row.case.operations or row.case.overlapping_holds]
+    rest = [row for row in run.stress if not (row.case.operations or row.case.overlapping_holds)]
+    names = ", ".join(dict.fromkeys(row.guarantee for row in rest))
     told = wrapped(f"{plural(len(rest), 'race')} came to no figures: for {names}.") if rest else ""
-    return "\n\n".join(part for part in (soaked(replace(run, soak=ran)), told) if part)
+    return "\n\n".join(part for part in (stressed(replace(run, stress=ran)), told) if part)
 
 
 def complaints(run: Check) -> Iterator[str]:
     """For stderr: what is not kept, or of which too little is known, with the first that speaks for it.
 
-    Promises of which the same is to be said share a line.
+    Guarantees of which the same is to be said share a line.
     """
     if run.ended_early:
         yield f"ended early: {run.ended_early}"
     missed = {*EXCLUSION, *run.options.only}
-    alike: dict[tuple[str, str], list[Promise]] = {}
-    for promise in run.promises:
-        if promise.verdict in ("unsafe", "unknown") or (promise.verdict == "unsupported" and promise.name in missed):
-            alike.setdefault((promise.verdict, _cause(promise, run)), []).append(promise)
-    for (verdict, cause), promises in alike.items():
-        because = cause if len(promises) > 1 else "".join(promises[0].evidence[:1])
-        yield ": ".join(filter(None, [", ".join(each.name for each in promises), WORDS[verdict], because]))
+    alike: dict[tuple[str, str], list[Guarantee]] = {}
+    for guarantee in run.guarantees:
+        if guarantee.verdict in ("unsafe", "unknown") or (
+            guarantee.verdict == "unsupported" and guarantee.name in missed
+        ):
+            alike.setdefault((guarantee.verdict, _cause(guarantee, run)), []).append(guarantee)
+    for (verdict, cause), guarantees in alike.items():
+        because = cause if len(guarantees) > 1 else "".join(guarantees[0].evidence[:1])
+        yield ": ".join(filter(None, [", ".join(each.name for each in guarantees), WORDS[verdict], because]))
     yield from _left_behind(run)
 
 
-def _cause(promise: Promise, run: Check) -> str:
+def _cause(guarantee: Guarantee, run: Check) -> str:
     """The first that speaks for the verdict, without the rule or the race that came upon it."""
-    first = "".join(promise.evidence[:1])
-    reasons = [row.case.reason for row in run.soak if row.promise == promise.name and row.case.reason]
+    first = "".join(guarantee.evidence[:1])
+    reasons = [row.case.reason for row in run.stress if row.guarantee == guarantee.name and row.case.reason]
     bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
     return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
 
@@ -276,5 +278,7 @@ def _left_behind(run: Check) -> Iterator[str]:
 
 def interruption(run: Check) -> str:
     """How far a check came that was interrupted; empty where it was not."""
-    tried = sum(promise.verdict != "unknown" for promise in run.promises)
-    return f"interrupted; {tried} of {plural(len(run.promises), 'promise')} judged by then" if run.interrupted else ""
+    tried = sum(guarantee.verdict != "unknown" for guarantee in run.guarantees)
+    return (
+        f"interrupted; {tried} of {plural(len(run.guarantees), 'guarantee')} judged by then" if run.interrupted else ""
+    )

@@ -60,11 +60,11 @@ def conclusions(run: Comparison) -> Iterator[str]:
             f"cannot tell: the interval of {plural(len(unsure), 'case')} is too wide. Measure both again with more "
             "samples (--seconds, --repeats; of a race --trials), on a quieter machine."
         )
-    yield from _company(run)
+    yield from _actor_pool(run)
     yield from _machine(run)
 
 
-def _company(run: Comparison) -> Iterator[str]:
+def _actor_pool(run: Comparison) -> Iterator[str]:
     for which, measured in (("before", run.before), ("after", run.after)):
         if measured.others_cores > BUSY_CORES:
             yield (

@@ -28,11 +28,11 @@ def complaints(run: Bench) -> list[str]:
     """What could not be measured, a line each."""
     if run.locks:
         return list(bench.complaints(run))
-    return [f"{row.region}: not measured: {row.reason}" for row in run.copying if row.reason]
+    return [f"{row.backing}: not measured: {row.reason}" for row in run.copying if row.reason]
 
 
 def exit_code(run: Bench) -> int:
-    """3 where a region that was asked for could not be measured; of locks as `priced` has it."""
+    """3 where a backing that was asked for could not be measured; of locks as `priced` has it."""
     if run.locks:
         return bench.exit_code(run)
     return UNABLE if any(row.reason for row in run.copying) else CLEAN
@@ -49,24 +49,24 @@ def size(count: int) -> str:
 def _heading(run: Bench) -> str:
     where = run.environment
     return (
-        f"copying out of a region (load) and into it (store): time a call, and how many times that of {REFERENCE}\n"
+        f"copying out of a backing (load) and into it (store): time a call, and how many times that of {REFERENCE}\n"
         f"{where.filesystem}, {where.kernel}, {where.cpu}, {where.python}; "
         f"medians of {run.options.repeats} repeats"
     )
 
 
 def _table(run: Bench, style: str) -> str:
-    head = ["region", "access"]
+    head = ["backing", "access"]
     for count in run.options.sizes:
         head += [size(count), "x"]
-    figures = {(row.region, row.access, row.bytes): row for row in run.copying if row.bytes}
-    pairs = dict.fromkeys((region, access) for region, access, _ in figures)
+    figures = {(row.backing, row.access, row.bytes): row for row in run.copying if row.bytes}
+    pairs = dict.fromkeys((backing, access) for backing, access, _ in figures)
     rows = []
-    for region, access in pairs:
-        cells = [region, access]
+    for backing, access in pairs:
+        cells = [backing, access]
         for count in run.options.sizes:
             reference = figures.get((REFERENCE, access, count))
-            cells += _cells(figures.get((region, access, count)), reference)
+            cells += _cells(figures.get((backing, access, count)), reference)
         rows.append(cells)
     return table(head, rows, style)
 
@@ -82,14 +82,14 @@ def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
 
 
 def _conclusions(run: Bench) -> Iterator[str]:
-    calls = [row.median_ns for row in run.copying if row.region == BASELINE]
+    calls = [row.median_ns for row in run.copying if row.backing == BASELINE]
     if calls:
         price = duration(max(calls))
         yield f"A Python call that copies nothing costs {price}: that much of each figure is not the copy."
-    if any(row.region == "reopened" and row.bytes for row in run.copying):
-        yield "reopened opens, maps, writes back and closes the file around each, as it does inside each lock."
+    if any(row.backing == "remapped" and row.bytes for row in run.copying):
+        yield "remapped opens, maps, writes back and closes the file around each, as it does inside each lock."
     measured = [row for row in run.copying if row.bytes]
-    yield from steadiness({f"{row.region} {row.access} {size(row.bytes)}": _spread(row) for row in measured}, "figure")
+    yield from steadiness({f"{row.backing} {row.access} {size(row.bytes)}": _spread(row) for row in measured}, "figure")
 
 
 def _spread(row: Copying) -> float:

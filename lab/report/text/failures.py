@@ -1,4 +1,4 @@
-"""The regions of a run in words: named only where not all cases have the usual one.
+"""The backings of a run in words: named only where not all cases have the usual one.
 
 Programs of other people in words: what stands for their lock, and what was seen of it from outside.
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.locks.ready import READY
 from lab.locks.registry import OWN
-from lab.memory import MAPPED, region_name
+from lab.memory import MAPPED, backing_name
 from lab.records import ITS_OWN, Case, Failure, LockFile, Run, Sampled
 from lab.report.format import plural
 
@@ -44,7 +44,7 @@ def of_program(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def sampled(run: Run) -> Iterator[str]:
-    """What was seen of the programs' locks, one sentence a program and company."""
+    """What was seen of the programs' locks, one sentence a program and actor_pool."""
     groups: dict[str, list[Sampled]] = {}
     for case in run.cases:
         if case.sampled:
@@ -108,15 +108,15 @@ def beside(lock: str, cases: Sequence[Case]) -> str:
 
 def are_told(run: Run) -> bool:
     """True where the reader needs them to tell the cases apart."""
-    return any(region_name(case.region) not in (MAPPED.name, ITS_OWN) for case in run.cases)
+    return any(backing_name(case.backing) not in (MAPPED.name, ITS_OWN) for case in run.cases)
 
 
 def where(case: Case) -> str:
-    """Scenario, lock, and the region where it is another than the usual one."""
-    region = region_name(case.region)
-    if region == ITS_OWN:
+    """Scenario, lock, and the backing where it is another than the usual one."""
+    backing = backing_name(case.backing)
+    if backing == ITS_OWN:
         return case.scenario
-    return f"{case.scenario} under {lock_of(case)}" + ("" if region == MAPPED.name else f" in region {region}")
+    return f"{case.scenario} under {lock_of(case)}" + ("" if backing == MAPPED.name else f" in backing {backing}")
 
 
 SHOWN = 8
@@ -142,17 +142,17 @@ def next_step(case: Case) -> str:
     """What to do about workers that failed, behind a semicolon; nothing where the reason says it, or nobody knows."""
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
-        return "; mend the lock"
+        return "; fix the lock"
     if any(failure.how == "refused" for failure in own):
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
-        return "; mend it at the place told below"
+        return "; fix it at the place told below"
     if any(failure.how == "late" and failure.reason.startswith("was stopped") for failure in own):
         return "; find out what stopped it"
     if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):
         return _of_late(case)
     if own and case.lock not in {*OWN, *READY}:
-        return "; mend the lock, or the scenario, whichever ends or holds up its worker"
+        return "; fix the lock, or the scenario, whichever ends or holds up its worker"
     return ""
 
 
@@ -162,7 +162,7 @@ def _of_late(case: Case) -> str:
     if case.lock in OWN:
         return f"{step}, if it is no deadlock"
     polls = f"{step}: who waits by polling takes long beside {case.workers - 1} others"
-    return polls if case.lock in READY else f"{polls}; or mend the lock"
+    return polls if case.lock in READY else f"{polls}; or fix the lock"
 
 
 def _workers(indexes: Sequence[int]) -> str:

@@ -142,7 +142,7 @@ def complaints(run: LocksCompared) -> Iterator[str]:
 
 
 def exit_code(run: LocksCompared) -> int:
-    """1 where a lock does not do what it claims, 3 where something was not found out or no lock is to be had here."""
+    """1 where a lock does not do what it claims, 3 where something was not found out or no lock is available here."""
     if not all(cell.ok for cell in run.cells):
         return DIFFERS
     return NOT_FOUND_OUT if not run.cells or any(cell.value == "?" for cell in run.cells) else AS_CLAIMED
@@ -205,7 +205,7 @@ def _choice(run: LocksCompared) -> str:
 
 
 def _missing(run: LocksCompared) -> str:
-    """The locks that are not to be had here, and why."""
+    """The locks that are not available here, and why."""
     lines = [wrapped(each.trouble, "  ", indent=4) for each in run.locks if each.trouble]
     return "\n".join(["not here", *lines]) if lines else ""
 

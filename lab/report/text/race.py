@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lab.memory import region_name
+from lab.memory import backing_name
 from lab.records import Case, Quantiles, Run
 from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, plural, rate, table
 
@@ -44,16 +44,16 @@ def what_it_used(run: Run, style: str) -> str:
 
 def _race(case: Case) -> tuple[str, str, int]:
     """What a lock's price is told against: the same race without it."""
-    return case.scenario, region_name(case.region), case.workers
+    return case.scenario, backing_name(case.backing), case.workers
 
 
 def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
-    """The table of these cases; the region is a column where not all have the usual one."""
+    """The table of these cases; the backing is a column where not all have the usual one."""
     if not are_told(run):
         return table(head, [row for _, row in rows], style)
     at = head.index("workers")
-    told = [[*row[:at], region_name(case.region), *row[at:]] for case, row in rows]
-    return table([*head[:at], "region", *head[at:]], told, style)
+    told = [[*row[:at], backing_name(case.backing), *row[at:]] for case, row in rows]
+    return table([*head[:at], "backing", *head[at:]], told, style)
 
 
 def _case(case: Case) -> list[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lab.analysis.statistics import detection_power
-from lab.memory import region_name
+from lab.memory import backing_name
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
@@ -28,14 +28,14 @@ def exit_code(run: Run) -> int:
     bad = [case for case in run.cases if not case.as_expected]
     if run.interrupted:
         return INTERRUPTED
-    if any(_unannounced_damage(case) for case in bad):
+    if any(_unexpected_damage(case) for case in bad):
         return DAMAGE
     if any(case.verdict in ("died", "timeout") for case in bad):
         return FAILED
     return UNABLE if bad else CLEAN
 
 
-def _unannounced_damage(case: Case) -> bool:
+def _unexpected_damage(case: Case) -> bool:
     data = case.expected != "damaged" and bool(case.damage)
     return data or (case.two_in and not case.lets_two_in)
 
@@ -47,8 +47,8 @@ def heading(run: Run) -> str:
         f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
         f"{plural(asked.trials, 'trial') if asked.trials else 'no trial'} a case, seed {asked.seed}",
     ]
-    if asked.regions:
-        parts.append(f"region{'s' if len(asked.regions) > 1 else ''} {', '.join(asked.regions)}")
+    if asked.backings:
+        parts.append(f"backing{'s' if len(asked.backings) > 1 else ''} {', '.join(asked.backings)}")
     if asked.window_ns:
         parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
     if asked.leak:
@@ -66,32 +66,32 @@ def conclusions(run: Run) -> Iterator[str]:
     alone = [case for case in tried if case.programs == case.workers]
     if alone:
         yield from failures.of_program(alone)
-    ordinary = [case for case in tried if not case.lesson and case.shares and case not in alone]
-    several = len({region_name(case.region) for case in ordinary}) > 1
+    ordinary = [case for case in tried if not case.counterexample and case.shares and case not in alone]
+    several = len({backing_name(case.backing) for case in ordinary}) > 1
     groups: dict[str, list[Case]] = {}
     for case in ordinary:
         lock = failures.lock_of(case)
-        groups.setdefault(f"{lock} in {region_name(case.region)}" if several else lock, []).append(case)
+        groups.setdefault(f"{lock} in {backing_name(case.backing)}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
     yield from failures.sampled(run)
     yield from _unshared(run)
-    yield from _lessons(run)
+    yield from _counterexamples(run)
     yield from _notes(run)
 
 
 def _unshared(run: Run) -> Iterator[str]:
-    """What was to be expected of the regions in which nobody sees another's stores; a lesson tells that itself."""
+    """What is expected of backings in which nobody sees another's stores; a counterexample tells that itself."""
     cases = [case for case in run.cases if case.trials and not case.shares and not case.why]
-    for region in dict.fromkeys(case.region for case in cases):
-        missed = [case for case in cases if case.region == region and case.expected == "damaged"]
+    for backing in dict.fromkeys(case.backing for case in cases):
+        missed = [case for case in cases if case.backing == backing and case.expected == "damaged"]
         broken = sum(case.verdict == "damaged" for case in missed)
         count = f": broke {broken} of {plural(len(missed), 'case')}" if missed else ""
-        yield f"{region}: the stores stay in each worker's own copy and reach nobody, so no lock can help{count}."
+        yield f"{backing}: the stores stay in each worker's own copy and reach nobody, so no lock can help{count}."
 
 
 def _of_lock(lock: str, cases: list[Case]) -> str:
-    """`lock` may be told with its region."""
+    """`lock` may be told with its backing."""
     broken = [case for case in cases if case.verdict not in ("clean", "inconclusive")]
     weak = sum(case.verdict == "inconclusive" for case in cases)
     count = plural(len(cases), "case")
@@ -126,8 +126,8 @@ def _strength(holds: int, contended: int) -> str:
     return f"{met}, so a lock that lies {one_in(power)} times would have been noticed with 95 % probability."
 
 
-def _lessons(run: Run) -> Iterator[str]:
-    """Why each lesson broke, once a scenario; and which expected damage stayed away."""
+def _counterexamples(run: Run) -> Iterator[str]:
+    """Why each counterexample broke, once a scenario; and which expected damage stayed away."""
     told = set()
     for case in run.cases:
         if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in told:

@@ -1,4 +1,4 @@
-"""A tour as text: each step with its claim and its calls, and what differs from the chapter."""
+"""A tour as text: each step with its claim and its calls, and what differs from the tutorial."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAD = ("call", "expected", "observed")
 
 
 def exit_code(run: Tour) -> int:
-    """What `--check` ends with: 1 where this system differs from the chapter."""
+    """What `--check` ends with: 1 where this system differs from the tutorial."""
     return AS_CLAIMED if all(step.ok for step in run.steps) else DIFFERS
 
 
@@ -53,11 +53,11 @@ def step_text(step: TourStep) -> str:
 
 
 def conclusion(run: Tour) -> str:
-    """How much is as the chapter claims."""
+    """How much is as the tutorial claims."""
     different = [step.name for step in run.steps if not step.ok]
     if different:
-        return wrapped(f"This system DIFFERS from the chapter in {', '.join(different)}.")
-    return f"As the chapter claims: {plural(len(run.steps), 'step')}, {_sum(run)}."
+        return wrapped(f"This system DIFFERS from the tutorial in {', '.join(different)}.")
+    return f"As the tutorial claims: {plural(len(run.steps), 'step')}, {_sum(run)}."
 
 
 def complaints(run: Tour) -> Iterator[str]:
@@ -68,7 +68,7 @@ def complaints(run: Tour) -> Iterator[str]:
                 where = f"{each.row}: " if each.row else ""
                 yield (
                     f"step {step.number} {step.name}: {where}{each.call}: "
-                    f"the chapter expects {each.expected}, observed {each.observed}"
+                    f"the tutorial expects {each.expected}, observed {each.observed}"
                 )
 
 

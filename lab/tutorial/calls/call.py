@@ -2,7 +2,7 @@
 
 Bytes as C writes them.
 
-What a program of the tour has: its variables, as the chapter's examples name them.
+What a program of the tour has: its variables, as the tutorial's examples name them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The steps of the tour, in the chapter's order."""
+"""The steps of the tour, in the tutorial's order."""
 
 from .files import ACCESS_STEPS, OPENING_STEPS, PAGE_STEPS
 from .processes import ENDING_STEPS, FILE_STEPS, LOCKING_STEPS, SHARING_STEPS

@@ -56,7 +56,7 @@ def test_a_queue_of_one_comes_before_the_uncontended_lock() -> None:
     assert [(cost.price, cost.workers) for cost in line] == [("queue", 1), ("queue", 2)]
 
 
-@pytest.mark.parametrize("other", [{"held": 100}, {"region": "mapped"}, {"hold_ns": 1000}, {"think_ns": 1000}])
+@pytest.mark.parametrize("other", [{"held": 100}, {"backing": "mapped"}, {"hold_ns": 1000}, {"think_ns": 1000}])
 def test_an_uncontended_lock_of_another_case_is_no_point_of_the_line(other: dict[str, Any]) -> None:
     (line,) = lines_of(bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000, **other)))
     assert [cost.workers for cost in line] == [2]

@@ -2,23 +2,23 @@ from __future__ import annotations
 
 import re
 
-from lab.records import Cell, Property, RegionsCompared
+from lab.records import BackingsCompared, Cell, Property
 from lab.report.documents import report_of
 from lab.report.text.backings import complaints, exit_code, text_of
 from tests.report.toured_records import HERE
 
 
-def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> RegionsCompared:
+def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> BackingsCompared:
     rows = [Property(name, f"how {name} is seen") for name in properties]
-    regions = ["mapped", "sysv"]
-    return RegionsCompared(1, "regions", "2026-01-01T00:00:00Z", 0.1, HERE, "/tmp", regions, rows, list(cells))  # noqa: S108
+    backings = ["mapped", "sysv"]
+    return BackingsCompared(1, "backings", "2026-01-01T00:00:00Z", 0.1, HERE, "/tmp", backings, rows, list(cells))  # noqa: S108
 
 
-def cell(name: str, region: str, observed: str, *, ok: bool = True) -> Cell:
-    return Cell(name, region, "expected", observed, ok)
+def cell(name: str, backing: str, observed: str, *, ok: bool = True) -> Cell:
+    return Cell(name, backing, "expected", observed, ok)
 
 
-WHOLE = [cell(name, region, "seen") for name in ("set-up", "key") for region in ("mapped", "sysv")]
+WHOLE = [cell(name, backing, "seen") for name in ("set-up", "key") for backing in ("mapped", "sysv")]
 REFUSED = [
     *WHOLE[:1],
     cell("set-up", "sysv", "ENOSYS", ok=False),
@@ -36,9 +36,9 @@ def test_a_document_without_rows_is_still_told() -> None:
     assert text_of(compared_of(properties=()), "simple")
 
 
-def test_a_region_that_was_refused_is_complained_of_in_a_line_and_ends_with_3() -> None:
+def test_a_backing_that_was_refused_is_complained_of_in_a_line_and_ends_with_3() -> None:
     run = compared_of(*REFUSED)
-    assert complaints(run) == ["region sysv: refused at its set-up (ENOSYS); see docs/regions.md for what it needs"]
+    assert complaints(run) == ["backing sysv: refused at its set-up (ENOSYS); see docs/backings.md for what it needs"]
     assert (exit_code(run), exit_code(compared_of(*WHOLE))) == (3, 0)
 
 

@@ -110,9 +110,9 @@ def test_each_price_in_the_table_is_defined_and_no_other() -> None:
 
 
 def test_an_axis_is_defined_where_it_is_used() -> None:
-    assert "region each pair adds 1" in told(bench_of(cost(region="mapped")))
+    assert "backing each pair adds 1" in told(bench_of(cost(backing="mapped")))
     assert "held so many ranges" in told(bench_of(cost(held=5)))
-    assert "region each" not in told(bench_of(cost()))
+    assert "backing each" not in told(bench_of(cost()))
     assert "held so many" not in told(bench_of(cost()))
 
 
@@ -157,7 +157,7 @@ def test_a_judgement_is_passed_on_those_who_deserve_it(judged: LockCost, innocen
     ("cores", "is_said"),
     [([0.0, 0.5, 0.1], True), ([0.12, 0.12], False), ([0.0, 0.3], True), ([0.0, 0.2], False), ([], False)],
 )
-def test_company_is_told_with_how_much_it_took(cores: list[float], *, is_said: bool) -> None:
+def test_actor_pool_is_told_with_how_much_it_took(cores: list[float], *, is_said: bool) -> None:
     text = told(bench_of(cost(), noise=Noise(cores, 1, 20.0)))
     most = f"{max(cores, default=0):.2f}"
     assert (f", up to {most} during a repeat. Stop them" in text) is is_said
@@ -195,7 +195,7 @@ def test_a_lock_that_does_not_exclude_is_told_before_all_else() -> None:
 
 
 def test_additions_that_are_lost_are_told() -> None:
-    run = bench_of(cost(region="private", lost=7))
+    run = bench_of(cost(backing="private", lost=7))
     assert exit_code(run) == 1
     assert list(complaints(run)) == ["fcntl uncontended: 7 of 1,000 additions inside the lock are lost"]
 

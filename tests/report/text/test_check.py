@@ -12,23 +12,23 @@ from lab.report.text.check import (
     conclusion,
     exit_code,
     failed_rules,
+    guarantee_lines,
     heading,
-    promise_lines,
     races,
     random_differences,
-    soaked,
+    stressed,
     stuck,
     text_of,
-    unpromised,
+    unguaranteed,
 )
-from tests.report.checked_records import CALLS, STUCK, case, check_of, difference, programs, promise, race, rule
+from tests.report.checked_records import CALLS, STUCK, case, check_of, difference, guarantee, programs, race, rule
 
-SAFE = check_of(promise("posix"), promise("mapping", strength="0 of 1,000 rounds damaged"))
+SAFE = check_of(guarantee("posix"), guarantee("mapping", strength="0 of 1,000 rounds damaged"))
 LONG = "posix was broken in so many words that they do not fit on one line of a hundred columns, " * 3
 
 
 def test_a_heading_tells_directories_with_filesystems_kernel_and_how() -> None:
-    told = heading(check_of(promise("posix"), kinds=("nfs4", "nfs4"), only=["posix"]))
+    told = heading(check_of(guarantee("posix"), kinds=("nfs4", "nfs4"), only=["posix"]))
     assert told == "/mnt/0 (nfs4), /mnt/1 (nfs4), Linux 6.18; 4 workers, seed 0, 9.9 s; only posix"
 
 
@@ -37,9 +37,9 @@ def test_a_check_that_was_interrupted_says_so_at_its_head() -> None:
     assert "INTERRUPTED" not in heading(SAFE)
 
 
-def test_each_promise_is_a_line_of_title_verdict_and_strength() -> None:
-    lines = list(promise_lines(SAFE))
-    assert [line.split("  ")[0] for line in lines] == [each.title[:40].strip() for each in SAFE.promises]
+def test_each_guarantee_is_a_line_of_title_verdict_and_strength() -> None:
+    lines = list(guarantee_lines(SAFE))
+    assert [line.split("  ")[0] for line in lines] == [each.title[:40].strip() for each in SAFE.guarantees]
     assert [line[33:].split("  ")[0].strip() for line in lines] == ["safe", "safe"]
     assert [line[46:] for line in lines] == ["3 rules", "0 of 1,000 rounds damaged"]
 
@@ -49,28 +49,28 @@ def test_each_promise_is_a_line_of_title_verdict_and_strength() -> None:
     [("safe", "safe"), ("unsafe", "UNSAFE"), ("unsupported", "unsupported"), ("unknown", "unknown")],
 )
 def test_a_verdict_that_is_bad_is_in_capitals(verdict: Any, word: str) -> None:
-    (line,) = promise_lines(check_of(promise("posix", verdict)))
+    (line,) = guarantee_lines(check_of(guarantee("posix", verdict)))
     assert line[33:].split("  ")[0].strip() == word
 
 
-def test_what_speaks_against_a_promise_stands_below_it_and_of_much_only_the_first() -> None:
-    few = list(promise_lines(check_of(promise("posix", "unsafe", "one", "two"))))
+def test_what_speaks_against_a_guarantee_stands_below_it_and_of_much_only_the_first() -> None:
+    few = list(guarantee_lines(check_of(guarantee("posix", "unsafe", "one", "two"))))
     assert few[1:] == ["    - one", "    - two"]
-    many = list(promise_lines(check_of(promise("posix", "unsafe", *"abcdefg"))))
+    many = list(guarantee_lines(check_of(guarantee("posix", "unsafe", *"abcdefg"))))
     assert many[-1] == "    - and 3 more (--json has them)"
 
 
 BROKEN = check_of(
-    promise("posix", "unsafe", LONG, strength=LONG),
-    promise("names", "unknown", LONG),
+    guarantee("posix", "unsafe", LONG, strength=LONG),
+    guarantee("names", "unknown", LONG),
     kinds=("fuse.bindfs", "fuse.bindfs"),
     advice=[LONG, "Use flock."],
     rules=[
         rule(18, "posix", "unsafe", sentence=LONG, source=LONG, observed=LONG),
-        rule(47, "posix", "unsafe", promised=False, reason=LONG),
+        rule(47, "posix", "unsafe", guaranteed=False, reason=LONG),
     ],
     random=programs(difference("posix")),
-    soak=[race("posix", raced=case(met=2_345_678, overlaps=123_456, lost=500), polled=True)],
+    stress=[race("posix", raced=case(met=2_345_678, overlaps=123_456, lost=500), polled=True)],
     stuck=[STUCK],
 )
 
@@ -81,15 +81,15 @@ def test_no_line_is_wider_than_a_hundred_columns() -> None:
 
 @pytest.mark.parametrize("before", range(80, 100))
 def test_a_figure_and_its_percent_sign_stay_together(before: int) -> None:
-    told = text_of(check_of(promise("posix"), advice=[f"{'x' * before} 50.0 % of updates lost"]))
+    told = text_of(check_of(guarantee("posix"), advice=[f"{'x' * before} 50.0 % of updates lost"]))
     assert "50.0 %" in told
 
 
-def test_a_report_comes_in_the_order_verdict_advice_rules_programs_soak_stuck_conclusion() -> None:
+def test_a_report_comes_in_the_order_verdict_advice_rules_programs_stress_stuck_conclusion() -> None:
     told = text_of(BROKEN)
     marks = [
         "/mnt/0", "POSIX locks exclude", "* posix was broken", "* Use flock.", "rules that do not hold:",
-        "random programs that differ", "soak for", "other than on Linux", "LEFT BEHIND: process", "UNSAFE for posix",
+        "random programs that differ", "stress for", "other than on Linux", "LEFT BEHIND: process", "UNSAFE for posix",
     ]  # fmt: skip
     assert sorted(marks, key=told.index) == marks
 
@@ -101,7 +101,7 @@ def test_a_report_of_what_is_safe_has_no_empty_sections() -> None:
 
 
 def test_a_rule_that_fails_is_told_with_its_calls_and_where_it_is_written() -> None:
-    told = failed_rules(check_of(promise("posix", "unsafe"), rules=[rule(18, "posix", "unsafe"), rule(19, "posix")]))
+    told = failed_rules(check_of(guarantee("posix", "unsafe"), rules=[rule(18, "posix", "unsafe"), rule(19, "posix")]))
     assert told.splitlines() == [
         "rules that do not hold:",
         "",
@@ -120,7 +120,7 @@ def test_a_rule_that_is_refused_is_told_as_not_supported() -> None:
     assert "rule 18 (posix, not supported): " in told
 
 
-def test_of_many_rules_of_a_promise_the_first_have_their_calls_and_the_rest_a_line() -> None:
+def test_of_many_rules_of_a_guarantee_the_first_have_their_calls_and_the_rest_a_line() -> None:
     broken = [rule(number, "posix", "unsafe") for number in range(20, 20 + TOLD + 2)]
     told = failed_rules(check_of(rules=[*broken, rule(50, "ofd", "unsafe")]))
     assert told.count("    calls  ") == TOLD + 1
@@ -129,11 +129,11 @@ def test_of_many_rules_of_a_promise_the_first_have_their_calls_and_the_rest_a_li
     )
 
 
-def test_what_linux_does_not_promise_is_told_apart_with_the_reason() -> None:
-    run = check_of(rules=[rule(47, "posix", "unsafe", promised=False, reason="POSIX leaves it open")])
+def test_what_linux_does_not_guarantee_is_told_apart_with_the_reason() -> None:
+    run = check_of(rules=[rule(47, "posix", "unsafe", guaranteed=False, reason="POSIX leaves it open")])
     assert failed_rules(run) == ""
-    assert "    because   POSIX leaves it open" in unpromised(run)
-    assert unpromised(check_of(rules=[rule(47, "posix", promised=False, reason="open")])) == ""
+    assert "    because   POSIX leaves it open" in unguaranteed(run)
+    assert unguaranteed(check_of(rules=[rule(47, "posix", guaranteed=False, reason="open")])) == ""
 
 
 def test_a_random_program_that_differs_is_told_with_its_calls() -> None:
@@ -144,7 +144,7 @@ def test_a_random_program_that_differs_is_told_with_its_calls() -> None:
 
 
 def cells(*rows: Any) -> list[list[str]]:
-    table = soaked(check_of(soak=list(rows))).splitlines()
+    table = stressed(check_of(stress=list(rows))).splitlines()
     return [line.split() for line in table[2 : 2 + len(rows)]]
 
 
@@ -161,20 +161,22 @@ def test_a_race_that_did_not_run_has_no_figures() -> None:
 
 def test_races_without_figures_are_counted_below_the_table_and_not_in_it() -> None:
     hung = case(operations=0, holds=0, trials=0, verdict="timeout", reason="hung before")
-    told = races(check_of(soak=[race("pread"), *[race(name, raced=hung) for name in ("posix", "mapping", "mapping")]]))
-    assert told.startswith("soak for")
+    told = races(
+        check_of(stress=[race("pread"), *[race(name, raced=hung) for name in ("posix", "mapping", "mapping")]])
+    )
+    assert told.startswith("stress for")
     assert (told.count("unknown"), told.count("pread")) == (0, 1)
     assert told.splitlines()[-1] == "3 races came to no figures: for posix, mapping."
 
 
 def test_where_no_race_came_to_figures_there_is_no_table() -> None:
     refused = race("posix", raced=case(operations=0, holds=0, verdict="unsupported"), verdict="unsupported")
-    assert races(check_of(soak=[refused])) == "1 race came to no figures: for posix."
+    assert races(check_of(stress=[refused])) == "1 race came to no figures: for posix."
     assert races(check_of()) == ""
 
 
 def test_a_race_that_ended_early_and_in_which_two_were_in_stays_in_the_table() -> None:
-    told = races(check_of(soak=[race("posix", raced=case(operations=0, overlaps=2, verdict="died"))]))
+    told = races(check_of(stress=[race("posix", raced=case(operations=0, overlaps=2, verdict="died"))]))
     assert "no figures" not in told
     assert told.splitlines()[2].split()[-2:] == ["2", "unknown"]
 
@@ -185,9 +187,9 @@ def test_requests_that_were_refused_are_those_that_met_where_nobody_waits() -> N
 
 
 def test_a_widened_window_is_said() -> None:
-    told = soaked(check_of(soak=[race("pread")]))
-    assert "race window widened: every worker gives way before each lock and each store;" in told.replace("\n", " ")
-    asleep = soaked(check_of(soak=[race("pread", raced=case(window_ns=145_000))]))
+    told = stressed(check_of(stress=[race("pread")]))
+    assert "race window widened: every worker yields before each lock and each store;" in told.replace("\n", " ")
+    asleep = stressed(check_of(stress=[race("pread", raced=case(window_ns=145_000))]))
     assert "asleep for up to 145 us" in asleep.replace("\n", " ")
 
 
@@ -197,8 +199,8 @@ def test_a_process_that_is_left_behind_is_told_with_its_place() -> None:
 
 
 def test_a_conclusion_names_the_worst_first_and_what_is_not_supported() -> None:
-    run = check_of(promise("posix"), promise("ofd", "unsupported"), promise("mapping", "unsafe"),
-                   promise("death", "unknown"))  # fmt: skip
+    run = check_of(guarantee("posix"), guarantee("ofd", "unsupported"), guarantee("mapping", "unsafe"),
+                   guarantee("death", "unknown"))  # fmt: skip
     assert conclusion(run) == ("UNSAFE for mapping; not found out for death; not supported for ofd; safe for posix.")
 
 
@@ -208,8 +210,8 @@ def test_where_all_is_safe_the_conclusion_says_of_what() -> None:
 
 def test_complaints_are_about_what_ends_in_an_exit_code() -> None:
     run = check_of(
-        promise("posix"), promise("ofd", "unsupported", "rule 49: refused"), promise("deadlock", "unsupported"),
-        promise("mapping", "unsafe", "lost", "and lost"), promise("death", "unknown"), stuck=[STUCK],
+        guarantee("posix"), guarantee("ofd", "unsupported", "rule 49: refused"), guarantee("deadlock", "unsupported"),
+        guarantee("mapping", "unsafe", "lost", "and lost"), guarantee("death", "unknown"), stuck=[STUCK],
     )  # fmt: skip
     assert list(complaints(run)) == [
         "ofd: unsupported: rule 49: refused",
@@ -217,7 +219,7 @@ def test_complaints_are_about_what_ends_in_an_exit_code() -> None:
         "death: unknown",
         "process 4711 is left behind: it hangs in fuse_wait_answer and does not end on SIGKILL",
     ]
-    assert list(complaints(check_of(promise("deadlock", "unsupported"), only=["deadlock"]))) == [
+    assert list(complaints(check_of(guarantee("deadlock", "unsupported"), only=["deadlock"]))) == [
         "deadlock: unsupported"
     ]
     assert list(complaints(SAFE)) == []
@@ -226,35 +228,35 @@ def test_complaints_are_about_what_ends_in_an_exit_code() -> None:
 FULL = "the filesystem is full; make room, or give another DIR"
 
 
-def full(name: str, region: str) -> tuple[Any, Any]:
-    """A promise that is unknown because there was no room, and its race."""
-    row = race(name, region, case(operations=0, verdict="unsupported", reason=FULL))
-    return promise(name, "unknown", f"counter under fcntl, {region}: {FULL}"), row
+def full(name: str, backing: str) -> tuple[Any, Any]:
+    """A guarantee that is unknown because there was no room, and its race."""
+    row = race(name, backing, case(operations=0, verdict="unsupported", reason=FULL))
+    return guarantee(name, "unknown", f"counter under fcntl, {backing}: {FULL}"), row
 
 
-def test_promises_that_are_unknown_for_one_cause_share_a_line_whatever_came_upon_it() -> None:
-    promises, rows = zip(full("pread", "stream"), full("mapping", "mapped"), strict=True)
+def test_guarantees_that_are_unknown_for_one_cause_share_a_line_whatever_came_upon_it() -> None:
+    guarantees, rows = zip(full("pread", "stream"), full("mapping", "mapped"), strict=True)
     hung = [
-        promise(name, "unknown", f"rule {n}: not tried: 3 calls hung before")
+        guarantee(name, "unknown", f"rule {n}: not tried: 3 calls hung before")
         for name, n in (("ofd", 49), ("flock", 55))
     ]
-    ended = promise("posix", "unknown", "rule 18: not tried: 3 processes were left stuck in the kernel before")
-    assert list(complaints(check_of(*hung, ended, *promises, soak=list(rows)))) == [
+    ended = guarantee("posix", "unknown", "rule 18: not tried: 3 processes were left stuck in the kernel before")
+    assert list(complaints(check_of(*hung, ended, *guarantees, stress=list(rows)))) == [
         "ofd, flock: unknown: not tried: 3 calls hung before",
         "posix: unknown: rule 18: not tried: 3 processes were left stuck in the kernel before",
         f"pread, mapping: unknown: {FULL}",
     ]
 
 
-def test_promises_that_failed_by_rules_of_their_own_have_lines_of_their_own() -> None:
+def test_guarantees_that_failed_by_rules_of_their_own_have_lines_of_their_own() -> None:
     run = check_of(
-        promise("posix", "unsafe", "rule 18: expected EAGAIN"), promise("ofd", "unsafe", "rule 49: expected EAGAIN")
+        guarantee("posix", "unsafe", "rule 18: expected EAGAIN"), guarantee("ofd", "unsafe", "rule 49: expected EAGAIN")
     )
     assert list(complaints(run)) == ["posix: UNSAFE: rule 18: expected EAGAIN", "ofd: UNSAFE: rule 49: expected EAGAIN"]
 
 
 def test_what_was_not_reached_before_an_interruption_is_one_line() -> None:
-    names = [promise(name, "unknown", "not reached before the interruption") for name in ("posix", "ofd", "mapping")]
+    names = [guarantee(name, "unknown", "not reached before the interruption") for name in ("posix", "ofd", "mapping")]
     assert list(complaints(check_of(*names, interrupted=True))) == [
         "posix, ofd, mapping: unknown: not reached before the interruption"
     ]
@@ -262,7 +264,7 @@ def test_what_was_not_reached_before_an_interruption_is_one_line() -> None:
 
 def test_processes_that_are_left_behind_share_a_line_by_the_place_where_they_hang() -> None:
     left = [STUCK, Stuck(1, "do_wait"), Stuck(2, STUCK.where)]
-    assert list(complaints(check_of(promise("posix"), stuck=left))) == [
+    assert list(complaints(check_of(guarantee("posix"), stuck=left))) == [
         "processes 4711, 2 are left behind: they hang in fuse_wait_answer and do not end on SIGKILL",
         "process 1 is left behind: it hangs in do_wait and does not end on SIGKILL",
     ]
@@ -270,12 +272,12 @@ def test_processes_that_are_left_behind_share_a_line_by_the_place_where_they_han
 
 def test_the_exit_code_is_that_of_the_verdict_unless_it_was_interrupted() -> None:
     assert exit_code(SAFE) == 0
-    assert exit_code(check_of(promise("posix", "unsafe"))) == 1
-    assert exit_code(check_of(promise("posix", "unsupported"))) == 3
-    assert exit_code(check_of(promise("posix", "unsafe"), interrupted=True)) == 130
+    assert exit_code(check_of(guarantee("posix", "unsafe"))) == 1
+    assert exit_code(check_of(guarantee("posix", "unsupported"))) == 3
+    assert exit_code(check_of(guarantee("posix", "unsafe"), interrupted=True)) == 130
 
 
-def test_a_promise_that_was_named_is_missed_where_it_is_not_supported() -> None:
-    promises = [promise("posix"), promise("mapping", "unsupported")]
-    assert exit_code(check_of(*promises)) == 0
-    assert exit_code(check_of(*promises, only=["posix", "mapping"])) == 3
+def test_a_guarantee_that_was_named_is_missed_where_it_is_not_supported() -> None:
+    guarantees = [guarantee("posix"), guarantee("mapping", "unsupported")]
+    assert exit_code(check_of(*guarantees)) == 0
+    assert exit_code(check_of(*guarantees, only=["posix", "mapping"])) == 3

@@ -10,10 +10,10 @@ def bench_of(*rows: Copying, sizes: tuple[int, ...] = (64, 4096)) -> Bench:
     return Bench(1, "bench", "2026-01-01T00:00:00Z", 0.1, HERE, options, list(rows))
 
 
-def row(region: str, size: int, median_ns: float, spread: float = 0.0) -> Copying:
+def row(backing: str, size: int, median_ns: float, spread: float = 0.0) -> Copying:
     interval = (median_ns, median_ns * (1 + spread))
     return Copying(
-        region=region, bytes=size, calls=1, samples_ns=[median_ns], median_ns=median_ns, interval_95=interval
+        backing=backing, bytes=size, calls=1, samples_ns=[median_ns], median_ns=median_ns, interval_95=interval
     )
 
 
@@ -44,6 +44,6 @@ def test_the_worst_figure_is_one_of_the_table() -> None:
     assert "Unsteady" not in text_of(bench_of(row("call", 0, 10.0, 0.9), row("mapped", 64, 100.0)), "simple")
 
 
-def test_a_region_that_was_not_measured_ends_with_3() -> None:
-    assert exit_code(bench_of(Copying(region="posix", reason="no room"))) == 3
+def test_a_backing_that_was_not_measured_ends_with_3() -> None:
+    assert exit_code(bench_of(Copying(backing="posix", reason="no room"))) == 3
     assert exit_code(bench_of()) == 0

@@ -176,7 +176,7 @@ def test_the_schedules_that_were_asked_for_are_listed_with_their_numbers() -> No
     assert [line.split(maxsplit=1) for line in shown.splitlines()[-2:]] == [["1", "0x4 1x4"], ["2", "1x4 0x4"]]
 
 
-def test_what_broke_unannounced_is_a_complaint() -> None:
+def test_what_broke_unexpected_is_a_complaint() -> None:
     (said,) = explore_complaints(exploration_of(HOLDS, BROKEN, UNEXPECTED))
     assert said == f"counter under fcntl: broken where it should hold: {UNEXPECTED.headline}"
 

@@ -14,7 +14,7 @@ SAMPLED = Sampled(
     source="/proc/locks", samples=412, held=300, waiting=200, holders=8, inside=40, overlapping=0, evidence=[]
 )
 ALONE = replace(
-    CLEAN, scenario="add", lock=ITS_OWN, region=ITS_OWN, holds=0, program="add", programs=2, sampled=SAMPLED
+    CLEAN, scenario="add", lock=ITS_OWN, backing=ITS_OWN, holds=0, program="add", programs=2, sampled=SAMPLED
 )
 BESIDE = replace(CLEAN, program="add", programs=1, sampled=SAMPLED)
 SEEN = replace(SAMPLED, overlapping=3, evidence=["process 7 of the program held FLOCK write 0-end"])
@@ -88,11 +88,13 @@ def test_two_seen_in_together_fail_also_where_damage_was_announced() -> None:
 def test_the_table_names_the_program_and_what_was_sampled(case: Case, cells: list[str]) -> None:
     row = [cell.strip() for cell in what_broke(run(case), "pipe").splitlines()[2].split("|")]
     assert set(cells) <= set(row)
-    assert "region" not in what_broke(run(case), "pipe")
+    assert "backing" not in what_broke(run(case), "pipe")
 
 
 def test_a_program_alone_that_is_damaged_is_not_said_to_be_under_a_lock() -> None:
-    damaged = replace(DAMAGED, scenario="add", lock=ITS_OWN, region=ITS_OWN, program="add", programs=2, sampled=SAMPLED)
+    damaged = replace(
+        DAMAGED, scenario="add", lock=ITS_OWN, backing=ITS_OWN, program="add", programs=2, sampled=SAMPLED
+    )
     assert next(iter(complaints(run(damaged)))).startswith("add, 2 workers: damaged: ")
     assert sentences(damaged)[0] == "add, its lock its own: NOT CLEAN in 1 of 1 case."
 

@@ -140,26 +140,26 @@ def test_names_stand_to_the_left_and_figures_to_the_right() -> None:
 
 
 @pytest.mark.parametrize(("table", "head"), TABLES)
-def test_the_region_is_a_column_where_not_all_have_the_usual_one(table: MakeTable, head: tuple[str, ...]) -> None:
-    run = run_of(CLEAN, replace(CLEAN, region="sysv"), replace(CLEAN, region="shared"))
+def test_the_backing_is_a_column_where_not_all_have_the_usual_one(table: MakeTable, head: tuple[str, ...]) -> None:
+    run = run_of(CLEAN, replace(CLEAN, backing="sysv"), replace(CLEAN, backing="shared"))
     told, *rows = cells(table(run, "csv"))
-    assert told == [*head[:2], "region", *head[2:]]
+    assert told == [*head[:2], "backing", *head[2:]]
     assert [row[2] for row in rows] == ["mapped", "sysv", "mapped"]
     assert {len(row) for row in rows} == {len(told)}
 
 
-@pytest.mark.parametrize("region", ["mapped", "shared"])
+@pytest.mark.parametrize("backing", ["mapped", "shared"])
 @pytest.mark.parametrize(("table", "head"), TABLES)
-def test_the_usual_region_is_no_column_by_either_of_its_names(
-    table: MakeTable, head: tuple[str, ...], region: str
+def test_the_usual_backing_is_no_column_by_either_of_its_names(
+    table: MakeTable, head: tuple[str, ...], backing: str
 ) -> None:
-    assert cells(table(run_of(replace(CLEAN, region=region)), "csv"))[0] == list(head)
+    assert cells(table(run_of(replace(CLEAN, backing=backing)), "csv"))[0] == list(head)
 
 
-def test_the_price_of_a_lock_is_told_against_the_same_region() -> None:
+def test_the_price_of_a_lock_is_told_against_the_same_backing() -> None:
     unlocked = [
         replace(UNLOCKED, operations_per_s=1_000_000.0),
-        replace(UNLOCKED, operations_per_s=5_000_000.0, region="sysv"),
+        replace(UNLOCKED, operations_per_s=5_000_000.0, backing="sysv"),
     ]
-    rows = cost(*unlocked, CLEAN, replace(CLEAN, region="sysv"), replace(CLEAN, region="posix"))
+    rows = cost(*unlocked, CLEAN, replace(CLEAN, backing="sysv"), replace(CLEAN, backing="posix"))
     assert [row[COST.index("price") + 1] for row in rows] == ["-", "-", "x 2.0", "x 10.0", "-"]

@@ -11,9 +11,9 @@ from lab.records import Case, Damage, Failure, How
 from lab.report.format import one_in
 from lab.report.text.failures import SHOWN
 from lab.report.text.race_verdict import complaints, conclusions, exit_code, heading
-from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LESSON, REFUSED, TOO_WEAK, TWO_IN, UNLOCKED, run_of
+from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TOO_WEAK, TWO_IN, UNLOCKED, run_of
 
-CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED, TOO_WEAK], 0: [CLEAN, UNLOCKED, LESSON]}
+CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED, TOO_WEAK], 0: [CLEAN, UNLOCKED, COUNTEREXAMPLE]}
 PRECEDENCE = [1, 4, 3, 0]
 
 
@@ -135,13 +135,13 @@ def test_a_case_that_did_not_run_is_no_ground_for_a_conclusion() -> None:
     assert list(conclusions(run_of(REFUSED))) == []
 
 
-def test_a_lesson_tells_why_it_broke_once_and_says_nothing_of_its_lock() -> None:
-    told = list(conclusions(run_of(LESSON, replace(LESSON, lock="ofd"))))
+def test_a_counterexample_tells_why_it_broke_once_and_says_nothing_of_its_lock() -> None:
+    told = list(conclusions(run_of(COUNTEREXAMPLE, replace(COUNTEREXAMPLE, lock="ofd"))))
     assert told == ["short_range: The lock covers too few bytes."]
 
 
 def test_damage_that_stayed_away_is_said_with_what_makes_it_likelier() -> None:
-    stayed_away = replace(LESSON, verdict="clean", damage=[], damaged=0)
+    stayed_away = replace(COUNTEREXAMPLE, verdict="clean", damage=[], damaged=0)
     (told,) = conclusions(run_of(stayed_away))
     assert told.startswith("short_range under fcntl was expected to break and did not this time (2 trials);")
     assert "--rounds or --trials, or --window" in told
@@ -168,7 +168,7 @@ def test_holds_that_were_not_judged_are_said() -> None:
 
 
 def test_nobody_complains_of_what_went_as_expected() -> None:
-    assert list(complaints(run_of(CLEAN, UNLOCKED, LESSON, replace(CLEAN, expected="damaged")))) == []
+    assert list(complaints(run_of(CLEAN, UNLOCKED, COUNTEREXAMPLE, replace(CLEAN, expected="damaged")))) == []
 
 
 def test_a_complaint_names_case_verdict_reason_and_the_evidence_by_kind() -> None:
@@ -206,7 +206,7 @@ def test_one_failed_worker_is_told_in_the_line_of_its_case() -> None:
 def test_workers_that_all_failed_in_the_same_way_are_one_line_and_one_traceback() -> None:
     told = list(complaints(run_of(replace(DIED, failures=[raised(0), raised(2)]))))
     assert told[1:] == ["Traceback\nValueError"]
-    assert told[0].endswith("; mend it at the place told below")
+    assert told[0].endswith("; fix it at the place told below")
 
 
 def test_each_way_to_fail_is_a_line_with_its_workers() -> None:
@@ -245,13 +245,13 @@ def waited(lock: str, how: How = "late", reason: str = "still at work, waiting f
 @pytest.mark.parametrize(
     ("case", "step"),
     [
-        (waited("mine", "raised", "raised LockFailed: lock mine: acquire() raised X"), "; mend the lock"),
+        (waited("mine", "raised", "raised LockFailed: lock mine: acquire() raised X"), "; fix the lock"),
         (waited("fcntl"), "; give fewer --rounds or a longer --time-limit, if it is no deadlock"),
         (waited("filelock"), "; give fewer --rounds or a longer --time-limit: who waits by polling takes long *"),
         (waited("mine"), "; give fewer --rounds or a longer --time-limit: who waits by polling takes long beside 7 "
-                         "others; or mend the lock"),
-        (waited("mine", "late", "still at work"), "; mend the lock, or the scenario, whichever ends or holds up *"),
-        (waited("mine", "killed", "exited with 0"), "; mend the lock, or the scenario, whichever ends or holds up *"),
+                         "others; or fix the lock"),
+        (waited("mine", "late", "still at work"), "; fix the lock, or the scenario, whichever ends or holds up *"),
+        (waited("mine", "killed", "exited with 0"), "; fix the lock, or the scenario, whichever ends or holds up *"),
         (waited("fcntl", "killed", "exited with 0"), ""),
     ],
 )  # fmt: skip
@@ -261,7 +261,7 @@ def test_what_to_do_about_a_worker_that_failed_stands_behind_it(case: Case, step
 
 
 def test_cases_that_came_to_nothing_for_the_same_reason_are_one_line() -> None:
-    bad = replace(REFUSED, verdict="died", reason="lock mine: acquire() raised X; mend the lock")
+    bad = replace(REFUSED, verdict="died", reason="lock mine: acquire() raised X; fix the lock")
     told = list(complaints(run_of(bad, replace(bad, scenario="bank"), replace(bad, reason="another"), DIED)))
     assert told == [
         f"counter under fcntl, 2 workers: died: {bad.reason} (likewise in 1 other case)",
@@ -281,27 +281,27 @@ def test_a_run_without_a_trial_says_so() -> None:
     assert "; no trial a case, seed 7" in heading(run_of(REFUSED, trials=0))
 
 
-PRIVATE = replace(DAMAGED, region="private", shares=False, expected="damaged")
+PRIVATE = replace(DAMAGED, backing="private", shares=False, expected="damaged")
 
 
-def test_a_heading_names_the_regions_that_were_asked_for() -> None:
-    assert "region" not in heading(run_of(CLEAN))
-    assert heading(run_of(CLEAN, regions=["sysv"])).endswith("; region sysv")
-    assert heading(run_of(CLEAN, regions=["mapped", "sysv"])).endswith("; regions mapped, sysv")
+def test_a_heading_names_the_backings_that_were_asked_for() -> None:
+    assert "backing" not in heading(run_of(CLEAN))
+    assert heading(run_of(CLEAN, backings=["sysv"])).endswith("; backing sysv")
+    assert heading(run_of(CLEAN, backings=["mapped", "sysv"])).endswith("; backings mapped, sysv")
 
 
-def test_a_lock_is_told_region_by_region_where_there_are_several() -> None:
-    told = list(conclusions(run_of(UNLOCKED, CLEAN, replace(UNLOCKED, region="sysv"), replace(CLEAN, region="sysv"))))
+def test_a_lock_is_told_backing_by_backing_where_there_are_several() -> None:
+    told = list(conclusions(run_of(UNLOCKED, CLEAN, replace(UNLOCKED, backing="sysv"), replace(CLEAN, backing="sysv"))))
     assert [sentence.partition(":")[0] for sentence in told] == [
         "none in mapped", "fcntl in mapped", "none in sysv", "fcntl in sysv",
     ]  # fmt: skip
     assert told[2] == "none in sysv: broke 1 of 1 case."
-    (alone,) = conclusions(run_of(replace(UNLOCKED, region="sysv")))
+    (alone,) = conclusions(run_of(replace(UNLOCKED, backing="sysv")))
     assert alone == "none: broke 1 of 1 case."
 
 
 def test_where_stores_are_not_shared_no_lock_is_blamed_and_it_is_said_why() -> None:
-    run = run_of(PRIVATE, replace(PRIVATE, lock="none", holds=0), replace(CLEAN, region="private", shares=False))
+    run = run_of(PRIVATE, replace(PRIVATE, lock="none", holds=0), replace(CLEAN, backing="private", shares=False))
     assert list(conclusions(run)) == [
         "private: the stores stay in each worker's own copy and reach nobody, so no lock can help: broke 2 of 2 cases."
     ]
@@ -309,22 +309,22 @@ def test_where_stores_are_not_shared_no_lock_is_blamed_and_it_is_said_why() -> N
 
 
 def test_where_a_check_misses_nothing_of_what_was_not_shared_that_is_all_that_is_said() -> None:
-    (sentence,) = conclusions(run_of(replace(CLEAN, region="private", shares=False)))
+    (sentence,) = conclusions(run_of(replace(CLEAN, backing="private", shares=False)))
     assert sentence.endswith("so no lock can help.")
 
 
-def test_a_lesson_about_a_region_tells_it_itself() -> None:
-    (sentence,) = conclusions(run_of(replace(PRIVATE, why="MAP_PRIVATE copies.", lesson=True)))
+def test_a_counterexample_about_a_backing_tells_it_itself() -> None:
+    (sentence,) = conclusions(run_of(replace(PRIVATE, why="MAP_PRIVATE copies.", counterexample=True)))
     assert sentence == "counter: MAP_PRIVATE copies."
 
 
 def test_damage_that_stayed_away_without_sharing_is_not_made_likelier_by_a_window() -> None:
-    _, sentence = conclusions(run_of(replace(CLEAN, region="private", shares=False, expected="damaged")))
-    assert sentence.startswith("counter under fcntl in region private was expected to break and did not this time")
+    _, sentence = conclusions(run_of(replace(CLEAN, backing="private", shares=False, expected="damaged")))
+    assert sentence.startswith("counter under fcntl in backing private was expected to break and did not this time")
     assert "--window" not in sentence
 
 
-def test_a_complaint_names_the_region_that_is_not_the_usual_one() -> None:
-    usual, other = (next(complaints(run_of(replace(DAMAGED, region=region)))) for region in ("mapped", "sysv"))
+def test_a_complaint_names_the_backing_that_is_not_the_usual_one() -> None:
+    usual, other = (next(complaints(run_of(replace(DAMAGED, backing=backing)))) for backing in ("mapped", "sysv"))
     assert usual.startswith("counter under fcntl, 2 workers: ")
-    assert other.startswith("counter under fcntl in region sysv, 2 workers: ")
+    assert other.startswith("counter under fcntl in backing sysv, 2 workers: ")

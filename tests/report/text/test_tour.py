@@ -59,9 +59,9 @@ def test_what_differs_is_marked_where_it_stands(index: int, line: str) -> None:
 
 
 def test_the_end_tells_what_differs_or_how_much_does_not() -> None:
-    assert text_of(tour_of(GRID)).splitlines()[-1] == "As the chapter claims: 1 step, 5 observations."
+    assert text_of(tour_of(GRID)).splitlines()[-1] == "As the tutorial claims: 1 step, 5 observations."
     broken = tour_of(step(seen("x", "y")), with_a_difference(GRID, 0))
-    assert text_of(broken).splitlines()[-1] == "This system DIFFERS from the chapter in grid."
+    assert text_of(broken).splitlines()[-1] == "This system DIFFERS from the tutorial in grid."
 
 
 def test_a_check_has_a_line_a_step() -> None:
@@ -74,8 +74,8 @@ def test_a_check_has_a_line_a_step() -> None:
 def test_each_difference_is_complained_of_in_one_line_with_step_call_expected_and_observed() -> None:
     broken = tour_of(with_a_difference(with_a_difference(GRID, 1), 4))
     assert list(complaints(broken)) == [
-        "step 1 grid: r: mmap(): the chapter expects works, observed EIO",
-        "step 1 grid: load(): the chapter expects 'a', observed EIO",
+        "step 1 grid: r: mmap(): the tutorial expects works, observed EIO",
+        "step 1 grid: load(): the tutorial expects 'a', observed EIO",
     ]
     assert list(complaints(tour_of(GRID))) == []
 

@@ -250,4 +250,4 @@ class MappingBoard {
   }
 }
 
-Lab.section("chapter", (root) => new MappingBoard(root));
+Lab.section("tutorial", (root) => new MappingBoard(root));

@@ -95,7 +95,7 @@ const Lab = (() => {
   };
 
   /* Where a link from elsewhere leads: to the section that it names, or to that of what was set last. */
-  const PLACES = { memory: "chapter", play: "plays", run: "run", story: "stories", step: "stories", cure: "stories" };
+  const PLACES = { memory: "tutorial", play: "plays", run: "run", story: "stories", step: "stories", fix: "stories" };
   const arrive = () => {
     const named = [...state()].map(([name, value]) => (name === "at" ? value : PLACES[name])).filter(Boolean);
     go(named.length ? named.pop() : location.hash.slice(1), "instant");
@@ -112,8 +112,8 @@ const Lab = (() => {
       if (name !== "main") link.set("at", name);
     });
     window.addEventListener("hashchange", () => location.reload());
-    const chapter = data("chapter");
-    if (chapter) document.getElementById("made").textContent = chapter.made;
+    const tutorial = data("tutorial");
+    if (tutorial) document.getElementById("made").textContent = tutorial.made;
     arrive();
   };
   document.addEventListener("DOMContentLoaded", start);

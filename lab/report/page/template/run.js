@@ -25,9 +25,9 @@ Lab.section("run", (root, data) => {
   };
   const pairs = (title, rows) => el("details", { class: "board table" }, el("summary", {}, title), terms(rows));
 
-  const regions = new Set(data.cases.map((each) => each.region));
-  const key = (each) => [each.scenario, each.lock, ...(regions.size > 1 ? [each.region] : []), each.workers].join("-");
-  const how = (each) => `lock ${each.lock}, ${regions.size > 1 ? `${each.region}, ` : ""}${each.workers} worker${each.workers > 1 ? "s" : ""}`;
+  const backings = new Set(data.cases.map((each) => each.backing));
+  const key = (each) => [each.scenario, each.lock, ...(backings.size > 1 ? [each.backing] : []), each.workers].join("-");
+  const how = (each) => `lock ${each.lock}, ${backings.size > 1 ? `${each.backing}, ` : ""}${each.workers} worker${each.workers > 1 ? "s" : ""}`;
   const verdict = (each) => {
     const word = each.expected ? each.verdict : each.verdict.toUpperCase();
     return each.verdict === "damaged" && each.kinds.length ? `${word}: ${each.kinds[0]}` : word;
@@ -130,7 +130,7 @@ Lab.section("run", (root, data) => {
     return `Clean${part.cut.length ? ", as far as it was written down" : ""}: no store overwrote what its worker had not seen, no load met half a store, no two were in that may not be together.`;
   };
 
-  /* These alone are no damage where the check found none: there may be a cure, or the worker meant to overwrite. */
+  /* These alone are no damage where the check found none: there may be a fix, or the worker meant to overwrite. */
   const HARMLESS = {
     "ended inside": "a worker that ended while it held its lock",
     "lost update": "stores over what their worker had not seen, which is well where it meant to overwrite",

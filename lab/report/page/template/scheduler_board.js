@@ -183,8 +183,8 @@ class Verdict {
     const told = damage.map(({ kind, count, of, evidence }) =>
       el("p", {}, el("strong", {}, `${kind}, ${count} of ${of}`), evidence.length ? `: ${evidence.join("; ")}.` : "."));
     const because = how === "shortest" ? [el("p", {}, "Because:"), this.list(shortest.reasons)] : [];
-    const lesson = locked && why ? el("p", {}, why) : null;
-    return [el("h3", {}, head), told, because, lesson, this.score(), locked ? null : this.lockOn()];
+    const counterexample = locked && why ? el("p", {}, why) : null;
+    return [el("h3", {}, head), told, because, counterexample, this.score(), locked ? null : this.lockOn()];
   }
 
   list(texts) { return Lab.el("ol", {}, texts.map((text) => Lab.el("li", {}, text))); }

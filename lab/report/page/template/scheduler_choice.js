@@ -19,11 +19,11 @@ class Chooser {
     const { el } = Lab;
     const bare = this.scheduler.plays.filter(({ tables }) => tables.lock === "none");
     const options = (plays) => plays.map(({ tables }) => el("option", { value: tables.scenario }, tables.scenario));
-    const [cured, lessons] = [bare.filter(({ tables }) => !tables.why), bare.filter(({ tables }) => tables.why)];
-    return lessons.length
-      ? [el("optgroup", { label: "A lock cures it" }, options(cured)),
-        el("optgroup", { label: "Locked, and broken all the same" }, options(lessons))]
-      : options(cured);
+    const [fixed, counterexamples] = [bare.filter(({ tables }) => !tables.why), bare.filter(({ tables }) => tables.why)];
+    return counterexamples.length
+      ? [el("optgroup", { label: "A lock fixes it" }, options(fixed)),
+        el("optgroup", { label: "Locked, and broken all the same" }, options(counterexamples))]
+      : options(fixed);
   }
 
   choose() {

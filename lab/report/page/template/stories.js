@@ -31,7 +31,7 @@ Lab.section("stories", (root, stories) => {
       body)) };
   };
 
-  const player = (telling, caption, at, moved) => {
+  const handle = (telling, caption, at, moved) => {
     const made = table(telling, caption);
     const last = telling.calls.length;
     const state = el("span", { class: "hint" });
@@ -59,7 +59,7 @@ Lab.section("stories", (root, stories) => {
       moved(at);
     };
     const element = el("div", {
-      class: "player",
+      class: "handle",
       onkeydown: (event) => {
         const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
         const to = event.key === "Home" ? 1 : event.key === "End" ? last : step ? at + step : null;
@@ -74,26 +74,26 @@ Lab.section("stories", (root, stories) => {
   };
 
   const board = el("div", { class: "board telling" });
-  const cureOf = (story) => {
-    const inside = el("div", { class: "cure", hidden: true },
+  const fixOf = (story) => {
+    const inside = el("div", { class: "fix", hidden: true },
       el("p", { class: "verdict bad" }, story.why),
-      el("p", { class: "verdict good" }, story.cure),
-      story.cured.calls.length
-        ? player(story.cured, `${title(story)}, cured`, Number(link.get("cure")) || firstOf(story.cured), (at) => link.set("cure", at))
-        : story.cured.moral.map((text) => el("p", null, text)));
+      el("p", { class: "verdict good" }, story.fix),
+      story.fixed.calls.length
+        ? handle(story.fixed, `${title(story)}, fixed`, Number(link.get("fix")) || firstOf(story.fixed), (at) => link.set("fix", at))
+        : story.fixed.moral.map((text) => el("p", null, text)));
     const reveal = el("button", {
       type: "button",
       class: "button",
       "aria-expanded": "false",
       onclick: () => open(inside.hidden),
-    }, "What would cure it?");
+    }, "What would fix it?");
     const open = (wanted) => {
       inside.hidden = !wanted;
       reveal.setAttribute("aria-expanded", String(wanted));
-      link.set("cure", wanted ? firstOf(story.cured) : null);
-      if (wanted) say(`${story.why} ${story.cure}`);
+      link.set("fix", wanted ? firstOf(story.fixed) : null);
+      if (wanted) say(`${story.why} ${story.fix}`);
     };
-    if (link.get("cure")) {
+    if (link.get("fix")) {
       inside.hidden = false;
       reveal.setAttribute("aria-expanded", "true");
     }
@@ -110,8 +110,8 @@ Lab.section("stories", (root, stories) => {
       el("h3", null, title(story)),
       el("p", { class: "summary" }, story.summary),
       story.source === "performed" && language(),
-      player(story.broken, `${title(story)}, call by call`, at || firstOf(story.broken), (now) => link.set("step", now)),
-      ...cureOf(story),
+      handle(story.broken, `${title(story)}, call by call`, at || firstOf(story.broken), (now) => link.set("step", now)),
+      ...fixOf(story),
       el("p", { class: "hint origin" }, story.source === "explored"
         ? "The shortest failure that the explorer found: two workers, a round each, under POSIX locks."
         : "Performed on the lab's model of the kernel, which its tests hold against the real one, call by call."),
@@ -121,7 +121,7 @@ Lab.section("stories", (root, stories) => {
     shown = number;
     link.set("story", stories[number].scenario);
     link.set("step", null);
-    link.set("cure", null);
+    link.set("fix", null);
     show(0);
     say(stories[number].summary);
   };

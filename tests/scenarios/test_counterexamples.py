@@ -1,7 +1,7 @@
-"""Contracts of the lessons: each breaks although it is locked, says why, and has a cure that holds.
+"""Contracts of the counterexamples: each breaks although it is locked, says why, and has a fix that holds.
 
-No luck in it: what can be simulated is explored, every interleaving of it; and on the kernel a lesson that must break
-pauses, waits or kills inside its race window.
+No luck in it: what can be simulated is explored, every interleaving of it; and on the kernel a counterexample that must
+break pauses, waits or kills inside its race window.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lab.scenario import Found, find_scenarios
 from tests.helpers import race
 from tests.report.explored_records import asked
 
-LESSONS = [
+COUNTEREXAMPLES = [
     "short_range",
     "closed_descriptor",
     "threads",
@@ -37,11 +37,11 @@ LIMITED_WAIT = ["threads", "forked_holder", "replaced_file"]
 EXPLORED = ["short_range", "check_then_lock", "opposite_order"]
 """The others are about processes and files, which the model does not have."""
 
-every_lesson = pytest.mark.parametrize("name", LESSONS)
+every_counterexample = pytest.mark.parametrize("name", COUNTEREXAMPLES)
 
 
 def variants(name: str) -> list[Found]:
-    """The lesson and its cured variants."""
+    """The counterexample and its fixed variants."""
     return find_scenarios([name])
 
 
@@ -53,7 +53,7 @@ def raced(*args: str) -> tuple[int, list[dict[str, Any]]]:
 
 
 def shown(name: str) -> list[dict[str, Any]]:
-    """The lesson and its cures as a user sees them who gives no options, in fewer trials."""
+    """The counterexample and its fixes as a user sees them who gives no options, in fewer trials."""
     return raced(name, "--trials", "3")[1]
 
 
@@ -67,12 +67,12 @@ def told(case: dict[str, Any]) -> str:
     return f"{case['scenario']} under {case['lock']}: {case['verdict']}, {case['reason']} {case['damage']}"
 
 
-def test_these_are_all_the_lessons() -> None:
-    found = {each.name.partition(":")[0] for each in find_scenarios([], lessons=True) if each.lesson}
-    assert found == set(LESSONS)
+def test_these_are_all_the_counterexamples() -> None:
+    found = {each.name.partition(":")[0] for each in find_scenarios([], counterexamples=True) if each.counterexample}
+    assert found == set(COUNTEREXAMPLES)
 
 
-@every_lesson
+@every_counterexample
 def test_the_summary_names_the_damage_and_what_happens_in_one_line(name: str) -> None:
     damage, colon, happens = variants(name)[0].summary.partition(": ")
     assert damage
@@ -81,37 +81,37 @@ def test_the_summary_names_the_damage_and_what_happens_in_one_line(name: str) ->
     assert len(damage + colon + happens) <= 80
 
 
-@every_lesson
-def test_a_variant_says_what_cures(name: str) -> None:
+@every_counterexample
+def test_a_variant_says_what_fixes(name: str) -> None:
     for variant in variants(name)[1:]:
-        assert variant.summary.startswith("Cured by ")
-        assert variant.name == f"{name}:cured"
+        assert variant.summary.startswith("Fixed by ")
+        assert variant.name == f"{name}:fixed"
 
 
-@every_lesson
-def test_it_says_why_it_breaks_and_what_cures_it(name: str) -> None:
+@every_counterexample
+def test_it_says_why_it_breaks_and_what_fixes_it(name: str) -> None:
     for variant in variants(name):
-        assert variant.lesson
-        assert "cure" in variant.kind.why
+        assert variant.counterexample
+        assert "fix" in variant.kind.why
 
 
-@every_lesson
-def test_it_announces_damage_under_a_lock_and_shows_a_cure(name: str) -> None:
-    lesson, *cures = (variant.kind() for variant in variants(name))
-    assert "damaged" in {lesson.expected(lock) for lock in lesson.locks if lock != "none"}
-    clean = [lock for lock in lesson.locks if lesson.expected(lock) == "clean"]
-    assert clean or cures
-    assert all(cure.expected(lock) == "clean" for cure in cures for lock in cure.locks)
+@every_counterexample
+def test_it_announces_damage_under_a_lock_and_shows_a_fix(name: str) -> None:
+    counterexample, *fixes = (variant.kind() for variant in variants(name))
+    assert "damaged" in {counterexample.expected(lock) for lock in counterexample.locks if lock != "none"}
+    clean = [lock for lock in counterexample.locks if counterexample.expected(lock) == "clean"]
+    assert clean or fixes
+    assert all(fix.expected(lock) == "clean" for fix in fixes for lock in fix.locks)
 
 
 def explored_cases(*, breaking: bool) -> list[Case]:
-    """The lessons that can be simulated and their cures, under each lock that they announce to break it, or not to."""
+    """The counterexamples that can be simulated, and their fixes, under each lock that they name as breaking or not."""
     cases = cases_of(find_scenarios(EXPLORED), asked(locks=LOCKS))
     return [case for case in cases if (case.found.kind().expected(case.lock) != "clean") is breaking]
 
 
-def test_the_lessons_that_are_not_about_processes_or_files_can_be_explored() -> None:
-    assert [name for name in LESSONS if "explore" in variants(name)[0].kind.worlds] == EXPLORED
+def test_the_counterexamples_that_are_not_about_processes_or_files_can_be_explored() -> None:
+    assert [name for name in COUNTEREXAMPLES if "explore" in variants(name)[0].kind.worlds] == EXPLORED
 
 
 @pytest.mark.parametrize("case", explored_cases(breaking=True), ids=lambda case: case.title)
@@ -122,17 +122,17 @@ def test_one_preemption_breaks_it_under_the_locks_that_it_announces(case: Case) 
 
 
 @pytest.mark.parametrize("case", explored_cases(breaking=False), ids=lambda case: case.title)
-def test_every_schedule_of_its_cure_holds_as_it_does_under_the_locks_that_cure_it(case: Case) -> None:
+def test_every_schedule_of_its_fix_holds_as_it_does_under_the_locks_that_fix_it(case: Case) -> None:
     record = explore(case, asked())
     assert (record.verdict, record.exhausted) == ("holds", True)
     assert record.schedules >= 6
 
 
 @pytest.mark.parametrize("name", EXPLORED)
-def test_every_lesson_that_is_explored_is_seen_broken_under_a_lock_and_cured(name: str) -> None:
-    broken, cured = explored_cases(breaking=True), explored_cases(breaking=False)
+def test_every_counterexample_that_is_explored_is_seen_broken_under_a_lock_and_fixed(name: str) -> None:
+    broken, fixed = explored_cases(breaking=True), explored_cases(breaking=False)
     assert any(case.found.name == name and case.lock != "none" for case in broken)
-    assert {case.lock for case in cured if case.found.name == f"{name}:cured"} == {"fcntl", "ofd", "flock"}
+    assert {case.lock for case in fixed if case.found.name == f"{name}:fixed"} == {"fcntl", "ofd", "flock"}
 
 
 @pytest.mark.parametrize(("lock", "kind"), [("fcntl", "deadlock (EDEADLK)"), ("ofd", "deadlock")])
@@ -142,30 +142,30 @@ def test_the_deadlock_of_opposite_orders_is_found_within_ten_schedules(lock: str
     assert record.schedules <= 10
 
 
-@every_lesson
+@every_counterexample
 def test_it_breaks_as_it_announces(name: str) -> None:
     for case in shown(name):
         if case["expected"] != "clean":
             assert case["verdict"] == case["expected"], told(case)
 
 
-@every_lesson
-def test_its_cure_holds(name: str) -> None:
-    cured = [case for case in shown(name) if case["expected"] == "clean"]
-    assert cured
-    for case in cured:
+@every_counterexample
+def test_its_fix_holds(name: str) -> None:
+    fixed = [case for case in shown(name) if case["expected"] == "clean"]
+    assert fixed
+    for case in fixed:
         assert case["verdict"] == "clean", told(case)
         assert case["operations"] == 3 * case["workers"] * case["rounds"]
 
 
-@pytest.mark.parametrize("name", [name for name in LESSONS if name not in LIMITED_WAIT])
+@pytest.mark.parametrize("name", [name for name in COUNTEREXAMPLES if name not in LIMITED_WAIT])
 def test_every_trial_breaks(name: str) -> None:
     for case in shown(name):
         if case["expected"] == "damaged":
             assert case["damaged_trials"] == case["trials"], told(case)
 
 
-@every_lesson
+@every_counterexample
 def test_damage_is_counted_in_operations_and_comes_with_evidence(name: str) -> None:
     damage = [each for case in shown(name) for each in case["damage"]]
     assert damage
@@ -174,19 +174,19 @@ def test_damage_is_counted_in_operations_and_comes_with_evidence(name: str) -> N
         assert all(each["evidence"])
 
 
-@every_lesson
-def test_the_lock_let_two_in_only_where_that_is_the_lesson(name: str) -> None:
+@every_counterexample
+def test_the_lock_let_two_in_only_where_that_is_the_counterexample(name: str) -> None:
     two_in = {(case["scenario"], case["lock"]) for case in shown(name) if case["overlapping_holds"]}
     assert two_in == ({(name, "fcntl")} if name in LET_TWO_IN else set())
 
 
-@every_lesson
+@every_counterexample
 def test_the_reason_goes_only_with_what_breaks(name: str) -> None:
     for case in shown(name):
         assert bool(case["why"]) == (case["expected"] != "clean")
 
 
-@every_lesson
+@every_counterexample
 def test_under_every_lock_it_ends_as_declared(name: str) -> None:
     locks = [word for lock in LOCKS for word in ("--lock", lock)]
     code, cases = raced(name, *locks, "--trials", "2")
@@ -194,7 +194,7 @@ def test_under_every_lock_it_ends_as_declared(name: str) -> None:
     assert code == 0
 
 
-@every_lesson
+@every_counterexample
 def test_it_works_with_any_number_of_workers_and_a_single_round(name: str) -> None:
     code, cases = raced(name, "--workers", "1,3,16", "--rounds", "1", "--trials", "1")
     assert [told(case) for case in cases if case["verdict"] not in ("clean", case["expected"])] == []
@@ -209,7 +209,7 @@ def test_a_worker_alone_breaks_nothing(name: str) -> None:
 
 def test_a_private_mapping_loses_every_update() -> None:
     case = case_of(shown("private_mapping"), "private_mapping", "fcntl")
-    assert case["region"] == "private"
+    assert case["backing"] == "private"
     assert case["damaged"] == case["operations"] == 3 * 4 * case["rounds"]
 
 

@@ -60,15 +60,15 @@ def test_the_pause_comes_before_the_request() -> None:
     assert order == ["pause", "request", "inside", "release"]
 
 
-@pytest.mark.parametrize("region", ["mapped", "stream", "reopened"])
-def test_a_race_that_gives_way_is_met_by_most_requests(region: str, tmp_path: Path) -> None:
-    row = in_fresh_process(race_bank, str(tmp_path), region)
+@pytest.mark.parametrize("backing", ["mapped", "stream", "remapped"])
+def test_a_race_that_gives_way_is_met_by_most_requests(backing: str, tmp_path: Path) -> None:
+    row = in_fresh_process(race_bank, str(tmp_path), backing)
     assert (row["verdict"], row["left"], row["refused_requests"]) == ("clean", [], 0)
     assert row["contended_requests"] > row["holds"] / 4
 
 
-def race_bank(folder: str, region: str) -> dict[str, Any]:
-    return raced(case_of("bank", "fcntl", region, soaks=True, rounds=200, pin="one"), [folder])
+def race_bank(folder: str, backing: str) -> dict[str, Any]:
+    return raced(case_of("bank", "fcntl", backing, stresses=True, rounds=200, pin="one"), [folder])
 
 
 def test_a_row_that_was_not_tried_has_its_reason_and_no_trial() -> None:
