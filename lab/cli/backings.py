@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where the files lie (the system's temporary directory)",
     )
-    add("--format", default="simple", metavar=""backings"", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
 

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--lock",
         action="extend",
         nargs="+",
-        metavar=""bench"",
+        metavar="NAME",
         help="these; repeatable, several at once (fcntl ofd flock; see `lab list`)",
     )
     add(
@@ -75,7 +75,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--backing",
         action="extend",
         nargs="*",
-        metavar=""bench"",
+        metavar="NAME",
         help="alone: copying through this backing; repeatable, several at once, all where none is named (see `lab "
         "list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
@@ -91,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=positive, default=1.0, metavar="S", help="a case or backing, all its repeats together (1)")
     add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
     add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar=""bench"", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)")
     add(
@@ -134,7 +134,7 @@ def _copies(arguments: argparse.Namespace) -> bool:
         raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
     copies = arguments.backing is not None and not of_locks
     if copies and arguments.trace:
-        raise UsageError("--trace is about locks: copying takes none; add --lock "bench", or leave it out")
+        raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
     return copies
 
 

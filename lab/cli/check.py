@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=lambda text: text.split(","),
         default=[],
-        metavar=""check"[,NAME...]",
+        metavar="NAME[,NAME...]",
         help="guarantees (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
         "remapped, remapped_pread, neighbours, names), exclusion or data for several, or parts (rules, random, stress, "
         "faults)",

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         default="simple",
-        metavar=""compare"",
+        metavar="NAME",
         help="github for a pull request, any that tabulate has, or csv (simple)",
     )
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also those that break although they are locked, as far as simulated",
     )
-    add("--lock", action="append", metavar=""explore"", help="under this lock: none, fcntl, ofd, flock; repeatable")
+    add("--lock", action="append", metavar="NAME", help="under this lock: none, fcntl, ofd, flock; repeatable")
     add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
     add("--seed", type=seed, default=0, metavar="N", help="of random and pct (0)")
     add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar=""explore"", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder")

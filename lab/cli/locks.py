@@ -14,7 +14,7 @@ from .options import directory, path_or_dash, positive, temporary_directory
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `locks`."""
     add = parser.add_argument
-    add("names", nargs="*", metavar=""locks"", help="these locks only (see `lab list`), or yours as module:attribute")
+    add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
     add(
         "--dir",
         type=directory,
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the locked files lie (the system's temporary directory)",
     )
     add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
-    add("--format", default="simple", metavar=""locks"", help="of the table: any that tabulate has, or csv (simple)")
+    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
     add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
     add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
 

@@ -43,13 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to race")
     add = what.add_argument
     add("--counterexamples", action="store_true", help="also those that break although they are locked")
-    add("--lock", action="append", metavar=""race"", help="under this lock; repeatable (see `lab list`)")
+    add("--lock", action="append", metavar="NAME", help="under this lock; repeatable (see `lab list`)")
     add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add(
         "--backing",
         action="append",
-        metavar=""race"",
+        metavar="NAME",
         help="the bytes shared in this way; repeatable (the scenario's own, mapped as a rule; see `lab list`)",
     )
     add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
@@ -100,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--format",
         default="simple",
-        metavar=""race"",
+        metavar="NAME",
         help="of the tables: any that tabulate has, or csv (simple)",
     )
     add(
