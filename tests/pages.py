@@ -24,7 +24,10 @@ from tests.helpers import PATIENCE_S, ROOT
 
 FENCE = re.compile(r"^(?P<above>.*)\n```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
-FIGURES = [(r"\d[\d,.]*", "#"), (r"# (ns|us|ms|s)\b", "# s"), (r"-{2,}", "--"), (r"\s+", " ")]
+MACHINE = r"\b(L\d,\S+?,\d+x\d+,)\d+,(\S+),[0-9a-f]{4}\b"
+"""A token names the widest move of the machine that made it, and ends with a checksum of all that it says."""
+
+FIGURES = [(MACHINE, r"\1*,\2,*"), (r"\d[\d,.]*", "#"), (r"# (ns|us|ms|s)\b", "# s"), (r"-{2,}", "--"), (r"\s+", " ")]
 STAND_INS = {"python": '"$PYTHON" "$@"', "pip": '"$PYTHON" "$STAND_IN" "$@"'}
 
 

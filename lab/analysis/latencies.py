@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import ceil
-from statistics import median
 
 PRECISION_BITS = 7
 LONGEST_NS = (1 << 40) - 1
@@ -90,6 +89,8 @@ def outliers(samples: Sequence[float]) -> list[int]:
     Source: Leys et al., "Detecting outliers", Journal of Experimental Social Psychology 49 (2013). None where more
     than half of the samples are the same.
     """
+    from statistics import median  # it imports random, which leaves a handler that every forked child would run
+
     middle = median(samples)
     scale = SCALED * median(abs(sample - middle) for sample in samples)
     return [at for at, sample in enumerate(samples) if scale and abs(sample - middle) > FAR * scale]

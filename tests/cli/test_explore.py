@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from lab import records as results
+from lab.explore.operation import widest_move
 from tests.cli.commands import Terminal, document, lines, scenario_file, start_lab
 from tests.cli.inside import OTHER, each_ended, ended, other_process
 from tests.cli.test_race import DEFAULT_SET
@@ -215,7 +216,7 @@ def test_a_failure_has_its_steps_and_its_token_and_what_holds_has_neither() -> N
         (one, "load", "value", 0), (other, "load", "value", 0), (other, "store", "value", 1), (one, "store", "value", 1)
     ]  # fmt: skip
     assert [step["turn"] for step in broken["steps"]] == ["free", "preempted", "same", "free"]
-    assert broken["token"].startswith("L1,counter,none,2x1,64,")
+    assert broken["token"].startswith(f"L1,counter,none,2x1,{widest_move()},")
     assert broken["damage"] == [
         {"kind": "lost update", "count": 1, "of": 2, "evidence": ["value is 1 after 2 additions"]}
     ]

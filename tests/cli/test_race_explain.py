@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from lab.explore.operation import widest_move
 from tests.cli.commands import document, lines, scenario_file
 from tests.helpers import run_lab
 
@@ -110,7 +111,7 @@ def test_a_scenario_of_ones_own_is_explained_with_a_token_of_its_path(tmp_path: 
     mine = scenario_file(tmp_path / "mine.py", work, check="return Damage('odd', 1, outcome.rounds)")
     found, _ = explained(mine, "--workers", "2")
     assert found["explanation"]["damage"][0]["kind"] == "odd"
-    assert found["explanation"]["token"].startswith(f"L1,{mine},fcntl,2x1,64,")
+    assert found["explanation"]["token"].startswith(f"L1,{mine},fcntl,2x1,{widest_move()},")
 
 
 def test_a_scenario_that_cannot_be_explored_is_raced_all_the_same(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_a_counterexample_is_told_from_a_race_that_a_lock_fixes() -> None:
         ("ringqueue", "did you mean ring_queue?"),
         ("zzzzzzz", "unknown scenario 'zzzzzzz'; known: counter, torn_record, "),
         ("countr:fixed", "unknown scenario 'countr:fixed'; did you mean counter?"),
-        ("check_then_lock:curd", "unknown scenario 'check_then_lock:curd'; did you mean check_then_lock:fixed?"),
+        ("check_then_lock:fixd", "unknown scenario 'check_then_lock:fixd'; did you mean check_then_lock:fixed?"),
         ("counter:fixed", "unknown scenario 'counter:fixed'; did you mean counter?"),
     ],
 )

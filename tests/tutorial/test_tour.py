@@ -378,5 +378,5 @@ def test_numbers_are_written_in_pages(number: int, written: str) -> None:
 
 
 def test_no_file_of_the_tutorial_assumes_a_page_size() -> None:
-    files = [*(ROOT / "lab" / "tutorial").rglob("*.py"), ROOT / "lab" / "backings" / "calls.py"]
+    files = [*(ROOT / "lab" / "tutorial").rglob("*.py"), ROOT / "lab" / "memory" / "calls.py"]
     assert [path.name for path in files if "4096" in path.read_text() or "4_096" in path.read_text()] == []
