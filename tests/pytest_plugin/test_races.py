@@ -434,7 +434,7 @@ def test_a_test_that_passes_and_never_looked_at_a_result_fails_when_it_ends(pyte
 def test_the_result_is_the_document_that_the_command_writes(pytester: pytest.Pytester) -> None:
     tests = """
 from pathlib import Path
-from lab.results import encode
+from lab.records import encode
 
 def test_it(lab):
     Path("run.json").write_bytes(encode(lab.race("bank", trials=2, rounds=50).run))
