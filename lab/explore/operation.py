@@ -6,8 +6,10 @@ How a copy of n bytes reaches the memory: the moves that it is made of, and thei
 
 Python copies slices, texts and structs with memcpy(3), which copies up to twice the widest register in two moves that
 overlap, [0, p) and [n - p, n), p the largest power of two below n; where n is a power of two, one move does. Each move
-is whole within one cache line and comes apart between two. Measured with glibc 2.36 on x86-64
-(tests/benchmarks/tearing.py); docs/explore.md tells what was seen. A number of 1, 2, 4 or 8 bytes is always one move.
+is whole within one cache line and comes apart between two. Where the widest register is shorter than a line, a move
+was seen to come apart within the line too (AMD Zen 3, at byte 32), so there it is whole only within its own width.
+Measured with glibc 2.36 on x86-64 (tests/benchmarks/tearing.py); docs/explore.md tells what was seen. A number of 1,
+2, 4 or 8 bytes is always one move.
 """
 
 from __future__ import annotations
@@ -64,6 +66,9 @@ class Operation:
 LINE = 64
 """Bytes of a cache line, and the widest register of any processor: nothing longer is moved at once."""
 
+NARROW = (16, 32)
+"""The widest moves of processors without registers of a line."""
+
 END_FIRST = range(9, 16)
 """Lengths whose end memcpy loads before their beginning, each with a move of 8 bytes; it stores them in order."""
 
@@ -87,7 +92,7 @@ def moves(kind: int, start: int, length: int, widest: int, *, plain: bool = Fals
     if plain or length > 2 * widest:
         return [piece for at, size in _cut(start, length, LINE) for piece in _cut(at, size, widest)]
     halves = _stored(length, widest) if kind == STORE else _loaded(length, widest)
-    return [piece for at, size in halves for piece in _cut(start + at, size, LINE)]
+    return [piece for at, size in halves for piece in _cut(start + at, size, widest if widest in NARROW else LINE)]
 
 
 def _power(length: int, widest: int) -> int:
@@ -98,6 +103,8 @@ def _power(length: int, widest: int) -> int:
 def _stored(length: int, widest: int) -> list[Move]:
     power = _power(length, widest)
     halves = [(0, power), (length - power, power)]
+    if power == 4 < length and widest in NARROW:
+        return halves[::-1]
     if length == 3 and power == 2:
         return [(1, 2), (0, 1)]
     return halves[: 1 + (length > power)]
@@ -107,6 +114,8 @@ def _loaded(length: int, widest: int) -> list[Move]:
     """Two bytes are loaded one by one, though stored at once."""
     power = 1 if length == 2 else _power(length, widest)
     rest = length - power
+    if power == 4 < length and widest in NARROW:
+        return [(4, rest), (0, 4)]
     halves = [(0, rest), (rest, power)] if rest else [(0, power)]
     return halves[::-1] if length in END_FIRST and power == 8 else halves
 
