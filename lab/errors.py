@@ -1,8 +1,6 @@
-"""What can go wrong, as types: one base, one exit code each.
+"""Errors that a user can meet, and the exit codes that commands end with.
 
-The text of every error is one line: the thing, the cause and the next step.
-
-Limits that end what is tried here before anything is learned of it.
+The text of every error is one line: what failed, why, and what to do.
 """
 
 from __future__ import annotations
@@ -10,31 +8,64 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from enum import IntEnum
 from errno import EMFILE, ENFILE
+
+
+class ExitCode(IntEnum):
+    """An exit code; the members are in the order of precedence: where several are true, the first of them counts."""
+
+    meaning: str
+
+    INTERRUPTED = 130, "interrupted"
+    UNREAD = 141, "the output was not read to its end"
+    FAULT = 70, "a fault of the lab itself"
+    DAMAGE = 1, "corruption where none was expected; check: unsafe; replay: not reproduced; tour --check: differs"
+    FAILED = 4, "a worker died or hung"
+    USAGE = 2, "wrong usage"
+    UNABLE = 3, "not possible here (unsupported lock, read-only directory, no space), or inconclusive"
+    AS_EXPECTED = 0, "as expected"
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:
+        """Make a member of a number that has a meaning."""
+        code = int.__new__(cls, value)
+        code._value_ = value
+        code.meaning = meaning
+        return code
+
+    @classmethod
+    def first(cls, *codes: int) -> ExitCode:
+        """Return the one of these codes that takes precedence; AS_EXPECTED where there are none."""
+        return next((code for code in cls if code in codes), cls.AS_EXPECTED)
+
+    @classmethod
+    def explained(cls) -> str:
+        """Return a line about each code, in the order of the numbers."""
+        return "\n".join(f"  {code:<4}{code.meaning}" for code in sorted(cls))
 
 
 class LabError(Exception):
     """Base of all errors that a user can meet; `exit_code` is what the command ends with."""
 
-    exit_code = 1
+    exit_code = ExitCode.DAMAGE
 
 
 class UsageError(LabError):
     """The request makes no sense: an unknown name, a number out of range, a broken scenario file."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
 
 
 class CannotRunError(LabError):
     """The environment cannot: an unsupported lock or mapping, a read-only directory, no space."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNABLE
 
 
 class ScenarioError(LabError):
     """A worker's scenario asked for what the file does not have."""
 
-    exit_code = 4
+    exit_code = ExitCode.FAILED
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from lab.errors import LAB, CannotRunError, LabError, ScenarioError, UsageError, refusal, unknown
+from lab.errors import LAB, CannotRunError, ExitCode, LabError, ScenarioError, UsageError, refusal, unknown
 from lab.locks import LockFailed
 
 
@@ -12,6 +12,20 @@ def test_every_kind_of_error_ends_with_its_documented_exit_code() -> None:
     own = {kind: kind.exit_code for kind in LabError.__subclasses__() if kind.__module__ == LabError.__module__}
     assert own == {UsageError: 2, CannotRunError: 3, ScenarioError: 4}
     assert {kind.exit_code for kind in LabError.__subclasses__()} == {2, 3, 4}
+
+
+def test_the_exit_codes_and_their_precedence() -> None:
+    assert [int(code) for code in ExitCode] == [130, 141, 70, 1, 4, 2, 3, 0]
+    assert ExitCode.first(3, 0, 1, 4) is ExitCode.DAMAGE
+    assert ExitCode.first(ExitCode.DAMAGE, 130) is ExitCode.INTERRUPTED
+    assert ExitCode.first(ExitCode.UNABLE, ExitCode.FAILED) is ExitCode.FAILED
+    assert ExitCode.first() is ExitCode.AS_EXPECTED
+
+
+def test_the_exit_codes_are_explained_in_the_order_of_their_numbers() -> None:
+    lines = ExitCode.explained().splitlines()
+    assert [int(line.split()[0]) for line in lines] == [0, 1, 2, 3, 4, 70, 130, 141]
+    assert lines[4] == "  4   a worker died or hung"
 
 
 @pytest.mark.parametrize("kind", [UsageError, CannotRunError, ScenarioError, LockFailed])

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from lab.errors import ExitCode
 from lab.host.environment import Begun, anonymous_text, environment
 from lab.host.procfs import is_local, mounts_of
 from lab.locks import RECORDER
@@ -21,7 +22,7 @@ from .stress.plan import planned
 from .stress.run import stress
 from .verdict.advice import advice
 from .verdict.evidence import NOT_REACHED
-from .verdict.judge import SAFE, Findings, exit_code, judge, not_asked, with_stress
+from .verdict.judge import Findings, exit_code, judge, not_asked, with_stress
 
 RANDOM_SHARE = 3 / 8
 """The part of the seconds that goes to the random programs; the stress has the rest."""
@@ -268,7 +269,7 @@ def document(
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),
-        safe=exit_code(asked, guarantees) == SAFE,
+        safe=exit_code(asked, guarantees) == ExitCode.AS_EXPECTED,
         guarantees=guarantees,
         advice=advice(guarantees, mounts, rules, found.stress, everybody),
         not_asked=not_asked(asked, several=len(mounts) > 1, left_out=_left_out(asked, options, mounts)),

@@ -16,15 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
-from lab.errors import CannotRunError, printable
+from lab.errors import CannotRunError, ExitCode, printable
 from lab.processes.child import LAYOUT, complain, drop_unwritten, print_text, refused_output
 from lab.records import Document, Exploration, Run, encode
 from lab.report.format import DEFAULT_FORMAT
 
 if TYPE_CHECKING:
     from lab.report.documents import Report
-
-CLEAN, UNABLE = 0, 3
 
 READER_S = 30.0
 """How long the reader of a pipe may take nothing."""
@@ -166,8 +164,8 @@ def conclude(
     style: str = DEFAULT_FORMAT,
     quiet: bool = False,
     report: Report | None = None,
-) -> int:
-    """Print what a command found, as far as asked, and what it wrote; the exit code.
+) -> ExitCode:
+    """Print what a command found, as far as asked, and what it wrote; return the exit code.
 
     It is told as its kind of document is, or as `report` has it.
     """
@@ -176,9 +174,10 @@ def conclude(
     report = report or report_of(document)
     if not (documents.to_stdout or quiet or _is_empty(document)):
         show(report.text_of(document, style), report.colours)
-        name_written(documents)
+        for path in documents.written:
+            show(f"written to {path}")
     complain_of(document, report)
-    return report.exit_code(document) or left(documents)
+    return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(documents.unwritten))
 
 
 def complain_of(document: Document, report: Report) -> None:
@@ -189,17 +188,6 @@ def complain_of(document: Document, report: Report) -> None:
 def _is_empty(document: Document) -> bool:
     """True where nothing had been finished when somebody interrupted."""
     return isinstance(document, Run | Exploration) and not document.cases
-
-
-def name_written(documents: Documents) -> None:
-    """Say where the document was written to."""
-    for path in documents.written:
-        show(f"written to {path}")
-
-
-def left(documents: Documents) -> int:
-    """The exit code where nothing else was wrong."""
-    return UNABLE if documents.unwritten else CLEAN
 
 
 def show(text: str, colours: Mapping[str, str] | None = None) -> None:

@@ -13,7 +13,7 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn, TextIO
 
-from lab.errors import LabError, UsageError
+from lab.errors import ExitCode, LabError, UsageError
 from lab.processes import Descendants, stops_interrupt
 from lab.processes.child import complain, drop_unwritten, nobody_reads, print_error, print_text
 
@@ -35,15 +35,6 @@ COMMANDS = {
     "report": "print what an earlier run found again",
 }
 """What each command does, in the order of `--help`. Its module has its name, and is loaded where it is asked for."""
-
-EXIT_CODES = """\
-exit codes: 0 as expected, 1 damage where none was expected, 2 usage, 3 the environment cannot
-(unsupported lock, read-only directory, no space) or it was not found out, or is weaker than
---detects asks (inconclusive), 4 a worker died or hung, 70 a fault of the lab itself, 130 interrupted;
-check ends with 1 where anything asked is unsafe, replay where it does not reproduce; 141 nobody read
-the output to its end"""
-
-UNABLE, INTERRUPTED, NOBODY_READS = 3, 130, 141
 
 
 class Parser(argparse.ArgumentParser):
@@ -81,21 +72,23 @@ def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
     except SystemExit as ended:  # --help
         return int(ended.code or 0)
     except BrokenPipeError as error:
-        return NOBODY_READS if nobody_reads() else _refused(error, trace=wants_trace)
+        return ExitCode.UNREAD if nobody_reads() else _refused(error, trace=wants_trace)
     except OSError as error:
         return _refused(error, trace=wants_trace)
     except LabError as error:
         return _fail(str(error), error.exit_code, trace=wants_trace)
     except KeyboardInterrupt:
-        return _fail("interrupted", INTERRUPTED, trace=wants_trace)
+        return _fail("interrupted", ExitCode.INTERRUPTED, trace=wants_trace)
     except MemoryError:
-        return _fail("no memory is left; ask for less, or raise the limit (ulimit -v)", UNABLE, trace=wants_trace)
+        return _fail(
+            "no memory is left; ask for less, or raise the limit (ulimit -v)", ExitCode.UNABLE, trace=wants_trace
+        )
     except Exception as error:
         if _is_of_import(error):
             told = f"cannot import all that this needs ({error}); install it again, or raise the limits (ulimit -n, -v)"
-            return _fail(told, UNABLE, trace=wants_trace)
+            return _fail(told, ExitCode.UNABLE, trace=wants_trace)
         told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
-        return _fail(told, 70, trace=wants_trace)
+        return _fail(told, ExitCode.FAULT, trace=wants_trace)
 
 
 def _is_of_import(error: BaseException) -> bool:
@@ -105,7 +98,7 @@ def _is_of_import(error: BaseException) -> bool:
 
 
 def _refused(error: OSError, *, trace: bool) -> int:
-    return _fail(f"{error.strerror or error}; --traceback shows where", UNABLE, trace=trace)
+    return _fail(f"{error.strerror or error}; --traceback shows where", ExitCode.UNABLE, trace=trace)
 
 
 def _nowhere() -> TextIO:
@@ -122,10 +115,11 @@ def _fail(message: str, code: int, *, trace: bool) -> int:
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     """The options of the command that was given; of the others only what `--help` says of them."""
+    epilog = f"exit codes:\n{ExitCode.explained()}"
     parser = Parser(
         prog="python -m lab",
         description="Find out whether a lock really protects a shared, memory-mapped file.",
-        epilog=EXIT_CODES,
+        epilog=epilog,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
@@ -133,7 +127,7 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     asked = next((word for word in given if not word.startswith("-")), None)
     for name, summary in COMMANDS.items():
         added = commands.add_parser(
-            name, help=summary, epilog=EXIT_CODES, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == asked:
             command = import_module(f"lab.cli.{name}")

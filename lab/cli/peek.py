@@ -12,13 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.errors import UsageError
+from lab.errors import ExitCode, UsageError
 from lab.processes.child import print_error, print_text
 
 from .options import at_least, file_name
 
 USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
-USAGE_CODE = 2
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Map, load, print."""
     if len(arguments.operands) != 2:
         print_error(USAGE)
-        return USAGE_CODE
+        return ExitCode.USAGE
     name, offset = arguments.operands
     try:
         path = file_name(name)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType, SimpleNamespace
 from typing import Any
 
-from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.errors import CannotRunError, ExitCode, LabError, ScenarioError
 from lab.processes.deadlines import Limited, TooLong
 from lab.scenario import Scenario
 from lab.scenario.base import endless, raised
@@ -152,7 +152,7 @@ def check_notes(before: dict[str, str], scenario: Scenario) -> None:
 class NotDeterministic(ScenarioError):  # noqa: N818 - a finding about the scenario
     """The same experience led a worker to other steps: time, randomness or state of its own decide, not the memory."""
 
-    exit_code = 3
+    exit_code = ExitCode.UNABLE
 
 
 def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from lab.analysis.holds import Nested
-from lab.errors import CannotRunError, LabError, UsageError
+from lab.errors import CannotRunError, ExitCode, LabError, UsageError
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
@@ -26,7 +26,7 @@ Action = Callable[[], object]
 class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised LockFailed"
     """A call of a foreign lock raised, or refused where it was to wait."""
 
-    exit_code = 4
+    exit_code = ExitCode.FAILED
 
 
 class GaveUp(LockFailed):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
 
-from lab.errors import CannotRunError, LabError
+from lab.errors import CannotRunError, ExitCode, LabError
 
 from .child import _prctl, fork_held, stops_held
 from .deadlines import is_stopped, sleeps_in
@@ -42,7 +42,7 @@ class Gone(Exception):  # noqa: N818 - a finding
 class Unanswered(LabError):  # noqa: N818 - a finding
     """The partner lives and does not answer: it was stopped, or hangs."""
 
-    exit_code = 4
+    exit_code = ExitCode.FAILED
 
     def __init__(self, pid: int, timeout_s: float) -> None:
         where = sleeps_in(pid)

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
+from lab.errors import CannotRunError, ExitCode, LabError, ScenarioError, UsageError
 from lab.explore.locks import check_modelled
 from lab.processes.external import Ended, run_interpreter
 from lab.records import Run, encode
@@ -60,7 +60,7 @@ Document = TypeVar("Document")
 class HelperError(LabError):
     """The process that was to race ended without an answer."""
 
-    exit_code = 4
+    exit_code = ExitCode.FAILED
 
 
 def ask(request: Request, answer: type[Document], root: Path) -> Document:

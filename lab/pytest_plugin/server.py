@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from lab.errors import LabError, UsageError, unknown
+from lab.errors import ExitCode, LabError, UsageError, unknown
 from lab.explore.locks import MODELLED
 from lab.explore.operation import widest_move
 from lab.explore.run import cases_of as explored_cases
@@ -165,9 +165,6 @@ def _is_copying(kind: type[Scenario]) -> bool:
     return getattr(sys.modules.get(kind.__module__), kind.__name__, kind) is not kind
 
 
-INTERRUPTED = 130
-
-
 def main() -> int:
     """Do what is asked; the exit code."""
     said = json.load(sys.stdin)
@@ -180,7 +177,7 @@ def main() -> int:
         with stop_on_sigterm():
             code, text = _answer(said["request"])
     except (KeyboardInterrupt, Terminated):
-        return INTERRUPTED
+        return ExitCode.INTERRUPTED
     with os.fdopen(answer, "wb") as stream:
         stream.write(text)
     return code

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from lab.errors import ExitCode
 from lab.records import (
     BackingsCompared,
     Bench,
@@ -67,7 +68,7 @@ class Report(NamedTuple):
 
     text_of: Callable[[Any, str], str]
     complaints: Callable[[Any], Iterable[str]]
-    exit_code: Callable[[Any], int]
+    exit_code: Callable[[Any], ExitCode]
     colours: Mapping[str, str] = COLOURS
     interruption: Callable[[Any], str] = lambda _: ""
     formats: bool = True
@@ -76,10 +77,6 @@ class Report(NamedTuple):
 def _nothing(document: Document) -> tuple[str, ...]:
     """Nothing to complain of: what differs is in the text."""
     return ()
-
-
-def _as_expected(document: Document) -> int:
-    return race_verdict.CLEAN
 
 
 REPORTS: dict[type[Document], Report] = {
@@ -100,7 +97,7 @@ REPORTS: dict[type[Document], Report] = {
     Check: Report(check.text_of, check.complaints, check.exit_code, CHECK_COLOURS, check.interruption, formats=False),
     Bench: Report(copying.text_of, copying.complaints, copying.exit_code, BENCH_COLOURS, bench.interruption),
     Comparison: Report(compare.text_of, compare.complaints, compare.exit_code, COMPARE_COLOURS),
-    Tour: Report(tour.text_of, _nothing, _as_expected, TOUR_COLOURS, formats=False),
+    Tour: Report(tour.text_of, _nothing, lambda _: ExitCode.AS_EXPECTED, TOUR_COLOURS, formats=False),
     LocksCompared: Report(locks.text_of, locks.complaints, locks.exit_code, LOCKS_COLOURS),
     BackingsCompared: Report(
         backings.text_of, backings.complaints, backings.exit_code, {r"! \S+(?: \S+)*": "bold red"}

@@ -8,6 +8,7 @@ import pytest
 
 from lab.cli import list as list_command
 from lab.cli.main import main
+from lab.errors import ExitCode
 from tests.cli.commands import QUICK, start_lab
 from tests.helpers import PATIENCE_S, run_lab
 
@@ -16,8 +17,7 @@ from tests.helpers import PATIENCE_S, run_lab
 def test_help_tells_the_exit_codes_on_stdout(command: list[str]) -> None:
     done = run_lab(*command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "exit codes: 0 as expected, 1 damage where none was expected, 2 usage" in done.stdout
-    assert "130 interrupted" in done.stdout
+    assert done.stdout.endswith(f"\nexit codes:\n{ExitCode.explained()}\n")
 
 
 def test_help_names_every_option_of_race() -> None:

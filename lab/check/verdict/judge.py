@@ -16,6 +16,7 @@ from lab.check.blame import WAKING
 from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, PARTS, Asked
 from lab.check.runner import Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
+from lab.errors import ExitCode
 from lab.records import Answered, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .evidence import (
@@ -87,9 +88,6 @@ def _says(number: int, row: StressResult) -> Answered:
     return "safe" if row.verdict == "unsafe" else row.verdict
 
 
-SAFE, UNSAFE, NOT_FOUND_OUT = 0, 1, 3
-"""Exit codes."""
-
 NOTHING = "nothing was tried"
 """This, and before it what was not tried, is told after that for which it was not."""
 
@@ -124,16 +122,17 @@ def judge(asked: Asked, found: Findings) -> list[Guarantee]:
     return [_guarantee(name, asked, found) for name in asked.guarantees]
 
 
-def exit_code(asked: Asked, guarantees: Sequence[Guarantee]) -> int:
-    """1 where anything asked is unsafe, 3 where it was not found out or there is no such lock, 0 where it is safe.
+def exit_code(asked: Asked, guarantees: Sequence[Guarantee]) -> ExitCode:
+    """Return DAMAGE where anything asked is unsafe, UNABLE where it is inconclusive or there is no such lock.
 
     What is not supported and is neither a lock nor named in `--only` leaves it 0, as long as anything is safe.
     """
     verdicts = {each.verdict for each in guarantees}
     missed = [each for each in guarantees if each.verdict == "unsupported" and each.name in {*EXCLUSION, *asked.named}]
     if "unsafe" in verdicts:
-        return UNSAFE
-    return NOT_FOUND_OUT if "unknown" in verdicts or missed or "safe" not in verdicts else SAFE
+        return ExitCode.DAMAGE
+    inconclusive = "unknown" in verdicts or missed or "safe" not in verdicts
+    return ExitCode.UNABLE if inconclusive else ExitCode.AS_EXPECTED
 
 
 def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> list[RuleResult]:

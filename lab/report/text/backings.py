@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from lab.errors import ExitCode
 from lab.records import BackingsCompared, Cell
 from lab.report.format import DEFAULT_FORMAT, table, wrapped
-
-from .race_verdict import CLEAN, UNABLE
 
 WIDTH = 13
 """Columns of a cell: seven of them fit beside each other in a hundred or a few more."""
@@ -56,9 +55,9 @@ def complaints(run: BackingsCompared) -> list[str]:
     ]
 
 
-def exit_code(run: BackingsCompared) -> int:
-    """3 where a backing was refused; differences are told, and are no failure."""
-    return UNABLE if _refused(run) else CLEAN
+def exit_code(run: BackingsCompared) -> ExitCode:
+    """Return UNABLE where a backing was refused; differences are shown, and are no failure."""
+    return ExitCode.UNABLE if _refused(run) else ExitCode.AS_EXPECTED
 
 
 def _refused(run: BackingsCompared) -> list[Cell]:

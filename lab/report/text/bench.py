@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from statistics import mean
 
+from lab.errors import ExitCode
 from lab.records import Bench, LockCost
 from lab.report.format import DEFAULT_FORMAT, duration, fine, interval, plural, table, wrapped
-
-from .race_verdict import CLEAN, DAMAGE, FAILED, INTERRUPTED, UNABLE
 
 UNSTEADY = 0.10
 """The spread of a figure, as a share of its median, from which on it is called unsteady."""
@@ -222,20 +221,19 @@ def complaints(run: Bench) -> Iterator[str]:
             yield f"{cost.name}: {cost.lost:,} of {plural(cost.pairs, 'addition')} inside the lock are lost"
 
 
-def exit_code(run: Bench) -> int:
-    """The first that is true of 130 (interrupted), 1 (does not exclude), 4 (died or hung), 3 (not measured).
+def exit_code(run: Bench) -> ExitCode:
+    """Return DAMAGE where a lock does not exclude, FAILED where a process died or hung, UNABLE for what is missing.
 
-    A case that a lock of this kind does not have counts only where no other case of the lock was measured.
+    A case that a lock of this kind does not have is missing only where no other case of the lock was measured.
     """
-    if run.interrupted:
-        return INTERRUPTED
-    if any(cost.overlapping or cost.lost for cost in run.locks):
-        return DAMAGE
-    if any(cost.failed for cost in run.locks) or any(loop.failed for loop in run.harness):
-        return FAILED
     measured = {cost.lock for cost in run.locks if cost.samples_ns}
-    missing = [cost for cost in run.locks if cost.reason and (cost.exists or cost.lock not in measured)]
-    return UNABLE if missing else CLEAN
+    true = {
+        ExitCode.INTERRUPTED: run.interrupted,
+        ExitCode.DAMAGE: any(cost.overlapping or cost.lost for cost in run.locks),
+        ExitCode.FAILED: any(cost.failed for cost in run.locks) or any(loop.failed for loop in run.harness),
+        ExitCode.UNABLE: any(cost.reason and (cost.exists or cost.lock not in measured) for cost in run.locks),
+    }
+    return ExitCode.first(*(code for code, holds in true.items() if holds))
 
 
 def interruption(run: Bench) -> str:

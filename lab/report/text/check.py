@@ -14,6 +14,7 @@ from tabulate import tabulate
 from lab.check.guarantees import EXCLUSION, asked_for
 from lab.check.verdict.evidence import WOULD_SHOW
 from lab.check.verdict.judge import exit_code as code_of
+from lab.errors import ExitCode
 from lab.records import Check, Guarantee, RuleResult, StressResult
 from lab.report.format import DEFAULT_FORMAT, duration, plural, rate, side_by_side, wrapped
 
@@ -128,17 +129,16 @@ def _window(rows: Sequence[StressResult]) -> str:
     return f"{trials}; race window widened: every worker yields before each lock and each store{asleep}{polled}{heads}."
 
 
-INTERRUPTED = 130
 WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
 SHOWN = 4
 """Pieces of evidence that stand below a guarantee."""
 
 
-def exit_code(run: Check) -> int:
-    """0 safe for what was asked, 1 unsafe, 3 not found out or no such lock, 130 interrupted."""
-    return (
-        INTERRUPTED if run.interrupted else code_of(asked_for(run.options.only, len(run.directories)), run.guarantees)
-    )
+def exit_code(run: Check) -> ExitCode:
+    """Return the code of the verdict, or that of an interruption."""
+    if run.interrupted:
+        return ExitCode.INTERRUPTED
+    return code_of(asked_for(run.options.only, len(run.directories)), run.guarantees)
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:

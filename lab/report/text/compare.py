@@ -8,11 +8,11 @@ from typing import get_args
 
 from lab.analysis.statistics import plural
 from lab.bench.compare import BARE_LOOPS
+from lab.errors import ExitCode
 from lab.records import Compared, Comparison, Judgement, Measured
 from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped
 
 from .bench import BUSY_CORES
-from .race_verdict import CLEAN, DAMAGE
 
 HEAD = ("case", "before", "after", "machine", "ratio", "95 % interval", "verdict")
 """The machine's part is a column where there is one."""
@@ -96,9 +96,9 @@ def complaints(run: Comparison) -> Iterator[str]:
             yield f"{case.name}: slower by {100 * (case.ratio - 1):.1f} %; {most}"
 
 
-def exit_code(run: Comparison) -> int:
-    """1 where worse is a failure and a case is."""
-    return DAMAGE if run.options.fail_slower and _worse(run) else CLEAN
+def exit_code(run: Comparison) -> ExitCode:
+    """Return DAMAGE where worse is a failure and a case is worse."""
+    return ExitCode.DAMAGE if run.options.fail_slower and _worse(run) else ExitCode.AS_EXPECTED
 
 
 def _have_machine(run: Comparison) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.errors import ExitCode
 from lab.records import Bench, Copying
 from lab.report.format import DEFAULT_FORMAT, duration, table, wrapped
 
 from . import bench
 from .bench import steadiness
-from .race_verdict import CLEAN, UNABLE
 
 BASELINE = "call"
 REFERENCE = "mapped"
@@ -31,11 +31,11 @@ def complaints(run: Bench) -> list[str]:
     return [f"{row.backing}: not measured: {row.reason}" for row in run.copying if row.reason]
 
 
-def exit_code(run: Bench) -> int:
-    """3 where a backing that was asked for could not be measured; of locks as `priced` has it."""
+def exit_code(run: Bench) -> ExitCode:
+    """Return UNABLE where a backing could not be measured; of locks the code that `bench.exit_code` gives."""
     if run.locks:
         return bench.exit_code(run)
-    return UNABLE if any(row.reason for row in run.copying) else CLEAN
+    return ExitCode.UNABLE if any(row.reason for row in run.copying) else ExitCode.AS_EXPECTED
 
 
 def size(count: int) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from tabulate import tabulate
 
+from lab.errors import ExitCode
 from lab.records import Exploration, Explored, Replay, Step
 from lab.report.format import DEFAULT_FORMAT, plural, table
 
@@ -122,21 +123,16 @@ HEAD = ("scenario", "lock", "workers", "rounds", "runs", "verdict")
 SEEN_WHOLE = 16
 """Moves of so many bytes are made by every processor, and were never seen torn within a line of 64."""
 
-BROKEN, UNABLE, INTERRUPTED = 1, 3, 130
 
+def explore_exit_code(run: Exploration) -> ExitCode:
+    """Return DAMAGE where a case broke that was expected to hold, UNABLE where one is inconclusive.
 
-def explore_exit_code(run: Exploration) -> int:
-    """0 as expected, 1 broken where it was expected to hold, 3 could not be found out, 130 interrupted.
-
-    A case that could not be explored at all has its own.
+    A case that could not be explored at all has a code of its own.
     """
-    if run.interrupted:
-        return INTERRUPTED
-    verdicts = {case.verdict for case in run.cases if not case.as_expected}
-    codes = (
-        [BROKEN] * ("broken" in verdicts) + [failed.exit_code for failed in run.failures] + [UNABLE] * bool(verdicts)
-    )
-    return next(iter(codes), 0)
+    unexpected = [case.verdict for case in run.cases if not case.as_expected]
+    codes = [ExitCode.DAMAGE if verdict == "broken" else ExitCode.UNABLE for verdict in unexpected]
+    failed = [failure.exit_code for failure in run.failures]
+    return ExitCode.first(*codes, *failed, *[ExitCode.INTERRUPTED] * run.interrupted)
 
 
 def heading(run: Exploration) -> str:
@@ -275,14 +271,12 @@ def explore_interruption(run: Exploration) -> str:
     return f"interrupted; covered of the last case: {covered}" if run.interrupted else ""
 
 
-REPRODUCED, DIFFERENT, INTERRUPTED = 0, 1, 130
-
-
-def replay_exit_code(run: Replay) -> int:
-    """0 reproduced every time, 1 not, 130 interrupted."""
+def replay_exit_code(run: Replay) -> ExitCode:
+    """Return AS_EXPECTED where every replay came out the same, else DAMAGE."""
     if run.interrupted:
-        return INTERRUPTED
-    return REPRODUCED if run.reproduced == run.times == run.options.times else DIFFERENT
+        return ExitCode.INTERRUPTED
+    same = run.reproduced == run.times == run.options.times
+    return ExitCode.AS_EXPECTED if same else ExitCode.DAMAGE
 
 
 def replay_text(run: Replay, style: str = DEFAULT_FORMAT) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from lab.errors import ExitCode
 from lab.records import ComparedLock, LockCell, LocksCompared
 from lab.report.format import DEFAULT_FORMAT, duration, one_in, table, wrapped
 
@@ -96,8 +97,6 @@ def _cheapest(locks: list[str], cells: Cells, name: str) -> str:
     return ", ".join(f"{lock} {duration(cost)}" for cost, lock in costs[:NAMED]) or "none of these"
 
 
-AS_CLAIMED, DIFFERS, NOT_FOUND_OUT = 0, 1, 3
-
 HEADS = {
     "processes": ("pro-", "cess"),
     "threads": ("thr-", "eads"),
@@ -141,11 +140,12 @@ def complaints(run: LocksCompared) -> Iterator[str]:
             yield f"lock {cell.lock}: {cell.property}: not found out{_why(cell)}"
 
 
-def exit_code(run: LocksCompared) -> int:
-    """1 where a lock does not do what it claims, 3 where something was not found out or no lock is available here."""
+def exit_code(run: LocksCompared) -> ExitCode:
+    """Return DAMAGE where a lock does not do what it claims, UNABLE where a cell is inconclusive or there is none."""
     if not all(cell.ok for cell in run.cells):
-        return DIFFERS
-    return NOT_FOUND_OUT if not run.cells or any(cell.value == "?" for cell in run.cells) else AS_CLAIMED
+        return ExitCode.DAMAGE
+    unknown = not run.cells or any(cell.value == "?" for cell in run.cells)
+    return ExitCode.UNABLE if unknown else ExitCode.AS_EXPECTED
 
 
 def _heading(run: LocksCompared) -> str:

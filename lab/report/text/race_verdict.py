@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lab.analysis.statistics import detection_power
+from lab.errors import ExitCode
 from lab.memory import backing_name
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
@@ -16,28 +17,18 @@ from .failures import where
 TELLING = 0.5
 """A race that would only have noticed a lock that lies more than every second time shows nothing."""
 
-CLEAN, DAMAGE, UNABLE, FAILED, INTERRUPTED = 0, 1, 3, 4, 130
+
+def exit_code(run: Run) -> ExitCode:
+    """Return the code of the worst case; UNABLE is also that of one that is too weak for what `--detects` asks."""
+    codes = [_code(case) for case in run.cases if not case.as_expected]
+    return ExitCode.first(*codes, *[ExitCode.INTERRUPTED] * run.interrupted)
 
 
-def exit_code(run: Run) -> int:
-    """0 as expected, 1 damage where none was expected, 4 a worker died or hung, 3 the environment cannot.
-
-    3 is also a case that is too weak for what `--detects` asks. Where several are true the first of 130 (interrupted),
-    1, 4, 3 counts.
-    """
-    bad = [case for case in run.cases if not case.as_expected]
-    if run.interrupted:
-        return INTERRUPTED
-    if any(_unexpected_damage(case) for case in bad):
-        return DAMAGE
-    if any(case.verdict in ("died", "timeout") for case in bad):
-        return FAILED
-    return UNABLE if bad else CLEAN
-
-
-def _unexpected_damage(case: Case) -> bool:
-    data = case.expected != "damaged" and bool(case.damage)
-    return data or (case.two_in and not case.lets_two_in)
+def _code(case: Case) -> ExitCode:
+    """Return what a case that was not as expected ends the command with."""
+    if (case.expected != "damaged" and case.damage) or (case.two_in and not case.lets_two_in):
+        return ExitCode.DAMAGE
+    return ExitCode.FAILED if case.verdict in ("died", "timeout") else ExitCode.UNABLE
 
 
 def heading(run: Run) -> str:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.errors import ExitCode
 from lab.records import Observation, Tour, TourStep
 from lab.report.format import DEFAULT_FORMAT, plural, wrapped
 
-AS_CLAIMED, DIFFERS = 0, 1
 MARK = "<- DIFFERS"
 INDENT = "    "
 HEAD = ("call", "expected", "observed")
 
 
-def exit_code(run: Tour) -> int:
-    """What `--check` ends with: 1 where this system differs from the tutorial."""
-    return AS_CLAIMED if all(step.ok for step in run.steps) else DIFFERS
+def exit_code(run: Tour) -> ExitCode:
+    """Return what `--check` ends with: DAMAGE where this system differs from the tutorial."""
+    return ExitCode.AS_EXPECTED if all(step.ok for step in run.steps) else ExitCode.DAMAGE
 
 
 def text_of(run: Tour, style: str = DEFAULT_FORMAT) -> str:
