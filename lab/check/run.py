@@ -14,8 +14,9 @@ from lab.processes import TOUCH_S, doing, note
 from lab.records import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .actors.pool import ActorPool
-from .guarantees import EXCLUSION, Asked
+from .guarantees import EXCLUSION
 from .mounts import silent
+from .request import Request
 from .rules import RULES
 from .runner import Rule, hung, judge_all, not_tried
 from .stress.plan import planned
@@ -72,7 +73,7 @@ class Found:
 
 
 def run_parts(
-    asked: Asked, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Tell
+    request: Request, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Tell
 ) -> None:
     """Run what is asked for in these folders, which are one, seen through each of the mounts.
 
@@ -86,7 +87,7 @@ def run_parts(
         tell(title)
 
     with ActorPool(folders) as actor_pool:
-        parts = _Parts(asked, options, actor_pool, keep, begin)
+        parts = _Parts(request, options, actor_pool, keep, begin)
         parts.perform_rules()
         actor_pool.rest()
         parts.race()
@@ -97,9 +98,14 @@ class _Parts:
     """The parts of one check, and what of their findings matters for those that follow."""
 
     def __init__(
-        self, asked: Asked, options: CheckOptions, actor_pool: ActorPool, keep: Callable[[Finding], None], tell: Tell
+        self,
+        request: Request,
+        options: CheckOptions,
+        actor_pool: ActorPool,
+        keep: Callable[[Finding], None],
+        tell: Tell,
     ) -> None:
-        self._asked = asked
+        self._request = request
         self._options = options
         self._actor_pool = actor_pool
         self._keep = keep
@@ -109,11 +115,11 @@ class _Parts:
 
     def perform_rules(self) -> None:
         """The rules that no program shows, to be judged by the stress, and those that are performed."""
-        for result in left_to_the_stress(self._asked):
+        for result in left_to_the_stress(self._request):
             self._keep(result)
         with doing("opening the folders", TOUCH_S):
             risky = self._options.faults or is_local(mounts_of(self._actor_pool.folders))
-        for result in judge_all(performed(self._asked, risky=risky), self._actor_pool, self._tell):
+        for result in judge_all(performed(self._request, risky=risky), self._actor_pool, self._tell):
             call = result.calls[-1] if hung(result) else ""
             silence = self._silence(call)
             unjudged = replace(result, verdict="unknown", observed=f"{UNJUDGED}{call}")
@@ -124,14 +130,14 @@ class _Parts:
 
     def race(self) -> None:
         """The stress."""
-        if "stress" not in self._asked.parts:
+        if "stress" not in self._request.parts:
             return
         options = self._options
-        share = 1 - RANDOM_SHARE * ("random" in self._asked.parts)
+        share = 1 - RANDOM_SHARE * ("random" in self._request.parts)
         handoffs = self._actor_pool.know_handoffs().handoffs
         self._actor_pool.rest()
         rows = stress(
-            self._actor_pool.folders, self._asked.guarantees, share * options.seconds, options.seed, options.workers,
+            self._actor_pool.folders, self._request.guarantees, share * options.seconds, options.seed, options.workers,
             self._tell, handoffs,
         )  # fmt: skip
         for row in rows:
@@ -143,11 +149,11 @@ class _Parts:
     def draw(self) -> None:
         """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
         families = [name for name in EXCLUSION if name not in self._refused]
-        if "random" not in self._asked.parts or not families or len(self._actor_pool.stuck) > STUCK_AT_MOST:
+        if "random" not in self._request.parts or not families or len(self._actor_pool.stuck) > STUCK_AT_MOST:
             return
         from .fuzz.run import Search  # imports a library that every fork before would have paid for
 
-        share = RANDOM_SHARE if "stress" in self._asked.parts else 1
+        share = RANDOM_SHARE if "stress" in self._request.parts else 1
         self._tell("random programs")
         search = Search(self._actor_pool, families, share * self._options.seconds, self._options.seed, self._tell)
         try:
@@ -183,29 +189,29 @@ class _Parts:
         return Silent(Hang(made or "the end of a program's processes", place, directories), dead)
 
 
-def performed(asked: Asked, *, risky: bool = True) -> list[Rule]:
+def performed(request: Request, *, risky: bool = True) -> list[Rule]:
     """The rules that are performed: those on what is asked.
 
     Those on deadlocks, which may leave processes, come late; last those that may harm a mount, if they are `risky`.
     """
-    chosen = [rule for rule in RULES if rule.guarantee in asked.guarantees and not rule.stressed]
-    parts = [rule for rule in chosen if rule.part in asked.parts and (risky or not rule.risk)]
-    return sorted(parts, key=lambda rule: (bool(rule.risk), rule.guarantee == "deadlock", rule.number))
+    chosen = [rule for rule in RULES if rule.part in request.parts and rule.guarantee in request.guarantees]
+    chosen = [rule for rule in chosen if rule.programs and (risky or not rule.risk)]
+    return sorted(chosen, key=lambda rule: (bool(rule.risk), rule.guarantee == "deadlock", rule.number))
 
 
-def left_to_the_stress(asked: Asked) -> Iterator[RuleResult]:
+def left_to_the_stress(request: Request) -> Iterator[RuleResult]:
     """The rules that no program shows and a race for what is asked does; each counts for a guarantee that is asked."""
-    for rule in RULES if "stress" in asked.parts else ():
-        racing = [entry.guarantee for entry in planned(asked.guarantees) if rule.number in entry.rules]
+    for rule in RULES if "stress" in request.parts else ():
+        racing = [entry.guarantee for entry in planned(request.guarantees) if rule.number in entry.rules]
         if racing:
             guarantee = rule.guarantee if rule.guarantee in racing else racing[0]
             yield not_tried(replace(rule, guarantee=guarantee), "left to the stress")
 
 
-def _left_out(asked: Asked, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
+def _left_out(request: Request, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
     """The rules that were left out since they may harm a mount."""
     risky = options.faults or is_local(mounts)
-    return [rule for rule in performed(asked) if rule not in performed(asked, risky=risky)]
+    return [rule for rule in performed(request) if rule not in performed(request, risky=risky)]
 
 
 def _left_by(rows: Sequence[StressResult]) -> list[Stuck]:
@@ -236,7 +242,7 @@ class Ending:
 
 
 def document(
-    options: CheckOptions, asked: Asked, found: Found, mounts: Sequence[Mount], begun: Begun, ending: Ending
+    options: CheckOptions, request: Request, found: Found, mounts: Sequence[Mount], begun: Begun, ending: Ending
 ) -> Check:
     """All that was found, judged.
 
@@ -254,7 +260,7 @@ def document(
         detects=options.detects,
         seconds=options.seconds,
     )
-    guarantees = judge(asked, findings)
+    guarantees = judge(request, findings)
     directories = [anonymous_text(directory) for directory in options.directories]
     everybody = list({each.pid: each for each in (*ending.left, *stuck)}.values())
     first = mounts[0] if mounts else Mount("", "unknown", "")
@@ -269,10 +275,10 @@ def document(
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),
-        safe=exit_code(asked, guarantees) == ExitCode.AS_EXPECTED,
+        safe=exit_code(request, guarantees) == ExitCode.AS_EXPECTED,
         guarantees=guarantees,
         advice=advice(guarantees, mounts, rules, found.stress, everybody),
-        not_asked=not_asked(asked, several=len(mounts) > 1, left_out=_left_out(asked, options, mounts)),
+        not_asked=not_asked(request, several=len(mounts) > 1, left_out=_left_out(request, options, mounts)),
         rules=rules,
         random=found.random,
         stress=found.stress,

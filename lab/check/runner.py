@@ -25,9 +25,9 @@ from .language import Call, Step, parse
 class Rule:
     """One rule; `guarantee` names the line of the verdict that it counts for (`lab.check.guarantees`).
 
-    Each program is performed on a file of its own and stands for itself; a rule about data under a race has none, it
-    is the stress that judges it. `unguaranteed` gives the reason where Linux behaves so and guarantees it nowhere: a
-    difference is then shown and makes nothing unsafe. `part` is the part of a check that performs it. A rule with a
+    `part` is the part of a check that judges it: rules, faults or stress. Each program is performed on a file of its
+    own; a rule of the stress has none, races judge it (`lab.check.stress.plan`). `unguaranteed` gives the reason where
+    Linux behaves so and guarantees it nowhere: a difference is then shown and makes nothing unsafe. A rule with a
     `risk` may harm the client of a network filesystem: it is performed last, and there only on request.
     """
 
@@ -39,11 +39,6 @@ class Rule:
     unguaranteed: str = ""
     part: str = "rules"
     risk: str = ""
-
-    @property
-    def stressed(self) -> bool:
-        """True for a rule that no program shows, only many rounds under contention."""
-        return not self.programs
 
     def steps(self) -> list[tuple[Step, ...]]:
         """The programs, read; raises ValueError where one is no program."""
@@ -183,7 +178,7 @@ def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[R
     Ends with the first program that is broken, which outweighs what is not supported. Programs in which somebody
     waits for a lock of which it is known that nobody is woken are left out.
     """
-    if rule.stressed:
+    if not rule.programs:
         return [not_tried(rule, "left to the stress")]
     own, others, completed, asleep = list[Departure](), dict[str, Departure](), False, set(unwoken)
     for steps in rule.steps():

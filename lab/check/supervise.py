@@ -32,8 +32,8 @@ from lab.processes.deadlines import Standstill, sleeps_in
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
 from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 
-from .guarantees import Asked, asked_for
 from .mounts import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
+from .request import Request, request_for
 from .run import Ending, Found, Silent, Tell, document, run_parts
 from .stress.run import check_workers
 
@@ -110,20 +110,20 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
     where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that
     could not be removed is then named on stderr.
     """
-    asked = asked_for(options.only, len(directories))
-    check_workers(asked.guarantees if "stress" in asked.parts else (), options.workers)
+    request = request_for(options.only, len(directories))
+    check_workers(request.guarantees if "stress" in request.parts else (), options.workers)
     with stops_noted(again=False) as stops:
-        return _Supervised(options, asked, directories, tell, stops).run()
+        return _Supervised(options, request, directories, tell, stops).run()
 
 
 class _Supervised:
     """One check, and what is known of it."""
 
     def __init__(
-        self, options: CheckOptions, asked: Asked, directories: Sequence[Path], tell: Tell, stops: Sequence[int]
+        self, options: CheckOptions, request: Request, directories: Sequence[Path], tell: Tell, stops: Sequence[int]
     ) -> None:
         self._options = options
-        self._asked = asked
+        self._request = request
         self._directories = directories
         self._tell = tell
         self._stops = stops
@@ -167,7 +167,7 @@ class _Supervised:
             self._hang = replace(self._hang, where=self._left[0].where)
         early = "" if interrupted else self._why_no_end()
         ending = Ending(interrupted, early, self._hang, self._left, left_behind)
-        return document(self._options, self._asked, self._found, self._mounts, self._begun, ending)
+        return document(self._options, self._request, self._found, self._mounts, self._begun, ending)
 
     def _body(self, send: Send) -> None:
         """What the child does."""
@@ -176,7 +176,7 @@ class _Supervised:
             with stop_on_sigterm(), enter(self._directories, self._folders[0].name, self._identities) as folders:
                 with doing(f"{FIRST_CALLS}{self._directories[0]}", ANSWER_S):
                     send(Entered(mounts_of(self._directories)))
-                run_parts(self._asked, self._options, folders, send, lambda title: send(Title(title)))
+                run_parts(self._request, self._options, folders, send, lambda title: send(Title(title)))
                 send(Done())
         except Silent as silent:
             send(Silence(silent.hang, list(silent.dead)))

@@ -14,7 +14,7 @@ from lab.processes.child import print_text
 from .options import between, directory, file_name, path_or_dash, positive, rare, seed
 
 if TYPE_CHECKING:
-    from lab.check.guarantees import Asked
+    from lab.check.request import Request
     from lab.check.runner import Rule
 
 SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.check.guarantees import asked_for
+    from lab.check.request import request_for
     from lab.check.supervise import check
     from lab.host.environment import anonymous_text
     from lab.processes import stops_held
@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     directories: list[Path] = arguments.directories
     only = _only(arguments)
-    asked = asked_for(only, len(directories))
+    request = request_for(only, len(directories))
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
         only=only,
@@ -117,7 +117,7 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
         shown = sys.stderr.isatty() and not arguments.quiet
-        with Progress(_steps(asked), shown=shown) as progress:
+        with Progress(_steps(request), shown=shown) as progress:
             done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and told, however impatient the user
             documents.write(done)
@@ -131,12 +131,12 @@ def _only(arguments: argparse.Namespace) -> list[str]:
     return list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
 
 
-def _steps(asked: Asked) -> int:
+def _steps(request: Request) -> int:
     """About how many things a check tells of: its rules, its races, and the random programs."""
     from lab.check.rules import RULES
     from lab.check.stress.plan import planned
 
-    return 1 + len(planned(asked.guarantees)) + sum(rule.guarantee in asked.guarantees for rule in RULES)
+    return 1 + len(planned(request.guarantees)) + sum(rule.guarantee in request.guarantees for rule in RULES)
 
 
 def _list(json: str | None, only: Sequence[str]) -> int:
@@ -155,12 +155,12 @@ def _list(json: str | None, only: Sequence[str]) -> int:
 
 def _listed(only: Sequence[str]) -> list[Rule]:
     """The rules that a check of these guarantees or parts would judge; on two mounts, where there are the most."""
-    from lab.check.guarantees import asked_for
+    from lab.check.request import request_for
     from lab.check.rules import RULES
     from lab.check.run import left_to_the_stress, performed
 
-    asked = asked_for(only, 2)
-    numbers = {rule.number for rule in performed(asked)} | {rule.number for rule in left_to_the_stress(asked)}
+    request = request_for(only, 2)
+    numbers = {rule.number for rule in performed(request)} | {rule.number for rule in left_to_the_stress(request)}
     if not numbers:
         raise UsageError(
             f"--list --only {','.join(only)}: no rule is about that; name guarantees, rules, stress or faults"

@@ -68,9 +68,9 @@ def _of_rule(rule: RuleResult) -> Entry:
 
 def _of_programs(name: str, run: Check) -> Iterator[Entry]:
     """Where there were differences one case for each; else one for all programs, in the suites that they judge."""
-    from lab.check.guarantees import PARTS
+    from lab.check.guarantees import RANDOM
 
-    if run.random is None or not run.random.programs or name not in PARTS["random"]:
+    if run.random is None or not run.random.programs or name not in RANDOM:
         return
     differences = [each for each in run.random.differences if each.guarantee == name]
     for number, each in enumerate(differences, 1):

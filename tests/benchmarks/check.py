@@ -32,7 +32,7 @@ from lab.analysis.statistics import detection_power, one_in
 from lab.check.actors.pool import ActorPool
 from lab.check.fuzz.generate import FAMILIES
 from lab.check.fuzz.run import random_programs
-from lab.check.guarantees import asked_for
+from lab.check.request import request_for
 from lab.check.run import performed
 from lab.check.runner import Rule, judge_all
 from lab.host.procfs import mounts_of
@@ -144,7 +144,7 @@ def at_random(place: Path, seed: int) -> Measured:
 
 def rules() -> None:
     """seconds for all rules, and their calls/s as a share of those of the bare processes."""
-    chosen = performed(asked_for([], 1))
+    chosen = performed(request_for([], 1))
     print("filesystem   seconds   rules   programs/s    calls/s   /bare")
     for place in PLACES:
         rows = [of_rules(place, chosen) for _ in range(REPETITIONS)]

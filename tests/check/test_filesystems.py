@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from lab.check.request import PARTS
 from tests.check.expected import ADVICE, BREAKS, EXPECTED
 from tests.check.mounts import BAD_INPUT, FILESYSTEMS
 from tests.helpers import run_lab
@@ -18,14 +19,13 @@ SECONDS = {"fuse_lies_1000": 6, "fuse_lies_1000_two": 6}
 """For random programs and stress; a rare lie takes longer to be met."""
 
 
-def checked(name: str) -> tuple[int, dict[str, Any]]:
+def checked(name: str, *options: str) -> tuple[int, dict[str, Any]]:
     """The exit code and the document of a check; afterwards only the stuck have left anything in the directories."""
     with ExitStack() as stack:
         directories = stack.enter_context(FILESYSTEMS[name]())
         before = [list(directory.iterdir()) for directory in directories]
-        ended = run_lab(
-            "check", *directories, "--seconds", str(SECONDS.get(name, 2)), "--json", "-", "--no-save", timeout=280
-        )
+        seconds = str(SECONDS.get(name, 2))
+        ended = run_lab("check", *directories, "--seconds", seconds, "--json", "-", "--no-save", *options, timeout=280)
         document = json.loads(ended.stdout)
         if not document["stuck"]:
             assert [list(directory.iterdir()) for directory in directories] == before
@@ -46,6 +46,12 @@ def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     advice = "\n".join(document["advice"])
     assert words in advice, advice
     assert [other for other in others if other in advice] == []
+
+
+def test_the_rules_alone_find_a_bind_mount_safe() -> None:
+    code, document = checked("bind_pair", "--only", "rules")
+    assert {each["name"]: each["verdict"] for each in document["guarantees"]} == dict.fromkeys(PARTS["rules"], "safe")
+    assert (code, document["safe"]) == (0, True)
 
 
 def test_every_filesystem_of_the_tests_has_its_row() -> None:

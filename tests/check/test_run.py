@@ -19,7 +19,7 @@ from lab.check.actors.pool import ActorPool
 from lab.check.actors.stage import RealStage
 from lab.check.fuzz.compare import Twins
 from lab.check.fuzz.generate import Drawing, Program
-from lab.check.guarantees import asked_for
+from lab.check.request import request_for
 from lab.check.runner import Rule
 from lab.check.stress.plan import planned
 from lab.check.verdict.judge import not_asked
@@ -56,15 +56,15 @@ def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: flo
 
 def check_in(folder: Path, options: CheckOptions, tell: run.Tell) -> Check:
     """All parts, and their document, without the process that supervises them."""
-    asked, found, begun, ending = asked_for(options.only, 1), run.Found(), Begun(), run.Ending()
+    request, found, begun, ending = request_for(options.only, 1), run.Found(), Begun(), run.Ending()
     try:
         with stop_on_sigterm():
-            run.run_parts(asked, options, [folder], found.keep, tell)
+            run.run_parts(request, options, [folder], found.keep, tell)
     except (KeyboardInterrupt, Terminated):
         ending = run.Ending(interrupted=True)
     except run.Silent as silence:
         ending = run.Ending(early="it does not answer", hang=silence.hang)
-    return run.document(options, asked, found, mounts_of([folder]), begun, ending)
+    return run.document(options, request, found, mounts_of([folder]), begun, ending)
 
 
 def left_in(folder: Path) -> Told:
@@ -129,11 +129,11 @@ def test_every_performed_rule_every_race_and_the_random_programs_are_told_before
     rules = [title for title in told if title.startswith("rule ")]
     races = [title for title in told if title.startswith("stress for ")]
     assert told == [*rules, *races, "random programs"]
-    assert (len(set(rules)), len(races)) == (len(run.performed(asked_for(["flock"], 1))), 2)
+    assert (len(set(rules)), len(races)) == (len(run.performed(request_for(["flock"], 1))), 2)
 
 
 def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_and_the_others_by_their_numbers() -> None:
-    rules = run.performed(asked_for([], 2))
+    rules = run.performed(request_for([], 2))
     ranks = [(bool(rule.risk), rule.guarantee == "deadlock", rule.number) for rule in rules]
     assert ranks == sorted(ranks)
     assert {deadlock for _, deadlock, _ in ranks} == {True, False}
@@ -162,7 +162,7 @@ def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(
 
 @pytest.mark.parametrize(("directories", "said"), [(1, False), (2, True)])
 def test_nobody_takes_names_between_two_mounts_for_all_that_lock_files_need(directories: int, said: bool) -> None:
-    told = not_asked(asked_for([], directories), several=directories > 1, left_out=[])
+    told = not_asked(request_for([], directories), several=directories > 1, left_out=[])
     assert any("O_EXCL, mkdir, link and rename" in each for each in told) is said
 
 
@@ -177,16 +177,16 @@ def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any
     mounts = [Mount(directory, kind, "rw") for kind in kinds]
     vars(run).update(judge_all=judge_all, mounts_of=lambda _: mounts)
     options = CheckOptions([directory] * len(kinds), ["blocking", "rules", "faults"], 1, 0, 2, faults=faults)
-    asked, found = asked_for(options.only, len(kinds)), run.Found()
-    run.run_parts(asked, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)
-    done = run.document(options, asked, found, mounts, Begun(), run.Ending())
+    request, found = request_for(options.only, len(kinds)), run.Found()
+    run.run_parts(request, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)
+    done = run.document(options, request, found, mounts, Begun(), run.Ending())
     return {"numbers": given, "not_asked": done.not_asked}
 
 
 def test_the_rules_alone_can_be_safe_between_two_directories() -> None:
-    asked = asked_for(["rules"], 2)
-    assert "names" in asked.guarantees
-    assert {rule.guarantee for rule in run.performed(asked)} >= set(asked.guarantees)
+    request = request_for(["rules"], 2)
+    assert "names" in request.guarantees
+    assert {rule.guarantee for rule in run.performed(request)} >= set(request.guarantees)
 
 
 def test_the_document_has_the_rules_by_their_numbers_whenever_they_were_judged(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ DEADLOCK = rule(NONE_MADE_UP, "deadlock")
 
 
 def test_the_rule_that_no_deadlock_is_made_up_is_the_one_that_programs_show_too() -> None:
-    assert [(each.number, each.stressed) for each in RULES if each.number == NONE_MADE_UP] == [(46, False)]
+    assert [(each.number, each.part) for each in RULES if each.number == NONE_MADE_UP] == [(46, "rules")]
 
 
 @pytest.mark.parametrize("before", ["safe", "unsupported", "unknown"])

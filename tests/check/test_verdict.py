@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from lab.check.guarantees import Asked, asked_for
+from lab.check.request import Request, request_for
 from lab.check.verdict.evidence import NOT_REACHED
 from lab.check.verdict.judge import Findings, exit_code, judge, with_stress
 from lab.records import Answered, Guarantee, Stuck
 from tests.report.checked_records import STUCK, case, difference, guarantee, programs, race, rule
 
 ALONE = {
-    name: Asked((name,), parts, frozenset())
+    name: Request((name,), parts, frozenset())
     for name, parts in {"posix": ("rules", "stress"), "deadlock": ("rules",), "death": ("rules",)}.items()
 }
-RULED = asked_for(["posix", "rules"], 1)
-MAPPED = asked_for(["mapping", "stress"], 1)
+RULED = request_for(["posix", "rules"], 1)
+MAPPED = request_for(["mapping", "stress"], 1)
 
 
-def only(asked: Asked, **found: object) -> Guarantee:
+def only(request: Request, **found: object) -> Guarantee:
     """The one guarantee that was asked for."""
-    (made,) = judge(asked, Findings(**found))  # type: ignore[arg-type]
+    (made,) = judge(request, Findings(**found))  # type: ignore[arg-type]
     return made
 
 
@@ -67,9 +67,9 @@ LET_IN = [
 )
 def test_a_lock_that_is_granted_twice_is_unsafe_whatever_the_rule_is_about(calls: list[str], against: set[str]) -> None:
     found = rule(37, "ownership", "unsafe", expected="EAGAIN or EACCES", calls=calls)
-    asked = asked_for(["exclusion", "ownership", "rules"], 1)
+    request = request_for(["exclusion", "ownership", "rules"], 1)
     whole = [*(rule(18, name) for name in ("posix", "ofd", "flock")), found]
-    made = {each.name: each for each in judge(asked, Findings(rules=whole))}
+    made = {each.name: each for each in judge(request, Findings(rules=whole))}
     assert {name for name, each in made.items() if each.verdict == "unsafe"} == {"ownership", *against}
     assert all(made[name].evidence == made["ownership"].evidence for name in against)
 
@@ -110,36 +110,36 @@ def test_a_part_that_was_asked_for_and_said_nothing_leaves_it_unknown() -> None:
 
 
 def test_a_part_that_cannot_judge_a_guarantee_leaves_it_unknown() -> None:
-    made = only(asked_for(["mapping", "random"], 1), random=programs())
+    made = only(request_for(["mapping", "random"], 1), random=programs())
     assert (made.verdict, made.evidence) == ("unknown", ["not judged by what was run: random"])
 
 
 def test_data_is_not_safe_by_rules_alone() -> None:
-    assert only(asked_for(["mapping"], 1), rules=[rule(60, "mapping")]).verdict == "unknown"
+    assert only(request_for(["mapping"], 1), rules=[rule(60, "mapping")]).verdict == "unknown"
 
 
 def test_a_random_program_that_differs_makes_its_guarantee_unsafe() -> None:
-    asked = asked_for(["posix", "random"], 1)
-    assert only(asked, random=programs()).verdict == "safe"
-    assert only(asked, random=programs(difference("flock"))).verdict == "safe"
-    made = only(asked, random=programs(difference("posix")))
+    request = request_for(["posix", "random"], 1)
+    assert only(request, random=programs()).verdict == "safe"
+    assert only(request, random=programs(difference("flock"))).verdict == "safe"
+    made = only(request, random=programs(difference("posix")))
     assert made.verdict == "unsafe"
     assert made.evidence == ["random program: B: F_SETLK f write 0 1 = granted; expected EAGAIN, observed granted"]
 
 
 def test_programs_of_which_none_ran_say_nothing() -> None:
-    assert only(asked_for(["posix", "random"], 1), random=programs(number=0)).verdict == "unknown"
+    assert only(request_for(["posix", "random"], 1), random=programs(number=0)).verdict == "unknown"
 
 
-def stressed(*rows: object, asked: Asked = MAPPED) -> Guarantee:
-    return only(asked, stress=list(rows))
+def stressed(*rows: object, request: Request = MAPPED) -> Guarantee:
+    return only(request, stress=list(rows))
 
 
-LOCKED = asked_for(["posix", "stress"], 1)
+LOCKED = request_for(["posix", "stress"], 1)
 
 
 @pytest.mark.parametrize(
-    ("asked", "found", "limit", "said"),
+    ("wanted", "found", "limit", "said"),
     [
         (LOCKED, {"stress": [race("posix")]}, 0.0295, "100 contended requests, which detects 1 in 33; --detects 0.001 "
          "takes 2,995 contended requests: give about --seconds 288,"),
@@ -147,19 +147,19 @@ LOCKED = asked_for(["posix", "stress"], 1)
         (LOCKED, {"stress": [race("posix", polled=True, raced=case(met=0, refused_requests=2995))]}, 0.001, ""),
         (RULED, {"rules": [rule(18, "posix")]}, None, "nothing was raced, and --detects 0.001 takes 2,995 contended"),
         (MAPPED, {"stress": [race("mapping", "mapped", case(met=0))]}, None, "no contended request in any race, and"),
-        (asked_for(["neighbours", "stress"], 1), {"stress": [race("neighbours", raced=case(met=0))]}, 0.00299,
+        (request_for(["neighbours", "stress"], 1), {"stress": [race("neighbours", raced=case(met=0))]}, 0.00299,
          "1,000 rounds, which detects 1 in 330; --detects 0.001 takes 2,995 rounds: give about --seconds 29,"),
         (ALONE["deadlock"], {"rules": [rule(30, "deadlock")]}, None, ""),
     ],
 )  # fmt: skip
 def test_a_strength_is_asked_of_what_races_judge(
-    asked: Asked, found: dict[str, Any], limit: float | None, said: str
+    wanted: Request, found: dict[str, Any], limit: float | None, said: str
 ) -> None:
-    made = only(asked, **found, detects=1e-3, seconds=8.0)
+    made = only(wanted, **found, detects=1e-3, seconds=8.0)
     assert made.verdict == ("unknown" if said else "safe")
     assert made.evidence == [] if not said else made.evidence[0].startswith(f"inconclusive: {said}")
     assert made.detection_limit == (None if limit is None else pytest.approx(limit, rel=0.01))
-    assert only(asked, **found).verdict == "safe"
+    assert only(wanted, **found).verdict == "safe"
 
 
 def test_what_is_broken_stays_broken_however_weak() -> None:
@@ -167,8 +167,8 @@ def test_what_is_broken_stays_broken_however_weak() -> None:
 
 
 def test_holds_that_overlap_make_the_lock_unsafe() -> None:
-    assert stressed(race("posix"), asked=LOCKED).verdict == "safe"
-    made = stressed(race("posix", raced=case(overlaps=7)), asked=LOCKED)
+    assert stressed(race("posix"), request=LOCKED).verdict == "safe"
+    made = stressed(race("posix", raced=case(overlaps=7)), request=LOCKED)
     assert made.verdict == "unsafe"
     assert made.evidence == [
         "counter under fcntl, stream: 7 pairs of holds overlapped that may not, 100 requests met a holder"
@@ -177,42 +177,42 @@ def test_holds_that_overlap_make_the_lock_unsafe() -> None:
 
 def test_holds_that_overlap_in_a_race_for_the_data_make_the_lock_unsafe_too() -> None:
     rows = [race("posix"), race("mapping", "mapped", case(overlaps=1))]
-    assert stressed(*rows, asked=LOCKED).verdict == "unsafe"
-    assert stressed(rows[0], race("mapping", "mapped", case("ofd", overlaps=1)), asked=LOCKED).verdict == "safe"
+    assert stressed(*rows, request=LOCKED).verdict == "unsafe"
+    assert stressed(rows[0], race("mapping", "mapped", case("ofd", overlaps=1)), request=LOCKED).verdict == "safe"
 
 
 def test_data_that_broke_while_all_holds_were_apart_is_no_failure_of_the_lock_but_of_the_access() -> None:
     apart = race("posix", "stream", case(lost=500))
-    made = stressed(apart, asked=LOCKED)
+    made = stressed(apart, request=LOCKED)
     assert made.verdict == "safe"
     assert made.evidence == [
         "counter under fcntl, stream: lost update in 500 of 1,000 (50.0 %), though no two held the lock: it is the "
         "data that is not shared"
     ]
-    pread = asked_for(["pread", "stress"], 1)
-    assert stressed(race("pread"), asked=pread).verdict == "safe"
-    assert stressed(race("pread"), apart, asked=pread).verdict == "unsafe"
+    pread = request_for(["pread", "stress"], 1)
+    assert stressed(race("pread"), request=pread).verdict == "safe"
+    assert stressed(race("pread"), apart, request=pread).verdict == "unsafe"
 
 
 @pytest.mark.parametrize("unseen", [{"unrecorded_holds": 3}, {"holds": 0}])
 def test_data_that_broke_while_holds_went_unrecorded_is_the_lock_s_failure(unseen: Any) -> None:
-    assert stressed(race("posix", raced=case(lost=500, **unseen)), asked=LOCKED).verdict == "unsafe"
+    assert stressed(race("posix", raced=case(lost=500, **unseen)), request=LOCKED).verdict == "unsafe"
 
 
 def test_a_lock_that_nobody_waited_for_is_not_called_safe() -> None:
-    made = stressed(race("posix", raced=case(met=0)), asked=LOCKED)
+    made = stressed(race("posix", raced=case(met=0)), request=LOCKED)
     assert made.verdict == "unknown"
     assert "no request met a holder, which shows nothing; raise --seconds or --workers" in made.evidence[0]
 
 
 def test_requests_that_were_refused_count_where_they_do_not_wait() -> None:
     polled = race("posix", raced=case(met=0, refused_requests=300), polled=True)
-    made = stressed(polled, asked=LOCKED)
+    made = stressed(polled, request=LOCKED)
     assert (made.verdict, made.strength) == ("safe", "would show 1 in 100")
 
 
 def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
-    made = stressed(race("posix"), race("posix", raced=case(met=19_900)), asked=LOCKED)
+    made = stressed(race("posix"), race("posix", raced=case(met=19_900)), request=LOCKED)
     assert made.strength == "would show 1 in 6,600"
 
 
@@ -236,10 +236,11 @@ def test_data_under_a_lock_that_let_two_in_is_unsafe_though_nothing_broke() -> N
 
 def test_data_is_no_better_than_a_lock_that_let_two_in_elsewhere() -> None:
     assert (
-        stressed(race("posix"), race("mapping", "mapped"), asked=asked_for(["mapping", "stress"], 1)).verdict == "safe"
+        stressed(race("posix"), race("mapping", "mapped"), request=request_for(["mapping", "stress"], 1)).verdict
+        == "safe"
     )
     made = stressed(
-        race("posix", raced=case(overlaps=2)), race("mapping", "mapped"), asked=asked_for(["mapping", "stress"], 1)
+        race("posix", raced=case(overlaps=2)), race("mapping", "mapped"), request=request_for(["mapping", "stress"], 1)
     )
     assert made.verdict == "unsafe"
     assert made.evidence == ["raced under fcntl, which let two in"]
@@ -268,12 +269,15 @@ def test_a_mapping_that_is_refused_is_not_supported() -> None:
 def test_neighbours_that_cannot_be_mapped_are_as_safe_as_their_other_access() -> None:
     only_stream = race("neighbours", "stream")
     refused = case(operations=0, verdict="unsupported", reason="mapping refused (ENODEV)")
-    asked = asked_for(["neighbours", "stress"], 1)
-    made = stressed(only_stream, race("neighbours", "mapped", refused, verdict="unsupported"), asked=asked)
+    request = request_for(["neighbours", "stress"], 1)
+    made = stressed(only_stream, race("neighbours", "mapped", refused, verdict="unsupported"), request=request)
     assert made.verdict == "safe"
     assert made.evidence == ["not by mapping: counter under fcntl, mapped: mapping refused (ENODEV)"]
     lost = race("neighbours", "stream", case(lost=1))
-    assert stressed(lost, race("neighbours", "mapped", refused, verdict="unsupported"), asked=asked).verdict == "unsafe"
+    assert (
+        stressed(lost, race("neighbours", "mapped", refused, verdict="unsupported"), request=request).verdict
+        == "unsafe"
+    )
 
 
 def test_a_deadlock_that_is_made_up_under_load_makes_its_guarantee_unsafe() -> None:
@@ -331,7 +335,10 @@ def test_the_evidence_begins_with_what_the_verdict_rests_on() -> None:
 def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
     hung = case(operations=0, verdict="timeout", reason="a worker hangs")
     found = only(
-        asked_for(["posix"], 1), rules=[rule(18, "posix", "unknown")], stress=[race("posix", raced=hung)], stuck=[STUCK]
+        request_for(["posix"], 1),
+        rules=[rule(18, "posix", "unknown")],
+        stress=[race("posix", raced=hung)],
+        stuck=[STUCK],
     )
     assert found.evidence == [
         "counter under fcntl, stream: a worker hangs", "rule 18: not tried: 3 calls hung before",
@@ -340,11 +347,14 @@ def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
 
 
 def test_the_parts_that_an_interrupted_check_did_not_come_to_are_told_in_one_sentence() -> None:
-    asked = asked_for(["posix"], 1)
-    assert only(asked, rules=[rule(18, "posix")], missing=NOT_REACHED).evidence == [
+    request = request_for(["posix"], 1)
+    assert only(request, rules=[rule(18, "posix")], missing=NOT_REACHED).evidence == [
         "not reached before the interruption"
     ]
-    assert only(asked, rules=[rule(18, "posix")]).evidence == ["random: nothing was tried", "stress: nothing was tried"]
+    assert only(request, rules=[rule(18, "posix")]).evidence == [
+        "random: nothing was tried",
+        "stress: nothing was tried",
+    ]
 
 
 def test_an_interrupted_check_calls_nothing_safe() -> None:
@@ -373,13 +383,13 @@ def test_the_exit_code_is_that_of_the_worst_that_was_asked(
     code: int, verdicts: dict[str, Answered], words: list[str]
 ) -> None:
     guarantees = [guarantee(name, verdict) for name, verdict in verdicts.items()]
-    assert exit_code(asked_for(words, 1), guarantees) == code
+    assert exit_code(request_for(words, 1), guarantees) == code
 
 
 def test_all_guarantees_asked_are_judged_in_their_order() -> None:
-    asked = asked_for([], 2)
-    assert [each.name for each in judge(asked, Findings())] == list(asked.guarantees)
-    assert {each.verdict for each in judge(asked, Findings())} == {"unknown"}
+    request = request_for([], 2)
+    assert [each.name for each in judge(request, Findings())] == list(request.guarantees)
+    assert {each.verdict for each in judge(request, Findings())} == {"unknown"}
 
 
 LEFT = rule(61, "pread", "unknown", observed="not tried: left to the stress")

@@ -14,7 +14,8 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from lab import records as results
-from lab.check.guarantees import GUARANTEES, PARTS
+from lab.check.guarantees import GUARANTEES
+from lab.check.request import PARTS
 from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS

@@ -15,9 +15,9 @@ from math import ceil, inf
 
 from lab.analysis.statistics import detection_power, one_in, plural, rate, requests_for
 from lab.check.blame import CUT_SHORT, UNANSWERED
-from lab.check.guarantees import DATA, EXCLUSION, PARTS
+from lab.check.guarantees import DATA, EXCLUSION, RANDOM
+from lab.check.rules import RULES
 from lab.check.runner import UNTOLD, UNWOKEN
-from lab.check.stress.plan import PLAN
 from lab.race.summary import SPARE
 from lab.records import Answered, RandomPrograms, RuleResult, StressResult, Stuck
 
@@ -134,8 +134,8 @@ def _is(call: str, *verbs: str) -> bool:
     return any(re.search(rf": {verb}\b", call) for verb in verbs)
 
 
-STRESSED = frozenset(rule for entry in PLAN for rule in entry.rules)
-"""The numbers of the rules that no program shows."""
+STRESSED = frozenset(rule.number for rule in RULES if rule.part == "stress")
+"""The numbers of the rules that races judge."""
 
 ACCESS = {"stream": "pread", "mapped": "mapping", "remapped": "remapped", "remapped_stream": "remapped_pread"}
 """The guarantee that is about the data of a backing."""
@@ -375,7 +375,7 @@ def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
 
 
 def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
-    if random and random.programs and name in PARTS["random"]:
+    if random and random.programs and name in RANDOM:
         yield plural(random.programs, "program")
 
 

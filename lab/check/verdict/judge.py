@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 from lab.analysis.statistics import plural
 from lab.check.blame import WAKING
-from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, PARTS, Asked
+from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, RANDOM
+from lab.check.request import Request
 from lab.check.runner import Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
 from lab.errors import ExitCode
@@ -38,11 +39,11 @@ OF_LOCK_FILES = "O_EXCL, mkdir, link and rename between mounts, on which lock fi
 """What a user of two mounts might take `names` for."""
 
 
-def not_asked(asked: Asked, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
+def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
     """One sentence for all guarantees that were not asked for, one for those that need a second directory, one for what
     no check asks of two mounts, and one for each rule that was left out since it may harm a mount.
     """
-    names = [name for name in GUARANTEES if name not in asked.guarantees]
+    names = [name for name in GUARANTEES if name not in request.guarantees]
     for_two = [name for name in names if name in NAMES and not several]
     rest = [name for name in names if name not in for_two]
     said = [f"{', '.join(rest)} (--only)"] if rest else []
@@ -117,18 +118,20 @@ class Said(NamedTuple):
     words: str = ""
 
 
-def judge(asked: Asked, found: Findings) -> list[Guarantee]:
+def judge(request: Request, found: Findings) -> list[Guarantee]:
     """One entry for each guarantee that is asked, in their order."""
-    return [_guarantee(name, asked, found) for name in asked.guarantees]
+    return [_guarantee(name, request, found) for name in request.guarantees]
 
 
-def exit_code(asked: Asked, guarantees: Sequence[Guarantee]) -> ExitCode:
+def exit_code(request: Request, guarantees: Sequence[Guarantee]) -> ExitCode:
     """Return DAMAGE where anything asked is unsafe, UNABLE where it is inconclusive or there is no such lock.
 
     What is not supported and is neither a lock nor named in `--only` leaves it 0, as long as anything is safe.
     """
     verdicts = {each.verdict for each in guarantees}
-    missed = [each for each in guarantees if each.verdict == "unsupported" and each.name in {*EXCLUSION, *asked.named}]
+    missed = [
+        each for each in guarantees if each.verdict == "unsupported" and each.name in {*EXCLUSION, *request.named}
+    ]
     if "unsafe" in verdicts:
         return ExitCode.DAMAGE
     inconclusive = "unknown" in verdicts or missed or "safe" not in verdicts
@@ -140,8 +143,13 @@ def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> 
     return [judged_by_stress(rule, stress) for rule in rules]
 
 
-def _guarantee(name: str, asked: Asked, found: Findings) -> Guarantee:
-    said = [*_by_rules(name, found), *_by_random(name, found), *_by_stress(name, found), *_missing(name, asked, found)]
+def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
+    said = [
+        *_by_rules(name, found),
+        *_by_random(name, found),
+        *_by_stress(name, found),
+        *_missing(name, request, found),
+    ]
     said.sort(key=lambda one: (WORST_FIRST.index(one.verdict), NOTHING in one.words, "not tried" in one.words))
     verdict = said[0].verdict if said else "unknown"
     if verdict == "safe" and found.missing:
@@ -183,7 +191,7 @@ def _departed(rule: RuleResult) -> Said:
 
 
 def _by_random(name: str, found: Findings) -> Iterator[Said]:
-    if found.random is None or not found.random.programs or name not in PARTS["random"]:
+    if found.random is None or not found.random.programs or name not in RANDOM:
         return
     yield Said("safe")
     for each in found.random.differences:
@@ -210,7 +218,7 @@ def _by_stress(name: str, found: Findings) -> Iterator[Said]:
     yield from (Said(verdict, words) for verdict, words in said)
 
 
-def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
+def _missing(name: str, request: Request, found: Findings) -> Iterator[Said]:
     """Parts that were to judge the guarantee and said nothing of it."""
     ruled = any(rule.guarantee == name and rule.number not in STRESSED for rule in found.rules)
     has = {
@@ -219,9 +227,9 @@ def _missing(name: str, asked: Asked, found: Findings) -> Iterator[Said]:
         "random": found.random is not None and found.random.programs > 0,
         "stress": any(row.guarantee == name for row in found.stress),
     }
-    judges = asked.told_by(name)
+    judges = request.judges_of(name)
     if not judges:
-        yield Said("unknown", f"not judged by what was run: {', '.join(asked.parts)}")
+        yield Said("unknown", f"not judged by what was run: {', '.join(request.parts)}")
     for part in judges:
         if not has[part]:
             yield Said("unknown", found.missing or f"{part}: {NOTHING}")

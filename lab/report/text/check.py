@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from tabulate import tabulate
 
-from lab.check.guarantees import EXCLUSION, asked_for
+from lab.check.guarantees import EXCLUSION
+from lab.check.request import request_for
 from lab.check.verdict.evidence import WOULD_SHOW
 from lab.check.verdict.judge import exit_code as code_of
 from lab.errors import ExitCode
@@ -138,7 +139,7 @@ def exit_code(run: Check) -> ExitCode:
     """Return the code of the verdict, or that of an interruption."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
-    return code_of(asked_for(run.options.only, len(run.directories)), run.guarantees)
+    return code_of(request_for(run.options.only, len(run.directories)), run.guarantees)
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:

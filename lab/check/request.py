@@ -1,0 +1,76 @@
+"""A request for a check: which guarantees are judged, and which parts run for them.
+
+Which guarantees a part judges follows from its rules and races, which name their guarantee.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.errors import UsageError
+
+from .guarantees import DATA, GROUPS, GUARANTEES, NAMES, RANDOM
+from .rules import RULES
+from .stress.plan import PLAN
+
+
+def _judged_by_rules_of(part: str) -> tuple[str, ...]:
+    """Return the guarantees that rules of this part may call safe: of data they show too little."""
+    judged = {rule.guarantee for rule in RULES if rule.part == part}
+    return tuple(name for name in GUARANTEES if name in judged and name not in DATA)
+
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "rules": _judged_by_rules_of("rules"),
+    "random": RANDOM,
+    "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN)),
+    "faults": _judged_by_rules_of("faults"),
+}
+"""The parts of a check, and the guarantees that each may call safe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The guarantees that are judged, the parts that run for them, and the guarantees that were named one by one."""
+
+    guarantees: tuple[str, ...]
+    parts: tuple[str, ...]
+    named: frozenset[str]
+
+    def judges_of(self, guarantee: str) -> list[str]:
+        """Return the parts that run and must each have a finding before this guarantee may be called safe."""
+        return [part for part in self.parts if guarantee in PARTS[part]]
+
+
+def request_for(only: Sequence[str], directories: int) -> Request:
+    """Read the words of `only`: guarantees, groups of them, and parts; none of them asks for everything.
+
+    Parts alone ask for every guarantee that they judge; guarantees alone run every part that judges one of them.
+    Raises UsageError for an unknown word, and where a name asks for more directories than there are.
+    """
+    words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
+    named = [word for word in words if word not in PARTS]
+    if directories < 2 and any(name in NAMES for name in named):
+        raise UsageError("--only names: is about two mounts of one filesystem; give another DIR that shows the same")
+    parts = [word for word in PARTS if word in words] or [
+        part for part, judges in PARTS.items() if not named or part in ("rules", "faults") or {*named} & {*judges}
+    ]
+    possible = [name for name in GUARANTEES if directories > 1 or name not in NAMES]
+    wanted = named or [name for part in parts for name in PARTS[part]]
+    return Request(
+        tuple(name for name in possible if name in wanted), tuple(parts), frozenset(only) & frozenset(GUARANTEES)
+    )
+
+
+def _expanded(word: str) -> tuple[str, ...]:
+    if word in GUARANTEES or word in PARTS:
+        return (word,)
+    if word in GROUPS:
+        return GROUPS[word]
+    if not word:
+        raise UsageError("--only: an empty name; give guarantees or parts, as in --only posix,mapping")
+    raise UsageError(
+        f"--only {word}: there is no such guarantee or part; guarantees are {', '.join(GUARANTEES)}, "
+        f"{' and '.join(GROUPS)} stand for several, parts are {', '.join(PARTS)}"
+    )
