@@ -26,7 +26,7 @@ class ClosedDescriptor(Scenario):
         "Closing any descriptor of a file drops all POSIX locks that the process has on it, whoever opened it. "
         "A lock that belongs to its own open file fixes it: ofd, and flock too."
     )
-    lets_two_in = frozenset({"fcntl"})
+    allows_overlaps = frozenset({"fcntl"})
     expects = {"none": "damaged", "fcntl": "damaged"}
     locks = ("fcntl", "ofd")
     worlds = frozenset({"race"})

@@ -18,7 +18,7 @@ class Threads(Scenario):
         "A POSIX lock belongs to the process: its second thread is the same owner and is let in. "
         "A lock that belongs to the open file (ofd, flock), and a thread that opens its own, fix it."
     )
-    lets_two_in = frozenset({"fcntl"})
+    allows_overlaps = frozenset({"fcntl"})
     expects = {"none": "damaged", "fcntl": "damaged"}
     locks = ("fcntl", "ofd")
     worlds = frozenset({"race"})

@@ -12,6 +12,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.golden import golden as golden
 from tests.helpers import PATIENCE
 from tests.needs import need
 
@@ -21,6 +22,11 @@ settings.register_profile(
 settings.load_profile("lab")
 
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that writes golden files again."""
+    parser.addoption("--update-golden", action="store_true", help="write the golden files as the texts are now")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

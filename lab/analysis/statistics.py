@@ -51,7 +51,7 @@ def _binomial_cdf(k: int, n: int, p: float) -> float:
     return sum(exp(choose - lgamma(i + 1) - lgamma(n - i + 1) + i * log(p) + (n - i) * log1p(-p)) for i in range(k + 1))
 
 
-def detection_power(contended: int, confidence: float = 0.95) -> float | None:
+def detection_limit(contended: int, confidence: float = 0.95) -> float | None:
     """The smallest rate of falsely granted requests that would have been noticed with this confidence.
 
     `contended` requests arrived while a conflicting hold was in progress: each of them, granted falsely,
@@ -64,7 +64,7 @@ def detection_power(contended: int, confidence: float = 0.95) -> float | None:
 def requests_for(rate: float, confidence: float = 0.95) -> int:
     """How many requests must meet a holder for false grants of this rate to be noticed with this confidence.
 
-    The inverse of `detection_power`; `rate` lies above 0 and below 1.
+    The inverse of `detection_limit`; `rate` lies above 0 and below 1.
     """
     return ceil(log(1 - confidence) / log1p(-rate))
 

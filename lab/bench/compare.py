@@ -149,7 +149,6 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
         raise UsageError(f"the runs were not measured alike ({told}); measure again, or give --anyway")
     return Comparison(
         schema=SCHEMA,
-        command="compare",
         options=options,
         before=was,
         after=now,

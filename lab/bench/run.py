@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER
 from lab.memory import workspace
-from lab.records import SCHEMA, Bench, BenchOptions, Copying, Noise
+from lab.records import Bench, BenchOptions, Copying, Noise
 
 from .prices import Prices, price
 
@@ -19,17 +19,13 @@ def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
 
     Raises CannotRunError where that directory cannot be used.
     """
-    begun = Begun()
+    begun = RunStart()
     with workspace(Path(options.directory)) as folder:
         prices = price(options, folder, tell) if options.locks else None
         copying = [] if prices else _copying(options, folder, tell)
         where = environment(folder, begun.load, RECORDER if prices else "none")
     done = Bench(
-        schema=SCHEMA,
-        command="bench",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        environment=where,
+        **begun.header(where),
         options=replace(options, directory=anonymous_text(options.directory)),
         copying=copying,
     )

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import ExitCode
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.host.procfs import is_local, mounts_of
 from lab.locks import RECORDER
 from lab.processes import TOUCH_S, doing, note
-from lab.records import SCHEMA, Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
+from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .actors.pool import ActorPool
 from .guarantees import EXCLUSION
@@ -242,7 +242,7 @@ class Ending:
 
 
 def document(
-    options: CheckOptions, request: Request, found: Found, mounts: Sequence[Mount], begun: Begun, ending: Ending
+    options: CheckOptions, request: Request, found: Found, mounts: Sequence[Mount], begun: RunStart, ending: Ending
 ) -> Check:
     """All that was found, judged.
 
@@ -264,14 +264,11 @@ def document(
     directories = [anonymous_text(directory) for directory in options.directories]
     everybody = list({each.pid: each for each in (*ending.left, *stuck)}.values())
     first = mounts[0] if mounts else Mount("", "unknown", "")
-    here = environment(None, begun.load, RECORDER)
+    where = replace(
+        environment(None, begun.load, RECORDER), filesystem=first.filesystem, mount_options=first.mount_options
+    )
     return Check(
-        schema=SCHEMA,
-        command="check",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        interrupted=ending.interrupted,
-        environment=replace(here, filesystem=first.filesystem, mount_options=first.mount_options),
+        **begun.header(where, interrupted=ending.interrupted),
         directories=directories,
         mounts=list(mounts),
         options=replace(options, directories=directories),

@@ -23,7 +23,7 @@ from pathlib import Path
 from signal import Signals
 
 from lab.errors import CannotRunError
-from lab.host.environment import Begun, anonymous_text
+from lab.host.environment import RunStart, anonymous_text
 from lab.host.procfs import mounts_of
 from lab.memory import anonymous
 from lab.processes import TOUCH_S, Activity, Terminated, doing, stop_on_sigterm, stops_noted
@@ -127,7 +127,7 @@ class _Supervised:
         self._directories = directories
         self._tell = tell
         self._stops = stops
-        self._begun, self._found = Begun(), Found()
+        self._begun, self._found = RunStart(), Found()
         ends = time.monotonic() + options.seconds
         self._backstop = self._next_look = ends + BACKSTOP_S
         self._hung_by = ends + HUNG_S

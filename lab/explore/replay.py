@@ -21,11 +21,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER
 from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
-from lab.records import SCHEMA, Damage, Replay, ReplayOptions, Step
+from lab.records import Damage, Replay, ReplayOptions, Step
 from lab.scenario import Scenario
 
 from .operation import NAMES
@@ -240,7 +240,7 @@ def reproduce(options: ReplayOptions) -> Replay:
     plan = plan_of(world, schedule)
     check_backing(plan)
     result, interrupted = Result(), False
-    begun = Begun()
+    begun = RunStart()
     with workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
@@ -251,12 +251,7 @@ def reproduce(options: ReplayOptions) -> Replay:
     left = end if plan.stuck or any(plan.raised) else _left(world, result, end)
     damage = damage_records(left)
     return Replay(
-        schema=SCHEMA,
-        command="replay",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        interrupted=interrupted,
-        environment=where,
+        **begun.header(where, interrupted=interrupted),
         options=ReplayOptions(options.token, options.times, anonymous_text(options.directory), options.time_limit_s),
         scenario=token.scenario,
         lock=token.lock,

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby, product
 
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
-from lab.host.environment import Begun, environment
+from lab.host.environment import RunStart, environment
 from lab.locks import find_lock
 from lab.processes import Terminated, stop_on_sigterm
-from lab.records import SCHEMA, CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.records import Case as Raced
+from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of, raised
 
@@ -301,7 +301,7 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
     So are the other cases where one cannot be explored; the error of the only one is raised.
     """
     rows: list[Explored] = []
-    begun = Begun()
+    begun = RunStart()
     interrupted = False
     failures: list[CaseFailure] = []
     bypassed: dict[type[Scenario], Bypass] = {}
@@ -325,12 +325,7 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
     except (KeyboardInterrupt, Terminated):
         interrupted = True
     return Exploration(
-        schema=SCHEMA,
-        command="explore",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        interrupted=interrupted,
-        environment=environment(None, begun.load),
+        **begun.header(environment(None, begun.load), interrupted=interrupted),
         options=options,
         cases=rows,
         failures=failures,

@@ -9,12 +9,13 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
+from typing import Any
 
-from lab.records import Environment
+from lab.records import SCHEMA, Environment
 
 
-class Begun:
-    """When a run began, on the calendar and on the clock, and how busy the machine was then."""
+class RunStart:
+    """The start of a run, on the calendar and on the clock, and how busy the machine was then."""
 
     def __init__(self) -> None:
         self.load = os.getloadavg()[0]
@@ -25,6 +26,16 @@ class Begun:
     def wall_s(self) -> float:
         """Seconds since then, to the millisecond."""
         return round(time.monotonic() - self._clock, 3)
+
+    def header(self, where: Environment, *, interrupted: bool = False) -> dict[str, Any]:
+        """Return the fields of the header of a document that is written now, without its command."""
+        return {
+            "schema": SCHEMA,
+            "started": self.moment,
+            "wall_s": self.wall_s,
+            "environment": where,
+            "interrupted": interrupted,
+        }
 
 
 def environment(directory: Path | None, load: float, recorder: str = "none") -> Environment:

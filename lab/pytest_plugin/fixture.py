@@ -289,7 +289,7 @@ class Lab:
         self._note(
             f"{case.scenario} under {case.lock}",
             verdict=case.verdict,
-            detection_power=case.detection_power,
+            detection_limit=case.detection_limit,
             contended_requests=case.contended_requests,
         )
         if raced.manner:

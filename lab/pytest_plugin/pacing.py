@@ -128,7 +128,7 @@ class Shown:
     @property
     def lacking(self) -> bool:
         """True where more of the same could show more of what `assert_clean` asks for by itself."""
-        return self.row.verdict == "clean" and (self.row.detection_power or 1.0) > DETECTS
+        return self.row.verdict == "clean" and (self.row.detection_limit or 1.0) > DETECTS
 
     @property
     def needed_s(self) -> float:

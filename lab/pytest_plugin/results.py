@@ -124,7 +124,7 @@ class RaceResult:
         case = self.case
         if case.verdict != "clean" or case.overlapping_holds:
             raise AssertionError(self._told(self.run if self._leaked else self._explain(self.run)))
-        if case.detection_power is None or case.detection_power > detects:
+        if case.detection_limit is None or case.detection_limit > detects:
             raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
 
     def assert_damaged(self) -> None:
@@ -142,7 +142,7 @@ class RaceResult:
     @property
     def _leaked(self) -> bool:
         """True where two were let in because the test asked for it."""
-        return bool(self.run.options.leak and self.case.two_in)
+        return bool(self.run.options.leak and self.case.has_overlaps)
 
     def _skip_unsupported(self) -> None:
         if self.case.verdict == "unsupported":
@@ -150,7 +150,7 @@ class RaceResult:
 
     def _told(self, run: Run) -> str:
         """What went wrong, where nothing was to."""
-        blamed = replace(run, cases=[replace(case, expected="clean", lets_two_in=False) for case in run.cases])
+        blamed = replace(run, cases=[replace(case, expected="clean", allows_overlaps=False) for case in run.cases])
         return "\n".join([*map(as_arguments, complaints(blamed)), "", self._evidence(blamed)])
 
     def _evidence(self, run: Run) -> str:
@@ -187,7 +187,7 @@ class RaceResult:
 
 def _noticed(case: Case) -> str:
     """What would have been, by so many requests."""
-    power = case.detection_power
+    power = case.detection_limit
     if power is None or power > TELLING:
         return "hardly a lie would have been noticed"
     return f"a lock that lies {one_in(power)} times would have been noticed"

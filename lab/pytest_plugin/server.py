@@ -34,7 +34,7 @@ from lab.explore.operation import widest_move
 from lab.explore.run import cases_of as explored_cases
 from lab.explore.run import explain, run
 from lab.explore.strategy import HOW
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, adapt, completed, find_lock, told
 from lab.locks.adapters import is_manager
 from lab.locks.protocol import kind_of
@@ -43,8 +43,8 @@ from lab.memory import workspace
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.processes.external import end_with
 from lab.race import Case, cases_of
-from lab.records import SCHEMA, ExploreOptions, Options, Run
 from lab.records import Case as Row
+from lab.records import ExploreOptions, Options, Run
 from lab.scenario import Found, Scenario, find_scenarios
 from lab.scenario.attributes import check_attributes, check_complete
 from lab.scenario.find import described, kinds_of
@@ -213,19 +213,14 @@ STAND_IN = "fcntl"
 def race(request: RaceRequest) -> Raced:
     """Race the case. Raises LabError for what cannot be found or raced; what happens in the race is its result."""
     case, options = _case(request)
-    begun = Begun()
+    begun = RunStart()
     with workspace(Path(request.directory)) as folder:
         shown = raced(case, folder, request)
         with stops_held():
             where = environment(folder, begun.load, RECORDER)
     row = shown.row
     run = Run(
-        schema=SCHEMA,
-        command="race",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        interrupted=False,
-        environment=where,
+        **begun.header(where),
         options=replace(options, directory=anonymous_text(options.directory), trials=row.trials),
         cases=[row],
     )

@@ -16,13 +16,13 @@ from typing import get_args
 
 from lab.analysis.holds import Row as Hold
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, LockFailed, find_lock, told
 from lab.locks.protocol import Missing
 from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
 from lab.processes import Keeper, Terminated, stop_on_sigterm, stops_held
-from lab.records import SCHEMA, Failure, Options, Run, Verdict
 from lab.records import Case as Row
+from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
 from .context import Setting
@@ -251,7 +251,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     Raises CannotRunError where the directory cannot be used at all.
     """
     rows: list[Row] = []
-    begun, interrupted = Begun(), False
+    begun, interrupted = RunStart(), False
     with Keeper(), workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
@@ -265,12 +265,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
         with stops_held():
             where = environment(folder, begun.load, RECORDER)
     return Run(
-        schema=SCHEMA,
-        command="race",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        interrupted=interrupted,
-        environment=where,
+        **begun.header(where, interrupted=interrupted),
         options=_anonymous(options),
         cases=rows,
     )

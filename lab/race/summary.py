@@ -12,7 +12,7 @@ from math import ceil
 from lab.analysis.holds import Overlap, Span
 from lab.analysis.statistics import (
     clopper_pearson,
-    detection_power,
+    detection_limit,
     jain_fairness,
     one_in,
     percentile,
@@ -53,7 +53,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     lengths = [released - granted for granted, released, _ in times if released > granted]
     contended = sum(result.exclusion.contended for result in results)
     refused = sum(result.refused for result in results)
-    limit = detection_power(max(contended, refused))
+    limit = detection_limit(max(contended, refused))
     exits = [ended for result in results for ended in result.exits]
     gave_up = sum(result.gave_up for result in results)
     verdict = _verdict(
@@ -86,7 +86,6 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         refused_requests=refused,
         gave_up=gave_up,
         false_deadlocks=sum(result.deadlocks for result in results),
-        detection_power=limit,
         detection_limit=limit,
         wall_s=wall_s,
         operations_per_s=operations / wall_s if wall_s else 0.0,
@@ -111,7 +110,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         + _together(seen_together, failures),
         why=_why(setting, expected, backing),
         counterexample=found.counterexample,
-        lets_two_in=setting.lock.name in setting.scenario.lets_two_in,
+        allows_overlaps=setting.lock.name in setting.scenario.allows_overlaps,
         failures=failures,
         program=setting.program.name if setting.program else "",
         programs=setting.copies,
@@ -346,7 +345,7 @@ def held_to(detects: float | None, case: Case) -> Case:
     """
     if detects is None or case.lock == "none" or not case.verdict == case.expected == "clean":
         return case
-    limit = detection_power(met_by(case))
+    limit = detection_limit(met_by(case))
     if limit is not None and limit <= detects:
         return case
     return replace(case, verdict="inconclusive", reason=_shortfall(case, detects, limit))

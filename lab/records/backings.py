@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .common import Environment
+from .common import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,11 @@ class Property:
     how: str
 
 
-@dataclass(frozen=True, slots=True)
-class BackingsCompared:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackingsCompared(Header):
     """One invocation of `backings`."""
 
-    schema: int
-    command: Literal["backings"]
-    started: str
-    wall_s: float
-    environment: Environment
+    command: Literal["backings"] = "backings"
     directory: str
     backings: list[str]
     properties: list[Property]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Environment
+from .common import Header
 from .race import Holds
 
 Price = Literal["uncontended", "hand-off", "queue"]
@@ -178,18 +178,13 @@ class Copying:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Bench:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench(Header):
     """One invocation of `bench`: of locks, or of copying."""
 
-    schema: int
-    command: Literal["bench"]
-    started: str
-    wall_s: float
-    environment: Environment
+    command: Literal["bench"] = "bench"
     options: BenchOptions
     copying: list[Copying]
     locks: list[LockCost] = field(default_factory=list)
     harness: list[HarnessCost] = field(default_factory=list)
     noise: Noise | None = None
-    interrupted: bool = False

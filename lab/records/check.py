@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Environment
+from .common import Header
 from .race import Case
 
 Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
@@ -131,20 +131,15 @@ class Hang:
     directories: list[str]
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check(Header):
     """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown.
 
     `ended_early` says why it ended before its end, where nobody interrupted it; `hang` where that was a call without
     an answer. What is in `left_behind` could not be removed.
     """
 
-    schema: int
-    command: Literal["check"]
-    started: str
-    wall_s: float
-    interrupted: bool
-    environment: Environment
+    command: Literal["check"] = "check"
     directories: list[str]
     mounts: list[Mount]
     options: CheckOptions

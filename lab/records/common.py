@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-SCHEMA = 1
+SCHEMA = 2
 """Raised whenever a reader of the old documents would misread a new one."""
 
 
@@ -23,6 +23,24 @@ class Environment:
     filesystem: str
     mount_options: str
     load_at_start: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The fields that say how to read the rest of a document."""
+
+    schema: int
+    command: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Header(Head):
+    """The header of every run: which command it was, when and where it ran, and whether it was cut short."""
+
+    started: str
+    wall_s: float
+    environment: Environment
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .common import Environment
+from .common import Environment, Head
 
 Judgement = Literal["better", "same", "worse", "cannot tell"]
 
@@ -73,12 +73,11 @@ class NotCompared:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Comparison:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison(Head):
     """One invocation of `compare`: the cases in the order of the run before; `harness` are the bare loops of both."""
 
-    schema: int
-    command: Literal["compare"]
+    command: Literal["compare"] = "compare"
     options: CompareOptions
     before: Measured
     after: Measured

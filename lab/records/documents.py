@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from lab.errors import UsageError
 from .backings import BackingsCompared
 from .bench import Bench
 from .check import Check
-from .common import SCHEMA
+from .common import SCHEMA, Head
 from .compare import Comparison
 from .explore import Exploration, Replay
 from .locks import LocksCompared
@@ -38,14 +38,6 @@ KINDS: dict[str, type[Document]] = {
     "compare": Comparison,
 }
 """The record of each command's document."""
-
-
-@dataclass
-class _Head:
-    """What says how to read the rest, which is skipped."""
-
-    schema: int
-    command: Any = None
 
 
 def json_schema(command: str = "race") -> dict[str, Any]:
@@ -90,24 +82,25 @@ def load(path: Path) -> Run:
 def load_any(path: Path) -> Document:
     """Read a document of any command back.
 
-    Raises UsageError where the file is missing, no JSON, cut short, of a newer schema, or no run of the lab.
+    Raises UsageError where the file is missing, no JSON, cut short, of another schema, or no run of the lab.
     """
     import msgspec
 
     content = read(path)
     try:
-        document = msgspec.json.decode(content, type=_Head)
+        document = msgspec.json.decode(content, type=Head)
     except msgspec.ValidationError as error:
-        raise UsageError(f"{path}: has no `schema`, so it is no results file of the lab; give another") from error
+        raise UsageError(
+            f"{path}: has no `schema` and `command`, so it is no results file of the lab; give another"
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         cut = "truncated" in str(error) or (content.startswith(b"{") and not content.rstrip().endswith(b"}"))
         what = "is cut short" if cut else f"is not JSON ({error})"
         raise UsageError(f"{path}: {what}; make it again with `python -m lab race`") from error
-    if document.schema > SCHEMA:
-        raise UsageError(
-            f"{path}: is of schema {document.schema}, newer than this lab reads ({SCHEMA}); update the lab"
-        )
-    kind = KINDS.get(document.command if isinstance(document.command, str) else "", Run)
+    if document.schema != SCHEMA:
+        what, step = ("newer", "update the lab") if document.schema > SCHEMA else ("older", "make it again")
+        raise UsageError(f"{path}: is of schema {document.schema}, {what} than this lab reads ({SCHEMA}); {step}")
+    kind = KINDS.get(document.command, Run)
     try:
         found = msgspec.json.decode(content, type=kind)
         check_values(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Damage, Environment
+from .common import Damage, Header
 
 Verdict = Literal["broken", "holds", "unknown"]
 
@@ -116,16 +116,11 @@ class ExploreOptions:
     show_schedules: int
 
 
-@dataclass(frozen=True, slots=True)
-class Exploration:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exploration(Header):
     """One invocation of `explore`."""
 
-    schema: int
-    command: Literal["explore"]
-    started: str
-    wall_s: float
-    interrupted: bool
-    environment: Environment
+    command: Literal["explore"] = "explore"
     options: ExploreOptions
     cases: list[Explored]
     failures: list[CaseFailure] = field(default_factory=list)
@@ -141,19 +136,14 @@ class ReplayOptions:
     time_limit_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replay(Header):
     """One invocation of `replay`: how many of `times` the schedule led real processes to the very same end.
 
     `divergence` says where the kernel, or the scenario, did otherwise than the model, empty where they agreed.
     """
 
-    schema: int
-    command: Literal["replay"]
-    started: str
-    wall_s: float
-    interrupted: bool
-    environment: Environment
+    command: Literal["replay"] = "replay"
     options: ReplayOptions
     scenario: str
     lock: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .backings import Property
-from .common import Environment
+from .common import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,11 @@ class ComparedLock:
     trouble: str
 
 
-@dataclass(frozen=True, slots=True)
-class LocksCompared:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocksCompared(Header):
     """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood."""
 
-    schema: int
-    command: Literal["locks"]
-    started: str
-    wall_s: float
-    environment: Environment
+    command: Literal["locks"] = "locks"
     directory: str
     seconds: float
     locks: list[ComparedLock]

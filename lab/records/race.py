@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Damage, Environment
+from .common import Damage, Header
 from .explore import Explored
 
 
@@ -246,12 +246,12 @@ class Case:
     `gave_up` is how many requests a lock refused after a time of its own: their rounds are not among the operations.
     `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
     probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
-    where no request met a conflicting hold. `detection_power` is the same figure under its older name. A case that is
-    `inconclusive` was clean, and its limit is weaker than what was asked for. `false_deadlocks` are requests that were
-    made again after EDEADLK. Before each store there was a pause of `window_ns`. `interval_95` is the exact interval
-    of the rate of damaged trials. `private_bytes` is the largest private memory (USS) of a worker after its last
-    round, of those that were asked. The samples are every n-th hold, at most a thousand. `explanation` is the shortest
-    interleaving with the same kind of damage, where it was asked for and found.
+    where no request met a conflicting hold. A case that is `inconclusive` was clean, and its limit is weaker than what
+    was asked for. `false_deadlocks` are requests that were made again after EDEADLK. Before each store there was a
+    pause of `window_ns`. `interval_95` is the exact interval of the rate of damaged trials. `private_bytes` is the
+    largest private memory (USS) of a worker after its last round, of those that were asked. The samples are every n-th
+    hold, at most a thousand. `explanation` is the shortest interleaving with the same kind of damage, where it was
+    asked for and found.
     `not_recorded` says why the trial that was to be written down could not run.
     The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
     `sampled` is what was seen of them. `orphans` is how many processes outlived the worker that had started them, and
@@ -282,7 +282,6 @@ class Case:
     refused_requests: int = 0
     false_deadlocks: int = 0
     gave_up: int = 0
-    detection_power: float | None = None
     detection_limit: float | None = None
     wall_s: float = 0.0
     operations_per_s: float = 0.0
@@ -303,7 +302,7 @@ class Case:
     reason: str = ""
     why: str = ""
     counterexample: bool = False
-    lets_two_in: bool = False
+    allows_overlaps: bool = False
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None
     recording: Recording | None = None
@@ -323,23 +322,18 @@ class Case:
 
         A lock that let two in is announced only where the scenario says so, whatever happened to the data.
         """
-        return self.verdict in ("clean", self.expected) and (self.lets_two_in or not self.two_in)
+        return self.verdict in ("clean", self.expected) and (self.allows_overlaps or not self.has_overlaps)
 
     @property
-    def two_in(self) -> bool:
+    def has_overlaps(self) -> bool:
         """True where the lock was seen to let two in, in the records or from outside."""
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run(Header):
     """One invocation of the program."""
 
-    schema: int
-    command: str
-    started: str
-    wall_s: float
-    interrupted: bool
-    environment: Environment
+    command: Literal["race"] = "race"
     options: Options
     cases: list[Case]

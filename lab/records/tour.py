@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .common import Environment
+from .common import Header
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +40,10 @@ class TourStep:
         return all(each.ok for each in self.observations)
 
 
-@dataclass(frozen=True, slots=True)
-class Tour:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tour(Header):
     """One invocation of `tour`: the steps that were asked for."""
 
-    schema: int
-    command: Literal["tour"]
-    started: str
-    wall_s: float
-    environment: Environment
+    command: Literal["tour"] = "tour"
     page_bytes: int
     steps: list[TourStep]

@@ -75,7 +75,7 @@ ATTRIBUTES = (
     Attribute("start", "a function start(self, w)", callable),
     Attribute("expected", "a function expected(self, lock, backing)", callable),
     Attribute("expects", 'verdicts by lock, such as {"none": "damaged"}', _by_lock),
-    Attribute("lets_two_in", "names of locks", _several),
+    Attribute("allows_overlaps", "names of locks", _several),
     Attribute("locks", 'one or more names of locks, such as ("none", "fcntl")', _names),
     Attribute("why", "a text", lambda value: isinstance(value, str)),
     Attribute("backing", "the name of a backing; see `lab list`", lambda value: isinstance(value, str)),

@@ -66,7 +66,7 @@ class Scenario:
     expects: ClassVar[Mapping[str, str]] = {"none": "damaged"}
     """The verdict to expect by lock ("damaged" or "timeout"); a lock that is not named must leave it clean."""
 
-    lets_two_in: ClassVar[frozenset[str]] = frozenset()
+    allows_overlaps: ClassVar[frozenset[str]] = frozenset()
     """The locks that grant falsely for the reason that this counterexample shows; any other fails by itself."""
 
     locks: ClassVar[Sequence[str]] = ("none", "fcntl")

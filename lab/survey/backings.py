@@ -23,12 +23,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from lab.errors import CannotRunError, out_of_descriptors
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks.calls import call_range
 from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
 from lab.processes.rpc import Gone, Partner
-from lab.records import SCHEMA, BackingsCompared, Cell, Property
+from lab.records import BackingsCompared, Cell, Property
 
 BACKINGS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
 
@@ -236,7 +236,7 @@ Seen = dict[str, str]
 
 def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
     """Look at every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
-    begun = Begun()
+    begun = RunStart()
     seen: dict[str, Seen] = {}
     with workspace(directory) as folder:
         for backing in BACKINGS:
@@ -244,11 +244,7 @@ def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
             seen[backing] = _looked_at(backing, folder)
         where = environment(folder, begun.load)
     return BackingsCompared(
-        schema=SCHEMA,
-        command="backings",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        environment=where,
+        **begun.header(where),
         directory=anonymous_text(str(directory)),
         backings=list(BACKINGS),
         properties=list(PROPERTIES),

@@ -15,10 +15,10 @@ from time import sleep
 from typing import NamedTuple
 
 from lab.errors import CannotRunError, LabError
-from lab.host.environment import Begun, anonymous_text, environment
+from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.memory import Folder, workspace
-from lab.records import SCHEMA, ComparedLock, LockCell, LocksCompared, Property, Shown
+from lab.records import ComparedLock, LockCell, LocksCompared, Property, Shown
 
 from . import experiments, races
 from .observations import Found
@@ -118,7 +118,7 @@ def compare(
     Holders are stopped for `pause_s`, those of all locks at the same time. Raises CannotRunError where the directory
     cannot be used.
     """
-    begun = Begun()
+    begun = RunStart()
     locks: list[ComparedLock] = []
     seen: dict[str, dict[str, LockCell]] = {}
     found: dict[str, Lock] = {}
@@ -142,11 +142,7 @@ def compare(
                 seen[name][KILL] = _judged(kill, found[name])
         where = environment(folder, begun.load, RECORDER)
     return LocksCompared(
-        schema=SCHEMA,
-        command="locks",
-        started=begun.moment,
-        wall_s=begun.wall_s,
-        environment=where,
+        **begun.header(where),
         directory=anonymous_text(str(directory)),
         seconds=limit_s,
         locks=locks,

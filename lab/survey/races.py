@@ -15,7 +15,7 @@ from itertools import cycle
 from pathlib import Path
 from time import monotonic, sleep
 
-from lab.analysis.statistics import detection_power, one_in, plural, requests_for
+from lab.analysis.statistics import detection_limit, one_in, plural, requests_for
 from lab.locks import Action, GaveUp, Lock, prepared
 from lab.race import Case, Setting, race_for
 from lab.records import Case as Row
@@ -160,7 +160,7 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
     shown = Shown(NAMES, f"race, {_rounds(rows)}", f"{plural(met, 'request')} met a holder: {_outcome(rows)}")
     if broken:
         return replace(broken, run=[shown])
-    limit = detection_power(met)
+    limit = detection_limit(met)
     if limit is None:
         return unclear("in a race no request met a holder; --seconds gives more", [shown])
     return Finding("yes", f"detects {one_in(limit)} false grants", run=[shown], detection_limit=limit)
@@ -178,7 +178,7 @@ def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
     if broken := _broken(rows):
         return replace(broken, value="both" if broken.value == "no" else broken.value, run=[shown])
     return Finding(
-        "yes", f"of {plural(died, 'death')} none let two in", run=[shown], detection_limit=detection_power(died)
+        "yes", f"of {plural(died, 'death')} none let two in", run=[shown], detection_limit=detection_limit(died)
     )
 
 

@@ -8,10 +8,10 @@ from itertools import takewhile
 from pathlib import Path
 
 from lab.errors import UsageError, unknown
-from lab.host.environment import Begun, environment
+from lab.host.environment import RunStart, environment
 from lab.memory import workspace
 from lab.memory.calls import PAGE
-from lab.records import SCHEMA, Tour, TourStep
+from lab.records import Tour, TourStep
 
 from .calls import NOT_MAPPED
 from .step import Stage, Step
@@ -35,11 +35,11 @@ def chosen(asked: str | None) -> list[Numbered]:
 
 def tour(steps: list[Numbered], directory: Path) -> Tour:
     """Perform the steps in a fresh folder of the directory; raises CannotRunError where it cannot be written."""
-    begun = Begun()
+    begun = RunStart()
     with workspace(directory) as folder:
         done = list(_performed(steps, folder))
         here = environment(folder, begun.load)
-    return Tour(SCHEMA, "tour", begun.moment, begun.wall_s, here, PAGE, done)
+    return Tour(**begun.header(here), page_bytes=PAGE, steps=done)
 
 
 def _performed(steps: list[Numbered], folder: Path) -> Iterator[TourStep]:

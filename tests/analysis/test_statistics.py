@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.analysis.statistics import clopper_pearson, detection_power, jain_fairness, percentile
+from lab.analysis.statistics import clopper_pearson, detection_limit, jain_fairness, percentile
 
 observations = st.integers(1, 60).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
@@ -93,21 +93,21 @@ def test_an_impossible_observation_is_refused(damaged: int, trials: int) -> None
 
 @given(st.integers(1, 1_000_000))
 def test_a_lie_of_the_detection_power_escapes_in_one_run_of_twenty(contended: int) -> None:
-    power = detection_power(contended)
+    power = detection_limit(contended)
     assert power is not None
     assert (1 - power) ** contended == pytest.approx(0.05, rel=1e-6)
 
 
 def test_the_detection_power_of_many_requests_is_three_by_their_number() -> None:
-    assert detection_power(30_000) == pytest.approx(3 / 30_000, rel=2e-3)
+    assert detection_limit(30_000) == pytest.approx(3 / 30_000, rel=2e-3)
 
 
 def test_one_contended_request_notices_a_lie_in_nineteen_of_twenty() -> None:
-    assert detection_power(1) == pytest.approx(0.95)
+    assert detection_limit(1) == pytest.approx(0.95)
 
 
 def test_without_contended_requests_there_is_no_detection_power() -> None:
-    assert detection_power(0) is None
+    assert detection_limit(0) is None
 
 
 @pytest.mark.parametrize(

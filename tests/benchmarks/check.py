@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.analysis.statistics import detection_power, one_in
+from lab.analysis.statistics import detection_limit, one_in
 from lab.check.actors.pool import ActorPool
 from lab.check.fuzz.generate import FAMILIES
 from lab.check.fuzz.run import random_programs
@@ -192,7 +192,7 @@ def noticed(cases: list[Any], *, polled: bool) -> str:
     """Requests that met a holder, how many a second, by hold, and what a lie to one of them in N comes to."""
     met = sum(case["refused_requests" if polled else "contended_requests"] for case in cases)
     seconds, holds = sum(case["wall_s"] for case in cases), sum(case["holds"] for case in cases)
-    return f"{met:8,}{met / seconds:8,.0f}{met / holds:16.2f}   {one_in(detection_power(met))}"
+    return f"{met:8,}{met / seconds:8,.0f}{met / holds:16.2f}   {one_in(detection_limit(met))}"
 
 
 @cache

@@ -24,7 +24,7 @@ from lab.check.runner import Rule
 from lab.check.stress.plan import planned
 from lab.check.verdict.judge import not_asked
 from lab.errors import CannotRunError, UsageError
-from lab.host.environment import Begun
+from lab.host.environment import RunStart
 from lab.host.procfs import mounts_of
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
@@ -56,7 +56,7 @@ def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: flo
 
 def check_in(folder: Path, options: CheckOptions, tell: run.Tell) -> Check:
     """All parts, and their document, without the process that supervises them."""
-    request, found, begun, ending = request_for(options.only, 1), run.Found(), Begun(), run.Ending()
+    request, found, begun, ending = request_for(options.only, 1), run.Found(), RunStart(), run.Ending()
     try:
         with stop_on_sigterm():
             run.run_parts(request, options, [folder], found.keep, tell)
@@ -179,7 +179,7 @@ def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any
     options = CheckOptions([directory] * len(kinds), ["blocking", "rules", "faults"], 1, 0, 2, faults=faults)
     request, found = request_for(options.only, len(kinds)), run.Found()
     run.run_parts(request, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)
-    done = run.document(options, request, found, mounts, Begun(), run.Ending())
+    done = run.document(options, request, found, mounts, RunStart(), run.Ending())
     return {"numbers": given, "not_asked": done.not_asked}
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.analysis.statistics import detection_power
+from lab.analysis.statistics import detection_limit
 from lab.check.guarantees import DATA, GUARANTEES
 from lab.check.stress import run
 from lab.check.stress.plan import PLAN, Neighbours, planned
@@ -141,7 +141,7 @@ def test_requests_that_do_not_wait_are_refused_and_counted(everything: list[dict
     polled_rows = [row for row in everything if row["polled"]]
     assert all(row["case"]["refused_requests"] > row["case"]["contended_requests"] for row in polled_rows)
     for row in polled_rows:
-        assert row["case"]["detection_power"] == detection_power(row["case"]["refused_requests"])
+        assert row["case"]["detection_limit"] == detection_limit(row["case"]["refused_requests"])
     assert not any(row["case"]["refused_requests"] for row in everything if not row["polled"])
 
 

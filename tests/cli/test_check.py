@@ -20,7 +20,7 @@ from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS
 from tests.cli.commands import Terminal, lines, start_lab
-from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab, wait_until
+from tests.helpers import PATIENCE_S, in_fresh_process, run_lab, wait_until
 from tests.report.checked_records import check_of, guarantee
 
 QUICK = ("--only", "modes,rules")
@@ -138,11 +138,6 @@ def test_the_document_has_what_was_guaranteed_of_it(place: Path) -> None:
     assert made["rules"][0].keys() >= {"number", "sentence", "verdict", "observed"}
     assert (made["safe"], made["directories"], made["command"]) == (True, [str(place)], "check")
     assert made.keys() == results.json_schema("check")["$defs"]["Check"]["properties"].keys()
-
-
-def test_the_published_schema_is_that_of_the_record_types() -> None:
-    published = (ROOT / "docs" / "check.schema.json").read_text()
-    assert published == json.dumps(results.json_schema("check"), indent=2) + "\n"
 
 
 def test_a_report_prints_what_the_check_printed(place: Path, elsewhere: Path) -> None:

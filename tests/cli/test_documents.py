@@ -24,7 +24,7 @@ CASE_KEYS: dict[str, tuple[type, ...]] = {
     "scenario": (str,), "lock": (str,), "backing": (str,), "workers": (int,), "rounds": (int,), "trials": (int,),
     "operations": (int,), "damaged": (int,), "damage": (list,), "overlapping_holds": (int,),
     "corruption_rate": NUMBER, "damaged_trials": (int,), "interval_95": (list,),
-    "detection_power": (*NUMBER, type(None)),
+    "detection_limit": (*NUMBER, type(None)),
     "wall_s": NUMBER, "operations_per_s": NUMBER, "wait_ns": (dict,), "hold_ns": (dict,), "fairness": NUMBER,
     "cpu_s": (dict,), "context_switches": (dict,), "verdict": (str,), "reason": (str,),
 }  # fmt: skip
@@ -152,7 +152,7 @@ def test_a_run_that_fails_before_it_starts_leaves_no_empty_document(elsewhere: P
 
 
 def test_a_document_says_what_it_is(made: dict[str, Any]) -> None:
-    assert made["schema"] == 1
+    assert made["schema"] == 2
     assert made["command"] == "race"
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["started"])
     assert made["interrupted"] is False
@@ -181,7 +181,7 @@ def test_damage_is_told_by_kind_with_its_counts_and_evidence(made: dict[str, Any
 
 def test_a_run_without_contention_claims_no_power(elsewhere: Path) -> None:
     made = document(run_lab("race", "counter", "--locked", *QUICK, "--workers", "1", "--json", "-").stdout)
-    assert [case["detection_power"] for case in made["cases"]] == [None]
+    assert [case["detection_limit"] for case in made["cases"]] == [None]
 
 
 def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any], elsewhere: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from lab import records as results
 from lab.locks import RECORDER
 from tests.cli.commands import start_lab
-from tests.helpers import PATIENCE_S, ROOT, is_running, run_lab, wait_until
+from tests.helpers import PATIENCE_S, is_running, run_lab, wait_until
 
 STUCK = """
 import os, signal
@@ -67,11 +67,6 @@ def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
 def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:
     lines = run_lab("locks", "none", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
     assert [line.split(",")[:2] for line in lines] == [["lock", "processes"], ["none", "no"]]
-
-
-def test_the_published_schema_is_that_of_the_records() -> None:
-    published = (ROOT / "docs" / "locks.schema.json").read_text()
-    assert published == json.dumps(results.json_schema("locks"), indent=2) + "\n"
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_a_race_that_is_too_weak_for_what_was_asked_is_inconclusive(elsewhere: P
 
 def test_a_race_that_is_strong_enough_for_what_was_asked_ends_with_0() -> None:
     (case,) = cases("append_log", "--locked", "--rounds", "500", "--detects", "0.9")
-    assert (case["verdict"], case["detection_limit"]) == ("clean", case["detection_power"])
+    assert case["verdict"] == "clean"
     assert 0 < case["detection_limit"] < 0.9
 
 

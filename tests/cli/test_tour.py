@@ -16,7 +16,7 @@ from lab import records as results
 from lab.host.environment import environment
 from lab.tutorial.step import Stage, Step
 from tests.cli.commands import Terminal, lines, start_lab
-from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab
+from tests.helpers import PATIENCE_S, in_fresh_process, run_lab
 
 
 @pytest.fixture
@@ -125,11 +125,6 @@ def test_the_document_has_steps_with_their_observations(place: Path) -> None:
     assert made["steps"][0].keys() >= {"number", "name", "claim", "observations"}
     assert made["steps"][0]["observations"][0].keys() >= {"call", "expected", "observed", "ok"}
     assert str(place) not in json.dumps(made)
-
-
-def test_the_published_schema_is_that_of_the_record_types() -> None:
-    published = (ROOT / "docs" / "tour.schema.json").read_text()
-    assert published == json.dumps(results.json_schema("tour"), indent=2) + "\n"
 
 
 def test_a_report_prints_what_the_tour_printed(place: Path) -> None:

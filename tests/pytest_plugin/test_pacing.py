@@ -32,10 +32,10 @@ ASKED = RaceRequest(
     directory="/",
     time_limit_s=10.0,
 )
-ENOUGH = replace(CLEAN, contended_requests=5000, detection_power=0.0006)
-SOME = replace(CLEAN, contended_requests=1000, detection_power=0.003)
-FEW = replace(CLEAN, contended_requests=300, detection_power=0.01)
-NONE = replace(CLEAN, contended_requests=0, detection_power=None)
+ENOUGH = replace(CLEAN, contended_requests=5000, detection_limit=0.0006)
+SOME = replace(CLEAN, contended_requests=1000, detection_limit=0.003)
+FEW = replace(CLEAN, contended_requests=300, detection_limit=0.01)
+NONE = replace(CLEAN, contended_requests=0, detection_limit=None)
 
 Racing = Callable[[RaceRequest, list[Row]], list[tuple[float, str]]]
 

@@ -372,7 +372,7 @@ def test_the_junit_file_tells_the_verdict_and_what_would_have_been_noticed(pytes
     noted = {each.get("name"): each.get("value") for each in Xml.parse(pytester.path / "out.xml").iter("property")}  # noqa: S314
     assert noted["lab bank under fcntl: verdict"] == "clean"
     assert int(noted["lab bank under fcntl: contended_requests"] or 0) > 0
-    assert 0 < float(noted["lab bank under fcntl: detection_power"] or 0) < 1
+    assert 0 < float(noted["lab bank under fcntl: detection_limit"] or 0) < 1
     assert noted["lab test_mine under fcntl: verdict"] == "holds"
 
 

@@ -13,7 +13,7 @@ from lab.pytest_plugin.results import Again, RaceResult
 from lab.records import Case, Failure, Run
 from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TWO_IN, UNLOCKED, run_of
 
-STRONG = replace(CLEAN, contended_requests=5000, detection_power=0.0006)
+STRONG = replace(CLEAN, contended_requests=5000, detection_limit=0.0006)
 
 
 def result_of(
@@ -80,7 +80,7 @@ def test_how_much_more_it_takes_follows_from_the_pace_so_far() -> None:
 
 def test_where_nobody_met_no_rate_is_small_enough() -> None:
     with pytest.raises(AssertionError, match="no request met a holder"):
-        result_of(replace(CLEAN, contended_requests=0, detection_power=None)).assert_clean(detects=0.99)
+        result_of(replace(CLEAN, contended_requests=0, detection_limit=None)).assert_clean(detects=0.99)
 
 
 @pytest.mark.parametrize("detects", [0, 1, -0.1, 2])
@@ -131,12 +131,12 @@ def too_weak(case: Case, manner: str = "") -> str:
 
 
 def test_where_nobody_met_there_are_numbers_to_try() -> None:
-    said = too_weak(replace(CLEAN, contended_requests=0, detection_power=None))
+    said = too_weak(replace(CLEAN, contended_requests=0, detection_limit=None))
     assert "detects=0.001 takes 2,995 that do: give workers=4 and rounds=5_000, or leave trials= out" in said
 
 
 def test_a_race_that_would_only_have_noticed_a_constant_lie_says_so() -> None:
-    said = too_weak(replace(CLEAN, contended_requests=1, detection_power=0.95))
+    said = too_weak(replace(CLEAN, contended_requests=1, detection_limit=0.95))
     assert "1 of 1,000 rounds met a holder, so hardly a lie would have been noticed, and detects=0.001 asks" in said
     assert "1 in 1 " not in said
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.analysis.statistics import detection_power, requests_for
+from lab.analysis.statistics import detection_limit, requests_for
 from lab.race.summary import held_to, rounds_for, seconds_for
 from lab.records import Case
 from tests.report.records import CLEAN, DAMAGED, DIED, REFUSED
@@ -15,7 +15,7 @@ from tests.report.records import CLEAN, DAMAGED, DIED, REFUSED
 @pytest.mark.parametrize("rate", [0.5, 0.1, 1e-3, 1e-6])
 def test_the_requests_that_a_rate_takes_are_just_enough_to_notice_it(rate: float) -> None:
     needed = requests_for(rate)
-    assert (detection_power(needed) or 1) <= rate < (detection_power(needed - 1) or 1)
+    assert (detection_limit(needed) or 1) <= rate < (detection_limit(needed - 1) or 1)
 
 
 def test_rounds_and_seconds_grow_with_what_is_missing() -> None:

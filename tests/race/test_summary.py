@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab.analysis.holds import Exclusion, Hold, Overlap, Overtaking, Row, Span, sweep
-from lab.analysis.statistics import clopper_pearson, detection_power
+from lab.analysis.statistics import clopper_pearson, detection_limit
 from lab.locks import find_lock
 from lab.processes import Exit
 from lab.race.context import Setting
@@ -199,7 +199,7 @@ def test_a_second_owner_in_a_worker_is_told_as_that() -> None:
 def test_contended_requests_of_all_trials_make_the_detection_power() -> None:
     contended = with_holds(hold(1, 10, 30, 0), hold(20, 30, 40, 1))
     found = row(contended, contended, CLEAN)
-    assert (found.contended_requests, found.detection_power) == (2, detection_power(2))
+    assert (found.contended_requests, found.detection_limit) == (2, detection_limit(2))
 
 
 def test_waits_and_holds_are_told_in_quantiles_by_nearest_rank() -> None:
@@ -212,7 +212,7 @@ def test_waits_and_holds_are_told_in_quantiles_by_nearest_rank() -> None:
 
 def test_without_holds_there_are_no_quantiles() -> None:
     found = row(CLEAN)
-    assert (found.holds, found.wait_ns, found.hold_ns, found.detection_power) == (0, None, None, None)
+    assert (found.holds, found.wait_ns, found.hold_ns, found.detection_limit) == (0, None, None, None)
 
 
 def test_a_hold_that_was_not_given_back_has_a_wait_and_no_length() -> None:
@@ -352,8 +352,8 @@ def test_refusals_count_for_the_detection_power_where_they_are_more_than_the_con
     polled = replace(CLEAN, exclusion=Exclusion([], 100), refused=3_000, deadlocks=2)
     found = row(polled, replace(polled, refused=1_000))
     assert (found.contended_requests, found.refused_requests, found.false_deadlocks) == (200, 4_000, 4)
-    assert found.detection_power == detection_power(4_000)
-    assert row(replace(polled, refused=0)).detection_power == detection_power(100)
+    assert found.detection_limit == detection_limit(4_000)
+    assert row(replace(polled, refused=0)).detection_limit == detection_limit(100)
 
 
 def test_the_window_of_the_setting_is_told() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.analysis.holds import Row, Span, sweep
-from lab.analysis.statistics import detection_power
+from lab.analysis.statistics import detection_limit
 from lab.race import cases, race_for
 from lab.race.context import Setting
 from lab.race.trial import Result
@@ -144,7 +144,7 @@ def test_a_stress_of_a_real_directory_tells_what_it_met(backing: str, tmp_path: 
     row = in_fresh_process(stressed, "append_log", backing, str(tmp_path))
     assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
     assert row["contended_requests"] > 100
-    assert row["detection_power"] == detection_power(row["contended_requests"])
+    assert row["detection_limit"] == detection_limit(row["contended_requests"])
     operations = [trial["operations"] for trial in row["trial_samples"]]
     assert (operations[:3], len(operations)) == ([80, 136, 236], row["trials"])
     assert row["operations"] == row["holds"] == sum(operations)

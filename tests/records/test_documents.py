@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from lab import records as results
 from lab.errors import UsageError
 from lab.records import Case, Cpu, Damage, Environment, Failure, Options, Quantiles, Run, Switches, Trial
+from lab.records.documents import KINDS
+from tests.golden import Golden
 from tests.helpers import ROOT
 
 CASE = Case(
@@ -34,7 +36,7 @@ CASE = Case(
     interval_95=(0.012, 0.987),
     holds=8000,
     contended_requests=100,
-    detection_power=0.0295,
+    detection_limit=0.0295,
     wall_s=0.5,
     operations_per_s=16_000.0,
     wait_ns=Quantiles(p50=1, p99=2, max=3),
@@ -54,7 +56,6 @@ CASE = Case(
 )
 RUN = Run(
     schema=results.SCHEMA,
-    command="python -m lab race counter",
     started="2026-01-01T00:00:00+00:00",
     wall_s=1.5,
     interrupted=False,
@@ -117,12 +118,12 @@ def test_a_run_comes_back_from_its_document(path: Path) -> None:
 
 def test_a_name_that_is_no_text_does_not_keep_a_run_from_its_document(path: Path) -> None:
     """Linux names files with bytes; Python gives those that are not UTF-8 as lone surrogates (PEP 383)."""
-    path.write_bytes(results.encode(replace(RUN, command="race --dir /mnt/caf\udce9")))
-    assert results.load(path) == replace(RUN, command="race --dir /mnt/caf?")
+    path.write_bytes(results.encode(replace(RUN, started="race --dir /mnt/caf\udce9")))
+    assert results.load(path) == replace(RUN, started="race --dir /mnt/caf?")
 
 
 def test_the_document_is_indented_json_that_ends_with_a_newline() -> None:
-    assert ENCODED.startswith(b'{\n "schema": 1,\n')
+    assert ENCODED.startswith(b'{\n "schema": 2,\n')
     assert ENCODED.endswith(b"}\n")
 
 
@@ -132,7 +133,7 @@ def test_the_document_names_its_schema_first_and_every_field_of_the_issue() -> N
     assert whole.keys() >= {"schema", "environment", "options", "cases"}
     assert whole["cases"][0].keys() >= {
         "scenario", "lock", "backing", "workers", "rounds", "trials", "operations", "damaged", "damage",
-        "overlapping_holds", "corruption_rate", "damaged_trials", "interval_95", "detection_power", "wall_s",
+        "overlapping_holds", "corruption_rate", "damaged_trials", "interval_95", "detection_limit", "wall_s",
         "operations_per_s", "wait_ns", "hold_ns", "fairness", "cpu_s", "context_switches", "verdict", "reason",
     }  # fmt: skip
     assert whole["cases"][0]["wait_ns"].keys() == {"p50", "p99", "max"}
@@ -160,7 +161,12 @@ def test_json_that_is_no_results_file_is_told_as_that(content: bytes, path: Path
 
 def test_a_newer_schema_asks_for_a_newer_lab(path: Path) -> None:
     said = refusal(document(schema=results.SCHEMA + 1, cases="in a shape that this lab cannot know"), path)
-    assert "is of schema 2, newer than this lab reads (1); update the lab" in said
+    assert "is of schema 3, newer than this lab reads (2); update the lab" in said
+
+
+def test_an_older_schema_asks_for_another_document(path: Path) -> None:
+    said = refusal(document(schema=1, cases="in a shape that this lab has forgotten"), path)
+    assert "is of schema 1, older than this lab reads (2); make it again" in said
 
 
 @pytest.mark.parametrize(
@@ -168,7 +174,7 @@ def test_a_newer_schema_asks_for_a_newer_lab(path: Path) -> None:
 )
 def test_a_document_of_another_shape_is_told_with_the_place(changes: dict[str, Any], where: str, path: Path) -> None:
     said = refusal(document(**changes), path)
-    assert "does not fit schema 1" in said
+    assert "does not fit schema 2" in said
     assert where in said
 
 
@@ -193,9 +199,15 @@ def test_hostile_content_brings_a_usage_error(content: bytes, path: Path) -> Non
     refusal(content, path)
 
 
-def test_the_published_schema_is_that_of_the_record_types() -> None:
-    published = (ROOT / "docs" / "results.schema.json").read_text()
-    assert published == json.dumps(results.json_schema(), indent=2) + "\n"
+@pytest.mark.parametrize("command", KINDS)
+def test_the_published_schema_is_that_of_the_records(command: str, golden: Golden) -> None:
+    name = "results" if command == "race" else command
+    golden(ROOT / "docs" / f"{name}.schema.json", json.dumps(results.json_schema(command), indent=2) + "\n")
+
+
+def test_the_reference_run_is_a_document_as_the_lab_writes_it() -> None:
+    reference = ROOT / "results" / "reference.json"
+    assert results.encode(results.load(reference)) == reference.read_bytes()
 
 
 def test_every_record_is_immutable() -> None:
@@ -224,5 +236,5 @@ def test_what_was_announced_and_what_stayed_away_is_as_expected(
 
 @pytest.mark.parametrize(("announced", "fine"), [(False, False), (True, True)])
 def test_a_lock_that_let_two_in_is_as_expected_only_where_that_is_announced(announced: bool, fine: bool) -> None:
-    case = replace(CASE, verdict="damaged", expected="damaged", overlapping_holds=3, lets_two_in=announced)
+    case = replace(CASE, verdict="damaged", expected="damaged", overlapping_holds=3, allows_overlaps=announced)
     assert case.as_expected is fine

@@ -10,7 +10,6 @@ import pytest
 from lab import records as results
 from lab.errors import UsageError
 from lab.records import Document
-from tests.helpers import ROOT
 from tests.report.explored_records import BROKEN, DIVERGED, HOLDS, REPRODUCED, UNKNOWN, exploration_of
 from tests.report.records import DAMAGED, run_of
 
@@ -32,12 +31,6 @@ def test_every_document_comes_back_as_what_it_was(document: Document, tmp_path: 
     path = tmp_path / "document.json"
     path.write_bytes(results.encode(document))
     assert results.load_any(path) == document
-
-
-@pytest.mark.parametrize("command", ["explore", "replay"])
-def test_the_published_schema_is_that_of_the_records(command: str) -> None:
-    published = (ROOT / "docs" / f"{command}.schema.json").read_text()
-    assert published == json.dumps(results.json_schema(command), indent=2) + "\n"
 
 
 @pytest.mark.parametrize(("document", "command"), [(EXPLORATION, "explore"), (REPRODUCED, "replay")])

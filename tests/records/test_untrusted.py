@@ -212,7 +212,7 @@ def test_a_number_of_workers_that_cannot_be_is_refused(value: str, tmp_path: Pat
 
 
 def test_deep_nesting_is_refused(tmp_path: Path) -> None:
-    for deep in (b"[" * 1_000_000, b'{"schema": 1, "command": "race", "cases": ' + b"[" * 1_000_000):
+    for deep in (b"[" * 1_000_000, b'{"schema": 2, "command": "race", "cases": ' + b"[" * 1_000_000):
         assert refused(tmp_path / "m.json", content=deep).startswith(f"{tmp_path / 'm.json'}: ")
 
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from lab.analysis.statistics import detection_power
+from lab.analysis.statistics import detection_limit
 from lab.check.guarantees import GUARANTEES
 from lab.records import (
-    SCHEMA,
     Answered,
     Case,
     Check,
@@ -23,7 +22,7 @@ from lab.records import (
     StressResult,
     Stuck,
 )
-from tests.report.records import CLEAN, ENVIRONMENT
+from tests.report.records import CLEAN, ENVIRONMENT, header
 
 CALLS = ["A: open f = ok", "A: F_SETLK f write 0 10 = granted", "B: F_SETLK f write 0 1 = granted"]
 STUCK = Stuck(pid=4711, where="fuse_wait_answer")
@@ -63,7 +62,7 @@ def case(lock: str = "fcntl", *, met: int = 100, overlaps: int = 0, lost: int = 
         CLEAN,
         lock=lock,
         contended_requests=met,
-        detection_power=detection_power(met),
+        detection_limit=detection_limit(met),
         overlapping_holds=overlaps,
         damage=damage,
         damaged=lost,
@@ -95,12 +94,7 @@ def check_of(*guarantees: Guarantee, kinds: Sequence[str] = ("ext4",), **how: An
     here = mounts(*kinds)
     directories = [mount.directory for mount in here]
     made = Check(
-        schema=SCHEMA,
-        command="check",
-        started="2026-01-01T00:00:00Z",
-        wall_s=9.9,
-        interrupted=False,
-        environment=ENVIRONMENT,
+        **header(ENVIRONMENT),
         directories=directories,
         mounts=here,
         options=CheckOptions(directories=directories, only=how.pop("only", []), seconds=8.0, seed=0, workers=4),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lab.records import SCHEMA, ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
+from lab.records import ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
+from tests.report.records import header
 
 COLUMNS = (
     "processes threads opens readers ranges kill pause close fork exit child unlock exec deadlock order pair hand-over"
@@ -33,11 +34,7 @@ def compared(*some: list[LockCell], trouble: str = "") -> LocksCompared:
     """The document of these locks, and of one more that has trouble."""
     locks = [ComparedLock(each[0].lock, f"the lock {each[0].lock}", "") for each in some]
     return LocksCompared(
-        schema=SCHEMA,
-        command="locks",
-        started="2026-01-01T00:00:00Z",
-        wall_s=1.0,
-        environment=HERE,
+        **header(HERE),
         directory="here",
         seconds=5.0,
         locks=[*locks, *([ComparedLock("missing", "", trouble)] if trouble else [])],

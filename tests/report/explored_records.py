@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from lab.records import SCHEMA, Damage, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
-from tests.report.records import ENVIRONMENT
+from lab.records import Damage, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
+from tests.report.records import ENVIRONMENT, header
 
 OPTIONS = ExploreOptions(
     scenarios=["counter"],
@@ -88,12 +88,7 @@ UNKNOWN = replace(
 )
 REPLAY_OPTIONS = ReplayOptions(token=TOKEN, times=100, directory="/mnt", time_limit_s=30.0)
 REPRODUCED = Replay(
-    schema=SCHEMA,
-    command="replay",
-    started="2026-01-01T00:00:00Z",
-    wall_s=0.1,
-    interrupted=False,
-    environment=ENVIRONMENT,
+    **header(ENVIRONMENT),
     options=REPLAY_OPTIONS,
     scenario="counter",
     lock="none",
@@ -121,12 +116,7 @@ def asked(**changes: Any) -> ExploreOptions:
 def exploration_of(*cases: Explored, interrupted: bool = False, **options: Any) -> Exploration:
     """An exploration that had these cases; the options are those of `OPTIONS` but for the changes given."""
     return Exploration(
-        schema=SCHEMA,
-        command="explore",
-        started="2026-01-01T00:00:00Z",
-        wall_s=1.5,
-        interrupted=interrupted,
-        environment=ENVIRONMENT,
+        **header(ENVIRONMENT, interrupted=interrupted),
         options=asked(**options),
         cases=list(cases),
     )

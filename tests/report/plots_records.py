@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from lab.records import SCHEMA, Bench, BenchOptions, Distribution, Holds, Latency, LockCost
-from tests.report.records import ENVIRONMENT
+from lab.records import Bench, BenchOptions, Distribution, Holds, Latency, LockCost
+from tests.report.records import ENVIRONMENT, header
 
 OPTIONS = BenchOptions(backings=[], sizes=[], directory="/mnt/secret", seconds=1.0, repeats=5)
 TIMES = Distribution(from_ns=[500, 520, 1_000, 90_000], count=[600, 300, 90, 10])
@@ -54,11 +54,7 @@ def alone(lock: str, ns: float, **facts: Any) -> LockCost:
 def bench_of(*costs: LockCost, **options: Any) -> Bench:
     """A benchmark with these cases; the options are those of `OPTIONS` but for the changes given."""
     return Bench(
-        schema=SCHEMA,
-        command="bench",
-        started="2026-01-02T03:04:05Z",
-        wall_s=1.0,
-        environment=ENVIRONMENT,
+        **header(ENVIRONMENT),
         options=replace(OPTIONS, locks=[cost.lock for cost in costs], **options),
         copying=[],
         locks=list(costs),

@@ -22,7 +22,6 @@ CLEAN = Case(
     interval_95=(0.0, 0.842),
     holds=1000,
     contended_requests=100,
-    detection_power=0.0295,
     detection_limit=0.0295,
     wall_s=0.002,
     operations_per_s=500_000.0,
@@ -44,7 +43,7 @@ DAMAGED = replace(
     reason="the lock held and the data broke anyway",
 )
 UNLOCKED = replace(
-    DAMAGED, lock="none", expected="damaged", holds=0, contended_requests=0, detection_power=None, reason="apart"
+    DAMAGED, lock="none", expected="damaged", holds=0, contended_requests=0, detection_limit=None, reason="apart"
 )
 TWO_IN = replace(
     CLEAN,
@@ -113,15 +112,18 @@ ENVIRONMENT = Environment(
 )
 
 
+def header(where: Environment = ENVIRONMENT, *, interrupted: bool = False) -> dict[str, Any]:
+    """The header of a document that was made by hand."""
+    started, wall_s = "2026-01-01T00:00:00Z", 1.5
+    return {
+        "schema": SCHEMA, "started": started, "wall_s": wall_s, "environment": where, "interrupted": interrupted
+    }  # fmt: skip
+
+
 def run_of(*cases: Case, interrupted: bool = False, **options: Any) -> Run:
     """A run that had these cases; the options are those of `OPTIONS` but for the changes given."""
     return Run(
-        schema=SCHEMA,
-        command="race",
-        started="2026-01-01T00:00:00Z",
-        wall_s=1.5,
-        interrupted=interrupted,
-        environment=ENVIRONMENT,
+        **header(ENVIRONMENT, interrupted=interrupted),
         options=replace(OPTIONS, **options),
         cases=list(cases),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lab.records import Environment, Observation, Tour, TourStep
+from tests.report.records import header
 
 HERE = Environment("0", "CPython 3", "none", "Linux 6.18", "x86_64", "cpu", 2, 2, "ext4", "rw", 0.1)
 
@@ -22,7 +23,7 @@ def step(*observations: Observation, number: int = 1, name: str = "one", note: s
 
 def tour_of(*steps: TourStep) -> Tour:
     """A tour of these steps."""
-    return Tour(1, "tour", "2026-01-01T00:00:00Z", 0.1, HERE, 65_536, list(steps))
+    return Tour(**header(HERE), page_bytes=65_536, steps=list(steps))
 
 
 GRID = step(

@@ -42,7 +42,7 @@ WRONG = {
     "start": NO_FUNCTION,
     "expected": NO_FUNCTION,
     "expects": ["'x'", "None", "5", "{5: 6}", "{'none': 'broken'}", "('none', 'damaged')"],
-    "lets_two_in": NO_NAMES,
+    "allows_overlaps": NO_NAMES,
     "locks": [*NO_NAMES, "()"],
     "why": NO_TEXT,
     "backing": NO_TEXT,

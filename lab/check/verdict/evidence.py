@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from math import ceil, inf
 
-from lab.analysis.statistics import detection_power, one_in, plural, rate, requests_for
+from lab.analysis.statistics import detection_limit, one_in, plural, rate, requests_for
 from lab.check.blame import CUT_SHORT, UNANSWERED
 from lab.check.guarantees import DATA, EXCLUSION, RANDOM
 from lab.check.rules import RULES
@@ -170,7 +170,7 @@ def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
 
     Data is no better than its lock: where that let two in, it was luck that nothing broke.
     """
-    lets_two_in = {row.case.lock for row in rows if row.guarantee in EXCLUSION and row.case.overlapping_holds}
+    allows_overlaps = {row.case.lock for row in rows if row.guarantee in EXCLUSION and row.case.overlapping_holds}
     own = [row for row in rows if row.guarantee == name]
     some = any(row.verdict != "unsupported" for row in own)
     for row in rows:
@@ -178,7 +178,7 @@ def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
             if row.verdict == "unsupported" and some:
                 yield "safe", f"not by {ACCESS.get(row.backing, row.backing)}: {_why(row)}"
                 continue
-            if row.case.lock in lets_two_in:
+            if row.case.lock in allows_overlaps:
                 yield "unsafe", f"raced under {row.case.lock}, which let two in"
             yield ("unsafe" if row.case.damage or row.case.overlapping_holds else row.verdict), _why(row)
         elif row.guarantee in EXCLUSION and _is_apart(row) and ACCESS.get(row.backing) == name:
@@ -290,7 +290,7 @@ def rarest(names: Sequence[str], rules: Sequence[RuleResult], stress: Sequence[S
 def _unseen(name: str, rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
     """The share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
     by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
-    return (detection_power(_met(name, stress)) or 0.0) if by_chance else 0.0
+    return (detection_limit(_met(name, stress)) or 0.0) if by_chance else 0.0
 
 
 def _met(name: str, stress: Sequence[StressResult]) -> int:
@@ -330,19 +330,19 @@ def strength(
     return "; ".join(said)
 
 
-def detection_limit(name: str, stress: Sequence[StressResult]) -> float | None:
+def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
     """The rarest fault that the races for this guarantee would have noticed; None where they had no chance to.
 
     A guarantee that only rules and random programs judge has none: a rule is one case, which holds or does not.
     """
-    return detection_power(_chances(name, stress)) if name in RACED else None
+    return detection_limit(_chances(name, stress)) if name in RACED else None
 
 
 def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
     """What the races for this guarantee lack to notice faults of the rate `detects`, and how to get it; else empty."""
     if detects is None or name not in RACED:
         return ""
-    limit, takes = detection_limit(name, stress), requests_for(detects)
+    limit, takes = guarantee_limit(name, stress), requests_for(detects)
     noun = "round" if name == "neighbours" else "contended request"
     asked = f"--detects {detects:g} takes {plural(takes, noun)}"
     if not any(row.guarantee == name for row in stress):
@@ -387,7 +387,7 @@ def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
     if overlaps:
         yield f"{plural(overlaps, 'overlap')}, {met:,} contended"
     elif met:
-        yield f"{WOULD_SHOW} {one_in(detection_power(met))}"
+        yield f"{WOULD_SHOW} {one_in(detection_limit(met))}"
     else:
         yield "0 contended"
 

@@ -27,8 +27,8 @@ from .evidence import (
     about_false_deadlocks,
     about_stuck,
     about_waking,
-    detection_limit,
     double_grant,
+    guarantee_limit,
     said_of,
     says_nothing,
     strength,
@@ -163,7 +163,7 @@ def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
         verdict=verdict,
         strength=strength(name, found.rules, found.random, found.stress),
         evidence=list(dict.fromkeys(one.words for one in said if one.words)),
-        detection_limit=detection_limit(name, found.stress),
+        detection_limit=guarantee_limit(name, found.stress),
     )
 
 

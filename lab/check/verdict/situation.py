@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lab.analysis.statistics import detection_power, rate
+from lab.analysis.statistics import detection_limit, rate
 from lab.check.guarantees import DATA, EXCLUSION
 from lab.records import Answered, Guarantee, Mount, RuleResult, StressResult, Stuck
 
@@ -62,7 +62,7 @@ class Situation:
     @property
     def dependable(self) -> list[str]:
         """Of those the ones that met enough requests to have shown a lie as rare as the rarest that was seen."""
-        seen = {name: detection_power(met_for(name, self.stress)) or 1.0 for name in self.excluding}
+        seen = {name: detection_limit(met_for(name, self.stress)) or 1.0 for name in self.excluding}
         return [name for name in seen if seen[name] < self.rarest_lie]
 
     @property

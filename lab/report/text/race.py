@@ -70,7 +70,7 @@ def _broke(case: Case) -> list[str]:
         f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
         two_in(case),
-        one_in(case.detection_power),
+        one_in(case.detection_limit),
         _verdict(case),
     ]
 

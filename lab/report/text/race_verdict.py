@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from lab.analysis.statistics import detection_power
+from lab.analysis.statistics import detection_limit
 from lab.errors import ExitCode
 from lab.memory import backing_name
 from lab.records import Case, Run
@@ -26,7 +26,7 @@ def exit_code(run: Run) -> ExitCode:
 
 def _code(case: Case) -> ExitCode:
     """Return what a case that was not as expected ends the command with."""
-    if (case.expected != "damaged" and case.damage) or (case.two_in and not case.lets_two_in):
+    if (case.expected != "damaged" and case.damage) or (case.has_overlaps and not case.allows_overlaps):
         return ExitCode.DAMAGE
     return ExitCode.FAILED if case.verdict in ("died", "timeout") else ExitCode.UNABLE
 
@@ -108,7 +108,7 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
 
 def _strength(holds: int, contended: int) -> str:
     """What so many requests that met a holder show of a lock that was clean."""
-    power = detection_power(contended)
+    power = detection_limit(contended)
     if power is None:
         return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
     met = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
@@ -146,7 +146,7 @@ def _notes(run: Run) -> Iterator[str]:
             f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
             "their work, so that most requests meet a holder (--pin none lets them spread)."
         )
-    if run.options.leak and any(case.two_in for case in run.cases):
+    if run.options.leak and any(case.has_overlaps for case in run.cases):
         yield (
             f"Two were let in because --leak {run.options.leak:g} asked for it: that is no fault of the lock, and "
             "shows that one that leaks would be noticed."
@@ -222,7 +222,7 @@ def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
     also = f" (likewise in {plural(others, 'other case')})" if others else ""
     what = f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
     yield f"{what}{failures.next_step(case)}{also}"
-    if leak and case.two_in:
+    if leak and case.has_overlaps:
         yield "  --leak asked for it: that is no fault of the lock"
     yield from failures.told(case.failures)
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])

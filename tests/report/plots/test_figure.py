@@ -60,7 +60,7 @@ def test_the_small_print_tells_where_and_when() -> None:
     figure = sheet(BENCH, list(pictures(BENCH).values()))
     (small,) = figure.subfigs[-1].texts
     assert small.get_text().split(" | ") == [
-        "Linux 6.18", "x86_64", "some", "1 CPU", "ext4", "CPython 3.11.7", "lab 0.1.0 (compiled)", "2026-01-02",
+        "Linux 6.18", "x86_64", "some", "1 CPU", "ext4", "CPython 3.11.7", "lab 0.1.0 (compiled)", "2026-01-01",
     ]  # fmt: skip
 
 

@@ -5,13 +5,14 @@ import re
 from lab.records import BackingsCompared, Cell, Property
 from lab.report.documents import report_of
 from lab.report.text.backings import complaints, exit_code, text_of
+from tests.report.records import header
 from tests.report.toured_records import HERE
 
 
 def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> BackingsCompared:
     rows = [Property(name, f"how {name} is seen") for name in properties]
     backings = ["mapped", "sysv"]
-    return BackingsCompared(1, "backings", "2026-01-01T00:00:00Z", 0.1, HERE, "/tmp", backings, rows, list(cells))  # noqa: S108
+    return BackingsCompared(**header(HERE), directory="/mnt", backings=backings, properties=rows, cells=list(cells))
 
 
 def cell(name: str, backing: str, observed: str, *, ok: bool = True) -> Cell:

@@ -10,6 +10,7 @@ import pytest
 from lab.records import Bench, BenchOptions, HarnessCost, Latency, LockCost, Noise
 from lab.report.format import fine
 from lab.report.text.bench import complaints, exit_code, interruption, text_of
+from tests.report.records import header
 from tests.report.toured_records import HERE
 
 SAMPLES = [100.0, 101.0, 102.0, 103.0, 104.0]
@@ -45,7 +46,7 @@ def unmeasured(**changed: Any) -> LockCost:
 
 def bench_of(*locks: LockCost, **changed: Any) -> Bench:
     options = BenchOptions([], [], ".", 1.0, 5, locks=["fcntl"])
-    run = Bench(1, "bench", "2026-01-01T00:00:00Z", 0.1, HERE, options, [], list(locks), [], Noise([0.02], 1, 20.0))
+    run = Bench(**header(HERE), options=options, copying=[], locks=list(locks), noise=Noise([0.02], 1, 20.0))
     return replace(run, **changed)
 
 

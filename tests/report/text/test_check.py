@@ -29,7 +29,7 @@ LONG = "posix was broken in so many words that they do not fit on one line of a 
 
 def test_a_heading_tells_directories_with_filesystems_kernel_and_how() -> None:
     told = heading(check_of(guarantee("posix"), kinds=("nfs4", "nfs4"), only=["posix"]))
-    assert told == "/mnt/0 (nfs4), /mnt/1 (nfs4), Linux 6.18; 4 workers, seed 0, 9.9 s; only posix"
+    assert told == "/mnt/0 (nfs4), /mnt/1 (nfs4), Linux 6.18; 4 workers, seed 0, 1.5 s; only posix"
 
 
 def test_a_check_that_was_interrupted_says_so_at_its_head() -> None:

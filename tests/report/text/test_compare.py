@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.records import Compared, CompareOptions, Comparison, Measured, NotCompared, Unlike
+from lab.records import SCHEMA, Compared, CompareOptions, Comparison, Measured, NotCompared, Unlike
 from lab.report.documents import COMPARE_COLOURS, report_of
 from lab.report.text.compare import complaints, exit_code, text_of
 from tests.report.records import ENVIRONMENT
@@ -21,8 +21,7 @@ OPTIONS = CompareOptions(before="old.json", after="new.json", margin=0.1)
 
 def comparison(*cases: Compared, fail_slower: bool = False, **changed: Any) -> Comparison:
     done = Comparison(
-        schema=1,
-        command="compare",
+        schema=SCHEMA,
         options=replace(OPTIONS, fail_slower=fail_slower),
         before=Measured("2026-01-02T03:04:05Z", ENVIRONMENT),
         after=Measured("2026-02-03T04:05:06Z", replace(ENVIRONMENT, lab="0.2.0")),

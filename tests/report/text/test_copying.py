@@ -2,12 +2,13 @@ from __future__ import annotations
 
 from lab.records import Bench, BenchOptions, Copying
 from lab.report.text.copying import exit_code, text_of
+from tests.report.records import header
 from tests.report.toured_records import HERE
 
 
 def bench_of(*rows: Copying, sizes: tuple[int, ...] = (64, 4096)) -> Bench:
     options = BenchOptions([], list(sizes), "/tmp", 1.0, 9)  # noqa: S108 - a name
-    return Bench(1, "bench", "2026-01-01T00:00:00Z", 0.1, HERE, options, list(rows))
+    return Bench(**header(HERE), options=options, copying=list(rows))
 
 
 def row(backing: str, size: int, median_ns: float, spread: float = 0.0) -> Copying:

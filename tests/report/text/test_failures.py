@@ -78,7 +78,7 @@ def test_two_seen_in_together_fail_also_where_damage_was_announced() -> None:
     announced = replace(SEEN_IN, expected="damaged")
     assert not announced.as_expected
     assert exit_code(run(announced)) == 1
-    assert exit_code(run(replace(announced, lets_two_in=True))) == 0
+    assert exit_code(run(replace(announced, allows_overlaps=True))) == 0
 
 
 @pytest.mark.parametrize(

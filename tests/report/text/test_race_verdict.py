@@ -6,7 +6,7 @@ from itertools import combinations
 
 import pytest
 
-from lab.analysis.statistics import detection_power
+from lab.analysis.statistics import detection_limit
 from lab.records import Case, Damage, Failure, How
 from lab.report.format import one_in
 from lab.report.text.failures import SHOWN
@@ -94,7 +94,7 @@ def test_a_clean_lock_is_told_with_its_holds_and_the_power_of_all_its_cases_toge
     (told,) = conclusions(run_of(CLEAN, replace(CLEAN, contended_requests=1900)))
     assert told == (
         f"fcntl: clean in 2 cases; of 2,000 holds none overlapped another. 2,000 requests met a holder, so a lock that "
-        f"lies {one_in(detection_power(2000))} times would have been noticed with 95 % probability."
+        f"lies {one_in(detection_limit(2000))} times would have been noticed with 95 % probability."
     )
 
 
@@ -116,7 +116,7 @@ def test_a_lock_under_which_anything_went_wrong_is_never_called_clean(case: Case
 
 
 def test_a_clean_case_in_which_nobody_waited_shows_nothing_and_says_what_to_do() -> None:
-    (told,) = conclusions(run_of(replace(CLEAN, contended_requests=0, detection_power=None)))
+    (told,) = conclusions(run_of(replace(CLEAN, contended_requests=0, detection_limit=None)))
     assert told.startswith("fcntl: clean in 1 case, but no request met a holder: that shows nothing about the lock.")
     assert "Use more --workers or --rounds" in told
 
