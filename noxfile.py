@@ -1,6 +1,6 @@
-"""Sessions of nox (https://nox.thea.codes): `nox -s lint`, `nox -s tests`, and the whole of what the tests sample.
+"""Sessions of nox (https://nox.thea.codes): `nox -s quick` while you work, `nox -s lint tests` before you push.
 
-`.ci/run` needs none of them: it does the same as `lint` and `tests`, and what goes with them.
+`nox --list` tells what each does. `.ci/run` needs no nox: it runs what `lint`, `js`, `docs` and `tests` run, and more.
 """
 
 from __future__ import annotations
@@ -9,6 +9,15 @@ import nox
 
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
+
+MADE_DOCS = ("docs/draw_layers.py", "docs/make_api.py")
+"""Scripts that write a page of docs/ from the code."""
+
+
+def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
+    """Install the lab with what its tests need, and run pytest."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
 @nox.session
@@ -21,11 +30,39 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports")
 
 
+@nox.session(python=False)
+def js(session: nox.Session) -> None:
+    """The linter of the page's JavaScript; needs node and npm."""
+    session.run("bash", ".ci/eslint", external=True)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, or those that are named behind `--`."""
+    pytest(session, "-n", "auto", "--dist", "worksteal", *session.posargs)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """The tests that start no process, mount nothing, compile nothing and open no browser; under a minute."""
+    pytest(session, "-m", "quick", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the pages that are made from the code again, and run the tests of the documents."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", *session.posargs)
+    for script in MADE_DOCS:
+        session.run("python", script)
+    session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/test_made_docs.py", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """How fast the race and the explorer are, as ratios of one run; on a quiet machine."""
+    session.install("-e", ".[test]")
+    for name in session.posargs or ["race", "explore"]:
+        session.run("python", "-m", f"tests.benchmarks.{name}", "speed")
 
 
 @nox.session
@@ -45,13 +82,11 @@ def hangs(session: nox.Session) -> None:
 @nox.session
 def documents(session: nox.Session) -> None:
     """Each command on documents, and in folders, that were changed in every way; a part of `exhaustive`."""
-    session.install("-e", ".[test]")
-    tests = session.posargs or ["tests/records/test_untrusted.py", "tests/test_exchanged_folder.py"]
-    session.run("python", "-m", "pytest", *tests, env={"LAB_EXHAUSTIVE": "1"})
+    named = session.posargs or ["tests/records/test_untrusted.py", "tests/test_exchanged_folder.py"]
+    pytest(session, *named, LAB_EXHAUSTIVE="1")
 
 
 @nox.session
 def exhaustive(session: nox.Session) -> None:
     """The tests that by default try a sample of many inputs try all of them."""
-    session.install("-e", ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs, env={"LAB_EXHAUSTIVE": "1"})
+    pytest(session, *session.posargs, LAB_EXHAUSTIVE="1")

@@ -1,4 +1,7 @@
-"""What all tests share: hypothesis draws the same examples in every run and watches no clock; and where none may skip.
+"""What all tests share: the same examples of hypothesis in every run, the mark `quick`, and where no test may skip.
+
+`-m quick` chooses the tests that start no process, mount nothing, compile nothing and open no browser. The mark is set
+here, by the text of a test's module, and held: a quick test that starts a process fails.
 
 LAB_NO_SKIPS=1 in the environment makes every skip a failure with its reason: where all that the tests need has been
 installed, one that skips says nothing, and nobody would see it.
@@ -7,6 +10,8 @@ installed, one that skips says nothing, and nobody would see it.
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Generator
 
 import pytest
@@ -23,6 +28,17 @@ settings.load_profile("lab")
 
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
 
+STARTS_PROCESSES = re.compile(
+    r"\b(in_fresh_process|OtherProcess|run_lab|subprocess|os\.fork|pytester|WorkerPool|ActorPool|fork_child|run_page|race\()"
+)
+"""What the module of a quick test does not say."""
+
+NOT_QUICK = ("slow", "processes", "needs", "mounts", "browser")
+"""The marks of tests that are not quick, whatever their module says."""
+
+PROCESS_EVENTS = {"os.fork", "os.forkpty", "os.posix_spawn", "os.exec", "os.system", "subprocess.Popen"}
+"""Audit events (https://docs.python.org/3/library/audit_events.html) of a process that starts another."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the option that writes golden files again."""
@@ -30,7 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give every test the more time, the more patience is asked for."""
+    """Mark the quick tests, and give every test the more time, the more patience is asked for."""
+    quick = {path: not STARTS_PROCESSES.search(path.read_text()) for path in {item.path for item in items}}
+    for item in items:
+        if quick[item.path] and not any(item.get_closest_marker(name) for name in NOT_QUICK):
+            item.add_marker("quick")
     if PATIENCE == 1:
         return
     for item in items:
@@ -45,6 +65,31 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             need(name)
+
+
+class _Watch:
+    """Whether a quick test runs in this process."""
+
+    on = False
+
+
+def _refuse_processes(event: str, _: tuple[object, ...]) -> None:
+    """Refuse what starts a process while a quick test runs."""
+    if _Watch.on and event in PROCESS_EVENTS:
+        raise RuntimeError(f"a quick test starts a process ({event}): give it the mark `processes`")
+
+
+sys.addaudithook(_refuse_processes)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hold a quick test to it that it starts no process."""
+    _Watch.on = item.get_closest_marker("quick") is not None
+    try:
+        return (yield)
+    finally:
+        _Watch.on = False
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

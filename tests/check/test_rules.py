@@ -70,6 +70,7 @@ def test_the_model_keeps_the_rule(rule: Rule) -> None:
     assert (result.verdict, result.calls) == ("safe", [])
 
 
+@pytest.mark.slow
 @by_number
 def test_some_mutant_breaks_the_rule_and_not_just_everything(rule: Rule) -> None:
     assert len(caught()[catches(rule)[0]]) <= len(PERFORMED) / 6

@@ -13,6 +13,8 @@ from tests.explore.joint import Did, Joint, Run
 from tests.explore.programs import LOCKS, drawn, texts_of
 from tests.explore.worlds import Endings, shape, world
 
+pytestmark = pytest.mark.slow
+
 BUILT_IN = [found for found in find_scenarios([], counterexamples=True) if "explore" in found.kind.worlds]
 SEEDS = 100
 SCHEDULES = 12

@@ -14,6 +14,8 @@ from lab.explore.world import World
 from tests.explore.programs import LOCKS, by_brute_force, drawn, seeds, texts_of
 from tests.explore.worlds import Endings, world
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = 60
 MOST = 1_500
 """Schedules of a program: brute force runs them all."""

@@ -144,6 +144,7 @@ def test_a_document_of_this_schema_may_have_fields_that_are_new(path: Path) -> N
     assert results.load(path) == RUN
 
 
+@pytest.mark.slow
 def test_a_document_cut_short_anywhere_is_told_as_that(path: Path) -> None:
     whole = ENCODED.rstrip()
     cuts = {refusal(whole[:length], path).partition(": ")[2] for length in range(len(whole))}

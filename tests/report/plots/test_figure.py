@@ -12,6 +12,8 @@ from tests.report.page.recordings import LOST, held
 from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import run_of
 
+pytestmark = pytest.mark.slow
+
 BENCH = bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000), queue("ofd", 2, 1500, ranges="disjoint"))
 
 

@@ -150,15 +150,15 @@ Lab.section("run", (root, data) => {
   /* What the workers did around an event: a column a worker, in the order of time. */
   const explanation = (record, name, number) => {
     const now = record.happened[number];
-    const shown = now.shown.map((each) => record.accesses[each]);
-    const workers = [...new Set([...shown.map((each) => each.worker), ...now.workers])].sort((a, b) => a - b);
+    const accesses = now.shown.map((each) => record.accesses[each]);
+    const workers = [...new Set([...accesses.map((each) => each.worker), ...now.workers])].sort((a, b) => a - b);
     const touches = (start, length) => !length || (start < now.end && now.start < start + length);
     const mine = (each) => workers.includes(each.worker) && touches(each.start, each.length);
     const within = (time) => time !== null && time >= now.since - AROUND && time <= now.until + AROUND;
     const steps = [];
     record.accesses.forEach((each, i) => {
-      const marked = now.shown.indexOf(i);
-      if (marked >= 0 || (each.kind < 2 && mine(each) && within(each.begun))) steps.push({ at: each.begun, worker: each.worker, marked, text: did(record, each) });
+      const mark = now.shown.indexOf(i);
+      if (mark >= 0 || (each.kind < 2 && mine(each) && within(each.begun))) steps.push({ at: each.begun, worker: each.worker, marked: mark, text: did(record, each) });
     });
     record.holds.filter(mine).forEach((each) => {
       const told = [[each.requested, `asks for the ${range(each)}`], [each.granted, `is granted the ${range(each)}`], [each.released, "gives it back"]];

@@ -182,7 +182,8 @@ const RunBytes = (() => {
     };
     /* The byte so many bytes or rows further on, over gaps. */
     const beside = (by) => {
-      let row = above(state.begins, state.at) - 1, at = state.at + by;
+      const at = state.at + by;
+      let row = above(state.begins, state.at) - 1;
       const now = state.rows[row];
       if (at >= now.start && at < now.start + now.count) return at;
       row += Math.sign(by);
@@ -228,8 +229,8 @@ const RunBytes = (() => {
 
     function firstHurt() {
       const first = record.happened[part.first];
-      const wanted = first && first.end > first.start ? first.start : state.at;
-      return state.rows.some((row) => !row.gap && row.start <= wanted && wanted < row.start + row.count) ? wanted : state.at;
+      const start = first && first.end > first.start ? first.start : state.at;
+      return state.rows.some((row) => !row.gap && row.start <= start && start < row.start + row.count) ? start : state.at;
     }
   };
 

@@ -146,7 +146,7 @@ const RunTimeline = (() => {
       for (let at = Math.ceil(view.from / step) * step; at < view.to; at += step) {
         const x = ((at - view.from) / (view.to - view.from)) * width;
         box(pen, x, height - FOOT, 1, 5);
-        const text = step >= 1e6 ? `${+(at / 1e6).toFixed(3)} ms` : step >= 10 ? `${+(at / 1e3).toFixed(3)} us` : `${+at.toFixed(1)} ns`;
+        const text = step >= 1e6 ? `${Number((at / 1e6).toFixed(3))} ms` : step >= 10 ? `${Number((at / 1e3).toFixed(3))} us` : `${Number(at.toFixed(1))} ns`;
         words(pen, () => text, x + 3, height - 7, width - x - 4);
       }
     };
