@@ -45,7 +45,7 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def quick(session: nox.Session) -> None:
     """The tests that start no process, mount nothing, compile nothing and open no browser; under a minute."""
-    pytest(session, "-m", "quick", *session.posargs)
+    pytest(session, "-n", "auto", "-m", "quick", *session.posargs)
 
 
 @nox.session

@@ -76,6 +76,7 @@ def test_some_mutant_breaks_the_rule_and_not_just_everything(rule: Rule) -> None
     assert len(caught()[catches(rule)[0]]) <= len(PERFORMED) / 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", MUTANTS, ids=name_of)
 def test_every_mutant_breaks_some_rule(mutant: Mutant) -> None:
     assert caught()[name_of(mutant)]
@@ -93,6 +94,7 @@ def row(rule: Rule) -> str:
     return f"{rule.number:4}  {'; '.join(names[:SHOWN])}{more}"
 
 
+@pytest.mark.slow
 def test_the_table_of_rules_and_the_mutants_that_they_catch(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row(rule) for rule in PERFORMED]
     with capsys.disabled():

@@ -14,6 +14,8 @@ from lab.scenario import Found
 from tests.explore.programs import LOCKS, by_brute_force, drawn, seeds, texts_of
 from tests.explore.worlds import Endings, cells, scenario_of, world
 
+pytestmark = pytest.mark.slow
+
 Taken = tuple[int, Operation]
 """A step that was taken: who and what."""
 

@@ -21,6 +21,8 @@ from lab.scenario import Damage as Found
 from lab.scenario import Scenario, find_scenarios
 from tests.explore.worlds import scenario_of
 
+pytestmark = pytest.mark.slow
+
 DEFAULT = default_plays()
 PAIRS = list(zip(DEFAULT.plays[::2], DEFAULT.plays[1::2], strict=True))
 MOST_BYTES = 180_000
