@@ -36,7 +36,7 @@ def shown(open_page: Callable[..., Page], tmp_path: Path) -> Callable[..., Page]
 
 def frame_of(page: Page) -> tuple[int, int, int]:
     """Shapes of the last frame, and the view in ns, once what was asked for has been drawn."""
-    page.evaluate("() => new Guarantee((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
     numbers = page.locator(".timeline").evaluate(
         "(canvas) => [canvas.dataset.shapes, canvas.dataset.from, canvas.dataset.to]"
     )
