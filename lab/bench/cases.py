@@ -10,7 +10,6 @@ from lab.locks import Lock
 from lab.records import BenchOptions, LockCost, Price, Ranges
 
 PRICES: tuple[Price, ...] = ("uncontended", "hand-off", "queue")
-LOCKS = ("fcntl", "ofd", "flock")
 MOST_HELD = 10_000
 _PINNED = {"none": "not pinned", "spread": "", "one": "on one CPU"}
 

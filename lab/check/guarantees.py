@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from lab.locks.registry import FAMILIES
+
 LOCKS = {
     "posix": "POSIX locks exclude",
     "ofd": "open file (OFD) locks exclude",
@@ -25,7 +27,7 @@ NAMES = {"names": "re-created names lead anew"}
 
 GUARANTEES = LOCKS | DATA | NAMES
 
-EXCLUSION = {"posix": "fcntl", "ofd": "ofd", "flock": "flock"}
+EXCLUSION = FAMILIES
 """The guarantees that a lock keeps others out, and the name of that lock."""
 
 GROUPS = {"exclusion": tuple(EXCLUSION), "data": tuple(DATA)}

@@ -51,6 +51,13 @@ WHENCE = {"set": 0, "cur": 1, "end": 2}
 
 SET = frozenset({"F_SETLK", "F_SETLKW", "F_OFD_SETLK", "F_OFD_SETLKW", "F_UNKNOWN"})
 GET = frozenset({"F_GETLK", "F_OFD_GETLK"})
+REQUESTS = {
+    "posix": ("F_SETLK f write 0 10", "F_SETLKW f write 0 10", "F_SETLK f unlock 0 10"),
+    "ofd": ("F_OFD_SETLK f write 0 10", "F_OFD_SETLKW f write 0 10", "F_OFD_SETLK f unlock 0 10"),
+    "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
+}
+"""For each kind of lock: the call that acquires it or is refused, the one that waits for it, the one that releases."""
+
 DIRECTED = frozenset({"killed", "stopped", "continued", "interrupted", "waits", "returns"})
 """What is done to an actor, or seen of it; all other calls it makes itself."""
 

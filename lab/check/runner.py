@@ -14,10 +14,12 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from lab.errors import CannotRunError
+from lab.locks.registry import OWN
 from lab.records import Answered, RuleResult
 
 from .actors.pool import ActorPool
 from .blame import UNANSWERED, WAITING, Before, blame, family_of
+from .guarantees import EXCLUSION
 from .language import Call, Step, parse
 
 
@@ -252,8 +254,6 @@ HANGS_AT_MOST = 2
 STUCK_AT_MOST = 2
 """So many processes may be left stuck in the kernel by requests for one lock, before it is asked for no more."""
 
-FAMILIES = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
-
 
 def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str], None]) -> Iterator[RuleResult]:
     """The results of these rules on real processes, as they come.
@@ -292,10 +292,11 @@ class _Budget:
     def spent_on(self, rule: Rule) -> str:
         """Why a rule is not tried any more; empty where it is."""
         calls = [step.call for steps in rule.steps() for step in steps]
-        stuck = [family for family in FAMILIES if self._stuck[family] >= STUCK_AT_MOST]
+        stuck = [family for family in EXCLUSION if self._stuck[family] >= STUCK_AT_MOST]
         for family in stuck:
             if any(family_of(call) == family for call in calls):
-                return f"{self._stuck[family]} processes were left stuck by requests for {FAMILIES[family]} before"
+                title = OWN[EXCLUSION[family]].title
+                return f"{self._stuck[family]} processes were left stuck by requests for {title} before"
         if self._hung[rule.guarantee] >= HANGS_AT_MOST and any(call.may_wait for call in calls):
             return f"{self._hung[rule.guarantee]} calls hung before"
         return ""

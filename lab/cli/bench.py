@@ -152,7 +152,8 @@ def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
 
 
 def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
-    from lab.bench.cases import LOCKS, MOST_HELD, PRICES
+    from lab.bench.cases import MOST_HELD, PRICES
+    from lab.locks.registry import KERNEL
     from lab.records import BenchOptions
 
     if max(arguments.held or [0]) > MOST_HELD:
@@ -165,7 +166,7 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
         directory=str(arguments.dir),
         seconds=arguments.seconds,
         repeats=arguments.repeats,
-        locks=_locks(arguments.lock or LOCKS),
+        locks=_locks(arguments.lock or KERNEL),
         prices=arguments.price or list(PRICES),
         workers=arguments.workers or [2],
         ranges=arguments.ranges or ["same"],

@@ -11,6 +11,7 @@ from collections.abc import Hashable
 
 from lab.analysis.holds import Span
 from lab.errors import CannotRunError
+from lab.locks.registry import MODELLED, OWN
 from lab.model.record_locks import RecordLocks, WholeFileLock
 
 from .operation import Operation
@@ -167,9 +168,6 @@ class Whole(LockStates):
         return self._state(held)
 
 
-MODELLED = ("none", "fcntl", "ofd", "flock")
-
-
 def check_modelled(lock: str) -> None:
     """Raises CannotRunError for a lock of which there is no model."""
     if lock not in MODELLED:
@@ -181,4 +179,4 @@ def check_modelled(lock: str) -> None:
 def states_of(lock: str) -> LockStates:
     """The states of this lock. Raises CannotRunError where there is no model of it."""
     check_modelled(lock)
-    return Whole() if lock == "flock" else Ranges(detects=lock == "fcntl")
+    return Whole() if OWN[lock].whole_file else Ranges(detects=OWN[lock].finds_deadlocks)

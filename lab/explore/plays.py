@@ -11,6 +11,7 @@ from textwrap import dedent
 
 from lab.errors import LabError, UsageError
 from lab.host.environment import anonymous_text
+from lab.locks.registry import MODELLED, OWN
 from lab.records import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
 from lab.scenario import Found, Scenario, find_scenarios
 
@@ -34,7 +35,7 @@ SHAPES = ((2, 2), (2, 1))
 LINES = (LINE, *(LINE << doubled for doubled in range(1, 6)))
 """Bytes of one step, the real ones first; where copies of 4,096 bytes have too many of those, longer ones."""
 
-LOCKS = ("fcntl", "ofd")
+LOCKS = tuple(name for name in MODELLED if OWN[name].kind.has_ranges)
 """What is switched on: the first in which schedules come to an end. Rings of refused requests (EDEADLK) need not."""
 
 COUNTEREXAMPLES = ("short_range", "check_then_lock", "opposite_order")

@@ -15,6 +15,7 @@ from itertools import groupby, product
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.host.environment import RunStart, environment
 from lab.locks import find_lock
+from lab.locks.registry import MODELLED
 from lab.processes import Terminated, stop_on_sigterm
 from lab.records import Case as Raced
 from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
@@ -22,7 +23,7 @@ from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of, raised
 
 from .behaviour import Node
-from .locks import MODELLED, check_modelled
+from .locks import check_modelled
 from .operation import widest_move
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from lab.errors import CannotRunError, UsageError
 from lab.locks import told
+from lab.locks.registry import OWN
 from lab.memory.layout import PlaceBytes
 from lab.scenario import Found, Layout, Scenario
 
@@ -88,7 +89,7 @@ class SteppedWorker:
         self.local = SimpleNamespace()
         self._layout = shape.layout
         self._locked = shape.lock != "none"
-        self._ranges = shape.lock != "flock"
+        self._ranges = not OWN[shape.lock].whole_file
         self._place = place
         self._guard = guard
         self._seen = seen

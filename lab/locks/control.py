@@ -1,19 +1,14 @@
-"""No lock at all: what the others are measured against.
+"""Locks to compare with: no lock, a lock that grants falsely, and the kernel's locks asked for without waiting.
 
-The negative control: a lock that lies.
-
-The same locks, asked for without waiting (F_SETLK, LOCK_NB): a request that is refused raises EAGAIN.
-
-A request made again and again is refused many times while one waiting request is queued once, and every refusal is a
-chance for a lock that lies to be noticed. The races that use them are those of `lab.race.perturb`.
+Without waiting (F_SETLK, LOCK_NB) a request that is refused raises EAGAIN. A request made again and again is refused
+many times while one waiting request is queued once, and every refusal is a chance to notice a false grant. The races
+that use them are those of `lab.race.perturb`.
 """
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING
-
-from lab.errors import UsageError
 
 from .calls import OPERATIONS, RANGE_COMMANDS, call_whole
 from .kernel import Fcntl, Ofd
@@ -106,13 +101,3 @@ class PolledFlock:
             partial(call_whole, descriptor, exclusive if write else shared, wait=False),
             partial(call_whole, descriptor, unlock, wait=False),
         )
-
-
-POLLED: dict[str, type[Lock]] = {"fcntl": PolledFcntl, "ofd": PolledOfd, "flock": PolledFlock}
-
-
-def polled(name: str) -> Lock:
-    """The lock of this name that does not wait. Raises UsageError where there is none."""
-    if name not in POLLED:
-        raise UsageError(f"lock {name}: cannot be asked for without waiting; known: {', '.join(POLLED)}")
-    return POLLED[name]()

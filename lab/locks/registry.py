@@ -1,12 +1,10 @@
-"""Locks by name: the lab's own, the ready ones, those of other packages, and `module:attribute` for yours.
+"""The registry finds locks by name: the lab's own, the ready ones, those of other packages, `module:attribute`.
 
-Another package offers one by declaring it in the entry-point group `lab.locks`. The lab's own are declared there like
-all others, and looked up without asking it: `importlib.metadata` imports threading and random, and the handlers that
-these two run in every forked child double what a fork costs.
+What other parts of the lab need to know of a lock of its own stands here (`OWN`); none of them lists locks by name.
 
-A lock by `module:attribute`: a lock of the lab's protocol, or a factory of some other.
-
-Whether a lock answers on a directory: taken once there and given back; whose fault it is where it does not.
+Another package offers a lock in the entry-point group `lab.locks`, which is read only where a name is not built in:
+`importlib.metadata` imports threading and random, and the handlers that these run in every forked child double what a
+fork costs.
 """
 
 from __future__ import annotations
@@ -14,16 +12,19 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from lab.errors import CannotRunError, LabError, UsageError, unknown
 from lab.memory import scratch
 from lab.processes.deadlines import loading
 
 from .adapters import Adapted, adapt, is_manager
+from .control import PolledFcntl, PolledFlock, PolledOfd, Unlocked
+from .kernel import Fcntl, Flock, Ofd
 from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared, told
 from .ready import READY
 
@@ -90,15 +91,47 @@ def _missing(name: str, module: str, error: ModuleNotFoundError) -> UsageError:
 
 
 GROUP = "lab.locks"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One lock of the lab's own and what can be done with it; what its calls do is said by its class (`Abilities`).
+
+    `family` is the guarantee under which `check` judges that it excludes, empty where `check` does not ask for it;
+    `title` is its name in advice. `polled` makes the same lock asked for without waiting. `owner` is what a hold
+    belongs to: a process or an open file. `names_holder`: /proc/locks names the process of a hold. `modelled`: the
+    explorer has a model of it. `finds_deadlocks`: the kernel answers EDEADLK to a request that would close a ring.
+    """
+
+    kind: type[Lock]
+    family: str = ""
+    title: str = ""
+    polled: type[Lock] | None = None
+    owner: Literal["", "process", "open file"] = ""
+    names_holder: bool = True
+    modelled: bool = True
+    finds_deadlocks: bool = False
+
+    @property
+    def whole_file(self) -> bool:
+        """True where every lock is on the whole file."""
+        return self.kind.excludes and not self.kind.has_ranges
+
+
 OWN = {
-    "none": "lab.locks.control:Unlocked",
-    "fcntl": "lab.locks.kernel:Fcntl",
-    "ofd": "lab.locks.kernel:Ofd",
-    "flock": "lab.locks.kernel:Flock",
+    "none": Entry(Unlocked),
+    "fcntl": Entry(Fcntl, "posix", "POSIX locks", PolledFcntl, "process", finds_deadlocks=True),
+    "ofd": Entry(Ofd, "ofd", "open file description locks", PolledOfd, "open file", names_holder=False),
+    "flock": Entry(Flock, "flock", "flock", PolledFlock, "open file"),
 }
 """In the order in which people read about them; the ready ones and then others, by name, follow."""
 
-BUILT_IN = {**OWN, **READY}
+KERNEL = tuple(name for name, entry in OWN.items() if entry.kind.excludes)
+MODELLED = tuple(name for name, entry in OWN.items() if entry.modelled)
+FAMILIES = {entry.family: name for name, entry in OWN.items() if entry.family}
+"""The guarantees of `check` that a lock excludes, and the name of that lock."""
+
+BUILT_IN = (*OWN, *READY)
 
 
 @cache
@@ -121,8 +154,11 @@ def find_lock(name: str) -> Lock:
     Raises UsageError, with the nearest name, where there is none or it cannot load, and CannotRunError where a package
     is missing that it needs.
     """
-    if name in BUILT_IN:
-        return _built_in(BUILT_IN[name])
+    if name in OWN:
+        return OWN[name].kind()
+    if name in READY:
+        module, _, attribute = READY[name].partition(":")
+        return cast("Lock", getattr(import_module(module), attribute)())
     if ":" in name:
         return load(name, name)
     if name in _others():
@@ -133,9 +169,13 @@ def find_lock(name: str) -> Lock:
     raise unknown("lock", name, lock_names())
 
 
-def _built_in(place: str) -> Lock:
-    module, _, attribute = place.partition(":")
-    return cast("Lock", getattr(import_module(module), attribute)())
+def polled(name: str) -> Lock:
+    """Return the lock of this name that does not wait. Raises UsageError where there is none."""
+    entry = OWN.get(name)
+    if entry is None or entry.polled is None:
+        known = ", ".join(name for name, entry in OWN.items() if entry.polled)
+        raise UsageError(f"lock {name}: cannot be asked for without waiting; known: {known}")
+    return entry.polled()
 
 
 REFUSED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})

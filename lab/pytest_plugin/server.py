@@ -29,7 +29,6 @@ from types import ModuleType
 from typing import Any, cast
 
 from lab.errors import ExitCode, LabError, UsageError, unknown
-from lab.explore.locks import MODELLED
 from lab.explore.operation import widest_move
 from lab.explore.run import cases_of as explored_cases
 from lab.explore.run import explain, run
@@ -38,7 +37,7 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, adapt, completed, find_lock, told
 from lab.locks.adapters import is_manager
 from lab.locks.protocol import kind_of
-from lab.locks.registry import load
+from lab.locks.registry import MODELLED, load
 from lab.memory import workspace
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.processes.external import end_with

@@ -11,7 +11,7 @@ from typing import Any
 from lab.check.stress import run
 from lab.check.stress.run import LOCKS, stress
 from lab.locks import Leaky, Lock, find_lock
-from lab.locks.control import polled
+from lab.locks.registry import polled
 
 Told = list[dict[str, Any]]
 

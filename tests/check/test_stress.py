@@ -21,8 +21,7 @@ from lab.check.stress.plan import PLAN, Neighbours, planned
 from lab.check.stress.run import Answering, check_workers
 from lab.cli.check import MOST_WORKERS
 from lab.errors import UsageError
-from lab.locks.control import polled
-from lab.locks.registry import REFUSED
+from lab.locks.registry import REFUSED, polled
 from lab.processes import Exit
 from lab.scenario import Outcome, builtin_names
 from tests.check.mounts import FILESYSTEMS

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.errors import CannotRunError
-from lab.explore.locks import MODELLED, Ranges, Whole, states_of
+from lab.explore.locks import Ranges, Whole, states_of
 from lab.explore.operation import LOCK, UNLOCK, Operation
+from lab.locks.registry import MODELLED
 from lab.model.record_locks import RecordLocks
 
 FREE = 0

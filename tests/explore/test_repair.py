@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from lab.explore.locks import MODELLED
 from lab.explore.reasons import Story, story
 from lab.explore.run import damage_records
 from lab.explore.search import Bounded
@@ -16,6 +15,7 @@ from lab.explore.simplify import Cut, Repair, cuts_of
 from lab.explore.tally import Tally
 from lab.explore.trace import WAITS, trace
 from lab.explore.world import World, damage_of
+from lab.locks.registry import MODELLED
 from lab.records import Step
 from lab.scenario import Found, find_scenarios
 from tests.explore.joint import Joint

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from importlib import metadata
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
+from lab.check.guarantees import LOCKS
+from lab.check.language import REQUESTS
 from lab.errors import UsageError
-from lab.locks import find_lock, lock_names, registry
+from lab.locks import abilities, find_lock, lock_names, registry
 from lab.locks.ready import READY
 
 GROUP = "lab.locks"
-BUILT_IN = {name: find_lock(name) for name in ("none", "fcntl", "ofd", "flock")}
+BUILT_IN = {name: find_lock(name) for name in registry.OWN}
+LAB = Path(registry.__file__).parents[1]
 
 
 @pytest.fixture
@@ -80,9 +85,35 @@ def test_the_labs_own_locks_are_found_without_an_installation(offer: list[EntryP
     assert [find_lock(name).name for name in BUILT_IN] == list(BUILT_IN)
 
 
-def test_the_labs_own_locks_are_declared_like_those_of_others() -> None:
-    declared = {point.name: point.value for point in metadata.entry_points(group=GROUP)}
-    assert declared.items() >= registry.OWN.items()
+def test_the_labs_own_locks_claim_what_their_entries_say() -> None:
+    for name, entry in registry.OWN.items():
+        lock = find_lock(name)
+        claims = abilities(lock)
+        assert claims
+        assert lock.has_ranges == claims.ranges == (lock.excludes and not entry.whole_file)
+        assert (bool(entry.title), bool(entry.owner)) == (bool(entry.family), lock.excludes)
+        assert entry.owner != "process" or not claims.threads
+        assert entry.polled is None or (entry.polled.name, entry.polled.has_ranges) == (name, lock.has_ranges)
+    assert set(registry.FAMILIES) == {*LOCKS} & {*REQUESTS}
+
+
+def test_a_lock_that_is_never_asked_for_without_waiting_is_told_with_those_that_are() -> None:
+    with pytest.raises(UsageError, match="lock none: cannot be asked for without waiting; known: fcntl, ofd, flock"):
+        registry.polled("none")
+
+
+def test_only_the_registry_lists_the_locks_of_the_kernel_by_name() -> None:
+    assert [file.name for file in sorted(LAB.rglob("*.py")) if _lists_locks(file)] == []
+
+
+def _lists_locks(file: Path) -> bool:
+    """True where a list, a tuple, a set or the keys of a table name fcntl and another lock."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        parts = node.keys if isinstance(node, ast.Dict) else getattr(node, "elts", [])
+        names = {part.value for part in parts if isinstance(part, ast.Constant)}
+        if file.name != "registry.py" and "fcntl" in names and names & set(registry.KERNEL) - {"fcntl"}:
+            return True
+    return False
 
 
 def test_another_package_cannot_take_the_place_of_the_labs_own(offer: list[EntryPoint]) -> None:

@@ -11,16 +11,9 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from lab.check.language import parse
+from lab.check.language import REQUESTS, parse
 
 from .stage import RealStage
-
-LOCKS = {
-    "posix": ("F_SETLK f write 0 1", "F_SETLKW f write 0 1", "F_SETLK f unlock 0 1"),
-    "ofd": ("F_OFD_SETLK f write 0 1", "F_OFD_SETLKW f write 0 1", "F_OFD_SETLK f unlock 0 1"),
-    "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
-}
-"""Each lock: taken at once, waited for, given back."""
 
 LOOK_S = 1.0
 """A process that waits for others runs so often, or it is taken for one that hangs itself."""
@@ -60,7 +53,7 @@ class _Measurement:
 
     def perform(self) -> dict[str, float]:
         """The slower hand-off of each lock whose waiters both were granted it."""
-        ready = [lock for lock in LOCKS if self._is_contended(lock)]
+        ready = [lock for lock in REQUESTS if self._is_contended(lock)]
         waiting = {f"{actor}{lock}": lock for lock in ready for actor in "BC"}
         released = {lock: self._release(f"A{lock}", lock) for lock in ready}
         took: dict[str, list[float]] = {lock: [] for lock in ready}
@@ -78,7 +71,7 @@ class _Measurement:
 
     def _is_contended(self, lock: str) -> bool:
         """Open, take and wait; False where any of it comes to something else."""
-        take, wait, _ = LOCKS[lock]
+        take, wait, _ = REQUESTS[lock]
         a, b, c = (f"{actor}{lock}" for actor in "ABC")
         opened = (f"{name}: open {lock} as f = ok" for name in (a, b, c))
         steps = [*opened, f"{a}: {take} = granted", f"{b}: {wait} = waits", f"{c}: {wait} = waits"]
@@ -87,7 +80,7 @@ class _Measurement:
     def _release(self, name: str, lock: str) -> float:
         """The moment at which it begins to unlock."""
         begun = time.monotonic()
-        self._said(f"{name}: {LOCKS[lock][2]} = granted")
+        self._said(f"{name}: {REQUESTS[lock][2]} = granted")
         return begun
 
     def _said(self, line: str) -> str:

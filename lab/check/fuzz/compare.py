@@ -23,6 +23,7 @@ from lab.check.actors.stage import RealStage
 from lab.check.blame import NAME_CALLS, excuse, family_of, is_refusal
 from lab.check.language import GET, MAX, SUCCESS, Call, Range, range_of
 from lab.check.oracle import ModelStage
+from lab.locks.registry import FAMILIES, OWN
 
 from .generate import TO_WAITERS, Drawing, Program
 
@@ -33,7 +34,7 @@ AGAIN_S = 0.002
 """Between two requests for a lock that a close may be about to end."""
 
 CLOSES = frozenset({"close", "exit", "killed"})
-OF_DESCRIPTIONS = frozenset({"ofd", "flock"})
+OF_DESCRIPTIONS = frozenset(family for family, name in FAMILIES.items() if OWN[name].owner == "open file")
 IN_THE_WAY = ("EAGAIN", "EACCES")
 
 
@@ -259,21 +260,12 @@ def roughly(difference: Differs) -> str:
         return "blocking"
     if call.verb in GET:
         return _of_report(difference)
-    if family(difference.asked):
-        return family(difference.asked) if difference.observed in SUCCESS else STALE
+    if family_of(difference.asked):
+        return family_of(difference.asked) if difference.observed in SUCCESS else STALE
     return "ownership"
-
-
-def family(call: Call) -> str:
-    """The kind of lock that the call is about, empty for any other call."""
-    if call.verb == "flock":
-        return "flock"
-    if "OFD" in call.verb:
-        return "ofd"
-    return "posix" if call.verb.startswith("F_") else ""
 
 
 def _of_report(difference: Differs) -> str:
     if difference.observed == "free":
-        return family(difference.call)
+        return family_of(difference.call)
     return STALE if difference.expected == "free" else "ranges"

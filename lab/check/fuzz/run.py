@@ -18,12 +18,13 @@ from typing import Any
 
 from lab.check.actors.controller import Patience
 from lab.check.actors.pool import ActorPool
+from lab.check.blame import family_of
 from lab.check.language import Call
 from lab.check.oracle import ModelStage
 from lab.processes import stops_noted
 from lab.records import Difference, RandomPrograms
 
-from .compare import Differs, Disturbed, Ended, LeftOpen, Refused, Twins, family, guarantee_of, roughly
+from .compare import Differs, Disturbed, Ended, LeftOpen, Refused, Twins, guarantee_of, roughly
 from .generate import Drawing, Program, programs
 
 BATCH = 100
@@ -256,7 +257,7 @@ class Search:
             self._calls += len(twins.calls)
             self._open += isinstance(difference, LeftOpen)
         if isinstance(difference, Refused):
-            self._families.discard(family(difference.asked))
+            self._families.discard(family_of(difference.asked))
         return difference if isinstance(difference, Differs) else None
 
     def _again(self, calls: Sequence[Call], patience_s: float) -> Differs | None:

@@ -16,6 +16,7 @@ from ctypes import Structure, c_uint64
 from dataclasses import dataclass
 from typing import Any
 
+from lab.check.guarantees import EXCLUSION
 from lab.scenario import Damage, Outcome, Scenario, Worker
 
 ANY = ""
@@ -46,7 +47,7 @@ PLAN = (
     *(
         Entry(guarantee, "append_log", lock, "anonymous", (NEVER_TWO, HOLDS), polled, 3 if polled else 2)
         for polled in (True, False)
-        for guarantee, lock in (("posix", "fcntl"), ("ofd", "ofd"), ("flock", "flock"))
+        for guarantee, lock in EXCLUSION.items()
     ),
     Entry("pread", "append_log", ANY, "stream", APPENDED),
     Entry("pread", "counter", ANY, "stream", COUNTED),

@@ -20,8 +20,7 @@ from lab.check.guarantees import EXCLUSION
 from lab.errors import CannotRunError
 from lab.host.environment import anonymous_text
 from lab.locks import Action, find_lock
-from lab.locks.control import polled
-from lab.locks.registry import REFUSED
+from lab.locks.registry import REFUSED, polled
 from lab.memory import anonymous, find_backing, probe_backing, scratch
 from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.race import Case, Setting, race_for, untried
@@ -33,7 +32,7 @@ from lab.scenario import Found, find_scenarios
 
 from .plan import Entry, Neighbours, planned
 
-LOCKS = ("fcntl", "ofd", "flock")
+LOCKS = tuple(EXCLUSION.values())
 TRIES = 20
 PATIENCE_S = 2.0
 """How long a lock may take for all its tries on all directories; NFSv4 takes up to 20 ms for a pair."""

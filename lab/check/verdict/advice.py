@@ -68,7 +68,7 @@ def seldom(here: Situation) -> str:
 
 def use_instead(here: Situation) -> str:
     """The locks that exclude beside those that do not."""
-    them = "it" if here.dependable == ["flock"] else "them"
+    them = "them" if _is_plural(spoken(here.dependable)) else "it"
     return f"Use {spoken(here.dependable)}: what was tried of {them} excludes here; {spoken(here.failing)} may not be."
 
 
@@ -158,7 +158,11 @@ def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
 
 def _first(text: str, one: str = "is", many: str = "are") -> str:
     """The subject with its verb."""
-    return f"{text[0].upper()}{text[1:]} {one if text == 'flock' else many}"
+    return f"{text[0].upper()}{text[1:]} {many if _is_plural(text) else one}"
+
+
+def _is_plural(text: str) -> bool:
+    return text.endswith("locks") or " and " in text
 
 
 PAGE = 4096

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from lab.analysis.statistics import detection_limit, rate
 from lab.check.guarantees import DATA, EXCLUSION
+from lab.locks.registry import OWN
 from lab.records import Answered, Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from . import evidence
 from .evidence import ACCESS, double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
 
-SPOKEN = {"posix": "POSIX locks", "ofd": "open file description locks", "flock": "flock"}
 WAYS = {
     "pread": "pread and pwrite under the lock",
     "mapping": "a mapping under the lock",
@@ -186,7 +186,7 @@ class Situation:
 
 def spoken(names: Sequence[str]) -> str:
     """Locks by their names, joined."""
-    return joined([SPOKEN[name] for name in names])
+    return joined([OWN[EXCLUSION[name]].title for name in names])
 
 
 def joined(words: Sequence[str]) -> str:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 from lab.analysis.holds import Row, Span
 from lab.host.procfs import Seen, Sight, sight_of
 from lab.locks.keepers import keepers_of
+from lab.locks.registry import OWN
 from lab.memory import workspace
 from lab.processes import Exit, Orphan, Outputs, WorkerPool, become, cpus_for
 from lab.processes.pool import Prepare
@@ -186,7 +187,7 @@ def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | No
 LOOK_MS = 1.0
 """How long one waits for output, at most, before one looks whether somebody has ended."""
 
-NAMELESS = ("none", "fcntl", "flock")
+NAMELESS = tuple(name for name, entry in OWN.items() if entry.names_holder)
 """Locks of the lab under which a lock without a process, of an open file, can only be a program's."""
 
 
