@@ -25,7 +25,7 @@ from greenlet import getcurrent, greenlet
 from lab.errors import CannotRunError, ScenarioError
 from lab.locks import Deadlock
 
-from .operation import LOAD, LOCK, STORE, Operation, Place
+from .operation import LOAD, LOCK, STORE, Operation, SteppedBytes
 from .sandbox import NotDeterministic, Watched, bypass, guarded
 from .worker import Shape, SteppedWorker
 
@@ -86,8 +86,8 @@ class Behaviour:
         self._initial = initial
         self._content = bytearray(initial)
         self._seen: list[tuple[str, str]] = []
-        place = Place(self._content, shape.line, self._step)
-        self._worker = SteppedWorker(shape, index, place, self._guard, self._seen)
+        memory = SteppedBytes(self._content, shape.line, self._step)
+        self._worker = SteppedWorker(shape, index, memory, self._guard, self._seen)
         self._told: list[Any] = []
         self._taken = -1
         self._over = True

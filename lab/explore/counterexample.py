@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lab.analysis.holds import END
 from lab.records import Step
 
-from .memory import shown
+from .names import shown
 from .operation import END_FIRST
 from .simplify import Cut, cut_between
 from .trace import GIVES_UP

@@ -1,8 +1,7 @@
 """One step of a worker: a load, a store, a lock or an unlock of a byte range of the shared file.
 
-Bytes of the shared memory as one worker sees them, with a step before every access to them.
-
-How a copy of n bytes reaches the memory: the moves that it is made of, and their order.
+`SteppedBytes` puts a step before each load and store. `moves` tells of which moves a copy of n bytes is made, and in
+which order they reach the memory.
 
 Python copies slices, texts and structs with memcpy(3), which copies up to twice the widest register in two moves that
 overlap, [0, p) and [n - p, n), p the largest power of two below n; where n is a power of two, one move does. Each move
@@ -149,37 +148,42 @@ Step = Callable[[Operation], object]
 """Called before each load and store with what it is about to do; returns once it may."""
 
 
-class Place:
-    """Bytes of the shared memory as one worker sees them: the buffer, the widest move, and the step before each."""
+class SteppedBytes:
+    """The shared memory as one worker accesses it: a step before each move of a load or store.
 
-    __slots__ = ("_made", "buffer", "line", "step")
+    `numbers` are the same bytes, of which each load and store is of one number (see `moves`).
+    """
 
-    def __init__(self, buffer: Any, line: int, step: Step) -> None:
-        self.buffer = memoryview(buffer)
-        self.line = line
-        self.step = step
-        self._made: dict[tuple[int, int, int, bool], list[Operation]] = {}
+    __slots__ = ("_buffer", "_is_number", "_line", "_operations", "_step", "numbers")
 
-    def operations(self, kind: int, start: int, length: int, *, plain: bool = False) -> list[Operation]:
-        """The steps of one access, made when it is first asked for; a `plain` value is one move (see `moves`)."""
-        key = kind, start, length, plain
-        if key not in self._made:
-            self._made[key] = [
+    def __init__(self, buffer: Any, line: int, step: Step, *, is_number: bool = False) -> None:
+        self._buffer = memoryview(buffer)
+        self._line = line
+        self._step = step
+        self._is_number = is_number
+        self._operations: dict[tuple[int, int, int], list[Operation]] = {}
+        self.numbers = self if is_number else SteppedBytes(buffer, line, step, is_number=True)
+
+    def _moves(self, kind: int, start: int, length: int) -> list[Operation]:
+        """The steps of one access, made when it first comes up."""
+        key = kind, start, length
+        if key not in self._operations:
+            self._operations[key] = [
                 Operation(kind, at, size, write=kind == STORE)
-                for at, size in moves(kind, start, length, self.line, plain=plain)
+                for at, size in moves(kind, start, length, self._line, plain=self._is_number)
             ]
-        return self._made[key]
+        return self._operations[key]
 
-    def load(self, start: int, length: int, *, plain: bool = False) -> bytes:
-        """The bytes, move by move."""
-        found = bytearray(length)
-        for operation in self.operations(LOAD, start, length, plain=plain):
-            self.step(operation)
-            found[operation.start - start : operation.end - start] = self.buffer[operation.start : operation.end]
-        return bytes(found)
+    def load(self, start: int, length: int) -> bytes:
+        """Return the bytes, put together from what each move loads."""
+        loaded = bytearray(length)
+        for operation in self._moves(LOAD, start, length):
+            self._step(operation)
+            loaded[operation.start - start : operation.end - start] = self._buffer[operation.start : operation.end]
+        return bytes(loaded)
 
-    def store(self, start: int, data: bytes | memoryview, *, plain: bool = False) -> None:
+    def store(self, start: int, data: bytes | memoryview) -> None:
         """Put the bytes there, move by move."""
-        for operation in self.operations(STORE, start, len(data), plain=plain):
-            self.step(operation)
-            self.buffer[operation.start : operation.end] = data[operation.start - start : operation.end - start]
+        for operation in self._moves(STORE, start, len(data)):
+            self._step(operation)
+            self._buffer[operation.start : operation.end] = data[operation.start - start : operation.end - start]

@@ -15,7 +15,7 @@ from lab.locks.registry import MODELLED, OWN
 from lab.records import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
 from lab.scenario import Found, Scenario, find_scenarios
 
-from .memory import named, shown, value_of
+from .names import named, shown, value_of
 from .operation import LINE
 from .reasons import story
 from .run import check_steps, damage_records

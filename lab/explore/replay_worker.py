@@ -17,7 +17,7 @@ from lab.locks import Action, Deadlock, find_lock
 from lab.memory import MAPPED
 from lab.scenario.base import raised
 
-from .operation import LOAD, NAMES, Operation, Place
+from .operation import LOAD, NAMES, Operation, SteppedBytes
 from .replay_protocol import BLOCK, DIVERGED, DONE, GO, HUB, SHOWN, START, TOLD, Pipes, Plan, digest
 from .worker import SteppedWorker
 
@@ -44,8 +44,8 @@ class Replayed:
         self._view = memoryview(self._mapping.buffer)
         self._lock = find_lock(plan.shape.lock)
         self._seen: list[tuple[str, str]] = []
-        place = Place(self._mapping.buffer, plan.shape.line, self.step)
-        self._worker = SteppedWorker(plan.shape, index, place, self._guard, self._seen)
+        memory = SteppedBytes(self._mapping.buffer, plan.shape.line, self.step)
+        self._worker = SteppedWorker(plan.shape, index, memory, self._guard, self._seen)
         self._turn = self._left = self._taken = 0
         self._ready = False
         self._early: Operation | None = None

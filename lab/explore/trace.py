@@ -7,7 +7,7 @@ from typing import Literal
 
 from lab.records import Step
 
-from .memory import Value, named, value_of
+from .names import Value, named, value_of
 from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
 from .world import End, World
 

@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from lab.errors import CannotRunError, UsageError
 from lab.locks import told
 from lab.locks.registry import OWN
-from lab.memory.layout import PlaceBytes
+from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.scenario import Found, Layout, Scenario
 
-from .memory import stepped
-from .operation import LOCK, UNLOCK, Operation, Place
+from .operation import LOCK, UNLOCK, Operation, SteppedBytes
 from .sandbox import bypass
 
 if TYPE_CHECKING:
@@ -78,24 +77,26 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> S
 
 
 class SteppedWorker:
-    """`lab.Worker` over a place; see there for what each method guarantees."""
+    """`lab.Worker` over stepped bytes; see there for what each method guarantees."""
 
-    def __init__(self, shape: Shape, index: int, place: Place, guard: Guard, seen: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, shape: Shape, index: int, memory: SteppedBytes, guard: Guard, seen: list[tuple[str, str]]
+    ) -> None:
         self.index = index
         self.workers = shape.workers
         self.rounds = shape.rounds
         self.round = 0
-        self.memory: Any = stepped(shape.memory, place)
+        self.memory: Any = struct_proxy(shape.memory, memory, memory.numbers)
         self.local = SimpleNamespace()
         self._layout = shape.layout
         self._locked = shape.lock != "none"
         self._ranges = not OWN[shape.lock].whole_file
-        self._place = place
+        self._memory = memory
         self._guard = guard
         self._seen = seen
         self._random: Random | None = None
         self._holds: dict[Any, AbstractContextManager[object]] = {}
-        self._bytes: dict[Any, PlaceBytes] = {}
+        self._bytes: dict[Any, BytesProxy] = {}
 
     def renew(self) -> None:
         """As it was before its first round."""
@@ -132,11 +133,11 @@ class SteppedWorker:
             made = self._holds[key] = self._guard(lock, unlock)
             return made
 
-    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> PlaceBytes:
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> BytesProxy:
         """See `lab.Worker.bytes`."""
         key = field, index, count
         if key not in self._bytes:
-            self._bytes[key] = PlaceBytes(self._place, *self._layout.extent(field, index, count))
+            self._bytes[key] = BytesProxy(self._memory, *self._layout.extent(field, index, count))
         return self._bytes[key]
 
     def damaged(self, kind: str, evidence: str = "") -> None:

@@ -1,102 +1,66 @@
-"""Bytes that are reached by loads and stores instead of through a buffer, seen as a memoryview is.
-
-Where the fields of a scenario's memory lie: byte ranges by field, element and count.
-"""
+"""Where the fields of a scenario's memory lie: byte ranges by field, element and count."""
 
 from __future__ import annotations
 
-from ctypes import Structure, sizeof
-from operator import index as whole_number
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from ctypes import Array, Structure, Union, _SimpleCData, sizeof
+from typing import Any, NamedTuple
 
-from lab.errors import ScenarioError
+from lab.errors import CannotRunError, ScenarioError
 
-
-class Place(Protocol):
-    """Bytes that are loaded and stored by a call; an open file of a backing is one, the explorer's memory another."""
-
-    def load(self, start: int, length: int) -> bytes:
-        """The bytes as they are now."""
-
-    def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put these bytes there."""
+POINTERS = "zZO"
+"""Codes of simple ctypes types whose bytes are an address: c_char_p, c_wchar_p, py_object."""
 
 
-def contiguous(wanted: slice, length: int) -> tuple[int, int]:
-    """First and one past the last of a slice. Raises ValueError for a stride."""
-    first, last, stride = wanted.indices(length)
-    if stride != 1:
-        raise ValueError("slices of shared memory have a step of 1")
-    return first, max(first, last)
+class Field(NamedTuple):
+    """A field of a struct or union; `bits` is its width where it is a bit field, else 0."""
 
-
-class PlaceBytes:
-    """A run of bytes of a place: a slice of it is one load or one store there."""
-
-    __slots__ = ("_length", "_place", "_start")
-
-    def __init__(self, place: Place, start: int, length: int) -> None:
-        self._place = place
-        self._start = start
-        self._length = length
-
-    def __len__(self) -> int:
-        return self._length
-
-    def __bytes__(self) -> bytes:
-        return self._place.load(self._start, self._length)
-
-    tobytes = __bytes__
-
-    def __eq__(self, other: object) -> bool:
-        return bytes(self) == (bytes(other) if isinstance(other, PlaceBytes) else other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __getitem__(self, where: Any) -> Any:
-        if not isinstance(where, slice):
-            return self[self._one(where)][0]
-        first, last = contiguous(where, self._length)
-        return self._place.load(self._start + first, last - first)
-
-    def __setitem__(self, where: Any, data: Any) -> None:
-        if not isinstance(where, slice):
-            where, data = self._one(where), bytes([data])
-        first, last = contiguous(where, self._length)
-        content = bytes(data)
-        if len(content) != last - first:
-            raise ValueError("memoryview assignment: lvalue and rvalue have different structures")
-        self._place.store(self._start + first, content)
-
-    def _one(self, index: Any) -> slice:
-        at = whole_number(index)
-        at += self._length if at < 0 else 0
-        if not 0 <= at < self._length:
-            raise IndexError("index out of bounds on dimension 1")
-        return slice(at, at + 1)
-
-
-class _Field(NamedTuple):
     name: str
+    kind: Any
     offset: int
-    size: int
-    elements: int
+    bits: int = 0
+
+
+def fields_of(kind: Any, *, parts: bool = True) -> Iterator[Field]:
+    """All fields in order, also of structs that it extends; with `parts` those inside anonymous parts too."""
+    for base in reversed(kind.__mro__):
+        for name, inner, *bits in vars(base).get("_fields_", ()):
+            yield Field(name, inner, getattr(kind, name).offset, *bits)
+            if parts and name in vars(base).get("_anonymous_", ()):
+                yield from (each._replace(offset=getattr(kind, each.name).offset) for each in fields_of(inner))
+
+
+def _check(name: str, kind: Any) -> None:
+    """Raises CannotRunError for pointers, and for bit fields of a union, which CPython 3.11 may lay outside of it."""
+    while issubclass(kind, Array):
+        kind = kind._type_
+    if issubclass(kind, Structure | Union):
+        for field in fields_of(kind, parts=False):
+            if not 0 <= field.offset <= sizeof(kind) - sizeof(field.kind):
+                raise CannotRunError(
+                    f"{kind.__name__}.{field.name}: lies outside of its struct; name it as no bit field"
+                )
+            _check(f"{kind.__name__}.{field.name}", field.kind)
+    elif not issubclass(kind, _SimpleCData) or kind._type_ in POINTERS:
+        raise CannotRunError(
+            f"{name}: {kind.__name__} is a pointer, which leads nowhere in another process; name a number or a text"
+        )
 
 
 class Layout:
-    """The fields of a struct by their descriptors: `Memory.value` gives offset and size, its name is looked up here."""
+    """The fields of a struct by their descriptors: `Memory.value` gives offset and size, its name is looked up here.
+
+    Raises CannotRunError for a struct that processes cannot share.
+    """
 
     def __init__(self, memory: type[Structure]) -> None:
+        _check(memory.__name__, memory)
         self.size = sizeof(memory)
         self._name = memory.__qualname__
-        self._fields: dict[Any, _Field] = {}
-        for name, kind, *_ in memory._fields_:
-            descriptor = getattr(memory, name)
-            elements = getattr(kind, "_length_", 0) if isinstance(kind, type) else 0
-            self._fields[descriptor] = _Field(name, descriptor.offset, sizeof(kind), elements)
+        self._fields = {getattr(memory, field.name): field for field in fields_of(memory)}
 
     def extent(self, field: Any, index: int | None = None, count: int = 1) -> tuple[int, int]:
-        """Start and length in bytes of a field or of `count` of its elements; (0, 0), to infinity, for no field.
+        """Return start and length in bytes of a field or of `count` of its elements; (0, 0), to infinity, for no field.
 
         Raises ScenarioError for a field of another struct, an index into a field that is no array, and
         elements beyond its end.
@@ -104,9 +68,10 @@ class Layout:
         if field is None:
             return 0, 0
         try:
-            name, offset, size, elements = self._fields[field]
+            name, kind, offset, _ = self._fields[field]
         except (KeyError, TypeError):
             raise ScenarioError(f"{field!r} is no field of {self._name}; name it as self.Memory.field") from None
+        size, elements = sizeof(kind), getattr(kind, "_length_", 0)
         if index is None:
             return offset, size
         if not elements:

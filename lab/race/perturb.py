@@ -22,7 +22,7 @@ from time import monotonic_ns, sleep
 from types import TracebackType
 
 from lab.locks import Action
-from lab.memory.layout import Place
+from lab.memory.struct_proxy import ByteAccess
 
 from .recorder import DEADLOCKS, REFUSED, Held, Segment
 
@@ -41,38 +41,38 @@ def spin(window_ns: int) -> Pause:
 
 
 class Paused:
-    """The same place, with the pause before every store."""
+    """The same bytes, with the pause before every store."""
 
-    __slots__ = ("_pause", "_place", "load")
+    __slots__ = ("_access", "_pause", "load")
 
-    def __init__(self, place: Place, pause: Pause) -> None:
-        self._place = place
+    def __init__(self, access: ByteAccess, pause: Pause) -> None:
+        self._access = access
         self._pause = pause
-        self.load = place.load
+        self.load = access.load
 
     def store(self, start: int, data: bytes | memoryview) -> None:
         """Pause, then store."""
         self._pause()
-        self._place.store(start, data)
+        self._access.store(start, data)
 
 
 class Halved:
-    """The same place, whose stores come in two halves, the pause between them."""
+    """The same bytes, whose stores come in two halves, the pause between them."""
 
-    __slots__ = ("_pause", "_place", "load")
+    __slots__ = ("_access", "_pause", "load")
 
-    def __init__(self, place: Place, pause: Pause) -> None:
-        self._place = place
+    def __init__(self, access: ByteAccess, pause: Pause) -> None:
+        self._access = access
         self._pause = pause
-        self.load = place.load
+        self.load = access.load
 
     def store(self, start: int, data: bytes | memoryview) -> None:
         """Store a half, pause, store the rest."""
         half = len(data) // 2
         whole = memoryview(data)
-        self._place.store(start, whole[:half])
+        self._access.store(start, whole[:half])
         self._pause()
-        self._place.store(start + half, whole[half:])
+        self._access.store(start + half, whole[half:])
 
 
 COUNTED = {errno.EAGAIN: REFUSED, errno.EACCES: REFUSED, errno.EDEADLK: DEADLOCKS}

@@ -12,7 +12,7 @@ from time import monotonic_ns
 
 from lab.analysis.accesses import ENDLESS, LOAD, REPORT, STORE, Access
 from lab.memory import anonymous
-from lab.memory.layout import Place
+from lab.memory.struct_proxy import ByteAccess
 
 from .recorder import ROUNDS_DONE, Log, Segment
 
@@ -78,20 +78,20 @@ class Track:
 
 
 class Recorded:
-    """The same place, whose loads and stores are written down."""
+    """The same bytes, whose loads and stores are written down."""
 
-    __slots__ = ("_place", "_track")
+    __slots__ = ("_access", "_track")
 
-    def __init__(self, place: Place, track: Track) -> None:
-        self._place = place
+    def __init__(self, access: ByteAccess, track: Track) -> None:
+        self._access = access
         self._track = track
 
     def load(self, start: int, length: int) -> bytes:
         """Load, between two looks at the clock."""
         track = self._track
         if not (slot := track.begin(LOAD, start, length)):
-            return self._place.load(start, length)
-        data = self._place.load(start, length)
+            return self._access.load(start, length)
+        data = self._access.load(start, length)
         track.end(slot)
         track.keep(slot, data)
         return data
@@ -100,16 +100,16 @@ class Recorded:
         """Store, between two looks at the clock."""
         track = self._track
         if not (slot := track.begin(STORE, start, len(data))):
-            return self._place.store(start, data)
+            return self._access.store(start, data)
         track.keep(slot, data)
-        self._place.store(start, data)
+        self._access.store(start, data)
         track.end(slot)
         return None
 
 
-def recorded(place: Place, track: Track | None) -> Place:
-    """The place, written down where there is a track."""
-    return Recorded(place, track) if track else place
+def recorded(access: ByteAccess, track: Track | None) -> ByteAccess:
+    """The bytes, written down where there is a track."""
+    return Recorded(access, track) if track else access
 
 
 class Tape:

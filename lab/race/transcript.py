@@ -11,6 +11,7 @@ from lab.analysis.accesses import ENDLESS, REPORT, Access
 from lab.analysis.holds import Row, Span, as_held
 from lab.host.environment import anonymous_text
 from lab.locks import nested
+from lab.memory.layout import fields_of
 from lab.records import Accesses, Block, Damage, Field, Holds, Recording
 
 from .recorder import UNRECORDED
@@ -37,7 +38,7 @@ def transcript(job: Job, released_ns: int, result: Result) -> Recording:
         attempts=1,
         wall_ns=result.wall_ns,
         size=job.layout.size,
-        fields=list(fields_of(job.memory)),
+        fields=list(values_of(job.memory)),
         blocks=blocks[:BLOCKS_KEPT],
         holds=_holds(sorted(as_held(list(job.log.requests()), nested(job.lock)), key=itemgetter(2)), released_ns),
         accesses=_accesses(accesses, released_ns),
@@ -49,16 +50,16 @@ def transcript(job: Job, released_ns: int, result: Result) -> Recording:
     )
 
 
-def fields_of(
+def values_of(
     kind: Any, name: str = "", start: int = 0, dimensions: tuple[tuple[int, int], ...] = ()
 ) -> Iterator[Field]:
-    """The plain values in a struct, union or array of ctypes."""
+    """Yield the plain values in a struct, union or array of ctypes."""
     if issubclass(kind, Structure | Union):
-        for own, inner, *_ in (each for base in reversed(kind.__mro__) for each in vars(base).get("_fields_", ())):
-            dotted = f"{name}.{own}" if name else own
-            yield from fields_of(inner, dotted, start + getattr(kind, own).offset, dimensions)
+        for field in fields_of(kind, parts=False):
+            dotted = f"{name}.{field.name}" if name else field.name
+            yield from values_of(field.kind, dotted, start + field.offset, dimensions)
     elif issubclass(kind, Array):
-        yield from fields_of(kind._type_, f"{name}[]", start, (*dimensions, (kind._length_, sizeof(kind._type_))))
+        yield from values_of(kind._type_, f"{name}[]", start, (*dimensions, (kind._length_, sizeof(kind._type_))))
     else:
         yield Field(name, start, sizeof(kind), _kind_of(kind), list(dimensions))
 

@@ -17,7 +17,7 @@ from lab.analysis.holds import Span
 from lab.errors import ScenarioError, refusal
 from lab.locks import GaveUp, Leaky, Lock, told
 from lab.memory import Backing, Shared
-from lab.memory.layout import PlaceBytes
+from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
 from lab.processes.child import print_to_stderr
 from lab.scenario import Layout
@@ -25,7 +25,6 @@ from lab.scenario.worker import Bytes
 
 from .context import Setting
 from .mailbox import Mailbox, Report, Reports, Seen, trace_of
-from .memory import laid_over
 from .perturb import AfterWay, Halved, Pause, Paused, giving_way, insisting, spin
 from .recorder import (
     CURSOR,
@@ -152,9 +151,9 @@ class RaceWorker:
         job = self._job
         place = recorded(self._file, self._track)
         if self._pause:
-            return laid_over(Paused(place, self._pause), job.memory)
+            return struct_proxy(job.memory, Paused(place, self._pause))
         buffer = None if self._track else self._file.buffer
-        return laid_over(place, job.memory) if buffer is None else job.memory.from_buffer(buffer)
+        return struct_proxy(job.memory, place) if buffer is None else job.memory.from_buffer(buffer)
 
     @property
     def random(self) -> Random:
@@ -209,9 +208,9 @@ class RaceWorker:
     def _bytes_at(self, start: int, length: int) -> Bytes:
         buffer = None if self._track else self._file.buffer
         if self._pause:
-            return PlaceBytes(recorded(Halved(self._file, self._pause), self._track), start, length)
+            return BytesProxy(recorded(Halved(self._file, self._pause), self._track), start, length)
         place = recorded(self._file, self._track)
-        return PlaceBytes(place, start, length) if buffer is None else memoryview(buffer)[start : start + length]
+        return BytesProxy(place, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         """See `lab.Worker.damaged`."""

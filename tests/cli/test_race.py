@@ -148,7 +148,7 @@ def test_a_window_widens_the_race_of_the_scenario(tmp_path: Path) -> None:
     text = "(HERE / f'note').write_text(type(w.memory).__name__)"
     mine = scenario_file(tmp_path / "mine.py", text)
     race(mine, "--workers", "1", "--trials", "1", "--window", "1")
-    assert (tmp_path / "note").read_text() == "LaidMemory"
+    assert (tmp_path / "note").read_text() == "MemoryProxy"
 
 
 def test_without_a_window_nothing_is_widened_and_nothing_said(tmp_path: Path) -> None:

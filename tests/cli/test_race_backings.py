@@ -244,3 +244,40 @@ def test_the_published_schemas_know_the_backings() -> None:
     assert "backings" in schema["Options"]["properties"]
     assert "backings" not in schema["Options"]["required"]
     assert {"backing", "shares"} <= schema["Case"]["properties"].keys()
+
+
+NAMES = '''
+from ctypes import *
+from lab import Damage, Scenario
+
+class Tag(c_uint16):
+    pass
+
+class Names(Scenario):
+    """Two workers copy a name, an array, a struct and a bit field."""
+
+    class Memory(Structure):
+        _fields_ = [("names", (c_char * 16) * 2), ("numbers", c_uint32 * 4), ("tag", Tag), ("low", c_uint8, 3)]
+
+    def work(self, w):
+        with w.write_lock():
+            w.memory.names[1].value = w.memory.names[0].value + b"x"
+            w.memory.names[0] = w.memory.names[1]
+            w.memory.numbers[1:3] = w.memory.numbers[0:2]
+            w.memory.numbers[0] = w.memory.tag.value = w.memory.low = len(w.memory.names[0].value)
+
+    def check(self, memory, outcome):
+        left = memory.names[1].value, memory.tag.value, memory.low
+        return Damage("lost", int(left != (b"x" * outcome.rounds, outcome.rounds, outcome.rounds)), 1)
+'''
+
+
+def test_a_layout_of_all_kinds_runs_under_every_backing_window_and_recording_and_is_explored(tmp_path: Path) -> None:
+    mine = tmp_path / "names.py"
+    mine.write_text(NAMES)
+    how = [f"--backing={name}" for name in SHARING]
+    for extra in ((), ("--window", "1"), ("--record", "4")):
+        code, made = race(mine, *how, "--lock", "fcntl", "--workers", "2", "--rounds", "2", "--trials", "1", *extra)
+        assert (code, {case["verdict"] for case in made["cases"]}) == (0, {"clean"}), extra
+    explored = run_lab("explore", mine, "--workers", "2", "--rounds", "2", "--lock", "fcntl")
+    assert (explored.returncode, "holds" in explored.stdout) == (0, True), explored.stdout + explored.stderr

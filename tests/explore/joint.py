@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 from greenlet import getcurrent, greenlet
 
 from lab import Deadlock
-from lab.explore.memory import stepped
-from lab.explore.operation import LOCK, UNLOCK, Operation, Place
+from lab.explore.operation import LOCK, UNLOCK, Operation, SteppedBytes
 from lab.explore.worker import Shape
-from lab.memory.layout import PlaceBytes
+from lab.memory.struct_proxy import BytesProxy, struct_proxy
 
 LONGEST_RING = 12
 """Workers in the longest ring that the kernel notices."""
@@ -114,8 +113,8 @@ class JointWorker:
         self.index, self.workers, self.rounds = index, shape.workers, shape.rounds
         self.next: Operation | None = None
         self._joint = joint
-        self._place = Place(joint.content, shape.line, self.before)
-        self.memory = stepped(shape.memory, self._place)
+        self._memory = SteppedBytes(joint.content, shape.line, self.before)
+        self.memory = struct_proxy(shape.memory, self._memory, self._memory.numbers)
         self.greenlet = greenlet(self._live)
         self.renew()
 
@@ -175,8 +174,8 @@ class JointWorker:
         self.before(gives)
         self._joint.table.give_back(self.index, gives)
 
-    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> PlaceBytes:
-        return PlaceBytes(self._place, *self._joint.shape.layout.extent(field, index, count))
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> BytesProxy:
+        return BytesProxy(self._memory, *self._joint.shape.layout.extent(field, index, count))
 
     def damaged(self, kind: str, evidence: str = "") -> None:
         self.seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))

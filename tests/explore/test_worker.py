@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError, ScenarioError, UsageError
-from lab.explore.operation import Operation, Place
+from lab.explore.operation import Operation, SteppedBytes
 from lab.explore.worker import SteppedWorker
 from tests.explore.worlds import scenario_of, shape
 
@@ -24,8 +24,8 @@ class Holds:
         self.steps: list[Operation] = []
         self.asked: list[tuple[str, str, bool]] = []
         self.seen: list[tuple[str, str]] = []
-        place = Place(bytearray(made.layout.size), 64, self.steps.append)
-        self.worker = SteppedWorker(made, 1, place, self._guard, self.seen)
+        memory = SteppedBytes(bytearray(made.layout.size), 64, self.steps.append)
+        self.worker = SteppedWorker(made, 1, memory, self._guard, self.seen)
 
     def _guard(self, lock: Operation, unlock: Operation) -> Any:
         self.asked.append((repr(lock), repr(unlock), lock.write))

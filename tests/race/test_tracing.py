@@ -18,7 +18,7 @@ from lab.race.cases import run_case
 from lab.race.recorded_trial import with_recording
 from lab.race.recorder import ROUNDS_DONE, Log
 from lab.race.tracing import Recorded, Tape
-from lab.race.transcript import fields_of
+from lab.race.transcript import values_of
 from lab.records import Case, encode
 from lab.report.page.recorded import recorded
 from lab.scenario import Outcome, Scenario, find_scenarios
@@ -131,7 +131,7 @@ def test_the_layout_is_told_down_to_plain_values() -> None:
     class Outer(Structure):
         _fields_ = [("head", c_uint64), ("rows", (Inner * 3) * 2), ("tail", c_ubyte * 5)]
 
-    assert [(each.name, each.start, each.size, each.kind, each.dimensions) for each in fields_of(Outer)] == [
+    assert [(each.name, each.start, each.size, each.kind, each.dimensions) for each in values_of(Outer)] == [
         ("head", 0, 8, "unsigned", []),
         ("rows[][].x", 8, 8, "signed", [(2, 48), (3, 16)]),
         ("rows[][].y", 16, 8, "real", [(2, 48), (3, 16)]),

@@ -1,13 +1,25 @@
 from __future__ import annotations
 
-from ctypes import Structure, c_char, c_uint8, c_uint32, c_uint64, sizeof
+from ctypes import (
+    CFUNCTYPE,
+    POINTER,
+    Structure,
+    Union,
+    c_char,
+    c_char_p,
+    c_uint8,
+    c_uint32,
+    c_uint64,
+    py_object,
+    sizeof,
+)
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.errors import ScenarioError
+from lab.errors import CannotRunError, ScenarioError
 from lab.scenario import Layout
 
 ELEMENTS = 5
@@ -119,3 +131,43 @@ def test_a_bit_field_lies_in_the_bytes_that_hold_it(name: str) -> None:
 
 def test_bytes_of_text_have_elements_of_one_byte() -> None:
     assert layout.extent(memory.name, 1) == (memory.name.offset + 1, 1)
+
+
+def test_fields_of_an_extended_struct_and_of_an_anonymous_part_lie_where_the_struct_puts_them() -> None:
+    class Either(Union):
+        _fields_ = [("whole", c_uint32), ("bytes", c_uint8 * 4)]
+
+    class Extended(Account):
+        _anonymous_ = ("either",)
+        _fields_ = [("before", c_uint32), ("either", Either)]
+
+    extended: Any = Extended
+    extents = [Layout(Extended).extent(field) for field in (extended.balance, extended.before, extended.bytes)]
+    assert extents == [(8, 8), (16, 4), (20, 4)]
+
+
+@pytest.mark.parametrize("kind", [POINTER(c_uint32), CFUNCTYPE(None), c_char_p, py_object, c_char_p * 2])
+def test_a_pointer_is_refused_by_name(kind: Any) -> None:
+    class Inner(Structure):
+        _fields_ = [("link", kind)]
+
+    class Linked(Structure):
+        _fields_ = [("inner", Inner * 2)]
+
+    with pytest.raises(CannotRunError, match=r"Inner\.link: \w+ is a pointer, which leads nowhere in another process"):
+        Layout(Linked)
+
+
+def test_a_field_outside_of_its_union_is_refused() -> None:
+    class Outside(Union):
+        _fields_ = [("low", c_uint8, 1), ("high", c_uint8, 1)]
+
+    class Whole(Structure):
+        _fields_ = [("outside", Outside)]
+
+    high: Any = getattr(Outside, "high")  # noqa: B009
+    if high.offset >= 0:  # CPython 3.11 has it at -1
+        assert Layout(Whole).size == 1
+    else:
+        with pytest.raises(CannotRunError, match=r"Outside\.high: lies outside of it"):
+            Layout(Whole)

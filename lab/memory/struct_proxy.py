@@ -1,0 +1,250 @@
+"""A scenario's memory where each load and store is a call: objects that behave as the ctypes struct does.
+
+The race lays them over backings that are not mapped, over a mapping with `--window` or `--record`; explore and replay
+lay them over memory with a step before every access. The scenario's text stays as it is: `memory.value += 1` is one
+load and one store. ctypes itself converts the values, on a private image of the struct: a load copies the bytes into
+the image first, a store copies them from there.
+
+Every field and every element is one load or one store, a slice of an array one an element, as ctypes copies it. A
+text is stored up to its first zero, a bit field by loading and storing the bytes that it shares with its neighbours.
+"""
+
+from __future__ import annotations
+
+from ctypes import Array, Structure, Union, _SimpleCData, sizeof
+from functools import cache
+from operator import index as whole_number
+from typing import Any, Protocol
+
+from .layout import Field, fields_of
+
+
+class ByteAccess(Protocol):
+    """Bytes that are loaded and stored by a call: an open file of a backing, or the memory of explore."""
+
+    def load(self, start: int, length: int) -> bytes:
+        """Return the bytes as they are now."""
+
+    def store(self, start: int, data: bytes | memoryview) -> None:
+        """Put these bytes there."""
+
+
+class BytesProxy:
+    """A run of bytes, used as a memoryview is: a slice of it is one load or one store."""
+
+    __slots__ = ("_access", "_length", "_start")
+
+    def __init__(self, access: ByteAccess, start: int, length: int) -> None:
+        self._access = access
+        self._start = start
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        return self._access.load(self._start, self._length)
+
+    tobytes = __bytes__
+
+    def __eq__(self, other: object) -> bool:
+        return bytes(self) == (bytes(other) if isinstance(other, BytesProxy) else other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getitem__(self, where: Any) -> Any:
+        first, last = self._range(where)
+        loaded = self._access.load(self._start + first, last - first)
+        return loaded if isinstance(where, slice) else loaded[0]
+
+    def __setitem__(self, where: Any, data: Any) -> None:
+        first, last = self._range(where)
+        content = bytes(
+            [data] if isinstance(where, int) else data if isinstance(data, BytesProxy) else memoryview(data)
+        )
+        if len(content) != last - first:
+            raise ValueError("memoryview assignment: lvalue and rvalue have different structures")
+        self._access.store(self._start + first, content)
+
+    def _range(self, where: Any) -> tuple[int, int]:
+        """First byte of a slice or an index, and the one behind its last."""
+        if isinstance(where, slice):
+            first, last, stride = where.indices(self._length)
+            if stride != 1:
+                raise ValueError("slices of shared memory have a step of 1")
+            return first, max(first, last)
+        at = whole_number(where)
+        at += self._length if at < 0 else 0
+        if not 0 <= at < self._length:
+            raise IndexError("index out of bounds on dimension 1")
+        return at, at + 1
+
+
+def struct_proxy(kind: type[Structure], copies: ByteAccess, numbers: ByteAccess | None = None) -> Any:
+    """Lay the struct over these bytes.
+
+    Numbers go through `numbers`, where explore moves them at once; texts, structs and arrays through `copies`.
+    """
+    return _class_of(kind)(kind, copies, numbers or copies, 0)
+
+
+class _Proxy:
+    """A struct, union, array or number that begins at `start`. The names leave room for the scenario's fields."""
+
+    __slots__ = ("_lab_content", "_lab_copies", "_lab_image", "_lab_numbers", "_lab_parts", "_lab_start")
+
+    def __init__(self, kind: Any, copies: ByteAccess, numbers: ByteAccess, start: int) -> None:
+        self._lab_copies = copies
+        self._lab_numbers = numbers
+        self._lab_start = start
+        self._lab_content = bytearray(sizeof(kind))
+        self._lab_image = kind.from_buffer(self._lab_content)
+        self._lab_parts: dict[Any, Any] = {}
+
+    def __bytes__(self) -> bytes:
+        return self._lab_access(type(self._lab_image)).load(self._lab_start, len(self._lab_content))
+
+    def _lab_access(self, kind: Any) -> ByteAccess:
+        return self._lab_numbers if issubclass(kind, _SimpleCData) else self._lab_copies
+
+    def _lab_load(self, kind: Any, offset: int) -> None:
+        """Load a value of this type into the image."""
+        size = sizeof(kind)
+        self._lab_content[offset : offset + size] = self._lab_access(kind).load(self._lab_start + offset, size)
+
+    def _lab_store(self, kind: Any, offset: int, size: int) -> None:
+        """Store so many bytes of the image."""
+        data = bytes(self._lab_content[offset : offset + size])
+        self._lab_access(kind).store(self._lab_start + offset, data)
+
+    def _lab_part(self, key: Any, kind: Any, offset: int) -> Any:
+        """Return the object inside, made once; this loads nothing."""
+        if key not in self._lab_parts:
+            made = _class_of(kind)(kind, self._lab_copies, self._lab_numbers, self._lab_start + offset)
+            self._lab_parts[key] = made
+        return self._lab_parts[key]
+
+
+class _ArrayProxy(_Proxy):
+    """An array; its elements are as fields are, only that a text is an object, as ctypes has it."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._lab_image)
+
+    def __getitem__(self, index: Any) -> Any:
+        element, elements = self._lab_image._type_, self._lab_elements(index)
+        each = sizeof(element)
+        if _is_object(element):
+            parts = [self._lab_part(at, element, at * each) for at in elements]
+            return parts if isinstance(index, slice) else parts[0]
+        for at in elements:
+            self._lab_load(element, at * each)
+        return self._lab_image[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        element, elements = self._lab_image._type_, self._lab_elements(index)
+        each = sizeof(element)
+        self._lab_image[index] = _plain(value)
+        for at in elements:
+            self._lab_store(element, at * each, each)
+
+    def _lab_elements(self, index: Any) -> range:
+        """The elements of an index or a slice, counted from the front. Raises IndexError beyond the end."""
+        every = range(len(self._lab_image))
+        if isinstance(index, slice):
+            return every[index]
+        at = every[index]
+        return range(at, at + 1)
+
+
+OURS = ("__init__", "__new__", "__slots__")
+"""Members of a scenario's struct that its proxy does not take over."""
+
+
+@cache
+def _class_of(kind: Any) -> type[_Proxy]:
+    """A class with a property for each field, and all that the scenario's author gave the type beside fields."""
+    members: dict[str, Any] = {}
+    for base in reversed(kind.__mro__):
+        if base.__module__ not in ("builtins", "ctypes", "ctypes._endian", "_ctypes"):
+            members |= {name: each for name, each in vars(base).items() if name not in OURS and not _is_slot(each)}
+    if issubclass(kind, Structure | Union):
+        members |= {field.name: _field_property(field) for field in fields_of(kind)}
+    if _is_text(kind) or issubclass(kind, _SimpleCData):
+        members["value"] = _value_property(kind)
+    if _is_text(kind) and kind._type_._type_ == "c":
+        members["raw"] = property(bytes, _store_raw)
+    return type(f"{kind.__name__}Proxy", (_ArrayProxy if issubclass(kind, Array) else _Proxy,), members)
+
+
+def _is_slot(member: Any) -> bool:
+    """True for what reaches into the ctypes object itself."""
+    return hasattr(type(member), "__set__") and not isinstance(member, property)
+
+
+def _field_property(field: Field) -> property:
+    name, kind, offset, bits = field
+    size, text = sizeof(kind), _is_text(kind)
+
+    if _is_object(kind) and not text:
+
+        def load(self: _Proxy) -> Any:
+            return self._lab_part(name, kind, offset)
+
+    else:
+
+        def load(self: _Proxy) -> Any:
+            self._lab_load(kind, offset)
+            return getattr(self._lab_image, name)
+
+    def store(self: _Proxy, value: Any) -> None:
+        value = _plain(value)
+        setattr(self._lab_image, name, value)
+        if bits:
+            self._lab_load(kind, offset)
+            setattr(self._lab_image, name, value)
+        if text and isinstance(value, bytes):
+            value = value.partition(b"\0")[0]
+        self._lab_store(kind, offset, _text_size(kind, value) if text else size)
+
+    return property(load, store)
+
+
+def _value_property(kind: Any) -> property:
+    def load(self: _Proxy) -> Any:
+        self._lab_load(kind, 0)
+        return self._lab_image.value
+
+    def store(self: _Proxy, value: Any) -> None:
+        self._lab_image.value = value
+        self._lab_store(kind, 0, _text_size(kind, value) if _is_text(kind) else sizeof(kind))
+
+    return property(load, store)
+
+
+def _store_raw(self: _Proxy, value: Any) -> None:
+    self._lab_image.raw = value
+    self._lab_store(type(self._lab_image), 0, len(value))
+
+
+def _is_object(kind: Any) -> bool:
+    """True for what ctypes gives out as an object over the same bytes, to be changed later: all but plain numbers."""
+    return _SimpleCData not in kind.__bases__
+
+
+def _is_text(kind: Any) -> bool:
+    return issubclass(kind, Array) and issubclass(kind._type_, _SimpleCData) and kind._type_._type_ in "cu"
+
+
+def _text_size(kind: Any, text: Any) -> int:
+    """How many bytes are stored: those of the text, and one zero where there is room."""
+    return min(sizeof(kind), (len(text) + 1) * sizeof(kind._type_))
+
+
+def _plain(value: Any) -> Any:
+    """The value for ctypes; parts of the memory in it are loaded."""
+    if isinstance(value, list | tuple):
+        return (list if isinstance(value, list) else tuple)(map(_plain, value))
+    return type(value._lab_image).from_buffer_copy(bytes(value)) if isinstance(value, _Proxy) else value
