@@ -1,22 +1,23 @@
 """The lab finds out whether a lock really protects a shared file.
 
-Its floors, leaves first; imports go downward only, and a test holds them to it:
+Its packages, the lowest layer first; imports go downward only (docs/architecture.md draws them), and a test holds that:
 
     errors      what can go wrong, each with its exit code
-    model       pure: locks and who may hold them, recorded holds, intervals of confidence; no operating system
-    results     the record types of each command's document, their schema, save and load
-    environment what is recorded of the machine
+    analysis    pure: overlaps of holds, lost updates, torn data, statistics
+    model       pure: the semantics of locks, and which requests they grant
+    records     the record types of each command's document, their schema, save and load
     processes   fork, start barrier, reap, time limits; the only place that forks or signals
+    memory      how bytes are shared; the only place that maps files
     locks       how workers exclude each other; the only place that calls fcntl and flock
-    backings     how bytes are shared; the only place that maps files
+    host        what /proc and the machine say of themselves
     scenario    Scenario, Worker, Damage; finding scenarios by name or path
-    race        the matrix, the trial, the recorder of holds, what is measured
+    race        the cases, the trial, the recorder of holds, what is measured
     explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
     check       is locking safe on a mount: rules, random programs, the stress, the verdict and its advice
-    bench       what things cost, as ratios against a baseline of the same run
-    choice      the locks compared: what each does, and the run that shows it
-    tutorial     what the tutorial on mapped files claims, made to happen: the tour, the backings compared, the stories
-    report      tables, progress and the page: pure functions of a results record
+    bench       what locks cost, as ratios against a baseline of the same run
+    survey      the locks, and the backings, compared by experiments
+    tutorial    what the tutorial on mapped files claims, made to happen
+    report      tables, progress, plots and the page: pure functions of a record
     cli         one module a command: parse, call one verb, print
     pytest_plugin  the fixture `lab`: races and explorations as tests, each in a fresh interpreter
 

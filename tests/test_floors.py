@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from docs.import_graph import circles, import_graph, layers, modules
 from tests.helpers import PATIENCE_S, ROOT
 
 STARTS_THREADS_OR_HANDLERS = {
@@ -99,3 +100,44 @@ def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(pat
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
     assert names & SYSTEM == counterexamples.get(path.stem, set())
     assert {name for name in names if name.startswith("lab")} == {"lab"}
+
+
+LONGEST, SHORTEST = 450, 30
+"""Lines of a Python file in lab/."""
+
+SHORT = {
+    "lab.cli.new": "a command has a module of its own",
+}
+"""Modules that are shorter, with the reason; an `__init__.py` may always be."""
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    assert circles(import_graph(top_level=True)) == []
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
+
+
+def test_no_file_is_too_long_or_too_short() -> None:
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert {name: count for name, count in lines.items() if count > LONGEST} == {}
+    packages = {name for name, path in modules().items() if path.name == "__init__.py"}
+    assert {name for name, count in lines.items() if count < SHORTEST} - packages - set(SHORT) == set()
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    missing = [name for name, path in modules().items() if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert missing == []
+
+
+def test_a_package_states_the_layer_that_it_is_in() -> None:
+    number = {f"lab.{name}": layer for layer, names in enumerate(layers()) for name in names}
+    stated = {
+        name: int(match[1])
+        for name, path in modules().items()
+        if (match := re.match(r"Layer (\d+): ", ast.get_docstring(ast.parse(path.read_text())) or ""))
+    }
+    packages = {name for name in number if modules()[name].name == "__init__.py"}
+    assert packages <= set(stated)
+    assert {name: number[".".join(name.split(".")[:2])] for name in stated} == stated

@@ -1,1 +1,1 @@
-"""Floor 4: what things cost, as ratios against a baseline of the same run."""
+"""Layer 6: what things cost, as ratios against a baseline of the same run."""

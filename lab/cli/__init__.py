@@ -1,4 +1,4 @@
-"""Floor 6: one module a command: parse, call one verb, print; nothing else.
+"""Layer 9: one module a command: parse, call one verb, print; nothing else.
 
 Command modules import their verbs inside `run`: `lab list` must not wait for what only `race` needs.
 """

@@ -1,1 +1,1 @@
-"""Floor 1: what the host says of itself: /proc, mounts, and the environment of a run."""
+"""Layer 3: what the host says of itself: /proc, mounts, and the environment of a run."""

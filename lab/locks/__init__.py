@@ -1,4 +1,4 @@
-"""Floor 2: how workers exclude each other. The only place that calls fcntl and flock.
+"""Layer 3: how workers exclude each other. The only place that calls fcntl and flock.
 
 Bring your own lock: `adapt`.
 """

@@ -1,4 +1,4 @@
-"""Floor 2: how bytes are shared. The only place that maps files.
+"""Layer 3: how bytes are shared. The only place that maps files.
 
 `find_backing(name).share(path, content)` makes them; each process opens them by the path:
 

@@ -1,1 +1,1 @@
-"""Floor 1, pure: holds and their overlaps, intervals of confidence, summaries. No operating system."""
+"""Layer 1: the semantics of locks, without any operating system: which requests are granted, wait, or deadlock."""

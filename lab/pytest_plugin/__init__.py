@@ -1,4 +1,4 @@
-"""Floor 6: the fixture `lab` for pytest: races and explorations as tests.
+"""Layer 9: the fixture `lab` for pytest: races and explorations as tests.
 
 pytest loads `lab.pytest_plugin.plugin` by its entry point (`-p no:lab` switches it off). Nothing forks in pytest's
 process, which may have threads: each race runs in a fresh interpreter that ends with the test.

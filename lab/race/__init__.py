@@ -1,4 +1,4 @@
-"""Floor 4: the matrix of cases, the trial, the recorder of holds, what is measured."""
+"""Layer 5: the matrix of cases, the trial, the recorder of holds, what is measured."""
 
 from __future__ import annotations
 

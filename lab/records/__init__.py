@@ -1,4 +1,4 @@
-"""Floor 1: the record types of each command's document, their JSON Schema, save and load.
+"""Layer 2: the record types of each command's document, their JSON Schema, save and load.
 
 A run is one JSON document; every table is made from it and can be made again. Times are in the unit that the name
 ends in. The records are dataclasses, and msgspec is imported where it is used: a process that forks pays for every

@@ -1,1 +1,1 @@
-"""Floor 5: tables and verdicts, pure functions of a results record; and the progress of a run."""
+"""Layer 8: tables and verdicts, pure functions of a results record; and the progress of a run."""

@@ -1,4 +1,4 @@
-"""Floor 3: what a scenario is, what it may ask of its worker, and how scenarios are found."""
+"""Layer 4: what a scenario is, what it may ask of its worker, and how scenarios are found."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Floor 4: the locks compared, each cell of the table seen here.
+"""Layer 6: the locks compared, each cell of the table seen here.
 
 A property is a short play of actors, processes that are stepped one call at a time: one holds the lock, another asks
 for it, and whoever was to wait must be let in once the holder gives the lock back.

@@ -1,1 +1,1 @@
-"""Floor 4: what the tutorial on memory-mapped files claims, made to happen here."""
+"""Layer 7: what the tutorial on memory-mapped files claims, made to happen here."""

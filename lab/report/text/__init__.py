@@ -1,1 +1,1 @@
-"""Floor 5: each document as text."""
+"""Layer 8: each document as text."""
