@@ -16,7 +16,7 @@ from tests.helpers import PATIENCE_S, ROOT
 STARTS_THREADS_OR_HANDLERS = {
     "threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures", "matplotlib", "numpy",
 }  # fmt: skip
-ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.host.procfs", "lab.race.programs.watch"}
+ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locks.observer", "lab.race.programs.watch"}
 SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.race", "lab.report"}
 
 SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subprocess", "threading", "multiprocessing"}

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.host.procfs import mount_id
+from lab.host.environment import mount_id
 from lab.memory import Folder, scratch
 from lab.processes import Attempt, attempt_all, doing
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import ExitCode
-from lab.host.environment import RunStart, anonymous_text, environment
-from lab.host.procfs import is_local, mounts_of
+from lab.host.environment import RunStart, anonymous_text, environment, is_local, mounts_of
 from lab.locks import RECORDER
 from lab.processes import TOUCH_S, doing, note
 from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck

@@ -1,4 +1,4 @@
-"""What is recorded of the machine: enough to read the figures by, nothing about its user."""
+"""Describe the machine and its filesystems: enough to read the figures by, nothing about its user."""
 
 from __future__ import annotations
 
@@ -6,16 +6,25 @@ import os
 import platform
 import re
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from pwd import getpwuid
 from typing import Any
 
-from lab.records import SCHEMA, Environment
+from lab.records import SCHEMA, Environment, Mount
+
+from .procfs import ListedMount, listed_mounts
+
+LOCAL = frozenset({
+    "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "squashfs", "tmpfs", "vfat",
+    "xfs", "zfs",
+})  # fmt: skip
+"""Types of filesystems that the kernel serves by itself; an overlay's own locks are the kernel's too."""
 
 
 class RunStart:
-    """The start of a run, on the calendar and on the clock, and how busy the machine was then."""
+    """The start of a run on the calendar and on the clock, and the load of the machine then."""
 
     def __init__(self) -> None:
         self.load = os.getloadavg()[0]
@@ -24,7 +33,7 @@ class RunStart:
 
     @property
     def wall_s(self) -> float:
-        """Seconds since then, to the millisecond."""
+        """Return the seconds since then, to the millisecond."""
         return round(time.monotonic() - self._clock, 3)
 
     def header(self, where: Environment, *, interrupted: bool = False) -> dict[str, Any]:
@@ -39,15 +48,11 @@ class RunStart:
 
 
 def environment(directory: Path | None, load: float, recorder: str = "none") -> Environment:
-    """The kernel, the processors, the Python, the filesystem of the directory, and the load at the start.
+    """Return the kernel, the processors, the Python, the filesystem of the directory, and the load at the start.
 
     Without a directory the memory was simulated, and so is the filesystem.
-
-    Call it after the last fork: psutil imports threading, which would double the cost of every fork.
     """
-    import psutil
-
-    filesystem, options = _mount(directory) if directory else ("simulated", "")
+    mount = mounts_of([directory])[0] if directory else Mount("", "simulated", "")
     return Environment(
         lab=version(),
         python=f"{platform.python_implementation()} {platform.python_version()}",
@@ -55,16 +60,16 @@ def environment(directory: Path | None, load: float, recorder: str = "none") -> 
         kernel=f"{platform.system()} {platform.release()}",
         machine=platform.machine(),
         cpu=_cpu_model(),
-        cpus=psutil.cpu_count() or 1,
+        cpus=os.cpu_count() or 1,
         cpus_allowed=len(os.sched_getaffinity(0)),
-        filesystem=filesystem,
-        mount_options=options,
+        filesystem=mount.filesystem,
+        mount_options=mount.mount_options,
         load_at_start=round(load, 2),
     )
 
 
 def anonymous_text(text: str) -> str:
-    """The text with the home directory as ~ and the user's name, where it is a path component, as USER."""
+    """Return the text with the home directory as ~ and the user's name, where it is a path component, as USER."""
     homes, names = _homes_and_names()
     for home in homes:
         text = re.sub(rf"(?<![\w/.-]){re.escape(home)}(?![\w-])", "~", text)
@@ -74,7 +79,7 @@ def anonymous_text(text: str) -> str:
 
 
 def _homes_and_names() -> tuple[list[str], set[str]]:
-    """The user's home directories and names, longest first: by $HOME, and by the password file where it knows them."""
+    """Return the user's home directories, longest first, and names: by $HOME, and by the password file."""
     homes, names = set(), set()
     with suppress(RuntimeError):  # neither says: as in many containers
         homes.add(Path.home())
@@ -87,7 +92,7 @@ def _homes_and_names() -> tuple[list[str], set[str]]:
 
 
 def version() -> str:
-    """The lab's own, as it was installed."""
+    """Return the version of the lab that is installed."""
     from importlib import metadata
 
     try:
@@ -105,14 +110,33 @@ def _cpu_model() -> str:
     return models[0] if models else platform.processor() or "unknown"
 
 
-def _mount(directory: Path) -> tuple[str, str]:
-    """Type and options of the filesystem that holds the directory: the mount point that is its longest prefix."""
-    import psutil
+def mounts_of(directories: Sequence[Path]) -> list[Mount]:
+    """Return the type and options of the filesystem behind each directory; the type is "unknown" where it is unlisted.
 
-    place = directory.resolve()
-    holders = [mount for mount in psutil.disk_partitions(all=True) if place.is_relative_to(mount.mountpoint)]
-    if not holders:
-        return "unknown", ""
-    last = max(enumerate(holders), key=lambda item: (len(item[1].mountpoint), item[0]))[1]
-    options = re.sub(r"\b(user|username|uname)=[^,]*", r"\1=USER", last.opts)
-    return last.fstype, anonymous_text(options)
+    psutil, which tells the same, imports threading, which doubles the cost of every fork after it.
+    """
+    listed = listed_mounts()
+    return [_mount(directory, listed.get(mount_id(directory), ListedMount("unknown", []))) for directory in directories]
+
+
+def is_local(mounts: Sequence[Mount]) -> bool:
+    """Return whether each is a filesystem of this kernel alone: no server, on this host or another, answers for it."""
+    return all(mount.filesystem in LOCAL for mount in mounts)
+
+
+def _mount(directory: Path, listed: ListedMount) -> Mount:
+    options = ",".join(dict.fromkeys(listed.options))
+    options = re.sub(r"\b(user|username|uname)=[^,]*", r"\1=USER", options)
+    return Mount(anonymous_text(str(directory)), listed.filesystem, anonymous_text(options))
+
+
+def mount_id(directory: Path) -> str:
+    """Return the number of the mount through which this path leads: two bind mounts of one directory have two."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    except OSError:
+        lines = []
+    finally:
+        os.close(descriptor)
+    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")

@@ -107,7 +107,7 @@ def nobody_reads() -> bool:
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 36, 37
 STREAMS = (0, 1, 2)
 SIGKILL, SIG_DFL, SIG_UNBLOCK = int(signal.SIGKILL), int(signal.SIG_DFL), int(signal.SIG_UNBLOCK)
 

@@ -13,7 +13,6 @@ again where that is caught. It is the main thread's; in another thread nothing i
 from __future__ import annotations
 
 import os
-import re
 import select
 import signal
 import time
@@ -21,33 +20,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 from signal import SIGKILL
 from types import FrameType, TracebackType
 from typing import Any
 
 from lab.errors import CannotRunError, UsageError
+from lab.host.procfs import ENDED, process_stat, sleeps_in, switches_of
 
 from .child import detach_output, fork_child, stops_held
-
-SWITCHES = re.compile(r"ctxt_switches:\s+(\d+)")
-
-
-def sleeps_in(pid: int) -> str:
-    """The function of the kernel in which it sleeps (proc_pid_wchan(5)); empty where the kernel does not tell."""
-    try:
-        name = Path(f"/proc/{pid}/wchan").read_text()
-    except OSError:
-        return ""
-    return "" if name == "0" else name
-
-
-def switches_of(pid: int) -> int:
-    """How often it has been given a processor and given it back (proc_pid_status(5)); 0 where it is gone."""
-    try:
-        return sum(map(int, SWITCHES.findall(Path(f"/proc/{pid}/status").read_text())))
-    except OSError:
-        return 0
 
 
 class Standstill:
@@ -65,19 +45,7 @@ class Standstill:
         return now - self._since
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a signal has stopped it (SIGSTOP, SIGTSTP) and none has made it go on (proc_pid_stat(5), state T)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-    except (OSError, IndexError):
-        return False
-
-
 LOOK_AGAIN_S = 0.0002
-ENDED = "Z"
-STOPPED = "T"
-ASLEEP = ("S", "D")
-"""Letters of the state in /proc/PID/stat (proc_pid_stat(5)): a zombie; stopped; asleep, and not to be interrupted."""
 
 
 class Watched:
@@ -90,10 +58,8 @@ class Watched:
 
     def state(self) -> str:
         """The letter of its state; Z once it has ended."""
-        try:
-            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return ENDED
+        stat = process_stat(self.pid)
+        return stat.state if stat else ENDED
 
     def reaches(self, letter: str, timeout_s: float, *, wanted: bool) -> bool:
         """Wait until it is, or no longer is, in that state; False after that time."""

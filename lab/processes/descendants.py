@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from .child import _prctl, stops_held, unseen
-from .deadlines import sleeps_in
+from lab.host.procfs import ENDED, processes, sleeps_in
 
-PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 36, 37
+from .child import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, _prctl, stops_held, unseen
 
 GRACE_S = 0.1
 """How long a descendant whose ancestors have ended may take to end by itself: many do, when a pipe closes."""
@@ -116,17 +115,18 @@ def _children() -> Iterator[int]:
     except ChildProcessError:
         return
     me = os.getpid()
-    for name in os.listdir("/proc"):  # noqa: PTH208 - as text
-        if name.isdecimal() and _parent(name) == me and int(name) not in unseen:
-            yield int(name)
+    for pid, stat in processes():
+        if stat.parent == me and pid not in unseen:
+            yield pid
 
 
-def _parent(pid: str) -> int:
-    """Its parent, 0 where it is gone (proc_pid_stat(5))."""
-    try:
-        return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[1])
-    except (OSError, IndexError):
-        return 0
+def living_descendants() -> list[int]:
+    """Return every process below this one that has not ended."""
+    parents = {pid: stat.parent for pid, stat in processes() if stat.state != ENDED}
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
+        found |= more
+    return sorted(found - {os.getpid()})
 
 
 def _reap(pid: int) -> bool:

@@ -25,16 +25,15 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from lab.errors import CannotRunError
+from lab.host.procfs import sleeps_in
 
-from .child import PR_SET_PDEATHSIG, STOPS, _prctl, detach_output, fork_child, stops_held
-from .deadlines import Watched, sleeps_in
-
-PR_SET_CHILD_SUBREAPER = 36
+from .child import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, STOPS, _prctl, detach_output, fork_child, stops_held
+from .deadlines import Watched
+from .descendants import living_descendants
 
 KILLED_S = 2.0
 """A process that lives on for so long after SIGKILL sleeps uninterruptibly: it is left behind."""
@@ -275,7 +274,7 @@ def _end_all(worker: Watched) -> tuple[int | None, list[Left]]:
     deadline = time.monotonic() + KILLED_S
     code: int | None = None
     while True:
-        alive = _descendants()
+        alive = living_descendants()
         for pid in alive:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -293,18 +292,3 @@ def _reap(but: int) -> None:
             if ended.si_pid == but:
                 return
             os.waitpid(ended.si_pid, 0)
-
-
-def _descendants() -> list[int]:
-    """Every process below this one that has not ended, by the parents in /proc (proc_pid_stat(5))."""
-    parents: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208 - as text
-        if name.isdecimal():
-            with suppress(OSError, IndexError):
-                state, parent = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()[:2]
-                if state not in (b"Z", b"X"):
-                    parents[int(name)] = int(parent)
-    found = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in found and pid not in found}:
-        found |= more
-    return sorted(found - {os.getpid()})

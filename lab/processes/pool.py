@@ -21,10 +21,10 @@ from resource import struct_rusage
 from types import TracebackType
 
 from lab.errors import CannotRunError
+from lab.host.procfs import is_stopped, sleeps_in
 
 from .activity import note_hang
 from .child import fork_held, stops_held
-from .deadlines import is_stopped, sleeps_in
 from .descendants import Descendants, Orphan
 from .external import Keeper
 

@@ -12,9 +12,9 @@ from contextlib import suppress
 from types import TracebackType
 
 from lab.errors import CannotRunError, ExitCode, LabError
+from lab.host.procfs import is_stopped, sleeps_in
 
 from .child import _prctl, fork_held, stops_held
-from .deadlines import is_stopped, sleeps_in
 
 LONGEST = 1 << 16
 """Bytes of a question, and of an answer with the byte before it."""

@@ -35,7 +35,7 @@ from lab.check.fuzz.run import random_programs
 from lab.check.request import request_for
 from lab.check.run import performed
 from lab.check.runner import Rule, judge_all
-from lab.host.procfs import mounts_of
+from lab.host.environment import mounts_of
 from lab.memory import workspace
 
 PLACES = (Path("/dev/shm"), Path(gettempdir()))  # noqa: S108 - a tmpfs

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lab.check.actors.controller import ANSWER_S, ActorHandle
-from lab.processes.deadlines import STOPPED
+from lab.host.procfs import STOPPED
 from tests.helpers import in_fresh_process
 
 WAIT = ("flock", "f", "exclusive", "wait")

@@ -10,7 +10,7 @@ import pytest
 from lab.check import mounts
 from lab.check.mounts import clear, enter, fresh_name
 from lab.errors import LabError
-from lab.host.procfs import mounts_of
+from lab.host.environment import mounts_of
 from lab.memory import Folder
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import in_fresh_process

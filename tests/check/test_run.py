@@ -24,8 +24,7 @@ from lab.check.runner import Rule
 from lab.check.stress.plan import planned
 from lab.check.verdict.judge import not_asked
 from lab.errors import CannotRunError, UsageError
-from lab.host.environment import RunStart
-from lab.host.procfs import mounts_of
+from lab.host.environment import RunStart, mounts_of
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
 from lab.records import Check, CheckOptions, Failure, Mount, RuleResult, StressResult, Stuck

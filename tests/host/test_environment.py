@@ -6,22 +6,15 @@ import platform
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
 
-import psutil
 import pytest
 
-from lab.host.environment import anonymous_text, environment
+from lab.host.environment import anonymous_text, environment, mount_id
+from lab.host.procfs import ListedMount
 from lab.locks import RECORDER
 from tests.helpers import run_lab
 
 USER = "zaphodbeeblebrox"
-
-
-class Mount(NamedTuple):
-    mountpoint: str
-    fstype: str
-    opts: str
 
 
 @pytest.fixture
@@ -34,8 +27,9 @@ def home(monkeypatch: pytest.MonkeyPatch) -> str:
     return f"/home/{USER}"
 
 
-def mounted(monkeypatch: pytest.MonkeyPatch, *mounts: Mount) -> None:
-    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: list(mounts))
+def mounted(monkeypatch: pytest.MonkeyPatch, place: Path, filesystem: str, options: str) -> None:
+    listed = {mount_id(place): ListedMount(filesystem, options.split(","))}
+    monkeypatch.setattr("lab.host.environment.listed_mounts", lambda: listed)
 
 
 def filesystem(place: str) -> tuple[str, str]:
@@ -57,7 +51,7 @@ def test_the_environment_says_what_the_figures_are_to_be_read_by(tmp_path: Path)
 def test_the_environment_holds_no_user_name_and_no_environment_variable(
     home: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounted(monkeypatch, Mount("/", "overlay", f"rw,lowerdir={home}/lower:/srv/{USER}/x,upperdir=/mnt/{USER}"))
+    mounted(monkeypatch, Path("/"), "overlay", f"rw,lowerdir={home}/lower:/srv/{USER}/x,upperdir=/mnt/{USER}")
     said = json.dumps(asdict(environment(Path("/"), 0.0)))
     assert USER not in said
     assert "correct horse" not in said
@@ -67,37 +61,18 @@ def test_the_environment_holds_no_user_name_and_no_environment_variable(
 def test_the_user_that_a_network_filesystem_was_mounted_as_is_not_told(
     option: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mounted(monkeypatch, Mount("/", "cifs", f"rw,{option}={USER},vers=3.0,uid=1000"))
+    mounted(monkeypatch, Path("/"), "cifs", f"rw,{option}={USER},vers=3.0,uid=1000")
     assert filesystem("/") == ("cifs", f"rw,{option}=USER,vers=3.0,uid=1000")
 
 
-def test_the_filesystem_is_that_of_the_longest_mount_point_above(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    deep, beside = tmp_path / "deep", tmp_path / "deeper"
-    for place in (deep, beside):
-        place.mkdir()
-    mounted(monkeypatch, Mount(str(deep), "xfs", "ro"), Mount("/", "ext4", "rw"), Mount("/proc", "proc", ""))
-    assert filesystem(str(deep)) == ("xfs", "ro")
-    assert filesystem(str(beside)) == ("ext4", "rw")
-
-
-def test_of_two_filesystems_at_one_place_the_later_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    mounted(
-        monkeypatch, Mount(str(tmp_path), "ext4", "old"), Mount(str(tmp_path), "nfs4", "new"), Mount("/", "xfs", "")
-    )
-    assert filesystem(str(tmp_path)) == ("nfs4", "new")
-
-
-def test_a_link_is_followed_to_the_filesystem_that_it_leads_to(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "far").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "far")
-    mounted(monkeypatch, Mount(str(tmp_path / "far"), "nfs4", "rw"), Mount("/", "ext4", "rw"))
-    assert filesystem(str(tmp_path / "link")) == ("nfs4", "rw")
+def test_a_link_is_followed_and_an_option_is_told_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("/proc")
+    mounted(monkeypatch, Path("/proc"), "nfs4", "rw,noexec,rw")
+    assert filesystem(str(tmp_path / "link")) == ("nfs4", "rw,noexec")
 
 
 def test_without_a_mount_table_the_filesystem_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    mounted(monkeypatch)
+    monkeypatch.setattr("lab.host.environment.listed_mounts", dict)
     assert filesystem("/") == ("unknown", "")
 
 
@@ -136,7 +111,6 @@ def test_what_the_machine_does_not_tell_is_unknown(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(metadata, "version", version)
     monkeypatch.setattr(Path, "read_text", read_text)
     monkeypatch.setattr(platform, "processor", lambda: "")
-    mounted(monkeypatch)
     found = environment(tmp_path, 0.0)
     assert (found.lab, found.cpu, found.filesystem) == ("unknown", "unknown", "unknown")
 

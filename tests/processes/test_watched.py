@@ -5,8 +5,9 @@ import os
 import signal
 from pathlib import Path
 
+from lab.host.procfs import ASLEEP, ENDED, STOPPED
 from lab.processes import fork_child
-from lab.processes.deadlines import ASLEEP, ENDED, STOPPED, Watched
+from lab.processes.deadlines import Watched
 from tests.helpers import in_fresh_process
 
 LONG_S = 30.0

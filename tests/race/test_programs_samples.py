@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from lab.analysis.holds import Row, Span
-from lab.host.procfs import Seen
+from lab.locks.observer import ObservedLock
 from lab.race.programs.watch import EVERY_NS, Samples
 from lab.records import LockFile, Sampled
 
@@ -19,14 +19,14 @@ BYTES = Span(0, 8, write=True)
 
 
 class Shown:
-    """A sight of what the test says."""
+    """An observer of what the test says."""
 
     source = "the test"
 
-    def __init__(self, *looks: set[Seen]) -> None:
+    def __init__(self, *looks: set[ObservedLock]) -> None:
         self._looks = list(looks)
 
-    def look(self) -> set[Seen]:
+    def look(self) -> set[ObservedLock]:
         return self._looks.pop(0)
 
     def inodes(self, file: str) -> list[int]:
@@ -43,15 +43,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.race.programs.watch.monotonic_ns", lambda: next(ticks))
 
 
-def sampled(*looks: set[Seen], holds: list[Row] = [], nameless: bool = True) -> Sampled:  # noqa: B006 - not changed
+def sampled(*looks: set[ObservedLock], holds: list[Row] = [], nameless: bool = True) -> Sampled:  # noqa: B006 - not changed
     samples = Samples(Shown(*looks), {LABS: 0, PROGRAM: 1}, range(1, 2), nameless=nameless)
     for _ in looks:
         samples.look()
     return samples.result(holds)
 
 
-def held(pid: int, span: Span = WHOLE, *, kind: str = "FLOCK", waits: bool = False) -> Seen:
-    return Seen(kind, pid, span, waits)
+def held(pid: int, span: Span = WHOLE, *, kind: str = "FLOCK", waits: bool = False) -> ObservedLock:
+    return ObservedLock(kind, pid, span, waits)
 
 
 def hold(granted: float, released: float, span: Span = BYTES) -> Row:
@@ -114,7 +114,7 @@ def test_only_a_hold_that_lasts_as_long_as_a_sample_shows_two_in(granted: float,
         (held(LABS), 0),
     ],
 )
-def test_only_locks_that_may_not_be_held_together_are_two_in(seen: Seen, overlapping: int) -> None:
+def test_only_locks_that_may_not_be_held_together_are_two_in(seen: ObservedLock, overlapping: int) -> None:
     came = sampled({seen}, holds=[hold(0, 1)])
     assert (came.inside, came.overlapping) == (1, overlapping)
 

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lab.check.language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
+from lab.host.procfs import ListedLock, listed_locks
 from lab.locks.calls import call_range, call_whole, conflict
 from lab.memory import map_file
 from lab.processes import detach_output
@@ -209,9 +210,9 @@ class Actor:
         None where the inode's device there is not the one that fstat(2) tells, as on btrfs and overlay.
         """
         file = os.fstat(self._number(name))
-        inode = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}:{file.st_ino}"
-        listed = _held(inode)
-        while more := _held(inode) - listed:
+        device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
+        listed = _held(device, file.st_ino)
+        while more := _held(device, file.st_ino) - listed:
             listed |= more
         return str(len(listed))
 
@@ -248,11 +249,9 @@ def resume(channel: int, within: int | None, numbers: dict[str, int]) -> NoRetur
     Actor(mine, within, left).serve()
 
 
-def _held(inode: str) -> set[tuple[str, ...]]:
-    """Its lines of /proc/locks but for those who wait; while others lock, one may come twice, or not at all."""
-    with open("/proc/locks") as lines:  # noqa: PTH123 - pathlib imports a lot
-        found = {tuple(line.split()[1:]) for line in lines}
-    return {line for line in found if "->" not in line and inode in line}
+def _held(device: str, inode: int) -> set[ListedLock]:
+    """Return the locks on a file that one look at the list shows."""
+    return {lock for lock in listed_locks(f" {device}:{inode} ") if not lock.waits}
 
 
 def _is_open(descriptor: int) -> bool:

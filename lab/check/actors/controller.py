@@ -20,8 +20,9 @@ from dataclasses import dataclass
 from signal import Signals
 from typing import Self
 
+from lab.host.procfs import ASLEEP
 from lab.processes import fork_child
-from lab.processes.deadlines import ASLEEP, Watched
+from lab.processes.deadlines import Watched
 
 from .actor import Actor
 

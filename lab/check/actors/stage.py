@@ -11,8 +11,8 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 from lab.check.blame import OF_THE_SYSTEM, UNANSWERED
 from lab.check.language import DIRECTED, GET, SET, Call
 from lab.errors import CannotRunError
+from lab.host.procfs import STOPPED
 from lab.processes import note, note_hang, stops_held
-from lab.processes.deadlines import STOPPED
 
 from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
 

@@ -19,8 +19,9 @@ from time import monotonic, monotonic_ns
 from typing import NamedTuple
 
 from lab.analysis.holds import Row, Span
-from lab.host.procfs import Seen, Sight, sight_of
+from lab.host.procfs import process_stat
 from lab.locks.keepers import keepers_of
+from lab.locks.observer import LockObserver, ObservedLock, observer_of
 from lab.locks.registry import OWN
 from lab.memory import workspace
 from lab.processes import Exit, Orphan, Outputs, WorkerPool, become, cpus_for
@@ -46,16 +47,16 @@ class Sample(NamedTuple):
 
     begun_ns: int
     ended_ns: int
-    held: list[Seen]
-    waiting: list[Seen]
+    held: list[ObservedLock]
+    waiting: list[ObservedLock]
 
 
 class Samples:
     """Samples of one trial; `owners` are the workers by process id, of which those in `programs` are programs."""
 
-    def __init__(self, sight: Sight, owners: Mapping[int, int], programs: range, *, nameless: bool) -> None:
+    def __init__(self, observer: LockObserver, owners: Mapping[int, int], programs: range, *, nameless: bool) -> None:
         """`nameless`: locks without a process, of open files, can only be the programs'."""
-        self._sight = sight
+        self._observer = observer
         self._owners: dict[int, int | None] = {**owners, -1: programs.start if nameless else None}
         self._programs = programs
         self._unknown = programs.start if len(programs) == len(owners) else None
@@ -69,7 +70,7 @@ class Samples:
         begun_ns = monotonic_ns()
         if begun_ns < self._due_ns:
             return
-        seen = self._sight.look()
+        seen = self._observer.look()
         ended_ns = monotonic_ns()
         theirs = [each for each in seen if self._is_programs(each.pid)]
         held = [each for each in theirs if not each.waits]
@@ -88,7 +89,7 @@ class Samples:
                 if not seen.file and seen.span.conflicts(span):
                     overlaps[sample.begun_ns] = _told(worker, span, seen, sample)
         return Sampled(
-            source=self._sight.source,
+            source=self._observer.source,
             samples=len(self._taken),
             held=sum(bool(sample.held) for sample in self._taken),
             waiting=sum(bool(sample.waiting) for sample in self._taken),
@@ -111,12 +112,12 @@ class Samples:
             for file, (held, waiting) in list(named.items())[:FILES_KEPT]
         ]
 
-    def _look_for_keepers(self, waiting: Sequence[Seen], now_ns: int) -> None:
+    def _look_for_keepers(self, waiting: Sequence[ObservedLock], now_ns: int) -> None:
         """Where somebody waits, note now and then which processes have the lock that he waits for."""
         if not waiting or now_ns < self._keepers_due_ns:
             return
         self._keepers_due_ns = now_ns + KEEPERS_EVERY_NS
-        self._keepers = {seen.file: keepers_of(self._sight.inodes(seen.file), self._is_programs) for seen in waiting}
+        self._keepers = {seen.file: keepers_of(self._observer.inodes(seen.file), self._is_programs) for seen in waiting}
 
     def stuck(self, index: int, before_ns: int) -> str:
         """What a program held and waited for in the last sample before this moment, in words."""
@@ -151,14 +152,14 @@ class Samples:
                 at += 1
 
 
-def _told(worker: int, span: Span, seen: Seen, sample: Sample) -> str:
+def _told(worker: int, span: Span, seen: ObservedLock, sample: Sample) -> str:
     return (
         f"process {seen.pid} of the program held {_lock(seen)} while worker {worker} held "
         f"{_bytes(span)}: seen within {sample.ended_ns - sample.begun_ns:,} ns"
     )
 
 
-def _lock(seen: Seen) -> str:
+def _lock(seen: ObservedLock) -> str:
     return f"{seen.kind} {_bytes(seen.span)}" + (f" of {seen.file}" if seen.file else "")
 
 
@@ -172,11 +173,10 @@ def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | No
     What a worker leaves behind is adopted by this process (`lab.processes.descendants`): others are strangers.
     """
     while pid:
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-        except OSError:
+        stat = process_stat(pid)
+        if stat is None:
             return unknown
-        pid = int(stat.rpartition(")")[2].split()[1])
+        pid = stat.parent
         if pid == os.getpid():
             return unknown
         if pid in owners:
@@ -219,7 +219,7 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
     no processes, pipes or FIFOs available.
     """
     with ExitStack() as stack:
-        sight = stack.enter_context(closing(sight_of(file)))
+        observer = stack.enter_context(closing(observer_of(file)))
         start = stack.enter_context(_start(setting))
         outputs = stack.enter_context(Outputs(setting.programs))
         becoming = _becoming(setting, file, mailbox, seed, start, outputs)
@@ -231,7 +231,7 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
 
         pool = stack.enter_context(WorkerPool(setting.workers, prepared, cpus_for(setting.pin)))
         outputs.hand_over()
-        return _Watch(setting, pool, start, outputs, sight).run()
+        return _Watch(setting, pool, start, outputs, observer).run()
 
 
 @contextmanager
@@ -279,14 +279,16 @@ def _becoming(
 class _Watch:
     """The parent's part from the fork to the end of all."""
 
-    def __init__(self, setting: Setting, pool: WorkerPool, start: Start | None, outputs: Outputs, sight: Sight) -> None:
+    def __init__(
+        self, setting: Setting, pool: WorkerPool, start: Start | None, outputs: Outputs, observer: LockObserver
+    ) -> None:
         self._setting = setting
         self._pool = pool
         self._start = start
         self._outputs = outputs
         self._ended_ns: dict[int, int] = {}
         nameless = setting.alone or setting.lock.name in NAMELESS
-        self._samples = Samples(sight, pool.pids, setting.programs, nameless=nameless)
+        self._samples = Samples(observer, pool.pids, setting.programs, nameless=nameless)
 
     def run(self) -> Ran:
         limit_s = self._setting.time_limit_s

@@ -1,24 +1,26 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lab.analysis.holds import END, Span
-from lab.host.procfs import Asked, Listed, Seen, _read, sight_of
+from lab.host.procfs import ListedLock
+from lab.locks.observer import ListObserver, ObservedLock, QueryObserver, observer_of
 from tests.helpers import OtherProcess, in_fresh_process
 from tests.locks.holder import take
 
 
 def looked(path: str, how: str) -> list[Any]:
-    """The source of the sight, and what it shows of the file."""
-    sight = sight_of(Path(path)) if how == "best" else Asked(Path(path))
+    """The source of the observer, and what it shows of the file."""
+    observer = observer_of(Path(path)) if how == "best" else QueryObserver(Path(path))
     try:
-        return [sight.source, sorted(sight.look())]
+        return [observer.source, sorted(observer.look())]
     finally:
-        sight.close()
+        observer.close()
 
 
 @pytest.mark.parametrize(("lock", "kind"), [("fcntl", "POSIX"), ("flock", "FLOCK"), ("ofd", "OFDLCK")])
@@ -57,10 +59,10 @@ def test_a_lock_on_a_file_beside_it_is_shown_with_its_name_and_one_elsewhere_is_
 
 def looked_twice(path: str, beside: str) -> list[Any]:
     """What is shown of a file that goes between two looks, and of one that is renamed over the file itself."""
-    sight = sight_of(Path(path))
-    first = sorted(seen.file for seen in sight.look())
+    observer = observer_of(Path(path))
+    first = sorted(seen.file for seen in observer.look())
     Path(beside).replace(path)
-    second = sorted(seen.file for seen in sight.look())
+    second = sorted(seen.file for seen in observer.look())
     return [first, second]
 
 
@@ -78,7 +80,7 @@ def unlisted(path: str) -> list[Any]:
     """As where the kernel's list is not available."""
     from lab.host import procfs
 
-    procfs.LIST = os.devnull
+    procfs.LOCKS = os.devnull
     return looked(path, "best")
 
 
@@ -90,35 +92,30 @@ def test_where_the_kernel_does_not_list_others_are_asked_for(path: Path, other: 
 @pytest.mark.parametrize(
     ("line", "seen"),
     [
-        ("POSIX  ADVISORY  WRITE 7 08:01:12 0 7", [Seen("POSIX", 7, Span(0, 8, True), False)]),
-        ("-> POSIX  ADVISORY  READ 7 08:01:12 4 EOF", [Seen("POSIX", 7, Span(4, 0, False), True)]),
-        ("FLOCK  ADVISORY  WRITE 7 08:01:12 0 EOF", [Seen("FLOCK", 7, Span(0, 0, True), False)]),
-        ("LEASE  ACTIVE    READ 7 08:01:12 0 EOF", []),
-        ("DELEG  ACTIVE    READ 7 08:01:12 0 EOF", []),
+        ("POSIX  ADVISORY  WRITE 7 {place} 0 7", [ObservedLock("POSIX", 7, Span(0, 8, True), False)]),
+        ("-> POSIX  ADVISORY  READ 7 {place} 4 EOF", [ObservedLock("POSIX", 7, Span(4, 0, False), True)]),
+        (f"POSIX  ADVISORY  WRITE 7 {{place}} 4 {END - 1}", [ObservedLock("POSIX", 7, Span(4, 0, True), False)]),
+        ("FLOCK  ADVISORY  WRITE 7 {place} 0 EOF", [ObservedLock("FLOCK", 7, Span(0, 0, True), False)]),
+        ("LEASE  ACTIVE    READ 7 {place} 0 EOF", []),
+        ("DELEG  ACTIVE    READ 7 {place} 0 EOF", []),
+        ("POSIX  ADVISORY  WRITE 7 {place}9 0 7", []),
+        ("POSIX  ADVISORY  WRITE 7 1{place} 0 7", []),
+        ("POSIX  ADVISORY  WRITE 7 {place} 0 7\n2: POSIX  ADVISORY  WRITE 7 {place} 0 7",
+         [ObservedLock("POSIX", 7, Span(0, 8, True), False)]),
     ],
-)
-def test_a_line_of_the_list_is_read(line: str, seen: list[Seen]) -> None:
-    assert _read(line.split()) == seen
-
-
-def test_to_the_end_of_the_file_is_to_the_last_byte_that_can_be_named() -> None:
-    (seen,) = _read(["POSIX", "ADVISORY", "WRITE", "7", "08:01:12", "4", "EOF"])
-    assert seen.span.end == END
-
-
-def test_only_lines_of_the_file_itself_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = tmp_path / "list"
-    made.write_text(
-        "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 7\n"
-        "2: POSIX  ADVISORY  WRITE 8 08:01:112 0 7\n"
-        "3: POSIX  ADVISORY  WRITE 9 18:01:12 0 7\n"
-        "1: POSIX  ADVISORY  WRITE 7 08:01:12 0 7\n"
-    )
-    monkeypatch.setattr("lab.host.procfs.LIST", str(made))
-    file = tmp_path / "file"
+)  # fmt: skip
+def test_of_the_list_only_locks_of_the_file_itself_are_observed_and_each_once(
+    line: str, seen: list[ObservedLock], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, made = tmp_path / "file", tmp_path / "list"
     file.touch()
-    made.write_text(made.read_text().replace(":12 ", f":{file.stat().st_ino} ").replace(":112 ", ":1 "))
-    assert [seen.pid for seen in Listed("08:01", file).look()] == [7]
+    made.write_text("1: " + line.format(place=f"08:01:{file.stat().st_ino}") + "\n")
+    monkeypatch.setattr("lab.host.procfs.LOCKS", str(made))
+    assert list(ListObserver("08:01", file).look()) == seen
+
+
+def flock(path: Path) -> ListedLock:
+    return ListedLock("FLOCK", "WRITE", 7, "08:01", path.stat().st_ino, 0, None, waits=False)
 
 
 def test_a_file_is_called_as_it_is_when_the_list_has_been_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,14 +123,14 @@ def test_a_file_is_called_as_it_is_when_the_list_has_been_read(path: Path, monke
     fresh = path.with_name("fresh")
     fresh.touch()
 
-    def lines() -> list[str]:
+    def listed(_: str) -> list[ListedLock]:
         if fresh.exists():
             fresh.replace(path)
-        return [f"1: FLOCK  ADVISORY  WRITE 7 08:01:{path.stat().st_ino} 0 EOF\n"]
+        return [flock(path)]
 
-    sight = Listed("08:01", path)
-    monkeypatch.setattr("lab.host.procfs._lines", lines)
-    assert [seen.file for seen in sight.look()] == [""]
+    observer = ListObserver("08:01", path)
+    monkeypatch.setattr("lab.locks.observer.listed_locks", listed)
+    assert [seen.file for seen in observer.look()] == [""]
 
 
 def test_a_file_that_has_gone_keeps_its_name_only_for_as_long_as_its_lock_is_seen(
@@ -142,11 +139,11 @@ def test_a_file_that_has_gone_keeps_its_name_only_for_as_long_as_its_lock_is_see
     """Then its number may be that of any new file, elsewhere too."""
     beside = path.with_name("beside")
     beside.touch()
-    shown = [f"1: FLOCK  ADVISORY  WRITE 7 08:01:{beside.stat().st_ino} 0 EOF\n"]
-    looks = iter([shown, shown, shown, [], shown])
-    monkeypatch.setattr("lab.host.procfs._lines", lambda: next(looks))
-    sight, files = Listed("08:01", path), []
+    shown = [flock(beside)]
+    looks: Iterator[list[ListedLock]] = iter([shown, shown, shown, [], shown])
+    monkeypatch.setattr("lab.locks.observer.listed_locks", lambda _: next(looks))
+    observer, files = ListObserver("08:01", path), []
     for _ in range(5):
-        files.append([seen.file for seen in sight.look()])
+        files.append([seen.file for seen in observer.look()])
         beside.unlink(missing_ok=True)
     assert files == [["beside"], ["beside"], ["beside"], [], []]

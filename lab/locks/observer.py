@@ -1,0 +1,174 @@
+"""Observe the locks that other processes hold on a file, or wait for.
+
+/proc/locks lists all locks that the kernel itself keeps, and the requests that wait. Where a filesystem keeps its locks
+elsewhere, or the list is not available, F_GETLK (fcntl(2)) names one lock that would be in the way: it tells nothing of
+flock(2) nor of requests that wait, and it may hang, so a process of its own asks.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Protocol
+
+from lab.analysis.holds import END, Span
+from lab.host.procfs import LOCKS, ListedLock, listed_locks
+from lab.memory import scratch
+from lab.processes.rpc import Gone, Partner
+
+from .calls import call_range, conflict
+from .kernel import Fcntl
+
+KINDS = ("POSIX", "OFDLCK", "FLOCK")
+"""Locks of fcntl(2) and flock(2); the list has others too, such as leases."""
+
+ANSWER_S = 0.05
+"""After so long without an answer F_GETLK counts as having found nothing."""
+
+
+class ObservedLock(NamedTuple):
+    """One lock: the process that holds it or waits for it (-1 where it belongs to none), on which bytes.
+
+    `file` is empty for the file itself, else the name of one beside it.
+    """
+
+    kind: str
+    pid: int
+    span: Span
+    waits: bool
+    file: str = ""
+
+
+class LockObserver(Protocol):
+    """A way to observe the locks on one file."""
+
+    source: str
+
+    def look(self) -> set[ObservedLock]:
+        """Return all locks that it shows now."""
+
+    def inodes(self, file: str) -> list[int]:
+        """Return the numbers of the files that had this name; none where only the file itself is observed."""
+
+    def close(self) -> None:
+        """End the observation."""
+
+
+def observer_of(path: Path) -> LockObserver:
+    """Return the best observer of the locks on this file: the kernel's list, where it lists locks of that directory.
+
+    The list also shows those on the files beside it, which the other way does not.
+    """
+    device = _listed_device(path.parent)
+    return ListObserver(device, path) if device else QueryObserver(path)
+
+
+def _listed_device(folder: Path) -> str:
+    """Return the list's name of the filesystem; empty where it does not list a lock held there for a moment."""
+    try:
+        with scratch(folder) as path, path.open("r+b") as file:
+            acquire, release = Fcntl().actions(file.fileno(), 0, 0, write=True)
+            acquire()
+            inode = os.fstat(file.fileno()).st_ino
+            found = [lock.device for lock in listed_locks() if (lock.pid, lock.inode) == (os.getpid(), inode)]
+            release()
+    except OSError:
+        return ""
+    return found[0] if found else ""
+
+
+class ListObserver:
+    """The kernel's list. Reading it stops all lock calls for a moment, so it should not be read all the time."""
+
+    source = LOCKS
+
+    def __init__(self, device: str, path: Path) -> None:
+        self._device = device
+        self._path = path
+        self._names: dict[int, str] = {}
+        self._locked = {path.stat().st_ino: ""}
+
+    def look(self) -> set[ObservedLock]:
+        """Return each lock once: one that changes hands while a long list is read may be listed twice.
+
+        A file is called what it is called after the list was read: a new one may be renamed over the file itself and
+        locked at once. One that has gone keeps its name for as long as its lock is seen: then its number may be given
+        to any other file.
+        """
+        ours = {inode: name for inode, name in self._listing().items() if not name}
+        listed = listed_locks(f" {self._device}:")
+        self._names = ours | self._locked | self._listing()
+        listed = [lock for lock in listed if lock.inode in self._names]
+        self._locked = {lock.inode: self._names[lock.inode] for lock in listed}
+        return {_observed(lock, self._names[lock.inode]) for lock in listed if lock.kind in KINDS}
+
+    def inodes(self, file: str) -> list[int]:
+        """See `LockObserver`."""
+        return [inode for inode, name in self._names.items() if name == file]
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def _listing(self) -> dict[int, str]:
+        """Return the files in the folder by their numbers; the file itself has no name."""
+        with os.scandir(self._path.parent) as entries:
+            return {entry.inode(): "" if entry.name == self._path.name else entry.name for entry in entries}
+
+
+def _observed(lock: ListedLock, file: str) -> ObservedLock:
+    length = 0 if lock.last is None or lock.last + 1 == END else lock.last + 1 - lock.start
+    return ObservedLock(lock.kind, lock.pid, Span(lock.start, length, lock.access == "WRITE"), lock.waits, file)
+
+
+class QueryObserver:
+    """F_GETLK in a child, which is forked at once."""
+
+    source = "F_GETLK"
+
+    def __init__(self, path: Path) -> None:
+        """Raises CannotRunError where there is no process available."""
+        self._path = path
+        self._descriptor = -1
+        self._partner = Partner(self._respond)
+        self._asked = False
+
+    def __enter__(self) -> QueryObserver:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def look(self) -> set[ObservedLock]:
+        """Return the lock that is in the way of one on the whole file, if any is known in time."""
+        if not self._asked:
+            self._partner.send(b"?")
+        try:
+            answer = self._partner.answer(ANSWER_S)
+        except Gone:
+            return set()
+        self._asked = answer is None
+        words = (answer or b"").split()
+        if len(words) < 4:
+            return set()
+        kind, start, length, pid = map(int, words)
+        return {ObservedLock("POSIX" if pid > 0 else "OFDLCK", pid, Span(start, length, bool(kind)), waits=False)}
+
+    def inodes(self, file: str) -> list[int]:
+        """See `LockObserver`: the processes that share an open file are not known."""
+        return []
+
+    def close(self) -> None:
+        """End the child."""
+        self._partner.end()
+
+    def _respond(self, question: bytes) -> bytes:
+        if self._descriptor < 0:
+            self._descriptor = os.open(self._path, os.O_RDWR)
+        try:
+            found = conflict(call_range(self._descriptor, "F_GETLK", 1, 0, 0, os.SEEK_SET, 0))
+        except (OSError, ValueError):
+            found = None
+        return b"%d %d %d %d" % found if found else b"-"
