@@ -16,7 +16,6 @@ import os
 import select
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER
 from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
+from lab.processes.blocked import SETTLED_S, LockWait, listed_requests
 from lab.records import Damage, Replay, ReplayOptions, Step
 from lab.scenario import Scenario
 
@@ -41,8 +41,6 @@ from .world import End, World, damage_of
 
 LOOK_AGAIN_S = 0.0005
 TICK_MS = 50
-SETTLED_S = 0.25
-"""How long a wait must last that /proc/locks does not list, as on filesystems whose server keeps the locks."""
 
 
 @dataclass(slots=True)
@@ -103,6 +101,7 @@ class _Stage:
         self._pool.__enter__()
         try:
             self._pool.gather(self._limit_s)
+            self._pids = {index: pid for pid, index in self._pool.pids.items()}
             self._pool.release()
         except BaseException:
             self.__exit__()
@@ -173,33 +172,23 @@ class _Stage:
         worker = progress.index(number)
         step = next((step for step in self._plan.steps[worker] if step.number == number), None)
         told = f"{NAMES[step.kind]} {step.start}" if step else "its first step"
-        waits = self._waiting() > 0
+        waits = listed_requests(self._pids[worker], [self._inode]) > 0
         what = "the model grants it, the kernel lets it wait" if waits else "it neither came back nor waits for a lock"
         return f"at step {number} worker {worker} did not return from {told} within {self._limit_s:g} s: {what}"
 
     def _make_wait(self, worker: int) -> None:
         """Send a worker into the kernel, to wait for its lock, and see it there.
 
-        Raises Diverged where the lock is granted. Where /proc/locks does not tell, as on filesystems whose server keeps
-        the locks, not to be granted for a while has to do.
+        Raises Diverged where the lock is granted.
         """
-        before = self._waiting()
+        wait = LockWait(self._pids[worker], lambda: [self._inode])
         self._board[self._workers + worker] = 0
         self._send(worker, BLOCK)
-        deadline = time.monotonic() + SETTLED_S
-        while self._waiting() <= before and time.monotonic() < deadline:
+        while not wait.is_blocked(SETTLED_S) and wait.seconds < self._limit_s:
             time.sleep(LOOK_AGAIN_S)
             self._see_all_alive()
             if self._board[self._workers + worker]:
                 raise Diverged(f"worker {worker} is granted a lock by the kernel for which the model lets it wait")
-
-    def _waiting(self) -> int:
-        """Requests for locks on the file that wait, from /proc/locks (proc(5))."""
-        ending = f":{self._inode}"
-        with suppress(OSError):
-            lines = Path("/proc/locks").read_text().splitlines()
-            return sum(" -> " in line and any(part.endswith(ending) for part in line.split()) for line in lines)
-        return 0
 
     def _compare(self, result: Result) -> bool:
         """Whether the file and the workers came to the end that the model has; the last that did not is kept."""

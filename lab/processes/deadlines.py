@@ -34,7 +34,7 @@ class Standstill:
     """How long a process has not run at all, as far as it was looked at: it sleeps in one and the same call."""
 
     def __init__(self) -> None:
-        self._seen = (0, 0)
+        self._seen: tuple[int, int] | None = None
         self._since = 0.0
 
     def seconds(self, pid: int) -> float:

@@ -14,9 +14,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.processes.blocked import LockWait
 from lab.processes.rpc import Gone, Partner
 
-from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S, Task, waiters
+from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S
 from .operations import AFTER_EXEC, GRANTED, OK, PENDING, Deeds, Locked
 from .stage import Stage, Unclear
 
@@ -28,11 +29,12 @@ WAITED_FOR = "the lock that it waited for"
 class Actor(ABC):
     """Who may ask for a lock; what it does is written down on the stage."""
 
-    def __init__(self, name: str, stage: Stage, task: Task | None) -> None:
+    def __init__(self, name: str, stage: Stage, pid: int) -> None:
         self.name = name
+        self.pid = pid
         self.heard_ns = 0
         self._stage = stage
-        self._task = task
+        self._thread: int | None = None
         self._locked = Locked()
 
     @abstractmethod
@@ -56,10 +58,12 @@ class Actor(ABC):
         """Ask for a lock: "granted", "waits", or what it raised at once."""
         asked = asked or Locked()
         self._locked = asked
-        listed, looks = waiters(self._stage.folder), self.switches()
+        wait = LockWait(self.pid, self._stage.inodes, self._thread)
         self._begin("lock", *asked)
+        if self._thread:
+            wait.follow(self._thread)
         with self._noted(told(asked)):
-            came_to = self._settled(listed, looks)
+            came_to = self._settled(wait)
         self._stage.show(self.name, told(asked), came_to)
         return came_to
 
@@ -93,10 +97,6 @@ class Actor(ABC):
             self._stage.show(self.name, told_as, came_to if isinstance(came_to, str) else OK)
         return came_to
 
-    def switches(self) -> int:
-        """How often it has left the processor."""
-        return self._task.switches() if self._task else 0
-
     @contextmanager
     def _noted(self, call: str) -> Iterator[None]:
         """Write down a call, where it has a name, that comes to nothing."""
@@ -107,26 +107,21 @@ class Actor(ABC):
                 self._stage.show(self.name, call, str(unclear))
             raise
 
-    def _settled(self, listed: int, looks: int) -> str:
-        """What a request came to, "waits" where it is seen to; before it so many waited, and it had looked so often."""
-        begun = time.monotonic()
+    def _settled(self, wait: LockWait) -> str:
+        """Return what a request came to, "waits" where it is blocked."""
         while True:
             came_to = self._heard(LOOK_AGAIN_S)
             if came_to is not None:
                 return str(came_to)
-            if waiters(self._stage.folder) > listed or self._lasts(time.monotonic() - begun, looks):
-                came_to = self._heard(0)  # who has been answered sleeps too
+            if wait.is_blocked(SETTLE_S * self._stage.slowness) or self._looks_on(wait):
+                came_to = self._heard(0)  # an actor that has answered sleeps too
                 return WAITS if came_to is None else str(came_to)
             self._stage.left_s()
 
-    def _lasts(self, waited_s: float, looks: int) -> bool:
-        """True where it has looked again often enough, or has slept, or spun, for long enough."""
+    def _looks_on(self, wait: LockWait) -> bool:
+        """Return whether it has looked again often enough, or for long enough without a sleep."""
         slow = self._stage.slowness
-        if waited_s < SHORTEST_S * slow:
-            return False
-        if self.switches() >= looks + LOOKS or waited_s > BUSY_S * slow:
-            return True
-        return waited_s > SETTLE_S * slow and (self._task is None or self._task.sleeps())
+        return wait.seconds > BUSY_S * slow or (wait.seconds > SHORTEST_S * slow and wait.polls(LOOKS))
 
 
 def told(asked: Locked) -> str:
@@ -145,8 +140,7 @@ class Process(Actor):
 
     def __init__(self, name: str, stage: Stage) -> None:
         self._partner = stage.actors.enter_context(Partner(Deeds(stage.files).respond))
-        self.pid = self._partner.pid
-        super().__init__(name, stage, Task(self.pid, self.pid))
+        super().__init__(name, stage, self._partner.pid)
 
     def _begin(self, deed: str, *values: object) -> None:
         self._partner.send(json.dumps([deed, *values]).encode())
@@ -207,8 +201,8 @@ class Second(Actor):
 
     hear: str
 
-    def __init__(self, name: str, stage: Stage, process: Process, task: Task | None) -> None:
-        super().__init__(name, stage, task)
+    def __init__(self, name: str, stage: Stage, process: Process, pid: int) -> None:
+        super().__init__(name, stage, pid)
         self._process = process
 
     def _heard(self, seconds: float) -> object:
@@ -225,20 +219,16 @@ class Thread(Second):
     hear = "hear_thread"
 
     def __init__(self, name: str, stage: Stage, process: Process) -> None:
-        super().__init__(name, stage, process, None)
+        super().__init__(name, stage, process, process.pid)
 
     def _begin(self, deed: str, *values: object) -> None:
-        number = int(str(self._process.does("start_thread", deed, *values)))
-        self._task = Task(self._process.pid, number)
+        self._thread = int(str(self._process.does("start_thread", deed, *values)))
 
 
 class Child(Second):
     """A child of the process."""
 
     hear = "hear_child"
-
-    def __init__(self, name: str, stage: Stage, process: Process, pid: int) -> None:
-        super().__init__(name, stage, process, Task(pid, pid))
 
     def _begin(self, deed: str, *values: object) -> None:
         self._process.does("ask_child", deed, *values)

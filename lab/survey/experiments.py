@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
+from lab.host.procfs import switches_of
+
 from .actor import HANGS, WAITS, Actor, Process
 from .observations import GRANT_S, LOOK_AGAIN_S, NO, YES, Found
 from .operations import GRANTED, SAMPLES, Locked
@@ -267,9 +269,9 @@ def order(stage: Stage) -> Found:
 
 def _run_while_waiting(queue: list[Process]) -> bool:
     """True where one of them leaves the processor more than once: it looks again and again."""
-    before = [each.switches() for each in queue]
+    before = [switches_of(each.pid, voluntary=True) for each in queue]
     time.sleep(_WATCH_S)
-    return before != [each.switches() for each in queue]
+    return before != [switches_of(each.pid, voluntary=True) for each in queue]
 
 
 _WATCH_S = 0.1

@@ -1,14 +1,9 @@
-"""What a play comes to.
-
-How a process is seen to wait: for the kernel's file locks by proc_locks(5), for all others by its sleep.
-"""
+"""What an experiment on a lock finds, and after how long a request counts as waiting."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from lab.records import Shown
 
@@ -55,38 +50,3 @@ USUAL_S = 0.01
 """A lock that nobody holds is granted in this time; where it takes longer, all these times are so much longer too."""
 
 LOOK_AGAIN_S = 0.001
-
-
-class Task:
-    """A thread of a process, as proc(5) shows it."""
-
-    def __init__(self, pid: int, number: int) -> None:
-        self._place = Path(f"/proc/{pid}/task/{number}")
-
-    def sleeps(self) -> bool:
-        """True where it waits for something that may come late, neither running nor at a page or a disk."""
-        try:
-            stat = (self._place / "stat").read_text()
-        except OSError:
-            return True
-        return stat.rpartition(")")[2].split()[0] == "S"
-
-    def switches(self) -> int:
-        """How often it has gone to sleep: who waits in the kernel does so once, who polls at every look.
-
-        That others took the processor from it is no sleep: on a busy machine it happens to everybody.
-        """
-        with suppress(OSError):
-            lines = (self._place / "status").read_text().splitlines()
-            return sum(int(line.split()[1]) for line in lines if line.startswith("voluntary"))
-        return 0
-
-
-def waiters(folder: Path) -> int:
-    """How many requests /proc/locks lists as waiting for a file in the folder."""
-    numbers = {path.stat().st_ino for path in folder.iterdir()}
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return 0
-    return sum(int(line.split()[-3].rpartition(":")[2]) in numbers for line in lines if "->" in line)

@@ -66,6 +66,10 @@ class Stage:
             with suppress(OSError):
                 Folder.at(self.folder).clear()
 
+    def inodes(self) -> set[int]:
+        """Return the numbers of the files there, of those too that a lock keeps beside the data."""
+        return {path.stat().st_ino for path in self.folder.iterdir()}
+
     def show(self, actor: str, call: str, came_to: str) -> None:
         """Write down what an actor did, and what it came to."""
         self.shown.append(Shown(actor, call, came_to))

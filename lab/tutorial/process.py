@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import astuple
 from pathlib import Path
 from types import TracebackType
 
+from lab.processes.blocked import SETTLED_S, LockWait
 from lab.processes.rpc import Gone, Partner
 from lab.records import Observation
 
@@ -23,8 +23,6 @@ ANSWER_S = 10.0
 """A call that takes longer is said not to have been answered."""
 
 LOOK_AGAIN_S = 0.0005
-SETTLED_S = 0.25
-"""How long a call must wait that /proc/locks does not list, as on filesystems whose server keeps the locks."""
 
 WAITS = "waits"
 
@@ -67,11 +65,11 @@ class Process:
         return observation(f"{self._mark(who)}{call}", expected, self._answered())
 
     def begins(self, call: Call) -> Observation:
-        """Begin a call that is to wait: "waits" once the kernel lists it as waiting, else what it came to at once."""
+        """Begin a call that is to wait: "waits" once it is blocked on a lock, else its result."""
+        wait = LockWait(self.pid)
         self._begin(call)
-        deadline = time.monotonic() + SETTLED_S
-        self._at_once = self._end(0)
-        while self._at_once is None and not waits_for_lock(self.pid) and time.monotonic() < deadline:
+        self._at_once = self._end(LOOK_AGAIN_S)
+        while self._at_once is None and not wait.is_blocked(SETTLED_S) and wait.seconds < ANSWER_S:
             self._at_once = self._end(LOOK_AGAIN_S)
         return observation(f"{self._mark()}{call}", WAITS, self._at_once or WAITS)
 
@@ -119,12 +117,3 @@ class Process:
         name, forked, *numbers = json.loads(question)
         call: Call = getattr(calls, name)(*numbers)
         return (risked if forked else performed)(call, self._program).encode()
-
-
-def waits_for_lock(pid: int) -> bool:
-    """True where /proc/locks (proc(5)) lists a request of this process that waits."""
-    try:
-        lines = Path("/proc/locks").read_text().splitlines()
-    except OSError:
-        return False
-    return any(" -> " in line and str(pid) in line.split() for line in lines)

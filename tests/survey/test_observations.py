@@ -10,10 +10,10 @@ import pytest
 
 from lab.locks import Action, Lock, find_lock
 from lab.locks.kernel import Ofd
+from lab.processes.blocked import LockWait, listed_requests
 from lab.survey import actor
 from lab.survey.actor import Process
 from lab.survey.experiments import processes
-from lab.survey.observations import Task, waiters
 from lab.survey.stage import Stage
 from tests.helpers import PATIENCE_S, in_fresh_process
 from tests.survey import broken
@@ -70,18 +70,18 @@ def test_who_is_let_in_after_a_sleep_was_not_kept_out(tmp_path: Path) -> None:
 
 
 def counted(folder: str) -> list[object]:
-    """Waiters while nobody, one and two wait; the looks of one who waits in the kernel; and whether it sleeps."""
+    """The listed requests of each while one and two wait; how one that is woken by nothing counts as polling."""
     with Stage(find_lock("flock"), Path(folder), PATIENCE_S, {}) as stage:
         holder, *queue = (Process(name, stage) for name in "ABC")
         holder.takes()
-        seen: list[object] = [waiters(stage.folder)]
+        seen: list[object] = []
         for each in queue:
             each.asks()
-            seen.append(waiters(stage.folder))
-        before = queue[0].switches()
+            seen.append([listed_requests(actor.pid) for actor in (holder, *queue)])
+        wait = LockWait(queue[0].pid, stage.inodes)
         time.sleep(0.05)
-        return [*seen, queue[0].switches() - before, Task(queue[0].pid, queue[0].pid).sleeps()]
+        return [*seen, wait.polls(1)]
 
 
-def test_who_waits_in_the_kernel_is_listed_and_leaves_the_processor_once(tmp_path: Path) -> None:
-    assert in_fresh_process(counted, str(tmp_path)) == [0, 1, 2, 0, True]
+def test_a_process_that_waits_in_the_kernel_is_listed_and_sleeps_on(tmp_path: Path) -> None:
+    assert in_fresh_process(counted, str(tmp_path)) == [[0, 1, 0], [0, 1, 1], False]

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from lab.memory.calls import PAGE, PROT_READ
+from lab.processes.blocked import LockWait
 from lab.tutorial import process as module
 from lab.tutorial.calls import Load, Mmap, Open, Pread
-from lab.tutorial.process import Process, observation, waits_for_lock
+from lab.tutorial.process import Process, observation
 from lab.tutorial.steps.processes import TRY, WAIT
 from tests.helpers import PATIENCE_S, in_fresh_process
 
@@ -23,16 +24,16 @@ def path(tmp_path: Path) -> Path:
 
 
 def listed(path: str | Path) -> list[object]:
-    """Which of a holder, an idler and a waiter /proc/locks lists as waiting."""
+    """Which of a holder, an idler and a waiter is blocked on a lock."""
     with Process(Path(path)) as holder, Process(Path(path)) as idler, Process(Path(path)) as waiter:
         for each in (holder, idler, waiter):
             each.do(Open(os.O_RDWR))
         holder.do(TRY)
         seen = waiter.begins(WAIT)
-        return [seen.observed, [waits_for_lock(each.pid) for each in (holder, idler, waiter)]]
+        return [seen.observed, [LockWait(each.pid).is_blocked(PATIENCE_S) for each in (holder, idler, waiter)]]
 
 
-def test_only_who_waits_for_a_lock_is_listed_as_waiting(path: Path) -> None:
+def test_only_a_process_that_waits_for_a_lock_is_blocked(path: Path) -> None:
     assert in_fresh_process(listed, path) == ["waits", [False, False, True]]
 
 

@@ -16,12 +16,12 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from signal import Signals
 from typing import Self
 
 from lab.host.procfs import ASLEEP
 from lab.processes import fork_child
+from lab.processes.blocked import LockWait
 from lab.processes.deadlines import Watched
 
 from .actor import Actor
@@ -99,17 +99,6 @@ TICK_MS = 1
 AWAKE_S = 0.0005
 """So long it is looked for without a pause, since most calls end or come to rest by then."""
 
-IN_THE_LOCK_CODE = frozenset({"fcntl_setlk", "locks_lock_inode_wait", "do_lock_file_wait", "posix_lock_inode_wait"})
-"""Where Linux lets a process wait for a lock that it keeps itself (fs/locks.c): who sleeps there waits for it."""
-
-
-@dataclass(slots=True)
-class Pending:
-    """A call that has not been answered yet, and since when its actor has been seen asleep in one place."""
-
-    asleep_in: str = ""
-    since: float = 0.0
-
 
 class ActorHandle:
     """One actor process, on the mount that `folder` is on."""
@@ -119,7 +108,7 @@ class ActorHandle:
         self.answer_s = ANSWER_S
         """The seconds that a call is given which does not wait (`Patience`)."""
         self.fresh = True
-        self.pending: Pending | None = None
+        self.pending: LockWait | None = None
         self.process = Watched(pid)
         self._channel = channel
         self.descriptors = (channel.fileno(), self.process.descriptor)
@@ -164,7 +153,7 @@ class ActorHandle:
         """Have it make a call."""
         with suppress(*GONE):  # it has ended, as its answer will say
             self._channel.send(json.dumps(command).encode())
-        self.pending = Pending()
+        self.pending = LockWait(self.process.pid)
 
     def answer(self, timeout_s: float) -> str | None:
         """What the call came to, the name of the signal where it killed the actor, None after that time."""
@@ -202,16 +191,8 @@ class ActorHandle:
         return b""
 
     def at_rest(self, settle_s: float) -> bool:
-        """True while it sleeps within its call, where it waits for a lock as far as anybody can tell from outside."""
-        if self.pending is None or self.process.state() not in ASLEEP:
-            return False
-        place = self.process.sleeps_in()
-        if place in IN_THE_LOCK_CODE:
-            return True
-        now = time.monotonic()
-        if place != self.pending.asleep_in or not self.pending.since:
-            self.pending = Pending(place, now)
-        return now - self.pending.since >= settle_s
+        """Return whether it is blocked in its call."""
+        return self.pending is not None and self.pending.is_blocked(settle_s)
 
     def has_answered(self) -> bool:
         """True when the answer, or its end, is there to be heard."""
@@ -228,7 +209,7 @@ class ActorHandle:
     def rest_again(self) -> None:
         """Forget how long it has slept: something has happened that may wake it."""
         if self.pending:
-            self.pending = Pending()
+            self.pending.restart()
 
     def silence(self, after_s: float = 0.0) -> str:
         """What is said of a call without an answer, after `answer_s` or this time."""
