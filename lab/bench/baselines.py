@@ -32,7 +32,7 @@ from lab.locks import find_lock
 from lab.locks.kernel import bare_loop
 from lab.memory import MAPPED, anonymous, enter, open_file
 from lab.processes import WorkerPool, cpus_for
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, Hold, Log, Segment
 
 from .repeat import Failed, how_it_failed
@@ -68,13 +68,13 @@ class CLoop:
         self._folder = folder
         self._cpus = cpus_for(pin)
         self._opened = opened
-        self._partner: Partner | None = None
+        self._child: ChildRpc | None = None
         self._rounds = FIRST_ROUNDS
 
     def measure(self, slice_s: float) -> float:
         """See `Loop`."""
-        if self._partner is None:
-            self._partner = self._opened.enter_context(Partner(self._answer))
+        if self._child is None:
+            self._child = self._opened.enter_context(ChildRpc(self._answer))
             self._ask(b"compile")
         per_s = float(self._ask(b"%d" % self._rounds))
         self._rounds = max(1, int(per_s * slice_s))
@@ -82,7 +82,7 @@ class CLoop:
 
     def _ask(self, question: bytes) -> bytes:
         try:
-            return cast("Partner", self._partner).ask(question)
+            return cast("ChildRpc", self._child).ask(question)
         except Gone as gone:
             raise CannotRunError(f"it ended with {gone.code}") from gone
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.host.environment import mount_id
 from lab.memory import Folder, scratch
-from lab.processes import Attempt, attempt_all, doing
+from lab.processes import doing
+from lab.processes.rpc import Attempt, attempt_all
 
 FIRST_CALLS = "the first calls on "
 """How the notes of `enter` begin; the directory follows."""

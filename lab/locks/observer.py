@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from lab.analysis.holds import END, Span
 from lab.host.procfs import LOCKS, ListedLock, listed_locks
 from lab.memory import scratch
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 
 from .calls import call_range, conflict
 from .kernel import Fcntl
@@ -130,7 +130,7 @@ class QueryObserver:
         """Raises CannotRunError where there is no process available."""
         self._path = path
         self._descriptor = -1
-        self._partner = Partner(self._respond)
+        self._child = ChildRpc(self._respond)
         self._asked = False
 
     def __enter__(self) -> QueryObserver:
@@ -144,9 +144,9 @@ class QueryObserver:
     def look(self) -> set[ObservedLock]:
         """Return the lock that is in the way of one on the whole file, if any is known in time."""
         if not self._asked:
-            self._partner.send(b"?")
+            self._child.send(b"?")
         try:
-            answer = self._partner.answer(ANSWER_S)
+            answer = self._child.answer(ANSWER_S)
         except Gone:
             return set()
         self._asked = answer is None
@@ -162,7 +162,7 @@ class QueryObserver:
 
     def close(self) -> None:
         """End the child."""
-        self._partner.end()
+        self._child.end()
 
     def _respond(self, question: bytes) -> bytes:
         if self._descriptor < 0:

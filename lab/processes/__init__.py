@@ -18,25 +18,22 @@ from .child import (
     stops_interrupt,
     stops_noted,
 )
-from .deadlines import Attempt, attempt_all
 from .descendants import Descendants, Orphan
-from .external import Keeper, Outputs, become
+from .external import GroupReaper, Outputs, become
 from .pool import Exit, WorkerPool, cpus_for
 
 __all__ = [
     "TOUCH_S",
     "Activity",
-    "Attempt",
     "Child",
     "Deed",
     "Descendants",
     "Exit",
-    "Keeper",
+    "GroupReaper",
     "Orphan",
     "Outputs",
     "Terminated",
     "WorkerPool",
-    "attempt_all",
     "become",
     "cpus_for",
     "detach_output",

@@ -109,7 +109,7 @@ def _adopts() -> bool:
 
 
 def _children() -> Iterator[int]:
-    """Children that are not reaped, but for keepers; /proc is read only where there are any (waitid(2))."""
+    """Children that are not reaped, but for group reapers; /proc is read only where there are any (waitid(2))."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:

@@ -129,13 +129,13 @@ STARTS_S = 10.0
 """A leader that has not begun by then has been stopped."""
 
 
-class Keeper:
+class GroupReaper:
     """The leader of a group, which sleeps until this process dies, and then kills the group.
 
     As long as it lives, the number of the group belongs to nobody else. Every `WorkerPool` within the block joins it.
     """
 
-    _active: ClassVar[list[Keeper]] = []
+    _active: ClassVar[list[GroupReaper]] = []
 
     def __init__(self) -> None:
         """Returns once it keeps the group. Raises CannotRunError where there is no process available."""
@@ -159,7 +159,7 @@ class Keeper:
                     os.close(descriptor)
         self._active.append(self)
 
-    def __enter__(self) -> Keeper:
+    def __enter__(self) -> GroupReaper:
         return self
 
     def __exit__(

@@ -26,7 +26,7 @@ from lab.host.procfs import is_stopped, sleeps_in
 from .activity import note_hang
 from .child import fork_held, stops_held
 from .descendants import Descendants, Orphan
-from .external import Keeper
+from .external import GroupReaper
 
 Prepare = Callable[[int], Callable[[], None]]
 """Called in the worker with its index before the barrier; what it returns is called after the release."""
@@ -94,11 +94,11 @@ class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
     def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
-        """They join the group of the `Keeper` that the caller is in; else the first of them leads a new one."""
+        """They join the group of the `GroupReaper` that the caller is in; else the first of them leads a new one."""
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
-        self._group = Keeper.kept_group()
+        self._group = GroupReaper.kept_group()
         self._descendants = Descendants()
         self._orphans: list[Orphan] = []
         self._running: dict[int, int] = {}
@@ -296,7 +296,7 @@ class WorkerPool:
     def _signal(self, number: signal.Signals) -> None:
         """Signal all that are left; SIGTERM at once, so that none goes on because another has ended.
 
-        SIGKILL goes to each by itself: it would end the keeper of the group too, which blocks all others.
+        SIGKILL goes to each by itself: it would end the reaper of the group too, which blocks all others.
         """
         together = number == signal.SIGTERM
         if together:

@@ -1,4 +1,7 @@
-"""A forked child that answers questions one at a time, and whose death is an answer too."""
+"""Run code in a child process: questions that it answers one at a time, or one task with a deadline.
+
+The death of the child is an answer too.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 
 from lab.errors import CannotRunError, ExitCode, LabError
 from lab.host.procfs import is_stopped, sleeps_in
 
-from .child import _prctl, fork_held, stops_held
+from .child import _prctl, detach_output, fork_held, stops_held
 
 LONGEST = 1 << 16
 """Bytes of a question, and of an answer with the byte before it."""
@@ -28,11 +33,15 @@ PATIENCE_S = 60.0
 """How long an answer may take where the caller does not say."""
 
 KILL_GRACE_S = 2.0
+LEFT_S = 0.5
+"""A task that lives on for so long after SIGKILL sleeps uninterruptibly: it is left behind."""
+
+TICK_S = 0.1
 LOOK_AGAIN_S = 0.0005
 
 
 class Gone(Exception):  # noqa: N818 - a finding
-    """The partner ended in place of an answer: `code` is its exit code, or minus the signal that ended it."""
+    """The child ended in place of an answer: `code` is its exit code, or minus the signal that ended it."""
 
     def __init__(self, code: int) -> None:
         super().__init__(code)
@@ -40,7 +49,7 @@ class Gone(Exception):  # noqa: N818 - a finding
 
 
 class Unanswered(LabError):  # noqa: N818 - a finding
-    """The partner lives and does not answer: it was stopped, or hangs."""
+    """The child lives and does not answer: it was stopped, or hangs."""
 
     exit_code = ExitCode.FAILED
 
@@ -50,25 +59,29 @@ class Unanswered(LabError):  # noqa: N818 - a finding
         super().__init__(f"process {pid} did not answer within {timeout_s:g} s: {why}; try again")
 
 
-class Partner:
+class ChildRpc:
     """A child that is forked at once and killed with the block; it keeps what it has from question to question.
 
     It may die of what it is asked to do: it leaves no core, and SIGSEGV and SIGBUS end it whatever the parent does on
     them. Neither questions nor answers are empty.
     """
 
-    def __init__(self, respond: Callable[[bytes], bytes]) -> None:
-        """`respond` is called in the child. Raises CannotRunError where there is no process available."""
+    def __init__(self, respond: Callable[[bytes], bytes], group: int | None = None) -> None:
+        """`respond` is called in the child, `group` is as in `fork_child`.
+
+        Raises CannotRunError where there is no process available.
+        """
         self._code: int | None = None
+        self._left = False
         with stops_held():
             try:
                 self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
                 with theirs:
-                    self.pid = fork_held(lambda: self._serve(theirs, respond))
+                    self.pid = fork_held(lambda: self._serve(theirs, respond), group=group)
             except OSError as error:
                 raise CannotRunError(f"fork refused ({error.strerror}); raise the limits (ulimit -u, -n)") from error
 
-    def __enter__(self) -> Partner:
+    def __enter__(self) -> ChildRpc:
         return self
 
     def __exit__(
@@ -77,7 +90,7 @@ class Partner:
         self.end()
 
     def ask(self, question: bytes, timeout_s: float | None = None) -> bytes:
-        """Its answer; raises as `answer` does, and Unanswered where there is none after that time (`PATIENCE_S`)."""
+        """Return its answer; raises as `answer` does, and Unanswered after that time (`PATIENCE_S`)."""
         timeout_s = PATIENCE_S if timeout_s is None else timeout_s
         self.send(question)
         answer = self.answer(timeout_s)
@@ -91,7 +104,7 @@ class Partner:
             self._channel.send(question)
 
     def answer(self, timeout_s: float | None = None) -> bytes | None:
-        """What the question came to, None where there is no answer after that time.
+        """Return the answer, None where there is no answer after that time.
 
         Raises Gone where it ended, and CannotRunError where that was raised over there.
         """
@@ -111,22 +124,23 @@ class Partner:
         if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
 
-    def end(self) -> None:
-        """Kill it, where it lives, and reap it."""
+    def end(self, grace_s: float = KILL_GRACE_S) -> bool:
+        """Kill it, where it lives, and reap it; False where it lives on after the grace."""
         with stops_held():
             self.kill()
-            self._reaped()
+            self._reaped(grace_s)
             self._channel.close()
+        return not self._left
 
-    def _reaped(self) -> int:
+    def _reaped(self, grace_s: float = KILL_GRACE_S) -> int:
         with stops_held():
-            deadline = time.monotonic() + KILL_GRACE_S
+            deadline = time.monotonic() + grace_s
             while self._code is None:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
                 if pid:
                     self._code = os.waitstatus_to_exitcode(status)
                 elif time.monotonic() > deadline:
-                    self._code = -signal.SIGKILL  # in an uninterruptible sleep: it ends when that does
+                    self._code, self._left = -signal.SIGKILL, True  # an uninterruptible sleep: it ends with that
                 else:
                     time.sleep(LOOK_AGAIN_S)
         return self._code
@@ -158,10 +172,49 @@ def _answered(respond: Callable[[bytes], bytes], question: bytes) -> bytes:
         return CANNOT + os.fsencode(str(error))
 
 
-def attempt(deed: Callable[[], bytes]) -> bytes:
-    """What the deed comes to in a child of its own, not empty; raises Gone with what ended that in place of it.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """The outcome of a task: `answer` is what it returned, None where it did not end well or in time.
 
-    Raises Unanswered where it does not come to an end.
+    One that was late slept at `where`, the function of the kernel. It is `left` behind where SIGKILL does not end it.
     """
-    with Partner(lambda _: deed()) as partner:
-        return partner.ask(b"?")
+
+    answer: str | None
+    late: bool = False
+    pid: int = 0
+    where: str = ""
+    left: bool = False
+
+
+def attempt_all(
+    tasks: Sequence[Callable[[], str]], limit_s: float, given_up: Callable[[], bool] = lambda: False
+) -> list[Attempt]:
+    """Run each task in a child of its own, all at once; each is killed after so many seconds, or once it is given up.
+
+    No child is left, but those that SIGKILL does not end. Raises CannotRunError where fork(2) is refused.
+    """
+    deadline = time.monotonic() + limit_s
+    with ExitStack() as ends:
+        children: list[ChildRpc] = []
+        for task in tasks:
+            with stops_held():  # each child is known here before anything interrupts
+                children.append(ends.enter_context(ChildRpc(partial(_detached, task), group=0)))
+            children[-1].send(b"?")
+        return [_outcome(child, deadline, given_up) for child in children]
+
+
+def _detached(task: Callable[[], str], _: bytes) -> bytes:
+    detach_output()
+    return task().encode(errors="surrogateescape")[: LONGEST - 1]
+
+
+def _outcome(child: ChildRpc, deadline: float, given_up: Callable[[], bool]) -> Attempt:
+    try:
+        while (answer := child.answer(TICK_S)) is None and time.monotonic() < deadline and not given_up():
+            pass
+    except (Gone, CannotRunError):
+        return Attempt(None, pid=child.pid)
+    if answer is not None:
+        return Attempt(answer.decode(errors="surrogateescape"), pid=child.pid)
+    where = sleeps_in(child.pid)
+    return Attempt(None, late=True, pid=child.pid, where=where, left=not child.end(LEFT_S))

@@ -20,7 +20,7 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, LockFailed, find_lock, told
 from lab.locks.protocol import Missing
 from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
-from lab.processes import Keeper, Terminated, stop_on_sigterm, stops_held
+from lab.processes import GroupReaper, Terminated, stop_on_sigterm, stops_held
 from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
@@ -252,7 +252,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     """
     rows: list[Row] = []
     begun, interrupted = RunStart(), False
-    with Keeper(), workspace(Path(options.directory)) as folder:
+    with GroupReaper(), workspace(Path(options.directory)) as folder:
         try:
             with stop_on_sigterm():
                 for case in cases:

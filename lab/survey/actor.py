@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from lab.processes.blocked import LockWait
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 
 from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S
 from .operations import AFTER_EXEC, GRANTED, OK, PENDING, Deeds, Locked
@@ -139,15 +139,15 @@ class Process(Actor):
     """A process, forked now; it ends with the stage."""
 
     def __init__(self, name: str, stage: Stage) -> None:
-        self._partner = stage.actors.enter_context(Partner(Deeds(stage.files).respond))
-        super().__init__(name, stage, self._partner.pid)
+        self._child = stage.actors.enter_context(ChildRpc(Deeds(stage.files).respond))
+        super().__init__(name, stage, self._child.pid)
 
     def _begin(self, deed: str, *values: object) -> None:
-        self._partner.send(json.dumps([deed, *values]).encode())
+        self._child.send(json.dumps([deed, *values]).encode())
 
     def _heard(self, seconds: float) -> object:
         try:
-            answer = self._partner.answer(seconds)
+            answer = self._child.answer(seconds)
         except Gone as gone:
             raise Unclear(f"{self.name} ended with {gone.code}") from gone
         return None if answer is None else self._read(answer)
@@ -171,9 +171,9 @@ class Process(Actor):
 
     def dies(self) -> None:
         """SIGKILL."""
-        self._partner.kill()
+        self._child.kill()
         with suppress(Gone):
-            self._partner.answer(self._stage.left_s())
+            self._child.answer(self._stage.left_s())
         self._stage.show(self.name, "SIGKILL", KILLED)
 
     def stops(self) -> None:

@@ -27,7 +27,7 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks.calls import call_range
 from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 from lab.records import BackingsCompared, Cell, Property
 
 BACKINGS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
@@ -168,18 +168,18 @@ class Witness:
 
     def __init__(self, specimen: Specimen) -> None:
         deeds = Deeds(specimen)
-        self._partner = Partner(lambda question: _told(deeds, question).encode())
+        self._child = ChildRpc(lambda question: _told(deeds, question).encode())
 
     def __enter__(self) -> Witness:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._partner.end()
+        self._child.end()
 
     def does(self, deed: str, *values: int) -> str:
         """What one of the `Deeds` comes to: what it returns, "ok" for nothing, or the name of an errno."""
         try:
-            return self._partner.ask(json.dumps([deed, *values]).encode()).decode()
+            return self._child.ask(json.dumps([deed, *values]).encode()).decode()
         except Gone as gone:
             return f"ended with {gone.code}"
 

@@ -16,7 +16,7 @@ from lab.errors import LabError
 from lab.locks import Action, Lock, told
 from lab.memory import open_file
 from lab.processes.child import print_to_stderr
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 
 from .races import insist
 
@@ -64,7 +64,7 @@ class Deeds:
         self._actions: dict[Locked, tuple[Action, Action]] = {}
         self._thread: Any = None
         self._from_thread: list[bytes] = []
-        self._children: list[Partner] = []
+        self._children: list[ChildRpc] = []
         self._refusals = 0
 
     def respond(self, question: bytes) -> bytes:
@@ -139,7 +139,7 @@ class Deeds:
 
     def fork(self) -> int:
         """Fork a child that has copies of everything: its pid."""
-        self._children.append(Partner(self.respond))
+        self._children.append(ChildRpc(self.respond))
         return self._children[-1].pid
 
     def ask_child(self, deed: str, *values: Any) -> None:

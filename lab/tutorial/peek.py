@@ -18,7 +18,7 @@ from signal import SIGBUS
 
 from lab.errors import CannotRunError, UsageError
 from lab.memory import calls
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 
 CHUNK = 1 << 15
 """Bytes that are asked of the child at a time."""
@@ -49,11 +49,11 @@ class Mapped:
         if not 0 <= offset < self.size:
             raise UsageError(f"{self.path}: offset must be 0-{self.size - 1}, not {offset}")
         end = min(offset + length, self.size)
-        with Partner(self._loaded) as child:
+        with ChildRpc(self._loaded) as child:
             for start in range(offset, end, CHUNK):
                 yield self._asked(child, start, min(end, start + CHUNK))
 
-    def _asked(self, child: Partner, start: int, end: int) -> bytes:
+    def _asked(self, child: ChildRpc, start: int, end: int) -> bytes:
         try:
             content = child.ask(f"{start} {end}".encode())
         except Gone as gone:

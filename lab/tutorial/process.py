@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from lab.processes.blocked import SETTLED_S, LockWait
-from lab.processes.rpc import Gone, Partner
+from lab.processes.rpc import ChildRpc, Gone
 from lab.records import Observation
 
 from . import calls
@@ -38,9 +38,9 @@ class Process:
     def __init__(self, path: Path, name: str = "") -> None:
         self._name = name
         self._program = Program(str(path))
-        self._partner = Partner(self._respond)
+        self._child = ChildRpc(self._respond)
         self._at_once: str | None = None
-        self.pid = self._partner.pid
+        self.pid = self._child.pid
 
     def __enter__(self) -> Process:
         return self
@@ -48,7 +48,7 @@ class Process:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._partner.end()
+        self._child.end()
 
     def do(self, call: Call) -> str:
         """What the call comes to, where that is no observation of its own."""
@@ -82,9 +82,9 @@ class Process:
         return observation(f"{self._mark()}exit(0)", "exit 0", self._ended())
 
     def _ended(self) -> str:
-        self._partner.send(b"exit")
+        self._child.send(b"exit")
         try:
-            self._partner.answer(ANSWER_S)
+            self._child.answer(ANSWER_S)
         except Gone as gone:
             return how_it_ended(gone.code)
         return "lives on"
@@ -94,18 +94,18 @@ class Process:
 
     def _begin(self, call: Call, *, forked: bool = False) -> None:
         name = type(call).__name__
-        self._partner.send(json.dumps([name, forked, *astuple(call)]).encode())  # type: ignore[call-overload]
+        self._child.send(json.dumps([name, forked, *astuple(call)]).encode())  # type: ignore[call-overload]
 
     def _answered(self) -> str:
         """What the call comes to; a process that does not answer is given up."""
         came_to = self._end(ANSWER_S)
         if came_to is None:
-            self._partner.kill()
+            self._child.kill()
         return came_to or f"no answer within {ANSWER_S:g} s"
 
     def _end(self, timeout_s: float) -> str | None:
         try:
-            answer = self._partner.answer(timeout_s)
+            answer = self._child.answer(timeout_s)
         except Gone as gone:
             return how_it_ended(gone.code)
         return None if answer is None else answer.decode()

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from lab.check import mounts, supervise
-from lab.processes import deadlines, guarded
+from lab.processes import guarded, rpc
 from tests.check.fuse.serving import fuse
 from tests.check.hangs import MATRIX, Case, outcomes
 from tests.check.mounted import state_of
@@ -130,7 +130,7 @@ def test_a_check_in_which_nothing_hangs_goes_on_however_late_it_is(tmp_path: Pat
 
 
 def test_the_shares_of_all_that_takes_time_once_something_hangs_are_within_the_bound() -> None:
-    probe_s = mounts.PROBE_S + deadlines.KILLED_S
+    probe_s = mounts.PROBE_S + rpc.LEFT_S
     assert supervise.BACKSTOP_S + probe_s <= supervise.HUNG_S
     clean_s = supervise.CLEAN_HUNG_S + guarded.GIVEN_UP_S
     assert guarded.KILLED_S < supervise.KILL_S

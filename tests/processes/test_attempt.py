@@ -10,7 +10,8 @@ from typing import Any
 import psutil
 
 from lab.errors import CannotRunError
-from lab.processes import attempt_all, deadlines
+from lab.processes import rpc
+from lab.processes.rpc import attempt_all
 from tests.helpers import in_fresh_process
 
 
@@ -54,10 +55,10 @@ def test_an_interrupt_ends_all_of_them() -> None:
 
 
 def refused() -> str:
-    def fork_child(*_: object, **__: object) -> int:
+    def fork_held(*_: object, **__: object) -> int:
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
-    vars(deadlines).update(fork_child=fork_child)
+    vars(rpc).update(fork_held=fork_held)
     try:
         attempt_all([hang], 1.0)
     except CannotRunError as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.processes import Descendants, Keeper, descendants, fork_child
+from lab.processes import Descendants, GroupReaper, descendants, fork_child
 from tests.helpers import in_fresh_process, is_running
 
 
@@ -116,20 +116,20 @@ def test_children_of_before_and_those_that_are_spared_live_on() -> None:
     assert in_fresh_process(those_of_before) == [True, True]
 
 
-def keeper_beside_an_orphan() -> list[int]:
-    """How many are told of one that a child left behind while a keeper is there, which then ends well."""
+def reaper_beside_an_orphan() -> list[int]:
+    """How many are told of one that a child left behind while a reaper is there, which then ends well."""
 
     def child() -> None:
         if not os.fork():
             sleep()
 
-    with Keeper(), Descendants() as ours:
+    with GroupReaper(), Descendants() as ours:
         os.waitpid(fork_child(child), 0)
         return [len(ours.end(grace_s=0))]
 
 
-def test_a_keeper_is_not_taken_for_what_a_child_left() -> None:
-    assert in_fresh_process(keeper_beside_an_orphan) == [1]
+def test_a_reaper_is_not_taken_for_what_a_child_left() -> None:
+    assert in_fresh_process(reaper_beside_an_orphan) == [1]
 
 
 def one_that_sigkill_does_not_end() -> list[Any]:

@@ -1,4 +1,4 @@
-"""A partner: it answers, it may die of what it is asked, and it never outlives its block."""
+"""A child: it answers, it may die of what it is asked, and it never outlives its block."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError
-from lab.processes.rpc import Gone, Partner, attempt
+from lab.processes.rpc import ChildRpc, Gone
 from tests.helpers import in_fresh_process
 
 
@@ -32,11 +33,11 @@ def answers() -> list[str]:
         asked.append(question)
         return b" ".join(asked)
 
-    with Partner(respond) as partner:
-        return [*(partner.ask(question).decode() for question in (b"one", b"two")), str(asked)]
+    with ChildRpc(respond) as child:
+        return [*(child.ask(question).decode() for question in (b"one", b"two")), str(asked)]
 
 
-def test_a_partner_answers_one_question_after_the_other_in_memory_of_its_own() -> None:
+def test_a_child_answers_one_question_after_the_other_in_memory_of_its_own() -> None:
     assert in_fresh_process(answers) == ["one", "one two", "[]"]
 
 
@@ -47,6 +48,11 @@ def ended_by(number: int) -> list[object]:
         return [attempt(lambda: kills_itself(number)).decode()]
     except Gone as gone:
         return [gone.code, children()]
+
+
+def attempt(deed: Callable[[], bytes]) -> bytes:
+    with ChildRpc(lambda _: deed()) as child:
+        return child.ask(b"?")
 
 
 def children() -> int:
@@ -64,7 +70,7 @@ def test_a_signal_that_ends_an_attempt_is_what_it_came_to(number: int) -> None:
 
 
 def dies_quietly() -> list[object]:
-    """What the stderr and the folder of a process hold after a partner died there of SIGSEGV."""
+    """What the stderr and the folder of a process hold after a child died there of SIGSEGV."""
     faulthandler.enable()
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     resource.setrlimit(resource.RLIMIT_CORE, (most, most))
@@ -79,19 +85,19 @@ def dies_quietly() -> list[object]:
     return [os.read(read, 1000).decode(), [path.name for path in Path.cwd().glob("core*")]]
 
 
-def test_a_partner_dies_without_a_word_and_leaves_no_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_dies_without_a_word_and_leaves_no_core(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert in_fresh_process(dies_quietly) == ["", []]
 
 
 def asks_the_dead() -> list[int]:
     codes = []
-    with Partner(lambda _: kills_itself(signal.SIGKILL)) as partner:
+    with ChildRpc(lambda _: kills_itself(signal.SIGKILL)) as child:
         for _ in range(2):
             with suppress(Gone):
-                partner.ask(b"?")
+                child.ask(b"?")
             try:
-                partner.ask(b"?")
+                child.ask(b"?")
             except Gone as gone:
                 codes.append(gone.code)
     return codes
@@ -102,33 +108,33 @@ def test_who_is_gone_is_gone_for_every_further_question() -> None:
 
 
 def leaves_a_waiting_one() -> list[object]:
-    """A partner that would sleep for ever, and whether it is there after its block."""
-    with Partner(lambda _: signal.pause() or b"woken") as partner:  # type: ignore[func-returns-value]
-        partner.send(b"?")
-        early = partner.answer(0.0)
-    return [early, Path(f"/proc/{partner.pid}").exists(), children()]
+    """A child that would sleep for ever, and whether it is there after its block."""
+    with ChildRpc(lambda _: signal.pause() or b"woken") as child:  # type: ignore[func-returns-value]
+        child.send(b"?")
+        early = child.answer(0.0)
+    return [early, Path(f"/proc/{child.pid}").exists(), children()]
 
 
-def test_a_partner_that_does_not_answer_ends_with_its_block() -> None:
+def test_a_child_that_does_not_answer_ends_with_its_block() -> None:
     assert in_fresh_process(leaves_a_waiting_one) == [None, False, 0]
 
 
 def hung_up_on() -> list[object]:
-    """A partner whose parent is gone with an answer unread: its exit code, and what it says on stderr."""
+    """A child whose parent is gone with an answer unread: its exit code, and what it says on stderr."""
     read, write = os.pipe()
     kept = os.dup(2)
     os.dup2(write, 2)
-    partner = Partner(lambda _: b"answered")
+    child = ChildRpc(lambda _: b"answered")
     os.dup2(kept, 2)
     os.close(write)
-    partner.send(b"?")
-    select.select([partner._channel], [], [])
-    partner._channel.close()
-    code = os.waitstatus_to_exitcode(os.waitpid(partner.pid, 0)[1])
+    child.send(b"?")
+    select.select([child._channel], [], [])
+    child._channel.close()
+    code = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
     return [code, os.read(read, 1000).decode()]
 
 
-def test_a_partner_whose_parent_is_gone_ends_without_a_word() -> None:
+def test_a_child_whose_parent_is_gone_ends_without_a_word() -> None:
     assert in_fresh_process(hung_up_on) == [0, ""]
 
 
@@ -139,8 +145,8 @@ def raised_there(nested: bool) -> str:
         return respond_with_an_error(question)
 
     try:
-        with Partner(respond) as partner:
-            return partner.ask(b"?").decode()
+        with ChildRpc(respond) as child:
+            return child.ask(b"?").decode()
     except CannotRunError as error:
         return str(error)
 
@@ -150,7 +156,7 @@ def respond_with_an_error(_: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("nested", [False, True])
-def test_what_the_environment_refuses_a_partner_is_raised_where_it_was_asked(nested: bool) -> None:
+def test_what_the_environment_refuses_a_child_is_raised_where_it_was_asked(nested: bool) -> None:
     assert in_fresh_process(raised_there, nested) == "no more of it; make some"
 
 
@@ -159,8 +165,8 @@ def test_an_answer_may_be_of_any_bytes() -> None:
 
 
 def echoed() -> list[str]:
-    with Partner(lambda question: question.replace(b"nothing", b"")) as partner:
-        return [partner.ask(question).decode() for question in (b"-", b"+", b"\0", b"nothing")]
+    with ChildRpc(lambda question: question.replace(b"nothing", b"")) as child:
+        return [child.ask(question).decode() for question in (b"-", b"+", b"\0", b"nothing")]
 
 
 def without_descriptors() -> str:
@@ -173,6 +179,6 @@ def without_descriptors() -> str:
     return "answered"
 
 
-def test_a_partner_that_cannot_be_had_names_the_limits() -> None:
+def test_a_child_that_cannot_be_had_names_the_limits() -> None:
     told = in_fresh_process(without_descriptors)
     assert told == f"fork refused ({os.strerror(errno.EMFILE)}); raise the limits (ulimit -u, -n)"

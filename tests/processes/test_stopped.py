@@ -15,7 +15,7 @@ from lab.bench import baselines
 from lab.bench.repeat import Failed
 from lab.cli.main import main
 from lab.processes import WorkerPool, cpus_for, rpc
-from lab.processes.rpc import Partner, Unanswered
+from lab.processes.rpc import ChildRpc, Unanswered
 from tests.cli.commands import scenario_file
 from tests.helpers import in_fresh_process, run_lab
 
@@ -30,8 +30,8 @@ def stop() -> None:
 
 
 def of_a_partner() -> list[object]:
-    """What is raised for a partner that is stopped, and whether it is there after its block."""
-    with Partner(lambda question: stop() or question) as other:  # type: ignore[func-returns-value]
+    """What is raised for a child that is stopped, and whether it is there after its block."""
+    with ChildRpc(lambda question: stop() or question) as other:  # type: ignore[func-returns-value]
         try:
             other.ask(b"?", SHORT_S)
         except Unanswered as error:
@@ -39,7 +39,7 @@ def of_a_partner() -> list[object]:
     return [said.replace(str(other.pid), "N"), Unanswered.exit_code, Path(f"/proc/{other.pid}").exists()]
 
 
-def test_a_partner_that_is_stopped_is_named_and_ended() -> None:
+def test_a_child_that_is_stopped_is_named_and_ended() -> None:
     said = f"process N did not answer within {SHORT_S} s: {STOPPED}; try again"
     assert in_fresh_process(of_a_partner) == [said, 4, False]
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from lab.errors import out_of_descriptors
 from lab.memory.calls import PAGE
-from lab.processes.rpc import Gone, attempt
+from lab.processes.rpc import ChildRpc, Gone
 
 ACROSS = 16
 HALF = ACROSS // 2
@@ -95,7 +95,8 @@ def performed(call: Call, program: Program) -> str:
 def risked(call: Call, program: Program) -> str:
     """The same, in a child of this process; where that dies of it, the name of the signal."""
     try:
-        return attempt(lambda: performed(call, program).encode()).decode()
+        with ChildRpc(lambda _: performed(call, program).encode()) as child:
+            return child.ask(b"?").decode()
     except Gone as gone:
         return how_it_ended(gone.code)
 

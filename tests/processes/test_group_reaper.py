@@ -4,14 +4,14 @@ import os
 import time
 from pathlib import Path
 
-from lab.processes import Keeper, WorkerPool, cpus_for, fork_child
+from lab.processes import GroupReaper, WorkerPool, cpus_for, fork_child
 from tests.helpers import OtherProcess, in_fresh_process, is_running, wait_until
 
 
 def end_of_a_group() -> list[bool]:
     """Whether a process of the group lived within the block, and lives after it; nobody is left to be reaped."""
-    with Keeper() as keeper:
-        pid = fork_child(lambda: time.sleep(600), group=keeper.group)
+    with GroupReaper() as reaper:
+        pid = fork_child(lambda: time.sleep(600), group=reaper.group)
         before = is_running(pid)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     try:
@@ -26,8 +26,8 @@ def test_the_group_is_killed_with_the_block() -> None:
 
 
 def waits_do_not_see_it() -> bool:
-    """Whether a process with a keeper and no other child is told that it has none."""
-    with Keeper():
+    """Whether a process with a reaper and no other child is told that it has none."""
+    with GroupReaper():
         try:
             os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG)
         except ChildProcessError:
@@ -35,7 +35,7 @@ def waits_do_not_see_it() -> bool:
     return False
 
 
-def test_a_keeper_is_no_child_that_others_wait_for() -> None:
+def test_a_reaper_is_no_child_that_others_wait_for() -> None:
     assert in_fresh_process(waits_do_not_see_it)
 
 
@@ -50,7 +50,7 @@ def with_a_grandchild(note: str) -> None:
         Path(f"{note}.part").rename(note)
         time.sleep(600)
 
-    with Keeper(), WorkerPool(1, lambda index: run, cpus_for("none")) as pool:
+    with GroupReaper(), WorkerPool(1, lambda index: run, cpus_for("none")) as pool:
         pool.gather(60)
         pool.release()
         time.sleep(600)
@@ -75,7 +75,7 @@ def exits_of_a_kept_pool() -> list[list[int | bool | None]]:
             os.setsid()
         return lambda: time.sleep(600 if index else 0)
 
-    with Keeper(), WorkerPool(3, prepared, cpus_for("none")) as pool:
+    with GroupReaper(), WorkerPool(3, prepared, cpus_for("none")) as pool:
         pool.gather(30)
         pool.release()
         exits = pool.wait(0.2, meanwhile=lambda: time.sleep(0.001))
