@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from lab.errors import LabError
+from lab.errors import LabError, ScenarioError
 from lab.host.environment import anonymous_text
+from lab.locks import LockFailed
 from lab.records import Case, Failure, Recording, Verdict
 
 from .context import Setting
@@ -16,14 +17,16 @@ from .trial import Result, run_trial
 ATTEMPTS = 20
 """Trials that are raced at most until one shows what is to be seen."""
 
+IN_IT = "in the recorded trial"
+
 
 def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[Path]) -> Case:
-    """The row with one more trial written down, of so many rounds of all workers together.
+    """Add one more trial to the row, in which every access is recorded, of so many rounds of all workers together.
 
-    It counts in none of the row's figures: writing down takes time, and so widens the race window. Where the row was
-    damaged, or was to be, the first damaged trial is kept; under a lock that holds, the first in which a request met a
-    holder. A worker that fails in it is a failure of the case. A row whose trials could not run is given back as it
-    is; why a trial could not be written down is said.
+    It counts in none of the row's figures: recording takes time, and so widens the race window. Where the row was
+    damaged, or was expected to be, the first damaged trial is kept; under a lock that holds, the first in which a
+    request met a holder. A worker that fails in it, and a scenario or lock that raises, make the case a failed one. A
+    row whose trials could not run stays as it is; `not_recorded` says why a trial could not be recorded.
     """
     if row.verdict == "unsupported" or not row.trials:
         return row
@@ -32,13 +35,15 @@ def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[P
     wanted = "damaged" in (row.verdict, row.expected)
     try:
         recording, failures = _first(recorded, folders, _broke if wanted else _met)
+    except (ScenarioError, LockFailed) as error:
+        return row if row.failures else replace(row, verdict="died", reason=anonymous_text(f"{IN_IT}, {error}"))
     except (LabError, MemoryError, OverflowError, OSError) as error:
         return replace(row, not_recorded=anonymous_text(str(error) or type(error).__name__))
     row = replace(row, recording=recording)
     if not failures or row.failures:
         return row
     first = failures[0]
-    reason = f"in the recorded trial, worker {first.worker} {first.reason}, in round {first.round}"
+    reason = f"{IN_IT}, worker {first.worker} {first.reason}, in round {first.round}"
     verdict: Verdict = "timeout" if all(failure.how == "late" for failure in failures) else "died"
     return replace(row, failures=failures, verdict=verdict, reason=reason)
 

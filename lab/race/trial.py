@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import time_ns
@@ -286,7 +286,10 @@ def _gather(
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
     if not result.failures:
         result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
-    return replace(result, recording=transcript(job, released_ns, result)) if job.tape else result
+    if job.tape:
+        with suppress(*[LabError] * bool(result.failures)):  # a file that a failed worker left may not be readable
+            return replace(result, recording=transcript(job, released_ns, result))
+    return result
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float) -> Iterable[Damage]:

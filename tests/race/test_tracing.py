@@ -6,6 +6,7 @@ import json
 from ctypes import Structure, c_double, c_int64, c_ubyte, c_uint64
 from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any, ClassVar
 
 import pytest
@@ -21,9 +22,11 @@ from lab.race.tracing import Recorded, Tape
 from lab.race.transcript import values_of
 from lab.records import Case, encode
 from lab.report.page.recorded import recorded
+from lab.report.text.race_verdict import exit_code
 from lab.scenario import Outcome, Scenario, find_scenarios
 from tests.helpers import in_fresh_process
 from tests.race.racing import case_of
+from tests.report.records import run_of
 
 NINE = [found.name for found in find_scenarios([])]
 MILLISECOND = 1_000_000
@@ -249,6 +252,72 @@ def refused() -> Any:
 
 def test_a_case_that_could_not_run_is_not_recorded() -> None:
     assert in_fresh_process(refused) == ["unsupported", True]
+
+
+class FailsOnlyRecorded(Once):
+    """Goes wrong in one way where its memory is recorded, and only there."""
+
+    def work(self, w: Any) -> None:
+        super().work(w)
+        if not isinstance(w.memory, self.Memory):
+            self.go_wrong(w)
+
+    def go_wrong(self, w: Any) -> None:
+        raise NotImplementedError
+
+
+class Raises(FailsOnlyRecorded):
+    """In all workers."""
+
+    def go_wrong(self, w: Any) -> None:
+        raise ValueError("no")
+
+
+class Dies(FailsOnlyRecorded):
+    """In all workers, with the file gone."""
+
+    def go_wrong(self, w: Any) -> None:
+        Path(w.path).unlink(missing_ok=True)
+        w.die()
+
+
+class Hangs(FailsOnlyRecorded):
+    """In all workers."""
+
+    def go_wrong(self, w: Any) -> None:
+        sleep(60)
+
+
+class CheckRaises(FailsOnlyRecorded):
+    """After the workers."""
+
+    def go_wrong(self, w: Any) -> None:
+        w.memory.value = 99
+
+    def check(self, memory: Any, outcome: Outcome) -> list[Any]:
+        if memory.value == 99:
+            raise ValueError("no")
+        return []
+
+
+def recorded_trial(name: str) -> list[Any]:
+    row = written(globals()[name], "none", workers=2, time_limit_s=1.0)
+    return [row.trials, row.verdict, row.reason, exit_code(run_of(row))]
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "reason"),
+    [
+        ("Raises", "died", "worker 0 raised ValueError: no, in round 0"),
+        ("Dies", "died", "worker 0 "),
+        ("Hangs", "timeout", "worker 0 still at work after 1 s, in round 0"),
+        ("CheckRaises", "died", "check raised ValueError: no"),
+    ],
+)
+def test_a_recorded_trial_that_fails_makes_the_case_a_failed_one(name: str, verdict: str, reason: str) -> None:
+    trials, told, why, code = in_fresh_process(recorded_trial, name)
+    assert (trials, told, code) == (1, verdict, 4)
+    assert why.startswith(f"in the recorded trial, {reason}")
 
 
 def document() -> Any:

@@ -19,8 +19,12 @@ TELLING = 0.5
 
 
 def exit_code(run: Run) -> ExitCode:
-    """Return the code of the worst case; UNABLE is also that of one that is too weak for what `--detects` asks."""
+    """Return the code of the worst case.
+
+    UNABLE is also that of one that is too weak for what `--detects` asks, or could not be recorded.
+    """
     codes = [_code(case) for case in run.cases if not case.as_expected]
+    codes += [ExitCode.UNABLE for case in run.cases if case.not_recorded]
     return ExitCode.first(*codes, *[ExitCode.INTERRUPTED] * run.interrupted)
 
 

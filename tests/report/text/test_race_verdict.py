@@ -13,7 +13,13 @@ from lab.report.text.failures import SHOWN
 from lab.report.text.race_verdict import complaints, conclusions, exit_code, heading
 from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TOO_WEAK, TWO_IN, UNLOCKED, run_of
 
-CODES = {1: [DAMAGED, TWO_IN], 4: [DIED, HUNG], 3: [REFUSED, TOO_WEAK], 0: [CLEAN, UNLOCKED, COUNTEREXAMPLE]}
+NOT_RECORDED = replace(CLEAN, not_recorded="full")
+CODES = {
+    1: [DAMAGED, TWO_IN],
+    4: [DIED, HUNG],
+    3: [REFUSED, TOO_WEAK, NOT_RECORDED],
+    0: [CLEAN, UNLOCKED, COUNTEREXAMPLE],
+}
 PRECEDENCE = [1, 4, 3, 0]
 
 
