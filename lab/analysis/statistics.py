@@ -52,10 +52,10 @@ def _binomial_cdf(k: int, n: int, p: float) -> float:
 
 
 def detection_limit(contended: int, confidence: float = 0.95) -> float | None:
-    """The smallest rate of falsely granted requests that would have been noticed with this confidence.
+    """Return the detection limit: the smallest rate of false grants that would have been noticed with this confidence.
 
     `contended` requests arrived while a conflicting hold was in progress: each of them, granted falsely,
-    would have overlapped that hold. All of n miss a lie of rate p with probability (1 - p) ** n. None when
+    would have overlapped that hold. All of n miss false grants of rate p with probability (1 - p) ** n. None when
     no request was contended: such a run would have noticed nothing.
     """
     return 1 - (1 - confidence) ** (1 / contended) if contended else None

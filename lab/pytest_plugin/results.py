@@ -157,7 +157,9 @@ class RaceResult:
         """The table, why it broke where that is known, and how to do it again."""
         parts = [what_broke(run, DEFAULT_FORMAT)]
         if self._leaked:
-            parts.append(f"why it broke: leak={run.options.leak:g} has the lock let two in: no fault of its own")
+            parts.append(
+                f"why it broke: leak={run.options.leak:g} makes conflicting holds overlap: no fault of its own"
+            )
         parts += [self._why(case.explanation) for case in run.cases if case.explanation]
         where = "; ".join(filter(None, [heading(run), TOLD.get(self.manner)]))
         return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
@@ -172,9 +174,9 @@ class RaceResult:
         case = self.case
         shows = f"{_raced_case(case)}: clean, but that shows too little"
         if not case.holds:
-            return f"{shows}: no hold of a lock was recorded, so a lock that lies could not have been noticed"
+            return f"{shows}: no hold of a lock was recorded, so a lock that grants falsely could not have been noticed"
         if not case.contended_requests:
-            return f"{shows}: no request met a holder, so no lie could have been noticed; {_to_meet(case, detects)}"
+            return f"{shows}: no request met a holder, so it could notice no false grant; {_to_meet(case, detects)}"
         more = rounds_for(case, detects) - case.operations
         seconds = ceil(seconds_for(case, detects, self._raced.raced_s))
         return (
@@ -189,8 +191,8 @@ def _noticed(case: Case) -> str:
     """What would have been, by so many requests."""
     power = case.detection_limit
     if power is None or power > TELLING:
-        return "hardly a lie would have been noticed"
-    return f"a lock that lies {one_in(power)} times would have been noticed"
+        return "hardly a false grant would have been noticed"
+    return f"a lock that grants falsely {one_in(power)} times would have been noticed"
 
 
 def _polling(manner: str, case: Case) -> str:

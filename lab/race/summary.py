@@ -288,7 +288,7 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
     if overlaps:
         noun = "time" if overlaps == 1 else "times"
         broken = "and the data broke" if damage else "though no data broke this time"
-        return f"the lock let two in, {overlaps:,} {noun}, {broken}"
+        return f"conflicting holds overlapped, {overlaps:,} {noun}, {broken}"
     if verdict == "inconclusive":
         return "the lock gave up in every round, so that none was done; give it more patience, or fewer --workers"
     return undone if verdict == "damaged" else ""

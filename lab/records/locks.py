@@ -23,7 +23,7 @@ class LockCell:
     """One property of one lock, as it was seen, and the calls that show it, in order.
 
     `value` is "yes" or "no", "both" (kill: two were let in after a death), "-" where the question does not arise, "?"
-    where it was not found out, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls" (order),
+    where it is inconclusive, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls" (order),
     "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does not.
     `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
     `detection_limit` is how rare a false grant (of `kill`: a death after which two are let in) the races behind a "yes"

@@ -217,9 +217,9 @@ class Sampled:
     `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock a sample and nobody who waits.
     In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders` processes of
     programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the while, by its
-    own record: only these can show that the lock let two in, and in `overlapping` of them a program was seen to hold a
-    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: they
-    count in `held` and `waiting` too.
+    own record: only these can show an overlap, and in `overlapping` of them a program was seen to hold a lock that may
+    not be held together with it. `beside` are the other files in the folder that programs locked: they count in `held`
+    and `waiting` too.
     """
 
     source: str
@@ -320,13 +320,13 @@ class Case:
     def as_expected(self) -> bool:
         """True when nothing happened that the scenario does not announce; damage that stayed away is no failure.
 
-        A lock that let two in is announced only where the scenario says so, whatever happened to the data.
+        Overlaps of conflicting holds are announced only where the scenario says so, whatever happened to the data.
         """
         return self.verdict in ("clean", self.expected) and (self.allows_overlaps or not self.has_overlaps)
 
     @property
     def has_overlaps(self) -> bool:
-        """True where the lock was seen to let two in, in the records or from outside."""
+        """True where conflicting holds were seen to overlap, in the records or from outside."""
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
 
 

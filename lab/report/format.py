@@ -107,12 +107,21 @@ NAMES = frozenset({"scenario", "lock", "backing", "access", "verdict"})
 
 def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
     """Columns of these titles to the left, figures to the right; figures are text already and are not parsed again."""
-    from tabulate import tabulate  # slow to import, and not for a process that forks
-
     if style in DATA_FORMATS:
         return _separated([head, *rows], DATA_FORMATS[style])
     align = ["left" if title in left else "right" for title in head]
-    return tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=align if rows else None)
+    return grid(head, rows, align, style)
+
+
+def grid(
+    head: Sequence[str], rows: list[list[str]], align: Sequence[str], style: str = DEFAULT_FORMAT, padding: int = 0
+) -> str:
+    """Return a table with each column aligned as said, and at least so much wider than its header."""
+    import tabulate  # slow to import, and not for a process that forks
+
+    tabulate.MIN_PADDING = padding
+    aligned = align if rows else None
+    return tabulate.tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=aligned)
 
 
 def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:

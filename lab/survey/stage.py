@@ -82,5 +82,5 @@ class Stage:
         """Seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
         left = self._begun + self._limit_s * min(self.slowness, SLOWEST) - time.monotonic()
         if left <= 0:
-            raise Limit(f"not found out within {self._limit_s:g} s; --seconds gives more")
+            raise Limit(f"inconclusive within {self._limit_s:g} s; --seconds gives more")
         return left

@@ -90,7 +90,7 @@ def test_a_lock_that_never_lets_anybody_in_is_one_complaint_and_exit_code_3(stuc
     ended = run_lab("locks", "mine:Stuck", "--seconds", "0.3", "--dir", tmp_path)
     assert ended.returncode == 3
     (told,) = ended.stderr.splitlines()
-    assert told.startswith("lab: lock mine:Stuck: processes: not found out: ")
+    assert told.startswith("lab: lock mine:Stuck: processes: inconclusive: ")
     assert "within 0.3 s; --seconds gives more" in told
     assert not is_running(int(stuck.read_text()))
 

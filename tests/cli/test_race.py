@@ -169,7 +169,7 @@ def test_a_lock_that_always_leaks_lets_two_in(tmp_path: Path) -> None:
     (case,) = made["cases"]
     assert code == 1
     assert case["overlapping_holds"] == 1
-    assert case["reason"] == "the lock let two in, 1 time, though no data broke this time"
+    assert case["reason"] == "conflicting holds overlapped, 1 time, though no data broke this time"
 
 
 def test_quiet_prints_nothing_on_stdout() -> None:

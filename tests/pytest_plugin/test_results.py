@@ -38,14 +38,14 @@ def test_just_enough_power_is_enough() -> None:
     ("case", "said"),
     [
         (DAMAGED, "counter under fcntl, 2 workers: damaged: the lock held and the data broke anyway"),
-        (TWO_IN, "counter under fcntl, 2 workers: damaged: the lock let two in, 1 time, though no data broke"),
+        (TWO_IN, "counter under fcntl, 2 workers: damaged: conflicting holds overlapped, 1 time, though no data broke"),
         (DIED, "counter under fcntl, 2 workers: died: worker 1 was killed by SIGKILL"),
         (HUNG, "counter under fcntl, 2 workers: timeout: worker 0 still at work"),
         (UNLOCKED, "counter under none, 2 workers: damaged: apart"),
         (COUNTEREXAMPLE, "short_range under fcntl, 2 workers: damaged: anyway"),
-        (replace(TWO_IN, verdict="clean"), "counter under fcntl, 2 workers: clean: the lock let two in"),
+        (replace(TWO_IN, verdict="clean"), "counter under fcntl, 2 workers: clean: conflicting holds overlapped"),
     ],
-    ids=["damage", "two in", "died", "hung", "expected damage", "a counterexample", "two in, whatever the verdict"],
+    ids=["damage", "overlaps", "died", "hung", "expected damage", "a counterexample", "two in, whatever the verdict"],
 )
 def test_whatever_is_not_clean_fails_and_is_told_apart(case: Case, said: str) -> None:
     with pytest.raises(AssertionError) as failed:
@@ -137,7 +137,10 @@ def test_where_nobody_met_there_are_numbers_to_try() -> None:
 
 def test_a_race_that_would_only_have_noticed_a_constant_lie_says_so() -> None:
     said = too_weak(replace(CLEAN, contended_requests=1, detection_limit=0.95))
-    assert "1 of 1,000 rounds met a holder, so hardly a lie would have been noticed, and detects=0.001 asks" in said
+    assert (
+        "1 of 1,000 rounds met a holder, so hardly a false grant would have been noticed, and detects=0.001 asks"
+        in said
+    )
     assert "1 in 1 " not in said
 
 
@@ -155,4 +158,4 @@ def test_of_a_leak_that_was_asked_for_no_lock_is_blamed() -> None:
     raced = Raced(run_of(TWO_IN, leak=0.01), "")
     with pytest.raises(AssertionError) as failed:
         RaceResult(raced, Again("test_it.py::test_it", "fcntl"), explain).assert_clean()
-    assert "why it broke: leak=0.01 has the lock let two in: no fault of its own" in str(failed.value)
+    assert "why it broke: leak=0.01 makes conflicting holds overlap: no fault of its own" in str(failed.value)

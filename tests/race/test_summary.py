@@ -162,9 +162,9 @@ OVERLAP = with_holds(hold(1, 10, 30, 0), hold(5, 20, 40, 1))
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
-        ([OVERLAP], "the lock let two in, 1 time, though no data broke this time"),
-        ([OVERLAP, OVERLAP], "the lock let two in, 2 times, though no data broke this time"),
-        ([replace(OVERLAP, damage=[LOST])], "the lock let two in, 1 time, and the data broke"),
+        ([OVERLAP], "conflicting holds overlapped, 1 time, though no data broke this time"),
+        ([OVERLAP, OVERLAP], "conflicting holds overlapped, 2 times, though no data broke this time"),
+        ([replace(OVERLAP, damage=[LOST])], "conflicting holds overlapped, 1 time, and the data broke"),
     ],
 )
 def test_an_overlap_is_damage_and_says_whether_data_broke(results: list[Result], reason: str) -> None:
@@ -177,7 +177,7 @@ def test_overlaps_that_were_not_kept_are_counted() -> None:
     crowded = replace(OVERLAP, exclusion=replace(OVERLAP.exclusion, unkept=4999))
     found = row(crowded)
     assert (found.overlapping_holds, found.trial_samples[0].overlapping_holds) == (5000, 5000)
-    assert found.reason == "the lock let two in, 5,000 times, though no data broke this time"
+    assert found.reason == "conflicting holds overlapped, 5,000 times, though no data broke this time"
 
 
 def test_the_first_overlaps_are_told_with_both_holders_and_their_bytes() -> None:

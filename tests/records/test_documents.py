@@ -46,7 +46,7 @@ CASE = Case(
     context_switches=Switches(voluntary=7, involuntary=8),
     verdict="damaged",
     expected="clean",
-    reason="the lock let two in, 1 time, and the data broke",
+    reason="conflicting holds overlapped, 1 time, and the data broke",
     failures=[Failure(trial=1, worker=2, round=3, how="raised", reason="raised ValueError", trace="Traceback")],
     trial_samples=[
         Trial(wall_ns=250, operations=4000, damaged=3, holds=4000, contended=50, overlapping_holds=1, completed=True)

@@ -51,7 +51,7 @@ TWO_IN = replace(
     overlaps=["worker 1 was granted write 0-7 while worker 0 held write 0-7: 5 ns together"],
     damaged_trials=1,
     verdict="damaged",
-    reason="the lock let two in, 1 time, though no data broke this time",
+    reason="conflicting holds overlapped, 1 time, though no data broke this time",
 )
 DIED = replace(
     CLEAN,

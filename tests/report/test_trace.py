@@ -102,7 +102,7 @@ def test_damage_is_an_instant_where_it_happened_and_what_the_check_found_one_of_
 
 def test_two_in_at_once_is_an_instant() -> None:
     run = holding((0, 100, 200, 900, 0, 8), (1, 300, 500, 1500, 0, 8))
-    assert [(each["name"], each["ts"]) for each in instants(run)] == [("two in", 0.5)]
+    assert [(each["name"], each["ts"]) for each in instants(run)] == [("overlap", 0.5)]
 
 
 def test_a_failure_and_holds_without_room_are_told_of_the_case() -> None:

@@ -95,20 +95,20 @@ def _text(name: str) -> str:
 
 TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
     ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
-    ("What it cost", "Speed, its price against no lock, how long requests waited and locks were held.", what_it_cost),
+    ("What it cost", "Speed, slowdown by the lock, how long requests waited and locks were held.", what_it_cost),
     ("What it used", "Processor time, context switches, page faults, memory of the largest worker.", what_it_used),
 )
 
 HELP = {
-    "damaged operations": "operations found damaged, of all that were done",
+    "corrupted": "operations found corrupted, of all that were done",
     "rate": "what was damaged, of all that could be",
     "trials": "damaged trials, of those that could be judged",
     "95 % interval": "exact interval of the rate of damaged trials",
-    "two in": "pairs of holds that overlapped and may not",
-    "notices": "a lock that lies this often would have been noticed with 95 % probability",
+    "overlaps": "pairs of holds that overlapped and may not",
+    "detects": "a lock that grants falsely this often would have been noticed with 95 % probability",
     "verdict": "in capitals where it was not announced",
     "ops/s": "operations of all workers together in a second",
-    "price": "how many times slower than without a lock",
+    "slowdown": "how many times slower than without a lock",
     "overtaken": "the most later requests that were granted before one that waited",
     "gave up": "requests that the lock refused after a time of its own",
     "voluntary": "context switches because the worker waited",

@@ -148,7 +148,9 @@ class Story:
         )
         until = min(first.released_ns, second.released_ns)
         workers = [second.worker, first.worker]
-        return Happened("two in", second.granted_ns, first.granted_ns, until, start, max(start, end), workers, sentence)
+        return Happened(
+            "overlap", second.granted_ns, first.granted_ns, until, start, max(start, end), workers, sentence
+        )
 
     def _reported(self, number: int) -> Happened:
         access = self.accesses[number]

@@ -9,17 +9,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tabulate import tabulate
-
 from lab.check.guarantees import EXCLUSION
 from lab.check.request import request_for
 from lab.check.verdict.evidence import WOULD_SHOW
 from lab.check.verdict.judge import exit_code as code_of
 from lab.errors import ExitCode
 from lab.records import Check, Guarantee, RuleResult, StressResult
-from lab.report.format import DEFAULT_FORMAT, duration, plural, rate, side_by_side, wrapped
+from lab.report.format import DEFAULT_FORMAT, duration, grid, plural, rate, side_by_side, wrapped
 
-STRESS = ("stress for", "scenario", "backing", "lock", "met", "rounds", "damaged", "two in", "verdict")
+STRESS = ("guarantee", "scenario", "backing", "lock", "met", "rounds", "corrupted", "overlaps", "verdict")
 ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
 
 
@@ -57,7 +55,7 @@ def stressed(run: Check) -> str:
     if not run.stress:
         return ""
     rows = [_row(row) for row in run.stress]
-    table = tabulate(rows, headers=list(STRESS), tablefmt="simple", disable_numparse=True, colalign=list(ALIGN))
+    table = grid(STRESS, rows, ALIGN)
     return f"{table}\n{wrapped(_window(run.stress))}"
 
 
@@ -125,7 +123,7 @@ def _window(rows: Sequence[StressResult]) -> str:
     longest = max(row.case.window_ns for row in rows)
     asleep = f", asleep for up to {duration(longest)}" if longest else ""
     polled = "; polled: asked for again and again instead of waited for" if any(row.polled for row in rows) else ""
-    heads = "; met: requests that met a holder; two in: pairs of holds that overlapped and may not"
+    heads = "; met: requests that met a holder; overlaps: pairs of holds that overlapped and may not"
     trials = plural(sum(row.case.trials for row in rows), "fresh file")
     return f"{trials}; race window widened: every worker yields before each lock and each store{asleep}{polled}{heads}."
 
@@ -210,7 +208,7 @@ def conclusion(run: Check) -> str:
     told = [
         f"{word} for {', '.join(names)}"
         for verdict, word in (
-            ("unsafe", "UNSAFE"), ("unknown", "not found out"), ("unsupported", "not supported"), ("safe", "safe")
+            ("unsafe", "UNSAFE"), ("unknown", "inconclusive"), ("unsupported", "not supported"), ("safe", "safe")
         )
         if (names := [each.name for each in run.guarantees if each.verdict == verdict])
     ]  # fmt: skip
@@ -228,7 +226,7 @@ def races(run: Check) -> str:
     ran = [row for row in run.stress if row.case.operations or row.case.overlapping_holds]
     rest = [row for row in run.stress if not (row.case.operations or row.case.overlapping_holds)]
     names = ", ".join(dict.fromkeys(row.guarantee for row in rest))
-    told = wrapped(f"{plural(len(rest), 'race')} came to no figures: for {names}.") if rest else ""
+    told = wrapped(f"inconclusive: {plural(len(rest), 'race')}, for {names}.") if rest else ""
     return "\n\n".join(part for part in (stressed(replace(run, stress=ran)), told) if part)
 
 

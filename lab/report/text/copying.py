@@ -55,10 +55,12 @@ def _heading(run: Bench) -> str:
     )
 
 
+HEAD = ("backing", "access", "x")
+"""The headers; between the last two stands a size, and both come once a size."""
+
+
 def _table(run: Bench, style: str) -> str:
-    head = ["backing", "access"]
-    for count in run.options.sizes:
-        head += [size(count), "x"]
+    head = [*HEAD[:2], *(title for count in run.options.sizes for title in (size(count), HEAD[2]))]
     figures = {(row.backing, row.access, row.bytes): row for row in run.copying if row.bytes}
     pairs = dict.fromkeys((backing, access) for backing, access, _ in figures)
     rows = []

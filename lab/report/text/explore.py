@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tabulate import tabulate
-
 from lab.errors import ExitCode
 from lab.records import Exploration, Explored, Replay, Step
-from lab.report.format import DEFAULT_FORMAT, plural, table
+from lab.report.format import DEFAULT_FORMAT, grid, plural, table
 
 SHOWN_BYTES = 4
 
@@ -24,7 +22,7 @@ def columns(steps: Sequence[Step]) -> str:
     rows = [_step_row(group, workers) for group in groups(steps)]
     head = ["step", "", *(f"worker {each}" for each in workers), "memory"]
     align = ["right", "left", *("left" for _ in workers), "left"]
-    return tabulate(rows, headers=head, tablefmt="simple", disable_numparse=True, colalign=align)
+    return grid(head, rows, align, padding=2)
 
 
 def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:
@@ -220,7 +218,7 @@ def explanation(case: Explored) -> str:
     if case.verdict == "broken":
         return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
     if case.verdict == "unknown":
-        return f"why {what} broke was not found out: nothing broke in {case.covered}."
+        return f"the search for why {what} broke is inconclusive: nothing broke in {case.covered}."
     return (
         f"why {what} broke: the model has no reason for it. The scenario holds in {case.covered}, under a lock that "
         "excludes; so look at the lock, the mapping or the filesystem."
@@ -251,7 +249,7 @@ def _schedules(case: Explored) -> str:
         return ""
     rows = [[str(number), text] for number, text in enumerate(case.schedules_shown, 1)]
     head = ["", f"schedules of {case.scenario} under {case.lock} (worker x steps)"]
-    return tabulate(rows, headers=head, tablefmt="plain", disable_numparse=True, colalign=("right", "left"))
+    return grid(head, rows, ("right", "left"), "plain", padding=2)
 
 
 def explore_complaints(run: Exploration) -> Iterator[str]:
@@ -262,7 +260,7 @@ def explore_complaints(run: Exploration) -> Iterator[str]:
             yield f"{case.scenario} under {case.lock}: broken where it should hold: {case.headline}"
         elif not (case.as_expected or run.interrupted):
             what = f"{case.scenario} under {case.lock}"
-            yield f"{what}: not found out within the limit; raise --time-limit, or lower --rounds"
+            yield f"{what}: inconclusive within the limit; raise --time-limit, or lower --rounds"
 
 
 def explore_interruption(run: Exploration) -> str:

@@ -27,8 +27,8 @@ def lock_of(case: Case) -> str:
     return f"{case.lock} beside {case.program}" if beside else case.lock
 
 
-def two_in(case: Case) -> str:
-    """For the table: how often two were seen in together, in records and in samples."""
+def overlaps_of(case: Case) -> str:
+    """Return for the table how often conflicting holds overlapped, in records and in samples."""
     recorded = f"{case.overlapping_holds:,}" if case.holds else "-"
     if not case.sampled:
         return recorded
@@ -101,7 +101,7 @@ def beside(lock: str, cases: Sequence[Case]) -> str:
     return (
         f"{lock}: clean in {count}; of {holds:,} holds of the lab's workers none overlapped another. In "
         f"{plural(inside, 'sample')} a worker was inside from beginning to end, and in none of them the program: only "
-        f"{'that one' if inside == 1 else 'those'} could have shown the two in together"
+        f"{'that one' if inside == 1 else 'those'} could have shown an overlap"
         + ("." if inside else ", so it rests on the data; --window makes them more.")
     )
 

@@ -132,12 +132,12 @@ def text_of(run: LocksCompared, style: str) -> str:
 
 
 def complaints(run: LocksCompared) -> Iterator[str]:
-    """A line a cell that is not as its lock claims, and one that was not found out."""
+    """A line a cell that is not as its lock claims, and one that is inconclusive."""
     for cell in run.cells:
         if not cell.ok:
             yield f"lock {cell.lock}: {cell.property}: claims {cell.claimed}, seen here: {cell.value}{_why(cell)}"
         elif cell.value == "?" and cell.run:
-            yield f"lock {cell.lock}: {cell.property}: not found out{_why(cell)}"
+            yield f"lock {cell.lock}: {cell.property}: inconclusive{_why(cell)}"
 
 
 def exit_code(run: LocksCompared) -> ExitCode:
@@ -193,7 +193,7 @@ def _strengths(run: LocksCompared) -> str:
 
 def _columns(run: LocksCompared) -> str:
     lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties]
-    signs = "- the question does not arise; ? not found out; ! not what the lock claims of itself"
+    signs = "- the question does not arise; ? inconclusive; ! not what the lock claims of itself"
     return "\n".join(["the columns", *lines, wrapped(signs, "  ")])
 
 

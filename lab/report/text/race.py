@@ -12,12 +12,12 @@ from lab.records import Case, Quantiles, Run
 from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, plural, rate, table
 
 from . import explore
-from .failures import are_told, lock_of, two_in
+from .failures import are_told, lock_of, overlaps_of
 from .race_verdict import conclusions, heading
 
 CASE = ("scenario", "lock", "workers")
-BROKE = (*CASE, "damaged operations", "rate", "trials", "95 % interval", "two in", "notices", "verdict")
-COST = (*CASE, "ops/s", "price", "wait p50", "p99", "max", "hold p50", "p99", "max", "overtaken")
+BROKE = (*CASE, "corrupted", "rate", "trials", "95 % interval", "overlaps", "detects", "verdict")
+COST = (*CASE, "ops/s", "slowdown", "wait p50", "p99", "max", "hold p50", "p99", "max", "overtaken")
 GAVE_UP = "gave up"
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
@@ -28,7 +28,7 @@ def what_broke(run: Run, style: str) -> str:
 
 
 def what_it_cost(run: Run, style: str) -> str:
-    """One row a case that ran: speed, its price against no lock, waits and holds, overtaking."""
+    """One row a case that ran: speed, its slowdown against no lock, waits and holds, overtaking."""
     unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
     rows = [(case, _cost(case, unlocked.get(_race(case)))) for case in ran]
@@ -43,7 +43,7 @@ def what_it_used(run: Run, style: str) -> str:
 
 
 def _race(case: Case) -> tuple[str, str, int]:
-    """What a lock's price is told against: the same race without it."""
+    """Return what a lock's slowdown is measured against: the same race without it."""
     return case.scenario, backing_name(case.backing), case.workers
 
 
@@ -69,7 +69,7 @@ def _broke(case: Case) -> list[str]:
         rate(case.corruption_rate) if case.operations else "-",
         f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
-        two_in(case),
+        overlaps_of(case),
         one_in(case.detection_limit),
         _verdict(case),
     ]
@@ -81,7 +81,7 @@ def _verdict(case: Case) -> str:
     if case.verdict == "damaged":
         kinds = sorted(case.damage, key=lambda each: -each.count)
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
-        return f"{word}: {kinds[0].kind if kinds else 'two in'}{more}"
+        return f"{word}: {kinds[0].kind if kinds else 'overlaps'}{more}"
     return "clean this time" if case.verdict == "clean" and case.expected != "clean" else word
 
 

@@ -15,7 +15,7 @@ from . import failures
 from .failures import where
 
 TELLING = 0.5
-"""A race that would only have noticed a lock that lies more than every second time shows nothing."""
+"""A race that would only have noticed a lock that grants falsely more than every second time shows nothing."""
 
 
 def exit_code(run: Run) -> ExitCode:
@@ -117,8 +117,8 @@ def _strength(holds: int, contended: int) -> str:
         return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
     met = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
     if power > TELLING:
-        return f"{met}, too few to notice any lie but a constant one. Use more --workers or --rounds."
-    return f"{met}, so a lock that lies {one_in(power)} times would have been noticed with 95 % probability."
+        return f"{met}, too few to notice false grants unless every grant is one. Use more --workers or --rounds."
+    return f"{met}, so a lock that grants falsely {one_in(power)} times would have been noticed with 95 % probability."
 
 
 def _counterexamples(run: Run) -> Iterator[str]:
@@ -147,13 +147,13 @@ def _notes(run: Run) -> Iterator[str]:
     shared = sorted({case.scenario for case in run.cases if case.pin == "one" and case.operations})
     if shared and run.options.pin is None:
         yield (
-            f"{', '.join(shared)}: by their own choice the workers share one CPU and give it away in the middle of "
-            "their work, so that most requests meet a holder (--pin none lets them spread)."
+            f"{', '.join(shared)}: by their own choice the workers share one CPU and yield in the middle of their "
+            "work, so that most requests meet a holder (--pin none lets them spread)."
         )
     if run.options.leak and any(case.has_overlaps for case in run.cases):
         yield (
-            f"Two were let in because --leak {run.options.leak:g} asked for it: that is no fault of the lock, and "
-            "shows that one that leaks would be noticed."
+            f"Conflicting holds overlapped because --leak {run.options.leak:g} asked for it: that is no fault of the "
+            "lock, and shows that one that leaks would be noticed."
         )
     if any(case.recording for case in run.cases):
         yield (

@@ -34,7 +34,7 @@ def test_the_three_tables_carry_the_cells_of_the_report_and_what_their_columns_m
     assert broke["rows"][0][:4] == ["counter", "none", "2", "3 of 1,000"]
     assert broke["rows"][1][-1] == "clean"
     assert len(cost["rows"]) == len(used["rows"]) == 2
-    assert ["two in", "pairs of holds that overlapped and may not"] in broke["head"]
+    assert ["overlaps", "pairs of holds that overlapped and may not"] in broke["head"]
     assert all(len(row) == len(table["head"]) for table in (broke, cost, used) for row in table["rows"])
 
 
@@ -125,7 +125,7 @@ def test_a_report_whose_words_found_no_room_is_told_without_them() -> None:
 def test_holds_that_overlap_are_told_with_both_workers() -> None:
     holds = Holds([0, 1], [0, 50], [10, 60], [100, 200], [0, 0], [8, 8], [1, 1])
     (event,) = recording_of(replace(CLEAN, recording=counted([], 0, holds)))["happened"]
-    assert event[:7] == ["two in", 60, 10, 100, 0, 8, [1, 0]]
+    assert event[:7] == ["overlap", 60, 10, 100, 0, 8, [1, 0]]
     assert event[7].startswith("Worker 1 was granted the write lock on bytes 0 to 7 at 0.06 us, while worker 0 held")
 
 

@@ -89,7 +89,7 @@ def test_a_report_comes_in_the_order_verdict_advice_rules_programs_stress_stuck_
     told = text_of(BROKEN)
     marks = [
         "/mnt/0", "POSIX locks exclude", "* posix was broken", "* Use flock.", "rules that do not hold:",
-        "random programs that differ", "stress for", "other than on Linux", "LEFT BEHIND: process", "UNSAFE for posix",
+        "random programs that differ", "guarantee  ", "other than on Linux", "LEFT BEHIND: process", "UNSAFE for posix",
     ]  # fmt: skip
     assert sorted(marks, key=told.index) == marks
 
@@ -164,14 +164,14 @@ def test_races_without_figures_are_counted_below_the_table_and_not_in_it() -> No
     told = races(
         check_of(stress=[race("pread"), *[race(name, raced=hung) for name in ("posix", "mapping", "mapping")]])
     )
-    assert told.startswith("stress for")
+    assert told.startswith("guarantee  ")
     assert (told.count("unknown"), told.count("pread")) == (0, 1)
-    assert told.splitlines()[-1] == "3 races came to no figures: for posix, mapping."
+    assert told.splitlines()[-1] == "inconclusive: 3 races, for posix, mapping."
 
 
 def test_where_no_race_came_to_figures_there_is_no_table() -> None:
     refused = race("posix", raced=case(operations=0, holds=0, verdict="unsupported"), verdict="unsupported")
-    assert races(check_of(stress=[refused])) == "1 race came to no figures: for posix."
+    assert races(check_of(stress=[refused])) == "inconclusive: 1 race, for posix."
     assert races(check_of()) == ""
 
 
@@ -201,7 +201,7 @@ def test_a_process_that_is_left_behind_is_told_with_its_place() -> None:
 def test_a_conclusion_names_the_worst_first_and_what_is_not_supported() -> None:
     run = check_of(guarantee("posix"), guarantee("ofd", "unsupported"), guarantee("mapping", "unsafe"),
                    guarantee("death", "unknown"))  # fmt: skip
-    assert conclusion(run) == ("UNSAFE for mapping; not found out for death; not supported for ofd; safe for posix.")
+    assert conclusion(run) == ("UNSAFE for mapping; inconclusive for death; not supported for ofd; safe for posix.")
 
 
 def test_where_all_is_safe_the_conclusion_says_of_what() -> None:

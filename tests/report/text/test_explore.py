@@ -183,7 +183,7 @@ def test_what_broke_unexpected_is_a_complaint() -> None:
 
 def test_what_could_not_be_found_out_is_a_complaint() -> None:
     (said,) = explore_complaints(exploration_of(HOLDS, UNKNOWN))
-    assert said.startswith("bank under fcntl: not found out")
+    assert said.startswith("bank under fcntl: inconclusive")
 
 
 def test_a_race_is_explained_by_the_failure() -> None:

@@ -59,8 +59,8 @@ def test_without_a_sample_nothing_is_claimed() -> None:
 def test_beside_the_labs_workers_it_is_said_what_could_have_shown_two_in() -> None:
     assert sentences(BESIDE)[0] == (
         "fcntl beside add: clean in 1 case; of 1,000 holds of the lab's workers none overlapped another. In 40 samples "
-        "a worker was inside from beginning to end, and in none of them the program: only those could have shown the "
-        "two in together."
+        "a worker was inside from beginning to end, and in none of them the program: only those could have shown an "
+        "overlap."
     )
     blind = replace(BESIDE, sampled=replace(SAMPLED, inside=0))
     assert sentences(blind)[0].endswith("so it rests on the data; --window makes them more.")

@@ -73,7 +73,7 @@ def test_a_cell_that_was_not_found_out_is_complained_of_once_and_ends_with_3() -
     first, second, *rest = cells("one")
     unknown = replace(first, value="?", reason="nobody answers")
     run = compared([unknown, replace(second, value="?", run=[]), *rest])
-    assert list(complaints(run)) == ["lock one: processes: not found out: nobody answers"]
+    assert list(complaints(run)) == ["lock one: processes: inconclusive: nobody answers"]
     assert exit_code(run) == 3
 
 

@@ -51,7 +51,7 @@ def test_values_that_hold_the_separator_are_quoted() -> None:
 
 def test_a_damaged_case_tells_operations_rate_trials_and_interval() -> None:
     row = broke(DAMAGED)
-    assert row["damaged operations"] == "3 of 1,000"
+    assert row["corrupted"] == "3 of 1,000"
     assert row["rate"] == "0.30 %"
     assert row["trials"] == "1 of 2"
     assert row["95 % interval"] == "1 to 99 %"
@@ -60,7 +60,7 @@ def test_a_damaged_case_tells_operations_rate_trials_and_interval() -> None:
 def test_a_clean_case_has_the_upper_bound_of_its_rate_and_what_it_would_have_noticed() -> None:
     row = broke(CLEAN)
     assert (row["rate"], row["95 % interval"]) == ("0 %", "0 to 84 %")
-    assert (row["two in"], row["notices"]) == ("0", "1 in 33")
+    assert (row["overlaps"], row["detects"]) == ("0", "1 in 33")
 
 
 def test_trials_that_were_not_completed_are_not_counted_as_judged() -> None:
@@ -74,7 +74,7 @@ def test_a_case_of_which_no_trial_was_completed_has_no_interval() -> None:
 
 
 def test_a_case_without_holds_says_nothing_of_two_in() -> None:
-    assert broke(UNLOCKED)["two in"] == "-"
+    assert broke(UNLOCKED)["overlaps"] == "-"
 
 
 def test_a_case_that_did_not_run_has_no_figures() -> None:
@@ -87,7 +87,7 @@ def test_a_case_that_did_not_run_has_no_figures() -> None:
         (CLEAN, "clean"),
         (DAMAGED, "DAMAGED: lost update"),
         (UNLOCKED, "damaged: lost update"),
-        (TWO_IN, "DAMAGED: two in"),
+        (TWO_IN, "DAMAGED: overlaps"),
         (DIED, "DIED"),
         (HUNG, "TIMEOUT"),
         (replace(HUNG, expected="timeout"), "timeout"),
@@ -102,11 +102,11 @@ def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: Case, verdict
 def test_the_price_of_a_lock_is_told_against_the_same_race_without() -> None:
     other = replace(UNLOCKED, workers=4, operations_per_s=1_000.0)
     rows = cost(replace(UNLOCKED, operations_per_s=1_000_000.0), CLEAN, other)
-    assert [row[COST.index("price")] for row in rows] == ["-", "x 2.0", "-"]
+    assert [row[COST.index("slowdown")] for row in rows] == ["-", "x 2.0", "-"]
 
 
 def test_without_the_unlocked_race_there_is_no_price() -> None:
-    assert cost(CLEAN)[0][COST.index("price")] == "-"
+    assert cost(CLEAN)[0][COST.index("slowdown")] == "-"
 
 
 def test_costs_are_speed_waits_holds_and_overtaking() -> None:
@@ -136,7 +136,7 @@ def test_names_stand_to_the_left_and_figures_to_the_right() -> None:
     head, _, row = what_broke(run_of(DAMAGED), "simple").splitlines()
     assert head.startswith("scenario ")
     assert row.startswith("counter ")
-    assert row.index("3 of 1,000") + len("3 of 1,000") == head.index("damaged operations") + len("damaged operations")
+    assert row.index("3 of 1,000") + len("3 of 1,000") == head.index("corrupted") + len("corrupted")
 
 
 @pytest.mark.parametrize(("table", "head"), TABLES)
@@ -162,4 +162,4 @@ def test_the_price_of_a_lock_is_told_against_the_same_backing() -> None:
         replace(UNLOCKED, operations_per_s=5_000_000.0, backing="sysv"),
     ]
     rows = cost(*unlocked, CLEAN, replace(CLEAN, backing="sysv"), replace(CLEAN, backing="posix"))
-    assert [row[COST.index("price") + 1] for row in rows] == ["-", "-", "x 2.0", "x 10.0", "-"]
+    assert [row[COST.index("slowdown") + 1] for row in rows] == ["-", "-", "x 2.0", "x 10.0", "-"]

@@ -100,13 +100,16 @@ def test_a_clean_lock_is_told_with_its_holds_and_the_power_of_all_its_cases_toge
     (told,) = conclusions(run_of(CLEAN, replace(CLEAN, contended_requests=1900)))
     assert told == (
         f"fcntl: clean in 2 cases; of 2,000 holds none overlapped another. 2,000 requests met a holder, so a lock that "
-        f"lies {one_in(detection_limit(2000))} times would have been noticed with 95 % probability."
+        f"grants falsely {one_in(detection_limit(2000))} times would have been noticed with 95 % probability."
     )
 
 
 def test_one_request_met_a_holder() -> None:
     (told,) = conclusions(run_of(replace(CLEAN, contended_requests=1)))
-    assert "1 request met a holder, too few to notice any lie but a constant one. Use more --workers or" in told
+    assert (
+        "1 request met a holder, too few to notice false grants unless every grant is one. Use more --workers or"
+        in told
+    )
     assert "1 in 1 " not in told
 
 
@@ -279,7 +282,9 @@ def test_cases_that_came_to_nothing_for_the_same_reason_are_one_line() -> None:
 def test_two_that_were_let_in_by_a_leak_that_was_asked_for_are_told_as_that() -> None:
     run = run_of(TWO_IN, leak=0.001)
     assert list(complaints(run))[1] == "  --leak asked for it: that is no fault of the lock"
-    assert list(conclusions(run))[-1].startswith("Two were let in because --leak 0.001 asked for it: that is no fault")
+    assert list(conclusions(run))[-1].startswith(
+        "Conflicting holds overlapped because --leak 0.001 asked for it: that is no fault"
+    )
     assert "--leak" not in "".join([*complaints(run_of(TWO_IN)), *conclusions(run_of(TWO_IN))])
 
 
