@@ -176,8 +176,8 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
 @pytest.mark.needs("headers")
 def test_the_extension_compiles_without_a_warning(tmp_path: Path) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
-    source = ROOT / "lab/locks/_native.c"
+    sources = [str(ROOT / "lab" / name) for name in ("locks/_native.c", "race/_recorder.c")]
     done = subprocess.run(
-        [*command, str(source), "-o", str(tmp_path / "native.so")], capture_output=True, text=True, check=False
+        [*command, *sources, "-o", str(tmp_path / "native.so")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from types import TracebackType
 
 FLOCK: int
+LAYOUT: dict[str, int]
 
 def bucket(time_ns: int, /) -> int: ...
 

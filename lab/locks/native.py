@@ -1,7 +1,7 @@
-"""The compiled calls and recorder (`_native.c`), where they are built and LAB_PURE does not ask for Python's.
+"""The compiled lock calls and recorder, where they are built and LAB_PURE does not ask for Python's.
 
-LAB_PURE=1 in the environment has Python make every lock call and record every hold: to compare the two, or to find out
-which of them is to blame.
+They are one module, of `_native.c` and `lab/race/_recorder.c`. LAB_PURE=1 in the environment has Python make every
+lock call and record every hold: to compare the two, or to find out which of them is to blame.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PURE = "LAB_PURE"
 
 
 def _asked_for_python() -> bool:
-    """Whether the environment asks for Python's: LAB_PURE is set, and neither empty nor 0."""
+    """Return True where LAB_PURE is set, and neither empty nor 0."""
     return os.environ.get(PURE, "") not in ("", "0")
 
 
@@ -24,7 +24,7 @@ def _native() -> ModuleType | None:
         from . import _native
     except ImportError:
         return None
-    return _native
+    return _native if hasattr(_native, "LAYOUT") else None  # built of sources that are older than this file
 
 
 NATIVE = _native()
@@ -38,4 +38,4 @@ def recorder_told() -> str:
         return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
     if _asked_for_python():
         return f"lock calls and recorder in Python, as {PURE} asks"
-    return "lock calls and recorder in Python: install again with a C compiler and Python.h for those in C"
+    return "lock calls and recorder in Python: install again, with a C compiler and Python.h, for those in C"

@@ -1,11 +1,11 @@
-"""The recorder: a lock over one byte range, entered and left with every interval written down.
+"""The recorder: a lock over one byte range, entered and left with every interval written into shared memory.
 
-Written twice. `lab/locks/_native.c` is built where a compiler is found; `PurePythonHold` does the same everywhere, and
-takes about twice as long for a lock and an unlock. A test holds the two to the same records.
+It is written twice. `lab/race/_recorder.c` is built where a compiler is found; `PurePythonHold` does the same
+everywhere, and takes about twice as long for a lock and an unlock. A test holds the two to the same records, and an
+import compares the words that they write to.
 
-The shared memory in which workers leave their holds and figures: fixed width, laid out before the fork.
-
-One segment a worker, all of 64-bit words: a header of `HEADER` words, then records of `RECORD` words each,
+The memory is laid out before the fork: one segment a worker, all of 64-bit words, a header of `HEADER` words, then
+records of `RECORD` words each,
 
     requested_ns, granted_ns, released_ns, span (`lab.analysis.holds.Span.pack`)
 
@@ -35,11 +35,22 @@ from lab.memory import anonymous
 
 HEADER = 8
 RECORD = 4
+REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN = range(RECORD)
 CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS, GAVE_UP = range(8)
 DIED = 1 << 63
 WORD_BYTES = 8
 SPARE_RECORDS = 256
 """Room for locks taken outside rounds, or more of them a round than a short run foresees."""
+
+LAYOUT = {
+    name: globals()[name]
+    for name in ("CURSOR", "UNRECORDED", "ROUNDS_DONE", "HEADER", "REQUESTED_NS", "GRANTED_NS", "RELEASED_NS", "SPAN",
+                 "RECORD", "BUCKETS")
+}  # fmt: skip
+"""The words that `_recorder.c` must write to as Python reads them."""
+
+if NATIVE and NATIVE.LAYOUT != LAYOUT:
+    raise ImportError(f"the compiled recorder writes to {NATIVE.LAYOUT}, Python reads {LAYOUT}; install again")
 
 Segment = memoryview
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from runpy import run_path
 from time import monotonic_ns
 from typing import Any
 
@@ -477,3 +478,13 @@ def test_the_recorder_in_use_is_named_as_what_it_is() -> None:
     better = CompiledHold or PurePythonHold
     assert module.Hold is better
     assert ("compiled" if CompiledHold else "python") == RECORDER
+
+
+@pytest.mark.needs("compiled")
+@pytest.mark.parametrize("word", sorted(module.LAYOUT))
+def test_a_compiled_recorder_that_writes_to_other_words_is_refused(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert NATIVE
+    run_path(module.__file__)
+    monkeypatch.setitem(NATIVE.LAYOUT, word, NATIVE.LAYOUT[word] + 1)
+    with pytest.raises(ImportError, match="install again"):
+        run_path(module.__file__)
