@@ -8,6 +8,7 @@ from lab import Damage, Outcome, Scenario, Worker
 class AppendLog(Scenario):
     """Write a record where the log ends, then move the end; every record must be there, once."""
 
+    order = 4
     rounds = 5_000
     holds_per_round = 1
     pin = "one"  # and pause inside the lock: most requests meet an append that is half done

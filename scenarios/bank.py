@@ -16,6 +16,7 @@ def transfer(worker: int, round: int) -> tuple[int, int]:
 class Bank(Scenario):
     """Move 1 from account to account, locking the lower one first; the sum and every balance must hold."""
 
+    order = 3
     rounds = 1_000
     holds_per_round = 2
     pin = "one"  # and pause inside the locks: most requests meet a transfer that is half done

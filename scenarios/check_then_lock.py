@@ -11,6 +11,7 @@ class CheckThenLock(Scenario):
     While it waits for the lock the holder before it writes, so what it saw is old when it is let in.
     """
 
+    order = 6
     why = (
         "What was read before the lock may be old once the lock is granted: the lock guards the write alone. "
         "Reading inside the lock fixes it; no other lock does."

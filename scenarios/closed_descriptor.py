@@ -22,6 +22,7 @@ class ClosedDescriptor(Scenario):
     closing any descriptor of the file gives it up (fcntl(2), "Advisory record locking").
     """
 
+    order = 2
     why = (
         "Closing any descriptor of a file drops all POSIX locks that the process has on it, whoever opened it. "
         "A lock that belongs to its own open file fixes it: ofd, and flock too."

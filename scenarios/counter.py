@@ -8,6 +8,7 @@ from lab import Damage, Outcome, Scenario, Worker
 class Counter(Scenario):
     """Every worker adds 1 to the same counter; every addition must count."""
 
+    order = 1
     rounds = 15_000
     holds_per_round = 1
 

@@ -13,6 +13,7 @@ class ForkedHolder(Scenario):
     the lock, and so the parent's unlock takes it away from both.
     """
 
+    order = 4
     why = (
         "The parent's unlock ends the critical section while its child is still inside; under POSIX locks the "
         "child never had one. A child that takes the lock itself fixes it; no other lock does."

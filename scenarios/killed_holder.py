@@ -8,6 +8,7 @@ from lab import EVERY_LOCK, Damage, Outcome, Scenario, Worker
 class KilledHolder(Scenario):
     """Every update adds 1 to the left and 1 to the right; every round, a child is killed in between."""
 
+    order = 9
     why = (
         "The lock goes with its holder, and half of the update stays for the next one. A write-ahead copy fixes "
         "it: the old record, marked valid until the update is done, from which the next holder undoes the half."

@@ -8,6 +8,7 @@ from lab import Damage, Outcome, Scenario, Worker
 class LinkedList(Scenario):
     """Link a node of your own before the first and make it the first; walking finds each once, no cycle."""
 
+    order = 8
     rounds = 4_000
     holds_per_round = 1
 

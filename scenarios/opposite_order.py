@@ -14,6 +14,7 @@ class OppositeOrder(Scenario):
     ofd locks: the workers wait for one another until the time limit ends them.
     """
 
+    order = 8
     why = (
         "Each of two workers holds what the other waits for. POSIX locks refuse one of them (EDEADLK), ofd locks "
         "hang, flock is one lock and cannot. One order of locking for everybody fixes it."

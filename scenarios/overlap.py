@@ -12,6 +12,7 @@ STARTS = (0, 1, 2)  # blocks
 class Overlap(Scenario):
     """Fill a backing with your mark and look: it must be yours alone while you hold its range."""
 
+    order = 7
     rounds = 2_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole

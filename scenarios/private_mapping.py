@@ -8,6 +8,7 @@ from lab import Damage, Outcome, Scenario, Worker
 class PrivateMapping(Scenario):
     """Every worker adds 1 under the lock, to a page that its first store made a copy of."""
 
+    order = 7
     why = (
         "A private mapping copies a page at the first store to it, so the locked writes of two workers never meet "
         "and never reach the file. A shared mapping (MAP_SHARED) fixes it; no lock does."

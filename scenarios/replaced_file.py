@@ -12,6 +12,7 @@ class ReplacedFile(Scenario):
     Whoever waited for the lock meanwhile gets it on the old file, which no longer has a name.
     """
 
+    order = 5
     why = (
         "A lock belongs to the inode, and the rename gave the name to another one: those who opened before it and "
         "those who open after it lock different files. Comparing the inodes once the lock is held, and opening "

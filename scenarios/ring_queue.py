@@ -13,6 +13,7 @@ class RingQueue(Scenario):
     there are workers: nobody has to wait for anybody.
     """
 
+    order = 5
     rounds = 2_000
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:

@@ -11,6 +11,7 @@ class ShortRange(Scenario):
     The ranges of two workers never touch, so a lock that has ranges lets both in at once, and rightly so.
     """
 
+    order = 1
     why = (
         "The range covers the worker's cell and not the total beside it, so nobody is kept from the total. "
         "A lock over every byte that the round touches fixes it, and so does flock, which has no ranges."

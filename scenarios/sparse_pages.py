@@ -17,6 +17,7 @@ class Page(Structure):
 class SparsePages(Scenario):
     """Round n sets your bit in page n; all bits of all pages must be there."""
 
+    order = 9
     rounds = 400
     holds_per_round = 1
     sparse = True

@@ -14,6 +14,7 @@ class Threads(Scenario):
     and then also sees a ring of waiters where there is none; the thread that it refuses tries again.
     """
 
+    order = 3
     why = (
         "A POSIX lock belongs to the process: its second thread is the same owner and is let in. "
         "A lock that belongs to the open file (ofd, flock), and a thread that opens its own, fix it."

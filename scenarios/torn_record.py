@@ -27,6 +27,7 @@ def torn(record: bytes) -> str:
 class TornRecord(Scenario):
     """Every worker reads a record, which must be whole, and replaces it with one of its own."""
 
+    order = 2
     rounds = 4_000
     holds_per_round = 1
     unshared = "clean"  # every worker finds its own copy whole

@@ -13,7 +13,10 @@ SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `explore`."""
     parser.add_argument(
-        "scenarios", nargs="*", metavar="SCENARIO", help="a name, or the path of a scenario file; default: the nine"
+        "scenarios",
+        nargs="*",
+        metavar="SCENARIO",
+        help="a name, or the path of a scenario file; default: all built in",
     )
     add = parser.add_argument_group("what to explore").add_argument
     add(

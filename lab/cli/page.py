@@ -83,11 +83,10 @@ def _tutorial() -> dict[str, str]:
 
 def _plays(own: Sequence[Found]) -> Plays:
     """Their own first; a built-in one of the same name yields. Those that cannot be played are told on stderr."""
-    from lab.explore.plays import COUNTEREXAMPLES, plays
-    from lab.scenario import find_scenarios
+    from lab.explore.plays import plays, simulated_scenarios
 
     names = {found.name for found in own}
-    always = [found for found in (*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)) if found.name not in names]
+    always = [found for found in simulated_scenarios() if found.name not in names]
     made = plays([*own, *always])
     for each in made.left_out:
         if each.scenario in names:

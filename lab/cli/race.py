@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "scenarios",
         nargs="*",
         metavar="SCENARIO",
-        help="a name, or the path of a scenario file; default: the nine",
+        help="a name, or the path of a scenario file; default: all built in",
     )
     what = parser.add_argument_group("what to race")
     add = what.add_argument

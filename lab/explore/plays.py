@@ -38,9 +38,6 @@ LINES = (LINE, *(LINE << doubled for doubled in range(1, 6)))
 LOCKS = tuple(name for name in MODELLED if OWN[name].kind.has_ranges)
 """What is switched on: the first in which schedules come to an end. Rings of refused requests (EDEADLK) need not."""
 
-COUNTEREXAMPLES = ("short_range", "check_then_lock", "opposite_order")
-"""Those of "locked, and broken all the same" that can be simulated."""
-
 FOLDERS = re.compile(r"(?<=\()~?/[^\n()]*/(?=[^/\n()]+:\d+\))|(?<![\w./~])~?/(?:[^\s/()'\"]+/)+")
 """Of the place where a scenario raised, and of any other absolute path: a page is given away and must not tell them."""
 
@@ -48,8 +45,13 @@ Played = tuple[World, Graph]
 
 
 def default_plays() -> Plays:
-    """The default set, and the counterexamples with their fixes."""
-    return plays([*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)])
+    """Return the plays of all built-in scenarios that can be simulated."""
+    return plays(simulated_scenarios())
+
+
+def simulated_scenarios() -> list[Found]:
+    """Return the built-in scenarios that run in the explorer: the default set, then counterexamples and their fixes."""
+    return [found for found in find_scenarios([], counterexamples=True) if "explore" in found.kind.worlds]
 
 
 def plays(scenarios: Sequence[Found]) -> Plays:

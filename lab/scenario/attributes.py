@@ -78,6 +78,7 @@ ATTRIBUTES = (
     Attribute("allows_overlaps", "names of locks", _several),
     Attribute("locks", 'one or more names of locks, such as ("none", "fcntl")', _names),
     Attribute("why", "a text", lambda value: isinstance(value, str)),
+    Attribute("order", "a whole number from 0", _whole(0, MOST_ROUNDS)),
     Attribute("backing", "the name of a backing; see `lab list`", lambda value: isinstance(value, str)),
     Attribute("by_name", "True or False", lambda value: isinstance(value, bool)),
     Attribute("unshared", '"damaged" or "clean"', _one_of(get_args(Verdict))),

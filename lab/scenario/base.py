@@ -75,6 +75,9 @@ class Scenario:
     why: ClassVar[str] = ""
     """For a counterexample, "locked, and broken all the same": why it breaks and what fixes it."""
 
+    order: ClassVar[int] = 0
+    """The place of a built-in scenario among the default set or the counterexamples; no other needs one."""
+
     backing: ClassVar[str] = "mapped"
     """How the workers share the bytes unless the user says; `lab list` shows all backings."""
 

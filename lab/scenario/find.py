@@ -1,13 +1,8 @@
-"""Scenarios by name, by `name:variant`, or by the path of a file that holds one; a built-in name wins.
+"""Scenarios are found here by name, by `name:variant`, or by the path of a file that holds one.
 
-Scenarios of other packages, from the entry-point group `lab.scenarios`: a name, and a module or module:Class.
-
-Asked only where a name is no built-in's and no path's: `importlib.metadata` imports threading and random, and the
-handlers that these two run in every forked child double what a fork costs.
-
-A scenario file: run it, and collect its classes.
-
-A scenario that was found, under the name that tables show.
+A built-in name wins, then a path, then what an installed package offers in the entry-point group `lab.scenarios`: a
+module or module:Class. That group is read last: `importlib.metadata` imports threading and random, and the handlers
+that these run in every forked child double what a fork costs.
 """
 
 from __future__ import annotations
@@ -193,19 +188,6 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
         sys.dont_write_bytecode = before
 
 
-COUNTEREXAMPLES = (
-    "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
-    "private_mapping", "opposite_order", "killed_holder",
-)  # fmt: skip
-"""Not even loaded for the default set: one imports threading, whose handlers every fork would pay for."""
-
-TEACHING_ORDER = (
-    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages", *COUNTEREXAMPLES,
-)  # fmt: skip
-"""The order in which the gallery is shown; a file that is not named here follows by its name."""
-
-
 def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> list[Found]:
     """The scenarios of these names and paths, each with its fixed variants; none named: the default set.
 
@@ -214,7 +196,7 @@ def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> li
     """
     if names and not counterexamples:
         return [found for name in names for found in _named(name)]
-    wanted = [name for name in builtin_names() if counterexamples or name not in COUNTEREXAMPLES]
+    wanted = [name for name, is_counterexample in _builtin().items() if counterexamples or not is_counterexample]
     everything = [found for name in wanted for found in load(_gallery() / f"{name}.py")]
     default = [found for found in everything if not found.counterexample]
     chosen = [found for name in names for found in _named(name)] or default
@@ -238,11 +220,34 @@ def scenario_file(name: str) -> Path | None:
     return _gallery() / f"{stem}.py" if stem in builtin_names() else None
 
 
-@cache
 def builtin_names() -> list[str]:
-    """The names of the built-in scenarios, in the order of teaching."""
-    present = sorted(path.stem for path in _gallery().glob("*.py") if not path.stem.startswith("_"))
-    return sorted(present, key=lambda name: TEACHING_ORDER.index(name) if name in TEACHING_ORDER else len(present))
+    """Return the names of the built-in scenarios in their order: the default set, then the counterexamples."""
+    return list(_builtin())
+
+
+def counterexample_names() -> list[str]:
+    """Return the names of the built-in counterexamples in their order."""
+    return [name for name, counterexample in _builtin().items() if counterexample]
+
+
+ORDER = re.compile(r"^    order = (\d+)$", re.MULTILINE)
+WHY = re.compile(r"^    why = ", re.MULTILINE)
+LAST = 1_000
+
+
+@cache
+def _builtin() -> dict[str, bool]:
+    """Return the names of the built-in scenarios in their order, and whether each is a counterexample.
+
+    The text of a file tells both: a counterexample is not even loaded for the default set, since one imports
+    threading, whose handlers every fork would pay for.
+    """
+    found = []
+    for path in _gallery().glob("*.py"):
+        text = path.read_text()
+        order = ORDER.search(text)
+        found.append((bool(WHY.search(text)), int(order[1]) if order else LAST, path.stem))
+    return {name: counterexample for counterexample, _, name in sorted(found)}
 
 
 @cache

@@ -13,7 +13,7 @@ from lab.check.oracle import ModelStage
 from lab.explore.run import Case, explore
 from lab.records import Explored, ExploreOptions, Step, Story, Telling, Told
 from lab.scenario import Found, find_scenarios
-from lab.scenario.find import COUNTEREXAMPLES
+from lab.scenario.find import counterexample_names
 
 from .programs import ACTORS, BROKEN, FIXED, Line, lines_of
 
@@ -34,7 +34,7 @@ OPTIONS = ExploreOptions(
 
 def stories() -> list[Story]:
     """All counterexamples, in the order of teaching."""
-    return [_story(*find_scenarios([name])) for name in COUNTEREXAMPLES]
+    return [_story(*find_scenarios([name])) for name in counterexample_names()]
 
 
 def _story(found: Found, fixed: Found | None = None) -> Story:

@@ -1,4 +1,4 @@
-"""Section 4: nine stories, played call by call, and what fixes them."""
+"""Section 4: stories, played call by call, and what fixes them."""
 
 from __future__ import annotations
 

@@ -72,12 +72,12 @@ def refused(code: int, *args: str | Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def nine(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path]:
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[int, str, Path]:
     """The default run: its exit code, what it printed, and its document."""
-    folder = tmp_path_factory.mktemp("nine")
-    done = run_lab("explore", "--json", "nine.json", cwd=folder)
+    folder = tmp_path_factory.mktemp("explored")
+    done = run_lab("explore", "--json", "explored.json", cwd=folder)
     assert done.stderr == ""
-    return done.returncode, done.stdout, folder / "nine.json"
+    return done.returncode, done.stdout, folder / "explored.json"
 
 
 @pytest.fixture(scope="module")
@@ -136,20 +136,20 @@ def test_the_counter_breaks_with_one_preemption_within_ten_schedules() -> None:
 # The default set and the counterexamples
 
 
-def test_the_default_run_is_as_expected(nine: tuple[int, str, Path]) -> None:
-    assert nine[0] == 0
+def test_the_default_run_is_as_expected(default_run: tuple[int, str, Path]) -> None:
+    assert default_run[0] == 0
 
 
-def test_the_default_run_explores_the_nine_without_and_with_the_lock(nine: tuple[int, str, Path]) -> None:
-    rows = [(each["scenario"], each["lock"]) for each in document(nine[2].read_text())["cases"]]
+def test_the_default_run_explores_the_default_set_without_and_with_the_lock(default_run: tuple[int, str, Path]) -> None:
+    rows = [(each["scenario"], each["lock"]) for each in document(default_run[2].read_text())["cases"]]
     assert rows == [(name, lock) for name in DEFAULT_SET for lock in ("none", "fcntl")]
 
 
 @pytest.mark.parametrize("name", DEFAULT_SET)
 def test_each_of_the_nine_breaks_without_the_lock_and_holds_exhausted_with_it(
-    name: str, nine: tuple[int, str, Path]
+    name: str, default_run: tuple[int, str, Path]
 ) -> None:
-    cases = [each for each in document(nine[2].read_text())["cases"] if each["scenario"] == name]
+    cases = [each for each in document(default_run[2].read_text())["cases"] if each["scenario"] == name]
     without, with_lock = cases
     assert (without["verdict"], without["expected"]) == ("broken", "broken")
     assert without["preemptions"] == 1
@@ -194,8 +194,8 @@ def test_counterexamples_come_beside_the_default_set_as_far_as_they_are_simulate
 # The document
 
 
-def test_the_document_has_every_field_of_the_issue(nine: tuple[int, str, Path]) -> None:
-    made = document(nine[2].read_text())
+def test_the_document_has_every_field_of_the_issue(default_run: tuple[int, str, Path]) -> None:
+    made = document(default_run[2].read_text())
     assert next(iter(made)) == "schema"
     assert made.keys() >= {"schema", "environment", "options", "cases"}
     for each in made["cases"]:
@@ -232,9 +232,9 @@ def test_the_options_are_those_that_were_given() -> None:
     }  # fmt: skip
 
 
-def test_the_document_has_the_keys_of_the_published_schema(nine: tuple[int, str, Path]) -> None:
+def test_the_document_has_the_keys_of_the_published_schema(default_run: tuple[int, str, Path]) -> None:
     records = json.loads((ROOT / "docs" / "explore.schema.json").read_text())["$defs"]
-    made = document(nine[2].read_text())
+    made = document(default_run[2].read_text())
 
     def fits(record: str, *found: dict[str, Any]) -> None:
         assert found
@@ -250,10 +250,10 @@ def test_the_document_has_the_keys_of_the_published_schema(nine: tuple[int, str,
     fits("Shrunk", *(each["shrunk"] for each in made["cases"] if each["shrunk"]))
 
 
-def test_a_document_reads_back_as_it_was_written(nine: tuple[int, str, Path]) -> None:
-    read = results.load_any(nine[2])
+def test_a_document_reads_back_as_it_was_written(default_run: tuple[int, str, Path]) -> None:
+    read = results.load_any(default_run[2])
     assert isinstance(read, results.Exploration)
-    assert results.encode(read) == nine[2].read_bytes()
+    assert results.encode(read) == default_run[2].read_bytes()
 
 
 def test_a_document_that_cannot_be_written_is_told_before_anything_is_explored(tmp_path: Path) -> None:
@@ -267,11 +267,11 @@ def test_a_document_is_kept_in_the_folder_that_is_named(tmp_path: Path) -> None:
     assert lines(done.stdout)[-1] == f"written to {kept}"
 
 
-def test_a_report_prints_an_exploration_again(nine: tuple[int, str, Path]) -> None:
-    done = run_lab("report", nine[2])
+def test_a_report_prints_an_exploration_again(default_run: tuple[int, str, Path]) -> None:
+    done = run_lab("report", default_run[2])
     assert (done.returncode, done.stderr) == (0, "")
-    assert lines(nine[1])[-1] == "written to nine.json"
-    assert lines(done.stdout) == lines(nine[1])[:-1]
+    assert lines(default_run[1])[-1] == "written to explored.json"
+    assert lines(done.stdout) == lines(default_run[1])[:-1]
 
 
 def test_a_report_tells_a_failure_again_step_by_step(failure: str, elsewhere: Path) -> None:
@@ -337,9 +337,11 @@ def test_a_failure_ends_with_the_line_to_paste(failure: str) -> None:
     assert line == f"replay: python -m lab replay {case('counter', '--lock', 'none')['token']}"
 
 
-def test_several_failures_get_a_headline_and_a_line_to_paste_each(nine: tuple[int, str, Path]) -> None:
-    tokens = [each["token"] for each in document(nine[2].read_text())["cases"] if each["token"]]
-    pasted = [line.strip().removeprefix("python -m lab replay ") for line in lines(nine[1]) if "lab replay L1" in line]
+def test_several_failures_get_a_headline_and_a_line_to_paste_each(default_run: tuple[int, str, Path]) -> None:
+    tokens = [each["token"] for each in document(default_run[2].read_text())["cases"] if each["token"]]
+    pasted = [
+        line.strip().removeprefix("python -m lab replay ") for line in lines(default_run[1]) if "lab replay L1" in line
+    ]
     assert pasted == tokens
     assert len(tokens) == 9
 

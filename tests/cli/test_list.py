@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from lab.locks.ready import READY
-from lab.scenario import builtin_names
+from lab.locks.registry import OWN
+from lab.scenario import find_scenarios
+from lab.scenario.find import counterexample_names
 from tests.cli.commands import other_package
 from tests.helpers import ROOT, run_lab
 
-LOCKS = ["none", "fcntl", "ofd", "flock", *READY]
+LOCKS = [*OWN, *READY]
 BACKINGS = ["mapped", "private", "stream", "remapped", "remapped_stream", "sysv", "posix", "anonymous"]
 
 
@@ -32,19 +34,18 @@ def of_group(listed: list[dict[str, Any]], group: str) -> list[str]:
     return [entry["name"] for entry in listed if entry["group"].startswith(group)]
 
 
-def test_all_eighteen_scenarios_are_listed(listed: list[dict[str, Any]]) -> None:
+def test_all_scenarios_are_listed(listed: list[dict[str, Any]]) -> None:
     names = [name for name in of_group(listed, "scenarios") + of_group(listed, "counterexamples") if ":" not in name]
-    assert len(names) == 18
     assert sorted(names) == sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
 
 
-def test_the_nine_that_a_lock_fixes_are_the_default_set(listed: list[dict[str, Any]]) -> None:
-    assert of_group(listed, "scenarios (the default set)") == builtin_names()[:9]
+def test_those_that_a_lock_fixes_are_the_default_set(listed: list[dict[str, Any]]) -> None:
+    assert of_group(listed, "scenarios (the default set)") == [found.name for found in find_scenarios([])]
 
 
 def test_counterexamples_are_listed_with_their_fixes(listed: list[dict[str, Any]]) -> None:
     counterexamples = of_group(listed, "counterexamples (locked, and broken all the same; --counterexamples)")
-    assert [name for name in counterexamples if ":" not in name] == builtin_names()[9:]
+    assert [name for name in counterexamples if ":" not in name] == counterexample_names()
     assert "short_range:fixed" in counterexamples
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from lab.explore.names import named, shown, value_of
-from lab.explore.plays import COUNTEREXAMPLES, MOST, cells, default_plays, plays, source
+from lab.explore.plays import MOST, cells, default_plays, plays, simulated_scenarios, source
 from lab.explore.run import damage_records
 from lab.explore.search import every_state, graph_of
 from lab.explore.simplify import world_of
@@ -59,7 +59,7 @@ def damage(play: Play, at: int) -> list[Damage]:
 
 
 def test_the_default_set_and_the_counterexamples_are_all_there_without_a_lock_and_with_one() -> None:
-    names = [found.name for found in [*find_scenarios([]), *find_scenarios(COUNTEREXAMPLES)]]
+    names = [found.name for found in simulated_scenarios()]
     assert DEFAULT.left_out == []
     assert [bare.scenario for bare, _ in PAIRS] == [locked.scenario for _, locked in PAIRS] == names
     assert {bare.lock for bare, _ in PAIRS} == {"none"}
@@ -74,7 +74,9 @@ def test_a_pair_has_one_shape_and_the_counter_two_workers_with_two_rounds() -> N
 
 def test_without_a_lock_all_break_and_with_one_only_the_counterexamples_do() -> None:
     assert [bare.scenario for bare, _ in PAIRS if not bare.states[0][1]] == []
-    assert {locked.scenario for _, locked in PAIRS if locked.states[0][1]} == set(COUNTEREXAMPLES)
+    assert {locked.scenario for _, locked in PAIRS if locked.states[0][1]} == {
+        found.name for found in simulated_scenarios() if found.kind.why and ":" not in found.name
+    }
 
 
 def test_all_plays_together_are_small_and_the_same_every_time() -> None:
@@ -163,7 +165,7 @@ def test_cells_are_the_touched_bytes_cut_where_a_step_begins_or_ends() -> None:
 
 
 def test_the_source_is_what_the_workers_run_with_what_it_calls() -> None:
-    texts = {found.name: source(found.kind) for found in find_scenarios(["counter", *COUNTEREXAMPLES])}
+    texts = {found.name: source(found.kind) for found in simulated_scenarios()}
     assert texts["counter"].startswith("def work(self, w: Worker) -> None:\n    with w.write_lock")
     assert [line for line in texts["opposite_order"].splitlines() if line.startswith("def ")] == [
         "def start(self, w: Worker) -> None:",

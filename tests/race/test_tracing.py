@@ -28,7 +28,7 @@ from tests.helpers import in_fresh_process
 from tests.race.racing import case_of
 from tests.report.records import run_of
 
-NINE = [found.name for found in find_scenarios([])]
+DEFAULT_SET = [found.name for found in find_scenarios([])]
 MILLISECOND = 1_000_000
 
 
@@ -164,7 +164,7 @@ def test_a_lost_update_names_its_writers_and_the_bytes_left_are_those_of_the_las
     assert look["bytes"][origin[2]] == block[1][:16]
 
 
-@pytest.mark.parametrize("scenario", NINE)
+@pytest.mark.parametrize("scenario", DEFAULT_SET)
 def test_under_a_lock_that_works_nothing_goes_wrong_and_every_byte_is_accounted_for(scenario: str) -> None:
     told = in_fresh_process(shown, scenario, "fcntl", workers=3, rounds=30)
     assert told["happened"] == []

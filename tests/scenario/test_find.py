@@ -9,18 +9,21 @@ import pytest
 
 from lab.errors import CannotRunError, UsageError
 from lab.scenario import builtin_names, find, find_scenarios
-from tests.helpers import in_fresh_process
+from tests.helpers import ROOT, in_fresh_process
 
 NOBODY = 65534
 
-DEFAULT = [
-    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages",
-]  # fmt: skip
-COUNTEREXAMPLES = [
-    "short_range", "closed_descriptor", "threads", "forked_holder", "replaced_file", "check_then_lock",
-    "private_mapping", "opposite_order", "killed_holder",
-]  # fmt: skip
+FILES = sorted(path.stem for path in (ROOT / "scenarios").glob("*.py"))
+CLASSES = [find_scenarios([name])[0].kind for name in FILES]
+DEFAULT, COUNTEREXAMPLES = (
+    [
+        name
+        for _, name in sorted(
+            (kind.order, name) for name, kind in zip(FILES, CLASSES, strict=True) if bool(kind.why) is locked
+        )
+    ]
+    for locked in (False, True)
+)
 
 MINE = '''
     """What mine is about.
@@ -59,8 +62,15 @@ def names(*asked: str, counterexamples: bool = False) -> list[str]:
     return [found.name for found in find_scenarios(asked, counterexamples=counterexamples)]
 
 
-def test_the_default_set_is_the_nine_races_that_a_lock_fixes() -> None:
+def test_the_default_set_is_the_races_that_a_lock_fixes_in_their_order() -> None:
     assert names() == DEFAULT
+    assert (DEFAULT[0], COUNTEREXAMPLES[0]) == ("counter", "short_range")
+
+
+def test_every_built_in_scenario_has_a_place_of_its_own() -> None:
+    places = [(bool(kind.why), kind.order) for kind in CLASSES]
+    assert len(set(places)) == len(places)
+    assert 0 not in {order for _, order in places}
 
 
 def test_counterexamples_follow_the_default_set_with_their_fixes() -> None:

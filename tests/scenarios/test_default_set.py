@@ -1,4 +1,4 @@
-"""The nine races that a lock fixes: one preemption breaks each without a lock, no schedule does under it.
+"""The races that a lock fixes: one preemption breaks each without a lock, no schedule does under it.
 
 Whether a lock fixes them is explored, over simulated bytes, so that it is the same in every run; the races on the
 kernel are there for what the model leaves out.
@@ -17,17 +17,6 @@ from lab.scenario import Found, find_scenarios
 from tests.helpers import ROOT, race
 from tests.report.explored_records import asked
 
-NINE = [
-    "counter",
-    "torn_record",
-    "bank",
-    "append_log",
-    "ring_queue",
-    "readers_writers",
-    "overlap",
-    "linked_list",
-    "sparse_pages",
-]
 DAMAGE = {
     "counter": "lost update",
     "torn_record": "torn record of 256 bytes",
@@ -49,10 +38,6 @@ every_lock = pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock"])
 def explored(found: Found, lock: str, workers: int = 2, rounds: int = 2, search: str = "auto") -> Explored:
     """What every interleaving of so many workers and rounds comes to."""
     return explore(Case(found, lock, workers, rounds), asked(search=search))
-
-
-def test_the_default_set_is_the_nine_in_the_order_of_teaching() -> None:
-    assert [found.name for found in find_scenarios([])] == NINE
 
 
 @default_set
