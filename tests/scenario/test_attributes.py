@@ -45,6 +45,7 @@ WRONG = {
     "allows_overlaps": NO_NAMES,
     "locks": [*NO_NAMES, "()"],
     "why": NO_TEXT,
+    "order": ["-1", "1.5", "True", "'x'", "None"],
     "backing": NO_TEXT,
     "by_name": NO_BOOL,
     "unshared": [*NO_TEXT, "'nix'"],

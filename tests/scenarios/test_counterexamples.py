@@ -12,22 +12,14 @@ from typing import Any
 import pytest
 
 from lab.explore.run import Case, cases_of, explore
+from lab.locks.registry import OWN
 from lab.scenario import Found, find_scenarios
+from lab.scenario.find import counterexample_names
 from tests.helpers import race
 from tests.report.explored_records import asked
 
-COUNTEREXAMPLES = [
-    "short_range",
-    "closed_descriptor",
-    "threads",
-    "forked_holder",
-    "replaced_file",
-    "check_then_lock",
-    "private_mapping",
-    "opposite_order",
-    "killed_holder",
-]
-LOCKS = ["none", "fcntl", "ofd", "flock"]
+COUNTEREXAMPLES = counterexample_names()
+LOCKS = list(OWN)
 LET_TWO_IN = ["closed_descriptor", "threads"]
 """Where a POSIX lock itself admits two; elsewhere it is held as it should be, and does not help."""
 
