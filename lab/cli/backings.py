@@ -5,22 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import directory, path_or_dash, temporary_directory
+from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `backings`."""
-    add = parser.add_argument
-    add(
-        "--dir",
-        type=directory,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where the files lie (the system's temporary directory)",
-    )
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
+    add_shared(parser, "dir", "format", "json", "save")
 
 
 def run(arguments: argparse.Namespace) -> int:

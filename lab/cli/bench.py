@@ -16,15 +16,13 @@ from lab.errors import UsageError
 from .options import (
     MOST_BYTES,
     MOST_WORKERS,
+    add_shared,
     at_least,
-    directory,
     file_name,
     microseconds,
-    path_or_dash,
     positive,
     several,
     several_of,
-    temporary_directory,
 )
 
 if TYPE_CHECKING:
@@ -80,20 +78,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
     add("--sizes", type=several(1, MOST_BYTES), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
-    add = parser.add_argument_group("how").add_argument
-    add(
-        "--dir",
-        type=directory,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where the files lie (the system's temporary directory)",
-    )
+    group = parser.add_argument_group("how")
+    add = group.add_argument
+    add_shared(group, "dir")
     add("--seconds", type=positive, default=1.0, metavar="S", help="a case or backing, all its repeats together (1)")
     add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
-    add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)")
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add_shared(group, "format", "json", "save")
     add(
         "--trace",
         type=file_name,

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, UsageError
 from lab.processes.child import print_text
 
-from .options import between, directory, file_name, path_or_dash, positive, rare, seed
+from .options import SAVE_ELSEWHERE, add_saving, add_shared, between, directory, file_name, positive, rare
 
 if TYPE_CHECKING:
     from lab.check.request import Request
     from lab.check.runner import Rule
 
-SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
 MOST_WORKERS = 512
@@ -45,9 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "faults)",
     )
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
-    add = parser.add_argument_group("how").add_argument
+    how = parser.add_argument_group("how")
+    add = how.add_argument
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
-    add("--seed", type=seed, default=0, metavar="N", help="of the random programs and the stress (0)")
+    add_shared(how, "seed")
     raced = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
     add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
     add(
@@ -66,13 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = parser.add_argument_group("output")
     add = out.add_argument
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add_shared(out, "json")
     add("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there")
-    kept = out.add_mutually_exclusive_group()
-    kept.add_argument(
-        "--save", type=directory, metavar="DIR", help="keep the document in this folder (results/ where there is one)"
-    )
-    kept.add_argument("--no-save", action="store_true", help="keep no document")
+    add_saving(out)
     add("--quiet", action="store_true", help="print no report and no progress, only what is not safe")
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import path_or_dash, percent
+from .options import add_shared, percent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,13 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="compare also what was not measured alike: another machine, filesystem, Python",
     )
-    add(
-        "--format",
-        default="simple",
-        metavar="NAME",
-        help="github for a pull request, any that tabulate has, or csv (simple)",
-    )
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add_shared(parser, "format", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

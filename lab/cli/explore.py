@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import at_least, directory, path_or_dash, positive, seed, several
+from .options import add_shared, at_least, positive, several
 
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
     add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
     add("--rounds", type=several(1), default=[2], metavar="N[,N...]", help="rounds of each worker (2)")
-    add = parser.add_argument_group("how").add_argument
+    group = parser.add_argument_group("how")
+    add = group.add_argument
     add(
         "--search",
         choices=SEARCHES,
@@ -42,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--tear", type=at_least(1), metavar="BYTES", help="the widest move of a copy (as this machine: 64, 32 or 16)")
     add("--time-limit", type=positive, default=10.0, metavar="S", help="seconds for each case (10)")
     add("--jobs", type=at_least(1), default=1, metavar="N", help="processes side by side: all, random, pct (1)")
-    add("--seed", type=seed, default=0, metavar="N", help="of random and pct (0)")
-    add = parser.add_argument_group("output").add_argument
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
+    add_shared(group, "seed")
+    group = parser.add_argument_group("output")
+    add = group.add_argument
+    add_shared(group, "format")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
+    add_shared(group, "json", "save")
     add("--quiet", action="store_true", help="print only what went wrong")
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from lab.errors import LabError
 from lab.processes.child import print_text
 
-from .options import temporary_directory
+from .options import add_shared
 
 
 class Entry(NamedTuple):
@@ -26,13 +26,7 @@ class Entry(NamedTuple):
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `list`."""
     add = parser.add_argument
-    add(
-        "--dir",
-        type=Path,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where to try locks and backings",
-    )
+    add_shared(parser, "dir")
     add("--json", action="store_true", help="print as JSON")
 
 

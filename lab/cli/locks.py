@@ -8,24 +8,16 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import directory, path_or_dash, positive, temporary_directory
+from .options import add_shared, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `locks`."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
-    add(
-        "--dir",
-        type=directory,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where the locked files lie (the system's temporary directory)",
-    )
+    add_shared(parser, "dir")
     add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
-    add("--format", default="simple", metavar="NAME", help="of the table: any that tabulate has, or csv (simple)")
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
+    add_shared(parser, "format", "json", "save")
 
 
 def run(arguments: argparse.Namespace) -> int:

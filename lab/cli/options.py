@@ -1,12 +1,14 @@
-"""Values on the command line: what argparse calls to read and judge them, and a default."""
+"""Options that commands share, and the readers of all values on the command line."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Sequence
 from math import nan
 from pathlib import Path
+from typing import Any
 
 RAREST = 1e-9
 """The smallest rate that may be asked for: it takes three thousand million requests that meet a holder."""
@@ -160,3 +162,40 @@ def positive(text: str) -> float:
 def temporary_directory() -> Path:
     """$TMPDIR, or /tmp; `tempfile` would know more places, and cost every fork the reseeding of `random`."""
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a default; the workspace in it is private
+
+
+SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
+Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+def add_shared(group: Options, *names: str) -> None:
+    """Add these options, which are the same in every command that has them."""
+    options: dict[str, dict[str, Any]] = {
+        "dir": {
+            "type": directory,
+            "default": temporary_directory(),
+            "metavar": "DIR",
+            "help": "where the files lie: the filesystem in question (the system's temporary directory)",
+        },
+        "format": {
+            "default": "simple",
+            "metavar": "NAME",
+            "help": "of the tables: github, any other that tabulate has, or csv (simple)",
+        },
+        "json": {
+            "type": path_or_dash,
+            "metavar": "PATH",
+            "help": "also write the document there; - prints it instead of the report",
+        },
+        "save": {"type": directory, "metavar": "DIR", "help": "keep the document in this folder"},
+        "seed": {"type": seed, "default": 0, "metavar": "N", "help": "of all random draws (0)"},
+    }
+    for name in names:
+        group.add_argument(f"--{name}", **options[name])
+
+
+def add_saving(group: argparse._ArgumentGroup) -> None:
+    """Add `--save` and `--no-save`, for commands that keep their document in results/ where there is one."""
+    kept = group.add_mutually_exclusive_group()
+    add_shared(kept, "save")
+    kept.add_argument("--no-save", action="store_true", help="keep no document; else results/ gets it where it exists")

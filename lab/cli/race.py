@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING
 
 from .options import (
     MOST_WORKERS,
+    SAVE_ELSEWHERE,
+    add_saving,
+    add_shared,
     at_least,
-    directory,
     file_name,
-    path_or_dash,
     positive,
     probability,
     rare,
-    seed,
     several,
-    temporary_directory,
 )
 from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from lab.records import Document
 
 
-SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 RECORDED = 400
 """Rounds of all workers together that a recorded trial has where the user does not say."""
 PINS = ("none", "spread", "one")
@@ -55,17 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
-    add(
-        "--dir",
-        type=directory,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where the file lies: the filesystem in question (the system's temporary directory)",
-    )
+    add_shared(what, "dir")
     add_program_arguments(parser)
     how = parser.add_argument_group("how")
     add = how.add_argument
-    add("--seed", type=seed, default=0, metavar="N", help="of the scenarios' and --leak's random draws (0)")
+    add_shared(how, "seed")
     add("--pin", choices=PINS, help="leave the workers' CPUs to the kernel, deal them out, or share one")
     add(
         "--window",
@@ -97,26 +89,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = parser.add_argument_group("output")
     add = out.add_argument
-    add(
-        "--format",
-        default="simple",
-        metavar="NAME",
-        help="of the tables: any that tabulate has, or csv (simple)",
-    )
-    add(
-        "--json",
-        type=path_or_dash,
-        metavar="PATH",
-        help="also write the results document there; - prints it instead of the tables",
-    )
-    kept = out.add_mutually_exclusive_group()
-    kept.add_argument(
-        "--save",
-        type=directory,
-        metavar="DIR",
-        help="keep the results document in this folder (results/ where there is one)",
-    )
-    kept.add_argument("--no-save", action="store_true", help="keep no results document")
+    add_shared(out, "format", "json")
+    add_saving(out)
     add(
         "--record",
         type=at_least(1),

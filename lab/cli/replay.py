@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .options import at_least, directory, path_or_dash, positive, temporary_directory
+from .options import add_shared, at_least, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -12,12 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("token", metavar="TOKEN", help="what `explore` printed behind `replay`")
     add("--times", type=at_least(1), default=100, metavar="N", help="how often (100)")
-    add(
-        "--dir", type=directory, default=temporary_directory(), metavar="DIR", help="where the file lies (the system's)"
-    )
+    add_shared(parser, "dir")
     add("--time-limit", type=positive, default=5.0, metavar="S", help="seconds for a turn to come back (5)")
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
-    add("--save", type=directory, metavar="DIR", help="keep the document in this folder")
+    add_shared(parser, "json", "save")
     add("--quiet", action="store_true", help="print only what went wrong")
 
 

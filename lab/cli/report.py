@@ -10,11 +10,13 @@ from pathlib import Path
 
 from lab.errors import UsageError
 
+from .options import add_shared
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `report`."""
     parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that a command of the lab wrote")
-    parser.add_argument("--format", default="simple", metavar="NAME", help="any that tabulate has, or csv (simple)")
+    add_shared(parser, "format")
 
 
 def run(arguments: argparse.Namespace) -> int:

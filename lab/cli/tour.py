@@ -9,7 +9,7 @@ import argparse
 
 from lab.processes.child import print_text
 
-from .options import directory, path_or_dash, temporary_directory
+from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,14 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("step", nargs="?", metavar="STEP", help="a step's number or name (all)")
     add("--list", action="store_true", help="print number, name and claim of every step instead")
     add("--check", action="store_true", help="a line a step; exit code 1 where this system differs from the tutorial")
-    add(
-        "--dir",
-        type=directory,
-        default=temporary_directory(),
-        metavar="DIR",
-        help="where the files are made (the system's)",
-    )
-    add("--json", type=path_or_dash, metavar="PATH", help="also write the document there; - prints it instead")
+    add_shared(parser, "dir", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -28,11 +28,16 @@ LARGE = {"--sizes"}
 """Bytes, of which there may be many."""
 
 
+def options_of(command: str) -> list[argparse.Action]:
+    """Return the options of a command, as its parser has them."""
+    (commands,) = (each for each in _parser([command])._actions if isinstance(each, argparse._SubParsersAction))
+    return list(commands.choices[command]._actions)
+
+
 def numeric() -> Iterator[tuple[str, argparse.Action]]:
     """The command and the option of everything that reads a number."""
     for command in COMMANDS:
-        (commands,) = (each for each in _parser([command])._actions if isinstance(each, argparse._SubParsersAction))
-        for action in commands.choices[command]._actions:
+        for action in options_of(command):
             if action.option_strings and callable(action.type) and any(_number(action, text) for text in ("7", "7%")):
                 yield command, action
 
@@ -73,12 +78,44 @@ def test_absurd_numbers_are_refused(command: str, option: str, action: argparse.
         assert len(line) < 400
 
 
-@pytest.mark.parametrize("command", ["race", "bench", "locks", "tour", "backings", "replay"])
-@pytest.mark.parametrize("name", ["", " "])
-def test_a_directory_without_a_name_is_refused(command: str, name: str) -> None:
+BAD_VALUES = {
+    "--dir": [("", "an empty name; give a directory"), (" ", "an empty name; give a directory")],
+    "--save": [("", "an empty name; give a directory")],
+    "--json": [("", "an empty path; give a file name, or - for standard output")],
+    "--format": [("simpel", "unknown format 'simpel'; did you mean simple?")],
+    "--seed": [("1.5", "'1.5' is no whole number"), (str(1 << 63), "is no seed: a whole number from -2^63")],
+}
+"""The options that commands share, with values that every one of them refuses."""
+
+NEEDED = {"replay": ["L1,token"], "compare": ["a.json", "b.json"], "report": ["a.json"], "check": ["."]}
+"""What a command must be given beside."""
+
+SHARED = [
+    (command, option, value, message)
+    for command in COMMANDS
+    for option, values in BAD_VALUES.items()
+    if any(option in each.option_strings and each.nargs != 0 for each in options_of(command))
+    for value, message in values
+]
+
+
+def test_the_options_that_commands_share_are_found() -> None:
+    asked = {(command, option) for command, option, *_ in SHARED}
+    assert {command for command, option in asked if option == "--dir"} == {
+        "race", "replay", "bench", "list", "locks", "tour", "backings",
+    }  # fmt: skip
+    assert len(asked) > 25
+
+
+@pytest.mark.parametrize(("command", "option", "value", "message"), SHARED)
+def test_every_command_refuses_a_bad_value_of_a_shared_option(
+    command: str, option: str, value: str, message: str, elsewhere: Path
+) -> None:
     with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert main([command, *(["L1,token"] if command == "replay" else []), f"--dir={name}"]) == 2
-    assert "an empty name; give a directory" in said.getvalue()
+        assert main([command, *NEEDED.get(command, []), f"{option}={value}"]) == 2
+    (line,) = said.getvalue().splitlines()
+    assert message in line
+    assert list(elsewhere.iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["~nobody", "a\nb\x1b[31m", os.fsdecode(b"\xff\xfe"), "file", "n" * 4096])

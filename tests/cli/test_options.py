@@ -100,14 +100,3 @@ def test_the_temporary_directory_is_the_users_or_the_systems(monkeypatch: pytest
     assert temporary_directory() == Path("/tmp")  # noqa: S108 - a name, nothing is made there
     monkeypatch.delenv("TMPDIR")
     assert temporary_directory() == Path("/tmp")  # noqa: S108
-
-
-SAVING = [["race"], ["check", "."], ["explore"], ["replay", "token"], ["backings"], ["bench", "--backing"]]
-
-
-@pytest.mark.parametrize("command", SAVING, ids=lambda command: command[0])
-def test_a_folder_without_a_name_is_refused_by_every_command_that_saves(command: list[str], elsewhere: Path) -> None:
-    done = run_lab(*command, "--save", "")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "argument --save: an empty name; give a directory" in done.stderr
-    assert list(elsewhere.iterdir()) == []
