@@ -34,7 +34,11 @@ def listed_requests(pid: int, files: Collection[int] = ()) -> int:
 
 
 class LockWait:
-    """One call of a process that may block on a lock; it is made before the call begins."""
+    """One call of a process that may block on a lock; it is made before the call begins.
+
+    No other process may begin such a call on the same files meanwhile: a request of an open file description that
+    comes to wait counts as this call's.
+    """
 
     def __init__(self, pid: int, files: Files | None = None, thread: int | None = None) -> None:
         """`files` are the inodes that the call may lock.

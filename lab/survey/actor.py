@@ -5,17 +5,16 @@ The actors: a process, its second thread and its child, each stepped one deed at
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import LockWait
-from lab.processes.rpc import ChildRpc, Gone
+from lab.processes.rpc import Gone
 
 from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S
 from .operations import AFTER_EXEC, GRANTED, OK, PENDING, Deeds, Locked
@@ -44,6 +43,10 @@ class Actor(ABC):
     @abstractmethod
     def _heard(self, seconds: float) -> object:
         """What the deed came to, None where it is not done after that time."""
+
+    def _read(self, answer: Any) -> object:
+        result, self.heard_ns = answer
+        return result
 
     def takes(self, asked: Locked | None = None) -> None:
         """Lock what is free, however long it takes. Raises Unclear where it is refused."""
@@ -139,22 +142,18 @@ class Process(Actor):
     """A process, forked now; it ends with the stage."""
 
     def __init__(self, name: str, stage: Stage) -> None:
-        self._child = stage.actors.enter_context(ChildRpc(Deeds(stage.files).respond))
-        super().__init__(name, stage, self._child.pid)
+        self._process = stage.actors.enter_context(SteppedProcess(Deeds(stage.files).perform))
+        super().__init__(name, stage, self._process.pid)
 
     def _begin(self, deed: str, *values: object) -> None:
-        self._child.send(json.dumps([deed, *values]).encode())
+        self._process.begin(deed, *values)
 
     def _heard(self, seconds: float) -> object:
         try:
-            answer = self._child.answer(seconds)
+            answer = self._process.result(seconds)
         except Gone as gone:
             raise Unclear(f"{self.name} ended with {gone.code}") from gone
         return None if answer is None else self._read(answer)
-
-    def _read(self, answer: bytes) -> object:
-        came_to, self.heard_ns = json.loads(answer)
-        return came_to
 
     def starts_thread(self) -> Thread:
         """Its second thread, which has its own opens of the files."""
@@ -171,19 +170,19 @@ class Process(Actor):
 
     def dies(self) -> None:
         """SIGKILL."""
-        self._child.kill()
+        self._process.kill()
         with suppress(Gone):
-            self._child.answer(self._stage.left_s())
+            self._process.result(self._stage.left_s())
         self._stage.show(self.name, "SIGKILL", KILLED)
 
     def stops(self) -> None:
         """SIGSTOP."""
-        os.kill(self.pid, signal.SIGSTOP)
+        self._process.stop()
         self._stage.show(self.name, "SIGSTOP", "stops")
 
     def continues(self) -> None:
         """SIGCONT."""
-        os.kill(self.pid, signal.SIGCONT)
+        self._process.resume()
         self._stage.show(self.name, "SIGCONT", "goes on")
 
     def execs(self, *, keep: bool) -> None:
@@ -207,10 +206,7 @@ class Second(Actor):
 
     def _heard(self, seconds: float) -> object:
         answer = self._process.does(self.hear, seconds)
-        if answer == PENDING:
-            return None
-        came_to, self.heard_ns = json.loads(str(answer))
-        return came_to
+        return None if answer == PENDING else self._read(answer)
 
 
 class Thread(Second):

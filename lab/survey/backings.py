@@ -15,11 +15,11 @@ Processes that share a page of bytes, each doing what it is told, and saying wha
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from lab.errors import CannotRunError, out_of_descriptors
@@ -27,7 +27,8 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks.calls import call_range
 from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
-from lab.processes.rpc import ChildRpc, Gone
+from lab.processes.actor import SteppedProcess
+from lab.processes.rpc import Gone
 from lab.records import BackingsCompared, Cell, Property
 
 BACKINGS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
@@ -168,18 +169,18 @@ class Witness:
 
     def __init__(self, specimen: Specimen) -> None:
         deeds = Deeds(specimen)
-        self._child = ChildRpc(lambda question: _told(deeds, question).encode())
+        self._process = SteppedProcess(partial(_performed, deeds))
 
     def __enter__(self) -> Witness:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._child.end()
+        self._process.end()
 
     def does(self, deed: str, *values: int) -> str:
         """What one of the `Deeds` comes to: what it returns, "ok" for nothing, or the name of an errno."""
         try:
-            return self._child.ask(json.dumps([deed, *values]).encode()).decode()
+            return str(self._process.do(deed, *values))
         except Gone as gone:
             return f"ended with {gone.code}"
 
@@ -192,8 +193,7 @@ def raced(one: Deeds | Witness, other: Witness) -> str:
     return " ".join([*before, one.does("load"), other.does("load")])
 
 
-def _told(deeds: Deeds, question: bytes) -> str:
-    deed, *values = json.loads(question)
+def _performed(deeds: Deeds, deed: str, *values: int) -> str:
     try:
         returned = getattr(deeds, deed)(*values)
     except OSError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import time
@@ -15,8 +14,9 @@ from typing import Any, NamedTuple, NoReturn
 from lab.errors import LabError
 from lab.locks import Action, Lock, told
 from lab.memory import open_file
+from lab.processes.actor import SteppedProcess
 from lab.processes.child import print_to_stderr
-from lab.processes.rpc import ChildRpc, Gone
+from lab.processes.rpc import Gone
 
 from .races import insist
 
@@ -33,6 +33,9 @@ LEGIBLE = 120
 SAMPLES = 9
 SAMPLE_NS = 4_000_000
 """A sample of the cost takes at least so long; the clock itself is forgotten in that."""
+
+Answer = tuple[object, int]
+"""The result of a deed, and when it was done, in ns of CLOCK_MONOTONIC."""
 
 AFTER_EXEC = "import time; time.sleep(3600)"
 """All that the image does that execve(2) puts in an actor's place: live, and keep what it was left."""
@@ -63,25 +66,21 @@ class Deeds:
         self._opens: dict[tuple[int, int], int] = {}
         self._actions: dict[Locked, tuple[Action, Action]] = {}
         self._thread: Any = None
-        self._from_thread: list[bytes] = []
-        self._children: list[ChildRpc] = []
+        self._from_thread: list[Answer] = []
+        self._children: list[SteppedProcess] = []
         self._refusals = 0
 
-    def respond(self, question: bytes) -> bytes:
-        """Do one deed: what it came to, and when it was done, on the clock that all processes share.
+    def perform(self, deed: str, *values: Any) -> Answer:
+        """Do one deed: return its result, and when it was done, on the clock that all processes share.
 
         What the lock prints goes to standard error: the caller's output is the comparison.
         """
         print_to_stderr()
-        deed, *values = json.loads(question)
-        return self._answered(deed, values)
-
-    def _answered(self, deed: str, values: list[Any]) -> bytes:
         try:
-            came_to = getattr(self, deed)(*values)
+            result = getattr(self, deed)(*values)
         except Exception as error:  # a lock of somebody else may raise whatever it likes
-            came_to = self._raised(error)
-        return json.dumps([OK if came_to is None else came_to, time.monotonic_ns()]).encode()
+            result = self._raised(error)
+        return (OK if result is None else result), time.monotonic_ns()
 
     def _raised(self, error: Exception) -> str:
         """An exception in words, without the name of the folder, which nobody will find again."""
@@ -128,31 +127,30 @@ class Deeds:
         from threading import Thread
 
         self._from_thread.clear()
-        self._thread = Thread(target=lambda: self._from_thread.append(self._answered(deed, list(values))), daemon=True)
+        self._thread = Thread(target=lambda: self._from_thread.append(self.perform(deed, *values)), daemon=True)
         self._thread.start()
         return int(self._thread.native_id)
 
-    def hear_thread(self, seconds: float) -> str:
-        """What the thread's deed came to, or that it is at it."""
+    def hear_thread(self, seconds: float) -> Answer | str:
+        """Return the answer of the thread, or that it is still at its deed."""
         self._thread.join(seconds)
-        return PENDING if self._thread.is_alive() else self._from_thread[0].decode()
+        return PENDING if self._thread.is_alive() else self._from_thread[0]
 
     def fork(self) -> int:
         """Fork a child that has copies of everything: its pid."""
-        self._children.append(ChildRpc(self.respond))
+        self._children.append(SteppedProcess(self.perform))
         return self._children[-1].pid
 
     def ask_child(self, deed: str, *values: Any) -> None:
         """Begin a deed in the child."""
-        self._children[-1].send(json.dumps([deed, *values]).encode())
+        self._children[-1].begin(deed, *values)
 
-    def hear_child(self, seconds: float) -> str:
-        """What the child's deed came to, or that it is at it."""
+    def hear_child(self, seconds: float) -> Answer | str:
+        """Return the answer of the child, or that it is still at its deed."""
         try:
-            answer = self._children[-1].answer(seconds)
+            return self._children[-1].result(seconds) or PENDING
         except Gone as gone:
-            return json.dumps([f"exit {gone.code}", time.monotonic_ns()])
-        return PENDING if answer is None else answer.decode()
+            return f"exit {gone.code}", time.monotonic_ns()
 
     def close_and_exit(self) -> NoReturn:
         """Close every open of the files, and end."""
