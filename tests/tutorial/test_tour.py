@@ -237,7 +237,7 @@ def imported_at_the_first_fork(directory: str | Path) -> list[str]:
 
     seen: list[str] = []
 
-    def fork(body: object) -> int:
+    def fork(body: object, group: int | None) -> int:
         seen.extend(sys.modules)
         raise KeyboardInterrupt
 
