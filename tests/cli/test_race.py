@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
+from lab.scenario import find_scenarios
+from lab.scenario.find import counterexample_names
 from tests.cli.commands import QUICK, document, hand_over, lines, other_package, scenario_file
 from tests.helpers import race, run_lab
 
-DEFAULT_SET = [
-    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages",
-]  # fmt: skip
+DEFAULT_SET = [found.name for found in find_scenarios([])]
 
 
 def cases(*args: str | Path) -> list[dict[str, Any]]:
@@ -24,7 +23,7 @@ def cases(*args: str | Path) -> list[dict[str, Any]]:
     return list(made["cases"])
 
 
-def test_without_names_the_nine_of_the_default_set_race_unlocked_and_locked() -> None:
+def test_without_names_the_default_set_races_unlocked_and_locked() -> None:
     rows = [(case["scenario"], case["lock"]) for case in cases()]
     assert rows == [(name, lock) for name in DEFAULT_SET for lock in ("none", "fcntl")]
 
@@ -38,7 +37,7 @@ def test_counterexamples_come_beside_what_is_named() -> None:
         "options"
     ]
     assert asked["scenarios"][:2] == ["counter", "short_range"]
-    assert len([name for name in asked["scenarios"] if ":" not in name]) == 10
+    assert len([name for name in asked["scenarios"] if ":" not in name]) == 1 + len(counterexample_names())
 
 
 @pytest.mark.parametrize(

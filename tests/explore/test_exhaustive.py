@@ -7,19 +7,10 @@ import pytest
 
 from lab import Damage
 from lab.explore.search import every_schedule, every_state
+from lab.scenario import find_scenarios
 from tests.explore.worlds import Endings, cells, follow, scenario_of, world
 
-GALLERY = [
-    "counter",
-    "torn_record",
-    "bank",
-    "append_log",
-    "ring_queue",
-    "readers_writers",
-    "overlap",
-    "linked_list",
-    "sparse_pages",
-]
+GALLERY = [found.name for found in find_scenarios([])]
 """The scenarios that a lock fixes."""
 
 

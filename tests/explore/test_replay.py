@@ -27,14 +27,11 @@ from lab.explore.tally import Tally
 from lab.explore.world import World
 from lab.locks import Action, Leaky, Lock, find_lock
 from lab.memory import workspace
-from lab.scenario import Damage, Found, Outcome
+from lab.scenario import Damage, Found, Outcome, find_scenarios
 from tests.explore.worlds import cells, follow, scenario_of, world
 from tests.helpers import in_fresh_process
 
-DEFAULT = (
-    "counter", "torn_record", "bank", "append_log", "ring_queue", "readers_writers", "overlap", "linked_list",
-    "sparse_pages",
-)  # fmt: skip
+DEFAULT = [found.name for found in find_scenarios([])]
 FAILURES = [
     *[(name, "none") for name in DEFAULT],
     *[(name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")],

@@ -11,6 +11,7 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.locks import Abilities, Action, Deadlock, Lock, abilities, find_lock, lock_names, prepared, probe_lock
+from lab.locks.registry import OWN
 
 
 class Refusing:
@@ -47,7 +48,7 @@ class Diary:
         return lambda: self.calls.append("acquire"), lambda: self.calls.append("release")
 
 
-@pytest.mark.parametrize("name", ["none", "fcntl", "ofd", "flock"])
+@pytest.mark.parametrize("name", OWN)
 def test_the_probe_of_a_lock_that_works_leaves_no_file(name: str, tmp_path: Path) -> None:
     probe_lock(find_lock(name), tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -117,7 +118,8 @@ def test_the_probe_prepares_the_lock_and_ends_it(tmp_path: Path) -> None:
 def test_every_lock_of_the_lab_claims_what_it_can_do() -> None:
     claims = {name: abilities(find_lock(name)) for name in lock_names()}
     assert [name for name, claimed in claims.items() if claimed is None] == []
-    assert {name for name, claimed in claims.items() if claimed and claimed.ranges} == {"fcntl", "ofd"}
+    with_ranges = {name for name, entry in OWN.items() if entry.kind.excludes and not entry.whole_file}
+    assert {name for name, claimed in claims.items() if claimed and claimed.ranges} == with_ranges >= {"fcntl", "ofd"}
     assert all(claimed.ranges == find_lock(name).has_ranges for name, claimed in claims.items() if claimed)
 
 

@@ -13,23 +13,13 @@ from typing import Any
 import pytest
 
 from lab.memory import BACKINGS
-from lab.scenario import Damage, Outcome, Scenario, Worker
+from lab.scenario import Damage, Outcome, Scenario, Worker, find_scenarios
 from tests.helpers import in_fresh_process
 from tests.locks.holder import listed_on
 from tests.race.racing import case_of, raced
 
 SEGMENTS = [name for name, backing in BACKINGS.items() if not backing.of_file]
-SCENARIOS = [
-    "counter",
-    "torn_record",
-    "bank",
-    "append_log",
-    "ring_queue",
-    "readers_writers",
-    "overlap",
-    "linked_list",
-    "sparse_pages",
-]
+SCENARIOS = [found.name for found in find_scenarios([])]
 
 OTHERS = ["stream", "remapped", "remapped_stream", *SEGMENTS]
 
