@@ -1,4 +1,4 @@
-"""What a child does now, on a page of memory that its parent can read: also when the child hangs in it.
+"""Tell the parent what a child does now, on a page of shared memory: also when the child hangs in it.
 
 A call on a mount that has stopped answering may never return, and then the child can tell nothing any more. So it
 notes before each such call what it does and how long that may take; a note is two stores and no system call. The
@@ -21,11 +21,11 @@ HEADER = struct.Struct("dqH")
 """When it began (time.monotonic), the process, and how many bytes of text follow."""
 
 TOUCH_S = 6.0
-"""A call on a mount that waits for nobody else takes no longer than this, or the mount does not answer."""
+"""A call on a mount that waits for no other process takes no longer than this, or the mount does not answer."""
 
 LENGTH = struct.Struct("H")
 SIZE, HANG_AT = 8192, 4096
-"""The second half has what hung first: how many bytes of text follow, none where nothing did."""
+"""The second half names what hung first: the length of the text, then the text."""
 
 NEVER = float("inf")
 
@@ -64,7 +64,7 @@ class Activity:
         DEADLINE.pack_into(self._page, 0, now + limit_s)
 
     def read(self) -> Deed:
-        """What was noted last."""
+        """Return what was noted last."""
         (deadline,) = DEADLINE.unpack_from(self._page, 0)
         since, pid, length = HEADER.unpack_from(self._page, DEADLINE.size)
         start = DEADLINE.size + HEADER.size
@@ -72,7 +72,7 @@ class Activity:
         return Deed(text, pid, since, deadline - since)
 
     def overdue(self) -> Deed | None:
-        """What should have ended by now, and has not."""
+        """Return what should have ended by now and has not."""
         if DEADLINE.unpack_from(self._page, 0)[0] > time.monotonic():
             return None
         deed = self.read()
@@ -87,7 +87,7 @@ class Activity:
         LENGTH.pack_into(self._page, HANG_AT, len(text))
 
     def hang(self) -> str:
-        """What hung first, or empty."""
+        """Return what hung first, or an empty text."""
         (length,) = LENGTH.unpack_from(self._page, HANG_AT)
         start = HANG_AT + LENGTH.size
         return self._page[start : start + length].decode(errors="surrogateescape")

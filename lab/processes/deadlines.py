@@ -41,7 +41,7 @@ LOOK_AGAIN_S = 0.0002
 
 
 class Watched:
-    """A child of this process that nobody else reaps, by its pid and a descriptor of it (pidfd_open(2), Linux 5.3)."""
+    """A child of this process that nothing else reaps, by its pid and a descriptor of it (pidfd_open(2), Linux 5.3)."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -49,7 +49,7 @@ class Watched:
         self.descriptor = os.pidfd_open(pid)
 
     def state(self) -> str:
-        """The letter of its state; Z once it has ended."""
+        """Return the letter of its state; Z once it has ended."""
         stat = process_stat(self.pid)
         return stat.state if stat else ENDED
 
@@ -61,7 +61,7 @@ class Watched:
         return (self.state() == letter) == wanted
 
     def sleeps_in(self) -> str:
-        """The function of the kernel in which it sleeps; empty where the kernel does not tell."""
+        """Return the kernel's function in which it sleeps; empty where the kernel does not tell."""
         return sleeps_in(self.pid)
 
     def send(self, number: signal.Signals) -> None:
@@ -70,7 +70,7 @@ class Watched:
             signal.pidfd_send_signal(self.descriptor, number)
 
     def wait(self, timeout_s: float) -> int | None:
-        """Its exit code, or minus the signal that ended it (waitpid(2)); None where it lives on after that time."""
+        """Return its exit code, or minus the signal that ended it; None where it lives on after that time."""
         if self.code is None:
             poll = select.poll()
             poll.register(self.descriptor, select.POLLIN)
@@ -79,7 +79,7 @@ class Watched:
         return self.code
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.descriptor)
 
 
@@ -92,7 +92,7 @@ SHORTEST_S = 1e-6
 
 
 class TooLong(BaseException):
-    """The time is over; no Exception, so that only who catches everything catches it."""
+    """The time is over; it is no Exception, so that only code that catches everything catches it."""
 
 
 class Limited:
@@ -137,7 +137,7 @@ LOADING_S = 30.0
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
-    """The limit within which a file of the user's is imported: a loop in it would go on for ever.
+    """Limit the time in which a file of the user's is imported: a loop in it would go on for ever.
 
     Raises UsageError, which says of `what`.
     """

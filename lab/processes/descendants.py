@@ -1,4 +1,4 @@
-"""What the children of this process start themselves: it becomes a child of this process, and it ends with them.
+"""Find and end what the children of this process start themselves.
 
 A process whose parent has died goes to the nearest living ancestor that asked for it (prctl(2),
 PR_SET_CHILD_SUBREAPER), also where it made a session of its own or was forked twice (daemon(3)). So no descendant gets
@@ -44,7 +44,7 @@ class Orphan:
     where: str = ""
 
     def __str__(self) -> str:
-        """Its command and process id; and where it hangs."""
+        """Return its command and process id, and where it hangs."""
         hangs = "" if self.ended else f", which does not end on SIGKILL{f' in {self.where}' if self.where else ''}"
         return f"{self.command} (process {self.pid}){hangs}"
 
@@ -74,7 +74,7 @@ class Descendants:
             _prctl(PR_SET_CHILD_SUBREAPER, 0)
 
     def end(self, *, but: Collection[int] = (), grace_s: float = GRACE_S) -> list[Orphan]:
-        """Kill and reap every descendant but those children; who lived on after the grace, by process id.
+        """Kill and reap every descendant but those children; return those that lived on after the grace.
 
         Costs one system call where there is none. One that does not end on SIGKILL is told once, and then left.
         """
@@ -98,7 +98,7 @@ class Descendants:
         return [Orphan(pid, command, pid not in left, _hanging(pid, left)) for pid, command in sorted(found.items())]
 
     def _left(self) -> set[int]:
-        """The children that are not known; `GONE` stands for one that was reaped now, whose own may not be seen yet."""
+        """Return the children that are not known; `GONE` stands for one reaped now, whose own may not be seen yet."""
         return {GONE if _reap(pid) else pid for pid in _children() if pid not in self._known}
 
 
@@ -109,7 +109,7 @@ def _adopts() -> bool:
 
 
 def _children() -> Iterator[int]:
-    """Children that are not reaped, but for group reapers; /proc is read only where there are any (waitid(2))."""
+    """Yield the children that are not reaped, but for group reapers; /proc is read only where there are any."""
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
@@ -135,7 +135,7 @@ def _reap(pid: int) -> bool:
 
 
 def _command(pid: int) -> str:
-    """Its command line, cut to a line's length."""
+    """Return its command line, cut to a line's length."""
     with suppress(OSError):
         words = _words(pid)
         if words == _words(os.getpid()):

@@ -1,12 +1,12 @@
-"""A forked worker that becomes another program, and what it prints.
+"""Run other programs: in place of a forked worker, in a group that dies with this process, or beside this one.
 
-A process group that is killed where this process dies without a chance to end its children (SIGKILL).
+`become` and `Outputs` run a program as a worker and keep the end of what it prints. `GroupReaper` kills a process group
+where this process dies without a chance to end its children (SIGKILL).
 
 Every child gets SIGKILL when its parent dies (PR_SET_PDEATHSIG), but what a child starts itself does not: that setting
 is not inherited (prctl(2)). It is in the group, though, unless it has left it (setsid(2), setpgid(2)); one that has
-left it lives on then. On every other way out `lab.processes.descendants` ends that one too.
-
-A fresh interpreter beside this one, for what must not be done in a process that may have threads.
+left it lives on then. On every other way out `lab.processes.descendants` ends that one too. A fresh interpreter does
+what must not be done in a process that may have threads.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Outputs:
             del tail[:-KEPT]
 
     def last(self, index: int, stream: int) -> str:
-        """The last that a worker wrote to standard output (1) or error (2), as text."""
+        """Return the last that a worker wrote to standard output (1) or error (2), as text."""
         return self._tails[index, stream].decode(errors="replace")
 
     def close(self) -> None:
@@ -169,7 +169,7 @@ class GroupReaper:
 
     @classmethod
     def kept_group(cls) -> int:
-        """The group of the innermost block that this process is in, 0 where it is in none."""
+        """Return the group of the innermost block that this process is in, 0 where it is in none."""
         return next((each.group for each in reversed(cls._active) if each._owner == os.getpid()), 0)
 
     def end(self) -> None:

@@ -1,4 +1,4 @@
-"""A child that does what may hang, and a guard between it and this process that sees to its end.
+"""Run in a child what may hang, with a guard between it and this process that ends it.
 
     this process  --orders-->  guard  --SIGTERM, SIGKILL-->  worker, and all that it forks
           ^------------------- messages ---------------------'
@@ -7,10 +7,10 @@ The worker touches what may hang: a mount that stops answering. It tells what it
 found is lost with it. The guard touches nothing of that sort. It adopts whatever the worker leaves (prctl(2),
 PR_SET_CHILD_SUBREAPER), kills all of it when the worker ends, when it is told to, and when this process dies, by
 SIGKILL too. A worker in uninterruptible sleep would not do for that: its children hear of no death of a parent that
-does not die. Who does not end on SIGKILL is named. Last of all the guard cleans up, with nobody left who could undo
-it; this process waits for that as long as it likes.
+does not die. A process that does not end on SIGKILL is named. Last of all the guard cleans up, with no process left
+that could undo it; this process waits for that as long as it likes.
 
-Neither of the two holds any descriptor of this process: who reads its output to the end does not wait for them.
+Neither of the two holds any descriptor of this process: a reader of its output to the end does not wait for them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """The worker and all that it forked have ended, but who is left.
+    """The worker and all that it forked have ended, but those that are `left`.
 
     `code` is the worker's exit code, or minus the signal that ended it; None where it is left itself.
     """
@@ -83,7 +83,7 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class Cleaned:
-    """The clean-up has ended; what it said."""
+    """The clean-up has ended with this answer."""
 
     answer: str
 
@@ -167,11 +167,11 @@ class Guarded:
 
     @property
     def has_ended(self) -> bool:
-        """True once nobody sends anything any more, whoever killed the guard."""
+        """Return whether the guard has ended, whatever killed it: nothing more is sent."""
         return self.guard.wait(0) is not None
 
     def received(self, timeout_s: float) -> Iterator[Any]:
-        """What has been sent by now, waiting so long at most for the first of it.
+        """Yield what has been sent by now; wait so long at most for the first of it.
 
         The worker's own records in their order, then Raised where it raised; Over once it and all that it forked has
         ended; Cleaned at the end.
@@ -218,7 +218,7 @@ class _Guard:
         self._send(Over(code, left))
         how = self._asked_to_clean()
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(CLEAN_S)  # nobody else ends this process where its parent is gone
+        signal.alarm(CLEAN_S)  # nothing else ends this process where its parent is gone
         self._send(Cleaned(clean(how)))
 
     def _work(self, body: Callable[[Send], None]) -> None:
@@ -248,7 +248,7 @@ class _Guard:
             worker.send(signal.SIGTERM)
 
     def _asked_to_clean(self) -> int:
-        """Wait for the word, and how; where the parent is gone nobody else will do it."""
+        """Wait for the word, and how; where the parent is gone nothing else will do it."""
         while (order := os.read(self._orders, 1)) in (TERMINATE, KILL):
             pass
         return CLEAN.index(order) if order else 0
@@ -270,7 +270,7 @@ def _close_all_but(*kept: int) -> None:
 
 
 def _end_all(worker: Watched) -> tuple[int | None, list[Left]]:
-    """Kill and reap every descendant of this process, the worker among them; its code, and who does not end."""
+    """Kill and reap every descendant, the worker among them; return its code, and those that do not end."""
     deadline = time.monotonic() + KILLED_S
     code: int | None = None
     while True:
@@ -286,7 +286,7 @@ def _end_all(worker: Watched) -> tuple[int | None, list[Left]]:
 
 
 def _reap(but: int) -> None:
-    """Reap whoever has ended and was adopted; the worker by its own descriptor."""
+    """Reap the adopted processes that have ended; the worker is reaped by its own descriptor."""
     with suppress(ChildProcessError):
         while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
             if ended.si_pid == but:

@@ -3,7 +3,7 @@
 One pipe does it all. Each worker holds the write end from its fork to its death: the byte that it writes says
 "at the barrier", and the end of file that the parent reads when the last holder is gone says "all ended",
 without a descriptor a worker and without a signal handler. The start barrier is a second pipe, whose write end
-only the parent has: closing it wakes everybody.
+only the parent has: closing it wakes all of them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Exit:
 
 
 def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
-    """The processors of worker i: none leaves the choice to the kernel, spread deals them out, one shares one."""
+    """Return the processors of worker i: none leaves the choice to the kernel, spread deals out, one shares one."""
     allowed = sorted(os.sched_getaffinity(0))
     choices: dict[str, Callable[[int], set[int] | None]] = {
         "none": lambda index: None,
@@ -175,23 +175,23 @@ class WorkerPool:
         return now
 
     def gone(self) -> list[Exit]:
-        """How those ended that have ended so far."""
+        """Return how those workers ended that have ended so far."""
         self._reap()
         return self._exits
 
     @property
     def exits(self) -> Sequence[Exit]:
-        """Those that have been reaped, without a look for others."""
+        """Return those that have been reaped, without a look for others."""
         return self._exits
 
     @property
     def orphans(self) -> Sequence[Orphan]:
-        """What outlived the workers that had started it and was killed, once all of them have ended."""
+        """Return what outlived the workers that had started it and was killed, once all of them have ended."""
         return self._orphans
 
     @property
     def pids(self) -> dict[int, int]:
-        """The indexes of those that have not been reaped, by process id."""
+        """Return the indexes of those that have not been reaped, by process id."""
         return dict(self._running)
 
     def wait(
@@ -201,7 +201,7 @@ class WorkerPool:
         meanwhile: Callable[[], None] | None = None,
         goes_on: Callable[[], bool] | None = None,
     ) -> list[Exit]:
-        """How each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
+        """Return how each worker ended, in the order of their indexes; those late are ended: SIGTERM, then SIGKILL.
 
         At the time limit `goes_on` is asked whether they are slow and do not hang: while it says so, they have that
         time once more.
@@ -224,7 +224,7 @@ class WorkerPool:
         return sorted(ended + left, key=lambda each: each.index)
 
     def _left_behind(self) -> list[Exit]:
-        """Those who do not end on SIGKILL, from now on nobody's concern: an uninterruptible sleep may last for ever."""
+        """Give up those that do not end on SIGKILL: an uninterruptible sleep may last for ever."""
         left, self._running = self._running, {}
         exits = [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
         for each in exits:

@@ -25,7 +25,7 @@ LONGEST = 1 << 16
 """Bytes of a question, and of an answer with the byte before it."""
 
 ANSWER, CANNOT = b"+", b"-"
-"""How a message of the child begins: with what it answers, or with the text of a CannotRunError."""
+"""The first byte of a message of the child: an answer follows, or the text of a CannotRunError."""
 
 PR_SET_DUMPABLE = 4
 
@@ -99,7 +99,7 @@ class ChildRpc:
         return answer
 
     def send(self, question: bytes) -> None:
-        """Begin a question; `answer` gives what it came to."""
+        """Begin a question; `answer` returns its answer."""
         with suppress(ConnectionError):  # it is gone: `answer` will say so
             self._channel.send(question)
 
@@ -146,7 +146,7 @@ class ChildRpc:
         return self._code
 
     def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
-        """Its life: answer until the parent hangs up."""
+        """Answer until the parent hangs up."""
         self._channel.close()
         _prctl(PR_SET_DUMPABLE, 0)
         for ends in (signal.SIGSEGV, signal.SIGBUS):
@@ -158,7 +158,7 @@ class ChildRpc:
 
 
 def _received(channel: socket.socket) -> bytes:
-    """The next message; nothing where the other side hung up, also without having read everything."""
+    """Return the next message; nothing where the other side hung up, also without having read everything."""
     try:
         return channel.recv(LONGEST)
     except ConnectionError:

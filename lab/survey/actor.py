@@ -1,4 +1,4 @@
-"""An actor as the play knows it: it does deeds that wait for nobody, and asks for locks, for which it may wait.
+"""Step the actors of an experiment on a lock: they ask for locks, for which they may wait, and do all else at once.
 
 The actors: a process, its second thread and its child, each stepped one deed at a time.
 """
@@ -26,7 +26,7 @@ WAITED_FOR = "the lock that it waited for"
 
 
 class Actor(ABC):
-    """Who may ask for a lock; what it does is written down on the stage."""
+    """A process or thread that may ask for a lock; the stage records what it does."""
 
     def __init__(self, name: str, stage: Stage, pid: int) -> None:
         self.name = name
@@ -42,20 +42,20 @@ class Actor(ABC):
 
     @abstractmethod
     def _heard(self, seconds: float) -> object:
-        """What the deed came to, None where it is not done after that time."""
+        """Return the result of the deed, None where it is not done after that time."""
 
     def _read(self, answer: Any) -> object:
         result, self.heard_ns = answer
         return result
 
-    def takes(self, asked: Locked | None = None) -> None:
+    def acquires(self, asked: Locked | None = None) -> None:
         """Lock what is free, however long it takes. Raises Unclear where it is refused."""
         self._locked = asked or Locked()
         begun = time.monotonic()
-        came_to = self.does("lock", *self._locked, told_as=told(self._locked))
+        came_to = self.does("lock", *self._locked, told_as=in_words(self._locked))
         self._stage.granted_in(time.monotonic() - begun)
         if came_to != GRANTED:
-            raise Unclear(f"{self.name} {told(self._locked)}, which nobody holds: {came_to}")
+            raise Unclear(f"{self.name} {in_words(self._locked)}, which no process holds: {came_to}")
 
     def asks(self, asked: Locked | None = None) -> str:
         """Ask for a lock: "granted", "waits", or what it raised at once."""
@@ -65,32 +65,32 @@ class Actor(ABC):
         self._begin("lock", *asked)
         if self._thread:
             wait.follow(self._thread)
-        with self._noted(told(asked)):
+        with self._noted(in_words(asked)):
             came_to = self._settled(wait)
-        self._stage.show(self.name, told(asked), came_to)
+        self._stage.show(self.name, in_words(asked), came_to)
         return came_to
 
     def goes_on(self) -> str:
-        """What the request came to that waited, now that it need not wait any more."""
+        """Return the result of the request that waited, now that it need not wait any more."""
         came_to = self._heard(min(GRANT_S * self._stage.slowness, self._stage.left_s()))
         self._stage.show(self.name, WAITED_FOR, HANGS if came_to is None else str(came_to))
         return HANGS if came_to is None else str(came_to)
 
     def still(self, seconds: float = 0) -> str:
-        """What the request came to that waited, "waits" where it does so still after this time."""
+        """Return the result of the request that waited, "waits" where it does so still after this time."""
         came_to = self._heard(seconds)
         if came_to is None:
             return WAITS
         self._stage.show(self.name, WAITED_FOR, str(came_to))
         return str(came_to)
 
-    def gives_back(self, asked: Locked | None = None) -> int:
-        """Unlock what it asked for last; the time, just before."""
+    def releases(self, asked: Locked | None = None) -> int:
+        """Unlock what it asked for last; return the time just before."""
         begun = self.does("unlock", *(asked or self._locked), told_as="unlocks")
         return begun if isinstance(begun, int) else 0
 
     def does(self, deed: str, *values: object, told_as: str = "") -> object:
-        """A deed that waits for nobody. Raises Limit where it does not end."""
+        """Do a deed that waits for no other process, and return its result. Raises Limit where it does not end."""
         self._begin(deed, *values)
         came_to = None
         with self._noted(told_as):
@@ -102,7 +102,7 @@ class Actor(ABC):
 
     @contextmanager
     def _noted(self, call: str) -> Iterator[None]:
-        """Write down a call, where it has a name, that comes to nothing."""
+        """Record a call, where it has a name, that has no result."""
         try:
             yield
         except Unclear as unclear:
@@ -111,7 +111,7 @@ class Actor(ABC):
             raise
 
     def _settled(self, wait: LockWait) -> str:
-        """Return what a request came to, "waits" where it is blocked."""
+        """Return the result of a request, "waits" where it is blocked."""
         while True:
             came_to = self._heard(LOOK_AGAIN_S)
             if came_to is not None:
@@ -127,8 +127,8 @@ class Actor(ABC):
         return wait.seconds > BUSY_S * slow or (wait.seconds > SHORTEST_S * slow and wait.polls(LOOKS))
 
 
-def told(asked: Locked) -> str:
-    """A request in words."""
+def in_words(asked: Locked) -> str:
+    """Return a request in words."""
     file = f" of file {asked.file + 1}" if asked.file else ""
     through = ", through an open of its own" if asked.opened else ""
     kind = "write" if asked.write else "read"
@@ -156,11 +156,11 @@ class Process(Actor):
         return None if answer is None else self._read(answer)
 
     def starts_thread(self) -> Thread:
-        """Its second thread, which has its own opens of the files."""
+        """Return its second thread, which has its own opens of the files."""
         return Thread(f"{self.name}, its thread", self._stage, self)
 
     def forks(self) -> Child:
-        """A child that has copies of all it has."""
+        """Fork a child that has copies of all it has."""
         pid = self.does("fork", told_as="forks a child")
         return Child(f"{self.name}, its child", self._stage, self, int(str(pid)))
 
@@ -169,19 +169,19 @@ class Process(Actor):
         self.does("touch", told_as="opens the file once more, and closes that")
 
     def dies(self) -> None:
-        """SIGKILL."""
+        """Kill it (SIGKILL)."""
         self._process.kill()
         with suppress(Gone):
             self._process.result(self._stage.left_s())
         self._stage.show(self.name, "SIGKILL", KILLED)
 
     def stops(self) -> None:
-        """SIGSTOP."""
+        """Stop it (SIGSTOP)."""
         self._process.stop()
         self._stage.show(self.name, "SIGSTOP", "stops")
 
     def continues(self) -> None:
-        """SIGCONT."""
+        """Let it go on (SIGCONT)."""
         self._process.resume()
         self._stage.show(self.name, "SIGCONT", "goes on")
 
@@ -196,7 +196,7 @@ class Process(Actor):
 
 
 class Second(Actor):
-    """Somebody in a process who is spoken to through it: the thread and the child."""
+    """A thread or a child of a process, which is asked through that process."""
 
     hear: str
 

@@ -56,25 +56,25 @@ def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refu
 def processes(stage: Stage) -> Found:
     """Another process."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
-    return kept_out(other, holder.gives_back)
+    holder.acquires()
+    return kept_out(other, holder.releases)
 
 
 def threads(stage: Stage) -> Found:
     """A second thread of the holder, through an open of its own."""
     holder = Process("A", stage)
     thread = holder.starts_thread()
-    holder.takes()
+    holder.acquires()
     asked = thread.asks(AGAIN)
-    return waits_for(thread, asked, lambda: holder.gives_back(FIRST), by_refusal=True)
+    return waits_for(thread, asked, lambda: holder.releases(FIRST), by_refusal=True)
 
 
 def opens(stage: Stage) -> Found:
     """The holder itself, through a second open: where it is kept out, it waits for itself for ever."""
     holder = Process("A", stage)
-    holder.takes(AGAIN)
-    holder.gives_back()
-    holder.takes()
+    holder.acquires(AGAIN)
+    holder.releases()
+    holder.acquires()
     came_to = holder.asks(AGAIN)
     if came_to in (GRANTED, WAITS):
         return NO if came_to == GRANTED else YES
@@ -84,15 +84,15 @@ def opens(stage: Stage) -> Found:
 def readers(stage: Stage) -> Found:
     """A second reader beside the first, and no writer beside them."""
     first, second, writer = (Process(name, stage) for name in "ABC")
-    first.takes(READ)
+    first.acquires(READ)
     came_to = second.asks(READ)
     if came_to != GRANTED:
-        waits_for(second, came_to, first.gives_back)
+        waits_for(second, came_to, first.releases)
         return NO
     if writer.asks() == GRANTED:
         return Found("no", "a writer is let in beside readers")
-    first.gives_back()
-    second.gives_back()
+    first.releases()
+    second.releases()
     came_to = writer.goes_on()
     if came_to != GRANTED:
         raise Unclear(f"{writer.name} is not let in when nobody reads any more: {came_to}")
@@ -102,14 +102,14 @@ def readers(stage: Stage) -> Found:
 def ranges(stage: Stage) -> Found:
     """Two processes hold two ranges of one file, and a third is kept out of the second range."""
     first, second, third = (Process(name, stage) for name in "ABC")
-    first.takes(FIRST)
+    first.acquires(FIRST)
     came_to = second.asks(SECOND)
     if came_to != GRANTED:
-        waits_for(second, came_to, first.gives_back)
+        waits_for(second, came_to, first.releases)
         return NO
     if third.asks(SECOND) == GRANTED:
         return Found("no", "the second range keeps nobody out")
-    second.gives_back()
+    second.releases()
     came_to = third.goes_on()
     if came_to != GRANTED:
         raise Unclear(f"{third.name} is not let in when nobody holds its range any more: {came_to}")
@@ -122,7 +122,7 @@ GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
 def kill(stage: Stage) -> Found:
     """SIGKILL of the holder: the one who waits is let in."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
+    holder.acquires()
     _has_to_wait(other)
     holder.dies()
     return (
@@ -135,20 +135,20 @@ def kill(stage: Stage) -> Found:
 def close(stage: Stage) -> Found:
     """The holder opens the locked file once more, and closes that."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
+    holder.acquires()
     holder.closes_others()
-    return kept_out(other, holder.gives_back)
+    return kept_out(other, holder.releases)
 
 
 def fork(stage: Stage) -> Found:
     """The holder's child asks, with what it inherited."""
     holder = Process("A", stage)
-    holder.takes()
+    holder.acquires()
     child = holder.forks()
     came_to = child.asks()
     if came_to != WAITS:
-        return waits_for(child, came_to, holder.gives_back, by_refusal=True)
-    holder.gives_back()
+        return waits_for(child, came_to, holder.releases, by_refusal=True)
+    holder.releases()
     if child.goes_on() == HANGS:
         return Found("yes", "and for good: what it inherited keeps the lock, for which it waits itself")
     return YES
@@ -157,17 +157,17 @@ def fork(stage: Stage) -> Found:
 def child_lives(stage: Stage) -> Found:
     """The holder gives the lock back, and a child lives on that it forked meanwhile."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
+    holder.acquires()
     holder.forks()
     _has_to_wait(other)
-    holder.gives_back()
+    holder.releases()
     return YES if other.goes_on() == GRANTED else Found("no", "the child keeps what it inherited, and with it the lock")
 
 
 def pause(stage: Stage) -> Generator[None, None, Found]:
     """The holder is stopped with SIGSTOP, for as long as the caller waits before it goes on with this."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
+    holder.acquires()
     holder.stops()
     came_to = other.asks()
     yield
@@ -175,24 +175,24 @@ def pause(stage: Stage) -> Generator[None, None, Found]:
     holder.continues()
     if came_to == GRANTED:
         return Found("no", "the lock was taken from a holder that was only stopped")
-    found = waits_for(other, came_to, holder.gives_back)
+    found = waits_for(other, came_to, holder.releases)
     return replace(found, reason=GIVES_UP) if other.does("refusals") else found
 
 
 def child_exits(stage: Stage) -> Found:
     """The holder's child closes what it inherited, and exits."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
+    holder.acquires()
     holder.forks().exits()
-    return kept_out(other, holder.gives_back)
+    return kept_out(other, holder.releases)
 
 
 def child_unlocks(stage: Stage) -> Found:
     """The holder's child unlocks what only its parent locked."""
     holder, other = Process("A", stage), Process("B", stage)
-    holder.takes()
-    holder.forks().gives_back(Locked())
-    return kept_out(other, holder.gives_back)
+    holder.acquires()
+    holder.forks().releases(Locked())
+    return kept_out(other, holder.releases)
 
 
 def execve(stage: Stage) -> Found:
@@ -205,7 +205,7 @@ def execve(stage: Stage) -> Found:
 def _kept_over_exec(stage: Stage, names: str, asked: Locked, *, keep: bool) -> bool:
     """True where the other has to wait, and is let in at the holder's death if that is how the lock is."""
     holder, other = (Process(name, stage) for name in names)
-    holder.takes(asked)
+    holder.acquires(asked)
     holder.execs(keep=keep)
     if other.asks(asked) == GRANTED:
         return False
@@ -230,8 +230,8 @@ ROUNDS = 2
 def deadlock(stage: Stage) -> Found:
     """Two hold a file each, and ask for the other's: one is refused, or both wait for ever."""
     first, second = Process("A", stage), Process("B", stage)
-    first.takes(ONE)
-    second.takes(TWO)
+    first.acquires(ONE)
+    second.acquires(TWO)
     if first.asks(TWO) != WAITS:
         raise Unclear(f"{first.name} does not wait for {second.name}")
     came_to = second.asks(ONE)
@@ -239,7 +239,7 @@ def deadlock(stage: Stage) -> Found:
         raise Unclear(f"{second.name} does not wait for {first.name}")
     if came_to == WAITS:
         return YES if first.still() != WAITS else _hangs(stage, first, second)
-    second.gives_back(TWO)
+    second.releases(TWO)
     first.goes_on()
     return YES if came_to == "EDEADLK" else Found("yes", came_to)
 
@@ -257,7 +257,7 @@ def order(stage: Stage) -> Found:
     holder, *queue = (Process(name, stage) for name in "ABCD")
     in_order, samples, polls = True, list[float](), False
     for _ in range(ROUNDS):
-        holder.takes()
+        holder.acquires()
         for each in queue:
             if each.asks() != WAITS:
                 raise Unclear(f"{each.name} does not wait")
@@ -282,11 +282,11 @@ def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list
     """The order in which they came, one giving the lock to the next; how long that took joins the samples, in ns."""
     came: list[Process] = []
     while waiting := [each for each in queue if each not in came]:
-        begun = holder.gives_back()
+        begun = holder.releases()
         holder = _next(waiting)
         samples.append(holder.heard_ns - begun)
         came.append(holder)
-    holder.gives_back()
+    holder.releases()
     return came
 
 

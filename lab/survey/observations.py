@@ -1,4 +1,4 @@
-"""What an experiment on a lock finds, and after how long a request counts as waiting."""
+"""The findings of an experiment on a lock, and after how long a request counts as waiting."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ YES, NO = Found("yes"), Found("no")
 
 
 def unclear(reason: str, run: Sequence[Shown] = ()) -> Found:
-    """What could not be found out, and why."""
+    """Return the finding that there is none, and why."""
     return Found("?", reason, run=list(run))
 
 
@@ -37,7 +37,7 @@ SHORTEST_S = 0.02
 SETTLE_S = 0.15
 """One that does not look so often is said to wait when it sleeps after this time.
 
-Three times 50 ms, in which libraries that poll usually look again: who wrongly lets in, does so at the first look.
+Three times 50 ms, in which libraries that poll usually look again: a lock that wrongly lets in does so at once.
 """
 
 BUSY_S = 1.0
@@ -47,6 +47,6 @@ GRANT_S = 1.2
 """A request that is to be let in and is not after this time hangs: over four times 250 ms, the slowest poller known."""
 
 USUAL_S = 0.01
-"""A lock that nobody holds is granted in this time; where it takes longer, all these times are so much longer too."""
+"""A free lock is granted in this time; where it takes longer, all these times are so much longer too."""
 
 LOOK_AGAIN_S = 0.001

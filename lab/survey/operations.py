@@ -1,4 +1,4 @@
-"""What an actor does in its own process: open, lock, unlock, close, fork, start a thread, execve(2)."""
+"""Do the deeds of an actor in its own process: open, lock, unlock, close, fork, start a thread, execve(2)."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class Deeds:
         print_to_stderr()
         try:
             result = getattr(self, deed)(*values)
-        except Exception as error:  # a lock of somebody else may raise whatever it likes
+        except Exception as error:  # a lock may raise whatever it likes
             result = self._raised(error)
         return (OK if result is None else result), time.monotonic_ns()
 
     def _raised(self, error: Exception) -> str:
-        """An exception in words, without the name of the folder, which nobody will find again."""
+        """Return an exception in words, without the name of the folder, which is gone by then."""
         if isinstance(error, OSError) and error.errno in ERRNOS:
             return ERRNOS[error.errno]
         text = str(error) if isinstance(error, LabError) else f"raised {told(error)}"
@@ -95,14 +95,14 @@ class Deeds:
         return GRANTED
 
     def refusals(self) -> int:
-        """How often a lock gave up, and was asked again."""
+        """Return how often a lock gave up, and was asked again."""
         return self._refusals
 
     def _refuse(self) -> None:
         self._refusals += 1
 
     def unlock(self, *values: Any) -> int:
-        """Release; the time just before."""
+        """Release; return the time just before."""
         release = self._pair(values)[1]
         begun = time.monotonic_ns()
         release()
@@ -115,7 +115,7 @@ class Deeds:
                 os.close(open_file(path, os.O_RDWR))
 
     def cost(self, *values: Any) -> list[float]:
-        """Nanoseconds that one lock and unlock takes, in samples."""
+        """Return the nanoseconds that one lock and unlock takes, in samples."""
         acquire, release = self._pair(values)
         calls = 1
         while _timed(acquire, release, calls) < SAMPLE_NS:
@@ -123,7 +123,7 @@ class Deeds:
         return [round(_timed(acquire, release, calls) / calls, 1) for _ in range(SAMPLES)]
 
     def start_thread(self, deed: str, *values: Any) -> int:
-        """Begin a deed in a second thread: its number in the kernel."""
+        """Begin a deed in a second thread; return its number in the kernel."""
         from threading import Thread
 
         self._from_thread.clear()
@@ -137,7 +137,7 @@ class Deeds:
         return PENDING if self._thread.is_alive() else self._from_thread[0]
 
     def fork(self) -> int:
-        """Fork a child that has copies of everything: its pid."""
+        """Fork a child that has copies of everything; return its pid."""
         self._children.append(SteppedProcess(self.perform))
         return self._children[-1].pid
 
@@ -159,7 +159,7 @@ class Deeds:
         os._exit(0)
 
     def exec(self, keep: bool) -> NoReturn:
-        """Another image in this one's place (execve(2)), with all descriptors left open, or with none."""
+        """Put another image in this one's place (execve(2)), with all descriptors left open, or with none."""
         for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers, no paths
             with suppress(OSError):
                 os.set_inheritable(number, keep or number <= sys.__stderr__.fileno())  # type: ignore[union-attr]

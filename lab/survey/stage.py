@@ -1,4 +1,4 @@
-"""The stage of one play: fresh files, the lock prepared for each, the actors, and what they did, written down."""
+"""Set the stage of one experiment: fresh files, the lock prepared for each, the actors, and a record of their calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .observations import USUAL_S
 from .operations import File
 
 SLOWEST = 6.0
-"""So many times the limit of a cell is granted, at most, where a lock that nobody holds takes long to get."""
+"""So many times the limit of a cell is granted, at most, where a free lock takes long to get."""
 
 
 class Unclear(Exception):  # noqa: N818 - a finding
@@ -71,15 +71,15 @@ class Stage:
         return {path.stat().st_ino for path in self.folder.iterdir()}
 
     def show(self, actor: str, call: str, came_to: str) -> None:
-        """Write down what an actor did, and what it came to."""
+        """Record what an actor did, and the result."""
         self.shown.append(Shown(actor, call, came_to))
 
     def granted_in(self, seconds: float) -> None:
-        """So long it took to get a lock that nobody held."""
+        """Note how long it took to get a free lock."""
         self.slowness = max(self.slowness, seconds / USUAL_S)
 
     def left_s(self) -> float:
-        """Seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
+        """Return the seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
         left = self._begun + self._limit_s * min(self.slowness, SLOWEST) - time.monotonic()
         if left <= 0:
             raise Limit(f"inconclusive within {self._limit_s:g} s; --seconds gives more")

@@ -1,4 +1,4 @@
-"""A program of the tour as a process of its own, stepped one call at a time; what it came to is an observation.
+"""Step a program of the tour as a process of its own, one call at a time; each result is an observation.
 
 The tour itself maps nothing and touches no mapping: what kills, kills one of these.
 """
@@ -27,7 +27,7 @@ WAITS = "waits"
 
 
 def observation(call: str, expected: str, observed: str) -> Observation:
-    """It is as expected where it is one of what "X or Y" expects."""
+    """Return an observation, which is as expected where it is one of "X or Y"."""
     return Observation(call, expected, observed, observed in expected.split(" or "))
 
 

@@ -16,14 +16,14 @@ from .process import Process
 
 
 class Stage:
-    """Where a step takes place: it makes files in a folder, and processes that end with the step."""
+    """The place of a step: it makes files in a folder, and processes that end with the step."""
 
     def __init__(self, folder: Path, ends: ExitStack) -> None:
         self._folder = folder
         self._ends = ends
 
     def file(self, content: bytes) -> Path:
-        """A new file. Raises CannotRunError where there is no room."""
+        """Make a new file. Raises CannotRunError where there is no room."""
         path = self._folder / "foo"
         try:
             Folder.at(self._folder).unlink(path.name)
@@ -37,7 +37,7 @@ class Stage:
         return path
 
     def process(self, path: Path, name: str = "") -> Process:
-        """A new process that works on the file; its name stands before what it does."""
+        """Start a process that works on the file; its name stands before what it does."""
         return self._ends.enter_context(Process(path, name))
 
 

@@ -1,4 +1,4 @@
-"""The tour: the tutorial's claims, one after the other, each made to happen on a directory's filesystem."""
+"""Perform the tutorial's claims, one after the other, on a directory's filesystem."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Numbered = tuple[int, Step]
 
 
 def chosen(asked: str | None) -> list[Numbered]:
-    """The step of this number or name, or all. Raises UsageError, with the nearest name, where there is none."""
+    """Return the step of this number or name, or all. Raises UsageError, with the nearest name, where there is none."""
     numbered = list(enumerate(STEPS, 1))
     if asked is None:
         return numbered
@@ -43,7 +43,7 @@ def tour(steps: list[Numbered], directory: Path) -> Tour:
 
 
 def _performed(steps: list[Numbered], folder: Path) -> Iterator[TourStep]:
-    """A step whose mapping is refused ends there: what it would do through it says nothing more."""
+    """Perform each step; one whose mapping is refused ends there: what it would do through it says nothing more."""
     for number, step in steps:
         with ExitStack() as ends:
             made = step.perform(Stage(folder, ends))

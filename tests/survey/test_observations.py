@@ -73,7 +73,7 @@ def counted(folder: str) -> list[object]:
     """The listed requests of each while one and two wait; how one that is woken by nothing counts as polling."""
     with Stage(find_lock("flock"), Path(folder), PATIENCE_S, {}) as stage:
         holder, *queue = (Process(name, stage) for name in "ABC")
-        holder.takes()
+        holder.acquires()
         seen: list[object] = []
         for each in queue:
             each.asks()

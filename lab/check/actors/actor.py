@@ -1,10 +1,10 @@
-"""An actor: a process of its own that makes the calls it is told, one at a time, and tells what they came to.
+"""Make the calls of one actor of `check` in a process of its own, one at a time, and answer with their results.
 
 A command is a JSON list of words (`lab.check.language`), one datagram; so is the answer, a string. An actor that
 forks is handed the channel of its child beside the words. `Actor.serve` never returns.
 
-Its files are names in the folder of the check, which it has a descriptor of: who renames that folder and puts another
-in its place does not make an actor open, or remove, files of somebody else.
+Its files are names in the folder of the check, which it has a descriptor of: where that folder is renamed and another
+put in its place, an actor does not open, or remove, files of others.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Actor:
 
     def _heard(self) -> tuple[list[str], list[int]]:
         content, handed, _, _ = socket.recv_fds(self._channel, LONGEST, 1)
-        if not content:  # the one who told it what to do is gone
+        if not content:  # its parent is gone
             os._exit(0)
         return json.loads(content), handed
 
@@ -109,7 +109,7 @@ class Actor:
         return told("write" if kind else "read", start, length, f"pid {pid}")
 
     def _do_held(self, name: str, *places: str) -> str:
-        """What another has locked of each of these bytes, by asking for them."""
+        """Return what another has locked of each of these bytes, by asking for them."""
         return " ".join(self._held_at(name, place) for place in places)
 
     def _held_at(self, name: str, place: str) -> str:
@@ -158,7 +158,7 @@ class Actor:
         self._numbers.clear()
 
     def _do_remove(self, *files: str) -> None:
-        """What is left of the program's files; a name may have been unlinked by it."""
+        """Remove what is left of the program's files; the program may have unlinked a name."""
         for file in files:
             with suppress(FileNotFoundError):
                 self._do_unlink(file)
@@ -205,7 +205,7 @@ class Actor:
         self._mappings[name][int(start) : int(start) + len(text)] = text.encode()
 
     def _do_listed(self, name: str) -> str:
-        """The locks on the file that /proc/locks lists; those of waiters do not count.
+        """Return how many locks on the file /proc/locks lists; requests that wait do not count.
 
         None where the inode's device there is not the one that fstat(2) tells, as on btrfs and overlay.
         """
@@ -242,7 +242,7 @@ class Actor:
 
 
 def resume(channel: int, within: int | None, numbers: dict[str, int]) -> NoReturn:
-    """What an actor goes on with after its execve."""
+    """Go on as an actor after its execve."""
     left = {name: descriptor for name, descriptor in numbers.items() if _is_open(descriptor)}
     mine = socket.socket(fileno=channel)
     mine.send(json.dumps("ok").encode())

@@ -1,6 +1,6 @@
-"""An actor as the one who directs it sees it: told a call, watched while it makes it, ended at the end.
+"""Direct an actor of `check`: tell it a call, watch it while it makes the call, end it.
 
-How long a call may take here until something is said of it: slow is not hung.
+`Patience` says how long a call may take here until something is said of it: slow is not hung.
 
 A local lock passes from one process to the next within a millisecond. NFSv4 clients and GlusterFS's eager locks take
 0.5 to 5 s for it, and ask again after longer and longer pauses. So a contended hand-off of each lock is measured
@@ -30,10 +30,10 @@ ANSWER_S = 2.0
 """A call that never waits is answered within this time where locks are quick, or the mount hangs."""
 
 WAKE_S = 3.0
-"""A lock that has come free is given to one who waits for it within this time where locks are quick."""
+"""A lock that has come free is given to a waiter within this time where locks are quick."""
 
 HANDOFFS = 8
-"""So many measured hand-offs are waited for somebody who ought to be woken: a waiter who polls backs off."""
+"""So many measured hand-offs are waited for a waiter that ought to be woken: one that polls backs off."""
 
 LONGEST_ANSWER_S, LONGEST_WAKE_S = 10.0, 20.0
 """The ceilings of both, whatever was measured: a check has to end."""
@@ -69,7 +69,7 @@ class Patience:
 
     @property
     def wake_s(self) -> float:
-        """The seconds that somebody is given who ought to be woken, since anybody was."""
+        """The seconds that a waiter is given that ought to be woken, since any was."""
         return max(WAKE_S, min(LONGEST_WAKE_S, HANDOFFS * self.handoff_s))
 
     def answered_in(self, seconds: float) -> None:
@@ -156,14 +156,14 @@ class ActorHandle:
         self.pending = LockWait(self.process.pid)
 
     def answer(self, timeout_s: float) -> str | None:
-        """What the call came to, the name of the signal where it killed the actor, None after that time."""
+        """Return the result of the call, the name of the signal where it killed the actor, None after that time."""
         deadline = time.monotonic() + timeout_s
         while not (answer := self.heard(TICK_MS * 20)) and time.monotonic() < deadline:
             pass
         return answer
 
     def outcome(self, settle_s: float) -> str:
-        """The answer to a call that may wait, or that it waits; or that nothing is known after a long time.
+        """Return the answer to a call that may wait, or "waits", or that nothing is known after a long time.
 
         Where the kernel does not tell that it waits for a lock, it has to sleep for `settle_s`.
         """
@@ -176,7 +176,7 @@ class ActorHandle:
         return self.silence()
 
     def heard(self, timeout_ms: int) -> str | None:
-        """The answer, if it comes within that time."""
+        """Return the answer, if it comes within that time."""
         ready = {descriptor for descriptor, _ in self._poll.poll(timeout_ms)}
         if self._channel.fileno() in ready and (content := self._read()):
             self.pending = None
@@ -195,7 +195,7 @@ class ActorHandle:
         return self.pending is not None and self.pending.is_blocked(settle_s)
 
     def has_answered(self) -> bool:
-        """True when the answer, or its end, is there to be heard."""
+        """Return whether the answer, or its end, is there to be heard."""
         return bool(self._poll.poll(0))
 
     def sleeps_on(self) -> bool:
@@ -212,12 +212,12 @@ class ActorHandle:
             self.pending.restart()
 
     def silence(self, after_s: float = 0.0) -> str:
-        """What is said of a call without an answer, after `answer_s` or this time."""
+        """Return what is said of a call without an answer, after `answer_s` or this time."""
         place = self.process.sleeps_in()
         return f"no answer in {after_s or self.answer_s:g} s" + (f", asleep in {place}" if place else "")
 
     def ended(self, timeout_s: float) -> str:
-        """How it ended: ok, or the name of the signal."""
+        """Return how it ended: ok, or the name of the signal."""
         code = self.process.wait(timeout_s)
         self.fresh, self.pending = False, None
         if code is None:
@@ -227,6 +227,6 @@ class ActorHandle:
         return f"ended with {code}" if code else "ok"
 
     def close(self) -> None:
-        """Give back what this process has of it."""
+        """Close the descriptors that this process has of it."""
         self._channel.close()
         self.process.close()

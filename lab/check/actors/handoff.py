@@ -1,4 +1,4 @@
-"""How long a lock takes to pass from one process to another that waits for it, measured before anything is judged.
+"""Measure how long a lock takes to pass from one process to another that waits, before anything is judged.
 
 For each lock one actor holds it and two wait. The holder unlocks, the first waiter is granted and unlocks, the second
 is granted: both are timed, for a waiter that polls has backed off by then. All locks are tried at once, so that one
@@ -29,7 +29,7 @@ Stages = Callable[[], AbstractContextManager[RealStage]]
 
 
 def measure_handoffs(stages: Stages) -> dict[str, float]:
-    """The slowest hand-off of each lock, in seconds; a lock that is refused or not handed over has none.
+    """Return the slowest hand-off of each lock, in seconds; a lock that is refused or not handed over has none.
 
     Ends early where a request is not answered: what it left behind says enough.
     """
@@ -52,7 +52,7 @@ class _Measurement:
         self._silent = False
 
     def perform(self) -> dict[str, float]:
-        """The slower hand-off of each lock whose waiters both were granted it."""
+        """Return the slower hand-off of each lock whose waiters both were granted it."""
         ready = [lock for lock in REQUESTS if self._is_contended(lock)]
         waiting = {f"{actor}{lock}": lock for lock in ready for actor in "BC"}
         released = {lock: self._release(f"A{lock}", lock) for lock in ready}
@@ -78,7 +78,7 @@ class _Measurement:
         return all(not self._silent and self._said(line) == line.rpartition(" = ")[2] for line in steps)
 
     def _release(self, name: str, lock: str) -> float:
-        """The moment at which it begins to unlock."""
+        """Unlock; return the moment at which that began."""
         begun = time.monotonic()
         self._said(f"{name}: {REQUESTS[lock][2]} = granted")
         return begun

@@ -1,4 +1,4 @@
-"""The actors of one program after the other, forked once and used again."""
+"""Keep the actors of one program for the next: they are forked once and used again."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ActorPool:
 
     @contextmanager
     def stage(self) -> Iterator[RealStage]:
-        """A stage for one program, with fresh files and all its actors gone or back to nothing afterwards."""
+        """Make a stage for one program, with fresh files and all its actors gone or back to nothing afterwards."""
         self._programs += 1
         stage = RealStage(self.folders, self.take, self.patience, f"{self._programs:x}-")
         try:
@@ -66,7 +66,7 @@ class ActorPool:
                     self._remove(stage.names)
 
     def take(self, folder: int) -> ActorHandle:
-        """An actor that has nothing yet, on that mount."""
+        """Return an actor that has nothing yet, on that mount."""
         handle = self._idle_on(folder) or self._forked(folder)
         handle.answer_s = self.patience.answer_s
         return handle
@@ -104,7 +104,7 @@ class ActorPool:
         self._idle = []
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Have the files removed by an actor: whoever hangs in that keeps everybody out of the whole directory.
+        """Have the files removed by an actor: a process that hangs in that keeps all others out of the directory.
 
         So no file is removed on which somebody is stuck.
         """
@@ -118,7 +118,7 @@ class ActorPool:
     def end(self, handles: list[ActorHandle]) -> None:
         """Kill and reap them; those that live on are noted with the place where they hang, and left behind.
 
-        First those that wait: a signal to a waiter while the holder's end gives the lock back is what some clients of
+        First those that wait: a signal to a waiter while the holder's end releases the lock is what some clients of
         network filesystems do not survive (GlusterFS).
         """
         waiting = [handle for handle in handles if handle.pending]

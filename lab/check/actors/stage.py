@@ -1,4 +1,4 @@
-"""The stage on which real processes perform, on files of the directories in question."""
+"""Have real processes perform a program, on files of the directories in question."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class RealStage:
 
     @property
     def handles(self) -> list[ActorHandle]:
-        """Everybody who takes, or took, part."""
+        """Return all actors that take, or took, part."""
         return [*self._handles.values(), *self._gone]
 
     @property
@@ -61,15 +61,15 @@ class RealStage:
         return len(self._folders) > 1
 
     def folder_of(self, actor: str) -> int:
-        """The number of the mount that an actor is on."""
+        """Return the number of the mount that an actor is on."""
         return self._handles[actor].folder
 
     def pid_of(self, actor: str) -> int:
-        """The process that it is."""
+        """Return the process id of an actor."""
         return self._handles[actor].process.pid
 
     def perform(self, call: Call, expected: Sequence[str] = ("waits",)) -> str:
-        """What the call comes to.
+        """Make a call and return its result.
 
         What should not wait is given some time to end, who should be woken more (`Patience`); only a call that is
         `expected` to wait is soon believed to.
@@ -109,7 +109,7 @@ class RealStage:
         return answer
 
     def first_back(self, names: Iterable[str], timeout_s: float) -> list[str]:
-        """Those of the actors that wait whose calls have ended, as soon as there is one; empty after that time."""
+        """Return those of the waiting actors whose calls have ended, as soon as there is one; empty after that time."""
         waiting = {number: name for name in names for number in self._handles[name].descriptors}
         poll = select.poll()
         for number in waiting:
@@ -117,12 +117,12 @@ class RealStage:
         return list(dict.fromkeys(waiting[number] for number, _ in poll.poll(timeout_s * 1000)))
 
     def disturbed(self, names: Iterable[str]) -> list[str]:
-        """Those whose calls have ended, once all that sleep in the lock code of the kernel are asleep again."""
+        """Return those whose calls have ended, once all that sleep in the lock code of the kernel are asleep again."""
         return [name for name in names if not self._handles[name].sleeps_on()]
 
     def _handle(self, actor: str) -> ActorHandle:
         if actor not in self._handles:
-            with stops_held():  # who is taken is known here before anybody is interrupted
+            with stops_held():  # each actor is known here before anything interrupts
                 self._handles[actor] = self._take(self._cast % len(self._folders))
             self._cast += 1
         return self._handles[actor]
@@ -140,7 +140,7 @@ class RealStage:
         return made
 
     def _words(self, handle: ActorHandle, call: Call) -> tuple[str, ...]:
-        """The arguments as the actor wants them: the name of a file in its folder, all that was left out put in."""
+        """Return the arguments for the actor: the name of a file in its folder, all that was left out put in."""
         if call.verb not in ("open", "unlink"):
             return call.args
         name, *rest = call.args
@@ -153,7 +153,7 @@ class RealStage:
         return file, known, mode, "cloexec" if "cloexec" in modes else ""
 
     def _named(self, outcome: str) -> str:
-        """The outcome with the names of actors for their process ids."""
+        """Return the outcome with the names of actors for their process ids."""
         what, by, who = outcome.partition(" by pid ")
         if not by:
             return outcome
@@ -185,7 +185,7 @@ class RealStage:
         return self._named(handle.answer(handle.answer_s) or "waits")
 
     def _returns(self, handle: ActorHandle) -> str:
-        """Its answer, or that it waits: since it began to be awaited, or since another was woken, for too long.
+        """Return its answer, or "waits" where, since it began to be awaited, or since another was woken, for too long.
 
         Of many waiters each has to wait for those before him.
         """
