@@ -1,20 +1,17 @@
-"""The exclusion oracle: from the holds that workers recorded, who was let in beside whom.
+"""Find recorded holds that overlap though they conflict: the exclusion oracle.
 
 A hold is recorded from the inside: its grant is stamped after the lock call returned and its release
 before the unlock call starts. Two recorded holds that overlap in time were therefore truly inside together;
 nothing that a lock does correctly can be reported here. Of holds inside one another, `nested` tells how long each was
 really kept. The price is that a request counts as contended only while a recorded interval runs, which for very short
-holds is much less than the real one: the detection power is understated, never overstated.
-
-What a worker really held where it asked for one range inside another: less than its recorded holds say.
+holds is much less than the real one: the detection limit is understated, never overstated.
 
 The recorder stamps each hold by itself. The kernel knows only what an owner has on each byte, so a request inside a
 hold may end that hold: flock(2) removes a shared lock before it looks for a way to make it exclusive, and the unlock of
-an inner byte range frees those bytes altogether (fcntl(2)).
+an inner byte range frees those bytes altogether (fcntl(2)). A worker then held less than its recorded holds say.
 
-Waiting as a result: who had to wait while requests that came later were granted.
-
-Equal numbers of rounds say nothing of it: a worker that is let in last, once all others are done, does as many.
+`overtaking` tells how long requests waited while later ones were granted. Equal numbers of rounds say nothing of it: a
+worker that is let in last, once all others are done, does as many.
 """
 
 from __future__ import annotations
@@ -88,7 +85,7 @@ class Overlap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """What the sweep found: pairs that overlapped, how many more were not kept, and how many requests met a hold."""
+    """The result of the sweep: pairs that overlapped, how many more were not kept, and how many requests met a hold."""
 
     overlaps: list[Overlap]
     contended: int
@@ -96,7 +93,7 @@ class Exclusion:
 
     @property
     def overlapping(self) -> int:
-        """How many pairs of holds overlapped."""
+        """Return how many pairs of holds overlapped."""
         return len(self.overlaps) + self.unkept
 
 
@@ -144,7 +141,7 @@ def _one_at_a_time(ordered: Sequence[Row]) -> bool:
 
 
 def _met_the_only_one(ordered: Sequence[Row]) -> int:
-    """How many requests arrived during another worker's hold, where holds follow one another."""
+    """Return how many requests arrived during another worker's hold, where holds follow one another."""
     grants = [hold[0] for hold in ordered]
     count = 0
     for _, _, requested, worker, _ in ordered:
@@ -178,7 +175,7 @@ def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
 
 
 class Nested(Enum):
-    """What a request inside a hold of the same owner does to it."""
+    """The effect of a request inside a hold of the same owner."""
 
     KEPT = "every hold lasts until it is given back, as far as is known"
     CONVERTED = "flock(2): an exclusive lock asked for inside a shared one ends that, whether it is granted or not"
@@ -212,7 +209,7 @@ def _within(outer: Row, inner: Row) -> bool:
 
 
 def _ended(outer: Span, inner: Span, row: Row, nested: Nested) -> int:
-    """When the inner lock of this row ended the outer one; 0 where it does not."""
+    """Return when the inner lock of this row ended the outer one; 0 where it does not."""
     granted, released, requested, _, _ = row
     if nested is Nested.CONVERTED:
         return requested if inner.write and not outer.write else 0
@@ -231,7 +228,7 @@ trial and longer than 0.1 s. Fewer grants, or a shorter time, are what a schedul
 
 @dataclass(frozen=True, slots=True)
 class Overtaking:
-    """Of the requests of one trial: the `most` conflicting grants that overtook one, though requested later than it.
+    """How unfair the requests of one trial were: the `most` later requests that were granted before one.
 
     `starved` is how many starved; the longest waits are in ns, None where nobody asked for such a lock.
     """
@@ -243,7 +240,7 @@ class Overtaking:
 
 
 def overtaking(holds: Iterable[Row], workers: int, trial_ns: int) -> Overtaking:
-    """What the requests of a trial of this length met, in n log n of the holds.
+    """Return what the requests of a trial of this length met, in n log n of the holds.
 
     Of two requests that do not conflict, as of two readers, neither overtakes the other.
     """

@@ -1,8 +1,7 @@
-"""Times that many requests took: counted, so that a million of them fit, and summed up as percentiles.
+"""Count the times of many requests, so that a million of them fit, and sum them up as percentiles.
 
-A histogram of fixed size that keeps every time to 1/128: the buckets of an HDR histogram.
-
-Source: Gil Tene's HdrHistogram: buckets of equal width up to a power of two, twice as wide up to the next, and so on.
+A histogram of fixed size keeps every time to 1/128. Its buckets are those of Gil Tene's HdrHistogram: of equal width
+up to a power of two, twice as wide up to the next, and so on.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ class Latencies:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Return how many there are."""
         return self.exact.total() + self.buckets.total()
 
     def percentiles(self) -> list[int]:
@@ -63,7 +62,7 @@ class Latencies:
         return _ranked(known, FRACTIONS) if known else [0] * len(FRACTIONS)
 
     def distribution(self) -> dict[int, int]:
-        """How many lie in each bucket that has any: by the smallest time of the bucket, in ascending order."""
+        """Return how many lie in each bucket that has any: by the smallest time of the bucket, in ascending order."""
         counts = Counter(self.buckets)
         for time_ns, count in self.exact.items():
             counts[bucket(time_ns)] += count

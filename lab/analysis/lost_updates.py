@@ -1,10 +1,8 @@
-"""Lost updates: stores over another worker's bytes that the storing worker had not seen.
+"""Find lost updates: stores over another worker's bytes that the storing worker had not seen.
 
 A worker has seen what its last load of a byte, or its last store to it, in the same round met. Where another worker
 stored to the byte after that look, and the worker then stores too, one of the two stores is lost. Blind stores, without
-a look in their round, overwrite on purpose and are none.
-
-Whose bytes lie where at the end, and what they overwrote.
+a look in their round, overwrite on purpose and are none. `origins` tells which store left each byte at the end.
 """
 
 from __future__ import annotations
@@ -98,7 +96,7 @@ NOBODY = -1
 
 
 class Origin(NamedTuple):
-    """Of the bytes from `start` to `end`: the number of the store that left them, and of the one that it overwrote.
+    """The bytes from `start` to `end`, with the number of the store that left them, and of the one that it overwrote.
 
     `certain` is False where another store to them overlapped it in time and left the same bytes, so that the order
     cannot be told. `agrees` is False where other bytes are there than the last store put there.

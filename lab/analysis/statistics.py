@@ -1,8 +1,6 @@
-"""How strong a claim is: exact intervals, detection power, percentiles, fairness.
+"""Say how strong a claim is: exact intervals, detection limits, percentiles, fairness, medians.
 
-How sure a median is, from the samples themselves. Not for a process that forks: `random` reseeds in every child.
-
-Figures in sentences: shares, odds, counts.
+`random` reseeds in every child, so a process that forks does not ask here how sure a median is.
 """
 
 from __future__ import annotations
@@ -62,7 +60,7 @@ def detection_limit(contended: int, confidence: float = 0.95) -> float | None:
 
 
 def requests_for(rate: float, confidence: float = 0.95) -> int:
-    """How many requests must meet a holder for false grants of this rate to be noticed with this confidence.
+    """Return how many requests must meet a holder for false grants of this rate to be noticed with this confidence.
 
     The inverse of `detection_limit`; `rate` lies above 0 and below 1.
     """

@@ -1,6 +1,6 @@
-"""Torn bytes: a load that met parts of several stores as no order of whole stores could have left them.
+"""Find torn loads: they met parts of several stores as no order of whole stores could have left them.
 
-Two stores that both cover two bytes leave both to whichever came last. A load that finds one byte of the one and the
+Two stores that both cover two bytes leave both to the one that came last. A load that finds one byte of the one and the
 other byte of the other has met them in the middle. The bytes from before the first store count as one store more.
 """
 

@@ -1,16 +1,13 @@
-"""What a worker does, learned by running it: a tree of its steps that branches where it can meet different things.
+"""Learn what a worker does by running it: a tree of its steps, with a branch for each thing it can meet.
 
 A worker is deterministic: what it does next is decided by what it has met so far, the bytes that it loaded and the
-locks that it got or was refused, and by nothing else. So a run of it, alone, with the bytes put before it that it is
-to meet, tells what it does in every interleaving in which it meets them. The scenario's text runs once for each
-different experience of a worker, not once for each interleaving; interleavings are put together from the trees (see
-`world`). When the same experience leads elsewhere the second time, the scenario is not deterministic, and that is an
-error.
+locks that it got or was refused, and by nothing else. So a run of it, alone, with the bytes laid out that it is to
+meet, shows what it does in every interleaving in which it meets them. The scenario's text runs once for each different
+experience of a worker, not once for each interleaving; interleavings are put together from the trees (see `world`).
+Where the same experience leads elsewhere the second time, the scenario is not deterministic, and that is an error.
 
-The run is a greenlet that stops before each step. As long as the search goes on from where it stands it just goes on;
-asked for another branch it begins anew, and what the tree already knows is put before it without a stop.
-
-A worker before its next step: what it is about to do, and where that leads when it meets one thing or another.
+The run is a greenlet that stops before each step. It goes on as long as the search goes on from where it stands; for
+another branch it begins anew and runs without a stop through what the tree already knows.
 """
 
 from __future__ import annotations
@@ -55,7 +52,7 @@ class Node:
         self.failed: Exception | SystemExit | None = None
 
     def history(self) -> list[Any]:
-        """What was met at each step from the first on."""
+        """Return what each step met, from the first on."""
         found = []
         node = self
         while node.parent is not None:
@@ -107,7 +104,7 @@ class Behaviour:
         return node
 
     def learn(self, node: Node, met: Any) -> Node:
-        """What comes after this node when it meets that.
+        """Return the node after this one when it meets that.
 
         Raises NotDeterministic where a new run does not come to the node as it did before, and CannotRunError where
         the worker reaches around the memory.
@@ -196,7 +193,7 @@ class Behaviour:
         node.round = self._worker.round
 
     def _step(self, operation: Operation) -> None:
-        """Before each access of the running worker: close the step before it, then lay out what this one meets.
+        """Close the step before this access of the running worker, then lay out what it meets.
 
         Stops where the tree does not tell what that is.
         """
@@ -299,7 +296,7 @@ class _Hold:
 
 
 def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
-    """The nodes that the worker comes through when nobody else runs, at most so many steps."""
+    """The nodes that the worker comes through when no other runs, at most so many steps."""
     content = bytearray(initial)
     nodes = [behaviour.root]
     while len(nodes) <= most and (operation := nodes[-1].operation) is not None:

@@ -1,8 +1,8 @@
-"""How a schedule can break, looked for in its steps; each pattern tells who met what because of whom.
+"""Look for patterns in the steps of a schedule that broke: which worker met what because of which other.
 
-A pattern found is not yet the reason: `repair` tells whether the damage goes with it. Two accesses of one worker are
-cut apart by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value, on two that belong together, or
-between the pieces of a longer one; or a ring of waiters closes.
+A pattern is not yet the reason: `simplify` finds out whether the damage goes with it. Either two accesses of one
+worker are cut apart by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value, on two that belong
+together, or between the pieces of a longer one; or a ring of waiters closes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Tell = Callable[[Step, Step, Step], tuple[str, list[str]]]
 
 
 class Pattern(NamedTuple):
-    """What was found: the two sides, the reasons in order, and whose accesses were cut apart, from which place on.
+    """A pattern in a schedule: the two sides, the reasons in order, whose accesses were cut apart, and where.
 
     Without any one of the `cuts` there would be no such pattern.
     """
@@ -267,7 +267,7 @@ def _clash(one: Step, other: Step) -> bool:
 
 
 def _edge(earlier: Step, later: Step) -> list[str]:
-    """What the order of two accesses to the same bytes made of them."""
+    """Name what the order of two accesses to the same bytes made of them."""
     if later.operation == "load":
         return [
             f"worker {later.worker} met {shown(later.value)} in {later.field} because worker {earlier.worker} had "

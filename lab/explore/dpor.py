@@ -1,11 +1,11 @@
-"""One interleaving of each class that differs only in the order of independent steps.
+"""Run one interleaving of each class that differs only in the order of independent steps.
 
-Source-DPOR with sleep sets (Abdulla, Aronis, Jonsson and Sagonas, POPL 2014): a schedule is run, its races are looked
-for, and for each race the other order is put down to be tried where the race began. The end of a schedule does not
-depend on the order of independent steps, so one of each class (Mazurkiewicz trace) shows every end. Locks need care:
-a lock cannot swap with what took place while it had to wait, so the race is that with the lock before; a lock that is
-still waiting when nobody can go on is raced too; and a refusal (EDEADLK), which others bring about by coming to their
-lock, is taken to depend on everything, with every choice tried where one is possible.
+The search is source-DPOR with sleep sets (Abdulla, Aronis, Jonsson and Sagonas, POPL 2014): it runs a schedule, looks
+for its races, and for each race notes the other order, to be tried where the race began. The end of a schedule does not
+depend on the order of independent steps, so one of each class (Mazurkiewicz trace) shows every end. Locks need care: a
+lock cannot swap with what took place while it had to wait, so the race is that with the lock before; a lock that still
+waits when no worker can go on is in a race too; and a refusal (EDEADLK), which others cause by coming to their lock, is
+taken to depend on everything, with every choice tried where one is possible.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Frame:
-    """A state on the path: who could go on, who is to be tried, who was, and who need not be (asleep)."""
+    """A state on the path, with the workers that can go on, are to be tried, were tried, or need not be (asleep)."""
 
     choices: list[int]
     operations: list[Operation | None]
@@ -74,7 +74,7 @@ class Dpor:
         self._world.back_to(0)
 
     def _asleep(self, frame: Frame, worker: int) -> frozenset[int]:
-        """Who need not be tried after this step: it was before, and the step makes no difference to it."""
+        """Return the workers that need not be tried after this step: they were, and it makes no difference to them."""
         step = frame.operations[worker]
         if frame.refusals or step is None:
             return frozenset()

@@ -1,8 +1,8 @@
-"""A search in several processes: parts of the tree, or seeds of their own, dealt out to forked jobs.
+"""Run a search in several processes: each job gets parts of the tree, or seeds of its own.
 
-`all` is cut into the schedules that begin alike: whoever is free takes the next beginning. The searches at random draw
-from seeds of their own. Searches that remember what they have seen (states, dpor) or go by rising bound have one
-memory and run in one process. Each job counts on a shared board, so that what was covered is known at any time.
+`all` is cut into the schedules that begin alike: a job that is free takes the next beginning. The searches at random
+draw from seeds of their own. Searches that remember states (states, dpor) or go by rising bound have one memory and
+run in one process. Each job counts on a shared board, so that what was covered is known at any time.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
 
 
 def _teller(board: memoryview, job: int) -> Callable[[Tally], bool]:
-    """What writes a job's counts to the board, and says whether another one has found what all look for."""
+    """Return a function that writes a job's counts to the board, and says whether another has found the failure."""
 
     def tell(mine: Tally) -> bool:
         board[COUNTS + 2 * job] = mine.schedules
@@ -166,7 +166,7 @@ def _put(slot: memoryview, told: dict[str, Any]) -> None:
 
 
 def _add_up(world: World, tally: Tally, told: list[dict[str, Any]]) -> None:
-    """What the jobs found; of several failures that of the first part, whoever was quicker."""
+    """Add up what the jobs found; of several failures that of the first part, whichever was quicker."""
     tally.too_long += sum(each["too_long"] for each in told)
     tally.kept = [bytes.fromhex(kept) for each in told for kept in each["kept"]][: tally.keep]
     found = sorted((each["first"], each["found"]) for each in told if each["found"])

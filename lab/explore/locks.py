@@ -1,6 +1,6 @@
-"""What each lock is to the explorer: a state machine over the model of it, its states numbered from 0, all free.
+"""Make each lock a state machine over its model, with states numbered from 0, which is all free.
 
-The models change in place; a search goes back and forth. So every state that comes up is built once, and what each
+The models change in place, and a search goes back and forth. So every state that comes up is built once, and what each
 operation leads to in it is remembered.
 """
 
@@ -32,7 +32,7 @@ class LockStates(ABC):
         self._freed: dict[tuple[int, int, Operation], int] = {}
 
     def request(self, state: int, worker: int, operation: Operation) -> Blocked:
-        """What a lock meets: no blocker and the state once it is granted, or its blocker and the state until then.
+        """Return no blocker and the state once the lock is granted, or its blocker and the state until then.
 
         That is another one where the request itself gives something up: flock(2) made exclusive.
         """
@@ -45,7 +45,7 @@ class LockStates(ABC):
 
     @abstractmethod
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
-        """Who of the others holds what keeps this lock from being granted, whatever the worker itself holds."""
+        """Return the other worker that keeps this lock from being granted, whatever the worker itself holds."""
 
     def release(self, state: int, worker: int, operation: Operation) -> int:
         """The state after an unlock."""

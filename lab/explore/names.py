@@ -1,4 +1,4 @@
-"""Bytes of the file by the names of the scenario's fields, and values as people read them."""
+"""Name bytes of the file after the scenario's fields, and write values as people read them."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ NAMES = ("load", "store", "lock", "unlock")
 
 
 class Operation:
-    """What a worker does next; made once and told apart by identity in the hot loop.
+    """The next step of a worker; made once and told apart by identity in the hot loop.
 
     `start` to `end` are bytes of the file, the end exclusive. `write` is True for stores and exclusive locks.
     """

@@ -1,4 +1,4 @@
-"""Scenarios as a person can play them: the graph of a small shape, without a lock and with one, as tables."""
+"""Make scenarios that a person can play: the graph of a small shape, without and with a lock, as tables."""
 
 from __future__ import annotations
 
@@ -217,7 +217,7 @@ def _shortest(world: World) -> ShortestFailure:
 
 
 def source(kind: type[Scenario]) -> str:
-    """What the workers run, as its author wrote it: `start`, `work`, and the methods that they call."""
+    """Return what the workers run, as its author wrote it: `start`, `work`, and the methods that they call."""
     names = [name for name in ("start", "work") if getattr(kind, name) is not getattr(Scenario, name)]
     for name in names:
         called = getattr(getattr(kind, name), "__code__", None)

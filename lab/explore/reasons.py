@@ -1,7 +1,7 @@
-"""Why a schedule broke: who met what because who had not yet done what; and the steps that ought not to be cut apart.
+"""Say why a schedule broke, and which of its steps ought not to be cut apart.
 
-Of all that can be told of a schedule the first is taken whose absence repairs it (see `repair`): run with those steps
-together, it ends well.
+Of all patterns in a schedule it takes the first whose absence fixes it (see `simplify`): run with those steps
+together, the schedule ends well.
 """
 
 from __future__ import annotations
@@ -135,7 +135,7 @@ def _deadlock(evidence: Sequence[str]) -> Story:
 
 
 def _not_kept_out(steps: Sequence[Step], found: Pattern, lock: str) -> list[str]:
-    """Why the lock did not help the worker whose accesses were cut apart: what it held there did not cover them."""
+    """Say why the lock did not help the worker whose accesses were cut apart: its locks did not cover them."""
     if lock == "none" or found.place < 0:
         return []
     locks = held(steps[: found.place], found.victim)
@@ -147,7 +147,7 @@ def _not_kept_out(steps: Sequence[Step], found: Pattern, lock: str) -> list[str]
 
 
 def _switches(kind: str, steps: Sequence[Step]) -> Story:
-    """What can be said of any schedule: who took the turn from whom, and where."""
+    """Say which worker took the turn from which other, and where: this can be said of any schedule."""
     cuts = [(before, step) for before, step in pairwise(steps) if step.turn == "preempted"]
     sides = [worker for before, step in cuts for worker in (before.worker, step.worker)]
     both = list(dict.fromkeys(sides)) or sorted({step.worker for step in steps})

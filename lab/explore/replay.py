@@ -1,13 +1,11 @@
-"""A schedule performed by real processes on the real file, under the real lock, as often as asked.
+"""Have real processes perform a schedule on the real file, under the real lock, as often as asked.
 
-The workers are forked once and wait for their turns (see `replayed`). A step that the model calls waiting is never
-granted its turn, so that nothing sleeps in the kernel but where that is the point: those of a ring of waiters, and who
-gives up a shared flock by asking for an exclusive one, are sent into the kernel one by one, and are seen there, before
-the next step is taken. A schedule is reproduced when
-the file ends with the very bytes that the model ends with, and the workers saw the same. It proves the order, not the
-timing: processes that wait for their turn are not a race.
-
-One invocation of `replay`: from the token to the record of what real processes did.
+The workers are forked once and wait for their turns (see `replay_worker`). A step that the model calls waiting is never
+granted its turn, so that nothing sleeps in the kernel but where that is the point: the workers of a ring of waiters,
+and one that gives up a shared flock by asking for an exclusive one, are sent into the kernel one by one, and are seen
+there, before the next step is taken. A schedule is reproduced when the file ends with the very bytes that the model
+ends with, and the workers saw the same. It proves the order, not the timing: processes that wait for their turn are not
+a race.
 """
 
 from __future__ import annotations
@@ -166,7 +164,7 @@ class _Stage:
             raise ScenarioError(f"worker {ended.index} {how} at step {self._board[ended.index]}; race it instead")
 
     def _silence(self) -> str:
-        """What a turn that does not come back means: a lock that the model grants and the kernel does not, or worse."""
+        """Say why a turn did not come back: the kernel does not grant a lock that the model grants, or worse."""
         progress = list(self._board[: self._workers])
         number = max(progress)
         worker = progress.index(number)
@@ -191,7 +189,7 @@ class _Stage:
                 raise Diverged(f"worker {worker} is granted a lock by the kernel for which the model lets it wait")
 
     def _compare(self, result: Result) -> bool:
-        """Whether the file and the workers came to the end that the model has; the last that did not is kept."""
+        """Return whether the file and the workers came to the end that the model has; the last that did not is kept."""
         plan = self._plan
         content = os.pread(self._mapping.descriptor, len(plan.prepared), 0)
         left = [said(slot) for slot in self._slots]
@@ -258,7 +256,7 @@ def reproduce(options: ReplayOptions) -> Replay:
 
 
 def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequence[Damage]) -> str:
-    """What the exploration said of the schedule."""
+    """Return what the exploration said of the schedule."""
     return story(steps, damage, world.shape.lock, fixes=Repair(world, schedule).fixes).headline
 
 

@@ -1,7 +1,4 @@
-"""What parent and workers of a replay pass among them: the turn, and in shared memory what a worker has to say.
-
-What a replay has to do and to find: each worker's operations in order, and who hands over to whom, when.
-"""
+"""Plan each worker's steps and turns in a replay, and pass messages between the parent and the workers."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "r
 
 
 def said(slot: memoryview) -> dict[str, Any]:
-    """What a worker left in its slot; nothing is the usual case."""
+    """Return what a worker left in its slot: usually nothing."""
     length = int.from_bytes(slot[:4], "little")
     return json.loads(bytes(slot[4 : 4 + length])) if length else {**SILENT}
 
@@ -155,7 +152,7 @@ def _expected(world: World, worker: int, number: int) -> Expected:
 
 
 def _ring(world: World, worker: int) -> tuple[int, ...]:
-    """Those who wait, one for the other and the last for this worker."""
+    """Return the workers that wait, one for the other and the last for this worker."""
     ring = []
     at = world.waits_for(worker)
     while at is not None and at != worker:

@@ -1,8 +1,8 @@
-"""A worker of the replay: a real process over the mapped file and the real lock, which waits for its turn.
+"""The worker of a replay is a real process over the mapped file and the real lock, which waits for its turn.
 
 The turn is a byte in a pipe. A worker that has it does as many steps as its turn has, goes on to before its next
-step, and hands over to whoever is next, without a way through the parent. Before each step it holds what it is about
-to do against what the model did, and the bytes that it is about to load against those that the model had.
+step, and hands over to the next worker, without a way through the parent. Before each step it compares what it is
+about to do with what the model did, and the bytes that it is about to load with those that the model had.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Replayed:
         self._hand_over()
 
     def step(self, operation: Operation) -> None:
-        """Before each access: hand over where the turn is used up, then hold it against the model."""
+        """Hand over before this access where the turn is used up, then compare it with the model."""
         if self._left < 0:
             return
         if self._taken == len(self._expected) and self._index not in self._plan.stuck:
@@ -140,13 +140,13 @@ class Replayed:
         return _Hold(self, lock, unlock, acquire, release)
 
     def unlock(self, lock: Operation, operation: Operation, release: Action) -> None:
-        """Give a lock back."""
+        """Release a lock."""
         self.step(operation)
         release()
         self._held.pop(lock, None)
 
     def lock(self, operation: Operation, release: Action) -> None:
-        """Take a lock as the model says: granted, or refused. Raises Deadlock where it is."""
+        """Acquire a lock as the model says: granted, or refused. Raises Deadlock where it is."""
         self.step(operation)
         self._held[operation] = release
         if self._early is operation:  # taken while the parent made it wait
@@ -202,7 +202,7 @@ class _Hold:
 
 
 def turns_of(plan: Plan, index: int) -> Sequence[tuple[int, int]]:
-    """The turns of one worker: how many steps, and who is next; the parent where others have to wait first."""
+    """The turns of one worker: how many steps, and the next worker; the parent where others have to wait first."""
     turns = []
     for turn, following in zip(plan.turns, [*plan.turns[1:], None], strict=True):
         if turn.worker == index:

@@ -1,8 +1,7 @@
-"""Why a race broke: the shortest interleaving that does the same damage, found after the race, attached to its case.
+"""Explore cases: a scenario under a lock with so many workers and rounds, and the story of its failure.
 
-One case: a scenario under a lock with so many workers and rounds, explored, and its failure told.
-
-One invocation of `explore`: all cases, one after the other, and the record of them.
+`explore` runs all cases of one invocation and returns their record; a race that broke asks for the shortest
+interleaving that does the same damage.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What a person calls it."""
+        """Return what a person calls it."""
         return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
 
 

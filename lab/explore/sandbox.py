@@ -1,10 +1,8 @@
-"""What a scenario does behind the explorer's back: files, mappings, locks and processes of its own, and shared notes.
+"""End an exploration that a scenario bypasses: with files, mappings, locks, processes or notes of its own.
 
 A proof over `w.memory` says nothing about bytes that a worker reaches in another way. So while the scenario's text
 runs, the interpreter's audit events (PEP 578) that tell of such ways end the exploration, and so do notes that its
 workers leave on the scenario object or in its module: in the real world each process has its own.
-
-What can be wrong with a scenario that is explored.
 """
 
 from __future__ import annotations
@@ -109,7 +107,7 @@ class Watched:
 
 
 def notes(scenario: Scenario) -> dict[str, str]:
-    """What the scenario object, its classes, their functions and its module hold that workers could share, as text."""
+    """Return as text what workers could share in the scenario object, its classes, functions and module."""
     kind = type(scenario)
     shared = {f"self.{name}": value for name, value in vars(scenario).items() if name != "Memory"}
     lines = [base for base in kind.__mro__ if issubclass(base, Scenario) and base is not Scenario]

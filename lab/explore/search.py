@@ -1,15 +1,11 @@
-"""Schedules by their number of preemptions: 0, then 1, 2, 3; so that the first that breaks has the fewest.
+"""These searches run schedules in order: by their number of preemptions, depth first, or state by state.
 
 A preemption takes the turn from a worker that could go on (Musuvathi and Qadeer, PLDI 2007, "iterative context
 bounding"). Leaving one that waits for a lock, has finished, or was refused with EDEADLK costs nothing: the refused
 one has to let the others by, or would be refused again for ever.
 
-Every interleaving, depth first; and every state, which leads to the same ends in far fewer steps.
-
-Every state that the schedules of a world reach, and what each worker's step leads to: for a person to walk through.
-
-A state is what `exhaustive.States` calls one: the bytes, the lock, and where each worker is in its tree. How far every
-worker has come is part of it, so all ways to a state have the same number of steps, and no way comes back to it.
+A state is the bytes, the lock, and where each worker is in its tree. How far every worker has come is part of it, so
+all ways to a state have the same number of steps, and no way comes back to it.
 """
 
 from __future__ import annotations
@@ -90,7 +86,7 @@ class Bounded:
         return left_out
 
     def _options(self, last: int) -> Iterator[tuple[int, int]]:
-        """Who could go next and what that costs, the one to be tried first before the others."""
+        """Return the workers that could go next and what that costs, the one to be tried first before the others."""
         choices = self._world.choices()
         if last not in choices:
             count = len(self._world.at)
@@ -107,7 +103,7 @@ def _with(first: tuple[int, int], rest: Iterator[tuple[int, int]]) -> Iterator[t
 
 
 def preemptions(world: World, schedule: bytes) -> int:
-    """How often the schedule takes the turn from a worker that could go on."""
+    """Return how often the schedule takes the turn from a worker that could go on."""
     count, last = 0, -1
     for worker in schedule:
         if worker != last and last >= 0:
@@ -235,7 +231,7 @@ def _ended(world: World, tally: Tally, *, cut: bool) -> Ways:
 
 
 class Move(NamedTuple):
-    """What a worker is about to do: `to` is the state that this leads to, None where it waits for the `blocker`.
+    """The next step of a worker: `to` is the state that this leads to, None where it waits for the `blocker`.
 
     `stored` are the bytes that its step puts where its `start` is; empty where it stores nothing.
     """
@@ -248,7 +244,7 @@ class Move(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What each worker is about to do (None once it has finished), and how it ended where nobody can go on."""
+    """The next step of each worker (None once it has finished), and how it ended where none can go on."""
 
     moves: Sequence[Move | None]
     end: End | None

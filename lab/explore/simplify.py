@@ -1,9 +1,8 @@
-"""From the first schedule that breaks to the shortest that tells the same: fewest preemptions, workers, rounds.
+"""Shorten a schedule that breaks: to the fewest preemptions, workers and rounds that do the same damage.
 
-Would the schedule have held, had nobody come in between? Asked of the composed world, by running it so.
-
-A reason is a cut: steps of one worker with others' steps among them. It is the right one if the damage is gone once
-the worker does these steps without a break, be that where it began them or where it ended them.
+It also finds out whether a reason is the right one. A reason is a cut: steps of one worker with others' steps among
+them. It is right if the damage is gone once the worker does these steps without a break, be that where it began them
+or where it ended them.
 """
 
 from __future__ import annotations
@@ -137,7 +136,7 @@ class Repair:
         return early or self._ends_well(schedule[:place] + others, worker, more + 1, schedule[end:])
 
     def _ends_well(self, before: bytes, worker: int, count: int, after: bytes) -> bool:
-        """Some steps in this order, then so many of one worker, then the others', and whoever can to the end.
+        """Some steps in this order, then so many of one worker, then the others', and all that can to the end.
 
         Who cannot go on is left out. False where the worker itself cannot.
         """

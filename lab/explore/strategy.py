@@ -1,6 +1,7 @@
-"""Which searches run, in which order, and what each of them covered, in words.
+"""Decide which searches run, in which order, and say in words what each of them covered.
 
-Schedules at random, where there are too many: a random walk, and PCT, which favours rare orders of few steps.
+Where there are too many schedules they are drawn at random: a random walk, and PCT, which favours rare orders of few
+steps.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ DEPTH = 3
 
 
 def random_walk(world: World, tally: Tally, random: Random) -> None:
-    """At each step one of those who could go on, each as likely as the others."""
+    """Let one of the workers that can go on do each step, each as likely as the others."""
     _repeat(world, tally, lambda: _walk(world, random))
 
 
 def pct(world: World, tally: Tally, random: Random) -> None:
-    """Probabilistic concurrency testing with depth 3: who can go on with the highest priority does.
+    """Probabilistic concurrency testing with depth 3: the worker with the highest priority that can go on does.
 
     Priorities are drawn once a schedule, and at two steps, drawn too, the one who goes on falls to the end of the
     queue. Of n workers and k steps each schedule finds a failure of this depth with probability 1 / (n k^2) or more.
@@ -99,7 +100,7 @@ SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
 
 @dataclass(slots=True)
 class Coverage:
-    """What the searches of one case did, as far as they came; kept up to date while they run."""
+    """The work of the searches of one case, as far as they came; kept up to date while they run."""
 
     tallies: list[Tally] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
@@ -127,7 +128,7 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How to search: by which name, up to how many preemptions, until when (time.monotonic), from which seed."""
+    """A plan of a search: by which name, up to how many preemptions, until when (time.monotonic), from which seed."""
 
     search: str
     preemptions: int

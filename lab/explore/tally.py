@@ -1,7 +1,4 @@
-"""What a search has covered so far, and when it must stop.
-
-How many schedules there are: in how many orders the workers' steps can go.
-"""
+"""Count what a search has covered so far, when it must stop, and how many schedules there are."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from .world import End, World
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A schedule that breaks: who did each step, and the damage at its end."""
+    """A schedule that breaks: the worker of each step, and the damage at its end."""
 
     schedule: bytes
     end: End
@@ -98,7 +95,7 @@ def how_many(world: World) -> int:
 
 
 def interleavings(steps: list[int]) -> int:
-    """In how many orders workers with so many steps can go, where nobody ever waits."""
+    """Return in how many orders workers with so many steps can go, where none ever waits."""
     count, total = 1, 0
     for mine in steps:
         total += mine

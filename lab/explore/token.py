@@ -1,4 +1,4 @@
-"""A schedule as one word to paste: the scenario and its fingerprint, the shape, the turns, a checksum.
+"""A token is a schedule as one word to paste: the scenario and its fingerprint, the shape, the turns, a checksum.
 
     L1,counter,fcntl,2x1,64,5f3a9c,0x1.a3+1x2.9c+0x1.11,7be2
 
@@ -41,7 +41,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a token says."""
+    """The contents of a token."""
 
     scenario: str
     lock: str
@@ -61,7 +61,7 @@ class Token:
 
     @property
     def schedule(self) -> bytes:
-        """Who does each step."""
+        """Return the worker of each step."""
         return b"".join(bytes([turn.worker]) * turn.steps for turn in self.turns)
 
 
@@ -110,7 +110,7 @@ def scenario_of(token: Token) -> Found:
 
 
 def differs(token: Token, steps: Sequence[Step]) -> str:
-    """Where the steps are not those that the token was made of; empty where they are."""
+    """Say where the steps are not those that the token was made of; empty where they are."""
     done = 0
     for turn in token.turns:
         mine = steps[done : done + turn.steps]
@@ -135,7 +135,7 @@ def _turn(text: str) -> Turn:
 
 
 def where(found: Found) -> str:
-    """What finds the scenario again: the name of a built-in or installed one, or the path of its file."""
+    """Return the name of a built-in or installed one, or the path of its file."""
     if found.installed:
         return found.name
     stem = found.name.partition(":")[0]
@@ -149,7 +149,7 @@ def where(found: Found) -> str:
 
 
 def fingerprint(found: Found) -> str:
-    """Of the scenario's file and class; blank lines and lines of comment do not count."""
+    """Return the fingerprint of the scenario's file and class; blank lines and lines of comment do not count."""
     return _fingerprint(found.kind.__qualname__, found.path)
 
 

@@ -1,4 +1,4 @@
-"""A schedule, step by step: what each worker did, what it met, and how it came to its turn."""
+"""Tell a schedule step by step: what each worker did, what it met, and how it came to its turn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker whose every step is somebody else's to grant: simulated in the explorer, a real process in the replay."""
+"""The stepped worker does one step at a time when it is let: simulated in explore, a real process in replay."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Guard = Callable[[Operation, Operation], AbstractContextManager[object]]
 
 
 class Unguarded:
-    """What stands for a lock where there is none; `contextlib.nullcontext` takes three times as long."""
+    """A lock that excludes none; `contextlib.nullcontext` takes three times as long."""
 
     __slots__ = ()
 
@@ -42,7 +42,7 @@ UNGUARDED = Unguarded()
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is explored: a scenario under a lock, so many workers with so many rounds each, and the line.
+    """The shape that is explored: a scenario under a lock, so many workers with so many rounds each, and the line.
 
     Its `prepare` and its `check` are broken off after `limit_s`.
     """
@@ -99,7 +99,7 @@ class SteppedWorker:
         self._bytes: dict[Any, BytesProxy] = {}
 
     def renew(self) -> None:
-        """As it was before its first round."""
+        """Bring the worker back to before its first round."""
         self.round = 0
         self.local.__dict__.clear()
         self._random = None
@@ -145,11 +145,11 @@ class SteppedWorker:
         self._seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))
 
     def pause(self) -> None:
-        """See `lab.Worker.pause`: whoever owns every step needs no help to switch."""
+        """See `lab.Worker.pause`: explore owns every step and needs no help to switch."""
 
     @property
     def path(self) -> str:
-        """Nobody's: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
+        """Refused: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
         self._refuse("path")
 
     def _refuse(self, name: str) -> NoReturn:

@@ -1,7 +1,7 @@
 """The simulated world: bytes, a lock and the workers' trees, one step at a time, forwards and backwards.
 
-A search asks who could go on (`choices`), lets one of them do its step (`do`), takes the last step back (`undo`), and
-asks what is broken where nobody can go on (`end`). Nothing here decides who goes next.
+A search asks which workers could go on (`choices`), lets one of them do its step (`do`), takes the last step back
+(`undo`), and asks what is broken where no worker can go on (`end`). Nothing here decides which worker goes next.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ class End:
 
 
 class World:
-    """The simulated processes of one shape; `path` says who did each step so far.
+    """The simulated processes of one shape; `path` names the worker of each step so far.
 
     `prepared` are the bytes before the workers' `start`, `initial` those after it.
     `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up; `alone` are the
-    nodes that each worker comes through when nobody else runs.
+    nodes that each worker comes through when no other runs.
     """
 
     def __init__(self, shape: Shape, longest: int) -> None:
@@ -91,7 +91,7 @@ class World:
         return self.locks.detects and closes_ring(worker, blocker, self.waits_for)
 
     def waits_for(self, worker: int) -> int | None:
-        """Who holds what this worker asks for next; None when it asks for no lock, or the lock is free."""
+        """Return the worker that holds what this one asks for next; None where there is none."""
         operation = self.at[worker].operation
         if operation is None or operation.kind != LOCK:
             return None
@@ -172,7 +172,7 @@ class World:
             self.undo()
 
     def end(self) -> End:
-        """What is broken now that nobody can go on."""
+        """Return what is broken now that no worker can go on."""
         if self.locked and not all(node.ended for node in self.at):
             return End((self._deadlock(),))
         key: Any = bytes(self.content)
@@ -187,7 +187,7 @@ class World:
         return end
 
     def _raised(self) -> list[Damage]:
-        """What workers raised in this schedule is its damage; what they left is not checked then."""
+        """Return as damage what workers raised in this schedule; what they left is not checked then."""
         return [
             Damage(f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {raised(node.failed)}"])
             for i, node in enumerate(self.at)
@@ -208,7 +208,7 @@ class World:
         return self.shape.workers * self.shape.rounds
 
     def _judged(self) -> list[Damage]:
-        """What the check says; that it raises is damage, unless it does so where workers run one after the other.
+        """Return what the check finds; raising is damage too, unless it does so where workers run one after the other.
 
         A check that does not end is an error anywhere: every further one would take as long.
         """
@@ -222,12 +222,12 @@ class World:
 
     @property
     def ends(self) -> int:
-        """How many different ends were met."""
+        """Return how many different ends were met."""
         return len(self._ends)
 
 
 def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str, str]]) -> list[Damage]:
-    """What the workers saw go wrong, then what the scenario's check finds in the bytes that they left."""
+    """Return what the workers saw go wrong, then what the scenario's check finds in the bytes that they left."""
     total = shape.workers * shape.rounds
     outcome = Outcome(rounds=total, by_worker=[shape.rounds] * shape.workers)
     memory = shape.memory.from_buffer_copy(content)

@@ -1,8 +1,8 @@
-"""The mapping calls one by one, with whatever numbers the caller gives: what the tutorial's claims are tried with.
+"""Make the mapping calls one by one, with whatever numbers the tutorial gives.
 
 They go to the C library directly: `mmap.mmap` keeps a descriptor of its own, refuses by itself what the kernel is
-asked to refuse here, and knows no PROT_NONE and no address. Who loads from or stores to an address that is not
-mapped so is killed (SIGSEGV, SIGBUS), as in C: do it in a child.
+asked to refuse here, and knows no PROT_NONE and no address. A process that loads from or stores to an address that is
+not mapped is killed (SIGSEGV, SIGBUS), as in C: do it in a child.
 """
 
 from __future__ import annotations

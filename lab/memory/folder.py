@@ -1,10 +1,10 @@
 """A folder that the lab made: files in it, and its removal, by descriptors and inode numbers, never by name alone.
 
-Who may write in the directory around a folder may rename the folder at any moment and put a symbolic link, or another
-folder, in its place. A removal that goes by path names would then delete what the link leads to. So every call here is
-relative to a descriptor of the folder (openat(2), unlinkat(2)); a descriptor is opened without following a link
-(O_NOFOLLOW) and used only where fstat(2) shows the device and the inode that were noted when the folder was made.
-Where a filesystem changes these numbers the folder is left, and that is said: never is anything deleted by guess.
+A process that may write in the directory around a folder may rename the folder at any moment and put a symbolic link,
+or another folder, in its place. A removal that goes by path names would then delete what the link leads to. So every
+call here is relative to a descriptor of the folder (openat(2), unlinkat(2)); a descriptor is opened without following a
+link (O_NOFOLLOW) and used only where fstat(2) shows the device and the inode that were noted when the folder was made.
+Where a filesystem changes these numbers the folder is left, and a message says so: nothing is ever deleted by guess.
 
 What no call of Linux can do is to remove a name only if it still leads to a certain inode. Between the last look and
 rmdir(2) another empty folder may take the place: no file can be lost by that.
@@ -88,7 +88,7 @@ class Folder(NamedTuple):
         return cls(path, found.st_dev, found.st_ino)
 
     def is_at(self, descriptor: int) -> bool:
-        """Whether this is a descriptor of it."""
+        """Return True where this is a descriptor of it."""
         try:
             found = os.fstat(descriptor)
         except OSError:
@@ -127,7 +127,7 @@ class Folder(NamedTuple):
             raise Exchanged(ESTALE, "another folder is in its place")
 
     def names(self) -> list[str]:
-        """What is in it. Raises OSError."""
+        """Return the names of its entries. Raises OSError."""
         with self.opened() as descriptor:
             return os.listdir(descriptor)  # noqa: PTH208 - of a descriptor
 
@@ -170,7 +170,7 @@ class Folder(NamedTuple):
             return ""
 
     def _moved_to(self) -> str:
-        """Where it is, if it has another name now: known to who keeps it open (proc_pid_fd(5))."""
+        """Return its path where it has another name now: known to the process that keeps it open (proc_pid_fd(5))."""
         kept = _kept_of(self.path)
         if not kept or not os.fstat(kept[1]).st_nlink:
             return ""
@@ -211,7 +211,7 @@ def _kept_of(folder: Path | str) -> tuple[Folder, int] | None:
 
 
 def _place(path: Path | str) -> tuple[str, int | None]:
-    """What to give to a call that takes a path relative to a descriptor (openat(2))."""
+    """Return the arguments of a call that takes a path relative to a descriptor (openat(2))."""
     parent, name = os.path.split(path)
     kept = _kept_of(parent)
     return (name, kept[1]) if kept else (str(path), None)
@@ -281,7 +281,7 @@ def _folder_gone(name: str, folder: int, levels: int) -> bool:
 
 
 def _let_owner_in(name: str, folder: int) -> None:
-    """Give its owner the permissions to read it, which he may have taken from himself; who is not root needs them.
+    """Give its owner the permissions to read it, which the owner may have removed; a user that is not root needs them.
 
     By the link of a descriptor in /proc, since chmod(2) of a name would follow another link (open(2), O_PATH).
     """

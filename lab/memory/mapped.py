@@ -1,10 +1,8 @@
-"""Mapped files, shared and private (mmap(2)).
+"""These backings share the bytes of a file: mapped (mmap(2)), or by pread(2) and pwrite(2) where it cannot be mapped.
 
-Who owns what: the worker that maps a file owns the descriptor and the mapping until it exits. They are
-never closed by hand while the worker lives: closing any descriptor of the file would drop all of the
-process's POSIX locks on it (fcntl(2), "Advisory record locking").
-
-Traditional I/O: every load is a pread(2), every store a pwrite(2). Works where a file cannot be mapped (ENODEV).
+The worker that maps a file owns the descriptor and the mapping until it exits. They are never closed by hand while the
+worker lives: closing any descriptor of the file would drop all of the process's POSIX locks on it (fcntl(2), "Advisory
+record locking").
 """
 
 from __future__ import annotations
@@ -55,11 +53,11 @@ class Mapping(NamedTuple):
         return held
 
     def abandon(self) -> None:
-        """Close the descriptor; the mapping goes with the last who looks at it."""
+        """Close the descriptor; the mapping goes with the last view of it."""
         os.close(self.descriptor)
 
     def close(self) -> None:
-        """Unmap and close; nobody may still look at the buffer (BufferError)."""
+        """Unmap and close; no view of the buffer may be left (BufferError)."""
         self.buffer.close()
         os.close(self.descriptor)
 
@@ -116,7 +114,7 @@ class SharedFile(NamedTuple):
         return self.backing.open(path, self.size)
 
     def read_back(self) -> bytearray:
-        """What is left in the file: see `lab.memory.read_back`."""
+        """Return the bytes left in the file: see `lab.memory.read_back`."""
         return read_back(self.path, self.size)
 
 
@@ -124,7 +122,7 @@ def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
     """Memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched.
 
     The first `populated` bytes are touched at once, where the kernel can (madvise(2), Linux 5.14) and they are not
-    huge: whoever writes there later then allocates nothing. Raises CannotRunError where there is not so much.
+    huge: a process that writes there later then allocates nothing. Raises CannotRunError where there is too little.
     """
     try:
         memory = mmap.mmap(-1, size, flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_NORESERVE)

@@ -1,7 +1,7 @@
-"""Shared bytes under their own names, made, found, and removed one call at a time, as the tutorial compares them.
+"""Make, find and remove shared bytes that have a name, one call at a time, as the tutorial compares them.
 
 A race takes the name away from its segments at once, so that nothing stays behind (`lab.memory.segments`). Here the
-name is the point: who knows it finds the bytes, and they stay until somebody removes it.
+name is the point: a process that knows it finds the bytes, and they stay until one removes it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Specimen(ABC):
     @property
     @abstractmethod
     def key(self) -> str:
-        """What another process finds the bytes by; empty where there is nothing."""
+        """Return the key by which another process finds the bytes; empty where there is nothing."""
 
     @abstractmethod
     def make(self) -> None:
@@ -53,7 +53,7 @@ class Specimen(ABC):
 
     @abstractmethod
     def remove(self) -> None:
-        """Take the key away from whoever comes later."""
+        """Take the key away from processes that come later."""
 
     def load(self) -> int:
         """The first byte, as this process sees it."""
@@ -103,7 +103,7 @@ class File(Specimen):
 
 
 class PrivateFile(File):
-    """A file, mapped private: whoever stores has a copy."""
+    """A file, mapped private: a process that stores has a copy."""
 
     flags = mmap.MAP_PRIVATE
 
@@ -141,7 +141,7 @@ class SystemVSegment(Specimen):
 
     @property
     def key(self) -> str:
-        """As ipcs(1) prints it."""
+        """The key, as ipcs(1) prints it."""
         return _printed(self._key)
 
     def make(self) -> None:
@@ -181,7 +181,7 @@ class PosixObject(Specimen):
 
     @property
     def key(self) -> str:
-        """As shm_open(3) takes it: named after the run's folder, which may lie in /dev/shm itself."""
+        """The key, as shm_open(3) takes it: named after the run's folder, which may lie in /dev/shm itself."""
         return f"/{self._path.parent.name}-object"
 
     def make(self) -> None:
@@ -206,7 +206,7 @@ class PosixObject(Specimen):
 
 
 class Anonymous(Specimen):
-    """Memory without a name: only a child of who made it has it too."""
+    """Memory without a name: only a child of the process that made it has it too."""
 
     key = ""
 
@@ -225,7 +225,7 @@ class Anonymous(Specimen):
 
 @contextmanager
 def _errno_of(calls: ModuleType, existential: int) -> Iterator[None]:
-    """What these packages raise in place of an OSError with its errno; one of theirs stands for EEXIST and ENOENT."""
+    """Raise what these packages raise as an OSError with its errno; one of theirs stands for EEXIST and ENOENT."""
     try:
         yield
     except calls.ExistentialError as error:

@@ -1,7 +1,4 @@
-"""What a process has of the bytes that are shared through a backing, and of the file that it opened for it.
-
-What every backing is: a name, what it guarantees, and the way to share bytes through it.
-"""
+"""Say what every backing is, and what a process has of the bytes that are shared through one."""
 
 from __future__ import annotations
 
@@ -40,27 +37,27 @@ class OpenFile(Protocol):
         """Put these bytes there."""
 
     def around(self, held: Held) -> Held:
-        """The lock, with what this way to the bytes does once it is held and before it is given back."""
+        """The lock, with what this way to the bytes does once it is held and before it is released."""
 
     def abandon(self) -> None:
-        """Close it though somebody may still look at the buffer."""
+        """Close it though views of the buffer may be left."""
 
     def close(self) -> None:
-        """Close it, and unmap what was mapped; nobody may still look at the buffer."""
+        """Close it, and unmap what was mapped; no view of the buffer may be left."""
 
 
 class Shared(Protocol):
     """The bytes of one trial, for as long as it lasts; children inherit it by fork."""
 
     def open(self, path: Path | str) -> OpenFile:
-        """What one process has of them. `path` is a name of the file, one of several where it has them.
+        """Open the bytes in one process. `path` is a name of the file, one of several where it has them.
 
         Called in each process that loads or stores, also in a child of one that did. Raises CannotRunError where that
         is refused, OSError where the name leads nowhere.
         """
 
     def read_back(self) -> bytearray:
-        """What is left, in the process that made it, after the others ended. Raises CannotRunError."""
+        """Return the bytes that are left after the others ended. Raises CannotRunError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +77,6 @@ class Backing(ABC):
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> AbstractContextManager[Shared]:
         """Bytes with this content, of at least 1, and a new file at the path; all is gone after the block.
 
-        Where they are to be `sparse`, pages of zeros cost nothing until somebody stores there; else room for all is
-        reserved. Whoever opens them in this process closes before the block ends. Raises CannotRunError.
+        Where they are to be `sparse`, pages of zeros cost nothing until a process stores there; else room for all is
+        reserved. What this process opens it closes before the block ends. Raises CannotRunError.
         """

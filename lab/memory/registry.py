@@ -1,4 +1,4 @@
-"""The backings by name, and how to find out whether a directory supports one."""
+"""Find the backings by name, and try whether a directory supports one."""
 
 from __future__ import annotations
 

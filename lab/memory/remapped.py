@@ -1,10 +1,10 @@
-"""Open, work, write back and close, all inside the lock: close-to-open consistency made by hand.
+"""These backings open, work, write back and close inside the lock: close-to-open consistency made by hand.
 
 Where several hosts share a filesystem each has a page cache of its own, and many of these filesystems look whether
 it is still fresh only when a file is opened. So the file is opened anew after each grant, to be mapped or for pread(2)
 and pwrite(2), and written back (msync(2)), unmapped and closed before each unlock. The lock cannot be on that file:
-closing any descriptor of it would give up the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is
-on an empty one beside it, which stays open for as long as the worker lives.
+closing any descriptor of it would drop the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is on
+an empty one beside it, which stays open for as long as the worker lives.
 
 Inside several locks at once the file is opened anew with each of them, and written back before each unlock: what
 another lock protects may have changed until that very lock was granted.
@@ -43,7 +43,7 @@ class Reopening:
 
     @property
     def descriptor(self) -> int:
-        """That of the file as it is open now."""
+        """The descriptor of the file as it is open now."""
         return self._present().descriptor
 
     def load(self, start: int, length: int) -> bytes:
@@ -55,7 +55,7 @@ class Reopening:
         self._present().store(start, data)
 
     def around(self, held: Held) -> Held:
-        """Open anew once it is held, write back before it is given back; where that fails, it is given back too."""
+        """Open anew once it is held, write back before it is released; where that fails, it is released too."""
         return _Within(held, self)
 
     def renew(self) -> None:

@@ -1,29 +1,22 @@
-"""Backings whose bytes are memory and no file: System V, POSIX and anonymous shared memory.
+"""These backings share memory instead of a file: System V, POSIX and anonymous shared memory.
 
-Locks are taken on an empty file at the trial's path. The memory is made by the process that forks the workers, and is
+Locks are acquired on an empty file at the trial's path. The process that forks the workers makes the memory, and it is
 gone with the last process that has it: it has no name that could be left behind, or only for a moment, so that a
-SIGKILL of everybody leaves no file in /dev/shm and no segment in ipcs(1).
+SIGKILL of all of them leaves no file in /dev/shm and no segment in ipcs(1).
 
-Anonymous memory: mmap(2) with MAP_SHARED | MAP_ANONYMOUS, made by the parent and inherited by fork(2).
+Anonymous memory (mmap(2) with MAP_SHARED | MAP_ANONYMOUS) has neither a name nor an id: only children of its maker
+have it, at the same address.
 
-It has neither a name nor an id: only children of its maker have it, at the address where the maker has it.
+POSIX shared memory (shm_open(3), mmap(2)) has a name, under /dev/shm on Linux, and lives until shm_unlink(3). So this
+one loses its name right after it was made; the object stays for as long as a process has it open or mapped, and the
+workers map the descriptor that they inherit. Between the two calls stops are held; only a SIGKILL in the few
+microseconds there would leave a file in /dev/shm. Its room is reserved by posix_fallocate(3): /dev/shm has a limit, and
+a store to a page for which it has no room would be answered with SIGBUS.
 
-POSIX shared memory: shm_open(3), mmap(2).
-
-The object has a name, under /dev/shm on Linux, and lives until shm_unlink(3), whoever dies before that. So this one
-loses its name right after it was made; the object stays for as long as somebody has it open or mapped, and the workers
-map the descriptor that they inherit. Between the two calls stops are held; only a SIGKILL in the few microseconds there
-would leave a file in /dev/shm.
-
-Its room is reserved by posix_fallocate(3): a store to a page for which /dev/shm, which has a limit, finds none would
-be answered with SIGBUS.
-
-System V shared memory: shmget(2), shmat(2).
-
-A segment lives until it is removed by IPC_RMID or ipcrm(1), whoever dies before that. So this one is removed right
+A System V segment (shmget(2), shmat(2)) lives until it is removed by IPC_RMID or ipcrm(1). So this one is removed right
 after it was made: it has no key (IPC_PRIVATE), its maker is attached, and Linux destroys a segment only once it is
-marked and nobody is attached any more. Until then others attach by its id, which Linux guarantees and POSIX does not
-(shmctl(2), IPC_RMID; shmat(2), Notes). Between the two calls stops are held; only a SIGKILL in the few microseconds
+marked and no process is attached any more. Until then others attach by its id, which Linux guarantees and POSIX does
+not (shmctl(2), IPC_RMID; shmat(2), Notes). Between the two calls stops are held; only a SIGKILL in the few microseconds
 there would leave a segment.
 """
 
@@ -130,7 +123,7 @@ class Segment:
             raise
 
     def read_back(self) -> bytearray:
-        """What the memory holds."""
+        """Return the bytes of the memory."""
         with memoryview(self._memory.whole) as view:
             return bytearray(view[: self._size])
 
@@ -270,5 +263,5 @@ class SystemV(SegmentBacking):
         try:
             segment = package.attach(identifier)
         except (package.Error, OSError, ValueError, MemoryError) as error:
-            raise self.refused(size, error, "let nobody else remove it") from error
+            raise self.refused(size, error, "let no other process remove it") from error
         return segment, segment.detach

@@ -239,7 +239,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _text_size(kind: Any, text: Any) -> int:
-    """How many bytes are stored: those of the text, and one zero where there is room."""
+    """Return how many bytes are stored: those of the text, and one zero where there is room."""
     return min(sizeof(kind), (len(text) + 1) * sizeof(kind._type_))
 
 

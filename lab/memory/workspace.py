@@ -1,7 +1,4 @@
-"""The file that a backing shares: made with its content before, read back after, and what lies beside it.
-
-A fresh directory for the files of a run, and its end.
-"""
+"""Make the fresh directory of a run and the files in it, read them back, and remove all of it."""
 
 from __future__ import annotations
 
@@ -85,7 +82,7 @@ def written_pages(content: bytes | bytearray) -> Iterator[tuple[int, bytes | byt
 
 
 def read_back(path: Path, size: int) -> bytearray:
-    """What is left in the file, read through a new descriptor; zeros where it became shorter.
+    """Return the bytes left in the file, read through a new descriptor; zeros where it became shorter.
 
     Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
     it is gone.

@@ -1,8 +1,6 @@
-"""From what was asked for to the rows of the table: the cases, and the trials of each.
+"""Make the cases of a race from its options, run their trials, and return the record of the run.
 
-A case raced for a time instead of a number of trials: on a mount whose speed nobody knows beforehand.
-
-One invocation: all cases, one after the other, and the record of them.
+A case is raced for a number of trials, or for a time on a mount whose speed nobody knows beforehand.
 """
 
 from __future__ import annotations
@@ -41,7 +39,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What a person calls it."""
+        """Return what a person calls it."""
         setting = self.setting
         if setting.alone:
             return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
@@ -272,7 +270,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
 
 
 def _anonymous(options: Options) -> Options:
-    """What was asked for, without the user's name in its paths."""
+    """Return what was asked for, without the user's name in its paths."""
     return replace(
         options,
         directory=anonymous_text(options.directory),

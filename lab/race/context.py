@@ -1,4 +1,4 @@
-"""What was decided for one case, before any of it runs."""
+"""Hold what is decided for one case before any of it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the trials of one case share; `backing` is a name, the scenario's own unless another was asked for.
+    """The settings that the trials of one case share; `backing` is a name, the scenario's own or another.
 
     One that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that was
     answered with EAGAIN or EDEADLK (`lab.race.perturb`). One that is `recorded` is written down (`lab.race.tracing`).

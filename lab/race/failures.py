@@ -1,4 +1,4 @@
-"""Why a worker did not end well, in words: its exception, its signal, or what it was waiting for."""
+"""Say in words why a worker failed: its exception, its signal, or what it was waiting for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def explain(
 
 
 def late(ended: Exit, time_limit_s: float) -> str:
-    """What is said of a worker that was still there at the time limit."""
+    """Return the reason of a worker that was still there at the time limit."""
     if ended.stopped:
         return f"was stopped by a signal (SIGSTOP) and still was after {time_limit_s:g} s"
     if ended.code is not None:
@@ -89,7 +89,7 @@ def _signal(job: Job, number: int) -> str:
 
 
 def _is_unreadable(path: Path) -> bool:
-    """Whether some of the file cannot be read: its pages are all there, so it is the filesystem that failed."""
+    """Return True where some of the file cannot be read: its pages are all there, so the filesystem failed."""
     try:
         path.read_bytes()
     except OSError:
@@ -98,7 +98,7 @@ def _is_unreadable(path: Path) -> bool:
 
 
 def _stuck(job: Job, index: int) -> str:
-    """What the log says that the worker held and waited for."""
+    """Return what the log says that the worker held and waited for."""
     stuck = job.log.stuck(index)
     text = "".join(f", holding {_words(span)}" for span in stuck.holding)
     return text + (f", waiting for {_words(stuck.waiting)}" if stuck.waiting else "")

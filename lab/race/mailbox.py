@@ -1,11 +1,10 @@
-"""What a worker has to say besides its figures: damage that it saw, and how it failed.
+"""The mailbox carries what a worker reports beside its figures: damage that it saw, and how it failed.
 
-Said once, at its end, into a file in memory that all workers inherit (memfd_create(2)), opened for appending: each
-write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, writers that end together
-overwrite one another: the rule of write(2), that those who share an open file share its position without a race,
-does not hold for the descriptor that memfd_create gives. A worker with nothing to say writes nothing.
-
-The traceback of a worker that raised, as far as it leads through the user's own code.
+A worker writes once, at its end, into a file in memory that all workers inherit (memfd_create(2)). The file is opened
+for appending: each write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, workers
+that end together overwrite one another: write(2) promises that processes which share an open file share its position
+without a race, but this does not hold for the descriptor that memfd_create returns. A worker without a report writes
+nothing. The traceback of a worker that raised is kept as far as it leads through the user's own code.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Report:
 
 
 class Reports:
-    """What one worker collects while it runs."""
+    """The reports that one worker collects while it runs."""
 
     __slots__ = ("seen",)
 

@@ -1,16 +1,13 @@
-"""`--window`: a wider race window, made by a pause before every store of the scenario.
+"""Widen the race window (`--window`), and make a stress meet as many conflicts as it can.
 
-The scenario's text stays as it is: `memory.value += 1` loads, pauses, and stores. Bulk bytes are stored in two halves
-with the pause between them.
+With `--window` a pause comes before every store of the scenario, whose text stays as it is: `memory.value += 1` loads,
+pauses, and stores. Bulk bytes are stored in two halves with the pause between them.
 
-What makes a race of unknown speed meet as many conflicts as it can: it yields, and it insists.
-
-A worker yields before each request and before each store, so that the others arrive while a lock is held, on a
-single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
-request of another is: there a worker sleeps, for about as long as such a request takes.
-
-It insists where its request is refused though nobody is to blame for it: after EAGAIN, from a lock that is asked for
-without waiting, and after EDEADLK, which a lock of one range never deserves. Both are counted.
+In a stress a worker yields before each request and before each store, so that the others arrive while a lock is held,
+on a single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
+request of another is: there a worker sleeps, for about as long as such a request takes. It asks again where its
+request was refused without a conflict: after EAGAIN, from a lock that does not wait, and after EDEADLK, which a lock
+of one range never deserves. Both are counted.
 """
 
 from __future__ import annotations

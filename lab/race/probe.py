@@ -1,4 +1,4 @@
-"""Whether a lock answers at all on a directory: asked where it may hang, exit or start threads, but not in the lab."""
+"""Try in a child whether a lock works on a directory, since it may hang, exit or start threads there."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool 
 
 
 def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Callable[[], None]:
-    """What the child does: it leaves a report where the lock was not taken, and says by its exit code that it lived."""
+    """Return the child's task: report where the lock was not acquired, and exit with the code that says it lived."""
 
     def attempt() -> None:
         detach_output() if silent else print_to_stderr()
@@ -62,7 +62,7 @@ def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Cal
 
 
 def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
-    """How the child ended."""
+    """Return how the child ended."""
     with WorkerPool(1, lambda index: attempt, cpus_for("none")) as pool:
         pool.gather(time_limit_s)
         pool.release()

@@ -1,4 +1,4 @@
-"""The recorded trial of a case, raced after those that count."""
+"""Race the recorded trial of a case, after those that count."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ counted: Callable[[Segment, int], Iterator[int]] = NATIVE.Rounds if NATIVE else 
 
 
 def end_holds(segment: Segment, first: int) -> None:
-    """Write down that the holds not given back, of the records from the word `first` on, end now with their holder."""
+    """Record that the holds not released, of the records from the word `first` on, end now with their holder."""
     died_ns = DIED | monotonic_ns()
     for number, released in enumerate(segment[first : segment[CURSOR]][2::RECORD].tolist()):
         if not released:
@@ -76,7 +76,7 @@ def end_holds(segment: Segment, first: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """What one worker held and waited for when it was ended: spans, with the time since in ns."""
+    """The spans that one worker held and waited for when it was ended."""
 
     holding: list[Span]
     waiting: Span | None
@@ -101,7 +101,7 @@ class Log:
         return self._memory[index * self._words : (index + 1) * self._words]
 
     def histogram(self, index: int) -> Segment | None:
-        """How many holds beyond the segment of this index waited how long: a word a bucket of `lab.analysis.latencies`.
+        """Return the waits of the holds beyond the segment of this index: a word a bucket of `lab.analysis.latencies`.
 
         None where the log was made without histograms.
         """
@@ -121,7 +121,7 @@ class Log:
         return sum(self._memory[word :: self._words].tolist())
 
     def holds(self) -> Iterator[Row]:
-        """Every recorded hold, as a `lab.analysis.holds.Row`; one not given back counts as released when granted."""
+        """Every recorded hold, as a `lab.analysis.holds.Row`; one not released counts as released when granted."""
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
@@ -130,7 +130,7 @@ class Log:
             yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
     def requests(self) -> Iterator[Row]:
-        """As `holds`, with 0 for what never came, as the release of one who died; those still waiting too."""
+        """Yield rows as `holds` does, with 0 for what never came, and those that still wait."""
         for index in range(2 * self._workers):
             segment = self.segment(index)
             for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
@@ -139,7 +139,7 @@ class Log:
                     yield granted, 0 if released & DIED else released, requested, index, span
 
     def stuck(self, index: int) -> Stuck:
-        """What a worker held and waited for when it stopped writing."""
+        """Return what a worker held and waited for when it stopped writing."""
         words = self._records(index)
         holding = [Span.unpack(span) for end, span in zip(words[2::RECORD], words[3::RECORD], strict=True) if not end]
         segment = self.segment(index)
@@ -156,7 +156,7 @@ Held = AbstractContextManager[object]
 
 
 class MakeHold(Protocol):
-    """What makes the recorder of one lock over one range."""
+    """A function that makes the recorder of one lock over one range."""
 
     def __call__(
         self, acquire: Action, release: Action, log: Segment, span: int, histogram: Segment | None = None
@@ -235,7 +235,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 class Unlocked:
-    """What `write_lock` gives where no lock was chosen: nothing is acquired and nothing recorded."""
+    """The lock of `write_lock` where none was chosen: nothing is acquired and nothing recorded."""
 
     __slots__ = ()
 

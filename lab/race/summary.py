@@ -1,6 +1,6 @@
-"""From the trials of a case to its row: sums, rates, intervals, quantiles, and the verdict in words.
+"""Make the row of a case from its trials: sums, rates, intervals, quantiles, and the verdict in words.
 
-The strength that is asked of a clean race (`--detects`, `detects=`), and what a race that is too weak lacks.
+It also says what a clean race lacks that is too weak for what was asked (`--detects`, `detects=`).
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
 
 
 def _broken(judged: Sequence[Result]) -> tuple[int, int]:
-    """How much is damaged, and of how much: of the kinds that are counted against the same, together.
+    """Return how much is damaged, and of how much: of the kinds that are counted against the same, together.
 
     Of kinds that are counted against different numbers, operations and records say, those with the highest rate.
     """
@@ -180,7 +180,7 @@ def _broken(judged: Sequence[Result]) -> tuple[int, int]:
 
 
 def _broken_in(result: Result, kinds: Sequence[str], judged: Sequence[Result]) -> int:
-    """What one trial damaged, of these kinds together: at most all that there was."""
+    """Return what one trial damaged, of these kinds together: at most all that there was."""
     base = max(_base(kind, result, judged) for kind in kinds)
     return min(base, sum(each.count for each in result.damage if each.kind in kinds))
 
@@ -218,7 +218,7 @@ def _of_kind(kind: str, judged: Sequence[Result]) -> Damage:
 
 
 def _base(kind: str, result: Result, judged: Sequence[Result]) -> int:
-    """What this kind is counted against in one trial; one that says nothing of it is taken to be like the others."""
+    """Return what this kind is counted against in one trial; one that does not say it counts as the others do."""
     if kind in result.bases:
         return result.bases[kind]
     known = [other for other in judged if kind in other.bases]
@@ -258,7 +258,7 @@ def _verdict(failures: Sequence[Failure], *, damaged: bool, done: bool) -> Verdi
 
 
 def _why(setting: Setting, expected: str, backing: Backing) -> str:
-    """What the scenario says of the damage that is to be expected.
+    """Return what the scenario says of the damage that is to be expected.
 
     Nothing where something else explains it: no lock, a variant that is fixed, a backing that keeps the stores apart.
     """
@@ -269,7 +269,7 @@ def _why(setting: Setting, expected: str, backing: Backing) -> str:
 
 
 def _undone(setting: Setting, backing: Backing) -> str:
-    """Why data broke though no two were let in."""
+    """Return why data broke though no holds overlapped."""
     if setting.alone:
         return "what its copies do to exclude each other did not protect the file"
     if setting.program and setting.lock.excludes:
@@ -295,7 +295,7 @@ def _reason(verdict: Verdict, damage: Sequence[Damage], overlaps: int, failures:
 
 
 def _more(failures: Sequence[Failure]) -> str:
-    """How many others there are, and whether they failed in the same way."""
+    """Return how many others there are, and whether they failed in the same way."""
     others = len(failures) - 1
     if not others:
         return ""
@@ -304,7 +304,7 @@ def _more(failures: Sequence[Failure]) -> str:
 
 
 def _together(seen: int, failures: Sequence[Failure]) -> str:
-    """What the samples add to the reason."""
+    """Return what the samples add to the reason."""
     if failures or not seen:
         return ""
     return f"; seen from outside: in {seen:,} sample{'s' if seen > 1 else ''} it held what a worker held too"
@@ -357,19 +357,19 @@ def met_by(case: Case) -> int:
 
 
 def rounds_for(case: Case, rate: float) -> int:
-    """Rounds of all workers together that the race would take in all, at the pace so far; 0 where nobody met."""
+    """Return the rounds that all workers together would need, at the pace so far; 0 where no request met a hold."""
     met = met_by(case)
     return ceil(requests_for(rate) * case.operations / met) if met else 0
 
 
 def seconds_for(case: Case, rate: float, wall_s: float) -> float:
-    """Seconds that it would take in all, with some to spare, if it took `wall_s` so far; 0 where nobody met."""
+    """Return the seconds that the race would need, with some to spare; 0 where no request met a hold."""
     met = met_by(case)
     return wall_s * SPARE * requests_for(rate) / met if met else 0.0
 
 
 def _shortfall(case: Case, rate: float, limit: float | None) -> str:
-    """How far the race came, and what to give it."""
+    """Return how far the race came, and what to give it."""
     asked = f"--detects {rate:g} takes {requests_for(rate):,}"
     if not case.holds:
         return f"no hold of a lock was recorded; {asked} requests that meet a holder"

@@ -1,8 +1,9 @@
-"""`--record`: one more trial of a case, in which every load, store and report of damage is written down.
+"""Record a trial (`--record`): every load, store and report of damage, with its times.
 
-In shared memory laid out before the fork, like the holds (`lab.race.recorder`). One segment a worker and one for its
-twin or children, each a header of `HEADER` words, records of `RECORD` words, and the bytes that were loaded and
-stored. The cursor moves before the access itself, so that of a worker killed in it the record shows when it began.
+The records lie in shared memory laid out before the fork, like the holds (`lab.race.recorder`): one segment a worker
+and one for its twin or children, each a header of `HEADER` words, records of `RECORD` words, and the bytes that were
+loaded and stored. The cursor moves before the access itself, so the record of a worker that is killed in an access
+shows when it began.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ KEPT_AT_MOST = 1 << 14
 
 
 class Track:
-    """What one process writes down; `rounds` are the words in which the worker says in which round it is."""
+    """The records of one process; `rounds` are the words in which the worker says in which round it is."""
 
     __slots__ = ("_content", "_rounds", "_words")
 
@@ -125,7 +126,7 @@ class Tape:
         self._memory = memoryview(anonymous(2 * used, populated=used))
 
     def track(self, index: int, worker: int, *, whole: bool) -> Track:
-        """What the process of this segment writes to; where it is not to be kept whole, it is only counted."""
+        """Return the track of the process of this segment; where it is not to be kept whole, it only counts."""
         words, content = self._segment(index)
         return Track(words if whole else words[:HEADER], content, self._log.segment(worker))
 
@@ -136,7 +137,7 @@ class Tape:
 
     @property
     def unrecorded(self) -> int:
-        """How many accesses were not written down."""
+        """Return how many accesses were not recorded."""
         return sum(self._segment(index)[0][UNRECORDED] for index in range(2 * self._workers))
 
     def _segment(self, index: int) -> tuple[Segment, memoryview]:

@@ -1,4 +1,4 @@
-"""From the shared memory in which a trial was written down to its record in the results document."""
+"""Turn the shared memory in which a trial was recorded into its part of the results document."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NEVER = -1
 
 
 def transcript(job: Job, released_ns: int, result: Result) -> Recording:
-    """What was written down of a trial that has ended, whose file is still there."""
+    """Return the recording of a trial that has ended, whose file is still there."""
     tape = job.tape
     assert tape  # noqa: S101 - only a recorded trial has a transcript
     accesses = tape.accesses()
@@ -129,7 +129,7 @@ def _accesses(accesses: list[Access], released_ns: int) -> Accesses:
 
 
 def _told(access: Access) -> Access:
-    """A report without the user's name in it."""
+    """Take the user's name out of a report."""
     if access.what != REPORT:
         return access
     return access._replace(data=anonymous_text(access.data.decode("utf-8", "replace")).encode())

@@ -1,9 +1,8 @@
-"""One trial: a fresh file, N workers released together, all rounds, one check.
+"""Run one trial: a fresh file, N workers released together, all rounds, one check.
 
-The file of one trial and its names: one in each directory that it is seen through.
-
-Several directories stand for several hosts: two mounts of one filesystem, each with a page cache of its own. The file
-is made through the first of them, removed through it, and read back through it once all workers have ended.
+The file may be seen through several directories, which stand for several hosts: two mounts of one filesystem, each
+with a page cache of its own. The file is made through the first of them, removed through it, and read back through it
+once all workers have ended.
 """
 
 from __future__ import annotations
@@ -83,7 +82,7 @@ def _check_shown(path: Path, size: int, made: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one trial left: raw, before anything is summed up.
+    """The raw figures of one trial, before anything is summed up.
 
     `zeros` are the kinds of damage that the check looked for and did not find. `gave_up`
     is how many requests a lock of limited patience refused: their rounds are not among those done. `orphans` outlived
@@ -120,7 +119,7 @@ class Result:
 
     @property
     def bases(self) -> dict[str, int]:
-        """What each kind of damage is counted against, `Damage.of`, of the kinds that were looked for."""
+        """Return what each kind of damage is counted against, `Damage.of`, of the kinds that were looked for."""
         every = [*self.zeros, *self.damage]
         return {kind: max(each.of for each in every if each.kind == kind) for kind in {each.kind for each in every}}
 
@@ -131,12 +130,12 @@ class Result:
 
     @property
     def held(self) -> int:
-        """How many holds were recorded."""
+        """Return how many holds were recorded."""
         return len(self.holds) + self.unkept
 
 
 class Pace:
-    """How many time limits the workers of a trial are given: one more, as long as they do rounds, up to `most`."""
+    """The time limits that the workers of a trial are given: one more, as long as they do rounds, up to `most`."""
 
     def __init__(self, log: Log, most: int) -> None:
         self.limits = 1
@@ -195,7 +194,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 
 @contextmanager
 def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
-    """Around what a scenario does in the process that forks: its exception becomes a ScenarioError with its place.
+    """Turn an exception of the scenario, in the process that forks, into a ScenarioError with its place.
 
     So does the end of its time, which the method is not asked about.
     """

@@ -1,6 +1,6 @@
-"""The worker of the race world: a free-running process over the mapped file, under the real lock.
+"""The worker of a race is a free-running process over the mapped file, under the real lock.
 
-The life of a worker: what it does before the start barrier and after it, and what it leaves behind.
+`RaceWorker` is what the scenario talks to; `worker_of` is the life of its process before and after the start barrier.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class Job:
         return self.paths[0]
 
     def pause(self) -> Pause | None:
-        """What comes before each store, where anything does."""
+        """Return the pause before each store, where there is one."""
         if self.stresses:
             return giving_way(self.window_ns)
         return spin(self.window_ns) if self.window_ns else None
@@ -282,7 +282,7 @@ ASKED_FOR_MEMORY = 8
 
 
 def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
-    """What each worker does before the barrier and after it; whatever goes wrong there ends up in the mailbox."""
+    """Return what each worker does before the barrier and after it; its errors end up in the mailbox."""
     scenario = setting.scenario
 
     def prepare(index: int) -> Callable[[], None]:
@@ -334,7 +334,7 @@ def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview)
 
 
 def _leaking(setting: Setting, job: Job, index: int) -> Job:
-    """The job with this worker's own liar in the place of the lock, where one was asked for."""
+    """The job with this worker's own leaky lock in the place of the lock, where one was asked for."""
     if not setting.leak or not setting.lock.excludes:
         return job
     from random import Random

@@ -32,7 +32,7 @@ def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[in
 
 
 def _told(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
-    """How it failed, in the record's word and in a sentence."""
+    """Return how it failed, in the record's word and in a sentence."""
     limit = f"{setting.time_limit_s:g} s"
     if ended.code is None:
         where = f" in {ended.where}" if ended.where else ""

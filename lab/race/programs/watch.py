@@ -80,7 +80,7 @@ class Samples:
         self._look_for_keepers(waiting, ended_ns)
 
     def result(self, holds: Sequence[Row]) -> Sampled:
-        """What the samples come to, beside the holds that the lab's workers recorded."""
+        """Return what the samples come to, beside the holds that the lab's workers recorded."""
         inside: set[int] = set()
         overlaps: dict[int, str] = {}
         for sample, worker, span in self._beside(holds):
@@ -120,7 +120,7 @@ class Samples:
         self._keepers = {seen.file: keepers_of(self._observer.inodes(seen.file), self._is_programs) for seen in waiting}
 
     def stuck(self, index: int, before_ns: int) -> str:
-        """What a program held and waited for in the last sample before this moment, in words."""
+        """Return what a program held and waited for in the last sample before this moment, in words."""
         last = next((sample for sample in reversed(self._taken) if sample.begun_ns < before_ns), None)
         if last is None:
             return ""
@@ -247,7 +247,7 @@ def _start(setting: Setting) -> Iterator[Start | None]:
 def _becoming(
     setting: Setting, file: Path, mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
 ) -> Callable[[int], Callable[[], None]]:
-    """What makes a worker the program: before the barrier where that waits for its own signal, else after it."""
+    """Return what makes a worker the program: before the barrier where that waits for its own signal, else after it."""
     program = setting.program
     assert program  # noqa: S101 - only a case with a program comes here
 
