@@ -135,7 +135,9 @@ def test_an_installed_lab_races_from_any_directory(compiled: Path) -> None:
 
 def test_an_installed_lab_knows_its_version_and_offers_its_locks(compiled: Path) -> None:
     assert raced(compiled)["environment"]["lab"] == "0.1.0"
-    locks = {entry["name"] for entry in json.loads(lab(compiled, "list", "--json")) if entry["group"].startswith("locks")}
+    locks = {
+        entry["name"] for entry in json.loads(lab(compiled, "list", "--json")) if entry["group"].startswith("locks")
+    }
     assert locks >= {"none", "fcntl", "ofd", "flock"}
 
 

@@ -85,7 +85,7 @@ class Behaviour:
         self._seen: list[tuple[str, str]] = []
         memory = SteppedBytes(self._content, shape.line, self._step)
         self._worker = SteppedWorker(shape, index, memory, self._guard, self._seen)
-        self._told: list[Any] = []
+        self._expected: list[Any] = []
         self._taken = -1
         self._over = True
         self._caught = 0
@@ -111,7 +111,7 @@ class Behaviour:
         """
         if self._at is not node or self._over:
             self._begin(node)
-        self._told.append(met)
+        self._expected.append(met)
         self._go()
         return node.next[met]
 
@@ -128,7 +128,7 @@ class Behaviour:
         self._seen.clear()
         self._taken = -1  # what start does is no step
         self._at = self.root
-        self._told = node.history()
+        self._expected = node.history()
         self._trouble = None
         self._caught = 0
         worker.renew()
@@ -180,12 +180,12 @@ class Behaviour:
 
     def _end(self, failed: Exception | SystemExit | None) -> None:
         node = self._at
-        if node.operation is not None or self._taken < len(self._told):
+        if node.operation is not None or self._taken < len(self._expected):
             self._differs("has finished")
             return
-        told = tuple(self._seen), f"{type(failed).__name__}: {failed}"
-        if node.ended and told != (node.seen, f"{type(node.failed).__name__}: {node.failed}"):
-            self._differs(f"ends with {told[0] or told[1]}")
+        ended = tuple(self._seen), f"{type(failed).__name__}: {failed}"
+        if node.ended and ended != (node.seen, f"{type(node.failed).__name__}: {node.failed}"):
+            self._differs(f"ends with {ended[0] or ended[1]}")
             return
         node.ended = self._over = True
         node.seen = tuple(self._seen)
@@ -208,10 +208,10 @@ class Behaviour:
             node.round = self._worker.round
         elif node.operation is not operation:
             raise self._differs(f"is about to {operation!r}")
-        if self._taken == len(self._told):
+        if self._taken == len(self._expected):
             self._stop()
         if operation.kind == LOAD:
-            self._content[operation.start : operation.end] = self._told[self._taken]
+            self._content[operation.start : operation.end] = self._expected[self._taken]
         self._taken += 1
 
     def _escape(self) -> NoReturn:
@@ -237,7 +237,7 @@ class Behaviour:
         """Go on to the node after the step that has just been taken."""
         if not self._taken:
             return
-        node, met = self._at, self._told[self._taken - 1]
+        node, met = self._at, self._expected[self._taken - 1]
         operation = node.operation
         if operation is not None and operation.kind == STORE:
             data = bytes(self._content[operation.start : operation.end])
@@ -268,7 +268,7 @@ class Behaviour:
         if self._taken < 0:
             raise bypass("locks in start, before the start barrier")
         self._step(operation)
-        if self._taken > 0 and self._told[self._taken - 1] is REFUSED:
+        if self._taken > 0 and self._expected[self._taken - 1] is REFUSED:
             raise Deadlock(errno.EDEADLK, "Resource deadlock avoided")
 
     def unlock(self, operation: Operation) -> None:

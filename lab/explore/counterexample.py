@@ -332,10 +332,14 @@ def _cut_apart(steps: Sequence[Step]) -> tuple[list[Pattern], list[Pattern]]:
                 kind = "".join(steps[at].operation[0] for at in (first, second, place))
                 found.setdefault(kind, []).append((first, second, place))
     ways = (("ssl", _foreign), ("sls", _halfway), ("lsl", _changed))
-    return _told(steps, found, "lss", _lost), [each for kind, tell in ways for each in _told(steps, found, kind, tell)]
+    return _patterns(steps, found, "lss", _lost), [
+        each for kind, tell in ways for each in _patterns(steps, found, kind, tell)
+    ]
 
 
-def _told(steps: Sequence[Step], found: dict[str, list[tuple[int, int, int]]], kind: str, tell: Tell) -> list[Pattern]:
+def _patterns(
+    steps: Sequence[Step], found: dict[str, list[tuple[int, int, int]]], kind: str, tell: Tell
+) -> list[Pattern]:
     fields: dict[str, tuple[int, int, int]] = {}
     for three in found.get(kind, ()):
         fields.setdefault(steps[three[2]].field, three)

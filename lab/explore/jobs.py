@@ -107,7 +107,7 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
     def prepare(job: int) -> Callable[[], None]:
         def run() -> None:
             mine = Tally(tally.deadline, first_only=tally.first_only, kinds=tally.kinds, keep=tally.keep)
-            mine.told = _teller(board, job)
+            mine.report = _reporter(board, job)
             try:
                 _leave(slots[job], mine, search(mine, job))
             except LabError as error:
@@ -129,14 +129,14 @@ def _in_jobs(search: Search, world: World, tally: Tally, jobs: int) -> None:
         tally.broken += sum(board[COUNTS + 1 :: 2])
     if not whole:
         raise CannotRunError("a job of the search died or did not come to its end; try --jobs 1")
-    told = [json.loads(bytes(slot).rstrip(b"\0")) for slot in slots]
-    for each in told:
+    counts = [json.loads(bytes(slot).rstrip(b"\0")) for slot in slots]
+    for each in counts:
         if "error" in each:
             raise ERRORS[each["code"]](each["error"])
-    _add_up(world, tally, told)
+    _add_up(world, tally, counts)
 
 
-def _teller(board: memoryview, job: int) -> Callable[[Tally], bool]:
+def _reporter(board: memoryview, job: int) -> Callable[[Tally], bool]:
     """Return a function that writes a job's counts to the board, and says whether another has found the failure."""
 
     def tell(mine: Tally) -> bool:
@@ -150,29 +150,29 @@ def _teller(board: memoryview, job: int) -> Callable[[Tally], bool]:
 
 
 def _leave(slot: memoryview, mine: Tally, first: int) -> None:
-    told = {
+    counts = {
         "first": first,
         "found": mine.found.schedule.hex() if mine.found else "",
         "kept": [each.hex() for each in mine.kept],
         "too_long": mine.too_long,
         "late": mine.out_of_time and not (mine.first_only and mine.found),
     }
-    _put(slot, told)
+    _put(slot, counts)
 
 
-def _put(slot: memoryview, told: dict[str, Any]) -> None:
-    text = json.dumps(told).encode()
+def _put(slot: memoryview, counts: dict[str, Any]) -> None:
+    text = json.dumps(counts).encode()
     slot[: len(text)] = text
 
 
-def _add_up(world: World, tally: Tally, told: list[dict[str, Any]]) -> None:
+def _add_up(world: World, tally: Tally, counts: list[dict[str, Any]]) -> None:
     """Add up what the jobs found; of several failures that of the first part, whichever was quicker."""
-    tally.too_long += sum(each["too_long"] for each in told)
-    tally.kept = [bytes.fromhex(kept) for each in told for kept in each["kept"]][: tally.keep]
-    found = sorted((each["first"], each["found"]) for each in told if each["found"])
+    tally.too_long += sum(each["too_long"] for each in counts)
+    tally.kept = [bytes.fromhex(kept) for each in counts for kept in each["kept"]][: tally.keep]
+    found = sorted((each["first"], each["found"]) for each in counts if each["found"])
     if found:
         schedule = bytes.fromhex(found[0][1])
         world.follow(schedule)
         tally.found = Found(schedule, world.end())
         world.back_to(0)
-    tally.out_of_time = tally.out_of_time or (any(each["late"] for each in told) and not tally.over)
+    tally.out_of_time = tally.out_of_time or (any(each["late"] for each in counts) and not tally.over)

@@ -157,7 +157,7 @@ class _Tables:
         key = repr(damage)
         if key not in self._ends:
             self._ends[key] = len(self.endings)
-            self.endings.append([_told(each) for each in damage])
+            self.endings.append([_damage_without_folders(each) for each in damage])
         return self._ends[key]
 
     def _step(self, move: Move) -> int:
@@ -176,7 +176,7 @@ class _Tables:
         return [numbers[0], *(self._value(image, *self._cells[n]) for n in numbers)]
 
 
-def _told(damage: Damage) -> Damage:
+def _damage_without_folders(damage: Damage) -> Damage:
     return Damage(damage.kind, damage.count, damage.of, [_without_folders(text) for text in damage.evidence])
 
 

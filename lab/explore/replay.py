@@ -28,7 +28,7 @@ from lab.scenario import Scenario
 
 from .operation import NAMES
 from .reasons import story
-from .replay_protocol import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, digest, plan_of, said
+from .replay_protocol import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, digest, plan_of, read_report
 from .replay_worker import Replayed
 from .run import damage_records
 from .simplify import Repair, world_of
@@ -154,7 +154,9 @@ class _Stage:
             if time.monotonic() > deadline:
                 raise Diverged(self._silence())
         if os.read(self._pipes.reading[-1], 1) == DIVERGED:
-            raise Diverged(next(filter(None, (said(slot)["divergence"] for slot in self._slots)), "a worker gave up"))
+            raise Diverged(
+                next(filter(None, (read_report(slot)["divergence"] for slot in self._slots)), "a worker gave up")
+            )
 
     def _see_all_alive(self) -> None:
         """Raises ScenarioError where a worker ended, which none does before it is told to."""
@@ -192,7 +194,7 @@ class _Stage:
         """Return whether the file and the workers came to the end that the model has; the last that did not is kept."""
         plan = self._plan
         content = os.pread(self._mapping.descriptor, len(plan.prepared), 0)
-        left = [said(slot) for slot in self._slots]
+        left = [read_report(slot) for slot in self._slots]
         kinds = tuple(each["raised"].partition(":")[0] for each in left)
         result.content = content
         result.reports = [(kind, text) for each in left for kind, text in each["seen"]]

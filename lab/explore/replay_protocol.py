@@ -52,7 +52,7 @@ SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "r
 """What a worker says that has nothing to say."""
 
 
-def said(slot: memoryview) -> dict[str, Any]:
+def read_report(slot: memoryview) -> dict[str, Any]:
     """Return what a worker left in its slot: usually nothing."""
     length = int.from_bytes(slot[:4], "little")
     return json.loads(bytes(slot[4 : 4 + length])) if length else {**SILENT}

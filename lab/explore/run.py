@@ -183,7 +183,7 @@ def _record(
     )
     if best is None or coverage.found is None:
         return record
-    return told(record, case.found, best, len(coverage.found.schedule), kinds)
+    return with_failure(record, case.found, best, len(coverage.found.schedule), kinds)
 
 
 def _of_how_many(world: World, coverage: Coverage) -> str:
@@ -195,7 +195,7 @@ def _of_how_many(world: World, coverage: Coverage) -> str:
     return f" (of {about(count)} schedules that there are)" if count > coverage.schedules else ""
 
 
-def told(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
+def with_failure(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
     """The record with the failure: its steps, its reasons, and its token."""
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)

@@ -115,7 +115,7 @@ def notes(scenario: Scenario) -> dict[str, str]:
     for holder in [*lines, *(value for value in module.values() if _is_of(value, kind.__module__))]:
         shared |= {f"{holder.__name__}.{name}": value for name, value in vars(holder).items()}
     shared |= module
-    told = {name: _told(value) for name, value in shared.items() if "__" not in name}
+    told = {name: _as_text(value) for name, value in shared.items() if "__" not in name}
     return {name: text for name, text in told.items() if text}
 
 
@@ -124,7 +124,7 @@ def _is_of(value: object, module: str) -> bool:
     return isinstance(value, type) and value.__module__ == module and not hasattr(value, "_fields_")
 
 
-def _told(value: object) -> str:
+def _as_text(value: object) -> str:
     """Data as text; of a function its defaults and what it has closed over; of anything else the attributes."""
     if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]

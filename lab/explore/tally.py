@@ -24,7 +24,7 @@ class Tally:
     """Counts of one search. `too_long` schedules were given up, so nothing is exhausted then.
 
     `deadline` is in seconds of time.monotonic. `first_only` stops at the first schedule that breaks, and `kinds`
-    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown. `told` hears of
+    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown. `report` hears of
     the counts now and then, and may end the search.
     """
 
@@ -38,7 +38,7 @@ class Tally:
     out_of_time: bool = False
     found: Found | None = None
     kept: list[bytes] = field(default_factory=list)
-    told: Callable[[Tally], bool] | None = None
+    report: Callable[[Tally], bool] | None = None
 
     def add(self, world: World) -> bool:
         """Count the schedule that has just come to its end; True when the search must stop."""
@@ -61,7 +61,7 @@ class Tally:
 
     def late(self) -> bool:
         """True once the time is over."""
-        stopped = self.told is not None and self.told(self)
+        stopped = self.report is not None and self.report(self)
         if stopped or time.monotonic() > self.deadline:
             self.out_of_time = True
         return self.out_of_time

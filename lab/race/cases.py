@@ -87,7 +87,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
     kind = found.kind
     found.check_world("race")
     found.check_workers(workers)
-    scenario = _made(found)
+    scenario = _make_scenario(found)
     expected = scenario.expected(name, backing.name)
     if expected not in get_args(Verdict) or expected == "inconclusive":
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
@@ -113,7 +113,7 @@ def _lock(name: str) -> Lock:
         return Missing(name, str(error))
 
 
-def _made(found: Found) -> Scenario:
+def _make_scenario(found: Found) -> Scenario:
     """The scenario itself; what its `__init__` raises is a mistake in the file."""
     try:
         return found.kind()

@@ -37,7 +37,7 @@ def spin(window_ns: int) -> Pause:
     return pause
 
 
-class Paused:
+class PausedStores:
     """The same bytes, with the pause before every store."""
 
     __slots__ = ("_access", "_pause", "load")
@@ -53,7 +53,7 @@ class Paused:
         self._access.store(start, data)
 
 
-class Halved:
+class HalvedStores:
     """The same bytes, whose stores come in two halves, the pause between them."""
 
     __slots__ = ("_access", "_pause", "load")
@@ -76,7 +76,7 @@ COUNTED = {errno.EAGAIN: REFUSED, errno.EACCES: REFUSED, errno.EDEADLK: DEADLOCK
 """POSIX lets F_SETLK answer either of the first two."""
 
 
-def giving_way(window_ns: int) -> Pause:
+def yielding(window_ns: int) -> Pause:
     """A pause in which others run: asleep for so long, by a mere sched_yield(2) where that is 0."""
     if not window_ns:
         return os.sched_yield

@@ -76,7 +76,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         damaged_of=damaged_of,
         damage=damage,
         overlapping_holds=overlapping,
-        overlaps=[_told(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
+        overlaps=[_overlap_text(overlap, setting.workers) for overlap in overlaps[:SHOWN]],
         corruption_rate=damaged / damaged_of if damaged_of else 0.0,
         damaged_trials=damaged_trials,
         interval_95=clopper_pearson(damaged_trials, len(judged)) if judged else (0.0, 1.0),
@@ -310,7 +310,7 @@ def _together(seen: int, failures: Sequence[Failure]) -> str:
     return f"; seen from outside: in {seen:,} sample{'s' if seen > 1 else ''} it held what a worker held too"
 
 
-def _told(overlap: Overlap, workers: int) -> str:
+def _overlap_text(overlap: Overlap, workers: int) -> str:
     first, second = overlap
     span, other = Span.unpack(first.word), Span.unpack(second.word)
     together = min(first.released_ns, second.released_ns) - second.granted_ns

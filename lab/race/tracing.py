@@ -78,7 +78,7 @@ class Track:
             self.keep(slot, text.encode("utf-8", "backslashreplace"))
 
 
-class Recorded:
+class RecordedBytes:
     """The same bytes, whose loads and stores are written down."""
 
     __slots__ = ("_access", "_track")
@@ -108,9 +108,9 @@ class Recorded:
         return None
 
 
-def recorded(access: ByteAccess, track: Track | None) -> ByteAccess:
+def recording(access: ByteAccess, track: Track | None) -> ByteAccess:
     """The bytes, written down where there is a track."""
-    return Recorded(access, track) if track else access
+    return RecordedBytes(access, track) if track else access
 
 
 class Tape:

@@ -113,7 +113,7 @@ def _accesses(accesses: list[Access], released_ns: int) -> Accesses:
     import zlib
     from binascii import b2a_base64
 
-    accesses = [_told(access) for access in accesses]
+    accesses = [_without_names(access) for access in accesses]
     content = b"".join(access.data for access in accesses)
     return Accesses(
         worker=[access.worker for access in accesses],
@@ -128,7 +128,7 @@ def _accesses(accesses: list[Access], released_ns: int) -> Accesses:
     )
 
 
-def _told(access: Access) -> Access:
+def _without_names(access: Access) -> Access:
     """Take the user's name out of a report."""
     if access.what != REPORT:
         return access

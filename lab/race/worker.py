@@ -25,7 +25,7 @@ from lab.scenario.worker import Bytes
 
 from .context import Setting
 from .mailbox import Mailbox, Report, Reports, Seen, trace_of
-from .perturb import AfterWay, Halved, Pause, Paused, giving_way, insisting, spin
+from .perturb import AfterWay, HalvedStores, Pause, PausedStores, insisting, spin, yielding
 from .recorder import (
     CURSOR,
     FINISHED_NS,
@@ -40,7 +40,7 @@ from .recorder import (
     end_holds,
     python_rounds,
 )
-from .tracing import Tape, recorded
+from .tracing import Tape, recording
 
 if TYPE_CHECKING:
     from random import Random
@@ -74,7 +74,7 @@ class Job:
     def pause(self) -> Pause | None:
         """Return the pause before each store, where there is one."""
         if self.stresses:
-            return giving_way(self.window_ns)
+            return yielding(self.window_ns)
         return spin(self.window_ns) if self.window_ns else None
 
 
@@ -149,9 +149,9 @@ class RaceWorker:
     def _laid_out(self) -> Any:
         """The struct over the mapping itself, where nothing is to come between; else loads and stores are calls."""
         job = self._job
-        place = recorded(self._file, self._track)
+        place = recording(self._file, self._track)
         if self._pause:
-            return struct_proxy(job.memory, Paused(place, self._pause))
+            return struct_proxy(job.memory, PausedStores(place, self._pause))
         buffer = None if self._track else self._file.buffer
         return struct_proxy(job.memory, place) if buffer is None else job.memory.from_buffer(buffer)
 
@@ -208,8 +208,8 @@ class RaceWorker:
     def _bytes_at(self, start: int, length: int) -> Bytes:
         buffer = None if self._track else self._file.buffer
         if self._pause:
-            return BytesProxy(recorded(Halved(self._file, self._pause), self._track), start, length)
-        place = recorded(self._file, self._track)
+            return BytesProxy(recording(HalvedStores(self._file, self._pause), self._track), start, length)
+        place = recording(self._file, self._track)
         return BytesProxy(place, start, length) if buffer is None else memoryview(buffer)[start : start + length]
 
     def damaged(self, kind: str, evidence: str = "") -> None:

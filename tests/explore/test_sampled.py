@@ -124,7 +124,7 @@ def test_a_schedule_without_an_end_is_given_up(search: Search) -> None:
         w.memory.value = w.index + 1
         w.memory.value = 0
 
-    tally = Endings(told=lambda mine: mine.too_long > 0)
+    tally = Endings(report=lambda mine: mine.too_long > 0)
     search(world(scenario_of(spin), longest=6), tally, Random(1))
     assert tally.too_long == 1
     assert not tally.complete

@@ -83,7 +83,7 @@ def test_whoever_is_told_hears_of_the_counts_and_may_end_the_search() -> None:
         heard.append((mine.schedules, mine.broken))
         return len(heard) == 2
 
-    made, tally = follow(world("counter"), [0, 1, 0, 1]), Tally(inf, told=told)
+    made, tally = follow(world("counter"), [0, 1, 0, 1]), Tally(inf, report=told)
     assert [tally.add(made), tally.add(made)] == [False, True]
     assert heard == [(1, 1), (2, 2)]
     assert not tally.complete

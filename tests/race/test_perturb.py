@@ -8,7 +8,7 @@ import pytest
 
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.race import perturb
-from lab.race.perturb import Halved, Paused, spin
+from lab.race.perturb import HalvedStores, PausedStores, spin
 
 
 class Point(Structure):
@@ -56,11 +56,11 @@ def bytes_of(struct: Structure) -> memoryview:
 
 
 def widened(struct: Structure, windows: Callable[[], None]) -> Any:
-    return struct_proxy(type(struct), Paused(Over(struct), windows))
+    return struct_proxy(type(struct), PausedStores(Over(struct), windows))
 
 
 def halved(content: bytearray, windows: Callable[[], None]) -> BytesProxy:
-    return BytesProxy(Halved(Over(content), windows), 0, len(content))
+    return BytesProxy(HalvedStores(Over(content), windows), 0, len(content))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.race import untried
-from lab.race.perturb import AfterWay, giving_way, insisting
+from lab.race.perturb import AfterWay, insisting, yielding
 from lab.race.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Unlocked
 from lab.race.trial import Pace
 from tests.helpers import in_fresh_process
@@ -42,7 +42,7 @@ def test_other_errors_are_raised() -> None:
 
 
 def test_without_a_window_a_worker_gives_way_by_a_mere_yield() -> None:
-    assert giving_way(0) is os.sched_yield
+    assert yielding(0) is os.sched_yield
 
 
 def test_the_pause_comes_before_the_request() -> None:

@@ -18,7 +18,7 @@ from lab.race import tracing
 from lab.race.cases import run_case
 from lab.race.recorded_trial import with_recording
 from lab.race.recorder import ROUNDS_DONE, Log
-from lab.race.tracing import Recorded, Tape
+from lab.race.tracing import RecordedBytes, Tape
 from lab.race.transcript import values_of
 from lab.records import Case, encode
 from lab.report.page.recorded import recorded
@@ -74,7 +74,7 @@ def leaking() -> dict[str, Any]:
 def test_a_load_and_a_store_are_written_down_with_their_bytes_and_round() -> None:
     log, tape = tape_of()
     log.segment(0)[ROUNDS_DONE] = 7
-    place = Recorded(Cells(bytes(16)), tape.track(0, 0, whole=True))
+    place = RecordedBytes(Cells(bytes(16)), tape.track(0, 0, whole=True))
     place.store(4, b"abc")
     assert place.load(3, 5) == b"\0abc\0"
     store, load = tape.accesses()
@@ -90,7 +90,7 @@ def test_a_store_in_which_the_worker_ended_is_written_down_as_begun() -> None:
 
     _, tape = tape_of()
     with pytest.raises(SystemExit):
-        Recorded(Ends(b""), tape.track(0, 0, whole=True)).store(0, b"half")
+        RecordedBytes(Ends(b""), tape.track(0, 0, whole=True)).store(0, b"half")
     (store,) = tape.accesses()
     assert (store.ended_ns, store.data) == (1 << 63, b"half")
 
@@ -99,7 +99,7 @@ def test_what_finds_no_room_is_done_and_counted(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(tracing, "ACCESSES", 2)
     monkeypatch.setattr(tracing, "CONTENT_BYTES", 5)
     _, tape = tape_of()
-    place = Recorded(Cells(bytes(16)), tape.track(0, 0, whole=True))
+    place = RecordedBytes(Cells(bytes(16)), tape.track(0, 0, whole=True))
     place.store(0, b"abcd")
     place.store(4, b"efgh")
     place.store(8, b"ijkl")
@@ -110,14 +110,14 @@ def test_what_finds_no_room_is_done_and_counted(monkeypatch: pytest.MonkeyPatch)
 
 def test_on_a_file_that_replaced_the_first_accesses_are_only_counted() -> None:
     _, tape = tape_of()
-    Recorded(Cells(bytes(16)), tape.track(0, 0, whole=False)).store(0, b"abcd")
+    RecordedBytes(Cells(bytes(16)), tape.track(0, 0, whole=False)).store(0, b"abcd")
     assert (tape.accesses(), tape.unrecorded) == ([], 1)
 
 
 def test_reports_and_twins_are_written_down_in_the_order_of_time() -> None:
     _, tape = tape_of(2)
     tape.track(3, 1, whole=True).report("odd")
-    Recorded(Cells(bytes(16)), tape.track(0, 0, whole=True)).load(0, 1)
+    RecordedBytes(Cells(bytes(16)), tape.track(0, 0, whole=True)).load(0, 1)
     assert [(access.worker, access.what) for access in tape.accesses()] == [(3, REPORT), (0, LOAD)]
 
 

@@ -28,10 +28,10 @@ def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[in
         if index in refused:
             yield _failure(trial, ended, ran, "raised", f"could not be started ({refused[index]}); {FIX}")
         elif not ran.well(index):
-            yield _failure(trial, ended, ran, *_told(setting, ended, ran))
+            yield _failure(trial, ended, ran, *_how_and_why(setting, ended, ran))
 
 
-def _told(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
+def _how_and_why(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
     """Return how it failed, in the record's word and in a sentence."""
     limit = f"{setting.time_limit_s:g} s"
     if ended.code is None:

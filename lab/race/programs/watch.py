@@ -87,7 +87,7 @@ class Samples:
             inside.add(sample.begun_ns)
             for seen in sample.held:
                 if not seen.file and seen.span.conflicts(span):
-                    overlaps[sample.begun_ns] = _told(worker, span, seen, sample)
+                    overlaps[sample.begun_ns] = _overlap_text(worker, span, seen, sample)
         return Sampled(
             source=self._observer.source,
             samples=len(self._taken),
@@ -152,7 +152,7 @@ class Samples:
                 at += 1
 
 
-def _told(worker: int, span: Span, seen: ObservedLock, sample: Sample) -> str:
+def _overlap_text(worker: int, span: Span, seen: ObservedLock, sample: Sample) -> str:
     return (
         f"process {seen.pid} of the program held {_lock(seen)} while worker {worker} held "
         f"{_bytes(span)}: seen within {sample.ended_ns - sample.begun_ns:,} ns"
