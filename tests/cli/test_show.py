@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.records import SCHEMA
 from tests.cli.commands import QUICK, Terminal, document, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, run_lab
 
@@ -79,4 +80,4 @@ def test_a_table_wider_than_the_terminal_is_not_folded(terminal: Terminal, tmp_p
 
 def test_a_document_on_a_terminal_is_a_document(terminal: Terminal) -> None:
     printed, _ = on_terminal(terminal, "race", "counter", *QUICK, "--json", "-")
-    assert document(printed)["schema"] == 1
+    assert document(printed)["schema"] == SCHEMA
