@@ -92,6 +92,14 @@ def test_the_command_line_alone_imports_no_command_s_verbs() -> None:
     assert modules & (SLOW_TO_IMPORT | STARTS_THREADS_OR_HANDLERS) == set()
 
 
+def test_help_imports_the_command_line_and_nothing_else_of_the_lab() -> None:
+    script = "import sys\nfrom lab.cli import main\nmain(['--help'])\nprint()\nprint(*sys.modules)"
+    modules = imported(script)
+    own = {name for name in modules if name == "lab" or name.startswith("lab.")}
+    assert own == {"lab", "lab.cli", "lab.cli.main", "lab.errors", "lab.output"}
+    assert modules & {*STARTS_THREADS_OR_HANDLERS, "dataclasses", "inspect", "ctypes"} == set()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.py")), ids=lambda path: path.stem)
 def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(path: Path) -> None:
     counterexamples = {"closed_descriptor": {"os"}, "replaced_file": {"pathlib"}, "threads": {"threading"}}

@@ -26,8 +26,8 @@ from lab.errors import CannotRunError
 from lab.host.environment import RunStart, anonymous_text, mounts_of
 from lab.host.procfs import sleeps_in
 from lab.memory import anonymous
+from lab.output import complain
 from lab.processes import TOUCH_S, Activity, Terminated, doing, stop_on_sigterm, stops_noted
-from lab.processes.child import complain
 from lab.processes.deadlines import Standstill
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
 from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleResult, StressResult, Stuck

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
-from lab.processes.child import print_text
+from lab.output import print_text
 
 from .options import SAVE_ELSEWHERE, add_saving, add_shared, between, directory, file_name, positive, rare
 

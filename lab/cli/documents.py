@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError, ExitCode, printable
-from lab.processes.child import LAYOUT, complain, drop_unwritten, print_text, refused_output
+from lab.output import LAYOUT, complain, drop_unwritten, print_text, refused_output
 from lab.records import Document, Exploration, Run, encode
 from lab.report.format import DEFAULT_FORMAT
 

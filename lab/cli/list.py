@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from lab.errors import LabError
-from lab.processes.child import print_text
+from lab.output import print_text
 
 from .options import add_shared
 

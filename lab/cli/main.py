@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
-from typing import NoReturn, TextIO
 
 from lab.errors import ExitCode, LabError, UsageError
-from lab.processes import Descendants, stops_interrupt
-from lab.processes.child import complain, drop_unwritten, nobody_reads, print_error, print_text
+from lab.output import complain, drop_unwritten, nobody_reads, print_error, print_text
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn, TextIO
 
 COMMANDS = {
     "race": "race workers on a mapped file, unlocked and locked",
@@ -64,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
     """Run the command and turn what it raises into one line and an exit code."""
     try:
+        parsed = _parser(given).parse_args(given)
+        from lab.processes import Descendants, stops_interrupt  # --help need not wait for it
+
         with stops_interrupt(), Descendants():
-            parsed = _parser(given).parse_args(given)
             code: int = parsed.run(parsed)
         print_text("", end="")
         return code

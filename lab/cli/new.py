@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from lab.processes.child import print_text
+from lab.output import print_text
 
 NEXT = """\
 written to {path}; every part is explained in it. Next:

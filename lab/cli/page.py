@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab.processes.child import complain, print_text
+from lab.output import complain, print_text
 
 from .options import path_or_dash
 

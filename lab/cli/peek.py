@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import ExitCode, UsageError
-from lab.processes.child import print_error, print_text
+from lab.output import print_error, print_text
 
 from .options import at_least, file_name
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
-from lab.processes.child import print_text
+from lab.output import print_text
 
 from .documents import Target
 
@@ -48,7 +48,7 @@ def picture_path(text: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the target, read, draw, write it."""
-    from lab.processes.child import complain
+    from lab.output import complain
     from lab.records import load_any, untrusted
 
     _require_matplotlib()

@@ -124,8 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
     from lab.memory import backing_name
+    from lab.output import complain
     from lab.processes import stops_held
-    from lab.processes.child import complain
     from lab.records import Options
     from lab.report.format import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 
-from lab.processes.child import print_text
+from lab.output import print_text
 
 from .options import add_shared
 

@@ -13,7 +13,7 @@ from errno import EMFILE, ENFILE
 from pathlib import Path
 
 from lab.errors import CannotRunError, UsageError, printable
-from lab.processes.child import complain
+from lab.output import complain
 
 from .folder import Folder, close, open_file, remove_file
 

@@ -1,8 +1,6 @@
 """One forked child: it ends in os._exit, and it ends when its parent does.
 
 Children that fork(2) does not make: one whose parent is the caller's parent, and one that waits do not see.
-
-What this process and its children print: where it goes, and in which order.
 """
 
 from __future__ import annotations
@@ -11,101 +9,18 @@ import ctypes
 import errno
 import os
 import platform
-import select
 import signal
-import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lab.errors import CannotRunError, LabError, printable, refusal
-
-STDERR = 2
-
-LAYOUT = "\n\t\xa0"
-"""What tables and texts are laid out with, and leaves a terminal as it is."""
-
-
-def print_to_stderr() -> None:
-    """What this process prints on standard output goes to standard error: the caller's output is its own."""
-    with suppress(OSError):  # the caller has closed one of the two
-        os.dup2(STDERR, 1)
-    sys.stdout = sys.stderr
-
-
-def flush_output() -> None:
-    """Write out what was printed, before anything goes to standard error: both may be one pipe, read in this order.
-
-    What cannot be written stays in the buffer: `print_text` will meet it.
-    """
-    with suppress(OSError, ValueError, AttributeError):  # refused, closed by the scenario, closed by the caller
-        sys.stdout.flush()
-
-
-def print_error(text: str) -> None:
-    """Print lines on standard error, after all that was printed before. All of the lab writes there through this.
-
-    A standard error that is full, or that nobody reads, ends nothing: the exit code still tells.
-    """
-    flush_output()
-    with suppress(OSError, ValueError, AttributeError):
-        sys.stderr.write(f"{printable(text, LAYOUT)}\n")
-        sys.stderr.flush()
-
-
-def complain(*lines: str) -> None:
-    """Print each line on standard error, by the program's name."""
-    for line in lines:
-        print_error(f"lab: {line}")
-
-
-def print_text(text: str, end: str = "\n") -> None:
-    """Print on standard output, and write it out: all of the lab prints there through this.
-
-    Raises CannotRunError where that cannot be written, but BrokenPipeError where nobody reads it.
-    """
-    try:
-        print(printable(text, LAYOUT), end=end, flush=True)  # noqa: T201
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise refused_output(error) from error
-
-
-def refused_output(error: OSError) -> CannotRunError:
-    """The error of a standard output that cannot be written."""
-    return CannotRunError(f"standard output cannot be written ({error.strerror}); make room there")
-
-
-def drop_unwritten() -> None:
-    """Drop what the streams still hold and cannot write: the interpreter would try again, and end with 120."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except ValueError:  # closed
-            pass
-        except OSError:
-            with suppress(OSError, ValueError):
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, stream.fileno())
-                os.close(null)
-                stream.flush()
-
-
-def nobody_reads() -> bool:
-    """True where standard output is a pipe whose reader has gone (poll(2), POLLERR)."""
-    poll = select.poll()
-    try:
-        poll.register(sys.stdout, 0)
-    except (OSError, ValueError):  # it is no descriptor, or a closed one
-        return False
-    return any(events & select.POLLERR for _, events in poll.poll(0))
-
+from lab.errors import LabError, refusal
+from lab.output import flush_output, print_error
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 36, 37
 STREAMS = (0, 1, 2)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from lab.errors import CannotRunError
 from lab.locks import Lock, LockFailed, prepared, probe_lock, told
+from lab.output import print_to_stderr
 from lab.processes import Exit, WorkerPool, cpus_for, detach_output
-from lab.processes.child import print_to_stderr
 from lab.records import Verdict
 
 from .mailbox import Mailbox, Report

@@ -18,8 +18,8 @@ from lab.errors import ScenarioError, refusal
 from lab.locks import GaveUp, Leaky, Lock, told
 from lab.memory import Backing, Shared
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
+from lab.output import print_to_stderr
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
-from lab.processes.child import print_to_stderr
 from lab.scenario import Layout
 from lab.scenario.worker import Bytes
 

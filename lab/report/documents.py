@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+import tabulate  # noqa: F401 - before a document is read: where it is missing, no document is to blame
+
 from lab.errors import ExitCode
 from lab.records import (
     BackingsCompared,

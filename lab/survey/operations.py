@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, NoReturn
 from lab.errors import LabError
 from lab.locks import Action, Lock, told
 from lab.memory import open_file
+from lab.output import print_to_stderr
 from lab.processes.actor import SteppedProcess
-from lab.processes.child import print_to_stderr
 from lab.processes.rpc import Gone
 
 from .races import insist
