@@ -102,20 +102,18 @@ class _Proxy:
         self._lab_parts: dict[Any, Any] = {}
 
     def __bytes__(self) -> bytes:
-        return self._lab_access(type(self._lab_image)).load(self._lab_start, len(self._lab_content))
+        access = self._lab_numbers if isinstance(self._lab_image, _SimpleCData) else self._lab_copies
+        return access.load(self._lab_start, len(self._lab_content))
 
-    def _lab_access(self, kind: Any) -> ByteAccess:
-        return self._lab_numbers if issubclass(kind, _SimpleCData) else self._lab_copies
+    def _lab_load(self, offset: int, size: int, *, number: bool) -> None:
+        """Load a value into the image."""
+        access = self._lab_numbers if number else self._lab_copies
+        self._lab_content[offset : offset + size] = access.load(self._lab_start + offset, size)
 
-    def _lab_load(self, kind: Any, offset: int) -> None:
-        """Load a value of this type into the image."""
-        size = sizeof(kind)
-        self._lab_content[offset : offset + size] = self._lab_access(kind).load(self._lab_start + offset, size)
-
-    def _lab_store(self, kind: Any, offset: int, size: int) -> None:
+    def _lab_store(self, offset: int, size: int, *, number: bool) -> None:
         """Store so many bytes of the image."""
-        data = bytes(self._lab_content[offset : offset + size])
-        self._lab_access(kind).store(self._lab_start + offset, data)
+        access = self._lab_numbers if number else self._lab_copies
+        access.store(self._lab_start + offset, bytes(self._lab_content[offset : offset + size]))
 
     def _lab_part(self, key: Any, kind: Any, offset: int) -> Any:
         """Return the object inside, made once; this loads nothing."""
@@ -140,7 +138,7 @@ class _ArrayProxy(_Proxy):
             parts = [self._lab_part(at, element, at * each) for at in elements]
             return parts if isinstance(index, slice) else parts[0]
         for at in elements:
-            self._lab_load(element, at * each)
+            self._lab_load(at * each, each, number=True)
         return self._lab_image[index]
 
     def __setitem__(self, index: Any, value: Any) -> None:
@@ -148,7 +146,7 @@ class _ArrayProxy(_Proxy):
         each = sizeof(element)
         self._lab_image[index] = _plain(value)
         for at in elements:
-            self._lab_store(element, at * each, each)
+            self._lab_store(at * each, each, number=issubclass(element, _SimpleCData))
 
     def _lab_elements(self, index: Any) -> range:
         """The elements of an index or a slice, counted from the front. Raises IndexError beyond the end."""
@@ -186,7 +184,7 @@ def _is_slot(member: Any) -> bool:
 
 def _field_property(field: Field) -> property:
     name, kind, offset, bits = field
-    size, text = sizeof(kind), _is_text(kind)
+    size, text, number = sizeof(kind), _is_text(kind), issubclass(kind, _SimpleCData)
 
     if _is_object(kind) and not text:
 
@@ -196,37 +194,39 @@ def _field_property(field: Field) -> property:
     else:
 
         def load(self: _Proxy) -> Any:
-            self._lab_load(kind, offset)
+            self._lab_load(offset, size, number=number)
             return getattr(self._lab_image, name)
 
     def store(self: _Proxy, value: Any) -> None:
         value = _plain(value)
         setattr(self._lab_image, name, value)
         if bits:
-            self._lab_load(kind, offset)
+            self._lab_load(offset, size, number=number)
             setattr(self._lab_image, name, value)
         if text and isinstance(value, bytes):
             value = value.partition(b"\0")[0]
-        self._lab_store(kind, offset, _text_size(kind, value) if text else size)
+        self._lab_store(offset, _text_size(kind, value) if text else size, number=number)
 
     return property(load, store)
 
 
 def _value_property(kind: Any) -> property:
+    size, number = sizeof(kind), issubclass(kind, _SimpleCData)
+
     def load(self: _Proxy) -> Any:
-        self._lab_load(kind, 0)
+        self._lab_load(0, size, number=number)
         return self._lab_image.value
 
     def store(self: _Proxy, value: Any) -> None:
         self._lab_image.value = value
-        self._lab_store(kind, 0, _text_size(kind, value) if _is_text(kind) else sizeof(kind))
+        self._lab_store(0, size if number else _text_size(kind, value), number=number)
 
     return property(load, store)
 
 
 def _store_raw(self: _Proxy, value: Any) -> None:
     self._lab_image.raw = value
-    self._lab_store(type(self._lab_image), 0, len(value))
+    self._lab_store(0, len(value), number=False)
 
 
 def _is_object(kind: Any) -> bool:
