@@ -1,13 +1,7 @@
-"""The stage on which the model of the kernel performs.
+"""The oracle: a stage on which the model of the kernel performs calls, and so says what each ought to come to.
 
-The stage on which the model of the kernel performs: what each call ought to come to.
-
-Which of several waiting calls gets a lock that has come free is left open; `returns` lets the one run that the
+Which of several waiting calls gets a lock that has become free is left open: `returns` lets the one run that the
 program names, and before it those that end with their call.
-
-What the actors of the model's stage do with files, beside locking them.
-
-What is in the files of the model's stage: read, written, cut short, and loaded and stored through mappings.
 """
 
 from __future__ import annotations

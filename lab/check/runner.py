@@ -1,8 +1,6 @@
-"""One program performed on a stage, and a rule judged by all of its programs.
+"""Perform the programs of a rule on a stage, one call at a time, and judge the rule by what they come to.
 
-The rules judged one after the other, and given up where the mount does not answer any more.
-
-A rule of the specification: its number, its sentence, where it is written, and the calls that show it.
+The rules are judged one after the other; those of a guarantee are given up where too many of its calls hang.
 """
 
 from __future__ import annotations

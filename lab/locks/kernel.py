@@ -1,18 +1,12 @@
-"""Byte-range locks of fcntl(2): POSIX record locks and open file description locks.
+"""The kernel's locks: byte ranges by fcntl(2), whole files by flock(2).
 
-Who owns a lock is the whole difference. A POSIX lock belongs to the *process* and the inode: a second
-descriptor or a second thread is the same owner and is let in; a fork is another owner and inherits nothing;
-and because the owner is no descriptor, closing *any* descriptor of the file gives up every lock that the
-process has on it, also those taken through another descriptor by code that knows nothing of the closer.
-An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to the open file: dup(2) and fork(2) share
-it, an own open(2) is another owner, and only the last close or an unlock gives it up. The kernel looks for
-deadlocks among POSIX locks (EDEADLK) and not among the others, which then wait for ever.
-
-flock(2): one lock for the whole file, owned by the open file description.
-
-How a lock without ranges serves a scenario that asks for ranges: they are counted.
-
-The plainest locked loop that CPython has: what the lab's own way to a lock is held against.
+The owner is the whole difference. A POSIX lock belongs to the *process* and the inode: a second descriptor or thread
+of the process is the same owner and is let in; a forked child is another owner and inherits nothing; and closing *any*
+descriptor of the file releases every lock that the process has on it, also those acquired through another descriptor.
+An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to the open file: dup(2) and fork(2) share it, another
+open(2) is another owner, and only the last close or an unlock releases it. The kernel looks for deadlocks among POSIX
+locks (EDEADLK) and not among the others, which then wait for ever. flock(2) is one lock for the whole file, owned by
+the open file description; ranges that one worker holds together under it are counted.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""What a lock must offer, what it may offer, and what it raises.
+"""The protocol of a lock: what it must offer, what it may offer, and what it raises.
 
-An exception, and the kind of a thing, in the words of one line.
-
-A lock of the lab's protocol of which its author wrote `actions` alone: what else the lab asks has a default.
-
-A lock that cannot be had here, in its place in a race: what can be raced is raced all the same.
+An author may write `actions` alone: the rest has defaults. A lock that is not available here has a stand-in, so that
+the others can be raced all the same.
 """
 
 from __future__ import annotations

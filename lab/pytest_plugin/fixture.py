@@ -1,8 +1,6 @@
-"""One request to a fresh interpreter, and its answer.
+"""The fixture `lab`: a request of a test goes to a fresh interpreter, and its answer comes back.
 
-The fixture `lab`: what a test asks for, and how it gets it.
-
-What a user says for all tests: on the command line, or in the ini file.
+What a user says for all tests stands on the command line or in the ini file.
 """
 
 from __future__ import annotations

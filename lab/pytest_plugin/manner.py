@@ -1,7 +1,4 @@
-"""How workers raced, where that is not by themselves, and how a person is told.
-
-Which races had their window widened by the lab itself: told at the end of the session, also where all passed.
-"""
+"""How workers raced, in words, where the lab widened the window; the end of a session lists such races."""
 
 from __future__ import annotations
 

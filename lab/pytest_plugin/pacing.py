@@ -1,11 +1,9 @@
-"""How long a case is raced, and how: until it shows what `assert_clean` asks for by itself, or for the time asked.
-
-Workers that wait in the middle of their work, so that the others arrive meanwhile: also on a machine that is busy.
+"""How long a case is raced, and how: until it shows what `assert_clean` asks for, or for the time that was given.
 
 Two processes meet at a lock by themselves where both run at once. On a busy machine they take turns of milliseconds,
-and a hold of microseconds is over before anybody else runs. So each worker gives the processor away once it holds the
-lock. Where those who wait sleep between two looks, as many libraries have it, nobody is there to take it: then each
-sleeps inside the lock, and for a while before it asks again, so that one of them finds it free.
+and a hold of microseconds is over before any other runs. So each worker yields the processor once it holds the lock.
+Where those that wait sleep between two looks, as in many libraries, no process is there to run: then each sleeps
+inside the lock, and for a while before it asks again, so that one of them finds it free.
 """
 
 from __future__ import annotations

@@ -1,10 +1,7 @@
-"""What is asked of the process that races, as it travels.
+"""The messages between pytest and the interpreter that races: a request, an answer, and how both travel.
 
-What comes back from the process that raced.
-
-How a scenario or a lock of a test gets into another process: by the name of its place in a module, or pickled.
-
-Which failures are told by the line of the test alone: `__tracebackhide__` of the modules that raise them.
+A scenario or a lock of a test travels by the name of its place in a module, or pickled. Modules that raise failures
+which the line of the test tells alone set `__tracebackhide__` by `told_by_the_test`.
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-"""What a race came to, for a test to claim something about.
+"""The results that a test makes claims about: of a race, of an exploration, with the line that does it again.
 
-What an exploration came to, for a test to claim something about.
-
-The line that does it again.
-
-What the lab says of the options of its commands, said of the arguments that a test has in their place.
+What the lab says of options of its commands is said here of the arguments that a test has in their place.
 """
 
 from __future__ import annotations

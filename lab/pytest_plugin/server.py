@@ -1,14 +1,9 @@
-"""The life of the process that races for a test: one request, one answer, and its end.
+"""The interpreter that races for a test: one request, one answer, and its end.
 
 The request is JSON on stdin. The answer is on what stdout was: a results document with a little more (`answer`), and 0
 as exit code; or the text of a LabError, and its exit code. What the scenario and the lock print goes to stderr. Nothing
-is imported before the race that forks would pay for, but by the test's own modules.
-
-What a test sent, made again in the process that races; the test's modules are loaded from the same files.
-
-A race for a test, in the process that forks: one case, and the record of it.
-
-An exploration for a test, and the explanation of a race that broke, in the process that the test's own is not.
+is imported before the race that forks would pay for, but by the test's own modules, which are loaded from the same
+files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""A scenario: what the workers do to the file and what must hold afterwards.
+"""The scenario: what the workers do to the file, and what must hold afterwards.
 
-The reason that a counterexample gives for its damage, where it is the reason.
-
-What is wrong in a scenario, as its author is told of it: what it raised, what its check returned, that it hangs.
+What a scenario raises, and what its check returns, is told to its author here.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ Source: POSIX.1-2024, fcntl(): "any lock which blocks"; "EDEADLK: the system may
 A lock of an open file description may go a little later than the close that ends it: a FUSE server hears of the last
 close by RELEASE, for which close(2) does not wait. So who meets a lock that ought to have gone by then asks again,
 as the rules let a waiter wait for it. Source: libfuse, fuse_lowlevel.h, `release`; fs/fuse/file.c of Linux.
-
-Which guarantee a difference between a random program and the model speaks against.
 """
 
 from __future__ import annotations

@@ -1,11 +1,8 @@
-"""Random programs held against the model until the time is over; each difference shrunk to a short program.
+"""Perform random programs against the model until the time is over, and shrink each difference to a short program.
 
-Hypothesis draws the programs and shrinks them, in batches; time is kept here, and the shortest program that showed
-a difference as well: on a mount that lies only now and then the last try of a shrinking may show nothing.
-
-Batches of random programs, drawn and shrunk by Hypothesis.
-
-A difference made shorter: first by Hypothesis, then by leaving out one call after the other.
+Hypothesis draws the programs and shrinks them, in batches; then one call after the other is left out. Time is kept
+here, and the shortest program that showed a difference as well: on a mount that grants falsely only now and then the
+last try of a shrinking may show nothing.
 """
 
 from __future__ import annotations

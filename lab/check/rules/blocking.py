@@ -1,7 +1,4 @@
-"""Rules 39 to 43, 47 and 48: waiting with F_SETLKW, being woken, turns.
-
-Rules 44 to 46, and 81: who waits for whom in a ring, and who does not.
-"""
+"""Rules 39 to 48, and 81: waiting with F_SETLKW, being woken, turns, and rings of waiters."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rules 18 to 23: which locks of two processes exclude each other.
-
-Rules 24 to 29: open modes, and requests that make no sense.
-"""
+"""Rules 18 to 29: which locks of two processes exclude each other, open modes, and requests that make no sense."""
 
 from __future__ import annotations
 

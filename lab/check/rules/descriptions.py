@@ -1,7 +1,4 @@
-"""Rules 49 to 54: locks of open file descriptions.
-
-Rules 55 to 60: flock, and what locks do not do.
-"""
+"""Rules 49 to 60: locks of open file descriptions, flock, and what locks do not do."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the programs of many rules have in common.
-
-How an unlock, or a lock of the other type, cuts a lock: the tables and templates of rules 11 to 13.
-"""
+"""What the programs of many rules have in common: calls, ranges, and the tables of how an unlock cuts a lock."""
 
 from __future__ import annotations
 

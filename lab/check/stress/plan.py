@@ -1,12 +1,7 @@
-"""What the stress races for which guarantee: the rules 61 to 68 of the specification, as data.
+"""The races of the stress, as data: which scenario, lock and backing judge which guarantee and which rules.
 
-A lock is raced for over memory that the workers share by fork: whatever becomes of data in the filesystem's files is
-no fault of the lock, and what breaks there broke for want of exclusion. The file on the mount is only locked.
-
-Lost updates of neighbours: every worker adds to a slot of its own, and all slots lie in one page.
-
-Nobody writes what another writes, so locks of their own slots are all that a program needs. A filesystem on which two
-hosts each write back whole pages loses updates all the same: the later page brings the old neighbours back.
+A race for a lock has its data in memory that the workers share by fork, and only locks the file on the mount: what
+becomes of data in files is no fault of the lock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""The stress: what workers that race on all directories at once do to each other, and to the data, for each guarantee.
+"""The stress: workers race on all directories at once, for each guarantee.
 
-Which locks answer on the directories, how long a request takes there, and what is left of those that hang.
-
-The reasons of races as a check tells them: its own places, and no option that only other commands have.
+First each lock is tried alone: whether it answers, and how long a request takes. The reasons of races are told in the
+words of a check: its own places, and no option that only other commands have.
 """
 
 from __future__ import annotations

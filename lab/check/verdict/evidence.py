@@ -1,10 +1,6 @@
-"""What the races of the stress say for a guarantee: verdicts and sentences.
+"""Evidence for a guarantee: what the rules and the races say of it, in verdicts and sentences, and how strong it is.
 
-What a rule that does not hold shows, by its calls: a lock granted twice, left behind, or not answered at all.
-
-How often a lock lets two in, of those who met a holder: in its races, or in a rule alone.
-
-How strong a verdict is, as a short phrase with its numbers.
+Of a rule that does not hold, its calls tell the kind of fault: a lock granted twice, left behind, or not answered.
 """
 
 from __future__ import annotations

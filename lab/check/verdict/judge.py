@@ -1,8 +1,7 @@
-"""From what was found out to the verdict: one line a guarantee, its strength and its evidence, and the exit code.
+"""Judge the findings of a check: one line a guarantee with its strength and evidence, and the exit code.
 
-What a check did not ask, so that nobody takes silence for safety.
-
-The rules that no program shows, judged by the races of the stress that cover them.
+Rules that no program shows are judged by the races that cover them. What was not asked is listed, so that silence is
+not taken for safety.
 """
 
 from __future__ import annotations

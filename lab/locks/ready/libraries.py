@@ -1,14 +1,7 @@
-"""The locks of filelock, portalocker and fasteners; see their documentation for what they are.
+"""Ready locks of filelock, portalocker and fasteners, and of a file made with O_EXCL.
 
-Those that ask again and again are told to do so every millisecond: at their own 10 to 250 ms a race stands still.
-
-The packages behind the ready locks.
-
-A lock file: whoever makes it is inside, whoever removes it is out.
-
-The oldest lock there is, and one that needs no lock of the kernel: open(2) with O_CREAT | O_EXCL makes a file or fails
-with EEXIST, never both for two. Its weakness is the same: the file stays when its maker is killed, and then nobody ever
-gets in. Nobody is woken either: who waits looks again and again.
+Locks that poll are told to do so every millisecond: at their own 10 to 250 ms a race stands still. What needs a package
+imports it when the lock is made.
 """
 
 from __future__ import annotations
