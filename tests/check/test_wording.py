@@ -41,9 +41,7 @@ def test_the_reason_of_a_row_and_of_its_failures_are_told_so() -> None:
 
 @pytest.mark.parametrize("theirs", [theirs for theirs, _ in REMEDIES])
 def test_what_race_advises_comes_from_the_lab_and_is_told_as_a_check_can_do_it(theirs: str) -> None:
-    sources = [
-        path.read_text() for room in ("race", "backings", "locks") for path in (ROOT / "lab" / room).rglob("*.py")
-    ]
+    sources = [path.read_text() for room in ("race", "memory", "locks") for path in (ROOT / "lab" / room).rglob("*.py")]
     assert any(theirs in source for source in sources)
     told = worded(f"lock fcntl: refused; {theirs}", HERE)
     assert not re.search(r"--(dir|lock|rounds)", told)

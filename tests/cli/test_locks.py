@@ -45,16 +45,12 @@ def test_locks_prints_the_comparison_how_it_was_seen_and_how_to_choose(tmp_path:
     assert list(place.iterdir()) == []
 
 
-def test_of_one_lock_the_calls_behind_each_cell_are_printed(tmp_path: Path) -> None:
-    ended = run_lab("locks", "ofd", "--dir", tmp_path)
-    assert ended.returncode == 0
-    assert "B  the lock that it waited for  granted" in ended.stdout
-    assert "A, its child  unlocks" in ended.stdout
-
-
-def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
+def test_of_one_lock_the_calls_behind_each_cell_are_printed_and_report_prints_them_again(tmp_path: Path) -> None:
     document = tmp_path / "locks.json"
-    printed = run_lab("locks", "flock", "--dir", tmp_path, "--json", document)
+    printed = run_lab("locks", "ofd", "--dir", tmp_path, "--json", document)
+    assert printed.returncode == 0
+    assert "B  the lock that it waited for  granted" in printed.stdout
+    assert "A, its child  unlocks" in printed.stdout
     again = run_lab("report", document)
     assert again.returncode == 0
     assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()

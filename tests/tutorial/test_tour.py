@@ -19,7 +19,7 @@ from lab.tutorial.calls import Open, in_pages, performed
 from lab.tutorial.calls.call import Program
 from lab.tutorial.tour import chosen
 from tests.check.mounts import FILESYSTEMS
-from tests.helpers import ROOT, in_fresh_process
+from tests.helpers import EXHAUSTIVE, ROOT, in_fresh_process
 
 NAMES = [
     "modes", "second-page", "offset", "length", "tail", "past-end", "read-only", "no-access", "failed", "pointer",
@@ -328,7 +328,7 @@ def without_descriptors(directory: str | Path, spare: int) -> str:
 
 def test_a_limit_on_descriptors_is_told_as_that_and_not_as_differences(tmp_path: Path) -> None:
     told = []
-    for spare in range(1, 10):
+    for spare in range(1, 10) if EXHAUSTIVE else (1, 2, 4, 9):
         told.append(in_fresh_process(without_descriptors, tmp_path, spare))
         assert os.listdir(tmp_path) == [], f"{spare} descriptors to spare"  # noqa: PTH208
     assert told[-1] == "as it is"
