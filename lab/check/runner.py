@@ -215,7 +215,7 @@ def unanswered(calls: Sequence[str]) -> bool:
     return bool(calls) and f" = {UNANSWERED}" in calls[-1]
 
 
-def judged(rule: Rule, stage: Stages) -> RuleResult:
+def worst_result(rule: Rule, stage: Stages) -> RuleResult:
     """The worst that a rule says of any guarantee."""
     return min(findings(rule, stage), key=_badness)
 

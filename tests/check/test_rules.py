@@ -11,7 +11,7 @@ import pytest
 from lab.check.guarantees import GUARANTEES
 from lab.check.oracle import ModelStage
 from lab.check.rules import RULES
-from lab.check.runner import Rule, judged
+from lab.check.runner import Rule, worst_result
 from tests.check.mutants.build import MUTANTS, Mutant, name_of, stage_of
 
 PERFORMED = [rule for rule in RULES if rule.programs]
@@ -36,7 +36,7 @@ def caught() -> dict[str, frozenset[int]]:
 
 
 def _broken_by(mutant: Mutant) -> frozenset[int]:
-    found = (judged(rule, partial(broken, mutant)) for rule in PERFORMED)
+    found = (worst_result(rule, partial(broken, mutant)) for rule in PERFORMED)
     return frozenset(each.number for each in found if each.verdict == "unsafe")
 
 
@@ -66,7 +66,7 @@ def test_a_rule_says_what_must_be_where_it_is_written_and_which_guarantee_it_cou
 
 @by_number
 def test_the_model_keeps_the_rule(rule: Rule) -> None:
-    result = judged(rule, modelled)
+    result = worst_result(rule, modelled)
     assert (result.verdict, result.calls) == ("safe", [])
 
 

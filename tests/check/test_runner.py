@@ -7,7 +7,7 @@ import pytest
 
 from lab.check.blame import is_refusal
 from lab.check.language import Call, Step, parse
-from lab.check.runner import Departure, Rule, departures, judged, not_tried
+from lab.check.runner import Departure, Rule, departures, not_tried, worst_result
 from lab.errors import CannotRunError
 
 TWO_CALLS = "A: open f; A: F_SETLK f write 0 1; B: F_SETLK f write 0 1 = EAGAIN | EACCES; B: exit"
@@ -121,13 +121,13 @@ def test_a_filesystem_that_is_full_ends_it(observed: str) -> None:
 
 def test_a_rule_is_safe_when_all_its_programs_go_as_they_should() -> None:
     stages = Stages({})
-    result = judged(rule("A: open f", "A: open g"), stages)
+    result = worst_result(rule("A: open f", "A: open g"), stages)
     assert (result.verdict, result.observed, result.calls, stages.count) == ("safe", "as demanded", [], 2)
 
 
 def test_a_rule_is_broken_by_one_of_them_and_the_others_are_not_tried() -> None:
     stages = Stages({"A: close g": "EIO"})
-    result = judged(rule("A: close f", "A: close g", "A: close h"), stages)
+    result = worst_result(rule("A: close f", "A: close g", "A: close h"), stages)
     assert (result.verdict, result.expected, result.observed) == ("unsafe", "success", "EIO")
     assert (result.calls, stages.count) == (["A: close g = EIO"], 2)
 
@@ -135,16 +135,16 @@ def test_a_rule_is_broken_by_one_of_them_and_the_others_are_not_tried() -> None:
 @pytest.mark.parametrize("programs", [("A: flock f shared", "A: close f"), ("A: close f", "A: flock f shared")])
 def test_broken_outweighs_not_supported(programs: tuple[str, ...]) -> None:
     answers = {"A: flock f shared": "ENOSYS", "A: close f": "EIO"}
-    assert judged(rule(*programs), Stages(answers)).observed == "EIO"
+    assert worst_result(rule(*programs), Stages(answers)).observed == "EIO"
 
 
 def test_a_rule_of_which_a_part_is_refused_is_not_supported() -> None:
-    result = judged(rule("A: flock f shared", "A: open f"), Stages({"A: flock f shared": "ENOSYS"}))
+    result = worst_result(rule("A: flock f shared", "A: open f"), Stages({"A: flock f shared": "ENOSYS"}))
     assert (result.verdict, result.observed) == ("unsupported", "ENOSYS")
 
 
 def test_an_unguaranteed_rule_says_why() -> None:
-    result = judged(rule("A: open f", unguaranteed="no manual tells it"), Stages({}))
+    result = worst_result(rule("A: open f", unguaranteed="no manual tells it"), Stages({}))
     assert (result.guaranteed, result.reason) == (False, "no manual tells it")
 
 
@@ -155,4 +155,4 @@ def test_of_a_rule_that_was_not_tried_nothing_is_known() -> None:
 
 def test_of_a_rule_that_only_the_stress_can_judge_nothing_is_known() -> None:
     stages = Stages({})
-    assert (judged(rule(), stages).verdict, stages.count) == ("unknown", 0)
+    assert (worst_result(rule(), stages).verdict, stages.count) == ("unknown", 0)

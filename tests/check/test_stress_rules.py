@@ -8,7 +8,7 @@ import pytest
 
 from lab.check.rules import RULES
 from lab.check.stress.plan import HOLDS, NEVER_TWO, PLAN
-from lab.check.verdict.judge import NONE_MADE_UP, judged_by_stress
+from lab.check.verdict.judge import NONE_MADE_UP, judge_by_stress
 from lab.records import Answered, RuleResult, StressResult
 from tests.report.checked_records import case, race, rule
 
@@ -29,7 +29,7 @@ def raced(number: int, guarantee: str = "pread", backing: str = "stream", **how:
 
 
 def says(number: int, *rows: StressResult) -> Answered:
-    return judged_by_stress(left(number), rows).verdict
+    return judge_by_stress(left(number), rows).verdict
 
 
 SAFE = raced(BLOCKS)
@@ -52,25 +52,25 @@ def test_the_worst_race_counts_and_one_that_was_refused_last(rows: list[StressRe
 
 
 def test_a_race_that_does_not_cover_the_rule_says_nothing_of_it() -> None:
-    assert judged_by_stress(left(62), [UNSAFE]) == left(62)
+    assert judge_by_stress(left(62), [UNSAFE]) == left(62)
 
 
 def test_a_rule_without_races_stays_as_it_was() -> None:
-    assert judged_by_stress(left(BLOCKS), []) == left(BLOCKS)
+    assert judge_by_stress(left(BLOCKS), []) == left(BLOCKS)
 
 
 @pytest.mark.parametrize(("count", "told"), [(1, "1 race"), (3, "3 races")])
 def test_a_rule_that_held_tells_in_how_many_races(count: int, told: str) -> None:
-    assert judged_by_stress(left(BLOCKS), [SAFE] * count).observed == f"as demanded in {told}"
+    assert judge_by_stress(left(BLOCKS), [SAFE] * count).observed == f"as demanded in {told}"
 
 
 def test_a_rule_that_held_keeps_its_guarantee() -> None:
-    found = judged_by_stress(left(BLOCKS), [SAFE])
+    found = judge_by_stress(left(BLOCKS), [SAFE])
     assert (found.guarantee, found.expected, found.calls) == ("posix", "", [])
 
 
 def test_a_rule_that_broke_counts_for_the_guarantee_of_the_race_that_broke_it() -> None:
-    found = judged_by_stress(left(BLOCKS), [SAFE, UNSAFE])
+    found = judge_by_stress(left(BLOCKS), [SAFE, UNSAFE])
     assert (found.guarantee, found.expected) == ("mapping", "no damage")
     assert found.observed == "counter under fcntl, mapped: lost update in 500 of 1,000 (50.0 %)"
 
@@ -83,13 +83,13 @@ def test_a_rule_that_broke_counts_for_the_guarantee_of_the_race_that_broke_it() 
     ],
 )
 def test_a_rule_that_was_not_shown_tells_why(row: StressResult, reason: str) -> None:
-    assert judged_by_stress(left(BLOCKS), [row]).observed == reason
+    assert judge_by_stress(left(BLOCKS), [row]).observed == reason
 
 
 @pytest.mark.parametrize("number", [NEVER_TWO, HOLDS])
 def test_the_rules_about_holds_are_broken_by_holds_and_not_by_data(number: int) -> None:
     assert says(number, raced(number, lost=500)) == "safe"
-    found = judged_by_stress(left(number), [raced(number, overlaps=3)])
+    found = judge_by_stress(left(number), [raced(number, overlaps=3)])
     assert (found.verdict, found.expected) == ("unsafe", "holds apart")
     assert found.observed.startswith("counter under fcntl, stream: 3 pairs of holds overlapped that may not")
 
@@ -111,7 +111,7 @@ def test_the_rule_that_no_deadlock_is_made_up_is_the_one_that_programs_show_too(
 @pytest.mark.parametrize("before", ["safe", "unsupported", "unknown"])
 def test_false_deadlocks_of_all_races_break_it_whatever_its_programs_said(before: Answered) -> None:
     rows = [raced(BLOCKS, false_deadlocks=2), raced(HOLDS, "flock", lock="flock", false_deadlocks=3)]
-    found = judged_by_stress(rule(NONE_MADE_UP, "deadlock", before), rows)
+    found = judge_by_stress(rule(NONE_MADE_UP, "deadlock", before), rows)
     assert (found.verdict, found.guarantee, found.expected, found.calls) == ("unsafe", "deadlock", "no EDEADLK", [])
     assert found.observed == "stress: 5 requests answered with EDEADLK where there was no cycle"
 
@@ -119,5 +119,5 @@ def test_false_deadlocks_of_all_races_break_it_whatever_its_programs_said(before
 @pytest.mark.parametrize("rows", [[], [SAFE, UNSAFE, UNKNOWN]])
 def test_without_any_it_is_what_its_programs_said(rows: list[StressResult]) -> None:
     broken = rule(NONE_MADE_UP, "deadlock", "unsafe", observed="EDEADLK")
-    assert judged_by_stress(DEADLOCK, rows) == DEADLOCK
-    assert judged_by_stress(broken, rows) == broken
+    assert judge_by_stress(DEADLOCK, rows) == DEADLOCK
+    assert judge_by_stress(broken, rows) == broken

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.stress.run import NO_ROOM, REMEDIES, told_here, worded
+from lab.check.stress.run import NO_ROOM, REMEDIES, with_reasons_of_check, worded
 from lab.records import Failure
 from tests.helpers import ROOT
 from tests.report.checked_records import case
@@ -34,7 +34,7 @@ def test_a_folder_of_the_check_is_told_as_the_place_that_was_given() -> None:
 
 def test_the_reason_of_a_row_and_of_its_failures_are_told_so() -> None:
     failure = Failure(0, 1, 0, "raised", f"raised OSError: {HERE[0]}/x")
-    row = told_here(case(reason=f"worker 1 raised OSError: {HERE[0]}/x", failures=[failure]), HERE)
+    row = with_reasons_of_check(case(reason=f"worker 1 raised OSError: {HERE[0]}/x", failures=[failure]), HERE)
     assert (row.reason, row.failures[0].reason) == ("worker 1 raised OSError: /mnt/a/x", "raised OSError: /mnt/a/x")
     assert replace(row, reason="", failures=[]) == case()
 

@@ -164,7 +164,7 @@ REMEDIES = (
 """What `race` advises, and what a check can do: that its directories are one and the same it has seen before."""
 
 
-def told_here(row: Row, folders: Sequence[Path]) -> Row:
+def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
     """The row with its reasons in these words; a folder of the check, which is gone by then, is its place."""
     failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
     return replace(row, reason=worded(row.reason, folders), failures=failures)
@@ -257,14 +257,14 @@ class _Stress:
         self._tell(f"stress for {entry.guarantee}: {case.title}")
         refusal = self._refusal(case.setting)
         row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=polls)
-        row = told_here(row, self._folders)
+        row = with_reasons_of_check(row, self._folders)
         self._learn(entry, row)
         return StressResult(
             guarantee=entry.guarantee,
             backing=entry.backing,
             rules=list(entry.rules),
             polled=polls,
-            verdict="unsupported" if refusal else judged(row, of_data=not entry.lock),
+            verdict="unsupported" if refusal else verdict_of(row, of_data=not entry.lock),
             case=row,
         )
 
@@ -290,7 +290,7 @@ class _Stress:
         """What a race says of its lock, for those for the data."""
         if row.overlapping_holds:
             self._lying.add(row.lock)
-        elif entry.lock and judged(row) == "safe":
+        elif entry.lock and verdict_of(row) == "safe":
             self._kept.add(row.lock)
 
     def _of_data(self) -> str:
@@ -341,7 +341,7 @@ def _found(name: str) -> Found:
     return find_scenarios([name])[0]
 
 
-def judged(row: Row, *, of_data: bool = True) -> Answered:
+def verdict_of(row: Row, *, of_data: bool = True) -> Answered:
     """What a row says for its guarantee; a race that could not be run or judged says nothing."""
     if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
         return "unsafe"

@@ -225,7 +225,7 @@ def hung_alone(row: StressResult) -> bool:
     return bool(row.case.failures) and not row.case.trials
 
 
-def said_of(row: StressResult) -> str:
+def result_of(row: StressResult) -> str:
     """What went wrong in one race, or why it says nothing."""
     return _why(row) or "as demanded"
 

@@ -28,7 +28,7 @@ from .evidence import (
     about_waking,
     double_grant,
     guarantee_limit,
-    said_of,
+    result_of,
     says_nothing,
     strength,
     too_weak,
@@ -58,7 +58,7 @@ WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupp
 """A race that was refused says nothing against a rule that another race shows."""
 
 
-def judged_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
+def judge_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
     """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's guarantee."""
     if rule.number == NONE_MADE_UP:
         return _with_deadlocks(rule, stress)
@@ -70,7 +70,7 @@ def judged_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleRe
     if verdict == "safe":
         return replace(rule, verdict=verdict, observed=f"as demanded in {plural(len(rows), 'race')}")
     wanted = "holds apart" if rule.number in (NEVER_TWO, HOLDS) else "no damage"
-    return replace(rule, verdict=verdict, guarantee=worst.guarantee, expected=wanted, observed=said_of(worst))
+    return replace(rule, verdict=verdict, guarantee=worst.guarantee, expected=wanted, observed=result_of(worst))
 
 
 def _with_deadlocks(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
@@ -139,7 +139,7 @@ def exit_code(request: Request, guarantees: Sequence[Guarantee]) -> ExitCode:
 
 def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> list[RuleResult]:
     """The rules, with what the races say that cover some of them."""
-    return [judged_by_stress(rule, stress) for rule in rules]
+    return [judge_by_stress(rule, stress) for rule in rules]
 
 
 def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
