@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         mark = item.get_closest_marker("timeout")
-        seconds = mark.args[0] if mark else float(config.getini("timeout"))
+        seconds = mark.args[0] if mark else float(config.getini("timeout") or 0)
         item.add_marker(pytest.mark.timeout(seconds * PATIENCE), append=False)
 
 

@@ -188,15 +188,9 @@ def _answer(said: dict[str, Any]) -> tuple[int, bytes]:
 
 def _done(request: Request) -> Any:
     if isinstance(request, RaceRequest):
-        # MOVED
-
         return race(request)
     if isinstance(request, ExploreRequest):
-        # MOVED
-
         return explored(request)
-    # MOVED
-
     return explained(request)
 
 

@@ -182,7 +182,7 @@ def _chain(size: int) -> str:
     return held + waits + freed
 
 
-DEADLOCK_RULES = (
+DEADLOCK_RULES: tuple[Rule, ...] = (
     Rule(
         44,
         "One of those who wait for one another gets EDEADLK: two, three, twelve, and where the ring closes late.",

@@ -156,7 +156,7 @@ RULES = (
 COMMANDS = ("F_SETLK", "F_SETLKW")
 EVERY = ("F_SETLK", "F_SETLKW", "F_GETLK")
 
-MODE_RULES = (
+MODE_RULES: tuple[Rule, ...] = (
     Rule(
         24,
         "A write lock needs a file open for writing, a read lock one open for reading.",

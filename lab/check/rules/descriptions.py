@@ -133,7 +133,7 @@ def _outcome(held: str, asked: str) -> str:
     return "granted" if held == asked == "shared" else "EAGAIN"
 
 
-WHOLE_FILE_RULES = (
+WHOLE_FILE_RULES: tuple[Rule, ...] = (
     Rule(
         55,
         "Shared flocks go together, an exclusive one is alone; separate opens exclude each other, duplicates do not.",

@@ -7,49 +7,7 @@ from lab.check.runner import Rule
 
 from .helpers import BOTH_OPEN, DENIED, THREE_OPEN
 
-STRESS_RULES = (
-    Rule(61, "Blocks appended under a lock are all there and whole.", "LTP fcntl34", "pread", part="stress"),
-    Rule(
-        62,
-        "Overlapping blocks written under locks never mix, and no other value appears.",
-        "LTP fcntl36",
-        "pread",
-        part="stress",
-    ),
-    Rule(
-        63,
-        "Two processes that take odd and even lines leave every line of the file exact.",
-        "fcntl(2)",
-        "pread",
-        part="stress",
-    ),
-    Rule(
-        64,
-        "Bytes under a read lock never change, bytes under a write lock stay those of their holder.",
-        "fcntl(2), F_RDLCK and F_WRLCK",
-        "mapping",
-        part="stress",
-    ),
-    Rule(
-        65,
-        "A counter that every node adds to in every pass has grown by the number of nodes.",
-        "ctdb, ping_pong -rw",
-        "mapping",
-        part="stress",
-    ),
-    Rule(66, "Nobody who enters finds the mark of another inside.", "fcntl(2); flock(2)", "posix", part="stress"),
-    Rule(67, "No two holds that exclude each other overlap in time.", "fcntl(2), F_WRLCK", "posix", part="stress"),
-    Rule(
-        68,
-        "Each page of a sparse mapped file carries the marks of both its writers.",
-        "mmap(2), MAP_SHARED",
-        "neighbours",
-        part="stress",
-    ),
-)
-
-
-RULES = (
+STRESS_RULES: tuple[Rule, ...] = (
     Rule(61, "Blocks appended under a lock are all there and whole.", "LTP fcntl34", "pread", part="stress"),
     Rule(
         62,
