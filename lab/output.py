@@ -10,7 +10,7 @@ import select
 import sys
 from contextlib import suppress
 
-from lab.errors import CannotRunError, printable
+from .errors import CannotRunError, printable
 
 STDERR = 2
 

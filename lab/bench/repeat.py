@@ -14,7 +14,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from lab.analysis.holds import Row, Span, sweep
-from lab.analysis.latencies import Latencies
+from lab.analysis.statistics import Latencies
 from lab.errors import CannotRunError
 from lab.memory import anonymous
 from lab.processes import Exit, WorkerPool, cpus_for

@@ -16,8 +16,7 @@ from typing import NamedTuple
 from lab.analysis.holds import END
 from lab.records import Step
 
-from .names import shown
-from .operation import END_FIRST
+from .operation import END_FIRST, shown
 from .simplify import Cut, cut_between
 from .trace import GIVES_UP
 

@@ -15,8 +15,7 @@ from lab.locks.registry import MODELLED, OWN
 from lab.records import OPERATIONS, Damage, LeftOut, Play, Plays, ShortestFailure, Step
 from lab.scenario import Found, Scenario, find_scenarios
 
-from .names import named, shown, value_of
-from .operation import LINE
+from .operation import LINE, named, shown, value_of
 from .reasons import story
 from .run import check_steps, damage_records
 from .search import Bounded, Graph, Move, TooManyStatesError, graph_of

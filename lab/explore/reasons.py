@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lab.records import Damage, Step
 
 from .counterexample import Pattern, held, holding, patterns, touch
-from .names import shown
+from .operation import shown
 from .simplify import Cut, cuts_of
 from .trace import WAITS
 

@@ -7,8 +7,7 @@ from typing import Literal
 
 from lab.records import Step
 
-from .names import Value, named, value_of
-from .operation import LOAD, LOCK, STORE, UNLOCK, Operation
+from .operation import LOAD, LOCK, STORE, UNLOCK, Operation, Value, named, value_of
 from .world import End, World
 
 WAITS, GIVES_UP = "waits", "gives up"

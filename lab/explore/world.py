@@ -16,8 +16,7 @@ from lab.scenario.base import Endless, listed_damage, raised
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
-from .names import named
-from .operation import LOAD, LOCK, STORE, Operation
+from .operation import LOAD, LOCK, STORE, Operation, named
 from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 

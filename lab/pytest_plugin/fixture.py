@@ -24,7 +24,6 @@ from lab.processes.external import Ended, run_interpreter
 from lab.records import Run, encode
 from lab.scenario import Scenario
 
-from .manner import property_of
 from .protocol import (
     SECONDS,
     ExplainRequest,
@@ -36,6 +35,7 @@ from .protocol import (
     Sent,
     local_modules,
     packed,
+    property_of,
     request_data,
     told_by_the_test,
 )

@@ -24,8 +24,7 @@ from lab.race.cases import run_case
 from lab.race.summary import seconds_for
 from lab.records import Case as Row
 
-from .manner import SLEPT, YIELDED
-from .protocol import DETECTS, LONGEST_S, RaceRequest
+from .protocol import DETECTS, LONGEST_S, SLEPT, YIELDED, RaceRequest
 
 INSIDE_S = 0.0005
 AFTER_S = 0.0003
@@ -117,7 +116,7 @@ BRIEF_S = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A row, how long its race took in seconds, and what its workers did (`lab.pytest_plugin.manner`)."""
+    """A row, how long its race took in seconds, and what its workers did (`lab.pytest_plugin.protocol`)."""
 
     row: Row
     raced_s: float = 0.0

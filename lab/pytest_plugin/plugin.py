@@ -53,7 +53,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which races were widened, since no test asked for that itself."""
-    from .manner import TOLD, races_told
+    from .protocol import TOLD, races_told
 
     every = [report for reports in terminalreporter.stats.values() for report in reports]
     told = {how: races for manner, how in TOLD.items() if (races := races_told(every, manner))}

@@ -2,6 +2,7 @@
 
 A scenario or a lock of a test travels by the name of its place in a module, or pickled. Modules that raise failures
 which the line of the test tells alone set `__tracebackhide__` by `told_by_the_test`.
+Where the lab widened the window of a race, its result says how, and the end of a session lists such races.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import os
 import pickle
 import sys
 from base64 import b64encode
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 class Raced:
     """The document of a race; `name` is what the command line finds the scenario by, empty where nobody needs it.
 
-    `manner` is what the workers did where they met too seldom by themselves (`lab.pytest_plugin.manner`), and `raced_s`
-    how many seconds the race took that is told.
+    `manner` is what the workers did where they met too seldom by themselves, and `raced_s` how many seconds the
+    reported race took.
     """
 
     run: Run
@@ -234,3 +236,29 @@ def _positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and (not isinstance(number, int | float) or not 0 < number < 1e6):
             raise UsageError(f"{name}={number!r} is no time: above 0 seconds, below a million")
+
+
+YIELDED, SLEPT = "yielded", "slept"
+"""What the workers did in the middle of their work; nothing, an empty text, where they raced as they are."""
+
+TOLD = {
+    YIELDED: "on one processor, where workers yielded inside the lock: else they met too seldom",
+    SLEPT: "workers slept inside the lock, and before they asked again: else they met too seldom",
+}
+
+
+def property_of(manner: str) -> str:
+    """What a test notes of a race in this manner; pytest-xdist carries it to the process that reports."""
+    return f"workers {manner}"
+
+
+def races_told(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
+    """Each race in this manner, as the test it was in and what was raced; a test has several reports."""
+    end = f": {property_of(manner)}"
+    noted = {
+        f"{report.nodeid}: {name.removeprefix('lab ').removesuffix(end)}": None
+        for report in reports
+        for name, value in getattr(report, "user_properties", ())
+        if value is True and str(name).startswith("lab ") and str(name).endswith(end)
+    }
+    return list(noted)

@@ -23,8 +23,7 @@ from lab.report.text.explore import covered, explanation, explore_text
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
-from .manner import TOLD
-from .protocol import DETECTS, Raced, told_by_the_test
+from .protocol import DETECTS, TOLD, Raced, told_by_the_test
 from .protocol import Explored as Answer
 
 

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .cases import Case, cases_of, race_for, run, untried
-from .context import Setting
+from .worker import Setting
 
 __all__ = ["Case", "Setting", "cases_of", "race_for", "run", "untried"]

@@ -18,7 +18,7 @@ static const struct {
     {"BUCKETS", BUCKETS},
 };
 
-/* lab.analysis.latencies.bucket */
+/* lab.analysis.statistics.bucket */
 static uint64_t bucket(uint64_t time_ns)
 {
     const uint64_t longest_ns = ((uint64_t)1 << LONGEST_BITS) - 1;
@@ -194,7 +194,7 @@ static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
 }
 
 static PyMethodDef functions[] = {
-    {"bucket", module_bucket, METH_O, "lab.analysis.latencies.bucket, as the recorder finds it."},
+    {"bucket", module_bucket, METH_O, "lab.analysis.statistics.bucket, as the recorder finds it."},
     {NULL, NULL, 0, NULL},
 };
 

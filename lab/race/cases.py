@@ -1,11 +1,14 @@
 """Make the cases of a race from its options, run their trials, and return the record of the run.
 
 A case is raced for a number of trials, or for a time on a mount whose speed nobody knows beforehand.
+
+Whether a lock works on a directory is tried in a child, since it may hang, exit or start threads there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
@@ -15,19 +18,99 @@ from typing import get_args
 from lab.analysis.holds import Row as Hold
 from lab.errors import CannotRunError, ScenarioError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, LockFailed, find_lock, told
+from lab.locks import RECORDER, Lock, LockFailed, find_lock, prepared, probe_lock, told
 from lab.locks.protocol import Missing
 from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
-from lab.processes import GroupReaper, Terminated, stop_on_sigterm, stops_held
+from lab.output import print_to_stderr
+from lab.processes import (
+    Exit,
+    GroupReaper,
+    Terminated,
+    WorkerPool,
+    cpus_for,
+    detach_output,
+    stop_on_sigterm,
+    stops_held,
+)
 from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
-from .context import Setting
-from .probe import Untaken, probe_within
+from .mailbox import Mailbox, Report
 from .recorded_trial import with_recording
 from .summary import held_to, summarise
 from .trial import Result, run_trial
+from .worker import Setting
+
+ANSWERED = 73
+"""Exit code of the child that came back from the lock, however: a lock that ends its process does not come back."""
+
+
+class Untaken(CannotRunError):  # noqa: N818 - a finding
+    """The lock could not be taken once: `verdict` is "unsupported" where the environment refused it.
+
+    It is "died" or "timeout" where the lock itself is to be fixed.
+    """
+
+    def __init__(self, text: str, verdict: Verdict = "unsupported") -> None:
+        super().__init__(text)
+        self.verdict = verdict
+        self.exit_code = CannotRunError.exit_code if verdict == "unsupported" else LockFailed.exit_code
+
+
+def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool = True) -> None:
+    """Take the lock once in a child, which tells what came of it; a `silent` one has let go of the standard streams.
+
+    Raises Untaken where the lock is refused, fails, or does not answer within the limit.
+    """
+    try:
+        with prepared(lock, str(folder / "probe")) as made, closing(Mailbox()) as mailbox:
+            ended = _tried(_attempt(made, folder, mailbox, silent=silent), time_limit_s)
+            _judge(lock, folder, time_limit_s, ended, list(mailbox.read()))
+    except LockFailed as error:
+        raise Untaken(str(error), "died") from error
+
+
+def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Callable[[], None]:
+    """Return the child's task: report where the lock was not acquired, and exit with the code that says it lived."""
+
+    def attempt() -> None:
+        detach_output() if silent else print_to_stderr()
+        try:
+            probe_lock(lock, folder)
+        except CannotRunError as error:
+            mailbox.send(Report(0, {}, str(error), "unsupported"))
+        except LockFailed as error:
+            mailbox.send(Report(0, {}, str(error), "died"))
+        except BaseException as error:  # the lock's own KeyboardInterrupt, say: nobody else is here
+            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; fix the lock", "died"))
+        raise SystemExit(ANSWERED)
+
+    return attempt
+
+
+def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
+    """Return how the child ended."""
+    with WorkerPool(1, lambda index: attempt, cpus_for("none")) as pool:
+        pool.gather(time_limit_s)
+        pool.release()
+        (ended,) = pool.wait(time_limit_s)
+    return ended
+
+
+def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: list[Report]) -> None:
+    """Raises Untaken unless the lock was taken and given back."""
+    if ended.late:
+        raise Untaken(
+            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; fix the lock, "
+            "or try another --lock or another --dir",
+            "timeout",
+        )
+    if ended.code != ANSWERED:
+        how = f"signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
+        raise Untaken(f"lock {lock.name}: it ended the process that took it ({how}); fix the lock", "died")
+    for report in reports:
+        raise Untaken(report.error, "unsupported" if report.kind == "unsupported" else "died")
 
 
 @dataclass(frozen=True, slots=True)

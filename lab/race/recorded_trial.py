@@ -11,8 +11,8 @@ from lab.host.environment import anonymous_text
 from lab.locks import LockFailed
 from lab.records import Case, Failure, Recording, Verdict
 
-from .context import Setting
 from .trial import Result, run_trial
+from .worker import Setting
 
 ATTEMPTS = 20
 """Trials that are raced at most until one shows what is to be seen."""

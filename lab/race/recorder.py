@@ -29,7 +29,7 @@ from types import TracebackType
 from typing import NoReturn, Protocol
 
 from lab.analysis.holds import Row, Span
-from lab.analysis.latencies import BUCKETS, bucket
+from lab.analysis.statistics import BUCKETS, bucket
 from lab.locks import NATIVE, Action, typed
 from lab.memory import anonymous
 
@@ -101,7 +101,7 @@ class Log:
         return self._memory[index * self._words : (index + 1) * self._words]
 
     def histogram(self, index: int) -> Segment | None:
-        """Return the waits of the holds beyond the segment of this index: a word a bucket of `lab.analysis.latencies`.
+        """Return the waits of the holds beyond the segment of this index: a word a bucket of `lab.analysis.statistics`.
 
         None where the log was made without histograms.
         """

@@ -25,8 +25,8 @@ from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles
 from lab.scenario import Found
 from lab.scenario.base import counterexample_of
 
-from .context import Setting
 from .trial import Result
+from .worker import Setting
 
 SHOWN = 3
 SAMPLES = 1000

@@ -27,13 +27,12 @@ from lab.records import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.base import endless, listed_damage, raised
 
-from .context import Setting
 from .failures import explain
 from .mailbox import EVIDENCE_KEPT, Mailbox, Report
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .tracing import Tape
 from .transcript import transcript
-from .worker import Job, worker_of
+from .worker import Job, Setting, worker_of
 
 if TYPE_CHECKING:
     from .programs.watch import Ran
@@ -279,7 +278,7 @@ def _gather(
     own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
     result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
     if ran:
-        from .programs.failures import explain_programs
+        from .programs.watch import explain_programs
 
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)

@@ -1,6 +1,8 @@
 """The worker of a race is a free-running process over the mapped file, under the real lock.
 
 `RaceWorker` is what the scenario talks to; `worker_of` is the life of its process before and after the start barrier.
+
+`Setting` has what is decided for one case before any of it runs.
 """
 
 from __future__ import annotations
@@ -20,10 +22,9 @@ from lab.memory import Backing, Shared
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.output import print_to_stderr
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
-from lab.scenario import Layout
+from lab.scenario import Layout, Scenario
 from lab.scenario.worker import Bytes
 
-from .context import Setting
 from .mailbox import Mailbox, Report, Reports, Seen, trace_of
 from .perturb import AfterWay, HalvedStores, Pause, PausedStores, insisting, spin, yielding
 from .recorder import (
@@ -44,6 +45,46 @@ from .tracing import Tape, recording
 
 if TYPE_CHECKING:
     from random import Random
+
+    from .programs.launch import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """The settings that the trials of one case share; `backing` is a name, the scenario's own or another.
+
+    One that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that was
+    answered with EAGAIN or EDEADLK (`lab.race.perturb`). One that is `recorded` is written down (`lab.race.tracing`).
+    So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time limits, one after the
+    other, as long as its workers do rounds.
+    """
+
+    scenario: Scenario
+    lock: Lock
+    backing: str
+    workers: int
+    rounds: int
+    pin: str
+    window_ns: int
+    leak: float
+    time_limit_s: float
+    seed: str
+    stresses: bool = False
+    most_limits: int = 1
+    recorded: bool = False
+    program: Program | None = None
+    copies: int = 0
+
+    @property
+    def programs(self) -> range:
+        """The indexes of the workers that are copies of the program: the last ones."""
+        return range(self.workers - self.copies, self.workers)
+
+    @property
+    def alone(self) -> bool:
+        """True where all workers are programs."""
+        return self.copies == self.workers
+
 
 UNLOCKED = Unlocked()
 

@@ -36,7 +36,7 @@ from .check import (
 )
 from .common import SCHEMA, Damage, Environment
 from .compare import Compared, CompareOptions, Comparison, Judgement, Measured, NotCompared, Unlike
-from .documents import Document, encode, json_schema, load, load_any
+from .documents import Document, encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .locks import ComparedLock, LockCell, LocksCompared, Shown
 from .page import OPERATIONS, LeftOut, Play, Plays, ShortestFailure, Story, Telling, Told
@@ -61,7 +61,6 @@ from .race import (
     Verdict,
 )
 from .tour import Observation, Tour, TourStep
-from .untrusted import untrusted
 
 __all__ = [
     "ITS_OWN",

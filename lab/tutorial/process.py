@@ -1,15 +1,21 @@
 """Step a program of the tour as a process of its own, one call at a time; each result is an observation.
 
 The tour itself maps nothing and touches no mapping: what kills, kills one of these.
+
+A `Step` is one claim of the tutorial, and the calls that make it happen.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import astuple
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from types import TracebackType
 
+from lab.errors import CannotRunError, out_of_descriptors
+from lab.memory import Folder, open_file
 from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import SETTLED_S
 from lab.processes.rpc import Gone
@@ -107,3 +113,39 @@ class Process:
 
 def _step(call: Call, *, forked: bool = False) -> list[object]:
     return [type(call).__name__, forked, *astuple(call)]  # type: ignore[call-overload]
+
+
+class Stage:
+    """The place of a step: it makes files in a folder, and processes that end with the step."""
+
+    def __init__(self, folder: Path, ends: ExitStack) -> None:
+        self._folder = folder
+        self._ends = ends
+
+    def file(self, content: bytes) -> Path:
+        """Make a new file. Raises CannotRunError where there is no room."""
+        path = self._folder / "foo"
+        try:
+            Folder.at(self._folder).unlink(path.name)
+            descriptor = open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor
+                file.write(content)
+        except OSError as error:
+            raise out_of_descriptors(error) or CannotRunError(
+                f"--dir {self._folder.parent}: no file ({error.strerror}); give another"
+            ) from error
+        return path
+
+    def process(self, path: Path, name: str = "") -> Process:
+        """Start a process that works on the file; its name stands before what it does."""
+        return self._ends.enter_context(Process(path, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A claim in one sentence, what makes it happen, and what that cannot show."""
+
+    name: str
+    claim: str
+    perform: Callable[[Stage], Iterator[Observation]]
+    note: str = ""

@@ -14,7 +14,7 @@ from lab.memory.calls import PAGE
 from lab.records import Tour, TourStep
 
 from .calls import NOT_MAPPED
-from .step import Stage, Step
+from .process import Stage, Step
 from .steps import STEPS
 
 Numbered = tuple[int, Step]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.analysis.latencies import BUCKETS, LONGEST_NS, begins_ns, bucket
+from lab.analysis.statistics import BUCKETS, LONGEST_NS, begins_ns, bucket
 
 
 def test_every_bucket_begins_where_the_one_before_ends() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.analysis.latencies import Latencies, bucket, outliers
+from lab.analysis.statistics import Latencies, bucket, outliers
 
 
 def latencies(*exact: int, beyond: tuple[int, ...] = ()) -> Latencies:

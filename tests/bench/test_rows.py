@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from lab.analysis.latencies import Latencies
+from lab.analysis.statistics import Latencies
 from lab.bench.cases import Case
 from lab.bench.prices import TimedCase
 from lab.bench.repeat import Tally
-from lab.bench.rows import lock_cost
+from lab.bench.run import lock_cost
 from lab.locks import find_lock
 from lab.records import Holds
 

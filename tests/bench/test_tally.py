@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab.analysis.holds import Span
-from lab.analysis.latencies import Latencies
+from lab.analysis.statistics import Latencies
 from lab.bench.cases import Case
 from lab.bench.repeat import SECOND_NS, WINDOW, Ran, Tally, tally
 from lab.locks import find_lock

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from lab.explore.names import shown
+from lab.explore.operation import shown
 from lab.explore.plays import plays
 from lab.explore.simplify import world_of
 from lab.explore.trace import trace

@@ -14,7 +14,7 @@ import pytest
 
 from lab import records as results
 from lab.host.environment import environment
-from lab.tutorial.step import Stage, Step
+from lab.tutorial.process import Stage, Step
 from tests.cli.commands import Terminal, lines, start_lab
 from tests.helpers import PATIENCE_S, in_fresh_process, run_lab
 

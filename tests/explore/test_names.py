@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lab.analysis.holds import END
-from lab.explore.names import named, shown, value_of
+from lab.explore.operation import named, shown, value_of
 
 
 class Part(Structure):

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from lab.explore.names import named, shown, value_of
+from lab.explore.operation import named, shown, value_of
 from lab.explore.plays import MOST, cells, default_plays, plays, simulated_scenarios, source
 from lab.explore.run import damage_records
 from lab.explore.search import every_state, graph_of

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lab.analysis.holds import Span
-from lab.analysis.latencies import BUCKETS
+from lab.analysis.statistics import BUCKETS
 from lab.locks import NATIVE
 from lab.race.recorder import (
     CURSOR,

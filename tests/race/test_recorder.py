@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.analysis import latencies
+from lab.analysis import statistics
 from lab.analysis.holds import Span
-from lab.analysis.latencies import BUCKETS, LONGEST_NS
+from lab.analysis.statistics import BUCKETS, LONGEST_NS
 from lab.locks import NATIVE, RECORDER, Deadlock, find_lock
 from lab.race import recorder as module
 from lab.race.recorder import (
@@ -235,7 +235,7 @@ def test_the_wait_of_a_hold_that_is_not_recorded_is_counted_in_the_histogram(mak
     for held in range(3):
         with hold:
             assert sum(waits) == held
-    longest = latencies.bucket(monotonic_ns() - before)
+    longest = statistics.bucket(monotonic_ns() - before)
     assert (segment[CURSOR], segment[UNRECORDED], sum(waits[: longest + 1])) == (HEADER + RECORD, 2, 2)
 
 
@@ -459,7 +459,7 @@ def test_the_compiled_recorder_refuses_a_log_that_it_cannot_write_to(compiled: A
 @given(st.integers(0, 2**64 - 1) | st.integers(0, 64).map(lambda bits: 2**bits - 1) | st.just(LONGEST_NS))
 def test_the_compiled_recorder_puts_a_time_into_the_bucket_that_python_puts_it_into(time_ns: int) -> None:
     assert NATIVE
-    assert NATIVE.bucket(time_ns) == latencies.bucket(time_ns)
+    assert NATIVE.bucket(time_ns) == statistics.bucket(time_ns)
 
 
 def test_the_compiled_recorder_is_not_made_without_what_it_needs(compiled: Any) -> None:

@@ -9,9 +9,9 @@ from lab.analysis.holds import Exclusion, Hold, Overlap, Overtaking, Row, Span, 
 from lab.analysis.statistics import clopper_pearson, detection_limit
 from lab.locks import find_lock
 from lab.processes import Exit
-from lab.race.context import Setting
 from lab.race.summary import SAMPLES, SHOWN, summarise
 from lab.race.trial import Result
+from lab.race.worker import Setting
 from lab.records import Case, Cpu, Failure, Quantiles, Switches, Trial
 from lab.scenario import Damage, Found, Scenario
 

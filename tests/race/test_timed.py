@@ -11,8 +11,8 @@ import pytest
 from lab.analysis.holds import Row, Span, sweep
 from lab.analysis.statistics import detection_limit
 from lab.race import cases, race_for
-from lab.race.context import Setting
 from lab.race.trial import Result
+from lab.race.worker import Setting
 from lab.records import Failure
 from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced

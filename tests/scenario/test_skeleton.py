@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli.new import TEMPLATE, write_skeleton
 from lab.errors import CannotRunError, UsageError
 from lab.scenario import find_scenarios
-from lab.scenario.skeleton import TEMPLATE, write_skeleton
 from tests.helpers import ROOT, in_fresh_process
 
 

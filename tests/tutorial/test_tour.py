@@ -280,7 +280,7 @@ def test_an_unknown_step_is_told_with_the_nearest_or_the_range(asked: str, told:
 def interrupted(directory: str | Path) -> list[object]:
     """Ctrl-C while a process of a step waits for a lock: who is left, and what."""
     from lab.tutorial import tour as module
-    from lab.tutorial.step import Stage, Step
+    from lab.tutorial.process import Stage, Step
     from lab.tutorial.steps.processes import TRY, WAIT, _two
 
     pids = []

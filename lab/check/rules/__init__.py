@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from lab.check.rules import blocking, conflicts, descriptions, faults, ownership, ranges
 from lab.check.runner import Rule
-
-from . import blocking, conflicts, descriptions, faults, ownership, ranges
 
 _RULES = (
     *(rule for each in (ranges, conflicts, ownership, blocking, descriptions, faults) for rule in each.RULES),

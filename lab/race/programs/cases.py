@@ -17,17 +17,16 @@ from lab.locks import Lock
 from lab.locks.control import Unlocked
 from lab.memory import MAPPED, Folder, create
 from lab.race.cases import Case, cases_of
-from lab.race.context import Setting
 from lab.race.mailbox import Mailbox
 from lab.race.trial import Result, fixed_by_its_author
+from lab.race.worker import Setting
 from lab.records import ITS_OWN, Failure, Options
 from lab.scenario import Found, Outcome
 from lab.scenario.base import listed_damage
 from lab.scenario.checked_file import CheckedFile
 
-from .failures import explain_programs
 from .launch import Program, program_of
-from .watch import Ran, run_programs
+from .watch import Ran, explain_programs, run_programs
 
 SHARED = ("mapped", "stream")
 """The backings whose bytes and locks are those of the file that the program is given."""

@@ -1,15 +1,18 @@
-"""One trial of workers of which some are programs: forked, released together, watched, and ended.
+"""Run one trial of workers of which some are programs: fork, release together, watch, and end them.
 
-The exclusion of programs, which keep no record: sampled from outside while they run.
+Programs keep no record of their holds, so their exclusion is sampled from outside while they run.
 
 A sample is the locks that were seen between two moments on the file and on all files beside it. Where a program held
-one all that could be told is that it did; where a lab's worker has recorded a hold of the file that began before the
-first moment and ended after the second, and the two may not be held together, the lock let two in.
+one all that is known is that it did; where a lab's worker has recorded a hold of the file that began before the
+first moment and ended after the second, and the two may not be held together, the holds overlapped.
+
+A program that did not end well has a reason: its exit code and last lines, its signal, or that it did not wait.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -19,16 +22,18 @@ from time import monotonic, monotonic_ns
 from typing import NamedTuple
 
 from lab.analysis.holds import Row, Span
+from lab.host.environment import anonymous_text
 from lab.host.procfs import process_stat
-from lab.locks.keepers import keepers_of
+from lab.locks.control import keepers_of
 from lab.locks.observer import LockObserver, ObservedLock, observer_of
 from lab.locks.registry import OWN
 from lab.memory import workspace
 from lab.processes import Exit, Orphan, Outputs, WorkerPool, become, cpus_for
+from lab.processes.external import KEPT
 from lab.processes.pool import Prepare
-from lab.race.context import Setting
 from lab.race.mailbox import Mailbox, Report
-from lab.records import LockFile, Sampled
+from lab.race.worker import Setting
+from lab.records import Failure, How, LockFile, Sampled
 
 from .launch import Start, number_of
 
@@ -329,3 +334,85 @@ class _Watch:
     def _look_and_sample(self) -> None:
         self._look()
         self._samples.look()
+
+
+STDOUT, STDERR = 1, 2
+LINES = 12
+FIX = "a script needs a #! line, or its interpreter named before it"
+WIDTH = 200
+
+
+def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[int, str]) -> Iterator[Failure]:
+    """One failure a program that could not be started, did not wait for the start, or did not end well."""
+    for ended in ran.exits:
+        index = ended.index
+        if index not in setting.programs or (ran.unready and index not in ran.unready):
+            continue
+        if index in refused:
+            yield _failure(trial, ended, ran, "raised", f"could not be started ({refused[index]}); {FIX}")
+        elif not ran.well(index):
+            yield _failure(trial, ended, ran, *_how_and_why(setting, ended, ran))
+
+
+def _how_and_why(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
+    """Return how it failed, in the record's word and in a sentence."""
+    limit = f"{setting.time_limit_s:g} s"
+    if ended.code is None:
+        where = f" in {ended.where}" if ended.where else ""
+        return "late", f"did not end on SIGKILL: process {ended.pid} hangs{where} and was left behind"
+    if ended.stopped:
+        return "late", f"was stopped by a signal (SIGSTOP) and still was after {limit}"
+    if ended.late and not ran.unready:
+        before_ns = ran.released_ns + int(setting.time_limit_s * 1e9)
+        return "late", f"was still at work after {limit}{ran.samples.stuck(ended.index, before_ns)}"
+    if ended.late:
+        return "late", f"ignored the start signal: it did not read {{start}} to its end (time limit {limit})"
+    if ended.code < 0:
+        return "killed", f"was killed by {_signal(-ended.code)}"
+    if ended.code:
+        return "raised", f"exited with {ended.code}"
+    return "raised", "ignored the start signal: it exited with 0 and had not read {start} to its end"
+
+
+def _failure(trial: int, ended: Exit, ran: Ran, how: How, reason: str) -> Failure:
+    lines = _lines(ran, ended.index)
+    last = f": {lines[-1]}" if lines else ""
+    return Failure(
+        trial=trial,
+        worker=ended.index,
+        round=0,
+        how=how,
+        reason=anonymous_text(f"(program) {reason}{last}"),
+        trace=anonymous_text(_trace(ran, ended.index, lines)) if len(lines) > 1 else "",
+        pid=ended.pid or None,
+        where=ended.where,
+        program=True,
+    )
+
+
+def _stream(ran: Ran, index: int) -> int:
+    """Its standard error where it wrote to it, else its standard output."""
+    return STDERR if ran.outputs.counted[index, STDERR] else STDOUT
+
+
+def _lines(ran: Ran, index: int) -> list[str]:
+    """The last lines, without what a terminal would obey."""
+    text = ran.outputs.last(index, _stream(ran, index))
+    return [_printable(line)[:WIDTH] for line in text.splitlines() if line.strip()][-LINES:]
+
+
+def _printable(line: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in line.expandtabs()).rstrip()
+
+
+def _trace(ran: Ran, index: int, lines: list[str]) -> str:
+    stream = _stream(ran, index)
+    name = "standard error" if stream == STDERR else "standard output"
+    counted = ran.outputs.counted[index, stream]
+    lost = f", of {counted:,} bytes the last {KEPT:,} are kept" if counted > KEPT else ""
+    return "\n".join([f"the last lines of the program's {name}{lost}:", *(f"  {each}" for each in lines)])
+
+
+def _signal(number: int) -> str:
+    known = {each.value for each in signal.Signals}
+    return signal.Signals(number).name if number in known else f"signal {number}"

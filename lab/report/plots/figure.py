@@ -13,10 +13,9 @@ from lab.records import Bench, Document, LockCost, Run
 from lab.report.format import plural
 
 from .bytes import bytes_by_writer
-from .holds import holds
+from .holds import holds, waits
 from .scaling import scaling
 from .style import WIDTH, Panel, Picture, drawing, words
-from .waits import waits
 
 Measured = Bench | Run
 """The documents that have something to draw."""

@@ -28,7 +28,7 @@ from lab.tutorial.calls import (
     Store,
     Truncate,
 )
-from lab.tutorial.step import Stage, Step
+from lab.tutorial.process import Stage, Step
 
 
 def read_only(stage: Stage) -> Iterator[Observation]:

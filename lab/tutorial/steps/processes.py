@@ -27,8 +27,7 @@ from lab.tutorial.calls import (
     Size,
     Store,
 )
-from lab.tutorial.process import Process
-from lab.tutorial.step import Stage, Step
+from lab.tutorial.process import Process, Stage, Step
 
 BOTH = PROT_READ | PROT_WRITE
 

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lab.records import Distribution, Latency
-from lab.report.plots.waits import curve, place, waits
+from lab.report.plots.holds import curve, place, waits
 from tests.report.plots_records import alone, bench_of, queue
 
 NAMES = ["50", "90", "99", "99.9"]
