@@ -2,8 +2,8 @@
 
 `random` reseeds in every child, so a process that forks does not ask here how sure a median is.
 
-The times of many requests are counted in a histogram, so that a million of them fit, and summed up as percentiles. It has a
-fixed size and keeps every time to 1/128. Its buckets are those of Gil Tene's HdrHistogram: of equal width
+The times of many requests are counted in a histogram, so that a million of them fit, and summed up as percentiles.
+It has a fixed size and keeps every time to 1/128. Its buckets are those of Gil Tene's HdrHistogram: of equal width
 up to a power of two, twice as wide up to the next, and so on.
 """
 

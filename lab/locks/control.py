@@ -4,8 +4,9 @@ Without waiting (F_SETLK, LOCK_NB) a request that is refused raises EAGAIN. A re
 many times while one waiting request is queued once, and every refusal is a chance to notice a false grant. The races
 that use them are those of `lab.race.perturb`.
 
-A lock belongs to every process that shares the open file through which it was acquired. /proc/locks names the process that asked, which may have ended long ago. /proc/PID/fdinfo (proc_pid_fdinfo(5)) lists the
-locks of an open file under every descriptor that refers to it, so also in a helper that inherited one.
+A lock belongs to every process that shares the open file through which it was acquired. /proc/locks names the
+process that asked, which may have ended long ago. /proc/PID/fdinfo (proc_pid_fdinfo(5)) lists the locks of an open
+file under every descriptor that refers to it, so also in a helper that inherited one.
 """
 
 from __future__ import annotations

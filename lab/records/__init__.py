@@ -39,7 +39,6 @@ from .compare import Compared, CompareOptions, Comparison, Judgement, Measured, 
 from .documents import Document, encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
 from .locks import ComparedLock, LockCell, LocksCompared, Shown
-from .page import OPERATIONS, LeftOut, Play, Plays, ShortestFailure, Story, Telling, Told
 from .race import (
     ITS_OWN,
     Accesses,
@@ -60,7 +59,19 @@ from .race import (
     Trial,
     Verdict,
 )
-from .tour import Observation, Tour, TourStep
+from .tutorial import (
+    OPERATIONS,
+    LeftOut,
+    Observation,
+    Play,
+    Plays,
+    ShortestFailure,
+    Story,
+    Telling,
+    Told,
+    Tour,
+    TourStep,
+)
 
 __all__ = [
     "ITS_OWN",

@@ -23,7 +23,7 @@ from .compare import Comparison
 from .explore import Exploration, Replay
 from .locks import LocksCompared
 from .race import Recording, Run
-from .tour import Tour
+from .tutorial import Tour
 
 BYTES = 64 << 20
 """Of a document. Read into records it takes up to twelve times as much memory."""

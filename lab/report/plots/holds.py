@@ -1,7 +1,8 @@
 """Draw when each worker waited for the lock and held it, and how long requests took, as percentiles.
 
-The axes of the percentiles are those of HdrHistogram's plots (Gil Tene, http://hdrhistogram.github.io/HdrHistogram/plotFiles.html): each
-further nine of the percentile takes the same width, and times are on a logarithmic scale.
+The axes of the percentiles are those of HdrHistogram's plots (Gil Tene,
+http://hdrhistogram.github.io/HdrHistogram/plotFiles.html): each further nine of the percentile takes the same width,
+and times are on a logarithmic scale.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 /* A scenario under one lock, as something to walk through. Its tables come from the explorer, see
-   lab/records/page.py; nothing here knows what a step does. */
+   lab/records/tutorial.py; nothing here knows what a step does. */
 class Play {
   static OPERATIONS = ["load", "store", "lock", "unlock"];
   static FINISHED = -1;

@@ -1,16 +1,58 @@
-"""What the page needs to let a person be the scheduler: all states of small cases, as the explorer reached them.
+"""The documents of the tutorial: the tour, its stories, and what the page needs to let a person be the scheduler.
 
-A page carries a score of these, so they are tables of numbers: texts, steps, damages and states refer to one another
-by their places in the tables, from 0; -1 is nothing.
-
-The records of the stories: why a lock that was taken protected nothing, call by call, and what fixes it.
+The page carries all states of small cases as the explorer reached them, in tables of numbers: texts, steps, damages
+and states refer to one another by their places in the tables, from 0; -1 is nothing. A story says why a lock that
+was acquired protected nothing, call by call, and what fixes it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from .common import Damage
+from .common import Damage, Header
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A call as a C programmer writes it, what the tutorial expects of it, and what it came to here.
+
+    Both are "works", the name of an errno or of the signal that ended the caller, "waits", or a value; "X or Y" expects
+    either. `row` and `column` place it in the table of its step, where there is one; else they are empty.
+    """
+
+    call: str
+    expected: str
+    observed: str
+    ok: bool
+    row: str = ""
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TourStep:
+    """One claim, made to happen; `note` says what the observations cannot show, or where systems may differ."""
+
+    number: int
+    name: str
+    claim: str
+    note: str
+    observations: list[Observation]
+
+    @property
+    def ok(self) -> bool:
+        """True where everything came out as the tutorial claims."""
+        return all(each.ok for each in self.observations)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tour(Header):
+    """One invocation of `tour`: the steps that were asked for."""
+
+    command: Literal["tour"] = "tour"
+    page_bytes: int
+    steps: list[TourStep]
+
 
 OPERATIONS = ("load", "store", "lock", "unlock")
 """What a step's operation refers to."""
