@@ -17,6 +17,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.golden import golden as golden
 from tests.helpers import PATIENCE
 from tests.needs import need
 
