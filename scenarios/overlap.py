@@ -32,7 +32,7 @@ class Overlap(Scenario):
             seen = bytes(backing[:])
         if seen != mark:
             others = sorted(set(seen) - set(mark))
-            w.damaged("foreign bytes in a held backing", f"blocks {start} to {start + 3} hold marks {others}")
+            w.damaged("foreign bytes in a held range", f"blocks {start} to {start + 3} hold marks {others}")
 
     def check(self, memory: Memory, outcome: Outcome) -> list[Damage]:
         blocks = [bytes(block) for block in memory.blocks]

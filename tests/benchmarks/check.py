@@ -178,7 +178,7 @@ def default() -> None:
 
 def stress() -> None:
     """requests that met a holder in that check, a second of the race, and the rate of lies that would have shown."""
-    print("filesystem  lock    asked for   backing       met      /s    of all holds   would show")
+    print("filesystem  lock    asked for   backing       met      /s    of all holds   detects")
     for place in PLACES:
         raced: dict[tuple[str, str, str], list[Any]] = {}
         for row in checked(place)[1]["stress"]:

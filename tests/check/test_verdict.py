@@ -208,12 +208,12 @@ def test_a_lock_that_nobody_waited_for_is_not_called_safe() -> None:
 def test_requests_that_were_refused_count_where_they_do_not_wait() -> None:
     polled = race("posix", raced=case(met=0, refused_requests=300), polled=True)
     made = stressed(polled, request=LOCKED)
-    assert (made.verdict, made.strength) == ("safe", "would show 1 in 100")
+    assert (made.verdict, made.strength) == ("safe", "detects 1 in 100")
 
 
 def test_the_strength_of_a_lock_is_what_would_have_been_seen_of_a_lie() -> None:
     made = stressed(race("posix"), race("posix", raced=case(met=19_900)), request=LOCKED)
-    assert made.strength == "would show 1 in 6,600"
+    assert made.strength == "detects 1 in 6,600"
 
 
 def test_damage_under_the_lock_makes_an_access_unsafe() -> None:

@@ -24,7 +24,7 @@ DAMAGE = {
     "append_log": "lost record",
     "ring_queue": "item lost",
     "readers_writers": "half-written read",
-    "overlap": "foreign bytes in a held backing",
+    "overlap": "foreign bytes in a held range",
     "linked_list": "lost node",
     "sparse_pages": "lost mark",
 }

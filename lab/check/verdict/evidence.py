@@ -309,7 +309,7 @@ FIRST = EXCLUSION["posix"]
 RACED = frozenset({*EXCLUSION, *DATA})
 """The guarantees that races judge, and of which a strength may be demanded."""
 
-WOULD_SHOW = "would show"
+DETECTS = "detects"
 """Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
 
 
@@ -383,7 +383,7 @@ def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
     if overlaps:
         yield f"{plural(overlaps, 'overlap')}, {met:,} contended"
     elif met:
-        yield f"{WOULD_SHOW} {one_in(detection_limit(met))}"
+        yield f"{DETECTS} {one_in(detection_limit(met))}"
     else:
         yield "0 contended"
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from lab.check.guarantees import EXCLUSION
 from lab.check.request import request_for
-from lab.check.verdict.evidence import WOULD_SHOW
+from lab.check.verdict.evidence import DETECTS
 from lab.check.verdict.judge import exit_code as code_of
 from lab.errors import ExitCode
 from lab.records import Check, Guarantee, RuleResult, StressResult
@@ -185,8 +185,8 @@ def guarantee_lines(run: Check) -> Iterator[str]:
 
 
 def _power(run: Check) -> Iterator[str]:
-    if any(WOULD_SHOW in guarantee.strength for guarantee in run.guarantees):
-        yield wrapped(f"({WOULD_SHOW} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
+    if any(DETECTS in guarantee.strength for guarantee in run.guarantees):
+        yield wrapped(f"({DETECTS} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
 
 
 def _evidence(guarantee: Guarantee, indent: int) -> Iterator[str]:
