@@ -1,7 +1,8 @@
-"""Layer 6: the locks compared, each cell of the table seen here.
+"""Layer 6: the lock survey compares the locks; each cell of its table is observed here.
 
-A property is a short play of actors, processes that are stepped one call at a time: one holds the lock, another asks
-for it, and whoever was to wait must be let in once the holder gives the lock back.
+An experiment on a property is a short program of actors, which are processes that are stepped one call at a time: one
+holds the lock, another requests it, and any actor that had to wait must be granted the lock once the holder releases
+it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Step the actors of an experiment on a lock: they ask for locks, for which they may wait, and do all else at once.
+"""Step the actors of an experiment on a lock: a process, its second thread and its child, one operation at a time.
 
-The actors: a process, its second thread and its child, each stepped one deed at a time.
+A request for a lock may wait; every other operation ends at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WAITED_FOR = "the lock that it waited for"
 
 
 class Actor(ABC):
-    """A process or thread that may ask for a lock; the stage records what it does."""
+    """A process or thread that may request a lock; the stage records what it does."""
 
     def __init__(self, name: str, stage: Stage, pid: int) -> None:
         self.name = name
@@ -38,18 +38,18 @@ class Actor(ABC):
 
     @abstractmethod
     def _begin(self, deed: str, *values: object) -> None:
-        """Begin a deed."""
+        """Begin an operation."""
 
     @abstractmethod
     def _heard(self, seconds: float) -> object:
-        """Return the result of the deed, None where it is not done after that time."""
+        """Return the result of the operation, None where it has not ended after that time."""
 
     def _read(self, answer: Any) -> object:
         result, self.heard_ns = answer
         return result
 
     def acquires(self, asked: Locked | None = None) -> None:
-        """Lock what is free, however long it takes. Raises Unclear where it is refused."""
+        """Acquire a lock that is free, however long it takes. Raises Unclear where it is refused."""
         self._locked = asked or Locked()
         begun = time.monotonic()
         came_to = self.does("lock", *self._locked, told_as=in_words(self._locked))
@@ -58,7 +58,7 @@ class Actor(ABC):
             raise Unclear(f"{self.name} {in_words(self._locked)}, which no process holds: {came_to}")
 
     def asks(self, asked: Locked | None = None) -> str:
-        """Ask for a lock: "granted", "waits", or what it raised at once."""
+        """Request a lock; return "granted", "waits", or what the request raised at once."""
         asked = asked or Locked()
         self._locked = asked
         wait = LockWait(self.pid, self._stage.inodes, self._thread)
@@ -77,7 +77,7 @@ class Actor(ABC):
         return HANGS if came_to is None else str(came_to)
 
     def still(self, seconds: float = 0) -> str:
-        """Return the result of the request that waited, "waits" where it does so still after this time."""
+        """Return the result of the request that waited, "waits" where it still waits after this time."""
         came_to = self._heard(seconds)
         if came_to is None:
             return WAITS
@@ -85,12 +85,13 @@ class Actor(ABC):
         return str(came_to)
 
     def releases(self, asked: Locked | None = None) -> int:
-        """Unlock what it asked for last; return the time just before."""
+        """Release the lock that was requested last; return the time just before."""
         begun = self.does("unlock", *(asked or self._locked), told_as="unlocks")
         return begun if isinstance(begun, int) else 0
 
     def does(self, deed: str, *values: object, told_as: str = "") -> object:
-        """Do a deed that waits for no other process, and return its result. Raises Limit where it does not end."""
+        """Do an operation that waits for no other process, and return its result. Raises Limit where it does not end.
+        """
         self._begin(deed, *values)
         came_to = None
         with self._noted(told_as):
@@ -102,7 +103,7 @@ class Actor(ABC):
 
     @contextmanager
     def _noted(self, call: str) -> Iterator[None]:
-        """Record a call, where it has a name, that has no result."""
+        """Record a call that has no result, where it has a name."""
         try:
             yield
         except Unclear as unclear:
@@ -122,13 +123,13 @@ class Actor(ABC):
             self._stage.left_s()
 
     def _looks_on(self, wait: LockWait) -> bool:
-        """Return whether it has looked again often enough, or for long enough without a sleep."""
+        """Return whether the request has looked again often enough, or for long enough without a sleep."""
         slow = self._stage.slowness
         return wait.seconds > BUSY_S * slow or (wait.seconds > SHORTEST_S * slow and wait.polls(LOOKS))
 
 
 def in_words(asked: Locked) -> str:
-    """Return a request in words."""
+    """Return the request as text."""
     file = f" of file {asked.file + 1}" if asked.file else ""
     through = ", through an open of its own" if asked.opened else ""
     kind = "write" if asked.write else "read"
@@ -160,33 +161,33 @@ class Process(Actor):
         return Thread(f"{self.name}, its thread", self._stage, self)
 
     def forks(self) -> Child:
-        """Fork a child that has copies of all it has."""
+        """Fork a child that has copies of all that the process has."""
         pid = self.does("fork", told_as="forks a child")
         return Child(f"{self.name}, its child", self._stage, self, int(str(pid)))
 
     def closes_others(self) -> None:
-        """Open and close every file of the lock once more, as code does that knows nothing of the lock."""
+        """Open and close every file of the lock once more, as code does that does not know of the lock."""
         self.does("touch", told_as="opens the file once more, and closes that")
 
     def dies(self) -> None:
-        """Kill it (SIGKILL)."""
+        """Kill the process (SIGKILL)."""
         self._process.kill()
         with suppress(Gone):
             self._process.result(self._stage.left_s())
         self._stage.show(self.name, "SIGKILL", KILLED)
 
     def stops(self) -> None:
-        """Stop it (SIGSTOP)."""
+        """Stop the process (SIGSTOP)."""
         self._process.stop()
         self._stage.show(self.name, "SIGSTOP", "stops")
 
     def continues(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue the process (SIGCONT)."""
         self._process.resume()
         self._stage.show(self.name, "SIGCONT", "goes on")
 
     def execs(self, *, keep: bool) -> None:
-        """Put another image in its place; from now on it can only die."""
+        """Put another program in its place (execve(2)); from now on it can only die."""
         self._begin("exec", keep)
         commands = Path(f"/proc/{self.pid}/cmdline")
         while AFTER_EXEC.encode() not in commands.read_bytes():
@@ -196,7 +197,7 @@ class Process(Actor):
 
 
 class Second(Actor):
-    """A thread or a child of a process, which is asked through that process."""
+    """A thread or a child of a process; requests to it go through that process."""
 
     hear: str
 
@@ -210,7 +211,7 @@ class Second(Actor):
 
 
 class Thread(Second):
-    """A thread, started for each deed."""
+    """A thread; a new one is started for each operation."""
 
     hear = "hear_thread"
 

@@ -1,15 +1,12 @@
-"""The tutorial's comparison of mapped files with shared memory, each cell as it is here.
+"""Compare mapped files with shared memory, as the tutorial does; each cell is observed here.
 
-For each backing there are an owner, which makes the bytes; a stranger that was forked before, has nothing of them, and
-finds them by their key; a latecomer, which looks once everybody else has ended; and one that removes the key while the
-latecomer is attached.
+For each backing there are four processes: an owner, which makes the bytes; a stranger that was forked before, has no
+copy of them, and finds them by their key; a latecomer, which looks once all others have ended; and one that removes the
+key while the latecomer is attached. `Witness` is such a process.
 
-What is expected of each way to share bytes, property by property.
-
-The tutorial compares two ways, mapped files (`mapped`) and System V segments (`sysv`), in the rows backing store,
-set-up, key, persistence, clean-up, synchronisation and portability; the rest are answers of the man pages.
-
-Processes that share a page of bytes, each doing what it is told, and saying what came of it.
+The tutorial compares two backings, mapped files (`mapped`) and System V segments (`sysv`), in the rows backing store,
+set-up, key, persistence, clean-up, synchronisation and portability; the expected results of the others come from the
+man pages.
 """
 
 from __future__ import annotations
@@ -78,11 +75,11 @@ CLAIMS = {
     "file lock on it": ("excludes", "excludes", "excludes", "no descriptor", "excludes", "no descriptor"),
     "portability": ("POSIX", "POSIX", "POSIX", "XSI option", "POSIX", "not in POSIX 2008"),
 }
-"""By property, what is expected of each of `BACKINGS`; an observation agrees that begins with it."""
+"""The expected result of each of `BACKINGS`, by property; an observation agrees if it begins with it."""
 
 
 def claimed(name: str, backing: str) -> str:
-    """What is expected."""
+    """Return the expected result."""
     return CLAIMS[name][BACKINGS.index(backing)]
 
 
@@ -92,7 +89,7 @@ NOT_MAPPED = "not mapped"
 
 
 class Deeds:
-    """What a process does with its copy of the specimen; what it has loaded it remembers."""
+    """The operations of a process on its copy of the specimen; it remembers what it has loaded."""
 
     def __init__(self, specimen: Specimen) -> None:
         self._specimen = specimen
@@ -106,11 +103,12 @@ class Deeds:
         self._mapped = _mapped_names() - before
 
     def backing(self) -> str:
-        """What /proc/self/maps calls the memory that `make` mapped: a file's name, or the kernel's name for it."""
+        """Return what /proc/self/maps calls the memory that `make` mapped: a file's name, or the kernel's name for it.
+        """
         return next(iter(self._mapped), NOT_MAPPED)
 
     def opened(self) -> str:
-        """The name of what its descriptor is open on, by /proc/self/fd (proc(5))."""
+        """Return the name of the file that its descriptor refers to, by /proc/self/fd (proc(5))."""
         descriptor = self._specimen.descriptor
         return NO_DESCRIPTOR if descriptor is None else str(Path(f"/proc/self/fd/{descriptor}").readlink())
 
@@ -124,7 +122,7 @@ class Deeds:
         return self._seen
 
     def read(self) -> int | str:
-        """The first byte by pread(2), through the descriptor of the file or object behind the bytes."""
+        """Return the first byte, read by pread(2) through the descriptor of the file or object behind the bytes."""
         if self._specimen.descriptor is None:
             return NO_DESCRIPTOR
         return os.pread(self._specimen.descriptor, 1, 0)[0]
@@ -134,7 +132,7 @@ class Deeds:
         self._specimen.store(value)
 
     def add(self) -> None:
-        """Store 1 more than was loaded last."""
+        """Store the byte that was loaded last, plus 1."""
         self._specimen.store(self._seen + 1)
 
     def remove(self) -> None:
@@ -142,7 +140,7 @@ class Deeds:
         self._specimen.remove()
 
     def lock(self) -> str:
-        """F_SETLK of the whole file or object behind the bytes."""
+        """Request a lock (F_SETLK) on the whole file or object behind the bytes."""
         if self._specimen.descriptor is None:
             return NO_DESCRIPTOR
         call_range(self._specimen.descriptor, "F_SETLK", 1, 0, 0, os.SEEK_SET, 0)
@@ -155,17 +153,17 @@ class Deeds:
             return child.does("load")
 
     def race_child(self) -> str:
-        """`raced` by the process and a child that it forks."""
+        """Run `raced` with the process and a child that it forks."""
         with Witness(self._specimen) as child:
             return raced(self, child)
 
     def does(self, deed: str) -> str:
-        """One of these by its name, as a `Witness` does it."""
+        """Perform one of these operations by its name, as a `Witness` does it."""
         return str(getattr(self, deed)())
 
 
 class Witness:
-    """A process, forked now and killed with the block. Raises OSError where fork(2) is refused."""
+    """A process, forked on entering the block and killed on leaving it. Raises OSError where fork(2) is refused."""
 
     def __init__(self, specimen: Specimen) -> None:
         deeds = Deeds(specimen)
@@ -178,7 +176,7 @@ class Witness:
         self._process.end()
 
     def does(self, deed: str, *values: int) -> str:
-        """What one of the `Deeds` comes to: what it returns, "ok" for nothing, or the name of an errno."""
+        """Return the result of one of the `Deeds`: its return value, "ok" for nothing, or the name of an errno."""
         try:
             return str(self._process.do(deed, *values))
         except Gone as gone:
@@ -186,7 +184,7 @@ class Witness:
 
 
 def raced(one: Deeds | Witness, other: Witness) -> str:
-    """Both load, then each adds 1, and both load again: the four bytes that were loaded."""
+    """Let both processes load, then each add 1, then both load again; return the four bytes that were loaded."""
     before = one.does("load"), other.does("load")
     for each in (one, other):
         each.does("add")
@@ -204,16 +202,19 @@ def _performed(deeds: Deeds, deed: str, *values: int) -> str:
 
 
 def _mapped_names() -> Counter[str]:
-    """The names of what is mapped, by /proc/self/maps (proc_pid_maps(5))."""
+    """Return the names of what is mapped, by /proc/self/maps (proc_pid_maps(5))."""
     fields = (line.split(maxsplit=5) for line in Path("/proc/self/maps").read_text().splitlines())
     return Counter(names[0] for *_, names in ((*each[:5], each[5:]) for each in fields) if names)
 
 
 KERNEL_MEMORY = ("/SYSV", "/dev/shm/", "/dev/zero")  # noqa: S108 - names that are read
-"""How /proc/self/maps begins the name of memory that is no file of a directory (shmat(2), shm_overview(7), mmap(2))."""
+"""/proc/self/maps begins the name of memory that is no file in a directory with one of these.
+
+Sources: shmat(2), shm_overview(7), mmap(2).
+"""
 
 LEGIBLE = 13
-"""Characters of a name, such as /SYSV0100c6cf; of a longer one stays the beginning."""
+"""Characters that are shown of a name such as /SYSV0100c6cf; a longer name is cut to its beginning."""
 
 STORED, AGAIN = ord("x"), ord("y")
 SETTINGS = {"SC_MAPPED_FILES": "POSIX", "SC_SHARED_MEMORY_OBJECTS": "POSIX", "SC_XOPEN_SHM": "XSI option"}
@@ -223,19 +224,19 @@ ASKED = {
     "sysv": "SC_XOPEN_SHM",
     "posix": "SC_SHARED_MEMORY_OBJECTS",
 }
-"""Options of POSIX by the backing that needs them (sysconf(3), posixoptions(7)); the others need none."""
+"""Options of POSIX by the backing that needs them (sysconf(3), posixoptions(7)); the other backings need none."""
 
 ANONYMOUS_SINCE = 202405
 """The first version of POSIX with MAP_ANONYMOUS."""
 
 REFUSED = "refused"
-"""Of a backing that could not be set up: all but its set-up, which has the errno."""
+"""The result for a backing that could not be set up, in all rows but set-up, which has the errno."""
 
 Seen = dict[str, str]
 
 
 def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
-    """Look at every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
+    """Observe every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
     begun = RunStart()
     seen: dict[str, Seen] = {}
     with workspace(directory) as folder:
@@ -263,7 +264,7 @@ def _cells(seen: dict[str, Seen], filesystem: str) -> Iterator[Cell]:
 
 
 def _looked_at(backing: str, folder: Path) -> Seen:
-    """All properties of one backing; what the kernel refuses is seen as the name of its errno."""
+    """Observe all properties of one backing; a refusal of the kernel is recorded as the name of its errno."""
     path = folder / "foo"
     try:
         specimen = SPECIMENS[backing](path)
@@ -303,7 +304,7 @@ def _life(backing: str, specimen: Specimen, path: Path) -> Seen:
 
 
 def _after(specimen: Specimen, backing: str) -> Seen:
-    """What is left once all have ended, and once the key is removed."""
+    """Observe what is left once all processes have ended, and once the key is removed."""
     with Witness(specimen) as latecomer, Witness(specimen) as remover:
         found = latecomer.does("find")
         left = latecomer.does("load") if found == OK else ""
@@ -321,7 +322,7 @@ def _after(specimen: Specimen, backing: str) -> Seen:
 
 
 def _backing(mapped: str, opened: str, specimen: Specimen) -> str:
-    """By the names of what is mapped and of what is open; one that is not known is told as it is."""
+    """Name the backing store by what is mapped and what is open; an unknown name is reported as it is."""
     if mapped.endswith(f"/{specimen.key}"):
         return "a file, mapped"
     if mapped == NOT_MAPPED:
@@ -331,12 +332,12 @@ def _backing(mapped: str, opened: str, specimen: Specimen) -> str:
 
 
 def _short(name: str) -> str:
-    """The name without what is new in every run."""
+    """Return the name without the part that is new in every run."""
     return f"{name[:9]}..." if len(name) > LEGIBLE else name
 
 
 def _key(found: str, specimen: Specimen, path: Path) -> str:
-    """What kind of key it is by which the bytes were found."""
+    """Name the kind of key by which the bytes were found."""
     if not specimen.key:
         return "none" if found == "ENOENT" else found
     if found != OK:
@@ -365,7 +366,7 @@ def _read(byte: str) -> str:
 
 
 def _lost(loads: str) -> str:
-    """What arrived, by what both loaded before and after each added 1 to what it had loaded."""
+    """Say which additions arrived, by what both loaded before and after each added 1 to what it had loaded."""
     try:
         before, before_too, after, after_too = map(int, loads.split())
     except ValueError:  # the name of an errno
@@ -380,7 +381,7 @@ def _excludes(first: str, second: str) -> str:
 
 
 def _portability(backing: str) -> str:
-    """The option of POSIX, and what sysconf(3) says of it; memory without a name is younger than the others."""
+    """Return the option of POSIX and what sysconf(3) says of it; memory without a name is younger than the others."""
     name = ASKED.get(backing, "SC_VERSION")
     value = os.sysconf(name) if name in os.sysconf_names else -1
     if backing == "anonymous" and value < ANONYMOUS_SINCE:

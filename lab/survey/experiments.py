@@ -1,10 +1,8 @@
-"""Who is kept out, and who is let in beside a holder.
+"""Perform the experiments on a lock, one function for each property of the lock survey.
 
-What ends a hold, and what it survives: the death of the holder, close, fork, execve.
-
-Those who wait: a ring of them, and their order.
-
-What a lock costs that nobody else wants.
+They observe which processes, threads and opens a lock keeps out, and which it grants beside a holder; what ends a hold
+and what a hold survives (the death of the holder, close, fork, execve); whether a ring of waiting requests is noticed,
+and in which order waiting requests are granted; and what an uncontended lock costs.
 """
 
 from __future__ import annotations
@@ -27,16 +25,16 @@ BY_REFUSAL = Found("yes", "by refusal")
 
 
 def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
-    """Whether he who asks has to wait, or is refused, and is let in by what ends the hold.
+    """Tell whether the requester has to wait, or is refused, and is granted the lock by what ends the hold.
 
-    A refusal is enough where it is his own hold, or his parent's, that keeps him out (`by_refusal`). Raises Unclear
-    where he hangs after the hold has ended, or is refused still.
+    A refusal is enough where its own hold, or its parent's, keeps it out (`by_refusal`). Raises Unclear where the
+    request hangs after the hold has ended, or is still refused.
     """
     return waits_for(who, who.asks(), let_in, by_refusal=by_refusal)
 
 
 def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
-    """`kept_out`, of a request that came to this so far."""
+    """Do as `kept_out`, for a request that has had this result so far."""
     came_to = who.still() if came_to == WAITS else came_to
     if came_to == GRANTED:
         return NO
@@ -54,14 +52,14 @@ def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refu
 
 
 def processes(stage: Stage) -> Found:
-    """Another process."""
+    """Observe whether another process is kept out."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     return kept_out(other, holder.releases)
 
 
 def threads(stage: Stage) -> Found:
-    """A second thread of the holder, through an open of its own."""
+    """Observe whether a second thread of the holder is kept out, through an open of its own."""
     holder = Process("A", stage)
     thread = holder.starts_thread()
     holder.acquires()
@@ -70,7 +68,7 @@ def threads(stage: Stage) -> Found:
 
 
 def opens(stage: Stage) -> Found:
-    """The holder itself, through a second open: where it is kept out, it waits for itself for ever."""
+    """Observe whether the holder itself is kept out of a second open: where it is, it waits for itself for ever."""
     holder = Process("A", stage)
     holder.acquires(AGAIN)
     holder.releases()
@@ -82,7 +80,7 @@ def opens(stage: Stage) -> Found:
 
 
 def readers(stage: Stage) -> Found:
-    """A second reader beside the first, and no writer beside them."""
+    """Observe whether a second reader is granted beside the first, and no writer beside them."""
     first, second, writer = (Process(name, stage) for name in "ABC")
     first.acquires(READ)
     came_to = second.asks(READ)
@@ -100,7 +98,7 @@ def readers(stage: Stage) -> Found:
 
 
 def ranges(stage: Stage) -> Found:
-    """Two processes hold two ranges of one file, and a third is kept out of the second range."""
+    """Observe whether two processes can hold two ranges of one file, while a third is kept out of the second range."""
     first, second, third = (Process(name, stage) for name in "ABC")
     first.acquires(FIRST)
     came_to = second.asks(SECOND)
@@ -120,7 +118,7 @@ GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
 
 
 def kill(stage: Stage) -> Found:
-    """SIGKILL of the holder: the one who waits is let in."""
+    """Observe whether the waiting process is granted the lock when the holder is killed (SIGKILL)."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     _has_to_wait(other)
@@ -133,7 +131,7 @@ def kill(stage: Stage) -> Found:
 
 
 def close(stage: Stage) -> Found:
-    """The holder opens the locked file once more, and closes that."""
+    """Observe whether the hold survives when the holder opens the locked file once more and closes that."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.closes_others()
@@ -141,7 +139,7 @@ def close(stage: Stage) -> Found:
 
 
 def fork(stage: Stage) -> Found:
-    """The holder's child asks, with what it inherited."""
+    """Observe the request of the holder's child, which uses what it inherited."""
     holder = Process("A", stage)
     holder.acquires()
     child = holder.forks()
@@ -155,7 +153,7 @@ def fork(stage: Stage) -> Found:
 
 
 def child_lives(stage: Stage) -> Found:
-    """The holder gives the lock back, and a child lives on that it forked meanwhile."""
+    """Observe whether a release by the holder frees the lock while a child lives on that it forked during the hold."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.forks()
@@ -165,7 +163,10 @@ def child_lives(stage: Stage) -> Found:
 
 
 def pause(stage: Stage) -> Generator[None, None, Found]:
-    """The holder is stopped with SIGSTOP, for as long as the caller waits before it goes on with this."""
+    """Observe whether a hold survives while the holder is stopped with SIGSTOP.
+
+    It is stopped for as long as the caller waits before it resumes this generator.
+    """
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.stops()
@@ -180,7 +181,7 @@ def pause(stage: Stage) -> Generator[None, None, Found]:
 
 
 def child_exits(stage: Stage) -> Found:
-    """The holder's child closes what it inherited, and exits."""
+    """Observe whether the hold survives when the holder's child closes what it inherited, and exits."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.forks().exits()
@@ -188,7 +189,7 @@ def child_exits(stage: Stage) -> Found:
 
 
 def child_unlocks(stage: Stage) -> Found:
-    """The holder's child unlocks what only its parent locked."""
+    """Observe whether the holder's child can unlock what only its parent locked."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.forks().releases(Locked())
@@ -196,14 +197,17 @@ def child_unlocks(stage: Stage) -> Found:
 
 
 def execve(stage: Stage) -> Found:
-    """The holder puts another program in its place, its descriptors left open; and with all of them closed by that."""
+    """Observe whether the hold survives when the holder runs another program in its place.
+
+    Its descriptors are left open the first time, and all closed by the execve the second time.
+    """
     if not _kept_over_exec(stage, "AB", Locked(file=0), keep=True):
         return NO
     return YES if _kept_over_exec(stage, "CD", Locked(file=1), keep=False) else Found("open")
 
 
 def _kept_over_exec(stage: Stage, names: str, asked: Locked, *, keep: bool) -> bool:
-    """True where the other has to wait, and is let in at the holder's death if that is how the lock is."""
+    """Return True where the other has to wait, and is granted the lock at the holder's death if the lock works so."""
     holder, other = (Process(name, stage) for name in names)
     holder.acquires(asked)
     holder.execs(keep=keep)
@@ -224,11 +228,12 @@ def _has_to_wait(other: Process) -> None:
 ONE, TWO = Locked(file=0), Locked(file=1)
 
 ROUNDS = 2
-"""Three who wait come in their order by chance in one of six rounds, and in one of 36 pairs of rounds."""
+"""Three waiting requests are granted in their order by chance in one of six rounds, and in one of 36 pairs of rounds.
+"""
 
 
 def deadlock(stage: Stage) -> Found:
-    """Two hold a file each, and ask for the other's: one is refused, or both wait for ever."""
+    """Observe two processes that hold a file each and request the other's: one is refused, or both wait for ever."""
     first, second = Process("A", stage), Process("B", stage)
     first.acquires(ONE)
     second.acquires(TWO)
@@ -245,7 +250,7 @@ def deadlock(stage: Stage) -> Found:
 
 
 def _hangs(stage: Stage, first: Process, second: Process) -> Found:
-    """Both wait; the death of one is what helps the other, if that is how the lock is."""
+    """Return whether both wait for ever; the death of one is what frees the other, if the lock works so."""
     if stage.known.get("kill") == "yes":
         second.dies()
         first.goes_on()
@@ -253,7 +258,9 @@ def _hangs(stage: Stage, first: Process, second: Process) -> Found:
 
 
 def order(stage: Stage) -> Found:
-    """Three queue up one after the other; each gives back what it gets. How long each hand-over took is measured."""
+    """Queue three requests one after the other; each releases the lock when granted. The time of each hand-over is
+    measured.
+    """
     holder, *queue = (Process(name, stage) for name in "ABCD")
     in_order, samples, polls = True, list[float](), False
     for _ in range(ROUNDS):
@@ -268,18 +275,19 @@ def order(stage: Stage) -> Found:
 
 
 def _run_while_waiting(queue: list[Process]) -> bool:
-    """True where one of them leaves the processor more than once: it looks again and again."""
+    """Return True where one of them leaves the processor more than once: it looks again and again."""
     before = [switches_of(each.pid, voluntary=True) for each in queue]
     time.sleep(_WATCH_S)
     return before != [switches_of(each.pid, voluntary=True) for each in queue]
 
 
 _WATCH_S = 0.1
-"""Long enough for somebody to look again; who waits in the kernel sleeps through any time."""
+"""A time that is long enough for a polling process to look again; one that waits in the kernel sleeps through any time.
+"""
 
 
 def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list[Process]:
-    """The order in which they came, one giving the lock to the next; how long that took joins the samples, in ns."""
+    """Return the order of the grants, as one releases to the next; the times in ns are added to the samples."""
     came: list[Process] = []
     while waiting := [each for each in queue if each not in came]:
         begun = holder.releases()
@@ -291,7 +299,7 @@ def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list
 
 
 def _next(waiting: list[Process]) -> Process:
-    """Who is let in. Raises Unclear where nobody is."""
+    """Return the process that is granted the lock. Raises Unclear where none is."""
     deadline = time.monotonic() + GRANT_S
     while time.monotonic() < deadline:
         for each in waiting:
@@ -301,7 +309,7 @@ def _next(waiting: list[Process]) -> Process:
 
 
 def pair(stage: Stage) -> Found:
-    """One process locks and unlocks, again and again."""
+    """Measure the time in which one process locks and unlocks, again and again."""
     alone = Process("A", stage)
     samples = alone.does("cost", *Locked(), told_as=f"locks and unlocks, {SAMPLES} samples")
     if not isinstance(samples, list):

@@ -1,6 +1,6 @@
-"""One invocation of `locks`: every property of every lock, and the record of it.
+"""Run one invocation of `locks`: every property of every lock, and the record of it.
 
-The properties that are compared: a play each, and how it is seen.
+The table of properties is here too: each has an experiment and a description of how it is observed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ PROCESSES, KILL, PAUSE, ORDER, PAIR, HAND_OVER = "processes", "kill", "pause", "
 
 
 class Play(NamedTuple):
-    """A property by its name, how it is seen, and what it takes to see it: a play, and a race where that says "yes"."""
+    """A property by its name, how it is observed, and the experiment that observes it.
+
+    A race follows where the experiment says "yes" and a race is given.
+    """
 
     name: str
     how: str
@@ -64,20 +67,23 @@ PLAYS = (
 )
 
 PAUSED = "stays while its holder is stopped (SIGSTOP), for {:g} s"
-"""How the pause is seen, of all locks at the same time."""
+"""How the pause is observed, of all locks at the same time."""
 
 HANDED_OVER = "from the unlock of one process to the lock of one that waits, median"
-"""How the hand-over is seen; it is measured while the order is."""
+"""How the hand-over is observed; it is measured together with the order."""
 
 CLAIMS = {"ranges": "ranges", "readers": "readers", "threads": "threads", "fork": "fork", "kill": "survives_kill"}
 """Properties that a lock may claim to have (`lab.locks.Abilities`), by the claim's name there."""
 
 
 PAUSE_S = 4.0
-"""How long a holder stands: longer than a lock's patience with one that it takes for dead, which is mostly 1 to 3 s."""
+"""The time for which a holder is stopped, in seconds.
+
+It is longer than a lock waits for a holder that it takes for dead, which is mostly 1 to 3 s.
+"""
 
 STOPPED = Found("stopped")
-"""Of a play that waits for the end of the pause."""
+"""The finding of an experiment that waits for the end of the pause."""
 
 BY_PATIENCE = "it is taken from any holder after a time, dead or not: see pause"
 
@@ -85,7 +91,7 @@ YES_NO = {True: "yes", False: "no"}
 
 
 class Candidate(NamedTuple):
-    """A lock that is to be looked at, or why it cannot be."""
+    """A lock that is to be observed, or the reason why it cannot be."""
 
     name: str
     lock: Lock | None
@@ -93,7 +99,7 @@ class Candidate(NamedTuple):
 
 
 def find_candidates(names: Sequence[str]) -> list[Candidate]:
-    """The locks of these names, or all. Raises LabError where one that was named cannot be had."""
+    """Return the locks of these names, or all. Raises LabError where one that was named is not available."""
     if names:
         return [Candidate(name, find_lock(name)) for name in dict.fromkeys(names)]
     return [_found(name) for name in lock_names()]
@@ -113,7 +119,7 @@ def compare(
     tell: Callable[[str], None],
     pause_s: float = PAUSE_S,
 ) -> LocksCompared:
-    """Look at every lock, in a fresh directory inside this one, each cell for at most this many seconds.
+    """Observe every lock, in a fresh directory inside this one, each cell for at most this many seconds.
 
     Holders are stopped for `pause_s`, those of all locks at the same time. Raises CannotRunError where the directory
     cannot be used.
@@ -153,14 +159,14 @@ def compare(
 
 
 def _properties(pause_s: float) -> list[Property]:
-    """In the order of the columns."""
+    """Return the properties in the order of the columns."""
     listed = [Property(each.name, each.how) for each in PLAYS]
     listed.insert([each.name for each in listed].index(KILL) + 1, Property(PAUSE, PAUSED.format(pause_s)))
     return [*listed, Property(HAND_OVER, HANDED_OVER)]
 
 
 def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
-    """The cells of one lock, but for the pause."""
+    """Return the cells of one lock, except the pause."""
     seen: dict[str, LockCell] = {}
     for play in PLAYS:
         found, run = _out_of_question(play.name, seen), []
@@ -179,14 +185,14 @@ def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str,
 
 
 def _raced(met: Found, raced: Found) -> Found:
-    """A play that said "yes" once, and the races that say it often, or do not."""
+    """Return the finding of the races, for an experiment that said "yes" once: a race repeats it many times."""
     return replace(raced, reason="; ".join(filter(None, [met.reason, raced.reason])))
 
 
 def _paused(
     locks: Mapping[str, Lock], seen: Mapping[str, Mapping[str, LockCell]], folder: Path, limit_s: float, pause_s: float
 ) -> Iterator[tuple[str, LockCell]]:
-    """The cell of each lock, whose holders are all stopped at the same time."""
+    """Return the cell of each lock for the pause; all holders are stopped at the same time."""
     with ExitStack() as stack:
         begun: dict[str, tuple[Stage, Generator[None, None, Found]]] = {}
         for number, (name, lock) in enumerate(locks.items()):
@@ -206,7 +212,7 @@ def _paused(
 
 
 def _advanced(play: Generator[None, None, Found]) -> Found:
-    """What a play comes to that waits once on its way; STOPPED where it has come so far."""
+    """Return the finding of an experiment that waits once on its way; STOPPED where it has come so far."""
     try:
         next(play)
     except StopIteration as ended:
@@ -216,7 +222,8 @@ def _advanced(play: Generator[None, None, Found]) -> Found:
 
 
 def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Found | None:
-    """What there is to say without a play: a lock that keeps no process out has a cost, and no other properties."""
+    """Return what is known without an experiment: a lock that excludes no process has a cost, and no other properties.
+    """
     excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
     if excludes == "yes" or (excludes == "no" and name == PAIR):
         return None
@@ -246,7 +253,7 @@ def _cell(lock: str, name: str, found: Found, run: list[Shown]) -> LockCell:
 
 
 def _judged(cell: LockCell, lock: Lock) -> LockCell:
-    """The cell, held against what the lock claims."""
+    """Return the cell with the verdict: the finding compared with what the lock claims."""
     claimed = _claimed(cell.property, lock)
     if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
         claimed = YES_NO[lock.excludes]  # it is no lock that yields to a death or a pause

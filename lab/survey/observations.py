@@ -1,4 +1,4 @@
-"""The findings of an experiment on a lock, and after how long a request counts as waiting."""
+"""Define the findings of an experiment on a lock, and the times after which a request counts as waiting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.records import Shown
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A value of `LockCell`, the reason where it needs one, and what was measured on the way, in ns.
+    """A value of `LockCell`, the reason where it needs one, and the samples that were measured meanwhile, in ns.
 
     `run` are calls that are not written down on the stage; `detection_limit` is as in `LockCell`.
     """
@@ -26,27 +26,35 @@ YES, NO = Found("yes"), Found("no")
 
 
 def unclear(reason: str, run: Sequence[Shown] = ()) -> Found:
-    """Return the finding that there is none, and why."""
+    """Return the finding "unclear" with its reason."""
     return Found("?", reason, run=list(run))
 
 
 LOOKS = 10
 SHORTEST_S = 0.02
-"""A request that is not answered waits where, after this time, it has left the processor so often: it looks again."""
+"""The shortest time, in seconds, after which a request without an answer counts as waiting.
+
+It counts so where it has left the processor so often by then that it evidently polls.
+"""
 
 SETTLE_S = 0.15
-"""One that does not look so often is said to wait when it sleeps after this time.
+"""The time, in seconds, after which a request that polls less often counts as waiting if it sleeps.
 
-Three times 50 ms, in which libraries that poll usually look again: a lock that wrongly lets in does so at once.
+It is three times 50 ms, the interval at which libraries usually poll: a false grant comes at once.
 """
 
 BUSY_S = 1.0
-"""A request that never sleeps is said to wait after this time: it spins."""
+"""The time, in seconds, after which a request that never sleeps counts as waiting: it spins."""
 
 GRANT_S = 1.2
-"""A request that is to be let in and is not after this time hangs: over four times 250 ms, the slowest poller known."""
+"""The time, in seconds, after which a request that should have been granted counts as hung.
+
+It is over four times 250 ms, the interval of the slowest library known.
+"""
 
 USUAL_S = 0.01
-"""A free lock is granted in this time; where it takes longer, all these times are so much longer too."""
+"""The time, in seconds, in which a free lock is granted; where it takes longer, all these times grow by the same
+factor.
+"""
 
 LOOK_AGAIN_S = 0.001

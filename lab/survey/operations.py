@@ -1,4 +1,4 @@
-"""Do the deeds of an actor in its own process: open, lock, unlock, close, fork, start a thread, execve(2)."""
+"""Perform the operations of an actor in its own process: open, lock, unlock, close, fork, start a thread, execve(2)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ GRANTED = "granted"
 PENDING = "pending"
 
 LEGIBLE = 120
-"""Characters of what a lock's own exception says."""
+"""Characters that are kept of the text of a lock's own exception."""
 
 SAMPLES = 9
 SAMPLE_NS = 4_000_000
-"""A sample of the cost takes at least so long; the clock itself is forgotten in that."""
+"""The least time of one sample of the cost, so that the time of reading the clock itself does not matter."""
 
 Answer = tuple[object, int]
-"""The result of a deed, and when it was done, in ns of CLOCK_MONOTONIC."""
+"""The result of an operation, and when it was done, in ns of CLOCK_MONOTONIC."""
 
 AFTER_EXEC = "import time; time.sleep(3600)"
-"""All that the image does that execve(2) puts in an actor's place: live, and keep what it was left."""
+"""The program that execve(2) puts in an actor's place: it stays alive and keeps the descriptors that it was left."""
 
 
 class Locked(NamedTuple):
-    """A range of one file through one of the actor's opens of it, to write or to read. Both count from 0."""
+    """A range of one file, locked through one of the actor's opens of it, to write or to read. Both count from 0."""
 
     file: int = 0
     opened: int = 0
@@ -52,7 +52,7 @@ class Locked(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file that is locked, and the lock, as it is prepared for this file."""
+    """A file that is locked, and the lock that was prepared for this file."""
 
     path: Path
     lock: Lock
@@ -71,7 +71,7 @@ class Deeds:
         self._refusals = 0
 
     def perform(self, deed: str, *values: Any) -> Answer:
-        """Do one deed: return its result, and when it was done, on the clock that all processes share.
+        """Do one operation; return its result and when it was done, on the clock that all processes share.
 
         What the lock prints goes to standard error: the caller's output is the comparison.
         """
@@ -83,33 +83,33 @@ class Deeds:
         return (OK if result is None else result), time.monotonic_ns()
 
     def _raised(self, error: Exception) -> str:
-        """Return an exception in words, without the name of the folder, which is gone by then."""
+        """Return an exception as text, without the name of the folder, which is gone by the time it is read."""
         if isinstance(error, OSError) and error.errno in ERRNOS:
             return ERRNOS[error.errno]
         text = str(error) if isinstance(error, LabError) else f"raised {told(error)}"
         return text.replace(f"{self._files[0].path.parent}/", "")[:LEGIBLE]
 
     def lock(self, *values: Any) -> str:
-        """Acquire, however long it takes; a lock that gives up is asked again."""
+        """Acquire the lock, however long it takes; a lock that gives up is requested again."""
         insist(self._pair(values)[0], self._refuse)
         return GRANTED
 
     def refusals(self) -> int:
-        """Return how often a lock gave up, and was asked again."""
+        """Return how often a lock gave up and was requested again."""
         return self._refusals
 
     def _refuse(self) -> None:
         self._refusals += 1
 
     def unlock(self, *values: Any) -> int:
-        """Release; return the time just before."""
+        """Release the lock; return the time just before."""
         release = self._pair(values)[1]
         begun = time.monotonic_ns()
         release()
         return begun
 
     def touch(self) -> None:
-        """Open and close every file that is there: the data, and what a lock keeps beside it."""
+        """Open and close every file in the folder: the data, and what a lock keeps beside it."""
         for path in sorted({path for file in self._files for path in file.path.parent.iterdir() if path.is_file()}):
             with suppress(FileNotFoundError):
                 os.close(open_file(path, os.O_RDWR))
@@ -123,7 +123,7 @@ class Deeds:
         return [round(_timed(acquire, release, calls) / calls, 1) for _ in range(SAMPLES)]
 
     def start_thread(self, deed: str, *values: Any) -> int:
-        """Begin a deed in a second thread; return its number in the kernel."""
+        """Begin an operation in a second thread; return its number in the kernel."""
         from threading import Thread
 
         self._from_thread.clear()
@@ -132,7 +132,7 @@ class Deeds:
         return int(self._thread.native_id)
 
     def hear_thread(self, seconds: float) -> Answer | str:
-        """Return the answer of the thread, or that it is still at its deed."""
+        """Return the answer of the thread, or that it has not finished."""
         self._thread.join(seconds)
         return PENDING if self._thread.is_alive() else self._from_thread[0]
 
@@ -142,11 +142,11 @@ class Deeds:
         return self._children[-1].pid
 
     def ask_child(self, deed: str, *values: Any) -> None:
-        """Begin a deed in the child."""
+        """Begin an operation in the child."""
         self._children[-1].begin(deed, *values)
 
     def hear_child(self, seconds: float) -> Answer | str:
-        """Return the answer of the child, or that it is still at its deed."""
+        """Return the answer of the child, or that it has not finished."""
         try:
             return self._children[-1].result(seconds) or PENDING
         except Gone as gone:
@@ -159,7 +159,7 @@ class Deeds:
         os._exit(0)
 
     def exec(self, keep: bool) -> NoReturn:
-        """Put another image in this one's place (execve(2)), with all descriptors left open, or with none."""
+        """Run another program in place of this one (execve(2)), with all descriptors left open, or with none."""
         for number in map(int, os.listdir("/proc/self/fd")):  # noqa: PTH208 - numbers, no paths
             with suppress(OSError):
                 os.set_inheritable(number, keep or number <= sys.__stderr__.fileno())  # type: ignore[union-attr]

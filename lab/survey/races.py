@@ -1,8 +1,9 @@
-"""The races behind the cells `processes` and `kill`: one meeting is not exclusion, so several processes meet often.
+"""Run the races behind the cells `processes` and `kill`: one experiment does not prove exclusion, so many holds meet.
 
-Every hold is recorded, and two that overlap are a lock that does not exclude. Workers meet in two ways, one after the
-other: they yield the processor inside the lock, all on one; and they sleep inside it, where those who wait by polling
-would otherwise find it free. In the races with deaths each worker also starts a helper that is killed inside the lock.
+Every hold is recorded, and two that overlap show a lock that does not exclude. The holds meet in two ways, one after
+the other: the workers yield the processor inside the lock, all on one; and they sleep inside it, where requests that
+poll would otherwise find it free. In the races with deaths each worker also starts a helper that is killed inside the
+lock.
 """
 
 from __future__ import annotations
@@ -28,26 +29,27 @@ from .observations import unclear
 WORKERS = 4
 NAMES = "A to D"
 RACE_S = 0.5
-"""How long one race takes, where a cell has that much time."""
+"""The time that one race takes, in seconds, where a cell has that much time."""
 
 ENOUGH = requests_for(0.001)
-"""Requests that meet a holder after which no further race is run."""
+"""The number of requests that meet a holder after which no further race is run."""
 
 DEATHS = 100
-"""After which no further race with deaths is run."""
+"""The number of deaths after which no further race with deaths is run."""
 
 INSIDE_S, AFTER_S = 0.0005, 0.0003
-"""How long a worker sleeps inside the lock, and before it asks again."""
+"""The times, in seconds, that a worker sleeps inside the lock, and before it requests it again."""
 
 ROUNDS = 20_000
 FEW_ROUNDS = 3
-"""Of a trial with deaths: who waits by polling is slow, and each round has a hand-over more."""
+"""The rounds of a trial with deaths: requests that poll are slow, and each round has one more hand-over."""
 
 HUNG_S = 30.0
-"""After which a trial counts as hung; on a busy machine the slowest that poll take seconds."""
+"""The time, in seconds, after which a trial counts as hung; on a busy machine the slowest polling locks take seconds.
+"""
 
 AGAIN_S = 0.001
-"""How long to wait before a lock is asked again that gave up."""
+"""The time, in seconds, to wait before a lock that gave up is requested again."""
 
 
 class Meeting(Scenario):
@@ -64,7 +66,7 @@ class Meeting(Scenario):
         _fields_ = (("value", c_uint64),)
 
     def work(self, w: Worker) -> None:
-        """Load, let others in where the lock does, store."""
+        """Load, yield to others if the lock works so, and store."""
         with w.write_lock():
             value = w.memory.value
             self.inside(w)
@@ -72,52 +74,53 @@ class Meeting(Scenario):
         self.after()
 
     def inside(self, w: Worker) -> None:
-        """Between the load and the store."""
+        """Wait between the load and the store."""
         w.pause()
 
     def after(self) -> None:
-        """Before the next round."""
+        """Wait before the next round."""
 
     def check(self, memory: Memory, outcome: Outcome) -> Damage:
-        """Each round adds 1."""
+        """Compare the counter: each round adds 1."""
         lost = outcome.rounds - memory.value
         return Damage("lost update", lost, outcome.rounds, [f"value is {memory.value:,} after {outcome.rounds:,}"])
 
 
 class Sleeping(Meeting):
-    """The same, asleep in the middle, and before the next round."""
+    """The same as `Meeting`, but the worker sleeps in the middle, and before the next round."""
 
     pin = "none"
 
     def inside(self, w: Worker) -> None:
-        """Those who wait by polling look meanwhile."""
+        """Sleep: requests that poll look meanwhile."""
         sleep(INSIDE_S)
 
     def after(self) -> None:
-        """One of those who wait finds the lock free."""
+        """Sleep: one of the polling requests finds the lock free."""
         sleep(AFTER_S)
 
 
 class Dying(Meeting):
-    """Every round a helper is killed inside the lock, while others wait for it; then the worker adds 1 under it."""
+    """A race in which every round a helper is killed inside the lock while others wait for it; then the worker adds 1.
+    """
 
     rounds = FEW_ROUNDS
     pin = "none"
 
     def work(self, w: Worker) -> None:
-        """A death, and a hold."""
+        """Do one round: a death, and a hold."""
         w.child(killed).wait()
         super().work(w)
 
 
 def killed(w: Worker) -> None:
-    """The helper's life: it dies with the lock."""
+    """Run the helper: it dies inside the lock."""
     with w.write_lock():
         w.die()
 
 
 class Insisting:
-    """A lock that is asked again where it gave up: who was refused was kept out, and still wants to be let in."""
+    """A lock that is requested again where it gave up: the request was kept out, and still has to be granted."""
 
     def __init__(self, lock: Lock) -> None:
         self.name, self.summary = lock.name, lock.summary
@@ -131,13 +134,13 @@ class Insisting:
             yield Insisting(lock)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """The lock's own, but for an acquire that does not give up."""
+        """Return the lock's own actions, with an acquire that does not give up."""
         acquire, release = self._lock.actions(descriptor, start, length, write=write)
         return lambda: insist(acquire), release
 
 
 def insist(acquire: Action, refused: Callable[[], object] = lambda: None) -> None:
-    """Acquire, however often the lock gives up; each time `refused` hears of it."""
+    """Acquire, however often the lock gives up; `refused` is called each time."""
     while True:
         try:
             acquire()
@@ -149,7 +152,8 @@ def insist(acquire: Action, refused: Callable[[], object] = lambda: None) -> Non
 
 
 def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
-    """Whether the lock keeps processes apart that meet often, and how rare a false grant would have been noticed."""
+    """Tell whether the lock excludes processes that request it often, and which rate of false grants would be noticed.
+    """
     until = monotonic() + limit_s
     rows: list[Row] = []
     for kind in cycle((Meeting, Sleeping)):
@@ -167,7 +171,7 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
 
 
 def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
-    """Whether the lock keeps processes apart after a holder was killed while several waited for it; "both" if not."""
+    """Tell whether the lock excludes processes after a holder was killed while several waited; "both" if not."""
     until = monotonic() + limit_s
     rows: list[Row] = []
     died = 0
@@ -183,7 +187,7 @@ def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
 
 
 def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float) -> Row:
-    """One race through pread and pwrite: of a filesystem it takes no more than the lock does."""
+    """Run one race through pread and pwrite: it needs nothing of a filesystem but what the lock needs."""
     setting = Setting(
         scenario=kind(),
         lock=Insisting(lock) if lock.excludes else lock,
@@ -200,7 +204,7 @@ def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float) -> Row
 
 
 def _broken(rows: Sequence[Row]) -> Finding | None:
-    """What speaks against the lock: holds that overlapped, data that was lost; or why it is not known."""
+    """Return the evidence against the lock: holds that overlapped, data that was lost; or why the result is unclear."""
     for row in rows:
         if row.overlapping_holds or row.damage:
             first = row.overlaps[0] if row.overlaps else row.damage[0].evidence[0]

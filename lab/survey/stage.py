@@ -1,4 +1,4 @@
-"""Set the stage of one experiment: fresh files, the lock prepared for each, the actors, and a record of their calls."""
+"""Set up one experiment: fresh files, the lock prepared for each, the actors, and a record of their calls."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .observations import USUAL_S
 from .operations import File
 
 SLOWEST = 6.0
-"""So many times the limit of a cell is granted, at most, where a free lock takes long to get."""
+"""The limit of a cell is multiplied by at most this factor, where a free lock is slow to acquire."""
 
 
 class Unclear(Exception):  # noqa: N818 - a finding
-    """It could not be found out, and why."""
+    """The experiment gave no clear result; the text is the reason."""
 
 
 class Limit(Unclear):
-    """The time of the cell is over."""
+    """The time limit of the cell is over."""
 
 
 class Stage:
-    """Two files, so that two locks can be asked for in opposite orders; all actors end with the block.
+    """Two files, so that two locks can be requested in opposite orders; all actors end with the block.
 
     `known` are the values of the properties that were looked at before, `slowness` how much longer than usual the lock
     takes. Raises CannotRunError where the lock cannot be made.
@@ -67,7 +67,7 @@ class Stage:
                 Folder.at(self.folder).clear()
 
     def inodes(self) -> set[int]:
-        """Return the numbers of the files there, of those too that a lock keeps beside the data."""
+        """Return the inode numbers of the files there, including those that a lock keeps beside the data."""
         return {path.stat().st_ino for path in self.folder.iterdir()}
 
     def show(self, actor: str, call: str, came_to: str) -> None:
@@ -75,11 +75,11 @@ class Stage:
         self.shown.append(Shown(actor, call, came_to))
 
     def granted_in(self, seconds: float) -> None:
-        """Note how long it took to get a free lock."""
+        """Record how long it took to acquire a free lock."""
         self.slowness = max(self.slowness, seconds / USUAL_S)
 
     def left_s(self) -> float:
-        """Return the seconds until the cell is given up, more where all is slow; raises Limit where there are none."""
+        """Return the seconds until the cell is given up, more where all is slow; raises Limit where none are left."""
         left = self._begun + self._limit_s * min(self.slowness, SLOWEST) - time.monotonic()
         if left <= 0:
             raise Limit(f"inconclusive within {self._limit_s:g} s; --seconds gives more")
