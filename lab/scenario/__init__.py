@@ -1,4 +1,4 @@
-"""Layer 4: what a scenario is, what it may ask of its worker, and how scenarios are found."""
+"""Layer 4: the scenario, the worker that runs it, and the search for scenarios by name."""
 
 from __future__ import annotations
 

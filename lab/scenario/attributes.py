@@ -1,4 +1,4 @@
-"""What the class attributes of a scenario may be: one table, by which its author is told of mistakes."""
+"""Check the class attributes of a scenario against one table, and report mistakes to its author."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST_ROUNDS = 10_000_000
 
 
 class Attribute(NamedTuple):
-    """The name of an attribute, what it is to be, in words, and whether a value is that."""
+    """The name of an attribute, its allowed values in words, and a function that tells whether a value is allowed."""
 
     name: str
     allowed: str
@@ -31,7 +31,7 @@ def _one_of(names: Sequence[str]) -> Callable[[Any], bool]:
 
 
 def _several(value: Any) -> bool:
-    """Whether it is a collection of texts, and no text itself."""
+    """Return whether it is a collection of texts, and not a text itself."""
     return isinstance(value, Collection) and not isinstance(value, str) and all(isinstance(each, str) for each in value)
 
 
@@ -50,7 +50,7 @@ def _by_lock(value: Any) -> bool:
 
 
 def _struct(value: Any) -> bool:
-    """Whether it has bytes."""
+    """Return whether the struct has bytes."""
     return isinstance(value, type) and issubclass(value, Structure) and sizeof(value) > 0
 
 
@@ -93,7 +93,7 @@ ATTRIBUTES = (
 
 
 def check_attributes(kind: type[Scenario], where: str) -> None:
-    """Raises UsageError, with the class, the attribute and what it may be, for the first that is something else."""
+    """Raise UsageError for the first attribute that is wrong, with the class, the attribute and its allowed values."""
     for attribute in ATTRIBUTES:
         try:
             value = getattr(kind, attribute.name)
@@ -107,7 +107,7 @@ def check_attributes(kind: type[Scenario], where: str) -> None:
 
 
 def check_complete(kind: type[Scenario], where: str) -> None:
-    """Raises UsageError for a class that cannot run: it may be what others in its file are derived from."""
+    """Raise UsageError for a class that cannot run: it may be a base class of others in its file."""
     missing = [name for name in ("work", "check") if getattr(kind, name) is getattr(Scenario, name)]
     if kind.layout is Scenario.layout and not hasattr(kind, "Memory"):
         missing.append("Memory")

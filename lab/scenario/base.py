@@ -1,6 +1,6 @@
-"""The scenario: what the workers do to the file, and what must hold afterwards.
+"""Define the scenario: the work of the workers on the file, and the check of what must hold afterwards.
 
-What a scenario raises, and what its check returns, is told to its author here.
+Exceptions of a scenario and mistakes in what its check returns are reported to its author from here.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from lab.memory import find_backing
 from .worker import Worker
 
 EVERY_LOCK = "*"
-"""In `Scenario.expects`: whatever the lock is."""
+"""This key of `Scenario.expects` stands for every lock."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What a check found broken: its kind in the field's words, `count` of `of` operations, and the evidence.
+    """A kind of damage that a check found: its name in the field's words, `count` of `of` operations, and the evidence.
 
     A count of 0 is no damage. Evidence is text that a person can check: which worker's bytes lie where.
     """
@@ -39,14 +39,14 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known when the check runs: `rounds` done by all workers together, and by each of them."""
+    """The facts that are known when the check runs: `rounds` done by all workers together, and by each of them."""
 
     rounds: int
     by_worker: Sequence[int]
 
     @property
     def workers(self) -> int:
-        """How many workers raced."""
+        """Return how many workers raced."""
         return len(self.by_worker)
 
 
@@ -71,13 +71,13 @@ class Scenario:
     """The locks that a run without `--lock` shows."""
 
     why: ClassVar[str] = ""
-    """For a counterexample, "locked, and broken all the same": why it breaks and what fixes it."""
+    """For a counterexample: the reason why it breaks although it is locked, and what fixes it."""
 
     order: ClassVar[int] = 0
     """The place of a built-in scenario among the default set or the counterexamples; no other needs one."""
 
     backing: ClassVar[str] = "mapped"
-    """How the workers share the bytes unless the user says; `lab list` shows all backings."""
+    """How the workers share the bytes unless the user chooses; `lab list` shows all backings."""
 
     by_name: ClassVar[bool] = False
     """True for one that saves its bytes by the file's name: backings whose bytes are no file are refused."""
@@ -89,7 +89,7 @@ class Scenario:
     """Where this scenario can run; a counterexample about processes or files cannot be simulated."""
 
     rounds: ClassVar[int] = 1000
-    """Rounds a worker and trial where the user does not say."""
+    """Rounds a worker and trial where the user does not choose."""
 
     holds_per_round: ClassVar[int] = 2
     """How many locks one round takes at most; holds beyond that are counted, not recorded."""
@@ -98,7 +98,7 @@ class Scenario:
     """Seconds after which a trial that is expected to hang counts as hung, where the user's limit is not shorter."""
 
     pin: ClassVar[str] = "none"
-    """Where the workers run ("none", "spread", "one") unless the user says."""
+    """The processors on which the workers run ("none", "spread", "one") unless the user chooses."""
 
     workers_at_most: ClassVar[int | None] = None
     """The largest number of workers that the layout has room for, where there is one."""
@@ -115,20 +115,21 @@ class Scenario:
         """Write the first content of the file, which starts as zeros. Runs once a trial, before the workers."""
 
     def start(self, w: Worker) -> None:
-        """What one worker builds before the start barrier, so that no round has to."""
+        """Build what one worker needs, before the start barrier, so that no round has to."""
 
     def work(self, w: Worker) -> None:
-        """One round of one worker."""
+        """Do one round of one worker."""
         raise NotImplementedError(f"{type(self).__name__} does no work; define work(self, w)")
 
     def check(self, memory: Any, outcome: Outcome) -> Damage | Iterable[Damage]:
-        """What is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
+        """Return what is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
         raise NotImplementedError(f"{type(self).__name__} checks nothing; define check(self, memory, outcome)")
 
     def expected(self, lock: str, backing: str = "") -> str:
-        """The verdict to expect under this lock, in this backing or the scenario's own.
+        """Return the verdict to expect under this lock, in this backing or the scenario's own.
 
-        Where stores are not shared, what is saved by the file's name still is, and who hangs still hangs.
+        Where stores are not shared, what is saved by the file's name is still shared, and a worker that hangs still
+        hangs.
         """
         verdict = self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
         shared = self.by_name or find_backing(backing or self.backing).shares
@@ -136,28 +137,30 @@ class Scenario:
 
 
 def counterexample_of(kind: type[Scenario], *, locked: bool) -> str:
-    """What a scenario says of why it breaks though locked: nothing without a lock, nor of a variant that is fixed."""
+    """Return the reason why a scenario breaks though locked; empty without a lock, and for a variant that is fixed."""
     return kind.why if locked and not _fixed(kind) else ""
 
 
 def _fixed(kind: type[Scenario]) -> bool:
-    """True for a variant that has its reason from the counterexample before it, in the same file."""
+    """Return True for a variant that has its reason from the counterexample before it, in the same file."""
     return any(base.__module__ == kind.__module__ and getattr(base, "why", "") == kind.why for base in kind.__mro__[1:])
 
 
 MOST_DAMAGE = 10_000
-"""Kinds of damage that are listed; a check that never ends to find more is not waited for."""
+"""The number of kinds of damage that are listed; a check that never ends is stopped there."""
 
 MOST = 1 << 62
-"""No count is as large."""
+"""The bound of a count, which no real count reaches."""
 
 
 class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
-    """A method was still at work when the time was over."""
+    """A method had not ended when its time was over."""
 
 
 def raised(error: BaseException) -> str:
-    """Its type, its text, and the place in the scenario's file; the lab's own frames below that do not count."""
+    """Return the type and text of an exception, and the place in the scenario's file; the lab's own frames are left
+    out.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if is_theirs(frame.filename)] or frames
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
@@ -165,14 +168,14 @@ def raised(error: BaseException) -> str:
 
 
 def endless(method: str, error: BaseException, limit_s: float) -> Endless:
-    """The error for a method that was broken off after so many seconds."""
+    """Return the error for a method that was stopped after so many seconds."""
     _, _, where = raised(error).partition(" (")
     at = f" ({where}" if where else ""
     return Endless(f"{method} was still at work after {limit_s:g} s{at}; fix the file, or allow it more time")
 
 
 def _checked(damage: Damage, check: Callable[..., object]) -> Damage:
-    """The damage, its numbers as plain integers: a comparison counts as 0 or 1, and numpy has its own integers.
+    """Return the damage with plain integers: a comparison counts as 0 or 1, and numpy has its own integers.
 
     Raises ScenarioError, naming the check's place, for values of a damage that are none.
     """
@@ -206,7 +209,7 @@ def _place(check: Callable[..., object]) -> str:
 
 
 def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
-    """What a check gave, as a list.
+    """Return the result of a check as a list.
 
     Raises ScenarioError, naming the check's place, for what is no damage, for wrong types, and for a negative count.
     """

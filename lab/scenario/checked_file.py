@@ -1,7 +1,7 @@
-"""A file that programs work on, and the user's check of it: what a scenario is where the workers are not Python's.
+"""Check a file that programs work on: the counterpart of a scenario where the workers are not written in Python.
 
-The check file is Python: `check(path, outcome)` gives the damage as a scenario's check does, and `prepare(path)`, which
-it may have, writes the first content of the file; without it the file starts empty.
+The check file is Python: `check(path, outcome)` returns the damage as a scenario's check does, and `prepare(path)`,
+which is optional, writes the first content of the file; without it the file starts empty.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ class CheckedFile(Scenario):
     worlds: ClassVar[frozenset[str]] = frozenset({"race"})
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError where the check file is missing, does not load, or has no `check`."""
+        """Load the check file. Raises UsageError where it is missing, does not load, or has no `check`."""
         with loading(f"--check {path}"):
             module = _loaded(path)
         self.written_check = _function(path, module, "check", "(path, outcome)")
         self._prepare = _function(path, module, "prepare", "(path)") if hasattr(module, "prepare") else None
 
     def first_content(self, path: Path) -> None:
-        """Let the check file write it."""
+        """Let the check file write the first content."""
         if self._prepare:
             self._prepare(path)
 
     def judge(self, path: Path, outcome: Outcome) -> Damage | Iterable[Damage]:
-        """What the check file finds broken."""
+        """Return what the check file finds broken."""
         found: Damage | Iterable[Damage] = self.written_check(path, outcome)
         return found
 
 
 def _loaded(path: Path) -> ModuleType:
-    """Run it as a module that is not cached beside it; what it imports is found as usual."""
+    """Run the check file as a module that is not cached beside it; its imports are found as usual."""
     try:
         source = path.read_bytes()
     except OSError as error:

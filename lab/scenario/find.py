@@ -1,4 +1,4 @@
-"""Scenarios are found here by name, by `name:variant`, or by the path of a file that holds one.
+"""Find scenarios by name, by `name:variant`, or by the path of a file that holds one.
 
 A built-in name wins, then a path, then what an installed package offers in the entry-point group `lab.scenarios`: a
 module or module:Class. That group is read last: `importlib.metadata` imports threading and random, and the handlers
@@ -43,7 +43,7 @@ class Found:
     installed: bool = False
 
     def check_world(self, world: str, *, hint: str = "") -> None:
-        """Raises UsageError where the scenario does not run in this world, or in none for what it lacks."""
+        """Raise UsageError where the scenario does not run in this world, or lacks something and runs in none."""
         check_complete(self.kind, f"scenario {self.name}")
         if world not in self.kind.worlds:
             raise UsageError(
@@ -51,19 +51,19 @@ class Found:
             )
 
     def check_workers(self, workers: int) -> None:
-        """Raises UsageError for more workers than the layout has room for."""
+        """Raise UsageError for more workers than the layout has room for."""
         most = self.kind.workers_at_most
         if most and workers > most:
             raise UsageError(f"scenario {self.name}: {workers:,} workers are more than its {most:,}; lower --workers")
 
     @property
     def counterexample(self) -> bool:
-        """True for what breaks although it is locked, and for its fixed variants."""
+        """Return True for a scenario that breaks although it is locked, and for its fixed variants."""
         return bool(self.kind.why)
 
 
 def kinds_of(module: ModuleType, base: type[Scenario] = Scenario) -> list[type[Scenario]]:
-    """The scenario classes that this module itself defines, in their order."""
+    """Return the scenario classes that this module itself defines, in their order."""
     return [
         kind
         for kind in vars(module).values()
@@ -74,7 +74,7 @@ def kinds_of(module: ModuleType, base: type[Scenario] = Scenario) -> list[type[S
 def described(
     name: str, kinds: Sequence[type[Scenario]], doc: str | None, path: Path, *, installed: bool = False
 ) -> Iterator[Found]:
-    """The first class goes by this name and is summed up by `doc`, the others are its variants."""
+    """Describe the classes: the first has this name and is summed up by `doc`, the others are its variants."""
     main = kinds[0]
     for kind in kinds:
         variant = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
@@ -84,7 +84,7 @@ def described(
 
 
 def told(error: BaseException) -> str:
-    """The type and the text of an error, in one line."""
+    """Return the type and the text of an error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
@@ -93,7 +93,7 @@ GROUP = "lab.scenarios"
 
 @cache
 def _offered() -> dict[str, list[EntryPoint]]:
-    """What installed packages declare, by name."""
+    """Return what installed packages declare, by name."""
     from importlib.metadata import entry_points
 
     offered: dict[str, list[EntryPoint]] = {}
@@ -103,13 +103,13 @@ def _offered() -> dict[str, list[EntryPoint]]:
 
 
 def installed_names() -> list[str]:
-    """The names that installed packages declare, in alphabetical order."""
+    """Return the names that installed packages declare, in alphabetical order."""
     return list(_offered())
 
 
 @cache
 def load_installed(name: str) -> list[Found]:
-    """The class of this entry point and its fixed variants, or all classes of its module.
+    """Return the class of this entry point and its fixed variants, or all classes of its module.
 
     Raises UsageError where two packages offer the name, and where it does not load.
     """
@@ -146,7 +146,7 @@ def _found(name: str, place: str, loaded: object) -> list[Found]:
 
 @cache
 def load(path: Path) -> list[Found]:
-    """The classes of a scenario file, the first under the file's name. Raises UsageError where it cannot be loaded."""
+    """Return the classes of a scenario file, the first under the file's name. Raises UsageError where loading fails."""
     spec = spec_from_file_location(f"lab.scenarios.{path.stem}", path)
     if not _is_file(path) or spec is None or spec.loader is None:
         raise UsageError(f"{path}: no such scenario file; give a built-in name or the path of a .py file")
@@ -170,7 +170,7 @@ def load(path: Path) -> list[Found]:
 
 
 def _is_file(path: Path) -> bool:
-    """Raises UsageError where that cannot be found out."""
+    """Return whether the path is a file. Raises UsageError where that cannot be found out."""
     try:
         return path.is_file()
     except OSError as error:
@@ -179,7 +179,7 @@ def _is_file(path: Path) -> bool:
 
 @contextmanager
 def _no_bytecode(*, beside: Path) -> Iterator[None]:
-    """Within the block no __pycache__ appears beside a user's file; the gallery's own may be cached."""
+    """Prevent a __pycache__ beside a user's file within the block; the gallery's own may be cached."""
     before = sys.dont_write_bytecode
     sys.dont_write_bytecode = before or not beside.resolve().is_relative_to(Path(__file__).resolve().parents[2])
     try:
@@ -189,7 +189,7 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
 
 
 def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> list[Found]:
-    """The scenarios of these names and paths, each with its fixed variants; none named: the default set.
+    """Return the scenarios of these names and paths, each with its fixed variants; without names, the default set.
 
     `counterexamples` adds all that are "locked, and broken all the same". Raises UsageError for an unknown name, a
     missing file, or one that does not load.
@@ -204,7 +204,9 @@ def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> li
 
 
 def find_installed(name: str) -> list[Found]:
-    """What a package offers under this name; raises UsageError where it does not load or cannot be asked for."""
+    """Return what a package offers under this name; raises UsageError where it does not load or is no entry point's
+    name.
+    """
     if name in builtin_names():
         raise UsageError(f"scenario {name}: a built-in one has this name and wins; rename the entry point")
     if name.endswith(".py") or set(name) & set("/:"):
@@ -213,7 +215,7 @@ def find_installed(name: str) -> list[Found]:
 
 
 def scenario_file(name: str) -> Path | None:
-    """The file that a name or a path leads to, which may be missing; None for what a package offers."""
+    """Return the file of a name or a path, which may be missing; None for what a package offers."""
     stem = name.partition(":")[0]
     if stem.endswith(".py") or "/" in stem:
         return Path(stem)
@@ -239,8 +241,8 @@ LAST = 1_000
 def _builtin() -> dict[str, bool]:
     """Return the names of the built-in scenarios in their order, and whether each is a counterexample.
 
-    The text of a file tells both: a counterexample is not even loaded for the default set, since one imports
-    threading, whose handlers every fork would pay for.
+    The text of a file shows both: a counterexample is not even loaded for the default set, since one imports threading,
+    whose handlers every fork would pay for.
     """
     found = []
     for path in _gallery().glob("*.py"):
@@ -252,7 +254,7 @@ def _builtin() -> dict[str, bool]:
 
 @cache
 def _gallery() -> Path:
-    """The folder of the built-in scenarios: inside the installed package, or beside it in a checkout."""
+    """Return the folder of the built-in scenarios: inside the installed package, or beside it in a checkout."""
     package = Path(__file__).parent.parent
     for folder in (package / "scenarios", package.parent / "scenarios"):
         if (folder / "counter.py").exists():
@@ -261,7 +263,7 @@ def _gallery() -> Path:
 
 
 def _named(name: str) -> list[Found]:
-    """A name ending in .py or holding a slash is a path; a variant is chosen with a colon."""
+    """Return the classes of a name: one ending in .py or holding a slash is a path; a colon chooses a variant."""
     stem, _, variant = name.partition(":")
     if file := scenario_file(name):
         found = load(file)

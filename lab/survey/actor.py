@@ -90,7 +90,8 @@ class Actor(ABC):
         return begun if isinstance(begun, int) else 0
 
     def does(self, deed: str, *values: object, told_as: str = "") -> object:
-        """Do an operation that waits for no other process, and return its result. Raises Limit where it does not end.
+        """Do an operation that waits for no other process; return its result. Raises Limit where it does not end in
+        time.
         """
         self._begin(deed, *values)
         came_to = None

@@ -103,8 +103,7 @@ class Deeds:
         self._mapped = _mapped_names() - before
 
     def backing(self) -> str:
-        """Return what /proc/self/maps calls the memory that `make` mapped: a file's name, or the kernel's name for it.
-        """
+        """Return the name in /proc/self/maps of the memory that `make` mapped: a file's name, or the kernel's own."""
         return next(iter(self._mapped), NOT_MAPPED)
 
     def opened(self) -> str:

@@ -228,8 +228,7 @@ def _has_to_wait(other: Process) -> None:
 ONE, TWO = Locked(file=0), Locked(file=1)
 
 ROUNDS = 2
-"""Three waiting requests are granted in their order by chance in one of six rounds, and in one of 36 pairs of rounds.
-"""
+"""Three waiting requests are granted in order by chance in one of six rounds, and in one of 36 pairs of rounds."""
 
 
 def deadlock(stage: Stage) -> Found:
@@ -258,9 +257,7 @@ def _hangs(stage: Stage, first: Process, second: Process) -> Found:
 
 
 def order(stage: Stage) -> Found:
-    """Queue three requests one after the other; each releases the lock when granted. The time of each hand-over is
-    measured.
-    """
+    """Queue three requests one after the other, and measure the hand-overs; each releases the lock when granted."""
     holder, *queue = (Process(name, stage) for name in "ABCD")
     in_order, samples, polls = True, list[float](), False
     for _ in range(ROUNDS):
@@ -282,8 +279,7 @@ def _run_while_waiting(queue: list[Process]) -> bool:
 
 
 _WATCH_S = 0.1
-"""A time that is long enough for a polling process to look again; one that waits in the kernel sleeps through any time.
-"""
+"""This time is long enough for a polling process to look again; one that waits in the kernel sleeps through it."""
 
 
 def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list[Process]:

@@ -222,8 +222,7 @@ def _advanced(play: Generator[None, None, Found]) -> Found:
 
 
 def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Found | None:
-    """Return what is known without an experiment: a lock that excludes no process has a cost, and no other properties.
-    """
+    """Return what is known without an experiment: a lock that excludes no process has a cost and nothing else."""
     excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
     if excludes == "yes" or (excludes == "no" and name == PAIR):
         return None

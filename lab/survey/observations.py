@@ -53,8 +53,9 @@ It is over four times 250 ms, the interval of the slowest library known.
 """
 
 USUAL_S = 0.01
-"""The time, in seconds, in which a free lock is granted; where it takes longer, all these times grow by the same
-factor.
+"""The time, in seconds, in which a free lock is granted.
+
+Where it takes longer, all these times grow by the same factor.
 """
 
 LOOK_AGAIN_S = 0.001

@@ -45,8 +45,7 @@ FEW_ROUNDS = 3
 """The rounds of a trial with deaths: requests that poll are slow, and each round has one more hand-over."""
 
 HUNG_S = 30.0
-"""The time, in seconds, after which a trial counts as hung; on a busy machine the slowest polling locks take seconds.
-"""
+"""The time, in seconds, after which a trial counts as hung; on a busy machine the slowest locks take seconds."""
 
 AGAIN_S = 0.001
 """The time, in seconds, to wait before a lock that gave up is requested again."""
@@ -101,7 +100,9 @@ class Sleeping(Meeting):
 
 
 class Dying(Meeting):
-    """A race in which every round a helper is killed inside the lock while others wait for it; then the worker adds 1.
+    """A race with deaths: every round a helper is killed inside the lock while others wait for it.
+
+    Then the worker adds 1 under the lock.
     """
 
     rounds = FEW_ROUNDS
@@ -152,8 +153,7 @@ def insist(acquire: Action, refused: Callable[[], object] = lambda: None) -> Non
 
 
 def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
-    """Tell whether the lock excludes processes that request it often, and which rate of false grants would be noticed.
-    """
+    """Tell whether the lock excludes processes that meet often, and which rate of false grants would be noticed."""
     until = monotonic() + limit_s
     rows: list[Row] = []
     for kind in cycle((Meeting, Sleeping)):
