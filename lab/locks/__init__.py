@@ -1,6 +1,6 @@
-"""Layer 3: how workers exclude each other. The only place that calls fcntl and flock.
+"""Layer 3: the locks by which workers exclude each other. It is the only place that calls fcntl and flock.
 
-Bring your own lock: `adapt`.
+`adapt` makes a lock of the lab of your own lock.
 """
 
 from __future__ import annotations

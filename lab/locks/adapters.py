@@ -1,11 +1,11 @@
-"""Your own lock, or a library's, in the place of the lab's: `adapt`.
+"""Adapt a foreign lock, yours or a library's, so that it can be used in the place of the lab's: `adapt`.
 
-A lock object of somebody else, as two calls: whatever it offers of acquire and release, `with`, readers and writers.
+Whatever the lock object offers (acquire and release, `with`, readers and writers) becomes two calls.
 
-What goes wrong inside it is told with its name, a timeout as `GaveUp`. EDEADLK passes as it is, since scenarios may
+An error inside it is reported with the lock's name, a timeout as `GaveUp`. EDEADLK passes as it is, since scenarios may
 handle it (`Deadlock`).
 
-The lock file beside the data: many libraries truncate the file that they lock, or remove it.
+The lock file is beside the data: many libraries truncate the file that they lock, or remove it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .kernel import Nesting
 from .protocol import Abilities, Action, GaveUp, Lock, LockFailed, kind_of, told
 
 Entrance = Callable[[], AbstractContextManager[object]]
-"""Gives what is entered for one hold, and left again."""
+"""A function that returns the context manager of one hold."""
 
 
 REQUESTS = ("acquire()", "__enter__")
@@ -41,24 +41,24 @@ class Sides:
         self._held: Action | None = None
 
     def take(self, exclusive: bool) -> None:
-        """Wait for that side; the other one, where it is held, is given up first, since few locks can convert."""
+        """Acquire that side; the other one, where it is held, is released first, since few locks can convert."""
         self.give()
         acquire, release = self._pairs[exclusive]
         acquire()
         self._held = release
 
     def give(self) -> None:
-        """Give back the side that is held, if one is."""
+        """Release the side that is held, if one is."""
         release, self._held = self._held, None
         if release:
             release()
 
 
 def pair(name: str, made: Any, again: Entrance) -> tuple[Action, Action]:
-    """The acquire and the release of what a factory returned, told under this name where they raise.
+    """Return the acquire and the release of what a factory returned; their errors are reported under this name.
 
-    `again` makes another one: a generator's context manager can be entered only once. Raises UsageError where it
-    offers neither acquire() and release() nor `with`.
+    `again` makes another one: a generator's context manager can be entered only once. Raises UsageError where it offers
+    neither acquire() and release() nor `with`.
     """
     if callable(getattr(made, "acquire", None)) and callable(getattr(made, "release", None)):
         return _granted(name, _told(name, "acquire()", made.acquire)), _told(name, "release()", made.release)
@@ -73,7 +73,7 @@ def pair(name: str, made: Any, again: Entrance) -> tuple[Action, Action]:
 
 
 def sides(name: str, made: object, read: str, write: str) -> Sides:
-    """The two sides of a readers-writer lock, by the names of the methods that return a context manager.
+    """Return the two sides of a readers-writer lock, by the names of the methods that return a context manager.
 
     Raises UsageError where it has no such method.
     """
@@ -84,12 +84,12 @@ def sides(name: str, made: object, read: str, write: str) -> Sides:
 
 
 def is_manager(made: object) -> bool:
-    """Whether it can be used with `with`: the language looks at the type."""
+    """Return True if the object can be used with `with`: the language looks at the type."""
     return hasattr(type(made), "__enter__") and hasattr(type(made), "__exit__")
 
 
 def entered(name: str, entrance: Entrance) -> tuple[Action, Action]:
-    """Acquire and release by entering what the entrance gives, and leaving it."""
+    """Return an acquire that enters the context manager of the entrance, and a release that leaves it."""
     inside: list[AbstractContextManager[object]] = []
 
     def enter() -> None:
@@ -106,7 +106,7 @@ def entered(name: str, entrance: Entrance) -> tuple[Action, Action]:
 
 
 def _granted(name: str, acquire: Action) -> Action:
-    """The acquire, where False is a refusal."""
+    """Return the acquire; its result False is a refusal."""
 
     def granted() -> None:
         if acquire() is False:
@@ -130,25 +130,25 @@ def _call(name: str, what: str, call: Action) -> object:
 
 
 def _is_timeout(error: BaseException) -> bool:
-    """Whether that is how a library says that it waited long enough: few of them use TimeoutError."""
+    """Return True for the error by which a library says that it waited long enough: few of them use TimeoutError."""
     return isinstance(error, TimeoutError) or any("timeout" in kind.__name__.lower() for kind in type(error).__mro__)
 
 
 SUFFIX = ".lock"
 REPLACED = " (deleted)"
-"""What Linux appends to the name of an open file that lost it (proc(5), /proc/PID/fd)."""
+"""Linux appends this to the name of an open file that lost it (proc(5), /proc/PID/fd)."""
 
 
 def beside(descriptor: int) -> str:
-    """The name of the lock file of an open data file: also of one that another has replaced since."""
+    """Return the name of the lock file of an open data file, also of one that another file has replaced since."""
     return os.readlink(f"/proc/self/fd/{descriptor}").removesuffix(REPLACED) + SUFFIX  # noqa: PTH115 - text, no Path
 
 
 @contextmanager
 def removed_beside(path: str) -> Iterator[None]:
-    """After the block the lock file of this data file goes, and what the library put beside it under a longer name.
+    """Remove the lock file of this data file after the block, and the library's files beside it under a longer name.
 
-    Whatever resists, stays.
+    Files that cannot be removed stay.
     """
     data = Path(path)
     folder = Folder.at(data.parent)
@@ -161,11 +161,14 @@ def removed_beside(path: str) -> Iterator[None]:
 
 Factory = Callable[[str], Any]
 Sided = Callable[[bool], tuple[Action, Action]]
-"""The acquire and the release of one open file, exclusive or not."""
+"""A function that returns the acquire and the release of one open file, exclusive or not."""
 
 
 class Adapted:
-    """A foreign lock as the lab's workers use it: see `adapt`. Locks are kept by open file, each with its object."""
+    """A foreign lock in the form in which the lab's workers use it: see `adapt`.
+
+    Locks are kept by open file, each with its object.
+    """
 
     has_ranges = False
     excludes = True
@@ -192,20 +195,20 @@ class Adapted:
         self._opened: dict[int, Sided] = {}
 
     def named(self, name: str) -> Adapted:
-        """The same lock under another name, with no object made yet."""
+        """Return the same lock under another name, with no object made yet."""
         read, write = self._methods or (None, None)
         return Adapted(self._factory, name, self.summary, read=read, write=write, abilities=self.abilities)
 
     @contextmanager
     def prepared(self, path: str) -> Iterator[Lock]:
-        """The lock for one trial, with no object made yet; afterwards its lock file is removed."""
+        """Return the lock for one trial, with no object made yet; afterwards its lock file is removed."""
         with removed_beside(path):
             yield self.named(self.name)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """The acquire and the release of the object of this open file, made when it is first asked for.
+        """Return the acquire and the release of the object of this open file, which is made at the first call.
 
-        Raises UsageError where the factory raises, or makes what is no lock.
+        Raises UsageError where the factory raises, or makes an object that is no lock.
         """
         if descriptor not in self._opened:
             self._opened[descriptor] = self._made(beside(descriptor))

@@ -1,7 +1,7 @@
-"""The lock calls one by one, with whatever numbers the caller gives: what a program of calls is made of.
+"""Make the lock calls one by one, with whatever numbers the caller gives, for programs of lock calls.
 
-They go to the C library directly. The `fcntl` module makes a call again that a signal interrupted (PEP 475), and
-whoever breaks out of that by raising in the handler cannot tell whether the lock was granted the moment before.
+They go to the C library directly. The `fcntl` module repeats a call that a signal interrupted (PEP 475); code that
+leaves it by raising in the handler cannot know whether the lock was granted just before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ RANGE_COMMANDS = {
     "F_OFD_SETLKW": F_OFD_SETLKW,
     "F_UNKNOWN": 9999,
 }
-"""fcntl(2): the three of POSIX, the three of Linux 3.15, and one that no kernel has."""
+"""The commands of fcntl(2): the three of POSIX, the three of Linux 3.15, and one that no kernel has."""
 
 TYPES = (fcntl.F_RDLCK, fcntl.F_WRLCK, fcntl.F_UNLCK)
 OPERATIONS = (fcntl.LOCK_SH, fcntl.LOCK_EX, fcntl.LOCK_UN)
@@ -31,7 +31,7 @@ _library = ctypes.CDLL(None, use_errno=True)
 
 
 def call_range(descriptor: int, command: str, kind: int, start: int, length: int, whence: int, pid: int) -> bytes:
-    """One fcntl(2) lock call, by the name of its command: struct flock as the kernel gives it back.
+    """Make one fcntl(2) lock call, by the name of its command; return struct flock as the kernel returns it.
 
     The kind is 0 to read, 1 to write, 2 to unlock; any other number, and any whence, goes to the kernel as it is.
     Raises OSError, EINTR too.
@@ -43,7 +43,7 @@ def call_range(descriptor: int, command: str, kind: int, start: int, length: int
 
 
 def conflict(answer: bytes) -> tuple[int, int, int, int] | None:
-    """Kind (0 to read, 1 to write), start, length and process id in an F_GETLK's answer, None where nothing is.
+    """Return kind (0 read, 1 write), start, length and process id in an F_GETLK's answer, None where nothing conflicts.
 
     Raises ValueError for an answer that is not counted from the start of the file (fcntl(2): l_whence is SEEK_SET).
     """
@@ -56,7 +56,7 @@ def conflict(answer: bytes) -> tuple[int, int, int, int] | None:
 
 
 def call_whole(descriptor: int, kind: int, *, wait: bool) -> None:
-    """One flock(2) call: kind 0 shared, 1 exclusive, 2 unlock, any other an operation as it is.
+    """Make one flock(2) call: kind 0 shared, 1 exclusive, 2 unlock, any other an operation as it is.
 
     Raises OSError, EINTR too.
     """

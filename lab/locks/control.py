@@ -1,12 +1,12 @@
-"""Locks to compare with: no lock, a lock that grants falsely, and the kernel's locks asked for without waiting.
+"""Provide locks to compare with: no lock, a lock that grants falsely, and the kernel's locks requested without waiting.
 
 Without waiting (F_SETLK, LOCK_NB) a request that is refused raises EAGAIN. A request made again and again is refused
 many times while one waiting request is queued once, and every refusal is a chance to notice a false grant. The races
 that use them are those of `lab.race.perturb`.
 
-A lock belongs to every process that shares the open file through which it was acquired. /proc/locks names the
-process that asked, which may have ended long ago. /proc/PID/fdinfo (proc_pid_fdinfo(5)) lists the locks of an open
-file under every descriptor that refers to it, so also in a helper that inherited one.
+A lock belongs to every process that shares the open file through which it was acquired. /proc/locks names the process
+that requested it, which may have ended long ago. /proc/PID/fdinfo (proc_pid_fdinfo(5)) lists the locks of an open file
+under every descriptor that refers to it, so also in a helper that inherited one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _nothing() -> None:
 
 
 class Unlocked:
-    """Excludes nobody; workers do not even record holds under it."""
+    """A lock that excludes no process; workers do not even record holds under it."""
 
     name = "none"
     summary = "no lock: the same scenario races unprotected"
@@ -40,7 +40,7 @@ class Unlocked:
     abilities = Abilities(ranges=False, readers=False, threads=False, fork=False, survives_kill=False)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """Two calls that do nothing."""
+        """Return two calls that do nothing."""
         return _nothing, _nothing
 
 
@@ -60,11 +60,12 @@ class Leaky:
         self._draw = random.random
 
     def redrawn(self, random: Random) -> Leaky:
-        """The same liar with draws of its own, for a child: it would repeat its parent's next ones."""
+        """Return the same lock with random draws of its own, for a child, which would repeat its parent's next draws.
+        """
         return Leaky(self._lock, self._probability, random)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """The wrapped lock's actions; a falsely granted request releases nothing."""
+        """Return the wrapped lock's actions; a falsely granted request releases nothing."""
         acquire, release = self._lock.actions(descriptor, start, length, write=write)
         draw, probability = self._draw, self._probability
         held = False
@@ -95,7 +96,7 @@ class PolledOfd(Ofd):
 
 
 class PolledFlock:
-    """flock(2) that does not wait; one range at a time, since the first unlock gives up the whole file."""
+    """flock(2) locks that do not wait; one range at a time, since the first unlock releases the whole file."""
 
     name = "flock"
     summary = "flock: the whole file, without waiting; owned by the open file"
@@ -103,7 +104,7 @@ class PolledFlock:
     excludes = True
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """flock(2) with LOCK_NB; and the unlock."""
+        """Return flock(2) with LOCK_NB, and the unlock."""
         shared, exclusive, unlock = range(len(OPERATIONS))
         return (
             partial(call_whole, descriptor, exclusive if write else shared, wait=False),
@@ -112,11 +113,11 @@ class PolledFlock:
 
 
 LEGIBLE = 60
-"""Characters of a command line."""
+"""Characters that are kept of a command line."""
 
 
 def keepers_of(inodes: Collection[int], concerns: Callable[[int], bool]) -> list[str]:
-    """Each process, of those that concern, which has a lock on a file with one of these numbers: its id and command."""
+    """Return each of these processes that has a lock on a file with one of these inode numbers: its id and command."""
     marks = tuple(f":{inode} " for inode in inodes)
     found = []
     for name in os.listdir("/proc"):  # noqa: PTH208 - numbers and words, no paths

@@ -1,12 +1,12 @@
-"""The kernel's locks: byte ranges by fcntl(2), whole files by flock(2).
+"""Provide the kernel's locks: byte ranges by fcntl(2), whole files by flock(2).
 
-The owner is the whole difference. A POSIX lock belongs to the *process* and the inode: a second descriptor or thread
-of the process is the same owner and is let in; a forked child is another owner and inherits nothing; and closing *any*
-descriptor of the file releases every lock that the process has on it, also those acquired through another descriptor.
-An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to the open file: dup(2) and fork(2) share it, another
-open(2) is another owner, and only the last close or an unlock releases it. The kernel looks for deadlocks among POSIX
-locks (EDEADLK) and not among the others, which then wait for ever. flock(2) is one lock for the whole file, owned by
-the open file description; ranges that one worker holds together under it are counted.
+They differ in the owner. A POSIX lock belongs to the *process* and the inode: a second descriptor or thread of the
+process is the same owner and is granted the lock too; a forked child is another owner and inherits nothing; and closing
+*any* descriptor of the file releases every lock that the process has on it, also those acquired through another
+descriptor. An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to the open file: dup(2) and fork(2) share
+it, another open(2) is another owner, and only the last close or an unlock releases it. The kernel looks for deadlocks
+among POSIX locks (EDEADLK) and not among the others, which then wait for ever. flock(2) is one lock for the whole file,
+owned by the open file description; ranges that one worker holds together under it are counted.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from .native import NATIVE
 from .protocol import Abilities, Action
 
 FLOCK = Struct("hh0qqqi0q")
-"""struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
+"""The layout of struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""
 
 F_OFD_SETLKW = 38
-"""fcntl.F_OFD_SETLKW; the constant is missing from builds against old C libraries."""
+"""The number of fcntl.F_OFD_SETLKW; the constant is missing from builds against old C libraries."""
 
 
 def _packed(kind: int, start: int, length: int) -> bytes:
-    """One struct flock; l_pid stays 0, as open file description locks demand (EINVAL otherwise)."""
+    """Pack one struct flock; l_pid stays 0, as open file description locks require (EINVAL otherwise)."""
     return FLOCK.pack(kind, os.SEEK_SET, start, length, 0)
 
 
 def python_call(descriptor: int, command: int, kind: int, start: int, length: int) -> Action:
-    """One fcntl(2) call, packed beforehand."""
+    """Return one fcntl(2) call, packed beforehand."""
     return partial(fcntl.fcntl, descriptor, command, _packed(kind, start, length))
 
 
@@ -44,7 +44,7 @@ CALL = NATIVE.Call if NATIVE else python_call
 
 
 class _Range:
-    """A range lock that is taken and given back through one fcntl command."""
+    """A range lock that is acquired and released through one fcntl command."""
 
     has_ranges = True
     excludes = True
@@ -52,7 +52,7 @@ class _Range:
     command: int
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """fcntl(2) with the command of this lock; each call is retried on EINTR (PEP 475)."""
+        """Return two fcntl(2) calls with the command of this lock; each call is retried on EINTR (PEP 475)."""
         kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
         return (
             CALL(descriptor, self.command, kind, start, length),
@@ -79,11 +79,12 @@ class Ofd(_Range):
 
 
 class Nesting:
-    """How many ranges one open file holds: the first locks, the last unlocks.
+    """The number of ranges that one open file holds: the first locks, the last unlocks.
 
-    Without the count the first range given back would give up the others. A write range asked for inside a read range
-    locks once more, to convert. A forked child that asks has counted nothing: whether it is let in beside its parent,
-    the lock itself says. One that gives back what it has inherited gives back its parent's too, as flock(2) has it.
+    Without the count the first range that is released would release the others. A write range requested inside a read
+    range locks once more, to convert. A forked child that requests the lock has counted nothing: the lock itself
+    decides whether it is granted beside its parent's. A child that releases what it has inherited releases its parent's
+    too, as flock(2) does.
     """
 
     __slots__ = ("_count", "_exclusive", "_pid")
@@ -94,7 +95,7 @@ class Nesting:
         self._pid = os.getpid()
 
     def around(self, lock: Action, unlock: Action, *, exclusive: bool) -> tuple[Action, Action]:
-        """The acquire and the release of one range, over these two calls that take and give up the whole."""
+        """Return the acquire and the release of one range, over these two calls that lock and unlock the whole file."""
 
         def acquire() -> None:
             if self._pid != os.getpid():
@@ -113,11 +114,14 @@ class Nesting:
 
 
 Counted = Callable[[int], tuple[Action, Action]]
-"""The acquire and the release of one range of one open file, by flock's operation; ranges held together are counted."""
+"""A function that returns the acquire and the release of one range of one open file, by flock's operation.
+
+Ranges held together are counted.
+"""
 
 
 def python_calls(descriptor: int) -> Counted:
-    """Counted by `Nesting`, called by the fcntl module."""
+    """Return calls of the fcntl module that `Nesting` counts."""
     nesting, unlock = Nesting(), partial(fcntl.flock, descriptor, fcntl.LOCK_UN)
 
     def pair(operation: int) -> tuple[Action, Action]:
@@ -128,7 +132,7 @@ def python_calls(descriptor: int) -> Counted:
 
 
 def native_calls(descriptor: int) -> Counted:
-    """Counted and called by `_native.c`."""
+    """Return calls that `_native.c` makes and counts."""
     assert NATIVE  # noqa: S101 - for the type checker
     call, whole = NATIVE.Call, NATIVE.FLOCK
     unlock = call(descriptor, whole, fcntl.LOCK_UN)
@@ -156,14 +160,14 @@ class Flock:
         self._opened: dict[int, Counted] = {}
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """flock(2) LOCK_EX or LOCK_SH, and LOCK_UN once the last range is given back."""
+        """Return flock(2) with LOCK_EX or LOCK_SH, and LOCK_UN once the last range is released."""
         if descriptor not in self._opened:
             self._opened[descriptor] = CALLS(descriptor)
         return self._opened[descriptor](fcntl.LOCK_EX if write else fcntl.LOCK_SH)
 
 
 def bare_loop(descriptor: int, counter: c_uint64, rounds: int) -> None:
-    """F_SETLKW on the counter's 8 bytes, add 1, unlock: as often as there are rounds, and nothing besides."""
+    """Run F_SETLKW on the counter's 8 bytes, add 1, unlock: once for each round, and nothing besides."""
     call, command = fcntl.fcntl, fcntl.F_SETLKW
     lock, unlock = (FLOCK.pack(kind, os.SEEK_SET, 0, 8, 0) for kind in (fcntl.F_WRLCK, fcntl.F_UNLCK))
     for _ in range(rounds):

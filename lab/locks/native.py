@@ -1,7 +1,7 @@
-"""The compiled lock calls and recorder, where they are built and LAB_PURE does not ask for Python's.
+"""Find the compiled lock calls and recorder, where they are built and LAB_PURE does not ask for Python's.
 
-They are one module, of `_native.c` and `lab/race/_recorder.c`. LAB_PURE=1 in the environment has Python make every
-lock call and record every hold: to compare the two, or to find out which of them is to blame.
+They are one module, made of `_native.c` and `lab/race/_recorder.c`. LAB_PURE=1 in the environment makes Python do every
+lock call and record every hold: to compare the two, or to find out which of them has a fault.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _native() -> ModuleType | None:
 
 NATIVE = _native()
 RECORDER = "compiled" if NATIVE else "python"
-"""Which of the two every results file names."""
+"""The recorder in use, which every results file names."""
 
 
 def recorder_told() -> str:
-    """Which of the two records, and why, in one line."""
+    """Return in one line which recorder is in use, and why."""
     if NATIVE:
         return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
     if _asked_for_python():

@@ -1,8 +1,8 @@
 """Observe the locks that other processes hold on a file, or wait for.
 
 /proc/locks lists all locks that the kernel itself keeps, and the requests that wait. Where a filesystem keeps its locks
-elsewhere, or the list is not available, F_GETLK (fcntl(2)) names one lock that would be in the way: it tells nothing of
-flock(2) nor of requests that wait, and it may hang, so a process of its own asks.
+elsewhere, or the list is not available, F_GETLK (fcntl(2)) names one lock that conflicts: it says nothing of flock(2)
+nor of requests that wait, and it may hang, so a process of its own makes the call.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .calls import call_range, conflict
 from .kernel import Fcntl
 
 KINDS = ("POSIX", "OFDLCK", "FLOCK")
-"""Locks of fcntl(2) and flock(2); the list has others too, such as leases."""
+"""The kinds of locks of fcntl(2) and flock(2); the list has others too, such as leases."""
 
 ANSWER_S = 0.05
-"""After so long without an answer F_GETLK counts as having found nothing."""
+"""The time, in seconds, after which an F_GETLK without an answer counts as having found nothing."""
 
 
 class ObservedLock(NamedTuple):
@@ -79,7 +79,10 @@ def _listed_device(folder: Path) -> str:
 
 
 class ListObserver:
-    """The kernel's list. Reading it stops all lock calls for a moment, so it should not be read all the time."""
+    """The kernel's list of locks.
+
+    Reading it stops all lock calls for a moment, so it should not be read all the time.
+    """
 
     source = LOCKS
 
@@ -90,11 +93,11 @@ class ListObserver:
         self._locked = {path.stat().st_ino: ""}
 
     def look(self) -> set[ObservedLock]:
-        """Return each lock once: one that changes hands while a long list is read may be listed twice.
+        """Return each lock once: one whose holder changes while a long list is read may be listed twice.
 
-        A file is called what it is called after the list was read: a new one may be renamed over the file itself and
-        locked at once. One that has gone keeps its name for as long as its lock is seen: then its number may be given
-        to any other file.
+        A file has the name that it has after the list was read: a new file may be renamed over the file itself and
+        locked at once. A file that is gone keeps its name for as long as its lock is observed: then its number may be
+        reused for any other file.
         """
         ours = {inode: name for inode, name in self._listing().items() if not name}
         listed = listed_locks(f" {self._device}:")
@@ -108,7 +111,7 @@ class ListObserver:
         return [inode for inode, name in self._names.items() if name == file]
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
     def _listing(self) -> dict[int, str]:
         """Return the files in the folder by their numbers; the file itself has no name."""
@@ -122,12 +125,12 @@ def _observed(lock: ListedLock, file: str) -> ObservedLock:
 
 
 class QueryObserver:
-    """F_GETLK in a child, which is forked at once."""
+    """An observer that calls F_GETLK in a child, which is forked at once."""
 
     source = "F_GETLK"
 
     def __init__(self, path: Path) -> None:
-        """Raises CannotRunError where there is no process available."""
+        """Fork the child. Raises CannotRunError where there is no process available."""
         self._path = path
         self._descriptor = -1
         self._child = ChildRpc(self._respond)
@@ -142,7 +145,7 @@ class QueryObserver:
         self.close()
 
     def look(self) -> set[ObservedLock]:
-        """Return the lock that is in the way of one on the whole file, if any is known in time."""
+        """Return the lock that conflicts with one on the whole file, if any is known in time."""
         if not self._asked:
             self._child.send(b"?")
         try:

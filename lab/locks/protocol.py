@@ -1,4 +1,4 @@
-"""The protocol of a lock: what it must offer, what it may offer, and what it raises.
+"""Define the protocol of a lock: what it must offer, what it may offer, and what it raises.
 
 An author may write `actions` alone: the rest has defaults. A lock that is not available here has a stand-in, so that
 the others can be raced all the same.
@@ -21,13 +21,13 @@ Action = Callable[[], object]
 
 
 class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised LockFailed"
-    """A call of a foreign lock raised, or refused where it was to wait."""
+    """A call of a foreign lock raised, or refused where it should have waited."""
 
     exit_code = ExitCode.FAILED
 
 
 class GaveUp(LockFailed):
-    """A foreign lock that was to wait without a limit kept its caller out and came back: the round is not done."""
+    """A foreign lock that should have waited without a limit did not grant the request; the round is not done."""
 
 
 class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name
@@ -35,18 +35,18 @@ class Deadlock(OSError):  # noqa: N818 - the field's word, and an errno's name
 
 
 def typed(error: BaseException) -> BaseException:
-    """An OSError with errno EDEADLK as a `Deadlock`, any other error as it is."""
+    """Return an OSError with errno EDEADLK as a `Deadlock`, any other error as it is."""
     deadlock = isinstance(error, OSError) and error.errno == errno.EDEADLK
     return Deadlock(*error.args) if deadlock else error
 
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """What a lock's documentation claims: `python -m lab locks` measures it.
+    """The claims of a lock's documentation: `python -m lab locks` measures them.
 
-    `ranges`: parts of a file are locked apart. `readers`: several readers are let in together. `threads`: two threads
-    of one process, each with its own open file, exclude each other. `fork`: a child forked by the holder is not let in.
-    `survives_kill`: the lock is given back when its holder is killed.
+    `ranges`: parts of a file are locked apart. `readers`: several readers are granted the lock together. `threads`: two
+    threads of one process, each with its own open file, exclude each other. `fork`: a child forked by the holder is not
+    granted the lock. `survives_kill`: the lock is released when its holder is killed.
     """
 
     ranges: bool
@@ -56,7 +56,7 @@ class Abilities:
     survives_kill: bool
 
     def __str__(self) -> str:
-        """What it can, in a few words."""
+        """Return its abilities in a few words."""
         claims = {
             "ranges": self.ranges,
             "shared readers": self.readers,
@@ -80,37 +80,38 @@ class Lock(Protocol):
     excludes: bool
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """The acquire and the release of one byte range on one open file, ready to be called.
+        """Return the acquire and the release of one byte range on one open file, ready to be called.
 
-        Length 0 runs to infinity. Acquire waits; it raises OSError, with errno EDEADLK where the kernel
-        notices a deadlock. Called once a range and worker, before the hot loop.
+        Length 0 runs to infinity. Acquire waits; it raises OSError, with errno EDEADLK where the kernel notices a
+        deadlock. Called once a range and worker, before the hot loop.
         """
 
 
 def abilities(lock: Lock) -> Abilities | None:
-    """What the lock claims that it can do; None where it claims nothing."""
+    """Return what the lock claims that it can do; None where it claims nothing."""
     claimed = getattr(lock, "abilities", None)
     return claimed if isinstance(claimed, Abilities) else None
 
 
 def nested(lock: Lock) -> Nested:
-    """What the lock does to a hold inside which the same worker asks for another one: `nested`, where it says so."""
+    """Say what the lock does to a hold inside which the same worker requests another one: its `nested`, if it has one.
+    """
     known = getattr(lock, "nested", None)
     return known if isinstance(known, Nested) else Nested.KEPT
 
 
 VOWEL = re.compile(r"[aeio]|un(?!i)", re.IGNORECASE)
-"""How a name begins that is spoken with a vowel: Unpicklable, but not UnixLock, User or UUID."""
+"""The beginning of a name that is spoken with a vowel: Unpicklable, but not UnixLock, User or UUID."""
 
 
 def told(error: BaseException) -> str:
-    """Its type, and its text where it has one: a text of several lines becomes one."""
+    """Return the type of an error, and its text where it has one: a text of several lines becomes one."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def kind_of(thing: object) -> str:
-    """What it is, with its article: a str, an int, None."""
+    """Return the type of a value with its article: a str, an int, None."""
     name = type(thing).__name__
     return "None" if thing is None else f"{'an' if VOWEL.match(name) else 'a'} {name}"
 
@@ -120,7 +121,9 @@ SUMMARY = "a lock of the lab's own kind"
 
 
 class Completed:
-    """The lock under this name, with what it does not say itself: it excludes, and locks ranges as `actions` asks."""
+    """The lock under this name, with defaults for what it does not say: it excludes, and locks ranges as `actions`
+    does.
+    """
 
     def __init__(self, lock: Any, name: str) -> None:
         self.abilities = abilities(lock)
@@ -137,7 +140,7 @@ class Completed:
 
 
 def completed(lock: Any, name: str) -> Lock:
-    """The lock as it is where it offers all that is asked, else with the rest filled in.
+    """Return the lock as it is where it offers all that is needed, else with the rest filled in.
 
     Raises UsageError where its `actions` cannot be called, or its name is no text.
     """
@@ -153,11 +156,12 @@ def completed(lock: Any, name: str) -> Lock:
 
 @contextmanager
 def prepared(lock: Any, path: str, name: str = "") -> Iterator[Lock]:
-    """The lock for the workers of one trial on the file of this name, before they are forked; after the block its end.
+    """Prepare the lock for the workers of one trial on the file of this name, before the fork; clean up after the
+    block.
 
-    A lock that offers `prepared(path)` makes there what the workers inherit (a semaphore), and takes away what it left
-    behind. Any other is used as it is. Raises CannotRunError where it cannot be made, LockFailed for what else that
-    raises.
+    A lock that offers `prepared(path)` makes there what the workers inherit (a semaphore), and removes what it left
+    behind. Any other is used as it is. Raises CannotRunError where it cannot be made, LockFailed for any other
+    exception of it.
     """
     name = name or lock.name
     with ExitStack() as stack:
@@ -170,7 +174,7 @@ def prepared(lock: Any, path: str, name: str = "") -> Iterator[Lock]:
 
 @contextmanager
 def _blamed(name: str) -> Iterator[None]:
-    """Within the block what a lock's `prepared` raises is told with its name."""
+    """Report with the lock's name what its `prepared` raises within the block."""
     try:
         yield
     except LabError:
@@ -180,7 +184,7 @@ def _blamed(name: str) -> Iterator[None]:
 
 
 class Missing:
-    """The lock of this name; whoever wants to use it learns why there is none."""
+    """A lock of this name that is not available; using it raises an error with the reason."""
 
     summary = "not available here"
     has_ranges = False
@@ -191,9 +195,9 @@ class Missing:
         self._why = why
 
     def prepared(self, path: str) -> AbstractContextManager[Lock]:
-        """Raises CannotRunError."""
+        """Raise CannotRunError."""
         raise CannotRunError(self._why)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """Raises CannotRunError."""
+        """Raise CannotRunError."""
         raise CannotRunError(self._why)

@@ -1,6 +1,7 @@
-"""The registry finds locks by name: the lab's own, the ready ones, those of other packages, `module:attribute`.
+"""Find locks by name: the lab's own, the ready ones, those of other packages, `module:attribute`.
 
-What other parts of the lab need to know of a lock of its own stands here (`OWN`); none of them lists locks by name.
+The facts that other parts of the lab need to know of one of its own locks are here (`OWN`); none of them lists locks by
+name.
 
 Another package offers a lock in the entry-point group `lab.locks`, which is read only where a name is not built in:
 `importlib.metadata` imports threading and random, and the handlers that these run in every forked child double what a
@@ -30,10 +31,11 @@ from .ready import READY
 
 
 def load(name: str, place: str) -> Lock:
-    """The lock at this place: an object with `actions`, what a class with `actions` makes, or an adapted factory.
+    """Return the lock at this place: an object with `actions`, an instance of a class with `actions`, or an adapted
+    factory.
 
-    It goes by this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`).
-    Raises UsageError where the place leads to none of them.
+    It has this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`). Raises
+    UsageError where the place leads to none of them.
     """
     with loading(f"lock {name}"):
         found = _found(name, place)
@@ -63,7 +65,7 @@ def _of_protocol(name: str, found: Any) -> Lock:
 
 
 def _found(name: str, place: str) -> Any:
-    """What the place leads to. Raises UsageError."""
+    """Return the object at the place. Raises UsageError."""
     module, _, attribute = place.partition(":")
     if not (_is_dotted(module) and _is_dotted(attribute)):
         raise UsageError(f"lock {name}: {place!r} names no attribute of a module; give it as my_module:make_lock")
@@ -95,12 +97,12 @@ GROUP = "lab.locks"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One lock of the lab's own and what can be done with it; what its calls do is said by its class (`Abilities`).
+    """One of the lab's own locks and what can be done with it; its class says what its calls do (`Abilities`).
 
-    `family` is the guarantee under which `check` judges that it excludes, empty where `check` does not ask for it;
-    `title` is its name in advice. `polled` makes the same lock asked for without waiting. `owner` is what a hold
-    belongs to: a process or an open file. `names_holder`: /proc/locks names the process of a hold. `modelled`: the
-    explorer has a model of it. `finds_deadlocks`: the kernel answers EDEADLK to a request that would close a ring.
+    `family` is the guarantee under which `check` judges that it excludes, empty where `check` does not test it; `title`
+    is its name in advice. `polled` makes the same lock requested without waiting. `owner` is what a hold belongs to: a
+    process or an open file. `names_holder`: /proc/locks names the process of a hold. `modelled`: the explorer has a
+    model of it. `finds_deadlocks`: the kernel answers EDEADLK to a request that would close a ring.
     """
 
     kind: type[Lock]
@@ -114,7 +116,7 @@ class Entry:
 
     @property
     def whole_file(self) -> bool:
-        """True where every lock is on the whole file."""
+        """Return True where every lock is on the whole file."""
         return self.kind.excludes and not self.kind.has_ranges
 
 
@@ -124,19 +126,20 @@ OWN = {
     "ofd": Entry(Ofd, "ofd", "open file description locks", PolledOfd, "open file", names_holder=False),
     "flock": Entry(Flock, "flock", "flock", PolledFlock, "open file"),
 }
-"""In the order in which people read about them; the ready ones and then others, by name, follow."""
+"""The lab's own locks, in the order in which people read about them; the ready ones and then others, by name, follow.
+"""
 
 KERNEL = tuple(name for name, entry in OWN.items() if entry.kind.excludes)
 MODELLED = tuple(name for name, entry in OWN.items() if entry.modelled)
 FAMILIES = {entry.family: name for name, entry in OWN.items() if entry.family}
-"""The guarantees of `check` that a lock excludes, and the name of that lock."""
+"""The guarantees of `check` that a lock excludes, each with the name of that lock."""
 
 BUILT_IN = (*OWN, *READY)
 
 
 @cache
 def _others() -> dict[str, str]:
-    """Where to find each lock of another package, as module:attribute."""
+    """Return the place of each lock of another package, as module:attribute."""
     from importlib.metadata import entry_points
 
     points = sorted((point.name, point.value) for point in entry_points(group=GROUP))
@@ -144,12 +147,12 @@ def _others() -> dict[str, str]:
 
 
 def lock_names() -> list[str]:
-    """All names, the lab's own first."""
+    """Return all names, the lab's own first."""
     return [*BUILT_IN, *_others()]
 
 
 def find_lock(name: str) -> Lock:
-    """A new lock of this name; of yours, by `module:attribute`, what that gives (`lab.locks.registry.load`).
+    """Return a new lock of this name; for `module:attribute`, the lock at that place (`lab.locks.registry.load`).
 
     Raises UsageError, with the nearest name, where there is none or it cannot load, and CannotRunError where a package
     is missing that it needs.
@@ -179,22 +182,22 @@ def polled(name: str) -> Lock:
 
 
 REFUSED = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL})
-"""What filesystems and kernels answer that do not have the lock (fcntl(2), flock(2))."""
+"""The errors of filesystems and kernels that do not have the lock (fcntl(2), flock(2))."""
 
 UNABLE = REFUSED | {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
     errno.EIO, errno.ESTALE, errno.ENOTCONN,
 }  # fmt: skip
-"""What a sound lock may meet besides: no permission, no room, a filesystem whose server is gone."""
+"""The errors that a sound lock may raise besides: no permission, no room, a filesystem whose server is gone."""
 
 FIX = "; fix the lock"
 
 
 def probe(lock: Lock, directory: Path) -> None:
-    """Take the lock once on a new file in the directory, and give it back.
+    """Acquire the lock once on a new file in the directory, and release it.
 
-    Raises CannotRunError where the environment refuses it, or a file, and LockFailed where the lock itself is to be
-    fixed: it raises anything else, or is none.
+    Raises CannotRunError where the environment refuses it, or a file, and LockFailed where the lock itself has to be
+    fixed: it raises any other error, or is no lock.
     """
     try:
         with scratch(directory) as path, path.open("r+b") as file:
@@ -214,14 +217,16 @@ def _take(lock: Lock, path: Path, descriptor: int) -> None:
 
 
 def _pair(given: Any) -> tuple[Action, Action]:
-    """The two calls. Raises TypeError for anything else."""
+    """Return the two calls. Raises TypeError for anything else."""
     if isinstance(given, tuple | list) and len(given) == 2 and all(map(callable, given)):
         return given[0], given[1]
     raise TypeError(f"actions() returned {kind_of(given)}, not two calls: acquire, release")
 
 
 def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
-    """Whose fault the error is, also where the lock raised it from the kernel's own."""
+    """Return the error that names the cause: the environment or the lock, also where the lock raised it from the
+    kernel's.
+    """
     if isinstance(error, CannotRunError):
         return error
     for each in _chain(error):
@@ -236,7 +241,7 @@ def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """The error, and those that it was raised from or while."""
+    """Return the error, and those that it was raised from or while."""
     while error:
         yield error
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)

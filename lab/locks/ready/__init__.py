@@ -1,4 +1,4 @@
-"""Locks of libraries and of the standard library, ready to be chosen by name; what they need is imported only then."""
+"""Name the ready locks of libraries and of the standard library; what they need is imported only when one is chosen."""
 
 from __future__ import annotations
 
@@ -15,4 +15,4 @@ READY = {
     "sysv-semaphore": "lab.locks.ready.semaphores:system_v",
     "posix-semaphore": "lab.locks.ready.semaphores:posix",
 }
-"""Where each is made, as module:function."""
+"""The place where each is made, as module:function."""

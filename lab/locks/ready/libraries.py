@@ -1,7 +1,7 @@
-"""Ready locks of filelock, portalocker and fasteners, and of a file made with O_EXCL.
+"""Make the ready locks of filelock, portalocker and fasteners, and one of a file made with O_EXCL.
 
-Locks that poll are told to do so every millisecond: at their own 10 to 250 ms a race stands still. What needs a package
-imports it when the lock is made.
+Locks that poll are set to do so every millisecond: at their own 10 to 250 ms a race makes no progress. A lock that
+needs a package imports it when the lock is made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lab.locks.protocol import Abilities, Lock
 
 
 def package(lock: str, name: str) -> ModuleType:
-    """The package, imported. Raises CannotRunError, with what to install, where it is missing or broken."""
+    """Import and return the package. Raises CannotRunError, with what to install, where it is missing or broken."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
@@ -33,7 +33,7 @@ def package(lock: str, name: str) -> ModuleType:
 
 
 def attribute(lock: str, name: str, attribute: str) -> Any:
-    """What the package offers under this name. Raises CannotRunError where this version of it does not."""
+    """Return what the package offers under this name. Raises CannotRunError where this version of it does not."""
     found = getattr(package(lock, name), attribute, None)
     if found is None:
         raise CannotRunError(
@@ -53,7 +53,7 @@ POLL_S = 0.001
 
 
 def filelock() -> Lock:
-    """filelock.FileLock."""
+    """Make a lock of filelock.FileLock."""
     return Adapted(
         partial(attribute("filelock", "filelock", "FileLock"), poll_interval=POLL_S),
         "filelock",
@@ -63,7 +63,7 @@ def filelock() -> Lock:
 
 
 def filelock_soft() -> Lock:
-    """filelock.SoftFileLock."""
+    """Make a lock of filelock.SoftFileLock."""
     return Adapted(
         partial(attribute("filelock-soft", "filelock", "SoftFileLock"), poll_interval=POLL_S),
         "filelock-soft",
@@ -73,7 +73,7 @@ def filelock_soft() -> Lock:
 
 
 def filelock_rw() -> Lock:
-    """filelock.ReadWriteLock; older versions have none."""
+    """Make a lock of filelock.ReadWriteLock; older versions have none."""
     return Adapted(
         partial(attribute("filelock-rw", "filelock", "ReadWriteLock"), is_singleton=False),
         "filelock-rw",
@@ -85,7 +85,7 @@ def filelock_rw() -> Lock:
 
 
 def portalocker() -> Lock:
-    """portalocker.Lock, which here waits in the kernel: by default it gives up after 5 s."""
+    """Make a lock of portalocker.Lock, which here waits in the kernel: by default it gives up after 5 s."""
     flags = package("portalocker", "portalocker").LockFlags.EXCLUSIVE
     return Adapted(
         partial(attribute("portalocker", "portalocker", "Lock"), flags=flags),
@@ -96,7 +96,7 @@ def portalocker() -> Lock:
 
 
 def portalocker_rlock() -> Lock:
-    """portalocker.RLock, which here waits in the kernel."""
+    """Make a lock of portalocker.RLock, which here waits in the kernel."""
     flags = package("portalocker-rlock", "portalocker").LockFlags.EXCLUSIVE
     return Adapted(
         partial(attribute("portalocker-rlock", "portalocker", "RLock"), flags=flags),
@@ -107,7 +107,7 @@ def portalocker_rlock() -> Lock:
 
 
 class _Fastener:
-    """A fasteners.InterProcessLock that asks every millisecond: the interval is an argument of acquire()."""
+    """A fasteners.InterProcessLock that looks every millisecond: the interval is an argument of acquire()."""
 
     def __init__(self, lock: Any) -> None:
         self.release = lock.release
@@ -115,7 +115,7 @@ class _Fastener:
 
 
 class _RwFastener:
-    """A fasteners.InterProcessReaderWriterLock that asks every millisecond."""
+    """A fasteners.InterProcessReaderWriterLock that looks every millisecond."""
 
     def __init__(self, lock: Any) -> None:
         self.read_lock = partial(lock.read_lock, delay=POLL_S, max_delay=POLL_S)
@@ -123,7 +123,7 @@ class _RwFastener:
 
 
 def fasteners() -> Lock:
-    """fasteners.InterProcessLock."""
+    """Make a lock of fasteners.InterProcessLock."""
     make = attribute("fasteners", "fasteners", "InterProcessLock")
     return Adapted(
         lambda path: _Fastener(make(path)),
@@ -134,7 +134,7 @@ def fasteners() -> Lock:
 
 
 def fasteners_rw() -> Lock:
-    """fasteners.InterProcessReaderWriterLock."""
+    """Make a lock of fasteners.InterProcessReaderWriterLock."""
     make = attribute("fasteners-rw", "fasteners", "InterProcessReaderWriterLock")
     return Adapted(
         lambda path: _RwFastener(make(path)),
@@ -150,7 +150,7 @@ LOOK_AGAIN_S = 0.0002
 
 
 class LockFile:
-    """The lock whose file has this name."""
+    """A lock that is held by the process that made the file of this name."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -171,7 +171,7 @@ class LockFile:
 
 
 def lockfile() -> Lock:
-    """A lock file made with O_EXCL."""
+    """Make a lock of a file made with O_EXCL."""
     return Adapted(
         LockFile,
         "lockfile",

@@ -1,7 +1,7 @@
-"""Semaphores that count to 1, made before the fork and inherited: they know neither files nor who holds them.
+"""Make locks of semaphores that count to 1, made before the fork and inherited: they know neither files nor holders.
 
-Anybody may give one back, so each excludes threads and forked children too. Only System V can undo what a killed
-process did to one (semop(2), SEM_UNDO); of the others a killed holder keeps everybody out for ever.
+Any process may release one, so each excludes threads and forked children too. Only System V can undo what a killed
+process did to one (semop(2), SEM_UNDO); of the others a killed holder keeps all others out for ever.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KEPT = Abilities(ranges=False, readers=False, threads=True, fork=True, survives_
 UNDONE = Abilities(ranges=False, readers=False, threads=True, fork=True, survives_kill=True)
 
 MakeSemaphore = Callable[[], AbstractContextManager[Any]]
-"""Makes one that is free, with acquire() and release(), and takes it away after the block."""
+"""A function that makes a free semaphore, with acquire() and release(), and removes it after the block."""
 
 
 class Semaphore:
@@ -41,7 +41,7 @@ class Semaphore:
 
     @contextmanager
     def prepared(self, path: str) -> Iterator[Lock]:
-        """A new semaphore, which the workers inherit. Raises CannotRunError where there is none available."""
+        """Make a new semaphore, which the workers inherit. Raises CannotRunError where there is none available."""
         with ExitStack() as stack:
             try:
                 semaphore = stack.enter_context(self._make())
@@ -52,13 +52,13 @@ class Semaphore:
             yield Adapted(lambda path: semaphore, self.name, self.summary, abilities=self.abilities)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        """Raises UsageError: there is no semaphore yet."""
+        """Raise UsageError: there is no semaphore yet."""
         raise UsageError(f"lock {self.name}: is made once a trial, before the fork; use lab.locks.prepared(lock, path)")
 
 
 @contextmanager
 def _made(make: Callable[[], Any], remove: Callable[[Any], object]) -> Iterator[Any]:
-    """What is made, removed after the block: also where a stop (Ctrl-C, SIGTERM) came while it was made."""
+    """Make it and remove it after the block: also where a stop (Ctrl-C, SIGTERM) came while it was made."""
     semaphore = None
     try:
         with stops_held():
@@ -70,7 +70,10 @@ def _made(make: Callable[[], Any], remove: Callable[[Any], object]) -> Iterator[
 
 
 def multiprocessing() -> Lock:
-    """multiprocessing.Lock of the context `fork`; imported when it is made, since it makes every fork dearer."""
+    """Make a multiprocessing.Lock of the context `fork`.
+
+    The module is imported only then, since it makes every fork slower.
+    """
 
     def make() -> Any:
         return import_module("multiprocessing").get_context("fork").Lock()
@@ -84,7 +87,7 @@ def multiprocessing() -> Lock:
 
 
 def posix() -> Lock:
-    """A POSIX semaphore (sem_open(3)), by posix_ipc."""
+    """Make a POSIX semaphore (sem_open(3)), by posix_ipc."""
     calls = package("posix-semaphore", "posix_ipc")
 
     def make() -> Any:
@@ -101,7 +104,10 @@ def posix() -> Lock:
 
 
 def system_v() -> Lock:
-    """A System V semaphore (semget(2)) with SEM_UNDO, by sysv_ipc; a SIGKILL of everybody leaves it in ipcs(1)."""
+    """Make a System V semaphore (semget(2)) with SEM_UNDO, by sysv_ipc.
+
+    A SIGKILL of all processes leaves it in ipcs(1).
+    """
     calls = package("sysv-semaphore", "sysv_ipc")
 
     def make() -> Any:
