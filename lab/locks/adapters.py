@@ -239,23 +239,23 @@ def adapt(
     read: str | None = None,
     write: str | None = None,
 ) -> Lock:
-    """Your lock as a lock of the lab, from a factory that makes one.
+    """Make your lock a lock of the lab, from a factory that makes one.
 
         from filelock import FileLock
         from lab.locks import adapt
 
         my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001), name="mine")
 
-    Then `python -m lab race counter --lock my_module:my_lock`, or `lock=my_lock` in Python.
+    Then run `python -m lab race counter --lock my_module:my_lock`, or pass `lock=my_lock` in Python.
 
     The factory is called in each worker, after the fork, once an open file, with the name of a lock file beside the
     data: the data file's name and ".lock", which does not exist yet. It returns an object with acquire() and release(),
-    or anything that works with `with`. An acquire() that returns False counts as refused. A lock with readers
-    and writers names its two methods, each of which returns a context manager: `read="read_lock", write="write_lock"`.
+    or anything that works with `with`. An acquire() that returns False counts as refused. A lock with readers and
+    writers names its two methods, each of which returns a context manager: `read="read_lock", write="write_lock"`.
 
-    Every range that a scenario asks for is the whole lock; ranges that one worker holds together are counted, and a
-    write range asked for inside a read range gives up the shared lock before it waits for the exclusive one. What the
-    lock raises ends the worker and is told with the lock's name. Raises UsageError for a factory that is not callable.
+    Every range that a scenario locks is the whole lock; ranges that one worker holds together are counted, and a write
+    range requested inside a read range releases the shared lock before it waits for the exclusive one. An exception of
+    the lock ends the worker and is reported with the lock's name. Raises UsageError for a factory that is not callable.
     """
     if not callable(factory):
         raise UsageError(f"adapt: {factory!r} cannot be called; give a function of the lock file's path")

@@ -60,8 +60,7 @@ class Leaky:
         self._draw = random.random
 
     def redrawn(self, random: Random) -> Leaky:
-        """Return the same lock with random draws of its own, for a child, which would repeat its parent's next draws.
-        """
+        """Return the same lock with random draws of its own, for a child: else it would repeat its parent's draws."""
         return Leaky(self._lock, self._probability, random)
 
     def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:

@@ -94,7 +94,9 @@ def abilities(lock: Lock) -> Abilities | None:
 
 
 def nested(lock: Lock) -> Nested:
-    """Say what the lock does to a hold inside which the same worker requests another one: its `nested`, if it has one.
+    """Return what the lock does to a hold inside which the same worker requests another one.
+
+    Its attribute `nested` says so, if it has one.
     """
     known = getattr(lock, "nested", None)
     return known if isinstance(known, Nested) else Nested.KEPT
@@ -121,8 +123,9 @@ SUMMARY = "a lock of the lab's own kind"
 
 
 class Completed:
-    """The lock under this name, with defaults for what it does not say: it excludes, and locks ranges as `actions`
-    does.
+    """The lock under this name, with defaults for what it does not say itself.
+
+    It excludes, and locks ranges as `actions` does.
     """
 
     def __init__(self, lock: Any, name: str) -> None:
@@ -156,8 +159,7 @@ def completed(lock: Any, name: str) -> Lock:
 
 @contextmanager
 def prepared(lock: Any, path: str, name: str = "") -> Iterator[Lock]:
-    """Prepare the lock for the workers of one trial on the file of this name, before the fork; clean up after the
-    block.
+    """Prepare the lock for the workers of one trial on this file, before the fork; clean up after the block.
 
     A lock that offers `prepared(path)` makes there what the workers inherit (a semaphore), and removes what it left
     behind. Any other is used as it is. Raises CannotRunError where it cannot be made, LockFailed for any other

@@ -31,8 +31,7 @@ from .ready import READY
 
 
 def load(name: str, place: str) -> Lock:
-    """Return the lock at this place: an object with `actions`, an instance of a class with `actions`, or an adapted
-    factory.
+    """Return the lock at this place: an object with `actions`, one made by a class, or an adapted factory.
 
     It has this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`). Raises
     UsageError where the place leads to none of them.
@@ -126,7 +125,9 @@ OWN = {
     "ofd": Entry(Ofd, "ofd", "open file description locks", PolledOfd, "open file", names_holder=False),
     "flock": Entry(Flock, "flock", "flock", PolledFlock, "open file"),
 }
-"""The lab's own locks, in the order in which people read about them; the ready ones and then others, by name, follow.
+"""The lab's own locks in the order in which people read about them.
+
+The ready ones and then others, by name, follow.
 """
 
 KERNEL = tuple(name for name, entry in OWN.items() if entry.kind.excludes)
@@ -224,8 +225,9 @@ def _pair(given: Any) -> tuple[Action, Action]:
 
 
 def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
-    """Return the error that names the cause: the environment or the lock, also where the lock raised it from the
-    kernel's.
+    """Return the error that names the cause: the environment or the lock.
+
+    The cause may be in the chain of errors, where the lock raised its own error from the kernel's.
     """
     if isinstance(error, CannotRunError):
         return error

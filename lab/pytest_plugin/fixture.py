@@ -1,6 +1,6 @@
-"""The fixture `lab`: a request of a test goes to a fresh interpreter, and its answer comes back.
+"""Provide the fixture `lab`: it sends a request of a test to a fresh interpreter and returns the answer.
 
-What a user says for all tests stands on the command line or in the ini file.
+The defaults for all tests come from the command line or the ini file.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ sys.path[:] = json.loads(sys.argv[1])
 from lab.pytest_plugin.server import main
 sys.exit(main())
 """
-"""The other interpreter finds modules where this one does, also the lab itself."""
+"""The program of the other interpreter, which finds modules where this one does, also the lab itself."""
 
 Document = TypeVar("Document")
 
 
 class HelperError(LabError):
-    """The process that was to race ended without an answer."""
+    """The process that should have raced ended without an answer."""
 
     exit_code = ExitCode.FAILED
 
 
 def ask(request: Request, answer: type[Document], root: Path) -> Document:
-    """What the request comes to over there; what its workers printed goes to stderr.
+    """Return the answer of the fresh interpreter; what its workers printed goes to stderr.
 
     Raises the LabError that was raised there, and HelperError where there is no answer.
     """
@@ -100,7 +100,7 @@ Value = TypeVar("Value", int, float)
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """For every race that does not say itself."""
+    """The settings of every race that does not give its own."""
 
     seed: int
     directory: Path
@@ -108,7 +108,7 @@ class Defaults:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """The options of the lab, in a group of their own, and the same as ini keys."""
+    """Add the options of the lab, in a group of their own, and the same as ini keys."""
     group = parser.getgroup("lab", "races and explorations (the fixture `lab`)")
     group.addoption("--lab-seed", metavar="N", help="of the random draws of scenarios (0)")
     group.addoption("--lab-dir", metavar="DIR", help="race on files in there (the system's temporary directory)")
@@ -119,7 +119,10 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def defaults(config: pytest.Config) -> Defaults:
-    """The command line's, else the ini file's, else the lab's own. Raises pytest.UsageError, naming the option."""
+    """Return the defaults: the command line's, else the ini file's, else the lab's own.
+
+    Raises pytest.UsageError, naming the option.
+    """
     seed = _number(config, "lab_seed", int, "a whole number")
     seconds = _number(config, "lab_seconds", float, "a number of seconds")
     if seconds is not None and not 0 < seconds < 1e6:
@@ -152,7 +155,7 @@ def _session_directory(config: pytest.Config) -> Path:
 __tracebackhide__ = told_by_the_test
 
 AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
-"""An object, a class, a built-in's name, or the path of a scenario file."""
+"""A scenario as a test gives it: an object, a class, a built-in's name, or the path of a scenario file."""
 
 TIME_LIMIT_S = 10.0
 
@@ -160,7 +163,7 @@ CLAIMS: dict[type[RaceResult | ExploreResult], tuple[str, ...]] = {
     RaceResult: (".assert_clean()", ".assert_damaged()"),
     ExploreResult: (".assert_exhausted()", ".assert_broken()"),
 }
-"""What a test may add that never looked at a result."""
+"""The calls that the message recommends to a test that never looked at a result."""
 
 
 class Lab:
@@ -175,7 +178,7 @@ class Lab:
         self._results: list[RaceResult | ExploreResult] = []
 
     def check_looked_at(self) -> None:
-        """Fails, for a test that has passed, where it never looked at what a race or an exploration came to."""
+        """Fail, for a test that has passed, where it never looked at the result of a race or an exploration."""
         unseen = [result for result in self._results if not result.looked_at]
         if unseen:
             claims = " or ".join(dict.fromkeys(claim for result in unseen for claim in CLAIMS[type(result)]))
@@ -198,11 +201,11 @@ class Lab:
         dir: str | os.PathLike[str] | None = None,  # noqa: A002 - as on the command line
         time_limit: float = TIME_LIMIT_S,
     ) -> RaceResult:
-        """Race workers on a file in `dir`; everything else as on the command line.
+        """Race workers on a file in `dir`; everything else is as on the command line.
 
         `lock` is a name, `module:attribute`, a lock of the lab, a function or class that makes a lock from the path of
         a lock file (`lab.locks.adapt`), or what `adapt` returned. `rounds` are those of each worker, at most. It takes
-        `trials`, or `seconds`; where neither is said about a second (`--lab-seconds`), and up to twelve more until a
+        `trials`, or `seconds`; where neither is given about a second (`--lab-seconds`), and up to twelve more until a
         lock that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than `time_limit`
         seconds counts as hung. Skips where the environment cannot; raises UsageError for what makes no sense, and
         HelperError where the process that races ends without an answer.
@@ -247,10 +250,10 @@ class Lab:
         preemptions: int = 3,
         time_limit: float = TIME_LIMIT_S,
     ) -> ExploreResult:
-        """Run every interleaving of so many simulated workers and rounds, for at most `time_limit` seconds.
+        """Explore every interleaving of so many simulated workers and rounds, for at most `time_limit` seconds.
 
         `lock` is one that is modelled (none, fcntl, ofd, flock), by its name or as an object. Raises UsageError for
-        what makes no sense, and CannotRunError for what cannot be explored: no environment is to blame.
+        arguments that make no sense, and CannotRunError for what cannot be explored: the environment is not the cause.
         """
         asked = ExploreRequest(
             scenario=self._sent(scenario),
@@ -294,19 +297,22 @@ class Lab:
             self._note(f"{case.scenario} under {case.lock}", **{property_of(raced.manner): True})
 
     def _note(self, what: str, **values: object) -> None:
-        """For the JUnit file: pytest writes what a test notes."""
+        """Note a property for the JUnit file: pytest writes what a test notes."""
         for name, value in values.items():
             self._node.user_properties.append((f"lab {what}: {name}", value))
 
 
 def _from_here(request: pytest.FixtureRequest) -> str:
-    """The test as one names it where pytest was started: a nodeid begins at the root of the project."""
+    """Return the test's name as seen from the directory where pytest was started.
+
+    A nodeid begins at the root of the project.
+    """
     file = os.path.relpath(request.node.path, request.config.invocation_params.dir)
     return "::".join([file, *str(request.node.nodeid).split("::")[1:]])
 
 
 def _modelled(lock: Any) -> str:
-    """The name of the lock; of an object or a class only where there is a model of it. Raises CannotRunError."""
+    """Return the name of the lock. Raises CannotRunError for an object or a class without a model."""
     if isinstance(lock, str):
         return lock
     name = str(getattr(lock, "name", getattr(lock, "__name__", lock)))

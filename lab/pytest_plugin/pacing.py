@@ -1,9 +1,9 @@
-"""How long a case is raced, and how: until it shows what `assert_clean` asks for, or for the time that was given.
+"""Choose for how long and in which manner a case is raced: until it shows what `assert_clean` asks for, or for a time.
 
 Two processes meet at a lock by themselves where both run at once. On a busy machine they take turns of milliseconds,
 and a hold of microseconds is over before any other runs. So each worker yields the processor once it holds the lock.
-Where those that wait sleep between two looks, as in many libraries, no process is there to run: then each sleeps
-inside the lock, and for a while before it asks again, so that one of them finds it free.
+Where those that wait sleep between two looks, as in many libraries, no process is there to run: then each sleeps inside
+the lock, and for a while before it requests it again, so that one of them finds it free.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ from .protocol import DETECTS, LONGEST_S, SLEPT, YIELDED, RaceRequest
 
 INSIDE_S = 0.0005
 AFTER_S = 0.0003
-"""How long one sleeps while it holds the lock, and once it has given it back."""
+"""The time, in seconds, that a worker sleeps while it holds the lock, and again once it has released it."""
 
 Wait = Callable[[], object]
 
 
 def nothing() -> None:
-    """No wait at all."""
+    """Do not wait at all."""
 
 
 WAITS: dict[str, tuple[Wait, Wait]] = {
     YIELDED: (os.sched_yield, nothing),
     SLEPT: (partial(sleep, INSIDE_S), partial(sleep, AFTER_S)),
 }
-"""What a worker does when a lock was granted to it, and when it has given it back."""
+"""The waits of a worker when a lock was granted to it, and when it has released it, by manner."""
 
 
 def manners_of(case: Case) -> list[str]:
-    """The manners in which it can be raced besides its own."""
+    """Return the manners in which the case can be raced besides its own."""
     return list(WAITS) if case.setting.lock.excludes else [YIELDED]
 
 
 def mannered(case: Case, manner: str) -> Case:
-    """The case with workers that yield, on one processor (sched_yield(2)), or that sleep; "" as it is.
+    """Return the case with workers that yield, on one processor (sched_yield(2)), or that sleep; "" leaves it as it is.
 
-    Under a lock that excludes nobody they yield before each store: there the data are to break.
+    Under a lock that excludes no process they yield before each store: there the data are expected to break.
     """
     if not manner:
         return case
@@ -66,7 +66,7 @@ def mannered(case: Case, manner: str) -> Case:
 
 
 class Polite:
-    """A worker as it is, but for its locks."""
+    """A worker whose locks begin and end with a wait."""
 
     def __init__(self, worker: Any, inside: Wait, after: Wait) -> None:
         self._worker = worker
@@ -85,7 +85,7 @@ class Polite:
 
 
 class Waiting:
-    """A hold that begins with one wait, and another one behind it."""
+    """A hold that begins with one wait and ends with another."""
 
     __slots__ = ("_after", "_hold", "_inside")
 
@@ -105,18 +105,18 @@ class Waiting:
 
 
 FIRST, FURTHER = 4, 8
-"""Of the time asked for, the part after which it is decided how the rest is raced, and that of each other manner."""
+"""Parts of the time asked for: the first race, after which the manner is chosen, and a race in each other manner."""
 
 SOON_S = 5.0
-"""A manner that needs no longer is not compared with the next."""
+"""The time, in seconds, up to which a manner is not compared with the next."""
 
 BRIEF_S = 0.05
-"""The least that the rest is given."""
+"""The least time, in seconds, that the rest is given."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A row, how long its race took in seconds, and what its workers did (`lab.pytest_plugin.protocol`)."""
+    """A row, how long its race took in seconds, and the manner of its workers (`lab.pytest_plugin.protocol`)."""
 
     row: Row
     raced_s: float = 0.0
@@ -124,24 +124,24 @@ class Shown:
 
     @property
     def lacking(self) -> bool:
-        """True where more of the same could show more of what `assert_clean` asks for by itself."""
+        """Return True where a longer race could show more of what `assert_clean` asks for by itself."""
         return self.row.verdict == "clean" and (self.row.detection_limit or 1.0) > DETECTS
 
     @property
     def needed_s(self) -> float:
-        """Seconds in all that this takes at the same pace; infinite where nobody met."""
+        """Return the seconds in all that this takes at the same pace; infinite where no request met a holder."""
         return seconds_for(self.row, DETECTS, self.raced_s) or inf
 
 
 Race = Callable[[float, str], Shown]
-"""Races the case for so many seconds in this manner."""
+"""A function that races the case for so many seconds in this manner."""
 
 
 def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
-    """The case, raced by trials or for a time; where the test says neither, until it shows enough, within limits.
+    """Race the case by trials or for a time; where the test gives neither, until it shows enough, within limits.
 
-    What is told is one race alone. It is one with workers that wait inside the lock where the first, short one shows
-    that by themselves they meet too seldom for the time that there is, and where it helps.
+    The result reports one race alone. Its workers wait inside the lock where the first, short race shows that by
+    themselves they meet too seldom for the time that there is, and where waiting helps.
     """
     if asked.trials:
         return _timed(case, folder, trials=asked.trials)
@@ -155,7 +155,7 @@ def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
 
 
 def _until(race: Race, manners: list[str], about_s: float) -> Shown:
-    """Each manner for about so long until one shows enough, then the best of them for as long as that takes."""
+    """Race each manner for about so long until one shows enough, then the best of them for as long as that takes."""
     tried = [race(about_s, "")]
     for manner in manners:
         best = _best(tried)
@@ -169,7 +169,7 @@ def _until(race: Race, manners: list[str], about_s: float) -> Shown:
 
 
 def _for(race: Race, manners: list[str], seconds: float) -> Shown:
-    """The time asked for, most of it in the manner in which the rest shows enough, or most."""
+    """Race for the time asked for, most of it in the manner in which the rest shows enough, or most."""
     tried = [race(seconds / FIRST, "")]
     if tried[0].row.verdict != "clean":
         return tried[0]
@@ -184,7 +184,7 @@ def _for(race: Race, manners: list[str], seconds: float) -> Shown:
 
 
 def _best(tried: list[Shown]) -> Shown:
-    """The one that takes the least time; of several that take for ever, the one that waits most."""
+    """Return the manner that takes the least time; of several that take for ever, the one that waits most."""
     return min(reversed(tried), key=lambda shown: shown.needed_s)
 
 

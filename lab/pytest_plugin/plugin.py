@@ -1,4 +1,7 @@
-"""What pytest calls: the options, the header, the marker, the fixture. Loaded by every pytest, it loads little."""
+"""Define the hooks that pytest calls: the options, the header, the marker, the fixture.
+
+Every pytest loads this module, so it imports little.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ MARKER = "lab: races or explores (every test that uses the fixture `lab` has it)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--lab-seed` and the others."""
+    """Add `--lab-seed` and the other options."""
     add_options(parser)
 
 
@@ -28,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> str:
-    """Which lab, on what filesystem, with which seed."""
+    """Say in the header which lab runs, on what filesystem, with which seed."""
     from lab.host.environment import environment
 
     said = defaults(config)
@@ -37,7 +40,7 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """`-m lab` selects the tests that use the fixture, `-m "not lab"` all others."""
+    """Mark the tests that use the fixture: `-m lab` selects them, `-m "not lab"` all others."""
     if "lab" in getattr(item, "fixturenames", ()):
         item.add_marker("lab")
 
@@ -52,7 +55,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Which races were widened, since no test asked for that itself."""
+    """List the races that were widened though no test asked for it."""
     from .protocol import TOLD, races_told
 
     every = [report for reports in terminalreporter.stats.values() for report in reports]
@@ -67,7 +70,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    """Races and explores scenarios: `lab.race(...).assert_clean()`, `lab.explore(...).assert_exhausted()`."""
+    """Race and explore scenarios: `lab.race(...).assert_clean()`, `lab.explore(...).assert_exhausted()`."""
     from .fixture import Lab
 
     made = Lab(request, defaults(request.config))

@@ -1,8 +1,8 @@
-"""The messages between pytest and the interpreter that races: a request, an answer, and how both travel.
+"""Define the messages between pytest and the interpreter that races: a request, an answer, and how both are sent.
 
-A scenario or a lock of a test travels by the name of its place in a module, or pickled. Modules that raise failures
-which the line of the test tells alone set `__tracebackhide__` by `told_by_the_test`.
-Where the lab widened the window of a race, its result says how, and the end of a session lists such races.
+A scenario or a lock of a test is sent as its place in a module, or pickled. Modules that raise failures which concern
+only the line of the test set `__tracebackhide__` to `told_by_the_test`. Where the lab widened the window of a race, its
+result says how, and the end of a session lists such races.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Raced:
-    """The document of a race; `name` is what the command line finds the scenario by, empty where nobody needs it.
+    """The document of a race; `name` is the scenario's name on the command line, empty where it has none.
 
     `manner` is what the workers did where they met too seldom by themselves, and `raced_s` how many seconds the
     reported race took.
@@ -49,7 +49,7 @@ class Explored:
 
 
 def answer_data(answer: Raced | Explored) -> bytes:
-    """The answer as JSON."""
+    """Return the answer as JSON."""
     head: dict[str, object] = {"name": answer.name}
     if isinstance(answer, Raced):
         head |= {"manner": answer.manner, "raced_s": answer.raced_s}
@@ -57,7 +57,10 @@ def answer_data(answer: Raced | Explored) -> bytes:
 
 
 def told_by_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
-    """True for what a test claims, or asked wrongly; any other exception is a fault of the plugin, and shows where."""
+    """Return True for a failed claim or a wrong request of a test; any other exception is a fault of the plugin.
+
+    The traceback of such an exception is shown in full.
+    """
     import pytest
 
     return raised is not None and raised.errisinstance((AssertionError, LabError, pytest.skip.Exception))
@@ -66,14 +69,14 @@ def told_by_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool
 __tracebackhide__ = told_by_the_test
 
 Sent = dict[str, str]
-"""One of: "name", which the lab looks up; "place", as module:attribute; "pickle", in base64."""
+"""A thing to send, under one key: "name", which the lab looks up; "place", as module:attribute; "pickle", in base64."""
 
 
 def packed(thing: Any, what: str, home: ModuleType | None) -> Sent:
-    """What to send in place of the thing; `home` is the test's module, where things without a name are looked for.
+    """Return what to send for the thing; `home` is the test's module, where things without a name are looked for.
 
-    A class or a function travels by its place. An object travels pickled, with its state; one that cannot be pickled
-    travels by its place where it has one. Raises UsageError for what only this process can have.
+    A class or a function is sent as its place. An object is sent pickled, with its state; one that cannot be pickled is
+    sent as its place where it has one. Raises UsageError for an object that only this process can have.
     """
     if isinstance(thing, str | os.PathLike):
         return {"name": os.fspath(thing)}
@@ -92,7 +95,7 @@ def packed(thing: Any, what: str, home: ModuleType | None) -> Sent:
 
 
 def _place_of(thing: Any) -> str:
-    """Where a class or a function says that it is, if it really is there."""
+    """Return the place that a class or a function names, if it really is there."""
     found: Any = sys.modules.get(thing.__module__)
     for part in thing.__qualname__.split("."):
         found = getattr(found, part, None)
@@ -100,7 +103,7 @@ def _place_of(thing: Any) -> str:
 
 
 def _found_in(home: ModuleType | None, thing: object) -> str:
-    """A global name of the test's module that stands for this very thing."""
+    """Return a global name of the test's module that stands for this very object."""
     for name, value in vars(home).items() if home else ():
         if value is thing:
             return f"{home.__name__}:{name}"  # type: ignore[union-attr]
@@ -108,7 +111,10 @@ def _found_in(home: ModuleType | None, thing: object) -> str:
 
 
 def _stays(thing: Any, what: str, why: str = "") -> UsageError:
-    """A class or a function needs a place that can be named; a lock that is an object, somebody to make it there."""
+    """Return the error for an object that cannot be sent.
+
+    A class or a function needs a place that can be named; a lock that is an object needs code that makes it there.
+    """
     name = getattr(thing, "__qualname__", f"{kind_of(thing)} object")
     step = "define it at the top level of a module"
     if what == "lock" and not isinstance(thing, type | FunctionType):
@@ -117,9 +123,10 @@ def _stays(thing: Any, what: str, why: str = "") -> UsageError:
 
 
 def local_modules(root: Path) -> dict[str, dict[str, Any]]:
-    """By name, the file and the folders of every Python module below this folder that is loaded here.
+    """Return, by name, the file and the folders of every Python module below this folder that is loaded here.
 
-    Over there the same name must lead to the same file: under `--import-mode=importlib` no search of sys.path does.
+    In the other interpreter the same name must lead to the same file: under `--import-mode=importlib` no search of
+    sys.path finds it.
     """
     found = {}
     for name, module in list(sys.modules.items()):
@@ -139,10 +146,13 @@ def _is_local(place: str, root: Path) -> bool:
 __tracebackhide__ = told_by_the_test
 
 SECONDS = 1.0
-"""How long a race takes where nobody says."""
+"""The time that a race takes, in seconds, where the test gives none."""
 
 LONGEST_S = 10.0
-"""How long it may take, where nobody says, until it could have noticed what `assert_clean` asks for by itself."""
+"""The time that a race may take, in seconds, where the test gives none.
+
+It ends as soon as it would have noticed the rate that `assert_clean` asks for by itself.
+"""
 
 DETECTS = 1e-3
 """The rate of falsely granted requests that `assert_clean` asks for by itself."""
@@ -150,7 +160,8 @@ DETECTS = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceRequest:
-    """One case to race: by `trials`, for `seconds`, or for `about_s`, and longer where that shows too little."""
+    """A request to race one case: by `trials`, for `seconds`, or for `about_s`, and longer where that shows too little.
+    """
 
     scenario: Sent
     lock: Sent
@@ -167,7 +178,7 @@ class RaceRequest:
     time_limit_s: float
 
     def check(self) -> None:
-        """Raises UsageError for a number out of range."""
+        """Raise UsageError for a number out of range."""
         _at_least(1, workers=self.workers, rounds=self.rounds, trials=self.trials)
         _at_least(0, window_ns=self.window_ns)
         _positive(seconds=self.seconds, time_limit=self.time_limit_s)
@@ -180,7 +191,7 @@ class RaceRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExploreRequest:
-    """One case to explore."""
+    """A request to explore one case."""
 
     scenario: Sent
     lock: str
@@ -192,7 +203,7 @@ class ExploreRequest:
     time_limit_s: float
 
     def check(self) -> None:
-        """Raises UsageError for a number out of range."""
+        """Raise UsageError for a number out of range."""
         _at_least(1, workers=self.workers, rounds=self.rounds)
         _at_least(0, preemptions=self.preemptions)
         _positive(time_limit=self.time_limit_s)
@@ -200,7 +211,7 @@ class ExploreRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExplainRequest:
-    """A race that broke: its document, as JSON."""
+    """A request to explain a race that broke: its document, as JSON."""
 
     scenario: Sent
     run: str
@@ -211,12 +222,12 @@ KINDS = {kind.__name__: kind for kind in (RaceRequest, ExploreRequest, ExplainRe
 
 
 def request_data(request: Request) -> dict[str, Any]:
-    """The request as JSON can say it."""
+    """Return the request as JSON values."""
     return {"kind": type(request).__name__, **asdict(request)}
 
 
 def read(said: dict[str, Any]) -> Request:
-    """The request again."""
+    """Return the request of these JSON values."""
     return KINDS[said.pop("kind")](**said)
 
 
@@ -239,7 +250,7 @@ def _positive(**numbers: float | None) -> None:
 
 
 YIELDED, SLEPT = "yielded", "slept"
-"""What the workers did in the middle of their work; nothing, an empty text, where they raced as they are."""
+"""The manners of the workers in the middle of their work; an empty text where they raced as they are."""
 
 TOLD = {
     YIELDED: "on one processor, where workers yielded inside the lock: else they met too seldom",
@@ -248,12 +259,15 @@ TOLD = {
 
 
 def property_of(manner: str) -> str:
-    """What a test notes of a race in this manner; pytest-xdist carries it to the process that reports."""
+    """Return the property that a test notes for a race in this manner.
+
+    pytest-xdist carries it to the process that reports.
+    """
     return f"workers {manner}"
 
 
 def races_told(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
-    """Each race in this manner, as the test it was in and what was raced; a test has several reports."""
+    """Return each race in this manner, as its test and its title; a test has several reports."""
     end = f": {property_of(manner)}"
     noted = {
         f"{report.nodeid}: {name.removeprefix('lab ').removesuffix(end)}": None

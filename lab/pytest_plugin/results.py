@@ -1,6 +1,6 @@
-"""The results that a test makes claims about: of a race, of an exploration, with the line that does it again.
+"""Define the results that a test makes claims about: of a race, of an exploration, with the line that repeats it.
 
-What the lab says of options of its commands is said here of the arguments that a test has in their place.
+Advice that names options of the lab's commands is given here with the arguments that a test has in their place.
 """
 
 from __future__ import annotations
@@ -29,14 +29,16 @@ from .protocol import Explored as Answer
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Which test it was, the lock where it was given by its name, and the directory as it is called here."""
+    """The facts needed to repeat a race: the test, the lock where it was given by its name, and the directory's name
+    here.
+    """
 
     test: str
     lock: str | None
     directory: str = ""
 
     def line(self, raced: Raced) -> str:
-        """`python -m lab race ...` where the command line can do the same; else the test."""
+        """Return `python -m lab race ...` where the command line can do the same; else the line of the test."""
         (case,), asked = raced.run.cases, raced.run.options
         if not self.lock or not raced.name or raced.manner:
             return self.tested(asked.seed)
@@ -49,12 +51,12 @@ class Again:
         return join(["python", "-m", "lab", "race", *map(str, words)])
 
     def tested(self, seed: int) -> str:
-        """The line that runs the test again."""
+        """Return the line that runs the test again."""
         return join(["python", "-m", "pytest", self.test, "--lab-seed", str(seed)])
 
 
 def _shape(case: Case) -> tuple[int, int]:
-    """Rounds and trials that are as much as was raced; a race for a time has shorter trials at its beginning."""
+    """Return rounds and trials that are as much as was raced; a race for a time has shorter trials at its beginning."""
     each = max(1, case.operations // case.workers)
     rounds = min(case.rounds, each) if case.operations else case.rounds
     return rounds, max(1, round(each / rounds))
@@ -64,7 +66,7 @@ OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
 
 
 def as_arguments(text: str) -> str:
-    """The same with `time_limit=` for `--time-limit`, and so on."""
+    """Return the text with `time_limit=` for `--time-limit`, and so on."""
     return OPTION.sub(lambda found: f"{found[1].replace('-', '_')}=", text)
 
 
@@ -74,7 +76,7 @@ REPLAY = "replay: "
 
 
 class RaceResult:
-    """One race. It is looked at once a claim was made, or `run` or `case` was read."""
+    """The result of one race. It counts as looked at once a claim was made, or `run` or `case` was read."""
 
     def __init__(self, raced: Raced, again: Again, explain: Callable[[Run], Run]) -> None:
         self.looked_at = False
@@ -88,30 +90,31 @@ class RaceResult:
 
     @property
     def run(self) -> Run:
-        """The document (lab.records)."""
+        """Return the document (lab.records)."""
         self.looked_at = True
         return self._raced.run
 
     @property
     def case(self) -> Case:
-        """The row of the table: what was raced, and what came of it."""
+        """Return the row of the table: the case, and its result."""
         return self.run.cases[0]
 
     @property
     def manner(self) -> str:
-        """What workers did inside the lock, "yielded" or "slept", which widens the race window (see `giving`)."""
+        """Return what workers did inside the lock, "yielded" or "slept", which widens the race window."""
         return self._raced.manner
 
     @property
     def yielded(self) -> bool:
-        """True where the race window was widened so, in either manner."""
+        """Return True where the race window was widened so, in either manner."""
         return bool(self.manner)
 
     def assert_clean(self, detects: float = DETECTS) -> None:
-        """Fails unless nothing broke, nobody died or hung, no two were in, and that says something about the lock.
+        """Fail unless the race was clean, and clean enough to say something about the lock.
 
-        It says something where a lock that grants falsely at the rate `detects` would have been noticed with 95 %
-        probability. Skips where the environment cannot race it. Raises UsageError for what is no rate.
+        Clean means that nothing broke, no worker died or hung, and no holds overlapped. It says something where a lock
+        that grants falsely at the rate `detects` would have been noticed with 95 % probability. Skips where the
+        environment cannot race it. Raises UsageError for what is no rate.
         """
         if not 0 < detects < 1:
             raise UsageError(f"detects={detects!r} is no rate: above 0, below 1")
@@ -123,7 +126,7 @@ class RaceResult:
             raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
 
     def assert_damaged(self) -> None:
-        """Fails unless data broke or the lock let two in. Skips where the environment cannot race it."""
+        """Fail unless data broke or holds overlapped. Skips where the environment cannot race it."""
         self._skip_unsupported()
         case = self.case
         if case.verdict == "clean":
@@ -136,7 +139,7 @@ class RaceResult:
 
     @property
     def _leaked(self) -> bool:
-        """True where two were let in because the test asked for it."""
+        """Return True where holds overlapped because the test asked for it."""
         return bool(self.run.options.leak and self.case.has_overlaps)
 
     def _skip_unsupported(self) -> None:
@@ -144,12 +147,12 @@ class RaceResult:
             pytest.skip(self.case.reason)
 
     def _told(self, run: Run) -> str:
-        """What went wrong, where nothing was to."""
+        """Say what went wrong in a race that should have been clean."""
         blamed = replace(run, cases=[replace(case, expected="clean", allows_overlaps=False) for case in run.cases])
         return "\n".join([*map(as_arguments, complaints(blamed)), "", self._evidence(blamed)])
 
     def _evidence(self, run: Run) -> str:
-        """The table, why it broke where that is known, and how to do it again."""
+        """Return the table, why it broke where that is known, and how to repeat it."""
         parts = [what_broke(run, DEFAULT_FORMAT)]
         if self._leaked:
             parts.append(
@@ -160,12 +163,12 @@ class RaceResult:
         return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
 
     def _why(self, explored: Explored) -> str:
-        """The shortest interleaving; without the line that replays it where the command line finds no such scenario."""
+        """Return the shortest interleaving; without the replay line where the command line finds no such scenario."""
         lines = explanation(explored).splitlines()
         return "\n".join(line for line in lines if self._raced.name or not line.startswith(REPLAY))
 
     def _too_weak(self, detects: float) -> str:
-        """That a clean race shows too little, and how much more it takes."""
+        """Say that a clean race shows too little, and how much more it takes."""
         case = self.case
         shows = f"{_raced_case(case)}: clean, but that shows too little"
         if not case.holds:
@@ -183,7 +186,7 @@ class RaceResult:
 
 
 def _noticed(case: Case) -> str:
-    """What would have been, by so many requests."""
+    """Say which rate would have been noticed, by so many requests."""
     power = case.detection_limit
     if power is None or power > TELLING:
         return "hardly a false grant would have been noticed"
@@ -191,14 +194,16 @@ def _noticed(case: Case) -> str:
 
 
 def _polling(manner: str, case: Case) -> str:
-    """What else may help where workers waited inside the lock and still met seldom: not under one of the kernel's."""
+    """Say what else may help where workers waited inside the lock and still met seldom; nothing under the kernel's
+    locks.
+    """
     if not manner or case.lock in OWN:
         return ""
     return "; a lock that polls meets others only as often as it looks: have it look every millisecond"
 
 
 def _to_meet(case: Case, detects: float) -> str:
-    """What to try where nobody met a holder: twice the workers, and rounds by far."""
+    """Say what to try where no request met a holder: twice the workers, and many more rounds."""
     rounds = MORE * max(1, case.operations // case.workers)
     return (
         f"detects={detects:g} takes {requests_for(detects):,} that do: give workers={2 * case.workers} and "
@@ -214,7 +219,7 @@ __tracebackhide__ = told_by_the_test
 
 
 class ExploreResult:
-    """One exploration. It is looked at once a claim was made, or `run` or `case` was read."""
+    """The result of one exploration. It counts as looked at once a claim was made, or `run` or `case` was read."""
 
     def __init__(self, answer: Answer, again: Again) -> None:
         self.looked_at = False
@@ -227,17 +232,17 @@ class ExploreResult:
 
     @property
     def run(self) -> Exploration:
-        """The document (lab.records)."""
+        """Return the document (lab.records)."""
         self.looked_at = True
         return self._answer.run
 
     @property
     def case(self) -> Explored:
-        """What was explored, and what came of it."""
+        """Return the row of the table: the case, and its result."""
         return self.run.cases[0]
 
     def assert_exhausted(self) -> None:
-        """Fails unless every interleaving was covered and none breaks anything."""
+        """Fail unless every interleaving was covered and none breaks anything."""
         self.assert_holds()
         if not self.case.exhausted:
             raise AssertionError(
@@ -246,7 +251,7 @@ class ExploreResult:
             )
 
     def assert_holds(self) -> None:
-        """Fails unless every interleaving with up to `preemptions` was covered and none breaks anything."""
+        """Fail unless every interleaving with up to `preemptions` was covered and none breaks anything."""
         if self.case.verdict == "broken":
             raise AssertionError(f"{_explored_case(self.case)}: broken: {self.case.headline}\n\n{self._evidence()}")
         if self.case.verdict != "holds":
@@ -254,7 +259,7 @@ class ExploreResult:
             raise AssertionError(f"{said}\n\n{self._evidence(said)}")
 
     def assert_broken(self, kind: str | None = None) -> None:
-        """Fails unless an interleaving was found that breaks something, with damage of this kind where one is named."""
+        """Fail unless an interleaving was found that breaks something, with damage of this kind where one is named."""
         kinds = [each.kind for each in self.case.damage]
         if self.case.verdict != "broken":
             raise AssertionError(f"{_explored_case(self.case)}: was to break and did not\n\n{self._evidence()}")
@@ -264,7 +269,7 @@ class ExploreResult:
             )
 
     def _evidence(self, said: str = "") -> str:
-        """The report of the exploration, without what has been said, and how to do it again."""
+        """Return the report of the exploration, without what has been said, and how to repeat it."""
         lines = as_arguments(explore_text(self.run, DEFAULT_FORMAT)).splitlines()
         lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
         text = "\n".join(line for line in lines if not line or line != said)

@@ -1,9 +1,9 @@
-"""The interpreter that races for a test: one request, one answer, and its end.
+"""Run in the interpreter that races for a test: it reads one request, writes one answer, and ends.
 
-The request is JSON on stdin. The answer is on what stdout was: a results document with a little more (`answer`), and 0
-as exit code; or the text of a LabError, and its exit code. What the scenario and the lock print goes to stderr. Nothing
-is imported before the race that forks would pay for, but by the test's own modules, which are loaded from the same
-files.
+The request is JSON on stdin. The answer goes to the original stdout: a results document with a little more (`answer`),
+and 0 as exit code; or the text of a LabError, and its exit code. What the scenario and the lock print goes to stderr.
+Nothing is imported before the race that forks would pay for, except the test's own modules, which are loaded from the
+same files.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceReque
 
 
 class SameFiles:
-    """Leads the names of the test's own modules to the files that they have in pytest's process."""
+    """An import finder that leads the names of the test's own modules to the files that they have in pytest's process.
+    """
 
     def __init__(self, modules: Mapping[str, Mapping[str, Any]]) -> None:
         self._modules = modules
@@ -68,7 +69,7 @@ class SameFiles:
 
 
 def arrived(sent: Sent, what: str) -> Any:
-    """The thing itself. Raises UsageError where its module does not load here, or no longer has it."""
+    """Return the object that was sent. Raises UsageError where its module does not load here, or no longer has it."""
     try:
         if "pickle" in sent:
             return pickle.loads(b64decode(sent["pickle"]))  # noqa: S301 - of our own parent
@@ -87,7 +88,7 @@ def arrived(sent: Sent, what: str) -> Any:
 
 
 def lock_from(sent: Sent) -> Lock:
-    """The lock that was named or sent. Raises UsageError for what is none."""
+    """Return the lock that was named or sent. Raises UsageError where it is no lock."""
     if "name" in sent:
         return find_lock(sent["name"])
     if "place" in sent:
@@ -109,7 +110,7 @@ def lock_from(sent: Sent) -> Lock:
 
 
 def scenario_from(sent: Sent) -> Found:
-    """The scenario that was named or sent; an object with state of its own as a class that makes copies of it."""
+    """Return the scenario that was named or sent; an object with state becomes a class that makes copies of it."""
     if "name" in sent:
         return find_scenarios([sent["name"]])[0]
     thing = arrived(sent, "scenario")
@@ -126,7 +127,7 @@ def _checked(found: Found) -> Found:
 
 
 def _described(kind: type[Scenario]) -> Found:
-    """The class under the name by which the command line finds it in its file."""
+    """Return the class under the name by which the command line finds it in its file."""
     module = import_module(kind.__module__)
     path = Path(getattr(module, "__file__", None) or kind.__module__)
     every = {found.kind: found for found in described(path.stem, kinds_of(module) or [kind], module.__doc__, path)}
@@ -134,7 +135,7 @@ def _described(kind: type[Scenario]) -> Found:
 
 
 def _copying(scenario: Scenario) -> type[Scenario]:
-    """A class as the scenario's own, but that it makes copies of this one; its settings are those of the object."""
+    """Return a class like the scenario's own that makes copies of this object; its settings are those of the object."""
     settings = {name: value for name, value in vars(scenario).items() if hasattr(Scenario, name)}
     kind = type(scenario)
     same = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
@@ -143,7 +144,7 @@ def _copying(scenario: Scenario) -> type[Scenario]:
 
 
 def command_name(found: Found) -> str:
-    """What the command line finds this very scenario by; empty where it does not."""
+    """Return the name by which the command line finds this very scenario; empty where it does not find it."""
     from lab.explore.token import where
 
     name = where(found)
@@ -160,7 +161,7 @@ def _is_copying(kind: type[Scenario]) -> bool:
 
 
 def main() -> int:
-    """Do what is asked; the exit code."""
+    """Perform the request; return the exit code."""
     said = json.load(sys.stdin)
     end_with(said["parent"])
     answer = os.dup(1)
@@ -195,11 +196,13 @@ def _done(request: Request) -> Any:
 
 
 STAND_IN = "fcntl"
-"""Named where the lock is an object: a case begins with a name."""
+"""The name of the lock where it is an object: a case begins with a name."""
 
 
 def race(request: RaceRequest) -> Raced:
-    """Race the case. Raises LabError for what cannot be found or raced; what happens in the race is its result."""
+    """Race the case. Raises LabError for what cannot be found or raced; errors in the race itself are part of its
+    result.
+    """
     case, options = _case(request)
     begun = RunStart()
     with workspace(Path(request.directory)) as folder:
@@ -269,9 +272,9 @@ def explored(request: ExploreRequest) -> Explored:
 
 
 def explained(request: ExplainRequest) -> Raced:
-    """The run with the shortest interleaving that does the same damage, where the explorer has one.
+    """Return the run with the shortest interleaving that does the same damage, where the explorer has one.
 
-    A lock that is not modelled and let two in is no lock in the model.
+    A lock that is not modelled and let holds overlap is no lock in the model.
     """
     import msgspec
 
