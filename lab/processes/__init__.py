@@ -1,4 +1,4 @@
-"""Layer 3: fork, start barrier, reap, time limits. The only place that forks or signals.
+"""Layer 3: fork, start barrier, reap, time limits. It is the only place that forks or signals.
 
 The process that forks has one thread; a child never returns into its caller; no child outlives its parent.
 """

@@ -1,8 +1,8 @@
-"""Tell the parent what a child does now, on a page of shared memory: also when the child hangs in it.
+"""Show the parent what a child does now, on a page of shared memory: also when the child hangs in it.
 
-A call on a mount that has stopped answering may never return, and then the child can tell nothing any more. So it
-notes before each such call what it does and how long that may take; a note is two stores and no system call. The
-first call that had no answer, or process that did not end on SIGKILL, is noted beside that and stays.
+A call on a mount that has stopped answering may never return, and then the child can report nothing any more. So it
+notes before each such call what it does and how long that may take; a note is two stores and no system call. The first
+call that had no answer, or process that did not end on SIGKILL, is noted beside that and stays.
 """
 
 from __future__ import annotations
@@ -18,21 +18,26 @@ from typing import ClassVar
 
 DEADLINE = struct.Struct("d")
 HEADER = struct.Struct("dqH")
-"""When it began (time.monotonic), the process, and how many bytes of text follow."""
+"""The header of a note: when it began (time.monotonic), the process, and how many bytes of text follow."""
 
 TOUCH_S = 6.0
-"""A call on a mount that waits for no other process takes no longer than this, or the mount does not answer."""
+"""The time, in seconds, within which a call on a mount that waits for no other process returns.
+
+After that the mount counts as not answering.
+"""
 
 LENGTH = struct.Struct("H")
 SIZE, HANG_AT = 8192, 4096
-"""The second half names what hung first: the length of the text, then the text."""
+"""The size of the page, and the start of its second half, which names what hung first: the text's length, then the
+text.
+"""
 
 NEVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What a process does, since when (time.monotonic), and for how many seconds it may."""
+    """The present activity of a process, since when (time.monotonic), and for how many seconds it may last."""
 
     what: str
     pid: int
@@ -41,7 +46,7 @@ class Deed:
 
 
 class Activity:
-    """The page; made before the fork, and `install`ed in the child."""
+    """The page of shared memory; made before the fork, and `install`ed in the child."""
 
     _installed: ClassVar[Activity | None] = None
 
@@ -50,11 +55,14 @@ class Activity:
         DEADLINE.pack_into(self._page, 0, NEVER)
 
     def install(self) -> None:
-        """From now on what this process notes goes here."""
+        """Make this page the one to which this process writes its notes from now on."""
         Activity._installed = self
 
     def write(self, what: str, limit_s: float) -> None:
-        """Note it. The deadline comes last, in one store: a reader never sees one beside another's text for long."""
+        """Write a note.
+
+        The deadline comes last, in one store: a reader never sees one beside another's text for long.
+        """
         text = what.encode(errors="surrogateescape")[: HANG_AT - DEADLINE.size - HEADER.size]
         now = time.monotonic()
         DEADLINE.pack_into(self._page, 0, NEVER)
@@ -72,14 +80,14 @@ class Activity:
         return Deed(text, pid, since, deadline - since)
 
     def overdue(self) -> Deed | None:
-        """Return what should have ended by now and has not."""
+        """Return the activity that should have ended by now and has not."""
         if DEADLINE.unpack_from(self._page, 0)[0] > time.monotonic():
             return None
         deed = self.read()
         return deed if deed.since + deed.limit_s <= time.monotonic() else None
 
     def write_hang(self, what: str) -> None:
-        """Note what hung, where nothing has before. The length comes last."""
+        """Note what hung, where no other note of that kind exists. The length comes last."""
         if self.hang():
             return
         text = what.encode(errors="surrogateescape")[: SIZE - HANG_AT - LENGTH.size]
@@ -94,23 +102,23 @@ class Activity:
 
 
 def note_hang(what: str) -> None:
-    """Tell the parent, where it reads, of a call without an answer, or a process that SIGKILL does not end.
+    """Note for the parent a call without an answer, or a process that SIGKILL does not end.
 
-    The place where it sleeps stands behind ", asleep in ", where it is known.
+    The place where it sleeps is added after ", asleep in ", where it is known.
     """
     if Activity._installed:
         Activity._installed.write_hang(what)
 
 
 def note(what: str, limit_s: float) -> None:
-    """Tell the parent, where it reads, what is done now and until the next note."""
+    """Note for the parent what is done from now until the next note."""
     if Activity._installed:
         Activity._installed.write(what, limit_s)
 
 
 @contextmanager
 def doing(what: str, limit_s: float) -> Iterator[None]:
-    """Note it for the block; after it what was noted before goes on, with as much time as it had at first."""
+    """Note it for the block; after it the note before is valid again, with as much time as it had at first."""
     installed = Activity._installed
     if installed is None:
         yield

@@ -1,6 +1,6 @@
-"""Step a process: have it do one thing at a time, see whether it is blocked on a lock, and end it.
+"""Step a process: make it do one thing at a time, see whether it is blocked on a lock, and end it.
 
-What it is told and what it answers are JSON values, so that a step is written as a call: `process.do("lock", 0, 8)`.
+Requests and answers are JSON values, so that a step is written as a call: `process.do("lock", 0, 8)`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ LOOK_AGAIN_S = 0.0005
 
 
 class SteppedProcess:
-    """A process, forked now and killed with the block, that performs the steps it is told, one after the other."""
+    """A process that performs one step after the other on request; it is forked now and killed with the block."""
 
     def __init__(self, perform: Callable[..., object]) -> None:
-        """`perform` is called in the process with the words of each step; what it returns is never None.
+        """Fork the process. `perform` is called in it with the words of each step, and never returns None.
 
         Raises CannotRunError where there is no process available.
         """
@@ -63,17 +63,17 @@ class SteppedProcess:
         return result
 
     def stop(self) -> None:
-        """Stop it (SIGSTOP)."""
+        """Stop the process (SIGSTOP)."""
         os.kill(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on (SIGCONT)."""
+        """Continue the process (SIGCONT)."""
         os.kill(self.pid, signal.SIGCONT)
 
     def kill(self) -> None:
-        """Kill it (SIGKILL), where it lives: `result` says so."""
+        """Kill the process (SIGKILL), if it lives: `result` says so."""
         self._child.kill()
 
     def end(self) -> None:
-        """Kill it, where it lives, and reap it."""
+        """Kill the process, if it lives, and reap it."""
         self._child.end()

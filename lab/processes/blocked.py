@@ -1,8 +1,8 @@
 """Tell whether a process is blocked on a lock, as far as that can be seen from outside: for all stepped processes.
 
 The kernel says so where it can: the process sleeps in the kernel's lock code (proc_pid_wchan(5)), or /proc/locks lists
-a request of it that waits. Where a server keeps the locks, or the kernel does not tell, a process counts as blocked
-that has slept in one place for some time.
+a request of it that waits. Where a server keeps the locks, or the kernel does not say, a process counts as blocked that
+has slept in one place for some time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,13 @@ from contextlib import suppress
 from lab.host.procfs import ASLEEP, listed_locks, process_stat, sleeps_in, switches_of
 
 IN_THE_LOCK_CODE = frozenset({"fcntl_setlk", "locks_lock_inode_wait", "do_lock_file_wait", "posix_lock_inode_wait"})
-"""Where Linux lets a process wait for a lock that it keeps itself (fs/locks.c)."""
+"""The functions in which Linux lets a process wait for a lock that it keeps itself (fs/locks.c)."""
 
 SETTLED_S = 0.25
-"""How long a process of this host's own filesystems sleeps before it counts as blocked, where the kernel is silent."""
+"""The time, in seconds, that a process sleeps on a local filesystem before it counts as blocked.
+
+It is used where the kernel does not say.
+"""
 
 Files = Callable[[], Collection[int]]
 
@@ -41,7 +44,7 @@ class LockWait:
     """
 
     def __init__(self, pid: int, files: Files | None = None, thread: int | None = None) -> None:
-        """`files` are the inodes that the call may lock.
+        """Prepare to observe a call that may lock these inodes (`files`).
 
         Without them neither requests nor sleeps before the call are counted: the process has no other call that waits.
         """
@@ -54,7 +57,7 @@ class LockWait:
         self._place, self._since = "", 0.0
 
     def follow(self, thread: int) -> None:
-        """Look at this thread of the process, which was started for the call."""
+        """Observe this thread of the process, which was started for the call."""
         self._thread, self._sleeps = thread, 0
 
     @property
@@ -63,7 +66,7 @@ class LockWait:
         return time.monotonic() - self._begun
 
     def is_blocked(self, settle_s: float) -> bool:
-        """Return whether the kernel says so, or it has been seen asleep in one place for so many seconds."""
+        """Return whether the kernel says so, or the process has slept in one place for so many seconds."""
         stat = process_stat(self._pid, self._thread)
         if stat is None or stat.state not in ASLEEP:
             return False
@@ -76,11 +79,11 @@ class LockWait:
         return now - self._since >= settle_s
 
     def restart(self) -> None:
-        """Forget how long it has slept: something has happened that may wake it."""
+        """Forget how long the process has slept: an event has happened that may wake it."""
         self._place, self._since = "", 0.0
 
     def polls(self, times: int) -> bool:
-        """Return whether it has gone to sleep so often since the call began: it looks again and again."""
+        """Return whether it has gone to sleep so often since the call began that it polls."""
         return self._sleeps_now() >= self._sleeps + times
 
     def _sleeps_now(self) -> int:

@@ -1,6 +1,7 @@
-"""One forked child: it ends in os._exit, and it ends when its parent does.
+"""Fork a child that always ends in os._exit, and that ends when its parent does.
 
-Children that fork(2) does not make: one whose parent is the caller's parent, and one that waits do not see.
+Two kinds of children are not made by fork(2): one whose parent is the caller's parent, and one that ordinary waits do
+not see.
 """
 
 from __future__ import annotations
@@ -27,16 +28,22 @@ STREAMS = (0, 1, 2)
 SIGKILL, SIG_DFL, SIG_UNBLOCK = int(signal.SIGKILL), int(signal.SIG_DFL), int(signal.SIG_UNBLOCK)
 
 STOPS = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
-"""What a user, a supervisor or a closed terminal stops a program with; each raises an exception in the parent."""
+"""The signals with which a user, a supervisor or a closed terminal stops a program.
+
+Each raises an exception in the parent.
+"""
 
 _prctl = ctypes.CDLL(None).prctl
 _quick = import_module("_signal")
-"""signal.signal and pthread_sigmask without their enumerations: a child copies a page for most objects it looks at."""
+"""The module with signal.signal and pthread_sigmask without their enumerations.
+
+A child copies a page for most objects that it looks at.
+"""
 
 
 @contextmanager
 def stops_held() -> Iterator[None]:
-    """Within the block SIGINT, SIGTERM and SIGHUP wait: no exception comes between a fork and what is done about it.
+    """Hold SIGINT, SIGTERM and SIGHUP within the block: no exception comes between a fork and its bookkeeping.
 
     In the parent it would lose the pid of a child; in the child it would rise into the caller's frames.
     """
@@ -51,16 +58,16 @@ def stops_held() -> Iterator[None]:
 def fork_child(body: Callable[[], None], *, group: int | None = None) -> int:
     """Fork, run the body in the child, and return the child's pid to the parent.
 
-    The child exits with 0, with what a SystemExit says, or with 1 when the body raised (told on stderr).
-    It gets SIGKILL when the parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of
-    a new process group, another number puts it into that one. Raises OSError where fork(2) is refused.
+    The child exits with 0, with what a SystemExit says, or with 1 when the body raised (reported on stderr). It gets
+    SIGKILL when the parent dies on any way out (prctl(2), PR_SET_PDEATHSIG). Group 0 makes it the leader of a new
+    process group, another number puts it into that one. Raises OSError where fork(2) is refused.
     """
     with stops_held():
         return fork_held(body, group=group)
 
 
 def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
-    """`fork_child` for a caller that forks many and holds the stops (`stops_held`) all the while."""
+    """Do as `fork_child`, for a caller that forks many and holds the stops (`stops_held`) all the while."""
     parent = os.getpid()
     flush_output()  # what the child prints comes after it, and the child has no copy to print
     pid = os.fork()
@@ -71,7 +78,7 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
 
 
 def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoReturn:
-    """The life of a forked process, as `fork_child` guarantees it."""
+    """Run a forked process to its end, as `fork_child` guarantees it."""
     status = 1
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)
@@ -91,7 +98,10 @@ def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoR
 
 
 def _told(error: BaseException) -> str:
-    """One line of what the environment refused; the traceback of a mistake, which is mostly one of the user's code."""
+    """Return one line for what the environment refused, and a traceback for a mistake.
+
+    A mistake is mostly one of the user's code.
+    """
     refused = str(error) if isinstance(error, LabError) else refusal(error)
     return f"lab: {refused}" if refused else "".join(traceback.format_exception(error)).rstrip("\n")
 
@@ -107,7 +117,7 @@ def join_group(group: int | None, pid: int) -> None:
 
 
 def detach_output() -> None:
-    """Let go of the standard streams: who reads them to their end is not kept waiting by a child that hangs."""
+    """Close the standard streams: a reader that reads them to their end does not wait for a child that hangs."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in STREAMS:
         os.dup2(null, stream)
@@ -121,9 +131,9 @@ def die() -> None:
 
 
 def private_bytes() -> int:
-    """The memory that only this process has (USS): the sum of Private_* in /proc/self/smaps_rollup (proc(5)).
+    """Return the memory that only this process has (USS): the sum of Private_* in /proc/self/smaps_rollup (proc(5)).
 
-    psutil tells the same; it is not used because it imports threading, which doubles the cost of every fork.
+    psutil returns the same; it is not used because it imports threading, which doubles the cost of every fork.
     """
     with Path("/proc/self/smaps_rollup").open("rb") as lines:
         return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith(b"Private_"))
@@ -137,7 +147,7 @@ class Child:
     ended: bool = False
 
     def wait(self) -> int:
-        """Reap it: its exit code, or minus the signal that ended it (waitpid(2))."""
+        """Reap it; return its exit code, or minus the signal that ended it (waitpid(2))."""
         status = os.waitpid(self.pid, 0)[1]
         self.ended = True
         return os.waitstatus_to_exitcode(status)
@@ -149,7 +159,7 @@ class Terminated(BaseException):
 
 @contextmanager
 def stop_on_sigterm() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise `Terminated` in the main thread instead of ending the process.
+    """Raise `Terminated` in the main thread on SIGTERM and SIGHUP within the block, in place of the process's end.
 
     A SIGHUP that is ignored, as under nohup(1), stays ignored.
     """
@@ -168,7 +178,7 @@ def stop_on_sigterm() -> Iterator[None]:
 
 @contextmanager
 def stops_interrupt() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP do what Ctrl-C does: raises KeyboardInterrupt."""
+    """Raise KeyboardInterrupt on SIGTERM and SIGHUP within the block, as Ctrl-C does."""
     try:
         with stop_on_sigterm():
             yield
@@ -178,10 +188,10 @@ def stops_interrupt() -> Iterator[None]:
 
 @contextmanager
 def stops_noted(*, again: bool = True) -> Iterator[Sequence[int]]:
-    """Within the block SIGINT, SIGTERM and SIGHUP are noted in what it yields; after it they do what they always do.
+    """Note SIGINT, SIGTERM and SIGHUP within the block in what it yields; after it they have their usual effect.
 
-    For calls into code that catches whatever is raised while it runs. The first that was noted comes once more after
-    the block, unless it is not wanted `again`: for code that sees to it itself.
+    It is for calls into code that catches whatever is raised while it runs. The first signal that was noted is sent
+    once more after the block, unless `again` is False: for code that handles it itself.
     """
     noted: list[int] = []
     heard = [number for number in STOPS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
@@ -196,17 +206,20 @@ def stops_noted(*, again: bool = True) -> Iterator[Sequence[int]]:
 
 
 SYS_CLONE = {"x86_64": 56, "aarch64": 220, "riscv64": 220}
-"""clone(2) by machine, where its first argument is the flags; the C library offers no wrapper that copies the stack."""
+"""The number of clone(2) by machine, where its first argument is the flags.
+
+The C library offers no wrapper that copies the stack.
+"""
 
 CLONE_FILES, CLONE_PARENT = 0x400, 0x8000
 WALL = 0x4000_0000
-"""__WALL of waitpid(2): children that `fork_unseen` made, too."""
+"""The flag __WALL of waitpid(2): it includes children that `fork_unseen` made."""
 
 unseen: set[int] = set()
-"""Children of this process that `fork_unseen` made and that nobody has reaped yet."""
+"""The children of this process that `fork_unseen` made and that have not been reaped yet."""
 
 _interpreter = ctypes.PyDLL(None, use_errno=True)
-"""Keeps the interpreter's lock over the call, as os.fork does."""
+"""The C library; a call keeps the interpreter's lock, as os.fork does."""
 
 
 def fork_sibling(body: Callable[[], None], *, share_files: bool = False) -> int:
@@ -221,7 +234,7 @@ def fork_sibling(body: Callable[[], None], *, share_files: bool = False) -> int:
 
 
 def fork_unseen(body: Callable[[], None], *, group: int) -> int:
-    """`fork_child` of one that ordinary waits pass over: it ends without a signal, so that only WALL finds it.
+    """Do as `fork_child`, for a child that ordinary waits pass over: it ends without a signal, so only WALL finds it.
 
     Where there is no other child waitid(2) says so at once. On a machine whose clone(2) is not known it is an ordinary
     child.
@@ -237,7 +250,7 @@ def fork_unseen(body: Callable[[], None], *, group: int) -> int:
 
 
 def _clone(flags: int, child: Callable[[], NoReturn]) -> int:
-    """The pid of a new process, which runs `child`. Raises OSError."""
+    """Start a new process, which runs `child`; return its pid. Raises OSError."""
     number = SYS_CLONE.get(platform.machine())
     if number is None:
         raise OSError(errno.ENOSYS, "clone(2) is not known here")

@@ -1,9 +1,9 @@
 """Wait for a child, or limit a call in this process, with a deadline.
 
-A child is looked at from outside: it runs, sleeps or has ended (`Watched`), or stands still (`Standstill`). Code of the
-user's that runs in this process is broken off (`Limited`): the alarm clock (setitimer(2), SIGALRM) breaks into whatever
-Python is at, a sleep or an endless loop too, and rings again where that is caught. It is the main thread's; in another
-thread nothing is limited.
+A child is observed from outside: it runs, sleeps or has ended (`Watched`), or makes no progress (`Standstill`). Code of
+the user's that runs in this process is interrupted (`Limited`): the alarm clock (setitimer(2), SIGALRM) interrupts
+whatever Python does, a sleep or an endless loop too, and rings again where that is caught. It is the main thread's; in
+another thread nothing is limited.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from lab.host.procfs import ENDED, process_stat, sleeps_in, switches_of
 
 
 class Standstill:
-    """How long a process has not run at all, as far as it was looked at: it sleeps in one and the same call."""
+    """The time for which a process has not run at all, as far as it was observed: it sleeps in one and the same call.
+    """
 
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None
         self._since = 0.0
 
     def seconds(self, pid: int) -> float:
-        """Look at it; the seconds since the first look that showed the same. It may be another one than before."""
+        """Look at the process; return the seconds since the first look that showed the same.
+
+        It may be another process than before.
+        """
         seen, now = (pid, switches_of(pid)), time.monotonic()
         if seen != self._seen:
             self._seen, self._since = seen, now
@@ -54,18 +58,18 @@ class Watched:
         return stat.state if stat else ENDED
 
     def reaches(self, letter: str, timeout_s: float, *, wanted: bool) -> bool:
-        """Wait until it is, or no longer is, in that state; False after that time."""
+        """Wait until it is, or no longer is, in that state; return False after that time."""
         deadline = time.monotonic() + timeout_s
         while (self.state() == letter) != wanted and time.monotonic() < deadline:
             time.sleep(LOOK_AGAIN_S)
         return (self.state() == letter) == wanted
 
     def sleeps_in(self) -> str:
-        """Return the kernel's function in which it sleeps; empty where the kernel does not tell."""
+        """Return the kernel's function in which it sleeps; empty where the kernel does not say."""
         return sleeps_in(self.pid)
 
     def send(self, number: signal.Signals) -> None:
-        """Signal it; nothing happens where it has ended (pidfd_send_signal(2))."""
+        """Send it a signal; nothing happens where it has ended (pidfd_send_signal(2))."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.descriptor, number)
 
@@ -92,11 +96,11 @@ SHORTEST_S = 1e-6
 
 
 class TooLong(BaseException):
-    """The time is over; it is no Exception, so that only code that catches everything catches it."""
+    """The time is over. This is no Exception, so that only code that catches everything catches it."""
 
 
 class Limited:
-    """Within the block TooLong is raised after so many seconds; a clock that was set before it goes on after it."""
+    """A time limit: TooLong is raised after so many seconds in the block; an earlier alarm clock resumes after it."""
 
     __slots__ = ("_before", "_begun", "_handler", "_limit_s", "_set")
 
@@ -132,14 +136,14 @@ def _rings(number: int, frame: FrameType | None) -> None:
 
 
 LOADING_S = 30.0
-"""How long a file of the user's may take to be imported."""
+"""The time, in seconds, that importing a file of the user's may take."""
 
 
 @contextmanager
 def loading(what: str) -> Iterator[None]:
     """Limit the time in which a file of the user's is imported: a loop in it would go on for ever.
 
-    Raises UsageError, which says of `what`.
+    Raises UsageError, which names `what`.
     """
     try:
         with Limited(LOADING_S):
@@ -149,4 +153,4 @@ def loading(what: str) -> Iterator[None]:
 
 
 SETTING = (Limited.__enter__.__code__, Limited.__exit__.__code__)
-"""Where the clock is set and put away: a ring that comes there comes too late."""
+"""The code in which the clock is set and removed: an alarm that comes there comes too late."""

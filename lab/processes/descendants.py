@@ -22,7 +22,10 @@ from lab.host.procfs import ENDED, processes, sleeps_in
 from .child import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, _prctl, stops_held, unseen
 
 GRACE_S = 0.1
-"""How long a descendant whose ancestors have ended may take to end by itself: many do, when a pipe closes."""
+"""The time, in seconds, that a descendant whose ancestors have ended has to end by itself.
+
+Many do, when a pipe closes.
+"""
 
 KILL_GRACE_S = 2.0
 LOOK_AGAIN_S = 0.001
@@ -50,7 +53,7 @@ class Orphan:
 
 
 class Descendants:
-    """Within the block this process adopts what its children leave behind; it is killed and reaped at the end.
+    """Adopt what the children of this process leave behind within the block; kill and reap it at the end.
 
     Children that were there before the block are left alone. Children that the caller forks within it are its own to
     reap: those that it has not reaped by then count as left behind.
@@ -76,7 +79,8 @@ class Descendants:
     def end(self, *, but: Collection[int] = (), grace_s: float = GRACE_S) -> list[Orphan]:
         """Kill and reap every descendant but those children; return those that lived on after the grace.
 
-        Costs one system call where there is none. One that does not end on SIGKILL is told once, and then left.
+        This costs one system call where there is none. One that does not end on SIGKILL is reported once, and then
+        left.
         """
         self._known.update(but)
         found: dict[int, str] = {}
@@ -98,7 +102,9 @@ class Descendants:
         return [Orphan(pid, command, pid not in left, _hanging(pid, left)) for pid, command in sorted(found.items())]
 
     def _left(self) -> set[int]:
-        """Return the children that are not known; `GONE` stands for one reaped now, whose own may not be seen yet."""
+        """Return the children that are not known; `GONE` stands for one reaped now, whose own children may not be seen
+        yet.
+        """
         return {GONE if _reap(pid) else pid for pid in _children() if pid not in self._known}
 
 
@@ -130,7 +136,7 @@ def living_descendants() -> list[int]:
 
 
 def _reap(pid: int) -> bool:
-    """Reap a child where it has ended; True where it did."""
+    """Reap a child where it has ended; return True where it did."""
     return os.waitpid(pid, os.WNOHANG)[0] == pid
 
 

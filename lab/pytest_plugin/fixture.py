@@ -167,7 +167,7 @@ CLAIMS: dict[type[RaceResult | ExploreResult], tuple[str, ...]] = {
 
 
 class Lab:
-    """Races and explores for one test, in a fresh interpreter each."""
+    """The fixture of one test, which races and explores in a fresh interpreter each time."""
 
     def __init__(self, request: pytest.FixtureRequest, defaults: Defaults) -> None:
         self._node = request.node

@@ -160,7 +160,9 @@ DETECTS = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RaceRequest:
-    """A request to race one case: by `trials`, for `seconds`, or for `about_s`, and longer where that shows too little.
+    """A request to race one case: by `trials`, for `seconds`, or for `about_s`.
+
+    The race takes longer than `about_s` where that shows too little.
     """
 
     scenario: Sent

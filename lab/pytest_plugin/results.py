@@ -29,8 +29,9 @@ from .protocol import Explored as Answer
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The facts needed to repeat a race: the test, the lock where it was given by its name, and the directory's name
-    here.
+    """The facts needed to repeat a race.
+
+    They are the test, the lock where it was given by its name, and the name of the directory here.
     """
 
     test: str
@@ -194,8 +195,9 @@ def _noticed(case: Case) -> str:
 
 
 def _polling(manner: str, case: Case) -> str:
-    """Say what else may help where workers waited inside the lock and still met seldom; nothing under the kernel's
-    locks.
+    """Say what else may help where workers waited inside the lock and still met seldom.
+
+    Nothing is said under one of the kernel's locks.
     """
     if not manner or case.lock in OWN:
         return ""

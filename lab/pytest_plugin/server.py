@@ -48,8 +48,7 @@ from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceReque
 
 
 class SameFiles:
-    """An import finder that leads the names of the test's own modules to the files that they have in pytest's process.
-    """
+    """An import finder for the test's own modules: their names lead to the files that they have in pytest's process."""
 
     def __init__(self, modules: Mapping[str, Mapping[str, Any]]) -> None:
         self._modules = modules

@@ -1,1 +1,1 @@
-"""Layer 7: what the tutorial on memory-mapped files claims, made to happen here."""
+"""Layer 7: the claims of the tutorial on memory-mapped files, each performed and observed here."""

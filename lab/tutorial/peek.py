@@ -1,8 +1,8 @@
-"""One byte of a file through a mapping, as the tutorial's demo program gets it, in two halves: map, then load.
+"""Read one byte of a file through a mapping, as the tutorial's demo program does, in two halves: map, then load.
 
-Between the halves anybody may make the file shorter. A load from a page that is then wholly past the end is SIGBUS
-(mmap(2)), so a child does it; a load from the rest of the last page is answered with zeros that the file does not
-have, so the size is asked for again.
+Between the halves any process may make the file shorter. A load from a page that is then wholly past the end is SIGBUS
+(mmap(2)), so a child does it; a load from the rest of the last page is answered with zeros that the file does not have,
+so the size is read again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.memory import calls
 from lab.processes.rpc import ChildRpc, Gone
 
 CHUNK = 1 << 15
-"""Bytes that are asked of the child at a time."""
+"""The number of bytes that the child loads at a time."""
 
 KINDS = {
     stat.S_IFDIR: "a directory",
@@ -34,7 +34,7 @@ KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A file, mapped whole and read-only, of the size that it had then."""
+    """A file, mapped whole and read-only, and its size at that time."""
 
     path: Path
     descriptor: int
@@ -42,7 +42,7 @@ class Mapped:
     size: int
 
     def load(self, offset: int, length: int = 1) -> Iterator[bytes]:
-        """The bytes from there on, in pieces, as many as the file had; loaded by a child.
+        """Yield the bytes from there on, in pieces, as many as the file has; a child loads them.
 
         Raises UsageError for an offset outside the file, CannotRunError where the file became too short for it.
         """
@@ -85,9 +85,9 @@ class Mapped:
 
 @contextmanager
 def mapped(path: Path) -> Iterator[Mapped]:
-    """The file, opened and mapped within the block.
+    """Open and map the file within the block.
 
-    Raises UsageError for what is no file with bytes in it, CannotRunError where it may not or cannot be mapped.
+    Raises UsageError for a path that is no file with bytes in it, CannotRunError where it may not or cannot be mapped.
     """
     descriptor = _open(path)
     try:
@@ -107,7 +107,10 @@ def mapped(path: Path) -> Iterator[Mapped]:
 
 
 def _open(path: Path) -> int:
-    """A regular file, open for reading: looked at first, because to open others may wait, or do something."""
+    """Open a regular file for reading.
+
+    Its status is read first, because opening other kinds of files may wait, or have an effect.
+    """
     try:
         _check_kind(path, path.stat())
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)

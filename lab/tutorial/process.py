@@ -1,8 +1,8 @@
 """Step a program of the tour as a process of its own, one call at a time; each result is an observation.
 
-The tour itself maps nothing and touches no mapping: what kills, kills one of these.
+The tour itself maps nothing and touches no mapping: a call that kills, kills one of these processes.
 
-A `Step` is one claim of the tutorial, and the calls that make it happen.
+A `Step` is one claim of the tutorial, and the calls that show it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from .calls import Call, performed, risked
 from .calls.call import Program, how_it_ended
 
 ANSWER_S = 10.0
-"""A call that takes longer is said not to have been answered."""
+"""The time, in seconds, after which a call is reported as not answered."""
 
 
 WAITS = "waits"
 
 
 def observation(call: str, expected: str, observed: str) -> Observation:
-    """Return an observation, which is as expected where it is one of "X or Y"."""
+    """Return an observation; it agrees where it is one of the results in "X or Y"."""
     return Observation(call, expected, observed, observed in expected.split(" or "))
 
 
@@ -56,12 +56,12 @@ class Process:
         self._process.end()
 
     def do(self, call: Call) -> str:
-        """Return the result of the call, where that is no observation of its own."""
+        """Make the call and return its result, which is not recorded as an observation."""
         self._process.begin(*_step(call))
         return self._answered()
 
     def does(self, call: Call, expected: str = calls.WORKS) -> Observation:
-        """Make the call there."""
+        """Make the call in the process."""
         return observation(f"{self._mark()}{call}", expected, self.do(call))
 
     def risks(self, call: Call, expected: str, *, who: str = "") -> Observation:
@@ -70,7 +70,7 @@ class Process:
         return observation(f"{self._mark(who)}{call}", expected, self._answered())
 
     def begins(self, call: Call) -> Observation:
-        """Begin a call that is to wait: "waits" once it is blocked on a lock, else its result."""
+        """Begin a call that should wait: return "waits" once it is blocked on a lock, else its result."""
         try:
             self._at_once = self._process.try_step(*_step(call), settle_s=SETTLED_S, limit_s=ANSWER_S)
         except Gone as gone:
@@ -82,7 +82,7 @@ class Process:
         return observation(f"{self._mark()}the call that waited", expected, self._at_once or self._answered())
 
     def exits(self) -> Observation:
-        """End it as exit(3) does, with what it has mapped, opened and locked."""
+        """End the process as exit(3) does, with what it has mapped, opened and locked."""
         self._process.begin("exit", False)
         return observation(f"{self._mark()}exit(0)", "exit 0", self._end(ANSWER_S) or "lives on")
 
@@ -143,7 +143,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A claim in one sentence, what makes it happen, and what that cannot show."""
+    """A claim in one sentence, the calls that show it, and what they cannot show."""
 
     name: str
     claim: str

@@ -1,7 +1,7 @@
-"""The stories that are performed: how a counterexample goes wrong and how its fix goes, in the language of `lab.check`.
+"""The stories that are performed: how a counterexample fails and how its fix works, in the language of `lab.check`.
 
-Behind # stands what is to be said of a call; behind #! at the call where it goes wrong. The counter is one byte, a
-digit; a value is read with `load` and written with `store`, through a mapping of the file.
+A note on a call follows #; at the call where the failure begins it follows #!. The counter is one byte, a digit; a
+value is read with `load` and written with `store`, through a mapping of the file.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACTORS = {
 
 
 class Line(NamedTuple):
-    """One call with its answer, a note on it, and whether it is there that it goes wrong."""
+    """One call with its answer, a note on it, and whether the failure begins there."""
 
     call: str
     note: str
@@ -26,7 +26,7 @@ class Line(NamedTuple):
 
 
 def lines_of(program: str) -> list[Line]:
-    """The lines of a program that hold a call."""
+    """Return the lines of a program that hold a call."""
     lines = (line.partition("#") for line in program.splitlines() if line.strip())
     return [Line(call.strip(), note.removeprefix("!").strip(), note.startswith("!")) for call, _, note in lines]
 
@@ -141,7 +141,7 @@ BROKEN = {
         B: load f 0 2 = 21            # B's update is whole; the half is there to stay
     """,
 }
-"""By the counterexample's name."""
+"""The programs that fail, by the counterexample's name."""
 
 FIXED = {
     "closed_descriptor": """
@@ -265,4 +265,4 @@ FIXED = {
         B: load f 0 2 = 00            # the half is undone; B's own update can begin
     """,
 }
-"""The same, with the fix."""
+"""The same programs with the fix."""

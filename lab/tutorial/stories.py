@@ -1,7 +1,7 @@
-"""Why a lock fails anyway: the counterexamples of the gallery as stories, every answer in them one that came.
+"""Tell why a lock fails anyway: the counterexamples of the gallery as stories, in which every answer is a real one.
 
 Three are the explorer's shortest failure. The others are about processes and files, which are not simulated: they are
-programs (`lab.tutorial.programs`), performed on the model of the kernel, which the tests hold against the real one.
+programs (`lab.tutorial.programs`), performed on the model of the kernel, which the tests compare with the real one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONS = ExploreOptions(
 
 
 def stories() -> list[Story]:
-    """All counterexamples, in the order of teaching."""
+    """Return all counterexamples, in the order of teaching."""
     return [_story(*find_scenarios([name])) for name in counterexample_names()]
 
 
@@ -52,7 +52,7 @@ def _story(found: Found, fixed: Found | None = None) -> Story:
 
 
 def why_and_fix(text: str) -> tuple[str, str]:
-    """The sentences of a counterexample's `why` that tell what is the matter, and the one that tells what fixes it."""
+    """Return the sentences of a counterexample's `why` that give the reason, and the one that gives the fix."""
     sentences = [f"{each.rstrip('.')}." for each in text.split(". ")]
     fix = [each for each in sentences if " fix" in each]
     return " ".join(each for each in sentences if each not in fix), " ".join(fix)
@@ -62,12 +62,17 @@ def why_and_fix(text: str) -> tuple[str, str]:
 
 
 def failure_of(found: Found) -> Explored:
-    """Two workers, one round each, under fcntl: every schedule up to three preemptions, or the shortest that breaks."""
+    """Explore two workers, one round each, under fcntl: every schedule up to three preemptions, or the shortest
+    failure.
+    """
     return explore(Case(found, "fcntl", 2, 1), OPTIONS)
 
 
 def told(record: Explored) -> Telling:
-    """The explorer's shortest failure; it goes wrong where a request is refused, or with the last store."""
+    """Return the explorer's shortest failure as a story.
+
+    It fails where a request is refused, or with the last store.
+    """
     refused = [place for place, step in enumerate(record.steps) if step.value == "EDEADLK"]
     stores = [place for place, step in enumerate(record.steps) if step.operation == "store"]
     wrong = (refused or stores)[-1]
@@ -95,7 +100,7 @@ def _holds(fixed: Found) -> Telling:
 
 
 def performed(program: str) -> Telling:
-    """The program performed on the model, with what each call came to there."""
+    """Return the program as performed on the model, with the result of each call there."""
     stage = ModelStage()
     lines = lines_of(program)
     workers = list(dict.fromkeys(_who(line) for line in lines))

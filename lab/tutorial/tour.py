@@ -34,7 +34,7 @@ def chosen(asked: str | None) -> list[Numbered]:
 
 
 def tour(steps: list[Numbered], directory: Path) -> Tour:
-    """Perform the steps in a fresh folder of the directory; raises CannotRunError where it cannot be written."""
+    """Perform the steps in a fresh folder of the directory; raises CannotRunError where it cannot be written to."""
     begun = RunStart()
     with workspace(directory) as folder:
         done = list(_performed(steps, folder))

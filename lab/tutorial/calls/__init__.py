@@ -1,7 +1,7 @@
-"""The calls of the tour: each is written as in C, and makes just that call in the process that it is given.
+"""The calls of the tour: each is written as in C, and makes just that call in the process in which it runs.
 
-`page` stands for the page size, `fd` for the open file, `data` for the address of the last mapping and `c` for a
-char; a struct flock is written as its l_type, l_whence, l_start and l_len.
+`page` stands for the page size, `fd` for the open file, `data` for the address of the last mapping and `c` for a char;
+a struct flock is written as its l_type, l_whence, l_start and l_len.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""What a call is, how it is made, and how its numbers are written.
+"""Define the calls of the tour: what a call is, how it is made, and how its numbers are written.
 
-Bytes as C writes them.
-
-What a program of the tour has: its variables, as the tutorial's examples name them.
+A `Program` has the variables that the tutorial's examples name; bytes are written as in C.
 """
 
 from __future__ import annotations
@@ -22,13 +20,16 @@ HALF = ACROSS // 2
 
 
 def literal(byte: int) -> str:
-    """A character constant, with what cannot be printed, the quote and the backslash escaped."""
+    """Return a character constant; unprintable characters, the quote and the backslash are escaped."""
     text = "\\'" if byte == ord("'") else repr(bytes([byte]))[2:-1]
     return f"'{text}'"
 
 
 def dump(content: bytes, offset: int) -> Iterator[str]:
-    """Lines of 16 bytes: the offset of the first in hexadecimal, the bytes, and the text, a dot for what is none."""
+    """Return lines of 16 bytes: the offset of the first in hexadecimal, the bytes, and the text.
+
+    A dot stands for a byte that is no printable character.
+    """
     for start in range(0, len(content), ACROSS):
         line = content[start : start + ACROSS]
         halves = [line[:HALF].hex(" "), line[HALF:].hex(" ")]
@@ -37,12 +38,15 @@ def dump(content: bytes, offset: int) -> Iterator[str]:
 
 
 class NotMapped(Exception):  # noqa: N818 - a finding
-    """The program has no mapping: it was refused."""
+    """The program has no mapping: the kernel refused it."""
 
 
 @dataclass(slots=True)
 class Program:
-    """The file by its name, the open file, where it is mapped, and a char; they are its own, as is its memory."""
+    """The variables of a program: the file by its name, the open file, where it is mapped, and a char.
+
+    They are the program's own, as is its memory.
+    """
 
     path: str
     fd: int = -1
@@ -50,14 +54,14 @@ class Program:
     c: int = 0
 
     def address(self, index: int) -> int:
-        """Where `data[index]` lies. Raises NotMapped."""
+        """Return the address of `data[index]`. Raises NotMapped."""
         if self.data is None:
             raise NotMapped
         return self.data + index
 
 
 def how_it_ended(code: int) -> str:
-    """An exit code, or the name of the signal."""
+    """Return an exit code, or the name of the signal, as text."""
     if code >= 0:
         return f"exit {code}"
     try:
@@ -71,14 +75,14 @@ NOT_MAPPED = "not mapped"
 
 
 class Call(Protocol):
-    """One call; `str` of it is how C has it."""
+    """One call; its `str` is the call as C writes it."""
 
     def perform(self, program: Program) -> str:
-        """Make it in this process: what it came to. Raises OSError, NotMapped."""
+        """Make the call in this process and return its result. Raises OSError, NotMapped."""
 
 
 def performed(call: Call, program: Program) -> str:
-    """What the call comes to in this process: a value, "works", or the name of an errno.
+    """Return the result of the call in this process: a value, "works", or the name of an errno.
 
     Raises CannotRunError where no descriptor is left: that says nothing about the call.
     """
@@ -93,7 +97,7 @@ def performed(call: Call, program: Program) -> str:
 
 
 def risked(call: Call, program: Program) -> str:
-    """The same, in a child of this process; where that dies of it, the name of the signal."""
+    """Return the result of the call in a child of this process; where the child dies of it, the name of the signal."""
     try:
         with ChildRpc(lambda _: performed(call, program).encode()) as child:
             return child.ask(b"?").decode()
@@ -102,7 +106,7 @@ def risked(call: Call, program: Program) -> str:
 
 
 def in_pages(number: int) -> str:
-    """A length or an offset as a C program has it that asked sysconf(3) for the page size."""
+    """Return a length or an offset as a C program writes it that got the page size from sysconf(3)."""
     pages, rest = divmod(number + PAGE // 2, PAGE)
     rest -= PAGE // 2
     if not pages or abs(rest) > PAGE // 4:

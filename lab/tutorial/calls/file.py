@@ -1,4 +1,4 @@
-"""Calls on the open file, its locks among them."""
+"""The calls on the open file; its locks are among them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Open:
         return f'fd = open("foo", {MODES[self.mode]})'
 
     def perform(self, program: Program) -> str:
-        """The descriptor is the program's from now on, and the one that it had is closed."""
+        """Open the file; the descriptor is the program's from now on, and the one that it had is closed."""
         before, program.fd = program.fd, open_file(program.path, self.mode)
         if before >= 0:
             os.close(before)
@@ -40,7 +40,7 @@ class Close:
         return "close(fd)"
 
     def perform(self, program: Program) -> str:
-        """Any lock that the process has on the file goes with it (fcntl(2))."""
+        """Close the file; any lock that the process has on it is released too (fcntl(2))."""
         os.close(program.fd)
         return WORKS
 
@@ -55,7 +55,7 @@ class Pread:
         return f"pread(fd, &c, 1, {in_pages(self.offset)})"
 
     def perform(self, program: Program) -> str:
-        """The byte, or that the file ends before it."""
+        """Return the byte, or that the file ends before it."""
         found = os.pread(program.fd, 1, self.offset)
         return literal(found[0]) if found else "0 bytes"
 
@@ -71,19 +71,19 @@ class Pwrite:
         return f"pwrite(fd, {literal(ord(self.byte))}, 1, {in_pages(self.offset)})".replace("'", '"')
 
     def perform(self, program: Program) -> str:
-        """Works where it took the byte."""
+        """Return that it works, if it took the byte."""
         return WORKS if os.pwrite(program.fd, self.byte.encode(), self.offset) else "0 bytes"
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The file's size, by fstat(2)."""
+    """A call for the file's size, by fstat(2)."""
 
     def __str__(self) -> str:
         return "fstat(fd, &st), st.st_size"
 
     def perform(self, program: Program) -> str:
-        """In bytes."""
+        """Return the size in bytes."""
         return in_pages(os.fstat(program.fd).st_size)
 
 
@@ -97,7 +97,7 @@ class Truncate:
         return f"ftruncate(fd, {in_pages(self.size)})"
 
     def perform(self, program: Program) -> str:
-        """Works where it returns 0."""
+        """Return that it works, if it returns 0."""
         os.ftruncate(program.fd, self.size)
         return WORKS
 
@@ -115,14 +115,17 @@ class Fcntl:
         return f"fcntl(fd, {self.command}, {{{KINDS[self.kind]}, SEEK_SET, {in_pages(self.start)}, {self.length}}})"
 
     def perform(self, program: Program) -> str:
-        """Works once it is granted."""
+        """Return that it works, once it is granted."""
         call_range(program.fd, self.command, self.kind, self.start, self.length, os.SEEK_SET, 0)
         return WORKS
 
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """How often a process has the file mapped, by proc(5): the caller, or one by its pid and its name in the step."""
+    """A look at /proc (proc(5)) for the number of mappings of the file in a process.
+
+    The process is the caller, or one given by its pid and its name in the step.
+    """
 
     pid: int = 0
     name: str = "self"
@@ -131,7 +134,7 @@ class Mappings:
         return f"grep -c foo /proc/{self.name}/maps"
 
     def perform(self, program: Program) -> str:
-        """The number of mappings, or that there is no such process."""
+        """Return the number of mappings, or that there is no such process."""
         try:
             lines = Path(f"/proc/{self.pid or 'self'}/maps").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):

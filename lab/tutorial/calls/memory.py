@@ -1,6 +1,6 @@
-"""Calls that map, and what is done through a mapping.
+"""The calls that map, and the loads and stores through a mapping.
 
-What Python's own mmap does where C is killed.
+Among them are two uses of Python's own mmap, which raises an exception where a C program is killed.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class Mmap:
         return f"mmap(NULL, {length}, {PROTECTIONS[self.prot]}, {SHARING[self.flags]}, fd, {offset})"
 
     def perform(self, program: Program) -> str:
-        """The mapping is the program's `data` from now on."""
+        """Map; the mapping is the program's `data` from now on."""
         program.data = calls.mmap(self.length, self.prot, self.flags, program.fd, self.offset)
         return WORKS
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """mmap(2) of no file or of no length: what it returns, and errno."""
+    """mmap(2) of no file or of no length, with what it returns, and errno."""
 
     length: int
     descriptor: int | None = None
@@ -57,7 +57,7 @@ class Refused:
         return f"mmap(NULL, {in_pages(self.length)}, PROT_READ, MAP_SHARED, {descriptor}, 0)"
 
     def perform(self, program: Program) -> str:
-        """Told by its number, because NULL would be another."""
+        """Return the result as a number, because NULL would be another one."""
         descriptor = program.fd if self.descriptor is None else self.descriptor
         address, code = calls.raw_mmap(self.length, calls.PROT_READ, calls.MAP_SHARED, descriptor)
         returned = "NULL" if address is None else "(void *) -1" if address == calls.MAP_FAILED else "an address"
@@ -75,7 +75,7 @@ class Munmap:
         return f"munmap({_at(self.start)}, {in_pages(self.length)})"
 
     def perform(self, program: Program) -> str:
-        """`data` still is the address, as in C."""
+        """Unmap; `data` is still the address, as in C."""
         calls.munmap(program.address(self.start), self.length)
         return WORKS
 
@@ -91,7 +91,7 @@ class Msync:
         return f"msync({_at(self.start)}, {in_pages(self.length)}, MS_SYNC)"
 
     def perform(self, program: Program) -> str:
-        """Works where it returns 0."""
+        """Return that it works, if it returns 0."""
         calls.msync(program.address(self.start), self.length)
         return WORKS
 
@@ -107,7 +107,7 @@ class Mprotect:
         return f"mprotect(data, {in_pages(self.length)}, {PROTECTIONS[self.prot]})"
 
     def perform(self, program: Program) -> str:
-        """Works where it returns 0."""
+        """Return that it works, if it returns 0."""
         calls.mprotect(program.address(0), self.length, self.prot)
         return WORKS
 
@@ -122,14 +122,14 @@ class Load:
         return f"c = data[{in_pages(self.index)}]"
 
     def perform(self, program: Program) -> str:
-        """The byte, which is the program's `c` from now on."""
+        """Load the byte, which is the program's `c` from now on."""
         (program.c,) = calls.load(program.address(self.index))
         return literal(program.c)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store through the mapping; of no byte given, of c + 1."""
+    """A store through the mapping; where no byte is given, of c + 1."""
 
     index: int
     byte: str = ""
@@ -138,7 +138,7 @@ class Store:
         return f"data[{in_pages(self.index)}] = {literal(ord(self.byte)) if self.byte else 'c + 1'}"
 
     def perform(self, program: Program) -> str:
-        """Works where the process lives on."""
+        """Return that it works, if the process lives on."""
         calls.store(program.address(self.index), self.byte.encode() or bytes([program.c + 1]))
         return WORKS
 
@@ -151,7 +151,7 @@ class PythonStore:
         return "Python: mmap(fd, 0, access=ACCESS_READ)[0] = 120"
 
     def perform(self, program: Program) -> str:
-        """The name of the exception."""
+        """Return the name of the exception."""
         with map_read_only(program.fd) as mapping:
             try:
                 mapping[0] = 120
@@ -168,7 +168,7 @@ class PythonUseAfterClose:
         return "Python: mapping.close(); mapping[0]"
 
     def perform(self, program: Program) -> str:
-        """The name of the exception."""
+        """Return the name of the exception."""
         mapping = map_read_only(program.fd)
         mapping.close()
         try:

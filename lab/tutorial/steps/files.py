@@ -1,8 +1,7 @@
-"""What the memory management unit lets through, and how mmap() fails.
+"""The steps on files: access modes, offsets and lengths of mmap(), and what lies past the end of the file.
 
-What open() and mmap() allow: modes, offsets, lengths.
-
-Where the file ends within a page, and pages past its end.
+They show what the memory management unit allows, how mmap() fails, which modes, offsets and lengths open() and mmap()
+allow, and where the file ends within a page and before the last page.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from lab.tutorial.process import Stage, Step
 
 
 def read_only(stage: Stage) -> Iterator[Observation]:
-    """A store through PROT_READ, in C and in Python; then asking for more after the fact."""
+    """Store through PROT_READ, in C and in Python; then request more access afterwards."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Open(os.O_RDONLY))
     yield program.does(Mmap(PAGE, PROT_READ))
@@ -44,7 +43,7 @@ def read_only(stage: Stage) -> Iterator[Observation]:
 
 
 def no_access(stage: Stage) -> Iterator[Observation]:
-    """A load through PROT_NONE; then the protection is changed."""
+    """Load through PROT_NONE; then change the protection."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Open(os.O_RDONLY))
     yield program.does(Mmap(PAGE, PROT_NONE))
@@ -54,7 +53,7 @@ def no_access(stage: Stage) -> Iterator[Observation]:
 
 
 def failed(stage: Stage) -> Iterator[Observation]:
-    """Three ways to fail, and what mmap() returns then."""
+    """Make mmap() fail in three ways, and look at what it returns."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Refused(PAGE, -1), "(void *) -1, EBADF")
     yield program.does(Open(os.O_RDONLY))
@@ -77,7 +76,7 @@ ALLOWED = {("O_RDONLY", "PROT_READ"), *(("O_RDWR", protection) for protection in
 
 
 def modes(stage: Stage) -> Iterator[Observation]:
-    """All nine, then the one exception: a private mapping is written to in memory, not in the file."""
+    """Try all nine modes, then the one exception: a private mapping is written to in memory, not in the file."""
     program = stage.process(stage.file(b"a" * PAGE))
     for mode, number in MODES.items():
         for protection, bits in PROTECTIONS.items():
@@ -91,7 +90,7 @@ def modes(stage: Stage) -> Iterator[Observation]:
 
 
 def second_page(stage: Stage) -> Iterator[Observation]:
-    """A file of two pages, the first of a's, the second of b's."""
+    """Make a file of two pages, the first of a's, the second of b's."""
     program = stage.process(stage.file(b"a" * PAGE + b"b" * PAGE))
     yield program.does(Open(os.O_RDONLY))
     yield program.does(Mmap(PAGE, PROT_READ, MAP_SHARED, PAGE))
@@ -100,7 +99,7 @@ def second_page(stage: Stage) -> Iterator[Observation]:
 
 
 def offset(stage: Stage) -> Iterator[Observation]:
-    """Offsets that are no multiples of the page size, and one that is."""
+    """Map at offsets that are no multiples of the page size, and at one that is."""
     program = stage.process(stage.file(b"a" * 2 * PAGE))
     yield program.does(Open(os.O_RDONLY))
     for start in (1, PAGE // 2, PAGE - 1, PAGE + 1):
@@ -109,7 +108,7 @@ def offset(stage: Stage) -> Iterator[Observation]:
 
 
 def length(stage: Stage) -> Iterator[Observation]:
-    """One byte is asked for, and a page is mapped; one byte is given back, and the page is gone."""
+    """Map one byte, which maps a page; unmap one byte, which unmaps the page."""
     program = stage.process(stage.file(b"a" * (PAGE - 1) + b"z"))
     yield program.does(Open(os.O_RDONLY))
     yield program.does(Mmap(1, PROT_READ))
@@ -132,13 +131,13 @@ OPENING_STEPS = (
 
 
 BEYOND = 5
-"""Bytes of the file's last page."""
+"""The number of bytes in the file's last page."""
 
 ZERO = "'\\x00'"
 
 
 def tail(stage: Stage) -> Iterator[Observation]:
-    """The file ends early in its second page; what is stored after its end does not come with a file that grows."""
+    """End the file early in its second page; what is stored after its end is not in the file when it grows."""
     end = PAGE + BEYOND
     path = stage.file(b"a" * end)
     program = stage.process(path)
@@ -159,7 +158,7 @@ def tail(stage: Stage) -> Iterator[Observation]:
 
 
 def past_end(stage: Stage) -> Iterator[Observation]:
-    """One byte of file, two pages of mapping; then no file at all below a mapping."""
+    """Map two pages of a file of one byte; then make the file empty below a mapping."""
     program = stage.process(stage.file(b"a"))
     yield program.does(Open(os.O_RDWR))
     yield program.does(Mmap(2 * PAGE, PROT_READ | PROT_WRITE))

@@ -1,8 +1,8 @@
-"""Who sees a store: the file, and another process.
+"""The steps on several processes: when a store is visible, how a mapping ends, and what fcntl() locks do.
 
-How a mapping ends, and what ends without it.
-
-Two writers of one byte, without and with fcntl() locks; and who gives a lock back.
+A store is observed through the file and in another process; a mapping ends with munmap(), with its process, and not
+with the descriptor. Two processes write one byte without and with fcntl() locks; then locks are released in several
+ways.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ BOTH = PROT_READ | PROT_WRITE
 
 
 def pointer(stage: Stage) -> Iterator[Observation]:
-    """A store is read with pread(), and what pwrite() wrote is loaded."""
+    """Store, and read it with pread(); write with pwrite(), and load it."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Open(os.O_RDWR))
     yield program.does(Mmap(PAGE, BOTH))
@@ -44,7 +44,7 @@ def pointer(stage: Stage) -> Iterator[Observation]:
 
 
 def flush(stage: Stage) -> Iterator[Observation]:
-    """Another process reads the file before and after the flush."""
+    """Read the file in another process before and after the flush."""
     path = stage.file(b"a" * PAGE)
     program, reader = stage.process(path, "A"), stage.process(path, "B")
     reader.do(Open(os.O_RDONLY))
@@ -58,7 +58,7 @@ def flush(stage: Stage) -> Iterator[Observation]:
 
 
 def shared_or_private(stage: Stage) -> Iterator[Observation]:
-    """A and B map shared, C maps privately; A stores, then C."""
+    """Map shared in A and B, privately in C; A stores, then C."""
     path = stage.file(b"a" * PAGE)
     mappers = {name: stage.process(path, name) for name in "ABC"}
     for name, process in mappers.items():
@@ -96,7 +96,7 @@ ENDING_BOTH = PROT_READ | PROT_WRITE
 
 
 def unmap(stage: Stage) -> Iterator[Observation]:
-    """munmap() of what is no page, then of the page; and the use of it after."""
+    """Call munmap() with what is no page, then with the page; then use it."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Open(os.O_RDWR))
     yield program.does(Mmap(PAGE, ENDING_BOTH))
@@ -108,7 +108,7 @@ def unmap(stage: Stage) -> Iterator[Observation]:
 
 
 def leave(stage: Stage) -> Iterator[Observation]:
-    """A stores and exits without munmap() or msync(); B looks at what is left."""
+    """Store in A, which exits without munmap() or msync(); B looks at what is left."""
     path = stage.file(b"a" * PAGE)
     leaver, other = stage.process(path, "A"), stage.process(path, "B")
     yield leaver.does(Open(os.O_RDWR))
@@ -123,7 +123,7 @@ def leave(stage: Stage) -> Iterator[Observation]:
 
 
 def close(stage: Stage) -> Iterator[Observation]:
-    """The descriptor is closed right after mmap(); B reads what is stored then."""
+    """Close the descriptor right after mmap(); B reads what is stored then."""
     path = stage.file(b"a" * PAGE)
     program, reader = stage.process(path, "A"), stage.process(path, "B")
     reader.do(Open(os.O_RDONLY))
@@ -146,7 +146,7 @@ ENDING_STEPS = (
 COUNTER = b"0"
 WRITE_LOCK, UNLOCK = 1, 2
 REFUSED = "EAGAIN or EACCES"
-"""POSIX.1-2008, fcntl(): either of them."""
+"""The error of a refused lock: POSIX.1-2008, fcntl(), allows either."""
 
 TRY = Fcntl("F_SETLK", WRITE_LOCK)
 WAIT = Fcntl("F_SETLKW", WRITE_LOCK)
@@ -157,7 +157,7 @@ ADD_1 = Store(0)
 
 
 def _two(stage: Stage) -> tuple[Process, Process]:
-    """A and B, each with the file open by itself."""
+    """Start A and B, each with the file open by itself."""
     path = stage.file(COUNTER)
     both = stage.process(path, "A"), stage.process(path, "B")
     for process in both:
@@ -166,12 +166,12 @@ def _two(stage: Stage) -> tuple[Process, Process]:
 
 
 def _mapped(*processes: Process) -> Iterator[Observation]:
-    """Each maps the file for itself."""
+    """Start both, each of which maps the file for itself."""
     return (process.does(Mmap(PAGE, PROT_READ | PROT_WRITE)) for process in processes)
 
 
 def race(stage: Stage) -> Iterator[Observation]:
-    """Both load before either stores; the order is forced by handing over from one to the other."""
+    """Load in both before either stores; the turn passes from one to the other, which forces the order."""
     a, b = _two(stage)
     yield from _mapped(a, b)
     yield a.does(Load(0), "'0'")
@@ -182,7 +182,7 @@ def race(stage: Stage) -> Iterator[Observation]:
 
 
 def lock(stage: Stage) -> Iterator[Observation]:
-    """The same two additions, each within the lock on the whole file."""
+    """Do the same two additions, each within the lock on the whole file."""
     a, b = _two(stage)
     yield from _mapped(a, b)
     yield a.does(WAIT)
@@ -199,7 +199,7 @@ def lock(stage: Stage) -> Iterator[Observation]:
 
 
 def death(stage: Stage) -> Iterator[Observation]:
-    """A exits with the lock."""
+    """Exit in A while it holds the lock."""
     a, b = _two(stage)
     yield a.does(WAIT)
     yield b.does(TRY, REFUSED)
@@ -208,7 +208,7 @@ def death(stage: Stage) -> Iterator[Observation]:
 
 
 def unlock(stage: Stage) -> Iterator[Observation]:
-    """A gives the lock back by F_SETLK, and once more, when there is nothing to give back."""
+    """Release A's lock by F_SETLK, and once more, when there is nothing to release."""
     a, b = _two(stage)
     yield a.does(TRY)
     yield b.does(TRY, REFUSED)
@@ -219,7 +219,7 @@ def unlock(stage: Stage) -> Iterator[Observation]:
 
 
 def fork(stage: Stage) -> Iterator[Observation]:
-    """A's child has A's mapping, and is refused A's lock."""
+    """Fork a child of A, which has A's mapping, and is refused A's lock."""
     a, _ = _two(stage)
     yield from _mapped(a)
     yield a.does(TRY)
