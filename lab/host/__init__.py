@@ -1,1 +1,1 @@
-"""Layer 3: what the host says of itself: /proc, mounts, and the environment of a run."""
+"""Layer 3: the facts about the host: /proc, mounts, and the environment of a run."""

@@ -1,6 +1,6 @@
-"""Read what the kernel tells of locks, processes and mounts in /proc: the only parser of each of these files.
+"""Read what the kernel reports on locks, processes and mounts in /proc: the only parser of each of these files.
 
-It needs nothing else of the lab, so that everything may use it.
+It needs nothing else of the lab, so that every other module may use it.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def process_stat(pid: int, thread: int | None = None) -> ProcessStat | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Return whether a signal has stopped it (SIGSTOP, SIGTSTP) and none has made it go on."""
+    """Return whether a signal has stopped the process (SIGSTOP, SIGTSTP) and none has continued it."""
     stat = process_stat(pid)
     return stat is not None and stat.state == STOPPED
 
 
 def sleeps_in(pid: int, thread: int | None = None) -> str:
-    """Return the kernel's function in which it sleeps (proc_pid_wchan(5)); empty where the kernel does not tell."""
+    """Return the kernel's function in which it sleeps (proc_pid_wchan(5)); empty where the kernel does not say."""
     try:
         name = Path(_place(pid, thread), "wchan").read_text()
     except OSError:
@@ -88,10 +88,10 @@ def sleeps_in(pid: int, thread: int | None = None) -> str:
 
 
 def switches_of(pid: int, thread: int | None = None, *, voluntary: bool = False) -> int:
-    """Return how often it has left the processor (proc_pid_status(5)), 0 where it is gone.
+    """Return how often the process has left the processor (proc_pid_status(5)), 0 where it is gone.
 
-    Only the `voluntary` switches are sleeps: a process that waits in the kernel sleeps once, one that polls at each
-    look. The others happen to every process of a busy machine.
+    Only the `voluntary` switches are sleeps: a process that waits in the kernel sleeps once, one that polls sleeps at
+    each look. The others happen to every process of a busy machine.
     """
     try:
         text = Path(_place(pid, thread), "status").read_text()

@@ -1,4 +1,4 @@
-"""Layer 3: how bytes are shared. The only place that maps files.
+"""Layer 3: the backings, which share bytes between processes. It is the only place that maps files.
 
 `find_backing(name).share(path, content)` makes them; each process opens them by the path:
 

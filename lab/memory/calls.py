@@ -32,14 +32,14 @@ __all__ = [
 ]
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
-"""Bytes of a page: 4 KiB on x86, up to 64 KiB on ARM and POWER."""
+"""The number of bytes of a page: 4 KiB on x86, up to 64 KiB on ARM and POWER."""
 
 PROT_NONE = 0
 MS_SYNC = 4
-"""Linux, all architectures but alpha and parisc."""
+"""The value on Linux, on all architectures but alpha and parisc."""
 
 MAP_FAILED = ctypes.c_void_p(-1).value
-"""(void *) -1, as an address."""
+"""The value (void *) -1, as an address."""
 
 _library = ctypes.CDLL(None, use_errno=True)
 _mmap = getattr(_library, "mmap64", _library.mmap)  # with an off_t of 64 bits, also where the plain one has 32
@@ -51,7 +51,8 @@ _library.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def raw_mmap(length: int, prot: int, flags: int, descriptor: int, offset: int = 0) -> tuple[int | None, int]:
-    """mmap(2) at an address that the kernel chooses: what it returns, None for NULL, and errno (0 where it worked)."""
+    """Call mmap(2) at an address that the kernel chooses; return its result, None for NULL, and errno (0 on success).
+    """
     ctypes.set_errno(0)
     address = _mmap(None, length, prot, flags, descriptor, offset)
     return address, ctypes.get_errno()
@@ -84,17 +85,17 @@ def mprotect(address: int, length: int, prot: int) -> None:
 
 
 def load(address: int, length: int = 1) -> bytes:
-    """A copy of these bytes of memory."""
+    """Return a copy of these bytes of memory."""
     return ctypes.string_at(address, length)
 
 
 def store(address: int, data: bytes) -> None:
-    """Copy them there."""
+    """Copy these bytes to memory."""
     ctypes.memmove(address, data, len(data))
 
 
 def map_read_only(descriptor: int) -> python_mmap.mmap:
-    """The whole file as Python maps it with ACCESS_READ. Raises OSError, ValueError for an empty file."""
+    """Map the whole file as Python does with ACCESS_READ. Raises OSError, ValueError for an empty file."""
     return python_mmap.mmap(descriptor, 0, access=python_mmap.ACCESS_READ)
 
 

@@ -1,13 +1,13 @@
-"""A folder that the lab made: files in it, and its removal, by descriptors and inode numbers, never by name alone.
+"""Make a folder, and remove it with the files in it by descriptors and inode numbers, never by name alone.
 
 A process that may write in the directory around a folder may rename the folder at any moment and put a symbolic link,
-or another folder, in its place. A removal that goes by path names would then delete what the link leads to. So every
-call here is relative to a descriptor of the folder (openat(2), unlinkat(2)); a descriptor is opened without following a
-link (O_NOFOLLOW) and used only where fstat(2) shows the device and the inode that were noted when the folder was made.
-Where a filesystem changes these numbers the folder is left, and a message says so: nothing is ever deleted by guess.
+or another folder, in its place. A removal by path names would then delete what the link leads to. So every call here is
+relative to a descriptor of the folder (openat(2), unlinkat(2)); a descriptor is opened without following a link
+(O_NOFOLLOW) and used only where fstat(2) shows the device and the inode that were noted when the folder was made. Where
+a filesystem changes these numbers the folder is left, and a message says so: nothing is ever deleted by guess.
 
-What no call of Linux can do is to remove a name only if it still leads to a certain inode. Between the last look and
-rmdir(2) another empty folder may take the place: no file can be lost by that.
+No call of Linux can remove a name only if it still leads to a certain inode. Between the last look and rmdir(2) another
+empty folder may take the place: no file can be lost by that.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 REFERENCE = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
 
 DEEPEST = 32
-"""Levels of folders that are gone through; each takes two descriptors."""
+"""Levels of folders that are emptied; each takes two descriptors."""
 
 SHOWN_NAMES = 3
 REPLACED = "somebody replaced it just after it was made"
@@ -38,7 +38,7 @@ _kept: dict[str, tuple[Folder, int]] = {}
 
 
 class Exchanged(OSError):  # noqa: N818 - what happened
-    """The path leads to something else than the folder that was made."""
+    """The path leads to another folder than the one that was made."""
 
 
 class Folder(NamedTuple):
@@ -53,7 +53,7 @@ class Folder(NamedTuple):
 
     @classmethod
     def make(cls, path: Path) -> Folder:
-        """Make it, for its owner only. Raises OSError, Exchanged where somebody replaced it at once."""
+        """Make it, for its owner only. Raises OSError, and Exchanged where another process replaced it at once."""
         name, within = _place(path)
         os.mkdir(name, 0o700, dir_fd=within)
         try:
@@ -70,13 +70,13 @@ class Folder(NamedTuple):
 
     @classmethod
     def at(cls, path: Path) -> Folder:
-        """The directory that is there now, or was when this process began to keep it open. Raises OSError."""
+        """Return the directory that is there now, or was when this process began to keep it open. Raises OSError."""
         kept = _kept_of(path)
         return kept[0] if kept else cls._of(path, path.stat())
 
     @classmethod
     def holding(cls, path: Path, name: str, content: bytes) -> Folder | None:
-        """The directory that is there now, which is no link, if its file of that name has that content.
+        """Return the directory that is there now, which is no link, if its file of that name has that content.
 
         Raises OSError.
         """
@@ -97,7 +97,7 @@ class Folder(NamedTuple):
 
     @contextmanager
     def kept_open(self) -> Iterator[None]:
-        """Keep a descriptor of it within the block, by which the calls below find it wherever it is moved.
+        """Keep a descriptor of it open within the block, by which the calls below find it wherever it is moved.
 
         Raises OSError.
         """
@@ -111,7 +111,7 @@ class Folder(NamedTuple):
 
     @contextmanager
     def opened(self) -> Iterator[int]:
-        """A descriptor of it. Raises OSError, Exchanged where the path leads elsewhere."""
+        """Open a descriptor of it. Raises OSError, Exchanged where the path leads elsewhere."""
         kept = _kept_of(self.path)
         if kept and kept[0] == self:
             yield kept[1]
@@ -137,7 +137,7 @@ class Folder(NamedTuple):
             os.unlink(name, dir_fd=descriptor)
 
     def clear(self, wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
-        """Remove what is in it, of the names that are wanted; the names of what is left. Raises OSError.
+        """Remove what is in it, of the names that are wanted; return the names of what is left. Raises OSError.
 
         Folders in it are gone through, but no link is followed and no mount entered.
         """
@@ -145,7 +145,7 @@ class Folder(NamedTuple):
             return _emptied(descriptor, wanted)
 
     def remove(self) -> str:
-        """Remove it with all that is in it; why it is still there, empty where it is gone. Raises nothing of OSError.
+        """Remove it with all that is in it; return why it is still there, empty where it is gone. Raises no OSError.
 
         Where it was moved away it is emptied, and stays under its new name.
         """
@@ -160,7 +160,7 @@ class Folder(NamedTuple):
             return _listed(left) or error.strerror or str(error)
 
     def _remove_name(self) -> str:
-        """Take the name away if it still leads to the folder; what is wrong, empty where nothing is."""
+        """Remove the name if it still leads to the folder; return what is wrong, empty where nothing is."""
         with _parent(self.path) as parent:
             found = os.stat(self.path.name, dir_fd=parent, follow_symlinks=False)
             if (found.st_dev, found.st_ino) != (self.device, self.inode):
@@ -178,22 +178,25 @@ class Folder(NamedTuple):
 
 
 def open_file(path: Path | str, flags: int, mode: int = 0o600) -> int:
-    """open(2), in the folder that this process keeps open where it is one of its files; a link is not followed.
+    """Open a file (open(2)), in the folder that this process keeps open if it is there; a link is not followed.
 
-    A new file is to be wanted with O_EXCL. Raises OSError.
+    A new file has to be requested with O_EXCL. Raises OSError.
     """
     name, within = _place(path)
     return os.open(name, flags | os.O_NOFOLLOW, mode, dir_fd=within)
 
 
 def remove_file(path: Path | str) -> None:
-    """unlink(2), in the folder that this process keeps open where it is one of its files. Raises OSError."""
+    """Remove a file (unlink(2)), in the folder that this process keeps open if it is there. Raises OSError."""
     name, within = _place(path)
     os.unlink(name, dir_fd=within)
 
 
 def status(path: Path | str) -> os.stat_result:
-    """stat(2) of a file, in the folder that this process keeps open where it is one of its files. Raises OSError."""
+    """Return the status of a file (stat(2)), in the folder that this process keeps open if it is there.
+
+    Raises OSError.
+    """
     name, within = _place(path)
     return os.stat(name, dir_fd=within)
 
@@ -205,7 +208,7 @@ def enter(folder: Path) -> None:
 
 
 def _kept_of(folder: Path | str) -> tuple[Folder, int] | None:
-    """The folder of this path and its descriptor, where this process keeps one and has not closed it since."""
+    """Return the folder of this path and its descriptor, where this process keeps one and has not closed it since."""
     kept = _kept.get(str(folder))
     return kept if kept and kept[0].is_at(kept[1]) else None
 
@@ -233,7 +236,10 @@ def _listed(left: list[str]) -> str:
 
 
 def close(descriptor: int) -> None:
-    """Close what nothing was written to: an error loses nothing, and the descriptor is gone all the same (close(2))."""
+    """Close a descriptor to which nothing was written.
+
+    An error loses nothing, and the descriptor is closed all the same (close(2)).
+    """
     with suppress(OSError):
         os.close(descriptor)
 
@@ -248,14 +254,15 @@ def _descriptor(path: Path | str, within: int | None, flags: int) -> Iterator[in
 
 
 def _emptied(folder: int, wanted: Callable[[str], bool], levels: int = DEEPEST) -> list[str]:
-    """Remove what is in the folder; the names of what resists."""
+    """Remove what is in the folder; return the names that could not be removed."""
     with suppress(OSError):
         os.fchmod(folder, 0o700)  # its owner may have closed it to himself
     return [name for name in os.listdir(folder) if wanted(name) and not _gone(name, folder, levels)]
 
 
 def _gone(name: str, folder: int, levels: int) -> bool:
-    """Remove a name in the folder, and whatever is under it if it is a folder itself; False where that is refused."""
+    """Remove a name in the folder, and whatever is under it if it is a folder itself; return False where it is refused.
+    """
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:
@@ -281,9 +288,10 @@ def _folder_gone(name: str, folder: int, levels: int) -> bool:
 
 
 def _let_owner_in(name: str, folder: int) -> None:
-    """Give its owner the permissions to read it, which the owner may have removed; a user that is not root needs them.
+    """Give the owner the permissions to read it, which the owner may have removed; only root does not need them.
 
-    By the link of a descriptor in /proc, since chmod(2) of a name would follow another link (open(2), O_PATH).
+    The call goes through the link of a descriptor in /proc, since chmod(2) of a name would follow another link
+    (open(2), O_PATH).
     """
     with _descriptor(name, folder, REFERENCE | os.O_NOFOLLOW) as inner:
         if _mount_of(inner) == _mount_of(folder):
@@ -291,6 +299,9 @@ def _let_owner_in(name: str, folder: int) -> None:
 
 
 def _mount_of(descriptor: int) -> tuple[int, str]:
-    """The device, and the number of the mount (proc_pid_fdinfo(5)): a bind mount has the device of what it shows."""
+    """Return the device and the number of the mount (proc_pid_fdinfo(5)).
+
+    A bind mount has the device of what it shows.
+    """
     lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
     return os.fstat(descriptor).st_dev, next(line for line in lines if line.startswith("mnt_id:"))

@@ -1,4 +1,4 @@
-"""Where the fields of a scenario's memory lie: byte ranges by field, element and count."""
+"""Find the byte range of the fields of a scenario's memory, by field, element and count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from lab.errors import CannotRunError, ScenarioError
 
 POINTERS = "zZO"
-"""Codes of simple ctypes types whose bytes are an address: c_char_p, c_wchar_p, py_object."""
+"""The codes of simple ctypes types whose bytes are an address: c_char_p, c_wchar_p, py_object."""
 
 
 class Field(NamedTuple):
@@ -22,7 +22,7 @@ class Field(NamedTuple):
 
 
 def fields_of(kind: Any, *, parts: bool = True) -> Iterator[Field]:
-    """All fields in order, also of structs that it extends; with `parts` those inside anonymous parts too."""
+    """Return all fields in order, also of base structs; with `parts` those inside anonymous parts too."""
     for base in reversed(kind.__mro__):
         for name, inner, *bits in vars(base).get("_fields_", ()):
             yield Field(name, inner, getattr(kind, name).offset, *bits)
@@ -31,7 +31,7 @@ def fields_of(kind: Any, *, parts: bool = True) -> Iterator[Field]:
 
 
 def _check(name: str, kind: Any) -> None:
-    """Raises CannotRunError for pointers, and for bit fields of a union, which CPython 3.11 may lay outside of it."""
+    """Raise CannotRunError for pointers, and for bit fields of a union, which CPython 3.11 may lay outside of it."""
     while issubclass(kind, Array):
         kind = kind._type_
     if issubclass(kind, Structure | Union):

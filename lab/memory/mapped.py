@@ -1,8 +1,8 @@
-"""These backings share the bytes of a file: mapped (mmap(2)), or by pread(2) and pwrite(2) where it cannot be mapped.
+"""Share the bytes of a file: mapped (mmap(2)), or by pread(2) and pwrite(2) where it cannot be mapped.
 
-The worker that maps a file owns the descriptor and the mapping until it exits. They are never closed by hand while the
-worker lives: closing any descriptor of the file would drop all of the process's POSIX locks on it (fcntl(2), "Advisory
-record locking").
+The worker that maps a file owns the descriptor and the mapping until it exits. They are never closed explicitly while
+the worker lives: closing any descriptor of the file would release all of the process's POSIX locks on it (fcntl(2),
+"Advisory record locking").
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ from .protocol import Backing, Held, OpenFile, Shared
 from .workspace import LESS, companions, mapped, new_file, read_back
 
 MAP_NORESERVE = 0x4000
-"""Linux, all architectures but alpha, mips and sparc; named in `mmap` only since Python 3.13."""
+"""The value on Linux, on all architectures but alpha, mips and sparc; `mmap` has the name only since Python 3.13."""
 
 MADV_POPULATE_WRITE = 23
 POPULATE_AT_MOST = 1 << 28
 
 
 class Mapping(NamedTuple):
-    """One process's open file and the view that it has of the bytes: an `OpenFile` whose buffer stays."""
+    """One process's open file and its view of the bytes: an `OpenFile` whose buffer stays."""
 
     descriptor: int
     buffer: mmap.mmap
 
     @property
     def guard(self) -> int:
-        """The file itself: see `OpenFile`."""
+        """Return the file itself: see `OpenFile`."""
         return self.descriptor
 
     def load(self, start: int, length: int) -> bytes:
-        """A copy of these bytes of the page."""
+        """Return a copy of these bytes of the page."""
         return self.buffer[start : start + length]
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Copy them to the page."""
+        """Copy these bytes to the page."""
         self.buffer[start : start + len(data)] = data
 
     def around(self, held: Held) -> Held:
-        """The lock as it is: what is mapped stays mapped."""
+        """Return the lock as it is: what is mapped stays mapped."""
         return held
 
     def abandon(self) -> None:
@@ -64,9 +64,9 @@ class Mapping(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FileBacking(Backing):
-    """A way to share the bytes of a file; `flags` are those of mmap(2).
+    """A backing that shares the bytes of a file; `flags` are those of mmap(2).
 
-    `beside` are the suffixes of the empty files that it wants beside the file, to be made and removed with it.
+    `beside` are the suffixes of the empty files that it needs beside the file, to be made and removed with it.
     """
 
     flags: int
@@ -74,7 +74,7 @@ class FileBacking(Backing):
 
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
-        """The file itself: see `Backing.share`."""
+        """Make the file itself: see `Backing.share`."""
         with new_file(path, content, sparse=sparse), companions(path, self.beside):
             yield SharedFile(self, path, len(content))
 
@@ -119,7 +119,7 @@ class SharedFile(NamedTuple):
 
 
 def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
-    """Memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched.
+    """Map memory that this process shares with the children that it forks, zeroed; pages cost nothing until touched.
 
     The first `populated` bytes are touched at once, where the kernel can (madvise(2), Linux 5.14) and they are not
     huge: a process that writes there later then allocates nothing. Raises CannotRunError where there is too little.
@@ -135,7 +135,7 @@ def anonymous(size: int, *, populated: int = 0) -> mmap.mmap:
 
 
 class Stream:
-    """An `OpenFile` without any mapping. One call reads or writes all, unless the kernel gives or takes less."""
+    """An `OpenFile` without any mapping. One call reads or writes all, unless the kernel transfers less."""
 
     __slots__ = ("descriptor",)
 
@@ -146,11 +146,14 @@ class Stream:
 
     @property
     def guard(self) -> int:
-        """The file itself: see `OpenFile`."""
+        """Return the file itself: see `OpenFile`."""
         return self.descriptor
 
     def load(self, start: int, length: int) -> bytes:
-        """The bytes, by pread(2). Raises OSError where the file ends before them: a mapping would kill (SIGBUS)."""
+        """Return the bytes, by pread(2).
+
+        Raises OSError where the file ends before them: a mapping would kill (SIGBUS).
+        """
         found = os.pread(self.descriptor, length, start)
         while len(found) < length:
             more = os.pread(self.descriptor, length - len(found), start + len(found))
@@ -160,13 +163,13 @@ class Stream:
         return found
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put them there, by pwrite(2)."""
+        """Store these bytes, by pwrite(2)."""
         done = os.pwrite(self.descriptor, data, start)
         while done < len(data):
             done += os.pwrite(self.descriptor, data[done:], start + done)
 
     def around(self, held: Held) -> Held:
-        """The lock as it is: nothing is kept here that could be stale."""
+        """Return the lock as it is: nothing is kept here that could be stale."""
         return held
 
     def close(self) -> None:
@@ -182,5 +185,5 @@ class Streamed(FileBacking):
     __slots__ = ()
 
     def open(self, path: Path | str, size: int) -> Stream:
-        """Open the file; of whatever size, for nothing is mapped."""
+        """Open the file, of any size, for nothing is mapped."""
         return Stream(path)

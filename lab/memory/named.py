@@ -21,10 +21,10 @@ from .folder import open_file, remove_file
 
 SIZE = mmap.PAGESIZE
 SAID = {"files open": EMFILE, "open files": ENFILE, "ENOSPC": ENOSPC}
-"""What the packages say in an OSError that has no errno."""
+"""The texts of the packages in an OSError that has no errno, each with its errno."""
 
 PROJECTS = range(1, 128)
-"""What ftok(3) may be given beside a name, as far as it is one positive char."""
+"""The numbers that ftok(3) may be given beside a name, as far as each is one positive char."""
 
 
 class Specimen(ABC):
@@ -45,7 +45,7 @@ class Specimen(ABC):
 
     @abstractmethod
     def make(self) -> None:
-        """Set the bytes up and attach this process to them."""
+        """Make the bytes and attach this process to them."""
 
     @abstractmethod
     def find(self) -> None:
@@ -53,14 +53,14 @@ class Specimen(ABC):
 
     @abstractmethod
     def remove(self) -> None:
-        """Take the key away from processes that come later."""
+        """Remove the key, so that later processes do not find the bytes."""
 
     def load(self) -> int:
-        """The first byte, as this process sees it."""
+        """Return the first byte, as this process sees it."""
         return int(self._attached[0])
 
     def store(self, value: int) -> None:
-        """Put a first byte."""
+        """Store the first byte."""
         self._attached[0] = value
 
     @property
@@ -80,7 +80,7 @@ class File(Specimen):
 
     @property
     def key(self) -> str:
-        """The file's name."""
+        """Return the file's name."""
         return self._path.name
 
     def make(self) -> None:
@@ -93,12 +93,12 @@ class File(Specimen):
         self.find()
 
     def find(self) -> None:
-        """open(2), mmap(2)."""
+        """Attach by open(2) and mmap(2)."""
         self.descriptor = open_file(self._path, os.O_RDWR)
         self._map(self.flags)
 
     def remove(self) -> None:
-        """unlink(2)."""
+        """Remove the name by unlink(2)."""
         remove_file(self._path)
 
 
@@ -112,15 +112,15 @@ class Stream(File):
     """A file, read and written: nothing is mapped."""
 
     def find(self) -> None:
-        """open(2)."""
+        """Attach by open(2)."""
         self.descriptor = open_file(self._path, os.O_RDWR)
 
     def load(self) -> int:
-        """pread(2)."""
+        """Read the byte by pread(2)."""
         return os.pread(self._opened, 1, 0)[0]
 
     def store(self, value: int) -> None:
-        """pwrite(2)."""
+        """Write the byte by pwrite(2)."""
         os.pwrite(self._opened, bytes([value]), 0)
 
     @property
@@ -141,28 +141,29 @@ class SystemVSegment(Specimen):
 
     @property
     def key(self) -> str:
-        """The key, as ipcs(1) prints it."""
+        """Return the key, as ipcs(1) prints it."""
         return _printed(self._key)
 
     def make(self) -> None:
-        """shmget(2) with IPC_CREAT | IPC_EXCL, shmat(2)."""
+        """Call shmget(2) with IPC_CREAT | IPC_EXCL, and shmat(2)."""
         with _errno_of(self._calls, EEXIST):
             self._bytes = memoryview(self._calls.SharedMemory(self._key, self._calls.IPC_CREX, size=SIZE, mode=0o600))
 
     def find(self) -> None:
-        """shmget(2), shmat(2)."""
+        """Attach by shmget(2) and shmat(2)."""
         with _errno_of(self._calls, ENOENT):
             self._bytes = memoryview(self._calls.SharedMemory(self._key))
 
     def remove(self) -> None:
-        """shmctl(2), IPC_RMID."""
+        """Remove the segment by shmctl(2), IPC_RMID."""
         with _errno_of(self._calls, ENOENT):
             self._calls.SharedMemory(self._key).remove()
 
     def _free_key(self) -> int:
-        """ftok(3) takes 16 bits of the inode, so the segment of somebody else may have the key: then the next project.
+        """Return a key that is free, from the next project number where a foreign segment has the key.
 
-        What is removed by its key has to be one's own.
+        ftok(3) takes 16 bits of the inode, so that can happen. A segment may be removed by its key only if it is one's
+        own.
         """
         taken = _keys_taken()
         keys = (self._calls.ftok(str(self._path), project, silence_warning=True) for project in PROJECTS)
@@ -181,11 +182,11 @@ class PosixObject(Specimen):
 
     @property
     def key(self) -> str:
-        """The key, as shm_open(3) takes it: named after the run's folder, which may lie in /dev/shm itself."""
+        """Return the key, as shm_open(3) takes it: named after the run's folder, which may be in /dev/shm itself."""
         return f"/{self._path.parent.name}-object"
 
     def make(self) -> None:
-        """shm_open(3) with O_CREAT | O_EXCL, ftruncate(2), mmap(2); its room is reserved, as that of a file."""
+        """Call shm_open(3) with O_CREAT | O_EXCL, ftruncate(2) and mmap(2); its room is reserved, as that of a file."""
         with _errno_of(self._calls, EEXIST):
             descriptor = int(self._calls.SharedMemory(self.key, self._calls.O_CREX).fd)
         self.descriptor = descriptor
@@ -194,13 +195,13 @@ class PosixObject(Specimen):
         self._map(mmap.MAP_SHARED)
 
     def find(self) -> None:
-        """shm_open(3), mmap(2)."""
+        """Attach by shm_open(3) and mmap(2)."""
         with _errno_of(self._calls, ENOENT):
             self.descriptor = self._calls.SharedMemory(self.key).fd
         self._map(mmap.MAP_SHARED)
 
     def remove(self) -> None:
-        """shm_unlink(3)."""
+        """Remove the name by shm_unlink(3)."""
         with _errno_of(self._calls, ENOENT):
             self._calls.unlink_shared_memory(self.key)
 
@@ -211,21 +212,21 @@ class Anonymous(Specimen):
     key = ""
 
     def make(self) -> None:
-        """mmap(2) with MAP_SHARED | MAP_ANONYMOUS."""
+        """Call mmap(2) with MAP_SHARED | MAP_ANONYMOUS."""
         self._map(mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)
 
     def find(self) -> None:
-        """There is nothing to ask for."""
+        """Raise OSError: there is no key to find it by."""
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
 
     def remove(self) -> None:
-        """Nothing has a name."""
+        """Do nothing: there is no name to remove."""
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
 
 
 @contextmanager
 def _errno_of(calls: ModuleType, existential: int) -> Iterator[None]:
-    """Raise what these packages raise as an OSError with its errno; one of theirs stands for EEXIST and ENOENT."""
+    """Raise the exceptions of these packages as an OSError with its errno; one of theirs is both EEXIST and ENOENT."""
     try:
         yield
     except calls.ExistentialError as error:
@@ -244,7 +245,7 @@ def _errno_of(calls: ModuleType, existential: int) -> Iterator[None]:
 
 
 def ftok_keys(path: Path) -> set[str]:
-    """The keys that this file may have by the formula of ftok(3), NOTES. Raises OSError."""
+    """Return the keys that this file may have by the formula of ftok(3), NOTES. Raises OSError."""
     found = path.stat()
     of_file = (found.st_dev & 0xFF) << 16 | found.st_ino & 0xFFFF
     return {_printed(project << 24 | of_file) for project in PROJECTS}
@@ -255,7 +256,7 @@ def _printed(key: int) -> str:
 
 
 def _keys_taken() -> set[int]:
-    """The keys of all segments, by proc(5); where System V is missing, none."""
+    """Return the keys of all segments, by proc(5); none where System V is missing."""
     try:
         _, *lines = Path("/proc/sysvipc/shm").read_text().splitlines()
     except OSError:
@@ -271,4 +272,4 @@ SPECIMENS: dict[str, type[Specimen]] = {
     "posix": PosixObject,
     "anonymous": Anonymous,
 }
-"""By the name of the backing that shares bytes so."""
+"""The classes of specimens, by the name of the backing that shares bytes in the same way."""

@@ -1,4 +1,4 @@
-"""Say what every backing is, and what a process has of the bytes that are shared through one."""
+"""Define the backing, and what a process has of the bytes that are shared through one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 Held = AbstractContextManager[object]
-"""A lock, held within the block."""
+"""A lock that is held within the block."""
 
 
 class OpenFile(Protocol):
@@ -20,24 +20,26 @@ class OpenFile(Protocol):
 
     @property
     def descriptor(self) -> int:
-        """Open on the file itself."""
+        """Return a descriptor of the file itself."""
 
     @property
     def guard(self) -> int:
-        """Open on the file that locks are taken on; open as long as this is."""
+        """Return a descriptor of the file on which locks are acquired; open as long as this is."""
 
     @property
     def buffer(self) -> WriteableBuffer | None:
-        """The bytes, where they stay at one place as long as the file is open; else only `load` and `store`."""
+        """Return the bytes, where they stay at one place as long as the file is open; else only `load` and `store`
+        work.
+        """
 
     def load(self, start: int, length: int) -> bytes:
-        """The bytes as they are now."""
+        """Return the bytes as they are now."""
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put these bytes there."""
+        """Store these bytes."""
 
     def around(self, held: Held) -> Held:
-        """The lock, with what this way to the bytes does once it is held and before it is released."""
+        """Return the lock, with what this way to the bytes does once it is held and before it is released."""
 
     def abandon(self) -> None:
         """Close it though views of the buffer may be left."""
@@ -52,8 +54,8 @@ class Shared(Protocol):
     def open(self, path: Path | str) -> OpenFile:
         """Open the bytes in one process. `path` is a name of the file, one of several where it has them.
 
-        Called in each process that loads or stores, also in a child of one that did. Raises CannotRunError where that
-        is refused, OSError where the name leads nowhere.
+        It is called in each process that loads or stores, also in a child of one that did. Raises CannotRunError where
+        that is refused, OSError where the name leads nowhere.
         """
 
     def read_back(self) -> bytearray:
@@ -75,8 +77,8 @@ class Backing(ABC):
 
     @abstractmethod
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> AbstractContextManager[Shared]:
-        """Bytes with this content, of at least 1, and a new file at the path; all is gone after the block.
+        """Make bytes with this content, of at least 1, and a new file at the path; all is removed after the block.
 
-        Where they are to be `sparse`, pages of zeros cost nothing until a process stores there; else room for all is
+        Where they are `sparse`, pages of zeros cost nothing until a process stores there; else room for all is
         reserved. What this process opens it closes before the block ends. Raises CannotRunError.
         """

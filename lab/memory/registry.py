@@ -33,16 +33,18 @@ BACKINGS: dict[str, Backing] = {
 }
 
 FORMER = {"shared": MAPPED.name}
-"""What backings were called once, as scenario files and results documents of that time have it."""
+"""The former names of backings, which scenario files and results documents of that time use."""
 
 
 def backing_name(name: str) -> str:
-    """The present name of a backing, whether it is known or not."""
+    """Return the present name of a backing, whether it is known or not."""
     return FORMER.get(name, name)
 
 
 def find_backing(name: str) -> Backing:
-    """The backing of this name, present or former. Raises UsageError, with the nearest name, where there is none."""
+    """Return the backing of this name, present or former. Raises UsageError, with the nearest name, where there is
+    none.
+    """
     known = BACKINGS.get(backing_name(name))
     if known is None:
         raise unknown("backing", name, list(BACKINGS))

@@ -1,10 +1,10 @@
-"""These backings open, work, write back and close inside the lock: close-to-open consistency made by hand.
+"""Open the file inside the lock, and write back and close it there: close-to-open consistency, made explicitly.
 
-Where several hosts share a filesystem each has a page cache of its own, and many of these filesystems look whether
-it is still fresh only when a file is opened. So the file is opened anew after each grant, to be mapped or for pread(2)
-and pwrite(2), and written back (msync(2)), unmapped and closed before each unlock. The lock cannot be on that file:
-closing any descriptor of it would drop the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is on
-an empty one beside it, which stays open for as long as the worker lives.
+Where several hosts share a filesystem each has a page cache of its own, and many of these filesystems check whether it
+is still fresh only when a file is opened. So the file is opened anew after each grant, to be mapped or for pread(2) and
+pwrite(2), and written back (msync(2)), unmapped and closed before each unlock. The lock cannot be on that file: closing
+any descriptor of it would release the process's POSIX locks on it (fcntl(2), "Advisory record locking"). It is on an
+empty file beside it, which stays open for as long as the worker lives.
 
 Inside several locks at once the file is opened anew with each of them, and written back before each unlock: what
 another lock protects may have changed until that very lock was granted.
@@ -25,7 +25,7 @@ SUFFIX = ".lock"
 
 
 class Reopening:
-    """An `OpenFile` that is opened anew with each lock; outside of locks one is made when it is asked for."""
+    """An `OpenFile` that is opened anew with each lock; outside of locks it is opened at the first access."""
 
     __slots__ = ("_open", "_opened", "guard")
 
@@ -43,15 +43,15 @@ class Reopening:
 
     @property
     def descriptor(self) -> int:
-        """The descriptor of the file as it is open now."""
+        """Return the descriptor of the file as it is open now."""
         return self._present().descriptor
 
     def load(self, start: int, length: int) -> bytes:
-        """A copy of these bytes."""
+        """Return a copy of these bytes."""
         return self._present().load(start, length)
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put them there."""
+        """Store these bytes."""
         self._present().store(start, data)
 
     def around(self, held: Held) -> Held:
@@ -64,7 +64,9 @@ class Reopening:
         self._present()
 
     def write_back(self) -> None:
-        """msync(2), munmap(2) and close(2) what is mapped, close(2) what is only open, if anything is."""
+        """Write back and close: msync(2), munmap(2) and close(2) what is mapped, close(2) what is only open, if
+        anything is.
+        """
         opened, self._opened = self._opened, None
         if opened:
             try:
@@ -89,7 +91,10 @@ class Reopening:
 
 
 class _Within:
-    """The lock is recorded from outside of this: what is done here is done under it."""
+    """A lock that opens the file anew inside it.
+
+    The lock is recorded from outside of this: what is done here is done under it.
+    """
 
     __slots__ = ("_file", "_held")
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 
 class Memory(NamedTuple):
-    """Memory as its maker has it.
+    """The memory as the process that made it has it.
 
     `attach` gives a process its own way to it, and what to call when the process no longer looks there.
     """
@@ -70,19 +70,19 @@ class Attachment:
 
     @property
     def guard(self) -> int:
-        """The lock file: see `OpenFile`."""
+        """Return the lock file: see `OpenFile`."""
         return self.descriptor
 
     def load(self, start: int, length: int) -> bytes:
-        """A copy of these bytes."""
+        """Return a copy of these bytes."""
         return bytes(self._view[start : start + length])
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Copy them there."""
+        """Copy these bytes to the memory."""
         self._view[start : start + len(data)] = data
 
     def around(self, held: Held) -> Held:
-        """The lock as it is: the memory stays where it is."""
+        """Return the lock as it is: the memory stays where it is."""
         return held
 
     def abandon(self) -> None:
@@ -108,7 +108,7 @@ class Segment:
         self._size = size
 
     def fill(self, content: bytes | bytearray, *, sparse: bool) -> None:
-        """The first content; of what is to be sparse only the pages that hold anything are touched."""
+        """Store the first content; where it is sparse only the pages that hold anything are touched."""
         with memoryview(self._memory.whole) as view:
             for start, part in written_pages(content) if sparse else [(0, content)]:
                 view[start : start + len(part)] = part
@@ -134,22 +134,22 @@ class SegmentBacking(Backing):
 
     @abstractmethod
     def memory(self, size: int, *, sparse: bool) -> AbstractContextManager[Memory]:
-        """Memory of so many zeros, given back after the block. Raises CannotRunError."""
+        """Make memory of so many zeros, removed after the block. Raises CannotRunError."""
 
     @contextmanager
     def share(self, path: Path, content: bytes | bytearray, *, sparse: bool = False) -> Iterator[Shared]:
-        """The memory, and an empty file to lock: see `Backing.share`."""
+        """Make the memory, and an empty file to lock: see `Backing.share`."""
         with self.memory(len(content), sparse=sparse) as memory, new_file(path, b"", sparse=True):
             segment = Segment(memory, len(content))
             segment.fill(content, sparse=sparse)
             yield segment
 
     def refused(self, size: int, reason: object, remedy: str) -> CannotRunError:
-        """The error for memory that cannot be had."""
+        """Return the error for memory that is not available."""
         return CannotRunError(f"backing {self.name}: refused for {size:,} bytes ({reason}); {remedy}")
 
     def package(self, name: str) -> ModuleType:
-        """The Python package that makes its calls, loaded when the backing is chosen. Raises CannotRunError."""
+        """Return the Python package that makes its calls, loaded when the backing is chosen. Raises CannotRunError."""
         try:
             return import_module(name)
         except ImportError as error:
@@ -166,7 +166,7 @@ class Inherited(SegmentBacking):
 
     @contextmanager
     def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
-        """One mapping, which all look at; pages cost nothing until touched, sparse or not."""
+        """Make one mapping, which all processes use; pages cost nothing until touched, sparse or not."""
         mapping = anonymous(size)
         try:
             yield Memory(mapping, lambda: (mapping, lambda: None))
@@ -185,7 +185,7 @@ class Posix(SegmentBacking):
 
     @contextmanager
     def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
-        """An object without a name."""
+        """Make an object without a name."""
         descriptor = self._made(self.package("posix_ipc"), size)
         try:
             whole, unmap = self._sized(descriptor, size, sparse=sparse)
@@ -197,7 +197,9 @@ class Posix(SegmentBacking):
             os.close(descriptor)
 
     def _made(self, package: ModuleType, size: int) -> int:
-        """shm_open and shm_unlink; the descriptor. Raises CannotRunError where there is no /dev/shm to write to."""
+        """Call shm_open and shm_unlink; return the descriptor. Raises CannotRunError where there is no /dev/shm to
+        write to.
+        """
         try:
             with stops_held():
                 made = package.SharedMemory(f"/lab-{os.getpid()}-{time_ns():x}", package.O_CREX, mode=0o600)
@@ -235,7 +237,7 @@ class SystemV(SegmentBacking):
 
     @contextmanager
     def memory(self, size: int, *, sparse: bool) -> Iterator[Memory]:
-        """A segment that is marked for removal already; pages cost nothing until touched, sparse or not."""
+        """Make a segment that is marked for removal already; pages cost nothing until touched, sparse or not."""
         package = self.package("sysv_ipc")
         segment = self._made(package, size)
         try:
@@ -244,9 +246,10 @@ class SystemV(SegmentBacking):
             segment.detach()
 
     def _made(self, package: ModuleType, size: int) -> Any:
-        """shmget, shmat, and IPC_RMID. Raises CannotRunError beyond SHMMAX, SHMALL or SHMMNI.
+        """Call shmget, shmat, and IPC_RMID. Raises CannotRunError beyond SHMMAX, SHMALL or SHMMNI.
 
-        IPC_CREAT alone, for with IPC_EXCL sysv_ipc fills the segment with spaces; without a key it is new all the same.
+        It uses IPC_CREAT alone, for with IPC_EXCL sysv_ipc fills the segment with spaces; without a key it is new all
+        the same.
         """
         try:
             with stops_held():

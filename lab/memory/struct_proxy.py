@@ -1,12 +1,12 @@
-"""A scenario's memory where each load and store is a call: objects that behave as the ctypes struct does.
+"""Replace a scenario's ctypes struct by objects that behave as it does, where each load and store is a call.
 
 The race lays them over backings that are not mapped, over a mapping with `--window` or `--record`; explore and replay
 lay them over memory with a step before every access. The scenario's text stays as it is: `memory.value += 1` is one
 load and one store. ctypes itself converts the values, on a private image of the struct: a load copies the bytes into
 the image first, a store copies them from there.
 
-Every field and every element is one load or one store, a slice of an array one an element, as ctypes copies it. A
-text is stored up to its first zero, a bit field by loading and storing the bytes that it shares with its neighbours.
+Every field and every element is one load or one store, a slice of an array one an element, as ctypes copies it. A text
+is stored up to its first zero, a bit field by loading and storing the bytes that it shares with its neighbours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ByteAccess(Protocol):
         """Return the bytes as they are now."""
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put these bytes there."""
+        """Store these bytes."""
 
 
 class BytesProxy:
@@ -67,7 +67,7 @@ class BytesProxy:
         self._access.store(self._start + first, content)
 
     def _range(self, where: Any) -> tuple[int, int]:
-        """First byte of a slice or an index, and the one behind its last."""
+        """Return the first byte of a slice or an index, and the one behind its last."""
         if isinstance(where, slice):
             first, last, stride = where.indices(self._length)
             if stride != 1:
@@ -116,7 +116,7 @@ class _Proxy:
         access.store(self._lab_start + offset, bytes(self._lab_content[offset : offset + size]))
 
     def _lab_part(self, key: Any, kind: Any, offset: int) -> Any:
-        """Return the object inside, made once; this loads nothing."""
+        """Return the object of a part, made once; this loads nothing."""
         if key not in self._lab_parts:
             made = _class_of(kind)(kind, self._lab_copies, self._lab_numbers, self._lab_start + offset)
             self._lab_parts[key] = made
@@ -149,7 +149,7 @@ class _ArrayProxy(_Proxy):
             self._lab_store(at * each, each, number=issubclass(element, _SimpleCData))
 
     def _lab_elements(self, index: Any) -> range:
-        """The elements of an index or a slice, counted from the front. Raises IndexError beyond the end."""
+        """Return the elements of an index or a slice, counted from the front. Raises IndexError beyond the end."""
         every = range(len(self._lab_image))
         if isinstance(index, slice):
             return every[index]
@@ -158,12 +158,12 @@ class _ArrayProxy(_Proxy):
 
 
 OURS = ("__init__", "__new__", "__slots__")
-"""Members of a scenario's struct that its proxy does not take over."""
+"""The members of a scenario's struct that its proxy does not take over."""
 
 
 @cache
 def _class_of(kind: Any) -> type[_Proxy]:
-    """A class with a property for each field, and all that the scenario's author gave the type beside fields."""
+    """Return a class with a property for each field, and all that the scenario's author gave the type beside fields."""
     members: dict[str, Any] = {}
     for base in reversed(kind.__mro__):
         if base.__module__ not in ("builtins", "ctypes", "ctypes._endian", "_ctypes"):
@@ -178,7 +178,7 @@ def _class_of(kind: Any) -> type[_Proxy]:
 
 
 def _is_slot(member: Any) -> bool:
-    """True for what reaches into the ctypes object itself."""
+    """Return True for an attribute that reaches into the ctypes object itself."""
     return hasattr(type(member), "__set__") and not isinstance(member, property)
 
 
@@ -230,7 +230,10 @@ def _store_raw(self: _Proxy, value: Any) -> None:
 
 
 def _is_object(kind: Any) -> bool:
-    """True for what ctypes gives out as an object over the same bytes, to be changed later: all but plain numbers."""
+    """Return True for a value that ctypes returns as an object over the same bytes: all but plain numbers.
+
+    Such an object can be changed later.
+    """
     return _SimpleCData not in kind.__bases__
 
 
@@ -244,7 +247,7 @@ def _text_size(kind: Any, text: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """The value for ctypes; parts of the memory in it are loaded."""
+    """Return the value for ctypes; parts of the memory in it are loaded."""
     if isinstance(value, list | tuple):
         return (list if isinstance(value, list) else tuple)(map(_plain, value))
     return type(value._lab_image).from_buffer_copy(bytes(value)) if isinstance(value, _Proxy) else value

@@ -18,15 +18,15 @@ from lab.output import complain
 from .folder import Folder, close, open_file, remove_file
 
 LESS = "ask for less: fewer rounds or workers, smaller sizes"
-"""What helps where memory or a disk is too small, whichever command asked for it."""
+"""The advice where memory or a disk is too small, whichever command needed it."""
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
-    """A new file with this content, its blocks reserved unless it is to be sparse.
+    """Make a new file with this content; its blocks are reserved unless it is sparse.
 
-    Reserved, because a store through a mapping into a block that the filesystem cannot find room for is
+    They are reserved because a store through a mapping into a block that the filesystem cannot find room for is
     answered with SIGBUS (mmap(2)), while posix_fallocate(3) says so beforehand. Raises CannotRunError.
     """
     try:
@@ -47,7 +47,7 @@ def create(path: Path, content: bytes | bytearray, *, sparse: bool) -> None:
 
 @contextmanager
 def new_file(path: Path, content: bytes | bytearray, *, sparse: bool) -> Iterator[None]:
-    """`create`, and remove it after the block; what cannot be removed goes with its folder, or is named with it."""
+    """Do as `create`, and remove the file after the block; else it is removed or named with its folder."""
     folder = None
     with suppress(OSError):  # in which nothing can be made either
         folder = Folder.at(path.parent)
@@ -61,7 +61,7 @@ def new_file(path: Path, content: bytes | bytearray, *, sparse: bool) -> Iterato
 
 
 def _fill(descriptor: int, content: bytes | bytearray, *, sparse: bool) -> None:
-    """Write it all; of what is to be sparse the pages that hold anything."""
+    """Write all of the content; where it is sparse, only the pages that hold anything."""
     if sparse:
         os.ftruncate(descriptor, len(content))
         for start, page in written_pages(content):
@@ -74,7 +74,7 @@ def _fill(descriptor: int, content: bytes | bytearray, *, sparse: bool) -> None:
 
 
 def written_pages(content: bytes | bytearray) -> Iterator[tuple[int, bytes | bytearray]]:
-    """Each page that holds more than zeros, with the byte at which it starts."""
+    """Yield each page that holds more than zeros, with the byte at which it starts."""
     for start in range(0, len(content), mmap.PAGESIZE):
         page = content[start : start + mmap.PAGESIZE]
         if page.strip(b"\0"):
@@ -84,8 +84,8 @@ def written_pages(content: bytes | bytearray) -> Iterator[tuple[int, bytes | byt
 def read_back(path: Path, size: int) -> bytearray:
     """Return the bytes left in the file, read through a new descriptor; zeros where it became shorter.
 
-    Read, not mapped: a file that somebody truncated must not kill the reader with SIGBUS. Raises CannotRunError where
-    it is gone.
+    They are read, not mapped: a file that was truncated must not kill the reader with SIGBUS. Raises CannotRunError
+    where it is gone.
     """
     content = bytearray(size)
     try:
@@ -101,12 +101,15 @@ def read_back(path: Path, size: int) -> bytearray:
 
 
 def map_file(descriptor: int, size: int, *, private: bool = False) -> mmap.mmap:
-    """A mapping of the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
+    """Map the first `size` bytes of an open file, for reading and writing (mmap(2)); raises OSError."""
     return mapped(descriptor, size, mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
 
 
 def mapped(descriptor: int, size: int, flags: int) -> mmap.mmap:
-    """The same with these flags. Raises OSError, ENODATA where the file is shown shorter: its size may come late."""
+    """Map the same with these flags.
+
+    Raises OSError, ENODATA where the file is shown shorter: its size may come late.
+    """
     try:
         return mmap.mmap(descriptor, size, flags)
     except ValueError:  # Python looks at the size before it asks the kernel
@@ -118,7 +121,10 @@ def mapped(descriptor: int, size: int, flags: int) -> mmap.mmap:
 
 @contextmanager
 def companions(path: Path, suffixes: Sequence[str]) -> Iterator[None]:
-    """Empty files beside this one, of its name and these suffixes, removed after the block. Raises CannotRunError."""
+    """Make empty files beside this one, of its name and these suffixes, removed after the block.
+
+    Raises CannotRunError.
+    """
     with ExitStack() as made:
         for suffix in suffixes:
             made.enter_context(new_file(path.with_name(path.name + suffix), b"", sparse=True))
@@ -127,15 +133,19 @@ def companions(path: Path, suffixes: Sequence[str]) -> Iterator[None]:
 
 WANTED = "give a directory on the filesystem in question"
 SPARE = 1
-"""Descriptors that are kept for the removal, which takes one at a time: there may be no others left by then."""
+"""The number of descriptors that are kept for the removal, which takes one at a time.
+
+There may be no others left by then.
+"""
 
 
 @contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
-    """A new directory inside `parent`, removed on every way out; nothing else there is ever touched.
+    """Make a new directory inside `parent`, removed on every way out; nothing else there is ever touched.
 
-    Whatever somebody puts in its place meanwhile is left as it is; what is left behind is named on stderr. Raises
-    UsageError where the parent is no directory, CannotRunError where it is missing, out of reach, or cannot be written.
+    Whatever another process puts in its place meanwhile is left as it is; what is left behind is named on stderr.
+    Raises UsageError where the parent is no directory, CannotRunError where it is missing, out of reach, or cannot be
+    written.
     """
     _check(parent)
     with ExitStack() as spare, ExitStack() as kept:
@@ -149,7 +159,7 @@ def workspace(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(directory: Path) -> Iterator[Path]:
-    """A new empty file in the directory to try something on, removed after; raises OSError where it cannot be."""
+    """Make a new empty file in the directory to try something on, removed after; raises OSError where that fails."""
     name = f"probe-{os.getpid()}-{time.time_ns():x}"
     folder = Folder.at(directory)
     with folder.opened() as within:
@@ -168,7 +178,7 @@ def say_left(folder: Path, why: str) -> None:
 
 
 def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
-    """Make it; `spare` gets the descriptors to close before it is removed, `kept` the folder's own."""
+    """Make the directory; `spare` gets the descriptors to close before it is removed, `kept` the folder's own."""
     try:
         for _ in range(SPARE):
             spare.callback(close, os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))

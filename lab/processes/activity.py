@@ -59,10 +59,7 @@ class Activity:
         Activity._installed = self
 
     def write(self, what: str, limit_s: float) -> None:
-        """Write a note.
-
-        The deadline comes last, in one store: a reader never sees one beside another's text for long.
-        """
+        """Write a note. The deadline comes last, in one store: no reader sees one beside another's text for long."""
         text = what.encode(errors="surrogateescape")[: HANG_AT - DEADLINE.size - HEADER.size]
         now = time.monotonic()
         DEADLINE.pack_into(self._page, 0, NEVER)

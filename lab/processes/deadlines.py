@@ -23,8 +23,7 @@ from lab.host.procfs import ENDED, process_stat, sleeps_in, switches_of
 
 
 class Standstill:
-    """The time for which a process has not run at all, as far as it was observed: it sleeps in one and the same call.
-    """
+    """The time for which a process has not run at all: at every look it slept in one and the same call."""
 
     def __init__(self) -> None:
         self._seen: tuple[int, int] | None = None

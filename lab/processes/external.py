@@ -31,10 +31,13 @@ if TYPE_CHECKING:
 _quick = import_module("_signal")
 
 KEPT = 1 << 16
-"""Bytes that are kept of each stream: the last ones."""
+"""The number of bytes that are kept of each stream: the last ones."""
 
 PYTHON_IGNORES = ("SIGPIPE", "SIGXFSZ")
-"""Signals that the interpreter ignores and that an exec hands on ignored (signal(7)); others count on them."""
+"""Signals that the interpreter ignores and that an exec passes on ignored (signal(7)).
+
+Other programs rely on them.
+"""
 
 
 def become(path: str, argv: Sequence[str], stdout: int, stderr: int) -> NoReturn:
@@ -51,13 +54,13 @@ def become(path: str, argv: Sequence[str], stdout: int, stderr: int) -> NoReturn
 
 
 class Outputs:
-    """The standard output and error of some workers: read as it comes, so that no flood blocks, and only its end kept.
+    """The standard output and error of some workers: read as it comes, so that no flood blocks; only its end is kept.
 
     Make it before the fork; a worker writes to `ends`, the parent calls `drain` again and again.
     """
 
     def __init__(self, indexes: Iterable[int]) -> None:
-        """Raises OSError where there are no descriptors left."""
+        """Open the pipes. Raises OSError where there are no descriptors left."""
         self.ends: dict[int, tuple[int, int]] = {}
         self.counted: dict[tuple[int, int], int] = {}
         self._tails: dict[tuple[int, int], bytearray] = {}
@@ -110,11 +113,11 @@ class Outputs:
             del tail[:-KEPT]
 
     def last(self, index: int, stream: int) -> str:
-        """Return the last that a worker wrote to standard output (1) or error (2), as text."""
+        """Return the end of what a worker wrote to standard output (1) or error (2), as text."""
         return self._tails[index, stream].decode(errors="replace")
 
     def close(self) -> None:
-        """Give all descriptors back; what was read stays."""
+        """Close all descriptors; what was read stays."""
         self.hand_over()
         keys, self._keys = self._keys, {}
         for descriptor in keys:
@@ -122,11 +125,11 @@ class Outputs:
 
 
 ENDS = int(signal.SIGUSR1)
-"""What the leader hears when its parent is gone."""
+"""The signal that the leader gets when its parent is gone."""
 
 
 STARTS_S = 10.0
-"""A leader that has not begun by then has been stopped."""
+"""The time, in seconds, in which a leader begins; one that has not begun by then has been stopped."""
 
 
 class GroupReaper:
@@ -138,7 +141,7 @@ class GroupReaper:
     _active: ClassVar[list[GroupReaper]] = []
 
     def __init__(self) -> None:
-        """Returns once it keeps the group. Raises CannotRunError where there is no process available."""
+        """Return once the leader keeps the group. Raises CannotRunError where there is no process available."""
         self._owner = os.getpid()
         readable, ready = os.pipe()
         try:
@@ -195,12 +198,12 @@ class GroupReaper:
 
 
 GRACE_S = 5.0
-"""How long it has to end its own children and remove its files, once it was asked to."""
+"""The time, in seconds, in which a program ends its own children and removes its files after SIGTERM."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How it ended: its exit code, or minus the signal; what it wrote to stdout and to stderr."""
+    """The end of a program: its exit code, or minus the signal; what it wrote to stdout and to stderr."""
 
     code: int
     stdout: bytes
@@ -233,7 +236,7 @@ def run_interpreter(arguments: Sequence[str], stdin: bytes) -> Ended:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it, softly at first."""
+    """End it: first by SIGTERM, then by SIGKILL."""
     import subprocess
 
     try:
@@ -247,7 +250,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def end_with(parent: int) -> None:
-    """Get SIGKILL when that process dies (prctl(2), PR_SET_PDEATHSIG); end at once where it has died already."""
+    """Set this process to get SIGKILL when that process dies (prctl(2), PR_SET_PDEATHSIG).
+
+    It ends at once where that process has died already.
+    """
     _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:
         os._exit(1)

@@ -3,12 +3,12 @@
     this process  --orders-->  guard  --SIGTERM, SIGKILL-->  worker, and all that it forks
           ^------------------- messages ---------------------'
 
-The worker touches what may hang: a mount that stops answering. It tells what it finds as it goes, so that nothing
-found is lost with it. The guard touches nothing of that sort. It adopts whatever the worker leaves (prctl(2),
-PR_SET_CHILD_SUBREAPER), kills all of it when the worker ends, when it is told to, and when this process dies, by
-SIGKILL too. A worker in uninterruptible sleep would not do for that: its children hear of no death of a parent that
-does not die. A process that does not end on SIGKILL is named. Last of all the guard cleans up, with no process left
-that could undo it; this process waits for that as long as it likes.
+The worker touches what may hang: a mount that stops answering. It sends its findings as it makes them, so that none is
+lost with it. The guard touches nothing of that sort. It adopts whatever the worker leaves (prctl(2),
+PR_SET_CHILD_SUBREAPER), kills all of it when the worker ends, when it is ordered to, and when this process dies, by
+SIGKILL too. A worker in uninterruptible sleep could not do that: its children are not informed of the death of a parent
+that does not die. A process that does not end on SIGKILL is named. Last of all the guard cleans up, with no process
+left that could undo it; this process waits for that as long as it wants.
 
 Neither of the two holds any descriptor of this process: a reader of its output to the end does not wait for them.
 """
@@ -36,20 +36,23 @@ from .deadlines import Watched
 from .descendants import living_descendants
 
 KILLED_S = 2.0
-"""A process that lives on for so long after SIGKILL sleeps uninterruptibly: it is left behind."""
+"""The time, in seconds, after SIGKILL after which a living process counts as sleeping uninterruptibly.
+
+It is left behind.
+"""
 
 CLEAN_S = 20
-"""After so long a clean-up is ended by SIGALRM; the parent may end it before."""
+"""The time, in seconds, after which a clean-up is ended by SIGALRM; the parent may end it before."""
 
 GIVEN_UP_S = 0.5
 LOOK_AGAIN_S = 0.01
 FRAME = struct.Struct("<I")
 
 TERMINATE, KILL = b"t", b"k"
-"""Orders: SIGTERM for the worker; SIGKILL for it and all that it forked."""
+"""The orders: SIGTERM for the worker; SIGKILL for it and all that it forked."""
 
 CLEAN = b"0123456789"
-"""The order to clean up, in one of the ways that the caller knows by number."""
+"""The orders to clean up, each in one of the ways that the caller knows by number."""
 
 Send = Callable[[object], None]
 
@@ -96,12 +99,13 @@ class Refused:
 
 
 class Guarded:
-    """The worker and its guard, forked on entering the block; on leaving it neither is left, or it is stuck."""
+    """The worker and its guard, forked on entering the block; on leaving it both are gone, or the guard is stuck."""
 
     def __init__(self, body: Callable[[Send], None], clean: Callable[[int], str]) -> None:
-        """`body` runs in the worker, which sends any record by what it is handed; `clean` runs in the guard.
+        """Keep `body`, which runs in the worker and gets a function that sends any record, and `clean`, which the guard
+        runs.
 
-        It is called when it is asked for (`clean_up`), and where this process has died.
+        `clean` runs when it is requested (`clean_up`), and where this process has died.
         """
         self._body = body
         self._clean = clean
@@ -109,7 +113,7 @@ class Guarded:
         self._is_over = False
 
     def __enter__(self) -> Guarded:
-        """Raises CannotRunError where there is no process available."""
+        """Fork the guard and the worker. Raises CannotRunError where there is no process available."""
         try:
             with stops_held():
                 self._fork()
@@ -139,7 +143,7 @@ class Guarded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill what is left of it, without a clean-up."""
+        """Kill what is left of the guard, without a clean-up."""
         with stops_held():
             self.order(KILL)
             deadline = time.monotonic() + 2 * KILLED_S
@@ -151,13 +155,13 @@ class Guarded:
             os.close(self._messages)
 
     def give_up(self) -> list[Left]:
-        """SIGKILL the guard, whatever it is at; itself, where it does not end."""
+        """Kill the guard (SIGKILL), whatever it does; this process leaves it behind where it does not end."""
         where = sleeps_in(self.guard.pid)
         self.guard.send(signal.SIGKILL)
         return [] if self.guard.wait(GIVEN_UP_S) is not None else [Left(self.guard.pid, where or "unknown")]
 
     def order(self, what: bytes) -> None:
-        """Tell the guard what to do: TERMINATE or KILL."""
+        """Send the guard an order: TERMINATE or KILL."""
         with suppress(BrokenPipeError):
             os.write(self._orders, what)
 
@@ -173,8 +177,8 @@ class Guarded:
     def received(self, timeout_s: float) -> Iterator[Any]:
         """Yield what has been sent by now; wait so long at most for the first of it.
 
-        The worker's own records in their order, then Raised where it raised; Over once it and all that it forked has
-        ended; Cleaned at the end.
+        The worker's own records come in their order, then Raised where it raised; Over once it and all that it forked
+        has ended; Cleaned at the end.
         """
         poll = select.poll()
         poll.register(self._messages, select.POLLIN)
@@ -194,7 +198,7 @@ class Guarded:
 
 
 class _Guard:
-    """The process between."""
+    """The process between this one and the worker."""
 
     def __init__(self, orders: int, messages: int) -> None:
         self._orders = orders
@@ -234,7 +238,7 @@ class _Guard:
             self._send(Raised(error, trace))
 
     def _await_end(self, worker: Watched) -> None:
-        """Until the worker has ended, or all of it has to."""
+        """Wait until the worker has ended, or until all of it must end."""
         poll = select.poll()
         poll.register(self._orders, select.POLLIN)
         poll.register(worker.descriptor, select.POLLIN)
@@ -248,7 +252,7 @@ class _Guard:
             worker.send(signal.SIGTERM)
 
     def _asked_to_clean(self) -> int:
-        """Wait for the word, and how; where the parent is gone nothing else will do it."""
+        """Wait for the order to clean up, and its number; where the parent is gone no other process will do it."""
         while (order := os.read(self._orders, 1)) in (TERMINATE, KILL):
             pass
         return CLEAN.index(order) if order else 0

@@ -1,9 +1,9 @@
-"""N workers forked, held at a start barrier, released together, and reaped on every way out.
+"""Fork N workers, hold them at a start barrier, release them together, and reap them on every way out.
 
-One pipe does it all. Each worker holds the write end from its fork to its death: the byte that it writes says
-"at the barrier", and the end of file that the parent reads when the last holder is gone says "all ended",
-without a descriptor a worker and without a signal handler. The start barrier is a second pipe, whose write end
-only the parent has: closing it wakes all of them.
+One pipe does it all. Each worker holds the write end from its fork to its death: the byte that it writes says "at the
+barrier", and the end of file that the parent reads when the last holder is gone says "all ended", without a descriptor
+a worker and without a signal handler. The start barrier is a second pipe, whose write end only the parent has: closing
+it wakes all of them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .descendants import Descendants, Orphan
 from .external import GroupReaper
 
 Prepare = Callable[[int], Callable[[], None]]
-"""Called in the worker with its index before the barrier; what it returns is called after the release."""
+"""A function that runs in the worker with its index before the barrier; what it returns is called after the release."""
 
 TERM_GRACE_S = 0.5
 KILL_GRACE_S = 2.0
@@ -39,7 +39,7 @@ LOOK_AGAIN_S = 0.0002
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How one worker ended: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
+    """The end of one worker: `code` 0 is normal, negative the signal (waitpid(2)), None still there after SIGKILL.
 
     Of one that is still there `pid` and `where`, the function of the kernel in which it sleeps, are known. `late` says
     that it was still at work at the time limit, `stopped` that a signal had stopped it then (SIGSTOP). The figures are
@@ -61,7 +61,8 @@ class Exit:
 
 
 def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
-    """Return the processors of worker i: none leaves the choice to the kernel, spread deals out, one shares one."""
+    """Return the processors of worker i: none leaves the choice to the kernel, spread deals them out, one shares one.
+    """
     allowed = sorted(os.sched_getaffinity(0))
     choices: dict[str, Callable[[int], set[int] | None]] = {
         "none": lambda index: None,
@@ -73,7 +74,7 @@ def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Within the block no garbage collection starts, here or in a child: it would touch, and so copy, whole pages.
+    """Prevent garbage collection within the block, here and in children: it would touch, and so copy, whole pages.
 
     Children are forked with it off and leave it off.
     """
@@ -94,7 +95,9 @@ class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
     def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
-        """They join the group of the `GroupReaper` that the caller is in; else the first of them leads a new one."""
+        """Prepare the pool; its workers join the group of the `GroupReaper` around it, else the first leads a new
+        group.
+        """
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
@@ -168,25 +171,27 @@ class WorkerPool:
                 gone = sum(ended.index not in apart for ended in self._exits)
 
     def release(self) -> int:
-        """Let them go; returns CLOCK_MONOTONIC in ns, taken just before."""
+        """Release the workers; return CLOCK_MONOTONIC in ns, taken just before."""
         now = time.monotonic_ns()
         barrier, self._barrier = self._barrier, -1
         os.close(barrier)
         return now
 
     def gone(self) -> list[Exit]:
-        """Return how those workers ended that have ended so far."""
+        """Return how those workers ended that have ended by now."""
         self._reap()
         return self._exits
 
     @property
     def exits(self) -> Sequence[Exit]:
-        """Return those that have been reaped, without a look for others."""
+        """Return the exits of those that have been reaped, without a look for others."""
         return self._exits
 
     @property
     def orphans(self) -> Sequence[Orphan]:
-        """Return what outlived the workers that had started it and was killed, once all of them have ended."""
+        """Return the processes that outlived the workers that had started them and were killed, once all workers have
+        ended.
+        """
         return self._orphans
 
     @property
@@ -224,7 +229,7 @@ class WorkerPool:
         return sorted(ended + left, key=lambda each: each.index)
 
     def _left_behind(self) -> list[Exit]:
-        """Give up those that do not end on SIGKILL: an uninterruptible sleep may last for ever."""
+        """Give up the workers that do not end on SIGKILL: an uninterruptible sleep may last for ever."""
         left, self._running = self._running, {}
         exits = [Exit(index, None, late=True, pid=pid, where=sleeps_in(pid)) for pid, index in left.items()]
         for each in exits:
@@ -237,10 +242,10 @@ class WorkerPool:
         return bool(poll.poll(timeout_ms))
 
     def _ended(self, timeout_s: float, *, late: bool = False) -> bool:
-        """Reap all workers; True once none is left.
+        """Reap all workers; return True once none is left.
 
-        The end of the pipe says that nobody who could write to it lives, or that a worker closed what is not its
-        own; so whoever is left then is waited for by looking, never by blocking.
+        The end of the pipe says that no process that could write to it lives, or that a worker closed what is not its
+        own; so any worker left then is waited for by looking, never by blocking.
         """
         deadline = time.monotonic() + timeout_s
         look_again = self._meanwhile
@@ -256,14 +261,14 @@ class WorkerPool:
         return not self._running
 
     def _reap(self, *, late: bool = False) -> int:
-        """Collect those that have ended; how many there were."""
+        """Reap those that have ended; return how many there were."""
         count = 0
         while self._running and self._reap_one(late=late):
             count += 1
         return count
 
     def _reap_one(self, *, late: bool) -> bool:
-        """Collect the next that has ended; False where there is none."""
+        """Reap the next that has ended; return False where there is none."""
         with stops_held():  # who has been waited for is struck off before anybody is interrupted
             told = self._next_ended()
             if told is None:
@@ -286,7 +291,9 @@ class WorkerPool:
         return True
 
     def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
-        """What wait4(2) says of the next that ended: of the group, or else of each worker, which may have left it."""
+        """Return the result of wait4(2) for the next that ended: of the group, or else of each worker, which may have
+        left it.
+        """
         with suppress(ChildProcessError):
             told = os.wait4(-self._group, os.WNOHANG)
             if told[0]:
@@ -294,7 +301,7 @@ class WorkerPool:
         return next(filter(itemgetter(0), (os.wait4(pid, os.WNOHANG) for pid in self._running)), None)
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal all that are left; SIGTERM at once, so that none goes on because another has ended.
+        """Signal all workers that are left; SIGTERM at once, so that none goes on because another has ended.
 
         SIGKILL goes to each by itself: it would end the reaper of the group too, which blocks all others.
         """
@@ -307,7 +314,7 @@ class WorkerPool:
                 os.kill(pid, number)
 
     def _end(self) -> None:
-        """Kill and reap what is left, then close the pipes; after a normal end nothing is left."""
+        """Kill and reap the workers that are left, then close the pipes; after a normal end none is left."""
         with stops_held():  # whoever asks to stop a second time gets it when all are gone
             if self._running:
                 self._signal(signal.SIGKILL)

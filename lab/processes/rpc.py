@@ -1,6 +1,6 @@
 """Run code in a child process: questions that it answers one at a time, or one task with a deadline.
 
-The death of the child is an answer too.
+The death of the child is reported as an answer too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from lab.host.procfs import is_stopped, sleeps_in
 from .child import _prctl, detach_output, fork_held, stops_held
 
 LONGEST = 1 << 16
-"""Bytes of a question, and of an answer with the byte before it."""
+"""The most bytes of a question, and of an answer with the byte before it."""
 
 ANSWER, CANNOT = b"+", b"-"
 """The first byte of a message of the child: an answer follows, or the text of a CannotRunError."""
@@ -30,11 +30,14 @@ ANSWER, CANNOT = b"+", b"-"
 PR_SET_DUMPABLE = 4
 
 PATIENCE_S = 60.0
-"""How long an answer may take where the caller does not say."""
+"""The time, in seconds, that an answer may take where the caller gives none."""
 
 KILL_GRACE_S = 2.0
 LEFT_S = 0.5
-"""A task that lives on for so long after SIGKILL sleeps uninterruptibly: it is left behind."""
+"""The time, in seconds, after SIGKILL after which a living task counts as sleeping uninterruptibly.
+
+It is left behind.
+"""
 
 TICK_S = 0.1
 LOOK_AGAIN_S = 0.0005
@@ -60,14 +63,14 @@ class Unanswered(LabError):  # noqa: N818 - a finding
 
 
 class ChildRpc:
-    """A child that is forked at once and killed with the block; it keeps what it has from question to question.
+    """A child that is forked at once and killed with the block; it keeps its state from question to question.
 
     It may die of what it is asked to do: it leaves no core, and SIGSEGV and SIGBUS end it whatever the parent does on
     them. Neither questions nor answers are empty.
     """
 
     def __init__(self, respond: Callable[[bytes], bytes], group: int | None = None) -> None:
-        """`respond` is called in the child, `group` is as in `fork_child`.
+        """Fork the child; `respond` is called in it, `group` is as in `fork_child`.
 
         Raises CannotRunError where there is no process available.
         """
@@ -90,7 +93,9 @@ class ChildRpc:
         self.end()
 
     def ask(self, question: bytes, timeout_s: float | None = None) -> bytes:
-        """Return its answer; raises as `answer` does, and Unanswered after that time (`PATIENCE_S`)."""
+        """Send a question and return its answer; raises as `answer` does, and Unanswered after that time
+        (`PATIENCE_S`).
+        """
         timeout_s = PATIENCE_S if timeout_s is None else timeout_s
         self.send(question)
         answer = self.answer(timeout_s)
@@ -99,14 +104,14 @@ class ChildRpc:
         return answer
 
     def send(self, question: bytes) -> None:
-        """Begin a question; `answer` returns its answer."""
+        """Send a question; `answer` returns its answer."""
         with suppress(ConnectionError):  # it is gone: `answer` will say so
             self._channel.send(question)
 
     def answer(self, timeout_s: float | None = None) -> bytes | None:
         """Return the answer, None where there is no answer after that time.
 
-        Raises Gone where it ended, and CannotRunError where that was raised over there.
+        Raises Gone where the child ended, and CannotRunError where that was raised in it.
         """
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
@@ -120,12 +125,12 @@ class ChildRpc:
         return answer[1:]
 
     def kill(self) -> None:
-        """SIGKILL it, where it lives: `answer` says so."""
+        """Kill the child (SIGKILL), if it lives: `answer` says so."""
         if self._code is None:
             os.kill(self.pid, signal.SIGKILL)
 
     def end(self, grace_s: float = KILL_GRACE_S) -> bool:
-        """Kill it, where it lives, and reap it; False where it lives on after the grace."""
+        """Kill the child, if it lives, and reap it; return False where it lives on after the grace."""
         with stops_held():
             self.kill()
             self._reaped(grace_s)
@@ -146,7 +151,7 @@ class ChildRpc:
         return self._code
 
     def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
-        """Answer until the parent hangs up."""
+        """Answer until the parent closes the connection."""
         self._channel.close()
         _prctl(PR_SET_DUMPABLE, 0)
         for ends in (signal.SIGSEGV, signal.SIGBUS):
@@ -158,7 +163,7 @@ class ChildRpc:
 
 
 def _received(channel: socket.socket) -> bytes:
-    """Return the next message; nothing where the other side hung up, also without having read everything."""
+    """Return the next message; nothing where the other side closed, also before it read everything."""
     try:
         return channel.recv(LONGEST)
     except ConnectionError:

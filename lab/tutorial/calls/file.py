@@ -71,7 +71,7 @@ class Pwrite:
         return f"pwrite(fd, {literal(ord(self.byte))}, 1, {in_pages(self.offset)})".replace("'", '"')
 
     def perform(self, program: Program) -> str:
-        """Return that it works, if it took the byte."""
+        """Return WORKS if it took the byte."""
         return WORKS if os.pwrite(program.fd, self.byte.encode(), self.offset) else "0 bytes"
 
 
@@ -97,7 +97,7 @@ class Truncate:
         return f"ftruncate(fd, {in_pages(self.size)})"
 
     def perform(self, program: Program) -> str:
-        """Return that it works, if it returns 0."""
+        """Return WORKS if it returns 0."""
         os.ftruncate(program.fd, self.size)
         return WORKS
 
@@ -115,7 +115,7 @@ class Fcntl:
         return f"fcntl(fd, {self.command}, {{{KINDS[self.kind]}, SEEK_SET, {in_pages(self.start)}, {self.length}}})"
 
     def perform(self, program: Program) -> str:
-        """Return that it works, once it is granted."""
+        """Return WORKS once it is granted."""
         call_range(program.fd, self.command, self.kind, self.start, self.length, os.SEEK_SET, 0)
         return WORKS
 

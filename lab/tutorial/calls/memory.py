@@ -91,7 +91,7 @@ class Msync:
         return f"msync({_at(self.start)}, {in_pages(self.length)}, MS_SYNC)"
 
     def perform(self, program: Program) -> str:
-        """Return that it works, if it returns 0."""
+        """Return WORKS if it returns 0."""
         calls.msync(program.address(self.start), self.length)
         return WORKS
 
@@ -107,7 +107,7 @@ class Mprotect:
         return f"mprotect(data, {in_pages(self.length)}, {PROTECTIONS[self.prot]})"
 
     def perform(self, program: Program) -> str:
-        """Return that it works, if it returns 0."""
+        """Return WORKS if it returns 0."""
         calls.mprotect(program.address(0), self.length, self.prot)
         return WORKS
 
@@ -138,7 +138,7 @@ class Store:
         return f"data[{in_pages(self.index)}] = {literal(ord(self.byte)) if self.byte else 'c + 1'}"
 
     def perform(self, program: Program) -> str:
-        """Return that it works, if the process lives on."""
+        """Return WORKS if the process lives on."""
         calls.store(program.address(self.index), self.byte.encode() or bytes([program.c + 1]))
         return WORKS
 
