@@ -1,1 +1,1 @@
-"""Layer 5: every interleaving of a scenario over simulated bytes, and the replay of one on the real kernel."""
+"""Layer 5: explore every interleaving of a scenario over simulated bytes, and replay one on the real kernel."""

@@ -1,10 +1,11 @@
-"""Learn what a worker does by running it: a tree of its steps, with a branch for each thing it can meet.
+"""Learn what a worker does by running it: a tree of its steps, with a branch for each result that a step can have.
 
 A worker is deterministic: what it does next is decided by what it has met so far, the bytes that it loaded and the
-locks that it got or was refused, and by nothing else. So a run of it, alone, with the bytes laid out that it is to
+locks that it was granted or refused, and by nothing else. So a run of it, alone, with the bytes laid out that it is to
 meet, shows what it does in every interleaving in which it meets them. The scenario's text runs once for each different
 experience of a worker, not once for each interleaving; interleavings are put together from the trees (see `world`).
-Where the same experience leads elsewhere the second time, the scenario is not deterministic, and that is an error.
+Where the same experience leads to another step the second time, the scenario is not deterministic, and that is an
+error.
 
 The run is a greenlet that stops before each step. It goes on as long as the search goes on from where it stands; for
 another branch it begins anew and runs without a stop through what the tree already knows.
@@ -27,7 +28,7 @@ from .sandbox import NotDeterministic, Watched, bypass, guarded
 from .worker import Shape, SteppedWorker
 
 GRANTED, REFUSED = False, True
-"""What a lock meets; loads meet bytes, stores and unlocks nothing (None)."""
+"""The results that a lock request meets; loads meet bytes, stores and unlocks nothing (None)."""
 
 
 class Node:
@@ -62,14 +63,14 @@ class Node:
 
 
 THROWS = 100
-"""How often a run is told to end before it is said to catch everything."""
+"""The number of times that a run is asked to end before it is said to catch everything."""
 
 LEFT: list[greenlet] = []
-"""Runs that do not end: kept, since even to forget them would mean to end them."""
+"""Runs that do not end: they are kept, since deleting them would end them."""
 
 
 class Abandoned(BaseException):
-    """Ends a run that is of no more use."""
+    """This exception ends a run that is of no more use."""
 
 
 class Behaviour:
@@ -104,7 +105,7 @@ class Behaviour:
         return node
 
     def learn(self, node: Node, met: Any) -> Node:
-        """Return the node after this one when it meets that.
+        """Return the node after this one for this result of its step.
 
         Raises NotDeterministic where a new run does not come to the node as it did before, and CannotRunError where
         the worker reaches around the memory.
@@ -116,11 +117,11 @@ class Behaviour:
         return node.next[met]
 
     def again(self, node: Node) -> None:
-        """Come to this node once more. Raises NotDeterministic where the way there is another one now."""
+        """Run to this node once more. Raises NotDeterministic where the way there is another one now."""
         self._begin(node)
 
     def _begin(self, node: Node) -> None:
-        """A new run, up to before the step of this node."""
+        """Begin a new run, up to before the step of this node."""
         self._give_up()
         scenario, worker = self._shape.scenario, self._worker
         self.runs += 1
@@ -151,7 +152,7 @@ class Behaviour:
             raise self._trouble
 
     def _give_up(self) -> None:
-        """End the run where it stands; nothing that it does on the way out is a step."""
+        """End the run at its present step; nothing that it does on the way out is a step."""
         if self._over or self._taken < 0:
             return
         self._over = True
@@ -161,7 +162,7 @@ class Behaviour:
             raise self._trouble
 
     def _life(self) -> None:
-        """All rounds of the worker, in its own greenlet."""
+        """Run all rounds of the worker, in its own greenlet."""
         worker, scenario = self._worker, self._shape.scenario
         failed: Exception | SystemExit | None = None
         try:
@@ -193,9 +194,9 @@ class Behaviour:
         node.round = self._worker.round
 
     def _step(self, operation: Operation) -> None:
-        """Close the step before this access of the running worker, then lay out what it meets.
+        """End the step before this access of the running worker, then lay out the bytes that it meets.
 
-        Stops where the tree does not tell what that is.
+        It stops where the tree does not know these bytes.
         """
         if self._taken < 0:
             return
@@ -215,7 +216,7 @@ class Behaviour:
         self._taken += 1
 
     def _escape(self) -> NoReturn:
-        """End a run that is over; one that catches even that is left where it is, for good."""
+        """End a run that is over; one that catches even that is left at its present step, for good."""
         self._caught += 1
         if self._caught > THROWS:
             LEFT.append(self._run)
@@ -226,7 +227,7 @@ class Behaviour:
         raise Abandoned
 
     def _stop(self) -> None:
-        """Wait to be told more; whatever is thrown in here, also by a garbage collector, ends the run."""
+        """Wait for the next order; any exception that is thrown in here, also by a garbage collector, ends the run."""
         try:
             self._hub()
         except BaseException:
@@ -249,7 +250,7 @@ class Behaviour:
         self._at = node.next[met]
 
     def _differs(self, what: str) -> NotDeterministic:
-        """The error to raise; it is remembered, in case that the scenario catches it."""
+        """Return the error to raise; it is remembered, in case the scenario catches it."""
         meant = self._at.operation
         trouble = NotDeterministic(
             f"scenario {self._shape.found.name} is not deterministic: after {self._taken:,} steps worker "
@@ -264,7 +265,7 @@ class Behaviour:
         return _Hold(self, lock, unlock)
 
     def lock(self, operation: Operation) -> None:
-        """A lock of the running worker. Raises Deadlock where it is to be refused."""
+        """Request a lock for the running worker. Raises Deadlock where it is to be refused."""
         if self._taken < 0:
             raise bypass("locks in start, before the start barrier")
         self._step(operation)
@@ -272,7 +273,7 @@ class Behaviour:
             raise Deadlock(errno.EDEADLK, "Resource deadlock avoided")
 
     def unlock(self, operation: Operation) -> None:
-        """An unlock, which a run that is given up leaves out."""
+        """Unlock; a run that is given up leaves this out."""
         if not self._over:
             self._step(operation)
 
@@ -296,7 +297,7 @@ class _Hold:
 
 
 def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
-    """The nodes that the worker comes through when no other runs, at most so many steps."""
+    """Return the nodes that the worker comes through when no other runs, at most so many steps."""
     content = bytearray(initial)
     nodes = [behaviour.root]
     while len(nodes) <= most and (operation := nodes[-1].operation) is not None:

@@ -1,8 +1,8 @@
 """Look for patterns in the steps of a schedule that broke: which worker met what because of which other.
 
-A pattern is not yet the reason: `simplify` finds out whether the damage goes with it. Either two accesses of one
-worker are cut apart by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value, on two that belong
-together, or between the pieces of a longer one; or a ring of waiters closes.
+A pattern is not yet the reason: `simplify` finds out whether the damage goes with it. Either two accesses of one worker
+are separated by another's (Lu, Tucek, Qin and Zhou, "AVIO", ASPLOS 2006), on one value, on two that belong together, or
+between the pieces of a longer one; or a ring of waiting workers closes.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from .simplify import Cut, cut_between
 from .trace import GIVES_UP
 
 TOLD = 3
-"""Fields of which the same is told."""
+"""The number of fields that are named where the same happens to several."""
 
 
 MOST_DATA = 400
-"""Loads and stores of a schedule in which two that belong together are looked for."""
+"""The most loads and stores of a schedule in which two that belong together are looked for."""
 
 Tell = Callable[[Step, Step, Step], tuple[str, list[str]]]
 
 
 class Pattern(NamedTuple):
-    """A pattern in a schedule: the two sides, the reasons in order, whose accesses were cut apart, and where.
+    """A pattern in a schedule: the two sides, the reasons in order, whose accesses were separated, and where.
 
     Without any one of the `cuts` there would be no such pattern.
     """
@@ -59,7 +59,7 @@ class Access:
 
 
 def patterns(steps: Sequence[Step]) -> Iterator[Pattern]:
-    """All that are found, the most telling first."""
+    """Return all patterns that are found, the most informative first."""
     accesses = _accesses(steps)
     yield from _refused(steps)
     yield from _torn_loads(steps, accesses)
@@ -71,7 +71,7 @@ def patterns(steps: Sequence[Step]) -> Iterator[Pattern]:
 
 
 def _accesses(steps: Sequence[Step]) -> list[Access]:
-    """Loads and stores; moves of one copy, which one worker does one after the other, are one (see `moves`)."""
+    """Return loads and stores; moves of one copy, which one worker does one after the other, are one (see `moves`)."""
     open_ones: dict[int, Access] = {}
     found = []
     for place, step in enumerate(steps):
@@ -89,7 +89,7 @@ def _accesses(steps: Sequence[Step]) -> list[Access]:
 
 
 def _goes_on(copy: Access, step: Step) -> bool:
-    """True for the next move of a copy: it adjoins or overlaps, and goes further; or the end came first."""
+    """Return True for the next move of a copy: it adjoins or overlaps, and goes further; or the end came first."""
     end = step.start + step.length
     if step.start < copy.start:
         return end >= copy.start and copy.end - step.start in (3, *END_FIRST) and len(copy.places) == 1
@@ -97,7 +97,7 @@ def _goes_on(copy: Access, step: Step) -> bool:
 
 
 def held(steps: Sequence[Step], worker: int) -> list[Step]:
-    """The locks that the worker holds after these steps."""
+    """Return the locks that the worker holds after these steps."""
     locks: list[Step] = []
     for step in steps:
         if step.worker == worker and step.operation == "lock":
@@ -110,7 +110,7 @@ def held(steps: Sequence[Step], worker: int) -> list[Step]:
 
 
 def _refused(steps: Sequence[Step]) -> Iterator[Pattern]:
-    """A ring of two or more that the kernel broke by refusing one of them."""
+    """Return the pattern of a ring of two or more that the kernel broke by refusing one of them."""
     for place, step in enumerate(steps):
         if step.value != "EDEADLK":
             continue
@@ -135,7 +135,9 @@ def _refused(steps: Sequence[Step]) -> Iterator[Pattern]:
 
 
 def holding(steps: Sequence[Step], place: int) -> tuple[Cut, ...]:
-    """From each lock that a worker holds to this one, which it asks for: without a break it would get both."""
+    """Return the cut from each lock that a worker holds to this one, which it requests: without a break it would get
+    both.
+    """
     worker = steps[place].worker
     mine = held(steps[:place], worker)
     return tuple(cut_between(steps, at, place) for at in range(place) if any(steps[at] is lock for lock in mine))
@@ -148,7 +150,7 @@ def touch(one: Step, other: Step) -> bool:
 
 
 def _torn_loads(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[Pattern]:
-    """A load that met some bytes before another worker stored them, and some after."""
+    """Return the pattern of a load that met some bytes before another worker stored them, and some after."""
     for load, store in _pairs(accesses, "load", "store"):
         parts = list(_parts(steps, load, store))
         new = next((part for part in parts if min(part.stores) < part.place), None)
@@ -169,7 +171,7 @@ def _torn_loads(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[P
 
 
 def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[Pattern]:
-    """Two long stores into each other: some bytes are left from the one, others from the other."""
+    """Return the pattern of two long stores into each other: some bytes are left from one, others from the other."""
     for one, other in _pairs(accesses, "store", "store"):
         parts = list(_parts(steps, one, other))
         last = {part.field: max(at for at in one.places if _touches(steps[at], part)) for part in parts}
@@ -192,7 +194,10 @@ def _torn_stores(steps: Sequence[Step], accesses: Sequence[Access]) -> Iterator[
 
 
 class Part(NamedTuple):
-    """Bytes that one move reaches and the same moves of another worker's store: where in the schedule these are."""
+    """A range of bytes that one move reaches and the same moves of another worker's store.
+
+    It has the places in the schedule of these moves.
+    """
 
     place: int
     start: int
@@ -203,7 +208,7 @@ class Part(NamedTuple):
 
 
 def _parts(steps: Sequence[Step], one: Access, store: Access) -> Iterator[Part]:
-    """The bytes of an access that a store of another worker reaches too, cut where its moves are."""
+    """Return the bytes of an access that a store of another worker reaches too, cut where its moves are."""
     for place in one.places:
         step = steps[place]
         start, end = step.start, step.start + step.length
@@ -222,7 +227,7 @@ def _touches(step: Step, part: Part) -> bool:
 
 
 def _section(step: Step, low: int, high: int) -> tuple[str, str]:
-    """Name and value of some bytes of a step: record[16:24]."""
+    """Return name and value of some bytes of a step: record[16:24]."""
     slices = re.fullmatch(r"(.*)\[(\d+):(\d+)\]", step.field)
     if (low, high) == (step.start, step.start + step.length) or not slices or not isinstance(step.value, str):
         return step.field, shown(step.value)
@@ -232,10 +237,10 @@ def _section(step: Step, low: int, high: int) -> tuple[str, str]:
 
 
 def _half_done(steps: Sequence[Step]) -> Iterator[Pattern]:
-    """Another worker comes after the one and before the other of two accesses that belong together.
+    """Return the patterns in which another worker comes between two accesses that belong together.
 
-    Its own two touch both: in the order of the one worker it is behind it at the first, and before it at the second.
-    The nearest two come first.
+    Its own two accesses touch both: in the order of the one worker it is behind it at the first, and before it at the
+    second. The nearest two come first.
     """
     data = [at for at, step in enumerate(steps) if step.operation in ("load", "store")]
     if len(data) > MOST_DATA:
@@ -266,7 +271,7 @@ def _clash(one: Step, other: Step) -> bool:
 
 
 def _edge(earlier: Step, later: Step) -> list[str]:
-    """Name what the order of two accesses to the same bytes made of them."""
+    """Say what the order of two accesses to the same bytes caused."""
     if later.operation == "load":
         return [
             f"worker {later.worker} met {shown(later.value)} in {later.field} because worker {earlier.worker} had "
@@ -295,7 +300,7 @@ def _whole(steps: Sequence[Step], *copies: Access) -> tuple[Cut, ...]:
 
 
 def _of(one: Part, other: Part) -> str:
-    """The field that two parts belong to."""
+    """Return the field that two parts belong to."""
     names = {part.field.partition("[")[0].partition(" ")[0] for part in (one, other)}
     return " and ".join(sorted(names))
 
@@ -313,10 +318,10 @@ def _pairs(accesses: Sequence[Access], first: str, second: str) -> Iterator[tupl
 
 
 def _cut_apart(steps: Sequence[Step]) -> tuple[list[Pattern], list[Pattern]]:
-    """Two accesses of one worker to one place, and another's in between that cannot be before or after both.
+    """Return the patterns in which another's access separates two accesses of one worker to one place.
 
-    Lost updates apart from the others. First all fields that break in the same way, each by the first three accesses
-    that do; then every three alone.
+    The other access cannot be before or after both. Lost updates are apart from the others. First come all fields that
+    break in the same way, each by the first three accesses that do; then every three alone.
     """
     found: dict[str, list[tuple[int, int, int]]] = {}
     for place, third in enumerate(steps):
@@ -347,7 +352,7 @@ def _patterns(
 
 
 def _together(steps: Sequence[Step], tell: Tell, threes: Sequence[tuple[int, int, int]]) -> Pattern:
-    """One pattern of several fields."""
+    """Make one pattern of several fields."""
     reasons, names = [], []
     for three in threes:
         first, second, third = (steps[at] for at in three)
@@ -364,7 +369,7 @@ def _together(steps: Sequence[Step], tell: Tell, threes: Sequence[tuple[int, int
 
 
 def _loads_for(steps: Sequence[Step], at: int, store: int) -> bool:
-    """True for the load from which the worker made what it stores."""
+    """Return True for the load from which the worker made what it stores."""
     return (steps[at].worker, steps[at].operation) == (steps[store].worker, "load") and _same(steps[at], steps[store])
 
 

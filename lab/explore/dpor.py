@@ -2,10 +2,10 @@
 
 The search is source-DPOR with sleep sets (Abdulla, Aronis, Jonsson and Sagonas, POPL 2014): it runs a schedule, looks
 for its races, and for each race notes the other order, to be tried where the race began. The end of a schedule does not
-depend on the order of independent steps, so one of each class (Mazurkiewicz trace) shows every end. Locks need care: a
-lock cannot swap with what took place while it had to wait, so the race is that with the lock before; a lock that still
-waits when no worker can go on is in a race too; and a refusal (EDEADLK), which others cause by coming to their lock, is
-taken to depend on everything, with every choice tried where one is possible.
+depend on the order of independent steps, so one of each class (Mazurkiewicz trace) shows every end. Locks are special:
+a lock cannot swap with what happened while it had to wait, so the race is that with the lock before; a lock that still
+waits when no worker can go on is in a race too; and a refusal (EDEADLK), which others cause by requesting their lock,
+is taken to depend on everything, with every choice tried where one is possible.
 """
 
 from __future__ import annotations
@@ -33,7 +33,10 @@ class Event(NamedTuple):
 
 @dataclass(slots=True)
 class Frame:
-    """A state on the path, with the workers that can go on, are to be tried, were tried, or need not be (asleep)."""
+    """A state on the path, with the workers that can go on, those to be tried, those tried, and those asleep.
+
+    A worker that is asleep need not be tried.
+    """
 
     choices: list[int]
     operations: list[Operation | None]
@@ -45,7 +48,7 @@ class Frame:
 
 
 class Dpor:
-    """The search. `blocked` counts schedules that were given up because all that could go on was asleep."""
+    """The search. `blocked` counts schedules that were given up because all workers that could go on were asleep."""
 
     def __init__(self, world: World, tally: Tally) -> None:
         self._world = world
@@ -57,7 +60,7 @@ class Dpor:
         self.blocked = 0
 
     def run(self) -> None:
-        """Explore until every class has been seen, or the tally says stop."""
+        """Explore until every class has been seen, or the tally ends the search."""
         self._enter(frozenset())
         while self._frames:
             frame = self._frames[-1]
@@ -74,7 +77,9 @@ class Dpor:
         self._world.back_to(0)
 
     def _asleep(self, frame: Frame, worker: int) -> frozenset[int]:
-        """Return the workers that need not be tried after this step: they were, and it makes no difference to them."""
+        """Return the workers that need not be tried after this step: they were, and the step makes no difference to
+        them.
+        """
         step = frame.operations[worker]
         if frame.refusals or step is None:
             return frozenset()
@@ -85,7 +90,7 @@ class Dpor:
         )
 
     def _enter(self, sleep: frozenset[int]) -> bool:
-        """A new state on the path; True when the search must stop."""
+        """Enter a new state on the path; return True when the search must stop."""
         world = self._world
         choices = world.choices()
         operations = [node.operation for node in world.at]
@@ -115,7 +120,7 @@ class Dpor:
             self._world.undo()
 
     def _step(self, worker: int, refusals: bool) -> None:
-        """Race the next step of the worker with those before it, then take it."""
+        """Compare the next step of the worker with those before it for races, then take it."""
         operation = self._world.at[worker].operation
         if operation is None:
             raise AssertionError("only workers with a step left are choices")
@@ -127,7 +132,7 @@ class Dpor:
         self._world.do(worker)
 
     def _race(self, worker: int, operation: Operation, *, refused: bool) -> Clock:
-        """Put down the other order of each race of this step with an earlier one; the clock that it would have."""
+        """Note the other order of each race of this step with an earlier one; return the clock that it would have."""
         known = clock = self._clocks[worker]
         races = []
         for place in range(len(self._events) - 1, -1, -1):
@@ -145,13 +150,14 @@ class Dpor:
         return clock
 
     def _could_swap(self, place: int, worker: int, operation: Operation) -> bool:
-        """False for a lock that had to wait where the earlier event took place, be that an unlock or another lock."""
+        """Return False for a lock that had to wait where the earlier event happened, be that an unlock or another lock.
+        """
         if operation.kind != LOCK:
             return True
         return self._world.locks.blocker(self._frames[place].state, worker, operation) is None
 
     def _reverse(self, place: int, second: Event) -> None:
-        """See to it that somebody is tried before the first of a race who leads to the second being taken there."""
+        """Make sure that a worker is tried before the first event of a race from which the second is reached there."""
         first = self._events[place]
         between = [event for event in self._events[place + 1 :] if event.clock[first.worker] < first.number]
         initials = _initials([*between, second])
@@ -176,7 +182,7 @@ def _join(one: Clock, other: Clock) -> Clock:
 
 
 def _initials(events: list[Event]) -> set[int]:
-    """The workers whose first event here has nothing before it here that it happened after."""
+    """Return the workers whose first event here does not depend on an event before it here."""
     found: set[int] = set()
     passed: set[int] = set()
     for at, event in enumerate(events):

@@ -1,8 +1,8 @@
 """Run a search in several processes: each job gets parts of the tree, or seeds of its own.
 
 `all` is cut into the schedules that begin alike: a job that is free takes the next beginning. The searches at random
-draw from seeds of their own. Searches that remember states (states, dpor) or go by rising bound have one memory and
-run in one process. Each job counts on a shared board, so that what was covered is known at any time.
+draw from seeds of their own. Searches that remember states (states, dpor) or go by rising bound have one memory and run
+in one process. Each job counts on a shared board, so that what was covered is known at any time.
 """
 
 from __future__ import annotations
@@ -22,30 +22,33 @@ from .tally import Found, Tally
 from .world import World
 
 Search = Callable[[Tally, int], int]
-"""What a job runs, with its tally and its number; returns the number of the part in which it found its failure."""
+"""A function that a job runs, with its tally and its number.
+
+It returns the number of the part in which it found its failure.
+"""
 
 PARTS = 64
-"""Beginnings a job, so that all jobs end together."""
+"""The number of beginnings for each job, so that all jobs end together."""
 
 MOST_PARTS = 2_000
-"""Beginnings that are dealt out at most: each makes a few more, and all numbers must fit a pipe."""
+"""The largest number of beginnings: each makes a few more, and all numbers must fit a pipe."""
 
 SLOT = 1 << 20
-"""Bytes of shared memory in which a job leaves what it found."""
+"""The size of the shared memory in which a job leaves what it found, in bytes."""
 
 GRACE_S = 30.0
-"""How much later than the deadline a job may end before it counts as lost."""
+"""The time, in seconds, after the deadline after which a job counts as lost."""
 
 LOOK_AGAIN_S = 0.01
 ERRORS: dict[int, type[LabError]] = {2: UsageError, 3: CannotRunError, 4: ScenarioError}
-"""What a job may raise, by its exit code."""
+"""The errors that a job may raise, by its exit code."""
 
 STOP, COUNTS = 0, 1
-"""Cells of the board: whether all are to stop; then schedules and broken ones of each job."""
+"""Cells of the board: whether all must stop; then schedules and broken ones of each job."""
 
 
 def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
-    """`every_schedule` in so many processes. Raises CannotRunError where one of them dies."""
+    """Run `every_schedule` in so many processes. Raises CannotRunError where one of them dies."""
     beginnings = _beginnings(world, min(PARTS * jobs, MOST_PARTS))
     tasks, todo = os.pipe()
     os.write(todo, b"".join(number.to_bytes(4, "little") for number in range(len(beginnings))))  # < 64 KiB: no wait
@@ -70,7 +73,7 @@ def every_schedule_in_jobs(world: World, tally: Tally, jobs: int) -> None:
 
 
 def by_lot_in_jobs(walk: Callable[[Tally, int], None], world: World, tally: Tally, jobs: int) -> None:
-    """A search at random in so many processes, until one of them finds something or the time is over."""
+    """Search at random in so many processes, until one of them finds something or the time is over."""
 
     def search(mine: Tally, job: int) -> int:
         walk(mine, job)
@@ -80,7 +83,8 @@ def by_lot_in_jobs(walk: Callable[[Tally, int], None], world: World, tally: Tall
 
 
 def _beginnings(world: World, count: int) -> list[bytes]:
-    """The shortest beginnings of schedules of which there are so many, or all schedules where there are fewer."""
+    """Return the shortest beginnings of schedules of which there are so many, or all schedules where there are fewer.
+    """
     level = [b""]
     while len(level) < count:
         deeper = [longer for beginning in level for longer in _longer(world, beginning)]
@@ -166,7 +170,7 @@ def _put(slot: memoryview, counts: dict[str, Any]) -> None:
 
 
 def _add_up(world: World, tally: Tally, counts: list[dict[str, Any]]) -> None:
-    """Add up what the jobs found; of several failures that of the first part, whichever was quicker."""
+    """Add up what the jobs found; of several failures keep that of the first part, whichever was found first."""
     tally.too_long += sum(each["too_long"] for each in counts)
     tally.kept = [bytes.fromhex(kept) for each in counts for kept in each["kept"]][: tally.keep]
     found = sorted((each["first"], each["found"]) for each in counts if each["found"])

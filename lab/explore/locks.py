@@ -1,6 +1,6 @@
-"""Make each lock a state machine over its model, with states numbered from 0, which is all free.
+"""Make each lock a state machine over its model, with states numbered from 0, in which all is free.
 
-The models change in place, and a search goes back and forth. So every state that comes up is built once, and what each
+The models change in place, and a search goes back and forth. So every state that is met is built once, and what each
 operation leads to in it is remembered.
 """
 
@@ -17,11 +17,12 @@ from lab.model.record_locks import RecordLocks, WholeFileLock
 from .operation import Operation
 
 Blocked = tuple[int | None, int]
-"""Who is in the way, or None; and the state that follows, the same one where there is nothing to do but wait."""
+"""The worker that conflicts, or None; and the state that follows, the same one where the request can only wait."""
 
 
 class LockStates(ABC):
-    """The lock's states and what requests of workers do in them; `detects`: rings of waiters get EDEADLK."""
+    """The states of a lock and what requests of workers do in them; `detects`: rings of waiting requests get EDEADLK.
+    """
 
     detects = False
 
@@ -34,7 +35,7 @@ class LockStates(ABC):
     def request(self, state: int, worker: int, operation: Operation) -> Blocked:
         """Return no blocker and the state once the lock is granted, or its blocker and the state until then.
 
-        That is another one where the request itself gives something up: flock(2) made exclusive.
+        That is another state where the request itself releases something: flock(2) made exclusive.
         """
         key = state, worker, operation
         try:
@@ -48,7 +49,7 @@ class LockStates(ABC):
         """Return the other worker that keeps this lock from being granted, whatever the worker itself holds."""
 
     def release(self, state: int, worker: int, operation: Operation) -> int:
-        """The state after an unlock."""
+        """Return the state after an unlock."""
         key = state, worker, operation
         try:
             return self._freed[key]
@@ -57,7 +58,7 @@ class LockStates(ABC):
             return after
 
     def drop(self, state: int, worker: int) -> int:
-        """The state once the worker is gone: whatever it still held is free."""
+        """Return the state once the worker is gone: whatever it still held is free."""
         return self._drop(state, worker) if state else state
 
     def _number(self, key: Hashable) -> int:
@@ -95,7 +96,7 @@ class Ranges(LockStates):
         return table
 
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
-        """The owner of the first record that conflicts."""
+        """Return the owner of the first record that conflicts."""
         record = self._table(state).conflict(worker, operation.span)
         return None if record is None else record.owner  # type: ignore[return-value]
 
@@ -119,7 +120,7 @@ class Ranges(LockStates):
 
 
 class Whole(LockStates):
-    """flock(2) as the lab uses it: every range is the whole file, and the last one given back unlocks.
+    """flock(2) as the lab uses it: every range is the whole file, and the last one released unlocks.
 
     A state is how many ranges each worker holds, and whether exclusively: True, False, or None for one that gave up its
     shared lock to make it exclusive, and waits. An exclusive one stays so until the last range is given back.
@@ -136,7 +137,7 @@ class Whole(LockStates):
         return self._number(tuple(sorted(held.items(), key=lambda each: each[0])))
 
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
-        """Another holder, where one of the two is exclusive."""
+        """Return another holder, where one of the two is exclusive."""
         return self._conflict(self._held(state), worker, write=operation.write)
 
     def _conflict(self, held: dict[int, tuple[bool | None, int]], worker: int, *, write: bool) -> int | None:
@@ -147,7 +148,7 @@ class Whole(LockStates):
         return lock.conflict(worker, write)  # type: ignore[return-value]
 
     def _request(self, state: int, worker: int, span: Span) -> Blocked:
-        """A shared lock is made exclusive in one step where nobody else holds one, else given up first."""
+        """Make a shared lock exclusive: in one step where no other worker holds one, else it is released first."""
         held = self._held(state)
         exclusive, depth = held.get(worker, (None, 0))
         if depth and (exclusive or not span.write):
@@ -169,7 +170,7 @@ class Whole(LockStates):
 
 
 def check_modelled(lock: str) -> None:
-    """Raises CannotRunError for a lock of which there is no model."""
+    """Raise CannotRunError for a lock that has no model."""
     if lock not in MODELLED:
         raise CannotRunError(
             f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (python -m lab race)"
@@ -177,6 +178,6 @@ def check_modelled(lock: str) -> None:
 
 
 def states_of(lock: str) -> LockStates:
-    """The states of this lock. Raises CannotRunError where there is no model of it."""
+    """Return the states of this lock. Raises CannotRunError where it has no model."""
     check_modelled(lock)
     return Whole() if OWN[lock].whole_file else Ranges(detects=OWN[lock].finds_deadlocks)

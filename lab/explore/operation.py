@@ -31,7 +31,7 @@ NAMES = ("load", "store", "lock", "unlock")
 
 
 class Operation:
-    """The next step of a worker; made once and told apart by identity in the hot loop.
+    """The next step of a worker; made once and compared by identity in the hot loop.
 
     `start` to `end` are bytes of the file, the end exclusive. `write` is True for stores and exclusive locks.
     """
@@ -50,11 +50,11 @@ class Operation:
 
     @property
     def word(self) -> str:
-        """The operation in a word, for people and for fingerprints."""
+        """Return the operation in a word, for people and for fingerprints."""
         return NAMES[self.kind]
 
     def depends_on(self, other: Operation) -> bool:
-        """True when the order of the two, by different workers, can matter.
+        """Return True when the order of the two, by different workers, can matter.
 
         Loads and stores: they share a byte and one of them writes. Locks and unlocks: their ranges conflict; two
         unlocks never do, since each frees only what its owner holds. Data and locks never touch.
@@ -67,24 +67,24 @@ class Operation:
 
 
 LINE = 64
-"""Bytes of a cache line, and the widest register of any processor: nothing longer is moved at once."""
+"""The number of bytes in a cache line, and the widest register of any processor: nothing longer is moved at once."""
 
 NARROW = (16, 32)
-"""The widest moves of processors without registers of a line."""
+"""The widest moves of processors whose registers are shorter than a line."""
 
 END_FIRST = range(9, 16)
-"""Lengths whose end memcpy loads before their beginning, each with a move of 8 bytes; it stores them in order."""
+"""The lengths whose end memcpy loads before their beginning, each with a move of 8 bytes; it stores them in order."""
 
 Move = tuple[int, int]
-"""Its first byte and its length."""
+"""A move: its first byte and its length."""
 
 
 def moves(kind: int, start: int, length: int, widest: int, *, plain: bool = False) -> list[Move]:
-    """The moves of a load or store of these bytes, in the order in which they reach the memory.
+    """Return the moves of a load or store of these bytes, in the order in which they reach the memory.
 
     `widest` is the longest move; above LINE it stands for a memory that is reached by lines of that size. A `plain`
-    value is moved at once. Of the bytes that a load moves twice, it keeps those of the move that it puts down last, so
-    they count for that one alone.
+    value is moved at once. Of the bytes that a load moves twice, it keeps those of the move that it writes last, so
+    they count for that move alone.
     """
     if not length:
         return []
@@ -99,7 +99,7 @@ def moves(kind: int, start: int, length: int, widest: int, *, plain: bool = Fals
 
 
 def _power(length: int, widest: int) -> int:
-    """The longest move that fits."""
+    """Return the length of the longest move that fits."""
     return min(1 << length.bit_length() - 1, widest)
 
 
@@ -114,7 +114,7 @@ def _stored(length: int, widest: int) -> list[Move]:
 
 
 def _loaded(length: int, widest: int) -> list[Move]:
-    """Two bytes are loaded one by one, though stored at once."""
+    """Return the moves of a load: two bytes are loaded one by one, though stored at once."""
     power = 1 if length == 2 else _power(length, widest)
     rest = length - power
     if power == 4 < length and widest in NARROW:
@@ -124,17 +124,18 @@ def _loaded(length: int, widest: int) -> list[Move]:
 
 
 def _cut(start: int, length: int, line: int) -> Iterator[Move]:
-    """The range between line boundaries."""
+    """Return the parts of the range between line boundaries."""
     cuts = [start, *range(start - start % line + line, start + length, line), start + length]
     return ((one, next_one - one) for one, next_one in pairwise(cuts))
 
 
 @cache
 def widest_move(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
-    """Bytes that this machine's memcpy moves at once.
+    """Return how many bytes this machine's memcpy moves at once.
 
-    On x86-64 by the processor's flags, as glibc chooses among its versions (sysdeps/x86_64/multiarch/ifunc-memmove.h):
-    it leaves AVX-512 alone on older processors, which slow down by it. Elsewhere 16, the pair of registers of AArch64.
+    On x86-64 it follows the processor's flags, as glibc chooses among its versions
+    (sysdeps/x86_64/multiarch/ifunc-memmove.h): glibc does not use AVX-512 on older processors, which slow down by it.
+    Elsewhere it is 16, the pair of registers of AArch64.
     """
     try:
         lines = cpuinfo.read_text().splitlines()
@@ -149,7 +150,7 @@ def widest_move(cpuinfo: Path = Path("/proc/cpuinfo")) -> int:
 
 
 Step = Callable[[Operation], object]
-"""Called before each load and store with what it is about to do; returns once it may."""
+"""A function that is called before each load and store with the operation; it returns once that may happen."""
 
 
 class SteppedBytes:
@@ -169,7 +170,7 @@ class SteppedBytes:
         self.numbers = self if is_number else SteppedBytes(buffer, line, step, is_number=True)
 
     def _moves(self, kind: int, start: int, length: int) -> list[Operation]:
-        """The steps of one access, made when it first comes up."""
+        """Return the steps of one access, made at the first access."""
         key = kind, start, length
         if key not in self._operations:
             self._operations[key] = [
@@ -187,7 +188,7 @@ class SteppedBytes:
         return bytes(loaded)
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Put the bytes there, move by move."""
+        """Store the bytes, move by move."""
         for operation in self._moves(STORE, start, len(data)):
             self._step(operation)
             self._buffer[operation.start : operation.end] = data[operation.start - start : operation.end - start]
@@ -196,7 +197,7 @@ class SteppedBytes:
 Value = int | float | str | None
 
 SHOWN_BYTES = 8
-"""Of a run of different bytes, as many as are shown."""
+"""The number of bytes that are shown of a run of different bytes."""
 
 
 class Named(NamedTuple):
@@ -208,7 +209,7 @@ class Named(NamedTuple):
 
 @cache
 def named(memory: type[Structure], start: int, end: int) -> Named:
-    """The smallest part of the struct that has all these bytes: value, balances[2], record[64:128], a to b."""
+    """Return the smallest part of the struct that has all these bytes: value, balances[2], record[64:128], a to b."""
     if end >= END or (start == 0 and end == sizeof(memory) and len(list(fields_of(memory))) > 1):
         return Named("the file", None)
     return _within(memory, "", 0, start, end)
@@ -250,7 +251,7 @@ def _in_array(kind: Any, name: str, base: int, start: int, end: int) -> Named:
 
 
 def value_of(kind: Any, data: bytes) -> Value:
-    """A number where the bytes are one value, else hexadecimal digits."""
+    """Return a number where the bytes are one value, else hexadecimal digits."""
     if kind is not None:
         value = kind.from_buffer_copy(data).value
         if isinstance(value, int | float):
@@ -259,7 +260,7 @@ def value_of(kind: Any, data: bytes) -> Value:
 
 
 def shown(value: Value) -> str:
-    """A value in a table: numbers as they are, long runs of one byte as that byte and how many."""
+    """Return a value as a table shows it: numbers as they are, long runs of one byte as that byte and how many."""
     if not isinstance(value, str):
         return f"{value}"
     data = bytes.fromhex(value)

@@ -26,19 +26,28 @@ from .worker import shape_of
 from .world import World
 
 MOST = 700
-"""States of one play: about 16 steps of two workers, as many as a person wants to choose."""
+"""The most states of one play: about 16 steps of two workers, as many as a person wants to choose."""
 
 SHAPES = ((2, 2), (2, 1))
-"""Workers and rounds, the one to be tried first before the other."""
+"""Workers and rounds; the first shape is tried first."""
 
 LINES = (LINE, *(LINE << doubled for doubled in range(1, 6)))
-"""Bytes of one step, the real ones first; where copies of 4,096 bytes have too many of those, longer ones."""
+"""The number of bytes of one step, the real one first.
+
+Where copies of 4,096 bytes have too many steps of that, longer ones are used.
+"""
 
 LOCKS = tuple(name for name in MODELLED if OWN[name].kind.has_ranges)
-"""What is switched on: the first in which schedules come to an end. Rings of refused requests (EDEADLK) need not."""
+"""The locks to play with: the first under which schedules come to an end.
+
+Rings of refused requests (EDEADLK) may have no end.
+"""
 
 FOLDERS = re.compile(r"(?<=\()~?/[^\n()]*/(?=[^/\n()]+:\d+\))|(?<![\w./~])~?/(?:[^\s/()'\"]+/)+")
-"""Of the place where a scenario raised, and of any other absolute path: a page is given away and must not tell them."""
+"""The folder of the place where a scenario raised, and of any other absolute path.
+
+A page is given to other people and must not show them.
+"""
 
 Played = tuple[World, Graph]
 
@@ -54,7 +63,7 @@ def simulated_scenarios() -> list[Found]:
 
 
 def plays(scenarios: Sequence[Found]) -> Plays:
-    """Each scenario without a lock and with one; what cannot be played is left out, with the reason."""
+    """Return each scenario without a lock and with one; what cannot be played is left out, with the reason."""
     made: list[Play] = []
     left_out: list[LeftOut] = []
     for found in scenarios:
@@ -67,7 +76,8 @@ def plays(scenarios: Sequence[Found]) -> Plays:
 
 
 def _small(found: Found) -> tuple[Played, Played]:
-    """The same shape without and with a lock: the first that is small enough and breaks without, else the first."""
+    """Return the same shape without and with a lock: the first that is small enough and breaks without, else the first.
+    """
     fitting = list(_until_broken(found))
     if not fitting:
         raise UsageError(f"scenario {found.name}: every shape has more than {MOST:,} states, too many to be played")
@@ -86,7 +96,7 @@ def _until_broken(found: Found) -> Iterator[tuple[Played, Played]]:
 
 
 def _locked(found: Found, workers: int, rounds: int, line: int) -> Played:
-    """Under the first of the locks that ends."""
+    """Return the play under the first of the locks that ends."""
     for lock in LOCKS[:-1]:
         try:
             return _graph(found, lock, workers, rounds, line)
@@ -123,7 +133,7 @@ def _play(world: World, graph: Graph) -> Play:
 
 
 class _Tables:
-    """A graph as the tables of a `Play`."""
+    """A graph in the form of the tables of a `Play`."""
 
     def __init__(self, world: World, graph: Graph) -> None:
         self._memory = world.shape.memory
@@ -142,7 +152,7 @@ class _Tables:
         return named(self._memory, start, end).name
 
     def _value(self, content: bytes, start: int, end: int) -> int:
-        """The text of the bytes of a cell; the content begins with the file."""
+        """Return the text of the bytes of a cell; the content begins with the file."""
         return self._text(shown(value_of(named(self._memory, start, end).kind, content[start:end])))
 
     def _state(self, graph: Graph, number: int) -> list[int]:
@@ -166,7 +176,7 @@ class _Tables:
         return self.steps.setdefault((*row, *self._changes(move)), len(self.steps))
 
     def _changes(self, move: Move) -> list[int]:
-        """The first cell that is stored into, and what is in it and in those after it then."""
+        """Return the first cell that is stored into, and the texts of it and of those after it then."""
         if not move.stored:
             return []
         start = move.step.start
@@ -180,7 +190,7 @@ def _damage_without_folders(damage: Damage) -> Damage:
 
 
 def _without_folders(text: str) -> str:
-    """First the home directory, which may have spaces in it, then all others."""
+    """Return the text without folders: first the home directory, which may have spaces in it, then all others."""
     return FOLDERS.sub("", anonymous_text(text))
 
 
@@ -195,7 +205,8 @@ def _target(move: Move) -> int:
 
 
 def cells(graph: Graph) -> list[tuple[int, int]]:
-    """The touched bytes, cut wherever a step begins or ends: so each step loads or stores some of them, whole."""
+    """Return the touched bytes, cut wherever a step begins or ends: so each step loads or stores some of them, whole.
+    """
     moves = [move for state in graph.states for move in state.moves if move and move.step.operation in OPERATIONS[:2]]
     touched = sorted({(move.step.start, move.step.start + move.step.length) for move in moves})
     cuts = sorted({cut for each in touched for cut in each})
@@ -203,7 +214,7 @@ def cells(graph: Graph) -> list[tuple[int, int]]:
 
 
 def _shortest(world: World) -> ShortestFailure:
-    """The first schedule that breaks with the fewest preemptions, as the explorer tells it."""
+    """Return the first schedule that breaks with the fewest preemptions, as the explorer reports it."""
     tally = Tally(deadline=inf, first_only=True)
     Bounded(world, tally).run(world.longest)
     world.back_to(0)

@@ -19,14 +19,17 @@ from .simplify import Cut, cuts_of
 from .trace import WAITS
 
 MOST_CUTS = 2_000
-"""Cuts that are tried where no pattern is to blame."""
+"""The most cuts that are tried where no pattern is to blame."""
 
 SHOWN = 3
-"""Steps of the others that are told."""
+"""The number of steps of the other workers that are named."""
 
 
 class Story(NamedTuple):
-    """One line that names the damage and the two sides, the reasons in order, and the cut without which it holds."""
+    """The explanation: one line that names the damage and the two sides, the reasons in order, and the cut.
+
+    Without the cut the scenario holds.
+    """
 
     headline: str
     reasons: list[str]
@@ -43,7 +46,8 @@ def story(
     kinds: frozenset[str] = frozenset(),
     fixes: Fixes | None = None,
 ) -> Story:
-    """The first explanation that fits, headed by the first damage that is wanted: of any kind, where none is named.
+    """Return the first explanation that fits, headed by the first damage that is wanted: of any kind, where none is
+    named.
 
     `fixes` tells whether the schedule ends well without a cut; without it the first pattern has to do.
     """
@@ -76,12 +80,12 @@ def _turns(steps: Sequence[Step]) -> Iterator[tuple[int, tuple[Step, Step]]]:
 
 
 def _has_finished(steps: Sequence[Step], at: int) -> bool:
-    """True where the worker of this step has no further one."""
+    """Return True where the worker of this step has no further one."""
     return all(step.worker != steps[at].worker for step in steps[at + 1 :])
 
 
 def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
-    """Nobody overwrote anything by itself: who did what between which steps of whom."""
+    """Say who did what between which steps, where no worker overwrote anything by itself."""
     worker = steps[cut.place].worker
     mine = [at for at in range(cut.place, len(steps)) if steps[at].worker == worker][: cut.more + 1]
     first, last = steps[mine[0]], steps[mine[-1]]
@@ -112,13 +116,13 @@ def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
 
 
 def _did(step: Step) -> str:
-    """A step as a noun: the store to value."""
+    """Return a step as a noun: the store to value."""
     words = {"load": "load of", "store": "store to", "lock": "lock of", "unlock": "unlock of"}
     return f"{words[step.operation]} {step.field}"
 
 
 def _deadlock(evidence: Sequence[str]) -> Story:
-    """The ring, and who waits behind it."""
+    """Return the ring, and the workers that wait behind it."""
     waits = {
         int(one): int(other)
         for one, other in re.findall(r"worker (\d+) waits for .*, which worker (\d+) holds", ";\n".join(evidence))

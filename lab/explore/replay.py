@@ -1,11 +1,11 @@
-"""Have real processes perform a schedule on the real file, under the real lock, as often as asked.
+"""Perform a schedule with real processes on the real file, under the real lock, as often as requested.
 
 The workers are forked once and wait for their turns (see `replay_worker`). A step that the model calls waiting is never
-granted its turn, so that nothing sleeps in the kernel but where that is the point: the workers of a ring of waiters,
-and one that gives up a shared flock by asking for an exclusive one, are sent into the kernel one by one, and are seen
-there, before the next step is taken. A schedule is reproduced when the file ends with the very bytes that the model
-ends with, and the workers saw the same. It proves the order, not the timing: processes that wait for their turn are not
-a race.
+granted its turn, so that no worker sleeps in the kernel except where that is the purpose: the workers of a ring of
+waiting requests, and one that releases a shared flock by requesting an exclusive one, are sent into the kernel one by
+one, and are observed there, before the next step is taken. A schedule is reproduced when the file ends with the very
+bytes that the model ends with, and the workers saw the same. It proves the order, not the timing: processes that wait
+for their turn are not a race.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TICK_MS = 50
 
 @dataclass(slots=True)
 class Result:
-    """How often the schedule was reproduced, of how many tries, and where it first went another way."""
+    """The number of times that the schedule was reproduced, the number of tries, and the first divergence."""
 
     times: int = 0
     reproduced: int = 0
@@ -112,7 +112,7 @@ class _Stage:
         self._mapping.close()
 
     def perform(self, times: int, result: Result) -> None:
-        """Schedule after schedule until so many have been performed."""
+        """Perform schedule after schedule until so many have been performed."""
         started = time.monotonic()
         try:
             while result.times < times:
@@ -147,7 +147,7 @@ class _Stage:
         os.write(self._pipes.writing[worker], message)
 
     def _heard(self) -> None:
-        """Wait until the turn comes back. Raises Diverged where a worker found a difference, or nobody answers."""
+        """Wait until the turn comes back. Raises Diverged where a worker found a difference, or no answer comes."""
         deadline = time.monotonic() + self._limit_s
         while not self._poll.poll(TICK_MS):
             self._see_all_alive()
@@ -159,7 +159,7 @@ class _Stage:
             )
 
     def _see_all_alive(self) -> None:
-        """Raises ScenarioError where a worker ended, which none does before it is told to."""
+        """Raise ScenarioError where a worker ended, which none does before it is told to."""
         for ended in self._pool.gone():
             code = ended.code or 0
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
@@ -177,7 +177,7 @@ class _Stage:
         return f"at step {number} worker {worker} did not return from {told} within {self._limit_s:g} s: {what}"
 
     def _make_wait(self, worker: int) -> None:
-        """Send a worker into the kernel, to wait for its lock, and see it there.
+        """Send a worker into the kernel, to wait for its lock, and observe it there.
 
         Raises Diverged where the lock is granted.
         """
@@ -191,7 +191,7 @@ class _Stage:
                 raise Diverged(f"worker {worker} is granted a lock by the kernel for which the model lets it wait")
 
     def _compare(self, result: Result) -> bool:
-        """Return whether the file and the workers came to the end that the model has; the last that did not is kept."""
+        """Return whether the file and the workers ended as in the model; the last end that did not is kept."""
         plan = self._plan
         content = os.pread(self._mapping.descriptor, len(plan.prepared), 0)
         left = [read_report(slot) for slot in self._slots]
@@ -206,7 +206,7 @@ class _Stage:
 
 
 def check_backing(plan: Plan) -> None:
-    """Raises CannotRunError for a scenario that shares its bytes in another way than a replay does."""
+    """Raise CannotRunError for a scenario that shares its bytes in another way than a replay does."""
     found, backing = plan.shape.found, find_backing(plan.shape.scenario.backing)
     if backing is not MAPPED:
         raise CannotRunError(
@@ -215,10 +215,10 @@ def check_backing(plan: Plan) -> None:
 
 
 def reproduce(options: ReplayOptions) -> Replay:
-    """Perform the token's schedule `times` times on a new file in the directory.
+    """Reproduce the token's schedule `times` times on a new file in the directory.
 
-    What was done when somebody interrupts is kept. Raises UsageError for a token that does not fit, CannotRunError
-    where the directory, the lock or the processes are refused.
+    The performances before an interrupt are kept. Raises UsageError for a token that does not fit, CannotRunError where
+    the directory, the lock or the processes are refused.
     """
     token = read(options.token)
     world = _world(token)
@@ -263,7 +263,7 @@ def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequ
 
 
 def _world(token: Token) -> World:
-    """The simulated world of the token, in which its schedule can run."""
+    """Return the simulated world of the token, in which its schedule can run."""
     found = scenario_of(token)
     found.check_world("replay")
     world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
@@ -278,7 +278,7 @@ def _world(token: Token) -> World:
 
 
 def _left(world: World, result: Result, end: End) -> End:
-    """The damage that the last performance really left in the file."""
+    """Return the damage that the last performance really left in the file."""
     if not result.content:
         return end
     try:

@@ -21,35 +21,36 @@ HUB = -1
 SLOT = 1 << 16
 TOLD = 20
 SHOWN = 400
-"""Bytes of shared memory for what a worker has to say, and how many reports of how many characters that is at most."""
+"""The bytes of shared memory for a worker's report, and the most reports and the most characters of each."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """The ends that the workers and the parent pass the turn through; the parent's are the last of each list."""
+    """The ends of the pipes through which the workers and the parent pass the turn; the parent's are last in each list.
+    """
 
     reading: list[int]
     writing: list[int]
 
     @classmethod
     def make(cls, workers: int) -> Pipes:
-        """One pipe for each worker and one for the parent."""
+        """Make one pipe for each worker and one for the parent."""
         pairs = [os.pipe() for _ in range(workers + 1)]
         return cls([pair[0] for pair in pairs], [pair[1] for pair in pairs])
 
     def close(self) -> None:
-        """Close all of them here."""
+        """Close all of them in this process."""
         for end in self.reading + self.writing:
             os.close(end)
 
 
 def digest(reports: Sequence[tuple[str, str]]) -> str:
-    """Equal for equal reports."""
+    """Return a digest that is equal for equal reports."""
     return blake2b(json.dumps([list(each) for each in reports]).encode(), digest_size=16).hexdigest()
 
 
 SILENT: dict[str, Any] = {"divergence": "", "digest": digest([]), "seen": [], "raised": ""}
-"""What a worker says that has nothing to say."""
+"""The report of a worker that has nothing to say."""
 
 
 def read_report(slot: memoryview) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def read_report(slot: memoryview) -> dict[str, Any]:
 
 
 class Expected(NamedTuple):
-    """One step as the model has it: its number in the schedule from 1, and the bytes that a load meets."""
+    """One step of the model: its number in the schedule from 1, and the bytes that a load meets."""
 
     number: int
     kind: int
@@ -70,12 +71,12 @@ class Expected(NamedTuple):
     refused: bool
 
     def fits(self, operation: Operation) -> bool:
-        """True for the same operation on the same bytes."""
+        """Return True for the same operation on the same bytes."""
         return (operation.kind, operation.start, operation.end, operation.write) == self[1:5]
 
 
 class Turn(NamedTuple):
-    """Steps that a worker does on end; before them `waiters` are to wait in the kernel.
+    """Steps that a worker does without a break; before them `waiters` are to wait in the kernel.
 
     They close the ring for which the kernel refuses the first step, or give up a shared lock by asking (flock(2)).
     """
@@ -87,10 +88,10 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A schedule to be performed, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
+    """The plan of a schedule, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
 
-    Of these the `last` are sent into the kernel at the end; the others wait there already. `prepared` are the bytes to
-    begin with, before the workers' `start`.
+    Of these the `last` are sent into the kernel at the end; the others wait there already. `prepared` are the bytes at
+    the beginning, before the workers' `start`.
     """
 
     shape: Shape
@@ -106,7 +107,7 @@ class Plan:
 
 
 def plan_of(world: World, schedule: bytes) -> Plan:
-    """The plan of a schedule, which the world runs once, and takes back."""
+    """Return the plan of a schedule, which the world runs once, and undoes."""
     steps: list[list[Expected]] = [[] for _ in world.at]
     waiters: dict[int, tuple[int, ...]] = {}
     performed = bytearray()
@@ -162,7 +163,7 @@ def _ring(world: World, worker: int) -> tuple[int, ...]:
 
 
 def _turns(schedule: bytes | bytearray, waiters: dict[int, tuple[int, ...]]) -> list[Turn]:
-    """The schedule in turns; a step before which somebody is to wait begins one of its own."""
+    """Divide the schedule into turns; a step before which a worker has to wait begins a turn."""
     turns: list[Turn] = []
     place = 0
     for worker, group in groupby(enumerate(schedule), key=lambda each: (each[1], sum(at <= each[0] for at in waiters))):

@@ -1,8 +1,8 @@
-"""The worker of a replay is a real process over the mapped file and the real lock, which waits for its turn.
+"""Run the worker of a replay: a real process over the mapped file and the real lock, which waits for its turn.
 
-The turn is a byte in a pipe. A worker that has it does as many steps as its turn has, goes on to before its next
-step, and hands over to the next worker, without a way through the parent. Before each step it compares what it is
-about to do with what the model did, and the bytes that it is about to load with those that the model had.
+The turn is a byte in a pipe. A worker that has it does as many steps as its turn has, goes on to before its next step,
+and passes the turn to the next worker, without a way through the parent. Before each step it compares its operation
+with the model's, and the bytes that it is about to load with those that the model had.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ class GaveUp(BaseException):
 
 
 class Replayed:
-    """One worker. On the shared `board` it leaves the number of its present step, and, in the second half, that a
-    lock was granted for which the parent had sent it into the kernel to wait.
+    """One worker. It uses the shared `board` to report to the parent.
+
+    It leaves there the number of its present step, and, in the second half, that a lock was granted for which the
+    parent had sent it into the kernel to wait.
     """
 
     def __init__(self, plan: Plan, index: int, path: str, pipes: Pipes, said: memoryview, board: memoryview) -> None:
@@ -54,7 +56,7 @@ class Replayed:
         self._held: dict[Operation, Action] = {}
 
     def serve(self) -> None:
-        """One schedule after the other, until the parent is gone."""
+        """Perform one schedule after the other, until the parent is gone."""
         while message := os.read(self._pipes.reading[self._index], 1):
             if message == START:
                 self._start()
@@ -73,7 +75,7 @@ class Replayed:
         self._left = 0
 
     def _perform(self, message: bytes) -> None:
-        """All rounds of one schedule, the first turn in hand, or told to wait for the first lock."""
+        """Perform all rounds of one schedule, with the first turn, or with the order to wait for the first lock."""
         if not self._ready:
             self._start()
         self._ready = False
@@ -99,7 +101,7 @@ class Replayed:
         self._hand_over()
 
     def step(self, operation: Operation) -> None:
-        """Hand over before this access where the turn is used up, then compare it with the model."""
+        """Pass the turn before this access where it is used up, then compare the access with the model."""
         if self._left < 0:
             return
         if self._taken == len(self._expected) and self._index not in self._plan.stuck:
@@ -119,7 +121,7 @@ class Replayed:
             self._diverge(f"loads {met.hex(' ')[:47]} from the file, the model has {expected.met.hex(' ')[:47]}")
 
     def _await_turn(self, operation: Operation) -> None:
-        """Wait for the turn; told to wait for its lock in the kernel, it does that first."""
+        """Wait for the turn; if ordered to wait for its lock in the kernel, do that first."""
         while (self._first or os.read(self._pipes.reading[self._index], 1)) == BLOCK:
             self._first = b""
             self._early = operation
@@ -146,7 +148,7 @@ class Replayed:
         self._held.pop(lock, None)
 
     def lock(self, operation: Operation, release: Action) -> None:
-        """Acquire a lock as the model says: granted, or refused. Raises Deadlock where it is."""
+        """Acquire a lock as the model says: granted, or refused. Raises Deadlock where it is refused."""
         self.step(operation)
         self._held[operation] = release
         if self._early is operation:  # taken while the parent made it wait
@@ -171,7 +173,7 @@ class Replayed:
         raise GaveUp
 
     def _report(self, divergence: str, failed: str = "") -> None:
-        """Leave in shared memory what the parent is to read: all reports in a digest, the first of them in words."""
+        """Leave in shared memory the report to the parent: all reports in a digest, the first of them as text."""
         seen = [(kind, text[:SHOWN]) for kind, text in self._seen[:TOLD]]
         told = {"divergence": divergence, "digest": digest(self._seen), "seen": seen, "raised": failed[:SHOWN]}
         text = json.dumps(told).encode()
@@ -202,7 +204,10 @@ class _Hold:
 
 
 def turns_of(plan: Plan, index: int) -> Sequence[tuple[int, int]]:
-    """The turns of one worker: how many steps, and the next worker; the parent where others have to wait first."""
+    """Return the turns of one worker: how many steps, and the next worker.
+
+    The next is the parent where others have to wait first.
+    """
     turns = []
     for turn, following in zip(plan.turns, [*plan.turns[1:], None], strict=True):
         if turn.worker == index:

@@ -36,12 +36,12 @@ from .world import End, World
 
 MOST_WORKERS = 64
 MOST_STEPS = 20_000
-"""Of all workers together: one schedule of more is not worth running thousands of times."""
+"""The most steps of all workers together: a longer schedule is not worth running thousands of times."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row to be."""
+    """One row that will be explored."""
 
     found: Found
     lock: str
@@ -50,12 +50,12 @@ class Case:
 
     @property
     def title(self) -> str:
-        """Return what a person calls it."""
+        """Return the title of the case."""
         return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
 
 
 def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
-    """Scenario x workers x rounds x lock, in the order in which the table shows them.
+    """Return the cases, scenario x workers x rounds x lock, in the order in which the table shows them.
 
     Raises UsageError for an unknown lock, a scenario that cannot be explored, and too many workers; CannotRunError
     for a lock without a model.
@@ -116,7 +116,7 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
 
 
 def check_steps(world: World) -> None:
-    """Look at each worker alone, before anything is claimed of them together.
+    """Run each worker alone, before anything is claimed of them together.
 
     Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
     """
@@ -139,7 +139,7 @@ def check_steps(world: World) -> None:
 
 
 def _spins(nodes: list[Node]) -> bool:
-    """True for a worker that, alone, goes round in one round for ever: it waits for another one."""
+    """Return True for a worker that, alone, loops in one round for ever: it waits for another one."""
     return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round
 
 
@@ -187,7 +187,7 @@ def _record(
 
 
 def _of_how_many(world: World, coverage: Coverage) -> str:
-    """The number of all schedules, where it is known to be more than were run."""
+    """Return the number of all schedules, where it is known to be more than were run."""
     if coverage.found or coverage.exhausted or any(tally.too_long for tally in coverage.tallies):
         return ""
     world.back_to(0)
@@ -196,7 +196,7 @@ def _of_how_many(world: World, coverage: Coverage) -> str:
 
 
 def with_failure(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
-    """The record with the failure: its steps, its reasons, and its token."""
+    """Return the record with the failure: its steps, its reasons, and its token."""
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
@@ -214,12 +214,12 @@ def with_failure(record: Explored, found: Found, best: Shortest, steps_before: i
 
 
 def damage_records(end: End) -> list[Damage]:
-    """The damage as results carry it."""
+    """Return the damage as results carry it."""
     return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage]
 
 
 def runs(schedule: bytes) -> str:
-    """A schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
+    """Return a schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
     return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
 
 
@@ -227,14 +227,14 @@ SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
 """Workers and rounds in which the damage is looked for, smallest first: most races need no more."""
 
 SECONDS = 3.0
-"""For each shape."""
+"""The time in seconds for each shape."""
 
 
 def explain(run: Run, scenarios: Sequence[Found]) -> Run:
-    """The run with an explanation at each damaged case whose scenario and lock can be simulated.
+    """Return the run with an explanation at each damaged case whose scenario and lock can be simulated.
 
-    The simulated memory is shared: what breaks for want of that no interleaving explains.
-    Somebody who interrupts has the race, and the explanations that were found by then.
+    The simulated memory is shared: damage that is caused by unshared memory has no interleaving that explains it. After
+    an interrupt the run has the race, and the explanations that were found by then.
     """
     by_name = {found.name: found for found in scenarios}
     cases = list(run.cases)
@@ -247,7 +247,7 @@ def explain(run: Run, scenarios: Sequence[Found]) -> Run:
 
 
 def unmodelled(run: Run) -> list[str]:
-    """One line a lock whose damage cannot be explained: the explorer has no model of it."""
+    """Return one line for each lock whose damage cannot be explained: the explorer has no model of it."""
     locks = dict.fromkeys(case.lock for case in run.cases if case.verdict in ("damaged", "timeout"))
     return [
         f"--explain: the explorer has no model of lock {lock}, only of {', '.join(MODELLED)}, and explains none of its "
@@ -269,7 +269,7 @@ def _explained(case: Raced, found: Found) -> Raced:
 
 
 def _search(case: Raced, found: Found, kinds: frozenset[str]) -> Explored:
-    """The first shape in which the same kind of damage comes up; none: what the model says of the scenario."""
+    """Return the first shape in which the same kind of damage occurs; else what the model says of the scenario."""
     for workers, rounds in SHAPES:
         if workers <= case.workers and rounds <= case.rounds:
             record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)
@@ -296,9 +296,9 @@ def _options(found: Found, lock: str) -> ExploreOptions:
 
 
 def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:
-    """Explore every case; `tell` hears what comes next. What was covered when somebody interrupts is kept.
+    """Explore every case; `tell` gets the next case's title. What was covered before an interrupt is kept.
 
-    So are the other cases where one cannot be explored; the error of the only one is raised.
+    Where one case cannot be explored, the others are kept too; the error of the only one is raised.
     """
     rows: list[Explored] = []
     begun = RunStart()

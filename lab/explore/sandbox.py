@@ -1,8 +1,8 @@
 """End an exploration that a scenario bypasses: with files, mappings, locks, processes or notes of its own.
 
 A proof over `w.memory` says nothing about bytes that a worker reaches in another way. So while the scenario's text
-runs, the interpreter's audit events (PEP 578) that tell of such ways end the exploration, and so do notes that its
-workers leave on the scenario object or in its module: in the real world each process has its own.
+runs, the interpreter's audit events (PEP 578) that show such ways end the exploration, and so do notes that its workers
+leave on the scenario object or in its module: in the real world each process has its own.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ EVENTS = {
     "socket.__new__": "opens a socket",
 }
 DATA = (list, dict, set, bytearray, int, float, str, tuple, deque, SimpleNamespace)
-"""What is compared by its text."""
+"""The types that are compared by their text."""
 
 MODULES = (".py", ".pyc", ".so")
-"""Endings of files that an import opens."""
+"""The endings of files that an import opens."""
 
 _watching = [False]
 _hooked: list[bool] = []
@@ -55,7 +55,7 @@ class Bypass(CannotRunError):  # noqa: N818 - a finding about the scenario
 
 
 def bypass(what: str) -> Bypass:
-    """The error to raise; it is remembered, in case that the scenario catches it."""
+    """Return the error to raise; it is remembered, in case the scenario catches it."""
     _bypassed.append(
         Bypass(
             f"the scenario {what}: that bypasses w.memory, so the explorer cannot see it and would prove nothing; race "
@@ -75,12 +75,15 @@ def _hook(event: str, details: tuple[Any, ...]) -> None:
 
 
 def _no_thread(*arguments: Any) -> Any:
-    """In place of `_thread.start_new_thread`, for which Python 3.11 has no audit event."""
+    """Replace `_thread.start_new_thread`, for which Python 3.11 has no audit event."""
     raise bypass("starts a thread")
 
 
 class Watched:
-    """Within the block such an event raises Bypass where it happens; what the scenario prints goes to stderr."""
+    """The watch over a scenario's text: within the block such an event raises Bypass where it happens.
+
+    What the scenario prints goes to stderr.
+    """
 
     __slots__ = ("_start", "_stdout")
 
@@ -120,12 +123,13 @@ def notes(scenario: Scenario) -> dict[str, str]:
 
 
 def _is_of(value: object, module: str) -> bool:
-    """True for a class that this module defines, and that lays out no memory: ctypes fills those in by itself."""
+    """Return True for a class that this module defines, and that lays out no memory: ctypes fills those in by itself.
+    """
     return isinstance(value, type) and value.__module__ == module and not hasattr(value, "_fields_")
 
 
 def _as_text(value: object) -> str:
-    """Data as text; of a function its defaults and what it has closed over; of anything else the attributes."""
+    """Return data as text; of a function its defaults and its closure; of anything else the attributes."""
     if isinstance(value, FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
         kept = [*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *cells]
@@ -140,7 +144,7 @@ def _has_notes(value: object) -> bool:
 
 
 def check_notes(before: dict[str, str], scenario: Scenario) -> None:
-    """Raises Bypass where the notes are others than before."""
+    """Raise Bypass where the notes differ from those before."""
     after = notes(scenario)
     changed = sorted(name for name in before | after if before.get(name) != after.get(name))
     if changed:

@@ -1,8 +1,8 @@
-"""These searches run schedules in order: by their number of preemptions, depth first, or state by state.
+"""Run schedules in order: by their number of preemptions, depth first, or state by state.
 
 A preemption takes the turn from a worker that could go on (Musuvathi and Qadeer, PLDI 2007, "iterative context
-bounding"). Leaving one that waits for a lock, has finished, or was refused with EDEADLK costs nothing: the refused
-one has to let the others by, or would be refused again for ever.
+bounding"). Leaving one that waits for a lock, has finished, or was refused with EDEADLK costs nothing: the refused one
+has to let the others by, or would be refused again for ever.
 
 A state is the bytes, the lock, and where each worker is in its tree. How far every worker has come is part of it, so
 all ways to a state have the same number of steps, and no way comes back to it.
@@ -22,7 +22,7 @@ from .world import End, World
 
 
 class Bounded:
-    """The search by rising bound: `level` is the one that it has come to.
+    """The search by rising bound: `level` is the bound that it has come to.
 
     `bound` is the largest that was covered in full, with `covered` schedules up to it; -1 before the first.
     `complete` says that no schedule has more preemptions than that: all have been run.
@@ -37,7 +37,7 @@ class Bounded:
         self.complete = False
 
     def run(self, most: int) -> None:
-        """Raise the level until `most` is searched, nothing is left, or the tally says stop."""
+        """Raise the level until `most` is searched, nothing is left, or the tally ends the search."""
         while self.level < most and not self.complete:
             self.level += 1
             left_out = self._level(self.level)
@@ -48,7 +48,7 @@ class Bounded:
                 self.complete = not left_out
 
     def _level(self, bound: int) -> bool | None:
-        """Run the schedules with just so many preemptions; True when others have more, None when told to stop.
+        """Run the schedules with just so many preemptions; return True when others have more, None when told to stop.
 
         The search also comes through the schedules with fewer, which the levels before have counted.
         """
@@ -154,7 +154,7 @@ class States:
         self.ways: dict[int, Ways] = {}
 
     def key(self, world: World) -> int:
-        """The number of the world's state."""
+        """Return the number of the world's state."""
         key = self._contents.setdefault(bytes(world.content), len(self._contents)) << 32 | world.state
         for node in world.at:
             key = key << 32 | node.number
@@ -162,7 +162,7 @@ class States:
 
 
 class Ways(NamedTuple):
-    """Interleavings: all of them, and those that break."""
+    """The number of interleavings: all of them, and those that break."""
 
     all: int
     broken: int
@@ -181,8 +181,8 @@ class _Open:
 def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
     """Reach every state that some interleaving reaches, once, and so every end.
 
-    The number of states, and of the interleavings that lead through them; where the tally stopped it, of those that
-    were covered.
+    Return the number of states, and of the interleavings that lead through them; where the tally stopped it, of those
+    that were covered.
     """
     states = States()
     choices = world.choices()
@@ -221,7 +221,7 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
 
 
 def _ended(world: World, tally: Tally, *, cut: bool) -> Ways:
-    """A state from which nobody goes on, or is let go on."""
+    """Record a state from which no worker goes on, or may go on."""
     if cut:
         tally.give_up()
         return Ways(0, 0)
@@ -258,7 +258,7 @@ class Graph:
     ways: Sequence[Ways]
 
     def after(self, schedule: bytes) -> int:
-        """The state that a schedule leads to."""
+        """Return the state that a schedule leads to."""
         at = 0
         for worker in schedule:
             move = self.states[at].moves[worker]
@@ -273,13 +273,13 @@ class TooManyStatesError(Exception):
 
 
 def graph_of(world: World, most: int) -> Graph:
-    """All states; the world is at its beginning before and after. Raises TooManyStatesError beyond `most`."""
+    """Return all states; the world is at its beginning before and after. Raises TooManyStatesError beyond `most`."""
     numbers: dict[int, int] = {}
     paths: list[bytes] = []
     keys = States()
 
     def number() -> int:
-        """Of the state in which the world is; a new one is left for later, with a way to it."""
+        """Return the number of the world's present state; a new state is left for later, with a way to it."""
         key = keys.key(world)
         if key not in numbers:
             numbers[key] = len(paths)
@@ -318,7 +318,7 @@ def _stay(world: World, worker: int) -> Move | None:
 
 
 def _ways(states: Sequence[State]) -> list[Ways]:
-    """From the ends backwards: a schedule goes on by each of the moves."""
+    """Count the ways from the ends backwards: a schedule goes on by each of the moves."""
     ways = [Ways(0, 0)] * len(states)
     for number in reversed(range(len(states))):
         state = states[number]

@@ -21,15 +21,15 @@ from .worker import Shape, shape_of
 from .world import World
 
 PATIENCE_S = 3.0
-"""For all that is tried to come to a shorter one."""
+"""The time, in seconds, for all attempts to shorten a schedule."""
 
 MOST = 3
-"""Preemptions up to which a shorter schedule is looked for."""
+"""The most preemptions with which a shorter schedule is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shortest:
-    """The schedule to show, the world in which it runs, its preemptions, and how many were run to come to it."""
+    """The schedule to show, the world in which it runs, its preemptions, and how many schedules were run to find it."""
 
     world: World
     found: Found
@@ -38,7 +38,7 @@ class Shortest:
 
 
 def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) -> Shortest:
-    """The same kind of damage with as few preemptions as can be found, then in the smallest shape that has it."""
+    """Find the same kind of damage with as few preemptions as possible, then in the smallest shape that has it."""
     wanted = kinds or frozenset([found.end.damage[0].kind])
     best = Shortest(world, found, preemptions(world, found.schedule), 0)
     deadline = time.monotonic() + PATIENCE_S
@@ -77,18 +77,21 @@ def _search(
 
 
 def smaller(shape: Shape) -> list[tuple[int, int]]:
-    """Workers and rounds that are fewer, the fewest first; no race has less than two workers."""
+    """Return workers and rounds that are fewer, the fewest first; no race has less than two workers."""
     pairs = [(w, r) for w in range(2, shape.workers + 1) for r in range(1, shape.rounds + 1)]
     fewer = [pair for pair in pairs if pair != (shape.workers, shape.rounds)]
     return sorted(fewer, key=lambda pair: (pair[0] * pair[1], pair[0]))
 
 
 STEPS = 20_000
-"""Of one worker alone, beyond which a run counts as one without an end."""
+"""The number of steps of one worker alone beyond which a run counts as one without an end."""
 
 
 def world_of(shape: Shape) -> World:
-    """The world of a shape; schedules of more than four times the steps that its workers take alone are given up."""
+    """Return the world of a shape; too long schedules are given up.
+
+    A schedule is too long with more than four times the steps that its workers take alone.
+    """
     world = World(shape, STEPS)
     total = sum(len(nodes) - 1 for nodes in world.alone)
     world.longest = 4 * total + 200 if all(nodes[-1].ended for nodes in world.alone) else 2_000
@@ -103,12 +106,12 @@ class Cut(NamedTuple):
 
 
 def cut_between(steps: Sequence[Step], first: int, last: int) -> Cut:
-    """The cut from one step of a worker to a later one."""
+    """Return the cut from one step of a worker to a later one."""
     return Cut(first, sum(steps[at].worker == steps[first].worker for at in range(first + 1, last + 1)))
 
 
 def cuts_of(steps: Sequence[Step]) -> Iterator[Cut]:
-    """Every cut of a schedule, those of the fewest steps first."""
+    """Return every cut of a schedule, those of the fewest steps first."""
     taken = [step for step in steps if step.value != WAITS]
     own = [[at for at, step in enumerate(taken) if step.worker == worker] for worker in {s.worker for s in taken}]
     for more in range(1, max(map(len, own), default=0)):
@@ -119,14 +122,14 @@ def cuts_of(steps: Sequence[Step]) -> Iterator[Cut]:
 
 
 class Repair:
-    """Which cuts are to blame for the end of one schedule; the world is at its beginning before and after."""
+    """A search for the cuts that cause the end of one schedule; the world is at its beginning before and after."""
 
     def __init__(self, world: World, schedule: bytes) -> None:
         self._world = world
         self._schedule = schedule
 
     def fixes(self, cut: Cut) -> bool:
-        """True where the schedule without this cut ends without damage."""
+        """Return True where the schedule without this cut ends without damage."""
         schedule, (place, more) = self._schedule, cut
         worker = schedule[place]
         mine = [at for at in range(place + 1, len(schedule)) if schedule[at] == worker][:more]
@@ -136,9 +139,10 @@ class Repair:
         return early or self._ends_well(schedule[:place] + others, worker, more + 1, schedule[end:])
 
     def _ends_well(self, before: bytes, worker: int, count: int, after: bytes) -> bool:
-        """Some steps in this order, then so many of one worker, then the others', and all that can to the end.
+        """Run some steps in this order, then so many of one worker, then the others', and all workers that can to the
+        end.
 
-        Who cannot go on is left out. False where the worker itself cannot.
+        A worker that cannot go on is left out. Return False where the worker itself cannot, or where the end is damage.
         """
         world = self._world
         self._follow(before)

@@ -1,4 +1,4 @@
-"""Decide which searches run, in which order, and say in words what each of them covered.
+"""Decide which searches run, in which order, and report in words what each of them covered.
 
 Where there are too many schedules they are drawn at random: a random walk, and PCT, which favours rare orders of few
 steps.
@@ -19,7 +19,7 @@ from .tally import Found, Tally, about, how_many
 from .world import World
 
 DEPTH = 3
-"""How many ordering constraints a failure may need for PCT's guarantee (Burckhardt et al., ASPLOS 2010)."""
+"""The number of ordering constraints that a failure may need for PCT's guarantee (Burckhardt et al., ASPLOS 2010)."""
 
 
 def random_walk(world: World, tally: Tally, random: Random) -> None:
@@ -28,9 +28,10 @@ def random_walk(world: World, tally: Tally, random: Random) -> None:
 
 
 def pct(world: World, tally: Tally, random: Random) -> None:
-    """Probabilistic concurrency testing with depth 3: the worker with the highest priority that can go on does.
+    """Let the worker with the highest priority that can go on do each step (probabilistic concurrency testing, depth
+    3).
 
-    Priorities are drawn once a schedule, and at two steps, drawn too, the one who goes on falls to the end of the
+    Priorities are drawn once a schedule, and at two steps, drawn too, the worker that goes on falls to the end of the
     queue. Of n workers and k steps each schedule finds a failure of this depth with probability 1 / (n k^2) or more.
     """
     steps = [8]
@@ -82,7 +83,7 @@ def _by_priority(world: World, random: Random, steps: int) -> bool:
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
 TOO_MANY = 10**10
-"""Schedules beyond which `all` is refused: more than a day of running them."""
+"""The number of schedules beyond which `all` is refused: more than a day of running them."""
 
 HOW = {
     "bound": "by rising preemptions",
@@ -92,10 +93,10 @@ HOW = {
     "states": "through states reached once",
     "all": "",
 }
-"""How the schedules were chosen of a search that did not come to its end."""
+"""How the schedules were chosen, in a search that did not come to its end."""
 
 SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
-"""Of the time limit: when each search of `auto` must have ended."""
+"""The share of the time limit at which each search of `auto` must have ended."""
 
 
 @dataclass(slots=True)
@@ -112,23 +113,23 @@ class Coverage:
 
     @property
     def schedules(self) -> int:
-        """Schedules that were run to their end."""
+        """Return the number of schedules that were run to their end."""
         return sum(tally.schedules for tally in self.tallies)
 
     @property
     def broken(self) -> int:
-        """Those that broke."""
+        """Return the number of those that broke."""
         return sum(tally.broken for tally in self.tallies)
 
     @property
     def found(self) -> Found | None:
-        """The first that broke."""
+        """Return the first that broke."""
         return next((tally.found for tally in self.tallies if tally.found), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A plan of a search: by which name, up to how many preemptions, until when (time.monotonic), from which seed."""
+    """The plan of a search: its name, up to how many preemptions, until when (time.monotonic), from which seed."""
 
     search: str
     preemptions: int
@@ -140,7 +141,7 @@ class Plan:
     kinds: frozenset[str] = frozenset()
 
     def tally(self, share: float, *, first_only: bool) -> Tally:
-        """A new tally with this share of the time."""
+        """Return a new tally with this share of the time."""
         return Tally(self.started + share * self.limit_s, first_only=first_only, kinds=self.kinds, keep=self.keep)
 
 
@@ -158,7 +159,7 @@ def cover(world: World, plan: Plan, coverage: Coverage) -> None:
 
 
 def _search(name: str, share: float, world: World, plan: Plan, coverage: Coverage) -> None:
-    """One search; what it covered is said also where somebody interrupts it."""
+    """Run one search; what it covered is recorded also after an interrupt."""
     first_only = plan.search == "auto" or name in ("random", "pct")
     tally = plan.tally(share, first_only=first_only)
     coverage.tallies.append(tally)

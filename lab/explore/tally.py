@@ -21,11 +21,11 @@ class Found:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of one search. `too_long` schedules were given up, so nothing is exhausted then.
+    """The counts of one search. `too_long` schedules were given up, so nothing is exhausted then.
 
-    `deadline` is in seconds of time.monotonic. `first_only` stops at the first schedule that breaks, and `kinds`
-    says which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown. `report` hears of
-    the counts now and then, and may end the search.
+    `deadline` is in seconds of time.monotonic. `first_only` stops at the first schedule that breaks, and `kinds` says
+    which damage counts (any, where it is empty). Up to `keep` schedules are kept to be shown. `report` gets the counts
+    now and then, and may end the search.
     """
 
     deadline: float
@@ -41,7 +41,7 @@ class Tally:
     report: Callable[[Tally], bool] | None = None
 
     def add(self, world: World) -> bool:
-        """Count the schedule that has just come to its end; True when the search must stop."""
+        """Count the schedule that has just come to its end; return True when the search must stop."""
         self.schedules += 1
         if len(self.kept) < self.keep:
             self.kept.append(bytes(world.path))
@@ -55,12 +55,12 @@ class Tally:
         return self.late()
 
     def give_up(self) -> bool:
-        """Count a schedule that grew too long; True when the search must stop."""
+        """Count a schedule that grew too long; return True when the search must stop."""
         self.too_long += 1
         return self.late()
 
     def late(self) -> bool:
-        """True once the time is over."""
+        """Return True once the time is over."""
         stopped = self.report is not None and self.report(self)
         if stopped or time.monotonic() > self.deadline:
             self.out_of_time = True
@@ -68,26 +68,26 @@ class Tally:
 
     @property
     def over(self) -> bool:
-        """True once the search must stop."""
+        """Return True once the search must stop."""
         return self.out_of_time or bool(self.first_only and self.found)
 
     @property
     def complete(self) -> bool:
-        """True while nothing was left out; a search that has come to its end is exhaustive then."""
+        """Return True while nothing was left out; a search that has come to its end is exhaustive then."""
         return not self.over and not self.too_long
 
 
 PROBES = 50
-"""Random walks from which the number of schedules is estimated (Knuth, 1975)."""
+"""The number of random walks from which the number of schedules is estimated (Knuth, 1975)."""
 
 
 def about(count: int) -> str:
-    """An estimated number of schedules in words."""
+    """Return an estimated number of schedules in words."""
     return f"about {count:,}" if count < 10**6 else f"about 10^{int(count.bit_length() * log10(2)):,}"
 
 
 def how_many(world: World) -> int:
-    """The number of schedules, estimated: a worker alone shows how many steps it takes, not how many it could."""
+    """Estimate the number of schedules: a worker alone shows how many steps it takes, not how many it could."""
     if not world.locked:
         return interleavings([len(nodes) - 1 for nodes in world.alone])
     random = Random("how many")  # noqa: S311 - repeatable draws, not secrets
@@ -104,7 +104,7 @@ def interleavings(steps: list[int]) -> int:
 
 
 def _probe(world: World, random: Random) -> int:
-    """The product of the choices along one random walk: on average the number of schedules."""
+    """Return the product of the choices along one random walk: on average the number of schedules."""
     product = 1
     choices = world.choices()
     while choices and len(world.path) < world.longest:

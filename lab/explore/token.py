@@ -1,9 +1,9 @@
-"""A token is a schedule as one word to paste: the scenario and its fingerprint, the shape, the turns, a checksum.
+"""Write a schedule as one word to paste: the scenario and its fingerprint, the shape, the turns, a checksum.
 
     L1,counter,fcntl,2x1,64,5f3a9c,0x1.a3+1x2.9c+0x1.11,7be2
 
-version; scenario; lock; workers x rounds; line; fingerprint of the scenario's file; for each turn the worker, its
-number of steps and a fingerprint of the operations; a checksum over all of it.
+The parts are: version; scenario; lock; workers x rounds; line; fingerprint of the scenario's file; for each turn the
+worker, its number of steps and a fingerprint of the operations; a checksum over all of it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CHANGED = f"has changed since the token was made; {AGAIN}"
 
 
 class Turn(NamedTuple):
-    """Steps that one worker did on end, and the fingerprint of what they were."""
+    """Steps that one worker did without a break, and the fingerprint of their operations."""
 
     worker: int
     steps: int
@@ -66,7 +66,7 @@ class Token:
 
 
 def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: Sequence[Step]) -> Token:
-    """The token of a schedule that took these steps."""
+    """Make the token of a schedule that took these steps."""
     turns = []
     taken = [step for step in steps if step.value != WAITS]
     for worker, group in groupby(taken, key=lambda step: step.worker):
@@ -76,7 +76,10 @@ def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: S
 
 
 def read(text: str) -> Token:
-    """The token that was pasted. Raises UsageError for one that is cut short, mistyped, or of another version."""
+    """Return the token that was pasted.
+
+    Raises UsageError for one that is cut short, mistyped, or of another version.
+    """
     parts = text.strip().split(",")
     if parts[0] != VERSION:
         if re.fullmatch(r"L\d+", parts[0]):
@@ -96,9 +99,9 @@ def read(text: str) -> Token:
 
 
 def scenario_of(token: Token) -> Found:
-    """The scenario that the token was made of. Raises UsageError where it is gone, or is another one by now.
+    """Return the scenario that the token was made of. Raises UsageError where it is gone, or has changed by now.
 
-    A token may come from anybody: the file that it names is run only where its text is that of the fingerprint.
+    A token may come from anywhere: the file that it names is run only where its text is that of the fingerprint.
     """
     file = scenario_file(token.scenario)
     if file and os.access(file, os.F_OK) and token.fingerprint not in _fingerprints(file):
@@ -110,7 +113,7 @@ def scenario_of(token: Token) -> Found:
 
 
 def differs(token: Token, steps: Sequence[Step]) -> str:
-    """Say where the steps are not those that the token was made of; empty where they are."""
+    """Return where the steps are not those that the token was made of; empty where they are."""
     done = 0
     for turn in token.turns:
         mine = steps[done : done + turn.steps]
@@ -121,7 +124,7 @@ def differs(token: Token, steps: Sequence[Step]) -> str:
 
 
 def _check_bounds(workers: int, rounds: int, line: int, steps: int) -> None:
-    """Raises ValueError for more than a schedule can have: the memory for it is laid out before it is tried."""
+    """Raise ValueError for more than a schedule can have: its memory is laid out before it is tried."""
     if not (0 < workers <= MOST_WORKERS and 0 < rounds <= MOST_STEPS and 0 < line <= MOST_LINE and steps <= MOST_STEPS):
         raise ValueError(f"{workers}x{rounds}, line {line}, {steps} steps: out of range")
 
@@ -135,7 +138,7 @@ def _turn(text: str) -> Turn:
 
 
 def where(found: Found) -> str:
-    """Return the name of a built-in or installed one, or the path of its file."""
+    """Return the name of a built-in or installed scenario, or the path of its file."""
     if found.installed:
         return found.name
     stem = found.name.partition(":")[0]
@@ -163,7 +166,8 @@ def _fingerprint(name: str, path: Path) -> str:
 
 
 def _fingerprints(path: Path) -> set[str]:
-    """Those that the classes of this file may have, of which nothing is run; a file that is no Python has none."""
+    """Return the fingerprints of the classes in this file, of which nothing is run; a file that is no Python has none.
+    """
     import ast
 
     try:
@@ -174,7 +178,7 @@ def _fingerprints(path: Path) -> set[str]:
 
 
 def _class_names(node: Any, within: str) -> Iterator[str]:
-    """The qualified names of all classes in a syntax tree; one that is made by type() has none there."""
+    """Return the qualified names of all classes in a syntax tree; one that is made by type() has none there."""
     import ast
 
     for inner in ast.iter_child_nodes(node):

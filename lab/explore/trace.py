@@ -1,4 +1,4 @@
-"""Tell a schedule step by step: what each worker did, what it met, and how it came to its turn."""
+"""Report a schedule step by step: what each worker did, what it met, and how it got its turn."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .operation import LOAD, LOCK, STORE, UNLOCK, Operation, Value, named, value
 from .world import End, World
 
 WAITS, GIVES_UP = "waits", "gives up"
-"""The value of a lock that is never granted, and of a request that gives up a shared lock to wait (flock(2))."""
+"""The value of a lock that is never granted, and of a request that releases a shared lock to wait (flock(2))."""
 
 Turn = Literal["same", "preempted", "free"]
 WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
@@ -20,7 +20,7 @@ WORDS: dict[int, Literal["load", "store", "lock", "unlock"]] = {
 
 
 def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
-    """The steps of the schedule and how it ends; the world stands at its beginning before and after.
+    """Return the steps of the schedule and how it ends; the world is at its beginning before and after.
 
     Where workers wait for ever, the locks that they wait for follow, with the value "waits".
     """
@@ -36,7 +36,7 @@ def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
 
 
 def wait_now(world: World, worker: int) -> Step:
-    """The lock that a worker waits for."""
+    """Return the lock that a worker waits for."""
     node = world.at[worker]
     if node.operation is None:
         raise AssertionError("who has not ended has something left to do")
@@ -51,7 +51,7 @@ def _turn(world: World, last: int, worker: int) -> Turn:
 
 
 def step_now(world: World, worker: int, turn: Turn = "same") -> Step:
-    """Let a worker do its step, and tell which it was."""
+    """Let a worker do its step, and return the step."""
     node = world.at[worker]
     operation = node.operation
     if operation is None:

@@ -1,4 +1,4 @@
-"""The stepped worker does one step at a time when it is let: simulated in explore, a real process in replay."""
+"""Define the stepped worker, which does one step at a time: simulated in explore, a real process in replay."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from random import Random
 
 Guard = Callable[[Operation, Operation], AbstractContextManager[object]]
-"""Makes the hold of one range from its lock and its unlock."""
+"""A function that makes the hold of one range from its lock and its unlock."""
 
 
 class Unguarded:
@@ -59,12 +59,12 @@ class Shape:
 
     @property
     def size(self) -> str:
-        """Workers and rounds in words."""
+        """Return workers and rounds in words."""
         return f"{self.workers:,} worker{'s' * (self.workers > 1)} x {self.rounds:,} round{'s' * (self.rounds > 1)}"
 
 
 def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:
-    """The shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
+    """Return the shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
     found.check_workers(workers)
     try:
         scenario = found.kind()
@@ -149,28 +149,29 @@ class SteppedWorker:
 
     @property
     def path(self) -> str:
-        """Refused: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
+        """Raise the refusal: what goes around `w.memory` is not seen, and a proof that did not see it would be false.
+        """
         self._refuse("path")
 
     def _refuse(self, name: str) -> NoReturn:
         raise bypass(f"asks for w.{name}")
 
     def reopen(self) -> None:
-        """Refused, as all that the simulated memory has no part in."""
+        """Raise the refusal, as for all that the simulated memory does not cover."""
         self._refuse("reopen")
 
     def stale(self) -> bool:
-        """Refused."""
+        """Raise the refusal."""
         self._refuse("stale")
 
     def twin(self) -> NoReturn:
-        """Refused."""
+        """Raise the refusal."""
         self._refuse("twin")
 
     def child(self, body: object) -> NoReturn:
-        """Refused."""
+        """Raise the refusal."""
         self._refuse("child")
 
     def die(self) -> None:
-        """Refused."""
+        """Raise the refusal."""
         self._refuse("die")

@@ -21,18 +21,18 @@ from .sandbox import check_notes, guarded, notes
 from .worker import Shape
 
 KEPT = 200_000
-"""Final states whose check is remembered."""
+"""The number of final states whose check is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a schedule ended: the damage, in the order in which it was found; none is clean."""
+    """The end of a schedule: the damage, in the order in which it was found; none is clean."""
 
     damage: tuple[Damage, ...]
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds of damage."""
+        """Return the kinds of damage."""
         return frozenset(each.kind for each in self.damage)
 
 
@@ -72,7 +72,10 @@ class World:
         self._quiet = not any(nodes[-1].seen or nodes[-1].failed for nodes in self.alone)
 
     def choices(self) -> list[int]:
-        """The workers that could do their step now; being refused a lock (EDEADLK) is a step, giving one up too."""
+        """Return the workers that could do their step now.
+
+        A refused lock request (EDEADLK) is a step, and so is one that releases a shared lock.
+        """
         if not self.locked:
             return [i for i, node in enumerate(self.at) if node.operation is not None]
         return [
@@ -86,18 +89,18 @@ class World:
         return blocker is not None and after == self.state and not self._refuses(worker, blocker)
 
     def _refuses(self, worker: int, blocker: int) -> bool:
-        """True when everybody from the blocker on waits, in the end for this worker: its request is refused."""
+        """Return True where every worker from the blocker on waits, in the end for this one: its request is refused."""
         return self.locks.detects and closes_ring(worker, blocker, self.waits_for)
 
     def waits_for(self, worker: int) -> int | None:
-        """Return the worker that holds what this one asks for next; None where there is none."""
+        """Return the worker that holds what this one requests next; None where there is none."""
         operation = self.at[worker].operation
         if operation is None or operation.kind != LOCK:
             return None
         return self.locks.request(self.state, worker, operation)[0]
 
     def gives_up(self, worker: int) -> bool:
-        """True where the worker's next step gives up a shared lock, to wait for an exclusive one (flock(2))."""
+        """Return True where the worker's next step releases a shared lock, to wait for an exclusive one (flock(2))."""
         operation = self.at[worker].operation
         if operation is None or operation.kind != LOCK:
             return False
@@ -105,7 +108,8 @@ class World:
         return blocker is not None and after != self.state
 
     def steps_aside(self, worker: int) -> bool:
-        """True for a worker that was refused a lock and has not been granted one since: it lets the others by."""
+        """Return True for a worker that was refused a lock and has not been granted one since: it lets the others by.
+        """
         if not self.locks.detects:
             return False
         at: Node | None = self.at[worker]
@@ -154,11 +158,11 @@ class World:
             self.do(worker)
 
     def could_go_on(self, worker: int) -> bool:
-        """True for a worker from which taking the turn is a preemption."""
+        """Return True for a worker from which taking the turn is a preemption."""
         return worker in self.choices() and not self.steps_aside(worker)
 
     def undo(self) -> None:
-        """Take the last step back."""
+        """Undo the last step."""
         node, old, self.state = self._back.pop()
         self.at[self.path.pop()] = node
         if old is not None:
@@ -166,7 +170,7 @@ class World:
             self.content[operation.start : operation.end] = old
 
     def back_to(self, length: int) -> None:
-        """Take steps back until so many are left."""
+        """Undo steps until so many are left."""
         while len(self.path) > length:
             self.undo()
 
@@ -186,7 +190,7 @@ class World:
         return end
 
     def _raised(self) -> list[Damage]:
-        """Return as damage what workers raised in this schedule; what they left is not checked then."""
+        """Return as damage what workers raised in this schedule; the file that they left is not checked then."""
         return [
             Damage(f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {raised(node.failed)}"])
             for i, node in enumerate(self.at)

@@ -51,8 +51,7 @@ _library.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 def raw_mmap(length: int, prot: int, flags: int, descriptor: int, offset: int = 0) -> tuple[int | None, int]:
-    """Call mmap(2) at an address that the kernel chooses; return its result, None for NULL, and errno (0 on success).
-    """
+    """Call mmap(2) at an address that the kernel chooses; return its result, None for NULL, and errno (0: success)."""
     ctypes.set_errno(0)
     address = _mmap(None, length, prot, flags, descriptor, offset)
     return address, ctypes.get_errno()

@@ -261,8 +261,7 @@ def _emptied(folder: int, wanted: Callable[[str], bool], levels: int = DEEPEST) 
 
 
 def _gone(name: str, folder: int, levels: int) -> bool:
-    """Remove a name in the folder, and whatever is under it if it is a folder itself; return False where it is refused.
-    """
+    """Remove a name in the folder, and whatever is under it if it is a folder; return False where it is refused."""
     try:
         os.unlink(name, dir_fd=folder)
     except FileNotFoundError:

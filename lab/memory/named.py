@@ -220,7 +220,7 @@ class Anonymous(Specimen):
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
 
     def remove(self) -> None:
-        """Do nothing: there is no name to remove."""
+        """Raise OSError: there is no name to remove."""
         raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
 
 

@@ -64,8 +64,9 @@ class Reopening:
         self._present()
 
     def write_back(self) -> None:
-        """Write back and close: msync(2), munmap(2) and close(2) what is mapped, close(2) what is only open, if
-        anything is.
+        """Write back and close the file, if it is open.
+
+        What is mapped gets msync(2), munmap(2) and close(2), what is only open close(2).
         """
         opened, self._opened = self._opened, None
         if opened:

@@ -102,10 +102,10 @@ class Guarded:
     """The worker and its guard, forked on entering the block; on leaving it both are gone, or the guard is stuck."""
 
     def __init__(self, body: Callable[[Send], None], clean: Callable[[int], str]) -> None:
-        """Keep `body`, which runs in the worker and gets a function that sends any record, and `clean`, which the guard
-        runs.
+        """Keep the two functions: `body` runs in the worker, `clean` in the guard.
 
-        `clean` runs when it is requested (`clean_up`), and where this process has died.
+        `body` gets a function that sends any record. `clean` runs when it is requested (`clean_up`), and where this
+        process has died.
         """
         self._body = body
         self._clean = clean

@@ -61,8 +61,7 @@ class Exit:
 
 
 def cpus_for(pin: str) -> Callable[[int], set[int] | None]:
-    """Return the processors of worker i: none leaves the choice to the kernel, spread deals them out, one shares one.
-    """
+    """Return the processors of worker i: none leaves the choice to the kernel, spread deals out, one shares one."""
     allowed = sorted(os.sched_getaffinity(0))
     choices: dict[str, Callable[[int], set[int] | None]] = {
         "none": lambda index: None,
@@ -95,8 +94,9 @@ class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
     def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
-        """Prepare the pool; its workers join the group of the `GroupReaper` around it, else the first leads a new
-        group.
+        """Prepare the pool.
+
+        Its workers join the group of the `GroupReaper` that the caller is in; else the first of them leads a new one.
         """
         self._count = count
         self._prepare = prepare
@@ -189,8 +189,9 @@ class WorkerPool:
 
     @property
     def orphans(self) -> Sequence[Orphan]:
-        """Return the processes that outlived the workers that had started them and were killed, once all workers have
-        ended.
+        """Return the processes that outlived the workers that had started them, and were killed.
+
+        It is called once all workers have ended.
         """
         return self._orphans
 
@@ -291,8 +292,9 @@ class WorkerPool:
         return True
 
     def _next_ended(self) -> tuple[int, int, struct_rusage] | None:
-        """Return the result of wait4(2) for the next that ended: of the group, or else of each worker, which may have
-        left it.
+        """Return the result of wait4(2) for the next that ended.
+
+        It waits for the group, or else for each worker, which may have left the group.
         """
         with suppress(ChildProcessError):
             told = os.wait4(-self._group, os.WNOHANG)
