@@ -70,7 +70,7 @@ LEFT: list[greenlet] = []
 
 
 class Abandoned(BaseException):
-    """This exception ends a run that is of no more use."""
+    """An exception that ends a run that is of no more use."""
 
 
 class Behaviour:

@@ -135,8 +135,9 @@ def _refused(steps: Sequence[Step]) -> Iterator[Pattern]:
 
 
 def holding(steps: Sequence[Step], place: int) -> tuple[Cut, ...]:
-    """Return the cut from each lock that a worker holds to this one, which it requests: without a break it would get
-    both.
+    """Return a cut from each lock that a worker holds to this one, which it requests.
+
+    Without a break it would get both.
     """
     worker = steps[place].worker
     mine = held(steps[:place], worker)

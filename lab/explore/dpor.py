@@ -77,8 +77,9 @@ class Dpor:
         self._world.back_to(0)
 
     def _asleep(self, frame: Frame, worker: int) -> frozenset[int]:
-        """Return the workers that need not be tried after this step: they were, and the step makes no difference to
-        them.
+        """Return the workers that need not be tried after this step.
+
+        They were tried before, and the step makes no difference to them.
         """
         step = frame.operations[worker]
         if frame.refusals or step is None:
@@ -150,14 +151,13 @@ class Dpor:
         return clock
 
     def _could_swap(self, place: int, worker: int, operation: Operation) -> bool:
-        """Return False for a lock that had to wait where the earlier event happened, be that an unlock or another lock.
-        """
+        """Return False for a lock that had to wait where the earlier event, an unlock or another lock, happened."""
         if operation.kind != LOCK:
             return True
         return self._world.locks.blocker(self._frames[place].state, worker, operation) is None
 
     def _reverse(self, place: int, second: Event) -> None:
-        """Make sure that a worker is tried before the first event of a race from which the second is reached there."""
+        """Make sure that a worker is tried before the first event of a race whose step leads to the second there."""
         first = self._events[place]
         between = [event for event in self._events[place + 1 :] if event.clock[first.worker] < first.number]
         initials = _initials([*between, second])

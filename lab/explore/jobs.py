@@ -83,8 +83,7 @@ def by_lot_in_jobs(walk: Callable[[Tally, int], None], world: World, tally: Tall
 
 
 def _beginnings(world: World, count: int) -> list[bytes]:
-    """Return the shortest beginnings of schedules of which there are so many, or all schedules where there are fewer.
-    """
+    """Return the shortest beginnings of schedules, at least so many, or all schedules where there are fewer."""
     level = [b""]
     while len(level) < count:
         deeper = [longer for beginning in level for longer in _longer(world, beginning)]

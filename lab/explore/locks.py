@@ -21,8 +21,7 @@ Blocked = tuple[int | None, int]
 
 
 class LockStates(ABC):
-    """The states of a lock and what requests of workers do in them; `detects`: rings of waiting requests get EDEADLK.
-    """
+    """The states of a lock and what requests of workers do in them; with `detects` rings of them get EDEADLK."""
 
     detects = False
 

@@ -76,7 +76,9 @@ def plays(scenarios: Sequence[Found]) -> Plays:
 
 
 def _small(found: Found) -> tuple[Played, Played]:
-    """Return the same shape without and with a lock: the first that is small enough and breaks without, else the first.
+    """Return the same shape without and with a lock.
+
+    It is the first that is small enough and breaks without, else the first.
     """
     fitting = list(_until_broken(found))
     if not fitting:
@@ -205,7 +207,9 @@ def _target(move: Move) -> int:
 
 
 def cells(graph: Graph) -> list[tuple[int, int]]:
-    """Return the touched bytes, cut wherever a step begins or ends: so each step loads or stores some of them, whole.
+    """Return the touched bytes, cut wherever a step begins or ends.
+
+    So each step loads or stores some of them, whole.
     """
     moves = [move for state in graph.states for move in state.moves if move and move.step.operation in OPERATIONS[:2]]
     touched = sorted({(move.step.start, move.step.start + move.step.length) for move in moves})

@@ -26,8 +26,7 @@ SHOWN = 400
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """The ends of the pipes through which the workers and the parent pass the turn; the parent's are last in each list.
-    """
+    """The ends of the pipes through which the workers and the parent pass the turn; the parent's are the last."""
 
     reading: list[int]
     writing: list[int]

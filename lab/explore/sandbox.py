@@ -123,8 +123,7 @@ def notes(scenario: Scenario) -> dict[str, str]:
 
 
 def _is_of(value: object, module: str) -> bool:
-    """Return True for a class that this module defines, and that lays out no memory: ctypes fills those in by itself.
-    """
+    """Return True for a class that this module defines, and that lays out no memory: ctypes fills those in."""
     return isinstance(value, type) and value.__module__ == module and not hasattr(value, "_fields_")
 
 

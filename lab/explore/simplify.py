@@ -139,10 +139,10 @@ class Repair:
         return early or self._ends_well(schedule[:place] + others, worker, more + 1, schedule[end:])
 
     def _ends_well(self, before: bytes, worker: int, count: int, after: bytes) -> bool:
-        """Run some steps in this order, then so many of one worker, then the others', and all workers that can to the
-        end.
+        """Run a schedule to its end and return whether it ends without damage.
 
-        A worker that cannot go on is left out. Return False where the worker itself cannot, or where the end is damage.
+        It has some steps in this order, then so many of one worker, then the others', and all that can to the end. A
+        worker that cannot go on is left out. Returns False where the worker itself cannot.
         """
         world = self._world
         self._follow(before)

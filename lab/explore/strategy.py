@@ -28,11 +28,11 @@ def random_walk(world: World, tally: Tally, random: Random) -> None:
 
 
 def pct(world: World, tally: Tally, random: Random) -> None:
-    """Let the worker with the highest priority that can go on do each step (probabilistic concurrency testing, depth
-    3).
+    """Let the worker with the highest priority that can go on do each step.
 
-    Priorities are drawn once a schedule, and at two steps, drawn too, the worker that goes on falls to the end of the
-    queue. Of n workers and k steps each schedule finds a failure of this depth with probability 1 / (n k^2) or more.
+    This is probabilistic concurrency testing with depth 3. Priorities are drawn once a schedule, and at two steps,
+    drawn too, the worker that goes on falls to the end of the queue. Of n workers and k steps each schedule finds a
+    failure of this depth with probability 1 / (n k^2) or more.
     """
     steps = [8]
 

@@ -76,10 +76,7 @@ def make(found: Found, lock: str, workers: int, rounds: int, line: int, steps: S
 
 
 def read(text: str) -> Token:
-    """Return the token that was pasted.
-
-    Raises UsageError for one that is cut short, mistyped, or of another version.
-    """
+    """Return the pasted token. Raises UsageError for one that is cut short, mistyped, or of another version."""
     parts = text.strip().split(",")
     if parts[0] != VERSION:
         if re.fullmatch(r"L\d+", parts[0]):
@@ -166,8 +163,7 @@ def _fingerprint(name: str, path: Path) -> str:
 
 
 def _fingerprints(path: Path) -> set[str]:
-    """Return the fingerprints of the classes in this file, of which nothing is run; a file that is no Python has none.
-    """
+    """Return the fingerprints of the classes in this file, which is not run; a file that is no Python has none."""
     import ast
 
     try:

@@ -149,29 +149,28 @@ class SteppedWorker:
 
     @property
     def path(self) -> str:
-        """Raise the refusal: what goes around `w.memory` is not seen, and a proof that did not see it would be false.
-        """
+        """Refuse: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
         self._refuse("path")
 
     def _refuse(self, name: str) -> NoReturn:
         raise bypass(f"asks for w.{name}")
 
     def reopen(self) -> None:
-        """Raise the refusal, as for all that the simulated memory does not cover."""
+        """Refuse, as for all that the simulated memory does not cover."""
         self._refuse("reopen")
 
     def stale(self) -> bool:
-        """Raise the refusal."""
+        """Refuse."""
         self._refuse("stale")
 
     def twin(self) -> NoReturn:
-        """Raise the refusal."""
+        """Refuse."""
         self._refuse("twin")
 
     def child(self, body: object) -> NoReturn:
-        """Raise the refusal."""
+        """Refuse."""
         self._refuse("child")
 
     def die(self) -> None:
-        """Raise the refusal."""
+        """Refuse."""
         self._refuse("die")

@@ -108,8 +108,7 @@ class World:
         return blocker is not None and after != self.state
 
     def steps_aside(self, worker: int) -> bool:
-        """Return True for a worker that was refused a lock and has not been granted one since: it lets the others by.
-        """
+        """Return True for a worker whose last lock request was refused: it lets the others by until one is granted."""
         if not self.locks.detects:
             return False
         at: Node | None = self.at[worker]

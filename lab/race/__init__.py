@@ -1,4 +1,4 @@
-"""Layer 5: the matrix of cases, the trial, the recorder of holds, what is measured."""
+"""Layer 5: the race, with its matrix of cases, the trial, the recorder of holds, and the measured figures."""
 
 from __future__ import annotations
 

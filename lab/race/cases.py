@@ -1,6 +1,6 @@
 """Make the cases of a race from its options, run their trials, and return the record of the run.
 
-A case is raced for a number of trials, or for a time on a mount whose speed nobody knows beforehand.
+A case is raced for a number of trials, or for a time on a mount whose speed is not known beforehand.
 
 Whether a lock works on a directory is tried in a child, since it may hang, exit or start threads there.
 """
@@ -43,11 +43,11 @@ from .trial import Result, run_trial
 from .worker import Setting
 
 ANSWERED = 73
-"""Exit code of the child that came back from the lock, however: a lock that ends its process does not come back."""
+"""The exit code of the child once the lock's calls have returned; a lock that ends its process gives another code."""
 
 
 class Untaken(CannotRunError):  # noqa: N818 - a finding
-    """The lock could not be taken once: `verdict` is "unsupported" where the environment refused it.
+    """The lock could not be acquired once: `verdict` is "unsupported" where the environment refused it.
 
     It is "died" or "timeout" where the lock itself is to be fixed.
     """
@@ -59,7 +59,7 @@ class Untaken(CannotRunError):  # noqa: N818 - a finding
 
 
 def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool = True) -> None:
-    """Take the lock once in a child, which tells what came of it; a `silent` one has let go of the standard streams.
+    """Acquire the lock once in a child, which reports the result; a `silent` child has closed the standard streams.
 
     Raises Untaken where the lock is refused, fails, or does not answer within the limit.
     """
@@ -72,7 +72,7 @@ def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool 
 
 
 def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Callable[[], None]:
-    """Return the child's task: report where the lock was not acquired, and exit with the code that says it lived."""
+    """Return the child's task: report where the lock was not acquired, and exit with the code that shows it lived."""
 
     def attempt() -> None:
         detach_output() if silent else print_to_stderr()
@@ -99,7 +99,7 @@ def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
 
 
 def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: list[Report]) -> None:
-    """Raises Untaken unless the lock was taken and given back."""
+    """Raise Untaken unless the lock was acquired and released."""
     if ended.late:
         raise Untaken(
             f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; fix the lock, "
@@ -115,14 +115,14 @@ def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One row to be: a scenario under a lock with so many workers."""
+    """One row that will be raced: a scenario under a lock with so many workers."""
 
     found: Found
     setting: Setting
 
     @property
     def title(self) -> str:
-        """Return what a person calls it."""
+        """Return the title of the case."""
         setting = self.setting
         if setting.alone:
             return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
@@ -135,7 +135,7 @@ class Case:
 
 
 def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
-    """Scenario x workers x backing x lock, in the order in which the table shows them.
+    """Return the cases, scenario x workers x backing x lock, in the order in which the table shows them.
 
     Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
     UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
@@ -154,7 +154,7 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
 
 
 def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
-    """Each backing that was asked for, once; else the scenario's own. Raises UsageError where it cannot use one."""
+    """Return each requested backing once; else the scenario's own. Raises UsageError where it cannot use one."""
     backings = [find_backing(name) for name in dict.fromkeys(names or [found.kind.backing])]
     for backing in backings:
         if found.kind.by_name and not backing.of_file:
@@ -189,7 +189,9 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
 
 
 def _lock(name: str) -> Lock:
-    """The lock; one that cannot be had here, for want of a package, keeps its row and does not end the others."""
+    """Return the lock; one that is not available here, for want of a package, keeps its row and does not end the
+    others.
+    """
     try:
         return find_lock(name)
     except CannotRunError as error:
@@ -197,7 +199,7 @@ def _lock(name: str) -> Lock:
 
 
 def _make_scenario(found: Found) -> Scenario:
-    """The scenario itself; what its `__init__` raises is a mistake in the file."""
+    """Return the scenario itself; an exception of its `__init__` is a mistake in the file."""
     try:
         return found.kind()
     except Exception as error:
@@ -205,7 +207,7 @@ def _make_scenario(found: Found) -> Scenario:
 
 
 def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
-    """The user's limit; the scenario's own, shorter one only where it says that it will hang."""
+    """Return the user's limit; the scenario's own, shorter one only where it says that it will hang."""
     hangs = expected == "timeout" and kind.time_limit
     return min(options.time_limit_s, hangs or options.time_limit_s)
 
@@ -216,7 +218,7 @@ def run_case(case: Case, trials: int, folders: Sequence[Path]) -> Row:
 
 
 def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
-    """The row of a case from its trials, which run as they are asked for, once the lock is known to answer.
+    """Return the row of a case from its trials, which run as they are requested, once the lock is known to answer.
 
     A case stops at the first trial in which a worker died or hung: what it left cannot be judged. Nor can a case
     whose scenario raises outside its workers, in `check` as a rule.
@@ -246,7 +248,7 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
 
 
 def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failure] = ()) -> Row:
-    """The row of a case that is known beforehand to come to nothing."""
+    """Return the row of a case that is known beforehand to have no result."""
     row = summarise(case.found, case.setting, [])
     return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
 
@@ -262,25 +264,28 @@ def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[
 
 
 FIRST_ROUNDS = 20
-"""Of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
+"""The rounds of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
 
 GROWTH = 8
-"""How much longer than the one before it a trial gets at most: a short one is mostly start, and meets nobody."""
+"""The factor by which a trial may be longer than the one before it.
+
+A short trial is mostly start, and its requests meet no holder.
+"""
 
 SHARE = 4
-"""The part of the time that one trial is to take is one in so many, so that one fresh file is not all that is tried."""
+"""One trial takes one part in so many of the time, so that more than one fresh file is tried."""
 
 KEPT = 500
-"""How many holds of each trial are kept for the quantiles: all of them would fill the memory."""
+"""The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
 
 
 def race_for(case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS) -> Row:
-    """Race trials of one case on fresh files until the time is used: the row of all of them.
+    """Race trials of one case on fresh files until the time is used; return the row of all of them.
 
-    At least one trial, of `first_rounds`; none has more rounds than the case's setting says, and the row's `rounds`
-    are those. Quantiles of waits and holds are those of an even sample of each trial, their maximum that of all. Like
-    `run_case` it ends with the first trial in which a worker failed, and takes several folders for one directory seen
-    through several mounts.
+    It takes at least one trial, of `first_rounds`; none has more rounds than the case's setting says, and the row's
+    `rounds` are those. Quantiles of waits and holds are those of an even sample of each trial, their maximum that of
+    all. Like `run_case` it ends with the first trial in which a worker failed, and takes several folders for one
+    directory seen through several mounts.
     """
     return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds)))
 
@@ -288,7 +293,7 @@ def race_for(case: Case, folders: Sequence[Path], seconds: float, first_rounds: 
 def _timed_trials(
     setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS
 ) -> Iterator[Result]:
-    """Trials whose rounds follow the pace of the one before."""
+    """Yield trials whose rounds follow the speed of the one before."""
     begun = before = monotonic()
     longest_s = min(seconds, setting.time_limit_s) / SHARE
     rounds = min(first_rounds, setting.rounds)
@@ -305,7 +310,7 @@ def _timed_trials(
 
 
 def _sampled(results: Iterator[Result]) -> Iterator[Result]:
-    """Each trial with an even sample of its holds, and with those that took longer than any before."""
+    """Yield each trial with an even sample of its holds, and with those that took longer than any before."""
     longest = [-1, -1]
     for result in results:
         kept = result.holds[:: max(1, -(-len(result.holds) // KEPT))]
@@ -326,10 +331,10 @@ def _hold_ns(hold: Hold) -> int:
 
 
 def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
-    """Race every case; `tell` hears what comes next.
+    """Race every case; `tell` gets the next case's title.
 
-    What is finished when somebody interrupts (Ctrl-C, SIGTERM) is kept, and the record says `interrupted`.
-    Raises CannotRunError where the directory cannot be used at all.
+    The cases that are finished at an interrupt (Ctrl-C, SIGTERM) are kept, and the record says `interrupted`. Raises
+    CannotRunError where the directory cannot be used at all.
     """
     rows: list[Row] = []
     begun, interrupted = RunStart(), False
@@ -353,7 +358,7 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
 
 
 def _anonymous(options: Options) -> Options:
-    """Return what was asked for, without the user's name in its paths."""
+    """Return the options without the user's name in their paths."""
     return replace(
         options,
         directory=anonymous_text(options.directory),

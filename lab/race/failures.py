@@ -18,13 +18,13 @@ from .recorder import FINISHED_NS
 from .worker import Job
 
 READ_AT_MOST = 1 << 28
-"""Bytes of a file that is read again to find out why a page of it was missing."""
+"""The most bytes of a file that is read again to find out why a page of it was missing."""
 
 
 def explain(
     job: Job, trial: int, time_limit_s: float, exits: list[Exit], reports: list[Report], done: list[int]
 ) -> Iterator[Failure]:
-    """One failure a worker that raised, was killed, or was late."""
+    """Return one failure for each worker that raised, was killed, or was late."""
     raised = {report.worker: report for report in reports if report.error}
     finished = job.log.header(FINISHED_NS)
     for ended in exits:

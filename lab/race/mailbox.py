@@ -1,8 +1,8 @@
-"""The mailbox carries what a worker reports beside its figures: damage that it saw, and how it failed.
+"""Carry what a worker reports beside its figures: damage that it saw, and how it failed.
 
 A worker writes once, at its end, into a file in memory that all workers inherit (memfd_create(2)). The file is opened
 for appending: each write finds the end of the file and moves it in one step (O_APPEND, open(2)). Without that, workers
-that end together overwrite one another: write(2) promises that processes which share an open file share its position
+that end together overwrite one another: write(2) says that processes which share an open file share its position
 without a race, but this does not hold for the descriptor that memfd_create returns. A worker without a report writes
 nothing. The traceback of a worker that raised is kept as far as it leads through the user's own code.
 """
@@ -23,7 +23,7 @@ EVIDENCE_KEPT = 3
 
 @dataclass(slots=True)
 class Seen:
-    """Damage of one kind that one worker saw."""
+    """The damage of one kind that one worker saw."""
 
     count: int = 0
     evidence: list[str] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Report:
-    """One worker's words; `error` is empty where it ended well, else the exception in one line.
+    """The report of one worker; `error` is empty where it ended well, else the exception in one line.
 
     `refused` says what the system refused to the lab's own code; empty where the user's code raised.
     """
@@ -69,7 +69,7 @@ class Mailbox:
         os.close(made)
 
     def send(self, report: Report) -> None:
-        """Leave one report, in the worker."""
+        """Send one report, in the worker."""
         import json  # most workers have nothing to say
 
         told = b"\n" + json.dumps(asdict(report)).encode() + b"\n"  # apart from the half of one who was killed
@@ -77,7 +77,7 @@ class Mailbox:
             raise OSError(errno.ENOSPC, "only a part of the report could be written")
 
     def read(self) -> Iterator[Report]:
-        """All whole reports, in the parent, once; a worker killed while it wrote leaves none."""
+        """Return all whole reports, in the parent, once; a worker killed while it wrote leaves none."""
         import json
 
         size = os.fstat(self._descriptor).st_size
@@ -89,14 +89,15 @@ class Mailbox:
             yield Report(**{**told, "seen": {kind: Seen(**seen) for kind, seen in told["seen"].items()}})
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Close the file, which frees its memory."""
         os.close(self._descriptor)
 
 
 def trace_of(error: BaseException) -> str:
-    """Of what a lock raised, the lock's own frames; of an error of the lab that no such frame led to, nothing.
+    """Return the traceback of an exception, without the lab's frames.
 
-    An exception that the lab did not mean to raise is told in full.
+    Of an exception of a lock only the lock's own frames are kept; of an error of the lab to which no such frame led,
+    nothing. An exception that the lab did not mean to raise is reported in full.
     """
     raised = error.__cause__ if isinstance(error, LockFailed) else error
     if raised is None:
@@ -108,7 +109,7 @@ def trace_of(error: BaseException) -> str:
 
 
 def _kept(told: TracebackException | None) -> int:
-    """Take the lab's frames out of it and of those that it came from; how many are left."""
+    """Remove the lab's frames from it and from those that it came from; return how many are left."""
     if told is None:
         return 0
     told.stack[:] = [frame for frame in told.stack if is_theirs(frame.filename)]

@@ -5,9 +5,9 @@ pauses, and stores. Bulk bytes are stored in two halves with the pause between t
 
 In a stress a worker yields before each request and before each store, so that the others arrive while a lock is held,
 on a single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
-request of another is: there a worker sleeps, for about as long as such a request takes. It asks again where its
-request was refused without a conflict: after EAGAIN, from a lock that does not wait, and after EDEADLK, which a lock
-of one range never deserves. Both are counted.
+request of another is: there a worker sleeps, for about as long as such a request takes. It repeats its request where it
+was refused without a conflict: after EAGAIN, from a lock that does not wait, and after EDEADLK, which is never
+justified for a lock of one range. Both are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Pause = Callable[[], None]
 
 
 def spin(window_ns: int) -> Pause:
-    """A pause of this length: spinning, not sleeping, so that it is as long as asked, to a microsecond."""
+    """Pause for this long: spinning, not sleeping, so that it is as long as requested, to a microsecond."""
 
     def pause() -> None:
         until = monotonic_ns() + window_ns
@@ -38,7 +38,7 @@ def spin(window_ns: int) -> Pause:
 
 
 class PausedStores:
-    """The same bytes, with the pause before every store."""
+    """Shared bytes with the pause before every store."""
 
     __slots__ = ("_access", "_pause", "load")
 
@@ -54,7 +54,7 @@ class PausedStores:
 
 
 class HalvedStores:
-    """The same bytes, whose stores come in two halves, the pause between them."""
+    """Shared bytes whose stores come in two halves, the pause between them."""
 
     __slots__ = ("_access", "_pause", "load")
 
@@ -64,7 +64,7 @@ class HalvedStores:
         self.load = access.load
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Store a half, pause, store the rest."""
+        """Store a half, pause, and store the rest."""
         half = len(data) // 2
         whole = memoryview(data)
         self._access.store(start, whole[:half])
@@ -73,11 +73,11 @@ class HalvedStores:
 
 
 COUNTED = {errno.EAGAIN: REFUSED, errno.EACCES: REFUSED, errno.EDEADLK: DEADLOCKS}
-"""POSIX lets F_SETLK answer either of the first two."""
+"""The errors that are counted, each with its counter; POSIX lets F_SETLK answer either of the first two."""
 
 
 def yielding(window_ns: int) -> Pause:
-    """A pause in which others run: asleep for so long, by a mere sched_yield(2) where that is 0."""
+    """Return a pause in which others run: a sleep of so long, or a mere sched_yield(2) where that is 0."""
     if not window_ns:
         return os.sched_yield
     window_s = window_ns / 1e9
@@ -89,7 +89,7 @@ def yielding(window_ns: int) -> Pause:
 
 
 def insisting(acquire: Action, log: Segment) -> Action:
-    """The request, made again until it is granted; refusals are counted, other errors are raised."""
+    """Return the request, made again until it is granted; refusals are counted, other errors are raised."""
 
     def granted() -> None:
         while True:
@@ -107,7 +107,7 @@ def insisting(acquire: Action, log: Segment) -> Action:
 
 
 class AfterWay:
-    """A lock that is requested after a pause; the request is recorded from when it is made."""
+    """A lock that is requested after a pause; the record of the request begins when it is made."""
 
     __slots__ = ("_held", "_pause")
 

@@ -15,7 +15,7 @@ from .trial import Result, run_trial
 from .worker import Setting
 
 ATTEMPTS = 20
-"""Trials that are raced at most until one shows what is to be seen."""
+"""The most trials that are raced until one shows what is looked for."""
 
 IN_IT = "in the recorded trial"
 
@@ -51,7 +51,7 @@ def with_recording(row: Case, setting: Setting, rounds: int, folders: Sequence[P
 def _first(
     setting: Setting, folders: Sequence[Path], shows: Callable[[Result], bool]
 ) -> tuple[Recording | None, list[Failure]]:
-    """The first trial that shows it, or the last of all attempts; and the workers that failed in it."""
+    """Return the first trial that shows it, or the last of all attempts; and the workers that failed in it."""
     for attempt in range(1, ATTEMPTS + 1):
         result = run_trial(setting, attempt, folders)
         if shows(result):

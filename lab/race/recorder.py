@@ -40,7 +40,7 @@ CURSOR, UNRECORDED, ROUNDS_DONE, FINISHED_NS, PRIVATE_BYTES, REFUSED, DEADLOCKS,
 DIED = 1 << 63
 WORD_BYTES = 8
 SPARE_RECORDS = 256
-"""Room for locks taken outside rounds, or more of them a round than a short run foresees."""
+"""Room for locks acquired outside rounds, or more of them a round than a short run foresees."""
 
 LAYOUT = {
     name: globals()[name]
@@ -56,7 +56,7 @@ Segment = memoryview
 
 
 def python_rounds(segment: Segment, rounds: int, first: int = 0) -> Iterator[int]:
-    """The number of each round, which is in the header from the beginning of that round on; all of them in the end."""
+    """Return the number of each round, which is in the header from its beginning on; all of them in the end."""
     for number in range(first, rounds):
         segment[ROUNDS_DONE] = number
         yield number
@@ -97,7 +97,7 @@ class Log:
         self._waits = None if waits is None else memoryview(waits).cast("Q")
 
     def segment(self, index: int) -> Segment:
-        """The words of one worker: what `Hold` writes to."""
+        """Return the words of one worker: `Hold` writes to them."""
         return self._memory[index * self._words : (index + 1) * self._words]
 
     def histogram(self, index: int) -> Segment | None:
@@ -108,20 +108,21 @@ class Log:
         return None if self._waits is None else self._waits[index * BUCKETS : (index + 1) * BUCKETS]
 
     def twin_of(self, index: int) -> int:
-        """The segment that the twin of a worker writes to."""
+        """Return the segment that the twin of a worker writes to."""
         return self._workers + index
 
     def header(self, word: int) -> list[int]:
-        """One word of the header of every worker, by index."""
+        """Return one word of the header of every worker, by index."""
         stop = self._workers * self._words
         return self._memory[word:stop][:: self._words].tolist()
 
     def total(self, word: int) -> int:
-        """The sum of one word of the header of every worker and every twin."""
+        """Return the sum of one word of the header of every worker and every twin."""
         return sum(self._memory[word :: self._words].tolist())
 
     def holds(self) -> Iterator[Row]:
-        """Every recorded hold, as a `lab.analysis.holds.Row`; one not released counts as released when granted."""
+        """Return every recorded hold, as a `lab.analysis.holds.Row`; one not released counts as released when granted.
+        """
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
@@ -130,7 +131,7 @@ class Log:
             yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
     def requests(self) -> Iterator[Row]:
-        """Yield rows as `holds` does, with 0 for what never came, and those that still wait."""
+        """Yield rows as `holds` does, with 0 for an event that never came, and those that still wait."""
         for index in range(2 * self._workers):
             segment = self.segment(index)
             for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
@@ -227,7 +228,7 @@ class PurePythonHold:
 
 
 def _raise(error: BaseException) -> NoReturn:
-    """The error, EDEADLK as `Deadlock`; any other keeps its cause."""
+    """Raise the error, EDEADLK as `Deadlock`; any other keeps its cause."""
     raised = typed(error)
     if raised is error:
         raise error
@@ -235,7 +236,7 @@ def _raise(error: BaseException) -> NoReturn:
 
 
 class Unlocked:
-    """The lock of `write_lock` where none was chosen: nothing is acquired and nothing recorded."""
+    """A lock for `write_lock` where none was chosen: nothing is acquired and nothing recorded."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""Make the row of a case from its trials: sums, rates, intervals, quantiles, and the verdict in words.
+"""Make the row of a case from its trials: sums, rates, intervals, quantiles, and the verdict with its reason.
 
-It also says what a clean race lacks that is too weak for what was asked (`--detects`, `detects=`).
+It also says what a clean race lacks that is too weak for the requested rate (`--detects`, `detects=`).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAMPLES = 1000
 
 
 def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case:
-    """The row of a case: everything in it is counted from the trials given.
+    """Return the row of a case: everything in it is counted from the trials given.
 
     Operations, damage and speed are those of the trials that could be judged: without a failed worker.
     """
@@ -124,7 +124,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
 
 
 def _commands(results: Sequence[Result]) -> list[str]:
-    """The first command lines of what outlived its worker, each once; one that still lives with its process id."""
+    """Return the first command lines of orphans, each once; one that still lives with its process id."""
     every = (str(each) if not each.ended else each.command for result in results for each in result.orphans)
     return [anonymous_text(text) for text in list(dict.fromkeys(every))[:SHOWN]]
 
@@ -134,7 +134,7 @@ def _let_two_in(result: Result) -> bool:
 
 
 def _sampled(results: Sequence[Result]) -> Sampled | None:
-    """The samples of all trials; None where no program ran. No two trials have a holder in common."""
+    """Return the samples of all trials; None where no program ran. No two trials have a holder in common."""
     each = [result.sampled for result in results if result.sampled]
     if not each:
         return None
@@ -152,7 +152,7 @@ def _sampled(results: Sequence[Result]) -> Sampled | None:
 
 
 def _beside(files: Sequence[LockFile]) -> list[LockFile]:
-    """The lock files of all trials, those of one name together."""
+    """Return the lock files of all trials, those of one name together."""
     names = dict.fromkeys(file.name for file in files)
     return [_one_file(name, [file for file in files if file.name == name]) for name in names]
 
@@ -200,13 +200,13 @@ def _sample(result: Result) -> Trial:
 
 
 def _by_kind(judged: Sequence[Result]) -> list[Damage]:
-    """One record a kind over all judged trials: counts added up, the first evidence kept."""
+    """Return one record for each kind over all judged trials: counts added up, the first evidence kept."""
     kinds = dict.fromkeys(each.kind for result in judged for each in result.damage)
     return [_of_kind(kind, judged) for kind in kinds]
 
 
 def _of_kind(kind: str, judged: Sequence[Result]) -> Damage:
-    """Damage of one kind, of all that it is counted against."""
+    """Return the damage of one kind, of all that it is counted against."""
     found = [[each for each in result.damage if each.kind == kind] for result in judged]
     evidence = [text for trial in found for each in trial for text in each.evidence]
     return Damage(
@@ -239,7 +239,10 @@ def _longest(waits: Iterable[int | None]) -> int | None:
 
 
 def _fairness(results: Sequence[Result]) -> float | None:
-    """Jain's index over the workers' own rates: rounds by the time that each took for them. The mean of trials."""
+    """Return Jain's index of the workers' own rates: rounds by the time that each took for them.
+
+    Trials are averaged.
+    """
     indexes = [
         jain_fairness([done / max(1, ran) for done, ran in zip(result.rounds_done, result.running_ns, strict=True)])
         for result in results
@@ -322,7 +325,7 @@ def _overlap_text(overlap: Overlap, workers: int) -> str:
 
 
 def _who(segment: int, workers: int) -> str:
-    """The worker of a log segment; those after the workers' own are their twins' (`lab.race.recorder`)."""
+    """Return the worker of a log segment; those after the workers' own are their twins' (`lab.race.recorder`)."""
     return f"worker {segment}" if segment < workers else f"the second owner in worker {segment - workers}"
 
 
@@ -332,16 +335,16 @@ def _bytes(span: Span) -> str:
 
 
 SPARE = 1.2
-"""How much more than what is needed on average is asked for: no two races meet equally often."""
+"""The factor by which more is requested than is needed on average: no two races meet equally often."""
 
 MORE = 10
-"""Times as many rounds as were raced, for a start, where nobody met and no pace tells how many it takes."""
+"""The factor for the rounds, for a start, where no request met a holder and no pace shows how many it takes."""
 
 
 def held_to(detects: float | None, case: Case) -> Case:
-    """The case; inconclusive where it is clean and would have missed false grants of this rate.
+    """Return the case; inconclusive where it is clean and would have missed false grants of this rate.
 
-    Nothing is asked of a race without a lock, and nothing of one whose damage stayed away though it was expected.
+    Nothing is required of a race without a lock, and nothing of one whose damage stayed away though it was expected.
     """
     if detects is None or case.lock == "none" or not case.verdict == case.expected == "clean":
         return case
@@ -352,7 +355,7 @@ def held_to(detects: float | None, case: Case) -> Case:
 
 
 def met_by(case: Case) -> int:
-    """The requests that could have shown a false grant: they waited for a holder, or were refused beside one."""
+    """Return the requests that could have shown a false grant: they waited for a holder, or were refused beside one."""
     return max(case.contended_requests, case.refused_requests)
 
 
@@ -369,7 +372,7 @@ def seconds_for(case: Case, rate: float, wall_s: float) -> float:
 
 
 def _shortfall(case: Case, rate: float, limit: float | None) -> str:
-    """Return how far the race came, and what to give it."""
+    """Return the part of the race that is missing, and the options that give it."""
     asked = f"--detects {rate:g} takes {requests_for(rate):,}"
     if not case.holds:
         return f"no hold of a lock was recorded; {asked} requests that meet a holder"

@@ -25,15 +25,15 @@ WORD_BYTES = 8
 KEPT_BITS = 32
 WHAT_MASK = (1 << KEPT_BITS) - 1
 ACCESSES = 1 << 15
-"""Records of all workers together; their twins and children have as many again."""
+"""The number of records of all workers together; their twins and children have as many again."""
 CONTENT_BYTES = 1 << 22
-"""Bytes of all their accesses together."""
+"""The number of bytes of all their accesses together."""
 KEPT_AT_MOST = 1 << 14
-"""Bytes of one access that are kept."""
+"""The most bytes of one access that are kept."""
 
 
 class Track:
-    """The records of one process; `rounds` are the words in which the worker says in which round it is."""
+    """The records of one process; the worker writes its round into the words `rounds`."""
 
     __slots__ = ("_content", "_rounds", "_words")
 
@@ -44,7 +44,7 @@ class Track:
         words[CURSOR] = words[CURSOR] or HEADER
 
     def begin(self, what: int, start: int, length: int) -> int:
-        """Write down that an access begins now; its slot, 0 where there is no room."""
+        """Record that an access begins now; return its slot, 0 where there is no room."""
         words = self._words
         slot = words[CURSOR]
         if slot + RECORD > len(words):
@@ -68,18 +68,18 @@ class Track:
         self._words[slot + WHAT] |= kept << KEPT_BITS
 
     def end(self, slot: int) -> None:
-        """Write down that the access has ended."""
+        """Record that the access has ended."""
         self._words[slot + ENDED_NS] = monotonic_ns()
 
     def report(self, text: str) -> None:
-        """Write down damage that the worker saw."""
+        """Record damage that the worker saw."""
         if slot := self.begin(REPORT, 0, 0):
             self.end(slot)
             self.keep(slot, text.encode("utf-8", "backslashreplace"))
 
 
 class RecordedBytes:
-    """The same bytes, whose loads and stores are written down."""
+    """Shared bytes whose loads and stores are recorded."""
 
     __slots__ = ("_access", "_track")
 
@@ -88,7 +88,7 @@ class RecordedBytes:
         self._track = track
 
     def load(self, start: int, length: int) -> bytes:
-        """Load, between two looks at the clock."""
+        """Load, and read the clock before and after."""
         track = self._track
         if not (slot := track.begin(LOAD, start, length)):
             return self._access.load(start, length)
@@ -98,7 +98,7 @@ class RecordedBytes:
         return data
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Store, between two looks at the clock."""
+        """Store, and read the clock before and after."""
         track = self._track
         if not (slot := track.begin(STORE, start, len(data))):
             return self._access.store(start, data)
@@ -109,7 +109,7 @@ class RecordedBytes:
 
 
 def recording(access: ByteAccess, track: Track | None) -> ByteAccess:
-    """The bytes, written down where there is a track."""
+    """Return the bytes, recorded where there is a track."""
     return RecordedBytes(access, track) if track else access
 
 
@@ -131,7 +131,7 @@ class Tape:
         return Track(words if whole else words[:HEADER], content, self._log.segment(worker))
 
     def accesses(self) -> list[Access]:
-        """All that was written down, in the order in which it began."""
+        """Return all that was recorded, in the order in which it began."""
         every = [access for index in range(2 * self._workers) for access in self._of(index)]
         return sorted(every)
 

@@ -78,7 +78,7 @@ def _anonymous(damage: Any) -> Damage:
 
 
 def _blocks(before: bytes | bytearray, after: bytearray, accesses: Iterable[Access]) -> Iterator[Block]:
-    """The blocks that hold anything or were stored to, in the order of the file."""
+    """Return the blocks that hold anything or were stored to, in the order of the file."""
     touched = {
         number
         for access in accesses
@@ -129,7 +129,7 @@ def _accesses(accesses: list[Access], released_ns: int) -> Accesses:
 
 
 def _without_names(access: Access) -> Access:
-    """Take the user's name out of a report."""
+    """Remove the user's name from a report."""
     if access.what != REPORT:
         return access
     return access._replace(data=anonymous_text(access.data.decode("utf-8", "replace")).encode())

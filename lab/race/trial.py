@@ -66,7 +66,7 @@ def trial_file(
 
 
 def _check_shown(path: Path, size: int, made: Path) -> None:
-    """Raises CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
+    """Raise CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
     try:
         shown = status(path).st_size
     except OSError as error:
@@ -83,9 +83,9 @@ def _check_shown(path: Path, size: int, made: Path) -> None:
 class Result:
     """The raw figures of one trial, before anything is summed up.
 
-    `zeros` are the kinds of damage that the check looked for and did not find. `gave_up`
-    is how many requests a lock of limited patience refused: their rounds are not among those done. `orphans` outlived
-    the workers that had started them.
+    `zeros` are the kinds of damage that the check looked for and did not find. `gave_up` is how many requests a lock of
+    limited patience refused: their rounds are not among those done. `orphans` outlived the workers that had started
+    them.
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
     `refused` and `deadlocks` are the requests that a stress had to make again, after EAGAIN and EDEADLK.
@@ -112,7 +112,7 @@ class Result:
     orphans: Sequence[Orphan] = ()
 
     def judge(self, found: Iterable[Damage]) -> None:
-        """Take in what the check found."""
+        """Add what the check found."""
         for each in found:
             (self.damage if each.count else self.zeros).append(each)
 
@@ -124,7 +124,7 @@ class Result:
 
     @property
     def operations(self) -> int:
-        """Rounds that all workers completed."""
+        """Return the number of rounds that all workers completed."""
         return sum(self.rounds_done)
 
     @property
@@ -134,7 +134,7 @@ class Result:
 
 
 class Pace:
-    """The time limits that the workers of a trial are given: one more, as long as they do rounds, up to `most`."""
+    """The time limits that the workers of a trial get: one more, as long as they do rounds, up to `most`."""
 
     def __init__(self, log: Log, most: int) -> None:
         self.limits = 1
@@ -143,7 +143,7 @@ class Pace:
         self._done = 0
 
     def goes_on(self) -> bool:
-        """True where they did rounds since the last look."""
+        """Return True where they did rounds since the last look."""
         before, self._done = self._done, sum(self._log.header(ROUNDS_DONE))
         slow = self._done > before and self.limits < self._most
         self.limits += slow
@@ -153,9 +153,9 @@ class Pace:
 def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     """Race once, on a new file in this folder.
 
-    Several folders are one directory seen through several mounts: the workers share them out among themselves, and
-    each opens the file by its own name of it. Raises CannotRunError where the file, the mapping or the fork is
-    refused, or a folder does not show the file, and ScenarioError where the scenario raised outside its workers.
+    Several folders are one directory seen through several mounts: the workers are divided among them, and each opens
+    the file by its own name of it. Raises CannotRunError where the file, the mapping or the fork is refused, or a
+    folder does not show the file, and ScenarioError where the scenario raised outside its workers.
 
     Trial 0 also asks its workers for their private memory.
     """
@@ -195,7 +195,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
     """Turn an exception of the scenario, in the process that forks, into a ScenarioError with its place.
 
-    So does the end of its time, which the method is not asked about.
+    The end of its time becomes one too, with which the method is interrupted.
     """
     try:
         with Limited(limit_s):
@@ -230,9 +230,9 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
 
 
 def _run_beside_programs(setting: Setting, job: Job, mailbox: Mailbox, prepare: Prepare) -> Ran:
-    """The workers and the programs; for each of those that ended well is written down what a worker writes itself.
+    """Run the workers and the programs; for each program that ended well the figures of a worker are recorded.
 
-    The forks of other races do not pay for what watches programs.
+    The forks of other races do not pay for the observation of programs.
     """
     from .programs.launch import without_extras
     from .programs.watch import run_programs
@@ -291,11 +291,11 @@ def _gather(
 
 
 def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float) -> Iterable[Damage]:
-    """The scenario's own check, then what the workers saw on the way.
+    """Return what the scenario's own check found, then what the workers saw meanwhile.
 
-    Seen through several mounts, the file is read through the first, opened after all workers have closed it: that an
-    open shows what was closed before is the least that a shared filesystem guarantees (close-to-open consistency). What
-    is missing then is lost to every program that starts on that host, whatever another mount may still show.
+    Seen through several mounts, the file is read through the first, opened after all workers have closed it: a shared
+    filesystem guarantees at least that an open shows what was closed before (close-to-open consistency). Data that is
+    missing then is lost to every program that starts on that host, whatever another mount may still show.
     """
     with doing(f"reading back {job.path}", TOUCH_S):
         memory = job.memory.from_buffer(job.shared.read_back())

@@ -1,8 +1,7 @@
-"""The worker of a race is a free-running process over the mapped file, under the real lock.
+"""Run the worker of a race: a free-running process over the mapped file, under the real lock.
 
-`RaceWorker` is what the scenario talks to; `worker_of` is the life of its process before and after the start barrier.
-
-`Setting` has what is decided for one case before any of it runs.
+`RaceWorker` is the worker that the scenario uses; `worker_of` is the life of its process before and after the start
+barrier. `Setting` has what is decided for one case before any of it runs.
 """
 
 from __future__ import annotations
@@ -53,10 +52,10 @@ if TYPE_CHECKING:
 class Setting:
     """The settings that the trials of one case share; `backing` is a name, the scenario's own or another.
 
-    One that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that was
-    answered with EAGAIN or EDEADLK (`lab.race.perturb`). One that is `recorded` is written down (`lab.race.tracing`).
-    So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time limits, one after the
-    other, as long as its workers do rounds.
+    A trial that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that
+    was answered with EAGAIN or EDEADLK (`lab.race.perturb`). A trial that is `recorded` is written down
+    (`lab.race.tracing`). So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time
+    limits, one after the other, as long as its workers do rounds.
     """
 
     scenario: Scenario
@@ -77,12 +76,12 @@ class Setting:
 
     @property
     def programs(self) -> range:
-        """The indexes of the workers that are copies of the program: the last ones."""
+        """Return the indexes of the workers that are copies of the program: the last ones."""
         return range(self.workers - self.copies, self.workers)
 
     @property
     def alone(self) -> bool:
-        """True where all workers are programs."""
+        """Return True where all workers are programs."""
         return self.copies == self.workers
 
 
@@ -91,7 +90,7 @@ UNLOCKED = Unlocked()
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """All that one trial's workers have in common; `paths` are the names of its file, one a mount."""
+    """The facts that one trial's workers have in common; `paths` are the names of its file, one a mount."""
 
     paths: tuple[str, ...]
     shared: Shared
@@ -109,7 +108,7 @@ class Job:
 
     @property
     def path(self) -> str:
-        """The name under which the file was made."""
+        """Return the name under which the file was made."""
         return self.paths[0]
 
     def pause(self) -> Pause | None:
@@ -188,7 +187,7 @@ class RaceWorker:
         self._bytes: dict[Any, Bytes] = {}
 
     def _laid_out(self) -> Any:
-        """The struct over the mapping itself, where nothing is to come between; else loads and stores are calls."""
+        """Return the struct over the mapping itself, where nothing comes between; else loads and stores are calls."""
         job = self._job
         place = recording(self._file, self._track)
         if self._pause:
@@ -293,7 +292,7 @@ class RaceWorker:
         return self._child
 
     def _as_child(self, body: Callable[[RaceWorker], None]) -> None:
-        """The life of a child; it has its parent's round and a copy of its notes. One that gave up exits with 1."""
+        """Run a child; it has its parent's round and a copy of its notes. One that gave up exits with 1."""
         child = self._second(f"child {self._children}")
         child.round, child.local = self.round, self.local
         try:
@@ -303,7 +302,7 @@ class RaceWorker:
             raise SystemExit(1) from error
 
     def _second(self, seed: str) -> RaceWorker:
-        """A worker with an open file and random draws of its own, which records in the twin's segment."""
+        """Return a worker with an open file and random draws of its own, which records in the twin's segment."""
         job = replace(self._job, seed=f"{self._job.seed}/{seed}")
         if isinstance(job.lock, Leaky):
             from random import Random
@@ -319,7 +318,7 @@ class RaceWorker:
 
 
 ASKED_FOR_MEMORY = 8
-"""How many workers of a trial read their own private memory: it takes a walk over their page tables."""
+"""The number of workers of a trial that read their own private memory: it takes a walk over their page tables."""
 
 
 def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
@@ -356,7 +355,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
 
 
 def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview) -> None:
-    """The hot loop: nothing in it but the work and two stores.
+    """Run the hot loop: nothing in it but the work and two stores.
 
     A round whose lock gave up is counted and not done; its number is the next round's, so that those done have no gap.
     """
@@ -375,7 +374,7 @@ def _rounds(work: Callable[[Any], None], worker: RaceWorker, header: memoryview)
 
 
 def _leaking(setting: Setting, job: Job, index: int) -> Job:
-    """The job with this worker's own leaky lock in the place of the lock, where one was asked for."""
+    """Return the job with this worker's own leaky lock in the place of the lock, where one was requested."""
     if not setting.leak or not setting.lock.excludes:
         return job
     from random import Random

@@ -1,7 +1,7 @@
-"""Workers that are programs in any language: started, released together, watched from outside, and ended.
+"""Race workers that are programs in any language: started, released together, observed from outside, and ended.
 
 `command` reads `--program`, `start` releases those that wait for a signal, `samples` looks at their locks, `watch` runs
-one trial's processes, `alone` is the trial of a program and a check file, `cases` makes the rows to be.
+one trial's processes, `alone` is the trial of a program and a check file, `cases` makes the rows.
 """
 
 from __future__ import annotations

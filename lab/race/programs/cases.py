@@ -1,6 +1,6 @@
-"""The rows to be of a race with programs: of a program alone, or of a program beside a scenario's workers.
+"""Make the cases of a race with programs: of a program alone, or of a program beside a scenario's workers.
 
-The trial of a program and a check file: a folder of its own, the copies, one check.
+The trial of a program and a check file is here too: it has a folder of its own, the copies, and one check.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ SHARED = ("mapped", "stream")
 
 
 class ItsOwn(Unlocked):
-    """The program's lock, whatever it is: the lab takes none."""
+    """The program's own lock, whatever it is: the lab acquires none."""
 
     name = ITS_OWN
     summary = "what the program does"
 
 
 def cases_of_program(options: Options) -> list[Case]:
-    """One row a number of copies. Raises UsageError for a program or a check file that is not there or not right."""
+    """Return one row for each number of copies. Raises UsageError for a missing or wrong program or check file."""
     program = program_of(options.program)
     scenario = CheckedFile(Path(options.check))
     found = Found(program.name, CheckedFile, f"copies of {program.name}", Path(options.check))
@@ -66,9 +66,9 @@ def _setting(scenario: CheckedFile, program: Program, copies: int, options: Opti
 
 
 def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[Case]:
-    """The scenarios' rows, with so many copies of the program more in each, which do as many rounds as the others do.
+    """Return the scenarios' rows, each with so many copies of the program, which do as many rounds as the workers.
 
-    The lab's workers take fcntl locks where none is asked for. Raises UsageError as `cases_of` and `program_of` do.
+    The lab's workers acquire fcntl locks where none is requested. Raises UsageError as `cases_of` and `program_of` do.
     """
     program = program_of(options.program)
     copies = options.program_workers
@@ -84,7 +84,7 @@ def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[C
 
 
 NAME = "data"
-"""Of the file, in the folder of its trial."""
+"""The name of the file, in the folder of its trial."""
 
 
 def run_alone(setting: Setting, number: int, folder: Path) -> Result:
@@ -134,7 +134,7 @@ def _result(setting: Setting, ran: Ran, failures: list[Failure]) -> Result:
 
 @contextmanager
 def _trial_folder(folder: Path, number: int) -> Iterator[Path]:
-    """A new folder, removed with all that the programs make in it."""
+    """Make a new folder, removed with all that the programs make in it."""
     own = Folder.make(folder / f"{time_ns():x}-trial-{number}")
     try:
         with own.kept_open():

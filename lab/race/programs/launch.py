@@ -1,8 +1,8 @@
-"""`--program`: the command line of a worker that is a program, with what the lab fills in.
+"""Read `--program`, the command line of a worker that is a program, and fill in what the lab provides.
 
-The start signal of programs that wait for it: a FIFO each, whose end of file says go.
+Programs that wait for a start signal get it here: a FIFO each, whose end of file is the signal.
 
-What programs leave beside the file that they are given, and its end.
+Files that programs leave beside the file that they are given are removed here too.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from lab.memory import Folder, open_file
 
 PLACEHOLDERS = ("file", "worker", "workers", "rounds", "seed", "start")
 PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}|\{(\w+)\}")
-"""{file} is filled in, {{file}} becomes {file}; other braces stay as they are."""
+"""The placeholders: {file} is filled in, {{file}} becomes {file}; other braces stay as they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program that was found: what to run, the words of its command line, and the name that tables show."""
+    """A program that was found: its path, the words of its command line, and the name that tables show."""
 
     path: str
     words: tuple[str, ...]
@@ -37,11 +37,11 @@ class Program:
 
     @property
     def waits(self) -> bool:
-        """True where it is given a start signal to wait for."""
+        """Return True where it is given a start signal to wait for."""
         return "start" in _used(self.words)
 
     def argv(self, values: Mapping[str, object]) -> list[str]:
-        """The arguments of one worker, with each placeholder filled in."""
+        """Return the arguments of one worker, with each placeholder filled in."""
 
         def fill(found: re.Match[str]) -> str:
             return f"{{{found[1]}}}" if found[1] else str(values[found[2]])
@@ -50,10 +50,10 @@ class Program:
 
 
 def program_of(text: str) -> Program:
-    """The program of a command line in a shell's quoting; no shell runs it.
+    """Return the program of a command line in a shell's quoting; no shell runs it.
 
-    Raises UsageError where it is empty or ends in the middle of a quotation, for a placeholder that is not known, where
-    the program would not learn its file, and where it is missing or may not be run.
+    Raises UsageError where the line is empty or ends in the middle of a quotation, for a placeholder that is not known,
+    where the program would not get the name of its file, and where it is missing or may not be run.
     """
     try:
         words = tuple(shlex.split(text))
@@ -71,7 +71,7 @@ def program_of(text: str) -> Program:
 
 
 def number_of(seed: str, worker: int) -> int:
-    """The {seed} of one worker: 32 bits, the same in every run of the same seed."""
+    """Return the {seed} of one worker: 32 bits, the same in every run of the same seed."""
     return crc32(f"{seed}/{worker}".encode())
 
 
@@ -80,7 +80,7 @@ def _used(words: tuple[str, ...]) -> list[str]:
 
 
 def _found(name: str) -> str:
-    """Its path, looked for as a shell looks (execvp(3)). Raises UsageError."""
+    """Return its path, searched for as a shell does (execvp(3)). Raises UsageError."""
     if not name:
         raise UsageError("--program: an empty name; give a program")
     places = [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
@@ -98,13 +98,14 @@ def _found(name: str) -> str:
 
 
 class Start:
-    """A program that opens its FIFO for reading has arrived; what it reads ends when all are released.
+    """The start signal: a program that opens its FIFO for reading has arrived; what it reads ends at the release.
 
-    Opening the other end without waiting is refused with ENXIO until somebody reads (fifo(7)): that tells who has come.
+    Opening the other end without waiting is refused with ENXIO until a process reads (fifo(7)): that shows which have
+    arrived.
     """
 
     def __init__(self, folder: Path, indexes: Iterable[int]) -> None:
-        """Raises OSError where the folder has no FIFOs."""
+        """Make the FIFOs. Raises OSError where the folder has no FIFOs."""
         self._paths = {index: folder / f"start-{index}" for index in indexes}
         self._open: dict[int, int] = {}
         self.arrived: set[int] = set()
@@ -120,11 +121,11 @@ class Start:
         self.release()
 
     def path(self, index: int) -> str:
-        """The {start} of this worker."""
+        """Return the {start} of this worker."""
         return str(self._paths.get(index, ""))
 
     def look(self) -> None:
-        """Note who has arrived since."""
+        """Note which programs have arrived since."""
         for index in self._paths.keys() - self.arrived:
             try:
                 self._open[index] = open_file(self._paths[index], os.O_WRONLY | os.O_NONBLOCK)
@@ -136,11 +137,11 @@ class Start:
 
     @property
     def gone(self) -> set[int]:
-        """Those that have arrived and read no longer: they did not wait for the end, or are no more."""
+        """Return those that have arrived and no longer read: they did not wait for the end, or have ended."""
         return {index for index, descriptor in self._open.items() if _has_no_reader(descriptor)}
 
     def release(self) -> None:
-        """Let all go."""
+        """Release all."""
         waiting, self._open = self._open, {}
         for descriptor in waiting.values():
             os.close(descriptor)
@@ -154,9 +155,9 @@ def _has_no_reader(descriptor: int) -> bool:
 
 @contextmanager
 def without_extras(file: Path) -> Iterator[None]:
-    """After the block what has appeared beside the file under a longer name, such as NAME-journal, is removed.
+    """Remove after the block what has appeared beside the file under a longer name, such as NAME-journal.
 
-    Whatever resists, stays. Raises OSError where the folder cannot be read.
+    Files that cannot be removed stay. Raises OSError where the folder cannot be read.
     """
     folder = Folder.at(file.parent)
     present = set(folder.names())

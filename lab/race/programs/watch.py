@@ -2,11 +2,11 @@
 
 Programs keep no record of their holds, so their exclusion is sampled from outside while they run.
 
-A sample is the locks that were seen between two moments on the file and on all files beside it. Where a program held
-one all that is known is that it did; where a lab's worker has recorded a hold of the file that began before the
-first moment and ended after the second, and the two may not be held together, the holds overlapped.
+A sample is the set of locks that were observed between two moments on the file and on all files beside it. Where a
+program held one, all that is known is that it did; where a lab's worker has recorded a hold of the file that began
+before the first moment and ended after the second, and the two may not be held together, the holds overlapped.
 
-A program that did not end well has a reason: its exit code and last lines, its signal, or that it did not wait.
+A program that did not end well gets a reason: its exit code and last lines, its signal, or that it did not wait.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ from lab.records import Failure, How, LockFile, Sampled
 from .launch import Start, number_of
 
 EVERY_NS = 2_000_000
-"""From one sample to the next, at least: reading the list holds up those who lock."""
+"""The least time from one sample to the next: reading the list delays processes that lock."""
 
 KEEPERS_EVERY_NS = 500_000_000
-"""From one look at all processes to the next, while somebody waits."""
+"""The time from one look at all processes to the next, while a worker waits."""
 
 EVIDENCE_KEPT = 3
 FILES_KEPT = 20
 
 
 class Sample(NamedTuple):
-    """What was seen between two moments, in ns of CLOCK_MONOTONIC."""
+    """The locks that were observed between two moments, in ns of CLOCK_MONOTONIC."""
 
     begun_ns: int
     ended_ns: int
@@ -60,7 +60,7 @@ class Samples:
     """Samples of one trial; `owners` are the workers by process id, of which those in `programs` are programs."""
 
     def __init__(self, observer: LockObserver, owners: Mapping[int, int], programs: range, *, nameless: bool) -> None:
-        """`nameless`: locks without a process, of open files, can only be the programs'."""
+        """Prepare the samples. With `nameless`, locks without a process, of open files, can only be the programs'."""
         self._observer = observer
         self._owners: dict[int, int | None] = {**owners, -1: programs.start if nameless else None}
         self._programs = programs
@@ -71,7 +71,7 @@ class Samples:
         self._taken: list[Sample] = []
 
     def look(self) -> None:
-        """Take a sample where it is time for one."""
+        """Take a sample if it is time for one."""
         begun_ns = monotonic_ns()
         if begun_ns < self._due_ns:
             return
@@ -85,7 +85,7 @@ class Samples:
         self._look_for_keepers(waiting, ended_ns)
 
     def result(self, holds: Sequence[Row]) -> Sampled:
-        """Return what the samples come to, beside the holds that the lab's workers recorded."""
+        """Return the result of the samples, compared with the holds that the lab's workers recorded."""
         inside: set[int] = set()
         overlaps: dict[int, str] = {}
         for sample, worker, span in self._beside(holds):
@@ -106,7 +106,7 @@ class Samples:
         )
 
     def _beside_the_file(self) -> list[LockFile]:
-        """The files beside it that programs locked, by name, each with its samples and who kept it last."""
+        """Return the files beside it that programs locked, by name, each with its samples and its last holder."""
         named: dict[str, list[int]] = {}
         for sample in self._taken:
             for which, those in enumerate((sample.held, sample.waiting)):
@@ -118,7 +118,7 @@ class Samples:
         ]
 
     def _look_for_keepers(self, waiting: Sequence[ObservedLock], now_ns: int) -> None:
-        """Where somebody waits, note now and then which processes have the lock that he waits for."""
+        """Note from time to time which processes hold the lock for which a worker waits, if any waits."""
         if not waiting or now_ns < self._keepers_due_ns:
             return
         self._keepers_due_ns = now_ns + KEEPERS_EVERY_NS
@@ -148,7 +148,7 @@ class Samples:
         return owner is not None and owner in self._programs
 
     def _beside(self, holds: Sequence[Row]) -> Iterator[tuple[Sample, int, Span]]:
-        """Each sample and each hold of a worker that lasted from its beginning to its end."""
+        """Pair each sample with each hold of a worker that lasted from its beginning to its end."""
         begun = [sample.begun_ns for sample in self._taken]
         for granted, released, _, worker, word in holds:
             at = bisect_left(begun, granted)
@@ -173,9 +173,10 @@ def _bytes(span: Span) -> str:
 
 
 def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | None) -> int | None:
-    """The worker that this process descends from, `unknown` where that is not to be told (any more).
+    """Return the worker that this process descends from, `unknown` where that cannot be found out (any more).
 
-    What a worker leaves behind is adopted by this process (`lab.processes.descendants`): others are strangers.
+    The processes that a worker leaves behind are adopted by this process (`lab.processes.descendants`): others are
+    strangers.
     """
     while pid:
         stat = process_stat(pid)
@@ -190,7 +191,7 @@ def _descends_from(pid: int, owners: Mapping[int, int | None], unknown: int | No
 
 
 LOOK_MS = 1.0
-"""How long one waits for output, at most, before one looks whether somebody has ended."""
+"""The time, in milliseconds, of a wait for output before the next look whether a worker has ended."""
 
 NAMELESS = tuple(name for name, entry in OWN.items() if entry.names_holder)
 """Locks of the lab under which a lock without a process, of an open file, can only be a program's."""
@@ -198,9 +199,9 @@ NAMELESS = tuple(name for name, entry in OWN.items() if entry.names_holder)
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What is known of the processes of a trial once all have ended; times in ns of CLOCK_MONOTONIC.
+    """The facts about the processes of a trial once all have ended; times in ns of CLOCK_MONOTONIC.
 
-    Where some programs did not wait for the start signal, in `unready`, nobody was released.
+    Where some programs did not wait for the start signal, in `unready`, no worker was released.
     """
 
     released_ns: int
@@ -212,7 +213,7 @@ class Ran:
     orphans: Sequence[Orphan] = ()
 
     def well(self, index: int) -> bool:
-        """True for a worker that ended by itself with exit code 0, having been released."""
+        """Return True for a worker that ended by itself with exit code 0, having been released."""
         ended = self.exits[index]
         return ended.code == 0 and not ended.late and not self.unready
 
@@ -220,8 +221,8 @@ class Ran:
 def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prepare: Prepare | None = None) -> Ran:
     """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
 
-    When it returns nobody is left, whatever the programs have forked. Raises CannotRunError or OSError where there are
-    no processes, pipes or FIFOs available.
+    When it returns no process is left, whatever the programs have forked. Raises CannotRunError or OSError where there
+    are no processes, pipes or FIFOs available.
     """
     with ExitStack() as stack:
         observer = stack.enter_context(closing(observer_of(file)))
@@ -241,7 +242,7 @@ def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prep
 
 @contextmanager
 def _start(setting: Setting) -> Iterator[Start | None]:
-    """The FIFOs, in the system's temporary directory: the one in question may be of a filesystem that has none."""
+    """Make the FIFOs in the system's temporary directory: the tested one may be on a filesystem that has none."""
     if not (setting.program and setting.program.waits):
         yield None
         return
@@ -252,7 +253,10 @@ def _start(setting: Setting) -> Iterator[Start | None]:
 def _becoming(
     setting: Setting, file: Path, mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
 ) -> Callable[[int], Callable[[], None]]:
-    """Return what makes a worker the program: before the barrier where that waits for its own signal, else after it."""
+    """Return the function that makes a worker the program.
+
+    It runs before the barrier where the program waits for its own signal, else after it.
+    """
     program = setting.program
     assert program  # noqa: S101 - only a case with a program comes here
 
@@ -310,7 +314,9 @@ class _Watch:
         return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
-        """Wait until each worker has arrived at the start or has ended; the programs that did not wait there."""
+        """Wait until each worker has arrived at the start or has ended before; return the programs that did not wait
+        there.
+        """
         deadline = monotonic() + limit_s
         start, programs = self._start, set(self._setting.programs)
         if start is None:
@@ -325,7 +331,7 @@ class _Watch:
         return (programs - start.arrived) | start.gone
 
     def _look(self) -> None:
-        """Note who has ended since, and take what the others print."""
+        """Note which workers have ended since, and read what the others print."""
         now = monotonic_ns()
         for ended in self._pool.exits:
             self._ended_ns.setdefault(ended.index, now)
@@ -343,7 +349,8 @@ WIDTH = 200
 
 
 def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[int, str]) -> Iterator[Failure]:
-    """One failure a program that could not be started, did not wait for the start, or did not end well."""
+    """Return one failure for each program that could not be started, did not wait for the start, or did not end well.
+    """
     for ended in ran.exits:
         index = ended.index
         if index not in setting.programs or (ran.unready and index not in ran.unready):
@@ -391,12 +398,12 @@ def _failure(trial: int, ended: Exit, ran: Ran, how: How, reason: str) -> Failur
 
 
 def _stream(ran: Ran, index: int) -> int:
-    """Its standard error where it wrote to it, else its standard output."""
+    """Return its standard error where it wrote to it, else its standard output."""
     return STDERR if ran.outputs.counted[index, STDERR] else STDOUT
 
 
 def _lines(ran: Ran, index: int) -> list[str]:
-    """The last lines, without what a terminal would obey."""
+    """Return the last lines, without control characters that a terminal would obey."""
     text = ran.outputs.last(index, _stream(ran, index))
     return [_printable(line)[:WIDTH] for line in text.splitlines() if line.strip()][-LINES:]
 
