@@ -54,7 +54,7 @@ class Access:
     end: int
 
     def met(self, other: Access) -> bool:
-        """True when the two share a byte."""
+        """Return True when the two share a byte."""
         return self.start < other.end and other.start < self.end
 
 
@@ -145,7 +145,7 @@ def holding(steps: Sequence[Step], place: int) -> tuple[Cut, ...]:
 
 
 def touch(one: Step, other: Step) -> bool:
-    """True when the two share a byte."""
+    """Return True when the two share a byte."""
     end, other_end = (step.start + step.length if step.length else END for step in (one, other))
     return one.start < other_end and other.start < end
 

@@ -189,8 +189,9 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
 
 
 def _lock(name: str) -> Lock:
-    """Return the lock; one that is not available here, for want of a package, keeps its row and does not end the
-    others.
+    """Return the lock; a lock that is not available here keeps its row and does not end the others.
+
+    A package may be missing that it needs.
     """
     try:
         return find_lock(name)

@@ -241,7 +241,7 @@ def _longest(waits: Iterable[int | None]) -> int | None:
 def _fairness(results: Sequence[Result]) -> float | None:
     """Return Jain's index of the workers' own rates: rounds by the time that each took for them.
 
-    Trials are averaged.
+    The result is the mean of the trials.
     """
     indexes = [
         jain_fairness([done / max(1, ran) for done, ran in zip(result.rounds_done, result.running_ns, strict=True)])

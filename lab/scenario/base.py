@@ -80,7 +80,7 @@ class Scenario:
     """How the workers share the bytes unless the user chooses; `lab list` shows all backings."""
 
     by_name: ClassVar[bool] = False
-    """True for one that saves its bytes by the file's name: backings whose bytes are no file are refused."""
+    """Return True for one that saves its bytes by the file's name: backings whose bytes are no file are refused."""
 
     unshared: ClassVar[str] = "damaged"
     """The verdict to expect where each worker's stores stay with it (backing "private"); "clean" if none is missed."""

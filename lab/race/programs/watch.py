@@ -314,8 +314,9 @@ class _Watch:
         return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
-        """Wait until each worker has arrived at the start or has ended before; return the programs that did not wait
-        there.
+        """Wait until each worker has arrived at the start or has ended before it.
+
+        Return the programs that did not wait there.
         """
         deadline = monotonic() + limit_s
         start, programs = self._start, set(self._setting.programs)
@@ -349,8 +350,7 @@ WIDTH = 200
 
 
 def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[int, str]) -> Iterator[Failure]:
-    """Return one failure for each program that could not be started, did not wait for the start, or did not end well.
-    """
+    """Return one failure for each program that did not start, did not wait for the start, or did not end well."""
     for ended in ran.exits:
         index = ended.index
         if index not in setting.programs or (ran.unready and index not in ran.unready):
