@@ -122,7 +122,7 @@ class Whole(LockStates):
     """flock(2) as the lab uses it: every range is the whole file, and the last one released unlocks.
 
     A state is how many ranges each worker holds, and whether exclusively: True, False, or None for one that gave up its
-    shared lock to make it exclusive, and waits. An exclusive one stays so until the last range is given back.
+    shared lock to make it exclusive, and waits. An exclusive one stays so until the last range is released.
     """
 
     def __init__(self) -> None:

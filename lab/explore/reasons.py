@@ -49,7 +49,7 @@ def story(
     """Return the first explanation that fits, headed by the first damage that is wanted: of any kind, where none is
     named.
 
-    `fixes` tells whether the schedule ends well without a cut; without it the first pattern has to do.
+    `fixes` says whether the schedule ends well without a cut; without it the first pattern has to do.
     """
     kind = next((each.kind for each in damage if not kinds or each.kind in kinds), "damage")
     if kind == "deadlock":
@@ -85,7 +85,7 @@ def _has_finished(steps: Sequence[Step], at: int) -> bool:
 
 
 def _between(kind: str, steps: Sequence[Step], cut: Cut) -> Story:
-    """Say who did what between which steps, where no worker overwrote anything by itself."""
+    """Say which worker did what between which steps, where no worker overwrote anything by itself."""
     worker = steps[cut.place].worker
     mine = [at for at in range(cut.place, len(steps)) if steps[at].worker == worker][: cut.more + 1]
     first, last = steps[mine[0]], steps[mine[-1]]

@@ -159,7 +159,7 @@ class _Stage:
             )
 
     def _see_all_alive(self) -> None:
-        """Raise ScenarioError where a worker ended, which none does before it is told to."""
+        """Raise ScenarioError where a worker ended, which none does before it is ordered to."""
         for ended in self._pool.gone():
             code = ended.code or 0
             how = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"

@@ -151,7 +151,7 @@ class Replayed:
         """Acquire a lock as the model says: granted, or refused. Raises Deadlock where it is refused."""
         self.step(operation)
         self._held[operation] = release
-        if self._early is operation:  # taken while the parent made it wait
+        if self._early is operation:  # acquired while the parent made it wait
             self._early = None
             return
         refused = self._expected[self._taken - 1].refused

@@ -75,7 +75,7 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     return cases
 
 
-class Interrupted(Exception):  # noqa: N818 - somebody's wish
+class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
     """Ctrl-C in the middle of a case; `case` is what had been covered by then."""
 
     def __init__(self, case: Explored) -> None:

@@ -48,7 +48,7 @@ class Bounded:
                 self.complete = not left_out
 
     def _level(self, bound: int) -> bool | None:
-        """Run the schedules with just so many preemptions; return True when others have more, None when told to stop.
+        """Run the schedules with just so many preemptions; return True when others have more, None when it has to stop.
 
         The search also comes through the schedules with fewer, which the levels before have counted.
         """
@@ -145,7 +145,7 @@ def every_schedule(world: World, tally: Tally) -> None:
 class States:
     """The states that were met, and the interleavings that go on from each: how many, and how many of them break.
 
-    A state is the bytes, the lock, and where each worker is in its tree, which tells all that it has met. States are
+    A state is the bytes, the lock, and where each worker is in its tree, which shows all that it has met. States are
     numbered exactly; nothing here is a hash that could collide.
     """
 

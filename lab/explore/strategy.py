@@ -93,7 +93,7 @@ HOW = {
     "states": "through states reached once",
     "all": "",
 }
-"""How the schedules were chosen, in a search that did not come to its end."""
+"""The way in which the schedules were chosen, in a search that did not come to its end."""
 
 SHARES = {"bound": 0.5, "states": 0.8, "random": 0.9, "pct": 1.0}
 """The share of the time limit at which each search of `auto` must have ended."""
@@ -146,7 +146,7 @@ class Plan:
 
 
 def cover(world: World, plan: Plan, coverage: Coverage) -> None:
-    """Search as planned. Raises UsageError where `all` was asked for and can never come to an end."""
+    """Search as planned. Raises UsageError where `all` was requested and can never come to an end."""
     if plan.search == "all":
         _refuse_too_many(world)
     if plan.search != "auto":

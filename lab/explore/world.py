@@ -132,7 +132,7 @@ class World:
             blocker, after = self.locks.request(state, worker, operation)
             met = GRANTED if blocker is None else REFUSED
             self.state = after
-            if after != state and met is REFUSED:  # it gives up what it holds, and goes on asking
+            if after != state and met is REFUSED:  # it releases what it holds, and requests again
                 self._back.append((node, None, state))
                 self.path.append(worker)
                 return

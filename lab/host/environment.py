@@ -113,7 +113,7 @@ def _cpu_model() -> str:
 def mounts_of(directories: Sequence[Path]) -> list[Mount]:
     """Return the type and options of the filesystem behind each directory; the type is "unknown" where it is unlisted.
 
-    psutil, which tells the same, imports threading, which doubles the cost of every fork after it.
+    psutil, which reports the same, imports threading, which doubles the cost of every fork after it.
     """
     listed = listed_mounts()
     return [_mount(directory, listed.get(mount_id(directory), ListedMount("unknown", []))) for directory in directories]

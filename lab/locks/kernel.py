@@ -143,9 +143,9 @@ CALLS = native_calls if NATIVE else python_calls
 
 
 class Flock:
-    """flock(2) without ranges: every range that a scenario asks for is the whole file.
+    """flock(2) without ranges: every range that a scenario requests is the whole file.
 
-    Ranges that one worker holds together are counted. A write range asked for inside a read range converts the lock,
+    Ranges that one worker holds together are counted. A write range requested inside a read range converts the lock,
     which flock(2) does not do atomically.
     """
 

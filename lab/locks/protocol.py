@@ -20,7 +20,7 @@ Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
 
 
-class LockFailed(LabError):  # noqa: N818 - what is told of a worker: "raised LockFailed"
+class LockFailed(LabError):  # noqa: N818 - the report on a worker says "raised LockFailed"
     """A call of a foreign lock raised, or refused where it should have waited."""
 
     exit_code = ExitCode.FAILED

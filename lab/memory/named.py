@@ -162,8 +162,8 @@ class SystemVSegment(Specimen):
     def _free_key(self) -> int:
         """Return a key that is free, from the next project number where a foreign segment has the key.
 
-        ftok(3) takes 16 bits of the inode, so that can happen. A segment may be removed by its key only if it is one's
-        own.
+        ftok(3) takes 16 bits of the inode, so that can happen. A segment may be removed by its key only if this
+        process made it.
         """
         taken = _keys_taken()
         keys = (self._calls.ftok(str(self._path), project, silence_warning=True) for project in PROJECTS)

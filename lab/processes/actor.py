@@ -53,7 +53,7 @@ class SteppedProcess:
     def try_step(self, *step: object, limit_s: float, settle_s: float = SETTLED_S) -> Any:
         """Begin a step and return its result, or None once it is blocked on a lock. Raises as `result`.
 
-        Where the kernel does not tell, it is blocked once it has slept for `settle_s`; in any case after `limit_s`.
+        Where the kernel does not say, it is blocked once it has slept for `settle_s`; in any case after `limit_s`.
         """
         wait = LockWait(self.pid)
         self.begin(*step)

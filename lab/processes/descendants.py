@@ -1,6 +1,6 @@
 """Find and end what the children of this process start themselves.
 
-A process whose parent has died goes to the nearest living ancestor that asked for it (prctl(2),
+A process whose parent has died goes to the nearest living ancestor that requested it (prctl(2),
 PR_SET_CHILD_SUBREAPER), also where it made a session of its own or was forked twice (daemon(3)). So no descendant gets
 lost as long as this process lives. Where this process is killed, see `lab.processes.external`.
 """
@@ -38,7 +38,7 @@ class Orphan:
     """A process that outlived the child of this process which had started it, and was killed.
 
     `command` is its command line, or `FORK` where it runs no program of its own. One that does not end on SIGKILL has
-    not `ended`, and `where` is the function of the kernel in which it sleeps, where the kernel tells.
+    not `ended`, and `where` is the function of the kernel in which it sleeps, where the kernel says so.
     """
 
     pid: int

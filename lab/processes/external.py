@@ -135,7 +135,7 @@ STARTS_S = 10.0
 class GroupReaper:
     """The leader of a group, which sleeps until this process dies, and then kills the group.
 
-    As long as it lives, the number of the group belongs to nobody else. Every `WorkerPool` within the block joins it.
+    As long as it lives, no other group can have its number. Every `WorkerPool` within the block joins it.
     """
 
     _active: ClassVar[list[GroupReaper]] = []
@@ -215,7 +215,7 @@ def run_interpreter(arguments: Sequence[str], stdin: bytes) -> Ended:
 
     What ends the wait (Ctrl-C, a test's time limit) ends the interpreter first: SIGTERM, then SIGKILL. It has a process
     group of its own, so that a terminal's Ctrl-C does not reach it a second time. Its streams are files: a child of its
-    own that hangs keeps nobody waiting for the end of a pipe. Raises OSError where there is no process available.
+    own that hangs keeps no process waiting for the end of a pipe. Raises OSError where there is no process available.
     """
     import subprocess
     from tempfile import TemporaryFile

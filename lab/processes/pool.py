@@ -119,7 +119,7 @@ class WorkerPool:
             try:
                 with _no_collection():
                     for index in range(self._count):
-                        with stops_held():  # who has been forked is known here before anybody is interrupted
+                        with stops_held():  # a forked worker is recorded here before an interrupt
                             self._fork(index, barrier, alive)
             finally:
                 os.close(barrier)
@@ -212,7 +212,7 @@ class WorkerPool:
         At the time limit `goes_on` is asked whether they are slow and do not hang: while it says so, they have that
         time once more.
         `meanwhile` is called again and again until then, and passes some time itself: for workers that became other
-        programs, whose end the pipe does not tell.
+        programs, whose end the pipe does not show.
         """
         self._meanwhile = meanwhile
         late = not self._ended(time_limit_s)
@@ -270,7 +270,7 @@ class WorkerPool:
 
     def _reap_one(self, *, late: bool) -> bool:
         """Reap the next that has ended; return False where there is none."""
-        with stops_held():  # who has been waited for is struck off before anybody is interrupted
+        with stops_held():  # a reaped worker is removed here before an interrupt
             told = self._next_ended()
             if told is None:
                 return False
@@ -311,13 +311,13 @@ class WorkerPool:
         if together:
             with suppress(ProcessLookupError):
                 os.killpg(self._group, number)
-        for pid in self._running:  # ours and not reaped, so it is there, if only as a zombie
+        for pid in self._running:  # our child and not reaped, so it exists, if only as a zombie
             if not together or os.getpgid(pid) != self._group:
                 os.kill(pid, number)
 
     def _end(self) -> None:
         """Kill and reap the workers that are left, then close the pipes; after a normal end none is left."""
-        with stops_held():  # whoever asks to stop a second time gets it when all are gone
+        with stops_held():  # a second stop takes effect when all are gone
             if self._running:
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)

@@ -145,7 +145,7 @@ def _session_directory(config: pytest.Config) -> Path:
     base = config.invocation_params.dir if given else (config.inipath or config.rootpath / "_").parent
     try:
         folder = base / Path(given or noted or tempfile.gettempdir()).expanduser()
-    except RuntimeError as error:  # of a user who does not exist
+    except RuntimeError as error:  # the user does not exist
         raise pytest.UsageError(f"lab_dir: {given or noted!r}: {error}; give a directory") from None
     if not folder.is_dir():
         raise pytest.UsageError(f"lab_dir: {folder} is no directory; give one on the filesystem in question")

@@ -85,7 +85,7 @@ def packed(thing: Any, what: str, home: ModuleType | None) -> Sent:
     else:
         try:
             return {"pickle": b64encode(pickle.dumps(thing)).decode()}
-        except Exception as error:  # whatever its author's __reduce__ raises
+        except Exception as error:  # its __reduce__ may raise anything
             place, why = _found_in(home, thing), f" ({' '.join(str(error).split())})"
             if not place:
                 raise _stays(thing, what, why) from None

@@ -82,7 +82,7 @@ def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Cal
             mailbox.send(Report(0, {}, str(error), "unsupported"))
         except LockFailed as error:
             mailbox.send(Report(0, {}, str(error), "died"))
-        except BaseException as error:  # the lock's own KeyboardInterrupt, say: nobody else is here
+        except BaseException as error:  # the lock's own KeyboardInterrupt, for example
             mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; fix the lock", "died"))
         raise SystemExit(ANSWERED)
 
@@ -303,7 +303,7 @@ def _timed_trials(
         yield run_trial(replace(setting, rounds=rounds), number, folders)
         now = monotonic()
         left_s = seconds - (now - begun)
-        if left_s < longest_s / SHARE:  # too short to meet anybody
+        if left_s < longest_s / SHARE:  # too short to meet a holder
             return
         faster = min(GROWTH, min(left_s, longest_s) / (now - before))
         rounds = max(1, min(setting.rounds, int(rounds * faster)))

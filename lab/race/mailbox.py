@@ -70,9 +70,9 @@ class Mailbox:
 
     def send(self, report: Report) -> None:
         """Send one report, in the worker."""
-        import json  # most workers have nothing to say
+        import json  # most workers have nothing to report
 
-        told = b"\n" + json.dumps(asdict(report)).encode() + b"\n"  # apart from the half of one who was killed
+        told = b"\n" + json.dumps(asdict(report)).encode() + b"\n"  # apart from the half report of a killed worker
         if os.write(self._descriptor, told) != len(told):
             raise OSError(errno.ENOSPC, "only a part of the report could be written")
 

@@ -44,7 +44,7 @@ ADVICE = "give directories that are one and the same, seen through two mounts"
 def trial_file(
     backing: Backing, number: int, folders: Sequence[Path], content: bytes | bytearray, *, sparse: bool
 ) -> Iterator[tuple[tuple[str, ...], Shared]]:
-    """Share bytes with this content, give the file's name in each folder, and remove all of it after the block.
+    """Share bytes with this content, yield the file's name in each folder, and remove all of it after the block.
 
     The name is new even where another trial of this number was: through a second mount an old name may lead to the
     inode that it once had. Raises CannotRunError where the file cannot be made, where a folder does not show it as it

@@ -172,7 +172,7 @@ class RaceWorker:
         """Open the file by its name, as the backing does.
 
         Holds are recorded on the file that the trial began with. Those on a file that replaced it exclude others
-        only among themselves, which a record cannot tell, so they are counted as unrecorded.
+        only among themselves, which a record cannot show, so they are counted as unrecorded.
         """
         job = self._job
         self._file = job.shared.open(self.path)
@@ -347,7 +347,7 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
             mailbox.send(_report(worker.index, worker.reports.seen, failed))
         if failed:
             raise SystemExit(1)
-        header[FINISHED_NS] = ended_ns  # after the report: who has finished has nothing left to say
+        header[FINISHED_NS] = ended_ns  # after the report: a finished worker reports nothing more
         if weigh and worker.index < ASKED_FOR_MEMORY:
             header[PRIVATE_BYTES] = private_bytes()
 

@@ -77,7 +77,7 @@ class Scenario:
     """The place of a built-in scenario among the default set or the counterexamples; no other needs one."""
 
     backing: ClassVar[str] = "mapped"
-    """How the workers share the bytes unless the user chooses; `lab list` shows all backings."""
+    """The backing unless the user chooses: it says how the workers share the bytes; `lab list` shows all backings."""
 
     by_name: ClassVar[bool] = False
     """Return True for one that saves its bytes by the file's name: backings whose bytes are no file are refused."""
@@ -86,13 +86,13 @@ class Scenario:
     """The verdict to expect where each worker's stores stay with it (backing "private"); "clean" if none is missed."""
 
     worlds: ClassVar[frozenset[str]] = frozenset({"race", "explore", "replay", "check"})
-    """Where this scenario can run; a counterexample about processes or files cannot be simulated."""
+    """The worlds in which this scenario can run; a counterexample about processes or files cannot be simulated."""
 
     rounds: ClassVar[int] = 1000
     """Rounds a worker and trial where the user does not choose."""
 
     holds_per_round: ClassVar[int] = 2
-    """How many locks one round takes at most; holds beyond that are counted, not recorded."""
+    """The most locks that one round acquires; holds beyond that are counted, not recorded."""
 
     time_limit: ClassVar[float | None] = None
     """Seconds after which a trial that is expected to hang counts as hung, where the user's limit is not shorter."""
@@ -107,7 +107,7 @@ class Scenario:
     """True leaves the file full of holes instead of reserving its blocks."""
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
-        """The struct laid over the file for this many workers and rounds each."""
+        """Return the struct laid over the file for this many workers and rounds each."""
         memory: type[Structure] = self.Memory
         return memory
 

@@ -286,7 +286,7 @@ def _life(backing: str, specimen: Specimen, path: Path) -> Seen:
     seen: Seen = {"portability": _portability(backing)}
     with Witness(specimen) as stranger, Witness(specimen) as owner:
         made = owner.does("make")
-        if made != OK:  # whatever else could be seen now is not the backing's
+        if made != OK:  # any other observation now would not be of the backing
             return seen | {"set-up": made}
         seen["set-up"] = claimed("set-up", backing)
         seen["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)

@@ -44,7 +44,7 @@ def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refu
     let_in()
     came_to = who.asks() if refused else who.goes_on()
     came_to = who.goes_on() if came_to == WAITS else came_to
-    if came_to not in (GRANTED, HANGS) and not refused:  # it lost patience meanwhile
+    if came_to not in (GRANTED, HANGS) and not refused:  # it gave up meanwhile
         refused, came_to = True, who.asks()
     if came_to != GRANTED:
         raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {came_to}")

@@ -67,10 +67,10 @@ PLAYS = (
 )
 
 PAUSED = "stays while its holder is stopped (SIGSTOP), for {:g} s"
-"""How the pause is observed, of all locks at the same time."""
+"""The description of how the pause is observed, of all locks at the same time."""
 
 HANDED_OVER = "from the unlock of one process to the lock of one that waits, median"
-"""How the hand-over is observed; it is measured together with the order."""
+"""The description of how the hand-over is observed; it is measured together with the order."""
 
 CLAIMS = {"ranges": "ranges", "readers": "readers", "threads": "threads", "fork": "fork", "kill": "survives_kill"}
 """Properties that a lock may claim to have (`lab.locks.Abilities`), by the claim's name there."""
@@ -143,7 +143,7 @@ def compare(
         tell(f"holders stopped for {pause_s:g} s")
         for name, cell in _paused(found, seen, folder, limit_s, pause_s):
             seen[name][PAUSE] = cell
-            if cell.value == "no":  # whether a dead holder's was taken in time depended on the machine
+            if cell.value == "no":  # whether a dead holder's lock was granted in time depended on the machine
                 kill = replace(seen[name][KILL], value="no", reason=BY_PATIENCE, detection_limit=None)
                 seen[name][KILL] = _judged(kill, found[name])
         where = environment(folder, begun.load, RECORDER)

@@ -78,7 +78,7 @@ class Deeds:
         print_to_stderr()
         try:
             result = getattr(self, deed)(*values)
-        except Exception as error:  # a lock may raise whatever it likes
+        except Exception as error:  # a lock may raise anything
             result = self._raised(error)
         return (OK if result is None else result), time.monotonic_ns()
 

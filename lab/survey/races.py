@@ -210,7 +210,7 @@ def _broken(rows: Sequence[Row]) -> Finding | None:
             first = row.overlaps[0] if row.overlaps else row.damage[0].evidence[0]
             return Finding("no", f"{_outcome(rows)}; {first}")
     for row in rows:
-        if row.verdict == "timeout":  # who is never let in was kept out
+        if row.verdict == "timeout":  # a request that is never granted was kept out
             return Finding("yes", f"a race did not end: {row.reason}")
         if row.verdict != "clean":
             return unclear(f"a race ended with {row.verdict}: {row.reason}")
