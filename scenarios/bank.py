@@ -8,7 +8,7 @@ ACCOUNTS = 4
 
 
 def transfer(worker: int, round: int) -> tuple[int, int]:
-    """From which account to which, never the same: worked out, so that the check knows every transfer."""
+    """Return the two accounts of a transfer, never the same: computed, so that the check knows every transfer."""
     source = (worker + round) % ACCOUNTS
     return source, (source + 1 + round % (ACCOUNTS - 1)) % ACCOUNTS
 

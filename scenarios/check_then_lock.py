@@ -20,7 +20,7 @@ class CheckThenLock(Scenario):
     locks = ("fcntl",)
     rounds = 100
     holds_per_round = 1
-    pin = "one"  # and pause after the look: others come in before the write
+    pin = "one"  # and pause after the look: others enter before the write
 
     class Memory(Structure):
         _fields_ = [("value", c_uint64)]

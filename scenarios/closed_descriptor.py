@@ -7,7 +7,7 @@ from lab import Damage, Outcome, Scenario, Worker
 
 
 def size_of(path: str) -> int:
-    """A library's way to ask for the size, harmless to look at: it closes only what it opened itself."""
+    """Return the size as a library does: it looks harmless, for it closes only what it opened itself."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         return os.fstat(descriptor).st_size
@@ -33,7 +33,7 @@ class ClosedDescriptor(Scenario):
     worlds = frozenset({"race"})
     rounds = 50
     holds_per_round = 1
-    pin = "one"  # and pause inside the lock: whoever it does not keep out is in
+    pin = "one"  # and pause inside the lock: a worker that it does not keep out enters
 
     class Memory(Structure):
         _fields_ = [("value", c_uint64)]

@@ -39,6 +39,6 @@ class ReadersWriters(Scenario):
 
 
 def parts(record: bytes) -> str:
-    """Where the first foreign byte lies."""
+    """Say where the first foreign byte is."""
     whole = len(record) - len(record.lstrip(record[:1]))
     return f"bytes 0 to {whole - 1} are {record[0]}, byte {whole} is {record[whole]}" if whole < SIZE else "whole"

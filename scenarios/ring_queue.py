@@ -63,7 +63,7 @@ class RingQueue(Scenario):
 
 
 def out_of_order(items: list[int]) -> list[int]:
-    """Those that a consumer got after a later item of the same producer."""
+    """Return the items that a consumer got after a later item of the same producer."""
     latest: dict[int, int] = {}
     late = []
     for item in items:
@@ -75,5 +75,5 @@ def out_of_order(items: list[int]) -> list[int]:
 
 
 def name(item: int) -> str:
-    """An item in words."""
+    """Return an item in words."""
     return f"item {item & 0xFFFF_FFFF} of worker {(item >> 32) - 1}" if item else "an empty slot"

@@ -20,7 +20,7 @@ class ShortRange(Scenario):
     locks = ("fcntl", "flock")
     rounds = 100
     holds_per_round = 1
-    pin = "one"  # and pause inside the lock: whoever it does not keep out is in
+    pin = "one"  # and pause inside the lock: a worker that it does not keep out enters
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
         class Memory(Structure):

@@ -10,13 +10,13 @@ HEADER = Struct("<III")  # author, sequence, checksum of the body
 
 
 def sealed(author: int, sequence: int, size: int) -> bytes:
-    """A whole record: its body repeats author and sequence, its header vouches for the body."""
+    """Return a whole record: its body repeats author and sequence, its header vouches for the body."""
     body = (HEADER.pack(author, sequence, 0) * (size // HEADER.size + 1))[: size - HEADER.size]
     return HEADER.pack(author, sequence, crc32(body)) + body
 
 
 def torn(record: bytes) -> str:
-    """What a person should know of a record whose header and body do not belong together; else nothing."""
+    """Describe a record whose header and body do not belong together; return nothing for a whole one."""
     author, sequence, checksum = HEADER.unpack_from(record)
     if checksum == crc32(record[HEADER.size :]):
         return ""

@@ -121,7 +121,7 @@ class Log:
         return sum(self._memory[word :: self._words].tolist())
 
     def holds(self) -> Iterator[Row]:
-        """Return every recorded hold as a `lab.analysis.holds.Row`; one not released counts as released at its grant."""
+        """Yield every recorded hold as a `lab.analysis.holds.Row`; one not released counts as released at its grant."""
         for index in range(2 * self._workers):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
