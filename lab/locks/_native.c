@@ -66,7 +66,7 @@ static void call_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* Whether the kernel is to be asked: lab.locks.kernel.Nesting. */
+/* Say whether the kernel has to be called: lab.locks.kernel.Nesting. */
 static int is_due(const Call *self)
 {
     Call *whole = self->whole;
@@ -93,7 +93,7 @@ static int attempt(const Call *self, uint64_t *returned_ns)
     return result;
 }
 
-/* What stands where an OSError names a file: lab.errors.refusal tells by it that the lab's own call was refused. */
+/* This stands where an OSError names a file: lab.errors.refusal sees by it that the lab's own call was refused. */
 static const char *name_of(const Call *self)
 {
     switch (self->command) {
@@ -103,7 +103,7 @@ static const char *name_of(const Call *self)
     }
 }
 
-/* Make the call, again after each signal that was handled (PEP 475); a request tells when it returned. */
+/* Make the call, again after each signal that was handled (PEP 475); a request says when it returned. */
 static int make_call(Call *self, uint64_t *returned_ns)
 {
     int due = is_due(self), result = 0;
@@ -124,7 +124,7 @@ static int make_call(Call *self, uint64_t *returned_ns)
     return 0;
 }
 
-/* Call whatever locks or unlocks; 0, or -1 with what it raised. */
+/* Call the action, which locks or unlocks; 0, or -1 with its exception. */
 int lab_act(PyObject *action, uint64_t *returned_ns)
 {
     if (Py_IS_TYPE(action, call_type))

@@ -1,4 +1,4 @@
-/* The recorder of holds, compiled: what lab/race/recorder.py does in Python, which also tells what is recorded where.
+/* The recorder of holds, compiled: it does what lab/race/recorder.py does in Python, where the records are described.
  * Part of the module lab.locks._native. */
 
 #include "../locks/_native.h"
@@ -7,7 +7,7 @@ enum { CURSOR, UNRECORDED, ROUNDS_DONE, HEADER = 8 };         /* words of a log 
 enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD }; /* words of a record */
 enum { PRECISION_BITS = 7, LONGEST_BITS = 40, BUCKETS = (LONGEST_BITS - PRECISION_BITS + 1) << PRECISION_BITS };
 
-/* The words as Python is told them: lab/race/recorder.py refuses others than its own. */
+/* The words as they are passed to Python: lab/race/recorder.py refuses others than its own. */
 static const struct {
     const char *name;
     int value;
@@ -73,7 +73,7 @@ static void hold_dealloc(PyObject *object)
     Py_DECREF(type);
 }
 
-/* What was raised is replaced by what lab.locks.protocol.typed makes of it: an OSError with errno EDEADLK is a Deadlock. */
+/* Replace the exception by that of lab.locks.protocol.typed: an OSError with errno EDEADLK is a Deadlock. */
 static void name_deadlock(void)
 {
     PyObject *kind, *error, *trace;
