@@ -7,7 +7,7 @@ experience of a worker, not once for each interleaving; interleavings are put to
 Where the same experience leads to another step the second time, the scenario is not deterministic, and that is an
 error.
 
-The run is a greenlet that stops before each step. It goes on as long as the search goes on from where it stands; for
+The run is a greenlet that stops before each step. It goes on as long as the search goes on from its present node; for
 another branch it begins anew and runs without a stop through what the tree already knows.
 """
 

@@ -18,7 +18,7 @@ from .tally import Tally
 from .world import World
 
 Clock = tuple[int, ...]
-"""For each worker, the number of its events that happened before (Mattern, 1989)."""
+"""A number for each worker: how many of its events happened before (Mattern, 1989)."""
 
 
 class Event(NamedTuple):

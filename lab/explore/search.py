@@ -221,7 +221,7 @@ def every_state(world: World, tally: Tally) -> tuple[int, Ways]:
 
 
 def _ended(world: World, tally: Tally, *, cut: bool) -> Ways:
-    """Record a state from which no worker goes on, or may go on."""
+    """Record a state from which no worker goes on, or may go on; return its ways."""
     if cut:
         tally.give_up()
         return Ways(0, 0)

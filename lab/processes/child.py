@@ -78,7 +78,7 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
 
 
 def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoReturn:
-    """Run a forked process to its end, as `fork_child` guarantees it."""
+    """Run the body in a forked process, with the guarantees of `fork_child`."""
     status = 1
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)

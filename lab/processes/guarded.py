@@ -143,7 +143,7 @@ class Guarded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Kill what is left of the guard, without a clean-up."""
+        """Kill what is left of the two, without a clean-up."""
         with stops_held():
             self.order(KILL)
             deadline = time.monotonic() + 2 * KILLED_S
@@ -155,7 +155,7 @@ class Guarded:
             os.close(self._messages)
 
     def give_up(self) -> list[Left]:
-        """Kill the guard (SIGKILL), whatever it does; this process leaves it behind where it does not end."""
+        """Kill the guard (SIGKILL), whatever it does; return the guard itself where it does not end."""
         where = sleeps_in(self.guard.pid)
         self.guard.send(signal.SIGKILL)
         return [] if self.guard.wait(GIVEN_UP_S) is not None else [Left(self.guard.pid, where or "unknown")]

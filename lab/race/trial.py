@@ -195,7 +195,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
 def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
     """Turn an exception of the scenario, in the process that forks, into a ScenarioError with its place.
 
-    The end of its time becomes one too, with which the method is interrupted.
+    The end of its time, at which the method is interrupted, becomes such an error too.
     """
     try:
         with Limited(limit_s):
