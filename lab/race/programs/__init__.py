@@ -1,7 +1,7 @@
 """Race workers that are programs in any language: started, released together, observed from outside, and ended.
 
-`command` reads `--program`, `start` releases those that wait for a signal, `samples` looks at their locks, `watch` runs
-one trial's processes, `alone` is the trial of a program and a check file, `cases` makes the rows.
+`launch` reads `--program` and releases the programs that wait for a signal, `watch` runs one trial's processes and
+looks at their locks, `cases` makes the rows and runs the trial of a program and a check file.
 """
 
 from __future__ import annotations
