@@ -40,7 +40,7 @@ class Access(NamedTuple):
 
     @property
     def whole(self) -> bool:
-        """True when all of its bytes were kept."""
+        """Return True when all of its bytes were kept."""
         return len(self.data) == self.length
 
     def at(self, start: int, end: int) -> bytes:
@@ -48,7 +48,7 @@ class Access(NamedTuple):
         return self.data[start - self.start : end - self.start]
 
     def before(self, other: Access) -> bool:
-        """True when it was certainly over when the other began."""
+        """Return True when it was certainly over when the other began."""
         return self.ended_ns <= other.begun_ns
 
 
@@ -60,7 +60,7 @@ class Cells:
         self._cuts = sorted({access.start for access in touching} | {access.end for access in touching})
 
     def of(self, access: Access) -> range:
-        """The numbers of its cells."""
+        """Return the numbers of its cells."""
         return range(bisect_left(self._cuts, access.start), bisect_left(self._cuts, access.end))
 
     def bounds(self, cell: int) -> tuple[int, int]:
@@ -85,15 +85,15 @@ class Stores:
                     self._found[cell][access.worker].append(number)
 
     def cells(self) -> list[int]:
-        """The cells that were stored to."""
+        """Return the cells that were stored to."""
         return sorted(self._found)
 
     def all(self, cell: int) -> list[int]:
-        """Every store to a cell."""
+        """Return every store to a cell."""
         return sorted(number for numbers in self._found[cell].values() for number in numbers)
 
     def between(self, cell: int, after_ns: int, until_ns: int, *, but: int) -> Iterator[int]:
-        """The stores of other workers that ended after one moment and began before another, latest first."""
+        """Yield the stores of other workers that ended after one moment and began before another, latest first."""
         for worker, begun in self._begun[cell].items() if cell in self._begun else ():
             if worker == but:
                 continue
@@ -104,7 +104,7 @@ class Stores:
                 yield number
 
     def latest(self, cell: int, until_ns: int, count: int) -> Iterator[int]:
-        """The last few stores of every worker that began before a moment."""
+        """Yield the last few stores of every worker that began before a moment."""
         for worker, begun in self._begun[cell].items() if cell in self._begun else ():
             last = bisect_right(begun, until_ns)
             yield from self._found[cell][worker][max(0, last - count) : last]

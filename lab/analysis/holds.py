@@ -39,7 +39,7 @@ class Span(NamedTuple):
     write: bool
 
     def conflicts(self, other: Span) -> bool:
-        """True when the two may not be held together: they share a byte and one of them writes."""
+        """Return True when the two may not be held together: they share a byte and one of them writes."""
         return (self.write or other.write) and self.start < other.end and other.start < self.end
 
     @property
@@ -48,14 +48,14 @@ class Span(NamedTuple):
         return self.start + self.length if self.length else END
 
     def pack(self) -> int:
-        """The span in one 64-bit word: start 32 bits, length 31 bits, write 1 bit."""
+        """Return the span in one 64-bit word: start 32 bits, length 31 bits, write 1 bit."""
         if self.start >> 32 or self.length >> 31:
             raise ValueError(f"{self} does not fit a record: start is limited to 4 GiB, length to 2 GiB")
         return self.start << 32 | self.length << 1 | self.write
 
     @classmethod
     def unpack(cls, word: int) -> Span:
-        """The span that `pack` made this word from."""
+        """Return the span that `pack` made this word from."""
         return cls(word >> 32, word >> 1 & 0x7FFF_FFFF, bool(word & 1))
 
 
@@ -98,7 +98,7 @@ class Exclusion:
 
 
 def sweep(holds: Iterable[Row]) -> Exclusion:
-    """The pairs of holds that overlapped and may not, and the number of contended requests.
+    """Return the pairs of holds that overlapped and may not, and the number of contended requests.
 
     Holds of spans that cannot conflict never meet: they are swept apart, which makes the usual case, one
     range written by all, a sort and one pass. Workers are told apart by number; one worker's own holds never
@@ -119,7 +119,7 @@ def sweep(holds: Iterable[Row]) -> Exclusion:
 
 
 def _apart(holds: Iterable[Row]) -> list[tuple[list[Span], list[Row]]]:
-    """The holds in groups whose byte ranges do not touch one another's."""
+    """Return the holds in groups whose byte ranges do not touch one another's."""
     by_word: dict[int, list[Row]] = defaultdict(list)
     for hold in holds:
         by_word[hold[4]].append(hold)
@@ -153,7 +153,7 @@ def _met_the_only_one(ordered: Sequence[Row]) -> int:
 
 
 def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
-    """The general sweep, over grants and requests in the order of time, with the holds then in progress."""
+    """Return the general sweep, over grants and requests in the order of time, with the holds then in progress."""
     overlaps: list[Overlap] = []
     contended = unkept = 0
     spans = {word: Span.unpack(word) for word in {hold[4] for hold in ordered}}
@@ -183,7 +183,7 @@ class Nested(Enum):
 
 
 def as_held(rows: Sequence[Row], nested: Nested) -> list[Row]:
-    """The holds, each released when it really ended; `rows` are those of one worker after the other, as it asked.
+    """Return the holds, each released when it really ended; `rows` are those of one worker after the other, as it asked.
 
     A hold that is ended on some of its bytes ends here on all of them: the oracle may miss an overlap, never make one.
     A release of 0 is one that never came.
@@ -204,7 +204,7 @@ def as_held(rows: Sequence[Row], nested: Nested) -> list[Row]:
 
 
 def _within(outer: Row, inner: Row) -> bool:
-    """True where the second was asked for while the first was held."""
+    """Return True where the second was asked for while the first was held."""
     return outer[3] == inner[3] and (inner[2] < outer[1] or not outer[1])
 
 

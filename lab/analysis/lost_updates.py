@@ -30,7 +30,7 @@ class LostUpdate(NamedTuple):
 
 
 def lost_updates(accesses: Sequence[Access]) -> Iterator[LostUpdate]:
-    """Every store by which an update was lost, with the first one that it lost; in the order of the stores."""
+    """Yield every store by which an update was lost, with the first one that it lost; in the order of the stores."""
     cells = Cells(accesses)
     stores = Stores(accesses, cells)
     looks = _looks(accesses, cells)
@@ -80,14 +80,14 @@ def _at(
 
 
 def _unseen(look: Access, store: Access, bounds: tuple[int, int]) -> bool:
-    """True when the look cannot have met the store's bytes: it was over, or it met others."""
+    """Return True when the look cannot have met the store's bytes: it was over, or it met others."""
     if look.before(store):
         return True
     return look.what == LOAD and look.whole and store.whole and look.at(*bounds) != store.at(*bounds)
 
 
 def _blind_too(accesses: Sequence[Access], look: int | None, store: Access) -> int | None:
-    """The other worker's look, where it was over before this store, which it had not seen either."""
+    """Return the other worker's look, where it was over before this store, which it had not seen either."""
     return look if look is not None and accesses[look].before(store) else None
 
 

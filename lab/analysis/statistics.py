@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def clopper_pearson(damaged: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact two-sided interval of a rate of which `damaged` of `trials` were seen.
+    """Return the exact two-sided interval of a rate of which `damaged` of `trials` were seen.
 
     Source: Clopper and Pearson, "The use of confidence or fiducial limits illustrated in the
     case of the binomial", Biometrika 26 (1934). Raises ValueError unless 0 <= damaged <= trials > 0.
@@ -33,7 +33,7 @@ def clopper_pearson(damaged: int, trials: int, confidence: float = 0.95) -> tupl
 
 
 def _solve(rising: Callable[[float], float], target: float) -> float:
-    """The p in (0, 1) at which a rising function reaches its target, to the last bit by bisection."""
+    """Return the p in (0, 1) at which a rising function reaches its target, to the last bit by bisection."""
     low, high = 0.0, 1.0
     for _ in range(100):
         middle = (low + high) / 2
@@ -73,7 +73,7 @@ def requests_for(rate: float, confidence: float = 0.95) -> int:
 
 
 def percentile(ordered: Sequence[int], fraction: float) -> int:
-    """The nearest-rank percentile of a sorted sequence: an observed value, never a mean of two."""
+    """Return the nearest-rank percentile of a sorted sequence: an observed value, never a mean of two."""
     return ordered[max(0, ceil(fraction * len(ordered)) - 1)]
 
 
@@ -86,7 +86,7 @@ def jain_fairness(shares: Sequence[float]) -> float:
 def median_interval(
     samples: Sequence[float], *, seed: str, confidence: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
-    """The bootstrap interval of the median: percentiles of the medians of `draws` samples drawn with replacement.
+    """Return the bootstrap interval of the median: percentiles of the medians of `draws` samples drawn with replacement.
 
     The same samples and seed give the same interval. Source: Efron, "Bootstrap methods: another look at the
     jackknife", Annals of Statistics 7 (1979). Raises StatisticsError for no samples.
@@ -100,7 +100,7 @@ def median_interval(
 def ratio_interval(
     before: Sequence[float], after: Sequence[float], *, seed: str, confidence: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
-    """The bootstrap interval of the ratio of two medians, `after` to `before`; both are drawn anew each time.
+    """Return the bootstrap interval of the ratio of two medians, `after` to `before`; both are drawn anew each time.
 
     Raises StatisticsError where either has no samples, ZeroDivisionError for samples of 0 before.
     """
@@ -119,14 +119,14 @@ def _drawn_medians(samples: Sequence[float], random: Random) -> Iterator[float]:
 
 
 def _middle(values: list[float], confidence: float) -> tuple[float, float]:
-    """The percentiles between which so many of the values lie."""
+    """Return the percentiles between which so many of the values lie."""
     tail = round((1 - confidence) / 2 * len(values))
     ordered = sorted(values)
     return ordered[tail], ordered[-1 - tail]
 
 
 def rate(part: float) -> str:
-    """A share as percent; what is not zero never reads as zero, what is not all never as all."""
+    """Return a share as percent; what is not zero never reads as zero, what is not all never as all."""
     percent = 100 * part
     if percent in (0, 100):
         return f"{percent:.0f} %"
@@ -134,7 +134,7 @@ def rate(part: float) -> str:
 
 
 def one_in(power: float | None) -> str:
-    """A detection power as "1 in N", rounded so that it never claims more than was measured."""
+    """Return a detection power as "1 in N", rounded so that it never claims more than was measured."""
     if power is None:
         return "-"
     many = int(1 / power)
@@ -143,7 +143,7 @@ def one_in(power: float | None) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
+    """Return a count with its noun."""
     return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
@@ -153,14 +153,14 @@ LONGEST_NS = (1 << 40) - 1
 
 
 def bucket(time_ns: int) -> int:
-    """The number of the bucket that a time in ns, 0 or more, falls into."""
+    """Return the number of the bucket that a time in ns, 0 or more, falls into."""
     time_ns = min(time_ns, LONGEST_NS)
     shift = max(0, time_ns.bit_length() - PRECISION_BITS - 1)
     return (shift << PRECISION_BITS) + (time_ns >> shift)
 
 
 def begins_ns(number: int) -> int:
-    """The smallest time of a bucket, in ns."""
+    """Return the smallest time of a bucket, in ns."""
     shift = max(0, (number >> PRECISION_BITS) - 1)
     return number - (shift << PRECISION_BITS) << shift
 
@@ -193,7 +193,7 @@ class Latencies:
         return self.exact.total() + self.buckets.total()
 
     def percentiles(self) -> list[int]:
-        """The 50th, 90th, 99th and 99.9th by nearest rank, and the largest; zeros where there are none."""
+        """Return the 50th, 90th, 99th and 99.9th by nearest rank, and the largest; zeros where there are none."""
         known = Counter(self.exact)
         known.update({begins_ns(number): count for number, count in self.buckets.items()})
         return _ranked(known, FRACTIONS) if known else [0] * len(FRACTIONS)
@@ -220,7 +220,7 @@ def _ranked(counts: Mapping[int, int], fractions: Iterable[float]) -> list[int]:
 
 
 def outliers(samples: Sequence[float]) -> list[int]:
-    """The indexes of samples further than three scaled median absolute deviations from the median.
+    """Return the indexes of samples further than three scaled median absolute deviations from the median.
 
     Source: Leys et al., "Detecting outliers", Journal of Experimental Social Psychology 49 (2013). None where more
     than half of the samples are the same.

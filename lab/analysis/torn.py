@@ -32,7 +32,7 @@ class Torn(NamedTuple):
 
 
 def torn_loads(accesses: Sequence[Access], before: Access | None) -> Iterator[Torn]:
-    """Every load that is torn, in the order of the loads; `before` is the file as it was, where it is known."""
+    """Yield every load that is torn, in the order of the loads; `before` is the file as it was, where it is known."""
     cells = Cells(accesses)
     stores = Stores(accesses, cells)
     for number, access in enumerate(accesses):
@@ -41,7 +41,7 @@ def torn_loads(accesses: Sequence[Access], before: Access | None) -> Iterator[To
 
 
 def torn_at_the_end(accesses: Sequence[Access], before: Access | None, after: Access) -> Iterator[Torn]:
-    """The same of the bytes that were left; `after` is a load of all of them."""
+    """Yield the same of the bytes that were left; `after` is a load of all of them."""
     cells = Cells(accesses)
     stores = Stores(accesses, cells)
     extents = {(access.start, access.length) for access in accesses if access.what == STORE}
@@ -68,7 +68,7 @@ def _torn(
 
 
 def _met(store: Access, load: Access, others: Sequence[Access]) -> bool:
-    """True when the order of the store and the load, or of the store and another one, is unknown."""
+    """Return True when the order of the store and the load, or of the store and another one, is unknown."""
     against = (other for other in others if other is not store and other.worker != store.worker)
     return not store.before(load) or any(not store.before(other) and not other.before(store) for other in against)
 

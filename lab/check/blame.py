@@ -1,8 +1,8 @@
-"""Whom an answer blames: the guarantee of the call that gave it, or nobody but the lab and the machine.
+"""Decide which guarantee a wrong answer counts for: that of the call that gave it, or none.
 
     answer                                    of which call             counts for
-    EMFILE, ENFILE, ENOMEM, EFBIG             any                       nobody: a limit of the process or the machine
-    a signal that the program did not send    any                       nobody: somebody else killed the process
+    EMFILE, ENFILE, ENOMEM, EFBIG             any                       none: a limit of the process or the machine
+    a signal that the program did not send    any                       none: another process sent the signal
     SIGBUS, SIGSEGV                           load, store               the mapping
     a refusal (ENOSYS, ENOLCK, EOPNOTSUPP)    a lock call               that lock: not supported
     the same, ENODEV                          another call              that call: the rest cannot be tried
@@ -13,9 +13,9 @@
     anything else                             read, write, truncate     `pread`
     anything else                             map, load, store          `mapping`
     anything else                             open, unlink              `names`; another guarantee cannot be tried
-    anything else                             fork, exec, limit         nobody: it asks nothing of the filesystem
+    anything else                             fork, exec, limit         none: it does not use the filesystem
 
-A rule is about one guarantee. Where a call departs that is not about it, the rule says nothing for its guarantee.
+A rule is about one guarantee. Where a call departs that is not about this guarantee, the rule is no evidence for it.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .guarantees import DATA, EXCLUSION, NAMES
 from .language import GET, SET, Call, Step, errno_name
 
 REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
-"""What filesystems answer that do not have the lock (fcntl(2), flock(2)), or another call."""
+"""The errors of filesystems that do not have the lock (fcntl(2), flock(2)), or another call."""
 
 LIMITS = frozenset({"EFBIG", "EMFILE", "ENFILE", "ENOMEM"})
-"""What limits of the process or of the machine make of a call."""
+"""The errors that limits of the process or of the machine cause."""
 
 OF_THE_SYSTEM = frozenset({"fork", "clone", "exec", "limit"})
-"""Calls that ask nothing of the filesystem: where they fail, a rule could not be tried."""
+"""Calls that do not use the filesystem: where they fail, a rule could not be tried."""
 
 WAITING = frozenset({"waits", "returns", "interrupted"})
-"""What is seen of, or done to, an actor whose lock call waits."""
+"""Observations of, and actions on, an actor whose lock call waits."""
 
 DATA_CALLS = {
     "read": "pread", "write": "pread", "truncate": "pread", "map": "mapping", "load": "mapping", "store": "mapping"
@@ -48,18 +48,18 @@ DATA_CALLS = {
 NAME_CALLS = frozenset({"open", "unlink"})
 
 ADMITTED = frozenset({"granted", "free"})
-"""What a lock call comes to where it finds nobody in the way."""
+"""The results of a lock call that meets no other lock."""
 
 OF_A_MAPPING = frozenset({"SIGBUS", "SIGSEGV"})
 
 UNANSWERED = "no answer"
-"""How it begins what is said of a call that does not come back."""
+"""The start of the description of a call that does not return."""
 
 INCONCLUSIVE = "inconclusive: "
-"""How it begins what is said where nobody is to blame but the lab or the machine."""
+"""The start of a description where only the lab or the machine is at fault."""
 
 CUT_SHORT = "cut short: "
-"""How it begins what is said where a call is not supported that the rule needs and is not about."""
+"""The start of a description where a call is not supported that the rule needs but is not about."""
 
 WAKING = "blocking"
 """The guarantee that requests are answered and waiters woken."""
@@ -67,7 +67,7 @@ WAKING = "blocking"
 
 @dataclass(frozen=True, slots=True)
 class Blame:
-    """The guarantee that a departure counts for, the verdict on it, and what is said of it."""
+    """The guarantee that a departure counts for, the verdict on it, and its description."""
 
     guarantee: str
     verdict: Answered
@@ -75,7 +75,7 @@ class Blame:
 
 
 def family_of(call: Call) -> str:
-    """The lock that the call asks for or about, by its guarantee; empty for any other call."""
+    """Return the lock that the call asks for or about, by its guarantee; empty for any other call."""
     verb = call.made.verb
     if verb == "flock":
         return "flock"
@@ -85,7 +85,7 @@ def family_of(call: Call) -> str:
 
 
 def is_refusal(call: Call, observed: str) -> bool:
-    """True where the answer says that the mount, or the kernel, does not have such a call at all."""
+    """Return True where the answer says that the mount, or the kernel, does not have such a call at all."""
     verb = call.made.verb
     if verb == "map":
         return observed == "ENODEV"
@@ -95,7 +95,7 @@ def is_refusal(call: Call, observed: str) -> bool:
 
 
 def excuse(call: Call, observed: str) -> str:
-    """Why the answer is no fault of the filesystem's; empty where it may be one."""
+    """Return the reason why the answer is no fault of the filesystem; empty where it may be one."""
     if observed in LIMITS:
         return f"{observed} is a limit of the process or the machine"
     if observed.startswith("SIG") and not (observed in OF_A_MAPPING and DATA_CALLS.get(call.verb) == "mapping"):
@@ -107,17 +107,17 @@ def excuse(call: Call, observed: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Before:
-    """What happened before a step: the locks, by their guarantees, that were granted, and whether anybody ended."""
+    """The events before a step: the locks, by their guarantees, that were granted, and whether any process ended."""
 
     held: frozenset[str] = frozenset()
     ended: bool = False
 
 
 def blame(guarantee: str, step: Step, asked: Call, observed: str, before: Before, *, free: bool = False) -> Blame:
-    """Whom a departure at this step of a rule for this guarantee blames.
+    """Return the blame for a departure at this step of a rule for this guarantee.
 
-    `asked` is the call that the step is about: itself, or the one that waits. `free` says that another got at once
-    what a waiter was not given.
+    `asked` is the call that the step is about: itself, or the one that waits. `free` means that another process got at
+    once the lock that the waiter was not given.
     """
     call = step.call
     if because := excuse(call, observed):
@@ -134,7 +134,7 @@ def blame(guarantee: str, step: Step, asked: Call, observed: str, before: Before
 
 
 def _of_data(guarantee: str, call: Call, observed: str) -> Blame:
-    """A call for data or a name: a rule about something else is cut short by it, and learns nothing."""
+    """Blame the guarantee of a call for data or a name; a rule about something else is cut short and shows nothing."""
     whose = DATA_CALLS.get(call.verb, "names")
     if guarantee == whose or (guarantee in NAMES and call.verb == "read"):
         return Blame(guarantee, "unsafe", observed)
@@ -146,7 +146,7 @@ def _of_data(guarantee: str, call: Call, observed: str) -> Blame:
 
 
 def _of_lock(guarantee: str, family: str, observed: str, before: Before) -> str:
-    """A lock call in a rule about data, or about another lock, speaks against its own lock."""
+    """Return the guarantee that a lock call counts for: its own lock in a rule about data or about another lock."""
     if guarantee in DATA or guarantee in NAMES:
         return "death" if before.ended and observed not in ADMITTED else family or guarantee
     return family if guarantee in EXCLUSION and family in before.held else guarantee

@@ -80,12 +80,12 @@ class Call(NamedTuple):
 
     @property
     def made(self) -> Call:
-        """The call itself, without how it is made: `thread` or `last`."""
+        """Return the call itself, without how it is made: `thread` or `last`."""
         return Call(self.actor, self.args[0], self.args[1:]) if self.verb in ("thread", "last") else self
 
     @property
     def may_wait(self) -> bool:
-        """True for the calls that the kernel may let wait; a second thread makes none of them."""
+        """Return True for the calls that the kernel may let wait; a second thread makes none of them."""
         verb, args = ("thread", ()) if self.verb == "thread" else self.made[1:]
         return verb in ("F_SETLKW", "F_OFD_SETLKW") or (verb == "flock" and args[-1] == "wait")
 
@@ -101,7 +101,7 @@ class Step(NamedTuple):
 
     @property
     def wanted(self) -> str:
-        """The expectation in words."""
+        """Return the expectation in words."""
         return " or ".join(word for word in self.expected if word[0] != "(") if self.expected != SUCCESS else "success"
 
 
@@ -116,7 +116,7 @@ class Range(NamedTuple):
 
 
 def parse(text: str) -> tuple[Step, ...]:
-    """The steps of a program; empty lines and what stands behind # do not count. Raises ValueError for other lines."""
+    """Return the steps of a program; empty lines and what stands behind # do not count. Raises ValueError for other lines."""
     calls = (call.strip() for line in text.splitlines() for call in line.partition("#")[0].split(";"))
     return tuple(_step(call) for call in calls if call)
 
@@ -134,7 +134,7 @@ def _step(line: str) -> Step:
 
 
 def range_of(args: tuple[str, ...]) -> Range:
-    """The range behind the descriptor: type, start, length, then whence and pid in any order."""
+    """Return the range behind the descriptor: type, start, length, then whence and pid in any order."""
     kind, start, length, *rest = args
     whence = pid = 0
     for word in rest:
@@ -146,7 +146,7 @@ def range_of(args: tuple[str, ...]) -> Range:
 
 
 def number(word: str) -> int:
-    """A number of bytes: digits, `max`, or `max-N`."""
+    """Return a number of bytes: digits, `max`, or `max-N`."""
     return MAX - int(word[4:] or 0) if word.startswith("max") else int(word)
 
 

@@ -40,7 +40,7 @@ NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
 def fresh_name() -> str:
-    """A name for the folder that nobody else has taken."""
+    """Return a name for the folder that nobody else has taken."""
     return f"lab-check-{os.getpid()}-{time.time_ns():x}"
 
 
@@ -75,7 +75,7 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
 
 
 def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> dict[int, Attempt]:
-    """The folders, by number, in which no file can be made and removed within PROBE_S; a child tries it in each.
+    """Return the folders, by number, in which no file can be made and removed within PROBE_S; a child tries it in each.
 
     It may have to be left behind. A refusal is an answer. Raises CannotRunError where fork(2) is refused.
     """
@@ -128,7 +128,7 @@ def _keep_open(folder: Folder, kept: ExitStack) -> None:
 
 
 def _show(folder: Folder) -> None:
-    """A file in it that others can be asked for."""
+    """Return a file in it that others can be asked for."""
     try:
         with folder.opened() as within:
             descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
@@ -147,7 +147,7 @@ def _hide(folder: Folder) -> None:
 
 
 def _refused(directory: Path, error: OSError, done: str) -> LabError:
-    """The error in words."""
+    """Return the error in words."""
     if error.errno in NOT_ALLOWED:
         return UsageError(f"{directory}: no permission ({error.strerror}); give a directory that you may write")
     if error.errno in NO_ROOM:
@@ -183,7 +183,7 @@ def _check_same(made: Path, seen: Path) -> Folder:
 
 
 def _shown(path: Path) -> Folder | str:
-    """The folder that is there, where it holds the file that shows it; else what is wrong."""
+    """Return the folder that is there, where it holds the file that shows it; else what is wrong."""
     try:
         return Folder.holding(path, SHOWN, CONTENT) or "other bytes"
     except OSError as error:

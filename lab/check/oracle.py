@@ -26,7 +26,7 @@ class Contents:
         self._bytes: dict[int, bytearray] = {}
 
     def read(self, inode: Inode, start: int, length: int) -> bytes:
-        """The bytes there, fewer or none where the file ends (pread(2))."""
+        """Return the bytes there, fewer or none where the file ends (pread(2))."""
         return bytes(self._of(inode)[start : start + length])
 
     def write(self, inode: Inode, start: int, data: bytes) -> None:
@@ -43,11 +43,11 @@ class Contents:
         inode.size = size
 
     def reaches(self, inode: Inode, end: int) -> bool:
-        """True where a mapping can be touched up to there: within the last page of the file; beyond it is SIGBUS."""
+        """Return True where a mapping can be touched up to there: within the last page of the file; beyond it is SIGBUS."""
         return end <= -(-inode.size // PAGE) * PAGE
 
     def load(self, inode: Inode, start: int, length: int) -> bytes:
-        """The bytes through a mapping: zeros behind the end of the file."""
+        """Return the bytes through a mapping: zeros behind the end of the file."""
         return self.read(inode, start, length).ljust(length, b"\0")
 
     def store(self, inode: Inode, start: int, data: bytes) -> None:
@@ -65,7 +65,7 @@ class PrivatePages:
         self._own: dict[int, bytearray] = {}
 
     def load(self, contents: Contents, inode: Inode, start: int, length: int) -> bytes:
-        """The bytes through the mapping: of its own pages, and of the file's as they are now."""
+        """Return the bytes through the mapping: of its own pages, and of the file's as they are now."""
         pages = {place // PAGE: b"" for place in range(start, start + length)}
         whole = b"".join(bytes(self._own.get(page) or contents.load(inode, page * PAGE, PAGE)) for page in pages)
         return whole[start % PAGE :][:length]
@@ -93,7 +93,7 @@ class Modelled:
     answer: str = ""
 
     def number(self, name: str) -> int:
-        """The descriptor of that name, one that nobody has for a name that was never opened."""
+        """Return the descriptor of that name, one that nobody has for a name that was never opened."""
         return self.numbers.get(name, -1)
 
 
@@ -220,16 +220,16 @@ class ModelStage(ModelFiles):
             return errno_name(error.errno or errno.EIO)
 
     def wakeable(self) -> list[str]:
-        """The actors that wait and whose call could end now; which of them comes first is left open."""
+        """Return the actors that wait and whose call could end now; which of them comes first is left open."""
         ready = self.kernel.wakeable()
         return [name for name, actor in self._actors.items() if actor.process in ready]
 
     def is_in_a_ring(self, name: str) -> bool:
-        """True where EDEADLK would be right for an actor that waits."""
+        """Return True where EDEADLK would be right for an actor that waits."""
         return self.kernel.is_in_a_ring(self._actors[name].process)
 
     def in_the_way(self, call: Call) -> list[str]:
-        """Every answer that names a holder in the way of what F_GETLK or F_OFD_GETLK asks for."""
+        """Return every answer that names a holder in the way of what F_GETLK or F_OFD_GETLK asks for."""
         actor = self._actors[call.actor]
         asked = (actor.process, actor.number(call.args[0]), Request(*range_of(call.args[1:])))
         return [self._found(found) for found in self.kernel.in_the_way(*asked, ofd=call.verb == "F_OFD_GETLK")]
@@ -316,7 +316,7 @@ class ModelStage(ModelFiles):
         return self._ended(actor, _said(self.kernel.wake(actor.process)))
 
     def _ended(self, actor: Modelled, answer: str) -> str:
-        """The answer to a call; an actor whose last one it was is gone."""
+        """Return the answer to a call; an actor whose last one it was is gone."""
         if actor.last and answer == "granted":
             self.kernel.exit(actor.process)
         return answer

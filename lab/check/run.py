@@ -113,7 +113,7 @@ class _Parts:
         self._stuck = 0
 
     def perform_rules(self) -> None:
-        """The rules that no program shows, to be judged by the stress, and those that are performed."""
+        """Return the rules that no program shows, to be judged by the stress, and those that are performed."""
         for result in left_to_the_stress(self._request):
             self._keep(result)
         with doing("opening the folders", TOUCH_S):
@@ -128,7 +128,7 @@ class _Parts:
             self._refused |= {result.guarantee} if result.verdict == "unsupported" else set()
 
     def race(self) -> None:
-        """The stress."""
+        """Return the stress."""
         if "stress" not in self._request.parts:
             return
         options = self._options
@@ -189,7 +189,7 @@ class _Parts:
 
 
 def performed(request: Request, *, risky: bool = True) -> list[Rule]:
-    """The rules that are performed: those on what is asked.
+    """Return the rules that are performed: those on what is asked.
 
     Those on deadlocks, which may leave processes, come late; last those that may harm a mount, if they are `risky`.
     """
@@ -199,7 +199,7 @@ def performed(request: Request, *, risky: bool = True) -> list[Rule]:
 
 
 def left_to_the_stress(request: Request) -> Iterator[RuleResult]:
-    """The rules that no program shows and a race for what is asked does; each counts for a guarantee that is asked."""
+    """Yield the rules that no program shows and a race for what is asked does; each counts for a guarantee that is asked."""
     for rule in RULES if "stress" in request.parts else ():
         racing = [entry.guarantee for entry in planned(request.guarantees) if rule.number in entry.rules]
         if racing:
@@ -208,13 +208,13 @@ def left_to_the_stress(request: Request) -> Iterator[RuleResult]:
 
 
 def _left_out(request: Request, options: CheckOptions, mounts: Sequence[Mount]) -> list[Rule]:
-    """The rules that were left out since they may harm a mount."""
+    """Return the rules that were left out since they may harm a mount."""
     risky = options.faults or is_local(mounts)
     return [rule for rule in performed(request) if rule not in performed(request, risky=risky)]
 
 
 def _left_by(rows: Sequence[StressResult]) -> list[Stuck]:
-    """The workers of the stress that did not end on SIGKILL."""
+    """Return the workers of the stress that did not end on SIGKILL."""
     failures = [failure for row in rows for failure in row.case.failures]
     return [Stuck(failure.pid, failure.where or "unknown") for failure in failures if failure.pid is not None]
 

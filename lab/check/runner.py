@@ -41,7 +41,7 @@ class Rule:
     risk: str = ""
 
     def steps(self) -> list[tuple[Step, ...]]:
-        """The programs, read; raises ValueError where one is no program."""
+        """Return the programs, read; raises ValueError where one is no program."""
         return [parse(program) for program in self.programs]
 
 
@@ -153,12 +153,12 @@ def departures(steps: Iterable[Step], stage: Stage, guarantee: str = "") -> list
 
 
 def _goes_on(call: Call) -> bool:
-    """True where what follows makes sense though this call came to something else."""
+    """Return True where what follows makes sense though this call came to something else."""
     return call.verb == "read" or (bool(family_of(call)) and not call.may_wait)
 
 
 def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
-    """True for one of the outcomes; a holder on another host, who is told as somebody, may be anybody."""
+    """Return True for one of the outcomes; a holder on another host, who is told as somebody, may be anybody."""
     what, by, who = observed.rpartition(" by ")
     if by and who == "somebody":
         return what in [each.rpartition(" by ")[0] for each in expected]
@@ -166,7 +166,7 @@ def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
 
 
 def needs_waking(steps: Sequence[Step]) -> frozenset[str]:
-    """The locks of which a waiter has to be woken in a program, by their guarantees."""
+    """Return the locks of which a waiter has to be woken in a program, by their guarantees."""
     if not any(step.call.verb == "returns" for step in steps):
         return frozenset()
     return frozenset(family_of(step.call) for step in steps if step.call.may_wait)
@@ -206,28 +206,28 @@ def _badness(found: Departure | RuleResult) -> int:
 
 
 def _told_all(last: Departure, steps: Sequence[Step]) -> bool:
-    """True where every step was performed and answered, though one of another guarantee departed."""
+    """Return True where every step was performed and answered, though one of another guarantee departed."""
     return not unanswered(last.calls) and (len(last.calls) == len(steps) or _goes_on(steps[len(last.calls) - 1].call))
 
 
 def unanswered(calls: Sequence[str]) -> bool:
-    """True where the last of these calls did not come back."""
+    """Return True where the last of these calls did not come back."""
     return bool(calls) and f" = {UNANSWERED}" in calls[-1]
 
 
 def worst_result(rule: Rule, stage: Stages) -> RuleResult:
-    """The worst that a rule says of any guarantee."""
+    """Return the worst that a rule says of any guarantee."""
     return min(findings(rule, stage), key=_badness)
 
 
 def _of(rule: Rule, departed: Departure) -> RuleResult:
-    """The rule's entry for the guarantee that a departure is about."""
+    """Return the rule's entry for the guarantee that a departure is about."""
     made = _entry(rule, departed.verdict, departed.observed, departed.expected, departed.calls)
     return replace(made, guarantee=departed.guarantee)
 
 
 def not_tried(rule: Rule, reason: str) -> RuleResult:
-    """The entry of a rule whose programs were not performed."""
+    """Return the entry of a rule whose programs were not performed."""
     return _entry(rule, "unknown", f"not tried: {reason}")
 
 
@@ -254,7 +254,7 @@ STUCK_AT_MOST = 2
 
 
 def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str], None]) -> Iterator[RuleResult]:
-    """The results of these rules on real processes, as they come.
+    """Yield the results of these rules on real processes, as they come.
 
     A hang counts for the guarantee of its rule: after HANGS_AT_MOST of them the rules of this guarantee in which
     anybody waits are not tried. A lock whose waiters were left asleep so often is waited for no more, and one that
@@ -284,7 +284,7 @@ class _Budget:
 
     @property
     def unwoken(self) -> list[str]:
-        """The locks whose waiters nobody wakes."""
+        """Return the locks whose waiters nobody wakes."""
         return [family for family, times in self._asleep.items() if times >= HANGS_AT_MOST]
 
     def spent_on(self, rule: Rule) -> str:
@@ -312,18 +312,18 @@ class _Budget:
 
 
 def _lock_of_waiter(calls: Sequence[str]) -> str:
-    """The lock that the actor of the last call had waited for."""
+    """Return the lock that the actor of the last call had waited for."""
     actor = _call(calls[-1]).actor
     asked = [call for call in map(_call, calls) if call.actor == actor and call.may_wait]
     return family_of(asked[-1]) if asked else ""
 
 
 def _call(line: str) -> Call:
-    """The call of a line of evidence."""
+    """Return the call of a line of evidence."""
     [step] = parse(line)
     return step.call
 
 
 def hung(done: RuleResult) -> bool:
-    """True where the last call was not answered, or a waiter not woken whose turn had come."""
+    """Return True where the last call was not answered, or a waiter not woken whose turn had come."""
     return unanswered(done.calls) or (bool(done.calls) and ": returns = waits" in done.calls[-1])

@@ -147,7 +147,7 @@ class _Supervised:
         self._left_behind = ""
 
     def run(self) -> Check:
-        """The document; raises what the check raised, KeyboardInterrupt where it had not begun."""
+        """Return the document; raises what the check raised, KeyboardInterrupt where it had not begun."""
         with Guarded(self._body, self._clear) as guarded:
             try:
                 self._watch(guarded)
@@ -255,7 +255,7 @@ class _Supervised:
         return True
 
     def _silent(self) -> list[int]:
-        """The numbers of the mounts that do not answer; none where there is no process to find that out."""
+        """Return the numbers of the mounts that do not answer; none where there is no process to find that out."""
         stops = len(self._stops)
         try:
             found = silent(self._folders, lambda: len(self._stops) > stops)

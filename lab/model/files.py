@@ -56,7 +56,7 @@ class Answer(NamedTuple):
 
     @property
     def granted(self) -> bool:
-        """True when the call returned 0."""
+        """Return True when the call returned 0."""
         return not self.errno and not self.waits
 
 
@@ -65,7 +65,7 @@ WAITS = Answer(waits=True)
 
 
 def resolve(request: Request, position: int, size: int) -> Span:
-    """The range that the request means; position and size, of the file in bytes, are what whence counts from.
+    """Return the range that the request means; position and size, of the file in bytes, are what whence counts from.
 
     A negative length means the bytes before the start. Raises OSError: EINVAL for a range that begins before
     byte 0, for an unknown whence and for an unknown kind, EOVERFLOW for one that ends beyond the last byte.
@@ -89,7 +89,7 @@ def resolve(request: Request, position: int, size: int) -> Span:
 
 
 def refusal(number: int) -> OSError:
-    """The error with this errno."""
+    """Return the error with this errno."""
     return OSError(number, errno.errorcode[number])
 
 
@@ -113,7 +113,7 @@ class Description:
     references: int = 0
 
     def range_of(self, request: Request) -> Span:
-        """The range that a request through this description means; raises OSError as `resolve` does."""
+        """Return the range that a request through this description means; raises OSError as `resolve` does."""
         return resolve(request, self.position, self.inode.size)
 
     def check_mode(self, kind: int) -> None:
@@ -145,7 +145,7 @@ class Table:
     descriptors: dict[int, Descriptor] = field(default_factory=dict)
 
     def add(self, description: Description, *, close_on_exec: bool = False) -> int:
-        """A descriptor for the description, under the lowest free number (open(2))."""
+        """Return a descriptor for the description, under the lowest free number (open(2))."""
         number = next(n for n in range(len(self.descriptors) + 1) if n not in self.descriptors)
         self.descriptors[number] = Descriptor(description, close_on_exec)
         description.references += 1
@@ -169,7 +169,7 @@ class Table:
         description.unreference()
 
     def copy(self, pid: int) -> Table:
-        """The table of a forked child: the same descriptions under the same numbers, and no lock (fork(2))."""
+        """Return the table of a forked child: the same descriptions under the same numbers, and no lock (fork(2))."""
         for descriptor in self.descriptors.values():
             descriptor.description.references += 1
         return Table(pid, descriptors=dict(self.descriptors))

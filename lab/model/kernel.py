@@ -49,10 +49,10 @@ class LockCall(Protocol):
         """What `take` would meet now."""
 
     def blockers(self) -> list[Record]:
-        """Every record in the way, where `blocker` is the first."""
+        """Return every record in the way, where `blocker` is the first."""
 
     def is_blocked(self) -> bool:
-        """True while what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
+        """Return True while what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
 
 
 @dataclass(eq=False, slots=True)
@@ -76,11 +76,11 @@ class RangeCall:
         return self.locks.conflict(self.owner, self.span)
 
     def blockers(self) -> list[Record]:
-        """Every record in the way."""
+        """Return every record in the way."""
         return self.locks.conflicts(self.owner, self.span)
 
     def is_blocked(self) -> bool:
-        """True while the record it waits for is held, be it as part of a longer one: growing wakes nobody."""
+        """Return True while the record it waits for is held, be it as part of a longer one: growing wakes nobody."""
         return self.on is not None and any(map(self.on.is_within, self.locks.of(self.on.owner)))
 
 
@@ -102,16 +102,16 @@ class WholeFileCall:
         return self._record(self.lock.conflict(self.owner, self.write))
 
     def blockers(self) -> list[Record]:
-        """Every holder in the way."""
+        """Return every holder in the way."""
         held = ((other, bool(self.lock.holds(other))) for other in self.lock.owners() if other is not self.owner)
         return [Record(other, 0, END, write) for other, write in held if write or self.write]
 
     def is_blocked(self) -> bool:
-        """True while the lock it waits for is held in the same type."""
+        """Return True while the lock it waits for is held in the same type."""
         return self.on is not None and self.lock.holds(self.on.owner) == self.on.write
 
     def _record(self, other: object) -> Record | None:
-        """The whole file as a record of the description that holds it."""
+        """Return the whole file as a record of the description that holds it."""
         return None if other is None else Record(other, 0, END, bool(self.lock.holds(other)))
 
 
@@ -151,7 +151,7 @@ class LockQueue:
                     call.on = blocker
 
     def waiting(self) -> list[int]:
-        """The processes that wait, in order of arrival."""
+        """Return the processes that wait, in order of arrival."""
         return list(self._calls)
 
     def wakeable(self) -> list[int]:
@@ -173,7 +173,7 @@ class LockQueue:
         return Answer(errno.EINTR)
 
     def is_in_a_ring(self, process: int) -> bool:
-        """True where a waiting process waits for itself, along any of the locks in the way of each who waits.
+        """Return True where a waiting process waits for itself, along any of the locks in the way of each who waits.
 
         A wider ring than the one that is looked for: only the first lock in the way counts there.
         """
@@ -219,11 +219,11 @@ class Kernel:
         self._queue = LockQueue()
 
     def start(self, process: int) -> None:
-        """A new process with no descriptors."""
+        """Return a new process with no descriptors."""
         self._tables[process] = Table(process)
 
     def fork(self, parent: int, child: int, *, share_table: bool = False) -> None:
-        """The child has the parent's descriptors and none of its POSIX locks (fork(2)).
+        """Return the child has the parent's descriptors and none of its POSIX locks (fork(2)).
 
         With a shared table (clone(2), CLONE_FILES) it is the same owner as the parent, and its closes are the
         parent's too.
@@ -242,7 +242,7 @@ class Kernel:
         self._queue.settle()
 
     def exit(self, process: int) -> None:
-        """The process ends, by itself or by a signal, also while it waits: its descriptors are closed (_exit(2))."""
+        """Return the process ends, by itself or by a signal, also while it waits: its descriptors are closed (_exit(2))."""
         table = self._tables[process]
         del self._tables[process]
         self._queue.discard(process)
@@ -252,14 +252,14 @@ class Kernel:
         self._queue.settle()
 
     def open(self, process: int, name: str, mode: str = "rw", *, close_on_exec: bool = False) -> int:
-        """A descriptor of a new description of the file; mode is "r", "w" or "rw" (open(2), O_CREAT)."""
+        """Return a descriptor of a new description of the file; mode is "r", "w" or "rw" (open(2), O_CREAT)."""
         table = self._table(process)
         inode = self._names.setdefault(name, Inode())
         description = Description(inode, readable="r" in mode, writable="w" in mode)
         return table.add(description, close_on_exec=close_on_exec)
 
     def dup(self, process: int, number: int) -> int:
-        """A second descriptor of the same description; raises OSError EBADF (dup(2))."""
+        """Return a second descriptor of the same description; raises OSError EBADF (dup(2))."""
         return self._table(process).add(self.description(process, number))
 
     def close(self, process: int, number: int) -> None:
@@ -268,12 +268,12 @@ class Kernel:
         self._queue.settle()
 
     def unlink(self, name: str) -> None:
-        """The name goes, and the next open makes another inode; raises OSError ENOENT (unlink(2))."""
+        """Return the name goes, and the next open makes another inode; raises OSError ENOENT (unlink(2))."""
         if self._names.pop(name, None) is None:
             raise refusal(errno.ENOENT)
 
     def descriptors(self, process: int) -> list[int]:
-        """The descriptors that the process has."""
+        """Return the descriptors that the process has."""
         return list(self._table(process).descriptors)
 
     def description(self, process: int, number: int) -> Description:
@@ -324,15 +324,15 @@ class Kernel:
         return self._queue.ask(process, WholeFileCall(description, whole, kind == WRITE), wait=wait)
 
     def waiting(self) -> list[int]:
-        """The processes that wait, in order of arrival."""
+        """Return the processes that wait, in order of arrival."""
         return self._queue.waiting()
 
     def is_in_a_ring(self, process: int) -> bool:
-        """True where a waiting process waits for itself in the end, and EDEADLK would be right (POSIX, fcntl())."""
+        """Return True where a waiting process waits for itself in the end, and EDEADLK would be right (POSIX, fcntl())."""
         return self._queue.is_in_a_ring(process)
 
     def wakeable(self) -> list[int]:
-        """The waiting processes whose call could end now, in order of arrival: with the lock, or with EDEADLK."""
+        """Return the waiting processes whose call could end now, in order of arrival: with the lock, or with EDEADLK."""
         return self._queue.wakeable()
 
     def wake(self, process: int) -> Answer:
@@ -340,7 +340,7 @@ class Kernel:
         return self._queue.wake(process)
 
     def interrupt(self, process: int) -> Answer:
-        """A signal: the call ends with EINTR and leaves nothing queued (fcntl(2)); ValueError if it does not wait."""
+        """Return a signal: the call ends with EINTR and leaves nothing queued (fcntl(2)); ValueError if it does not wait."""
         return self._queue.interrupt(process)
 
     def _set(self, process: int, number: int, request: Request, *, wait: bool, ofd: bool) -> Answer:

@@ -32,11 +32,11 @@ class Record(NamedTuple):
 
     @property
     def span(self) -> Span:
-        """The range as fcntl(2) tells it: length 0 runs to infinity."""
+        """Return the range as fcntl(2) tells it: length 0 runs to infinity."""
         return Span(self.start, 0 if self.end >= END else self.end - self.start, self.write)
 
     def is_within(self, other: Record) -> bool:
-        """True when the other record has these bytes, in the same type."""
+        """Return True when the other record has these bytes, in the same type."""
         return other.start <= self.start and self.end <= other.end and other.write == self.write
 
 
@@ -53,7 +53,7 @@ class RecordLocks:
         self._held: dict[Hashable, tuple[Record, ...]] = {}
 
     def conflict(self, owner: Hashable, span: Span) -> Record | None:
-        """The record that F_GETLK reports: the first conflicting one, by its owner's arrival, then by start.
+        """Return the record that F_GETLK reports: the first conflicting one, by its owner's arrival, then by start.
 
         An owner arrives with its first record on the inode, and anew once it had none left. None: the span is
         free for this owner, whose own records never conflict. Source: posix_test_lock(), fs/locks.c.
@@ -68,7 +68,7 @@ class RecordLocks:
         return None
 
     def conflicts(self, owner: Hashable, span: Span) -> list[Record]:
-        """Every record that keeps the owner from the span, by start."""
+        """Return every record that keeps the owner from the span, by start."""
         return [record for record in self.records() if record.owner != owner and record.span.conflicts(span)]
 
     def grant(self, owner: Hashable, span: Span) -> None:
@@ -102,11 +102,11 @@ class RecordLocks:
         self._held.pop(owner, None)
 
     def of(self, owner: Hashable) -> tuple[Record, ...]:
-        """The owner's records by start."""
+        """Return the owner's records by start."""
         return self._held.get(owner, ())
 
     def records(self) -> list[Record]:
-        """Every record, by start; those that start together in the order in which their owners came."""
+        """Return every record, by start; those that start together in the order in which their owners came."""
         return sorted((record for records in self._held.values() for record in records), key=_by_start)
 
     def key(self, *, arrival: bool = True) -> Hashable:
@@ -146,7 +146,7 @@ def closes_ring(
     blocker: Hashable,
     waiting_for: Callable[[Any], Hashable | None] | Mapping[Any, Hashable],
 ) -> bool:
-    """True when a caller that waited for the blocker would get EDEADLK: the blocker waits for the caller in the end.
+    """Return True when a caller that waited for the blocker would get EDEADLK: the blocker waits for the caller in the end.
 
     `waiting_for` gives the owner that an owner waits for, None for one that runs. A ring of 12 owners is
     noticed, one of 13 is not and hangs; so does a ring with an open file description lock for its caller, for
@@ -179,7 +179,7 @@ class WholeFileLock:
         self._held: dict[Hashable, bool] = {}
 
     def conflict(self, owner: Hashable, write: bool) -> Hashable | None:
-        """The description that keeps the owner out, the first that came; None when the lock is free for it."""
+        """Return the description that keeps the owner out, the first that came; None when the lock is free for it."""
         for other, exclusive in self._held.items():
             if (write or exclusive) and other != owner:
                 return other
@@ -208,11 +208,11 @@ class WholeFileLock:
         self._held.pop(owner, None)
 
     def holds(self, owner: Hashable) -> bool | None:
-        """True for exclusive, False for shared, None for nothing."""
+        """Return True for exclusive, False for shared, None for nothing."""
         return self._held.get(owner)
 
     def owners(self) -> list[Hashable]:
-        """The descriptions that hold it, in the order in which they came."""
+        """Return the descriptions that hold it, in the order in which they came."""
         return list(self._held)
 
     def key(self) -> Hashable:

@@ -1,1 +1,1 @@
-"""The real stage: processes that make the calls they are told, one at a time."""
+"""The real stage: processes that make the requested calls, one at a time."""

@@ -1,10 +1,10 @@
 """Make the calls of one actor of `check` in a process of its own, one at a time, and answer with their results.
 
-A command is a JSON list of words (`lab.check.language`), one datagram; so is the answer, a string. An actor that
-forks is handed the channel of its child beside the words. `Actor.serve` never returns.
+A command is a JSON list of words (`lab.check.language`), one datagram; the answer is a string, also one datagram. An
+actor that forks receives the channel of its child with the words. `Actor.serve` never returns.
 
-Its files are names in the folder of the check, which it has a descriptor of: where that folder is renamed and another
-put in its place, an actor does not open, or remove, files of others.
+Its files are names in the folder of the check, of which it has a descriptor: if that folder is renamed and another
+takes its place, an actor neither opens nor removes the files of others.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lab.processes.child import fork_sibling
 
 LONGEST = 1 << 16
 NOWHERE = 1 << 20
-"""A descriptor that nobody has: what a name stands for that was never opened."""
+"""A descriptor that no process has: it stands for a name that was never opened."""
 
 FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
 
@@ -42,7 +42,7 @@ RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resum
 
 
 class Actor:
-    """What one process knows: its channel, its folder, its descriptors and mappings by name.
+    """The state of one process: its channel, its folder, its descriptors and mappings by name.
 
     `within` is a descriptor of the folder; without one the files are given by their paths.
     """
@@ -109,7 +109,7 @@ class Actor:
         return told("write" if kind else "read", start, length, f"pid {pid}")
 
     def _do_held(self, name: str, *places: str) -> str:
-        """Return what another has locked of each of these bytes, by asking for them."""
+        """Return the locks that another owner has on each of these bytes, by asking for them."""
         return " ".join(self._held_at(name, place) for place in places)
 
     def _held_at(self, name: str, place: str) -> str:
@@ -151,14 +151,14 @@ class Actor:
         return str(pid)
 
     def _do_forget(self) -> None:
-        """Close everything: the program is over."""
+        """Close everything, because the program is over."""
         self._mappings.clear()
         for descriptor in self._numbers.values():
             os.close(descriptor)
         self._numbers.clear()
 
     def _do_remove(self, *files: str) -> None:
-        """Remove what is left of the program's files; the program may have unlinked a name."""
+        """Remove the remaining files of the program; the program may have unlinked a name."""
         for file in files:
             with suppress(FileNotFoundError):
                 self._do_unlink(file)
@@ -205,9 +205,9 @@ class Actor:
         self._mappings[name][int(start) : int(start) + len(text)] = text.encode()
 
     def _do_listed(self, name: str) -> str:
-        """Return how many locks on the file /proc/locks lists; requests that wait do not count.
+        """Return the number of locks on the file in /proc/locks; waiting requests do not count.
 
-        None where the inode's device there is not the one that fstat(2) tells, as on btrfs and overlay.
+        Return None where the inode's device there differs from the one that fstat(2) reports, as on btrfs and overlay.
         """
         file = os.fstat(self._number(name))
         device = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}"
@@ -217,7 +217,7 @@ class Actor:
         return str(len(listed))
 
     def _do_limit(self, what: str, most: str) -> None:
-        """At most so many descriptors beyond those that are open, or bytes in a file (setrlimit(2))."""
+        """Allow at most this many descriptors beyond those that are open, or bytes in a file (setrlimit(2))."""
         if what == "size":
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(most), resource.RLIM_INFINITY))
             return
@@ -226,7 +226,7 @@ class Actor:
         resource.setrlimit(resource.RLIMIT_NOFILE, (next(islice(free, int(most), None)), hard))
 
     def _do_exec(self) -> NoReturn:
-        """A new image of the interpreter goes on with the descriptors that are left (execve(2))."""
+        """Replace this image by a new interpreter, which continues with the remaining descriptors (execve(2))."""
         kept = self._channel.fileno(), self._within
         for descriptor in kept:
             if descriptor is not None:
@@ -242,7 +242,7 @@ class Actor:
 
 
 def resume(channel: int, within: int | None, numbers: dict[str, int]) -> NoReturn:
-    """Go on as an actor after its execve."""
+    """Continue as an actor after its execve."""
     left = {name: descriptor for name, descriptor in numbers.items() if _is_open(descriptor)}
     mine = socket.socket(fileno=channel)
     mine.send(json.dumps("ok").encode())
@@ -262,4 +262,4 @@ def _is_open(descriptor: int) -> bool:
 
 
 def _go_on(_: int, __: FrameType | None) -> None:
-    """A handler, so that the signal ends a call that waits, and nothing else."""
+    """Do nothing: as a handler, let the signal interrupt a waiting call and have no other effect."""

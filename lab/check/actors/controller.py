@@ -1,10 +1,10 @@
-"""Direct an actor of `check`: tell it a call, watch it while it makes the call, end it.
+"""Direct an actor of `check`: send it a call, watch it while it makes the call, end it.
 
-`Patience` says how long a call may take here until something is said of it: slow is not hung.
+`Patience` holds how long a call may take here before it is judged: slow is not hung.
 
 A local lock passes from one process to the next within a millisecond. NFSv4 clients and GlusterFS's eager locks take
 0.5 to 5 s for it, and ask again after longer and longer pauses. So a contended hand-off of each lock is measured
-first (`lab.check.actors.handoff`), and whatever is waited for is given some such hand-offs, up to a ceiling.
+first (`lab.check.actors.handoff`), and every wait is allowed several such hand-offs, up to a ceiling.
 """
 
 from __future__ import annotations
@@ -30,27 +30,30 @@ ANSWER_S = 2.0
 """A call that never waits is answered within this time where locks are quick, or the mount hangs."""
 
 WAKE_S = 3.0
-"""A lock that has come free is given to a waiter within this time where locks are quick."""
+"""A lock that has become free is granted to a waiter within this time where locks are quick."""
 
 HANDOFFS = 8
-"""So many measured hand-offs are waited for a waiter that ought to be woken: one that polls backs off."""
+"""A waiter that should be woken is allowed this many measured hand-offs, because one that polls backs off."""
 
 LONGEST_ANSWER_S, LONGEST_WAKE_S = 10.0, 20.0
-"""The ceilings of both, whatever was measured: a check has to end."""
+"""These are the ceilings of both, whatever was measured, because a check has to end."""
 
 SETTLE_S = (0.01, 0.3)
-"""Between these it is the time of USUAL_ANSWERS to calls that do not wait: a server answers as fast as it can."""
+"""The least and the most seconds for a waiting call to settle.
+
+Between them the time is that of USUAL_ANSWERS to calls that do not wait: a server answers as fast as it can.
+"""
 
 USUAL_ANSWERS = 10
 REMEMBERED = 8
-"""How many of the last answers make the usual one."""
+"""The usual answer time is taken from this many of the last answers."""
 
 DOUBT = 10
-"""A call that may be waiting or not is given so many times longer than one that is to wait."""
+"""A call that may or may not be waiting is given this many times longer than one that is expected to wait."""
 
 
 class Patience:
-    """With the calls on one filesystem."""
+    """How long calls on one filesystem may take."""
 
     def __init__(self, handoffs: Mapping[str, float] | None = None) -> None:
         self.handoffs = dict(handoffs or {})
@@ -59,25 +62,25 @@ class Patience:
 
     @property
     def handoff_s(self) -> float:
-        """The slowest of all."""
+        """Return the slowest hand-off of all locks, in seconds."""
         return max(self.handoffs.values(), default=0.0)
 
     @property
     def answer_s(self) -> float:
-        """The seconds that a call is given which does not wait; one that is refused may first take the lock back."""
+        """Return the seconds allowed for a call that does not wait; one that is refused may first recall the lock."""
         return max(ANSWER_S, min(LONGEST_ANSWER_S, 2 * self.handoff_s))
 
     @property
     def wake_s(self) -> float:
-        """The seconds that a waiter is given that ought to be woken, since any was."""
+        """Return the seconds allowed for a waiter that should be woken, counted from the last time one was woken."""
         return max(WAKE_S, min(LONGEST_WAKE_S, HANDOFFS * self.handoff_s))
 
     def answered_in(self, seconds: float) -> None:
-        """So long a lock call took that does not wait."""
+        """Record the time that a lock call took which does not wait."""
         self._usual_s += (seconds - self._usual_s) / REMEMBERED
 
     def settle_s(self, expected: Sequence[str]) -> float:
-        """The seconds that a call has to sleep; one that should not wait is given all the time there is."""
+        """Return the seconds that a call has to sleep; one that should not wait is given all the available time."""
         shortest, longest = SETTLE_S
         usual_s = max(shortest, min(longest, USUAL_ANSWERS * self._usual_s))
         if "waits" in expected:
@@ -86,18 +89,18 @@ class Patience:
 
 
 KILLED_S = 2.0
-"""A process that lives on for so long after SIGKILL is stuck in the kernel."""
+"""A process that still exists this long after SIGKILL is stuck in the kernel."""
 
 OF_PROCESSES = "ulimit -u, or the container's limit of pids"
-"""What may refuse a fork."""
+"""The limits that may make fork(2) fail."""
 
 GONE = (BrokenPipeError, ConnectionResetError)
-"""What a channel answers whose other end has gone, maybe without reading."""
+"""The errors of a channel whose other end has gone, maybe without reading."""
 
 TICK_MS = 1
 
 AWAKE_S = 0.0005
-"""So long it is looked for without a pause, since most calls end or come to rest by then."""
+"""The answer is polled without a pause for this time, since most calls end or settle by then."""
 
 
 class ActorHandle:
@@ -106,7 +109,7 @@ class ActorHandle:
     def __init__(self, pid: int, channel: socket.socket, folder: int) -> None:
         self.folder = folder
         self.answer_s = ANSWER_S
-        """The seconds that a call is given which does not wait (`Patience`)."""
+        """The seconds allowed for a call that does not wait (`Patience`)."""
         self.fresh = True
         self.pending: LockWait | None = None
         self.process = Watched(pid)
@@ -118,7 +121,7 @@ class ActorHandle:
 
     @classmethod
     def forked(cls, folder: int, within: int | None = None) -> Self:
-        """A new process, whose files are in the folder of this descriptor; raises OSError where fork(2) is refused."""
+        """Fork a new process, with its files in the folder of this descriptor; raise OSError where fork(2) is refused."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
         def live() -> None:
@@ -135,7 +138,7 @@ class ActorHandle:
             raise
 
     def fork(self, verb: str) -> Self | str:
-        """Have it fork or clone a child: the child, or the answer where it has none."""
+        """Make it fork or clone a child: return the child, or the answer where there is none."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             with suppress(*GONE):
@@ -150,7 +153,7 @@ class ActorHandle:
         return child
 
     def tell(self, *command: str) -> None:
-        """Have it make a call."""
+        """Send it a call to make."""
         with suppress(*GONE):  # it has ended, as its answer will say
             self._channel.send(json.dumps(command).encode())
         self.pending = LockWait(self.process.pid)
@@ -163,9 +166,9 @@ class ActorHandle:
         return answer
 
     def outcome(self, settle_s: float) -> str:
-        """Return the answer to a call that may wait, or "waits", or that nothing is known after a long time.
+        """Return the answer to a call that may wait, or "waits", or after a long time that nothing is known.
 
-        Where the kernel does not tell that it waits for a lock, it has to sleep for `settle_s`.
+        Where the kernel does not report that it waits for a lock, it has to sleep for `settle_s`.
         """
         begun = time.monotonic()
         while (spent := time.monotonic() - begun) < settle_s + self.answer_s:
@@ -191,15 +194,15 @@ class ActorHandle:
         return b""
 
     def at_rest(self, settle_s: float) -> bool:
-        """Return whether it is blocked in its call."""
+        """Tell whether it is blocked in its call."""
         return self.pending is not None and self.pending.is_blocked(settle_s)
 
     def has_answered(self) -> bool:
-        """Return whether the answer, or its end, is there to be heard."""
+        """Tell whether the answer, or the end of the actor, can be read from the channel."""
         return bool(self._poll.poll(0))
 
     def sleeps_on(self) -> bool:
-        """False when its call has ended; where it was woken it has tried again and sleeps again by then."""
+        """Tell whether it still sleeps in its call: one that was woken has tried again and sleeps again by then."""
         deadline = time.monotonic() + self.answer_s
         while self.process.state() not in ASLEEP and time.monotonic() < deadline:
             if self.has_answered():
@@ -207,17 +210,17 @@ class ActorHandle:
         return not self.has_answered()
 
     def rest_again(self) -> None:
-        """Forget how long it has slept: something has happened that may wake it."""
+        """Forget how long it has slept, because something has happened that may wake it."""
         if self.pending:
             self.pending.restart()
 
     def silence(self, after_s: float = 0.0) -> str:
-        """Return what is said of a call without an answer, after `answer_s` or this time."""
+        """Return the description of a call without an answer, after `answer_s` or this time."""
         place = self.process.sleeps_in()
         return f"no answer in {after_s or self.answer_s:g} s" + (f", asleep in {place}" if place else "")
 
     def ended(self, timeout_s: float) -> str:
-        """Return how it ended: ok, or the name of the signal."""
+        """Return "ok" or the name of the signal, after it has ended."""
         code = self.process.wait(timeout_s)
         self.fresh, self.pending = False, None
         if code is None:

@@ -16,14 +16,14 @@ from lab.check.language import REQUESTS, parse
 from .stage import RealStage
 
 LOOK_S = 1.0
-"""A process that waits for others runs so often, or it is taken for one that hangs itself."""
+"""A process that waits for others runs at least this often, in seconds; otherwise it would itself seem to hang."""
 
 CEILING_S = 10.0
-"""A lock that is handed over more slowly is taken for one that is not handed over."""
+"""A lock whose hand-off takes longer than this counts as one that is not handed over."""
 
 QUICK_S = 0.1
 ROUNDS = 3
-"""So often all of it is done while it is quick."""
+"""All of it is measured this many times while it is quick."""
 
 Stages = Callable[[], AbstractContextManager[RealStage]]
 
@@ -31,7 +31,7 @@ Stages = Callable[[], AbstractContextManager[RealStage]]
 def measure_handoffs(stages: Stages) -> dict[str, float]:
     """Return the slowest hand-off of each lock, in seconds; a lock that is refused or not handed over has none.
 
-    Ends early where a request is not answered: what it left behind says enough.
+    Stop early where a request is not answered: the state that it left behind shows enough.
     """
     slowest: dict[str, float] = {}
     for _ in range(ROUNDS):
@@ -70,7 +70,7 @@ class _Measurement:
         return {lock: max(seconds) for lock, seconds in took.items() if len(seconds) == 2}
 
     def _is_contended(self, lock: str) -> bool:
-        """Open, take and wait; False where any of it comes to something else."""
+        """Open, acquire and wait; return False where any of it has another result."""
         take, wait, _ = REQUESTS[lock]
         a, b, c = (f"{actor}{lock}" for actor in "ABC")
         opened = (f"{name}: open {lock} as f = ok" for name in (a, b, c))
@@ -78,7 +78,7 @@ class _Measurement:
         return all(not self._silent and self._said(line) == line.rpartition(" = ")[2] for line in steps)
 
     def _release(self, name: str, lock: str) -> float:
-        """Unlock; return the moment at which that began."""
+        """Unlock; return the moment at which the unlock began."""
         begun = time.monotonic()
         self._said(f"{name}: {REQUESTS[lock][2]} = granted")
         return begun

@@ -20,10 +20,10 @@ from .stage import RealStage
 
 
 class ActorPool:
-    """The actors, kept from one program to the next; a `with` block at whose end none is left but the stuck.
+    """The actors, kept from one program to the next; a `with` block at the end of which only stuck actors are left.
 
-    `folders` is one directory seen through each of the mounts; it is kept open, for the actors to find their files
-    wherever somebody moves it. Raises CannotRunError where fork(2) is refused.
+    `folders` is one directory seen through each of the mounts; it is kept open, so that the actors find their files
+    even if the directory is moved. Raises CannotRunError where fork(2) is refused.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -45,7 +45,7 @@ class ActorPool:
             self.rest()
 
     def know_handoffs(self) -> Patience:
-        """Measure how long locks take to be handed over here, once: all patience is scaled by it."""
+        """Measure once how long hand-offs of locks take here: all time limits are scaled by it."""
         if not self._measured:
             self._measured = True
             self.patience = Patience(measure_handoffs(self.stage))
@@ -53,7 +53,7 @@ class ActorPool:
 
     @contextmanager
     def stage(self) -> Iterator[RealStage]:
-        """Make a stage for one program, with fresh files and all its actors gone or back to nothing afterwards."""
+        """Make a stage for one program, with fresh files; afterwards all its actors have ended or are reset."""
         self._programs += 1
         stage = RealStage(self.folders, self.take, self.patience, f"{self._programs:x}-")
         try:
@@ -66,7 +66,7 @@ class ActorPool:
                     self._remove(stage.names)
 
     def take(self, folder: int) -> ActorHandle:
-        """Return an actor that has nothing yet, on that mount."""
+        """Return an actor in its initial state, on that mount."""
         handle = self._idle_on(folder) or self._forked(folder)
         handle.answer_s = self.patience.answer_s
         return handle
@@ -99,14 +99,14 @@ class ActorPool:
                 self.end([handle])
 
     def rest(self) -> None:
-        """End the actors that are kept for the next program: what comes now needs the machine for itself."""
+        """End the actors that are kept for the next program, because the next step needs the machine for itself."""
         self.end(self._idle)
         self._idle = []
 
     def _remove(self, names: Iterable[str]) -> None:
-        """Have the files removed by an actor: a process that hangs in that keeps all others out of the directory.
+        """Have an actor remove the files: a process that hangs in that keeps all others out of the directory.
 
-        So no file is removed on which somebody is stuck.
+        Files on which a process is stuck are therefore not removed.
         """
         handle = self.take(0)
         handle.tell("remove", *names)
@@ -116,10 +116,10 @@ class ActorPool:
             self.end([handle])
 
     def end(self, handles: list[ActorHandle]) -> None:
-        """Kill and reap them; those that live on are noted with the place where they hang, and left behind.
+        """Kill and reap them; record those that survive with the place where they hang, and leave them behind.
 
-        First those that wait: a signal to a waiter while the holder's end releases the lock is what some clients of
-        network filesystems do not survive (GlusterFS).
+        End the waiting ones first: some clients of network filesystems (GlusterFS) do not survive a signal to a waiter
+        while the end of the holder releases the lock.
         """
         waiting = [handle for handle in handles if handle.pending]
         self._end(waiting)

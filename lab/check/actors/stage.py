@@ -1,4 +1,4 @@
-"""Have real processes perform a program, on files of the directories in question."""
+"""Perform a program by real processes, on files of the directories under test."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from lab.processes import note, note_hang, stops_held
 from .controller import KILLED_S, OF_PROCESSES, ActorHandle, Patience
 
 SPOILING = frozenset({"limit", "exec", "last", "exit"})
-"""Calls after which an actor is not what it was: it is of no use for the next program."""
+"""Calls that change an actor for good: it cannot be used for the next program."""
 
 CALL_S = 60.0
-"""No call of an actor is waited for so long, or this process hangs itself."""
+"""No call of an actor is waited for as long as this, because this process would itself seem to hang."""
 
 SYSTEM_S = 20.0
-"""A call that asks nothing of the mount, such as execve, which starts an interpreter, is as slow as the machine."""
+"""A call that does not use the mount, such as execve, which starts an interpreter, is as slow as the machine."""
 
 HEARD_MS = 20
 STARVED_S = 50.0
-"""A waiter is starved who is not woken within this time, however many others are."""
+"""A waiter that is not woken within this time is starved, however many others were woken."""
 
 WAITERS = ("waits", "returns", "interrupted")
 
 NO_PROCESS = ("EAGAIN", "ENOMEM")
-"""What fork(2) answers where there may be no more processes."""
+"""The errors of fork(2) where there may be no more processes."""
 
 
 class RealStage:
@@ -52,12 +52,12 @@ class RealStage:
 
     @property
     def handles(self) -> list[ActorHandle]:
-        """Return all actors that take, or took, part."""
+        """Return all actors that take part or have taken part."""
         return [*self._handles.values(), *self._gone]
 
     @property
     def spread(self) -> bool:
-        """True where the actors are on several mounts, as on several hosts."""
+        """Tell whether the actors are on several mounts, as on several hosts."""
         return len(self._folders) > 1
 
     def folder_of(self, actor: str) -> int:
@@ -71,8 +71,8 @@ class RealStage:
     def perform(self, call: Call, expected: Sequence[str] = ("waits",)) -> str:
         """Make a call and return its result.
 
-        What should not wait is given some time to end, who should be woken more (`Patience`); only a call that is
-        `expected` to wait is soon believed to.
+        A call that should not wait is given some time to end, a waiter that should be woken more (`Patience`); only a
+        call that is `expected` to wait is soon reported as waiting.
         """
         observed = self._performed(call, expected)
         if observed.startswith(UNANSWERED):
@@ -117,7 +117,7 @@ class RealStage:
         return list(dict.fromkeys(waiting[number] for number, _ in poll.poll(timeout_s * 1000)))
 
     def disturbed(self, names: Iterable[str]) -> list[str]:
-        """Return those whose calls have ended, once all that sleep in the lock code of the kernel are asleep again."""
+        """Return those whose calls have ended, after all that sleep in the lock code of the kernel are asleep again."""
         return [name for name in names if not self._handles[name].sleeps_on()]
 
     def _handle(self, actor: str) -> ActorHandle:
@@ -140,7 +140,7 @@ class RealStage:
         return made
 
     def _words(self, handle: ActorHandle, call: Call) -> tuple[str, ...]:
-        """Return the arguments for the actor: the name of a file in its folder, all that was left out put in."""
+        """Return the arguments for the actor: the name of a file in its folder, and defaults for what was left out."""
         if call.verb not in ("open", "unlink"):
             return call.args
         name, *rest = call.args
@@ -153,7 +153,7 @@ class RealStage:
         return file, known, mode, "cloexec" if "cloexec" in modes else ""
 
     def _named(self, outcome: str) -> str:
-        """Return the outcome with the names of actors for their process ids."""
+        """Return the outcome with the names of actors in place of their process ids."""
         what, by, who = outcome.partition(" by pid ")
         if not by:
             return outcome
@@ -185,9 +185,9 @@ class RealStage:
         return self._named(handle.answer(handle.answer_s) or "waits")
 
     def _returns(self, handle: ActorHandle) -> str:
-        """Return its answer, or "waits" where, since it began to be awaited, or since another was woken, for too long.
+        """Return its answer, or "waits" where it is too long since the wait began or since another was woken.
 
-        Of many waiters each has to wait for those before him.
+        Of many waiters each has to wait for those before it.
         """
         others = [each for each in self._handles.values() if each.pending and each is not handle]
         begun = before = time.monotonic()

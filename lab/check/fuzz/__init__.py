@@ -1,1 +1,1 @@
-"""Random programs, drawn, performed on both stages, and shrunk where they differ."""
+"""Fuzzing: random programs are drawn, performed on both stages, and shrunk where they differ."""

@@ -1,13 +1,14 @@
-"""One random program performed on the model and by real processes, call by call, until their answers differ.
+"""Perform one random program on the model and by real processes, call by call, until their answers differ.
 
-Left open is which of several waiting calls gets a lock that has come free: whoever comes back first, the model lets
-it go on, if it may. Left open is also which lock in the way F_GETLK reports, and whether a deadlock is noticed: where
-there is one, EDEADLK and waiting are both right, and the program ends there, since nothing can be compared any more.
-Source: POSIX.1-2024, fcntl(): "any lock which blocks"; "EDEADLK: the system may".
+Which of several waiting calls gets a lock that has become free is left open: the model lets the one that returns
+first continue, if it may. Also left open is which conflicting lock F_GETLK reports, and whether a deadlock is noticed:
+where there is one, EDEADLK and waiting are both right, and the program ends there, since nothing can be compared any
+more. Source: POSIX.1-2024, fcntl(): "any lock which blocks"; "EDEADLK: the system may".
 
-A lock of an open file description may go a little later than the close that ends it: a FUSE server hears of the last
-close by RELEASE, for which close(2) does not wait. So who meets a lock that ought to have gone by then asks again,
-as the rules let a waiter wait for it. Source: libfuse, fuse_lowlevel.h, `release`; fs/fuse/file.c of Linux.
+A lock of an open file description may disappear a little later than the close that ends it: a FUSE server is notified
+of the last close by RELEASE, for which close(2) does not wait. A process that meets a lock that should have gone by
+then therefore asks again, as the rules let a waiter wait for it. Source: libfuse, fuse_lowlevel.h, `release`;
+fs/fuse/file.c of Linux.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from lab.locks.registry import FAMILIES, OWN
 from .generate import TO_WAITERS, Drawing, Program
 
 SOON_S = 0.05
-"""Most of those who are woken are back by then."""
+"""Most woken calls have returned within this time."""
 
 AGAIN_S = 0.002
-"""Between two requests for a lock that a close may be about to end."""
+"""The pause between two requests for a lock that a close may be about to end."""
 
 CLOSES = frozenset({"close", "exit", "killed"})
 OF_DESCRIPTIONS = frozenset(family for family, name in FAMILIES.items() if OWN[name].owner == "open file")
@@ -37,9 +38,9 @@ IN_THE_WAY = ("EAGAIN", "EACCES")
 
 
 class Ended(Exception):  # noqa: N818 - what happened
-    """The program cannot go on: `made` and `calls` are those of `Twins`, `call` is the last of them.
+    """The program cannot continue: `made` and `calls` are those of `Twins`, `call` is the last of them.
 
-    It is about the call `asked`: itself, or the one that waited. The model has it come to what is `expected`.
+    It is about the call `asked`: itself, or the one that waited. The result in the model is `expected`.
     """
 
     def __init__(
@@ -55,12 +56,12 @@ class Ended(Exception):  # noqa: N818 - what happened
 
     @property
     def unanswered(self) -> bool:
-        """True where the call never came back, not even with an error: another try would hang as well."""
+        """Tell whether the call never returned, not even with an error: another try would hang as well."""
         return self.observed.startswith(("no answer", "no end"))
 
 
 class Differs(Ended):
-    """The real answer is none that the model allows."""
+    """The real answer is not one that the model allows."""
 
 
 class LeftOpen(Ended):
@@ -72,7 +73,7 @@ class Refused(Ended):
 
 
 class Disturbed(Ended):
-    """A call failed that is no lock's: by a limit, by a signal from outside, by a file that is not there."""
+    """A call failed for a reason other than a lock: a limit, a signal from outside, a file that is not there."""
 
 
 class Twins:
@@ -81,14 +82,14 @@ class Twins:
     def __init__(self, model: ModelStage, real: RealStage, patience_s: float = WAKE_S) -> None:
         self.made: list[Call] = []
         self.calls: list[str] = []
-        """Those made, and with what each came to, those also that end a call which waited."""
+        """The calls that were made, each with its result; calls that end a waiting call are included."""
         self.waiting: dict[str, Call] = {}
         self._model = model
         self._real = real
         self._patience_s = patience_s
 
     def perform_all(self, drawing: Drawing, program: Program) -> None:
-        """Perform the program to its end; raises Differs, LeftOpen or Refused where it ends before."""
+        """Perform the program to its end; raise Differs, LeftOpen or Refused where it ends earlier."""
         for numbers in program.calls:
             call = drawing.call(numbers, self.waiting)
             if call is None:
@@ -97,14 +98,14 @@ class Twins:
                 drawing.done(call)
 
     def perform_calls(self, calls: Iterable[Call]) -> None:
-        """Perform these calls, up to one that makes no sense where some before it are left out; raises as above."""
+        """Perform these calls, up to one that makes no sense where some before it are left out; raise as above."""
         for call in calls:
             if (call.actor in self.waiting) != (call.verb in TO_WAITERS) and call.verb != "killed":
                 return
             self.perform(call)
 
     def perform(self, call: Call) -> str:
-        """Make the call on both stages, and see to it that the right ones of those who wait go on."""
+        """Make the call on both stages, and ensure that the right ones of the waiting calls continue."""
         self.made.append(call)
         answer = self._compared(call)
         while ready := self._model.wakeable():
@@ -114,7 +115,7 @@ class Twins:
         return answer
 
     def _one_goes_on(self, ready: list[str]) -> None:
-        """Others may be back sooner, let in by one who is slower to tell: they are looked at when he has told."""
+        """Let one waiter continue; others that it let in may return sooner, and are checked after it has answered."""
         back = self._real.first_back(ready, SOON_S)
         if not back:
             self._check_for_deadlock(ready)
@@ -125,7 +126,7 @@ class Twins:
             self._nobody_came(ready)
 
     def _nobody_came(self, ready: list[str]) -> None:
-        """Somebody else may have come in his place; or nobody is woken."""
+        """Handle a waiter that did not return: another may have been granted the lock instead, or none is woken."""
         back = self._real.first_back(self.waiting, 0)
         for name in back:
             if name not in ready:
@@ -134,7 +135,7 @@ class Twins:
             raise self._ended(Differs, _returns(ready[0]), self._would_end(ready[0]), "waits")
 
     def _check_for_deadlock(self, ready: list[str]) -> None:
-        """Raise LeftOpen where those who are not back could only come back with EDEADLK."""
+        """Raise LeftOpen where the calls that have not returned could only return with EDEADLK."""
         if all(self._would_end(name) == "EDEADLK" for name in ready):
             raise self._ended(LeftOpen, _returns(ready[0]), "EDEADLK", "waits")
 
@@ -157,19 +158,19 @@ class Twins:
         return observed
 
     def _late_answer(self, actor: str) -> str:
-        """A server that is slow may seem to let the call wait."""
+        """Wait for a late answer, because with a slow server the call may seem to wait."""
         back = self._real.first_back([actor], self._patience_s)
         return self._real.perform(_returns(actor)) if back else "waits"
 
     def _may_go_late(self, call: Call, expected: str, observed: str) -> bool:
-        """True where a lock is met that ought not to be there, and a close before may be about to end it."""
+        """Tell whether the call meets a lock that should not be there, and an earlier close may be about to end it."""
         met = observed in IN_THE_WAY if expected == "granted" else call.verb in GET and " by " in observed
         agrees = expected == observed or self._reports_a_holder(call, expected, observed)
         closed = any(made.verb in CLOSES for made in self.made)
         return met and not agrees and closed and any(family_of(made) in OF_DESCRIPTIONS for made in self.made)
 
     def _asked_again(self, call: Call, expected: str) -> str:
-        """The answer once the lock has gone, or the last one: a request that is refused changes nothing."""
+        """Return the answer after the lock has gone, or the last answer: a request that is refused changes nothing."""
         deadline = time.monotonic() + self._patience_s
         while self._may_go_late(call, expected, observed := self._real.perform(call)):
             if time.monotonic() >= deadline:
@@ -192,15 +193,16 @@ class Twins:
         return Differs
 
     def _reports_a_holder(self, call: Call, expected: str, observed: str) -> bool:
-        """True where it reports another lock in the way than the first; who holds it is compared where one can know."""
+        """Tell whether it reports another conflicting lock than the first; a holder is compared where it is known."""
         if call.verb not in GET or " by " not in expected:
             return False
         return any(self._is_same(call, each, observed) for each in self._model.in_the_way(call))
 
     def _is_same(self, call: Call, expected: str, observed: str) -> bool:
-        """Processes have no names on other hosts; a FUSE server is not told which locks are of descriptions.
+        """Tell whether both mean the same: processes have no names on other hosts, and FUSE servers cannot see which
+        locks are of descriptions.
 
-        A part of what the model has merged is a lock as well, as long as it is in the way.
+        A part of a lock that the model has merged is a lock as well, as long as it conflicts.
         """
         lock, _, holder = expected.partition(" by ")
         told, _, who = observed.partition(" by ")
@@ -209,7 +211,7 @@ class Twins:
 
 
 def _is_part(told: str, lock: str, asked: Range) -> bool:
-    """True where the lock that is told is all or a part of that one, and has a byte of what was asked for."""
+    """Tell whether the reported lock is all or a part of that one, and has a byte of the requested range."""
     (kind, *told_at), (its_kind, *its) = told.split(), lock.split()
     (start, end), (first, last) = _extent(*map(int, told_at)), _extent(*map(int, its))
     begin, until = _extent(asked.start, asked.length)
@@ -217,7 +219,7 @@ def _is_part(told: str, lock: str, asked: Range) -> bool:
 
 
 def _extent(start: int, length: int) -> tuple[int, int]:
-    """The first byte, and the one behind the last; a negative length is that before the start."""
+    """Return the first byte and the one after the last; a negative length is that before the start."""
     return (start + length, start) if length < 0 else (start, start + length if length else MAX + 1)
 
 
@@ -227,11 +229,11 @@ def _returns(name: str) -> Call:
 
 WRONG = frozenset({"EBADF", "EINVAL", "EOVERFLOW"})
 STALE = "stale"
-"""Something is in the way that is held no more; what left it there shows when the program is as short as it gets."""
+"""A conflicting lock is no longer held; the shortest form of the program shows what left it there."""
 
 
 def guarantee_of(difference: Differs) -> str:
-    """The guarantee, by its name in `lab.check.guarantees`."""
+    """Return the guarantee, by its name in `lab.check.guarantees`."""
     found = roughly(difference)
     if found != STALE:
         return found
@@ -244,7 +246,7 @@ def guarantee_of(difference: Differs) -> str:
 
 
 def roughly(difference: Differs) -> str:
-    """The guarantee as far as the last call alone tells, or `STALE`: it stays the same while a program is shrunk."""
+    """Return the guarantee as far as the last call alone shows, or `STALE`: it stays the same during shrinking."""
     call, answers = difference.call, {difference.expected, difference.observed}
     if difference.unanswered:
         return "blocking"

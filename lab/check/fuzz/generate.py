@@ -1,8 +1,8 @@
-"""Random programs: how a few small numbers become a call that makes sense where the program has come to.
+"""Generate random programs: turn a few small numbers into a call that makes sense at this point of the program.
 
-Every list of numbers is a program: each number counts modulo what there is to choose from. Smaller numbers mean
-simpler calls, so that shrinking the numbers shrinks the program. One program takes byte-range locks or flock locks:
-whether the two see each other on one file is left open (flock(2), "NFS details").
+Every list of numbers is a program: each number counts modulo the number of choices. Smaller numbers mean simpler
+calls, so that shrinking the numbers shrinks the program. One program uses byte-range locks or flock locks: whether
+the two see each other on one file is left open (flock(2), "NFS details").
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ FAMILIES = tuple(LOCKS)
 LIFE = ("close", "close", "dup", "open", "fork", "fork", "exit", "killed", "close", "dup")
 SORTS = ("posix",) * 12 + ("ofd",) * 6 + ("life",) * 4
 WHOLE_SORTS = ("flock",) * 4 + ("life",)
-"""How often a call is of which sort; `life` is that of descriptors and processes."""
+"""The relative frequency of each sort of call; `life` is that of descriptors and processes."""
 
 THEMES = 6
-"""Of so many programs one takes flock locks."""
+"""One program in this many uses flock locks."""
 
 TO_WAITERS = ("interrupted", "killed")
 SPARED = 12
-"""Of so many calls that would meet an actor that waits, these two happen to it; another actor makes the others."""
+"""Of this many calls that would meet a waiting actor, these two act on it; another actor makes the others."""
 
 MOST_OPEN = 4
 MOST_CALLS = 40
-"""In each of the three parts of a program."""
+"""The most calls in each of the three parts of a program."""
 
 
 class Numbers(NamedTuple):
-    """What one call is made of; `of` chooses the call of its sort, `kind` the type of a lock or the mode of an open."""
+    """The numbers of one call; `of` chooses the call of its sort, `kind` the type of a lock or the mode of an open."""
 
     sort: int
     of: int
@@ -61,7 +61,7 @@ LARGEST = Numbers(len(SORTS) * len(WHOLE_SORTS) - 1, 83, 3, 3, 23, BYTES - 1, le
 
 
 class Program(NamedTuple):
-    """How many actors there may be, which of the `THEMES` it has, and its calls."""
+    """A program: the number of actors, its theme of the `THEMES`, and its calls."""
 
     cast: int
     theme: int
@@ -69,7 +69,7 @@ class Program(NamedTuple):
 
 
 def programs() -> SearchStrategy[Program]:
-    """All programs; their calls are drawn in three parts, since one list comes out too short."""
+    """Return a strategy for all programs; calls are drawn in three parts, since one list is too short."""
     from hypothesis.strategies import builds, integers, lists, tuples
 
     calls = lists(tuples(*(integers(0, most) for most in LARGEST)), max_size=MOST_CALLS)
@@ -82,7 +82,7 @@ def programs() -> SearchStrategy[Program]:
 
 
 class Drawing:
-    """A program as far as it has been drawn: who lives, and which descriptors each has."""
+    """A program as far as it has been drawn: the actors that live, and the descriptors of each."""
 
     def __init__(self, program: Program, families: Collection[str]) -> None:
         self._cast = ACTORS[: program.cast]
@@ -93,7 +93,7 @@ class Drawing:
         self._dead: set[str] = set()
 
     def call(self, numbers: Numbers, waiting: Container[str]) -> Call | None:
-        """The call that the numbers mean now; None when nobody is left to make one."""
+        """Return the call that the numbers mean now, or None when no actor is left to make one."""
         living = [name for name in self._cast if name not in self._dead]
         if not living:
             return None
@@ -106,7 +106,7 @@ class Drawing:
         return self._life(actor, numbers) if sort == "life" else self._lock(actor, sort, numbers)
 
     def done(self, call: Call) -> None:
-        """The call has succeeded."""
+        """Record that the call has succeeded."""
         mine = self._open.setdefault(call.actor, {})
         if call.verb in ("exit", "killed"):
             self._dead.add(call.actor)

@@ -1,8 +1,8 @@
 """Perform random programs against the model until the time is over, and shrink each difference to a short program.
 
-Hypothesis draws the programs and shrinks them, in batches; then one call after the other is left out. Time is kept
-here, and the shortest program that showed a difference as well: on a mount that grants falsely only now and then the
-last try of a shrinking may show nothing.
+Hypothesis draws the programs and shrinks them, in batches; then one call after the other is left out. The time is
+measured here, and the shortest program that showed a difference is stored here: on a mount that grants falsely only
+now and then, the last try of a shrinking may show nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .compare import Differs, Disturbed, Ended, LeftOpen, Refused, Twins, guaran
 from .generate import Drawing, Program, programs
 
 BATCH = 100
-"""Programs in a batch, those for shrinking not counted."""
+"""The programs in a batch, not counting those for shrinking."""
 
 
 class Enough(BaseException):
-    """The time is over. No Exception: Hypothesis would take it for a failure of the program."""
+    """The time is over. This is no Exception, because Hypothesis would treat it as a failure of the program."""
 
 
 class Met(Exception):  # noqa: N818 - what happened
@@ -37,7 +37,7 @@ class Met(Exception):  # noqa: N818 - what happened
 
 
 def perform_batch(body: Callable[[Program], None], number: int) -> None:
-    """Have Hypothesis call the body with a batch of programs, and with shorter ones once it raises Met."""
+    """Make Hypothesis call the body with a batch of programs, and with shorter ones after it raises Met."""
     from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
     from hypothesis.errors import Flaky
 
@@ -58,7 +58,7 @@ def perform_batch(body: Callable[[Program], None], number: int) -> None:
 
 @contextmanager
 def no_files_of_hypothesis() -> Iterator[None]:
-    """Hypothesis keeps what it finds in the source in the working directory, unless it cannot."""
+    """Give Hypothesis a home that it cannot write to: else it stores findings in the working directory."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
     set_hypothesis_home_dir(devnull)
@@ -72,13 +72,13 @@ DRAWING = 0.1
 DRAWING_S = 1.0
 LEAVING_OUT = 0.15
 LEAVING_OUT_S = 2.0
-"""Each difference may take this share of the whole time, or this long where that is longer, for either way."""
+"""Each difference may take this share of the whole time, or this long if that is longer, for either way."""
 
 HURRY = 12
-"""Meanwhile only one part in so many of the patience is had with who ought to be woken; the result is tried in full."""
+"""Meanwhile a waiter that should be woken gets only one part in this many of the time; the result is tried in full."""
 
 Again = Callable[[Sequence[Call], float], Differs | None]
-"""Performs the calls, waiting so many seconds for who ought to be woken; the difference, if it shows one."""
+"""Performs the calls, with this many seconds for waiters to be woken, and returns the difference, if it shows one."""
 
 
 class Shrinking:
@@ -93,11 +93,11 @@ class Shrinking:
         self._deadline = time.monotonic() + max(DRAWING_S, DRAWING * seconds)
 
     def is_over(self) -> bool:
-        """True when it has had its time; at once for a call that never answers, which would take its time again."""
+        """Tell whether its time is over; at once for a call that never answers, which would take its time again."""
         return self._best.unanswered or time.monotonic() >= self._deadline
 
     def takes(self, difference: Differs | None) -> bool:
-        """True for a difference of this kind, which is kept if it is the shortest."""
+        """Tell whether the difference is of this kind; if it is the shortest, keep it."""
         if difference is None or roughly(difference) != self._kind:
             return False
         if _length(difference) < _length(self._best):
@@ -105,7 +105,7 @@ class Shrinking:
         return True
 
     def shortest(self, again: Again) -> Differs:
-        """The shortest program that shows it: no call of it can be left out, where there was time to try them all."""
+        """Return the shortest program that shows it: no call can be left out, if there was time to try them all."""
         self._deadline = time.monotonic() + max(LEAVING_OUT_S, LEAVING_OUT * self._seconds)
         calls_less = len(self._best.made) // 2
         while calls_less and not self.is_over():
@@ -114,13 +114,13 @@ class Shrinking:
         return self._in_full(again)
 
     def _is_shown_without(self, number: int, again: Again) -> bool:
-        """Try to leave out so many calls, the last ones first; True once it works."""
+        """Try to leave out this many calls, the last ones first; return True when that works."""
         made = self._best.made
         starts = (at for at in reversed(range(0, len(made), number)) if not self.is_over())
         return any(self.takes(again([*made[:at], *made[at + number :]], self.hurry_s)) for at in starts)
 
     def _in_full(self, again: Again) -> Differs:
-        """What waited in a hurry for somebody counts only if it shows with all patience, too."""
+        """Return the difference only if it also shows with the full waiting time, where it was found with less."""
         if self._best is self._first or self._best.call.verb != "returns":
             return self._best
         found = again(self._best.made, self._wake_s)
@@ -133,13 +133,13 @@ def _length(difference: Differs) -> tuple[int, int]:
 
 MOST_DIFFERENCES = 3
 DISTURBED_AT_MOST = 5
-"""So many programs may be cut short by what is no fault of a lock."""
+"""At most this many programs may be cut short by causes other than a lock."""
 
 FEWEST = 10
-"""So many are performed however short the time is, as long as that does not take LONGEST times as long."""
+"""At least this many are performed however short the time is, unless that takes LONGEST times as long."""
 
 LONGEST, HARDLY_S = 3, 5.0
-"""And not much longer than this time, where locks are handed over slowly."""
+"""The limits of this: LONGEST times as long, or not much longer than HARDLY_S, where hand-offs of locks are slow."""
 
 
 def random_programs(
@@ -150,7 +150,7 @@ def random_programs(
     tell: Callable[[str], None],
     model: Callable[[], ModelStage] = ModelStage,
 ) -> RandomPrograms:
-    """Perform random programs for about so many seconds; `families` are the locks that the mount has.
+    """Perform random programs for about this many seconds; `families` are the locks that the mount has.
 
     The same seed draws the same programs. Ends early with the third difference, with a call that never
     answers, or with a process that SIGKILL does not end (`actor_pool.stuck`).
@@ -187,15 +187,15 @@ class Search:
         self._stops: Sequence[int] = ()
 
     def perform(self) -> None:
-        """Perform programs until the time is over; `result` tells of them at any time."""
+        """Perform programs until the time is over; `result` reports them at any time."""
         self._actor_pool.know_handoffs()
         with no_files_of_hypothesis(), stops_noted() as self._stops:
-            self._begun = time.monotonic()  # what is imported first takes half a second
+            self._begun = time.monotonic()  # the import on first use takes half a second
             for batch in self._batches():
                 self._run(batch)
 
     def _batches(self) -> Iterator[int]:
-        """A seed for each of the batches that there is time for."""
+        """Yield a seed for each of the batches that there is time for."""
         number = 0
         while self._goes_on():
             yield self._seed * 1_000_003 + number
@@ -208,10 +208,10 @@ class Search:
         return not over and len(self._found) < MOST_DIFFERENCES
 
     def _hangs(self) -> bool:
-        """True once a call was never answered, or a process could not be ended: the next would hang as well.
+        """Tell whether a call was never answered, or a process could not be ended: the next would hang as well.
 
-        And once somebody wants it to stop: Hypothesis would swallow what the signal raises. Or once several programs
-        were cut short by what is no fault of a lock.
+        Also return True when a stop was requested, because Hypothesis would swallow what the signal raises, or when
+        several programs were cut short by causes other than a lock.
         """
         return (
             bool(self._stops)
@@ -224,7 +224,7 @@ class Search:
         return time.monotonic() - self._begun
 
     def _run(self, batch: int) -> None:
-        """One batch; at most one difference comes out of it, shrunk."""
+        """Run one batch; at most one difference results from it, shrunk."""
         perform_batch(self._one, batch)
         if self._shrinking:
             found = self._shrinking.shortest(self._again)
@@ -232,7 +232,7 @@ class Search:
             self._shrinking = None
 
     def _one(self, program: Program) -> None:
-        """What Hypothesis calls: raises Met where the program shows the difference in question, Enough at the end."""
+        """Perform one program for Hypothesis: raise Met where it shows the difference, Enough at the end."""
         if self._hangs() or (self._shrinking.is_over() if self._shrinking else not self._goes_on()):
             raise Enough
         difference = self._drawn(program)
@@ -270,7 +270,7 @@ class Search:
             yield Twins(self._model(), real, patience_s)
 
     def result(self) -> RandomPrograms:
-        """What the document says of it."""
+        """Return the section of the document about these programs."""
         differences = [
             Difference(
                 guarantee=guarantee_of(found), calls=found.calls, expected=found.expected, observed=found.observed
@@ -281,7 +281,7 @@ class Search:
 
 
 def _difference(perform: Callable[[], None]) -> Ended | None:
-    """Why the program ended before its end; None where it did not."""
+    """Return the reason why the program ended before its end; None where it did not."""
     try:
         perform()
     except Ended as ended:

@@ -65,7 +65,7 @@ def listing(held: Iterable[Held], *, by: str = "A", asked_by: str = "B") -> str:
 
 
 def each(template: str, **words: Iterable[object]) -> tuple[str, ...]:
-    """The template once for each of the words in its one place."""
+    """Return the template once for each of the words in its one place."""
     ((place, values),) = words.items()
     return tuple(template.replace(f"<{place}>", str(value)) for value in values)
 
@@ -123,7 +123,7 @@ def cuts() -> list[Cut]:
 
 
 def unlocked(kind: str, lock: Place, cut: Place, left: tuple[Place, ...]) -> str:
-    """The program in which a lock is cut by an unlock."""
+    """Return the program in which a lock is cut by an unlock."""
     return f"""{BOTH_OPEN}
         A: F_SETLK f {kind} {lock[0]} {lock[1]}
         A: F_SETLK f unlock {cut[0]} {cut[1]}
@@ -132,7 +132,7 @@ def unlocked(kind: str, lock: Place, cut: Place, left: tuple[Place, ...]) -> str
 
 
 def retyped(kind: str, lock: Place, cut: Place, left: tuple[Place, ...]) -> str:
-    """The program in which a lock is cut by one of the other type."""
+    """Return the program in which a lock is cut by one of the other type."""
     held: list[Held] = sorted([*((kind, *each) for each in left), (OTHER[kind], *cut)], key=lambda each: each[1])
     return f"""{BOTH_OPEN}
         A: F_SETLK f {kind} {lock[0]} {lock[1]}

@@ -65,7 +65,7 @@ PLAN = (
 
 
 def planned(asked: Collection[str]) -> list[Entry]:
-    """The races for these guarantees, in order; other guarantees are not the stress's."""
+    """Return the races for these guarantees, in order; other guarantees are not the stress's."""
     return [entry for entry in PLAN if entry.guarantee in asked]
 
 

@@ -68,16 +68,16 @@ class Answering:
 
     @property
     def refused(self) -> bool:
-        """True where there is no such lock here."""
+        """Return True where there is no such lock here."""
         return self.errno in REFUSED
 
     @property
     def window_ns(self) -> int:
-        """A window in which another's request, falsely granted, comes back in time to be seen; 0 where at once."""
+        """Return a window in which another's request, falsely granted, comes back in time to be seen; 0 where at once."""
         return 0 if self.pair_ns < WORTH_SLEEPING_NS else min(self.pair_ns, LONGEST_NS)
 
     def first_rounds(self, workers: int) -> int:
-        """The rounds of the first trial: as many as fit into ROOM_S, though each takes a hand-off of every worker."""
+        """Return the rounds of the first trial: as many as fit into ROOM_S, though each takes a hand-off of every worker."""
         fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else FIRST_ROUNDS
         return max(1, min(FIRST_ROUNDS, int(fitting)))
 
@@ -116,7 +116,7 @@ def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = No
 
 
 def _measure(name: str, folders: Sequence[Path], told: memoryview) -> None:
-    """The slowest pair, or the errno that a lock call gave: those of making and removing a file are not the lock's."""
+    """Return the slowest pair, or the errno that a lock call gave: those of making and removing a file are not the lock's."""
     with suppress(Exception):
         for folder in folders:
             with scratch(folder) as path, path.open("r+b", buffering=0) as file:
@@ -165,7 +165,7 @@ REMEDIES = (
 
 
 def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
-    """The row with its reasons in these words; a folder of the check, which is gone by then, is its place."""
+    """Return the row with its reasons in these words; a folder of the check, which is gone by then, is its place."""
     failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
     return replace(row, reason=worded(row.reason, folders), failures=failures)
 
@@ -269,7 +269,7 @@ class _Stress:
         )
 
     def _asks_again(self, entry: Entry, name: str) -> bool:
-        """True for data whose lock nobody is woken for: a race for the data asks for it without waiting."""
+        """Return True for data whose lock nobody is woken for: a race for the data asks for it without waiting."""
         return not entry.lock and name in self._hung and not self._locks[name].hung
 
     def _raced(self, case: Case, seconds: float, *, polled: bool) -> Row:
@@ -294,7 +294,7 @@ class _Stress:
             self._kept.add(row.lock)
 
     def _of_data(self) -> str:
-        """The first lock that kept everybody apart when it was raced for; else the first that nobody saw lying."""
+        """Return the first lock that kept everybody apart when it was raced for; else the first that nobody saw lying."""
         there = [name for name in LOCKS if not self._locks[name].refused]
         apart = [name for name in there if name not in self._lying]
         kept = [name for name in apart if name in self._kept]
@@ -349,7 +349,7 @@ def verdict_of(row: Row, *, of_data: bool = True) -> Answered:
 
 
 def is_of_the_file(row: Row) -> bool:
-    """True where the file under the race gave out: it was not there, came late, or could not be read or written.
+    """Return True where the file under the race gave out: it was not there, came late, or could not be read or written.
 
     Not where the worker was killed from outside, or a limit of its own was met: that says nothing of the file.
     """

@@ -67,7 +67,7 @@ def seldom(here: Situation) -> str:
 
 
 def use_instead(here: Situation) -> str:
-    """The locks that exclude beside those that do not."""
+    """Return the locks that exclude beside those that do not."""
     them = "them" if _is_plural(spoken(here.dependable)) else "it"
     return f"Use {spoken(here.dependable)}: what was tried of {them} excludes here; {spoken(here.failing)} may not be."
 
@@ -81,7 +81,7 @@ def tried_too_little(here: Situation) -> str:
 
 
 def no_lock(here: Situation) -> str:
-    """None excludes."""
+    """Return None excludes."""
     ways = "keep the data on one host's own filesystem" if here.several else "keep the data on another filesystem"
     return f"No lock that was tried excludes here: let one process do all the writing, or {ways}."
 
@@ -149,7 +149,7 @@ def get_rid(here: Situation) -> str:
 
 
 def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
-    """The sentence of the longest type that fits each mount, once."""
+    """Return the sentence of the longest type that fits each mount, once."""
     fitting = (
         max((kind for kind in table if mount.filesystem.startswith(kind)), key=len, default="") for mount in here.mounts
     )
@@ -157,7 +157,7 @@ def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
 
 
 def _first(text: str, one: str = "is", many: str = "are") -> str:
-    """The subject with its verb."""
+    """Return the subject with its verb."""
     return f"{text[0].upper()}{text[1:]} {many if _is_plural(text) else one}"
 
 
@@ -178,7 +178,7 @@ def advice(
     stress: Sequence[StressResult] = (),
     stuck: Sequence[Stuck] = (),
 ) -> list[str]:
-    """The sentences that fit, the weightiest first."""
+    """Return the sentences that fit, the weightiest first."""
     here = Situation(guarantees, mounts, rules, stress, stuck)
     return [say(here) for fits, say in (*_ALL, *_LOCKS, *_DATA, *_OTHERS) if fits(here)]
 

@@ -26,7 +26,7 @@ ENDINGS = ("close", "exit", "killed", "exec")
 
 
 def double_grant(rule: RuleResult) -> str:
-    """The lock, by its guarantee, that was granted though the same lock was held; empty where none was.
+    """Return the lock, by its guarantee, that was granted though the same lock was held; empty where none was.
 
     It speaks against the exclusion of that lock, whatever the rule is about.
     """
@@ -44,12 +44,12 @@ def double_grant(rule: RuleResult) -> str:
 
 
 def _asked_by(actor: str, calls: Sequence[str]) -> str:
-    """The last request of this actor for a lock, of one that waits or returns."""
+    """Return the last request of this actor for a lock, of one that waits or returns."""
     return next((call for call in reversed(calls) if call.startswith(f"{actor}: ") and lock_of(call)), "")
 
 
 def plainly(rule: RuleResult) -> bool:
-    """True where nobody had forked, closed or ended before: nothing in the program explains a lie but chance."""
+    """Return True where nobody had forked, closed or ended before: nothing in the program explains a lie but chance."""
     return not _made(rule, "fork", "clone", *ENDINGS)
 
 
@@ -65,30 +65,30 @@ def outlived(rule: RuleResult) -> bool:
 
 
 def unwoken(rule: RuleResult) -> bool:
-    """A waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
+    """Return a waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
     before, last = rule.calls[-2:-1], rule.calls[-1:]
     ended = UNWOKEN not in rule.expected and any(_is(call, *ENDINGS) for call in before)
     return any(": returns = waits" in call for call in last) and _denied(rule) and not ended
 
 
 def too_wide(rule: RuleResult) -> bool:
-    """A request was denied though nothing was in its way, and nobody had ended who may have left something there."""
+    """Return a request was denied though nothing was in its way, and nobody had ended who may have left something there."""
     asked = any(lock_of(call) for call in rule.calls[-1:])
     return asked and _kept_out(rule) and not _made(rule, *ENDINGS) and not _died(rule)
 
 
 def unanswered(rule: RuleResult) -> str:
-    """The guarantee of the lock whose request was not answered; empty where all were."""
+    """Return the guarantee of the lock whose request was not answered; empty where all were."""
     return lock_of(rule.calls[-1]) if rule.calls and rule.observed.startswith(UNANSWERED) else ""
 
 
 def says_nothing(rule: RuleResult) -> bool:
-    """True where the rule could not be tried for want of something that it is not about."""
+    """Return True where the rule could not be tried for want of something that it is not about."""
     return rule.verdict == "unknown" and (rule.observed.startswith(CUT_SHORT) or rule.observed.endswith(UNTOLD))
 
 
 def hangs(rule: RuleResult) -> bool:
-    """A call did not come back."""
+    """Return a call did not come back."""
     return rule.observed == "waits" or rule.observed.startswith(UNANSWERED)
 
 
@@ -99,7 +99,7 @@ def misreports(rule: RuleResult) -> bool:
 
 
 def lock_of(call: str) -> str:
-    """The guarantee of the lock that a call asks for or about; empty for any other call."""
+    """Return the guarantee of the lock that a call asks for or about; empty for any other call."""
     found = re.search(r": (?:\w+ )?(F_OFD_|F_|flock )", call)
     return {"F_OFD_": "ofd", "F_": "posix", "flock ": "flock"}[found[1]] if found else ""
 
@@ -118,7 +118,7 @@ def _wants_denial(rule: RuleResult) -> bool:
 
 
 def _died(rule: RuleResult) -> bool:
-    """An actor was killed by what it touched."""
+    """Return an actor was killed by what it touched."""
     return any(call.endswith(" = SIGBUS") for call in rule.calls[:-1])
 
 
@@ -204,7 +204,7 @@ def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Seque
 
 
 def about_waking(rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """A race that came to no end while somebody waited; what the rules say of waking is more certain."""
+    """Yield a race that came to no end while somebody waited; what the rules say of waking is more certain."""
     for row in rows:
         if row.guarantee in EXCLUSION and not row.polled and row.case.verdict == "timeout" and row.case.trials:
             yield "unknown", _why(row)
@@ -221,7 +221,7 @@ def met_for(name: str, rows: Sequence[StressResult]) -> int:
 
 
 def hung_alone(row: StressResult) -> bool:
-    """True where the lock was not even tried: who asked for it, alone with a new file, was not answered."""
+    """Return True where the lock was not even tried: who asked for it, alone with a new file, was not answered."""
     return bool(row.case.failures) and not row.case.trials
 
 
@@ -279,12 +279,12 @@ def share(name: str, stress: Sequence[StressResult]) -> float:
 
 
 def rarest(names: Sequence[str], rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
-    """The smallest share of these locks, which lie; infinite where no lie was counted."""
+    """Return the smallest share of these locks, which lie; infinite where no lie was counted."""
     return min((found for name in names if (found := share(name, stress) or _unseen(name, rules, stress))), default=inf)
 
 
 def _unseen(name: str, rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
-    """The share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
+    """Return the share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
     by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
     return (detection_limit(_met(name, stress)) or 0.0) if by_chance else 0.0
 
@@ -294,7 +294,7 @@ def _met(name: str, stress: Sequence[StressResult]) -> int:
 
 
 def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
-    """The races in which it was waited for: those that ask again and again are refused far more often.
+    """Return the races in which it was waited for: those that ask again and again are refused far more often.
 
     Those count only where two were in nowhere else.
     """
@@ -327,7 +327,7 @@ def strength(
 
 
 def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
-    """The rarest fault that the races for this guarantee would have noticed; None where they had no chance to.
+    """Return the rarest fault that the races for this guarantee would have noticed; None where they had no chance to.
 
     A guarantee that only rules and random programs judge has none: a rule is one case, which holds or does not.
     """

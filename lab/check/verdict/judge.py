@@ -59,7 +59,7 @@ WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupp
 
 
 def judge_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
-    """The entry of the rule by the worst race that covers it; where it breaks, it counts for that race's guarantee."""
+    """Return the entry of the rule by the worst race that covers it; where it breaks, it counts for that race's guarantee."""
     if rule.number == NONE_MADE_UP:
         return _with_deadlocks(rule, stress)
     rows = [row for row in stress if rule.number in row.rules]
@@ -138,7 +138,7 @@ def exit_code(request: Request, guarantees: Sequence[Guarantee]) -> ExitCode:
 
 
 def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> list[RuleResult]:
-    """The rules, with what the races say that cover some of them."""
+    """Return the rules, with what the races say that cover some of them."""
     return [judge_by_stress(rule, stress) for rule in rules]
 
 

@@ -36,27 +36,27 @@ class Situation:
     stuck: Sequence[Stuck]
 
     def are(self, verdict: Answered, among: Sequence[str]) -> list[str]:
-        """The names of the guarantees, of these, with that verdict."""
+        """Return the names of the guarantees, of these, with that verdict."""
         found = {each.name for each in self.guarantees if each.verdict == verdict}
         return [name for name in among if name in found]
 
     def is_(self, name: str, verdict: Answered) -> bool:
-        """True where this guarantee has that verdict."""
+        """Return True where this guarantee has that verdict."""
         return bool(self.are(verdict, [name]))
 
     @property
     def all_safe(self) -> bool:
-        """True where everything asked is safe."""
+        """Return True where everything asked is safe."""
         return all(each.verdict == "safe" for each in self.guarantees)
 
     @property
     def several(self) -> bool:
-        """True for one filesystem seen through several mounts."""
+        """Return True for one filesystem seen through several mounts."""
         return len(self.mounts) > 1
 
     @property
     def excluding(self) -> list[str]:
-        """The locks that exclude."""
+        """Return the locks that exclude."""
         return self.are("safe", list(EXCLUSION))
 
     @property
@@ -67,22 +67,22 @@ class Situation:
 
     @property
     def too_little_tried(self) -> list[str]:
-        """The others: they may lie as seldom, unseen."""
+        """Return the others: they may lie as seldom, unseen."""
         return [name for name in self.excluding if name not in self.dependable]
 
     @property
     def rarest_lie(self) -> float:
-        """The smallest share of requests that a lock was seen lying to; infinite where none was counted."""
+        """Return the smallest share of requests that a lock was seen lying to; infinite where none was counted."""
         return evidence.rarest(self.lying, self.rules, self.stress)
 
     @property
     def lawless(self) -> bool:
-        """True where locks are granted twice and none excludes: what else is broken then follows from that."""
+        """Return True where locks are granted twice and none excludes: what else is broken then follows from that."""
         return bool(self.lying) and not self.excluding
 
     @property
     def lying(self) -> list[str]:
-        """The locks under which two held what only one may."""
+        """Return the locks under which two held what only one may."""
         held = {row.case.lock for row in self.stress if row.case.overlapping_holds}
         granted = {double_grant(rule) for rule in self.rules}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
@@ -94,12 +94,12 @@ class Situation:
 
     @property
     def plainly_lying(self) -> list[str]:
-        """The others, which are as good as no locks."""
+        """Return the others, which are as good as no locks."""
         return [name for name in self.lying if name not in self.seldom]
 
     @property
     def failing(self) -> list[str]:
-        """The locks that do not do all that they should, whatever it is."""
+        """Return the locks that do not do all that they should, whatever it is."""
         return self.are("unsafe", list(EXCLUSION))
 
     def share(self, name: str) -> float:
@@ -108,34 +108,34 @@ class Situation:
 
     @property
     def broken(self) -> list[RuleResult]:
-        """The rules that do not hold and are guaranteed."""
+        """Return the rules that do not hold and are guaranteed."""
         return [rule for rule in self.rules if rule.verdict == "unsafe" and rule.guaranteed]
 
     @property
     def leaks(self) -> bool:
-        """True where an open file description's lock was still there when it ought to have gone."""
+        """Return True where an open file description's lock was still there when it ought to have gone."""
         return any(map(leaked, self.broken))
 
     @property
     def wakes_badly(self) -> bool:
-        """True where a waiter was not woken, and not because locks are wider here than what was asked for."""
+        """Return True where a waiter was not woken, and not because locks are wider here than what was asked for."""
         return any(map(unwoken, self.broken)) and not any(map(too_wide, self.broken))
 
     @property
     def outlives(self) -> bool:
-        """True where a lock was still there when its owner had gone, or the owner cannot be ended."""
+        """Return True where a lock was still there when its owner had gone, or the owner cannot be ended."""
         left = any(map(outlived, self.broken)) and not any(map(too_wide, self.broken))
         return left or (bool(self.stuck) and self.is_("death", "unsafe"))
 
     @property
     def unanswered(self) -> list[str]:
-        """The locks of which requests are not answered, though nobody is in their way."""
+        """Return the locks of which requests are not answered, though nobody is in their way."""
         told = {unanswered(rule) for rule in self.broken}
         alone = {row.case.lock for row in self.stress if hung_alone(row)}
         return [name for name in EXCLUSION if name in told or EXCLUSION[name] in alone]
 
     def fails(self, name: str, *others: Callable[[RuleResult], bool]) -> bool:
-        """True where the guarantee is not kept, and not just by rules that show something else."""
+        """Return True where the guarantee is not kept, and not just by rules that show something else."""
         own = [rule for rule in self.broken if rule.guarantee == name]
         elsewhere = bool(own) and all(any(shows(rule) for shows in others) for rule in own)
         return self.is_(name, "unsafe") and not elsewhere and not self.lawless
@@ -147,40 +147,40 @@ class Situation:
 
     @property
     def wants_longer(self) -> bool:
-        """True where a longer check would find out more."""
+        """Return True where a longer check would find out more."""
         return any("--seconds" in text for text in self.doubts)
 
     @property
     def left_open(self) -> bool:
-        """True where something stayed unknown, and not just for want of locks that answer."""
+        """Return True where something stayed unknown, and not just for want of locks that answer."""
         unknown = any(each.verdict == "unknown" for each in self.guarantees)
         return unknown and (not self.unanswered or self.wants_longer)
 
     @property
     def false_deadlocks(self) -> bool:
-        """True where EDEADLK came though there was no cycle."""
+        """Return True where EDEADLK came though there was no cycle."""
         told = [rule for rule in self.broken if rule.observed == "EDEADLK"]
         return bool(told) or any(row.case.false_deadlocks for row in self.stress)
 
     def of_kind(self, *prefixes: str) -> bool:
-        """True where a filesystem's type begins so."""
+        """Return True where a filesystem's type begins so."""
         return any(mount.filesystem.startswith(prefixes) for mount in self.mounts)
 
     def lost(self, name: str) -> str:
-        """The largest share of an access's rounds that was damaged, in words; empty where nothing was."""
+        """Return the largest share of an access's rounds that was damaged, in words; empty where nothing was."""
         rows = [row.case for row in self.stress if row.guarantee == name or ACCESS.get(row.backing) == name]
         share = max((case.corruption_rate for case in rows if not case.overlapping_holds), default=0.0)
         return f"{rate(share)} of updates lost" if share else ""
 
     @property
     def incoherent(self) -> list[str]:
-        """The ways to the data on which it broke though the locks exclude."""
+        """Return the ways to the data on which it broke though the locks exclude."""
         broken = self.are("unsafe", list(WAYS)) if self.excluding else []
         return [name for name in broken if self.lost(name)]
 
     @property
     def safe_ways(self) -> list[str]:
-        """The ways to the data that are safe, in words."""
+        """Return the ways to the data that are safe, in words."""
         return [WAYS[name] for name in self.are("safe", list(DATA)) if name in WAYS]
 
 
