@@ -23,12 +23,12 @@ DATA = {
     "neighbours": "data of neighbours in one page",
 }
 NAMES = {"names": "re-created names lead anew"}
-"""Asked only where several directories are given."""
+"""This guarantee is judged only where several directories are given."""
 
 GUARANTEES = LOCKS | DATA | NAMES
 
 EXCLUSION = FAMILIES
-"""The guarantees that a lock keeps others out, and the name of that lock."""
+"""The guarantees that a lock excludes others, and the name of that lock."""
 
 GROUPS = {"exclusion": tuple(EXCLUSION), "data": tuple(DATA)}
 """Further words for `--only`, each for several guarantees."""

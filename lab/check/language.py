@@ -1,4 +1,4 @@
-"""The language of rules, of random programs and of differences: one call a line, or several with ; between them.
+"""Read the language of rules, of random programs and of differences: one call per line, or several with ; between them.
 
     A: open f                              the file f, made where it is missing, under the descriptor f
     A: open f as g r cloexec               modes r, w, rw (the default); cloexec as in open(2)
@@ -7,9 +7,9 @@
     A: F_SETLK f write -1 2 end pid=5      counted from the end of the file (cur: the position, N: a bad whence); l_pid
     B: F_GETLK f read 15 1                 = write 10 20 by A, or = free; length 0 runs to infinity
     A: F_OFD_SETLK, F_OFD_SETLKW, F_OFD_GETLK        the same for open file description locks; held by "description",
-                                           and by "somebody" where another mount does not tell by whom
-    B: held f 9 10 29                      = free write write: each of these bytes, asked for with F_SETLK: who gets a
-                                           write lock on it finds it free, who gets only a read lock finds a read lock
+                                           and by "somebody" where another mount does not report the holder
+    B: held f 9 10 29                      = free write write: each of these bytes, asked for with F_SETLK: a byte is
+                                           free if B gets a write lock, read-locked if B gets only a read lock
     A: F_UNKNOWN f write 0 1               a command that does not exist
     A: flock f exclusive                   shared, exclusive, unlock, or a number; with `wait` it is not LOCK_NB
     A: thread F_SETLK f write 0 1          the call made by a second thread
@@ -21,15 +21,15 @@
     A: listed f = 3                        locks on the file in /proc/locks
     A: limit files 3                       setrlimit(2) on descriptors beyond those open; limit size 100 on file sizes
     A: fork C                              C has A's descriptors; clone C shares them (CLONE_FILES)
-    A: exec                                execve(2); A goes on in a new image with the descriptors that are left
+    A: exec                                execve(2); A continues in a new image with the remaining descriptors
     A: exit                                A: killed (SIGKILL)   A: stopped   A: continued   (SIGSTOP, SIGCONT)
     B: waits                               B's call, begun on an earlier line, still waits
-    B: returns = granted                   B's call ends, and how
+    B: returns = granted                   B's call ends, with this result
     B: interrupted = EINTR                 a signal reaches B, which waits, and its handler runs without SA_RESTART
 
-What a call comes to stands behind `=`: ok, granted, waits, free, an errno, the signal that killed the actor; several
-that are all right are separated by `|`. One in brackets, as in `= EDEADLK | (waits)`, is what a mount may do that
-does not support what is asked: that is shown as not supported, not as broken. Without `=` the call has to succeed.
+The result of a call follows `=`: ok, granted, waits, free, an errno, the signal that killed the actor; several results
+that are all right are separated by `|`. One in brackets, as in `= EDEADLK | (waits)`, is what a mount may do that does
+not support the request: that is reported as not supported, not as broken. Without `=` the call has to succeed.
 
 Actors are processes of their own, on the mounts by turns: the first actor of a program on the first mount, the
 second on the second.
@@ -44,7 +44,7 @@ MAX = (1 << 63) - 1
 """`max`: the last byte of off_t."""
 
 TYPES = {"read": 0, "write": 1, "unlock": 2}
-"""As `lab.model.files` numbers them."""
+"""The types of locks, numbered as in `lab.model.files`."""
 
 FLOCKS = {"shared": 0, "exclusive": 1, "unlock": 2}
 WHENCE = {"set": 0, "cur": 1, "end": 2}
@@ -59,17 +59,17 @@ REQUESTS = {
 """For each kind of lock: the call that acquires it or is refused, the one that waits for it, the one that releases."""
 
 DIRECTED = frozenset({"killed", "stopped", "continued", "interrupted", "waits", "returns"})
-"""What is done to an actor, or seen of it; all other calls it makes itself."""
+"""Actions on an actor, or observations of it; an actor makes all other calls itself."""
 
 SUCCESS = ("ok", "granted")
 STILL = ("waits",)
-"""What the verb `waits` comes to where it has to succeed."""
+"""The result of the verb `waits` where it has to succeed."""
 NAMES = {errno.EDEADLK: "EDEADLK", errno.EOPNOTSUPP: "EOPNOTSUPP"}
-"""errno.errorcode has the other name of these two."""
+"""The names of these two errors; errno.errorcode has the other name of each."""
 
 
 class Call(NamedTuple):
-    """One line without what it comes to."""
+    """One line without its result."""
 
     actor: str
     verb: str
@@ -80,18 +80,18 @@ class Call(NamedTuple):
 
     @property
     def made(self) -> Call:
-        """Return the call itself, without how it is made: `thread` or `last`."""
+        """Return the call itself, without the way in which it is made: `thread` or `last`."""
         return Call(self.actor, self.args[0], self.args[1:]) if self.verb in ("thread", "last") else self
 
     @property
     def may_wait(self) -> bool:
-        """Return True for the calls that the kernel may let wait; a second thread makes none of them."""
+        """Tell whether the kernel may let the call wait; a second thread makes no such call."""
         verb, args = ("thread", ()) if self.verb == "thread" else self.made[1:]
         return verb in ("F_SETLKW", "F_OFD_SETLKW") or (verb == "flock" and args[-1] == "wait")
 
 
 class Step(NamedTuple):
-    """A call, and what it may come to."""
+    """A call, and the results that are allowed."""
 
     call: Call
     expected: tuple[str, ...] = SUCCESS
@@ -106,7 +106,7 @@ class Step(NamedTuple):
 
 
 class Range(NamedTuple):
-    """The arguments of a byte-range call behind the descriptor: numbers as struct flock has them, but for its type."""
+    """The arguments of a byte-range call after the descriptor: numbers as in struct flock, except for its type."""
 
     kind: int
     start: int
@@ -116,7 +116,7 @@ class Range(NamedTuple):
 
 
 def parse(text: str) -> tuple[Step, ...]:
-    """Return the steps of a program; empty lines and what stands behind # do not count. Raises ValueError for other lines."""
+    """Return the steps of a program; empty lines and comments after # are skipped. Raise ValueError for other lines."""
     calls = (call.strip() for line in text.splitlines() for call in line.partition("#")[0].split(";"))
     return tuple(_step(call) for call in calls if call)
 
@@ -134,7 +134,7 @@ def _step(line: str) -> Step:
 
 
 def range_of(args: tuple[str, ...]) -> Range:
-    """Return the range behind the descriptor: type, start, length, then whence and pid in any order."""
+    """Return the range after the descriptor: type, start, length, then whence and pid in any order."""
     kind, start, length, *rest = args
     whence = pid = 0
     for word in rest:
@@ -151,15 +151,15 @@ def number(word: str) -> int:
 
 
 def told(kind: str, start: int, length: int, who: str) -> str:
-    """What F_GETLK reports, in words."""
+    """Return the report of F_GETLK in words."""
     return f"{kind} {start} {length} by {who}"
 
 
 def errno_name(code: int) -> str:
-    """EAGAIN and not 11."""
+    """Return the name of an error: EAGAIN and not 11."""
     return NAMES.get(code) or errno.errorcode.get(code, f"errno {code}")
 
 
 def shown(content: bytes) -> str:
-    """Bytes of a file as one word."""
+    """Return bytes of a file as one word."""
     return content.decode("ascii", "replace").replace("\0", ".") or "nothing"

@@ -1,4 +1,4 @@
-"""The directories under test: judged before anything else is done, and one fresh folder in all of them."""
+"""Judge the directories under test before anything else is done, and make one fresh folder in all of them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from lab.processes import doing
 from lab.processes.rpc import Attempt, attempt_all
 
 FIRST_CALLS = "the first calls on "
-"""How the notes of `enter` begin; the directory follows."""
+"""The start of the notes of `enter`; the directory follows."""
 
 ANSWER_S = 5.0
 """A mount that takes longer for its first calls does not answer."""
 
 BEING_MADE = 1
-"""A device with no inode: the folder may be there, under numbers that nobody knows."""
+"""A device without an inode: the folder may exist, but its numbers are not known."""
 
 PROBE_S = 5.0
-"""A mount that takes longer to make and remove a file does not answer any more."""
+"""A mount that takes longer to make and remove a file no longer answers."""
 
 SHOWN_S = 2.0
-"""How long a file made through one directory may take to be seen through another (nfs(5), attribute caching)."""
+"""The longest time until a file made through one directory is seen through another (nfs(5), attribute caching)."""
 
 TRY_AGAIN_S = 0.02
 SHOWN = "shown"
@@ -40,19 +40,20 @@ NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
 
 def fresh_name() -> str:
-    """Return a name for the folder that nobody else has taken."""
+    """Return a name for the folder that is not in use."""
     return f"lab-check-{os.getpid()}-{time.time_ns():x}"
 
 
 @contextmanager
 def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Iterator[list[Path]]:
-    """Make a folder of that name in the directories, which are one; its path in each of them, kept open in the block.
+    """Make a folder of that name in the directories, which are one, and yield its path in each, kept open in the block.
 
-    `identities` gets its device and inode on each mount, for `clear`: a 1 for a device before there is anything.
+    `identities` receives its device and inode on each mount, for `clear`: a 1 for a device before anything exists.
 
-    Nothing else there is ever touched. Raises UsageError for what are not directories, may not be used, or are not one
-    and the same directory seen through different mounts; CannotRunError where they cannot be written or are full. On a
-    mount that does not answer it may never return, so it is for a child; what it does is noted (`doing`).
+    Nothing else in the directories is ever touched. Raises UsageError for paths that are not directories, may not be
+    used, or are not one and the same directory seen through different mounts; CannotRunError where they cannot be
+    written or are full. On a mount that does not answer it may never return, so it must run in a child; its current
+    action is recorded (`doing`).
     """
     for directory in directories:
         with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
@@ -77,7 +78,7 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
 def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False) -> dict[int, Attempt]:
     """Return the folders, by number, in which no file can be made and removed within PROBE_S; a child tries it in each.
 
-    It may have to be left behind. A refusal is an answer. Raises CannotRunError where fork(2) is refused.
+    The child may have to be left behind. A refusal is an answer. Raises CannotRunError where fork(2) is refused.
     """
 
     def attempt(folder: Path) -> str:
@@ -90,7 +91,7 @@ def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False
 
 
 def _try(directory: Path) -> None:
-    """Make a folder and a file in it, and remove them; raises what `enter` raises."""
+    """Make a folder and a file in it, and remove them; raise the errors of `enter`."""
     _check_directory(directory)
     made = _make(directory / fresh_name())
     try:
@@ -128,7 +129,7 @@ def _keep_open(folder: Folder, kept: ExitStack) -> None:
 
 
 def _show(folder: Folder) -> None:
-    """Return a file in it that others can be asked for."""
+    """Make a file in it that others can be asked for."""
     try:
         with folder.opened() as within:
             descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
@@ -156,7 +157,7 @@ def _refused(directory: Path, error: OSError, done: str) -> LabError:
 
 
 def _check_apart(one: Path, other: Path) -> None:
-    """Refuse two directories of one mount: they say nothing that one of them does not say."""
+    """Refuse two directories of one mount: the second shows nothing that the first does not show."""
     if mount_id(one) != mount_id(other):
         return
     first, second = one.stat(), other.stat()
@@ -170,7 +171,7 @@ def _check_apart(one: Path, other: Path) -> None:
 
 
 def _check_same(made: Path, seen: Path) -> Folder:
-    """Read through the other directory what was written through the first; the folder as it is there."""
+    """Read through the other directory what was written through the first; return the folder as seen there."""
     deadline = time.monotonic() + SHOWN_S
     while isinstance(found := _shown(seen), str):
         if time.monotonic() > deadline:
@@ -183,7 +184,7 @@ def _check_same(made: Path, seen: Path) -> Folder:
 
 
 def _shown(path: Path) -> Folder | str:
-    """Return the folder that is there, where it holds the file that shows it; else what is wrong."""
+    """Return the folder that is there, if it holds the file that identifies it; else a description of the problem."""
     try:
         return Folder.holding(path, SHOWN, CONTENT) or "other bytes"
     except OSError as error:
@@ -191,12 +192,12 @@ def _shown(path: Path) -> Folder | str:
 
 
 def clear(path: Path, device: int, inode: int) -> str:
-    """Remove the folder that was made under this path; why it is still there, empty where it is gone.
+    """Remove the folder that was made under this path; return the reason why it still exists, empty where it is gone.
 
-    Where its numbers are not known, for the child that made it hung in that, only an empty one is removed. On a mount
-    that does not answer it may never return, so it is for a child.
+    Where its numbers are not known, because the child that made it hung, only an empty folder is removed. On a
+    mount that does not answer it may never return, so it must run in a child.
 
-    A file that a stuck process has open comes back under another name on FUSE (.fuse_hidden), and may go later.
+    A file that a stuck process has open reappears under another name on FUSE (.fuse_hidden), and may be removed later.
     """
     deadline = time.monotonic() + SHOWN_S
     while (why := Folder(path, device, inode).remove() if inode else _rmdir(path)) and time.monotonic() < deadline:

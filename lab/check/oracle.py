@@ -1,4 +1,4 @@
-"""The oracle: a stage on which the model of the kernel performs calls, and so says what each ought to come to.
+"""The oracle: a stage on which the model of the kernel performs calls, and so gives the right result of each.
 
 Which of several waiting calls gets a lock that has become free is left open: `returns` lets the one run that the
 program names, and before it those that end with their call.
@@ -20,7 +20,7 @@ PAGE = 4096
 
 
 class Contents:
-    """The bytes of every file, by its inode; a file that nobody wrote to is empty."""
+    """The bytes of every file, by its inode; a file that was never written is empty."""
 
     def __init__(self) -> None:
         self._bytes: dict[int, bytearray] = {}
@@ -30,28 +30,28 @@ class Contents:
         return bytes(self._of(inode)[start : start + length])
 
     def write(self, inode: Inode, start: int, data: bytes) -> None:
-        """Put the bytes there; the file grows as far as they reach (pwrite(2))."""
+        """Put the bytes there; extend the file as far as they reach (pwrite(2))."""
         content = self._of(inode)
         content.extend(bytes(max(0, start + len(data) - len(content))))
         content[start : start + len(data)] = data
         inode.size = len(content)
 
     def truncate(self, inode: Inode, size: int) -> None:
-        """Make it so long, with zeros where it grows (ftruncate(2))."""
+        """Set the length of the file, with zeros where it grows (ftruncate(2))."""
         content = self._of(inode)
         content[:] = content[:size].ljust(size, b"\0")
         inode.size = size
 
     def reaches(self, inode: Inode, end: int) -> bool:
-        """Return True where a mapping can be touched up to there: within the last page of the file; beyond it is SIGBUS."""
+        """Tell whether a mapping can be accessed up to there: within the last page of the file; beyond it is SIGBUS."""
         return end <= -(-inode.size // PAGE) * PAGE
 
     def load(self, inode: Inode, start: int, length: int) -> bytes:
-        """Return the bytes through a mapping: zeros behind the end of the file."""
+        """Return the bytes through a mapping: zeros after the end of the file."""
         return self.read(inode, start, length).ljust(length, b"\0")
 
     def store(self, inode: Inode, start: int, data: bytes) -> None:
-        """Put the bytes there through a mapping, which makes no file longer."""
+        """Put the bytes there through a mapping, which does not extend the file."""
         self.write(inode, start, data[: max(0, inode.size - start)])
 
     def _of(self, inode: Inode) -> bytearray:
@@ -93,7 +93,7 @@ class Modelled:
     answer: str = ""
 
     def number(self, name: str) -> int:
-        """Return the descriptor of that name, one that nobody has for a name that was never opened."""
+        """Return the descriptor of that name; a name that was never opened has one that no process has."""
         return self.numbers.get(name, -1)
 
 
@@ -204,14 +204,14 @@ CALLS = {
 
 
 class ModelStage(ModelFiles):
-    """Performs calls on a `Kernel`; `perform` gives what each comes to, in words (`lab.check.language`)."""
+    """A stage that performs calls on a `Kernel`; `perform` gives the result of each in words (`lab.check.language`)."""
 
     def __init__(self, kernel: Kernel | None = None) -> None:
         super().__init__(kernel)
         self._actors: dict[str, Modelled] = {}
 
     def perform(self, call: Call, _expected: Sequence[str] = ()) -> str:
-        """What the call comes to. Raises ValueError for a call that makes no sense here."""
+        """Return the result of the call. Raise ValueError for a call that makes no sense here."""
         if call.actor not in self._actors:
             self.kernel.start(self._cast(call.actor).process)
         try:
@@ -225,11 +225,11 @@ class ModelStage(ModelFiles):
         return [name for name, actor in self._actors.items() if actor.process in ready]
 
     def is_in_a_ring(self, name: str) -> bool:
-        """Return True where EDEADLK would be right for an actor that waits."""
+        """Tell whether EDEADLK would be right for an actor that waits."""
         return self.kernel.is_in_a_ring(self._actors[name].process)
 
     def in_the_way(self, call: Call) -> list[str]:
-        """Return every answer that names a holder in the way of what F_GETLK or F_OFD_GETLK asks for."""
+        """Return every answer that names a holder in conflict with the request of F_GETLK or F_OFD_GETLK."""
         actor = self._actors[call.actor]
         asked = (actor.process, actor.number(call.args[0]), Request(*range_of(call.args[1:])))
         return [self._found(found) for found in self.kernel.in_the_way(*asked, ofd=call.verb == "F_OFD_GETLK")]
@@ -316,7 +316,7 @@ class ModelStage(ModelFiles):
         return self._ended(actor, _said(self.kernel.wake(actor.process)))
 
     def _ended(self, actor: Modelled, answer: str) -> str:
-        """Return the answer to a call; an actor whose last one it was is gone."""
+        """Return the answer to a call; remove the actor if this call was its last."""
         if actor.last and answer == "granted":
             self.kernel.exit(actor.process)
         return answer
@@ -350,7 +350,7 @@ class ModelStage(ModelFiles):
     _do_killed = _do_exit
 
     def _do_stopped(self, actor: Modelled) -> None:
-        """It makes no call until it is continued, and keeps what it has."""
+        """Stop it: it makes no call until it is continued, and keeps what it has."""
 
     _do_continued = _do_stopped
 

@@ -1,4 +1,4 @@
-"""A request for a check: which guarantees are judged, and which parts run for them.
+"""Read a request for a check: the guarantees that are judged, and the parts that run for them.
 
 Which guarantees a part judges follows from its rules and races, which name their guarantee.
 """
@@ -16,7 +16,7 @@ from .stress.plan import PLAN
 
 
 def _judged_by_rules_of(part: str) -> tuple[str, ...]:
-    """Return the guarantees that rules of this part may call safe: of data they show too little."""
+    """Return the guarantees that rules of this part may call safe; rules show too little about data."""
     judged = {rule.guarantee for rule in RULES if rule.part == part}
     return tuple(name for name in GUARANTEES if name in judged and name not in DATA)
 
@@ -44,10 +44,10 @@ class Request:
 
 
 def request_for(only: Sequence[str], directories: int) -> Request:
-    """Read the words of `only`: guarantees, groups of them, and parts; none of them asks for everything.
+    """Read the words of `only`: guarantees, groups of them, and parts; an empty list requests everything.
 
-    Parts alone ask for every guarantee that they judge; guarantees alone run every part that judges one of them.
-    Raises UsageError for an unknown word, and where a name asks for more directories than there are.
+    Parts alone request every guarantee that they judge; guarantees alone run every part that judges one of them.
+    Raises UsageError for an unknown word, and where a name needs more directories than there are.
     """
     words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
     named = [word for word in words if word not in PARTS]

@@ -1,4 +1,4 @@
-"""One check: the parts that were asked for, one after the other, and the document of what they found."""
+"""Run one check: the requested parts, one after the other, and the document of their findings."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from .verdict.evidence import NOT_REACHED
 from .verdict.judge import Findings, exit_code, judge, not_asked, with_stress
 
 RANDOM_SHARE = 3 / 8
-"""The part of the seconds that goes to the random programs; the stress has the rest."""
+"""The part of the seconds for the random programs; the stress has the rest."""
 
 STEP_S = 60.0
-"""Beyond the seconds that were asked for: a step of a check that takes longer hangs."""
+"""A step of a check hangs if it takes longer than this, beyond the seconds that were requested."""
 
 UNJUDGED = "not judged, for the mount does not answer any more: "
 
 STUCK_AT_MOST = 2
-"""With more processes stuck in the kernel no random program is tried: each could add some."""
+"""With more processes than this stuck in the kernel no random program is tried: each could add some."""
 
 Tell = Callable[[str], None]
 
 
 class Silent(Exception):  # noqa: N818 - what happened
-    """Mounts do not answer any more: their numbers are `dead`, and `hang` has the call that showed it."""
+    """Mounts no longer answer: their numbers are `dead`, and `hang` has the call that showed it."""
 
     def __init__(self, hang: Hang, dead: Sequence[int]) -> None:
         super().__init__(hang.call)
@@ -52,7 +52,7 @@ Finding = RuleResult | StressResult | RandomPrograms | Stuck
 
 @dataclass
 class Found:
-    """What has been found so far: all of it is kept, however the check ends."""
+    """The findings so far: all of them are kept, however the check ends."""
 
     rules: list[RuleResult] = field(default_factory=list)
     stress: list[StressResult] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Found:
     stuck: list[Stuck] = field(default_factory=list)
 
     def keep(self, finding: Finding) -> None:
-        """Add one; of the random programs the last is all of them."""
+        """Add one; of the random programs the last finding covers all of them."""
         if isinstance(finding, RandomPrograms):
             self.random = finding
         elif isinstance(finding, RuleResult):
@@ -74,11 +74,11 @@ class Found:
 def run_parts(
     request: Request, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Tell
 ) -> None:
-    """Run what is asked for in these folders, which are one, seen through each of the mounts.
+    """Run the requested parts in these folders, which are one, seen through each of the mounts.
 
-    `keep` gets each finding as soon as there is one, `tell` the name of what comes next. Raises Silent, when it has
-    told what was found, where a mount does not answer any more; CannotRunError where the filesystem fills up or
-    fork(2) is refused.
+    `keep` receives each finding as soon as there is one, `tell` the name of the next step. Raises Silent, after the
+    findings were reported, where a mount no longer answers; CannotRunError where the filesystem fills up or fork(2) is
+    refused.
     """
 
     def begin(title: str) -> None:
@@ -94,7 +94,7 @@ def run_parts(
 
 
 class _Parts:
-    """The parts of one check, and what of their findings matters for those that follow."""
+    """The parts of one check, and the findings of each that matter for the next ones."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Parts:
         self._stuck = 0
 
     def perform_rules(self) -> None:
-        """Return the rules that no program shows, to be judged by the stress, and those that are performed."""
+        """Keep the rules that no program shows, to be judged by the stress, and perform the others."""
         for result in left_to_the_stress(self._request):
             self._keep(result)
         with doing("opening the folders", TOUCH_S):
@@ -128,7 +128,7 @@ class _Parts:
             self._refused |= {result.guarantee} if result.verdict == "unsupported" else set()
 
     def race(self) -> None:
-        """Return the stress."""
+        """Run the stress."""
         if "stress" not in self._request.parts:
             return
         options = self._options
@@ -146,11 +146,11 @@ class _Parts:
                 raise silence
 
     def draw(self) -> None:
-        """Random programs of the locks that are not known to be refused; none where the rules left processes stuck."""
+        """Perform random programs of the locks not known to be refused; none where the rules left processes stuck."""
         families = [name for name in EXCLUSION if name not in self._refused]
         if "random" not in self._request.parts or not families or len(self._actor_pool.stuck) > STUCK_AT_MOST:
             return
-        from .fuzz.run import Search  # imports a library that every fork before would have paid for
+        from .fuzz.run import Search  # imports a library that would slow down every fork before
 
         share = RANDOM_SHARE if "stress" in self._request.parts else 1
         self._tell("random programs")
@@ -163,7 +163,7 @@ class _Parts:
         self._keep_programs(search.result())
 
     def _keep_programs(self, done: RandomPrograms) -> None:
-        """What they came to; a call that was never answered is no difference where the mount answers no other."""
+        """Keep their result; a call that was never answered is no difference where the mount answers no other call."""
         unanswered = [each for each in done.differences if "no answer" in each.observed]
         silence = self._silence(unanswered[0].calls[-1] if unanswered else "")
         answered = [each for each in done.differences if each not in unanswered]
@@ -172,9 +172,9 @@ class _Parts:
             raise silence
 
     def _silence(self, call: str, where: str = "") -> Silent | None:
-        """What ends the check: something hung since the last look, and a mount does not answer any more.
+        """Return what ends the check: something hung since the last look, and a mount no longer answers.
 
-        That is this call, or who does not end on SIGKILL.
+        The evidence is that call, or a process that does not end on SIGKILL.
         """
         fresh, self._stuck = self._actor_pool.stuck[self._stuck :], len(self._actor_pool.stuck)
         dead = list(silent(self._actor_pool.folders)) if call or fresh else []
@@ -189,7 +189,7 @@ class _Parts:
 
 
 def performed(request: Request, *, risky: bool = True) -> list[Rule]:
-    """Return the rules that are performed: those on what is asked.
+    """Return the rules that are performed: those on the requested guarantees.
 
     Those on deadlocks, which may leave processes, come late; last those that may harm a mount, if they are `risky`.
     """
@@ -199,7 +199,7 @@ def performed(request: Request, *, risky: bool = True) -> list[Rule]:
 
 
 def left_to_the_stress(request: Request) -> Iterator[RuleResult]:
-    """Yield the rules that no program shows and a race for what is asked does; each counts for a guarantee that is asked."""
+    """Yield the rules that only a race for a requested guarantee shows; each counts for a requested guarantee."""
     for rule in RULES if "stress" in request.parts else ():
         racing = [entry.guarantee for entry in planned(request.guarantees) if rule.number in entry.rules]
         if racing:
@@ -221,7 +221,7 @@ def _left_by(rows: Sequence[StressResult]) -> list[Stuck]:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a check ended: interrupted, or `early` for a reason, which may be a call without an answer; what it left."""
+    """The end of a check: interrupted, or `early` for a reason, maybe a call without an answer; and what it left."""
 
     interrupted: bool = False
     early: str = ""
@@ -231,7 +231,7 @@ class Ending:
 
     @property
     def missing(self) -> str:
-        """Why there are no more findings; empty where there are all."""
+        """Return the reason why there are no more findings; empty where all are there."""
         if self.interrupted:
             return NOT_REACHED
         early = self.early
@@ -243,10 +243,10 @@ class Ending:
 def document(
     options: CheckOptions, request: Request, found: Found, mounts: Sequence[Mount], begun: RunStart, ending: Ending
 ) -> Check:
-    """All that was found, judged.
+    """Return the document of all findings, judged.
 
-    A hang of the whole mount that ended the check speaks against nothing. Where it answered other calls, those who do
-    not end on SIGKILL are a finding, as in a check that came to its end.
+    A hang of the whole mount that ended the check is no evidence against anything. Where it answered other calls, the
+    processes that do not end on SIGKILL are a finding, as in a check that came to its end.
     """
     rules = with_stress(sorted(found.rules, key=lambda result: result.number), found.stress)
     stuck = [*found.stuck, *_left_by(found.stress)]

@@ -1,4 +1,4 @@
-"""Perform the programs of a rule on a stage, one call at a time, and judge the rule by what they come to.
+"""Perform the programs of a rule on a stage, one call at a time, and judge the rule by the results.
 
 The rules are judged one after the other; those of a guarantee are given up where too many of its calls hang.
 """
@@ -41,30 +41,30 @@ class Rule:
     risk: str = ""
 
     def steps(self) -> list[tuple[Step, ...]]:
-        """Return the programs, read; raises ValueError where one is no program."""
+        """Return the parsed programs; raise ValueError where one is no program."""
         return [parse(program) for program in self.programs]
 
 
 NO_ROOM = ("ENOSPC", "EDQUOT")
 ENDINGS = frozenset({"exit", "killed"})
 UNWOKEN = " (another got it at once)"
-"""Behind what was expected of a waiter who was not given a lock that was free."""
+"""The words after the expectation of a waiter that was not granted a free lock."""
 
 SPARE = "SPARE"
-"""An actor that no rule has: it looks whether a lock is free that a waiter was not given."""
+"""An actor that no rule has: it checks whether a lock is free that a waiter was not given."""
 
 UNASKED = "a request was not answered"
 UNTOLD = "who waits is not woken"
-"""Why a rule says nothing of its own guarantee where all its programs need a waiter to be woken."""
+"""The reason why a rule is no evidence for its own guarantee where all its programs need a waiter to be woken."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 
 class Stage(Protocol):
-    """Where actors and files are: the model's (`lab.check.oracle`) or the real ones (`lab.check.actors`)."""
+    """The place of actors and files: the model's (`lab.check.oracle`) or the real ones (`lab.check.actors`)."""
 
     def perform(self, call: Call, expected: Sequence[str]) -> str:
-        """What the call comes to, in the words of `lab.check.language`; what it should come to may help to see that."""
+        """Return the result of the call (`lab.check.language`); the expected results may help to observe it."""
 
 
 Stages = Callable[[], AbstractContextManager[Stage]]
@@ -72,7 +72,7 @@ Stages = Callable[[], AbstractContextManager[Stage]]
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """A call of a program that came to something else than the rule allows, and the guarantee that this is about."""
+    """A call of a program with a result that the rule does not allow, and the guarantee that this is about."""
 
     calls: tuple[str, ...]
     expected: str
@@ -92,7 +92,7 @@ class _Run:
     ended: bool = False
     files: dict[tuple[str, str], str] = field(default_factory=dict)
     asked: dict[str, Call] = field(default_factory=dict)
-    """The last call of each actor that may wait: what is seen of a waiter is about that."""
+    """The last call of each actor that may wait: an observation of a waiter is about that call."""
 
     def perform(self, step: Step) -> Departure | None:
         call = step.call
@@ -113,7 +113,7 @@ class _Run:
         return Departure(tuple(self.done), wanted, found.observed, found.verdict, found.guarantee)
 
     def _is_free(self, asked: Call) -> bool:
-        """Whether somebody new gets at once what the waiter asks for."""
+        """Tell whether another process gets at once what the waiter asks for."""
         name, *words = asked.made.args
         file = self.files.get((asked.actor, name))
         if file is None:
@@ -137,9 +137,9 @@ class _Run:
 
 
 def departures(steps: Iterable[Step], stage: Stage, guarantee: str = "") -> list[Departure]:
-    """Perform the steps up to the first that tells the rule's guarantee something else than the rule allows.
+    """Perform the steps up to the first that departs from the rule and is about its guarantee; return all departures.
 
-    A step of another guarantee that departs is one of several: the rest is performed where it can go on. Raises
+    A departure at a step of another guarantee is one of several: the rest is performed where it can continue. Raises
     CannotRunError where the filesystem is full.
     """
     run, found = _Run(stage, guarantee), list[Departure]()
@@ -153,12 +153,12 @@ def departures(steps: Iterable[Step], stage: Stage, guarantee: str = "") -> list
 
 
 def _goes_on(call: Call) -> bool:
-    """Return True where what follows makes sense though this call came to something else."""
+    """Tell whether the following steps make sense though this call had another result."""
     return call.verb == "read" or (bool(family_of(call)) and not call.may_wait)
 
 
 def _agrees(observed: str, expected: tuple[str, ...]) -> bool:
-    """Return True for one of the outcomes; a holder on another host, who is told as somebody, may be anybody."""
+    """Tell whether it is one of the outcomes; a holder on another host, reported as "somebody", may be any process."""
     what, by, who = observed.rpartition(" by ")
     if by and who == "somebody":
         return what in [each.rpartition(" by ")[0] for each in expected]
@@ -173,10 +173,10 @@ def needs_waking(steps: Sequence[Step]) -> frozenset[str]:
 
 
 def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[RuleResult]:
-    """Perform the rule's programs, each on a new stage: what the rule says, and what it says of other guarantees.
+    """Perform the rule's programs, each on a new stage; return the results for the rule and for other guarantees.
 
-    Ends with the first program that is broken, which outweighs what is not supported. Programs in which somebody
-    waits for a lock of which it is known that nobody is woken are left out.
+    Ends with the first program that is broken, which outweighs what is not supported. Programs in which a process waits
+    for a lock whose waiters are known not to be woken are left out.
     """
     if not rule.programs:
         return [not_tried(rule, "left to the stress")]
@@ -206,17 +206,17 @@ def _badness(found: Departure | RuleResult) -> int:
 
 
 def _told_all(last: Departure, steps: Sequence[Step]) -> bool:
-    """Return True where every step was performed and answered, though one of another guarantee departed."""
+    """Tell whether every step was performed and answered, though one of another guarantee departed."""
     return not unanswered(last.calls) and (len(last.calls) == len(steps) or _goes_on(steps[len(last.calls) - 1].call))
 
 
 def unanswered(calls: Sequence[str]) -> bool:
-    """Return True where the last of these calls did not come back."""
+    """Tell whether the last of these calls did not return."""
     return bool(calls) and f" = {UNANSWERED}" in calls[-1]
 
 
 def worst_result(rule: Rule, stage: Stages) -> RuleResult:
-    """Return the worst that a rule says of any guarantee."""
+    """Return the worst result of a rule for any guarantee."""
     return min(findings(rule, stage), key=_badness)
 
 
@@ -247,18 +247,18 @@ def _entry(rule: Rule, verdict: Answered, observed: str, expected: str = "", cal
 
 
 HANGS_AT_MOST = 2
-"""So many rules of one guarantee may end in a call that hangs; of each there are more, and a hang takes seconds."""
+"""At most this many rules of one guarantee may end in a call that hangs; there are more, and a hang takes seconds."""
 
 STUCK_AT_MOST = 2
-"""So many processes may be left stuck in the kernel by requests for one lock, before it is asked for no more."""
+"""When requests for one lock have left this many processes stuck in the kernel, it is not used any more."""
 
 
 def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str], None]) -> Iterator[RuleResult]:
     """Yield the results of these rules on real processes, as they come.
 
     A hang counts for the guarantee of its rule: after HANGS_AT_MOST of them the rules of this guarantee in which
-    anybody waits are not tried. A lock whose waiters were left asleep so often is waited for no more, and one that
-    left STUCK_AT_MOST processes stuck is asked for no more.
+    a process waits are not tried. A lock whose waiters were left asleep that often is no longer waited for, and one
+    that left STUCK_AT_MOST processes stuck is not used any more.
     """
     budget = _Budget()
     if rules:
@@ -275,7 +275,7 @@ def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str]
 
 
 class _Budget:
-    """How often something hung, by guarantee and by lock."""
+    """The number of hangs, by guarantee and by lock."""
 
     def __init__(self) -> None:
         self._hung: Counter[str] = Counter()
@@ -284,11 +284,11 @@ class _Budget:
 
     @property
     def unwoken(self) -> list[str]:
-        """Return the locks whose waiters nobody wakes."""
+        """Return the locks whose waiters are not woken."""
         return [family for family, times in self._asleep.items() if times >= HANGS_AT_MOST]
 
     def spent_on(self, rule: Rule) -> str:
-        """Why a rule is not tried any more; empty where it is."""
+        """Return the reason why a rule is not tried any more; empty where it is."""
         calls = [step.call for steps in rule.steps() for step in steps]
         stuck = [family for family in EXCLUSION if self._stuck[family] >= STUCK_AT_MOST]
         for family in stuck:
@@ -300,7 +300,7 @@ class _Budget:
         return ""
 
     def note(self, rule: Rule, found: Sequence[RuleResult], stuck: int) -> None:
-        """What a rule came to, and how many processes it left stuck."""
+        """Record the result of a rule, and how many processes it left stuck."""
         for each in filter(hung, found):
             if UNWOKEN in each.expected:
                 self._asleep[_lock_of_waiter(each.calls)] += 1
@@ -325,5 +325,5 @@ def _call(line: str) -> Call:
 
 
 def hung(done: RuleResult) -> bool:
-    """Return True where the last call was not answered, or a waiter not woken whose turn had come."""
+    """Tell whether the last call was not answered, or a waiter not woken whose turn had come."""
     return unanswered(done.calls) or (bool(done.calls) and ": returns = waits" in done.calls[-1])

@@ -199,10 +199,9 @@ class Twins:
         return any(self._is_same(call, each, observed) for each in self._model.in_the_way(call))
 
     def _is_same(self, call: Call, expected: str, observed: str) -> bool:
-        """Tell whether both mean the same: processes have no names on other hosts, and FUSE servers cannot see which
-        locks are of descriptions.
+        """Tell whether both answers mean the same.
 
-        A part of a lock that the model has merged is a lock as well, as long as it conflicts.
+        Processes have no names on other hosts; a FUSE server does not know which locks are of descriptions. A part of a lock that the model has merged is a lock as well, as long as it conflicts.
         """
         lock, _, holder = expected.partition(" by ")
         told, _, who = observed.partition(" by ")

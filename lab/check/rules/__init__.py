@@ -11,6 +11,6 @@ _RULES = (
 )
 
 RULES: tuple[Rule, ...] = tuple(sorted(_RULES, key=lambda rule: rule.number))
-"""All of them."""
+"""All rules, by number."""
 
 __all__ = ["RULES"]

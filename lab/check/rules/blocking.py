@@ -1,4 +1,4 @@
-"""Rules 39 to 48, and 81: waiting with F_SETLKW, being woken, turns, and rings of waiters."""
+"""Rules 39 to 48, and 81: waiting with F_SETLKW, waking of waiters, turns, and rings of waiters."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ READERS = 64
 
 
 def _crowd(size: int, kind: str, call: str) -> str:
-    """So many wait for one lock and all get it in the end, in whatever order."""
+    """Return a program in which this many wait for one lock and all get it in the end, in whatever order."""
     names = [f"W{number}" for number in range(size)]
     waits = "".join(f"{name}: open f; {name}: {call} f {kind} 0 1 = waits; " for name in names)
     return f"A: open f; A: F_SETLK f write 0 1; {waits} A: F_SETLK f unlock 0 1; " + "".join(
@@ -166,7 +166,7 @@ RULES = (
 
 
 def _ring(size: int, *, last: str) -> str:
-    """Each of so many processes waits for the byte of the next; what the one that closes the ring gets."""
+    """Return a program in which each process waits for the byte of the next; the one that closes the ring gets `last`."""
     names = [f"P{number}" for number in range(size)]
     held = "".join(f"{name}: open f; {name}: F_SETLK f write {at} 1; " for at, name in enumerate(names))
     waits = "".join(f"{name}: F_SETLKW f write {at} 1 = waits; " for at, name in enumerate(names[:-1], start=1))
@@ -174,7 +174,7 @@ def _ring(size: int, *, last: str) -> str:
 
 
 def _chain(size: int) -> str:
-    """Each waits for the byte of the one before, the first for nobody."""
+    """Return a program in which each waits for the byte of the one before, and the first for none."""
     names = [f"P{number}" for number in range(size)]
     held = "".join(f"{name}: open f; {name}: F_SETLK f write {at} 1; " for at, name in enumerate(names))
     waits = "".join(f"{name}: F_SETLKW f write {at} 1 = waits; " for at, name in enumerate(names[1:]))

@@ -40,7 +40,7 @@ def _waited_for(held: str, asked: str, mode: str, span: tuple[int, int]) -> str:
 
 
 def _overlapping() -> Iterator[str]:
-    """Each overlap, open mode and pair of types: not waiting, and waiting."""
+    """Yield each overlap, open mode and pair of types: not waiting, and waiting."""
     for span, held, asked in product(OVERLAPS.values(), TYPES, TYPES):
         for mode in MODES[asked]:
             yield _asked_once(held, asked, mode, span)
@@ -50,14 +50,14 @@ def _overlapping() -> Iterator[str]:
 
 
 def _numbers(seed: int) -> Iterator[int]:
-    """Numbers below 32,768 that look random: the generator that the C standard gives for rand()."""
+    """Yield numbers below 32,768 that look random, by the generator that the C standard gives for rand()."""
     while True:
         seed = (seed * 1103515245 + 12345) % (1 << 31)
         yield seed >> 16
 
 
 def _random_pairs() -> Iterator[str]:
-    """Two ranges among 40 bytes, and what the rule of overlaps says to them."""
+    """Yield two ranges among 40 bytes, with the result that the rule of overlaps demands."""
     numbers = _numbers(SEED)
     for _ in range(PAIRS):
         start, length, other_start, other_length, kinds = (next(numbers) for _ in range(5))

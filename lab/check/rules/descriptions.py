@@ -126,7 +126,7 @@ RULES = (
 
 MODES = ("shared", "exclusive")
 EITHER = f"granted | {DENIED}"
-"""On its own from fcntl locks, or in one domain with them as over NFS."""
+"""The results of a lock that is independent of fcntl locks, or in one domain with them as over NFS."""
 
 
 def _outcome(held: str, asked: str) -> str:

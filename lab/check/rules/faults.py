@@ -1,4 +1,4 @@
-"""Rules 61 to 76: data and holds under a race, holders and waiters that die, files that give out, names made again."""
+"""Rules 61 to 76: data and holds under a race, holders and waiters that die, files that fail, re-created names."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ TAKEN = {
     "ofd": ("F_OFD_SETLK f write 0 10", "F_OFD_SETLKW f write 0 10", "F_OFD_SETLK f unlock 0 10"),
     "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
 }
-"""Each lock: taken at once, waited for, given back."""
+"""Each lock: acquired at once, waited for, released."""
 
 RULES = (
     Rule(

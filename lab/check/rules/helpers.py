@@ -1,4 +1,4 @@
-"""What the programs of many rules have in common: calls, ranges, and the tables of how an unlock cuts a lock."""
+"""Calls, ranges and tables that the programs of many rules share; the tables say how an unlock cuts a lock."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from lab.check.language import MAX
 
 DENIED = "EAGAIN | EACCES"
-"""What F_SETLK comes to when somebody else has the range: POSIX allows both."""
+"""The result of F_SETLK when another process has the range: POSIX allows both."""
 
 BOTH_OPEN = "A: open f; B: open f;"
 THREE_OPEN = f"{BOTH_OPEN} C: open f;"
 
 Held = tuple[str, int, int]
-"""Type, start and length of one lock, as F_GETLK tells them."""
+"""The type, start and length of one lock, as F_GETLK reports them."""
 
 AT_ONCE = 12
-"""So many bytes are looked at in one call, which has to be answered in time."""
+"""The most bytes that are checked in one call, which has to be answered in time."""
 
 OVERLAPS = {
     "the same": (100, 50),
@@ -27,14 +27,14 @@ OVERLAPS = {
     "to the end": (149, 0),
     "whole": (0, 0),
 }
-"""Ranges that share a byte with the 50 from 100 on, by where they lie."""
+"""Ranges that share a byte with the 50 from 100 on, by their position."""
 
 
 def bytes_of(held: Iterable[Held], *, asked_by: str = "B", edges_only: bool = False) -> str:
-    """Calls by which another finds exactly these locks: the first, middle and last byte of each, and of each gap.
+    """Return calls by which `asked_by` finds exactly these locks: three bytes of each, and of each gap.
 
-    Whether neighbours of one type have become one lock, POSIX leaves open, and so does this. With `edges_only` it is
-    the first byte of each.
+    The bytes are the first, the middle and the last. Whether neighbours of one type have become one lock is left open,
+    by POSIX and therefore here. With `edges_only` it is the first byte of each.
     """
     found: dict[int, str] = {}
     start = 0
@@ -54,7 +54,7 @@ def bytes_of(held: Iterable[Held], *, asked_by: str = "B", edges_only: bool = Fa
 
 
 def listing(held: Iterable[Held], *, by: str = "A", asked_by: str = "B") -> str:
-    """Calls by which the other is told exactly these locks: each asks for the first from where the last one ended."""
+    """Return calls that report exactly these locks: each asks for the first lock from the end of the last one."""
     lines, start = [], 0
     for kind, first, length in held:
         lines.append(f"{asked_by}: F_GETLK f write {start} 0 = {kind} {first} {length} by {by}")
@@ -91,7 +91,7 @@ CUTS: tuple[tuple[tuple[int, int], tuple[tuple[int, int], ...]], ...] = (
     ((5, 40), ()),
     ((0, 0), ()),
 )
-"""A range, and what it leaves of the 20 bytes from 10 on: before it, on each of its bytes, inside, behind it, all."""
+"""Ranges, and what each leaves of the 20 bytes from 10 on: before it, on each of its bytes, inside, behind it, all."""
 
 ENDLESS_CUTS: tuple[tuple[tuple[int, int], tuple[tuple[int, int], ...]], ...] = (
     ((15, 5), ((10, 5), (20, 0))),
@@ -110,14 +110,14 @@ MERGED: tuple[tuple[str, str, int, int, list[Held]], ...] = (
     ("read", "write", 20, 10, [("read", 10, 10), ("write", 20, 10)]),
     ("write", "read", 5, 5, [("read", 5, 5), ("write", 10, 10)]),
 )
-"""Type of a lock of 10 bytes from 10 on, the type and range of the next, and what the two come to."""
+"""The type of a lock of 10 bytes from 10 on, the type and range of the next, and the locks that result."""
 
 Place = tuple[int, int]
 Cut = tuple[str, Place, Place, tuple[Place, ...]]
 
 
 def cuts() -> list[Cut]:
-    """Type of the lock, its range, the range that cuts it, and what is left."""
+    """Return the type of the lock, its range, the range that cuts it, and what is left, for each cut."""
     short = [(kind, (10, 20), cut, left) for kind in TYPES for cut, left in CUTS]
     return short + [(kind, (10, 0), cut, left) for kind in TYPES for cut, left in ENDLESS_CUTS]
 

@@ -1,4 +1,4 @@
-"""Rules 30 to 38: whose a POSIX lock is, and when it goes."""
+"""Rules 30 to 38: the owner of a POSIX lock, and when the lock ends."""
 
 from __future__ import annotations
 

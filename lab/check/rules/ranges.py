@@ -1,4 +1,4 @@
-"""Rules 1 to 17, and 83: the ranges of one owner, as it locks and unlocks them and another sees them."""
+"""Rules 1 to 17, and 83: the ranges of one owner, as it locks and unlocks them and another process sees them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .helpers import BOTH_OPEN, DENIED, MERGED, TYPES, bytes_of, cuts, each, lis
 
 
 def _many(kinds: tuple[str, str], step: int) -> str:
-    """128 locks of 8 bytes, of these types by turns, each so many bytes behind the last, and a look at each."""
+    """Return a program with 128 locks of 8 bytes, of alternating types, `step` bytes apart, and a check of each."""
     held = [(kinds[index % 2], index * step, 8) for index in range(128)]
     locks = "; ".join(f"A: F_SETLK f {kind} {start} {length}" for kind, start, length in held)
     return f"{BOTH_OPEN} {locks}; {bytes_of(held, edges_only=True)}"
