@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 LOAD, STORE, REPORT = range(3)
-"""What an access is; a report is damage that the worker saw and told of, and touches no bytes."""
+"""The kinds of an access; a report is corruption that the worker saw and reported, and touches no bytes."""
 
 MOST_CELLS = 2_000_000
-"""Cells of all stores together that are looked through; a store of each of two workers to one place is two."""
+"""The most cells of all stores together that are searched; a store of each of two workers to one place is two."""
 
 ENDLESS = 1 << 63
-"""When an access ended whose worker ended before."""
+"""The end of an access whose worker ended before it."""
 
 
 class Access(NamedTuple):
@@ -35,20 +35,20 @@ class Access(NamedTuple):
 
     @property
     def end(self) -> int:
-        """One past the last byte."""
+        """Return one past the last byte."""
         return self.start + self.length
 
     @property
     def whole(self) -> bool:
-        """Return True when all of its bytes were kept."""
+        """Tell whether all of its bytes were kept."""
         return len(self.data) == self.length
 
     def at(self, start: int, end: int) -> bytes:
-        """Its bytes from `start` to `end` of the file."""
+        """Return its bytes from `start` to `end` of the file."""
         return self.data[start - self.start : end - self.start]
 
     def before(self, other: Access) -> bool:
-        """Return True when it was certainly over when the other began."""
+        """Tell whether it was certainly over when the other began."""
         return self.ended_ns <= other.begun_ns
 
 
@@ -64,7 +64,7 @@ class Cells:
         return range(bisect_left(self._cuts, access.start), bisect_left(self._cuts, access.end))
 
     def bounds(self, cell: int) -> tuple[int, int]:
-        """First byte and one past the last."""
+        """Return the first byte and one past the last."""
         return self._cuts[cell], self._cuts[cell + 1]
 
 
@@ -72,7 +72,7 @@ class Stores:
     """The stores of each worker to each cell, in the order in which it made them."""
 
     def __init__(self, accesses: Sequence[Access], cells: Cells) -> None:
-        """Raises ValueError where there are too many to be looked through."""
+        """Raise ValueError where there are too many to search."""
         self._begun: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._found: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         self._accesses = accesses

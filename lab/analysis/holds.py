@@ -1,17 +1,17 @@
-"""Find recorded holds that overlap though they conflict: the exclusion oracle.
+"""Find recorded holds that overlap though they conflict, and requests that were overtaken.
 
 A hold is recorded from the inside: its grant is stamped after the lock call returned and its release
-before the unlock call starts. Two recorded holds that overlap in time were therefore truly inside together;
-nothing that a lock does correctly can be reported here. Of holds inside one another, `nested` tells how long each was
-really kept. The price is that a request counts as contended only while a recorded interval runs, which for very short
+before the unlock call starts. Two recorded holds that overlap in time were therefore really held at the same time;
+nothing that a lock does correctly can be reported here. Of holds inside one another, `nested` gives how long each was
+really kept. The cost is that a request counts as contended only while a recorded interval runs, which for very short
 holds is much less than the real one: the detection limit is understated, never overstated.
 
 The recorder stamps each hold by itself. The kernel knows only what an owner has on each byte, so a request inside a
-hold may end that hold: flock(2) removes a shared lock before it looks for a way to make it exclusive, and the unlock of
+hold may end that hold: flock(2) removes a shared lock before it tries to make it exclusive, and the unlock of
 an inner byte range frees those bytes altogether (fcntl(2)). A worker then held less than its recorded holds say.
 
-`overtaking` tells how long requests waited while later ones were granted. Equal numbers of rounds say nothing of it: a
-worker that is let in last, once all others are done, does as many.
+`overtaking` reports how long requests waited while later ones were granted. Equal numbers of rounds do not show this:
+a worker that gets the lock last, after all others are done, does as many.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from operator import le
 from typing import NamedTuple
 
 KEPT = 1000
-"""Overlapping pairs that are kept as evidence; a lock that fails altogether makes millions."""
+"""The number of overlapping pairs that are kept as evidence; a lock that fails altogether makes millions."""
 
 END = 1 << 63
-"""Where a range of length 0 ends: one past the last byte that off_t can name (fcntl(2): "to the end of file")."""
+"""The end of a range of length 0: one past the last byte that off_t can name (fcntl(2): "to the end of file")."""
 
 
 class Span(NamedTuple):
@@ -39,12 +39,12 @@ class Span(NamedTuple):
     write: bool
 
     def conflicts(self, other: Span) -> bool:
-        """Return True when the two may not be held together: they share a byte and one of them writes."""
+        """Tell whether the two may not be held together: they share a byte and one of them writes."""
         return (self.write or other.write) and self.start < other.end and other.start < self.end
 
     @property
     def end(self) -> int:
-        """One past the last byte."""
+        """Return one past the last byte."""
         return self.start + self.length if self.length else END
 
     def pack(self) -> int:
@@ -93,7 +93,7 @@ class Exclusion:
 
     @property
     def overlapping(self) -> int:
-        """Return how many pairs of holds overlapped."""
+        """Return the number of pairs of holds that overlapped."""
         return len(self.overlaps) + self.unkept
 
 
@@ -101,7 +101,7 @@ def sweep(holds: Iterable[Row]) -> Exclusion:
     """Return the pairs of holds that overlapped and may not, and the number of contended requests.
 
     Holds of spans that cannot conflict never meet: they are swept apart, which makes the usual case, one
-    range written by all, a sort and one pass. Workers are told apart by number; one worker's own holds never
+    range written by all, a sort and one pass. Workers are distinguished by number; one worker's own holds never
     conflict, as POSIX locks of one process do not (fcntl(2)).
     """
     overlaps: list[Overlap] = []
@@ -141,7 +141,7 @@ def _one_at_a_time(ordered: Sequence[Row]) -> bool:
 
 
 def _met_the_only_one(ordered: Sequence[Row]) -> int:
-    """Return how many requests arrived during another worker's hold, where holds follow one another."""
+    """Return the number of requests that arrived during another worker's hold, where holds follow one another."""
     grants = [hold[0] for hold in ordered]
     count = 0
     for _, _, requested, worker, _ in ordered:
@@ -153,7 +153,7 @@ def _met_the_only_one(ordered: Sequence[Row]) -> int:
 
 
 def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
-    """Return the general sweep, over grants and requests in the order of time, with the holds then in progress."""
+    """Return the result of the general sweep, over grants and requests in order of time, with the holds in progress."""
     overlaps: list[Overlap] = []
     contended = unkept = 0
     spans = {word: Span.unpack(word) for word in {hold[4] for hold in ordered}}
@@ -183,10 +183,10 @@ class Nested(Enum):
 
 
 def as_held(rows: Sequence[Row], nested: Nested) -> list[Row]:
-    """Return the holds, each released when it really ended; `rows` are those of one worker after the other, as it asked.
+    """Return the holds, each released when it really ended; `rows` has those of each worker in order of request.
 
-    A hold that is ended on some of its bytes ends here on all of them: the oracle may miss an overlap, never make one.
-    A release of 0 is one that never came.
+    A hold that is ended on some of its bytes ends here on all of them: the oracle may miss an overlap, but never
+    invents one. A release of 0 is one that never came.
     """
     if nested is Nested.KEPT or not any(map(_within, rows, rows[1:])):
         return list(rows)
@@ -204,12 +204,12 @@ def as_held(rows: Sequence[Row], nested: Nested) -> list[Row]:
 
 
 def _within(outer: Row, inner: Row) -> bool:
-    """Return True where the second was asked for while the first was held."""
+    """Tell whether the second was requested while the first was held."""
     return outer[3] == inner[3] and (inner[2] < outer[1] or not outer[1])
 
 
 def _ended(outer: Span, inner: Span, row: Row, nested: Nested) -> int:
-    """Return when the inner lock of this row ended the outer one; 0 where it does not."""
+    """Return the time when the inner lock of this row ended the outer one; 0 where it does not."""
     granted, released, requested, _, _ = row
     if nested is Nested.CONVERTED:
         return requested if inner.write and not outer.write else 0
@@ -221,16 +221,18 @@ def _ended(outer: Span, inner: Span, row: Row, nested: Nested) -> int:
 STARVED_GRANTS = 10
 STARVED_SHARE = 0.5
 STARVED_NS = 100_000_000
-"""A request has starved that more than 10 later grants a worker overtook, while it waited for longer than half of the
+"""The least wait of a starved request, in ns.
+
+A request has starved that more than 10 later grants of a worker overtook, while it waited for longer than half of the
 trial and longer than 0.1 s. Fewer grants, or a shorter time, are what a scheduler does to a process that is to wake up.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Overtaking:
-    """How unfair the requests of one trial were: the `most` later requests that were granted before one.
+    """The unfairness to the requests of one trial: the `most` later requests that were granted before one.
 
-    `starved` is how many starved; the longest waits are in ns, None where nobody asked for such a lock.
+    `starved` is how many starved; the longest waits are in ns, None where no such lock was requested.
     """
 
     most: int = 0
@@ -240,7 +242,7 @@ class Overtaking:
 
 
 def overtaking(holds: Iterable[Row], workers: int, trial_ns: int) -> Overtaking:
-    """Return what the requests of a trial of this length met, in n log n of the holds.
+    """Return how the requests of a trial of this length were overtaken, in n log n of the holds.
 
     Of two requests that do not conflict, as of two readers, neither overtakes the other.
     """

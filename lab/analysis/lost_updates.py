@@ -2,7 +2,8 @@
 
 A worker has seen what its last load of a byte, or its last store to it, in the same round met. Where another worker
 stored to the byte after that look, and the worker then stores too, one of the two stores is lost. Blind stores, without
-a look in their round, overwrite on purpose and are none. `origins` tells which store left each byte at the end.
+a look in their round, overwrite on purpose and are not lost updates. `origins` reports which store left each byte at
+the end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .accesses import LOAD, REPORT, Access, Cells, Stores
 
 
 class LostUpdate(NamedTuple):
-    """The numbers of the accesses: `store` came over `lost`, which `look` had not seen; the bytes that it concerns.
+    """A lost update, by numbers of accesses: `store` came over `lost`, which `look` had not seen; and the bytes.
 
     Where the two stores overlap in time their order is unknown, and there is the look of the other worker too, which
     had not seen this store either: one of the two is lost in either order.
@@ -43,7 +44,7 @@ def lost_updates(accesses: Sequence[Access]) -> Iterator[LostUpdate]:
 
 
 def _looks(accesses: Sequence[Access], cells: Cells) -> dict[tuple[int, int], int]:
-    """By store and cell, the worker's last look at the cell in the same round."""
+    """Return, by store and cell, the worker's last look at the cell in the same round."""
     last: dict[tuple[int, int], int] = {}
     looks: dict[tuple[int, int], int] = {}
     for number, access in enumerate(accesses):
@@ -76,11 +77,11 @@ def _at(
         if theirs.before(mine):
             yield LostUpdate(look, number, other, *cells.bounds(cell))
         elif other < number and (their_look := _blind_too(accesses, looks.get((other, cell)), mine)) is not None:
-            yield LostUpdate(look, number, other, *cells.bounds(cell), their_look)  # told once, with the later one
+            yield LostUpdate(look, number, other, *cells.bounds(cell), their_look)  # reported once, with the later one
 
 
 def _unseen(look: Access, store: Access, bounds: tuple[int, int]) -> bool:
-    """Return True when the look cannot have met the store's bytes: it was over, or it met others."""
+    """Tell whether the look cannot have met the store's bytes: it was over, or it met others."""
     if look.before(store):
         return True
     return look.what == LOAD and look.whole and store.whole and look.at(*bounds) != store.at(*bounds)
@@ -99,7 +100,7 @@ class Origin(NamedTuple):
     """The bytes from `start` to `end`, with the number of the store that left them, and of the one that it overwrote.
 
     `certain` is False where another store to them overlapped it in time and left the same bytes, so that the order
-    cannot be told. `agrees` is False where other bytes are there than the last store put there.
+    is unknown. `agrees` is False where the bytes differ from those of the last store.
     """
 
     start: int
@@ -111,7 +112,7 @@ class Origin(NamedTuple):
 
 
 def origins(accesses: Sequence[Access], after: Access) -> Iterator[Origin]:
-    """Of every byte that was stored to, where it comes from; neighbours of one origin together.
+    """Yield the origin of every byte that was stored to; neighbours of one origin are joined.
 
     `after` is a load of the whole file at the end.
     """
@@ -130,7 +131,7 @@ def origins(accesses: Sequence[Access], after: Access) -> Iterator[Origin]:
 
 
 def _fitting(accesses: Sequence[Access], rivals: list[int], start: int, left: bytes) -> Iterator[tuple[int, ...]]:
-    """Byte by byte, the stores of the last ones whose byte lies there."""
+    """Yield, byte by byte, those of the last stores whose byte is there."""
     if len(rivals) == 1 and accesses[rivals[0]].at(start, start + len(left)) == left:
         yield from [tuple(rivals)] * len(left)
         return

@@ -1,8 +1,8 @@
-"""Say how strong a claim is: exact intervals, detection limits, percentiles, fairness, medians.
+"""Compute the strength of a claim: exact intervals, detection limits, percentiles, fairness, medians.
 
-`random` reseeds in every child, so a process that forks does not ask here how sure a median is.
+`random` reseeds in every child, so a process that forks does not compute here how certain a median is.
 
-The times of many requests are counted in a histogram, so that a million of them fit, and summed up as percentiles.
+The times of many requests are counted in a histogram, so that a million of them fit, and summarized as percentiles.
 It has a fixed size and keeps every time to 1/128. Its buckets are those of Gil Tene's HdrHistogram: of equal width
 up to a power of two, twice as wide up to the next, and so on.
 """
@@ -45,7 +45,7 @@ def _solve(rising: Callable[[float], float], target: float) -> float:
 
 
 def _binomial_cdf(k: int, n: int, p: float) -> float:
-    """P(X <= k) of n draws at rate p, summed in logarithms so that thousands of trials do not underflow."""
+    """Return P(X <= k) of n draws at rate p, summed in logarithms so that thousands of trials do not underflow."""
     if p <= 0:
         return 1.0
     if p >= 1:
@@ -65,9 +65,9 @@ def detection_limit(contended: int, confidence: float = 0.95) -> float | None:
 
 
 def requests_for(rate: float, confidence: float = 0.95) -> int:
-    """Return how many requests must meet a holder for false grants of this rate to be noticed with this confidence.
+    """Return the number of requests that must meet a holder for false grants of this rate to be noticed.
 
-    The inverse of `detection_limit`; `rate` lies above 0 and below 1.
+    The inverse of `detection_limit`, with the same confidence; `rate` lies above 0 and below 1.
     """
     return ceil(log(1 - confidence) / log1p(-rate))
 
@@ -78,7 +78,7 @@ def percentile(ordered: Sequence[int], fraction: float) -> int:
 
 
 def jain_fairness(shares: Sequence[float]) -> float:
-    """Jain's index: 1 when all got the same, 1/n when one got everything (DEC-TR-301, 1984)."""
+    """Return Jain's index: 1 when all got the same, 1/n when one got everything (DEC-TR-301, 1984)."""
     squares = sum(share * share for share in shares)
     return sum(shares) ** 2 / (len(shares) * squares) if squares else 1.0
 
@@ -86,7 +86,7 @@ def jain_fairness(shares: Sequence[float]) -> float:
 def median_interval(
     samples: Sequence[float], *, seed: str, confidence: float = 0.95, draws: int = 2000
 ) -> tuple[float, float]:
-    """Return the bootstrap interval of the median: percentiles of the medians of `draws` samples drawn with replacement.
+    """Return the bootstrap interval of the median, by percentiles of the medians of `draws` samples with replacement.
 
     The same samples and seed give the same interval. Source: Efron, "Bootstrap methods: another look at the
     jackknife", Annals of Statistics 7 (1979). Raises StatisticsError for no samples.
@@ -126,7 +126,7 @@ def _middle(values: list[float], confidence: float) -> tuple[float, float]:
 
 
 def rate(part: float) -> str:
-    """Return a share as percent; what is not zero never reads as zero, what is not all never as all."""
+    """Return a share as percent; a share above zero never reads as zero, one below all never as all."""
     percent = 100 * part
     if percent in (0, 100):
         return f"{percent:.0f} %"
@@ -134,7 +134,7 @@ def rate(part: float) -> str:
 
 
 def one_in(power: float | None) -> str:
-    """Return a detection power as "1 in N", rounded so that it never claims more than was measured."""
+    """Return a detection limit as "1 in N", rounded so that it never claims more than was measured."""
     if power is None:
         return "-"
     many = int(1 / power)
@@ -149,7 +149,7 @@ def plural(count: int, noun: str) -> str:
 
 PRECISION_BITS = 7
 LONGEST_NS = (1 << 40) - 1
-"""18 minutes; whatever takes longer counts as this."""
+"""The longest time, 18 minutes; a longer one counts as this."""
 
 
 def bucket(time_ns: int) -> int:
@@ -183,13 +183,13 @@ class Latencies:
         self.buckets: Counter[int] = Counter()
 
     def add(self, other: Latencies) -> None:
-        """Those of the other too."""
+        """Add the times of the other too."""
         self.exact.update(other.exact)
         self.buckets.update(other.buckets)
 
     @property
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of times."""
         return self.exact.total() + self.buckets.total()
 
     def percentiles(self) -> list[int]:
@@ -199,7 +199,7 @@ class Latencies:
         return _ranked(known, FRACTIONS) if known else [0] * len(FRACTIONS)
 
     def distribution(self) -> dict[int, int]:
-        """Return how many lie in each bucket that has any: by the smallest time of the bucket, in ascending order."""
+        """Return the number of times in each bucket that has any, by the smallest time of the bucket, ascending."""
         counts = Counter(self.buckets)
         for time_ns, count in self.exact.items():
             counts[bucket(time_ns)] += count

@@ -12,10 +12,10 @@ from typing import NamedTuple
 from .accesses import LOAD, STORE, Access, Cells, Stores
 
 LOOKED_BACK = 3
-"""Stores of each worker, latest first, that may have left the bytes of a load."""
+"""The number of stores of each worker, latest first, that may have left the bytes of a load."""
 
 ONE_MOVE = (1, 2, 4, 8)
-"""Bytes of the plain numbers, which are loaded and stored at once where they are aligned, as every plain field is."""
+"""The sizes in bytes of plain numbers, which are loaded and stored at once where aligned, as every plain field is."""
 
 BEFORE = -1
 """The number of the bytes that lay there before."""
@@ -41,7 +41,7 @@ def torn_loads(accesses: Sequence[Access], before: Access | None) -> Iterator[To
 
 
 def torn_at_the_end(accesses: Sequence[Access], before: Access | None, after: Access) -> Iterator[Torn]:
-    """Yield the same of the bytes that were left; `after` is a load of all of them."""
+    """Yield the same for the bytes that were left; `after` is a load of all of them."""
     cells = Cells(accesses)
     stores = Stores(accesses, cells)
     extents = {(access.start, access.length) for access in accesses if access.what == STORE}
@@ -68,7 +68,7 @@ def _torn(
 
 
 def _met(store: Access, load: Access, others: Sequence[Access]) -> bool:
-    """Return True when the order of the store and the load, or of the store and another one, is unknown."""
+    """Tell whether the order of the store and the load, or of the store and another one, is unknown."""
     against = (other for other in others if other is not store and other.worker != store.worker)
     return not store.before(load) or any(not store.before(other) and not other.before(store) for other in against)
 
@@ -78,7 +78,7 @@ def _covers(store: Access, load: Access) -> bool:
 
 
 def _first_of_each(known: dict[int, Access], load: Access) -> dict[frozenset[int], int]:
-    """By the set of stores that may have left a byte, the first such byte."""
+    """Return, by the set of stores that may have left a byte, the first such byte."""
     first: dict[frozenset[int], int] = {}
     for at, byte in enumerate(load.data, load.start):
         may = frozenset(
@@ -89,7 +89,7 @@ def _first_of_each(known: dict[int, Access], load: Access) -> dict[frozenset[int
 
 
 def _mixed(known: dict[int, Access], first: dict[frozenset[int], int]) -> tuple[int, int, int, int] | None:
-    """Two bytes of two stores that both cover both."""
+    """Return two bytes of two stores that both cover both."""
     for only, at in first.items():
         if len(only) != 1:
             continue

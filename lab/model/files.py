@@ -1,10 +1,8 @@
-"""Inodes, open file descriptions and descriptor tables: everything that can own a lock, and the closes that end it.
+"""Model inodes, open file descriptions and descriptor tables: all that can own a lock, and the closes that end it.
 
 A POSIX lock is owned by the table of descriptors, which is the process as long as it does not share the table
 (clone(2), CLONE_FILES); open file description locks and flock are owned by the description. All three compare
-by identity.
-
-What a process asks of the lock calls and what it is answered: struct flock, its geometry, errno.
+by identity. Requests to the lock calls and their answers are here too: struct flock, its geometry, errno.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ LAST = END - 1
 
 
 class Request(NamedTuple):
-    """struct flock of fcntl(2): l_type, l_start and l_len in bytes, l_whence, l_pid. Any int may stand in any place."""
+    """A struct flock of fcntl(2): l_type, l_start and l_len in bytes, l_whence, l_pid. Any field may be any int."""
 
     kind: int
     start: int = 0
@@ -38,16 +36,16 @@ class Request(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What F_GETLK reports: the holder's process id, -1 for an open file description, and its range from the start."""
+    """The report of F_GETLK: the holder's process id, -1 for an open file description, and its range from the start."""
 
     pid: int
     span: Span
 
 
 class Answer(NamedTuple):
-    """What a lock call came to: granted, refused with an errno, or, for a call that may wait, waiting.
+    """The result of a lock call: granted, refused with an errno, or, for a call that may wait, waiting.
 
-    For a call that asks (F_GETLK) `found` is the record in the way, None when there is none.
+    For a query (F_GETLK) `found` is the conflicting record, None when there is none.
     """
 
     errno: int = 0
@@ -56,7 +54,7 @@ class Answer(NamedTuple):
 
     @property
     def granted(self) -> bool:
-        """Return True when the call returned 0."""
+        """Tell whether the call returned 0."""
         return not self.errno and not self.waits
 
 
@@ -65,7 +63,7 @@ WAITS = Answer(waits=True)
 
 
 def resolve(request: Request, position: int, size: int) -> Span:
-    """Return the range that the request means; position and size, of the file in bytes, are what whence counts from.
+    """Return the range that the request means; whence counts from `position` or `size`, in bytes of the file.
 
     A negative length means the bytes before the start. Raises OSError: EINVAL for a range that begins before
     byte 0, for an unknown whence and for an unknown kind, EOVERFLOW for one that ends beyond the last byte.
@@ -113,7 +111,7 @@ class Description:
     references: int = 0
 
     def range_of(self, request: Request) -> Span:
-        """Return the range that a request through this description means; raises OSError as `resolve` does."""
+        """Return the range that a request through this description means; raise OSError as `resolve` does."""
         return resolve(request, self.position, self.inode.size)
 
     def check_mode(self, kind: int) -> None:
@@ -122,7 +120,7 @@ class Description:
             raise refusal(errno.EBADF)
 
     def unreference(self) -> None:
-        """One descriptor less; the last one takes the locks of the description along."""
+        """Remove one descriptor; the last one also releases the locks of the description."""
         self.references -= 1
         if not self.references:
             self.inode.ranges.drop(self)
@@ -130,7 +128,7 @@ class Description:
 
 
 class Descriptor(NamedTuple):
-    """One number in a table: what it stands for, and whether execve(2) closes it."""
+    """One number in a table: its description, and whether execve(2) closes it."""
 
     description: Description
     close_on_exec: bool
@@ -145,22 +143,22 @@ class Table:
     descriptors: dict[int, Descriptor] = field(default_factory=dict)
 
     def add(self, description: Description, *, close_on_exec: bool = False) -> int:
-        """Return a descriptor for the description, under the lowest free number (open(2))."""
+        """Add a descriptor for the description, under the lowest free number, and return the number (open(2))."""
         number = next(n for n in range(len(self.descriptors) + 1) if n not in self.descriptors)
         self.descriptors[number] = Descriptor(description, close_on_exec)
         description.references += 1
         return number
 
     def description(self, number: int) -> Description:
-        """What the descriptor stands for; raises OSError EBADF."""
+        """Return the description of the descriptor; raise OSError EBADF."""
         if number not in self.descriptors:
             raise refusal(errno.EBADF)
         return self.descriptors[number].description
 
     def close(self, number: int) -> None:
-        """Close one descriptor, and with it every POSIX lock that this table owns on the inode; raises OSError EBADF.
+        """Close one descriptor, and with it every POSIX lock that this table owns on the inode; raise OSError EBADF.
 
-        It does not matter through which descriptor a lock was taken. Source: fcntl(2), "Record locks are
+        It does not matter through which descriptor a lock was acquired. Source: fcntl(2), "Record locks are
         automatically released"; locks_remove_posix(), fs/locks.c.
         """
         description = self.description(number)

@@ -1,23 +1,19 @@
-"""The lock calls of a kernel, over processes, descriptors and files: the model that real mounts are held against.
+"""Model the lock calls of a kernel, over processes, descriptors and files; real mounts are compared with this model.
 
-Nothing here waits. A call that would is remembered, and its process makes no other call until it is woken,
-interrupted or killed. Which of several requests gets a lock that has come free is left open by POSIX, so
-it is left to the caller: `wakeable` lists who may be next, `wake` picks one.
+Nothing here waits. A call that would wait is recorded, and its process makes no other call until it is woken,
+interrupted or killed. POSIX leaves open which of several requests gets a lock that has become free, so the caller
+chooses: `wakeable` lists the candidates, `wake` picks one.
 
-Who waits for a lock: when a waiting call tries again, and when it is refused because the wait would never end.
+As in Linux a call waits for one record, the first that conflicts. When that record goes, shrinks or changes type,
+the call tries again: it gets the lock, waits for the next conflicting record, or is refused because only now it is in
+a ring, and its wait would never end. Linux lets a call that excludes another waiting call wait behind that one, which
+grants the lock in the order of arrival; POSIX guarantees no order, and any order is allowed here.
 
-As in Linux a call waits for one record, the first in its way. When that record goes, shrinks or changes type,
-the call tries again: it gets the lock, waits for the next record in its way, or finds only now that it is in a
-ring. Linux lets a call that excludes another waiting call wait behind that one, which gives the lock in the order
-of arrival; POSIX guarantees no order, and any is allowed here.
-
-The price: there a call in that place waits, as the search for rings sees it, for what the one before it waits for,
-or for nobody, if that one is of a description. Where several holders or waiters are in the way of a call, whether
-Linux notices a ring can thus differ from here; `is_in_a_ring` tells whether there is one at all. Where each waiting
-call has one holder in its way, as with two processes or with write locks of one byte, it cannot. Source:
-__locks_insert_block(), what_owner_is_waiting_for(), fs/locks.c.
-
-A lock call that may have to wait: what stands in its way, and what it gets when nothing does.
+This has one cost. In Linux a call in that place waits, as the search for rings sees it, for what the one before it
+waits for, or for nothing, if that one is of a description. Where several holders or waiters conflict with a call,
+whether Linux notices a ring can thus differ from here; `is_in_a_ring` reports whether there is one at all. Where each
+waiting call conflicts with one holder, as with two processes or with write locks of one byte, it cannot differ.
+Source: __locks_insert_block(), what_owner_is_waiting_for(), fs/locks.c.
 """
 
 from __future__ import annotations
@@ -40,24 +36,24 @@ class LockCall(Protocol):
 
     @property
     def owner(self) -> Table | Description:
-        """Who will own the lock."""
+        """Return the future owner of the lock."""
 
     def take(self) -> Record | None:
-        """Take the lock; or the record in the way."""
+        """Acquire the lock, or return the conflicting record."""
 
     def blocker(self) -> Record | None:
-        """What `take` would meet now."""
+        """Return the record that `take` would meet now."""
 
     def blockers(self) -> list[Record]:
-        """Return every record in the way, where `blocker` is the first."""
+        """Return every conflicting record; `blocker` is the first of them."""
 
     def is_blocked(self) -> bool:
-        """Return True while what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
+        """Tell whether what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
 
 
 @dataclass(eq=False, slots=True)
 class RangeCall:
-    """F_SETLKW, whose owner is a table, or F_OFD_SETLKW, whose owner is a description."""
+    """A call of F_SETLKW, whose owner is a table, or of F_OFD_SETLKW, whose owner is a description."""
 
     owner: Table | Description
     locks: RecordLocks
@@ -65,28 +61,28 @@ class RangeCall:
     on: Record | None = None
 
     def take(self) -> Record | None:
-        """Take the range; or the first record in the way."""
+        """Acquire the range, or return the first conflicting record."""
         blocker = self.blocker()
         if blocker is None:
             self.locks.grant(self.owner, self.span)
         return blocker
 
     def blocker(self) -> Record | None:
-        """What `take` would meet now."""
+        """Return the record that `take` would meet now."""
         return self.locks.conflict(self.owner, self.span)
 
     def blockers(self) -> list[Record]:
-        """Return every record in the way."""
+        """Return every conflicting record."""
         return self.locks.conflicts(self.owner, self.span)
 
     def is_blocked(self) -> bool:
-        """Return True while the record it waits for is held, be it as part of a longer one: growing wakes nobody."""
+        """Tell whether the record it waits for is held, perhaps as part of a longer one: growing wakes no waiter."""
         return self.on is not None and any(map(self.on.is_within, self.locks.of(self.on.owner)))
 
 
 @dataclass(eq=False, slots=True)
 class WholeFileCall:
-    """flock(2), LOCK_SH or LOCK_EX."""
+    """A call of flock(2), LOCK_SH or LOCK_EX."""
 
     owner: Description
     lock: WholeFileLock
@@ -94,20 +90,20 @@ class WholeFileCall:
     on: Record | None = None
 
     def take(self) -> Record | None:
-        """Take the lock; or what is in the way, and then a conversion has lost the old lock."""
+        """Acquire the lock, or return the conflicting record; then a conversion has lost the old lock."""
         return self._record(self.lock.request(self.owner, self.write))
 
     def blocker(self) -> Record | None:
-        """What `take` would meet now."""
+        """Return the record that `take` would meet now."""
         return self._record(self.lock.conflict(self.owner, self.write))
 
     def blockers(self) -> list[Record]:
-        """Return every holder in the way."""
+        """Return every conflicting holder."""
         held = ((other, bool(self.lock.holds(other))) for other in self.lock.owners() if other is not self.owner)
         return [Record(other, 0, END, write) for other, write in held if write or self.write]
 
     def is_blocked(self) -> bool:
-        """Return True while the lock it waits for is held in the same type."""
+        """Tell whether the lock it waits for is held in the same type."""
         return self.on is not None and self.lock.holds(self.on.owner) == self.on.write
 
     def _record(self, other: object) -> Record | None:
@@ -140,7 +136,7 @@ class LockQueue:
         return answer
 
     def settle(self) -> None:
-        """After any change of a lock: every call whose record went or changed tries again, in order of arrival."""
+        """Let every call whose record went or changed try again, in order of arrival; call after any change of a lock."""
         for call in self._calls.values():
             if not call.is_blocked():
                 call.on = None
@@ -155,17 +151,17 @@ class LockQueue:
         return list(self._calls)
 
     def wakeable(self) -> list[int]:
-        """Those of them whose call could end now, with the lock or with EDEADLK."""
+        """Return the waiting processes whose call could end now, with the lock or with EDEADLK."""
         return [process for process, call in self._calls.items() if call.on is None]
 
     def wake(self, process: int) -> Answer:
-        """Let the call of a wakeable process run; ValueError for any other."""
+        """Let the call of a wakeable process run; raise ValueError for any other."""
         if process not in self.wakeable():
             raise ValueError(f"process {process} has nothing to wake up for")
         return self.ask(process, self._calls.pop(process), wait=True)
 
     def interrupt(self, process: int) -> Answer:
-        """End the call with EINTR; ValueError for a process that does not wait."""
+        """End the call with EINTR; raise ValueError for a process that does not wait."""
         if process not in self._calls:
             raise ValueError(f"process {process} does not wait")
         self.discard(process)
@@ -173,9 +169,9 @@ class LockQueue:
         return Answer(errno.EINTR)
 
     def is_in_a_ring(self, process: int) -> bool:
-        """Return True where a waiting process waits for itself, along any of the locks in the way of each who waits.
+        """Tell whether a waiting process waits for itself, along all locks that conflict with each waiting process.
 
-        A wider ring than the one that is looked for: only the first lock in the way counts there.
+        This finds more rings than the kernel's search, in which only the first conflicting lock counts.
         """
         met: set[int] = set()
         ahead = [self._calls[process]]
@@ -189,15 +185,16 @@ class LockQueue:
         return False
 
     def discard(self, process: int) -> None:
-        """Forget the call of a process that is no more, if it has one."""
+        """Forget the call of a process that has ended, if it has one."""
         self._calls.pop(process, None)
 
     def _closes_ring(self, call: LockCall, blocker: Record) -> bool:
         return closes_ring(call.owner, blocker.owner, self._waits_for)
 
     def _waits_for(self, owner: Hashable) -> Hashable | None:
-        """Only waits for POSIX locks are followed, whoever waits, so no ring ever comes back to a description.
+        """Return the owner that this owner waits for, None where it does not wait or waits for a description.
 
+        Only waits for POSIX locks are followed, whichever the waiter, so no ring ever comes back to a description.
         Source: __locks_insert_block() and posix_locks_deadlock(), fs/locks.c.
         """
         for call in reversed(self._calls.values()):
@@ -207,7 +204,7 @@ class LockQueue:
 
 
 class Kernel:
-    """Processes are numbers that the caller chooses; files are names, made by their first open.
+    """The kernel: processes are numbers that the caller chooses; files are names, made by their first open.
 
     File calls raise OSError as those of `os` do. Lock calls return an Answer. A call of a process that waits, or
     was never started, raises ValueError: no kernel would see it.
@@ -219,11 +216,11 @@ class Kernel:
         self._queue = LockQueue()
 
     def start(self, process: int) -> None:
-        """Return a new process with no descriptors."""
+        """Start a new process with no descriptors."""
         self._tables[process] = Table(process)
 
     def fork(self, parent: int, child: int, *, share_table: bool = False) -> None:
-        """Return the child has the parent's descriptors and none of its POSIX locks (fork(2)).
+        """Fork a child that has the parent's descriptors and none of its POSIX locks (fork(2)).
 
         With a shared table (clone(2), CLONE_FILES) it is the same owner as the parent, and its closes are the
         parent's too.
@@ -242,7 +239,7 @@ class Kernel:
         self._queue.settle()
 
     def exit(self, process: int) -> None:
-        """Return the process ends, by itself or by a signal, also while it waits: its descriptors are closed (_exit(2))."""
+        """End the process, by itself or by a signal, also while it waits: its descriptors are closed (_exit(2))."""
         table = self._tables[process]
         del self._tables[process]
         self._queue.discard(process)
@@ -259,16 +256,16 @@ class Kernel:
         return table.add(description, close_on_exec=close_on_exec)
 
     def dup(self, process: int, number: int) -> int:
-        """Return a second descriptor of the same description; raises OSError EBADF (dup(2))."""
+        """Return a second descriptor of the same description; raise OSError EBADF (dup(2))."""
         return self._table(process).add(self.description(process, number))
 
     def close(self, process: int, number: int) -> None:
-        """Close one descriptor, with what `Table.close` drops; raises OSError EBADF (close(2))."""
+        """Close one descriptor, with what `Table.close` drops; raise OSError EBADF (close(2))."""
         self._table(process).close(number)
         self._queue.settle()
 
     def unlink(self, name: str) -> None:
-        """Return the name goes, and the next open makes another inode; raises OSError ENOENT (unlink(2))."""
+        """Remove the name, so that the next open makes another inode; raise OSError ENOENT (unlink(2))."""
         if self._names.pop(name, None) is None:
             raise refusal(errno.ENOENT)
 
@@ -277,27 +274,27 @@ class Kernel:
         return list(self._table(process).descriptors)
 
     def description(self, process: int, number: int) -> Description:
-        """What a descriptor stands for, to set a position or a size, or to see the locks; raises OSError EBADF."""
+        """Return the description of a descriptor, to set position or size, or to see the locks; raise OSError EBADF."""
         return self._table(process).description(number)
 
     def posix_set(self, process: int, number: int, request: Request, *, wait: bool = False) -> Answer:
-        """F_SETLK, F_SETLKW with wait: EAGAIN for a conflict, or EDEADLK for a wait that would never end (fcntl(2))."""
+        """Perform F_SETLK, F_SETLKW with wait: EAGAIN for a conflict, EDEADLK for a wait without end (fcntl(2))."""
         return self._set(process, number, request, wait=wait, ofd=False)
 
     def posix_get(self, process: int, number: int, request: Request) -> Answer:
-        """F_GETLK: what a POSIX lock would meet; any open mode will do (fcntl(2))."""
+        """Perform F_GETLK, which finds what a POSIX lock would meet; any open mode is allowed (fcntl(2))."""
         return self._get(process, number, request, ofd=False)
 
     def ofd_set(self, process: int, number: int, request: Request, *, wait: bool = False) -> Answer:
-        """F_OFD_SETLK, F_OFD_SETLKW with wait; never EDEADLK, and EINVAL unless l_pid is 0 (fcntl(2))."""
+        """Perform F_OFD_SETLK, F_OFD_SETLKW with wait; never EDEADLK, and EINVAL unless l_pid is 0 (fcntl(2))."""
         return self._set(process, number, request, wait=wait, ofd=True)
 
     def ofd_get(self, process: int, number: int, request: Request) -> Answer:
-        """F_OFD_GETLK; for F_UNLCK the description's own first record in the range (Linux)."""
+        """Perform F_OFD_GETLK; for F_UNLCK it finds the description's own first record in the range (Linux)."""
         return self._get(process, number, request, ofd=True)
 
     def in_the_way(self, process: int, number: int, request: Request, *, ofd: bool = False) -> list[Answer]:
-        """What F_GETLK, or F_OFD_GETLK, may report: POSIX asks for any lock in the way, Linux tells the first.
+        """Return what F_GETLK or F_OFD_GETLK may report: POSIX asks for any conflicting lock, Linux reports the first.
 
         Raises OSError as `Description.range_of` does.
         """
@@ -306,9 +303,9 @@ class Kernel:
         return [_answer(record) for record in description.inode.ranges.conflicts(owner, span)]
 
     def flock(self, process: int, number: int, kind: int, *, wait: bool = False) -> Answer:
-        """READ takes LOCK_SH, WRITE takes LOCK_EX, UNLOCK is LOCK_UN; with LOCK_NB unless wait is given (flock(2)).
+        """Perform a call of flock(2), with LOCK_NB unless `wait` is given.
 
-        The open mode does not matter on local filesystems. A conversion that is not granted loses the old lock.
+        READ is LOCK_SH, WRITE is LOCK_EX, UNLOCK is LOCK_UN. The open mode does not matter on local filesystems. A conversion that is not granted loses the old lock.
         """
         try:
             description = self.description(process, number)
@@ -328,19 +325,19 @@ class Kernel:
         return self._queue.waiting()
 
     def is_in_a_ring(self, process: int) -> bool:
-        """Return True where a waiting process waits for itself in the end, and EDEADLK would be right (POSIX, fcntl())."""
+        """Tell whether a waiting process waits for itself in the end: EDEADLK would be right (POSIX, fcntl())."""
         return self._queue.is_in_a_ring(process)
 
     def wakeable(self) -> list[int]:
-        """Return the waiting processes whose call could end now, in order of arrival: with the lock, or with EDEADLK."""
+        """Return the waiting processes whose call could end now, with the lock or EDEADLK, in order of arrival."""
         return self._queue.wakeable()
 
     def wake(self, process: int) -> Answer:
-        """One of the wakeable processes runs and takes the lock, or is refused; ValueError for any other."""
+        """Let one of the wakeable processes run: it acquires the lock or is refused; raise ValueError for any other."""
         return self._queue.wake(process)
 
     def interrupt(self, process: int) -> Answer:
-        """Return a signal: the call ends with EINTR and leaves nothing queued (fcntl(2)); ValueError if it does not wait."""
+        """End the call by a signal, with EINTR and nothing queued (fcntl(2)); raise ValueError if it does not wait."""
         return self._queue.interrupt(process)
 
     def _set(self, process: int, number: int, request: Request, *, wait: bool, ofd: bool) -> Answer:
@@ -382,7 +379,7 @@ class Kernel:
 
 
 def _answer(record: Record | None) -> Answer:
-    """What F_GETLK tells of this record."""
+    """Return the report of F_GETLK on this record."""
     if record is None:
         return GRANTED
     return Answer(found=Found(record.owner.pid if isinstance(record.owner, Table) else -1, record.span))

@@ -121,7 +121,7 @@ class ActorHandle:
 
     @classmethod
     def forked(cls, folder: int, within: int | None = None) -> Self:
-        """Fork a process that has its files in the folder of this descriptor; raise OSError where fork(2) is refused."""
+        """Fork a process with its files in the folder of this descriptor; raise OSError where fork(2) is refused."""
         mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
         def live() -> None:

@@ -166,7 +166,7 @@ RULES = (
 
 
 def _ring(size: int, *, last: str) -> str:
-    """Return a program in which each process waits for the byte of the next; the one that closes the ring gets `last`."""
+    """Return a program in which each process waits for the byte of the next; the one closing the ring gets `last`."""
     names = [f"P{number}" for number in range(size)]
     held = "".join(f"{name}: open f; {name}: F_SETLK f write {at} 1; " for at, name in enumerate(names))
     waits = "".join(f"{name}: F_SETLKW f write {at} 1 = waits; " for at, name in enumerate(names[:-1], start=1))
