@@ -1,14 +1,14 @@
-"""A check as the user's process sees it: it always ends, and keeps what was found.
+"""Supervise a check from the user's process: it always ends, and its findings are kept.
 
-This process never touches the directories under test. One child does the whole check and tells what it finds as it
-goes (`lab.processes.guarded`); this one keeps it, shows the progress, judges, and hears Ctrl-C at every moment. It
-gives the check up
+This process never touches the directories under test. One child does the whole check and reports its findings as it
+goes (`lab.processes.guarded`); this one keeps them, shows the progress, judges, and reacts to Ctrl-C at every moment.
+It gives the check up
 
-- when a mount does not answer any more, as the child notices that itself where one of its actors or workers hangs;
-- when the child itself hangs: before each call that may, it notes what it does and how long that may take;
-- after the seconds that were asked for and BACKSTOP_S, if a mount does not answer then;
+- when a mount no longer answers, as the child notices itself where one of its actors or workers hangs;
+- when the child itself hangs: before each call that may hang, it records the call and how long that may take;
+- after the seconds that were requested and BACKSTOP_S, if a mount does not answer then;
 - after HUNG_S, if anything has hung, though the mount answers other calls: a call without an answer, a process that
-  does not end on SIGKILL, or the child itself. Where nothing has, the mount is only slow, and the check goes on.
+  does not end on SIGKILL, or the child itself. Where nothing has hung, the mount is only slow, and the check goes on.
 
 Then all processes of the check are ended, those that SIGKILL does not end are named, and the folder is removed by one
 more child, where the mount answers.
@@ -38,27 +38,27 @@ from .run import Ending, Found, Silent, Tell, document, run_parts
 from .stress.run import check_workers
 
 BOUND_S = 30.0
-"""A check in which anything hangs ends within the seconds that were asked for and so many more.
+"""A check in which anything hangs ends within the requested seconds and this many more.
 
 Each thing that takes time then has its share: HUNG_S, a probe of the mounts that begins just before that ends, KILL_S
 and CLEAN_HUNG_S. A call that hangs before BACKSTOP_S leaves the time of the probe to a busy machine.
 """
 
 BACKSTOP_S = 11.5
-"""So long after the seconds that were asked for it is asked whether the mounts answer, and then again and again."""
+"""This long after the requested seconds the mounts are probed for an answer, and then again and again."""
 
 HUNG_S = 17.0
-"""So long after them the check ends if anything has hung, whatever the mounts answer: BACKSTOP_S and one probe.
+"""This long after them the check ends if anything has hung, whatever the mounts answer: BACKSTOP_S and one probe.
 
-They are asked after the hang, once: where one does not answer, nothing is unsafe because of it.
+They are probed after the hang, once: where one does not answer, nothing is unsafe because of it.
 """
 
 AGAIN_S = 5.0
 GRACE_S = 5.0
-"""What is interrupted has so long to end in good order."""
+"""The time that an interrupted process has to end in good order."""
 
 KILL_S = 3.5
-"""The guard has ended everybody by then, or is itself stopped by somebody."""
+"""The guard has ended all processes by then, or is itself stopped."""
 
 CLEAN_S = 10.0
 """The removal of the folder is given up after that."""
@@ -68,7 +68,7 @@ CLEAN_HUNG_S = 3.0
 
 TICK_S = 0.1
 STOPS_TO_HURRY = 2
-"""Who presses Ctrl-C so often does not want to wait for anything."""
+"""A user who presses Ctrl-C this many times does not want to wait for anything."""
 
 SILENT = "the mount does not answer any more"
 UNNAMED = "a call that was not announced"
@@ -76,21 +76,21 @@ UNNAMED = "a call that was not announced"
 
 @dataclass(frozen=True, slots=True)
 class Title:
-    """What the child does next."""
+    """The next step of the child."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Entered:
-    """The folder is there, on these mounts."""
+    """The folder exists, on these mounts."""
 
     mounts: list[Mount]
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """The child has noticed that mounts do not answer any more: their numbers, and the call that showed it."""
+    """The child has noticed that mounts no longer answer: their numbers, and the call that showed it."""
 
     hang: Hang
     dead: list[int]
@@ -102,13 +102,13 @@ class Done:
 
 
 def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Check:
-    """Run what `options.only` asks for in a fresh folder of these directories, which are one, seen through each mount.
+    """Run what `options.only` requests in a fresh folder of these directories, which are one, seen through each mount.
 
-    Ends in time whatever the mounts do. What was found when somebody interrupts (Ctrl-C, SIGTERM; a second one cuts
-    the clean-up short) or a mount stops answering is kept: the document says so. Raises UsageError for more workers
-    than a race has room for, and for what are not directories, may not be used or are not the same; CannotRunError
-    where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that
-    could not be removed is then named on stderr.
+    Ends in time whatever the mounts do. Findings before an interrupt (Ctrl-C, SIGTERM; a second one cuts the clean-up
+    short) or before a mount stops answering are kept, and the document says so. Raises UsageError for more workers than
+    a race has room for, and for paths that are not directories, may not be used or are not the same; CannotRunError where
+    they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could not be
+    removed is then named on stderr.
     """
     request = request_for(options.only, len(directories))
     check_workers(request.guarantees if "stress" in request.parts else (), options.workers)
@@ -117,7 +117,7 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
 
 
 class _Supervised:
-    """One check, and what is known of it."""
+    """One check, and its known state."""
 
     def __init__(
         self, options: CheckOptions, request: Request, directories: Sequence[Path], tell: Tell, stops: Sequence[int]
@@ -131,7 +131,7 @@ class _Supervised:
         ends = time.monotonic() + options.seconds
         self._backstop = self._next_look = ends + BACKSTOP_S
         self._hung_by = ends + HUNG_S
-        self._looked = False  # whether the mounts were asked since something had hung
+        self._looked = False  # True after the mounts were probed since something had hung
         self._standstill = Standstill()
         name = fresh_name()
         self._folders = [directory / name for directory in directories]
@@ -147,11 +147,11 @@ class _Supervised:
         self._left_behind = ""
 
     def run(self) -> Check:
-        """Return the document; raises what the check raised, KeyboardInterrupt where it had not begun."""
+        """Return the document; raise what the check raised, KeyboardInterrupt where it had not begun."""
         with Guarded(self._body, self._clear) as guarded:
             try:
                 self._watch(guarded)
-            except OSError as error:  # of a call of this process: what was found is kept, and the folder removed
+            except OSError as error:  # of a call of this process: the findings are kept, and the folder removed
                 self._early = f"a call of the lab's own process was refused: {error.strerror}"
                 guarded.order(KILL)
                 self._watch(guarded)
@@ -163,14 +163,14 @@ class _Supervised:
         if interrupted and not self._mounts:
             raise KeyboardInterrupt
         left_behind = [anonymous_text(self._left_behind)] if self._left_behind else []
-        if self._hang and not self._hang.where and self._left:  # what waits is not the child itself
+        if self._hang and not self._hang.where and self._left:  # otherwise the child itself waits
             self._hang = replace(self._hang, where=self._left[0].where)
         early = "" if interrupted else self._why_no_end()
         ending = Ending(interrupted, early, self._hang, self._left, left_behind)
         return document(self._options, self._request, self._found, self._mounts, self._begun, ending)
 
     def _body(self, send: Send) -> None:
-        """What the child does."""
+        """Run the check in the child."""
         self._activity.install()
         try:
             with stop_on_sigterm(), enter(self._directories, self._folders[0].name, self._identities) as folders:
@@ -184,7 +184,7 @@ class _Supervised:
             pass
 
     def _clear(self, number: int) -> str:
-        """What the guard does at the end: remove the folder by its name on this mount."""
+        """Remove the folder by its name on this mount, in the guard at the end."""
         device, inode = self._identities[2 * number : 2 * number + 2]
         return clear(self._folders[number], device, inode) if self._identities[0] else ""
 
@@ -209,8 +209,8 @@ class _Supervised:
                 self._found.keep(record)
 
     def _watch(self, guarded: Guarded) -> None:
-        """Keep what the child tells, until it and all its processes have ended or have to be left."""
-        ends_by = float("inf")  # when what was ordered should have been done
+        """Keep the reports of the child, until it and all its processes have ended or have to be left."""
+        ends_by = float("inf")  # the time when the last order should have been carried out
         killed = False
         while not (self._over or guarded.has_ended):
             for record in guarded.received(TICK_S):
@@ -228,7 +228,7 @@ class _Supervised:
             self._keep(record)
 
     def _is_hung(self) -> bool:
-        """Whether the child hangs, or the time is over and a mount does not answer, or anything has hung; notes why."""
+        """Tell whether the child hangs, or a mount does not answer in time, or anything has hung; record why."""
         stands = self._standstill.seconds(self._activity.read().pid) > TOUCH_S
         overdue = self._activity.overdue()
         anything = bool(overdue or stands or self._activity.hang())
@@ -250,12 +250,12 @@ class _Supervised:
         call, _, where = self._activity.hang().partition(", asleep in ")
         if deed or not call:
             call = f"{doing_now.what or UNNAMED}, without an end for {time.monotonic() - doing_now.since:.0f} s"
-            where = sleeps_in(doing_now.pid) if deed else ""  # else that process waits for others
+            where = sleeps_in(doing_now.pid) if deed else ""  # otherwise that process waits for others
         self._give_up(Hang(call, where, [anonymous_text(str(self._directories[number])) for number in dead]), dead)
         return True
 
     def _silent(self) -> list[int]:
-        """Return the numbers of the mounts that do not answer; none where there is no process to find that out."""
+        """Return the numbers of the mounts that do not answer; none where there is no process to probe them."""
         stops = len(self._stops)
         try:
             found = silent(self._folders, lambda: len(self._stops) > stops)
@@ -268,7 +268,7 @@ class _Supervised:
         self._hang, self._dead = hang, list(dead)
 
     def _why_no_end(self) -> str:
-        """Why the check has not come to its end, where nobody interrupted it; empty where it has."""
+        """Return the reason why the check has not come to its end without an interrupt; empty where it has."""
         if self._hang:
             return _told(self._hang)
         if self._done:
@@ -294,7 +294,7 @@ class _Supervised:
             complain(f"{self._folders[0]}: left behind, for it could not be removed ({why}); remove it by hand")
 
     def _removed(self, guarded: Guarded, number: int) -> str:
-        """Have the folder removed by this name of it; why it is still there, empty where it is gone."""
+        """Have the folder removed by this name; return the reason why it still exists, empty where it is gone."""
         stops = len(self._stops)
         deadline = time.monotonic() + (CLEAN_HUNG_S if self._hang else CLEAN_S)
         guarded.clean_up(number)
@@ -309,7 +309,7 @@ class _Supervised:
 
 
 def _told(hang: Hang) -> str:
-    """Why the check was given up."""
+    """Return the reason why the check was given up."""
     asleep = f", asleep in {hang.where}" if hang.where else ""
     if not hang.directories:
         return f"a call has no answer, though the mount answers others: {hang.call}{asleep}"

@@ -48,7 +48,7 @@ class LockCall(Protocol):
         """Return every conflicting record; `blocker` is the first of them."""
 
     def is_blocked(self) -> bool:
-        """Tell whether what it waits for is held: the kernel wakes it when that record goes, shrinks or changes type."""
+        """Tell whether what it waits for is held: the kernel wakes it when that goes, shrinks or changes type."""
 
 
 @dataclass(eq=False, slots=True)
@@ -136,7 +136,7 @@ class LockQueue:
         return answer
 
     def settle(self) -> None:
-        """Let every call whose record went or changed try again, in order of arrival; call after any change of a lock."""
+        """Let every call whose record went or changed try again, in order of arrival, after any change of a lock."""
         for call in self._calls.values():
             if not call.is_blocked():
                 call.on = None
@@ -303,9 +303,10 @@ class Kernel:
         return [_answer(record) for record in description.inode.ranges.conflicts(owner, span)]
 
     def flock(self, process: int, number: int, kind: int, *, wait: bool = False) -> Answer:
-        """Perform a call of flock(2), with LOCK_NB unless `wait` is given.
+        """Perform the call, with LOCK_NB unless `wait` is given (flock(2)).
 
-        READ is LOCK_SH, WRITE is LOCK_EX, UNLOCK is LOCK_UN. The open mode does not matter on local filesystems. A conversion that is not granted loses the old lock.
+        READ is LOCK_SH, WRITE is LOCK_EX, UNLOCK is LOCK_UN. The open mode does not matter on local filesystems.
+        A conversion that is not granted loses the old lock.
         """
         try:
             description = self.description(process, number)

@@ -216,7 +216,7 @@ class WholeFileLock:
         return list(self._held)
 
     def key(self) -> Hashable:
-        """Return a key that is equal for equal locks, to distinguish visited states; the order of readers is ignored."""
+        """Return a key that is equal for equal locks, to distinguish visited states; reader order is ignored."""
         return frozenset(self._held.items())
 
     def clear(self) -> None:

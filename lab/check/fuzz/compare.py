@@ -201,7 +201,8 @@ class Twins:
     def _is_same(self, call: Call, expected: str, observed: str) -> bool:
         """Tell whether both answers mean the same.
 
-        Processes have no names on other hosts; a FUSE server does not know which locks are of descriptions. A part of a lock that the model has merged is a lock as well, as long as it conflicts.
+        Processes have no names on other hosts; a FUSE server does not know which locks are of descriptions. A part
+        of a lock that the model has merged is a lock as well, as long as it conflicts.
         """
         lock, _, holder = expected.partition(" by ")
         told, _, who = observed.partition(" by ")

@@ -1,1 +1,1 @@
-"""What workers that race do to each other, and to the data, for each guarantee."""
+"""The stress: races for each guarantee, which show overlaps of the workers' holds and corruption of the data."""

@@ -1,7 +1,7 @@
-"""The races of the stress, as data: which scenario, lock and backing judge which guarantee and which rules.
+"""List the races of the stress, as data: the scenario, lock and backing for each guarantee, and the rules it covers.
 
-A race for a lock has its data in memory that the workers share by fork, and only locks the file on the mount: what
-becomes of data in files is no fault of the lock.
+A race for a lock has its data in memory that the workers share by fork, and only locks the file on the mount:
+corruption of data in files is no fault of the lock.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from lab.check.guarantees import EXCLUSION
 from lab.scenario import Damage, Outcome, Scenario, Worker
 
 ANY = ""
-"""Whichever lock keeps others out there, `fcntl` before `ofd` before `flock`: a data guarantee is about the data."""
+"""Any lock that excludes others there, `fcntl` before `ofd` before `flock`: a data guarantee is about the data."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One race: its scenario, lock and backing, and the numbers of the rules that it covers.
 
-    `polled` has the lock asked for without waiting. `weight` is its part of the time.
+    With `polled` the lock is requested without waiting. `weight` is its part of the time.
     """
 
     guarantee: str
@@ -61,11 +61,11 @@ PLAN = (
     Entry("neighbours", "neighbours", ANY, "stream", OWN),
     Entry("neighbours", "neighbours", ANY, "mapped", OWN),
 )
-"""Exclusion has the most time, and first the requests that do not wait: every refusal is one that a lock may lie to."""
+"""Exclusion has the most time, and first the requests that do not wait: a lock may grant each refused one falsely."""
 
 
 def planned(asked: Collection[str]) -> list[Entry]:
-    """Return the races for these guarantees, in order; other guarantees are not the stress's."""
+    """Return the races for these guarantees, in order; other guarantees are not judged by the stress."""
     return [entry for entry in PLAN if entry.guarantee in asked]
 
 
@@ -77,7 +77,7 @@ class Neighbours(Scenario):
     workers_at_most = 512  # slots of 8 bytes in a page
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
-        """One slot a worker."""
+        """Return a layout with one slot per worker."""
 
         class Memory(Structure):
             _fields_ = [("slots", c_uint64 * workers)]
@@ -90,7 +90,7 @@ class Neighbours(Scenario):
             w.memory.slots[w.index] += 1
 
     def check(self, memory: Any, outcome: Outcome) -> Damage:
-        """Which slots fall short of their workers' rounds."""
+        """Report the slots that fall short of their workers' rounds."""
         found = list(memory.slots)
         short = [rounds - value for rounds, value in zip(outcome.by_worker, found, strict=True)]
         wrong = [index for index, count in enumerate(short) if count]

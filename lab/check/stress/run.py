@@ -1,7 +1,7 @@
-"""The stress: workers race on all directories at once, for each guarantee.
+"""Run the stress: workers race on all directories at once, for each guarantee.
 
-First each lock is tried alone: whether it answers, and how long a request takes. The reasons of races are told in the
-words of a check: its own places, and no option that only other commands have.
+First each lock is tried alone, to learn whether it answers and how long a request takes. The reasons of races are
+reported in the words of a check: its own places, and no option that only other commands have.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .plan import Entry, Neighbours, planned
 LOCKS = tuple(EXCLUSION.values())
 TRIES = 20
 PATIENCE_S = 2.0
-"""How long a lock may take for all its tries on all directories; NFSv4 takes up to 20 ms for a pair."""
+"""The longest time of a lock for all its tries on all directories; NFSv4 takes up to 20 ms for a pair."""
 
 TRIAL_S = 5.0
 
@@ -45,20 +45,20 @@ LONGEST_NS = 5_000_000
 PAIRS_TO_HANG = 1000
 
 ROOM_S = 10.0
-"""The first trial of a race may take so long for hand-offs alone."""
+"""The longest time that the first trial of a race may take for hand-offs alone."""
 
 LONGEST_S = 60.0
 """No trial may take longer for its hand-offs, however slow they are."""
 
 FEW = 8
-"""More workers than these wait longer for their turn."""
+"""With more workers than these, each waits longer for its turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answering:
     """One lock here: `pair_ns`, the shortest request and release, on the slowest directory; `errno` of a refusal.
 
-    `handoff_s` is the slowest hand-off to one who waited, 0 where it was not measured.
+    `handoff_s` is the slowest hand-off to a waiter, 0 where it was not measured.
     """
 
     pair_ns: int = 0
@@ -68,23 +68,23 @@ class Answering:
 
     @property
     def refused(self) -> bool:
-        """Return True where there is no such lock here."""
+        """Tell whether there is no such lock here."""
         return self.errno in REFUSED
 
     @property
     def window_ns(self) -> int:
-        """Return a window in which another's request, falsely granted, comes back in time to be seen; 0 where at once."""
+        """Return the time in which a false grant to another comes back early enough to be seen; 0 where at once."""
         return 0 if self.pair_ns < WORTH_SLEEPING_NS else min(self.pair_ns, LONGEST_NS)
 
     def first_rounds(self, workers: int) -> int:
-        """Return the rounds of the first trial: as many as fit into ROOM_S, though each takes a hand-off of every worker."""
+        """Return the rounds of the first trial: as many as fit into ROOM_S if each takes a hand-off of every worker."""
         fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else FIRST_ROUNDS
         return max(1, min(FIRST_ROUNDS, int(fitting)))
 
     def time_limit_s(self, workers: int) -> float:
-        """After which a trial of a few milliseconds hangs, also on a machine that is busy with other things.
+        """Return the time after which a trial of a few milliseconds hangs, also on a machine with other work.
 
-        Where locks are handed over slowly it is some hand-offs for each round of each worker, up to a ceiling.
+        Where hand-offs are slow it is some hand-offs for each round of each worker, up to a ceiling.
         """
         handed_over = HANDOFFS * workers * self.first_rounds(workers) * self.handoff_s
         usual = max(TRIAL_S, PAIRS_TO_HANG * self.pair_ns / 1e9) * max(1.0, workers / FEW)
@@ -92,7 +92,7 @@ class Answering:
 
 
 def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = None) -> dict[str, Answering]:
-    """Try each lock in a child of its own, all at once: one that hangs costs no more than one.
+    """Try each lock in a child of its own, all at once: several that hang cost no more than one.
 
     `handoffs` are the slowest hand-offs in seconds, by the guarantees of the locks (`lab.check.actors.handoff`).
     """
@@ -116,7 +116,7 @@ def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = No
 
 
 def _measure(name: str, folders: Sequence[Path], told: memoryview) -> None:
-    """Return the slowest pair, or the errno that a lock call gave: those of making and removing a file are not the lock's."""
+    """Record the slowest pair, or the errno of a lock call: errors of making and removing a file are not the lock's."""
     with suppress(Exception):
         for folder in folders:
             with scratch(folder) as path, path.open("r+b", buffering=0) as file:
@@ -127,7 +127,7 @@ def _measure(name: str, folders: Sequence[Path], told: memoryview) -> None:
 
 
 def _pair(acquire: Action, release: Action) -> tuple[int, int]:
-    """How long the shortest request and release takes, or the errno of one."""
+    """Return the shortest time of a request and a release, or the errno of one."""
     took = []
     try:
         for _ in range(TRIES):
@@ -151,7 +151,7 @@ def _failure(name: str, ended: Exit) -> Failure | None:
 
 FULL = re.compile(r"no space|disk quota exceeded", re.IGNORECASE)
 NO_ROOM = "the filesystem is full (no space left); make room, or give another DIR"
-"""One cause, whichever call of a race came upon it."""
+"""The reason for one cause, whichever call of a race met it."""
 
 REMEDIES = (
     ("try another --lock or another --dir", "give another DIR"),
@@ -161,17 +161,17 @@ REMEDIES = (
     ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
     ("fewer rounds or workers, smaller sizes", "fewer --workers"),
 )
-"""What `race` advises, and what a check can do: that its directories are one and the same it has seen before."""
+"""Advice of `race`, and what a check can do instead: it has already seen that its directories are one and the same."""
 
 
 def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
-    """Return the row with its reasons in these words; a folder of the check, which is gone by then, is its place."""
+    """Return the row with its reasons in these words, with its place for a folder of the check, which is gone by then."""
     failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
     return replace(row, reason=worded(row.reason, folders), failures=failures)
 
 
 def worded(reason: str, folders: Sequence[Path]) -> str:
-    """One reason."""
+    """Return one reason in these words."""
     if FULL.search(reason):
         return NO_ROOM
     for theirs, ours in REMEDIES:
@@ -187,10 +187,10 @@ def _placed(text: str, folders: Sequence[Path]) -> str:
 
 Tell = Callable[[str], None]
 UNABLE_TO_MAP = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
-"""What mmap(2) answers where the filesystem does not map."""
+"""The errors of mmap(2) where the filesystem does not map."""
 
 NOT_AS_MADE = re.compile(r"shows [\d,]+ of the [\d,]+ bytes of a file|does not show a file|cannot be read back")
-"""What is said of a file that was just made and whose size, or name, comes late."""
+"""The message about a file that was just made and whose size, or name, arrives late."""
 
 MOST_LIMITS = 5
 """A trial whose workers still do rounds at its time limit is slow, as on a busy machine, and does not hang."""
@@ -199,7 +199,7 @@ MAPPINGS = ("mapped", "remapped")
 BUS_ERROR = re.compile(r"SIG(BUS|SEGV)(?!.*no (room|space))", re.DOTALL)
 ERRNO = re.compile(r"\[Errno (\d+)\]")
 OF_THE_FILE = frozenset({errno.EIO, errno.ENODATA, errno.ENOENT, errno.ENXIO, errno.ESTALE, errno.EREMOTEIO})
-"""What a call on the file answers that no limit of the worker explains; ENODATA where it ends too early."""
+"""The errors of a call on the file that no limit of the worker explains; ENODATA where it ends too early."""
 
 
 def stress(
@@ -211,12 +211,12 @@ def stress(
     tell: Tell,
     handoffs: Mapping[str, float] | None = None,
 ) -> Iterator[StressResult]:
-    """Race for these guarantees (`lab.check.guarantees`) within about so many seconds, one after the other.
+    """Race for these guarantees (`lab.check.guarantees`) within about this many seconds, one after the other.
 
-    `tell` hears what comes next; `handoffs` are the slowest hand-offs of the locks here, by their guarantees.
+    `tell` receives the next step; `handoffs` are the slowest hand-offs of the locks here, by their guarantees.
 
     Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
-    is refused, hangs or kills is told in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
+    is refused, hangs or kills is reported in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
     """
     entries = planned(asked)
     if entries:
@@ -224,13 +224,13 @@ def stress(
 
 
 def check_workers(asked: Collection[str], workers: int) -> None:
-    """Raises UsageError where one of the races for these guarantees has no room for so many workers."""
+    """Raise UsageError where one of the races for these guarantees has no room for this many workers."""
     for entry in planned(asked):
         _found(entry.scenario).check_workers(workers)
 
 
 class _Stress:
-    """One stress: what does not change in it, and what it found out about the directories."""
+    """One stress: its constant settings, and its findings about the directories."""
 
     def __init__(
         self, folders: Sequence[Path], seed: int, workers: int, tell: Tell, locks: dict[str, Answering]
@@ -245,7 +245,7 @@ class _Stress:
         self._kept: set[str] = set()
 
     def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[StressResult]:
-        """Race one after the other; each gets its part of the time that those before it have left."""
+        """Yield the result of each race in turn; each gets its part of the time that those before it have left."""
         ends = monotonic() + seconds
         for number, entry in enumerate(entries):
             part = entry.weight / sum(other.weight for other in entries[number:])
@@ -269,11 +269,11 @@ class _Stress:
         )
 
     def _asks_again(self, entry: Entry, name: str) -> bool:
-        """Return True for data whose lock nobody is woken for: a race for the data asks for it without waiting."""
+        """Tell whether a race for data requests its lock without waiting, because its waiters are not woken."""
         return not entry.lock and name in self._hung and not self._locks[name].hung
 
     def _raced(self, case: Case, seconds: float, *, polled: bool) -> Row:
-        """Its row; once a lock has hung, nothing that waits for it is tried again."""
+        """Return its row; after a lock has hung, nothing that waits for it is tried again."""
         name = case.setting.lock.name
         alone = self._locks[name].hung
         if name in self._hung and (alone or not polled):
@@ -287,14 +287,14 @@ class _Stress:
         return row
 
     def _learn(self, entry: Entry, row: Row) -> None:
-        """What a race says of its lock, for those for the data."""
+        """Record the findings of a race about its lock, for the races for the data."""
         if row.overlapping_holds:
             self._lying.add(row.lock)
         elif entry.lock and verdict_of(row) == "safe":
             self._kept.add(row.lock)
 
     def _of_data(self) -> str:
-        """Return the first lock that kept everybody apart when it was raced for; else the first that nobody saw lying."""
+        """Return the first lock that had no overlaps when it was raced for; else the first without a false grant."""
         there = [name for name in LOCKS if not self._locks[name].refused]
         apart = [name for name in there if name not in self._lying]
         kept = [name for name in apart if name in self._kept]
@@ -321,7 +321,7 @@ class _Stress:
         return Case(found, setting)
 
     def _refusal(self, setting: Setting) -> str:
-        """Why the filesystem does not have what this race needs; empty where it does."""
+        """Return what this race needs and the filesystem does not have; empty where it has all."""
         name = setting.lock.name
         if self._locks[name].refused:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
@@ -342,16 +342,17 @@ def _found(name: str) -> Found:
 
 
 def verdict_of(row: Row, *, of_data: bool = True) -> Answered:
-    """What a row says for its guarantee; a race that could not be run or judged says nothing."""
+    """Return the verdict of a row on its guarantee; a race that could not be run or judged is no evidence."""
     if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
         return "unsafe"
     return "safe" if row.verdict == "clean" and row.operations else "unknown"
 
 
 def is_of_the_file(row: Row) -> bool:
-    """Return True where the file under the race gave out: it was not there, came late, or could not be read or written.
+    """Tell whether the file under the race failed: it was not there, came late, or could not be read or written.
 
-    Not where the worker was killed from outside, or a limit of its own was met: that says nothing of the file.
+    It did not fail where the worker was killed from outside or met a limit of its own: that is no evidence about the
+    file.
     """
     failed = [failure for failure in row.failures if failure.how in ("raised", "killed")]
     return bool(NOT_AS_MADE.search(row.reason)) or any(_by_the_file(row, failure) for failure in failed)
