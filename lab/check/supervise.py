@@ -106,8 +106,8 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
 
     Ends in time whatever the mounts do. Findings before an interrupt (Ctrl-C, SIGTERM; a second one cuts the clean-up
     short) or before a mount stops answering are kept, and the document says so. Raises UsageError for more workers than
-    a race has room for, and for paths that are not directories, may not be used or are not the same; CannotRunError where
-    they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could not be
+    a race has room for, and for paths that are not directories, may not be used or are not the same; CannotRunError
+    where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could not be
     removed is then named on stderr.
     """
     request = request_for(options.only, len(directories))

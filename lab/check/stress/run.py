@@ -165,7 +165,7 @@ REMEDIES = (
 
 
 def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
-    """Return the row with its reasons in these words, with its place for a folder of the check, which is gone by then."""
+    """Return the row with its reasons in these words, with its directory for a folder of the check, which is gone."""
     failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
     return replace(row, reason=worded(row.reason, folders), failures=failures)
 

@@ -1,1 +1,1 @@
-"""From what was found to the verdict a guarantee, its strength, its evidence, and advice."""
+"""Derive, from the findings, the verdict on each guarantee, its strength, its evidence, and advice."""

@@ -1,9 +1,7 @@
-"""What to do about it, in words: a table of situations and sentences.
+"""Put together the sentences of the advice, from a table of situations and sentences.
 
-The sentences of the advice that are put together from what was found.
-
-The fixes are those that held when tried: on NFS the lock on the data file itself makes a mapping exact, on FUSE and
-GlusterFS it takes a file that is remapped inside a lock on another one.
+The fixes are those that worked when tried: on NFS the lock on the data file itself makes a mapping exact, on FUSE and
+GlusterFS it needs a file that is remapped inside a lock on another one.
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ LOCK_OPTIONS = {
     "cifs": "on SMB look against nobrl and for cache=none (mount.cifs(8))",
     "overlay": "do not use the upper or lower directory of an overlay beside the merged one",
 }
-"""What to look at where locks do not exclude between mounts, by the filesystem's type."""
+"""Mount options to check where locks do not exclude between mounts, by the filesystem's type."""
 
 DATA_OPTIONS = {
     "nfs": "on NFS lock the data file itself, not another one: that makes the client read anew; or mount with noac",
@@ -32,18 +30,18 @@ DATA_OPTIONS = {
     "fuse.glusterfs": "on GlusterFS turn the performance translators off, and mount with direct-io-mode=enable for "
     "pread and pwrite, or with fopen-keep-cache off for mappings remapped inside the lock",
 }
-"""What to look at where locks exclude and the data is not shared, by the filesystem's type."""
+"""Mount options to check where locks exclude and the data is not shared, by the filesystem's type."""
 
 
 def all_safe(here: Situation) -> str:
-    """All of it, and what was not tried."""
+    """Say that all of it is safe, and what was not tried."""
     where = "between these mounts" if here.several else "on this mount, among the processes of this host"
     more = "" if here.several else " What another host sees was not tried: give a second mount of it as another DIR."
     return f"All that was asked is safe {where}.{more}"
 
 
 def lying_between(here: Situation) -> str:
-    """Locks that each mount keeps to itself, and what to look at."""
+    """Name the locks that each mount keeps to itself, and the mount options to check."""
     hints = "; ".join(_by_kind(here, LOCK_OPTIONS))
     return (
         f"{_first(spoken(here.plainly_lying))} granted twice between these mounts. Check one directory alone: if safe "
@@ -53,12 +51,12 @@ def lying_between(here: Situation) -> str:
 
 
 def lying(here: Situation) -> str:
-    """Locks granted twice on one mount."""
+    """Name the locks that were granted twice on one mount."""
     return f"{_first(spoken(here.plainly_lying))} granted to two at once here: do not rely on such a lock."
 
 
 def seldom(here: Situation) -> str:
-    """Locks that lie to some, and to how many."""
+    """Name the locks that are sometimes granted falsely, and how often."""
     shares = joined([rate(here.share(name)) for name in here.seldom])
     return (
         f"{_first(spoken(here.seldom))} granted falsely, but only sometimes: to {shares} of those who met a holder. Do "
@@ -67,13 +65,13 @@ def seldom(here: Situation) -> str:
 
 
 def use_instead(here: Situation) -> str:
-    """Return the locks that exclude beside those that do not."""
+    """Name the locks that exclude beside those that do not."""
     them = "them" if _is_plural(spoken(here.dependable)) else "it"
     return f"Use {spoken(here.dependable)}: what was tried of {them} excludes here; {spoken(here.failing)} may not be."
 
 
 def tried_too_little(here: Situation) -> str:
-    """Locks that came out clean by chance, for all that is known."""
+    """Name the locks that may have been clean only by chance."""
     return (
         f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a lie as rare as that "
         f"of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
@@ -81,13 +79,13 @@ def tried_too_little(here: Situation) -> str:
 
 
 def no_lock(here: Situation) -> str:
-    """Return None excludes."""
+    """Say that no lock excludes."""
     ways = "keep the data on one host's own filesystem" if here.several else "keep the data on another filesystem"
     return f"No lock that was tried excludes here: let one process do all the writing, or {ways}."
 
 
 def incoherent(here: Situation) -> str:
-    """Locks exclude and an access loses updates: which, how many, and what is safe instead."""
+    """Say that locks exclude and an access loses updates: which access, how many updates, and what is safe instead."""
     spoken_of = {
         "pread": "pread and pwrite are",
         "mapping": "a mapping is",
@@ -103,27 +101,27 @@ def incoherent(here: Situation) -> str:
 
 
 def reopen(here: Situation) -> str:
-    """How to, by each way that is safe."""
+    """Describe how to remap the file, by each way that is safe."""
     ways = {"remapped": "open, map, work, msync, close", "remapped_pread": "open, pread, pwrite, close"}
     safe = [way for name, way in ways.items() if here.is_(name, "safe")]
     return f"Reopen the file inside a lock on another file: {' (or '.join(safe)}{')' * (len(safe) > 1)}, then unlock."
 
 
 def unmapped(here: Situation) -> str:
-    """What to do without mappings."""
+    """Advise how to work without mappings."""
     instead = "use pread and pwrite under the lock" if here.is_("pread", "safe") else "use another filesystem"
     return f"Files cannot be mapped here (as under direct_io): {instead}."
 
 
 def refused(here: Situation) -> str:
-    """Locks that there are not."""
+    """Name the locks that are not supported."""
     missing = spoken(here.are("unsupported", list(EXCLUSION)))
     instead = f"use {spoken(here.dependable)}" if here.dependable else "mount it with locks, or use another filesystem"
     return f"Refused, loudly: {missing}. Programs must look at the error; {instead}."
 
 
 def unanswered(here: Situation) -> str:
-    """Locks that nobody gets, nor a refusal."""
+    """Name the locks whose requests are neither granted nor refused."""
     ends = ", and does not end on SIGKILL" if here.stuck else ""
     fuse = " (libfuse: `lock`, `flock`)" if here.of_kind("fuse") else ""
     return (
@@ -134,14 +132,14 @@ def unanswered(here: Situation) -> str:
 
 
 def find_out(here: Situation) -> str:
-    """What helps where something stayed unknown."""
+    """Advise how to resolve what stayed unknown."""
     longer = "Give more --seconds, or fix" if here.wants_longer else "Fix"
     remedy = "Let the check end" if NOT_REACHED in here.doubts else f"{longer} what is named there and check again"
     return f"Not all was found out; the evidence says why. {remedy}."
 
 
 def get_rid(here: Situation) -> str:
-    """How to end what does not end on SIGKILL."""
+    """Advise how to end the processes that do not end on SIGKILL."""
     places = joined([mount.directory for mount in here.mounts])
     fuse = ", or write 1 to /sys/fs/fuse/connections/N/abort for its connection" if here.of_kind("fuse") else ""
     what = "the process that does" if len(here.stuck) == 1 else f"the {len(here.stuck)} processes that do"
@@ -149,7 +147,7 @@ def get_rid(here: Situation) -> str:
 
 
 def _by_kind(here: Situation, table: dict[str, str]) -> list[str]:
-    """Return the sentence of the longest type that fits each mount, once."""
+    """Return, for each mount, the sentence of the longest type that fits; each sentence once."""
     fitting = (
         max((kind for kind in table if mount.filesystem.startswith(kind)), key=len, default="") for mount in here.mounts
     )
@@ -168,7 +166,7 @@ def _is_plural(text: str) -> bool:
 PAGE = 4096
 
 Line = tuple[Callable[[Situation], object], Callable[[Situation], str]]
-"""When it is said, and what."""
+"""The condition of a sentence, and the sentence."""
 
 
 def advice(

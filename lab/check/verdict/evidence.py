@@ -1,6 +1,6 @@
-"""Evidence for a guarantee: what the rules and the races say of it, in verdicts and sentences, and how strong it is.
+"""Collect the evidence for a guarantee: the verdicts and sentences of its rules and races, and their strength.
 
-Of a rule that does not hold, its calls tell the kind of fault: a lock granted twice, left behind, or not answered.
+The calls of a rule that does not hold show the kind of fault: a lock granted twice, left behind, or not answered.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from lab.records import Answered, RandomPrograms, RuleResult, StressResult, Stuc
 
 DENIALS = ("EAGAIN", "EACCES", "waits")
 FREER = {("read", "free"), ("write", "free"), ("write", "read")}
-"""What is locked of a byte, and what another gets of it who must not."""
+"""The lock on a byte, and what another process gets of it that it must not get."""
 
 ENDINGS = ("close", "exit", "killed", "exec")
-"""Calls by which whoever holds a lock may give it up, or take it along."""
+"""Calls by which the holder of a lock may release it, or keep it."""
 
 
 def double_grant(rule: RuleResult) -> str:
     """Return the lock, by its guarantee, that was granted though the same lock was held; empty where none was.
 
-    It speaks against the exclusion of that lock, whatever the rule is about.
+    This is evidence against the exclusion of that lock, whatever the rule is about.
     """
     if not (rule.guaranteed and rule.verdict == "unsafe" and rule.calls):
         return ""
@@ -49,30 +49,30 @@ def _asked_by(actor: str, calls: Sequence[str]) -> str:
 
 
 def plainly(rule: RuleResult) -> bool:
-    """Return True where nobody had forked, closed or ended before: nothing in the program explains a lie but chance."""
+    """Tell whether no process had forked, closed or ended before: only chance explains a false grant."""
     return not _made(rule, "fork", "clone", *ENDINGS)
 
 
 def leaked(rule: RuleResult) -> bool:
-    """Denied after all who had the description closed it, in a program that takes such locks."""
+    """Tell whether a lock was denied after its last descriptor was closed, in a program that uses description locks."""
     described = any("F_OFD_SETLK" in call for call in rule.calls[:-1])
     return described and _made(rule, *ENDINGS) and _kept_out(rule)
 
 
 def outlived(rule: RuleResult) -> bool:
-    """Denied after somebody had ended, who may have left a lock."""
+    """Tell whether a lock was denied after a process had ended, which may have left a lock."""
     return (_made(rule, "exit", "killed") or _died(rule)) and _kept_out(rule)
 
 
 def unwoken(rule: RuleResult) -> bool:
-    """Return a waiter stayed asleep whose turn had come, and not because who held the lock had ended and left it."""
+    """Tell whether a waiter was not woken in its turn, and not because the lock's holder had ended and left it."""
     before, last = rule.calls[-2:-1], rule.calls[-1:]
     ended = UNWOKEN not in rule.expected and any(_is(call, *ENDINGS) for call in before)
     return any(": returns = waits" in call for call in last) and _denied(rule) and not ended
 
 
 def too_wide(rule: RuleResult) -> bool:
-    """Return a request was denied though nothing was in its way, and nobody had ended who may have left something there."""
+    """Tell whether a request was denied with no conflicting lock, and no process had ended that may have left one."""
     asked = any(lock_of(call) for call in rule.calls[-1:])
     return asked and _kept_out(rule) and not _made(rule, *ENDINGS) and not _died(rule)
 
@@ -83,17 +83,17 @@ def unanswered(rule: RuleResult) -> str:
 
 
 def says_nothing(rule: RuleResult) -> bool:
-    """Return True where the rule could not be tried for want of something that it is not about."""
+    """Tell whether the rule could not be tried because something was missing that it is not about."""
     return rule.verdict == "unknown" and (rule.observed.startswith(CUT_SHORT) or rule.observed.endswith(UNTOLD))
 
 
 def hangs(rule: RuleResult) -> bool:
-    """Return a call did not come back."""
+    """Tell whether a call did not return."""
     return rule.observed == "waits" or rule.observed.startswith(UNANSWERED)
 
 
 def misreports(rule: RuleResult) -> bool:
-    """Of the right owner's lock another range or type was told."""
+    """Tell whether the right owner's lock was reported with another range or type."""
     owners = [told.rpartition(" by ")[2] for told in (rule.expected, rule.observed) if " by " in told]
     return len(owners) == 2 and owners[0] == owners[1]
 
@@ -109,7 +109,7 @@ def _denied(rule: RuleResult) -> bool:
 
 
 def _kept_out(rule: RuleResult) -> bool:
-    """Denied by a lock that was there: where another got it at once there was none."""
+    """Tell whether a lock that was there denied the request: where another got it at once there was none."""
     return _denied(rule) and UNWOKEN not in rule.expected
 
 
@@ -118,7 +118,7 @@ def _wants_denial(rule: RuleResult) -> bool:
 
 
 def _died(rule: RuleResult) -> bool:
-    """Return an actor was killed by what it touched."""
+    """Tell whether an actor was killed by the memory that it touched."""
     return any(call.endswith(" = SIGBUS") for call in rule.calls[:-1])
 
 
@@ -142,10 +142,10 @@ Saying = tuple[Answered, str]
 
 
 def about_exclusion(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """What the holds under a lock say for it, whatever they were raced for.
+    """Yield the evidence of the holds under a lock, whatever they were raced for.
 
     Every access to the data is within a recorded hold: data that broke although no two holds overlapped did not break
-    for want of exclusion, and says something about the data alone.
+    for lack of exclusion, and is evidence about the data alone.
     """
     for row in rows:
         if row.case.lock == EXCLUSION[name] and row.case.overlapping_holds:
@@ -162,9 +162,9 @@ def about_exclusion(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]
 
 
 def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """What was damaged in the races for this access, and in those for a lock that kept everybody apart.
+    """Yield the corruption in the races for this access, and in those for a lock that had no overlaps.
 
-    Data is no better than its lock: where that let two in, it was luck that nothing broke.
+    Data is no better than its lock: where holds of that overlapped, it was luck that nothing broke.
     """
     allows_overlaps = {row.case.lock for row in rows if row.guarantee in EXCLUSION and row.case.overlapping_holds}
     own = [row for row in rows if row.guarantee == name]
@@ -182,14 +182,14 @@ def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
 
 
 def about_false_deadlocks(rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """EDEADLK where everybody wants one lock and nobody has another."""
+    """Yield the cases of EDEADLK where all processes want one lock and none has another."""
     count = sum(row.case.false_deadlocks for row in rows)
     if count:
         yield "unsafe", f"stress: {plural(count, 'request')} answered with EDEADLK where there was no cycle"
 
 
 def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """Who does not end on SIGKILL keeps the locks that he has; who waited for his first one in vain has none."""
+    """Yield the processes that SIGKILL does not end: one keeps its locks; one waiting for its first has none."""
     if not stuck:
         return
     granted = any(" = granted" in call for rule in rules for call in rule.calls) or any(row.case.holds for row in rows)
@@ -204,29 +204,29 @@ def about_stuck(stuck: Sequence[Stuck], rules: Sequence[RuleResult], rows: Seque
 
 
 def about_waking(rows: Sequence[StressResult]) -> Iterator[Saying]:
-    """Yield a race that came to no end while somebody waited; what the rules say of waking is more certain."""
+    """Yield the races that did not end while a process waited; the evidence of the rules on waking is more certain."""
     for row in rows:
         if row.guarantee in EXCLUSION and not row.polled and row.case.verdict == "timeout" and row.case.trials:
             yield "unknown", _why(row)
 
 
 def contended(row: StressResult) -> int:
-    """How many requests met a holder: each is one that a lock might have lied to."""
+    """Return the number of requests that met a holder: a lock could have granted each of them falsely."""
     return row.case.refused_requests if row.polled else row.case.contended_requests
 
 
 def met_for(name: str, rows: Sequence[StressResult]) -> int:
-    """How many requests met a holder in the races for this guarantee."""
+    """Return the number of requests that met a holder in the races for this guarantee."""
     return sum(contended(row) for row in rows if row.guarantee == name and row.case.operations)
 
 
 def hung_alone(row: StressResult) -> bool:
-    """Return True where the lock was not even tried: who asked for it, alone with a new file, was not answered."""
+    """Tell whether the lock was not even tried: a request for it, alone on a new file, was not answered."""
     return bool(row.case.failures) and not row.case.trials
 
 
 def result_of(row: StressResult) -> str:
-    """What went wrong in one race, or why it says nothing."""
+    """Return what went wrong in one race, or why it is no evidence."""
     return _why(row) or "as demanded"
 
 
@@ -272,19 +272,19 @@ def _damage(row: StressResult) -> str:
 
 
 def share(name: str, stress: Sequence[StressResult]) -> float:
-    """How many of the requests for this lock that met a holder were let in beside him."""
+    """Return the share of the requests for this lock that met a holder and were falsely granted."""
     overlaps = sum(row.case.overlapping_holds for row in _waited(name, stress))
     met = _met(name, stress)
     return overlaps / met if met else 0.0
 
 
 def rarest(names: Sequence[str], rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
-    """Return the smallest share of these locks, which lie; infinite where no lie was counted."""
+    """Return the smallest share of false grants of these locks; infinite where no false grant was counted."""
     return min((found for name in names if (found := share(name, stress) or _unseen(name, rules, stress))), default=inf)
 
 
 def _unseen(name: str, rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> float:
-    """Return the share that the races would have shown of a lock that lied to a rule by chance, and to nobody in a race."""
+    """Return the share that races would have shown of a lock that granted falsely by chance, and only in a rule."""
     by_chance = any(double_grant(rule) == name and plainly(rule) for rule in rules)
     return (detection_limit(_met(name, stress)) or 0.0) if by_chance else 0.0
 
@@ -294,9 +294,9 @@ def _met(name: str, stress: Sequence[StressResult]) -> int:
 
 
 def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
-    """Return the races in which it was waited for: those that ask again and again are refused far more often.
+    """Return the races that waited for it: requests that ask again and again are refused far more often.
 
-    Those count only where two were in nowhere else.
+    The other races count only where there are overlaps nowhere else.
     """
     rows = [row for row in stress if row.case.lock == EXCLUSION[name]]
     waited = [row for row in rows if not row.polled]
@@ -304,13 +304,13 @@ def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
 
 
 FIRST = EXCLUSION["posix"]
-"""The lock that data is raced under where nothing speaks against it."""
+"""The lock under which data is raced where there is no evidence against it."""
 
 RACED = frozenset({*EXCLUSION, *DATA})
 """The guarantees that races judge, and of which a strength may be demanded."""
 
 DETECTS = "detects"
-"""Before the rate of falsely granted requests that would have been noticed with 95 % probability."""
+"""The word before the rate of falsely granted requests that would have been noticed with 95 % probability."""
 
 
 DID_NOT_HOLD = {"unsafe": "broken", "unsupported": "not supported", "unknown": "not tried"}
@@ -319,7 +319,7 @@ DID_NOT_HOLD = {"unsafe": "broken", "unsupported": "not supported", "unknown": "
 def strength(
     name: str, rules: Sequence[RuleResult], random: RandomPrograms | None, stress: Sequence[StressResult]
 ) -> str:
-    """What was tried for this guarantee; empty where nothing was."""
+    """Return what was tried for this guarantee; empty where nothing was."""
     own = [rule for rule in rules if rule.guarantee == name and rule.guaranteed and rule.number not in STRESSED]
     rows = [row for row in stress if row.guarantee == name and row.case.operations]
     said = [*_rules(own), *_random(name, random), *_holds(name, rows), *_rounds(name, rows), *_fairness(name, stress)]
@@ -327,7 +327,7 @@ def strength(
 
 
 def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
-    """Return the rarest fault that the races for this guarantee would have noticed; None where they had no chance to.
+    """Return the rarest fault that the races for this guarantee would have noticed; None where none could show.
 
     A guarantee that only rules and random programs judge has none: a rule is one case, which holds or does not.
     """
@@ -335,7 +335,7 @@ def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
 
 
 def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
-    """What the races for this guarantee lack to notice faults of the rate `detects`, and how to get it; else empty."""
+    """Return what the races for this guarantee lack to notice faults of the rate `detects`, and a remedy; else empty."""
     if detects is None or name not in RACED:
         return ""
     limit, takes = guarantee_limit(name, stress), requests_for(detects)
@@ -356,14 +356,14 @@ def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], s
 
 
 def _chances(name: str, stress: Sequence[StressResult]) -> int:
-    """How often a fault could have shown: where a request met a holder; of neighbours, who never meet, each round."""
+    """Return how many times a fault could have shown: requests that met a holder, or rounds of neighbours, which never meet."""
     if name == "neighbours":
         return sum(row.case.operations for row in stress if row.guarantee == name)
     return met_for(name, stress)
 
 
 def _rules(own: Sequence[RuleResult]) -> Iterator[str]:
-    """How many rules judge it, and how many of them did not hold, are not supported or were not tried."""
+    """Yield how many rules judge it, and how many of them did not hold, are not supported or were not tried."""
     if not own:
         return
     counts = {word: sum(rule.verdict == verdict for rule in own) for verdict, word in DID_NOT_HOLD.items()}
@@ -389,7 +389,7 @@ def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
 
 
 def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
-    """How evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
+    """Yield how evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
     waited = [
         row.case.fairness for row in stress if row.guarantee in EXCLUSION and not row.polled and row.case.fairness
     ]
@@ -398,7 +398,7 @@ def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
 
 
 def _rounds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
-    """How many rounds the data took, and under which locks where they are not the ones that come first."""
+    """Yield how many rounds the data took, and under which locks where they are not the first choice."""
     if name not in DATA or not rows:
         return
     rounds = sum(row.case.damaged_of or row.case.operations for row in rows)

@@ -1,7 +1,7 @@
-"""Judge the findings of a check: one line a guarantee with its strength and evidence, and the exit code.
+"""Judge the findings of a check: one line per guarantee with its strength and evidence, and the exit code.
 
-Rules that no program shows are judged by the races that cover them. What was not asked is listed, so that silence is
-not taken for safety.
+Rules that no program shows are judged by the races that cover them. Guarantees that were not requested are listed, so
+that a missing line is not mistaken for safety.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ from .evidence import (
 )
 
 OF_LOCK_FILES = "O_EXCL, mkdir, link and rename between mounts, on which lock files stand (no check asks)"
-"""What a user of two mounts might take `names` for."""
+"""A property that a user of two mounts might confuse with `names`."""
 
 
 def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
-    """One sentence for all guarantees that were not asked for, one for those that need a second directory, one for what
-    no check asks of two mounts, and one for each rule that was left out since it may harm a mount.
+    """Return the sentences about what was not requested.
+
+    There is one for all guarantees that were not requested, one for those that need a second directory, one for what
+    no check tests on two mounts, and one for each rule that was left out since it may harm a mount.
     """
     names = [name for name in GUARANTEES if name not in request.guarantees]
     for_two = [name for name in names if name in NAMES and not several]
@@ -52,14 +54,14 @@ def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> l
 
 
 NONE_MADE_UP = 46
-"""The rule that nobody gets EDEADLK who only waits: programs show it, and a race does with many more requests."""
+"""The rule that a process which only waits never gets EDEADLK: programs show it, and a race with many more requests."""
 
 WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupported")
-"""A race that was refused says nothing against a rule that another race shows."""
+"""A race that was refused is no evidence against a rule that another race shows."""
 
 
 def judge_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
-    """Return the entry of the rule by the worst race that covers it; where it breaks, it counts for that race's guarantee."""
+    """Return the entry of the rule by the worst race that covers it; where it breaks, it counts for that guarantee."""
     if rule.number == NONE_MADE_UP:
         return _with_deadlocks(rule, stress)
     rows = [row for row in stress if rule.number in row.rules]
@@ -74,14 +76,14 @@ def judge_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleRes
 
 
 def _with_deadlocks(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
-    """No race has a cycle: every EDEADLK in one is made up."""
+    """Return the rule judged by EDEADLK in races: no race has a cycle, so every one is false."""
     for _, words in about_false_deadlocks(stress):
         return replace(rule, verdict="unsafe", expected="no EDEADLK", observed=words, calls=[])
     return rule
 
 
 def _says(number: int, row: StressResult) -> Answered:
-    """Two rules are about the holds, the others about the data."""
+    """Return the verdict of a race on a rule: two rules are about the holds, the others about the data."""
     broken = row.case.overlapping_holds if number in (NEVER_TWO, HOLDS) else row.case.damage
     if broken:
         return "unsafe"
@@ -89,14 +91,14 @@ def _says(number: int, row: StressResult) -> Answered:
 
 
 NOTHING = "nothing was tried"
-"""This, and before it what was not tried, is told after that for which it was not."""
+"""This sentence, and before it the list of what was not tried, follow the other sentences."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """All that the parts of a check found; `missing` says why there is no more, empty where it is complete.
+    """All findings of the parts of a check; `missing` is the reason why there are no more, empty where it is complete.
 
     `detects` is the strength that was demanded of the races, and `seconds` how long they and the random programs had.
     """
@@ -111,21 +113,21 @@ class Findings:
 
 
 class Said(NamedTuple):
-    """What one finding says for a guarantee, and in words what speaks against it or is missing; words may be empty."""
+    """The verdict of one finding on a guarantee, and its objection or gap in words; the words may be empty."""
 
     verdict: Answered
     words: str = ""
 
 
 def judge(request: Request, found: Findings) -> list[Guarantee]:
-    """One entry for each guarantee that is asked, in their order."""
+    """Return one entry for each requested guarantee, in their order."""
     return [_guarantee(name, request, found) for name in request.guarantees]
 
 
 def exit_code(request: Request, guarantees: Sequence[Guarantee]) -> ExitCode:
-    """Return DAMAGE where anything asked is unsafe, UNABLE where it is inconclusive or there is no such lock.
+    """Return DAMAGE where a requested guarantee is unsafe, UNABLE where it is inconclusive or there is no such lock.
 
-    What is not supported and is neither a lock nor named in `--only` leaves it 0, as long as anything is safe.
+    A guarantee that is not supported and is neither a lock nor named in `--only` leaves it 0, if anything is safe.
     """
     verdicts = {each.verdict for each in guarantees}
     missed = [
@@ -138,7 +140,7 @@ def exit_code(request: Request, guarantees: Sequence[Guarantee]) -> ExitCode:
 
 
 def with_stress(rules: Sequence[RuleResult], stress: Sequence[StressResult]) -> list[RuleResult]:
-    """Return the rules, with what the races say that cover some of them."""
+    """Return the rules, with the results of the races that cover some of them."""
     return [judge_by_stress(rule, stress) for rule in rules]
 
 
@@ -167,9 +169,9 @@ def _guarantee(name: str, request: Request, found: Findings) -> Guarantee:
 
 
 def _by_rules(name: str, found: Findings) -> Iterator[Said]:
-    """What the rules say that are about it, and for a lock all that saw it granted twice; unguaranteed ones are silent.
+    """Yield the verdicts of its rules, and for a lock of all that saw it granted twice; unguaranteed rules are silent.
 
-    What a rule cannot say for want of something else is told beside what the others say.
+    What a rule cannot decide because something else is missing is reported beside what the others say.
     """
     rules = [rule for rule in found.rules if rule.guaranteed and rule.number not in STRESSED]
     own = [rule for rule in rules if rule.guarantee == name]
@@ -201,7 +203,7 @@ def _by_random(name: str, found: Findings) -> Iterator[Said]:
 
 
 def _by_stress(name: str, found: Findings) -> Iterator[Said]:
-    """What the races say: for a lock the holds that overlapped, for data what was damaged, and who was left behind."""
+    """Yield the verdicts of the races: for a lock overlaps, for data corruption, and the processes left behind."""
     if name in EXCLUSION:
         said = about_exclusion(name, found.stress)
     elif name in DATA:
@@ -218,7 +220,7 @@ def _by_stress(name: str, found: Findings) -> Iterator[Said]:
 
 
 def _missing(name: str, request: Request, found: Findings) -> Iterator[Said]:
-    """Parts that were to judge the guarantee and said nothing of it."""
+    """Yield the parts that were to judge the guarantee and have no finding about it."""
     ruled = any(rule.guarantee == name and rule.number not in STRESSED for rule in found.rules)
     has = {
         "rules": ruled,

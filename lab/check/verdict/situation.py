@@ -1,4 +1,4 @@
-"""What the advice depends on: the verdicts by name, what kind of filesystem it is, and how things failed."""
+"""Collect what the advice depends on: the verdicts by name, the kind of filesystem, and the kinds of failure."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ WAYS = {
     "remapped": "a mapping of the file opened and closed inside a lock on another file",
     "remapped_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
 }
-"""How to reach the data, by the guarantee that it is safe."""
+"""The ways to the data, by the guarantee of each."""
 
 OFTEN = 0.25
-"""A lock that lies to more of those who wait is none; one that is no lock between two mounts lies to half of them."""
+"""A lock with a larger share of false grants is no lock; one that is none between two mounts grants half falsely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """All that was found, with the questions that advice asks of it."""
+    """All findings, with the questions that advice asks of them."""
 
     guarantees: Sequence[Guarantee]
     mounts: Sequence[Mount]
@@ -36,22 +36,22 @@ class Situation:
     stuck: Sequence[Stuck]
 
     def are(self, verdict: Answered, among: Sequence[str]) -> list[str]:
-        """Return the names of the guarantees, of these, with that verdict."""
+        """Return the names of those of these guarantees that have that verdict."""
         found = {each.name for each in self.guarantees if each.verdict == verdict}
         return [name for name in among if name in found]
 
     def is_(self, name: str, verdict: Answered) -> bool:
-        """Return True where this guarantee has that verdict."""
+        """Tell whether this guarantee has that verdict."""
         return bool(self.are(verdict, [name]))
 
     @property
     def all_safe(self) -> bool:
-        """Return True where everything asked is safe."""
+        """Tell whether everything that was requested is safe."""
         return all(each.verdict == "safe" for each in self.guarantees)
 
     @property
     def several(self) -> bool:
-        """Return True for one filesystem seen through several mounts."""
+        """Tell whether it is one filesystem seen through several mounts."""
         return len(self.mounts) > 1
 
     @property
@@ -61,40 +61,40 @@ class Situation:
 
     @property
     def dependable(self) -> list[str]:
-        """Of those the ones that met enough requests to have shown a lie as rare as the rarest that was seen."""
+        """Return the excluding locks with enough requests to have shown the rarest rate of false grants seen."""
         seen = {name: detection_limit(met_for(name, self.stress)) or 1.0 for name in self.excluding}
         return [name for name in seen if seen[name] < self.rarest_lie]
 
     @property
     def too_little_tried(self) -> list[str]:
-        """Return the others: they may lie as seldom, unseen."""
+        """Return the other excluding locks: they may grant as rarely falsely, unseen."""
         return [name for name in self.excluding if name not in self.dependable]
 
     @property
     def rarest_lie(self) -> float:
-        """Return the smallest share of requests that a lock was seen lying to; infinite where none was counted."""
+        """Return the smallest share of requests that a lock granted falsely; infinite where none was counted."""
         return evidence.rarest(self.lying, self.rules, self.stress)
 
     @property
     def lawless(self) -> bool:
-        """Return True where locks are granted twice and none excludes: what else is broken then follows from that."""
+        """Tell whether locks are granted twice and none excludes: other faults then follow from that."""
         return bool(self.lying) and not self.excluding
 
     @property
     def lying(self) -> list[str]:
-        """Return the locks under which two held what only one may."""
+        """Return the locks with conflicting holds that overlapped."""
         held = {row.case.lock for row in self.stress if row.case.overlapping_holds}
         granted = {double_grant(rule) for rule in self.rules}
         return [name for name in self.are("unsafe", list(EXCLUSION)) if EXCLUSION[name] in held or name in granted]
 
     @property
     def seldom(self) -> list[str]:
-        """Of those the ones that keep most who wait apart."""
+        """Return the locks with false grants that still exclude most of the time."""
         return [name for name in self.lying if 0 < self.share(name) < OFTEN]
 
     @property
     def plainly_lying(self) -> list[str]:
-        """Return the others, which are as good as no locks."""
+        """Return the other locks with false grants, which are as good as no locks."""
         return [name for name in self.lying if name not in self.seldom]
 
     @property
@@ -103,7 +103,7 @@ class Situation:
         return self.are("unsafe", list(EXCLUSION))
 
     def share(self, name: str) -> float:
-        """How many of the requests for this lock that met a holder were let in beside him."""
+        """Return the share of the requests for this lock that met a holder and were falsely granted."""
         return evidence.share(name, self.stress)
 
     @property
@@ -113,57 +113,57 @@ class Situation:
 
     @property
     def leaks(self) -> bool:
-        """Return True where an open file description's lock was still there when it ought to have gone."""
+        """Tell whether an open file description's lock was still there when it should have gone."""
         return any(map(leaked, self.broken))
 
     @property
     def wakes_badly(self) -> bool:
-        """Return True where a waiter was not woken, and not because locks are wider here than what was asked for."""
+        """Tell whether a waiter was not woken, and not because locks are wider here than requested."""
         return any(map(unwoken, self.broken)) and not any(map(too_wide, self.broken))
 
     @property
     def outlives(self) -> bool:
-        """Return True where a lock was still there when its owner had gone, or the owner cannot be ended."""
+        """Tell whether a lock was still there when its owner had gone, or the owner cannot be ended."""
         left = any(map(outlived, self.broken)) and not any(map(too_wide, self.broken))
         return left or (bool(self.stuck) and self.is_("death", "unsafe"))
 
     @property
     def unanswered(self) -> list[str]:
-        """Return the locks of which requests are not answered, though nobody is in their way."""
+        """Return the locks of which requests are not answered, though no lock conflicts with them."""
         told = {unanswered(rule) for rule in self.broken}
         alone = {row.case.lock for row in self.stress if hung_alone(row)}
         return [name for name in EXCLUSION if name in told or EXCLUSION[name] in alone]
 
     def fails(self, name: str, *others: Callable[[RuleResult], bool]) -> bool:
-        """Return True where the guarantee is not kept, and not just by rules that show something else."""
+        """Tell whether the guarantee is not kept, and not just by rules that show something else."""
         own = [rule for rule in self.broken if rule.guarantee == name]
         elsewhere = bool(own) and all(any(shows(rule) for shows in others) for rule in own)
         return self.is_(name, "unsafe") and not elsewhere and not self.lawless
 
     @property
     def doubts(self) -> list[str]:
-        """Why something stayed unknown."""
+        """Return the reasons why something stayed unknown."""
         return [text for each in self.guarantees if each.verdict == "unknown" for text in each.evidence]
 
     @property
     def wants_longer(self) -> bool:
-        """Return True where a longer check would find out more."""
+        """Tell whether a longer check would find out more."""
         return any("--seconds" in text for text in self.doubts)
 
     @property
     def left_open(self) -> bool:
-        """Return True where something stayed unknown, and not just for want of locks that answer."""
+        """Tell whether something stayed unknown, and not just for lack of locks that answer."""
         unknown = any(each.verdict == "unknown" for each in self.guarantees)
         return unknown and (not self.unanswered or self.wants_longer)
 
     @property
     def false_deadlocks(self) -> bool:
-        """Return True where EDEADLK came though there was no cycle."""
+        """Tell whether EDEADLK came though there was no cycle."""
         told = [rule for rule in self.broken if rule.observed == "EDEADLK"]
         return bool(told) or any(row.case.false_deadlocks for row in self.stress)
 
     def of_kind(self, *prefixes: str) -> bool:
-        """Return True where a filesystem's type begins so."""
+        """Tell whether the type of a mount's filesystem begins with one of these."""
         return any(mount.filesystem.startswith(prefixes) for mount in self.mounts)
 
     def lost(self, name: str) -> str:
@@ -185,10 +185,10 @@ class Situation:
 
 
 def spoken(names: Sequence[str]) -> str:
-    """Locks by their names, joined."""
+    """Return the names of locks, joined."""
     return joined([OWN[EXCLUSION[name]].title for name in names])
 
 
 def joined(words: Sequence[str]) -> str:
-    """a, b and c."""
+    """Return the words joined: a, b and c."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""
