@@ -1,4 +1,4 @@
-"""Order recorded loads and stores, as far as clocks can tell.
+"""Order recorded loads and stores, as far as the clock shows.
 
 An access happened at some moment between two looks at the clock. Of two whose intervals overlap the order is unknown;
 otherwise it is certain, CLOCK_MONOTONIC being one clock for all processes (clock_gettime(2)).

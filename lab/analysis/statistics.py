@@ -67,7 +67,7 @@ def detection_limit(contended: int, confidence: float = 0.95) -> float | None:
 def requests_for(rate: float, confidence: float = 0.95) -> int:
     """Return the number of requests that must meet a holder for false grants of this rate to be noticed.
 
-    The inverse of `detection_limit`, with the same confidence; `rate` lies above 0 and below 1.
+    The inverse of `detection_limit`, with the same confidence; `rate` is above 0 and below 1.
     """
     return ceil(log(1 - confidence) / log1p(-rate))
 

@@ -85,7 +85,7 @@ def family_of(call: Call) -> str:
 
 
 def is_refusal(call: Call, observed: str) -> bool:
-    """Return True where the answer says that the mount, or the kernel, does not have such a call at all."""
+    """Tell whether the answer means that the mount, or the kernel, does not have such a call at all."""
     verb = call.made.verb
     if verb == "map":
         return observed == "ENODEV"

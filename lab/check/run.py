@@ -33,7 +33,7 @@ STEP_S = 60.0
 UNJUDGED = "not judged, for the mount does not answer any more: "
 
 STUCK_AT_MOST = 2
-"""With more processes than this stuck in the kernel no random program is tried: each could add some."""
+"""No random program is tried when more processes than this are stuck in the kernel: each could add some."""
 
 Tell = Callable[[str], None]
 
@@ -246,7 +246,7 @@ def document(
     """Return the document of all findings, judged.
 
     A hang of the whole mount that ended the check is no evidence against anything. Where it answered other calls, the
-    processes that do not end on SIGKILL are a finding, as in a check that came to its end.
+    processes that do not end on SIGKILL are a finding, as in a check that was completed.
     """
     rules = with_stress(sorted(found.rules, key=lambda result: result.number), found.stress)
     stuck = [*found.stuck, *_left_by(found.stress)]

@@ -250,7 +250,7 @@ HANGS_AT_MOST = 2
 """At most this many rules of one guarantee may end in a call that hangs; there are more, and a hang takes seconds."""
 
 STUCK_AT_MOST = 2
-"""When requests for one lock have left this many processes stuck in the kernel, it is not used any more."""
+"""A lock is not used any more after requests for it have left this many processes stuck in the kernel."""
 
 
 def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: Callable[[str], None]) -> Iterator[RuleResult]:

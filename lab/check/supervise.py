@@ -98,7 +98,7 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The check has come to its end."""
+    """The check is complete."""
 
 
 def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Check:
@@ -107,8 +107,8 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
     Ends in time whatever the mounts do. Findings before an interrupt (Ctrl-C, SIGTERM; a second one cuts the clean-up
     short) or before a mount stops answering are kept, and the document says so. Raises UsageError for more workers than
     a race has room for, and for paths that are not directories, may not be used or are not the same; CannotRunError
-    where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could not be
-    removed is then named on stderr.
+    where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could
+    not be removed is named on stderr.
     """
     request = request_for(options.only, len(directories))
     check_workers(request.guarantees if "stress" in request.parts else (), options.workers)
@@ -268,7 +268,7 @@ class _Supervised:
         self._hang, self._dead = hang, list(dead)
 
     def _why_no_end(self) -> str:
-        """Return the reason why the check has not come to its end without an interrupt; empty where it has."""
+        """Return the reason why the check is incomplete though it was not interrupted; empty where it is complete."""
         if self._hang:
             return _told(self._hang)
         if self._done:

@@ -53,7 +53,7 @@ DOUBT = 10
 
 
 class Patience:
-    """How long calls on one filesystem may take."""
+    """The time limits of calls on one filesystem."""
 
     def __init__(self, handoffs: Mapping[str, float] | None = None) -> None:
         self.handoffs = dict(handoffs or {})

@@ -58,7 +58,7 @@ def perform_batch(body: Callable[[Program], None], number: int) -> None:
 
 @contextmanager
 def no_files_of_hypothesis() -> Iterator[None]:
-    """Give Hypothesis a home that it cannot write to: else it stores findings in the working directory."""
+    """Give Hypothesis a home that it cannot write to, because it stores findings in the working directory otherwise."""
     from hypothesis.configuration import set_hypothesis_home_dir
 
     set_hypothesis_home_dir(devnull)

@@ -51,7 +51,7 @@ LONGEST_S = 60.0
 """No trial may take longer for its hand-offs, however slow they are."""
 
 FEW = 8
-"""With more workers than these, each waits longer for its turn."""
+"""Each worker waits longer for its turn where there are more than this many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ def stress(
 ) -> Iterator[StressResult]:
     """Race for these guarantees (`lab.check.guarantees`) within about this many seconds, one after the other.
 
-    `tell` receives the next step; `handoffs` are the slowest hand-offs of the locks here, by their guarantees.
+    `tell` receives the name of the next step; `handoffs` are the slowest hand-offs of the locks, by their guarantees.
 
     Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
     is refused, hangs or kills is reported in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.

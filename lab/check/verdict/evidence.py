@@ -335,7 +335,7 @@ def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
 
 
 def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
-    """Return what the races for this guarantee lack to notice faults of the rate `detects`, and a remedy; else empty."""
+    """Return what the races for this guarantee lack to notice faults of rate `detects`, and a remedy; empty if nothing."""
     if detects is None or name not in RACED:
         return ""
     limit, takes = guarantee_limit(name, stress), requests_for(detects)
@@ -356,7 +356,7 @@ def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], s
 
 
 def _chances(name: str, stress: Sequence[StressResult]) -> int:
-    """Return how many times a fault could have shown: requests that met a holder, or rounds of neighbours, which never meet."""
+    """Return how often a fault could show: requests that met a holder, or rounds of neighbours, which never meet."""
     if name == "neighbours":
         return sum(row.case.operations for row in stress if row.guarantee == name)
     return met_for(name, stress)
@@ -389,7 +389,7 @@ def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
 
 
 def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
-    """Yield how evenly the workers came to hold the locks that they waited for: Jain's index, at its worst."""
+    """Yield how evenly the workers got the locks that they waited for: Jain's index, at its worst."""
     waited = [
         row.case.fairness for row in stress if row.guarantee in EXCLUSION and not row.polled and row.case.fairness
     ]

@@ -91,7 +91,7 @@ def _says(number: int, row: StressResult) -> Answered:
 
 
 NOTHING = "nothing was tried"
-"""This sentence, and before it the list of what was not tried, follow the other sentences."""
+"""The sentence that, with the list of what was not tried before it, follows the other sentences."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
