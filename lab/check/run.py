@@ -172,7 +172,7 @@ class _Parts:
             raise silence
 
     def _silence(self, call: str, where: str = "") -> Silent | None:
-        """Return what ends the check: something hung since the last look, and a mount no longer answers.
+        """Return what ends the check, if something hung since the last look and a mount no longer answers.
 
         The evidence is that call, or a process that does not end on SIGKILL.
         """

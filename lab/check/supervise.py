@@ -228,7 +228,7 @@ class _Supervised:
             self._keep(record)
 
     def _is_hung(self) -> bool:
-        """Tell whether the child hangs, or a mount does not answer in time, or anything has hung; record why."""
+        """Tell whether the child hangs, a mount does not answer after the time is over, or anything hung; record why."""
         stands = self._standstill.seconds(self._activity.read().pid) > TOUCH_S
         overdue = self._activity.overdue()
         anything = bool(overdue or stands or self._activity.hang())

@@ -38,7 +38,7 @@ THEMES = 6
 
 TO_WAITERS = ("interrupted", "killed")
 SPARED = 12
-"""The number of calls that would meet a waiting actor of which two act on it; another actor makes the others."""
+"""The number of calls that would meet a waiting actor: two of them act on it, another actor makes the others."""
 
 MOST_OPEN = 4
 MOST_CALLS = 40

@@ -72,7 +72,7 @@ DRAWING = 0.1
 DRAWING_S = 1.0
 LEAVING_OUT = 0.15
 LEAVING_OUT_S = 2.0
-"""Each difference may take this share of the whole time, or this long if that is longer, for either way."""
+"""Each of two ways of shrinking may take this share of the whole time, or this long if that is longer."""
 
 HURRY = 12
 """Meanwhile a waiter that should be woken gets only one part in this many of the time; the result is tried in full."""
@@ -136,10 +136,10 @@ DISTURBED_AT_MOST = 5
 """At most this many programs may be cut short by causes other than a lock."""
 
 FEWEST = 10
-"""At least this many are performed however short the time is, unless that takes LONGEST times as long."""
+"""At least this many are performed however short the time is, unless that exceeds the next limit."""
 
 LONGEST, HARDLY_S = 3, 5.0
-"""The limits of this: LONGEST times as long, or not much longer than HARDLY_S, where hand-offs of locks are slow."""
+"""The limit is LONGEST times as long, or HARDLY_S if that is longer; it is reached where hand-offs are slow."""
 
 
 def random_programs(

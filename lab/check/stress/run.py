@@ -151,7 +151,7 @@ def _failure(name: str, ended: Exit) -> Failure | None:
 
 FULL = re.compile(r"no space|disk quota exceeded", re.IGNORECASE)
 NO_ROOM = "the filesystem is full (no space left); make room, or give another DIR"
-"""The reason for one cause, whichever call of a race met it."""
+"""The reason that is reported when space runs out, whichever call of a race met it."""
 
 REMEDIES = (
     ("try another --lock or another --dir", "give another DIR"),
@@ -321,7 +321,7 @@ class _Stress:
         return Case(found, setting)
 
     def _refusal(self, setting: Setting) -> str:
-        """Return what this race needs and the filesystem does not have; empty where it has all."""
+        """Return the reason why the filesystem lacks what this race needs; empty where it has it."""
         name = setting.lock.name
         if self._locks[name].refused:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"

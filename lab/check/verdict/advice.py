@@ -22,7 +22,7 @@ LOCK_OPTIONS = {
     "cifs": "on SMB look against nobrl and for cache=none (mount.cifs(8))",
     "overlay": "do not use the upper or lower directory of an overlay beside the merged one",
 }
-"""Mount options to check where locks do not exclude between mounts, by the filesystem's type."""
+"""Settings to check where locks do not exclude between mounts, by the filesystem's type."""
 
 DATA_OPTIONS = {
     "nfs": "on NFS lock the data file itself, not another one: that makes the client read anew; or mount with noac",
@@ -30,7 +30,7 @@ DATA_OPTIONS = {
     "fuse.glusterfs": "on GlusterFS turn the performance translators off, and mount with direct-io-mode=enable for "
     "pread and pwrite, or with fopen-keep-cache off for mappings remapped inside the lock",
 }
-"""Mount options to check where locks exclude and the data is not shared, by the filesystem's type."""
+"""Settings to check where locks exclude and the data is not shared, by the filesystem's type."""
 
 
 def all_safe(here: Situation) -> str:
@@ -41,7 +41,7 @@ def all_safe(here: Situation) -> str:
 
 
 def lying_between(here: Situation) -> str:
-    """Name the locks that each mount keeps to itself, and the mount options to check."""
+    """Name the locks that each mount keeps to itself, and the settings to check."""
     hints = "; ".join(_by_kind(here, LOCK_OPTIONS))
     return (
         f"{_first(spoken(here.plainly_lying))} granted twice between these mounts. Check one directory alone: if safe "

@@ -19,7 +19,7 @@ from lab.records import Answered, RandomPrograms, RuleResult, StressResult, Stuc
 
 DENIALS = ("EAGAIN", "EACCES", "waits")
 FREER = {("read", "free"), ("write", "free"), ("write", "read")}
-"""The lock on a byte, and what another process gets of it that it must not get."""
+"""The lock on a byte, and the freer state that another process must not find."""
 
 ENDINGS = ("close", "exit", "killed", "exec")
 """Calls by which the holder of a lock may release it, or keep it."""
@@ -335,7 +335,7 @@ def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
 
 
 def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
-    """Return what the races for this guarantee lack to notice faults of rate `detects`, and a remedy; empty if nothing."""
+    """Return what the races for this guarantee lack to notice faults of rate `detects`, and a remedy; or empty."""
     if detects is None or name not in RACED:
         return ""
     limit, takes = guarantee_limit(name, stress), requests_for(detects)

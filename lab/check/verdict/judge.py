@@ -76,7 +76,7 @@ def judge_by_stress(rule: RuleResult, stress: Sequence[StressResult]) -> RuleRes
 
 
 def _with_deadlocks(rule: RuleResult, stress: Sequence[StressResult]) -> RuleResult:
-    """Return the rule judged by EDEADLK in races: no race has a cycle, so every one is false."""
+    """Return the rule, unsafe where races met EDEADLK: no race has a cycle, so every EDEADLK is false."""
     for _, words in about_false_deadlocks(stress):
         return replace(rule, verdict="unsafe", expected="no EDEADLK", observed=words, calls=[])
     return rule
@@ -91,7 +91,7 @@ def _says(number: int, row: StressResult) -> Answered:
 
 
 NOTHING = "nothing was tried"
-"""The sentence that, with the list of what was not tried before it, follows the other sentences."""
+"""The words that are reported last among equal verdicts; words with "not tried" come just before them."""
 
 WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
