@@ -163,7 +163,7 @@ class _Supervised:
         if interrupted and not self._mounts:
             raise KeyboardInterrupt
         left_behind = [anonymous_text(self._left_behind)] if self._left_behind else []
-        if self._hang and not self._hang.where and self._left:  # otherwise the child itself waits
+        if self._hang and not self._hang.where and self._left:  # the waiting process is not the child itself
             self._hang = replace(self._hang, where=self._left[0].where)
         early = "" if interrupted else self._why_no_end()
         ending = Ending(interrupted, early, self._hang, self._left, left_behind)
@@ -228,7 +228,7 @@ class _Supervised:
             self._keep(record)
 
     def _is_hung(self) -> bool:
-        """Tell whether the child hangs, a mount does not answer after the time is over, or anything hung; record why."""
+        """Tell whether the child hangs, a mount does not answer after the time is over, or anything hung; note why."""
         stands = self._standstill.seconds(self._activity.read().pid) > TOUCH_S
         overdue = self._activity.overdue()
         anything = bool(overdue or stands or self._activity.hang())

@@ -335,7 +335,7 @@ def guarantee_limit(name: str, stress: Sequence[StressResult]) -> float | None:
 
 
 def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], seconds: float) -> str:
-    """Return what the races for this guarantee lack to notice faults of rate `detects`, and a remedy; or empty."""
+    """Return what the races for this guarantee lack to notice faults of rate `detects`, and a remedy; empty if none."""
     if detects is None or name not in RACED:
         return ""
     limit, takes = guarantee_limit(name, stress), requests_for(detects)
