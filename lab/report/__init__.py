@@ -1,1 +1,1 @@
-"""Layer 8: tables and verdicts, pure functions of a results record; and the progress of a run."""
+"""Layer 8: make tables, verdicts and pictures from a results record, by pure functions; show the progress of a run."""

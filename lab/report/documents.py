@@ -1,4 +1,4 @@
-"""How the document of each command is told: its text, its colours, what goes to stderr, its exit code."""
+"""Say how the document of each command is reported: its text, its colours, its lines on stderr, its exit code."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ COLOURS = {
     r"\b(DAMAGED|DIED|TIMEOUT|UNSUPPORTED|NOT CLEAN|NEGATIVE CONTROL|INTERRUPTED|BROKEN|UNKNOWN)\b[^\n]*": "bold red",
     r"\b(REFUSED|WAITS)\b": "bold red",
 }
-"""Regular expressions, and how rich(1) styles what they find."""
+"""The keys are regular expressions; the values say how rich(1) styles what they match."""
 
 CHECK_COLOURS = {
     r"  safe( |$)": "green",
     r"  (unsupported|unknown)( |$)": "yellow",
     r"\b(UNSAFE|INTERRUPTED|LEFT BEHIND)\b": "bold red",
 }
-"""The words in the columns of a check; elsewhere "safe" is a word like others."""
+"""These colour the words in the columns of a check; elsewhere "safe" is a word like others."""
 
 TOUR_COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)^ok\b": "green"}
 
@@ -47,7 +47,7 @@ LOCKS_COLOURS = {
     r"(?<=  )no(?=  |$)": "yellow",
     r"(?<=  )(!\w+|[?])(?=  |$)": "bold red",
 }
-"""The words in the columns of the locks compared."""
+"""These colour the words in the columns of the lock survey."""
 
 
 BENCH_COLOURS = {r"(?m)^(Unsteady|Not alone):": "yellow", r"\bNOT EXCLUSIVE\b": "bold red"}
@@ -58,14 +58,14 @@ COMPARE_COLOURS = {
     r"(?m)\bworse *$": "bold red",
     r"(?m)\bcannot tell *$": "yellow",
 }
-"""The verdicts, which end the rows."""
+"""These colour the verdicts, which end the rows."""
 
 
 class Report(NamedTuple):
-    """How one kind of document is told; `text_of` takes the document and the format of its tables.
+    """The way to report one kind of document; `text_of` takes the document and the format of its tables.
 
-    `interruption` is one more complaint, empty for what ran to its end. `formats` is false where the text is no table
-    and comes in one format only.
+    `interruption` is one more complaint, empty for a run that was not interrupted. `formats` is false where the text is
+    no table and comes in one format only.
     """
 
     text_of: Callable[[Any, str], str]
@@ -77,7 +77,7 @@ class Report(NamedTuple):
 
 
 def _nothing(document: Document) -> tuple[str, ...]:
-    """Nothing to complain of: what differs is in the text."""
+    """Return no complaints: the text says what differs."""
     return ()
 
 
@@ -108,9 +108,9 @@ REPORTS: dict[type[Document], Report] = {
 
 
 TOUR_CHECK = Report(lambda run, _: tour.summary(run), tour.complaints, tour.exit_code, TOUR_COLOURS, formats=False)
-"""How `tour --check` tells of a tour."""
+"""`tour --check` reports a tour in this way."""
 
 
 def report_of(document: Document) -> Report:
-    """How this document is told."""
+    """Return the way to report this document."""
     return REPORTS[type(document)]

@@ -1,10 +1,7 @@
-"""Figures as people read them.
+"""Format figures and tables for readers.
 
-Times to three digits, for figures that are to be compared.
-
-The names of the formats that tables come in.
-
-Tables in the formats that a user may ask for.
+Times have two or three digits; those that are to be compared always have three. Tables come in the formats that a user
+may ask for.
 """
 
 from __future__ import annotations
@@ -18,16 +15,16 @@ from lab.errors import unknown
 __all__ = ["duration", "kib", "one_in", "plural", "rate", "side_by_side", "wrapped"]
 
 WIDTH = 100
-"""Columns that sentences are folded at."""
+"""Sentences are folded at this many columns."""
 
 KEPT = "\0"
-"""Stands for a space at which nothing is folded."""
+"""This character stands for a space at which no line is folded."""
 
 _UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
 
 
 def duration(ns: float) -> str:
-    """A time with its unit, two or three digits: 373 ns, 27.8 us, 7.1 ms."""
+    """Return a time with its unit and two or three digits: 373 ns, 27.8 us, 7.1 ms."""
     for scale, unit in _UNITS:
         if ns >= scale:
             value = ns / scale
@@ -36,12 +33,12 @@ def duration(ns: float) -> str:
 
 
 def kib(size: int | None) -> str:
-    """Bytes in KiB."""
+    """Return a number of bytes in KiB."""
     return "-" if size is None else f"{size // 1024:,}"
 
 
 def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int = WIDTH) -> str:
-    """Text behind `first`, folded between words at this width; further lines stand below its beginning, or indented."""
+    """Fold text behind `first` between words at this width; further lines align with its beginning, or are indented."""
     from textwrap import TextWrapper
 
     further = " " * (len(first) if indent is None else indent)
@@ -50,7 +47,7 @@ def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int
 
 
 def side_by_side(*cells: tuple[str, int]) -> str:
-    """Texts beside each other, each folded at its own width."""
+    """Return texts beside each other, each folded at its own width."""
     columns = [wrapped(text, width=width).splitlines() for text, width in cells]
     rows = zip_longest(*columns, fillvalue="")
     widths = [width for _, width in cells]
@@ -63,12 +60,12 @@ UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
 
 def fine(ns: float) -> str:
-    """A time to three digits, with its unit: 786 ns, 1.23 us, 27.1 us, 254 us."""
+    """Return a time with three digits and its unit: 786 ns, 1.23 us, 27.1 us, 254 us."""
     return " ".join(_scaled(ns, *_unit(ns)))
 
 
 def interval(low: float, high: float) -> str:
-    """Two times in the unit of the larger."""
+    """Return two times in the unit of the larger."""
     unit = _unit(high)
     return f"{_scaled(low, *unit)[0]} to {' '.join(_scaled(high, *unit))}"
 
@@ -89,9 +86,9 @@ DATA_FORMATS = {"csv": ","}
 
 
 def check_format(name: str) -> None:
-    """Raises UsageError, with the nearest name, for a format that neither tabulate nor the lab has.
+    """Raise UsageError, with the nearest name, for a format that neither tabulate nor the lab has.
 
-    The usual one is not looked up: tabulate imports threading and random, and forks would pay for it.
+    The default format is not looked up: tabulate imports threading and random, which would slow down every fork.
     """
     if name == DEFAULT_FORMAT:
         return
@@ -106,7 +103,10 @@ NAMES = frozenset({"scenario", "lock", "backing", "access", "verdict"})
 
 
 def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
-    """Columns of these titles to the left, figures to the right; figures are text already and are not parsed again."""
+    """Return a table: columns with titles in `left` are aligned left, figures right.
+
+    Figures are text already and are not parsed again.
+    """
     if style in DATA_FORMATS:
         return _separated([head, *rows], DATA_FORMATS[style])
     align = ["left" if title in left else "right" for title in head]
@@ -116,7 +116,7 @@ def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Colle
 def grid(
     head: Sequence[str], rows: list[list[str]], align: Sequence[str], style: str = DEFAULT_FORMAT, padding: int = 0
 ) -> str:
-    """Return a table with each column aligned as said, and at least so much wider than its header."""
+    """Return a table with each column aligned as given, and at least so much wider than its header."""
     import tabulate  # slow to import, and not for a process that forks
 
     tabulate.MIN_PADDING = padding
@@ -125,7 +125,7 @@ def grid(
 
 
 def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
-    """Separated values as RFC 4180 has them: a cell that holds the separator, as large numbers do, is quoted."""
+    """Return separated values as in RFC 4180: a cell that holds the separator, as large numbers do, is quoted."""
     import csv
     from io import StringIO
 

@@ -1,4 +1,7 @@
-"""A check as JUnit XML, for what shows test results: a suite a guarantee, a case a rule, race and kind of program."""
+"""Write a check as JUnit XML, for programs that show test results.
+
+Each guarantee is a suite; each rule, race and kind of program is a case.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from lab.records import Answered, Check, Document, Guarantee, RuleResult, Stress
 from .format import plural
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
-"""What XML 1.0 has no way to write (section 2.2)."""
+"""This matches the characters that XML 1.0 cannot write (section 2.2)."""
 
 Outcome = Literal["", "failure", "skipped", "error"]
 OUTCOMES: dict[Answered, Outcome] = {"safe": "", "unsafe": "failure", "unsupported": "skipped", "unknown": "error"}
@@ -21,7 +24,7 @@ OUTCOMES: dict[Answered, Outcome] = {"safe": "", "unsafe": "failure", "unsupport
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One case: its name, how it came out, a line about it, and more of it."""
+    """One case: its name, its result, a line about it, and more details."""
 
     name: str
     outcome: Outcome
@@ -30,7 +33,7 @@ class Entry:
 
 
 def junit(document: Document) -> bytes:
-    """The XML of a check. Raises TypeError for the document of another command."""
+    """Return the XML of a check. Raise TypeError for the document of another command."""
     if not isinstance(document, Check):
         raise TypeError(f"{type(document).__name__} is no check")
     root = Xml.Element("testsuites", name="lab check", time=f"{document.wall_s:.3f}")
@@ -47,7 +50,7 @@ def junit(document: Document) -> bytes:
 
 
 def _cases(guarantee: Guarantee, run: Check) -> Iterator[Entry]:
-    """The verdict itself, then all that it rests on."""
+    """Yield the verdict itself, then all evidence behind it."""
     said = "\n".join([guarantee.strength, *guarantee.evidence]).strip()
     yield Entry(guarantee.title, OUTCOMES[guarantee.verdict], f"{guarantee.name}: {guarantee.verdict}", said)
     yield from (_of_rule(rule) for rule in run.rules if rule.guarantee == guarantee.name)
@@ -67,7 +70,7 @@ def _of_rule(rule: RuleResult) -> Entry:
 
 
 def _of_programs(name: str, run: Check) -> Iterator[Entry]:
-    """Where there were differences one case for each; else one for all programs, in the suites that they judge."""
+    """Yield one case for each difference; without differences one for all programs, in the suites that they judge."""
     from lab.check.guarantees import RANDOM
 
     if run.random is None or not run.random.programs or name not in RANDOM:
@@ -103,5 +106,5 @@ def _write(suite: Xml.Element, guarantee: str, case: Entry) -> None:
 
 
 def _legal(text: str) -> str:
-    """What XML cannot write, by its escape in Python, so that it is still seen."""
+    """Replace each character that XML cannot write by its Python escape, so that it stays visible."""
     return NOT_XML.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)

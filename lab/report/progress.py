@@ -1,4 +1,7 @@
-"""The progress of a long run, on stderr, in a process of its own: rich starts a thread, and who forks must not."""
+"""Show the progress of a long run on stderr, in a process of its own.
+
+rich starts a thread, and a process that forks must have none.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ PATIENCE_S = 1.0
 
 
 class Progress:
-    """Within the block, `tell` names what runs now; `total` such calls make the whole."""
+    """A display of progress: within the block, `tell` names what runs now; `total` such calls make the whole."""
 
     def __init__(self, total: int, *, shown: bool) -> None:
         self._total = total
@@ -44,13 +47,13 @@ class Progress:
             self._child.wait()
 
     def tell(self, title: str) -> None:
-        """Say what runs now; it never waits, and a display that is gone or behind misses it."""
+        """Show what runs now; this never waits, and a display that has ended or is behind misses it."""
         if self._child:
             with suppress(BrokenPipeError, BlockingIOError):
                 os.write(self._pipe, printable(title).encode() + b"\n")
 
     def _display(self, titles: int) -> None:
-        """The display, in its own process: it ends with the pipe, and leaves Ctrl-C to its parent."""
+        """Run the display in its own process: it ends with the pipe, and leaves Ctrl-C to its parent."""
         os.close(self._pipe)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         ended = select.poll()
@@ -65,7 +68,9 @@ def _bar(total: int, titles: int) -> None:
     from rich.progress import Progress as Bar
 
     class Steady(Console):
-        """Leaves the cursor alone: whoever kills this process would otherwise leave the terminal without one."""
+        """A console that leaves the cursor alone: a kill of this process would otherwise leave the terminal without
+        one.
+        """
 
         def show_cursor(self, show: bool = True) -> bool:
             return False

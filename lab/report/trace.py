@@ -1,12 +1,10 @@
-"""The trace of a run: a process is a case, a row of it a worker.
+"""Write a recorded run as a trace for Perfetto and chrome://tracing: a `document` of `events`, which stand on `rows`.
 
-Its form is the JSON object of "Trace Event Format" (the document of Google's Trace Viewer), which Perfetto reads too.
+A process of the trace is a case, a row of it a worker. Its form is the JSON object of "Trace Event Format" (the
+document of Google's Trace Viewer), which Perfetto reads too.
 
-The events of one recorded trial: bars on the rows of its workers, and instants where something went wrong.
-
-Requests for locks as bars on rows: what a viewer of traces draws on one row must nest, or follow one another.
-
-A recorded run as a trace for Perfetto and chrome://tracing: a `document` of `events`, which stand on `rows`.
+The events of a recorded trial are bars on the rows of its workers, and instants where something went wrong. Requests
+for locks are bars: bars that a viewer of traces draws on one row must nest, or follow one another.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ NEVER = -1
 class Request(NamedTuple):
     """One request in ns from the release of the barrier; one never granted is granted, and ends, where the trial does.
 
-    A lock that was never given back ends where another was granted what conflicts with it, else with the trial: the
-    kernel takes it from a process that ends (fcntl_locking(2)), and does not say when.
+    A lock that was never released ends where another worker was granted a conflicting one, else with the trial: the
+    kernel releases it when the process ends (fcntl_locking(2)), and does not say when.
     """
 
     requested_ns: int
@@ -47,12 +45,12 @@ class Request(NamedTuple):
     released: bool
 
     def against(self, other: Request) -> bool:
-        """True when it is another worker's, and the two may not be held together."""
+        """Return True when it is another worker's, and the two may not be held together."""
         return self.worker != other.worker and self.span.conflicts(other.span)
 
 
 def end_of(recording: Recording) -> int:
-    """The moment at which a trial ended, or the last that is known of it; in ns from the release of the barrier."""
+    """Return the moment at which a trial ended, or the last that is known of it; in ns from the barrier's release."""
     holds, accesses = recording.holds, recording.accesses
     moments = (
         holds.requested_ns, holds.granted_ns, holds.released_ns, accesses.begun_ns, accesses.ended_ns
@@ -61,7 +59,7 @@ def end_of(recording: Recording) -> int:
 
 
 def requests_of(holds: Holds, end_ns: int) -> list[Request]:
-    """All requests of a trial that ended at this moment, in the order in which they were made."""
+    """Return all requests of a trial that ended at this moment, in the order in which they were made."""
     columns = zip(
         holds.requested_ns, holds.granted_ns, holds.released_ns, holds.worker, holds.start, holds.length, holds.write,
         strict=True,
@@ -88,7 +86,7 @@ def _taken_back(kept: Request, made: Sequence[Request]) -> Request:
 
 
 def lanes(requests: Sequence[Request]) -> list[int]:
-    """Of each request its row among those of its worker, from 0: the first in which it nests, or follows."""
+    """Return for each request its row among those of its worker, from 0: the first in which it nests, or follows."""
     held: dict[int, list[list[Request]]] = defaultdict(list)
     return [_lane(held[request.worker], request) for request in requests]
 
@@ -105,7 +103,7 @@ def _lane(rows: list[list[Request]], request: Request) -> int:
 
 
 def holders(requests: Sequence[Request]) -> Iterator[int | None]:
-    """Of each request the worker that held what it asked for when it asked, if one did."""
+    """Yield for each request the worker that held what it asked for when it asked, or None."""
     waiting = sorted((request for request in requests if request.granted), key=lambda request: -request.granted_ns)
     held: list[Request] = []
     for request in requests:
@@ -119,7 +117,7 @@ Event = dict[str, Any]
 
 
 class Drawn:
-    """A recorded trial as rows and what lies on them; `numbers` are those that no other row or process has."""
+    """A recorded trial as rows and the events on them; `numbers` are those that no other row or process has."""
 
     def __init__(self, recording: Recording, workers: int, pid: int, numbers: Iterator[int]) -> None:
         self._recording = recording
@@ -131,14 +129,14 @@ class Drawn:
         self._rows = {row: next(numbers) for row in sorted(self._needed())}
 
     def events(self) -> Iterator[Event]:
-        """The names of the rows, then all else in the order of time."""
+        """Yield the names of the rows, then all else in the order of time."""
         for (worker, lane), tid in self._rows.items():
             who = self._who(worker)
             yield from named("thread", self._pid, tid, f"{who}, row {lane + 1}" if lane else who)
         yield from sorted([*self._bars(), *self._happened(), *self._at_the_end()], key=_ts)
 
     def _needed(self) -> set[tuple[int, int]]:
-        """A row of each worker, and of each second owner that did anything; more where holds overlap unnested."""
+        """Return a row of each worker, and of each second owner that was active; more where holds overlap unnested."""
         workers = {*range(len(self._recording.done)), *self._recording.accesses.worker}
         asked = {(each.worker, lane) for each, lane in zip(self._requests, self._lanes, strict=True)}
         return {(worker, 0) for worker in workers} | asked
@@ -165,13 +163,14 @@ class Drawn:
         }  # fmt: skip
 
     def _happened(self) -> Iterator[Event]:
-        """What went wrong, each on the row of the worker that it happened to."""
+        """Yield each problem on the row of the worker that it happened to."""
         for each in self._story.happened():
             tid = self._rows[each.workers[0], 0]
             yield instant(each.kind, self._pid, tid, each.at_ns, each.sentence)
 
     def _at_the_end(self) -> Iterator[Event]:
-        """What the check of the trial found, which workers failed, and what is missing: of the whole case."""
+        """Yield what concerns the whole case: what the check of the trial found, which workers failed, what is missing.
+        """
         for name, told in _found(self._recording):
             yield instant(name, self._pid, self._rows[0, 0], self._end, told, scope="p")
 
@@ -190,7 +189,7 @@ def _ts(event: Event) -> float:
 
 
 def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
-    """The name of a process or of a thread, which is a row, and its place: in the order of the numbers."""
+    """Yield the name of a process or of a thread, which is a row, and its place: in the order of the numbers."""
     about = {"ph": "M", "pid": pid, "tid": tid}
     place = pid if kind == "process" else tid
     yield {"name": f"{kind}_name", **about, "args": {"name": plain(name)}}
@@ -198,7 +197,7 @@ def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
 
 
 def instant(name: str, pid: int, tid: int, at_ns: int, told: str, *, scope: str = "t") -> Event:
-    """Something that happened at one moment: to a row, or with the scope `p` to the process."""
+    """Return an event of one moment, on a row, or with the scope `p` in the process."""
     return {
         "name": plain(name), "cat": "wrong", "ph": "i", "s": scope, "pid": pid, "tid": tid,
         "ts": _us(at_ns), "args": {"told": plain(told)},
@@ -206,12 +205,12 @@ def instant(name: str, pid: int, tid: int, at_ns: int, told: str, *, scope: str 
 
 
 def plain(text: str) -> str:
-    """The text without the user's name, and of absolute paths the last name alone."""
+    """Return the text without the user's name, and with absolute paths cut to the last name."""
     return PATH.sub(r"\1", anonymous_text(text))
 
 
 def _us(ns: int) -> float:
-    """Microseconds that are the same ns again, whether a reader rounds them or cuts them off, as Perfetto does.
+    """Return microseconds that are the same ns again, whether a reader rounds them or cuts them off, as Perfetto does.
 
     1.001 * 1000 is less than 1001: cut off, a bar would begin inside the one before it, and Perfetto would drop it.
     """
@@ -224,7 +223,7 @@ TIMES = "microseconds from the release of the start barrier, which each case has
 
 
 class Traced(NamedTuple):
-    """A case and what was written down of it; where that is nothing, why."""
+    """A case and its recording; where there is none, the reason."""
 
     name: str
     workers: int
@@ -233,7 +232,7 @@ class Traced(NamedTuple):
 
 
 def rendered(done: Document) -> bytes:
-    """The trace as JSON, one event a line; bytes of names that are no text become `?`."""
+    """Return the trace as JSON, one event on each line; bytes of names that are no text become `?`."""
     trace = trace_of(done)
     events = ",\n".join(_json(event) for event in trace.pop("traceEvents"))
     return f'{_json(trace)[:-1]},"traceEvents":[\n{events}\n]}}\n'.encode("utf-8", "replace")
@@ -244,7 +243,7 @@ def _json(part: dict[str, Any]) -> str:
 
 
 def trace_of(done: Document) -> dict[str, Any]:
-    """The trace of a race or of a benchmark of locks; of other documents one without events."""
+    """Return the trace of a race or of a benchmark of locks; of other documents one without events."""
     numbers = count(1)
     return {
         "displayTimeUnit": "ns",
@@ -277,7 +276,7 @@ def _name(case: Case, run: Run) -> str:
 
 
 def _window(cost: LockCost) -> Recording | None:
-    """The holds that a benchmark keeps, as a recording in which nothing else was written down."""
+    """Return the holds that a benchmark keeps, as a recording in which nothing else was written down."""
     holds = cost.holds
     if not holds.worker:
         return None
@@ -295,7 +294,7 @@ def _window(cost: LockCost) -> Recording | None:
 
 
 def _process(case: Traced, numbers: Iterator[int]) -> Iterator[Event]:
-    """The events of one case: the names of its rows, then all else in the order of time.
+    """Yield the events of one case: the names of its rows, then all else in the order of time.
 
     Perfetto keeps a row's name by its `tid` alone, and takes the one that equals the `pid` for the main thread: no two
     numbers of a document are the same.

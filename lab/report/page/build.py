@@ -1,8 +1,7 @@
-"""The page as one text: the template with its style, its scripts, and the data of its sections.
+"""Build the page as one text: the template with its style, its scripts, and the data of its sections.
 
-The data of the page's third section: a run with its tables, its environment and its recorded trials.
-
-A page is given away: of absolute paths it tells the last name alone.
+The data of the third section are a run with its tables, its environment and its recorded trials. Pages are passed on to
+others, so of each absolute path a page shows the last name only.
 """
 
 from __future__ import annotations
@@ -26,14 +25,14 @@ _NAME = r"[^\s/:;,()'\"<>]+"
 _BEFORE = r"(?<![\w<~])(?<!:/)"  # in a fraction, a closing tag, the address of a page it begins no path
 
 PATH = re.compile(rf"{_BEFORE}~?/(?:{_NAME}/)*({_NAME})")
-"""An absolute path; its last name is the group."""
+"""This matches an absolute path; its last name is the group."""
 
 _IN_CODE = re.compile(rf"(?<![)\]}}]){_BEFORE}~?/(?:{_NAME}/)+({_NAME})")
-"""The same in a program, where a slash also divides: one in a folder."""
+"""This matches the same in a program, where a slash also divides: only a path with a folder in it counts."""
 
 
 def without_paths(part: Any, path: re.Pattern[str] = PATH) -> Any:
-    """The same with the last name of every absolute path alone; what is called `source` is a program."""
+    """Return the same with every absolute path cut to its last name; a value named `source` is a program."""
     if isinstance(part, str):
         return path.sub(r"\1", part)
     if isinstance(part, dict):
@@ -46,22 +45,24 @@ def without_paths(part: Any, path: re.Pattern[str] = PATH) -> Any:
 TITLE = "The lab: does this lock really protect this file?"
 
 SHARED = ("style.css", "page.js")
-"""What the others build on comes before them."""
+"""These files come first, because the others build on them."""
 
 SECTIONS = ("memory.js", "scheduler.js", "run.js", "stories.js")
-"""What draws the sections runs last, in this order, when all that they use is there."""
+"""These files draw the sections; they run last, in this order, when everything that they use is defined."""
 
 NAMES = ("tutorial", "plays", "run", "stories")
-"""The sections, and the names of their data."""
+"""The names of the sections, which are also the names of their data."""
 
 UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
-"""What could end a script element, or a line in one; inside of JSON's strings, where alone they stand, all the same."""
+"""Characters that could end a script element, or a line in one, with the escapes that mean the same inside JSON
+strings, the only place where they occur.
+"""
 
 
 def page_of(parts: Mapping[str, bytes]) -> str:
-    """The page with these parts, JSON by the name of the section; a section without one has `null`.
+    """Return the page with these parts, which are JSON by the name of the section; a section without a part has `null`.
 
-    Games are of scenarios from anywhere: what they tell of absolute paths is cut to the last name here.
+    Scenarios to play may come from anywhere: absolute paths in their data are cut to the last name here.
     """
     return Template(_text("page.html")).substitute(
         title=TITLE,
@@ -83,7 +84,7 @@ def _told(name: str, text: str) -> str:
 
 
 def _all(ending: str) -> str:
-    """The template's files that end so, one behind the other."""
+    """Return the template's files with this ending, concatenated."""
     names = sorted(each.name for each in (files(__package__) / "template").iterdir() if each.name.endswith(ending))
     order = sorted(names, key=lambda name: (name not in SHARED, SECTIONS.index(name) if name in SECTIONS else -1))
     return "\n".join(_text(name).rstrip() for name in order)
@@ -133,7 +134,7 @@ ENVIRONMENT = {
 
 
 def run_part(run: Run) -> bytes:
-    """The run as JSON; no absolute paths, no user names."""
+    """Return the run as JSON, without absolute paths and user names."""
     import msgspec
 
     part = {
@@ -145,7 +146,7 @@ def run_part(run: Run) -> bytes:
         "options": _options(run),
         "cases": [_case(case) for case in run.cases],
     }
-    # First the home directory, which may have spaces in it: where a path ends can then be told.
+    # The home directory comes first, because it may have spaces in it: then the end of each path is known.
     told = anonymous_text(msgspec.json.encode(part).decode())
     return msgspec.json.encode(without_paths(msgspec.json.decode(told)))
 
@@ -156,7 +157,7 @@ def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) 
 
 
 def _options(run: Run) -> list[list[str]]:
-    """What was asked for, without the directory."""
+    """Return the options of the run, without the directory."""
     asked = run.options
     told = {
         "trials a case": f"{asked.trials:,}",

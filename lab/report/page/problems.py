@@ -1,4 +1,4 @@
-"""What went wrong in a recorded trial, in the order of time, each in a sentence."""
+"""Find what went wrong in a recorded trial, in the order of time, and describe each problem in a sentence."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .recording import NEVER, accesses_of, holds_of, images, name_of, value_at, 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One thing that went wrong: when, to which bytes, in which workers; the accesses that show it, by number.
+    """One problem: its time, its bytes, its workers, and the accesses that show it, by number.
 
     It is to be looked at from `since_ns` to `until_ns`.
     """
@@ -33,7 +33,7 @@ class Happened:
 
 
 class Story:
-    """Finds what went wrong in one recording, and tells it."""
+    """The problems in one recording, and the sentences about them."""
 
     def __init__(self, recording: Recording, workers: int) -> None:
         self.accesses = accesses_of(recording)
@@ -43,7 +43,7 @@ class Story:
         self._workers = workers
 
     def happened(self) -> list[Happened]:
-        """All of it, earliest first."""
+        """Return all problems, earliest first."""
         before, after = self.images or (None, None)
         found = [self._lost(each) for each in lost_updates(self.accesses)]
         found += [self._torn(each) for each in torn_loads(self.accesses, before)]
@@ -55,13 +55,15 @@ class Story:
         return sorted(found, key=lambda each: each.at_ns)
 
     def first(self, happened: list[Happened]) -> int | None:
-        """Which of it to look at first: what the workers themselves took for damage, where they told of any."""
+        """Return the index of the problem to look at first: corruption that workers reported themselves, where they
+        reported any.
+        """
         told = any(each.kind == "reported" for each in happened)
         seen = [number for number, each in enumerate(happened) if not told or each.kind in ("reported", "torn read")]
         return seen[0] if seen else None
 
     def who(self, worker: int) -> str:
-        """A worker as sentences call it."""
+        """Return the name of a worker in sentences."""
         return f"worker {worker}" if worker < self._workers else f"the second owner in worker {worker - self._workers}"
 
     def _lost(self, lost: LostUpdate) -> Happened:
@@ -93,7 +95,7 @@ class Story:
     def _shown(
         self, kind: str, at_ns: int, start: int, end: int, workers: list[int], sentence: str, numbers: list[int]
     ) -> Happened:
-        """What these accesses show, to be looked at from the first to the last of them."""
+        """Return the problem that these accesses show, to be looked at from the first to the last of them."""
         shown = [self.accesses[number] for number in numbers]
         since = min(each.begun_ns for each in shown)
         until = max(each.begun_ns if each.ended_ns == ENDLESS else each.ended_ns for each in shown)
@@ -161,13 +163,13 @@ class Story:
         return self._shown("reported", access.begun_ns, start, end, [access.worker], sentence, [number])
 
     def _last_before(self, number: int) -> int | None:
-        """The worker's last load before its report."""
+        """Return the worker's last load before its report."""
         worker = self.accesses[number].worker
         loads = (n for n in range(number - 1, -1, -1) if self.accesses[n].worker == worker)
         return next((n for n in loads if self.accesses[n].what == LOAD), None)
 
     def _ended_inside(self) -> Iterator[Happened]:
-        """Holds that were never given back: of workers that were killed, and of those that waited for each other."""
+        """Yield holds that were never released: by workers that were killed, or that waited for each other."""
         columns = self._recording.holds
         facts = zip(columns.worker, columns.granted_ns, columns.released_ns, columns.start, columns.length, strict=True)
         for worker, granted, released, start, length in facts:
@@ -187,7 +189,9 @@ class Story:
                 yield Happened("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
 
     def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
-        """The stores of a worker under its last lock; a second owner that comes in its place asks for the same lock."""
+        """Return the stores of a worker under its last lock; a second owner that takes its place asks for the same
+        lock.
+        """
         columns = self._recording.holds
         facts = zip(columns.worker, columns.start, columns.requested_ns, strict=True)
         end = min((at for who, where, at in facts if (who, where) == (worker, start) and at > granted), default=ENDLESS)
@@ -195,7 +199,7 @@ class Story:
         return [n for n in stores if granted <= self.accesses[n].begun_ns < end]
 
     def _waited(self, worker: int) -> str:
-        """What a worker waited for at its end."""
+        """Return what a worker waited for at its end."""
         columns = self._recording.holds
         facts = zip(columns.worker, columns.granted_ns, columns.start, columns.length, strict=True)
         waits = [
@@ -207,7 +211,7 @@ class Story:
 
 
 def moment(ns: int) -> str:
-    """A time since the release, in microseconds: recorded trials take milliseconds."""
+    """Return a time since the release of the barrier, in microseconds: recorded trials take milliseconds."""
     return f"{ns / 1000:,.2f} us"
 
 

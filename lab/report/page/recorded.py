@@ -1,4 +1,4 @@
-"""A recorded trial as the page draws it: columns of numbers, what went wrong, whose bytes lie where."""
+"""Turn a recorded trial into what the page draws: columns of numbers, problems, and the last writer of each byte."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .problems import Happened, Story
 from .recording import NEVER
 
 TOLD = 400
-"""Things that went wrong that are told in words; of the others the page has the moment and the bytes."""
+"""So many problems are described in words; of the others the page has the moment and the bytes."""
 
 VALUE_BYTES = 8
-"""Bytes of an access that the page shows."""
+"""The page shows so many bytes of an access."""
 
 
 def recorded(case: Case) -> dict[str, Any] | None:
-    """What the page needs of a case's recording."""
+    """Return what the page needs of a case's recording."""
     recording = case.recording
     if recording is None:
         return None
@@ -52,13 +52,13 @@ def recorded(case: Case) -> dict[str, Any] | None:
 
 
 def _lanes(recording: Recording, story: Story) -> list[list[Any]]:
-    """Number and name of every worker, and of the second owners that did anything."""
+    """Return number and name of every worker, and of the second owners that did anything."""
     seen = {*range(len(recording.done)), *recording.holds.worker, *recording.accesses.worker}
     return [[number, story.who(number).replace("the second owner", "second owner")] for number in sorted(seen)]
 
 
 def _cut(recording: Recording, happened: int) -> list[str]:
-    """Of what found no room, how much."""
+    """Return how much was left out for lack of room."""
     counts = {
         "accesses were not written down": recording.unrecorded_accesses,
         "holds were not written down: the file had been replaced, or the log was full": recording.unrecorded_holds,
@@ -95,7 +95,7 @@ def _accesses(accesses: list[Access]) -> dict[str, list[Any]]:
 
 
 def _steps(times: list[int]) -> list[int]:
-    """Each time as the distance from the one before it, which is fewer digits."""
+    """Return each time as the distance from the one before it, which needs fewer digits."""
     return times[:1] + [later - earlier for earlier, later in pairwise(times)]
 
 
@@ -111,7 +111,7 @@ def _happened(each: Happened) -> list[Any]:
 
 
 def _untold(happened: list[Happened]) -> dict[str, list[Any]]:
-    """When the others were, of which kind (of `kinds`), and which bytes they were about."""
+    """Return the times, the kinds (indexes into `kinds`) and the bytes of the problems without a description."""
     kinds = list(dict.fromkeys(each.kind for each in happened))
     return {
         "kinds": kinds,
@@ -123,10 +123,11 @@ def _untold(happened: list[Happened]) -> dict[str, list[Any]]:
 
 
 def _origins(story: Story) -> list[list[Any]]:
-    """Runs of bytes: first, one past the last, whose store, over which, whether the order is certain, whether it fits.
+    """Return runs of bytes: first, one past the last, whose store, over which, whether the order is certain, whether it
+    fits.
 
-    Then what they overwrote, as hexadecimal digits, as far as the page shows it. Bytes that changed without a store
-    that was written down are nobody's.
+    After these come the bytes that they overwrote, as hexadecimal digits, as far as the page shows them. Bytes that
+    changed without a recorded store have no owner.
     """
     if not story.images:
         return []
@@ -143,7 +144,7 @@ def _origins(story: Story) -> list[list[Any]]:
 
 
 def _changed(before: Access, after: Access, start: int, end: int) -> list[list[Any]]:
-    """The bytes in between that are not what they were."""
+    """Return the bytes in between that differ from what they were."""
     was, now = before.at(start, end), after.at(start, end)
     if was == now:
         return []

@@ -1,6 +1,6 @@
-"""A recording as the model knows it: its accesses with their bytes, its holds, the file before and after.
+"""Read a recording as the model knows it: its accesses with their bytes, its holds, the file before and after.
 
-What the bytes of a recorded file are called, and their values in words.
+It also names the bytes of a recorded file and writes their values in words.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lab.records import Field, Recording
 
 NEVER = -1
 IMAGE_AT_MOST = 1 << 22
-"""Bytes of a file that are laid out to be looked at whole."""
+"""Files of up to so many bytes are laid out to be looked at whole."""
 
 
 def accesses_of(recording: Recording) -> list[Access]:
-    """The accesses of a recording, with their bytes. Raises ValueError for content that cannot be unpacked."""
+    """Return the accesses of a recording, with their bytes. Raise ValueError for content that cannot be unpacked."""
     import zlib
 
     columns = recording.accesses
@@ -47,7 +47,7 @@ def accesses_of(recording: Recording) -> list[Access]:
 
 
 def images(recording: Recording) -> tuple[Access, Access] | None:
-    """The whole file as loads: before the first access and after the last. None where it is not known whole."""
+    """Return the whole file as loads: before the first access and after the last. None where parts are not known."""
     if recording.size > IMAGE_AT_MOST or recording.blocks_left_out:
         return None
     before, after = bytearray(recording.size), bytearray(recording.size)
@@ -62,7 +62,7 @@ def images(recording: Recording) -> tuple[Access, Access] | None:
 
 
 def holds_of(recording: Recording) -> Iterator[Hold]:
-    """The locks that were granted; one that was not given back counts as released when granted."""
+    """Yield the locks that were granted; one that was not released counts as released when granted."""
     columns = recording.holds
     facts = zip(
         columns.granted_ns, columns.released_ns, columns.requested_ns, columns.worker, columns.start, columns.length,
@@ -74,10 +74,10 @@ def holds_of(recording: Recording) -> Iterator[Hold]:
 
 
 SHOWN = 8
-"""Bytes of a longer run that are spelled out."""
+"""So many bytes of a longer run are written out."""
 
 LARGE = 1 << 32
-"""From here on numbers are more than a count, and are shown by their digits in base 16."""
+"""From this size on numbers are more than a count, and are shown by their digits in base 16."""
 
 
 class Value(NamedTuple):
@@ -89,7 +89,7 @@ class Value(NamedTuple):
 
 
 def value_at(fields: Sequence[Field], at: int) -> Value | None:
-    """The value that holds this byte; none where the layout leaves a gap."""
+    """Return the value that holds this byte, or None where the layout leaves a gap."""
     for field in fields:
         found = _within(field, at)
         if found:
@@ -108,7 +108,7 @@ def _within(field: Field, at: int) -> Value | None:
 
 
 def name_of(fields: Sequence[Field], start: int, end: int) -> str:
-    """The name of a run of bytes: a value, a whole field, or from one value to another."""
+    """Return the name of a run of bytes: a value, a whole field, or from one value to another."""
     first, last = value_at(fields, start), value_at(fields, end - 1)
     if not first or not last:
         return f"bytes {start:,} to {end - 1:,}"
@@ -118,7 +118,7 @@ def name_of(fields: Sequence[Field], start: int, end: int) -> str:
 
 
 def _elements(field: Field, start: int, end: int) -> str:
-    """Several values of one field: the whole array, some of its elements, or from one value to another."""
+    """Name several values of one field: the whole array, some of its elements, or from one value to another."""
     count, stride = field.dimensions[0]
     index, rest = divmod(start - field.start, stride)
     several, cut = divmod(end - start, stride)
@@ -131,7 +131,7 @@ def _elements(field: Field, start: int, end: int) -> str:
 
 
 def value_of(fields: Sequence[Field], start: int, data: bytes) -> str:
-    """Bytes of the file in words: the number, where they are one value, else the first of them."""
+    """Write bytes of the file in words: the number, where they are one value, else the first of them."""
     found = value_at(fields, start)
     if found and found.start == start and found.field.size == len(data) and found.field.kind != "text":
         return _number(found.field, data)

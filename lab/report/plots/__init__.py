@@ -1,1 +1,1 @@
-"""A run in pictures. The only part of the lab that imports matplotlib, which is slow to import and starts threads."""
+"""Layer 8: draw a run. Only this part of the lab imports matplotlib, which is slow to import and starts threads."""

@@ -1,4 +1,4 @@
-"""Whose bytes lie where at the end of a damaged trial: a heat map, a row a worker."""
+"""Draw which worker stored each byte at the end of a damaged trial: a heat map with one row for each worker."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from .holds import TITLE_WIDTH, lane_name
 from .style import COUNT, Panel, Picture, words
 
 CELLS = 256
-"""Cells of a row at most; in a longer stretch of a file a cell has several bytes."""
+"""A row has at most so many cells; in a longer stretch of a file a cell has several bytes."""
 UNSTORED, UNKNOWN = -2, -1
 WRONG = "#D55E00"
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What the workers left of one file, from the first to the last byte that was stored to.
+    """The bytes that the workers left in one file, from the first to the last byte that was stored to.
 
-    `shares` has a row for each of the `lanes`, workers or UNKNOWN, and a column a cell: which part of the bytes stored
-    there is theirs, and nothing where none is. `wrong` are the cells with bytes of which something went wrong.
+    `shares` has a row for each of the `lanes`, workers or UNKNOWN, and a column for each cell: the share of the bytes
+    stored there that this worker stored last, empty where there is none. `wrong` are the cells with bytes of which
+    something went wrong.
     """
 
     title: str
@@ -43,8 +44,9 @@ class Left:
 
 
 def bytes_by_writer(run: Run, *, every: bool = True) -> Picture | None:
-    """A panel a case whose recorded trial was damaged and whose file is known whole, or only those with the most
-    workers; none where there is none.
+    """Draw a panel for each case whose recorded trial was damaged and whose whole file is known.
+
+    Unless `every` is set, only the cases with the most workers are drawn. Return None where there is no such case.
     """
     found = [left for case in run.cases if (left := left_by(case))]
     most = max((left.workers for left in found), default=0)
@@ -53,7 +55,7 @@ def bytes_by_writer(run: Run, *, every: bool = True) -> Picture | None:
 
 
 def left_by(case: Case) -> Left | None:
-    """What the workers of a case's recorded trial left, where it was damaged; none where nothing is known of it."""
+    """Return what the workers of a case's recorded trial left, where it was damaged; None where it is not known."""
     recording = case.recording
     if recording is None or not recording.damage:
         return None
@@ -78,7 +80,7 @@ def left_by(case: Case) -> Left | None:
 
 
 def _owners(found: list[Origin], writers: list[int], start: int, end: int) -> NDArray[np.int64]:
-    """Byte by byte who stored it last; UNKNOWN where other bytes lie there than were stored."""
+    """Return for each byte the worker that stored it last; UNKNOWN where the byte is not the one that was stored."""
     owners = np.full(end - start, UNSTORED)
     for each in found:
         known = each.agrees and each.store != NOBODY
@@ -130,7 +132,7 @@ def _draw(axes: Axes, left: Left) -> None:
 
 
 def _mark(axes: Axes, left: Left, first: float) -> None:
-    """Above the rows: the cells of which something went wrong."""
+    """Mark above the rows the cells of which something went wrong."""
     runs = [[at for _, at in run] for _, run in groupby(enumerate(left.wrong), key=lambda pair: pair[1] - pair[0])]
     spans = [(first + run[0] * left.cell, len(run) * left.cell) for run in runs]
     axes.broken_barh(spans, (-1.4, 0.7), facecolor=WRONG, edgecolor="white", linewidth=0, hatch="///")

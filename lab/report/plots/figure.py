@@ -1,4 +1,4 @@
-"""The pictures of a document on one sheet: which there are, and their headings, legends and small print."""
+"""Put the pictures of a document on one sheet: choose them, and add their headings, legends and small print."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ Measured = Bench | Run
 """The documents that have something to draw."""
 
 UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
-"""By kind of file, what is left out as it would make two files of the same run differ."""
+"""By kind of file, the metadata that are left out because they would make two files of the same run differ."""
 
 _HEADING_WIDTH = 66
-"""Characters, so that it ends before the legend."""
+"""A heading has so many characters, so that it ends before the legend."""
 _HEAD, _FOOT = 0.6, 0.4
-"""Inches for a heading and for the small print."""
+"""The inches for a heading and for the small print."""
 
 
 def pictures(document: Measured, *, every: bool = True) -> dict[str, Picture]:
-    """What can be drawn of a document, by name; `every` case, or only those with the most workers."""
+    """Return what can be drawn of a document, by name: of `every` case, or only of those with the most workers."""
     found: dict[str, Picture | None] = {}
     if isinstance(document, Bench):
         found["scaling"] = scaling(document)
@@ -42,13 +42,13 @@ def pictures(document: Measured, *, every: bool = True) -> dict[str, Picture]:
 
 
 def left_out(document: Document) -> list[str]:
-    """The cases that are in no picture, and why, a line each."""
+    """Return a line for each case that is in no picture, with the reason."""
     costs: list[LockCost] = document.locks if isinstance(document, Bench) else []
     return [f"{cost.name}: left out: {cost.reason}" for cost in costs if cost.reason]
 
 
 def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
-    """The pictures one below the other, as a file of this kind: the same bytes for the same document."""
+    """Draw the pictures one below the other, as a file of this kind: the same bytes for the same document."""
     content = BytesIO()
     with drawing(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # names may have any; a box stands for them
@@ -57,7 +57,7 @@ def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
 
 
 def sheet(document: Measured, chosen: list[Picture]) -> Figure:
-    """The figure: a part for each picture, and the small print below."""
+    """Return the figure: a part for each picture, and the small print below."""
     heights = [*map(_height, chosen), _FOOT]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
     parts = figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
@@ -68,7 +68,7 @@ def sheet(document: Measured, chosen: list[Picture]) -> Figure:
 
 
 def small_print(document: Measured) -> str:
-    """Where and when it was measured."""
+    """Return where and when it was measured."""
     where = document.environment
     told = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]
     told += [f"lab {where.lab} ({where.recorder})", document.started.partition("T")[0]]
@@ -105,7 +105,7 @@ def _fill(part: SubFigure, picture: Picture) -> None:
 
 
 def _legend(part: SubFigure) -> None:
-    """One for all panels: what has the same name looks the same in each."""
+    """Draw one legend for all panels: what has the same name looks the same in each."""
     named = {}
     for axes in part.axes:
         named.update({label: handle for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)})

@@ -27,7 +27,7 @@ WAITING = "#F0B77A"
 HOLDING = "#0072B2"
 SHARING = "#009E73"
 HAIR = 0.4
-"""Points: the least width of what is drawn, so that a hold of 80 ns is still seen among milliseconds."""
+"""The least width of what is drawn, in points, so that a hold of 80 ns is still visible among milliseconds."""
 TITLE_WIDTH = {1: 105, 2: 52}
 
 
@@ -35,7 +35,7 @@ TITLE_WIDTH = {1: 105, 2: 52}
 class Strip:
     """The holds of one case with so many workers; `of` names its lock and scenario.
 
-    All is known from the one moment `shown` to the other; (0, 0) where all of it is there.
+    Everything is known between the two moments of `shown`; (0, 0) where all holds are there.
     """
 
     of: str
@@ -46,11 +46,11 @@ class Strip:
 
 
 Bar = tuple[float, float]
-"""Begin and length."""
+"""The begin and the length."""
 
 
 def holds(document: Bench | Run, *, every: bool = True) -> Picture | None:
-    """A panel a case whose holds were written down, or one a lock and scenario; none where there are none."""
+    """Draw a panel for each case whose holds were written down, or one for each lock and scenario; None without any."""
     strips = _of_bench(document) if isinstance(document, Bench) else _of_race(document)
     if not every:
         strips = _largest(strips)
@@ -62,7 +62,7 @@ def holds(document: Bench | Run, *, every: bool = True) -> Picture | None:
 
 
 def _of_bench(bench: Bench) -> list[Strip]:
-    """Of queues; where there are none of hand-offs, where there are none of these either of uncontended locks."""
+    """Return the holds of queues; without queues those of hand-offs, and without these those of uncontended locks."""
     kept = [cost for cost in measured(bench) if cost.holds.worker]
     for price in ("queue", "hand-off", "uncontended"):
         found = [
@@ -74,7 +74,7 @@ def _of_bench(bench: Bench) -> list[Strip]:
 
 
 def _largest(strips: list[Strip]) -> list[Strip]:
-    """One of each lock or scenario: the first of those with the most workers."""
+    """Return one strip of each lock or scenario: the first of those with the most workers."""
     found: dict[str, Strip] = {}
     for strip in strips:
         if strip.of not in found or strip.workers > found[strip.of].workers:
@@ -127,18 +127,18 @@ _KINDS = (
 
 
 def lane_name(worker: int, workers: int) -> str:
-    """A worker, or the second owner in one."""
+    """Return the name of a worker, or of the second owner in one."""
     return f"worker {worker}" if worker < workers else f"2nd owner in {worker - workers}"
 
 
 def _window(columns: Holds) -> tuple[int, int]:
-    """From the first grant, as some had waited long before, to the last that happened; in ns."""
+    """Return the span from the first grant, as some had waited long before, to the last event; in ns."""
     begin = min((granted for granted in columns.granted_ns if granted != NEVER), default=min(columns.requested_ns))
     return begin, max(begin + 1, *columns.requested_ns, *columns.granted_ns, *columns.released_ns)
 
 
 def _bars(columns: Holds, worker: int, begin: int, end: int, scale: float) -> tuple[list[Bar], list[Bar], list[Bar]]:
-    """When a worker waited, held alone, and held with others; who was never granted the lock waited to the end."""
+    """Return when a worker waited, held alone, and held with others; one that was never granted waited to the end."""
     waited: list[Bar] = []
     held: list[Bar] = []
     shared: list[Bar] = []
@@ -156,7 +156,7 @@ def _bars(columns: Holds, worker: int, begin: int, end: int, scale: float) -> tu
 
 
 def _unreleased(axes: Axes, columns: Holds, lanes: list[int], begin: int, scale: float) -> None:
-    """A cross where a lock was granted that was never released: the worker ended inside."""
+    """Draw a cross where a lock was granted that was never released: the worker ended inside."""
     facts = zip(columns.worker, columns.granted_ns, columns.released_ns, strict=True)
     found = [
         ((granted - begin) / scale, lanes.index(worker))
@@ -179,7 +179,9 @@ MEASURED = {
 
 
 def waits(bench: Bench, *, every: bool = True) -> Picture | None:
-    """A panel for each price and number of workers, or only the largest; none where no times were kept."""
+    """Draw a panel for each kind of benchmark and number of workers, or only the largest; None where no times were
+    kept.
+    """
     groups = _groups(bench, every=every)
     if not groups:
         return None
@@ -192,7 +194,7 @@ def waits(bench: Bench, *, every: bool = True) -> Picture | None:
 
 
 def _groups(bench: Bench, *, every: bool) -> list[list[LockCost]]:
-    """The cases with times that are drawn together, in the order of prices and workers."""
+    """Return the cases with times that are drawn together, in the order of kinds and workers."""
     groups: dict[tuple[str, int], list[LockCost]] = defaultdict(list)
     for cost in measured(bench):
         if sum(cost.distribution.count):
@@ -226,7 +228,9 @@ def _draw_waits(axes: Axes, costs: list[LockCost], looks: dict[tuple[str, str], 
 
 
 def curve(cost: LockCost) -> tuple[list[float], list[int]]:
-    """From which place on the percentile axis which time is reached: steps, to half a request before the end."""
+    """Return the steps of the curve: places on the percentile axis and the time reached there, to half a request before
+    the end.
+    """
     counts, times = cost.distribution.count, cost.distribution.from_ns
     total = sum(counts)
     begins = [below / total for below in accumulate(counts, initial=0)][:-1]
@@ -238,5 +242,5 @@ def _marks(cost: LockCost) -> tuple[list[float], list[int]]:
 
 
 def place(share: float) -> float:
-    """Where a percentile, as a share below 1, lies on its axis: its number of nines."""
+    """Return the place of a percentile, a share below 1, on its axis: its number of nines."""
     return -log10(1 - share)

@@ -1,6 +1,6 @@
-"""Pairs a second, a line a lock: against the number of workers, and against the ranges that lie on the file already.
+"""Draw pairs a second, a line for each lock: against the number of workers, and against the ranges already held.
 
-The cases of a benchmark as lines: which belong to one line, and what the line is called.
+It also decides which cases of a benchmark belong to one line, and what the line is called.
 """
 
 from __future__ import annotations
@@ -22,39 +22,41 @@ NAME_WIDTH = 26
 
 
 def measured(bench: Bench) -> list[LockCost]:
-    """The cases that were measured, and to the end."""
+    """Return the cases that were measured, and to the end."""
     return [cost for cost in bench.locks if not cost.reason]
 
 
 def variant(cost: LockCost) -> str:
-    """What tells a line from others of its lock: the ranges, what is held already, the backing."""
+    """Return what distinguishes a line from others of its lock: the ranges, what is held already, the backing."""
     told = [cost.ranges if cost.ranges != "same" else "", f"{cost.held:,} held" if cost.held else "", cost.backing]
     return ", ".join(filter(None, told))
 
 
 def key(cost: LockCost) -> tuple[str, str]:
-    """The line that a case belongs to."""
+    """Return the line that a case belongs to."""
     return cost.lock, variant(cost)
 
 
 def label(cost: LockCost) -> str:
-    """The line's name in the legend; matplotlib hides names that begin with an underscore, but not behind a space."""
+    """Return the line's name in the legend; matplotlib hides names that begin with an underscore, but not behind a
+    space.
+    """
     name = words(", ".join(filter(None, key(cost))), NAME_WIDTH)
     return f" {name}" if name.startswith("_") else name
 
 
 def legend_height(costs: Iterable[LockCost]) -> float:
-    """What the names of these cases' lines need, in inches."""
+    """Return the height, in inches, that the names of these cases' lines need."""
     return 0.4 + 0.22 * sum(1 + name.count("\n") for name in {label(cost) for cost in costs})
 
 
 def looks_of(bench: Bench) -> dict[tuple[str, str], Look]:
-    """The same lock looks the same in all pictures of a run."""
+    """Return the looks of all lines: the same lock looks the same in all pictures of a run."""
     return looks(key(cost) for cost in bench.locks)
 
 
 def setting(bench: Bench) -> str:
-    """What all queues of a run have in common, and which of its locks let two in: their prices mean nothing."""
+    """Say what all queues of a run have in common, and which locks did not exclude: their figures mean nothing."""
     asked = bench.options
     two_in = dict.fromkeys(cost.lock for cost in bench.locks if cost.overlapping or cost.lost)
     told = [
@@ -67,14 +69,14 @@ def setting(bench: Bench) -> str:
 
 
 TOO_FAR_APART = 30
-"""How many times the slowest the fastest is, from where on one scale of even steps would hide the slow."""
+"""From this ratio of the slowest to the fastest on, one scale of even steps would hide the slow ones."""
 
 Line = list[LockCost]
 
 
 @dataclass(frozen=True, slots=True)
 class Across:
-    """What a panel has on its horizontal axis: its name, and where a case lies there.
+    """The horizontal axis of a panel: its name, and the place of a case on it.
 
     A line looks like the case `shown` of it, and is `called` as in the legend.
     """
@@ -100,7 +102,7 @@ HELD = Across(
 
 
 def scaling(bench: Bench) -> Picture | None:
-    """The picture; none where neither a queue nor more than one number of held ranges was measured."""
+    """Draw the picture; None where neither a queue nor more than one number of held ranges was measured."""
     looks = looks_of(bench)
     lines, held = lines_of(bench), held_lines_of(bench)
     height = max(5.4, legend_height(line[-1] for line in lines + held))
@@ -116,9 +118,10 @@ def scaling(bench: Bench) -> Picture | None:
 
 
 def lines_of(bench: Bench) -> list[Line]:
-    """Each lock's queues in the order of their workers; where none has one worker, the uncontended lock stands first.
+    """Return each lock's queues in the order of their workers; where none has one worker, the uncontended lock comes
+    first.
 
-    The uncontended lock has nobody to share a range with, so it is the first point of disjoint ranges as well.
+    The uncontended lock shares its range with no other worker, so it is the first point of disjoint ranges as well.
     """
     lines: dict[tuple[str, str], Line] = defaultdict(list)
     costs = _priced(bench)
@@ -133,9 +136,10 @@ def lines_of(bench: Bench) -> list[Line]:
 
 
 def held_lines_of(bench: Bench) -> list[Line]:
-    """Each lock in the order of the ranges held beside it: uncontended, or else in the queue with the most workers.
+    """Return each lock in the order of the ranges held beside it: uncontended, or else in the queue with the most
+    workers.
 
-    None where there is but one number of them.
+    None are returned where there is only one number of ranges.
     """
     costs = [cost for cost in _priced(bench) if cost.price == "uncontended"]
     if not costs:
@@ -152,7 +156,7 @@ def _priced(bench: Bench) -> list[LockCost]:
 
 
 def _is_alone(cost: LockCost, queue: LockCost) -> bool:
-    """True for the same lock, uncontended; one that is held for a while in the queue, is not the same."""
+    """Return True for the same lock, uncontended; a lock that is held for a while in the queue is not the same."""
     of_both = [(each.lock, each.held, each.backing, each.hold_ns, each.think_ns) for each in (cost, queue)]
     return cost.price == "uncontended" and of_both[0] == of_both[1]
 
@@ -178,7 +182,7 @@ def _rate(ns: float) -> float:
 
 
 def _places(axes: Axes, places: list[int]) -> None:
-    """A tick for each number; even steps for even numbers, doublings otherwise, beside which 0 has its place."""
+    """Set a tick for each number; even steps for even numbers, doublings otherwise, with a place for 0 beside them."""
     if places[-1] - places[0] >= len(places):
         axes.set_xscale("log" if places[0] else "symlog", base=2)
     axes.xaxis.set_major_locator(FixedLocator(places))

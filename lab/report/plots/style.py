@@ -1,4 +1,4 @@
-"""What all pictures have in common: colours, marks, sizes of text, and how times and names are written on them."""
+"""Define what all pictures have in common: colours, marks, sizes of text, and how times and names are written."""
 
 from __future__ import annotations
 
@@ -16,16 +16,17 @@ from matplotlib.ticker import FuncFormatter
 from lab.host.environment import anonymous_text
 
 Line = str | tuple[int, tuple[int, ...]]
-"""How matplotlib names a line's style."""
+"""The type of matplotlib's names for a line's style."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
-"""Okabe and Ito's, which the colour-blind tell apart (https://jfly.uni-koeln.de/color/), with grey for their yellow, of
-which too little is seen on white."""
+"""The colours of Okabe and Ito, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color/); grey
+replaces their yellow, which is hard to see on white.
+"""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
 GRID = "#D9D9D9"
 WIDTH = 12.0
-"""Of every picture, in inches; the text is 11 points and more, so that it can be read on a slide."""
+"""The width of every picture, in inches; the text has 11 points and more, so that it can be read on a slide."""
 
 _SETTINGS: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -53,7 +54,7 @@ _TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One pair of axes: its title, its height in inches, and what draws on it."""
+    """One pair of axes: its title, its height in inches, and the function that draws on it."""
 
     title: str
     height: float
@@ -71,9 +72,10 @@ class Picture:
 
 
 class Look(NamedTuple):
-    """How one line is told from the others: by its colour and mark, and by the line's style.
+    """The look that distinguishes one line from the others: its colour and mark, and the line's style.
 
-    The marks of variants are hollow. Earlier locks are wider, to be seen beneath others of the same course.
+    The marks of variants are hollow. Earlier locks are wider, so that they stay visible below others of the same
+    course.
     """
 
     color: str
@@ -86,7 +88,9 @@ class Look(NamedTuple):
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """The settings of all pictures, whatever the user's own are (matplotlibrc); theirs are back afterwards."""
+    """Apply the settings of all pictures, whatever the user's own are (matplotlibrc), and restore the user's
+    afterwards.
+    """
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)
@@ -94,7 +98,7 @@ def drawing() -> Iterator[None]:
 
 
 def looks(series: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Look]:
-    """A look for each lock and variant: the locks differ in colour and mark, the variants in the line's style."""
+    """Return a look for each lock and variant: locks differ in colour and mark, variants in the line's style."""
     found = list(dict.fromkeys(series))
     locks = list(dict.fromkeys(lock for lock, _ in found))
     variants = list(dict.fromkeys(variant for _, variant in found))
@@ -115,25 +119,25 @@ def _look(lock: int, variant: int, locks: int) -> Look:
 
 
 def words(text: str, width: int) -> str:
-    """A name or a title, folded at so many characters, without folders and what cannot be printed."""
+    """Fold a name or a title at so many characters, without folders and unprintable characters."""
     short = _FOLDERS.sub("", anonymous_text(text))
     plain = "".join(each if each.isprintable() else "?" for each in short)
     return "\n".join(wrap(plain, width)) or "?"
 
 
 def unit_of(ns: float) -> tuple[float, str]:
-    """The unit in which a time is written, in ns and by its name."""
+    """Return the unit in which a time is written, in ns and by its name."""
     return next(((scale, unit) for scale, unit in _TIMES if ns >= scale), _TIMES[-1])
 
 
 def time_ticks(ns: float, _place: object = None) -> str:
-    """A time on an axis: 500 ns, 2 us, 10 ms."""
+    """Write a time on an axis: 500 ns, 2 us, 10 ms."""
     scale, unit = unit_of(ns)
     return f"{ns / scale:g} {unit}"
 
 
 def count_ticks(count: float, _place: object = None) -> str:
-    """A number on an axis, with its thousands: 200,000."""
+    """Write a number on an axis, with its thousands: 200,000."""
     return f"{count:,.0f}" if count >= 1 or not count else f"{count:g}"
 
 

@@ -1,1 +1,1 @@
-"""Layer 8: each document as text."""
+"""Layer 8: write each document as text."""

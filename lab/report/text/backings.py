@@ -1,4 +1,6 @@
-"""The backings compared: one row a property, one column a backing, and how each row was seen."""
+"""Write the comparison of backings: one row for each property, one column for each backing, and how each row was
+observed.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from lab.records import BackingsCompared, Cell
 from lab.report.format import DEFAULT_FORMAT, table, wrapped
 
 WIDTH = 13
-"""Columns of a cell: seven of them fit beside each other in a hundred or a few more."""
+"""The columns of a cell: seven of them fit beside each other in little more than a hundred."""
 
 
 def text_of(run: BackingsCompared, style: str) -> str:
-    """The whole comparison; a format that is not for people gets the table and nothing else."""
+    """Return the whole comparison; a format that is not for people gets only the table."""
     if style != DEFAULT_FORMAT:
         return _table(run, style, folded=False)
     return "\n\n".join([_heading(run), _table(run, style, folded=True), _how(run), "\n".join(_conclusions(run))])
@@ -33,7 +35,7 @@ def _table(run: BackingsCompared, style: str, *, folded: bool) -> str:
 
 
 def _cell(cell: Cell | None, *, folded: bool) -> str:
-    """What was observed; marked where something else was expected."""
+    """Return what was observed; marked where something else was expected."""
     if cell is None:
         return "-"
     text = cell.observed if cell.ok else f"! {cell.observed}"
@@ -48,7 +50,7 @@ def _how(run: BackingsCompared) -> str:
 
 
 def complaints(run: BackingsCompared) -> list[str]:
-    """A line for each backing that was refused, for all of its cells follow from that."""
+    """Return a line for each backing that was refused; all of its cells follow from that."""
     return [
         f"backing {cell.backing}: refused at its set-up ({cell.observed}); see docs/backings.md for what it needs"
         for cell in _refused(run)
@@ -65,7 +67,7 @@ def _refused(run: BackingsCompared) -> list[Cell]:
 
 
 def differences(run: BackingsCompared) -> list[str]:
-    """Where this system differs from what is expected, a line each."""
+    """Return a line for each difference between this system and what is expected."""
     return [
         f"{cell.property} of {cell.backing}: expected {cell.expected}, seen here: {cell.observed}"
         for cell in run.cells

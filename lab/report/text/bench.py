@@ -1,8 +1,6 @@
-"""What locks cost, as a table, with each price defined, the harness's own beside it, and a judgement in words.
+"""Write a benchmark of locks: a table of slowdowns, their definitions, the cost of the harness, and conclusions.
 
-What is to be said of the prices of locks, in words: the harness beside them, and how far they can be trusted.
-
-How far the samples of a benchmark lie apart, in words.
+The conclusions say how far the figures can be trusted, and how far the samples of a case lie apart.
 """
 
 from __future__ import annotations
@@ -15,11 +13,11 @@ from lab.records import Bench, LockCost
 from lab.report.format import DEFAULT_FORMAT, duration, fine, interval, plural, table, wrapped
 
 UNSTEADY = 0.10
-"""The spread of a figure, as a share of its median, from which on it is called unsteady."""
+"""From this spread on, as a share of its median, a figure is called unsteady."""
 
 
 def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
-    """What is to be said where the spread of some is too large, and what to do; of each by its name."""
+    """Yield a sentence where the spread of some is too large, with what to do; each is given by its name."""
     unsteady = {name: spread for name, spread in spreads.items() if spread >= UNSTEADY}
     if unsteady:
         worst = max(unsteady, key=lambda name: unsteady[name])
@@ -30,7 +28,9 @@ def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
 
 
 BUSY_CORES = 0.12
-"""Of others, over the whole run: a repeat may be shorter than what the kernel counts by."""
+"""The processors used by others, on average over the whole run: a repeat may be shorter than the kernel's counting
+unit.
+"""
 
 VISIBLE_STEP = 0.10
 FEW_SWITCHES = 0.9
@@ -38,7 +38,7 @@ STRICT = 0.99
 
 
 def conclusions(run: Bench) -> Iterator[str]:
-    """The harness, then what is to be said of the figures, each with what to do next."""
+    """Yield sentences about the harness, then about the figures, each with what to do next."""
     measured = [cost for cost in run.locks if cost.samples_ns]
     yield from _harness(run)
     yield from _strictness(measured)
@@ -129,7 +129,9 @@ def _clock(run: Bench, measured: list[LockCost]) -> Iterator[str]:
 
 
 def spread(cost: LockCost) -> float:
-    """The middle half of the samples, or the interval of their median where that is wider, as a share of the median."""
+    """Return the middle half of the samples, or the interval of their median where that is wider, as a share of the
+    median.
+    """
     low, high = cost.interval_95
     ordered = sorted(cost.samples_ns)
     quarter = len(ordered) // 4
@@ -155,7 +157,7 @@ DEFINED = {
 
 
 def text_of(run: Bench, style: str) -> str:
-    """The whole report; a format that is not for people gets the table and nothing else."""
+    """Return the whole report; a format that is not for people gets only the table."""
     if style != DEFAULT_FORMAT:
         return costs(run, style)
     if not any(cost.samples_ns for cost in run.locks):
@@ -165,7 +167,7 @@ def text_of(run: Bench, style: str) -> str:
 
 
 def heading(run: Bench) -> str:
-    """What was measured, and where."""
+    """Return what was measured, and where."""
     where, asked = run.environment, run.options
     return wrapped(
         f"what a pair of lock and unlock costs: {where.filesystem}, {where.kernel}, "
@@ -175,7 +177,7 @@ def heading(run: Bench) -> str:
 
 
 def costs(run: Bench, style: str) -> str:
-    """One row a case that was measured."""
+    """Return the table: one row for each case that was measured."""
     return table([*HEAD, *USED], [_row(cost) for cost in run.locks if cost.samples_ns], style, left=NAMES)
 
 
@@ -196,7 +198,7 @@ def _row(cost: LockCost) -> list[str]:
 
 
 def definitions(run: Bench) -> str:
-    """What the prices mean that are in the table, its axes, and the columns that nobody would guess."""
+    """Define the kinds of cases in the table, its axes, and the columns whose meaning is not obvious."""
     measured = [cost for cost in run.locks if cost.samples_ns]
     axes = {"backing": any(cost.backing for cost in measured), "held": any(cost.held for cost in measured)}
     told = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
@@ -205,7 +207,7 @@ def definitions(run: Bench) -> str:
 
 
 def complaints(run: Bench) -> Iterator[str]:
-    """What could not be measured, and what the figures of a lock that does not exclude are worth."""
+    """Yield what could not be measured, and what the figures of a lock that does not exclude are worth."""
     for loop in run.harness:
         if loop.failed:
             yield f"the harness's {loop.name}: not measured: {loop.reason}"
@@ -237,6 +239,6 @@ def exit_code(run: Bench) -> ExitCode:
 
 
 def interruption(run: Bench) -> str:
-    """What is said of a run that was cut short."""
+    """Return the line about a run that was interrupted."""
     repeats = min((len(cost.samples_ns) for cost in run.locks if not cost.reason), default=0)
     return f"interrupted: {plural(repeats, 'repeat')} of {run.options.repeats} finished" if run.interrupted else ""

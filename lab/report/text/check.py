@@ -1,6 +1,7 @@
-"""A check as text: the verdict a guarantee, advice, what failed and how, the stress, and a conclusion.
+"""Write a check as text: a verdict for each guarantee, advice, the failures with their evidence, the stress, and a
+conclusion.
 
-The evidence of a check: rules that failed, programs that differ, races that broke, processes that hang.
+The evidence is: rules that failed, programs that differ, races that broke, processes that hang.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
 
 
 TOLD = 3
-"""So many rules of each guarantee are told with their calls; of more only what they came to."""
+"""So many rules of each guarantee are shown with their calls; of more only the results."""
 
 
 def failed_rules(run: Check) -> str:
-    """The rules that do not hold and should, the first of each guarantee with the calls that show it."""
+    """Return the rules that do not hold and should, the first of each guarantee with the calls that show it."""
     failed = [rule for rule in run.rules if rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
     told = [rule for rule in failed if rule in [each for each in failed if each.guarantee == rule.guarantee][:TOLD]]
     rest = "\n".join(_short(rule) for rule in failed if rule not in told)
@@ -34,13 +35,13 @@ def failed_rules(run: Check) -> str:
 
 
 def unguaranteed(run: Check) -> str:
-    """The rules that Linux keeps and guarantees nowhere, where they differ here."""
+    """Return the rules that Linux keeps but does not guarantee, where they differ here."""
     differing = [rule for rule in run.rules if not rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
     return _section("other than on Linux, which guarantees it nowhere", [_rule(rule) for rule in differing])
 
 
 def random_differences(run: Check) -> str:
-    """The random programs that the kernel answered otherwise than the model."""
+    """Return the random programs whose calls the kernel answered differently than the model."""
     if run.random is None:
         return ""
     told = [
@@ -51,7 +52,7 @@ def random_differences(run: Check) -> str:
 
 
 def stressed(run: Check) -> str:
-    """One row a race, and how its window was widened."""
+    """Return the table of the stress: one row for each race, and how its window was widened."""
     if not run.stress:
         return ""
     rows = [_row(row) for row in run.stress]
@@ -60,7 +61,7 @@ def stressed(run: Check) -> str:
 
 
 def stuck(run: Check) -> str:
-    """The processes that were left behind."""
+    """Return the processes that were left behind."""
     return "\n".join(
         f"LEFT BEHIND: process {each.pid}, which hangs in {each.where} and does not end on SIGKILL"
         for each in run.stuck
@@ -119,7 +120,7 @@ def _row(row: StressResult) -> list[str]:
 
 
 def _window(rows: Sequence[StressResult]) -> str:
-    """How the races were made likelier to meet."""
+    """Say how the races were made likelier to meet."""
     longest = max(row.case.window_ns for row in rows)
     asleep = f", asleep for up to {duration(longest)}" if longest else ""
     polled = "; polled: asked for again and again instead of waited for" if any(row.polled for row in rows) else ""
@@ -130,7 +131,7 @@ def _window(rows: Sequence[StressResult]) -> str:
 
 WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
 SHOWN = 4
-"""Pieces of evidence that stand below a guarantee."""
+"""So many pieces of evidence are shown below a guarantee."""
 
 
 def exit_code(run: Check) -> ExitCode:
@@ -141,7 +142,7 @@ def exit_code(run: Check) -> ExitCode:
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = [
         heading(run),
         early(run),
@@ -158,7 +159,7 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
 
 
 def heading(run: Check) -> str:
-    """Where: directories with their filesystems, the kernel; and how."""
+    """Return where and how it was checked: the directories with their filesystems, and the kernel."""
     places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
     asked = run.options
     how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
@@ -170,7 +171,7 @@ def heading(run: Check) -> str:
 
 
 def early(run: Check) -> str:
-    """Why it ended before its end, where nobody interrupted it."""
+    """Say why the check ended before its end, where no user interrupted it."""
     if not run.ended_early:
         return ""
     advice = "; look whether its server lives, or unmount it by force (umount -f)" if run.hang else ""
@@ -178,7 +179,7 @@ def early(run: Check) -> str:
 
 
 def guarantee_lines(run: Check) -> Iterator[str]:
-    """The verdicts, aligned; below each that is not safe what speaks against it."""
+    """Yield the verdicts, aligned; below each that is not safe, the evidence against it."""
     for guarantee in run.guarantees:
         yield side_by_side((guarantee.title, 31), (WORDS[guarantee.verdict], 11), (guarantee.strength, 54))
         yield from _evidence(guarantee, 4)
@@ -202,7 +203,7 @@ def _advice(run: Check) -> Iterator[str]:
 
 
 def conclusion(run: Check) -> str:
-    """One sentence: what is unsafe, what could not be found out, what there is not, and what is safe."""
+    """Return one sentence: what is unsafe, what is inconclusive, what does not exist here, and what is safe."""
     if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
         return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}.{_rest(run)}")
     told = [
@@ -217,12 +218,12 @@ def conclusion(run: Check) -> str:
 
 
 def _rest(run: Check) -> str:
-    """What was not asked, and why."""
+    """Say what was not checked, and why."""
     return f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
 
 
 def races(run: Check) -> str:
-    """The races that came to figures; of the others only how many there are, for the evidence has why."""
+    """Return the races with figures; of the others only their number, because the evidence says why."""
     ran = [row for row in run.stress if row.case.operations or row.case.overlapping_holds]
     rest = [row for row in run.stress if not (row.case.operations or row.case.overlapping_holds)]
     names = ", ".join(dict.fromkeys(row.guarantee for row in rest))
@@ -231,9 +232,9 @@ def races(run: Check) -> str:
 
 
 def complaints(run: Check) -> Iterator[str]:
-    """For stderr: what is not kept, or of which too little is known, with the first that speaks for it.
+    """Yield the lines for stderr: guarantees that are unsafe or inconclusive, each with the first piece of evidence.
 
-    Guarantees of which the same is to be said share a line.
+    Guarantees with the same line share it.
     """
     if run.ended_early:
         yield f"ended early: {run.ended_early}"
@@ -251,7 +252,7 @@ def complaints(run: Check) -> Iterator[str]:
 
 
 def _cause(guarantee: Guarantee, run: Check) -> str:
-    """The first that speaks for the verdict, without the rule or the race that came upon it."""
+    """Return the first reason for the verdict, without the rule or the race that found it."""
     first = "".join(guarantee.evidence[:1])
     reasons = [row.case.reason for row in run.stress if row.guarantee == guarantee.name and row.case.reason]
     bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
@@ -259,13 +260,13 @@ def _cause(guarantee: Guarantee, run: Check) -> str:
 
 
 def left_behind(run: Check) -> str:
-    """The processes and the folder that could not be got rid of."""
+    """Return the processes and the folder that could not be removed."""
     folders = [f"LEFT BEHIND: {folder}; remove it by hand" for folder in run.left_behind]
     return "\n".join(filter(None, [stuck(run), *folders]))
 
 
 def _left_behind(run: Check) -> Iterator[str]:
-    """A line for all that hang in one place."""
+    """Yield a line for all processes that hang in the same place."""
     for where in dict.fromkeys(each.where for each in run.stuck):
         pids = [str(each.pid) for each in run.stuck if each.where == where]
         if len(pids) == 1:
@@ -276,7 +277,7 @@ def _left_behind(run: Check) -> Iterator[str]:
 
 
 def interruption(run: Check) -> str:
-    """How far a check came that was interrupted; empty where it was not."""
+    """Say how far a check came that was interrupted; empty where it was not."""
     tried = sum(guarantee.verdict != "unknown" for guarantee in run.guarantees)
     return (
         f"interrupted; {tried} of {plural(len(run.guarantees), 'guarantee')} judged by then" if run.interrupted else ""

@@ -1,4 +1,4 @@
-"""Two runs compared: a row a case, the verdicts counted, and what the machine itself did in between."""
+"""Write a comparison of two runs: a row for each case, the verdicts counted, and the change of the machine itself."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped
 from .bench import BUSY_CORES
 
 HEAD = ("case", "before", "after", "machine", "ratio", "95 % interval", "verdict")
-"""The machine's part is a column where there is one."""
+"""The headers of the table; the machine's part is a column only where it is known."""
 
 NAMES = frozenset({"case", "verdict"})
 MARKDOWN = "github"
 DRIFT = 0.03
-"""A change of the bare loops from which on it is told as the machine's."""
+"""From this size on a change of the bare loops is reported as a change of the machine."""
 
 
 def text_of(run: Comparison, style: str) -> str:
-    """The whole report; as `github` a comment for a pull request; of other formats the table and nothing else."""
+    """Return the whole report; as `github` a comment for a pull request; in other formats the table alone."""
     if style == MARKDOWN:
         return "\n\n".join([f"**{_counted(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
     if style != DEFAULT_FORMAT:
@@ -35,14 +35,14 @@ def text_of(run: Comparison, style: str) -> str:
 
 
 def costs(run: Comparison, style: str) -> str:
-    """One row a case."""
+    """Return the table: one row for each case."""
     rows = [dict(zip(HEAD, _row(case), strict=True)) for case in run.cases]
     head = [title for title in HEAD if title != "machine" or _have_machine(run)]
     return table(head, [[row[title] for title in head] for row in rows], style, left=NAMES)
 
 
 def conclusions(run: Comparison) -> Iterator[str]:
-    """What the verdicts mean, what else changed, and what to do where nothing can be told."""
+    """Yield what the verdicts mean, what else changed, and what to do where no verdict is possible."""
     margin = f"{100 * run.options.margin:g} %"
     yield (
         f"ratio: the time after to that before, each the median of its samples. same: the interval is within {margin} "
@@ -82,7 +82,7 @@ def _machine(run: Comparison) -> Iterator[str]:
 
 
 def complaints(run: Comparison) -> Iterator[str]:
-    """What was unlike, left out, or is no cost; and, where worse is a failure, what is."""
+    """Yield what differed, was left out, or is no cost; and, where worse is a failure, the cases that are worse."""
     for each in run.unlike:
         yield f"not measured alike: {each.field}: {each.before} before, {each.after} after"
     for missing in run.left_out:

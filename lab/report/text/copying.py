@@ -1,4 +1,4 @@
-"""A benchmark of copying as a table, and a judgement of its figures in words; one of locks is told by `priced`."""
+"""Write a benchmark of copying as a table with conclusions; `bench` writes a benchmark of locks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE = "mapped"
 
 
 def text_of(run: Bench, style: str) -> str:
-    """The whole report of a benchmark; a format that is not for people gets the table and nothing else."""
+    """Return the whole report of a benchmark; a format that is not for people gets only the table."""
     if run.locks:
         return bench.text_of(run, style)
     if style != DEFAULT_FORMAT:
@@ -25,21 +25,21 @@ def text_of(run: Bench, style: str) -> str:
 
 
 def complaints(run: Bench) -> list[str]:
-    """What could not be measured, a line each."""
+    """Return a line for each backing that could not be measured."""
     if run.locks:
         return list(bench.complaints(run))
     return [f"{row.backing}: not measured: {row.reason}" for row in run.copying if row.reason]
 
 
 def exit_code(run: Bench) -> ExitCode:
-    """Return UNABLE where a backing could not be measured; of locks the code that `bench.exit_code` gives."""
+    """Return UNABLE where a backing could not be measured; of locks the code that `bench.exit_code` returns."""
     if run.locks:
         return bench.exit_code(run)
     return ExitCode.UNABLE if any(row.reason for row in run.copying) else ExitCode.AS_EXPECTED
 
 
 def size(count: int) -> str:
-    """Bytes in the largest unit that they fill: 64 B, 4 KiB, 1 MiB."""
+    """Return a number of bytes in the largest unit that divides it: 64 B, 4 KiB, 1 MiB."""
     for unit, shift in (("MiB", 20), ("KiB", 10)):
         if count >= 1 << shift and not count % (1 << shift):
             return f"{count >> shift:,} {unit}"
@@ -56,7 +56,7 @@ def _heading(run: Bench) -> str:
 
 
 HEAD = ("backing", "access", "x")
-"""The headers; between the last two stands a size, and both come once a size."""
+"""The headers; a size stands between the last two, and both are repeated for each size."""
 
 
 def _table(run: Bench, style: str) -> str:
@@ -74,7 +74,9 @@ def _table(run: Bench, style: str) -> str:
 
 
 def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
-    """The time, and how many times the reference; of what is missing, as from a document of another hand, nothing."""
+    """Return the time, and the ratio to the reference; empty cells where one is missing, as in documents made
+    elsewhere.
+    """
     if row is None:
         return ["-", "-"]
     if reference is None or not reference.median_ns:
@@ -95,6 +97,6 @@ def _conclusions(run: Bench) -> Iterator[str]:
 
 
 def _spread(row: Copying) -> float:
-    """The 95 % interval of the median, as a share of it."""
+    """Return the 95 % interval of the median, as a share of the median."""
     low, high = row.interval_95
     return (high - low) / row.median_ns if row.median_ns else 0.0

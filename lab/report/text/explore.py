@@ -1,8 +1,8 @@
-"""An exploration as text: one row a case, and each failure told step by step.
+"""Write explorations, schedules and replays as text.
 
-A schedule as a table: a column a worker and one for the memory, a row a step, the switches marked.
-
-A replay as text: what was performed, how often it came out the same, and what that proves.
+An exploration has one row for each case, and each failure step by step. A schedule is a table: a column for each worker
+and one for the memory, a row for each step, the switches marked. A replay says what was performed, how often the result
+was the same, and what that proves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SHOWN_BYTES = 4
 
 
 def columns(steps: Sequence[Step]) -> str:
-    """The steps of all workers side by side; adjoining pieces of one long access are one row."""
+    """Return the steps of all workers side by side; adjoining pieces of one long access are one row."""
     workers = sorted({step.worker for step in steps})
     rows = [_step_row(group, workers) for group in groups(steps)]
     head = ["step", "", *(f"worker {each}" for each in workers), "memory"]
@@ -26,7 +26,7 @@ def columns(steps: Sequence[Step]) -> str:
 
 
 def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:
-    """Steps with their numbers from 1, those together that are pieces of one access and were not cut apart."""
+    """Yield steps with their numbers from 1; pieces of one access that were not interrupted form one group."""
     group: list[tuple[int, Step]] = []
     for number, step in enumerate(steps, 1):
         if group and not _goes_on(group[-1][1], step):
@@ -59,7 +59,7 @@ def _step_row(group: list[tuple[int, Step]], workers: Sequence[int]) -> list[str
 
 
 def _cell(steps: Sequence[Step]) -> str:
-    """`value -> 0`, `value = 1`, `lock value`, `unlock value`."""
+    """Return the text of a step: `value -> 0`, `value = 1`, `lock value`, `unlock value`."""
     first = steps[0]
     name = _name(steps)
     if first.operation == "load":
@@ -78,17 +78,17 @@ def _cell(steps: Sequence[Step]) -> str:
 
 
 def _bytes(step: Step) -> bytes:
-    """What the step met or stored; one byte is told as a number."""
+    """Return the bytes that the step loaded or stored; one byte is recorded as a number."""
     return bytes.fromhex(step.value) if isinstance(step.value, str) else bytes([int(step.value or 0) % 256])
 
 
 def _memory(steps: Sequence[Step]) -> str:
-    """What the memory holds after a store; nothing where it did not change."""
+    """Return what the memory holds after a store; empty where it did not change."""
     return f"{_name(steps)} {_value(steps)}" if steps[0].operation == "store" else ""
 
 
 def _name(steps: Sequence[Step]) -> str:
-    """`record[64:128]`; of several pieces from the first to the last."""
+    """Return the name of the bytes: `record[64:128]`; of several pieces from the first to the last."""
     if len(steps) == 1:
         return steps[0].field
     first = min(steps, key=lambda step: step.start).field
@@ -102,7 +102,7 @@ def _name(steps: Sequence[Step]) -> str:
 
 
 def _value(steps: Sequence[Step]) -> str:
-    """Numbers as they are; of bytes the one value that they all have, or the first few."""
+    """Return numbers unchanged; of bytes the one value that they all have, or the first few."""
     value = steps[0].value
     if len(steps) == 1 and not isinstance(value, str):
         return f"{value}"
@@ -119,7 +119,7 @@ def _value(steps: Sequence[Step]) -> str:
 HEAD = ("scenario", "lock", "workers", "rounds", "runs", "verdict")
 
 SEEN_WHOLE = 16
-"""Moves of so many bytes are made by every processor, and were never seen torn within a line of 64."""
+"""Every processor moves so many bytes at once; such moves were never seen torn within a line of 64."""
 
 
 def explore_exit_code(run: Exploration) -> ExitCode:
@@ -134,7 +134,7 @@ def explore_exit_code(run: Exploration) -> ExitCode:
 
 
 def heading(run: Exploration) -> str:
-    """One line that says in what world this was."""
+    """Return one line with the conditions of the exploration."""
     reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
     if run.options.line_bytes < SEEN_WHOLE:
         reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
@@ -142,7 +142,7 @@ def heading(run: Exploration) -> str:
 
 
 def verdicts(run: Exploration, style: str) -> str:
-    """One row a case."""
+    """Return the table: one row for each case."""
     return table(HEAD, [_row(case) for case in run.cases], style)
 
 
@@ -158,7 +158,7 @@ def _row(case: Explored) -> list[str]:
 
 
 def _verdict(case: Explored) -> str:
-    """The verdict: in capitals where it was not announced."""
+    """Return the verdict, in capitals where it was not expected."""
     if case.verdict == "broken":
         word = "broken" if case.as_expected else "BROKEN"
         often = f" in {case.broken_schedules:,} of them," if case.exhausted and case.states is None else ""
@@ -172,7 +172,7 @@ def _verdict(case: Explored) -> str:
 
 
 def covered(case: Explored) -> str:
-    """What the verdict rests on."""
+    """Return what the verdict rests on."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "holds":
         return f"{what} holds in {case.covered}, under {case.memory_model}."
@@ -186,9 +186,9 @@ def covered(case: Explored) -> str:
 
 
 def explore_text(run: Exploration, style: str) -> str:
-    """The whole report; a format that is not for people gets the table and nothing else.
+    """Return the whole report; a format that is not for people gets only the table.
 
-    What broke is told in full where one case was asked for, else by the line that replays it.
+    A failure is described in full where one case was asked for, else by the line that replays it.
     """
     if style != DEFAULT_FORMAT:
         return verdicts(run, style)
@@ -204,7 +204,7 @@ def explore_text(run: Exploration, style: str) -> str:
 
 
 def _pointers(broken: list[Explored]) -> Iterator[str]:
-    """One line a failure, and the line to paste that replays it on the real kernel."""
+    """Yield one line for each failure, and the command line that replays it on the real kernel."""
     for case in broken:
         yield f"{case.scenario} under {case.lock}: {case.headline}"
         yield f"    python -m lab replay {case.token}"
@@ -213,7 +213,7 @@ def _pointers(broken: list[Explored]) -> Iterator[str]:
 
 
 def explanation(case: Explored) -> str:
-    """Why a race broke, or that the model has no reason for it."""
+    """Return why a race broke, or that the model has no reason for it."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "broken":
         return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
@@ -226,7 +226,7 @@ def explanation(case: Explored) -> str:
 
 
 def failure(case: Explored) -> str:
-    """One failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
+    """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     lines = [case.headline, "", columns(case.steps), ""]
     lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
     lines += [f"found: {_how(case)}", f"replay: python -m lab replay {case.token}"]
@@ -253,7 +253,7 @@ def _schedules(case: Explored) -> str:
 
 
 def explore_complaints(run: Exploration) -> Iterator[str]:
-    """For stderr: what was not expected."""
+    """Yield the lines for stderr: results that were not expected."""
     yield from (f"{failed.case}: {failed.reason}" for failed in run.failures)
     for case in run.cases:
         if not case.as_expected and case.verdict == "broken":
@@ -264,13 +264,13 @@ def explore_complaints(run: Exploration) -> Iterator[str]:
 
 
 def explore_interruption(run: Exploration) -> str:
-    """How far an exploration came that was interrupted; empty where it was not."""
+    """Say how far an exploration came that was interrupted; empty where it was not."""
     covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
     return f"interrupted; covered of the last case: {covered}" if run.interrupted else ""
 
 
 def replay_exit_code(run: Replay) -> ExitCode:
-    """Return AS_EXPECTED where every replay came out the same, else DAMAGE."""
+    """Return AS_EXPECTED where every replay gave the same result, else DAMAGE."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
     same = run.reproduced == run.times == run.options.times
@@ -278,7 +278,7 @@ def replay_exit_code(run: Replay) -> ExitCode:
 
 
 def replay_text(run: Replay, style: str = DEFAULT_FORMAT) -> str:
-    """The whole report."""
+    """Return the whole report."""
     size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
     here = f"{run.environment.filesystem} on {run.environment.kernel}"
     return "\n\n".join(
@@ -292,7 +292,7 @@ def replay_text(run: Replay, style: str = DEFAULT_FORMAT) -> str:
 
 
 def conclusions(run: Replay) -> Iterator[str]:
-    """How often, what was left, and what it does not prove."""
+    """Yield how often the result was the same, what was left, and what this does not prove."""
     yield f"reproduced {run.reproduced} of {run.times}"
     if run.divergence:
         yield f"the model and the kernel part: {run.divergence}"
@@ -305,7 +305,7 @@ def conclusions(run: Replay) -> Iterator[str]:
 
 
 def replay_complaints(run: Replay) -> Iterator[str]:
-    """For stderr: what did not come out the same."""
+    """Yield the lines for stderr: the replays whose result differed."""
     if run.divergence:
         yield f"not reproduced: {run.divergence}"
     elif not run.interrupted and run.reproduced < run.times:
@@ -313,5 +313,5 @@ def replay_complaints(run: Replay) -> Iterator[str]:
 
 
 def replay_interruption(run: Replay) -> str:
-    """How far a replay came that was interrupted; empty where it was not."""
+    """Say how far a replay came that was interrupted; empty where it was not."""
     return f"interrupted; reproduced {run.reproduced} of {run.times} by then" if run.interrupted else ""

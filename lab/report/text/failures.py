@@ -1,8 +1,8 @@
-"""The backings of a run in words: named only where not all cases have the usual one.
+"""Describe backings, foreign programs and failed workers in words.
 
-Programs of other people in words: what stands for their lock, and what was seen of it from outside.
-
-Workers that failed, in as few lines as there are ways in which they did, and what to do about it.
+Backings are named only where not all cases have the default. Of a foreign program the text says which lock stands for
+its own and what was seen of it from outside. Workers that failed are grouped by the way in which they failed, with what
+to do about it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from lab.report.format import plural
 HARDLY = "it takes none on this file or on one beside it, or holds it too shortly"
 
 FILES = 3
-"""Lock files, and processes, that are named in a sentence."""
+"""So many lock files, and processes, are named in a sentence."""
 
 
 def lock_of(case: Case) -> str:
-    """The lock as tables and sentences name it: with the program that has its own beside it."""
+    """Return the lock as tables and sentences name it; a program with a lock of its own is named beside it."""
     beside = case.program and case.programs < case.workers
     return f"{case.lock} beside {case.program}" if beside else case.lock
 
@@ -36,7 +36,7 @@ def overlaps_of(case: Case) -> str:
 
 
 def of_program(cases: Sequence[Case]) -> Iterator[str]:
-    """What came of the copies of a program alone."""
+    """Yield the result of the copies of a program that ran alone."""
     name = cases[0].program
     broken = sum(case.verdict != "clean" for case in cases)
     count = plural(len(cases), "case")
@@ -44,7 +44,7 @@ def of_program(cases: Sequence[Case]) -> Iterator[str]:
 
 
 def sampled(run: Run) -> Iterator[str]:
-    """What was seen of the programs' locks, one sentence a program and actor_pool."""
+    """Yield what was seen of the programs' locks, one sentence for each program and lock."""
     groups: dict[str, list[Sampled]] = {}
     for case in run.cases:
         if case.sampled:
@@ -77,7 +77,7 @@ def _seen(samples: Sequence[Sampled]) -> str:
 
 
 def _beside(samples: Sequence[Sampled]) -> str:
-    """The files beside the data that it locked, and who kept the lock that another waited for."""
+    """Name the other files that the program locked, and the processes that held a lock that another waited for."""
     files: dict[str, list[LockFile]] = {}
     for one in samples:
         for file in one.beside:
@@ -95,7 +95,7 @@ def _beside(samples: Sequence[Sampled]) -> str:
 
 
 def beside(lock: str, cases: Sequence[Case]) -> str:
-    """What is to be said of a lock of the lab that was clean beside a program: how much of it could be seen."""
+    """Describe a lock of the lab that was clean beside a program, and how many of its overlaps could have been seen."""
     count, holds = plural(len(cases), "case"), sum(case.holds for case in cases)
     inside = sum(case.sampled.inside for case in cases if case.sampled)
     return (
@@ -107,12 +107,12 @@ def beside(lock: str, cases: Sequence[Case]) -> str:
 
 
 def are_told(run: Run) -> bool:
-    """True where the reader needs them to tell the cases apart."""
+    """Return True where the reader needs the backings to distinguish the cases."""
     return any(backing_name(case.backing) not in (MAPPED.name, ITS_OWN) for case in run.cases)
 
 
 def where(case: Case) -> str:
-    """Scenario, lock, and the backing where it is another than the usual one."""
+    """Return scenario, lock, and the backing where it is not the default."""
     backing = backing_name(case.backing)
     if backing == ITS_OWN:
         return case.scenario
@@ -120,11 +120,13 @@ def where(case: Case) -> str:
 
 
 SHOWN = 8
-"""Ways to fail that are told one by one, and workers that are named one by one."""
+"""So many kinds of failure are reported one by one, and so many workers named one by one."""
 
 
 def told(failures: Sequence[Failure]) -> Iterator[str]:
-    """A line for all workers that failed in the same way; none where all did, which the reason of the case says."""
+    """Yield a line for all workers that failed in the same way; none where all did, because the reason of the case says
+    it.
+    """
     ways: dict[str, list[int]] = {}
     for failure in failures:
         ways.setdefault(failure.reason, []).append(failure.worker)
@@ -133,13 +135,15 @@ def told(failures: Sequence[Failure]) -> Iterator[str]:
 
 
 def traces(failures: Sequence[Failure]) -> Iterator[str]:
-    """Each traceback once; of what the system refused it is in the document only."""
+    """Return each traceback once; those of errors by which the system refused something are in the document only."""
     shown = {failure.trace for failure in failures if failure.trace and failure.how != "refused"}
     return (trace.rstrip() for trace in sorted(shown))
 
 
 def next_step(case: Case) -> str:
-    """What to do about workers that failed, behind a semicolon; nothing where the reason says it, or nobody knows."""
+    """Say what to do about workers that failed, behind a semicolon; empty where the reason says it, or nothing is
+    known.
+    """
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
         return "; fix the lock"
@@ -157,7 +161,7 @@ def next_step(case: Case) -> str:
 
 
 def _of_late(case: Case) -> str:
-    """Where a sound lock polls, those who wait may only be slow."""
+    """Say what to do about late workers: where a sound lock polls, those that wait may only be slow."""
     step = "; give fewer --rounds or a longer --time-limit"
     if case.lock in OWN:
         return f"{step}, if it is no deadlock"

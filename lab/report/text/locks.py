@@ -1,6 +1,6 @@
-"""The locks compared: a row a lock, a column a property, how to choose; of one lock each cell with its run.
+"""Write the lock survey: a row for each lock, a column for each property, and sentences on how to choose a lock.
 
-How to choose a lock, in sentences: which of those that were compared do what one may need.
+A survey of one lock shows each cell with its run. The sentences say which of the surveyed locks meet which need.
 """
 
 from __future__ import annotations
@@ -21,17 +21,19 @@ NEEDS = (
     ("Parts of one file locked apart", ("ranges",)),
     ("Two locks at once in no fixed order", ("deadlock",)),
 )
-"""What one may need, and the properties that must be "yes" for it."""
+"""The needs that a user may have, and the properties that must be "yes" for each."""
 
 STRONG = 0.02
-"""A lock whose waiters look every millisecond shows as much in the seconds of a cell, on a busy machine too."""
+"""The detection limit that a lock whose waiters poll every millisecond reaches in the seconds of a cell, on a busy
+machine too.
+"""
 
 NAMED = 3
-"""The cheapest locks that are named."""
+"""So many of the cheapest locks are named."""
 
 
 def advice(run: LocksCompared) -> Iterator[str]:
-    """A sentence a need; only locks that keep processes out count, and one of those of which nothing is known.
+    """Yield a sentence for each need; only locks that keep processes out count, and locks of which nothing is known.
 
     Named as cheap are only those whose races would have noticed false grants of the rate `STRONG`.
     """
@@ -55,24 +57,26 @@ def advice(run: LocksCompared) -> Iterator[str]:
 
 
 class Cells:
-    """The cells of a comparison by lock and property; a document of an older lab has fewer."""
+    """The cells of a survey by lock and property; a document of an older lab has fewer."""
 
     def __init__(self, run: LocksCompared) -> None:
         self._cells = {(cell.lock, cell.property): cell for cell in run.cells}
         self.locks = list(dict.fromkeys(lock for lock, _ in self._cells))
 
     def value(self, lock: str, name: str) -> str:
-        """What was seen; empty where nothing was."""
+        """Return the observed value; empty where nothing was observed."""
         cell = self._cells.get((lock, name))
         return cell.value if cell else ""
 
     def cost(self, lock: str, name: str) -> float | None:
-        """In ns, where it was measured."""
+        """Return the cost in ns, where it was measured."""
         cell = self._cells.get((lock, name))
         return cell.median_ns if cell else None
 
     def is_shown(self, lock: str) -> bool:
-        """True where races showed enough of its exclusion, and neither a death nor a pause let somebody in."""
+        """Return True where races showed enough of its exclusion, and neither a death nor a pause let in another
+        process.
+        """
         limit = self._cells[lock, "processes"].detection_limit
         return (
             limit is not None
@@ -83,7 +87,7 @@ class Cells:
 
 
 def _these(fit: list[str], locks: list[str]) -> str:
-    """Those that fit, or those that do not where these are fewer."""
+    """Name those that fit, or those that do not where these are fewer."""
     unfit = [lock for lock in locks if lock not in fit]
     if not unfit:
         return "all of these"
@@ -112,14 +116,16 @@ HEADS = {
     "deadlock": ("dead-", "lock"),
     "hand-over": ("hand-", "over"),
 }
-"""Of the columns that would be too wide: in two lines."""
+"""The headers of columns that would be too wide, on two lines."""
 
 COSTS = 2
-"""The last columns: figures, which stand to the right."""
+"""The last so many columns are figures, which are aligned right."""
 
 
 def text_of(run: LocksCompared, style: str) -> str:
-    """The comparison; of one lock its cells with the runs that show them. A format that is for programs: the table."""
+    """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table
+    alone.
+    """
     if style != DEFAULT_FORMAT:
         return _table(run, style)
     looked_at = [each for each in run.locks if not each.trouble]
@@ -132,7 +138,7 @@ def text_of(run: LocksCompared, style: str) -> str:
 
 
 def complaints(run: LocksCompared) -> Iterator[str]:
-    """A line a cell that is not as its lock claims, and one that is inconclusive."""
+    """Yield a line for each cell that differs from what its lock claims, and for each that is inconclusive."""
     for cell in run.cells:
         if not cell.ok:
             yield f"lock {cell.lock}: {cell.property}: claims {cell.claimed}, seen here: {cell.value}{_why(cell)}"
@@ -164,7 +170,7 @@ def _table(run: LocksCompared, style: str) -> str:
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> str:
-    """The table for people, as narrow as its words: tabulate keeps two more columns free for each head."""
+    """Return the table for people, as narrow as its words: tabulate keeps two more columns free for each header."""
     tops, bottoms = zip(*(HEADS.get(name, ("", name)) for name in head), strict=True)
     lines: list[Sequence[str]] = [tops, bottoms, *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
@@ -177,14 +183,16 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _cell(cell: LockCell, style: str) -> str:
-    """What was seen; marked where the lock claims otherwise. Costs in ns where the table is for programs."""
+    """Return what was observed; marked where the lock claims otherwise. Costs are in ns where the table is for
+    programs.
+    """
     if cell.value == "measured" and cell.median_ns is not None:
         return duration(cell.median_ns) if style == DEFAULT_FORMAT else f"{cell.median_ns:.0f}"
     return cell.value if cell.ok else f"!{cell.value}"
 
 
 def _strengths(run: LocksCompared) -> str:
-    """How rare a false grant the races behind each "yes" would have noticed."""
+    """Say how rare a false grant the races behind each "yes" would have noticed."""
     limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
     told = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
     head = "process: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
@@ -205,13 +213,13 @@ def _choice(run: LocksCompared) -> str:
 
 
 def _missing(run: LocksCompared) -> str:
-    """The locks that are not available here, and why."""
+    """Name the locks that are not available here, and why."""
     lines = [wrapped(each.trouble, "  ", indent=4) for each in run.locks if each.trouble]
     return "\n".join(["not here", *lines]) if lines else ""
 
 
 def _lock(run: LocksCompared, lock: ComparedLock) -> str:
-    """One lock: each property, what was seen, and the calls that show it."""
+    """Describe one lock: each property, what was observed, and the calls that show it."""
     hows = {each.name: each.how for each in run.properties}
     return "\n\n".join([f"{lock.name}: {lock.summary}", *(_shown(cell, hows[cell.property]) for cell in run.cells)])
 

@@ -1,7 +1,4 @@
-"""A race as text: what broke, what it cost, what it used, and the sentences under the tables.
-
-A run as three tables: what broke, what it cost, what it used.
-"""
+"""Write a race as text: three tables (what broke, what it cost, what it used) and the sentences under them."""
 
 from __future__ import annotations
 
@@ -23,12 +20,12 @@ USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults",
 
 
 def what_broke(run: Run, style: str) -> str:
-    """One row a case: damage, its rate and interval, overlapping holds, and what would have been noticed."""
+    """Return one row for each case: corruption, its rate and interval, overlaps, and the detection limit."""
     return _of_cases(BROKE, run, [(case, _broke(case)) for case in run.cases], style)
 
 
 def what_it_cost(run: Run, style: str) -> str:
-    """One row a case that ran: speed, its slowdown against no lock, waits and holds, overtaking."""
+    """Return one row for each case that ran: speed, its slowdown against no lock, waits and holds, overtaking."""
     unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations]
     rows = [(case, _cost(case, unlocked.get(_race(case)))) for case in ran]
@@ -38,7 +35,9 @@ def what_it_cost(run: Run, style: str) -> str:
 
 
 def what_it_used(run: Run, style: str) -> str:
-    """One row a case that ran: processor time, context switches, page faults, memory of the largest worker."""
+    """Return one row for each case that ran: processor time, context switches, page faults, memory of the largest
+    worker.
+    """
     return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
 
 
@@ -48,7 +47,7 @@ def _race(case: Case) -> tuple[str, str, int]:
 
 
 def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
-    """The table of these cases; the backing is a column where not all have the usual one."""
+    """Return the table of these cases; the backing is a column where not all have the default."""
     if not are_told(run):
         return table(head, [row for _, row in rows], style)
     at = head.index("workers")
@@ -76,7 +75,7 @@ def _broke(case: Case) -> list[str]:
 
 
 def _verdict(case: Case) -> str:
-    """The verdict: in capitals where it was not announced; with the main kind of damage."""
+    """Return the verdict, in capitals where it was not expected; with the main kind of corruption."""
     word = case.verdict if case.as_expected else case.verdict.upper()
     if case.verdict == "damaged":
         kinds = sorted(case.damage, key=lambda each: -each.count)
@@ -116,7 +115,7 @@ def _three(quantiles: Quantiles | None) -> list[str]:
 
 
 def text_of(run: Run, style: str) -> str:
-    """The whole report of a run. A format that is not for people gets its tables and nothing else."""
+    """Return the whole report of a run. A format that is not for people gets only its tables."""
     tables = [what_broke(run, style)]
     if any(case.operations for case in run.cases):
         tables += [what_it_cost(run, style), what_it_used(run, style)]
@@ -127,5 +126,5 @@ def text_of(run: Run, style: str) -> str:
 
 
 def interruption(run: Run) -> str:
-    """What is kept of a run that was interrupted; empty where it was not."""
+    """Say what is kept of a run that was interrupted; empty where it was not."""
     return f"interrupted; {plural(len(run.cases), 'finished case')} kept" if run.interrupted else ""

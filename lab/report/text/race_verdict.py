@@ -1,4 +1,4 @@
-"""What a run comes to: the sentences under the tables, the lines for stderr, the exit code."""
+"""Write the result of a run: the sentences under the tables, the lines for stderr, the exit code."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from . import failures
 from .failures import where
 
 TELLING = 0.5
-"""A race that would only have noticed a lock that grants falsely more than every second time shows nothing."""
+"""A race shows nothing if only a lock that grants falsely more than every second time would have been noticed."""
 
 
 def exit_code(run: Run) -> ExitCode:
     """Return the code of the worst case.
 
-    UNABLE is also that of one that is too weak for what `--detects` asks, or could not be recorded.
+    UNABLE is also the code of a case that is too weak for what `--detects` asks, or could not be recorded.
     """
     codes = [_code(case) for case in run.cases if not case.as_expected]
     codes += [ExitCode.UNABLE for case in run.cases if case.not_recorded]
@@ -29,14 +29,14 @@ def exit_code(run: Run) -> ExitCode:
 
 
 def _code(case: Case) -> ExitCode:
-    """Return what a case that was not as expected ends the command with."""
+    """Return the code with which a case that was not as expected ends the command."""
     if (case.expected != "damaged" and case.damage) or (case.has_overlaps and not case.allows_overlaps):
         return ExitCode.DAMAGE
     return ExitCode.FAILED if case.verdict in ("died", "timeout") else ExitCode.UNABLE
 
 
 def heading(run: Run) -> str:
-    """One line that says where and how."""
+    """Return one line about where and how it ran."""
     here, asked = run.environment, run.options
     parts = [
         f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
@@ -56,7 +56,7 @@ def heading(run: Run) -> str:
 
 
 def conclusions(run: Run) -> Iterator[str]:
-    """A sentence a lock, then what a reader must know to read the tables rightly."""
+    """Yield a sentence for each lock, then what a reader must know to read the tables correctly."""
     tried = [case for case in run.cases if case.trials]
     alone = [case for case in tried if case.programs == case.workers]
     if alone:
@@ -76,7 +76,7 @@ def conclusions(run: Run) -> Iterator[str]:
 
 
 def _unshared(run: Run) -> Iterator[str]:
-    """What is expected of backings in which nobody sees another's stores; a counterexample tells that itself."""
+    """Yield what is expected of backings in which no worker sees another's stores; a counterexample says so itself."""
     cases = [case for case in run.cases if case.trials and not case.shares and not case.why]
     for backing in dict.fromkeys(case.backing for case in cases):
         missed = [case for case in cases if case.backing == backing and case.expected == "damaged"]
@@ -86,7 +86,7 @@ def _unshared(run: Run) -> Iterator[str]:
 
 
 def _of_lock(lock: str, cases: list[Case]) -> str:
-    """`lock` may be told with its backing."""
+    """Return a sentence about one lock; `lock` may be named with its backing."""
     broken = [case for case in cases if case.verdict not in ("clean", "inconclusive")]
     weak = sum(case.verdict == "inconclusive" for case in cases)
     count = plural(len(cases), "case")
@@ -111,7 +111,7 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
 
 
 def _strength(holds: int, contended: int) -> str:
-    """What so many requests that met a holder show of a lock that was clean."""
+    """Say how much so many requests that met a holder show about a lock that was clean."""
     power = detection_limit(contended)
     if power is None:
         return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
@@ -122,7 +122,7 @@ def _strength(holds: int, contended: int) -> str:
 
 
 def _counterexamples(run: Run) -> Iterator[str]:
-    """Why each counterexample broke, once a scenario; and which expected damage stayed away."""
+    """Yield why each counterexample broke, once for each scenario; and which expected corruption did not occur."""
     told = set()
     for case in run.cases:
         if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in told:
@@ -137,7 +137,7 @@ def _counterexamples(run: Run) -> Iterator[str]:
 
 
 def _likelier(case: Case) -> str:
-    """What to do about damage that stayed away."""
+    """Say what to do about expected corruption that did not occur."""
     if case.shares:
         return "more --rounds or --trials, or --window, make it likelier"
     return "its check misses none of the stores that reached nobody; try other --rounds or --workers"
@@ -170,7 +170,7 @@ def _notes(run: Run) -> Iterator[str]:
 
 
 def _waiting(run: Run) -> Iterator[str]:
-    """Who starved, and which lock gave up."""
+    """Yield which workers starved, and which lock gave up."""
     for case in run.cases:
         if case.starved:
             longest = {"read": case.read_wait_max_ns or 0, "write": case.write_wait_max_ns or 0}
@@ -188,7 +188,7 @@ def _waiting(run: Run) -> Iterator[str]:
 
 
 def complaints(run: Run) -> Iterator[str]:
-    """For stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
+    """Yield the lines for stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
     bad = [case for case in run.cases if not case.as_expected]
     again = Counter(case.reason for case in bad if case.verdict == "unsupported")
     for reason, count in again.items():
@@ -206,7 +206,9 @@ def complaints(run: Run) -> Iterator[str]:
 
 
 def _orphans(run: Run) -> Iterator[str]:
-    """What outlived the workers: a lock that it holds would be held beyond the end of a program, too."""
+    """Yield the processes that outlived the workers: a lock that they hold would be held beyond the end of a program,
+    too.
+    """
     for case in run.cases:
         if case.orphans:
             one = case.orphans == 1
@@ -217,12 +219,12 @@ def _orphans(run: Run) -> Iterator[str]:
 
 
 def _likeness(case: Case) -> object:
-    """The same for cases that one line tells: they came to nothing before any worker ran, for the same reason."""
+    """Return the same for cases that one line reports: no worker of them ran, for the same reason."""
     return id(case) if case.trials or case.failures else (case.verdict, case.reason)
 
 
 def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
-    """The line of one case, for so many other cases too, and the evidence."""
+    """Yield the line of one case, which stands for so many other cases too, and the evidence."""
     also = f" (likewise in {plural(others, 'other case')})" if others else ""
     what = f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
     yield f"{what}{failures.next_step(case)}{also}"

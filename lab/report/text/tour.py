@@ -1,4 +1,4 @@
-"""A tour as text: each step with its claim and its calls, and what differs from the tutorial."""
+"""Write a tour as text: each step with its claim and its calls, and what differs from the tutorial."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ HEAD = ("call", "expected", "observed")
 
 
 def exit_code(run: Tour) -> ExitCode:
-    """Return what `--check` ends with: DAMAGE where this system differs from the tutorial."""
+    """Return the exit code of `--check`: DAMAGE where this system differs from the tutorial."""
     return ExitCode.AS_EXPECTED if all(step.ok for step in run.steps) else ExitCode.DAMAGE
 
 
 def text_of(run: Tour, style: str = DEFAULT_FORMAT) -> str:
-    """The whole tour."""
+    """Return the whole tour."""
     return "\n\n".join([heading(run), *(step_text(step) for step in run.steps), conclusion(run)])
 
 
 def summary(run: Tour) -> str:
-    """A line a step."""
+    """Return a line for each step."""
     width = max((len(step.name) for step in run.steps), default=0)
     return "\n".join(
         f"{'ok' if step.ok else 'DIFFERS':7}  {step.number:2}  {step.name:{width}}  {_figure(step)}"
@@ -33,13 +33,13 @@ def summary(run: Tour) -> str:
 
 
 def heading(run: Tour) -> str:
-    """Where it took place."""
+    """Return the line that says where it took place."""
     here = run.environment
     return f"{here.filesystem} on {here.kernel}, {here.machine}; page = {run.page_bytes:,} bytes"
 
 
 def step_text(step: TourStep) -> str:
-    """Number, name, the claim, what was done and came of it, and the note."""
+    """Return number, name, the claim, the calls with their results, and the note."""
     parts = [wrapped(step.claim, f"{step.number:2}  {step.name}: ", indent=4)]
     for some, laid_out in (
         ([each for each in step.observations if each.row], _grid),
@@ -53,7 +53,7 @@ def step_text(step: TourStep) -> str:
 
 
 def conclusion(run: Tour) -> str:
-    """How much is as the tutorial claims."""
+    """Say how much is as the tutorial claims."""
     different = [step.name for step in run.steps if not step.ok]
     if different:
         return wrapped(f"This system DIFFERS from the tutorial in {', '.join(different)}.")
@@ -61,7 +61,7 @@ def conclusion(run: Tour) -> str:
 
 
 def complaints(run: Tour) -> Iterator[str]:
-    """For stderr: one line a difference."""
+    """Yield the lines for stderr: one for each difference."""
     for step in run.steps:
         for each in step.observations:
             if not each.ok:
@@ -82,7 +82,7 @@ def _figure(step: TourStep) -> str:
 
 
 def _grid(placed: list[Observation]) -> Iterator[str]:
-    """The table of rows and columns; where a cell is not as expected, what was expected stands in it."""
+    """Yield the table of rows and columns; where a cell is not as expected, it also shows what was expected."""
     columns = list(dict.fromkeys(each.column for each in placed))
     rows = list(dict.fromkeys(each.row for each in placed))
     cells = {(each.row, each.column): _cell(each) for each in placed}
@@ -100,7 +100,7 @@ def _list(observations: list[Observation]) -> Iterator[str]:
 
 
 def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Cells in columns, a rule below the first row."""
+    """Yield cells in columns, with a rule below the first row."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
