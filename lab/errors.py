@@ -1,4 +1,4 @@
-"""Errors that a user can meet, and the exit codes that commands end with.
+"""Define the errors that a user can meet, and the exit codes that commands end with.
 
 The text of every error is one line: what failed, why, and what to do.
 """
@@ -13,7 +13,7 @@ from errno import EMFILE, ENFILE
 
 
 class ExitCode(IntEnum):
-    """An exit code; the members are in the order of precedence: where several are true, the first of them counts."""
+    """An exit code; the members are in the order of precedence: where several apply, the first of them counts."""
 
     meaning: str
 
@@ -27,7 +27,7 @@ class ExitCode(IntEnum):
     AS_EXPECTED = 0, "as expected"
 
     def __new__(cls, value: int, meaning: str) -> ExitCode:
-        """Make a member of a number that has a meaning."""
+        """Make a member from a number and its meaning."""
         code = int.__new__(cls, value)
         code._value_ = value
         code.meaning = meaning
@@ -45,7 +45,7 @@ class ExitCode(IntEnum):
 
 
 class LabError(Exception):
-    """Base of all errors that a user can meet; `exit_code` is what the command ends with."""
+    """The base of all errors that a user can meet; `exit_code` is the code that the command ends with."""
 
     exit_code = ExitCode.DAMAGE
 
@@ -57,21 +57,21 @@ class UsageError(LabError):
 
 
 class CannotRunError(LabError):
-    """The environment cannot: an unsupported lock or mapping, a read-only directory, no space."""
+    """The environment does not allow it: an unsupported lock or mapping, a read-only directory, no space."""
 
     exit_code = ExitCode.UNABLE
 
 
 class ScenarioError(LabError):
-    """A worker's scenario asked for what the file does not have."""
+    """A worker's scenario asked for bytes or fields that the file does not have."""
 
     exit_code = ExitCode.FAILED
 
 
 def printable(text: str, keep: str = "") -> str:
-    """The text with control bytes, marks of direction and half characters escaped: nothing in it acts on a terminal.
+    """Escape control bytes, marks of direction and half characters in the text: nothing in it acts on a terminal.
 
-    What is to be kept all the same, line ends as a rule, stays. All that the lab prints goes through this.
+    The characters in `keep`, line ends as a rule, stay. All that the lab prints goes through this function.
     """
     if text.isprintable():
         return text
@@ -79,7 +79,7 @@ def printable(text: str, keep: str = "") -> str:
 
 
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
-    """The error for a name that does not exist, with the nearest one that does."""
+    """Return the error for a name that does not exist, with the nearest one that does."""
     from difflib import get_close_matches
 
     near = get_close_matches(name, known, n=1, cutoff=0.5)
@@ -89,25 +89,25 @@ def unknown(what: str, name: str, known: list[str]) -> UsageError:
 
 LAB = f"{os.path.dirname(__file__)}/"  # noqa: PTH120 - pathlib is not imported for a constant
 GALLERY = f"{LAB}scenarios/"
-"""Where the built-in scenarios lie in an installation: their authors are told as others are."""
+"""The folder of the built-in scenarios in an installation; errors in them are reported like those in others."""
 
 STANDARD, PACKAGES = f"{os.path.dirname(os.__file__)}/", "/site-packages/"  # noqa: PTH120
-"""How the files of the standard library begin, and what those of other packages have in their path."""
+"""The beginning of the paths of the standard library, and a part of the paths of other packages."""
 
 LOCK_CALLS = ("F_SETLK", "F_OFD_SETLK", "flock")
-"""What the compiled lock calls name in the place of a file."""
+"""The names that the compiled lock calls put in the place of a file."""
 
 
 def is_theirs(filename: str) -> bool:
-    """True for a file that is not the lab's own code."""
+    """Return True for a file that is not the lab's own code."""
     return not filename.startswith(LAB) or filename.startswith(GALLERY)
 
 
 def refusal(error: BaseException) -> str:
-    """What the system refused to the lab's own code, in words; empty where the error is one of the user's own code.
+    """Say what the system refused to the lab's own code; empty where the error is one of the user's own code.
 
-    The standard library acts for who called it. What the compiled lock calls raise has no frame of the lab's: it is
-    known by its name. A deadlock is the scenario's.
+    The standard library acts for its caller. What the compiled lock calls raise has no frame of the lab: it is
+    recognised by its name. A deadlock belongs to the scenario.
     """
     if not isinstance(error, OSError) or not error.errno or error.errno == errno.EDEADLK:
         return ""
@@ -123,7 +123,7 @@ def refusal(error: BaseException) -> str:
 
 
 def out_of_descriptors(error: OSError) -> CannotRunError | None:
-    """The error to raise in place of this one, where the process or the system has no descriptor left; else None."""
+    """Return the error to raise instead of this one, where process or system has no descriptor left; else None."""
     if error.errno not in (EMFILE, ENFILE):
         return None
     return CannotRunError(f"{error.strerror}: no descriptor is left; raise the limit (ulimit -n)")

@@ -1,4 +1,4 @@
-"""Standard output and standard error: all of the lab prints there through this, in one order.
+"""Print to standard output and standard error: all of the lab prints through this module, in one order.
 
 It imports little: `python -m lab --help` needs nothing else.
 """
@@ -15,11 +15,11 @@ from .errors import CannotRunError, printable
 STDERR = 2
 
 LAYOUT = "\n\t\xa0"
-"""What tables and texts are laid out with, and leaves a terminal as it is."""
+"""These characters lay out tables and texts, and do nothing else to a terminal."""
 
 
 def print_to_stderr() -> None:
-    """What this process prints on standard output goes to standard error: the caller's output is its own."""
+    """Send what this process prints on standard output to standard error; standard output stays the caller's."""
     with suppress(OSError):  # the caller has closed one of the two
         os.dup2(STDERR, 1)
     sys.stdout = sys.stderr
@@ -28,7 +28,7 @@ def print_to_stderr() -> None:
 def flush_output() -> None:
     """Write out what was printed, before anything goes to standard error: both may be one pipe, read in this order.
 
-    What cannot be written stays in the buffer: `print_text` will meet it.
+    Text that cannot be written stays in the buffer: `print_text` will meet the error.
     """
     with suppress(OSError, ValueError, AttributeError):  # refused, closed by the scenario, closed by the caller
         sys.stdout.flush()
@@ -37,7 +37,7 @@ def flush_output() -> None:
 def print_error(text: str) -> None:
     """Print lines on standard error, after all that was printed before. All of the lab writes there through this.
 
-    A standard error that is full, or that nobody reads, ends nothing: the exit code still tells.
+    A standard error that is full, or that no process reads, ends nothing: the exit code still gives the result.
     """
     flush_output()
     with suppress(OSError, ValueError, AttributeError):
@@ -46,15 +46,15 @@ def print_error(text: str) -> None:
 
 
 def complain(*lines: str) -> None:
-    """Print each line on standard error, by the program's name."""
+    """Print each line on standard error, behind the program's name."""
     for line in lines:
         print_error(f"lab: {line}")
 
 
 def print_text(text: str, end: str = "\n") -> None:
-    """Print on standard output, and write it out: all of the lab prints there through this.
+    """Print on standard output, and write it out: all of the lab prints there through this function.
 
-    Raises CannotRunError where that cannot be written, but BrokenPipeError where nobody reads it.
+    Raise CannotRunError where that cannot be written, but BrokenPipeError where no process reads it.
     """
     try:
         print(printable(text, LAYOUT), end=end, flush=True)  # noqa: T201
@@ -65,7 +65,7 @@ def print_text(text: str, end: str = "\n") -> None:
 
 
 def refused_output(error: OSError) -> CannotRunError:
-    """The error of a standard output that cannot be written."""
+    """Return the error of a standard output that cannot be written."""
     return CannotRunError(f"standard output cannot be written ({error.strerror}); make room there")
 
 
@@ -85,7 +85,7 @@ def drop_unwritten() -> None:
 
 
 def nobody_reads() -> bool:
-    """True where standard output is a pipe whose reader has gone (poll(2), POLLERR)."""
+    """Return True where standard output is a pipe whose reader has gone (poll(2), POLLERR)."""
     poll = select.poll()
     try:
         poll.register(sys.stdout, 0)

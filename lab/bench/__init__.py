@@ -1,1 +1,1 @@
-"""Layer 6: what things cost, as ratios against a baseline of the same run."""
+"""Layer 6: measure what locks and copies cost, as ratios against a baseline of the same run."""

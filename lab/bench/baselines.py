@@ -1,13 +1,12 @@
-"""What the harness itself costs: the same loop, lock, add 1, unlock, bare in C and in CPython, beside the lab's.
+"""Measure the costs that belong to the harness and the machine, and are in every figure that the lab prints.
 
-None of them is a lock's price: what they differ by is in every figure that the lab prints.
+The loops are the same in C, in CPython and in the lab: lock, add 1, unlock. None of them is a lock's own cost.
 
-What a bare wake-up costs: a byte through a pipe to another process that sleeps until it comes, and no lock.
+The wake-up is a byte through a pipe to another process that sleeps until it comes, without a lock. It is most of the
+cost of a hand-off, and is the machine's, not the lock's: the time that a processor needs to leave its sleep changes
+from minute to minute on a virtual machine.
 
-It is most of the price of a hand-off, and the machine's, not the lock's: how long a processor takes to leave its sleep
-changes from minute to minute where the machine is a virtual one.
-
-What else the machine does while it measures, and how finely its clock tells the time.
+Two more figures are how busy the machine is with other work meanwhile, and how fine its clock is.
 """
 
 from __future__ import annotations
@@ -44,10 +43,10 @@ SOURCE = Path(__file__).parents[2] / "tests" / "benchmarks" / "bare_loop.c"
 TIME_LIMIT_S = 60.0
 FIRST_ROUNDS = 20_000
 MOST_ROUNDS = 1 << 20
-"""As many holds as the lab keeps room for."""
+"""The lab keeps room for this many holds."""
 
 RunLoop = Callable[[int, c_uint64, int, Log], None]
-"""All rounds, on a descriptor and the counter in its file."""
+"""The type of a function that runs all rounds, on a descriptor and the counter in its file."""
 
 
 class Loop(Protocol):
@@ -56,11 +55,14 @@ class Loop(Protocol):
     name: str
 
     def measure(self, slice_s: float) -> float:
-        """Ns a pair, in about so much time. Raises CannotRunError where it cannot be measured."""
+        """Return ns for one pair, measured in about so much time. Raise CannotRunError where it cannot be measured."""
 
 
 class CLoop:
-    """The loop of tests/benchmarks/bare_loop.c, compiled in the folder, by a child: who forks starts no programs."""
+    """The loop of tests/benchmarks/bare_loop.c, compiled in the folder.
+
+    A child compiles it, because a process that forks starts no programs.
+    """
 
     name = "C loop"
 
@@ -72,7 +74,7 @@ class CLoop:
         self._rounds = FIRST_ROUNDS
 
     def measure(self, slice_s: float) -> float:
-        """See `Loop`."""
+        """Return ns for one pair, as `Loop` describes."""
         if self._child is None:
             self._child = self._opened.enter_context(ChildRpc(self._answer))
             self._ask(b"compile")
@@ -87,7 +89,7 @@ class CLoop:
             raise CannotRunError(f"it ended with {gone.code}") from gone
 
     def _answer(self, question: bytes) -> bytes:
-        program, file = "./bare_loop", "bare"  # in the folder, whatever its path leads to now
+        program, file = "./bare_loop", "bare"  # in the folder, even if its path now leads elsewhere
         if question != b"compile":
             if cpus := self._cpus(0):
                 os.sched_setaffinity(0, cpus)
@@ -109,7 +111,7 @@ class CLoop:
 
 
 def _output(*command: object, temporary: Path | None = None) -> bytes:
-    """What a program prints. It ends when this process does. Raises CannotRunError where it fails.
+    """Return what a program prints. It ends when this process does. Raise CannotRunError where it fails.
 
     A compiler that is killed leaves what it has put into the folder for temporary files.
     """
@@ -141,7 +143,7 @@ class PythonLoop:
         self._rounds = FIRST_ROUNDS
 
     def measure(self, slice_s: float) -> float:
-        """See `Loop`."""
+        """Return ns for one pair, as `Loop` describes."""
         log = Log(1, self._rounds)
         with MAPPED.share(self._path, bytes(8)) as shared:
 
@@ -174,7 +176,7 @@ def _in_python(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> Non
 
 
 def _in_the_lab(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> None:
-    """Every hold recorded."""
+    """Run the loop of the lab, which records every hold."""
     acquire, release = find_lock("fcntl").actions(descriptor, 0, 8, write=True)
     hold = Hold(acquire, release, log.segment(0), Span(0, 8, write=True).pack())
     for _ in range(rounds):
@@ -183,7 +185,7 @@ def _in_the_lab(descriptor: int, counter: c_uint64, rounds: int, log: Log) -> No
 
 
 def loops(folder: Path, pin: str, opened: ExitStack) -> list[Loop]:
-    """The three, in the order in which they are told, on the processor of a first worker."""
+    """Return the three loops, in the order in which they are reported, on the processor of a first worker."""
     return [
         CLoop(folder, pin, opened),
         PythonLoop("CPython loop", _in_python, folder, pin),
@@ -192,13 +194,13 @@ def loops(folder: Path, pin: str, opened: ExitStack) -> list[Loop]:
 
 
 PASSED, ENDED_NS, STOP = range(3)
-"""Words that the two processes and their parent share."""
+"""The places of the words that the two processes and their parent share."""
 
 ON, END = b".", b"!"
 
 
 class WakeUp:
-    """Two processes that wake each other up in turn, where the first two workers of a hand-off would be."""
+    """Two processes that wake each other up in turn, on the processors of the first two workers of a hand-off."""
 
     name = "wake-up"
 
@@ -206,7 +208,7 @@ class WakeUp:
         self._cpus = cpus_for(pin)
 
     def measure(self, slice_s: float) -> float:
-        """Ns from one process to the other, in about so much time. Raises Failed where it is not measured."""
+        """Return ns from one process to the other, in about so much time. Raise Failed where it is not measured."""
         words = memoryview(anonymous(24)).cast("Q")
         ends = Ends()
 
@@ -216,7 +218,7 @@ class WakeUp:
 
         try:
             with WorkerPool(2, prepare, self._cpus) as pool:
-                ends.close()  # one whose partner has ended reads the end of its pipe, and does not wait for ever
+                ends.close()  # a process reads the end of its pipe when the other has ended, and does not block
                 pool.gather(TIME_LIMIT_S)
                 released_ns = pool.release()
                 time.sleep(slice_s)
@@ -230,10 +232,10 @@ class WakeUp:
 
 
 class Ends:
-    """Two pipes, one to each process; everybody keeps only its own ends of them."""
+    """Two pipes, one to each process; each process keeps only its own ends of them."""
 
     def __init__(self) -> None:
-        """Raises OSError where there are no descriptors left."""
+        """Make both pipes. Raise OSError where there are no descriptors left."""
         self._first = os.pipe()
         try:
             self._second = os.pipe()
@@ -243,14 +245,14 @@ class Ends:
         self._open = True
 
     def of(self, index: int) -> tuple[int, int]:
-        """Where that process reads and where it writes, in it; the two other ends are closed there."""
+        """Return the descriptors for reading and writing in this process, which must call it; close the others."""
         pipes = (self._first, self._second)
         mine, other = pipes[index], pipes[1 - index]
         _close((mine[1], other[0]))
         return mine[0], other[1]
 
     def close(self) -> None:
-        """Close what is open of them."""
+        """Close the ends that are still open."""
         if self._open:
             self._open = False
             _close((*self._first, *self._second))
@@ -285,30 +287,30 @@ READS = 2000
 
 
 def busy_s() -> float:
-    """Seconds that all processors have been at work, for others too (steal), since the start: proc_stat(5)."""
+    """Return the seconds that all processors have worked since the start, for others too (steal): proc_stat(5)."""
     user, nice, system, _, _, irq, softirq, steal = map(int, Path("/proc/stat").read_text().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def own_s() -> float:
-    """CPU seconds of this process and of its children that have ended: getrusage(2)."""
+    """Return the CPU seconds of this process and of its children that have ended: getrusage(2)."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 class Others:
-    """How many processors were busy with other processes, one figure a lap."""
+    """The number of processors that were busy with other processes, one figure for each lap."""
 
     def __init__(self) -> None:
         self.cores: list[float] = []
         self.begin()
 
     def begin(self) -> None:
-        """The first lap begins here."""
+        """Begin the first lap."""
         self._last = (monotonic(), busy_s(), own_s())
 
     def lap(self) -> None:
-        """A lap ends, the next one begins."""
+        """End a lap and begin the next one."""
         now = (monotonic(), busy_s(), own_s())
         passed, busy, own = (new - old for new, old in zip(now, self._last, strict=True))
         self._last = now
@@ -316,7 +318,7 @@ class Others:
 
 
 def clock() -> tuple[int, float]:
-    """The smallest step that CLOCK_MONOTONIC is seen to make between two reads, and what a read costs; in ns."""
+    """Return the smallest step seen between two reads of CLOCK_MONOTONIC, and what a read costs; in ns."""
     reads = [monotonic_ns() for _ in range(READS)]
     steps = [after - before for before, after in pairwise(reads)]
     return min((step for step in steps if step), default=0), round(median(steps), 1)

@@ -1,4 +1,4 @@
-"""The cases of a benchmark of locks: each price of each lock, along the axes that were asked for."""
+"""List the cases of a benchmark of locks: each kind of cost of each lock, along the axes that were asked for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What tells it from all others; what is as usual is left out, so that it pairs up with other runs."""
+        """Return the name that distinguishes it from all others; defaults are left out, to pair up with other runs."""
         told = {
             plural(self.workers, "worker"): self.price != "uncontended",
             "disjoint": self.ranges == "disjoint",
@@ -44,13 +44,13 @@ class Case:
 
     @property
     def unable(self) -> str:
-        """Why the lock has no such case; empty where it has."""
+        """Return why the lock has no such case; empty where it has."""
         if self.lock.has_ranges or not (self.held or self.ranges == "disjoint"):
             return ""
         return f"{self.lock.name} locks the whole file: it has no ranges apart"
 
     def row(self, reason: str) -> LockCost:
-        """The row of this case, without figures as yet; the reason where there will be none."""
+        """Return the row of this case without figures; with the reason where none will follow."""
         return LockCost(
             name=self.name,
             lock=self.lock.name,
@@ -68,9 +68,9 @@ class Case:
 
 
 def cases_of(lock: Lock, options: BenchOptions) -> Iterator[Case]:
-    """The cases of one lock: alone once, hand-offs from two workers on, queues of every length and range.
+    """Yield the cases of one lock: alone once, hand-offs from two workers on, queues of every length and range.
 
-    To hold a lock for some time, and to wait before the next, belongs to the queue.
+    Holding a lock for some time, and waiting before the next, belong to the queue.
     """
     for backing in options.backings or [""]:
         for held in options.held:

@@ -1,6 +1,6 @@
-"""Two runs of the same cases: what changed, and whether it is more than noise.
+"""Compare two runs of the same cases: decide what changed, and whether the change is more than noise.
 
-The cases of a run that measured what something costs, each as its samples: what two runs are compared by.
+Each case of a run that measured a cost is a series of samples, and two runs are compared by their series.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from .baselines import WakeUp
 
 BARE_LOOPS = ("C loop", "CPython loop")
 BARE_CALL = "call"
-"""The backing of the calls that copy nothing."""
+"""The name of the backing of calls that copy nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Samples in ns, one a repeat or trial; `reason` says why there are none, `note` what else is to be known.
+    """Samples in ns, one for each repeat or trial; `reason` says why there are none, `note` what else is worth knowing.
 
-    `controls` name what tells the machine's part of it, the best first: a loop without the lab and without this lock.
+    `controls` name the series that show the machine's part of it, the best first: a loop without the lab and without
+    this lock.
     """
 
     samples_ns: list[float] = field(default_factory=list)
@@ -49,7 +50,7 @@ class Series:
 
 
 def series_of(document: Document, name: str) -> dict[str, Series]:
-    """Each case by what it is called. Raises UsageError, with the file's name, for a document that tells no costs."""
+    """Return the series of each case by name. Raise UsageError, with the file's name, for a document without costs."""
     if isinstance(document, Bench):
         return {**_of_locks(document), **_of_copying(document)}
     if isinstance(document, Run):
@@ -58,13 +59,16 @@ def series_of(document: Document, name: str) -> dict[str, Series]:
 
 
 def harness_of(document: Document) -> dict[str, Series]:
-    """The bare loops that were measured beside the cases: what the machine itself did."""
+    """Return the bare loops that were measured beside the cases: they show what the machine itself did."""
     loops = document.harness if isinstance(document, Bench) else []
     return {loop.name: Series(loop.samples_ns, loop.reason) for loop in loops}
 
 
 def controls_of(document: Document) -> dict[str, Series]:
-    """All that can tell the machine's part: bare loops, of copying the bare calls, of a race the one without a lock."""
+    """Return the series that can show the machine's part.
+
+    These are the bare loops, of copying the bare calls, of a race the case without a lock.
+    """
     if isinstance(document, Run):
         return {_raced_name(case): _of_race(case) for case in document.cases if case.lock == "none"}
     return harness_of(document) | (_of_copying(document, BARE_CALL) if isinstance(document, Bench) else {})
@@ -97,7 +101,10 @@ def _copying_name(row: Copying) -> str:
 
 
 def _raced_name(case: Raced) -> str:
-    """What tells a race from all others; how long it is belongs to that, for a short one is mostly its start."""
+    """Return the name that distinguishes a race from all others.
+
+    The length of a race belongs to it, because a short race is mostly its start.
+    """
     window = [f"window {case.window_ns:,} ns"] if case.window_ns else []
     backing = [case.backing] if case.backing not in ("mapped", "shared") else []
     return ", ".join([case.scenario, case.lock, *backing, f"{case.workers} x {case.rounds:,} rounds", *window])
@@ -111,23 +118,26 @@ def _of_race(case: Raced) -> Series:
 
 
 MARGIN = 0.10
-"""Runs of one machine differ by less, mostly: a smaller change counts as none unless told."""
+"""Two runs on one machine mostly differ by less: a smaller change counts as none unless another margin is set."""
 
 FEWEST = 5
-"""Samples that an interval takes."""
+"""An interval needs at least so many samples."""
 
 FEW = f"fewer than {FEWEST} samples"
 CHANGED = ("better", "worse")
 
 ALIKE = ("kernel", "machine", "cpu", "cpus_allowed", "filesystem", "python", "recorder")
-"""What two environments must agree in. The lab's own version need not: to compare two of them is what this is for."""
+"""The fields in which two environments must agree.
+
+The lab's own version may differ: comparing two versions is the purpose.
+"""
 
 
 def compare(before: Document, after: Document, options: CompareOptions) -> Comparison:
     """Pair the cases by name and judge each.
 
-    Raises UsageError where the documents tell no costs, are one and the same run, have no case in common, or were
-    measured in unlike environments and nobody said that this does not matter.
+    Raise UsageError where the documents contain no costs, are one and the same run, have no case in common, or were
+    measured in unlike environments and the user did not allow that.
     """
     old, new = series_of(before, options.before), series_of(after, options.after)
     was, now = _measured(before), _measured(after)
@@ -137,7 +147,7 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
     controls = {each.name: each for each in _pairs(controls_of(before), controls_of(after), options.margin)}
     harness = [controls[name] for name in harness_of(before) if name in controls]
     pairs = list(_pairs(old, new, options.margin))
-    if not unlike:  # else it is the machine, the Python or the filesystem that is compared
+    if not unlike:  # else the machine, the Python or the filesystem is compared
         pairs = [_beside(pair, old[pair.name].controls, controls, options.margin) for pair in pairs]
     if not pairs:
         raise UsageError(
@@ -160,7 +170,7 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
 
 
 def judged(ratio: float, interval: tuple[float, float], margin: float) -> Judgement:
-    """What `Compared` says of its verdict, of a ratio with its interval."""
+    """Return the verdict on a ratio with its interval, as `Compared` defines it."""
     low, high = interval
     if 1 / (1 + margin) <= low and high <= 1 + margin:
         return "same"
@@ -185,7 +195,7 @@ def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:
 
 
 def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[Compared]:
-    """Each that both have, as it was measured."""
+    """Yield each case that both runs have, as it was measured."""
     for name, was in old.items():
         now = new.get(name, Series())
         if was.samples_ns and now.samples_ns:
@@ -208,10 +218,10 @@ def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
 
 
 def _beside(case: Compared, names: Sequence[str], controls: Mapping[str, Compared], margin: float) -> Compared:
-    """The case with what the machine itself changed by taken out, as the first of its controls tells it.
+    """Return the case without the machine's own change, as the first of its controls shows it.
 
     It is slower, or faster, only where it is so both as measured and beside its control: a control that became faster
-    makes nothing slower. Without a control a change of the case cannot be told from one of the machine.
+    makes nothing slower. Without a control a change of the case cannot be distinguished from one of the machine.
     """
     control = next((controls[name] for name in names if name in controls and FEW not in controls[name].note), None)
     if control is None:
@@ -232,7 +242,7 @@ def _undecided(case: Compared, why: str) -> Compared:
 
 
 def _divided(case: Compared, control: Compared) -> tuple[float, float]:
-    """The interval of the quotient of two ratios whose errors are independent, on the scale of their logarithms."""
+    """Return the interval of the quotient of two ratios with independent errors, on the scale of their logarithms."""
     ratio = case.ratio / control.ratio
     low, high = (
         hypot(log(case.interval_95[side] / case.ratio), log(control.interval_95[1 - side] / control.ratio))
@@ -247,7 +257,7 @@ def _rounded(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 def _notes(was: Series, now: Series) -> Iterator[str]:
-    """What is no cost: that a race broke, or a lock let two in, then or now."""
+    """Yield notes that are not about cost: that a race broke, or holds overlapped, in either run."""
     if was.note != now.note:
         yield f"{was.note or 'exclusive'} before, {now.note or 'exclusive'} after"
     elif now.note == "NOT EXCLUSIVE":

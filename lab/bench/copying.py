@@ -1,9 +1,9 @@
-"""What it costs to copy bytes out of a backing and into it: the mapping against read and write.
+"""Measure what it costs to copy bytes out of a backing and into it: the mapping against read and write.
 
 Loads and stores of the same size go to every backing in one process, one after the other, forwards in one repeat and
-backwards in the next, so that a machine that grows slower does not favour any of them. The bytes are touched before:
-what is measured is the copy and the call, not the first page fault. The baseline is a call of the same shape that
-copies nothing: what Python itself costs in every figure.
+backwards in the next, so that a machine that grows slower favours none of them. The bytes are touched before: the
+measurement covers the copy and the call, not the first page fault. The baseline is a call of the same shape that copies
+nothing: it shows what Python itself costs in every figure.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ class NoBytes:
     """The baseline: the same calls, which copy nothing."""
 
     def load(self, start: int, length: int) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def store(self, start: int, data: bytes | memoryview) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 @dataclass(slots=True)
 class Candidate:
-    """One backing, one access, one size: the call to be timed, and the times of it."""
+    """One backing, one access, one size: the call to be timed, and its times."""
 
     backing: str
     access: Access
@@ -54,13 +54,13 @@ class Candidate:
     samples_ns: list[float] = field(default_factory=list)
 
     def calibrate(self, slice_ns: float) -> None:
-        """Find out how many calls take about so long; also warms up what they touch."""
+        """Find out how many calls take about so long; this also warms up what they touch."""
         while (took := self._time()) < min(CALIBRATED_NS, slice_ns):
             self.calls *= 2
         self.calls = max(1, round(self.calls * slice_ns / took))
 
     def measure(self) -> None:
-        """One more sample: ns a call."""
+        """Take one more sample: ns for one call."""
         self.samples_ns.append(round(self._time() / self.calls, 2))
 
     def _time(self) -> int:
@@ -72,7 +72,7 @@ class Candidate:
 
     @property
     def record(self) -> Copying:
-        """What was measured, with the bootstrap interval of the median."""
+        """Return the result, with the bootstrap interval of the median."""
         samples = self.samples_ns
         return Copying(
             backing=self.backing,
@@ -86,9 +86,9 @@ class Candidate:
 
 
 def copy_costs(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Iterator[Copying]:
-    """The rows: the baseline, then each backing, each with every access and size.
+    """Yield the rows: the baseline, then each backing, each with every access and size.
 
-    A backing that does not work in this folder gives one row with the reason. Raises CannotRunError where there is no
+    A backing that does not work in this folder gives one row with the reason. Raise CannotRunError where there is no
     memory for the sizes.
     """
     try:
@@ -130,7 +130,7 @@ def _candidates(name: str, file: OpenFile | NoBytes, sizes: Sequence[int]) -> It
 
 
 def _as_locked(file: OpenFile, call: Callable[[], object]) -> Callable[[], object]:
-    """The call with what the backing does around it inside every lock, where it does anything."""
+    """Return the call with what the backing does around it inside every lock, where it does anything."""
     held = file.around(NOTHING)
     if held is NOTHING:
         return call

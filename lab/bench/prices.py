@@ -1,9 +1,7 @@
-"""The prices of locks: every case and every loop of the harness once a repeat, forwards, then backwards.
+"""Measure the costs of locks: every case and every loop of the harness once in each repeat, forwards, then backwards.
 
-So a machine that grows slower favours none of them (A B, then B A). What the first pass shows is thrown away: it warms
-up the machine, and finds out who cannot be measured.
-
-Who is measured again and again: a case, or a loop of the harness, with the samples so far.
+So a machine that grows slower favours none of them (A B, then B A). The results of the first pass are discarded: it
+warms up the machine, and finds the cases that cannot be measured.
 """
 
 from __future__ import annotations
@@ -26,7 +24,10 @@ from .repeat import Failed, Tally, run_repeat, tally
 
 
 class Timed(ABC):
-    """One sample a repeat, in ns a pair; `reason` says why there are no more, `failed` that a worker died or hung."""
+    """A case or a loop that is measured once in each repeat: its samples in ns for one pair.
+
+    `reason` says why there are no more, `failed` that a worker died or hung.
+    """
 
     def __init__(self, name: str, reason: str = "") -> None:
         self.name = name
@@ -35,7 +36,7 @@ class Timed(ABC):
         self.samples_ns: list[float] = []
 
     def measure(self, slice_s: float, *, keep: bool, last: bool) -> None:
-        """Once more, unless it cannot be; a sample that is not to be kept warms up."""
+        """Measure once more, unless that is impossible; a sample with `keep` false only warms up."""
         if self.reason:
             return
         try:
@@ -48,7 +49,7 @@ class Timed(ABC):
 
     @abstractmethod
     def _measured(self, slice_s: float, *, keep: bool, last: bool) -> float:
-        """Ns a pair."""
+        """Return ns for one pair."""
 
 
 class TimedLoop(Timed):
@@ -63,7 +64,7 @@ class TimedLoop(Timed):
 
 
 class TimedCase(Timed):
-    """A case, with what each repeat showed."""
+    """A case, with the tally of each repeat."""
 
     def __init__(self, case: Case, folder: Path, reason: str) -> None:
         super().__init__(case.name, reason)
@@ -78,12 +79,12 @@ class TimedCase(Timed):
 
 
 ANSWER_S = 10.0
-"""A lock that nobody holds and that does not answer by then is not measured."""
+"""A lock that no process holds and that does not answer within this time is not measured."""
 
 
 @dataclass(slots=True)
 class Prices:
-    """All that was measured, while other processes took what `others` says; the clock as `baselines` has it."""
+    """All results, the processors that `others` used meanwhile, and the clock as `baselines` measures it."""
 
     cases: list[TimedCase]
     harness: list[TimedLoop]
@@ -93,12 +94,12 @@ class Prices:
 
     @property
     def all(self) -> list[Timed]:
-        """Cases and loops, in the order of a pass."""
+        """Return cases and loops, in the order of a pass."""
         return [*self.cases, *self.harness]
 
 
 def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Prices:
-    """Measure all cases. Interrupted, it gives the repeats that were finished, once all have one."""
+    """Measure all cases. When interrupted, return the repeats that were finished, once all have one."""
     with ExitStack() as opened:
         cases = [case for name in options.locks for case in _cases(name, options, folder)]
         harness = [TimedLoop(loop) for loop in loops(folder, options.pin, opened)]
@@ -115,7 +116,7 @@ def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> P
 
 
 def _cases(name: str, options: BenchOptions, folder: Path) -> Iterator[TimedCase]:
-    """Those of one lock, each once; with the reason where the lock does not work here, or has none such."""
+    """Yield the cases of one lock, each once; with the reason where the lock does not work here, or has none such."""
     lock = find_lock(name)
     try:
         probe_within(lock, folder, ANSWER_S)
@@ -128,7 +129,7 @@ def _cases(name: str, options: BenchOptions, folder: Path) -> Iterator[TimedCase
 
 
 def settled(all_timed: Sequence[Timed]) -> bool:
-    """True once each has a figure, or a reason why not: enough to be told."""
+    """Return True once each has a figure, or a reason for having none: enough to be reported."""
     return all(each.samples_ns or each.reason for each in all_timed)
 
 

@@ -1,6 +1,6 @@
-"""One repeat of a case: fresh files, fresh workers, released together and stopped after a slice of time.
+"""Run one repeat of a case, and read the results from the logs of its workers.
 
-What one repeat of a case showed, read from the logs of its workers.
+A repeat has fresh files and fresh workers, released together and stopped after a slice of time.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from .cases import Case
 from .workers import APART, Work, files_to_be_had, places_of
 
 MOST_RECORDS = 1 << 19
-"""Of all workers together: 16 MiB; what comes after is known from the histogram."""
+"""All workers together keep so many records: 16 MiB; later times are known from the histogram."""
 
 PAIRS_PER_S = 1_500_000
 TIME_LIMIT_S = 30.0
 
 
 class Failed(Exception):  # noqa: N818 - a finding
-    """A worker died or hung, and how."""
+    """A worker died or hung; the message says how."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """What one repeat left; `added` is the sum of the additions that its files show."""
+    """The results of one repeat; `added` is the sum of the additions that its files show."""
 
     case: Case
     released_ns: int
@@ -50,12 +50,12 @@ class Ran:
 
     @property
     def wall_ns(self) -> int:
-        """From the release of the start barrier to the end of the last worker."""
+        """Return the time from the release of the start barrier to the end of the last worker."""
         return self.ended_ns - self.released_ns
 
 
 def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
-    """Measure once. Raises Failed where a worker did not end well, CannotRunError where backing or fork is refused."""
+    """Measure once. Raise Failed where a worker did not end well, CannotRunError where backing or fork is refused."""
     with files_to_be_had(), places_of(case, folder) as places:
         records = int(min(MOST_RECORDS / case.workers, PAIRS_PER_S * slice_s + 1000))
         log = Log(case.workers, records, histograms=True)
@@ -77,12 +77,12 @@ def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
 
 
 def _counted(content: bytearray) -> int:
-    """The sum of the counters."""
+    """Return the sum of the counters."""
     return sum(int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), APART))
 
 
 def how_it_failed(exits: Sequence[Exit], limit_s: float) -> str:
-    """How one that did not end well ended, rather than one that waited for it; empty where all ended well."""
+    """Say how a worker that did not end well ended, rather than one that waited for it; empty where all ended well."""
     for ended in sorted(exits, key=lambda each: (each.late, not each.stopped)):
         if ended.late or ended.code:
             return f"worker {ended.index} {late(ended, limit_s) if ended.late else f'ended with {ended.code}'}"
@@ -90,7 +90,10 @@ def how_it_failed(exits: Sequence[Exit], limit_s: float) -> str:
 
 
 def _check(case: Case, exits: list[Exit], reports: list[Report], log: Log) -> None:
-    """Raises Failed for one that did not end well, rather than for who waited for it; CannotRunError for a refusal."""
+    """Check that all workers ended well.
+
+    Raise Failed about a worker that did not, rather than about one that waited for it; CannotRunError for a refusal.
+    """
     for report in reports:
         if report.kind == CannotRunError.__name__:
             raise CannotRunError(report.error.partition(": ")[2])
@@ -103,17 +106,17 @@ def _check(case: Case, exits: list[Exit], reports: list[Report], log: Log) -> No
 
 
 WINDOW = 400
-"""Grants in a row of which all holds are kept of the last repeat, for pictures."""
+"""All holds among so many grants in a row are kept of the last repeat, for pictures."""
 
 SECOND_NS = 1_000_000_000
 
 
 @dataclass(slots=True)
 class Tally:
-    """One repeat: per worker its pairs, latencies and longest streak; the rest of all workers together.
+    """The figures of one repeat: of each worker its pairs, latencies and longest streak; the rest of all together.
 
-    `handed_over` of the `grants` that had one before them came from another worker. `lost` additions are missing.
-    Where the log `overflowed`, all that is told of the order of grants is of the time before.
+    `handed_over` of the `grants` that had one before them came from another worker. `lost` additions are missing. Where
+    the log `overflowed`, all figures about the order of grants are of the time before.
     """
 
     wall_ns: int
@@ -135,12 +138,12 @@ class Tally:
 
     @property
     def pair_ns(self) -> float:
-        """Time that passed, over the pairs of all workers."""
+        """Return the time that passed, divided by the pairs of all workers."""
         return self.wall_ns / max(1, sum(self.pairs))
 
 
 def tally(ran: Ran, *, window: bool) -> Tally:
-    """Read the logs; with the window of holds where it is asked for."""
+    """Read the logs; with the window of holds where `window` is set."""
     case = ran.case
     rows = list(ran.log.holds())
     counted = [row for row in rows if row[0] >= ran.released_ns]
@@ -171,7 +174,7 @@ def tally(ran: Ran, *, window: bool) -> Tally:
 
 
 def _waits(ran: Ran, own: Sequence[Row], index: int) -> Latencies:
-    """From the request to the grant. Of hand-offs, which are counted from the release, `_follow` makes them."""
+    """Return the times from request to grant. Those of hand-offs count from the release, and `_follow` makes them."""
     waits = Latencies()
     if ran.case.price != "hand-off":
         waits.exact.update(granted - requested for granted, _, requested, _, _ in own)
@@ -182,7 +185,7 @@ def _waits(ran: Ran, own: Sequence[Row], index: int) -> Latencies:
 
 
 def _follow(done: Tally, rows: list[Row], ran: Ran) -> None:
-    """Who held each lock after whom: streaks, hand-overs and their latencies, and holds that overlap."""
+    """Count from the order of holders of each lock: streaks, hand-overs and their latencies, and holds that overlap."""
     done.overlapping = sweep(rows).overlapping
     rows.sort()
     for worker, holds in groupby(rows, key=itemgetter(3)):
@@ -198,7 +201,7 @@ def _follow(done: Tally, rows: list[Row], ran: Ran) -> None:
 
 
 def _successions(ordered: list[Row]) -> Iterator[tuple[Row, Row]]:
-    """Each hold with the one before it of the same lock."""
+    """Yield each hold with the one before it of the same lock."""
     last: dict[int, Row] = {}
     for row in ordered:
         if row[4] in last:
@@ -207,7 +210,7 @@ def _successions(ordered: list[Row]) -> Iterator[tuple[Row, Row]]:
 
 
 def _by_second(ran: Ran, by_worker: list[list[Row]], unrecorded: Sequence[int]) -> list[float]:
-    """Pairs a second, as long as every worker's log had room."""
+    """Return pairs a second, as long as every worker's log had room."""
     until_ns = _full_ns(ran, by_worker, unrecorded)
     counts: Counter[int] = Counter()
     for own in by_worker:
@@ -220,15 +223,15 @@ def _by_second(ran: Ran, by_worker: list[list[Row]], unrecorded: Sequence[int]) 
 
 
 def _full_ns(ran: Ran, by_worker: Sequence[Sequence[Row]], unrecorded: Sequence[int]) -> int:
-    """The last moment at which every worker's log had room: its last grant, or the end."""
+    """Return the last moment at which every worker's log had room: its last grant, or the end."""
     full = [own[-1][0] for own, more in zip(by_worker, unrecorded, strict=True) if more and own]
     return min([ran.ended_ns, *full])
 
 
 def _window(ran: Ran, counted: list[Row]) -> tuple[Holds, tuple[int, int]]:
-    """Some hundreds of holds from the middle of the repeat, and who waited or held meanwhile, in the order of requests.
+    """Return some hundreds of holds from the middle of the repeat, with the waits and holds meanwhile, by request.
 
-    All that was between the two moments is there; times are from the release.
+    Everything between the two moments is included; times are from the release.
     """
     ordered = sorted(counted)
     first = max(0, (len(ordered) - WINDOW) // 2)

@@ -1,4 +1,4 @@
-"""One invocation of `bench`, and the record of it.
+"""Run one invocation of `bench`, and make its record.
 
 The records are made of the samples after the last fork: the bootstrap draws random numbers.
 """
@@ -23,7 +23,7 @@ from .repeat import Tally
 def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
     """Measure what the options ask for, in a fresh directory inside the one that they name.
 
-    Raises CannotRunError where that directory cannot be used.
+    Raise CannotRunError where that directory cannot be used.
     """
     begun = RunStart()
     with workspace(Path(options.directory)) as folder:
@@ -39,14 +39,12 @@ def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
 
 
 def _copying(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> list[Copying]:
-    from .copying import copy_costs  # it draws random numbers, which those who fork must not
+    from .copying import copy_costs  # it draws random numbers, which a process that forks must not
 
     return [replace(each, reason=anonymous_text(each.reason)) for each in copy_costs(options, folder, tell)]
 
 
 def _with_prices(done: Bench, prices: Prices) -> Bench:
-    # MOVED
-
     return replace(
         done,
         locks=[lock_cost(each) for each in prices.cases],
@@ -57,7 +55,7 @@ def _with_prices(done: Bench, prices: Prices) -> Bench:
 
 
 def harness_cost(timed: TimedLoop) -> HarnessCost:
-    """What a loop of the harness costs."""
+    """Return what a loop of the harness costs."""
     samples = timed.samples_ns
     row = HarnessCost(name=timed.name, reason=anonymous_text(timed.reason), failed=timed.failed)
     if not samples:
@@ -66,7 +64,7 @@ def harness_cost(timed: TimedLoop) -> HarnessCost:
 
 
 def lock_cost(timed: TimedCase) -> LockCost:
-    """The row of one case; without figures where it was never measured."""
+    """Return the row of one case; without figures where it was never measured."""
     row = replace(timed.case.row(anonymous_text(timed.reason)), failed=timed.failed)
     samples, tallies = timed.samples_ns, timed.tallies
     if not samples:
@@ -88,7 +86,7 @@ def lock_cost(timed: TimedCase) -> LockCost:
 
 
 def _summed(row: LockCost, tallies: Sequence[Tally]) -> LockCost:
-    """With what is summed up over the repeats: a pair, at the worst, or altogether."""
+    """Return the row with the figures over all repeats: for one pair, the worst, or the sum."""
     pairs = sum(sum(done.pairs) for done in tallies)
     grants = sum(done.grants for done in tallies)
     return replace(

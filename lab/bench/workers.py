@@ -1,8 +1,7 @@
-"""The processes of one repeat, their files, and what each of them prepares before the start barrier.
+"""Prepare and run the processes of one repeat, with their files.
 
-What the workers of a benchmark do from the start barrier until the stop: a word that the parent sets.
-
-They look at it after each pair, so everybody makes one, however short the time.
+From the start barrier on, each worker repeats its loop until the parent sets the word `stop`. Workers look at it after
+each pair, so each makes at least one, however short the time.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ Loop = Callable[[], None]
 
 
 def pairs(hold: Held, stop: Segment) -> Loop:
-    """Lock and unlock."""
+    """Return a loop that locks and unlocks."""
 
     def run() -> None:
         while True:
@@ -43,7 +42,7 @@ def pairs(hold: Held, stop: Segment) -> Loop:
 
 
 def busy_pairs(hold: Held, stop: Segment, inside: Loop, think_ns: int) -> Loop:
-    """Lock, do what is to be done inside, unlock, and think."""
+    """Return a loop that locks, does its work inside, unlocks, and thinks."""
 
     def run() -> None:
         while True:
@@ -57,12 +56,12 @@ def busy_pairs(hold: Held, stop: Segment, inside: Loop, think_ns: int) -> Loop:
 
 
 def ring(holds: Sequence[Held], index: int, stop: Segment, inside: Sequence[Loop] = ()) -> Loop:
-    """Around locks of which there is one more than workers: ask for the next, give back the one held.
+    """Return a loop around locks, of which there is one more than workers: request the next, release the one held.
 
-    Of each lock, what is to be done `inside` comes before the other one is given back.
+    For each lock, the work `inside` is done before the other one is released.
 
-    Each starts with the lock of its own index, taken here. The next is then either the one that nobody holds or the
-    neighbour's, so every grant follows the release of the same lock by another worker. Source: ping_pong of ctdb.
+    Each worker starts with the lock of its own index, acquired here. The next is then either the one that is free or
+    the neighbour's, so every grant follows the release of the same lock by another worker. Source: ping_pong of ctdb.
     """
     take = [hold.__enter__ for hold in holds]
     give = [hold.__exit__ for hold in holds]
@@ -85,14 +84,14 @@ def ring(holds: Sequence[Held], index: int, stop: Segment, inside: Sequence[Loop
 
 
 def spin(ns: int) -> None:
-    """Be at work for so long."""
+    """Use the processor for so long."""
     until = monotonic_ns() + ns
     while monotonic_ns() < until:
         pass
 
 
 def addition(file: OpenFile, start: int) -> Loop:
-    """Add 1 to the 8 bytes there."""
+    """Return a function that adds 1 to the 8 bytes there."""
 
     def add() -> None:
         value = int.from_bytes(file.load(start, 8), "little") + 1
@@ -102,7 +101,7 @@ def addition(file: OpenFile, start: int) -> Loop:
 
 
 APART = 64
-"""Bytes from one range or counter to the next: a cache line."""
+"""The bytes from one range or counter to the next: a cache line."""
 
 HELD_FROM = 1 << 20
 LOOK_AGAIN_S = 0.002
@@ -121,7 +120,10 @@ class Place:
 
 @contextmanager
 def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
-    """The files of a case, with room for the workers' ranges and one more; as many files where a lock has no ranges."""
+    """Yield the files of a case, with room for the workers' ranges and one more.
+
+    A hand-off has as many files where the lock has no ranges.
+    """
     count = case.workers + 1 if case.price == "hand-off" and not case.lock.has_ranges else 1
     backing = find_backing(case.backing) if case.backing else MAPPED
     with ExitStack() as opened:
@@ -135,7 +137,7 @@ def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
 
 @contextmanager
 def files_to_be_had() -> Iterator[None]:
-    """Within the block a file that may not be opened any more, EMFILE or ENFILE, is told with the way out."""
+    """Turn a refusal to open one more file in the block (EMFILE or ENFILE) into an error that says what to do."""
     try:
         yield
     except (OSError, CannotRunError) as error:
@@ -149,7 +151,7 @@ def files_to_be_had() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What all processes of the pool work on."""
+    """The data that all processes of the pool work on."""
 
     case: Case
     places: list[Place]
@@ -158,12 +160,12 @@ class Work:
     mailbox: Mailbox
 
     def prepare(self, index: int) -> Loop:
-        """What a process of the pool does before the barrier: what it does after."""
+        """Prepare a process of the pool before the barrier, and return what it does after it."""
         member = self._told(index, lambda: Member(self, index))
         return lambda: self._told(index, member.live)
 
     def _told(self, index: int, body: Callable[[], Given]) -> Given:
-        """What the body gives; what it raises ends up in the mailbox."""
+        """Return the result of the body; send what it raises to the mailbox."""
         try:
             with files_to_be_had():
                 return body()
@@ -173,7 +175,7 @@ class Work:
 
 
 class Member:
-    """A worker, or the one behind the last of them, who holds ranges. Its files stay open as long as it is there."""
+    """A worker, or the process behind the last worker, which holds ranges. Its files stay open as long as it exists."""
 
     def __init__(self, work: Work, index: int) -> None:
         self._work = work
@@ -187,7 +189,7 @@ class Member:
             self._loop = self._working()
 
     def live(self) -> None:
-        """From the start barrier to the end."""
+        """Work from the start barrier to the end."""
         self._loop()
         if self._index < self._work.case.workers:
             self._segment[FINISHED_NS] = time.monotonic_ns()
@@ -228,7 +230,7 @@ class Member:
 
 
 def _inside(case: Case, add: Loop | None) -> Loop | None:
-    """What each pair does while it holds the lock; None where nothing, and no thinking either."""
+    """Return what each pair does while it holds the lock; None where it does nothing and does not think either."""
 
     def busy() -> None:
         if add:

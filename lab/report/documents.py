@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-import tabulate  # noqa: F401 - before a document is read: where it is missing, no document is to blame
+import tabulate  # noqa: F401 - imported before a document is read: if it is missing, the document is not at fault
 
 from lab.errors import ExitCode
 from lab.records import (

@@ -33,7 +33,7 @@ class Progress:
             os.set_blocking(self._pipe, False)
             try:
                 self._child = Child(fork_child(lambda: self._display(titles)))
-            except OSError:  # no process to spare for a display: the race itself will say so
+            except OSError:  # no process is left for a display: the race itself will report it
                 os.close(self._pipe)
             finally:
                 os.close(titles)
@@ -57,7 +57,7 @@ class Progress:
         os.close(self._pipe)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         ended = select.poll()
-        ended.register(titles, 0)  # nothing but the end of the pipe
+        ended.register(titles, 0)  # watch only for the end of the pipe
         if not ended.poll(PATIENCE_S * 1000):
             _bar(self._total, titles)
 
@@ -68,9 +68,7 @@ def _bar(total: int, titles: int) -> None:
     from rich.progress import Progress as Bar
 
     class Steady(Console):
-        """A console that leaves the cursor alone: a kill of this process would otherwise leave the terminal without
-        one.
-        """
+        """A console that leaves the cursor alone: if this process were killed, a hidden cursor would stay hidden."""
 
         def show_cursor(self, show: bool = True) -> bool:
             return False

@@ -169,8 +169,7 @@ class Drawn:
             yield instant(each.kind, self._pid, tid, each.at_ns, each.sentence)
 
     def _at_the_end(self) -> Iterator[Event]:
-        """Yield what concerns the whole case: what the check of the trial found, which workers failed, what is missing.
-        """
+        """Yield what concerns the whole case: what the trial's check found, which workers failed, what is missing."""
         for name, told in _found(self._recording):
             yield instant(name, self._pid, self._rows[0, 0], self._end, told, scope="p")
 

@@ -22,7 +22,7 @@ from lab.report.text.race_verdict import conclusions, heading
 from .recorded import recorded
 
 _NAME = r"[^\s/:;,()'\"<>]+"
-_BEFORE = r"(?<![\w<~])(?<!:/)"  # in a fraction, a closing tag, the address of a page it begins no path
+_BEFORE = r"(?<![\w<~])(?<!:/)"  # a slash in a fraction, a closing tag, a web address begins no path
 
 PATH = re.compile(rf"{_BEFORE}~?/(?:{_NAME}/)*({_NAME})")
 """This matches an absolute path; its last name is the group."""
@@ -54,8 +54,9 @@ NAMES = ("tutorial", "plays", "run", "stories")
 """The names of the sections, which are also the names of their data."""
 
 UNSAFE = {ord(each): f"\\u{ord(each):04x}" for each in "<>&\u2028\u2029"}
-"""Characters that could end a script element, or a line in one, with the escapes that mean the same inside JSON
-strings, the only place where they occur.
+"""These characters could end a script element, or a line in one.
+
+Inside JSON strings, the only place where they occur, their escapes mean the same.
 """
 
 

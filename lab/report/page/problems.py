@@ -55,9 +55,7 @@ class Story:
         return sorted(found, key=lambda each: each.at_ns)
 
     def first(self, happened: list[Happened]) -> int | None:
-        """Return the index of the problem to look at first: corruption that workers reported themselves, where they
-        reported any.
-        """
+        """Return the index of the problem to look at first: corruption reported by workers, where there is any."""
         told = any(each.kind == "reported" for each in happened)
         seen = [number for number, each in enumerate(happened) if not told or each.kind in ("reported", "torn read")]
         return seen[0] if seen else None
@@ -189,9 +187,7 @@ class Story:
                 yield Happened("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
 
     def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
-        """Return the stores of a worker under its last lock; a second owner that takes its place asks for the same
-        lock.
-        """
+        """Return the stores of a worker under its last lock; a second owner in its place asks for the same lock."""
         columns = self._recording.holds
         facts = zip(columns.worker, columns.start, columns.requested_ns, strict=True)
         end = min((at for who, where, at in facts if (who, where) == (worker, start) and at > granted), default=ENDLESS)

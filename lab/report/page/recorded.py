@@ -123,8 +123,7 @@ def _untold(happened: list[Happened]) -> dict[str, list[Any]]:
 
 
 def _origins(story: Story) -> list[list[Any]]:
-    """Return runs of bytes: first, one past the last, whose store, over which, whether the order is certain, whether it
-    fits.
+    """Return runs of bytes: first, one past the last, whose store, over which, if the order is certain, if it fits.
 
     After these come the bytes that they overwrote, as hexadecimal digits, as far as the page shows them. Bytes that
     changed without a recorded store have no owner.

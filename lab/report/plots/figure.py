@@ -51,7 +51,7 @@ def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
     """Draw the pictures one below the other, as a file of this kind: the same bytes for the same document."""
     content = BytesIO()
     with drawing(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # names may have any; a box stands for them
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from")  # shown as boxes in names
         sheet(document, chosen).savefig(content, format=kind, metadata=UNDATED[kind])
     return content.getvalue()
 

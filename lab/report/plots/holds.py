@@ -179,9 +179,7 @@ MEASURED = {
 
 
 def waits(bench: Bench, *, every: bool = True) -> Picture | None:
-    """Draw a panel for each kind of benchmark and number of workers, or only the largest; None where no times were
-    kept.
-    """
+    """Draw a panel for each kind of cost and number of workers, or only the largest; None where no times were kept."""
     groups = _groups(bench, every=every)
     if not groups:
         return None
@@ -194,7 +192,7 @@ def waits(bench: Bench, *, every: bool = True) -> Picture | None:
 
 
 def _groups(bench: Bench, *, every: bool) -> list[list[LockCost]]:
-    """Return the cases with times that are drawn together, in the order of kinds and workers."""
+    """Return the cases with times that are drawn together, in the order of kinds of cost and workers."""
     groups: dict[tuple[str, int], list[LockCost]] = defaultdict(list)
     for cost in measured(bench):
         if sum(cost.distribution.count):
@@ -228,9 +226,7 @@ def _draw_waits(axes: Axes, costs: list[LockCost], looks: dict[tuple[str, str], 
 
 
 def curve(cost: LockCost) -> tuple[list[float], list[int]]:
-    """Return the steps of the curve: places on the percentile axis and the time reached there, to half a request before
-    the end.
-    """
+    """Return places on the percentile axis and the time reached there: steps, to half a request before the end."""
     counts, times = cost.distribution.count, cost.distribution.from_ns
     total = sum(counts)
     begins = [below / total for below in accumulate(counts, initial=0)][:-1]

@@ -38,8 +38,9 @@ def key(cost: LockCost) -> tuple[str, str]:
 
 
 def label(cost: LockCost) -> str:
-    """Return the line's name in the legend; matplotlib hides names that begin with an underscore, but not behind a
-    space.
+    """Return the line's name in the legend.
+
+    matplotlib hides names that begin with an underscore, but not behind a space.
     """
     name = words(", ".join(filter(None, key(cost))), NAME_WIDTH)
     return f" {name}" if name.startswith("_") else name
@@ -118,10 +119,10 @@ def scaling(bench: Bench) -> Picture | None:
 
 
 def lines_of(bench: Bench) -> list[Line]:
-    """Return each lock's queues in the order of their workers; where none has one worker, the uncontended lock comes
-    first.
+    """Return each lock's queues in the order of their workers.
 
-    The uncontended lock shares its range with no other worker, so it is the first point of disjoint ranges as well.
+    Where no queue has one worker, the uncontended lock comes first. It shares its range with no other worker, so it is
+    the first point of disjoint ranges as well.
     """
     lines: dict[tuple[str, str], Line] = defaultdict(list)
     costs = _priced(bench)
@@ -136,10 +137,10 @@ def lines_of(bench: Bench) -> list[Line]:
 
 
 def held_lines_of(bench: Bench) -> list[Line]:
-    """Return each lock in the order of the ranges held beside it: uncontended, or else in the queue with the most
-    workers.
+    """Return each lock in the order of the ranges held beside it.
 
-    None are returned where there is only one number of ranges.
+    It is the uncontended lock, or else the queue with the most workers. None are returned where there is only one
+    number of ranges.
     """
     costs = [cost for cost in _priced(bench) if cost.price == "uncontended"]
     if not costs:

@@ -19,8 +19,9 @@ Line = str | tuple[int, tuple[int, ...]]
 """The type of matplotlib's names for a line's style."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000", "#E69F00", "#56B4E9", "#7F7F7F")
-"""The colours of Okabe and Ito, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color/); grey
-replaces their yellow, which is hard to see on white.
+"""The colours of Okabe and Ito, which colour-blind readers can distinguish (https://jfly.uni-koeln.de/color/).
+
+Grey replaces their yellow, which is hard to see on white.
 """
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "*")
 LINES: tuple[Line, ...] = ("-", "--", ":", "-.", (0, (8, 2)), (0, (4, 1, 1, 1, 1, 1)))
@@ -88,9 +89,7 @@ class Look(NamedTuple):
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Apply the settings of all pictures, whatever the user's own are (matplotlibrc), and restore the user's
-    afterwards.
-    """
+    """Apply the settings of all pictures, whatever the user's own are (matplotlibrc); restore those afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_SETTINGS)

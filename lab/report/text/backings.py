@@ -1,6 +1,4 @@
-"""Write the comparison of backings: one row for each property, one column for each backing, and how each row was
-observed.
-"""
+"""Write the comparison of backings: a row for each property, a column for each backing, and how it was observed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Write a benchmark of locks: a table of slowdowns, their definitions, the cost of the harness, and conclusions.
+"""Write a benchmark of locks: a table of costs, their definitions, the cost of the harness itself, and conclusions.
 
-The conclusions say how far the figures can be trusted, and how far the samples of a case lie apart.
+The conclusions say how far the figures can be trusted, and how widely the samples of a case are spread.
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
 
 
 BUSY_CORES = 0.12
-"""The processors used by others, on average over the whole run: a repeat may be shorter than the kernel's counting
-unit.
-"""
+"""The processors used by others, on average over the whole run: a repeat may be too short for the kernel's counting."""
 
 VISIBLE_STEP = 0.10
 FEW_SWITCHES = 0.9
@@ -129,9 +127,7 @@ def _clock(run: Bench, measured: list[LockCost]) -> Iterator[str]:
 
 
 def spread(cost: LockCost) -> float:
-    """Return the middle half of the samples, or the interval of their median where that is wider, as a share of the
-    median.
-    """
+    """Return the middle half of the samples, or the wider interval of their median, as a share of the median."""
     low, high = cost.interval_95
     ordered = sorted(cost.samples_ns)
     quarter = len(ordered) // 4
@@ -198,7 +194,7 @@ def _row(cost: LockCost) -> list[str]:
 
 
 def definitions(run: Bench) -> str:
-    """Define the kinds of cases in the table, its axes, and the columns whose meaning is not obvious."""
+    """Define the kinds of cost in the table, its axes, and the columns whose meaning is not obvious."""
     measured = [cost for cost in run.locks if cost.samples_ns]
     axes = {"backing": any(cost.backing for cost in measured), "held": any(cost.held for cost in measured)}
     told = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}

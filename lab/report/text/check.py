@@ -1,5 +1,4 @@
-"""Write a check as text: a verdict for each guarantee, advice, the failures with their evidence, the stress, and a
-conclusion.
+"""Write a check as text: a verdict for each guarantee, advice, failures with evidence, the stress, a conclusion.
 
 The evidence is: rules that failed, programs that differ, races that broke, processes that hang.
 """

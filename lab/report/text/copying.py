@@ -74,9 +74,7 @@ def _table(run: Bench, style: str) -> str:
 
 
 def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
-    """Return the time, and the ratio to the reference; empty cells where one is missing, as in documents made
-    elsewhere.
-    """
+    """Return the time, and the ratio to the reference; empty cells where one is missing, as in a foreign document."""
     if row is None:
         return ["-", "-"]
     if reference is None or not reference.median_ns:

@@ -124,9 +124,7 @@ SHOWN = 8
 
 
 def told(failures: Sequence[Failure]) -> Iterator[str]:
-    """Yield a line for all workers that failed in the same way; none where all did, because the reason of the case says
-    it.
-    """
+    """Yield a line for all workers that failed in the same way; none where all did: the case's reason says it."""
     ways: dict[str, list[int]] = {}
     for failure in failures:
         ways.setdefault(failure.reason, []).append(failure.worker)
@@ -141,9 +139,7 @@ def traces(failures: Sequence[Failure]) -> Iterator[str]:
 
 
 def next_step(case: Case) -> str:
-    """Say what to do about workers that failed, behind a semicolon; empty where the reason says it, or nothing is
-    known.
-    """
+    """Say what to do about workers that failed, behind a semicolon; empty if the reason says it, or none is known."""
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
         return "; fix the lock"

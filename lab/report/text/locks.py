@@ -24,9 +24,7 @@ NEEDS = (
 """The needs that a user may have, and the properties that must be "yes" for each."""
 
 STRONG = 0.02
-"""The detection limit that a lock whose waiters poll every millisecond reaches in the seconds of a cell, on a busy
-machine too.
-"""
+"""A lock whose waiters poll every millisecond reaches this detection limit in a cell's time, on a busy machine too."""
 
 NAMED = 3
 """So many of the cheapest locks are named."""
@@ -74,9 +72,7 @@ class Cells:
         return cell.median_ns if cell else None
 
     def is_shown(self, lock: str) -> bool:
-        """Return True where races showed enough of its exclusion, and neither a death nor a pause let in another
-        process.
-        """
+        """Return True where races showed enough of its exclusion, which held after a death and a pause as well."""
         limit = self._cells[lock, "processes"].detection_limit
         return (
             limit is not None
@@ -123,9 +119,7 @@ COSTS = 2
 
 
 def text_of(run: LocksCompared, style: str) -> str:
-    """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table
-    alone.
-    """
+    """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table."""
     if style != DEFAULT_FORMAT:
         return _table(run, style)
     looked_at = [each for each in run.locks if not each.trouble]
@@ -183,9 +177,7 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _cell(cell: LockCell, style: str) -> str:
-    """Return what was observed; marked where the lock claims otherwise. Costs are in ns where the table is for
-    programs.
-    """
+    """Return what was observed, marked where the lock claims otherwise. Costs are in ns in a table for programs."""
     if cell.value == "measured" and cell.median_ns is not None:
         return duration(cell.median_ns) if style == DEFAULT_FORMAT else f"{cell.median_ns:.0f}"
     return cell.value if cell.ok else f"!{cell.value}"

@@ -35,9 +35,7 @@ def what_it_cost(run: Run, style: str) -> str:
 
 
 def what_it_used(run: Run, style: str) -> str:
-    """Return one row for each case that ran: processor time, context switches, page faults, memory of the largest
-    worker.
-    """
+    """Return one row for each case that ran: processor time, context switches, page faults, most memory of a worker."""
     return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
 
 
