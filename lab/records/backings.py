@@ -1,4 +1,4 @@
-"""The records of `backings`: how each backing keeps its bytes here."""
+"""Define the records of `backings`: how each backing keeps its bytes here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .common import Header
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One property of one backing: what is expected, and what is so here; `ok` where this begins with that.
+    """One property of one backing: what is expected, and what was observed; `ok` where this begins with that.
 
-    All that a backing was to show is "refused" where it could not be set up; its set-up is the name of the errno then.
+    Where a backing could not be set up, all its properties are "refused", and its set-up is the name of the errno.
     """
 
     property: str

@@ -1,7 +1,4 @@
-"""The records of what a lock costs: each case of a benchmark, with the samples behind its figures.
-
-The records of a benchmark: what was measured, each figure with the samples that it comes from.
-"""
+"""Define the records of a benchmark: the cost of each case, and the samples behind each figure."""
 
 from __future__ import annotations
 
@@ -17,8 +14,10 @@ Ranges = Literal["same", "disjoint"]
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """Counts of times in ns, as an HDR histogram keeps them: `count[i]` times lie in the bucket that begins at
-    `from_ns[i]` and is at most 1/128 of that wide (below 256 ns, 1 ns). Empty buckets are left out.
+    """Counts of times in ns, as an HDR histogram keeps them.
+
+    `count[i]` times lie in the bucket that begins at `from_ns[i]` and is at most 1/128 of that wide (below 256 ns, 1
+    ns). Empty buckets are left out.
     """
 
     from_ns: list[int] = field(default_factory=list)
@@ -27,10 +26,11 @@ class Distribution:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """How long requests took, in ns, by nearest rank; of an uncontended lock from the call to its return, of a hand-off
-    from the release by one worker to the grant to the next, in a queue from the request to the grant.
+    """The latencies of requests, in ns, by nearest rank.
 
-    `exact` is true where all samples were kept, false where some are known from the histogram only, to 1/128.
+    Those of an uncontended lock last from the call to its return, of a hand-off from the release by one worker to the
+    grant to the next, in a queue from the request to the grant. `exact` is true where all samples were kept, false
+    where some are known from the histogram only, to 1/128.
     """
 
     count: int = 0
@@ -54,22 +54,22 @@ class BenchWorker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockCost:
-    """What one pair of lock and unlock costs in one case of a benchmark: one row of its table.
+    """The cost of one pair of lock and unlock in one case of a benchmark: one row of its table.
 
-    `name` tells the case from all others, and pairs it with the same case of another run. `samples_ns` has one sample
-    a repeat: the time that passed, over the pairs of all workers; of a hand-off a pair is one hand-over. Of them
-    `median_ns` is the median, `interval_95` its bootstrap interval, `outliers` the repeats (from 0) that lie further
-    than three scaled median absolute deviations from it: they are in all figures.
+    `name` distinguishes the case from all others, and pairs it with the same case of another run. `samples_ns` has one
+    sample for each repeat: the time that passed, divided by the pairs of all workers; for a hand-off a pair is one
+    hand-over. `median_ns` is their median, `interval_95` its bootstrap interval; `outliers` are the repeats (from 0)
+    that lie further than three scaled median absolute deviations from it, and are in all figures.
 
     `pairs_by_second` are pairs a second in each second, or shorter rest, of the measured time, one repeat after the
     other. `fairness` is Jain's index of the workers' pairs (1: all have the same; 1/workers: one has all), the median
-    of the repeats; `cpu_ns` user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
+    of the repeats; `cpu_ns` is user and system time a pair; the switches are the kernel's, a pair. `handed_over` is the
     share of grants whose lock was last held by another worker. `overlapping` pairs of holds were in progress together:
-    the lock did not exclude, and its price means nothing. `memory_bytes` is the largest private memory of a worker.
-    `lost` additions are missing that were made inside the lock, where it has a `backing`.
-    `holds` are all holds and waits of the last repeat that were under way between the two moments of `holds_ns`, from
-    the release of its barrier: some hundreds. `reason` says why a case could not be measured, or not to the
-    end; where a worker `failed` it died or hung, and where the case does not `exist` the lock is of another kind.
+    the lock did not exclude, and its cost means nothing. `memory_bytes` is the largest private memory of a worker.
+    `lost` additions are missing that were made inside the lock, where it has a `backing`. `holds` are all holds and
+    waits of the last repeat that were under way between the two moments of `holds_ns`, from the release of its barrier:
+    some hundreds. `reason` says why a case could not be measured, or not to the end; where a worker `failed` it died or
+    hung, and where the case does not `exist` the lock is of another kind.
     """
 
     name: str
@@ -109,11 +109,11 @@ class LockCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HarnessCost:
-    """What the same loop costs without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
+    """The cost of the same loop without the lab: lock, add 1, unlock of `fcntl` by one worker, in ns a pair.
 
     `name` is `C loop`, `CPython loop` or `the lab`; `reason` says why one could not be measured, `failed` that a
-    process of it died or hung. Beside hand-offs there is `wake-up`: ns that a byte takes through a pipe to another
-    process, which sleeps until then; no lock is in it.
+    process of it died or hung. Beside hand-offs there is `wake-up`: the ns that a byte takes through a pipe to another
+    process, which sleeps until then; it contains no lock.
     """
 
     name: str
@@ -126,9 +126,10 @@ class HarnessCost:
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """What else was going on: `others_cores` processors were busy with other processes, one figure a repeat.
+    """Other activity of the machine: `others_cores` processors were busy with other processes, one figure a repeat.
 
-    `clock_step_ns` is the smallest step that the clock was seen to make, `clock_read_ns` what reading it costs.
+    `clock_step_ns` is the smallest step between two reads of the clock that was seen, `clock_read_ns` what reading it
+    costs.
     """
 
     others_cores: list[float]
@@ -138,10 +139,11 @@ class Noise:
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What was asked for: backings by name, sizes in bytes, seconds a case (or a backing), repeats of each figure.
+    """The options of a benchmark: backings by name, sizes in bytes, seconds a case (or a backing), repeats.
 
-    Without locks it is copying that is measured. `held` ranges lie on the file already; each pair holds its lock for
-    `hold_ns` and waits `think_ns` before the next, spending both at work.
+    Each figure has so many repeats. Without locks the benchmark measures copying. `held` ranges of the file are locked
+    already; each pair holds its lock for `hold_ns` and waits `think_ns` before the next, and uses the processor during
+    both.
     """
 
     backings: list[str]
@@ -161,7 +163,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Copying:
-    """What one load or store of so many bytes costs in a backing, in ns a call.
+    """The cost of one load or store of so many bytes in a backing, in ns a call.
 
     Each sample is the mean of `calls` calls; `interval_95` is the bootstrap interval of their median. The backing
     `call` is the baseline: a call of the same shape that copies nothing. `reason` says why a backing could not be

@@ -1,4 +1,4 @@
-"""The document of a check: what each guarantee is worth on a mount, and the evidence."""
+"""Define the document of a check: the verdict on each guarantee of a mount, and the evidence."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .common import Header
 from .race import Case
 
 Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
-"""unsupported: the calls are refused, loudly; unknown: it could not be found out."""
+""""unsupported" means that the calls are refused with an error; "unknown" that the answer is inconclusive."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What was asked for: the directories, the guarantees (all where `only` is empty), and how long to draw and race.
+    """The options of a check: the directories, the guarantees (all if `only` is empty), the time to fuzz and to race.
 
     `detects` is the rate of false grants that the races for each guarantee had to be able to notice; null where any
     strength will do.
@@ -42,9 +42,10 @@ class Mount:
 class Guarantee:
     """One line of the verdict: `strength` says how strong it is, `evidence` what speaks against it.
 
-    `detection_limit` is the smallest rate of faults that its races would have noticed with 95 % probability: of a lock
-    false grants, of data stale or lost bytes, both counted among the requests that met a holder; of neighbours, who
-    never meet, among all rounds. It is null where no race is about it, or nobody met.
+    `detection_limit` is the smallest rate of faults that its races would have noticed with 95 % probability. For a lock
+    the faults are false grants, for data stale or lost bytes, both counted among the requests that met a holder; for
+    neighbours, which never meet, they are counted among all rounds. It is null where no race is about it, or no request
+    met a holder.
     """
 
     name: str
@@ -57,7 +58,7 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class RuleResult:
-    """One rule: what it demands, what the calls up to the first difference came to, and where it is written.
+    """One rule: what it demands, the results of the calls up to the first difference, and where it is written.
 
     Where `guaranteed` is False Linux does not guarantee it, for this `reason`, and a difference makes nothing unsafe.
     """
@@ -76,7 +77,7 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A random program, shrunk, whose last call the kernel answered otherwise than the model."""
+    """A random program, shrunk, whose last call the kernel answered differently than the model."""
 
     guarantee: str
     calls: list[str]
@@ -86,7 +87,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class RandomPrograms:
-    """How many programs, of how many calls together, were held against the model; `open` had no one answer."""
+    """The number of programs, and of all their calls, that were compared with the model; `open` had several answers."""
 
     programs: int
     calls: int
@@ -99,8 +100,9 @@ class RandomPrograms:
 class StressResult:
     """One race of the stress: the guarantee and the rules that it is about, and what it says for them.
 
-    Its workers yielded before each request for a lock and before each store, asleep for the `window_ns` of the case,
-    by sched_yield(2) where that is 0. With `polled` requests did not wait: they were refused, and made again.
+    Its workers yielded before each request for a lock and before each store: they slept for the `window_ns` of the
+    case, or called sched_yield(2) where that is 0. With `polled` requests did not wait: they were refused, and made
+    again.
     """
 
     guarantee: str
@@ -121,7 +123,7 @@ class Stuck:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """The call that had no answer when the check was given up, and the directories of the mounts that did not answer.
+    """The call without an answer when the check was given up, and the directories of the mounts that did not answer.
 
     `where` is the function of the kernel in which it slept. Without directories all mounts answered other calls.
     """
@@ -135,8 +137,8 @@ class Hang:
 class Check(Header):
     """One run of `check`; `safe` is True when nothing that was asked for is unsafe, refused or unknown.
 
-    `ended_early` says why it ended before its end, where nobody interrupted it; `hang` where that was a call without
-    an answer. What is in `left_behind` could not be removed.
+    `ended_early` says why it ended before its end, where no user interrupted it; `hang` is set where that was a call
+    without an answer. What is in `left_behind` could not be removed.
     """
 
     command: Literal["check"] = "check"

@@ -1,16 +1,16 @@
-"""What the documents of all commands have in common."""
+"""Define the records that the documents of all commands share."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 SCHEMA = 2
-"""Raised whenever a reader of the old documents would misread a new one."""
+"""This number rises whenever a reader of the old documents would misread a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """Where the run took place. No environment variables, no user names."""
+    """The environment of a run. It has no environment variables and no user names."""
 
     lab: str
     python: str
@@ -35,7 +35,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header(Head):
-    """The header of every run: which command it was, when and where it ran, and whether it was cut short."""
+    """The header of every run: which command it was, when and where it ran, and whether it was interrupted."""
 
     started: str
     wall_s: float
@@ -45,7 +45,7 @@ class Header(Head):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """Damage of one kind over all trials: `count` of `of` operations, and the first few pieces of evidence."""
+    """Corruption of one kind over all trials: `count` of `of` operations, and the first few pieces of evidence."""
 
     kind: str
     count: int

@@ -1,4 +1,4 @@
-"""The records of `compare`: two runs of the same cases, before and after."""
+"""Define the records of `compare`: two runs of the same cases, before and after."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Judgement = Literal["better", "same", "worse", "cannot tell"]
 
 @dataclass(frozen=True, slots=True)
 class CompareOptions:
-    """What was asked for: the names of the two files; a change below `margin`, a share, counts as none.
+    """The options of a comparison: the names of the two files; a change below `margin`, a share, counts as none.
 
     `fail_slower` says that a case that is worse makes the command fail; `anyway`, that unlike runs are compared too.
     """
@@ -26,14 +26,14 @@ class CompareOptions:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """One case that both runs have, in ns a pair, an operation or a call: medians, and how many times as long after.
+    """One case of both runs, in ns a pair, an operation or a call: the two medians, and their ratio, after to before.
 
-    `ratio` is the median after over that before, `interval_95` its bootstrap interval over the samples of both. Out of
-    it is taken how many times as long its `control` took, a loop that has no code of the lab and not this lock in it:
-    that is the `machine`'s part, 1 where there is no control. The verdict is `same` where the whole interval is within
-    the margin of 1; `worse`, or `better`, where the ratio is beyond that and the interval has no 1, both as measured
-    and beside the control; else one `cannot tell`, as where either has too few samples, or where it changed and there
-    is no control in both runs. `note` says why, and what else there is.
+    `ratio` is the median after divided by the median before, `interval_95` its bootstrap interval over the samples of
+    both. Both are divided by the ratio of the `control`, a loop that has no code of the lab and not this lock in it:
+    that ratio is the `machine`'s part, 1 where there is no control. The verdict is `same` where the whole interval is
+    within the margin of 1; `worse`, or `better`, where the ratio is beyond that and the interval does not contain 1,
+    both as measured and beside the control; else `cannot tell`, also where either run has too few samples, or where it
+    changed and there is no control in both runs. `note` says why, and what else there is.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Compared:
 
 @dataclass(frozen=True, slots=True)
 class Unlike:
-    """What the two runs were not measured alike in: a field of their environment."""
+    """A field of the environment in which the two runs differ."""
 
     field: str
     before: str
@@ -58,7 +58,7 @@ class Unlike:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One of the two runs: when it began, where, and how many processors others took meanwhile (of a race: 0)."""
+    """One of the two runs: when it began, where, and how many processors others used meanwhile (of a race: 0)."""
 
     started: str
     environment: Environment

@@ -1,6 +1,6 @@
 """Write and read the documents as JSON, and make their schema.
 
-A document may come from anybody, so whatever it makes the lab do is bounded when it is read.
+A document may come from any source, so everything that it makes the lab do is bounded when it is read.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from .race import Recording, Run
 from .tutorial import Tour
 
 BYTES = 64 << 20
-"""Of a document. Read into records it takes up to twelve times as much memory."""
+"""A document has at most so many bytes. Read into records it takes up to twelve times as much memory."""
 
 WORKERS = 4096
 CONTENT_BYTES = 64 << 20
-"""Of what the accesses of a recording kept, unpacked."""
+"""The content that the accesses of a recording kept has at most so many bytes, unpacked."""
 
 BLOCK_DIGITS = 1 << 20
 AWAY = 1 << 62
 """No time, place or length is so large: sums of two fit into 64 bits."""
 
 CONTRADICTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
-"""What reading of values raises that do not belong together."""
+"""Reading values that contradict each other raises these."""
 
 
 def read(path: Path) -> bytes:
-    """The bytes of the file. Raises UsageError where it cannot be read, or is larger than any document."""
+    """Return the bytes of the file. Raise UsageError where it cannot be read, or is larger than any document."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123
-            os.set_blocking(file.fileno(), True)  # a FIFO that nobody writes to is empty
+            os.set_blocking(file.fileno(), True)  # a FIFO that no process writes to is empty
             content = file.read(BYTES + 1)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give a results file") from error
@@ -55,9 +55,9 @@ def read(path: Path) -> bytes:
 
 @contextmanager
 def untrusted(*paths: Path) -> Iterator[None]:
-    """In the block only what these documents say is worked on: an error in it is said to be theirs.
+    """Blame these documents for an error in the block, which works only on their content.
 
-    Raises UsageError for values that contradict each other.
+    Raise UsageError for values that contradict each other.
     """
     try:
         yield
@@ -72,7 +72,7 @@ def untrusted(*paths: Path) -> Iterator[None]:
 
 
 def check_values(document: object) -> None:
-    """Raises ValueError, with the place, for a number that is out of all bounds or columns that do not fit."""
+    """Raise ValueError, with the place, for a number that is out of all bounds or columns that do not fit."""
     for place, value in _values(document, ""):
         if isinstance(value, Recording):
             _check_recording(place, value)
@@ -83,7 +83,7 @@ def check_values(document: object) -> None:
 
 
 def _values(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """All numbers and records in it, with the names by which they are reached."""
+    """Yield all numbers and records in it, with the names by which they are reached."""
     if is_dataclass(node):
         yield place, node
         for each in fields(node):
@@ -122,7 +122,7 @@ def _check_columns(place: str, columns: tuple[list[int], ...]) -> None:
 
 
 ACTS = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
-"""Control characters and marks of direction that JSON would leave as they are, in UTF-8."""
+"""This matches control characters and marks of direction, in UTF-8, that JSON would leave unchanged."""
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -142,7 +142,7 @@ KINDS: dict[str, type[Document]] = {
 
 
 def json_schema(command: str = "race") -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a command's document, made from its records; the same under every Python."""
+    """Return the JSON Schema (draft 2020-12) of a command's document, made from its records; alike in all Pythons."""
     from inspect import cleandoc
 
     import msgspec
@@ -154,7 +154,7 @@ def json_schema(command: str = "race") -> dict[str, Any]:
 
 
 def encode(run: Document) -> bytes:
-    """The document as JSON: indented, lists of numbers on one line, with a newline at its end.
+    """Return the document as JSON: indented, lists of numbers on one line, with a newline at its end.
 
     Bytes of names that are no text become `?`.
     """
@@ -167,13 +167,13 @@ def encode(run: Document) -> bytes:
 
         plain = json.dumps(asdict(run), ensure_ascii=False).encode("utf-8", "replace")
     indented = msgspec.json.format(plain, indent=1)
-    lists_of_numbers = rb"\[\n[\s\d.,e+-]+\]"  # no text looks so: a newline in it is escaped
+    lists_of_numbers = rb"\[\n[\s\d.,e+-]+\]"  # no text looks like this: a newline in it is escaped
     laid_out = re.sub(lists_of_numbers, lambda found: b"".join(found[0].split()), indented) + b"\n"
     return ACTS.sub(lambda found: b"\\u%04x" % ord(found[0].decode()), laid_out)
 
 
 def load(path: Path) -> Run:
-    """Read a race's document back; raises as `load_any` does, and UsageError for the document of another command."""
+    """Read a race's document; raise as `load_any` does, and UsageError for the document of another command."""
     document = load_any(path)
     if not isinstance(document, Run):
         raise UsageError(f"{path}: is a document of `{document.command}`, not of `race`; give another")
@@ -181,9 +181,9 @@ def load(path: Path) -> Run:
 
 
 def load_any(path: Path) -> Document:
-    """Read a document of any command back.
+    """Read a document of any command.
 
-    Raises UsageError where the file is missing, no JSON, cut short, of another schema, or no run of the lab.
+    Raise UsageError where the file is missing, no JSON, cut short, of another schema, or no run of the lab.
     """
     import msgspec
 
@@ -205,6 +205,6 @@ def load_any(path: Path) -> Document:
     try:
         found = msgspec.json.decode(content, type=kind)
         check_values(found)
-    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, as is what is no UTF-8
+    except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, as is that of wrong UTF-8
         raise UsageError(f"{path}: does not fit schema {document.schema} ({error}); make it again") from error
     return found

@@ -1,4 +1,4 @@
-"""The records of an exploration and of a replay: what was covered, and the interleaving that breaks."""
+"""Define the records of an exploration and of a replay: what was covered, and the interleaving that breaks."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ Verdict = Literal["broken", "holds", "unknown"]
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a schedule: what the worker did, where, and what it met or stored.
+    """One step of a schedule: what the worker did, where, and what it loaded or stored.
 
     `operation` is "load", "store", "lock" or "unlock"; `value` is a number or bytes in hexadecimal, and for a lock
     "exclusive", "shared", "EDEADLK" (refused), "gives up" (a shared flock, to wait for it as an exclusive one) or
-    "waits" (for ever, after the last step). `turn` says how the worker
-    came to its turn: "same" (it had it), "preempted" (the one before could have gone on), "free" (the one before
-    waited, had finished, or was refused). `start` and `length` are bytes of the file, length 0 to its end and beyond.
+    "waits" (for ever, after the last step). `turn` says how the worker came to its turn: "same" (it had it),
+    "preempted" (the one before could have gone on), "free" (the one before waited, had finished, or was refused).
+    `start` and `length` are bytes of the file; length 0 runs to its end and beyond.
     """
 
     worker: int
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """The smallest shape in which the same damage was found, and from how many steps it came down."""
+    """The smallest shape in which the same corruption was found, and from how many steps it was reduced."""
 
     workers: int
     rounds: int
@@ -43,15 +43,15 @@ class Shrunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explored:
-    """Scenario x lock x workers x rounds, explored.
+    """The exploration of one case: scenario x lock x workers x rounds.
 
-    `schedules` counts runs, each of one schedule to its end, and `broken_schedules` those that broke. `exhausted`
-    is True when every interleaving, or one of each class that leads to the same end, was covered; `bound` is the
-    largest number of preemptions up to which all were. `preemptions`, `damage`, `headline`, `steps`, `reasons` and
-    `token` are those of the failure shown, `shrunk` its shape. `interleavings` are the schedules that the search
-    covered, run or not, `broken_interleavings` those of them that break; null where it did not count them. What
-    holds, holds under the `memory_model`. `ends` counts the different final states. `expected` is what the scenario
-    announces for this lock.
+    `schedules` counts runs, each of one schedule to its end, and `broken_schedules` those that broke. `exhausted` is
+    True when every interleaving, or one of each class that leads to the same end, was covered; `bound` is the largest
+    number of preemptions up to which all were. `preemptions`, `damage`, `headline`, `steps`, `reasons` and `token` are
+    those of the failure shown, `shrunk` its shape. `interleavings` are the schedules that the search covered, run or
+    not, `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so
+    under the `memory_model`. `ends` counts the different final states. `expected` is what the scenario announces for
+    this lock.
     """
 
     scenario: str
@@ -86,13 +86,13 @@ class Explored:
 
     @property
     def as_expected(self) -> bool:
-        """True when it was found out, and nothing broke that the scenario does not announce."""
+        """Return True when the result is conclusive, and nothing broke that the scenario does not announce."""
         return self.verdict == "holds" or self.verdict == self.expected
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFailure:
-    """A case that could not be explored: why, and what the command would end with on its account."""
+    """A case that could not be explored, the reason, and the exit code that the command would have because of it."""
 
     case: str
     reason: str
@@ -101,7 +101,7 @@ class CaseFailure:
 
 @dataclass(frozen=True, slots=True)
 class ExploreOptions:
-    """What was asked for."""
+    """The options of an exploration."""
 
     scenarios: list[str]
     locks: list[str]
@@ -128,7 +128,7 @@ class Exploration(Header):
 
 @dataclass(frozen=True, slots=True)
 class ReplayOptions:
-    """What was asked for."""
+    """The options of a replay."""
 
     token: str
     times: int
@@ -138,9 +138,9 @@ class ReplayOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay(Header):
-    """One invocation of `replay`: how many of `times` the schedule led real processes to the very same end.
+    """One invocation of `replay`: how many of `times` the schedule led real processes to exactly the same end.
 
-    `divergence` says where the kernel, or the scenario, did otherwise than the model, empty where they agreed.
+    `divergence` says where the kernel, or the scenario, did otherwise than the model; it is empty where they agreed.
     """
 
     command: Literal["replay"] = "replay"

@@ -1,4 +1,4 @@
-"""The records of `locks`: what each lock does, each cell with the run that shows it."""
+"""Define the records of `locks`: what each lock does, each cell with the run that shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .common import Header
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """One call of a run: who made it, the call in words, and what it came to."""
+    """One call of a run: the actor that made it, the call in words, and its result."""
 
     actor: str
     call: str
@@ -20,14 +20,14 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockCell:
-    """One property of one lock, as it was seen, and the calls that show it, in order.
+    """One property of one lock, as it was observed, and the calls that show it, in order.
 
-    `value` is "yes" or "no", "both" (kill: two were let in after a death), "-" where the question does not arise, "?"
-    where it is inconclusive, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls" (order),
-    "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does not.
-    `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
-    `detection_limit` is how rare a false grant (of `kill`: a death after which two are let in) the races behind a "yes"
-    would have noticed with 95 % probability; null without races.
+    `value` is "yes" or "no", "both" (kill: two processes held the lock after a death), "-" where the question does not
+    arise, "?" where it is inconclusive, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls"
+    (order), "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does
+    not. `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
+    `detection_limit` is how rare a false grant (of `kill`: a death after which two hold the lock) the races behind a
+    "yes" would have noticed with 95 % probability; null without races.
     """
 
     lock: str
@@ -44,7 +44,7 @@ class LockCell:
 
 @dataclass(frozen=True, slots=True)
 class ComparedLock:
-    """A lock, its summary, and why it could not be looked at: empty where it was."""
+    """A lock, its summary, and the reason why it could not be examined; empty where it was."""
 
     name: str
     summary: str

@@ -1,6 +1,6 @@
-"""The records of a race: a run, its cases, and the raw samples behind their figures.
+"""Define the records of a race: a run, its cases, the raw samples behind their figures, and recorded trials.
 
-The record of one trial in which every load, store and lock was written down.
+In a recorded trial every load, store and lock was written down.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Holds:
-    """Requests for locks in the order in which they were made, one column a fact.
+    """Requests for locks in the order in which they were made, one column for each fact.
 
-    Times are in ns from the release of the start barrier; -1 where it never came to that. A `length` of 0 runs to the
-    end of the file and beyond; `write` is 1 for a lock that excludes readers too.
+    Times are in ns from the release of the start barrier; -1 where the event never occurred. A `length` of 0 runs to
+    the end of the file and beyond; `write` is 1 for a lock that excludes readers too.
     """
 
     worker: list[int] = field(default_factory=list)
@@ -55,11 +55,11 @@ class Holds:
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """What the workers did to the file in the order in which it began, one column a fact.
+    """The accesses of the workers to the file in the order in which they began, one column for each fact.
 
-    `kind` is 0 for a load, 1 for a store, 2 for damage that the worker reported. Times are in ns from the release of
-    the start barrier; `ended_ns` is -1 where the worker ended before. `kept` bytes of each are in `content`: what was
-    loaded, what was to be stored, or the words of the report, one after the other in the same order, compressed as
+    `kind` is 0 for a load, 1 for a store, 2 for corruption that the worker reported. Times are in ns from the release
+    of the start barrier; `ended_ns` is -1 where the worker ended before. `kept` bytes of each are in `content`: what
+    was loaded, what was to be stored, or the words of the report, one after the other in the same order, compressed as
     zlib does (RFC 1950) and spelled as base64 (RFC 4648).
     """
 
@@ -76,13 +76,13 @@ class Accesses:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One more trial of a case, written down whole; writing takes time, so it counts in none of the case's figures.
+    """One more trial of a case, recorded in full; recording takes time, so it counts in none of the case's figures.
 
     `rounds` are those of each worker, `done` those that each completed. A worker's number from the number of workers on
     is that of a second owner in a worker: its twin, or its children. `attempts` is how many trials were raced until one
     was damaged, where the case's own were, or until a request met a holder. `blocks` are the parts of the file's `size`
-    bytes that held or were given anything but zeros; those that found no room are left out. Of what found no room in
-    the log the numbers are told.
+    bytes that held or were given anything but zeros; those that found no room are left out. The records that found no
+    room in the log are counted.
     """
 
     rounds: int
@@ -105,17 +105,17 @@ How = Literal["raised", "refused", "killed", "late"]
 Verdict = Literal["clean", "damaged", "died", "timeout", "unsupported", "inconclusive"]
 
 ITS_OWN = "its own"
-"""The lock and the backing of programs without a scenario: theirs, whatever they are."""
+"""This is the lock and the backing of programs without a scenario, whatever they use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for; None, or no lock or backing, is the scenario's own choice.
+    """The options of a run; None, or no lock or backing, is the scenario's own choice.
 
-    `record` is how many rounds of all workers together one more trial of each case was to write down.
-    `program` is the command line of workers that are programs: all of them, judged by the file `check`, or
-    `program_workers` of them beside the `workers` of a scenario. `detects` is the rate of false grants that each clean
-    case under a lock had to be able to notice; null where any strength will do.
+    `record` is how many rounds of all workers together one more trial of each case was to write down. `program` is the
+    command line of workers that are programs: all of them, judged by the file `check`, or `program_workers` of them
+    beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
+    be able to notice; null where any strength will do.
     """
 
     scenarios: list[str]
@@ -139,7 +139,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Quantiles:
-    """Of all recorded holds of a case, by nearest rank, in ns."""
+    """Quantiles of all recorded holds of a case, by nearest rank, in ns."""
 
     p50: int
     p99: int
@@ -148,11 +148,11 @@ class Quantiles:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How one worker failed: in which trial and round, why, and the traceback where it raised.
+    """The failure of one worker: in which trial and round, why, and the traceback where it raised.
 
-    `pid` is that of one that did not end on SIGKILL and was left behind, `where` the function of the kernel in which
-    it hangs, where the kernel told. Of a program the round is not known, and `trace` is the last that it wrote to its
-    standard error.
+    `pid` is that of a worker that did not end on SIGKILL and was left behind, `where` the function of the kernel in
+    which it hangs, where the kernel reports it. Of a program the round is not known, and `trace` is the last that it
+    wrote to its standard error.
     """
 
     trial: int
@@ -200,8 +200,8 @@ class Switches:
 class LockFile:
     """A file beside the data that programs locked: in how many samples one held it, and in how many one waited for it.
 
-    `keepers` are the processes that had its lock when somebody was last seen to wait for it, a helper too that only
-    inherited it.
+    `keepers` are the processes that had its lock when a process was last seen to wait for it, including a helper that
+    only inherited it.
     """
 
     name: str
@@ -214,12 +214,12 @@ class LockFile:
 class Sampled:
     """The exclusion of programs, which record no holds, as it was seen from outside: in samples, so not all of it.
 
-    `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock a sample and nobody who waits.
-    In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders` processes of
-    programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the while, by its
-    own record: only these can show an overlap, and in `overlapping` of them a program was seen to hold a lock that may
-    not be held together with it. `beside` are the other files in the folder that programs locked: they count in `held`
-    and `waiting` too.
+    `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock in each sample and no waiting
+    process. In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders`
+    processes of programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the
+    time, by its own record: only these can show an overlap, and in `overlapping` of them a program was seen to hold a
+    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: they
+    count in `held` and `waiting` too.
     """
 
     source: str
@@ -235,27 +235,25 @@ class Sampled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """Scenario x lock x backing x workers: one row of the table.
+    """The result of one case, scenario x lock x backing x workers: one row of the table.
 
-    `shares` says that in its backing what one worker stores the others load; where they do not the data breaks under
-    every lock.
-    `damaged` of `damaged_of` is the corruption rate: operations, unless the check counted against something else.
-    `overtaken` is the most conflicting grants that came before that of one request, though they were requested later;
-    `starved` is how many requests more than 10 a worker overtook while they waited for longer than half of their trial
-    and than 0.1 s. `fairness` is Jain's index of the workers' rates: it tells who was slow, not who had to wait.
-    `gave_up` is how many requests a lock refused after a time of its own: their rounds are not among the operations.
-    `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with 95 %
-    probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued; null
-    where no request met a conflicting hold. A case that is `inconclusive` was clean, and its limit is weaker than what
-    was asked for. `false_deadlocks` are requests that were made again after EDEADLK. Before each store there was a
+    `shares` says that in its backing the workers load what another one stores; where they do not the data breaks under
+    every lock. `damaged` of `damaged_of` is the corruption rate: operations, unless the check counted against something
+    else. `overtaken` is the most conflicting grants that came before that of one request, though they were requested
+    later; `starved` is how many requests more than 10 a worker overtook while they waited for longer than half of their
+    trial and than 0.1 s. `fairness` is Jain's index of the workers' rates: it shows which workers were slow, not which
+    had to wait. `gave_up` is how many requests a lock refused after a time of its own: their rounds are not among the
+    operations. `detection_limit` is the smallest rate of falsely granted requests that the case would have noticed with
+    95 % probability, from `contended_requests`, or from `refused_requests` where they were refused instead of queued;
+    null where no request met a conflicting hold. A case that is `inconclusive` was clean, and its limit is weaker than
+    what was asked for. `false_deadlocks` are requests that were made again after EDEADLK. Before each store there was a
     pause of `window_ns`. `interval_95` is the exact interval of the rate of damaged trials. `private_bytes` is the
     largest private memory (USS) of a worker after its last round, of those that were asked. The samples are every n-th
-    hold, at most a thousand. `explanation` is the shortest interleaving with the same kind of damage, where it was
-    asked for and found.
-    `not_recorded` says why the trial that was to be written down could not run.
-    The last `programs` of the workers were copies of the program `program`, which keeps no record of its holds:
-    `sampled` is what was seen of them. `orphans` is how many processes outlived the worker that had started them, and
-    were killed at the end of their trial; `orphan_commands` are the first different command lines of them.
+    hold, at most a thousand. `explanation` is the shortest interleaving with the same kind of corruption, where it was
+    asked for and found. `not_recorded` says why the trial that was to be written down could not run. The last
+    `programs` of the workers were copies of the program `program`, which keeps no record of its holds: `sampled` is
+    what was seen of them. `orphans` is how many processes outlived the worker that had started them, and were killed at
+    the end of their trial; `orphan_commands` are the first different command lines of them.
     """
 
     scenario: str
@@ -318,7 +316,7 @@ class Case:
 
     @property
     def as_expected(self) -> bool:
-        """True when nothing happened that the scenario does not announce; damage that stayed away is no failure.
+        """Return True when nothing happened that the scenario does not announce; expected corruption may be absent.
 
         Overlaps of conflicting holds are announced only where the scenario says so, whatever happened to the data.
         """
@@ -326,7 +324,7 @@ class Case:
 
     @property
     def has_overlaps(self) -> bool:
-        """True where conflicting holds were seen to overlap, in the records or from outside."""
+        """Return True where conflicting holds were seen to overlap, in the records or from outside."""
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
 
 

@@ -1,8 +1,8 @@
-"""The documents of the tutorial: the tour, its stories, and what the page needs to let a person be the scheduler.
+"""Define the documents of the tutorial: the tour, its stories, and the states that the page lets a reader schedule.
 
-The page carries all states of small cases as the explorer reached them, in tables of numbers: texts, steps, damages
-and states refer to one another by their places in the tables, from 0; -1 is nothing. A story says why a lock that
-was acquired protected nothing, call by call, and what fixes it.
+The page carries all states of small cases as the explorer reached them, in tables of numbers: texts, steps, damages and
+states refer to one another by their places in the tables, from 0; -1 is nothing. A story says why a lock that was
+acquired protected nothing, call by call, and what fixes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .common import Damage, Header
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A call as a C programmer writes it, what the tutorial expects of it, and what it came to here.
+    """A call as a C programmer writes it, the result that the tutorial expects, and the result here.
 
     Both are "works", the name of an errno or of the signal that ended the caller, "waits", or a value; "X or Y" expects
     either. `row` and `column` place it in the table of its step, where there is one; else they are empty.
@@ -41,7 +41,7 @@ class TourStep:
 
     @property
     def ok(self) -> bool:
-        """True where everything came out as the tutorial claims."""
+        """Return True where every result is as the tutorial claims."""
         return all(each.ok for each in self.observations)
 
 
@@ -55,12 +55,12 @@ class Tour(Header):
 
 
 OPERATIONS = ("load", "store", "lock", "unlock")
-"""What a step's operation refers to."""
+"""The operations of a step; its number is a place in this list."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShortestFailure:
-    """The schedule with the fewest preemptions that breaks: who does each step, and why it breaks."""
+    """The schedule with the fewest preemptions that breaks: which worker does each step, and why it breaks."""
 
     schedule: list[int]
     headline: str
@@ -71,14 +71,14 @@ class ShortestFailure:
 class Play:
     """All states of a scenario under a lock, with so many workers and rounds, and steps of at most `line_bytes`.
 
-    `cells` are the parts of the memory that any step touches: the name, and what is there at the beginning.
+    `cells` are the parts of the memory that any step touches: the name, and the content at the beginning.
 
-    `steps`: worker, round, operation (of OPERATIONS), the text of its field, the text of its value (as `Step.value`
-    has it; -1 for none), its first cell, and the texts that it puts into this cell and those after it.
+    `steps`: worker, round, operation (of OPERATIONS), the text of its field, the text of its value (as `Step.value` has
+    it; -1 for none), its first cell, and the texts that it puts into this cell and those after it.
 
     `states`, the first is the beginning: all schedules that go on from it, those of them that break, its ending, and
     for each worker a step and a state: the one that it leads to, -1 once the worker has finished, and where the worker
-    waits -2 less the worker that holds the lock. The ending is -1 while somebody can go on, else a place in `endings`,
+    waits -2 less the worker that holds the lock. The ending is -1 while a worker can go on, else a place in `endings`,
     whose lists of damage are empty for a clean end.
     """
 
@@ -100,7 +100,7 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A scenario that cannot be played, and why."""
+    """A scenario that cannot be played, and the reason."""
 
     scenario: str
     reason: str
@@ -108,7 +108,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Plays:
-    """What can be played, each scenario without a lock and with one, and what cannot."""
+    """The scenarios that can be played, each without a lock and with one, and those that cannot."""
 
     plays: list[Play]
     left_out: list[LeftOut]
@@ -116,7 +116,7 @@ class Plays:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One call of a story: who made it (a place in the list of workers), the call, and what it came to.
+    """One call of a story: the worker that made it (a place in the list of workers), the call, and its result.
 
     `note` says in words what matters about it, empty where nothing does; `wrong` marks the call at which it goes wrong.
     """
@@ -130,7 +130,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Telling:
-    """Calls in the order in which they were made, and what is to be said of them in the end."""
+    """Calls in the order in which they were made, and the conclusion from them."""
 
     workers: list[str]
     calls: list[Told]
@@ -139,7 +139,7 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """A counterexample as it is told: one line about it, how it goes wrong, why, what fixes it, and how it goes then.
+    """The story of a counterexample: one line about it, how it goes wrong, why, what fixes it, and how it goes then.
 
     `fixed` has no calls where every schedule holds, and none is more telling than the others.
 
