@@ -9,7 +9,7 @@ from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `backings`."""
+    """Add the options of `backings`."""
     add_shared(parser, "dir", "format", "json", "save")
 
 

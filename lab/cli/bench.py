@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from lab.records import BenchOptions
 
 OF_LOCKS = ("lock", "price", "workers", "ranges", "held", "hold", "think", "pin")
-"""The options that only a benchmark of locks has."""
+"""These options exist only in a benchmark of locks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `bench`."""
+    """Add the options of `bench`."""
     add = parser.add_argument_group("locks").add_argument
     add(
         "--lock",
@@ -120,7 +120,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _copies(arguments: argparse.Namespace) -> bool:
-    """True where copying was asked for. Raises UsageError for sizes of copies beside locks, a trace without them."""
+    """Return True for a benchmark of copying.
+
+    Raise UsageError for sizes of copies without copying or beside locks, and for a trace of copying.
+    """
     of_locks = [name for name in OF_LOCKS if getattr(arguments, name) is not None]
     if arguments.sizes and (of_locks or arguments.backing is None):
         raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
@@ -170,14 +173,14 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
 
 
 def _backings(names: Sequence[str] | None) -> list[str]:
-    """Each once; all where the option came without a name, none where it did not come."""
+    """Return each backing once; all where the option came without a name, none where it did not come."""
     from lab.memory import BACKINGS, find_backing
 
     return [] if names is None else list(dict.fromkeys(find_backing(name).name for name in names or BACKINGS))
 
 
 def _locks(names: Sequence[str]) -> list[str]:
-    """Each once. Raises UsageError for one that excludes nobody, and for two that are called the same."""
+    """Return each lock once. Raise UsageError for one that does not exclude, and for two with the same name."""
     from lab.locks import find_lock
 
     called: dict[str, str] = {}

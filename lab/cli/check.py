@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
 MOST_WORKERS = 512
-"""As many as every race of the stress has room for."""
+"""Every race of the stress has room for so many workers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `check`."""
+    """Add the options of `check`."""
     parser.add_argument(
         "directories",
         nargs="*",
@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(_steps(request), shown=shown) as progress:
             done = check(options, directories, progress.tell)
-        with stops_held():  # what was found is written and told, however impatient the user
+        with stops_held():  # what was found is written and reported, however impatient the user
             documents.write(done)
             from .documents import conclude
 
@@ -123,12 +123,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _only(arguments: argparse.Namespace) -> list[str]:
-    """Each word of all `--only`, once."""
+    """Return each word of all `--only`, once."""
     return list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
 
 
 def _steps(request: Request) -> int:
-    """About how many things a check tells of: its rules, its races, and the random programs."""
+    """Return roughly how many steps a check reports: its rules, its races, and the random programs."""
     from lab.check.rules import RULES
     from lab.check.stress.plan import planned
 
@@ -150,7 +150,7 @@ def _list(json: str | None, only: Sequence[str]) -> int:
 
 
 def _listed(only: Sequence[str]) -> list[Rule]:
-    """The rules that a check of these guarantees or parts would judge; on two mounts, where there are the most."""
+    """Return the rules that a check of these guarantees or parts would judge; on two mounts, where there are most."""
     from lab.check.request import request_for
     from lab.check.rules import RULES
     from lab.check.run import left_to_the_stress, performed

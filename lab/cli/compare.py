@@ -13,7 +13,7 @@ from .options import add_shared, percent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `compare`."""
+    """Add the options of `compare`."""
     add = parser.add_argument
     add("before", type=Path, metavar="BEFORE.json", help="a document that `bench` or `race` wrote")
     add("after", type=Path, metavar="AFTER.json", help="one of the same cases, to be held against it")

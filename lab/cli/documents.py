@@ -1,6 +1,6 @@
-"""Where a run's document goes: opened before the run, so that a bad path fails at once; written after it.
+"""Write the document of a run, and print its text: tables and sentences on stdout, complaints on stderr.
 
-The edge where text is printed: tables and sentences on stdout, complaints on stderr.
+A document's file is opened before the run, so that a bad path fails at once, and written after it.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from lab.report.documents import Report
 
 READER_S = 30.0
-"""How long the reader of a pipe may take nothing."""
+"""The reader of a pipe may read nothing for so long."""
 
 AT_ONCE = 1 << 16
 
 RESULTS = Path("results")
-"""Kept there, in the folder where the command is run, if it exists; `--save` names another."""
+"""Documents are kept in this folder, where the command is run, if it exists; `--save` names another."""
 
 
 class Target(NamedTuple):
-    """A file that is to be written: its part that is renamed, the real place, the path as given, and the open part."""
+    """A file to be written: its part that is renamed, the real place, the path as given, and the open part."""
 
     part: Path
     place: Path
@@ -43,10 +43,10 @@ class Target(NamedTuple):
 
     @classmethod
     def opened(cls, path: Path, remedy: str) -> Target:
-        """Make the part, so that what cannot be written is known at once; raises CannotRunError, naming the remedy.
+        """Make the part, so that an error in writing is known at once; raise CannotRunError, naming the remedy.
 
-        The rename cannot leave half a file. What is there and is no regular file, such as a pipe or /dev/null, is
-        written to as it is; a pipe needs its reader by now (fifo(7), ENXIO).
+        The rename cannot leave half a file. A target that exists and is no regular file, such as a pipe or /dev/null,
+        is written to directly; a pipe needs its reader by now (fifo(7), ENXIO).
         """
         try:
             place = path.resolve()
@@ -65,7 +65,7 @@ class Target(NamedTuple):
         return cls(part, place, path, descriptor)
 
     def put(self, content: bytes) -> None:
-        """Write all of it and give it its name; raises OSError, ETIMEDOUT where a reader takes nothing for a while."""
+        """Write all of it and give it its name; raise OSError, ETIMEDOUT where a reader reads nothing for a while."""
         left = memoryview(content)
         while left:
             if not select.select([], [self.descriptor], [], READER_S)[1]:
@@ -75,7 +75,7 @@ class Target(NamedTuple):
             self.part.replace(self.place)
 
     def discard(self) -> None:
-        """Take back what was not written; raises nothing, for what the command found matters more."""
+        """Remove the part that was not written; raise nothing, because the result of the command matters more."""
         with suppress(OSError):
             os.close(self.descriptor)
         with suppress(OSError):
@@ -84,7 +84,7 @@ class Target(NamedTuple):
 
 
 def print_bytes(content: bytes) -> None:
-    """To standard output; where nobody reads it, what is still buffered goes nowhere, and the exit code stays."""
+    """Write to standard output; where no process reads it, drop what is still buffered, and keep the exit code."""
     try:
         sys.stdout.buffer.write(content)
         sys.stdout.flush()
@@ -95,9 +95,9 @@ def print_bytes(content: bytes) -> None:
 
 
 class Documents:
-    """The results folder, `--json`, and what `also` names; what was not written is taken back on leaving the block.
+    """The results folder, `--json`, and what `also` names; leaving the block removes what was not written.
 
-    Raises CannotRunError where a target cannot be written.
+    Raise CannotRunError where a target cannot be written.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Documents:
             target.discard()
 
     def also(self, path: Path, remedy: str, render: Callable[[Document], bytes]) -> None:
-        """Write there too what `render` makes of the document; raises as the class does, naming the remedy."""
+        """Write the output of `render` there too; raise as the class does, naming the remedy."""
         try:
             self._targets.append((Target.opened(path, remedy), render))
         except CannotRunError:
@@ -133,7 +133,7 @@ class Documents:
             raise
 
     def trace(self, path: Path) -> None:
-        """Write there too who waited and held when, for viewers of traces; raises as the class does."""
+        """Write there too which worker waited and held when, for viewers of traces; raise as the class does."""
         self.also(path, "give another --trace PATH", _trace)
 
     def write(self, run: Document) -> None:
@@ -151,7 +151,7 @@ class Documents:
 
 
 def _trace(run: Document) -> bytes:
-    """What makes it is imported after the last fork."""
+    """Return the trace; the module that makes it is imported after the last fork."""
     from lab.report.trace import rendered
 
     return rendered(run)
@@ -167,9 +167,9 @@ def conclude(
 ) -> ExitCode:
     """Print what a command found, as far as asked, and what it wrote; return the exit code.
 
-    It is told as its kind of document is, or as `report` has it.
+    The kind of the document decides how it is reported, unless `report` is given.
     """
-    from lab.report.documents import report_of  # what it needs, tabulate too, is not for a process that forks
+    from lab.report.documents import report_of  # its imports, tabulate too, do not belong in a process that forks
 
     report = report or report_of(document)
     if not (documents.to_stdout or quiet or _is_empty(document)):
@@ -181,12 +181,12 @@ def conclude(
 
 
 def complain_of(document: Document, report: Report) -> None:
-    """What went wrong, on stderr."""
+    """Print on stderr what went wrong."""
     complain(*report.complaints(document), *filter(None, [report.interruption(document)]))
 
 
 def _is_empty(document: Document) -> bool:
-    """True where nothing had been finished when somebody interrupted."""
+    """Return True where nothing had been finished when a user interrupted."""
     return isinstance(document, Run | Exploration) and not document.cases
 
 

@@ -11,7 +11,7 @@ SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `explore`."""
+    """Add the options of `explore`."""
     parser.add_argument(
         "scenarios",
         nargs="*",

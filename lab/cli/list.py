@@ -15,7 +15,7 @@ from .options import add_shared
 
 
 class Entry(NamedTuple):
-    """One line: what it is, and why it does not work here (empty where it does)."""
+    """One line of the list: its group, its name, its summary, and why it does not work here (empty where it does)."""
 
     group: str
     name: str
@@ -24,7 +24,7 @@ class Entry(NamedTuple):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `list`."""
+    """Add the options of `list`."""
     add = parser.add_argument
     add_shared(parser, "dir")
     add("--json", action="store_true", help="print as JSON")

@@ -12,7 +12,7 @@ from .options import add_shared, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `locks`."""
+    """Add the options of `locks`."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
     add_shared(parser, "dir")

@@ -1,4 +1,4 @@
-"""`python -m lab COMMAND`: find the command, run it, turn errors into one line and an exit code."""
+"""Run `python -m lab COMMAND`: find the command, run it, turn errors into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -36,26 +36,29 @@ COMMANDS = {
     "page": "write the tutorial, and a run, as a page to play with",
     "report": "print what an earlier run found again",
 }
-"""What each command does, in the order of `--help`. Its module has its name, and is loaded where it is asked for."""
+"""The commands and what each does, in the order of `--help`.
+
+A command's module has the command's name, and is loaded on demand.
+"""
 
 
 class Parser(argparse.ArgumentParser):
-    """Reports wrong usage as the lab's other errors are reported."""
+    """A parser that reports wrong usage as the lab's other errors are reported."""
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError in place of printing the usage and exiting."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
     def print_help(self, file: object = None) -> None:
-        """Print it as all output is printed, so that one that cannot be written is no success."""
+        """Print the help as all output is printed, so that one that cannot be written is no success."""
         print_text(self.format_help(), end="")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code to end with."""
+    """Run one command; return the exit code to end with."""
     sys.stdout, sys.stderr = (stream or _nowhere() for stream in (sys.stdout, sys.stderr))
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a scenario's own prints stand in order with the lab's too
+        sys.stdout.reconfigure(line_buffering=True)  # a scenario's own prints come in order with the lab's too
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _ended(given, wants_trace="--traceback" in given)
@@ -96,7 +99,10 @@ def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
 
 
 def _is_of_import(error: BaseException) -> bool:
-    """True for what an import raised, of whatever kind: Python imports a folder that it cannot look at as empty."""
+    """Return True for any error of an import, of whatever kind.
+
+    Python imports a folder that it cannot look at as empty.
+    """
     below = traceback.extract_tb(error.__traceback__)
     return isinstance(error, ImportError) or any(frame.name == "<module>" for frame in below)
 
@@ -106,7 +112,7 @@ def _refused(error: OSError, *, trace: bool) -> int:
 
 
 def _nowhere() -> TextIO:
-    """Where output goes whose stream the caller has closed."""
+    """Return a place for output whose stream the caller has closed."""
     return Path(os.devnull).open("w")
 
 
@@ -118,7 +124,7 @@ def _fail(message: str, code: int, *, trace: bool) -> int:
 
 
 def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """The options of the command that was given; of the others only what `--help` says of them."""
+    """Return the parser with the options of the command that was given; the others have only their line of `--help`."""
     epilog = f"exit codes:\n{ExitCode.explained()}"
     parser = Parser(
         prog="python -m lab",

@@ -22,12 +22,12 @@ written to {path}; every part is explained in it. Next:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `new`."""
+    """Add the options of `new`."""
     parser.add_argument("scenario", metavar="NAME", help="of the scenario: NAME.py is written into the current folder")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write, say what to type next."""
+    """Write the file, and say what to type next."""
     print_text(NEXT.format(path=write_skeleton(arguments.scenario)))
     return 0
 
@@ -38,7 +38,7 @@ TEMPLATE = Path(__file__).parents[1] / "scenario" / "template" / "scenario.py.tx
 def write_skeleton(name: str) -> Path:
     """Write NAME.py into the current folder and return its path; `name` may carry the .py already.
 
-    Raises UsageError for a name that cannot be a scenario's or is taken, and CannotRunError where nothing can be
+    Raise UsageError for a name that cannot be a scenario's or is taken, and CannotRunError where nothing can be
     written; then no part of it is left.
     """
     stem = name.removesuffix(".py")
@@ -56,7 +56,7 @@ def write_skeleton(name: str) -> Path:
 
 
 def _trouble(stem: str) -> str:
-    """Why no scenario can have this name; empty where one can."""
+    """Say why no scenario can have this name; empty where one can."""
     if "/" in stem:
         return "names a folder; go there with cd, and give the name alone"
     if not stem.isidentifier() or stem.startswith("__"):
@@ -71,7 +71,7 @@ def _trouble(stem: str) -> str:
 
 
 def _shadows(stem: str) -> bool:
-    """True where `import stem` finds a module that is not the file itself."""
+    """Return True where `import stem` finds a module that is not the file itself."""
     if stem in sys.stdlib_module_names:
         return True
     spec = find_spec(stem)
@@ -79,7 +79,7 @@ def _shadows(stem: str) -> bool:
 
 
 def _write(path: Path, text: str) -> None:
-    """Make the file and write all of it, or leave nothing. Raises OSError, FileExistsError where it is there."""
+    """Make the file and write all of it, or leave nothing. Raise OSError, FileExistsError where it is there."""
     made = path.open("x", encoding="utf-8")
     try:
         with made as file:

@@ -1,4 +1,4 @@
-"""Options that commands share, and the readers of all values on the command line."""
+"""Define options that commands share, and the readers of all values on the command line."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ RAREST = 1e-9
 
 
 MOST = 1_000_000_000
-"""Of whatever is counted on the command line: more of it would run for years, or need more memory than there is."""
+"""The largest number on the command line: more would run for years, or need more memory than there is."""
 
 MOST_WORKERS = 4096
-"""Processes that can be asked for; most systems have room for fewer."""
+"""So many processes can be asked for; most systems have room for fewer."""
 
 MOST_BYTES = 1 << 40
 LONGEST = 40
-"""Characters of a value that are shown."""
+"""So many characters of a value are shown."""
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to MOST."""
+    """Return a reader of whole numbers from `least` to MOST."""
     return between(least, MOST)
 
 
 def between(least: int, most: int) -> Callable[[str], int]:
-    """A reader of whole numbers from `least` to `most`; underscores may group the digits."""
+    """Return a reader of whole numbers from `least` to `most`; underscores may group the digits."""
 
     def read(text: str) -> int:
         number = _whole(text)
@@ -45,7 +45,7 @@ def between(least: int, most: int) -> Callable[[str], int]:
 
 
 def seed(text: str) -> int:
-    """A whole number of 64 bits with its sign."""
+    """Read a whole number of 64 bits with its sign."""
     number = _whole(text)
     if not -(1 << 63) <= number < 1 << 63:
         raise ArgumentTypeError(f"{_shown(text)} is no seed: a whole number from -2^63, below 2^63")
@@ -64,7 +64,7 @@ def _shown(text: str) -> str:
 
 
 def several(least: int, most: int = MOST) -> Callable[[str], list[int]]:
-    """A reader of a comma-separated list of whole numbers from `least` to `most`."""
+    """Return a reader of a comma-separated list of whole numbers from `least` to `most`."""
     one = between(least, most)
 
     def read(text: str) -> list[int]:
@@ -74,7 +74,7 @@ def several(least: int, most: int = MOST) -> Callable[[str], list[int]]:
 
 
 def several_of(known: Sequence[str]) -> Callable[[str], list[str]]:
-    """A reader of a comma-separated list of these words."""
+    """Return a reader of a comma-separated list of these words."""
 
     def read(text: str) -> list[str]:
         for word in text.split(","):
@@ -86,7 +86,7 @@ def several_of(known: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def microseconds(text: str) -> int:
-    """A time of 0 us or more, below a second: in ns."""
+    """Read a time of 0 us or more, below a second; return it in ns."""
     number = _real(text)
     if not 0 <= number < 1e6:
         raise ArgumentTypeError(f"{_shown(text)} is no such time: from 0 us, below 1,000,000 us")
@@ -94,7 +94,7 @@ def microseconds(text: str) -> int:
 
 
 def percent(text: str) -> float:
-    """A share above 0 % and below 1,000 %, written with its sign: as a fraction."""
+    """Read a share above 0 % and below 1,000 %, written with its sign; return it as a fraction."""
     if not text.endswith("%"):
         raise ArgumentTypeError(f"{_shown(text)!r} has no sign: give it in per cent, as in 10%")
     number = _real(text.removesuffix("%").rstrip())
@@ -104,21 +104,21 @@ def percent(text: str) -> float:
 
 
 def directory(text: str) -> Path:
-    """A directory's name; an empty or a blank one, of a variable that is not set, is refused."""
+    """Read a directory's name; refuse an empty or a blank one, which comes from a variable that is not set."""
     if not text.strip():
         raise ArgumentTypeError("an empty name; give a directory")
     return Path(text)
 
 
 def file_name(text: str) -> Path:
-    """A file's name; an empty one is refused, and so is -, which elsewhere means standard output."""
+    """Read a file's name; refuse an empty one, and -, which elsewhere means standard output."""
     if text in ("", "-"):
         raise ArgumentTypeError(f"{text or 'an empty name'} is no file; give its name")
     return Path(text)
 
 
 def path_or_dash(text: str) -> str:
-    """A path, or - for standard output; an empty one is refused."""
+    """Read a path, or - for standard output; refuse an empty one."""
     if not text:
         raise ArgumentTypeError("an empty path; give a file name, or - for standard output")
     return text
@@ -132,7 +132,7 @@ def _real(text: str) -> float:
 
 
 def probability(text: str) -> float:
-    """A number from 0 to 1."""
+    """Read a number from 0 to 1."""
     number = _real(text)
     if not 0 <= number <= 1:
         raise ArgumentTypeError(f"{_shown(text)} is no probability: from 0 to 1")
@@ -140,7 +140,7 @@ def probability(text: str) -> float:
 
 
 def rare(text: str) -> float:
-    """A rate above 0 and below 1, as a number or as 1/N: how seldom what is to be noticed may happen."""
+    """Read a rate above 0 and below 1, as a number or as 1/N: how rarely the event to be detected may happen."""
     above, stroke, below = text.partition("/")
     rate = _real(above)
     if stroke:
@@ -152,7 +152,7 @@ def rare(text: str) -> float:
 
 
 def positive(text: str) -> float:
-    """A number above 0, in seconds."""
+    """Read a number above 0, in seconds."""
     number = _real(text)
     if not 0 < number < 1e6:
         raise ArgumentTypeError(f"{_shown(text)} is no time: above 0 seconds, below a million")
@@ -160,7 +160,7 @@ def positive(text: str) -> float:
 
 
 def temporary_directory() -> Path:
-    """$TMPDIR, or /tmp; `tempfile` would know more places, and cost every fork the reseeding of `random`."""
+    """Return $TMPDIR, or /tmp; `tempfile` would know more places, and cost every fork the reseeding of `random`."""
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a default; the workspace in it is private
 
 

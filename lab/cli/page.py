@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `page`."""
+    """Add the options of `page`."""
     add = parser.add_argument
     add("results", nargs="?", type=Path, metavar="RESULTS", help="a document that `race` wrote, to show that run too")
     add("-o", "--output", type=path_or_dash, default="lab.html", metavar="PATH", help="(lab.html); - prints the page")
@@ -63,7 +63,7 @@ def _page(arguments: argparse.Namespace) -> bytes:
 
 
 def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
-    """The page with this run, and with these scenarios of the user's own beside those that can always be played."""
+    """Return the page with this run, and with these scenarios of the user beside those that can always be played."""
     from lab.host.environment import anonymous_text
     from lab.report.page.build import page_of, run_part
     from lab.tutorial.stories import stories
@@ -82,7 +82,10 @@ def _tutorial() -> dict[str, str]:
 
 
 def _plays(own: Sequence[Found]) -> Plays:
-    """Their own first; a built-in one of the same name yields. Those that cannot be played are told on stderr."""
+    """Return the states to play, the user's scenarios first; a built-in one of the same name yields.
+
+    Scenarios that cannot be played are reported on stderr.
+    """
     from lab.explore.plays import plays, simulated_scenarios
 
     names = {found.name for found in own}
@@ -95,7 +98,7 @@ def _plays(own: Sequence[Found]) -> Plays:
 
 
 def _encoded(part: object) -> bytes:
-    """As JSON; bytes of names that are no text become `?`."""
+    """Return the part as JSON; bytes of names that are no text become `?`."""
     import msgspec
 
     try:

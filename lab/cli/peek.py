@@ -21,7 +21,7 @@ USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `peek`."""
+    """Add the options of `peek`."""
     parser.usage = USAGE.removeprefix("usage: ")
     parser.parse_known_args = partial(_intermixed, parser)  # type: ignore[method-assign,assignment]
     parser._negative_number_matcher = re.compile(r"-\.?\d")  # as of Python 3.14: -0x10 is an offset, and no option
@@ -49,9 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _intermixed(
     parser: argparse.ArgumentParser, given: list[str], namespace: Any = None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """FILE and OFFSET may have options between them, which argparse offers for whole command lines only.
+    """Parse a command line where FILE and OFFSET have options between them, which argparse offers for whole lines only.
 
-    It forgets a `--` on the way; behind one there are no options.
+    argparse drops a `--` in doing so; behind one there are no options.
     """
     del parser.parse_known_args
     parse = parser.parse_known_args if "--" in given else parser.parse_known_intermixed_args

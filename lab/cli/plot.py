@@ -23,11 +23,11 @@ PICTURES = ("scaling", "waits", "holds", "bytes")
 MOST_PANELS = 256
 BENCH, RACE = "`python -m lab bench --json PATH`", "`python -m lab race --record 400 --json PATH`"
 MAKES = {"scaling": BENCH, "waits": BENCH, "holds": f"{BENCH} or {RACE}", "bytes": f"{RACE}, where a trial is damaged"}
-"""The command whose document has what each picture shows."""
+"""The command whose document has the data of each picture."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `plot`."""
+    """Add the options of `plot`."""
     add = parser.add_argument
     add("results", type=Path, metavar="RUN.json", help="a document that `bench` or `race --record` wrote")
     add(
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def picture_path(text: str) -> Path:
-    """The name of a file whose ending is one of KINDS."""
+    """Read the name of a file whose ending is one of KINDS."""
     path = Path(text)
     if path.suffix[1:].lower() not in KINDS:
         known = ", ".join(f".{kind}" for kind in KINDS)
@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _drawn(document: Document, path: Path, picture: str | None, kind: str) -> bytes:
-    """The pictures as a file of this kind; raises UsageError where the document has none, or not the one wanted."""
+    """Return the pictures as a file of this kind; raise UsageError if the document has none, or not the one wanted."""
     from lab.report.plots.figure import Measured, drawn, pictures
 
     found = pictures(document, every=picture is not None) if isinstance(document, Measured) else {}
@@ -102,11 +102,12 @@ def _left_out(document: Document) -> list[str]:
 def _require_matplotlib() -> None:
     """Raise CannotRunError, with what to install, where matplotlib is missing or broken.
 
-    It keeps what it knows of the fonts in the user's home, or in a temporary folder where it cannot be written.
+    matplotlib keeps what it knows of the fonts in the user's home, or in a temporary folder where the home cannot be
+    written.
     """
     import logging
 
-    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # it would tell of that folder
+    logging.getLogger("matplotlib").setLevel(logging.CRITICAL)  # it would report that folder
     try:
         import matplotlib  # noqa: F401
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The options of `race` for programs that are not Python's: what may be asked for together, and what may not."""
+"""Define the options of `race` for programs that are not Python's, and check which of them fit together."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ITS_OWN = "a program alone has a lock and a memory of its own; leave it out, or 
 
 
 def add_program_arguments(parser: argparse.ArgumentParser) -> None:
-    """`--program` and what belongs to it."""
+    """Add `--program` and the options that belong to it."""
     add = parser.add_argument_group("programs in any language").add_argument
     add(
         "--program",
@@ -46,7 +46,7 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_program(arguments: argparse.Namespace) -> None:
-    """Raises UsageError for options that make no sense together."""
+    """Raise UsageError for options that make no sense together."""
     if arguments.program is None:
         for option, given in (("--check", arguments.check), ("--program-workers", arguments.program_workers)):
             if given:
@@ -86,7 +86,7 @@ def _refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
 
 
 def scenarios_of(arguments: argparse.Namespace) -> list[Found]:
-    """The scenarios to race; none where a program races alone."""
+    """Return the scenarios to race; none where a program races alone."""
     from lab.scenario import find_scenarios
 
     if arguments.program is not None and not arguments.scenarios:
@@ -95,7 +95,7 @@ def scenarios_of(arguments: argparse.Namespace) -> list[Found]:
 
 
 def cases_asked_for(scenarios: Sequence[Found], options: Options) -> list[Case]:
-    """The rows to be. Raises UsageError for what cannot be raced."""
+    """Return the cases to race, as rows of the table. Raise UsageError for one that cannot be raced."""
     from lab import race
 
     if not options.program:

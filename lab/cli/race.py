@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 
 
 RECORDED = 400
-"""Rounds of all workers together that a recorded trial has where the user does not say."""
+"""A recorded trial has so many rounds of all workers together where the user gives no number."""
 PINS = ("none", "spread", "one")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `race`."""
+    """Add the options of `race`."""
     add = parser.add_argument
     add(
         "scenarios",
@@ -169,7 +169,7 @@ def _run(arguments: argparse.Namespace) -> int:
             from lab.explore.run import explain
 
             done = explain(done, scenarios)
-        with stops_held():  # what was measured is written and told, however impatient the user
+        with stops_held():  # what was measured is written and reported, however impatient the user
             documents.write(done)
             from lab.report.text.race_verdict import heading
 
@@ -185,7 +185,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _page(done: Document) -> bytes:
-    """The page of a run; it is made after the last fork."""
+    """Return the page of a run; it is made after the last fork."""
     from lab.records import Run
 
     from .page import rendered

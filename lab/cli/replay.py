@@ -8,7 +8,7 @@ from .options import add_shared, at_least, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `replay`."""
+    """Add the options of `replay`."""
     add = parser.add_argument
     add("token", metavar="TOKEN", help="what `explore` printed behind `replay`")
     add("--times", type=at_least(1), default=100, metavar="N", help="how often (100)")

@@ -14,7 +14,7 @@ from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `report`."""
+    """Add the options of `report`."""
     parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that a command of the lab wrote")
     add_shared(parser, "format")
 

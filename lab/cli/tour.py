@@ -13,7 +13,7 @@ from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of `tour`."""
+    """Add the options of `tour`."""
     add = parser.add_argument
     add("step", nargs="?", metavar="STEP", help="a step's number or name (all)")
     add("--list", action="store_true", help="print number, name and claim of every step instead")
