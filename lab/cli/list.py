@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, try, print."""
+    """Collect, try, print."""
     entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_backings(arguments.dir), _recorder()]
     if arguments.json:
         import json

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look, save, print; a stop ends it as Ctrl-C does."""
+    """Compare, save, print; a stop ends it as Ctrl-C does."""
     from lab.processes import stops_interrupt
     from lab.report.format import check_format
     from lab.report.progress import Progress

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
     """A parser that reports wrong usage as the lab's other errors are reported."""
 
     def error(self, message: str) -> NoReturn:
-        """Raise UsageError in place of printing the usage and exiting."""
+        """Raise UsageError instead of printing the usage and exiting."""
         raise UsageError(f"{message}; see {self.prog} --help")
 
     def print_help(self, file: object = None) -> None:

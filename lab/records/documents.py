@@ -55,7 +55,7 @@ def read(path: Path) -> bytes:
 
 @contextmanager
 def untrusted(*paths: Path) -> Iterator[None]:
-    """Blame these documents for an error in the block, which works only on their content.
+    """Report an error in the block as an error in these documents; the block works only on their content.
 
     Raise UsageError for values that contradict each other.
     """

@@ -28,7 +28,7 @@ def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
 
 
 BUSY_CORES = 0.12
-"""The processors used by others, on average over the whole run: a repeat may be too short for the kernel's counting."""
+"""Others may use so many processors on average over the run; a repeat may be shorter than the kernel's time unit."""
 
 VISIBLE_STEP = 0.10
 FEW_SWITCHES = 0.9
@@ -127,7 +127,7 @@ def _clock(run: Bench, measured: list[LockCost]) -> Iterator[str]:
 
 
 def spread(cost: LockCost) -> float:
-    """Return the middle half of the samples, or the wider interval of their median, as a share of the median."""
+    """Return the middle half of the samples, or their median's interval if that is wider, as a share of the median."""
     low, high = cost.interval_95
     ordered = sorted(cost.samples_ns)
     quarter = len(ordered) // 4

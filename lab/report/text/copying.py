@@ -74,7 +74,7 @@ def _table(run: Bench, style: str) -> str:
 
 
 def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
-    """Return the time, and the ratio to the reference; empty cells where one is missing, as in a foreign document."""
+    """Return the time, and the ratio to the reference; "-" where one is missing, as in a document made elsewhere."""
     if row is None:
         return ["-", "-"]
     if reference is None or not reference.median_ns:

@@ -35,12 +35,12 @@ def what_it_cost(run: Run, style: str) -> str:
 
 
 def what_it_used(run: Run, style: str) -> str:
-    """Return one row for each case that ran: processor time, context switches, page faults, most memory of a worker."""
+    """Return one row for each case that ran: processor time, switches, page faults, memory of the largest worker."""
     return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
 
 
 def _race(case: Case) -> tuple[str, str, int]:
-    """Return what a lock's slowdown is measured against: the same race without it."""
+    """Return the key of the race that a lock's slowdown is measured against: the same race without it."""
     return case.scenario, backing_name(case.backing), case.workers
 
 

@@ -206,7 +206,7 @@ def complaints(run: Run) -> Iterator[str]:
 
 
 def _orphans(run: Run) -> Iterator[str]:
-    """Yield the processes that outlived the workers: a lock that they hold would outlive a program, too."""
+    """Yield the processes that outlived the workers: a lock that they hold would be held after a program's end, too."""
     for case in run.cases:
         if case.orphans:
             one = case.orphans == 1
