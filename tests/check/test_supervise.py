@@ -141,9 +141,9 @@ def test_the_shares_of_all_that_takes_time_once_something_hangs_are_within_the_b
 
 SLOW_TO_GIVE_UP = """
 import sys
-from lab.check import directories, supervise
+from lab.check import mounts, supervise
 from lab.processes import guarded
-supervise.CLEAN_S = supervise.BACKSTOP_S = directories.PROBE_S = 600.0
+supervise.CLEAN_S = supervise.BACKSTOP_S = mounts.PROBE_S = 600.0
 guarded.CLEAN_S = 600
 from lab.cli.main import main
 sys.exit(main(sys.argv[1:]))

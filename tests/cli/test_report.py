@@ -67,8 +67,8 @@ def test_a_truncated_document_is_told_as_that(ran: tuple[Path, str], elsewhere: 
 
 def test_a_document_of_a_newer_schema_is_told_as_that(ran: tuple[Path, str], elsewhere: Path) -> None:
     path = elsewhere / "newer.json"
-    path.write_text(json.dumps({**json.loads(ran[0].read_text()), "schema": 2}))
-    assert "is of schema 2, newer than this lab reads (1); update the lab" in refused(path)
+    path.write_text(json.dumps({**json.loads(ran[0].read_text()), "schema": 3}))
+    assert "is of schema 3, newer than this lab reads (2); update the lab" in refused(path)
 
 
 def test_what_is_not_json_is_told_as_that(elsewhere: Path) -> None:

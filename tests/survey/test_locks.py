@@ -177,7 +177,7 @@ def test_what_a_lock_claims_and_does_not_is_marked(tmp_path: Path) -> None:
     ("name", "reason"),
     [
         ("NeverReturns", "inconclusive within 0.5 s"),
-        ("Raises", "which nobody holds: raised ValueError: no such lock"),
+        ("Raises", "which no process holds: raised ValueError: no such lock"),
         ("Dies", "A ended with 7"),
         ("NeverReleases", "B is not let in when nobody holds the lock any more: still waits"),
     ],
