@@ -55,9 +55,9 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
     written or are full. On a mount that does not answer it may never return, so it must run in a child; its current
     action is recorded (`doing`).
     """
-    for directory in directories:
+    for number, directory in enumerate(directories):
         with doing(f"{FIRST_CALLS}{directory}", ANSWER_S):
-            _try(directory)
+            _try(directory / name, identities[2 * number : 2 * number + 2])
     with ExitStack() as kept:
         with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
             for one, other in combinations(directories, 2):
@@ -90,15 +90,25 @@ def silent(folders: Sequence[Path], given_up: Callable[[], bool] = lambda: False
     return {number: each for number, each in enumerate(found) if each.late}
 
 
-def _try(directory: Path) -> None:
-    """Make a folder and a file in it, and remove them; raise the errors of `enter`."""
-    _check_directory(directory)
-    made = _make(directory / fresh_name())
+def _try(path: Path, identity: memoryview) -> None:
+    """Make this folder and a file in it, and remove them; raise the errors of `enter`.
+
+    While the folder exists, its identity says so: a process that is killed meanwhile leaves it to others.
+    """
+    _check_directory(path.parent)
+    identity[0] = BEING_MADE
+    try:
+        made = _make(path)
+    except CannotRunError:
+        identity[0] = 0
+        raise
+    identity[0], identity[1] = made.device, made.inode
     try:
         _show(made)
         _hide(made)  # by its name: where entries have no inode number readdir(3) lists none of them
     finally:
         why = clear(made.path, made.device, made.inode)
+        identity[0] = identity[1] = 0
     if why:
         raise CannotRunError(f"{made.path}: left behind, for it could not be removed ({why}); remove it by hand")
 

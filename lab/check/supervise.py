@@ -145,6 +145,7 @@ class _Supervised:
         self._dead: list[int] = []
         self._left: list[Stuck] = []
         self._left_behind = ""
+        self._says_what_is_left = False
 
     def run(self) -> Check:
         """Return the document; raise what the check raised, KeyboardInterrupt where it had not begun."""
@@ -186,7 +187,7 @@ class _Supervised:
     def _clear(self, number: int) -> str:
         """Remove the folder by its name on this mount, in the guard at the end."""
         device, inode = self._identities[2 * number : 2 * number + 2]
-        return clear(self._folders[number], device, inode) if self._identities[0] else ""
+        return clear(self._folders[number], device, inode) if device else ""
 
     def _keep(self, record: object) -> None:
         match record:
@@ -245,7 +246,7 @@ class _Supervised:
         doing_now = deed or self._activity.read()
         if doing_now.what.startswith(FIRST_CALLS):
             self._error = _no_answer(doing_now.what.removeprefix(FIRST_CALLS))
-            self._dead = dead
+            self._dead, self._says_what_is_left = dead, bool(dead)
             return True
         call, _, where = self._activity.hang().partition(", asleep in ")
         if deed or not call:
@@ -279,9 +280,10 @@ class _Supervised:
 
     def _clean(self, guarded: Guarded) -> None:
         """Remove the folder through a mount that answers; a stop cuts that short."""
-        usable = [number for number in range(len(self._folders)) if number not in self._dead]
-        if not self._identities[0]:  # nothing has been made
+        made = [number for number in range(len(self._folders)) if self._identities[2 * number]]
+        if not made or self._says_what_is_left:
             return
+        usable = [number for number in made if number not in self._dead]
         if usable and len(self._stops) < STOPS_TO_HURRY:
             try:
                 why = self._removed(guarded, usable[0])
@@ -290,8 +292,9 @@ class _Supervised:
         else:
             why = "interrupted" if usable else SILENT
         if why:
-            self._left_behind = f"{self._folders[0]} ({why})"
-            complain(f"{self._folders[0]}: left behind, for it could not be removed ({why}); remove it by hand")
+            left = self._folders[made[0]]
+            self._left_behind = f"{left} ({why})"
+            complain(f"{left}: left behind, for it could not be removed ({why}); remove it by hand")
 
     def _removed(self, guarded: Guarded, number: int) -> str:
         """Have the folder removed by this name; return the reason why it still exists, empty where it is gone."""
