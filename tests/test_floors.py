@@ -100,6 +100,12 @@ def test_help_imports_the_command_line_and_nothing_else_of_the_lab() -> None:
     assert modules & {*STARTS_THREADS_OR_HANDLERS, "dataclasses", "inspect", "ctypes"} == set()
 
 
+def test_a_pytest_that_never_uses_the_fixture_loads_the_plugin_alone() -> None:
+    modules = imported("import sys, lab.pytest_plugin.plugin, lab.pytest_plugin.manner\nprint(*sys.modules)")
+    plugin = {"lab", "lab.pytest_plugin", "lab.pytest_plugin.plugin", "lab.pytest_plugin.manner"}
+    assert {name for name in modules if name.partition(".")[0] == "lab"} == plugin
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "scenarios").glob("*.py")), ids=lambda path: path.stem)
 def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(path: Path) -> None:
     counterexamples = {"closed_descriptor": {"os"}, "replaced_file": {"pathlib"}, "threads": {"threading"}}

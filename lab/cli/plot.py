@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import CannotRunError, UsageError
-from lab.output import print_text
+from lab.output import complain, print_text
 
 from .documents import Target
 
@@ -48,7 +48,6 @@ def picture_path(text: str) -> Path:
 
 def run(arguments: argparse.Namespace) -> int:
     """Open the target, read, draw, write it."""
-    from lab.output import complain
     from lab.records import load_any, untrusted
 
     _require_matplotlib()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .adapters import adapt
 from .control import Leaky
-from .native import NATIVE, RECORDER, recorder_told
+from .kernel import NATIVE, RECORDER, recorder_told
 from .protocol import (
     Abilities,
     Action,

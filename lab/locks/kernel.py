@@ -7,6 +7,10 @@ descriptor. An open file description lock (F_OFD_SETLKW, Linux 3.15) belongs to 
 it, another open(2) is another owner, and only the last close or an unlock releases it. The kernel looks for deadlocks
 among POSIX locks (EDEADLK) and not among the others, which then wait for ever. flock(2) is one lock for the whole file,
 owned by the open file description; ranges that one worker holds together under it are counted.
+
+The calls are compiled where that was possible, together with the recorder, as one module made of `_native.c` and
+`lab/race/_recorder.c`. LAB_PURE=1 in the environment makes Python do every lock call and record every hold: to compare
+the two, or to find out which of them has a fault.
 """
 
 from __future__ import annotations
@@ -17,11 +21,43 @@ from collections.abc import Callable
 from ctypes import c_uint64
 from functools import partial
 from struct import Struct
+from types import ModuleType
 
 from lab.analysis.holds import Nested
 
-from .native import NATIVE
 from .protocol import Abilities, Action
+
+PURE = "LAB_PURE"
+
+
+def _asked_for_python() -> bool:
+    """Return True where LAB_PURE is set, and neither empty nor 0."""
+    return os.environ.get(PURE, "") not in ("", "0")
+
+
+def _native() -> ModuleType | None:
+    if _asked_for_python():
+        return None
+    try:
+        from . import _native
+    except ImportError:
+        return None
+    return _native if hasattr(_native, "LAYOUT") else None  # built of sources that are older than this file
+
+
+NATIVE = _native()
+RECORDER = "compiled" if NATIVE else "python"
+"""The recorder in use, which every results file names."""
+
+
+def recorder_told() -> str:
+    """Return in one line which recorder is in use, and why."""
+    if NATIVE:
+        return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
+    if _asked_for_python():
+        return f"lock calls and recorder in Python, as {PURE} asks"
+    return "lock calls and recorder in Python: install again, with a C compiler and Python.h, for those in C"
+
 
 FLOCK = Struct("hh0qqqi0q")
 """The layout of struct flock where off_t is 64 bits: l_type, l_whence, l_start, l_len, l_pid (fcntl(2))."""

@@ -1,20 +1,14 @@
-"""Provide the fixture `lab`: it sends a request of a test to a fresh interpreter and returns the answer.
-
-The defaults for all tests come from the command line or the ini file.
-"""
+"""Provide the fixture `lab`: it sends a request of a test to a fresh interpreter and returns the answer."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
@@ -24,8 +18,8 @@ from lab.processes.external import Ended, run_interpreter
 from lab.records import Run, encode
 from lab.scenario import Scenario
 
+from .manner import property_of
 from .protocol import (
-    SECONDS,
     ExplainRequest,
     Explored,
     ExploreRequest,
@@ -35,11 +29,13 @@ from .protocol import (
     Sent,
     local_modules,
     packed,
-    property_of,
     request_data,
     told_by_the_test,
 )
 from .results import Again, ExploreResult, RaceResult
+
+if TYPE_CHECKING:
+    from .plugin import Defaults
 
 __tracebackhide__ = told_by_the_test
 
@@ -94,65 +90,6 @@ def _error(ended: Ended) -> LabError:
     wrote = f"what it wrote to stderr:\n{said}" if said else "it wrote nothing to stderr"
     return HelperError(f"the process that races ended with {how} and no answer; {wrote}")
 
-
-Value = TypeVar("Value", int, float)
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """The settings of every race that does not give its own."""
-
-    seed: int
-    directory: Path
-    seconds: float
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Add the options of the lab, in a group of their own, and the same as ini keys."""
-    group = parser.getgroup("lab", "races and explorations (the fixture `lab`)")
-    group.addoption("--lab-seed", metavar="N", help="of the random draws of scenarios (0)")
-    group.addoption("--lab-dir", metavar="DIR", help="race on files in there (the system's temporary directory)")
-    group.addoption("--lab-seconds", metavar="S", help="race for about so long where the test does not say (1)")
-    parser.addini("lab_seed", "as --lab-seed")
-    parser.addini("lab_dir", "as --lab-dir; relative to the ini file")
-    parser.addini("lab_seconds", "as --lab-seconds")
-
-
-def defaults(config: pytest.Config) -> Defaults:
-    """Return the defaults: the command line's, else the ini file's, else the lab's own.
-
-    Raises pytest.UsageError, naming the option.
-    """
-    seed = _number(config, "lab_seed", int, "a whole number")
-    seconds = _number(config, "lab_seconds", float, "a number of seconds")
-    if seconds is not None and not 0 < seconds < 1e6:
-        raise pytest.UsageError(f"lab_seconds: {seconds:g} is no time: above 0 seconds, below a million")
-    return Defaults(seed or 0, _session_directory(config), seconds or SECONDS)
-
-
-def _number(config: pytest.Config, name: str, kind: Callable[[str], Value], what: str) -> Value | None:
-    text = config.getoption(name) or config.getini(name)
-    if not text:
-        return None
-    try:
-        return kind(text)
-    except ValueError:
-        raise pytest.UsageError(f"{name}: {text!r} is not {what}") from None
-
-
-def _session_directory(config: pytest.Config) -> Path:
-    given, noted = config.getoption("lab_dir"), config.getini("lab_dir")
-    base = config.invocation_params.dir if given else (config.inipath or config.rootpath / "_").parent
-    try:
-        folder = base / Path(given or noted or tempfile.gettempdir()).expanduser()
-    except RuntimeError as error:  # the user does not exist
-        raise pytest.UsageError(f"lab_dir: {given or noted!r}: {error}; give a directory") from None
-    if not folder.is_dir():
-        raise pytest.UsageError(f"lab_dir: {folder} is no directory; give one on the filesystem in question")
-    return folder
-
-
-__tracebackhide__ = told_by_the_test
 
 AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
 """A scenario as a test gives it: an object, a class, a built-in's name, or the path of a scenario file."""

@@ -24,7 +24,8 @@ from lab.race.cases import run_case
 from lab.race.summary import seconds_for
 from lab.records import Case as Row
 
-from .protocol import DETECTS, LONGEST_S, SLEPT, YIELDED, RaceRequest
+from .manner import SLEPT, YIELDED
+from .protocol import DETECTS, LONGEST_S, RaceRequest
 
 INSIDE_S = 0.0005
 AFTER_S = 0.0003

@@ -1,8 +1,7 @@
 """Define the messages between pytest and the interpreter that races: a request, an answer, and how both are sent.
 
 A scenario or a lock of a test is sent as its place in a module, or pickled. Modules that raise failures which concern
-only the line of the test set `__tracebackhide__` to `told_by_the_test`. Where the lab widened the window of a race, its
-result says how, and the end of a session lists such races.
+only the line of the test set `__tracebackhide__` to `told_by_the_test`.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import os
 import pickle
 import sys
 from base64 import b64encode
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -143,11 +141,6 @@ def _is_local(place: str, root: Path) -> bool:
     return path.is_relative_to(root) and "site-packages" not in path.parts and path.suffix in (".py", "")
 
 
-__tracebackhide__ = told_by_the_test
-
-SECONDS = 1.0
-"""The time that a race takes, in seconds, where the test gives none."""
-
 LONGEST_S = 10.0
 """The time that a race may take, in seconds, where the test gives none.
 
@@ -249,32 +242,3 @@ def _positive(**numbers: float | None) -> None:
     for name, number in numbers.items():
         if number is not None and (not isinstance(number, int | float) or not 0 < number < 1e6):
             raise UsageError(f"{name}={number!r} is no time: above 0 seconds, below a million")
-
-
-YIELDED, SLEPT = "yielded", "slept"
-"""The manners of the workers in the middle of their work; an empty text where they raced as they are."""
-
-TOLD = {
-    YIELDED: "on one processor, where workers yielded inside the lock: else they met too seldom",
-    SLEPT: "workers slept inside the lock, and before they asked again: else they met too seldom",
-}
-
-
-def property_of(manner: str) -> str:
-    """Return the property that a test notes for a race in this manner.
-
-    pytest-xdist carries it to the process that reports.
-    """
-    return f"workers {manner}"
-
-
-def races_told(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
-    """Return each race in this manner, as its test and its title; a test has several reports."""
-    end = f": {property_of(manner)}"
-    noted = {
-        f"{report.nodeid}: {name.removeprefix('lab ').removesuffix(end)}": None
-        for report in reports
-        for name, value in getattr(report, "user_properties", ())
-        if value is True and str(name).startswith("lab ") and str(name).endswith(end)
-    }
-    return list(noted)

@@ -23,7 +23,8 @@ from lab.report.text.explore import covered, explanation, explore_text
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
-from .protocol import DETECTS, TOLD, Raced, told_by_the_test
+from .manner import TOLD
+from .protocol import DETECTS, Raced, told_by_the_test
 from .protocol import Explored as Answer
 
 
@@ -215,9 +216,6 @@ def _to_meet(case: Case, detects: float) -> str:
 
 def _raced_case(case: Case) -> str:
     return f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')}"
-
-
-__tracebackhide__ = told_by_the_test
 
 
 class ExploreResult:

@@ -44,7 +44,7 @@ from lab.scenario.attributes import check_attributes, check_complete
 from lab.scenario.find import described, kinds_of
 
 from .pacing import raced
-from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceRequest, Request, Sent, read
+from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceRequest, Request, Sent, answer_data, read
 
 
 class SameFiles:
@@ -178,8 +178,6 @@ def main() -> int:
 
 
 def _answer(said: dict[str, Any]) -> tuple[int, bytes]:
-    from .protocol import answer_data
-
     try:
         return 0, answer_data(_done(read(said)))
     except LabError as error:

@@ -9,7 +9,8 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.pytest_plugin import fixture
-from lab.pytest_plugin.fixture import Defaults, Lab
+from lab.pytest_plugin.fixture import Lab
+from lab.pytest_plugin.plugin import Defaults
 from lab.pytest_plugin.protocol import ExploreRequest, RaceRequest, read, request_data
 from lab.scenario import Scenario
 

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lab.pytest_plugin.protocol import races_told
+from lab.pytest_plugin.manner import races_told
 
 pytest_plugins = ["pytester"]
 

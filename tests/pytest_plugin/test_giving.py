@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import mannered, manners_of
-from lab.pytest_plugin.protocol import SLEPT, YIELDED
 from lab.race import cases_of
 from lab.race.cases import run_case
 from lab.records import Options

@@ -10,8 +10,9 @@ from typing import Any, cast
 import pytest
 
 from lab.pytest_plugin import pacing
+from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import Shown, raced
-from lab.pytest_plugin.protocol import SLEPT, YIELDED, RaceRequest
+from lab.pytest_plugin.protocol import RaceRequest
 from lab.race import Case
 from lab.records import Case as Row
 from tests.report.records import CLEAN, DAMAGED, DIED

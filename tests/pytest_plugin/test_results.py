@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from lab.errors import UsageError
-from lab.pytest_plugin.protocol import SLEPT, YIELDED, Raced
+from lab.pytest_plugin.manner import SLEPT, YIELDED
+from lab.pytest_plugin.protocol import Raced
 from lab.pytest_plugin.results import Again, RaceResult
 from lab.records import Case, Failure, Run
 from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TWO_IN, UNLOCKED, run_of
