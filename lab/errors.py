@@ -78,6 +78,12 @@ def printable(text: str, keep: str = "") -> str:
     return "".join(each if each.isprintable() or each in keep else repr(each)[1:-1] for each in text)
 
 
+def error_line(error: BaseException) -> str:
+    """Return the type of an error, and its text where it has one: a text of several lines becomes one."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
 def unknown(what: str, name: str, known: list[str]) -> UsageError:
     """Return the error for a name that does not exist, with the nearest one that does."""
     from difflib import get_close_matches

@@ -19,9 +19,10 @@ from lab.analysis.holds import Span
 from lab.errors import CannotRunError
 from lab.locks import Lock, prepared
 from lab.memory import MAPPED, OpenFile, Shared, find_backing
+from lab.memory.protocol import Held
 from lab.processes import private_bytes
 from lab.race.mailbox import Mailbox, Report
-from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, PRIVATE_BYTES, Held, Hold, Log, Segment
+from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, PRIVATE_BYTES, Hold, Log, Segment
 
 from .cases import Case
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from lab.errors import CannotRunError, UsageError
-from lab.locks import told
+from lab.errors import CannotRunError, UsageError, error_line
 from lab.locks.registry import OWN
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.scenario import Found, Layout, Scenario
@@ -73,7 +72,7 @@ def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> S
     except CannotRunError:
         raise
     except Exception as error:
-        raise UsageError(f"scenario {found.name}: cannot be laid out: {told(error)}") from error
+        raise UsageError(f"scenario {found.name}: cannot be laid out: {error_line(error)}") from error
 
 
 class SteppedWorker:

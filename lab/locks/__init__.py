@@ -19,7 +19,6 @@ from .protocol import (
     completed,
     nested,
     prepared,
-    told,
     typed,
 )
 from .registry import find_lock, lock_names
@@ -44,6 +43,5 @@ __all__ = [
     "prepared",
     "probe_lock",
     "recorder_told",
-    "told",
     "typed",
 ]

@@ -18,11 +18,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lab.errors import LabError, UsageError
+from lab.errors import LabError, UsageError, error_line
 from lab.memory.folder import Folder
 
 from .kernel import Nesting
-from .protocol import Abilities, Action, GaveUp, Lock, LockFailed, kind_of, told
+from .protocol import Abilities, Action, GaveUp, Lock, LockFailed, kind_of
 
 Entrance = Callable[[], AbstractContextManager[object]]
 """A function that returns the context manager of one hold."""
@@ -126,7 +126,7 @@ def _call(name: str, what: str, call: Action) -> object:
         if isinstance(error, OSError) and error.errno == errno.EDEADLK:
             raise
         failed = GaveUp if what in REQUESTS and _is_timeout(error) else LockFailed
-        raise failed(f"lock {name}: {what} raised {told(error)}") from error
+        raise failed(f"lock {name}: {what} raised {error_line(error)}") from error
 
 
 def _is_timeout(error: BaseException) -> bool:
@@ -228,7 +228,7 @@ class Adapted:
         except LabError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"lock {self.name}: its factory raised {told(error)}; fix it") from error
+            raise UsageError(f"lock {self.name}: its factory raised {error_line(error)}; fix it") from error
 
 
 def adapt(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from lab.analysis.holds import Nested
-from lab.errors import CannotRunError, ExitCode, LabError, UsageError
+from lab.errors import CannotRunError, ExitCode, LabError, UsageError, error_line
 
 Action = Callable[[], object]
 """One pre-built system call: nothing is looked up or packed when it runs."""
@@ -106,12 +106,6 @@ VOWEL = re.compile(r"[aeio]|un(?!i)", re.IGNORECASE)
 """The beginning of a name that is spoken with a vowel: Unpicklable, but not UnixLock, User or UUID."""
 
 
-def told(error: BaseException) -> str:
-    """Return the type of an error, and its text where it has one: a text of several lines becomes one."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def kind_of(thing: object) -> str:
     """Return the type of a value with its article: a str, an int, None."""
     name = type(thing).__name__
@@ -182,7 +176,7 @@ def _blamed(name: str) -> Iterator[None]:
     except LabError:
         raise
     except Exception as error:
-        raise LockFailed(f"lock {name}: prepared() raised {told(error)}; fix the lock") from error
+        raise LockFailed(f"lock {name}: prepared() raised {error_line(error)}; fix the lock") from error
 
 
 class Missing:

@@ -19,14 +19,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from lab.errors import CannotRunError, LabError, UsageError, unknown
+from lab.errors import CannotRunError, LabError, UsageError, error_line, unknown
 from lab.memory import scratch
 from lab.processes.deadlines import loading
 
 from .adapters import Adapted, adapt, is_manager
 from .control import PolledFcntl, PolledFlock, PolledOfd, Unlocked
 from .kernel import Fcntl, Flock, Ofd
-from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared, told
+from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared
 from .ready import READY
 
 
@@ -59,7 +59,7 @@ def _of_protocol(name: str, found: Any) -> Lock:
         except UsageError:
             raise
         except (Exception, SystemExit) as error:
-            raise UsageError(f"lock {name}: cannot be made ({told(error)}); fix it") from error
+            raise UsageError(f"lock {name}: cannot be made ({error_line(error)}); fix it") from error
     return found.named(name) if isinstance(found, Adapted) and found.nameless else completed(found, name)
 
 
@@ -77,7 +77,7 @@ def _found(name: str, place: str) -> Any:
     except AttributeError as error:
         raise UsageError(f"lock {name}: cannot be loaded ({error}); name what the module has") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {told(error)}; fix it") from error
+        raise UsageError(f"lock {name}: cannot be loaded, {module} raised {error_line(error)}; fix it") from error
     return found
 
 
@@ -236,8 +236,8 @@ def _blamed(name: str, error: BaseException, directory: Path) -> LabError:
             why = os.strerror(each.errno)
             return CannotRunError(f"lock {name}: refused on {directory} ({why}); try another --lock or another --dir")
         if isinstance(each, ImportError):
-            return CannotRunError(f"lock {name}: needs a module that is missing ({told(each)}); install it")
-    text = str(error) if isinstance(error, LabError) else f"lock {name}: raised {told(error)}"
+            return CannotRunError(f"lock {name}: needs a module that is missing ({error_line(each)}); install it")
+    text = str(error) if isinstance(error, LabError) else f"lock {name}: raised {error_line(error)}"
     has_step = isinstance(error, LabError) and not isinstance(error, LockFailed)
     return LockFailed(text if has_step else f"{text.removesuffix(FIX)}{FIX}")
 

@@ -23,13 +23,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from lab.errors import ExitCode, LabError, UsageError, unknown
+from lab.errors import ExitCode, LabError, UsageError, error_line, unknown
 from lab.explore.operation import widest_move
 from lab.explore.run import cases_of as explored_cases
 from lab.explore.run import explain, run
 from lab.explore.strategy import HOW
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, adapt, completed, find_lock, told
+from lab.locks import RECORDER, Lock, adapt, completed, find_lock
 from lab.locks.adapters import is_manager
 from lab.locks.protocol import kind_of
 from lab.locks.registry import MODELLED, load
@@ -80,7 +80,7 @@ def arrived(sent: Sent, what: str) -> Any:
         raise
     except BaseException as error:  # pytest.skip at the top of a module is no Exception
         raise UsageError(
-            f"{what}: cannot be made in the process that races ({told(error)}); its module is loaded there anew, "
+            f"{what}: cannot be made in the process that races ({error_line(error)}); its module is loaded there anew, "
             "without fixtures and conftest: fix its imports"
         ) from error
     return thing

@@ -16,9 +16,9 @@ from time import monotonic
 from typing import get_args
 
 from lab.analysis.holds import Row as Hold
-from lab.errors import CannotRunError, ScenarioError, UsageError
+from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, LockFailed, find_lock, prepared, probe_lock, told
+from lab.locks import RECORDER, Lock, LockFailed, find_lock, prepared, probe_lock
 from lab.locks.protocol import Missing
 from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
 from lab.output import print_to_stderr
@@ -83,7 +83,7 @@ def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Cal
         except LockFailed as error:
             mailbox.send(Report(0, {}, str(error), "died"))
         except BaseException as error:  # the lock's own KeyboardInterrupt, for example
-            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {told(error)}; fix the lock", "died"))
+            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {error_line(error)}; fix the lock", "died"))
         raise SystemExit(ANSWERED)
 
     return attempt
@@ -204,7 +204,7 @@ def _make_scenario(found: Found) -> Scenario:
     try:
         return found.kind()
     except Exception as error:
-        raise UsageError(f"scenario {found.name}: cannot be made: {told(error)}; fix the file") from error
+        raise UsageError(f"scenario {found.name}: cannot be made: {error_line(error)}; fix the file") from error
 
 
 def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:

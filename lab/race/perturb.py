@@ -19,9 +19,10 @@ from time import monotonic_ns, sleep
 from types import TracebackType
 
 from lab.locks import Action
+from lab.memory.protocol import Held
 from lab.memory.struct_proxy import ByteAccess
 
-from .recorder import DEADLOCKS, REFUSED, Held, Segment
+from .recorder import DEADLOCKS, REFUSED, Segment
 
 Pause = Callable[[], None]
 

@@ -21,7 +21,6 @@ moment at which its end was seen would not do: the lock was free before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import repeat
 from time import monotonic_ns
@@ -32,6 +31,7 @@ from lab.analysis.holds import Row, Span
 from lab.analysis.statistics import BUCKETS, bucket
 from lab.locks import NATIVE, Action, typed
 from lab.memory import anonymous
+from lab.memory.protocol import Held
 
 HEADER = 8
 RECORD = 4
@@ -150,9 +150,6 @@ class Log:
     def _records(self, index: int) -> list[int]:
         segment = self.segment(index)
         return segment[HEADER : max(HEADER, segment[CURSOR])].tolist()
-
-
-Held = AbstractContextManager[object]
 
 
 class MakeHold(Protocol):

@@ -15,13 +15,12 @@ from lab.analysis.accesses import ENDLESS, LOAD, REPORT, STORE, Access
 from lab.memory import anonymous
 from lab.memory.struct_proxy import ByteAccess
 
-from .recorder import ROUNDS_DONE, Log, Segment
+from .recorder import ROUNDS_DONE, WORD_BYTES, Log, Segment
 
 HEADER = 4
 CURSOR, UNRECORDED, FILLED = range(3)
 RECORD = 6
 BEGUN_NS, ENDED_NS, ROUND, WHAT, START, LENGTH = range(RECORD)
-WORD_BYTES = 8
 KEPT_BITS = 32
 WHAT_MASK = (1 << KEPT_BITS) - 1
 ACCESSES = 1 << 15

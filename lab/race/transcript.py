@@ -12,7 +12,7 @@ from lab.analysis.holds import Row, Span, as_held
 from lab.host.environment import anonymous_text
 from lab.locks import nested
 from lab.memory.layout import fields_of
-from lab.records import Accesses, Block, Damage, Field, Holds, Recording
+from lab.records import NEVER, Accesses, Block, Damage, Field, Holds, Recording
 
 from .recorder import UNRECORDED
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 BLOCK = 64
 BLOCKS_KEPT = 1024
-NEVER = -1
 
 
 def transcript(job: Job, released_ns: int, result: Result) -> Recording:

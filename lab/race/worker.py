@@ -15,9 +15,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lab.analysis.holds import Span
-from lab.errors import ScenarioError, refusal
-from lab.locks import GaveUp, Leaky, Lock, told
+from lab.errors import ScenarioError, error_line, refusal
+from lab.locks import GaveUp, Leaky, Lock
 from lab.memory import Backing, Shared
+from lab.memory.protocol import Held
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.output import print_to_stderr
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
@@ -32,7 +33,6 @@ from .recorder import (
     GAVE_UP,
     HEADER,
     PRIVATE_BYTES,
-    Held,
     Hold,
     Log,
     Unlocked,
@@ -385,4 +385,4 @@ def _leaking(setting: Setting, job: Job, index: int) -> Job:
 def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
     if error is None:
         return Report(worker, seen)
-    return Report(worker, seen, told(error), type(error).__name__, trace_of(error), refusal(error))
+    return Report(worker, seen, error_line(error), type(error).__name__, trace_of(error), refusal(error))

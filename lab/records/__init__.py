@@ -41,6 +41,7 @@ from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay,
 from .locks import ComparedLock, LockCell, LocksCompared, Shown
 from .race import (
     ITS_OWN,
+    NEVER,
     Accesses,
     Block,
     Case,
@@ -75,6 +76,7 @@ from .tutorial import (
 
 __all__ = [
     "ITS_OWN",
+    "NEVER",
     "OPERATIONS",
     "SCHEMA",
     "Accesses",

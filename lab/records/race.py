@@ -36,12 +36,16 @@ class Block:
     after: str
 
 
+NEVER = -1
+"""The time of an event that did not occur."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holds:
     """Requests for locks in the order in which they were made, one column for each fact.
 
-    Times are in ns from the release of the start barrier; -1 where the event never occurred. A `length` of 0 runs to
-    the end of the file and beyond; `write` is 1 for a lock that excludes readers too.
+    Times are in ns from the release of the start barrier; NEVER, -1, where the event did not occur. A `length` of 0
+    runs to the end of the file and beyond; `write` is 1 for a lock that excludes readers too.
     """
 
     worker: list[int] = field(default_factory=list)

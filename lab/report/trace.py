@@ -20,13 +20,11 @@ from lab.analysis.holds import Span
 from lab.analysis.statistics import plural
 from lab.host.environment import anonymous_text
 from lab.memory import backing_name
-from lab.records import Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
+from lab.records import NEVER, Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
 
 from .page.build import PATH
 from .page.problems import Story
 from .text.failures import are_told, lock_of
-
-NEVER = -1
 
 
 class Request(NamedTuple):

@@ -14,8 +14,7 @@ from operator import index
 from reprlib import repr as shortened
 from typing import Any, ClassVar
 
-from lab.errors import ScenarioError, is_theirs
-from lab.locks import told
+from lab.errors import ScenarioError, error_line, is_theirs
 from lab.memory import find_backing
 
 from .worker import Worker
@@ -164,7 +163,7 @@ def raised(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if is_theirs(frame.filename)] or frames
     where = f" ({theirs[-1].filename}:{theirs[-1].lineno})" if theirs else ""
-    return f"{told(error)}{where}"
+    return f"{error_line(error)}{where}"
 
 
 def endless(method: str, error: BaseException, limit_s: float) -> Endless:

@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from lab.errors import CannotRunError, UsageError, unknown
+from lab.errors import CannotRunError, UsageError, error_line, unknown
 from lab.processes.deadlines import loading
 
 from .attributes import check_attributes, check_complete
@@ -83,11 +83,6 @@ def described(
         yield Found(name if kind is main else f"{name}:{variant}", kind, summary, path, installed)
 
 
-def told(error: BaseException) -> str:
-    """Return the type and the text of an error in one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
-
-
 GROUP = "lab.scenarios"
 
 
@@ -124,7 +119,7 @@ def load_installed(name: str) -> list[Found]:
         raise
     except (Exception, SystemExit) as error:
         remedy = "fix or reinstall the package it is in"
-        raise UsageError(f"scenario {name}: {point.value} cannot be loaded ({told(error)}); {remedy}") from error
+        raise UsageError(f"scenario {name}: {point.value} cannot be loaded ({error_line(error)}); {remedy}") from error
     return _found(name, point.value, loaded)
 
 
@@ -160,7 +155,7 @@ def load(path: Path) -> list[Found]:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path}: cannot be loaded: {told(error)}; fix the file") from error
+        raise UsageError(f"{path}: cannot be loaded: {error_line(error)}; fix the file") from error
     kinds = kinds_of(module)
     if not kinds:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")

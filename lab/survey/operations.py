@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
-from lab.errors import LabError
-from lab.locks import Action, Lock, told
+from lab.errors import LabError, error_line
+from lab.locks import Action, Lock
 from lab.memory import open_file
 from lab.output import print_to_stderr
 from lab.processes.actor import SteppedProcess
@@ -86,7 +86,7 @@ class Deeds:
         """Return an exception as text, without the name of the folder, which is gone by the time it is read."""
         if isinstance(error, OSError) and error.errno in ERRNOS:
             return ERRNOS[error.errno]
-        text = str(error) if isinstance(error, LabError) else f"raised {told(error)}"
+        text = str(error) if isinstance(error, LabError) else f"raised {error_line(error)}"
         return text.replace(f"{self._files[0].path.parent}/", "")[:LEGIBLE]
 
     def lock(self, *values: Any) -> str:

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from lab.locks.protocol import kind_of, told
+from lab.errors import error_line
+from lab.locks.protocol import kind_of
 
 
 @pytest.mark.parametrize(
@@ -15,7 +16,10 @@ from lab.locks.protocol import kind_of, told
     ],
 )
 def test_an_exception_is_one_line(error: BaseException, expected: str) -> None:
-    assert told(OSError(*error.args) if isinstance(error, OSError) else error).replace("FileNotFound", "OS") == expected
+    assert (
+        error_line(OSError(*error.args) if isinstance(error, OSError) else error).replace("FileNotFound", "OS")
+        == expected
+    )
 
 
 def named(name: str) -> object:

@@ -18,6 +18,7 @@ from lab.analysis import statistics
 from lab.analysis.holds import Span
 from lab.analysis.statistics import BUCKETS, LONGEST_NS
 from lab.locks import NATIVE, RECORDER, Deadlock, find_lock
+from lab.memory.protocol import Held
 from lab.race import recorder as module
 from lab.race.recorder import (
     CURSOR,
@@ -25,7 +26,6 @@ from lab.race.recorder import (
     RECORD,
     UNRECORDED,
     CompiledHold,
-    Held,
     MakeHold,
     PurePythonHold,
     Segment,

@@ -8,9 +8,8 @@ from itertools import islice, product
 from lab.analysis.holds import Span
 from lab.check.runner import Rule
 
-from .helpers import BOTH_OPEN, DENIED, OVERLAPS, each
+from .helpers import BOTH_OPEN, DENIED, OVERLAPS, TYPES, each
 
-TYPES = ("read", "write")
 MODES = {"read": ("r", "rw"), "write": ("w", "rw")}
 """The modes in which a file has to be open for a lock of the type."""
 

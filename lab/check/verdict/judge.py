@@ -14,7 +14,7 @@ from lab.analysis.statistics import plural
 from lab.check.blame import WAKING
 from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, RANDOM
 from lab.check.request import Request
-from lab.check.runner import Rule
+from lab.check.runner import WORST_FIRST, Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
 from lab.errors import ExitCode
 from lab.records import Answered, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
@@ -92,8 +92,6 @@ def _says(number: int, row: StressResult) -> Answered:
 
 NOTHING = "nothing was tried"
 """The words that are reported last among equal verdicts; words with "not tried" come just before them."""
-
-WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 
 @dataclass(frozen=True, slots=True)

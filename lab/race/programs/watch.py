@@ -31,7 +31,7 @@ from lab.memory import workspace
 from lab.processes import Exit, Orphan, Outputs, WorkerPool, become, cpus_for
 from lab.processes.external import KEPT
 from lab.processes.pool import Prepare
-from lab.race.mailbox import Mailbox, Report
+from lab.race.mailbox import EVIDENCE_KEPT, Mailbox, Report
 from lab.race.worker import Setting
 from lab.records import Failure, How, LockFile, Sampled
 
@@ -43,7 +43,6 @@ EVERY_NS = 2_000_000
 KEEPERS_EVERY_NS = 500_000_000
 """The time from one look at all processes to the next, while a worker waits."""
 
-EVIDENCE_KEPT = 3
 FILES_KEPT = 20
 
 

@@ -9,9 +9,9 @@ from lab.analysis.accesses import ENDLESS, LOAD, REPORT, STORE, Access
 from lab.analysis.holds import Overlap, Span, sweep
 from lab.analysis.lost_updates import LostUpdate, lost_updates
 from lab.analysis.torn import BEFORE, Torn, torn_at_the_end, torn_loads
-from lab.records import Recording
+from lab.records import NEVER, Recording
 
-from .recording import NEVER, accesses_of, holds_of, images, name_of, value_at, value_of
+from .recording import accesses_of, holds_of, images, name_of, value_at, value_of
 
 
 @dataclass(frozen=True, slots=True)

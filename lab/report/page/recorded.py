@@ -8,10 +8,9 @@ from typing import Any
 
 from lab.analysis.accesses import ENDLESS, Access
 from lab.analysis.lost_updates import NOBODY, origins
-from lab.records import Case, Recording
+from lab.records import NEVER, Case, Recording
 
 from .problems import Happened, Story
-from .recording import NEVER
 
 TOLD = 400
 """So many problems are described in words; of the others the page has the moment and the bytes."""

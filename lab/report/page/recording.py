@@ -14,9 +14,8 @@ from typing import NamedTuple
 
 from lab.analysis.accesses import ENDLESS, LOAD, Access
 from lab.analysis.holds import Hold, Span
-from lab.records import Field, Recording
+from lab.records import NEVER, Field, Recording
 
-NEVER = -1
 IMAGE_AT_MOST = 1 << 22
 """Files of up to so many bytes are laid out to be looked at whole."""
 

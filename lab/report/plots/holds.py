@@ -16,13 +16,12 @@ from math import ceil, log10
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
 
-from lab.records import Bench, Holds, LockCost, Run
+from lab.records import NEVER, Bench, Holds, LockCost, Run
 from lab.report.format import plural
 
 from .scaling import key, label, legend_height, looks_of, measured, setting
 from .style import TIME, Look, Panel, Picture, unit_of, words
 
-NEVER = -1
 WAITING = "#F0B77A"
 HOLDING = "#0072B2"
 SHARING = "#009E73"

@@ -92,14 +92,11 @@ SHARING_STEPS = (
 )
 
 
-ENDING_BOTH = PROT_READ | PROT_WRITE
-
-
 def unmap(stage: Stage) -> Iterator[Observation]:
     """Call munmap() with what is no page, then with the page; then use it."""
     program = stage.process(stage.file(b"a" * PAGE))
     yield program.does(Open(os.O_RDWR))
-    yield program.does(Mmap(PAGE, ENDING_BOTH))
+    yield program.does(Mmap(PAGE, BOTH))
     yield program.does(Munmap(1, PAGE), "EINVAL")
     yield program.does(Munmap(0, PAGE))
     yield program.risks(Load(0), "SIGSEGV")
@@ -112,7 +109,7 @@ def leave(stage: Stage) -> Iterator[Observation]:
     path = stage.file(b"a" * PAGE)
     leaver, other = stage.process(path, "A"), stage.process(path, "B")
     yield leaver.does(Open(os.O_RDWR))
-    yield leaver.does(Mmap(PAGE, ENDING_BOTH))
+    yield leaver.does(Mmap(PAGE, BOTH))
     yield leaver.does(Store(0, "x"))
     yield leaver.does(Mappings(), "1")
     yield leaver.exits()
@@ -128,7 +125,7 @@ def close(stage: Stage) -> Iterator[Observation]:
     program, reader = stage.process(path, "A"), stage.process(path, "B")
     reader.do(Open(os.O_RDONLY))
     yield program.does(Open(os.O_RDWR))
-    yield program.does(Mmap(PAGE, ENDING_BOTH))
+    yield program.does(Mmap(PAGE, BOTH))
     yield program.does(Close())
     yield program.does(Pread(0), "EBADF")
     yield program.does(Load(0), "'a'")
