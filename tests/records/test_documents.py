@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from lab import records as results
 from lab.errors import UsageError
-from lab.records import Case, Cpu, Damage, Environment, Failure, Options, Quantiles, Run, Switches, Trial
+from lab.records import Case, Cpu, Damage, Failure, Quantiles, Run, Switches, Trial
 from lab.records.documents import KINDS
 from tests.golden import Golden
 from tests.helpers import ROOT
+from tests.report.records import ENVIRONMENT, OPTIONS
 
 CASE = Case(
     scenario="counter",
@@ -59,32 +60,8 @@ RUN = Run(
     started="2026-01-01T00:00:00+00:00",
     wall_s=1.5,
     interrupted=False,
-    environment=Environment(
-        lab="0.1.0",
-        python="CPython 3.11.7",
-        recorder="compiled",
-        kernel="Linux 6.18",
-        machine="x86_64",
-        cpu="some",
-        cpus=2,
-        cpus_allowed=2,
-        filesystem="ext4",
-        mount_options="rw",
-        load_at_start=0.5,
-    ),
-    options=Options(
-        scenarios=["counter"],
-        locks=["fcntl"],
-        workers=[4],
-        rounds=None,
-        trials=2,
-        directory="/tmp",  # noqa: S108
-        seed=1,
-        pin=None,
-        window_ns=0,
-        leak=0.0,
-        time_limit_s=30.0,
-    ),
+    environment=replace(ENVIRONMENT, cpus=2, cpus_allowed=2),
+    options=replace(OPTIONS, workers=[4], rounds=None, directory="/tmp", seed=1),  # noqa: S108
     cases=[CASE],
 )
 ENCODED = results.encode(RUN)
