@@ -54,15 +54,10 @@ class PausedStores:
         self._access.store(start, data)
 
 
-class HalvedStores:
+class HalvedStores(PausedStores):
     """Shared bytes whose stores come in two halves, the pause between them."""
 
-    __slots__ = ("_access", "_pause", "load")
-
-    def __init__(self, access: ByteAccess, pause: Pause) -> None:
-        self._access = access
-        self._pause = pause
-        self.load = access.load
+    __slots__ = ()
 
     def store(self, start: int, data: bytes | memoryview) -> None:
         """Store a half, pause, and store the rest."""
