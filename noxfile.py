@@ -10,8 +10,8 @@ import nox
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-MADE_DOCS = ("docs/draw_layers.py", "docs/make_api.py")
-"""Scripts that write a page of docs/ from the code."""
+MADE_DOCS = ("docs.draw_layers", "docs.make_api")
+"""Modules that write a page of docs/ from the code."""
 
 
 def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
@@ -52,8 +52,8 @@ def quick(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Write the pages that are made from the code again, and run the tests of the documents."""
     session.install("-e", ".[test]")
-    for script in MADE_DOCS:
-        session.run("python", script)
+    for module in MADE_DOCS:
+        session.run("python", "-m", module)
     session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/test_made_docs.py", *session.posargs)
 
 
