@@ -1,16 +1,16 @@
-"""Mixed blocks: 4 KiB backings that overlap at 0, 1/4 and 1/2 are filled by different workers."""
+"""Mixed blocks: 4 KiB ranges that overlap at 0, 1/4 and 1/2 are filled by different workers."""
 
 from ctypes import Structure, c_ubyte
 
 from lab import Damage, Outcome, Scenario, Worker
 
 BLOCK = 1024
-BACKING = 4  # blocks
+RANGE = 4  # blocks
 STARTS = (0, 1, 2)  # blocks
 
 
 class Overlap(Scenario):
-    """Fill a backing with your mark and look: it must be yours alone while you hold its range."""
+    """Fill a range with your mark and look: it must be yours alone while you hold its lock."""
 
     order = 7
     rounds = 2_000
@@ -18,18 +18,18 @@ class Overlap(Scenario):
     unshared = "clean"  # every worker finds its own copy whole
 
     class Memory(Structure):
-        _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + BACKING))]
+        _fields_ = [("blocks", (c_ubyte * BLOCK) * (STARTS[-1] + RANGE))]
 
     def start(self, w: Worker) -> None:
-        w.local.mark = bytes([1 + w.index % 255]) * (BACKING * BLOCK)
+        w.local.mark = bytes([1 + w.index % 255]) * (RANGE * BLOCK)
 
     def work(self, w: Worker) -> None:
         start = STARTS[(w.index + w.round) % len(STARTS)]
-        backing = w.bytes(self.Memory.blocks, start, BACKING)
+        blocks = w.bytes(self.Memory.blocks, start, RANGE)
         mark = w.local.mark
-        with w.write_lock(self.Memory.blocks, start, BACKING):
-            backing[:] = mark
-            seen = bytes(backing[:])
+        with w.write_lock(self.Memory.blocks, start, RANGE):
+            blocks[:] = mark
+            seen = bytes(blocks[:])
         if seen != mark:
             others = sorted(set(seen) - set(mark))
             w.damaged("foreign bytes in a held range", f"blocks {start} to {start + 3} hold marks {others}")

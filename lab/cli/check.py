@@ -1,4 +1,4 @@
-"""Is locking safe on this mount, and data under the locks: rules, random programs, a stress and faults, and advice."""
+"""Is locking safe on this mount, and data under the locks: rules, random programs, stress and faults, and advice."""
 
 from __future__ import annotations
 

@@ -17,8 +17,9 @@ from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, Protocol
 
+from lab.analysis.statistics import requests_for
 from lab.race import Case, race_for
 from lab.race.cases import run_case
 from lab.race.summary import seconds_for
@@ -134,8 +135,11 @@ class Shown:
         return seconds_for(self.row, DETECTS, self.raced_s) or inf
 
 
-Race = Callable[[float, str], Shown]
-"""A function that races the case for so many seconds in this manner."""
+class Race(Protocol):
+    """A function that races the case for so many seconds in this manner, or until `enough` requests met a holder."""
+
+    def __call__(self, seconds: float, manner: str, enough: float = inf) -> Shown:
+        """Return the result of the race."""
 
 
 def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
@@ -147,8 +151,8 @@ def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
     if asked.trials:
         return _timed(case, folder, trials=asked.trials)
 
-    def race(seconds: float, manner: str) -> Shown:
-        return _timed(case, folder, seconds, manner=manner)
+    def race(seconds: float, manner: str, enough: float = inf) -> Shown:
+        return _timed(case, folder, seconds, manner=manner, enough=enough)
 
     return (
         _for(race, manners_of(case), asked.seconds) if asked.seconds else _until(race, manners_of(case), asked.about_s)
@@ -156,7 +160,10 @@ def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
 
 
 def _until(race: Race, manners: list[str], about_s: float) -> Shown:
-    """Race each manner for about so long until one shows enough, then the best of them for as long as that takes."""
+    """Race each manner for about so long until one shows enough, then the best of them until it does.
+
+    Its speed so far says which is best, not how long it takes: on a busy machine the next second is another.
+    """
     tried = [race(about_s, "")]
     for manner in manners:
         best = _best(tried)
@@ -166,7 +173,7 @@ def _until(race: Race, manners: list[str], about_s: float) -> Shown:
     best = _best(tried)
     if not tried[-1].lacking or best.needed_s == inf:
         return tried[-1] if not tried[-1].lacking else best
-    return race(min(best.needed_s, LONGEST_S), best.manner)
+    return race(LONGEST_S, best.manner, requests_for(DETECTS))
 
 
 def _for(race: Race, manners: list[str], seconds: float) -> Shown:
@@ -189,8 +196,10 @@ def _best(tried: list[Shown]) -> Shown:
     return min(reversed(tried), key=lambda shown: shown.needed_s)
 
 
-def _timed(case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "") -> Shown:
+def _timed(
+    case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
+) -> Shown:
     begun = monotonic()
     case = mannered(case, manner)
-    row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds)
+    row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds, enough=enough)
     return Shown(row, monotonic() - begun, manner)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
+from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import get_args
@@ -38,7 +39,7 @@ from lab.scenario import Found, Scenario
 
 from .mailbox import Mailbox, Report
 from .recorded_trial import with_recording
-from .summary import held_to, summarise
+from .summary import SPARE, held_to, summarise
 from .trial import Result, run_trial
 from .worker import Setting
 
@@ -280,33 +281,39 @@ KEPT = 500
 """The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
 
 
-def race_for(case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS) -> Row:
+def race_for(
+    case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS, *, enough: float = inf
+) -> Row:
     """Race trials of one case on fresh files until the time is used; return the row of all of them.
 
-    It takes at least one trial, of `first_rounds`; none has more rounds than the case's setting says, and the row's
-    `rounds` are those. Quantiles of waits and holds are those of an even sample of each trial, their maximum that of
-    all. Like `run_case` it ends with the first trial in which a worker failed, and takes several folders for one
-    directory seen through several mounts.
+    It ends earlier once `enough` requests met a holder. It takes at least one trial, of `first_rounds`; none has more
+    rounds than the case's setting says, and the row's `rounds` are those. Quantiles of waits and holds are those of an
+    even sample of each trial, their maximum that of all. Like `run_case` it ends with the first trial in which a worker
+    failed, and takes several folders for one directory seen through several mounts.
     """
-    return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds)))
+    return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds, enough)))
 
 
 def _timed_trials(
-    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS
+    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int, enough: float
 ) -> Iterator[Result]:
-    """Yield trials whose rounds follow the speed of the one before."""
+    """Yield trials whose rounds follow the speed of the one before, and what is missing of `enough`."""
     begun = before = monotonic()
     longest_s = min(seconds, setting.time_limit_s) / SHARE
     rounds = min(first_rounds, setting.rounds)
-    number = 0
+    number = raced = contended = refused = 0
     while True:
-        yield run_trial(replace(setting, rounds=rounds), number, folders)
+        result = run_trial(replace(setting, rounds=rounds), number, folders)
+        yield result
         now = monotonic()
         left_s = seconds - (now - begun)
-        if left_s < longest_s / SHARE:  # too short to meet a holder
+        raced, contended, refused = raced + rounds, contended + result.exclusion.contended, refused + result.refused
+        met = max(contended, refused)
+        if met >= enough or left_s < longest_s / SHARE:  # too short to meet a holder
             return
-        faster = min(GROWTH, min(left_s, longest_s) / (now - before))
-        rounds = max(1, min(setting.rounds, int(rounds * faster)))
+        fits = rounds * min(GROWTH, min(left_s, longest_s) / (now - before))
+        lacks = SPARE * raced * (enough - met) / met if met else inf
+        rounds = max(1, int(min(setting.rounds, fits, lacks)))
         before, number = now, number + 1
 
 

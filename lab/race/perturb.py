@@ -1,13 +1,13 @@
-"""Widen the race window (`--window`), and make a stress meet as many conflicts as it can.
+"""Widen the race window (`--window`), and make a stress test meet as many conflicts as it can.
 
 With `--window` a pause comes before every store of the scenario, whose text stays as it is: `memory.value += 1` loads,
 pauses, and stores. Bulk bytes are stored in two halves with the pause between them.
 
-In a stress a worker yields before each request and before each store, so that the others arrive while a lock is held,
-on a single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long before the
-request of another is: there a worker sleeps, for about as long as such a request takes. It repeats its request where it
-was refused without a conflict: after EAGAIN, from a lock that does not wait, and after EDEADLK, which is never
-justified for a lock of one range. Both are counted.
+In a stress test a worker yields before each request and before each store, so that the others arrive while a lock is
+held, on a single processor too. On a filesystem that keeps its locks elsewhere a mere sched_yield(2) is over long
+before the request of another is: there a worker sleeps, for about as long as such a request takes. It repeats its
+request where it was refused without a conflict: after EAGAIN, from a lock that does not wait, and after EDEADLK, which
+is never justified for a lock of one range. Both are counted.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Result:
     them.
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
-    `refused` and `deadlocks` are the requests that a stress had to make again, after EAGAIN and EDEADLK.
+    `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
     """
 
     wall_ns: int

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from lab.analysis.statistics import requests_for
 from lab.pytest_plugin import pacing
 from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import Shown, raced
-from lab.pytest_plugin.protocol import RaceRequest
+from lab.pytest_plugin.protocol import DETECTS, LONGEST_S, RaceRequest
 from lab.race import Case
 from lab.records import Case as Row
 from tests.report.records import CLEAN, DAMAGED, DIED
@@ -47,8 +49,11 @@ def racing(monkeypatch: pytest.MonkeyPatch) -> Racing:
     def race(asked: RaceRequest, rows: list[Row]) -> list[tuple[float, str]]:
         races: list[tuple[float, str]] = []
 
-        def timed(case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "") -> Shown:
+        def timed(
+            case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
+        ) -> Shown:
             races.append((round(seconds or trials, 2), manner))
+            assert enough == (requests_for(DETECTS) if seconds == LONGEST_S else inf)
             return Shown(rows[len(races) - 1], seconds or 1.0, manner)
 
         monkeypatch.setattr(pacing, "_timed", timed)
@@ -77,18 +82,18 @@ def test_where_even_that_is_too_seldom_they_sleep_in_a_third(racing: Racing, row
 
 def test_they_do_not_sleep_where_giving_way_is_soon_enough(racing: Racing) -> None:
     slow = replace(SOME, contended_requests=700)
-    assert racing(ASKED, [NONE, slow, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (1.0, SLEPT), (5.13, YIELDED)]
-    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, YIELDED)]
+    assert racing(ASKED, [NONE, slow, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (1.0, SLEPT), (LONGEST_S, YIELDED)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (LONGEST_S, YIELDED)]
 
 
 def test_the_race_is_longer_where_that_would_be_enough(racing: Racing) -> None:
-    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, YIELDED)]
-    assert racing(ASKED, [NONE, FEW, SOME, ENOUGH])[2:] == [(1.0, SLEPT), (3.59, SLEPT)]
+    assert racing(ASKED, [NONE, SOME, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (LONGEST_S, YIELDED)]
+    assert racing(ASKED, [NONE, FEW, SOME, ENOUGH])[2:] == [(1.0, SLEPT), (LONGEST_S, SLEPT)]
 
 
 def test_it_is_ten_seconds_longer_at_most(racing: Racing) -> None:
     """The first trials are short and mostly start, so that more may come of it than it seems."""
-    assert racing(ASKED, [NONE, NONE, FEW, SOME])[2:] == [(1.0, SLEPT), (10.0, SLEPT)]
+    assert racing(ASKED, [NONE, NONE, FEW, SOME])[2:] == [(1.0, SLEPT), (LONGEST_S, SLEPT)]
 
 
 def test_it_is_not_longer_where_nobody_met(racing: Racing) -> None:
@@ -96,8 +101,8 @@ def test_it_is_not_longer_where_nobody_met(racing: Racing) -> None:
 
 
 def test_workers_that_meet_more_seldom_when_they_wait_inside_go_on_as_they_were(racing: Racing) -> None:
-    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (3.59, "")]
-    assert racing(ASKED, [NONE, FEW, NONE, SOME])[2:] == [(1.0, SLEPT), (10.0, YIELDED)]
+    assert racing(ASKED, [SOME, FEW, ENOUGH]) == [(1.0, ""), (1.0, YIELDED), (LONGEST_S, "")]
+    assert racing(ASKED, [NONE, FEW, NONE, SOME])[2:] == [(1.0, SLEPT), (LONGEST_S, YIELDED)]
 
 
 def test_the_option_stands_for_the_second(racing: Racing) -> None:

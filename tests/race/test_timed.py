@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Mount:
         self.seconds_of = seconds_of
         self.holds: list[list[Row]] = []
         self.failures: list[Failure] = []
+        self.meets = 0.0
 
     def trial(self, setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         assert number == len(self.rounds)
@@ -37,7 +39,9 @@ class Mount:
         self.now += self.seconds_of(setting.rounds)
         holds = list(self.holds[number]) if self.holds else []
         done = [setting.rounds] * setting.workers
-        return replace(CLEAN, rounds_done=done, holds=holds, exclusion=sweep(holds), failures=list(self.failures))
+        exclusion = sweep(holds)
+        exclusion = replace(exclusion, contended=exclusion.contended + int(self.meets * setting.rounds))
+        return replace(CLEAN, rounds_done=done, holds=holds, exclusion=exclusion, failures=list(self.failures))
 
 
 @pytest.fixture
@@ -99,6 +103,23 @@ def test_a_mount_that_gets_slower_gets_smaller_trials(mount: Mount) -> None:
     assert mount.rounds[-2] == pytest.approx(7.5 * 300, rel=0.01)
 
 
+@pytest.mark.parametrize(
+    ("meets", "enough", "rounds"),
+    [
+        (1.0, 20, [20]),  # the first trial showed it
+        (1.0, 100, [20, 96]),  # what is missing, and a fifth to spare
+        (0.5, 200, [20, 160, 264]),  # eight times as long at most, then what is missing
+        (0.0, 100, [20, 160, 631, 715, 719, 580]),  # nobody met: for as long as asked
+    ],
+)
+def test_it_ends_once_enough_requests_met_a_holder(mount: Mount, meets: float, enough: int, rounds: list[int]) -> None:
+    mount.meets = meets
+    case = case_of("counter", "none", workers=2, rounds=100_000)
+    row = race_for(case, [], 10, enough=enough)
+    assert mount.rounds == rounds
+    assert (row.contended_requests >= enough) == bool(meets)
+
+
 def test_it_ends_with_the_first_failure(mount: Mount) -> None:
     mount.failures = [KILLED]
     row = race(40)
@@ -116,7 +137,9 @@ def holds(count: int, start: int, *lengths: int) -> list[Row]:
 
 def test_a_sample_of_the_holds_is_kept_and_all_of_them_counted(mount: Mount) -> None:
     mount.holds = [holds(5_000, 0, 900, 70), holds(3_000, 10**9, 80)] + [[]] * 50
-    results = list(cases._sampled(cases._timed_trials(case_of("counter", "none").setting, [], 5)))
+    results = list(
+        cases._sampled(cases._timed_trials(case_of("counter", "none").setting, [], 5, cases.FIRST_ROUNDS, inf))
+    )
     assert [result.held for result in results[:3]] == [5_002, 3_001, 0]
     assert max(len(result.holds) for result in results) <= cases.KEPT + 2
     assert min(len(result.holds) for result in results[:2]) > cases.KEPT / 2
