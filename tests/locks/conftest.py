@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers import OtherProcess
-from tests.locks.holder import CALLS, needs, use_python_calls
+from tests.locks.holder import CALLS, let_go, needs, use_python_calls
 
 
 @pytest.fixture
@@ -26,11 +26,18 @@ def here(path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
-@pytest.fixture(params=CALLS)
-def other(request: pytest.FixtureRequest) -> Iterator[OtherProcess]:
+@pytest.fixture(scope="module", params=CALLS)
+def kept(request: pytest.FixtureRequest) -> Iterator[OtherProcess]:
     """A second process, whose locks are called in either of the two ways."""
     needs(request.param)
     with OtherProcess() as process:
         if request.param == "python":
             process.call(use_python_calls)
         yield process
+
+
+@pytest.fixture
+def other(kept: OtherProcess) -> Iterator[OtherProcess]:
+    """That process, which holds nothing yet."""
+    yield kept
+    kept.call(let_go)

@@ -27,6 +27,21 @@ def needs(call: str) -> None:
 
 _lock = cache(find_lock)
 _releases: list[Action] = []
+_opened: list[int] = []
+
+
+def open_file(path: str) -> int:
+    """Open the file in this process until `let_go`."""
+    _opened.append(os.open(path, os.O_RDWR))
+    return _opened[-1]
+
+
+def let_go() -> None:
+    """Release all that was taken, and close all that was opened."""
+    while _releases:
+        give_back()
+    while _opened:
+        os.close(_opened.pop())
 
 
 def use_python_calls() -> None:
@@ -36,7 +51,7 @@ def use_python_calls() -> None:
 
 def take(name: str, path: str, start: int, length: int, write: bool) -> None:
     """Take the lock through a descriptor of its own, waiting for it."""
-    take_through(os.open(path, os.O_RDWR), name, start, length, write)
+    take_through(open_file(path), name, start, length, write)
 
 
 def take_through(descriptor: int, name: str, start: int, length: int, write: bool) -> None:
@@ -69,10 +84,14 @@ def give_back() -> None:
 
 
 def refusal(name: str, descriptor: int, start: int, length: int, *, write: bool) -> int:
-    """Ask for a range without waiting: 0 when it was granted, else the errno."""
-    kind = fcntl.F_WRLCK if write else fcntl.F_RDLCK
+    """Ask for a range without waiting: the errno, or 0 when it was granted, and then it is given back."""
     try:
-        fcntl.fcntl(descriptor, TRY[name], FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
+        if name == "flock":
+            fcntl.flock(descriptor, (fcntl.LOCK_EX if write else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        else:
+            for kind in (fcntl.F_WRLCK if write else fcntl.F_RDLCK, fcntl.F_UNLCK):
+                fcntl.fcntl(descriptor, TRY[name], FLOCK.pack(kind, os.SEEK_SET, start, length, 0))
     except OSError as error:
         return error.errno or -1
     return 0

@@ -9,13 +9,15 @@ import pytest
 
 from lab.analysis.holds import END, Span
 from lab.host.procfs import ListedLock
+from lab.locks import observer as observer_module
 from lab.locks.observer import ListObserver, ObservedLock, QueryObserver, observer_of
-from tests.helpers import OtherProcess, in_fresh_process
+from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process
 from tests.locks.holder import take
 
 
 def looked(path: str, how: str) -> list[Any]:
     """The source of the observer, and what it shows of the file."""
+    observer_module.ANSWER_S = PATIENCE_S  # an answer that comes late would be shown by a later look
     observer = observer_of(Path(path)) if how == "best" else QueryObserver(Path(path))
     try:
         return [observer.source, sorted(observer.look())]

@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NoReturn
 
 import pytest
 
 from lab.processes import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm, stops_noted
 from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process, is_running, wait_until
+from tests.kept_process import in_kept_process
 
 
 def nothing() -> None:
@@ -41,28 +43,23 @@ def die_in_a_block() -> None:
         os._exit(3)
 
 
-def exit_of(name: str, stderr: str) -> int:
-    """The exit code of a child that runs the function of this name, its stderr in a file."""
+def end_of(name: str) -> list[object]:
+    """The exit code of a child that runs the function of this name, and the last line on its stderr."""
     body: Callable[[], None] = globals()[name]
-    os.dup2(os.open(stderr, os.O_WRONLY | os.O_CREAT), 2)
-    return Child(fork_child(body)).wait()
+    with TemporaryFile() as stderr:
+
+        def told() -> None:
+            os.dup2(stderr.fileno(), 2)
+            body()
+
+        code = Child(fork_child(told)).wait()
+        stderr.seek(0)
+        return [code, stderr.read().decode().strip().rpartition("\n")[2]]
 
 
-def pids_beyond_the_call(interrupt: bool) -> list[int]:
-    """Which processes come back from `fork_child`: this one first, then any other."""
+def others_beyond_the_call(interrupt: bool) -> list[int]:
+    """Which processes but this one come back from `fork_child`, also where Ctrl-C reaches one just after its fork."""
     reader, writer = os.pipe()
-    if interrupt:
-        interrupt_the_child_after_its_fork()
-    pid = fork_child(nothing)
-    os.write(writer, f"{os.getpid()} ".encode())
-    os.close(writer)
-    if pid:
-        os.waitpid(pid, 0)
-    return [int(each) for each in os.read(reader, 1000).split()]
-
-
-def interrupt_the_child_after_its_fork() -> None:
-    """Ctrl-C reaches the child when it has just been forked and has done nothing yet."""
     fork = os.fork
 
     def fork_into_sigint() -> int:
@@ -71,7 +68,15 @@ def interrupt_the_child_after_its_fork() -> None:
             signal.raise_signal(signal.SIGINT)
         return pid
 
-    os.fork = fork_into_sigint
+    with pytest.MonkeyPatch.context() as patch:
+        if interrupt:
+            patch.setattr(os, "fork", fork_into_sigint)
+        pid = fork_child(nothing)
+    os.write(writer, f"{os.getpid()} ".encode())
+    os.close(writer)
+    if pid:
+        os.waitpid(pid, 0)
+    return [int(each) for each in os.read(reader, 1000).split() if int(each) != os.getpid()]
 
 
 def groups(joins: str) -> dict[str, bool]:
@@ -94,10 +99,11 @@ def groups(joins: str) -> dict[str, bool]:
             os.read(reader, 1)
         return pid
 
-    os.setpgid = setpgid_by_one
-    leader = fork_and_join(0)
-    member = fork_and_join(leader)
-    same = fork_and_join(None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "setpgid", setpgid_by_one)
+        leader = fork_and_join(0)
+        member = fork_and_join(leader)
+        same = fork_and_join(None)
     found = {
         "leader": os.getpgid(leader) == leader,
         "member": os.getpgid(member) == leader,
@@ -111,7 +117,7 @@ def groups(joins: str) -> dict[str, bool]:
 
 def exit_after(number: int) -> int:
     """The exit code of a child that gets this signal, where the parent handles it."""
-    signal.signal(signal.SIGINT, lambda *_: None)
+    before = signal.signal(signal.SIGINT, lambda *_: None)
     reader, writer = os.pipe()
 
     def body() -> None:
@@ -122,11 +128,9 @@ def exit_after(number: int) -> int:
         child = Child(fork_child(body))
         os.read(reader, 1)
         os.kill(child.pid, number)
-        return child.wait()
-
-
-def hanging_child() -> int:
-    return fork_child(hang)
+        code = child.wait()
+    signal.signal(signal.SIGINT, before)
+    return code
 
 
 def hanging_grandchild() -> list[int]:
@@ -142,12 +146,13 @@ def hanging_grandchild() -> list[int]:
 def ran_without_parent() -> list[int]:
     """What a child does whose parent died before the child could ask for its parent's death signal."""
     memory = mmap.mmap(-1, 1)
-    os.getppid = lambda: 1
 
     def body() -> None:
         memory[0] = 1
 
-    return [Child(fork_child(body)).wait(), memory[0]]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "getppid", lambda: 1)
+        return [Child(fork_child(body)).wait(), memory[0]]
 
 
 def terminated() -> list[str]:
@@ -192,11 +197,12 @@ def blocked_after_an_interrupt_at_the_fork() -> list[int]:
             raise KeyboardInterrupt
         return before
 
-    signal.pthread_sigmask = block_and_raise
-    with suppress(KeyboardInterrupt):
+    with pytest.MonkeyPatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(signal, "pthread_sigmask", block_and_raise)
         fork_child(nothing)
-    signal.pthread_sigmask = sigmask
-    return mask()
+    left = mask()
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    return left
 
 
 def private_growth(size: int) -> int:
@@ -209,77 +215,64 @@ def refused() -> str:
     def fork() -> NoReturn:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    os.fork = fork
-    try:
-        fork_child(nothing)
-    except OSError as error:
-        return type(error).__name__
-    return "forked"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", fork)
+        try:
+            return f"forked {fork_child(nothing)}"
+        except OSError as error:
+            return type(error).__name__
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
-    [("nothing", 0), ("raises", 1), ("exits_with_5", 5), ("die_in_a_block", -signal.SIGKILL)],
+    ("body", "code", "said"),
+    [
+        ("nothing", 0, ""),
+        ("raises", 1, "ValueError: in the child"),
+        ("exits_with_5", 5, ""),
+        ("die_in_a_block", -signal.SIGKILL, ""),
+    ],
 )
-def test_a_childs_exit_says_how_its_body_ended(body: str, code: int, tmp_path: Path) -> None:
-    assert in_fresh_process(exit_of, body, str(tmp_path / "stderr")) == code
+def test_a_childs_exit_says_how_its_body_ended_and_its_stderr_why(body: str, code: int, said: str) -> None:
+    assert in_kept_process(end_of, body) == [code, said]
 
 
-@pytest.mark.parametrize(("body", "error"), [("raises", "ValueError: in the child")])
-def test_a_body_that_raises_leaves_its_traceback_on_stderr(body: str, error: str, tmp_path: Path) -> None:
-    stderr = tmp_path / "stderr"
-    in_fresh_process(exit_of, body, str(stderr))
-    assert error in stderr.read_text()
-
-
-def test_a_child_never_returns_into_its_caller() -> None:
-    with OtherProcess() as other:
-        assert other.call(pids_beyond_the_call, False) == [other.pid]
-
-
-def test_a_child_interrupted_at_its_fork_does_not_return_into_its_caller() -> None:
-    with OtherProcess() as other:
-        assert other.call(pids_beyond_the_call, True) == [other.pid]
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_a_child_never_returns_into_its_caller(interrupt: bool) -> None:
+    assert in_kept_process(others_beyond_the_call, interrupt) == []
 
 
 def test_forking_leaves_no_signal_blocked_in_parent_or_child() -> None:
-    assert in_fresh_process(blocked_signals) == [[], []]
+    assert in_kept_process(blocked_signals) == [[], []]
 
 
 def test_an_interrupt_just_before_the_fork_leaves_no_signal_blocked() -> None:
-    assert in_fresh_process(blocked_after_an_interrupt_at_the_fork) == []
+    assert in_kept_process(blocked_after_an_interrupt_at_the_fork) == []
 
 
 @pytest.mark.parametrize("joins", ["parent", "child"])
 def test_a_child_is_in_its_group_before_it_begins_and_when_the_fork_returns(joins: str) -> None:
-    assert in_fresh_process(groups, joins) == {"leader": True, "member": True, "same": True}
+    assert in_kept_process(groups, joins) == {"leader": True, "member": True, "same": True}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_the_parent_handles_ends_the_child(number: signal.Signals) -> None:
-    assert in_fresh_process(exit_after, int(number)) == -number
+    assert in_kept_process(exit_after, int(number)) == -number
 
 
-def test_a_child_ends_when_its_parent_is_killed() -> None:
-    with OtherProcess() as other:
-        child = other.call(hanging_child)
-        other.kill()
-    wait_until(lambda: not is_running(child), "the child is gone")
-
-
-def test_a_childs_child_ends_too_when_the_first_parent_is_killed() -> None:
+def test_a_child_and_its_child_end_when_the_first_parent_is_killed() -> None:
     with OtherProcess() as other:
         pids = other.call(hanging_grandchild)
+        assert all(map(is_running, pids))
         other.kill()
-    wait_until(lambda: not any(is_running(pid) for pid in pids), "both are gone")
+    wait_until(lambda: not any(map(is_running, pids)), "both are gone")
 
 
 def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
-    assert in_fresh_process(ran_without_parent) == [1, 0]
+    assert in_kept_process(ran_without_parent) == [1, 0]
 
 
 def test_sigterm_raises_in_the_block_and_has_its_old_handler_after_it() -> None:
-    assert in_fresh_process(terminated) == ["Terminated", "handler restored"]
+    assert in_kept_process(terminated) == ["Terminated", "handler restored"]
 
 
 def test_terminated_is_not_caught_by_those_who_catch_exceptions() -> None:
@@ -292,7 +285,7 @@ def test_private_bytes_grow_with_what_is_written() -> None:
 
 
 def test_a_refused_fork_raises_in_the_parent() -> None:
-    assert in_fresh_process(refused) == "BlockingIOError"
+    assert in_kept_process(refused) == "BlockingIOError"
 
 
 DETACHED = """
@@ -322,13 +315,15 @@ def test_who_reads_the_output_to_its_end_is_not_kept_waiting_by_a_detached_child
     wait_until(lambda: not is_running(int(done.stdout)), "the child is gone")
 
 
-def streams_of_a_detached_child() -> list[str]:
+def streams_of_a_detached_child(closes_stdin: bool) -> list[str]:
     """Where the standard streams lead, and how many descriptors more are open than before."""
     reader, writer = os.pipe()
     opened = Path("/proc/self/fd")
 
     def body() -> None:
         before = len(list(opened.iterdir()))
+        if closes_stdin:
+            os.close(0)
         detach_output()
         more = len(list(opened.iterdir())) - before
         os.write(writer, " ".join([*(str((opened / str(n)).readlink()) for n in range(3)), str(more)]).encode())
@@ -337,25 +332,9 @@ def streams_of_a_detached_child() -> list[str]:
     return os.read(reader, 1000).decode().split()
 
 
-def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open() -> None:
-    assert in_fresh_process(streams_of_a_detached_child) == [os.devnull] * 3 + ["0"]
-
-
-def detached_without_stdin() -> list[str]:
-    """Where the standard streams lead of a child that detached when the first of them had been closed."""
-    reader, writer = os.pipe()
-
-    def body() -> None:
-        os.close(0)
-        detach_output()
-        os.write(writer, " ".join(str(Path(f"/proc/self/fd/{stream}").readlink()) for stream in range(3)).encode())
-
-    os.waitpid(fork_child(body), 0)
-    return os.read(reader, 1000).decode().split()
-
-
-def test_a_stream_that_was_closed_is_open_after_detaching() -> None:
-    assert in_fresh_process(detached_without_stdin) == [os.devnull] * 3
+@pytest.mark.parametrize("closes_stdin", [False, True])
+def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open(closes_stdin: bool) -> None:
+    assert in_kept_process(streams_of_a_detached_child, closes_stdin) == [os.devnull] * 3 + ["0"]
 
 
 def noted_and_raised(number: int) -> list[object]:
@@ -378,7 +357,7 @@ def noted_and_raised(number: int) -> list[object]:
     [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "Terminated"), (signal.SIGHUP, "Terminated")],
 )
 def test_a_stop_that_is_noted_raises_at_the_end_of_the_block(number: int, what: str) -> None:
-    assert in_fresh_process(noted_and_raised, number) == [[number], what]
+    assert in_kept_process(noted_and_raised, number) == [[number], what]
 
 
 def nothing_noted() -> bool:
@@ -388,4 +367,4 @@ def nothing_noted() -> bool:
 
 
 def test_without_a_stop_the_block_ends_as_ever() -> None:
-    assert in_fresh_process(nothing_noted)
+    assert in_kept_process(nothing_noted)

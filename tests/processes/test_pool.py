@@ -4,8 +4,7 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.processes import Exit, Terminated, WorkerPool, cpus_for, fork_child, pool, stop_on_sigterm
-from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
+from tests.helpers import OtherProcess, is_asleep, is_running, wait_until
+from tests.kept_process import in_kept_process
 
 LONG_S = 60.0
 SHORT_S = 0.1
@@ -49,6 +49,16 @@ def raises() -> None:
     raise ValueError("in the worker")
 
 
+def close_everything() -> None:
+    """As daemons do: the pipe is then at its end, though the worker goes on."""
+    os.closerange(3, 100)
+    hang()
+
+
+def leave_its_group() -> None:
+    os.setsid()
+
+
 def pool_of(*runs: Run) -> WorkerPool:
     """Each worker runs its own function after the release."""
     return WorkerPool(len(runs), lambda index: runs[index], cpus_for("none"))
@@ -56,16 +66,6 @@ def pool_of(*runs: Run) -> WorkerPool:
 
 def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
     return [(each.index, each.code, each.late) for each in exits]
-
-
-def race(*runs: Run, time_limit_s: float = LONG_S) -> dict[str, object]:
-    """What the exits of these workers tell, and what they left behind."""
-    with pool_of(*runs) as workers:
-        pids = list(workers._running)
-        workers.gather(LONG_S)
-        workers.release()
-        exits = told(workers.wait(time_limit_s))
-    return {"exits": exits, "running": [pid for pid in pids if is_running(pid)], "children": children()}
 
 
 def children() -> str:
@@ -79,12 +79,23 @@ def descriptors() -> list[str]:
     return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
-def race_by_name(*names: str, time_limit_s: float = LONG_S) -> dict[str, object]:
-    return race(*(globals()[name] for name in names), time_limit_s=time_limit_s)
+def all_gone(pids: Iterable[int]) -> bool:
+    """True where none of these runs, and this process has no child left."""
+    return not any(map(is_running, pids)) and children() == "none"
 
 
-def ended(*exits: tuple[int, int | None, bool]) -> dict[str, object]:
-    return {"exits": [list(each) for each in exits], "running": [], "children": "none"}
+def race(names: Sequence[str], time_limit_s: float) -> list[object]:
+    """What is told of the exits of workers that run these functions, and whether all are gone."""
+    return exits_of([globals()[name] for name in names], time_limit_s)
+
+
+def exits_of(runs: Sequence[Run], time_limit_s: float) -> list[object]:
+    with pool_of(*runs) as workers:
+        pids = list(workers._running)
+        workers.gather(LONG_S)
+        workers.release()
+        exits = told(workers.wait(time_limit_s))
+    return [exits, all_gone(pids)]
 
 
 def counts_of_runs(count: int) -> list[int]:
@@ -199,24 +210,26 @@ def race_with_one_that_is_slow(looks: int) -> dict[str, object]:
 
 
 def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
-    kill = os.kill
-    os.kill = lambda pid, number: None  # as a worker in an uninterruptible wait takes it
-    pool.TERM_GRACE_S = pool.KILL_GRACE_S = SHORT_S
-    with pool_of(nothing, hang_without_sigterm) as workers:
-        workers.gather(LONG_S)
-        workers.release()
-        exits = workers.wait(SHORT_S)
-        os.kill = kill
-    pid = exits[1].pid
-    wchan = Path(f"/proc/{pid}/wchan").read_text().removeprefix("0")
-    asleep = is_asleep(pid)
-    os.kill(pid, signal.SIGKILL)
-    return {"exits": told(exits), "normal": exits[0].pid, "asleep": asleep, "where": [exits[1].where, wchan]}
+    with pytest.MonkeyPatch.context() as patch:
+        kill = os.kill
+        patch.setattr(os, "kill", lambda pid, number: None)  # as a worker in an uninterruptible wait takes it
+        patch.setattr(pool, "TERM_GRACE_S", SHORT_S)
+        patch.setattr(pool, "KILL_GRACE_S", SHORT_S)
+        with pool_of(nothing, hang_without_sigterm) as workers:
+            workers.gather(LONG_S)
+            workers.release()
+            normal, stuck = workers.wait(SHORT_S)
+            os.kill = kill
+    wchan = Path(f"/proc/{stuck.pid}/wchan").read_text().removeprefix("0")
+    asleep = is_asleep(stuck.pid)
+    os.kill(stuck.pid, signal.SIGKILL)
+    os.waitpid(stuck.pid, 0)
+    return {"exits": told([normal, stuck]), "normal": normal.pid, "asleep": asleep, "where": stuck.where == wchan}
 
 
-def race_with_a_child_that_outlives_its_worker() -> dict[str, object]:
+def race_with_a_child_that_outlives_its_worker() -> list[object]:
     reader, writer = os.pipe()
-    found = race(lambda: void(os.write(writer, str(fork_child(hang)).encode())))
+    found = exits_of([lambda: void(os.write(writer, str(fork_child(hang)).encode()))], LONG_S)
     grandchild = int(os.read(reader, 100))
     wait_until(lambda: not is_running(grandchild), "the worker's child is gone")
     return found
@@ -243,10 +256,10 @@ def void(value: object) -> None:
     pass
 
 
-@contextmanager
-def fork_refused_after(forks: int) -> Iterator[list[int]]:
-    """fork(2) answers EAGAIN after so many; gives the pids of those that were forked."""
-    fork, pids = os.fork, list[int]()
+def refused_part_way(forks: int) -> dict[str, object]:
+    """What is said where fork(2) answers EAGAIN after so many, and what is left."""
+    fork, pids, before = os.fork, list[int](), descriptors()
+    found: dict[str, object] = {"said": "entered"}
 
     def limited() -> int:
         if len(pids) == forks:
@@ -254,37 +267,29 @@ def fork_refused_after(forks: int) -> Iterator[list[int]]:
         pids.append(fork())
         return pids[-1]
 
-    os.fork = limited
-    try:
-        yield pids
-    finally:
-        os.fork = fork
-
-
-def refused_part_way(forks: int) -> dict[str, object]:
-    before = descriptors()
-    found: dict[str, object] = {"ends": ends_seen()}
-    with fork_refused_after(forks) as pids:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fork", limited)
+        found["ends"] = watch_ends(patch)
         try:
             with pool_of(hang, hang, hang_without_sigterm, hang):
-                found["said"] = "entered"
+                pass
         except CannotRunError as error:
             found["said"] = str(error)
-    found["forked"] = len(pids)
-    found["running"] = [pid for pid in pids if is_running(pid)]
-    return {**found, "children": children(), "descriptors": descriptors() == before}
+    return {**found, "forked": len(pids), "gone": all_gone(pids), "descriptors": descriptors() == before}
 
 
-def ends_seen() -> list[bool]:
+def watch_ends(patch: pytest.MonkeyPatch, *, interrupt: bool = False) -> list[bool]:
     """What every wait for the end of all workers finds from now on: True where they ended, False on giving up."""
     found: list[bool] = []
     ended = WorkerPool._ended
 
     def watched(self: WorkerPool, timeout_s: float, *, late: bool = False) -> bool:
+        if interrupt:
+            signal.raise_signal(signal.SIGINT)
         found.append(ended(self, timeout_s, late=late))
         return found[-1]
 
-    WorkerPool._ended = watched  # type: ignore[method-assign]
+    patch.setattr(WorkerPool, "_ended", watched)
     return found
 
 
@@ -294,26 +299,23 @@ FORKING = {"forking": signal.SIGINT, "forking, sigterm": signal.SIGTERM}
 def interrupted(when: str) -> dict[str, object]:
     """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so."""
     before = descriptors()
-    found: dict[str, object] = {"ends": ends_seen()}
+    found: dict[str, object] = {}
     pids: list[int] = []
-    try:
-        with (
-            stop_on_sigterm(),
-            interrupting_fork(FORKING.get(when), pids),
-            pool_of(ask_to_stop(when), hang, hang_without_sigterm) as workers,
-        ):
-            workers.gather(LONG_S)
-            if when == "block":
-                raise KeyboardInterrupt
-            if when == "releasing":
-                interrupt_the_next_close()
-            workers.release()
-            workers.wait(LONG_S)
-    except (KeyboardInterrupt, Terminated) as error:
-        found["raised"] = type(error).__name__
-    found["forked"] = len(pids)
-    found["running"] = [pid for pid in pids if is_running(pid)]
-    return {**found, "children": children(), "descriptors": descriptors() == before}
+    with pytest.MonkeyPatch.context() as patch:
+        found["ends"] = watch_ends(patch, interrupt=when == "ending")
+        signal_after_the_second_fork(patch, FORKING.get(when), pids)
+        try:
+            with stop_on_sigterm(), pool_of(ask_to_stop(when), hang, hang_without_sigterm) as workers:
+                workers.gather(LONG_S)
+                if when in ("block", "ending"):
+                    raise KeyboardInterrupt
+                if when == "releasing":
+                    interrupt_the_next_close()
+                workers.release()
+                workers.wait(LONG_S)
+        except (KeyboardInterrupt, Terminated) as error:
+            found["raised"] = type(error).__name__
+    return {**found, "forked": len(pids), "gone": all_gone(pids), "descriptors": descriptors() == before}
 
 
 def interrupt_the_next_close() -> None:
@@ -340,12 +342,11 @@ def ask_to_stop(when: str) -> Run:
     return run
 
 
-@contextmanager
-def interrupting_fork(number: signal.Signals | None, pids: list[int]) -> Iterator[None]:
-    """A signal reaches the parent when it has just forked its second worker, before it knows the pid."""
+def signal_after_the_second_fork(patch: pytest.MonkeyPatch, number: signal.Signals | None, pids: list[int]) -> None:
+    """A signal, if any, reaches the parent when it has just forked its second worker, before it knows the pid."""
     fork = os.fork
 
-    def fork_into_sigint() -> int:
+    def fork_into_signal() -> int:
         pid = fork()
         if pid:
             pids.append(pid)
@@ -353,11 +354,7 @@ def interrupting_fork(number: signal.Signals | None, pids: list[int]) -> Iterato
                 signal.raise_signal(number)
         return pid
 
-    os.fork = fork_into_sigint
-    try:
-        yield
-    finally:
-        os.fork = fork
+    patch.setattr(os, "fork", fork_into_signal)
 
 
 _kept: list[WorkerPool] = []
@@ -431,85 +428,69 @@ def figures() -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_every_worker_runs_once(count: int) -> None:
-    assert in_fresh_process(counts_of_runs, count) == [1] * count
+    assert in_kept_process(counts_of_runs, count) == [1] * count
 
 
 def test_none_runs_before_the_release_and_all_have_prepared() -> None:
-    assert in_fresh_process(barrier_states) == {"prepared": [1, 1, 1], "before": [0, 0, 0], "after": [1, 1, 1]}
+    assert in_kept_process(barrier_states) == {"prepared": [1, 1, 1], "before": [0, 0, 0], "after": [1, 1, 1]}
 
 
 def test_the_release_is_stamped_before_any_worker_runs() -> None:
-    assert in_fresh_process(stamps_after_release) == [True, True]
+    assert in_kept_process(stamps_after_release) == [True, True]
 
 
-def test_workers_that_end_well_leave_nothing_behind() -> None:
-    assert in_fresh_process(race_by_name, "nothing", "nothing") == ended((0, 0, False), (1, 0, False))
+WELL, RAISED, KILLED, TERMINATED, KILLED_LATE = (0, False), (1, False), (-9, False), (-15, True), (-9, True)
 
 
-def test_a_killed_worker_is_told_with_its_signal() -> None:
-    assert in_fresh_process(race_by_name, "kill_oneself", "nothing") == ended((0, -9, False), (1, 0, False))
+ENDS = {
+    ("nothing", "nothing"): (LONG_S, [WELL, WELL]),
+    ("kill_oneself", "nothing"): (LONG_S, [KILLED, WELL]),
+    ("nothing", "raises"): (LONG_S, [WELL, RAISED]),
+    ("nothing", "leave_its_group"): (LONG_S, [WELL, WELL]),
+    ("hang", "nothing"): (SHORT_S, [TERMINATED, WELL]),
+    ("hang", "hang_without_sigterm"): (SHORT_S, [TERMINATED, KILLED_LATE]),
+    ("hang", "stop_and_hang"): (SHORT_S, [TERMINATED, KILLED_LATE]),
+    ("close_everything",): (SHORT_S, [TERMINATED]),
+}
 
 
-def test_a_worker_that_raises_exits_with_1() -> None:
-    assert in_fresh_process(race_by_name, "nothing", "raises") == ended((0, 0, False), (1, 1, False))
-
-
-def test_a_worker_that_hangs_is_late_and_gone_after_the_limit() -> None:
-    found = in_fresh_process(race_by_name, "hang", "nothing", time_limit_s=SHORT_S)
-    assert found == ended((0, -signal.SIGTERM, True), (1, 0, False))
-
-
-@pytest.mark.parametrize("run", ["hang_without_sigterm", "stop_and_hang"])
-def test_a_worker_that_does_not_heed_sigterm_is_killed(run: str) -> None:
-    found = in_fresh_process(race_by_name, "hang", run, time_limit_s=SHORT_S)
-    assert found == ended((0, -signal.SIGTERM, True), (1, -signal.SIGKILL, True))
+@pytest.mark.parametrize("names", ENDS, ids=" and ".join)
+def test_how_each_worker_ended_is_told_and_none_is_left(names: tuple[str, ...]) -> None:
+    time_limit_s, ends = ENDS[names]
+    exits = [[index, *end] for index, end in enumerate(ends)]
+    assert in_kept_process(race, names, time_limit_s) == [exits, True]
 
 
 @pytest.mark.parametrize(("looks", "late"), [(1, True), (999, False)])
 def test_a_worker_that_goes_on_is_given_its_time_once_more(looks: int, late: bool) -> None:
-    assert in_fresh_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
+    assert in_kept_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
 
 
-def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code() -> None:
-    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
-    assert found["exits"] == [[0, 0, False], [1, None, True]]
+def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code_and_with_the_place_where_it_hangs() -> None:
+    found = in_kept_process(race_with_one_that_sigkill_does_not_end)
+    assert found == {"exits": [[0, 0, False], [1, None, True]], "normal": 0, "asleep": True, "where": True}
 
 
-def test_a_worker_that_sigkill_does_not_end_is_left_behind_with_its_pid_and_the_place_where_it_hangs() -> None:
-    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
-    assert (found["normal"], found["asleep"]) == (0, True)
-    where, wchan = found["where"]
-    assert where == wchan
-
-
-def test_exits_come_in_the_order_of_index_also_when_the_last_ended_first() -> None:
-    found = in_fresh_process(race_with_one_dead_before_the_barrier, 7)
-    assert found["exits"] == [[0, 0, False], [1, 0, False], [2, 7, False]]
-
-
-def test_the_others_run_although_one_ended_before_the_barrier() -> None:
-    assert in_fresh_process(race_with_one_dead_before_the_barrier, 7)["ran"] == [1, 1, 0]
+def test_exits_are_in_order_and_the_others_run_although_the_last_ended_before_the_barrier() -> None:
+    found = in_kept_process(race_with_one_dead_before_the_barrier, 7)
+    assert found == {"exits": [[0, 0, False], [1, 0, False], [2, 7, False]], "ran": [1, 1, 0]}
 
 
 def test_a_worker_that_never_gets_ready_is_late() -> None:
-    assert in_fresh_process(race_with_one_that_never_gets_ready) == [[0, 0, False], [1, -signal.SIGTERM, True]]
+    assert in_kept_process(race_with_one_that_never_gets_ready) == [[0, 0, False], [1, -signal.SIGTERM, True]]
 
 
 def test_a_workers_child_ends_with_it_and_keeps_nobody_waiting() -> None:
-    assert in_fresh_process(race_with_a_child_that_outlives_its_worker) == ended((0, 0, False))
+    assert in_kept_process(race_with_a_child_that_outlives_its_worker) == [[[0, 0, False]], True]
 
 
 @pytest.mark.parametrize("forks", [0, 1, 3])
 def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None:
-    found = in_fresh_process(refused_part_way, forks)
-    assert found.pop("said") == (
-        f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
-        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)"
-    )
-    assert found == {
+    assert in_kept_process(refused_part_way, forks) == {
+        "said": f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
+        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)",
         "forked": forks,
-        "running": [],
-        "children": "none",
+        "gone": True,
         "descriptors": True,
         "ends": [True] * bool(forks),
     }
@@ -521,54 +502,15 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
         ("forking", "KeyboardInterrupt", 2),
         ("forking, sigterm", "Terminated", 2),
         ("block", "KeyboardInterrupt", 3),
+        ("ending", "KeyboardInterrupt", 3),
         ("releasing", "KeyboardInterrupt", 3),
         ("waiting", "KeyboardInterrupt", 3),
         ("sigterm", "Terminated", 3),
     ],
 )
 def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
-    assert in_fresh_process(interrupted, when) == {
-        "raised": raised,
-        "forked": forked,
-        "running": [],
-        "children": "none",
-        "descriptors": True,
-        "ends": [True],
-    }
-
-
-def interrupted_again() -> dict[str, object]:
-    """Ctrl-C in the block, and another while the workers are ended."""
-    before = descriptors()
-    ended, raised = WorkerPool._ended, list[str]()
-
-    def interrupt(self: WorkerPool, timeout_s: float, *, late: bool = False) -> bool:
-        signal.raise_signal(signal.SIGINT)
-        return ended(self, timeout_s, late=late)
-
-    WorkerPool._ended = interrupt  # type: ignore[method-assign]
-    try:
-        with pool_of(hang, hang_without_sigterm) as workers:
-            pids = list(workers._running)
-            workers.gather(LONG_S)
-            raise KeyboardInterrupt
-    except KeyboardInterrupt as error:
-        raised.append(type(error).__name__)
-    return {
-        "raised": raised,
-        "running": [pid for pid in pids if is_running(pid)],
-        "children": children(),
-        "descriptors": descriptors() == before,
-    }
-
-
-def test_an_interrupt_while_the_workers_are_ended_waits_until_they_are() -> None:
-    assert in_fresh_process(interrupted_again) == {
-        "raised": ["KeyboardInterrupt"],
-        "running": [],
-        "children": "none",
-        "descriptors": True,
-    }
+    expected = {"raised": raised, "forked": forked, "gone": True, "descriptors": True, "ends": [True]}
+    assert in_kept_process(interrupted, when) == expected
 
 
 @pytest.mark.parametrize("pool_with", [pids_at_work, pids_at_the_barrier])
@@ -594,46 +536,18 @@ def test_pinning_chooses_among_the_processors_that_are_allowed(
 
 @pytest.mark.parametrize("pin", ["none", "spread", "one"])
 def test_workers_are_bound_to_the_processors_chosen(pin: str) -> None:
-    found = in_fresh_process(processors, pin)
+    found = in_kept_process(processors, pin)
     assert found["found"] == found["meant"]
 
 
 def test_the_figures_of_an_exit_are_those_of_its_worker() -> None:
-    assert in_fresh_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
-
-
-def close_everything() -> None:
-    """As daemons do: the pipe is then at its end, though the worker goes on."""
-    os.closerange(3, 100)
-    hang()
-
-
-def exits_of_one_that_closes_everything() -> list[object]:
-    with WorkerPool(1, lambda index: close_everything, cpus_for("none")) as workers:
-        workers.gather(60)
-        workers.release()
-        return [(ended.code, ended.late) for ended in workers.wait(0.2)]
-
-
-def test_a_worker_that_closes_what_is_not_its_own_is_ended_at_the_limit() -> None:
-    assert in_fresh_process(exits_of_one_that_closes_everything) == [[-signal.SIGTERM, True]]
-
-
-def exits_of_one_that_left_its_group() -> list[object]:
-    with WorkerPool(2, lambda index: os.setsid if index else lambda: None, cpus_for("none")) as workers:
-        workers.gather(60)
-        workers.release()
-        return [ended.code for ended in workers.wait(60)]
+    assert in_kept_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
 
 
 def test_a_process_that_a_worker_leaves_behind_keeps_nobody_waiting() -> None:
-    assert in_fresh_process(race_with_one_that_holds_the_pipe) == {
+    assert in_kept_process(race_with_one_that_holds_the_pipe) == {
         "exits": [[0, 0, False], [1, 0, False]],
         "in time": True,
         "orphans": [["a fork of a worker", False]],
         "children": "none",
     }
-
-
-def test_a_worker_that_left_its_group_does_not_break_the_parent() -> None:
-    assert in_fresh_process(exits_of_one_that_left_its_group) == [0, 0]

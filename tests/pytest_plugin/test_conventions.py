@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lab.host.environment import environment
-from tests.pytest_plugin.writing import SCENARIOS, outcomes_of, run_tests
+from lab.pytest_plugin.manner import races_told
+from tests.pytest_plugin.writing import SCENARIOS, outcomes_of, run_here, run_tests
 
 pytest_plugins = ["pytester"]
 
@@ -23,7 +24,7 @@ def test_it(lab):
 
 
 def test_the_header_says_which_lab_races_where(pytester: pytest.Pytester) -> None:
-    result = run_tests(pytester, "", "--lab-seed", "5", "--lab-dir", SHARED)
+    result = run_here(pytester, "", "--lab-seed", "5", "--lab-dir", SHARED)
     result.stdout.fnmatch_lines([f"lab: *, tmpfs ({SHARED}), seed 5"])
 
 
@@ -34,25 +35,23 @@ def test_options_are_in_a_group_and_come_before_the_ini_file(pytester: pytest.Py
     outcomes_of(run_tests(pytester, ASKED.format(expected=(3, "here", here))), passed=1)
     tests = ASKED.format(expected=(4, "shm", "tmpfs"))
     outcomes_of(run_tests(pytester, tests, "--lab-seed=4", f"--lab-dir={SHARED}"), passed=1)
-    shown = pytester.runpytest_subprocess("--help")
+    shown = pytester.runpytest_inprocess("--help")
     shown.stdout.fnmatch_lines(["*fixture `lab`*:", "*--lab-seed*", "*--lab-dir*", "*--lab-seconds*", "*lab_seconds*"])
 
 
-@pytest.mark.parametrize(
-    ("option", "said"),
-    [
-        ("--lab-seed=x", "lab_seed: 'x' is not a whole number"),
-        ("--lab-seconds=soon", "lab_seconds: 'soon' is not a number of seconds"),
-        ("--lab-seconds=-1", "lab_seconds: -1 is no time: *"),
-        ("--lab-dir=nowhere", "lab_dir: */nowhere is no directory; *"),
-    ],
-)
-def test_an_option_that_makes_no_sense_ends_pytest_with_one_line(
-    pytester: pytest.Pytester, option: str, said: str
-) -> None:
-    result = run_tests(pytester, "", option)
+WRONG = {
+    "--lab-seed=x": "lab_seed: 'x' is not a whole number",
+    "--lab-seconds=soon": "lab_seconds: 'soon' is not a number of seconds",
+    "--lab-seconds=-1": "lab_seconds: -1 is no time: *",
+    "--lab-dir=nowhere": "lab_dir: */nowhere is no directory; *",
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_an_option_that_makes_no_sense_ends_pytest_with_one_line(pytester: pytest.Pytester, option: str) -> None:
+    result = run_here(pytester, "", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {WRONG[option]}"])
 
 
 def test_tests_that_use_the_fixture_are_marked(pytester: pytest.Pytester) -> None:
@@ -70,13 +69,12 @@ def test_direct(lab):
 def test_indirect(racing):
     pass
 """
-    outcomes_of(run_tests(pytester, tests, "--strict-markers", "-m", "lab"), passed=2, deselected=1)
-    outcomes_of(run_tests(pytester, tests, "--strict-markers", "-m", "not lab"), passed=1, deselected=2)
-    pytester.runpytest_subprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.lab: *"])
+    outcomes_of(run_here(pytester, tests, "--strict-markers", "-m", "lab"), passed=2, deselected=1)
+    pytester.runpytest_inprocess("--markers").stdout.fnmatch_lines(["@pytest.mark.lab: *"])
 
 
 def test_switched_off_there_is_no_fixture_and_no_option(pytester: pytest.Pytester) -> None:
-    result = run_tests(pytester, "def test_it(lab):\n    pass\n\ndef test_other():\n    pass", "-p", "no:lab")
+    result = run_here(pytester, "def test_it(lab):\n    pass\n\ndef test_other():\n    pass", "-p", "no:lab")
     outcomes_of(result, errors=1, passed=1)
     result.stdout.fnmatch_lines(["E*fixture 'lab' not found"])
     result.stdout.no_fnmatch_line("lab: *")
@@ -94,69 +92,65 @@ def test_explore(lab):
 """
 
 
-def test_it_works_under_xdist(pytester: pytest.Pytester) -> None:
-    outcomes_of(run_tests(pytester, RACES, "-n", "2"), passed=3)
+NOTED = """
+import pytest
+
+@pytest.mark.parametrize("manner", ["yielded", "slept", ""])
+def test_it(request, manner):
+    request.node.user_properties.append(("lab bank under fcntl: verdict", "clean"))
+    if manner:
+        request.node.user_properties.append((f"lab bank under fcntl: workers {manner}", True))
+"""
 
 
-def test_it_works_where_warnings_are_errors(pytester: pytest.Pytester) -> None:
-    pytester.makeini("[pytest]\nfilterwarnings = error")
-    outcomes_of(run_tests(pytester, RACES, "-W", "error"), passed=3)
+@pytest.mark.parametrize("args", [(), ("-n", "2")])
+def test_races_and_what_is_told_of_their_workers_are_the_same_under_xdist(
+    pytester: pytest.Pytester, args: tuple[str, ...]
+) -> None:
+    pytester.makepyfile(test_noted=NOTED)
+    result = run_tests(pytester, RACES, *args)
+    outcomes_of(result, passed=6)
+    lines = result.stdout.str().splitlines()
+    assert [line.strip() for line in lines if "bank under fcntl" in line or "inside the lock" in line] == [
+        "on one processor, where workers yielded inside the lock: else they met too seldom",
+        "test_noted.py::test_it[yielded]: bank under fcntl",
+        "workers slept inside the lock, and before they asked again: else they met too seldom",
+        "test_noted.py::test_it[slept]: bank under fcntl",
+    ]
+
+
+def test_a_test_with_several_reports_is_told_once() -> None:
+    report = SimpleNamespace(nodeid="t.py::t", user_properties=[("lab a under b: workers yielded", True)])
+    assert races_told([report, SimpleNamespace(), report]) == ["t.py::t: a under b"]
 
 
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])
 def test_it_works_for_tests_in_packages_with_conftests_and_in_every_import_mode(
     pytester: pytest.Pytester, mode: str
 ) -> None:
-    suite = project(pytester) / "suite"
-    inner = suite / "inner"
+    """Below the folder that pytest starts in, which is on sys.path; with two modules of one name, where that may be."""
+    project = pytester.path / "project"
+    inner = project / "suite" / "inner"
     inner.mkdir(parents=True)
-    (suite / "__init__.py").touch()
+    (project / "pytest.ini").write_text("[pytest]\n")
+    (project / "suite" / "__init__.py").touch()
     (inner / "__init__.py").touch()
-    (suite / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef step():\n    return 2\n")
+    (project / "suite" / "conftest.py").write_text("import pytest\n\n@pytest.fixture\ndef step():\n    return 2\n")
     (inner / "scenarios.py").write_text(SCENARIOS)
     (inner / "test_inner.py").write_text(
         f"import pytest\nfrom .scenarios import Lies, Mine, Steps\npytest.importorskip('json')\n{RACES}"
         "\ndef test_step(lab, step):\n    assert lab.race(Steps(step), trials=1).case.verdict == 'clean'\n"
     )
-    outcomes_of(pytester.runpytest_subprocess(f"--import-mode={mode}", "project"), passed=4)
-
-
-def test_the_line_that_runs_a_test_again_works_where_pytest_was_started(pytester: pytest.Pytester) -> None:
-    (project(pytester) / "test_mine.py").write_text(
+    (project / "test_mine.py").write_text(
         f"{SCENARIOS}\n\nclass Test:\n    def test_it(self, lab):\n        lab.explore(Careless).assert_holds()\n"
     )
-    result = pytester.runpytest_subprocess("project")
-    result.stdout.fnmatch_lines(["E*again: python -m pytest project/test_mine.py::Test::test_it --lab-seed 0"])
-
-
-def test_two_modules_of_one_name_are_told_apart(pytester: pytest.Pytester) -> None:
-    for folder in ("one", "two"):
-        where = project(pytester) / folder
-        where.mkdir()
-        (where / "test_same.py").write_text(
-            f"{SCENARIOS}\n\nclass My(Lies):\n    name = {folder!r}\n\n"
-            f"def test_it(lab):\n    assert lab.race(Mine, lock=My, trials=1).case.lock == {folder!r}"
+    names = ("one", "two") if mode == "importlib" else ()
+    for name in names:
+        (project / name).mkdir()
+        (project / name / "test_same.py").write_text(
+            f"{SCENARIOS}\n\nclass My(Lies):\n    name = {name!r}\n\n"
+            f"def test_it(lab):\n    assert lab.race(Mine, lock=My, trials=1).case.lock == {name!r}"
         )
-    outcomes_of(pytester.runpytest_subprocess("--import-mode=importlib", "project"), passed=2)
-
-
-def project(pytester: pytest.Pytester) -> Path:
-    """A project below the folder that pytest starts in: that one is on sys.path, and this one is not."""
-    folder = pytester.path / "project"
-    folder.mkdir(exist_ok=True)
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    return folder
-
-
-def test_a_module_that_does_not_load_elsewhere_is_said(pytester: pytest.Pytester) -> None:
-    tests = """
-import sys
-if "pytest_timeout" not in sys.modules:
-    raise RuntimeError("only here")
-
-def test_it(lab):
-    lab.race(Mine)
-"""
-    result = run_tests(pytester, tests)
-    outcomes_of(result, failed=1)
-    result.stdout.fnmatch_lines(["E*UsageError: scenario: cannot be made in the process that races (RuntimeError: *"])
+    result = pytester.runpytest_subprocess(f"--import-mode={mode}", "project")
+    outcomes_of(result, passed=4 + len(names), failed=1)
+    result.stdout.fnmatch_lines(["E*again: python -m pytest project/test_mine.py::Test::test_it --lab-seed 0"])

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as Xml
+
 import pytest
+
+from tests.helpers import PATIENCE_S
 
 SCENARIOS = '''
 from ctypes import Structure, c_uint64
@@ -80,12 +89,51 @@ class Never(Lies):
 '''
 
 
-def run_tests(pytester: pytest.Pytester, tests: str, *args: str, scenarios: str = SCENARIOS) -> pytest.RunResult:
+def run_tests(pytester: pytest.Pytester, tests: str, *args: str) -> pytest.RunResult:
     """What a fresh pytest makes of a module with these scenarios and these tests, with the installed plugin."""
-    pytester.makepyfile(test_mine=f"{scenarios}\n\n{tests}")
+    pytester.makepyfile(test_mine=f"{SCENARIOS}\n\n{tests}")
     return pytester.runpytest_subprocess("-p", "no:cacheprovider", *args)
+
+
+def run_here(pytester: pytest.Pytester, tests: str, *args: str) -> pytest.RunResult:
+    """The same in the process of the test, where nothing is raced."""
+    pytester.makepyfile(test_mine=f"{SCENARIOS}\n\n{tests}")
+    return pytester.runpytest_inprocess("-p", "no:cacheprovider", *args)
 
 
 def outcomes_of(result: pytest.RunResult, **expected: int) -> None:
     """Asserts the counts; else shows what pytest said."""
     assert result.parseoutcomes() == expected, "\n".join([*result.outlines, *result.errlines])
+
+
+@dataclass
+class Ran:
+    """What a module of tests came to: how many tests ended how, what was said of them, and what they recorded."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    lines: list[str] = field(default_factory=list)
+    properties: dict[str, str] = field(default_factory=dict)
+
+    def to_paste(self) -> list[str]:
+        """The lines of failures that are to be typed again."""
+        told = (line.removeprefix("E").strip() for line in self.lines if line.startswith("E "))
+        return [line for line in told if line.startswith(("replay: ", "again: "))]
+
+
+def run_modules(folder: Path, modules: dict[str, str], *args: str) -> tuple[dict[str, Ran], str]:
+    """Each of these modules in one run of pytest in this folder, by name, and what that wrote to its terminal."""
+    (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    for name, tests in modules.items():
+        (folder / f"test_{name}.py").write_text(f"{SCENARIOS}\n\n{tests}")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=out.xml", *args]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3 * PATIENCE_S, check=False)
+    assert (folder / "out.xml").exists(), done.stdout + done.stderr
+    found = {name: Ran() for name in modules}
+    for case in Xml.parse(folder / "out.xml").iter("testcase"):  # noqa: S314 - our own
+        ran = found[str(case.get("classname")).removeprefix("test_")]
+        ends = [each for each in case if each.tag in ("failure", "error", "skipped")]
+        ran.outcomes.update([each.tag for each in ends] or ["passed"])
+        for each in ends:
+            ran.lines += [*str(each.get("message")).splitlines()[:1], *(each.text or "").splitlines()]
+        ran.properties |= {str(each.get("name")): str(each.get("value")) for each in case.iter("property")}
+    return found, done.stdout

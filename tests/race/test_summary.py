@@ -74,9 +74,10 @@ LATE = Failure(trial=1, worker=0, round=7, how="late", reason="still at work aft
 KILLED = Failure(trial=1, worker=1, round=4, how="killed", reason="was killed by SIGKILL")
 
 
-def row(*results: Result, setting: Setting = SETTING) -> Case:
-    kind = type(setting.scenario)
-    return summarise(Found("counted", kind, ""), setting, results)
+def row(*results: Result, **changed: Any) -> Case:
+    """The row of these results; `changed` are fields of its setting."""
+    setting = replace(SETTING, **changed)
+    return summarise(Found("counted", type(setting.scenario), ""), setting, results)
 
 
 def with_holds(*holds: Hold) -> Result:
@@ -87,19 +88,12 @@ def hold(requested: int, granted: int, released: int, worker: int = 0, word: int
     return Hold(granted, released, requested, worker, word)
 
 
-def test_a_row_says_what_was_raced() -> None:
-    found = row(
-        CLEAN,
-        replace(CLEAN, rounds_done=[10, 9]),
-        setting=replace(SETTING, scenario=Counterexample(), backing="private"),
-    )
+def test_a_row_says_what_was_raced_and_how_fast() -> None:
+    slower = replace(CLEAN, rounds_done=[10, 9], wall_ns=3 * S)
+    found = row(CLEAN, slower, scenario=Counterexample(), backing="private", window_ns=700)
     assert (found.scenario, found.lock, found.backing, found.pin) == ("counted", "fcntl", "private", "one")
-    assert (found.workers, found.rounds, found.trials, found.operations) == (2, 10, 2, 39)
-
-
-def test_operations_per_second_are_those_of_all_trials_by_their_time() -> None:
-    found = row(CLEAN, replace(CLEAN, wall_ns=3 * S))
-    assert (found.wall_s, found.operations_per_s) == (5.0, 8.0)
+    assert (found.workers, found.rounds, found.trials, found.operations, found.window_ns) == (2, 10, 2, 39, 700)
+    assert (found.wall_s, found.operations_per_s) == (5.0, 39 / 5)
 
 
 def test_a_clean_case_has_the_strength_of_its_trials() -> None:
@@ -135,16 +129,18 @@ def test_the_rate_is_of_what_the_check_counts_against() -> None:
         assert [(each.damaged, each.damaged_of) for each in found.trial_samples[:1]] == [(1, 8)]
 
 
-def test_of_kinds_that_are_counted_apart_the_rate_is_the_worst_ones() -> None:
-    found = row(replace(CLEAN, damage=[Damage("lost update", 3, 20), Damage("rule lost", 7, 8), Damage("torn", 2, 20)]))
-    assert (found.damaged, found.damaged_of, found.corruption_rate) == (7, 8, 7 / 8)
-    found = row(replace(CLEAN, damage=[Damage("lost update", 13, 20), Damage("rule lost", 1, 8)]))
-    assert (found.damaged, found.damaged_of) == (13, 20)
-
-
-def test_a_trial_cannot_damage_more_operations_than_it_did() -> None:
-    found = row(replace(CLEAN, damage=[Damage("lost", 15, 20), Damage("torn", 15, 20)]), CLEAN)
-    assert (found.damaged, found.corruption_rate) == (20, 0.5)
+@pytest.mark.parametrize(
+    ("damage", "damaged", "of"),
+    [
+        ([Damage("lost update", 3, 20), Damage("rule lost", 7, 8), Damage("torn", 2, 20)], 7, 8),
+        ([Damage("lost update", 13, 20), Damage("rule lost", 1, 8)], 13, 20),
+        ([Damage("lost", 15, 20), Damage("torn", 15, 20)], 20, 20),
+    ],
+    ids=["counted apart", "the worst counts", "no more than it did"],
+)
+def test_of_kinds_counted_apart_the_rate_is_the_worst_ones(damage: list[Damage], damaged: int, of: int) -> None:
+    found = row(replace(CLEAN, damage=damage))
+    assert (found.damaged, found.damaged_of, found.corruption_rate) == (damaged, of, damaged / of)
 
 
 @pytest.mark.parametrize(
@@ -152,32 +148,28 @@ def test_a_trial_cannot_damage_more_operations_than_it_did() -> None:
     [("none", "nothing kept the workers apart"), ("fcntl", "the lock held and the data broke anyway")],
 )
 def test_damage_without_an_overlap_is_told_from_damage_without_a_lock(lock: str, reason: str) -> None:
-    found = row(replace(CLEAN, damage=[LOST]), setting=replace(SETTING, lock=find_lock(lock)))
+    found = row(replace(CLEAN, damage=[LOST]), lock=find_lock(lock))
     assert (found.verdict, found.reason) == ("damaged", reason)
 
 
 OVERLAP = with_holds(hold(1, 10, 30, 0), hold(5, 20, 40, 1))
+CROWDED = replace(OVERLAP, exclusion=replace(OVERLAP.exclusion, unkept=4999))
 
 
 @pytest.mark.parametrize(
-    ("results", "reason"),
+    ("results", "overlaps", "reason"),
     [
-        ([OVERLAP], "conflicting holds overlapped, 1 time, though no data broke this time"),
-        ([OVERLAP, OVERLAP], "conflicting holds overlapped, 2 times, though no data broke this time"),
-        ([replace(OVERLAP, damage=[LOST])], "conflicting holds overlapped, 1 time, and the data broke"),
+        ([OVERLAP], 1, "conflicting holds overlapped, 1 time, though no data broke this time"),
+        ([OVERLAP, OVERLAP], 2, "conflicting holds overlapped, 2 times, though no data broke this time"),
+        ([replace(OVERLAP, damage=[LOST])], 1, "conflicting holds overlapped, 1 time, and the data broke"),
+        ([CROWDED], 5000, "conflicting holds overlapped, 5,000 times, though no data broke this time"),
     ],
 )
-def test_an_overlap_is_damage_and_says_whether_data_broke(results: list[Result], reason: str) -> None:
+def test_an_overlap_is_damage_and_says_whether_data_broke(results: list[Result], overlaps: int, reason: str) -> None:
     found = row(*results)
-    assert (found.verdict, found.reason, found.overlapping_holds > 0) == ("damaged", reason, True)
-    assert (found.overlapping_holds, found.damaged_trials) == (len(results), len(results))
-
-
-def test_overlaps_that_were_not_kept_are_counted() -> None:
-    crowded = replace(OVERLAP, exclusion=replace(OVERLAP.exclusion, unkept=4999))
-    found = row(crowded)
-    assert (found.overlapping_holds, found.trial_samples[0].overlapping_holds) == (5000, 5000)
-    assert found.reason == "conflicting holds overlapped, 5,000 times, though no data broke this time"
+    assert (found.verdict, found.reason, found.overlapping_holds) == ("damaged", reason, overlaps)
+    assert found.damaged_trials == len(results)
+    assert sum(trial.overlapping_holds for trial in found.trial_samples) == overlaps
 
 
 def test_the_first_overlaps_are_told_with_both_holders_and_their_bytes() -> None:
@@ -196,12 +188,6 @@ def test_a_second_owner_in_a_worker_is_told_as_that() -> None:
     assert told.startswith("the second owner in worker 1 was granted write 0-7 while the second owner in worker 0 held")
 
 
-def test_contended_requests_of_all_trials_make_the_detection_power() -> None:
-    contended = with_holds(hold(1, 10, 30, 0), hold(20, 30, 40, 1))
-    found = row(contended, contended, CLEAN)
-    assert (found.contended_requests, found.detection_limit) == (2, detection_limit(2))
-
-
 def test_waits_and_holds_are_told_in_quantiles_by_nearest_rank() -> None:
     holds: list[Row] = [hold(0, number, number + 1000 * number) for number in range(1, 101)]
     found = row(replace(CLEAN, holds=holds[:50]), replace(CLEAN, holds=holds[50:]))
@@ -210,9 +196,11 @@ def test_waits_and_holds_are_told_in_quantiles_by_nearest_rank() -> None:
     assert found.holds == 100
 
 
-def test_without_holds_there_are_no_quantiles() -> None:
+def test_what_was_not_measured_is_not_told_as_none() -> None:
     found = row(CLEAN)
     assert (found.holds, found.wait_ns, found.hold_ns, found.detection_limit) == (0, None, None, None)
+    assert (found.private_bytes, found.peak_rss_bytes) == (None, None)
+    assert (found.overtaken, found.read_wait_max_ns) == (None, None)
 
 
 def test_a_hold_that_was_not_given_back_has_a_wait_and_no_length() -> None:
@@ -232,20 +220,23 @@ def test_unrecorded_holds_are_added_up() -> None:
     assert row(replace(CLEAN, unrecorded=3), replace(CLEAN, unrecorded=4)).unrecorded_holds == 7
 
 
+UNFAIR = replace(CLEAN, running_ns=[1, 10**12])
+
+
 @pytest.mark.parametrize(
-    ("running", "index"), [([2 * S, 2 * S], 1.0), ([1 * S, 3 * S], (1 + 1 / 3) ** 2 / (2 * (1 + 1 / 9)))]
+    ("results", "index"),
+    [
+        ([CLEAN], 1.0),
+        ([replace(CLEAN, running_ns=[1 * S, 3 * S])], (1 + 1 / 3) ** 2 / (2 * (1 + 1 / 9))),
+        ([CLEAN, UNFAIR], 0.75),
+        ([replace(CLEAN, running_ns=[0, 0])], 1.0),
+        ([CLEAN, CLEAN, replace(UNFAIR, failures=[LATE])], 1.0),
+        ([replace(CLEAN, failures=[LATE])], None),
+    ],
+    ids=["equal", "unequal", "the mean of trials", "no time", "no failed trial", "failed trials only"],
 )
-def test_fairness_is_that_of_the_workers_own_rates(running: list[int], index: float) -> None:
-    assert row(replace(CLEAN, running_ns=running)).fairness == pytest.approx(index)
-
-
-def test_fairness_is_the_mean_of_the_trials() -> None:
-    unfair = replace(CLEAN, running_ns=[1, 10**12])
-    assert row(CLEAN, unfair).fairness == pytest.approx(0.75, abs=1e-6)
-
-
-def test_a_worker_that_took_no_time_does_no_harm() -> None:
-    assert row(replace(CLEAN, running_ns=[0, 0])).fairness == 1.0
+def test_fairness_is_that_of_the_workers_own_rates(results: list[Result], index: float | None) -> None:
+    assert row(*results).fairness == pytest.approx(index, abs=1e-6)
 
 
 def test_what_the_workers_used_is_added_up_and_their_peaks_compared() -> None:
@@ -256,45 +247,37 @@ def test_what_the_workers_used_is_added_up_and_their_peaks_compared() -> None:
     assert (found.minor_faults, found.peak_rss_bytes, found.private_bytes) == (10, 7000, 100)
 
 
-def test_memory_that_nobody_read_is_not_told_as_none_used() -> None:
-    assert (row(CLEAN).private_bytes, row(CLEAN).peak_rss_bytes) == (None, None)
-
-
 @pytest.mark.parametrize(
-    ("failures", "verdict"), [([LATE], "timeout"), ([KILLED], "died"), ([LATE, KILLED], "died"), ([], "clean")]
-)
-def test_a_worker_that_failed_is_never_clean(failures: list[Failure], verdict: str) -> None:
-    assert row(CLEAN, replace(CLEAN, failures=failures)).verdict == verdict
+    ("failures", "verdict", "reason"),
+    [
+        ([], "clean", ""),
+        ([LATE], "timeout", "worker 0 still at work after 30 s, in round 7 of trial 1"),
+        ([KILLED], "died", "worker 1 was killed by SIGKILL, in round 4 of trial 1"),
+        ([LATE, KILLED, KILLED], "died",
+         "worker 0 still at work after 30 s, in round 7 of trial 1; 2 more workers failed"),
+        ([KILLED] * 2, "died", "worker 1 was killed by SIGKILL, in round 4 of trial 1; likewise 1 more worker"),
+        ([KILLED] * 3, "died", "worker 1 was killed by SIGKILL, in round 4 of trial 1; likewise 2 more workers"),
+    ],
+)  # fmt: skip
+def test_a_worker_that_failed_is_never_clean_and_the_first_is_told(
+    failures: list[Failure], verdict: str, reason: str
+) -> None:
+    found = row(CLEAN, replace(CLEAN, failures=failures))
+    assert (found.verdict, found.reason, found.failures) == (verdict, reason, failures)
 
 
 def test_a_failure_weighs_more_than_damage() -> None:
     found = row(replace(OVERLAP, damage=[LOST]), replace(CLEAN, failures=[KILLED]))
-    assert found.verdict == "died"
-    assert found.reason == "worker 1 was killed by SIGKILL, in round 4 of trial 1"
+    assert (found.verdict, found.reason) == ("died", "worker 1 was killed by SIGKILL, in round 4 of trial 1")
     assert (found.damaged, found.overlapping_holds) == (3, 1)
 
 
-def test_several_failures_are_told_by_the_first_and_their_number() -> None:
-    found = row(replace(CLEAN, failures=[LATE, KILLED, KILLED]))
-    assert found.reason == "worker 0 still at work after 30 s, in round 7 of trial 1; 2 more workers failed"
-    assert found.failures == [LATE, KILLED, KILLED]
-
-
-@pytest.mark.parametrize(("others", "told"), [(1, "likewise 1 more worker"), (2, "likewise 2 more workers")])
-def test_failures_that_are_all_the_same_are_told_as_that(others: int, told: str) -> None:
-    found = row(replace(CLEAN, failures=[KILLED] * (1 + others)))
-    assert found.reason == f"worker 1 was killed by SIGKILL, in round 4 of trial 1; {told}"
-
-
-def test_a_failed_trial_is_no_trial_of_the_interval_nor_of_fairness() -> None:
-    failed = replace(CLEAN, failures=[LATE], running_ns=[1, 10**12])
+def test_a_failed_trial_is_not_judged() -> None:
+    failed = replace(UNFAIR, failures=[LATE])
     found = row(CLEAN, CLEAN, failed)
-    assert (found.trials, found.interval_95, found.fairness) == (3, clopper_pearson(0, 2), 1.0)
-
-
-def test_a_case_of_failed_trials_only_claims_nothing() -> None:
-    found = row(replace(CLEAN, failures=[LATE]))
-    assert (found.interval_95, found.fairness, found.damaged_trials) == ((0.0, 1.0), None, 0)
+    assert (found.trials, found.operations, found.interval_95) == (3, 40, clopper_pearson(0, 2))
+    assert found.operations_per_s == pytest.approx(row(CLEAN).operations_per_s)
+    assert (row(failed).interval_95, row(failed).damaged_trials) == ((0.0, 1.0), 0)
 
 
 def test_every_trial_is_kept_as_a_sample() -> None:
@@ -305,34 +288,34 @@ def test_every_trial_is_kept_as_a_sample() -> None:
     ]
 
 
+BROKEN = replace(CLEAN, damage=[LOST])
+
+
 @pytest.mark.parametrize(
-    ("scenario", "lock", "expected", "why"),
+    ("scenario", "lock", "result", "expected", "why"),
     [
-        (Counted(), "none", "damaged", ""),
-        (Counted(), "fcntl", "clean", ""),
-        (Counterexample(), "fcntl", "damaged", "because"),
-        (Counterexample(), "ofd", "clean", ""),
-        (Worse(), "fcntl", "damaged", "for another reason"),
+        (Counted(), "none", CLEAN, "damaged", ""),
+        (Counted(), "fcntl", CLEAN, "clean", ""),
+        (Counterexample(), "fcntl", CLEAN, "damaged", "because"),
+        (Counterexample(), "ofd", CLEAN, "clean", ""),
+        (Worse(), "fcntl", CLEAN, "damaged", "for another reason"),
+        # A counterexample is not the reason where there is no lock, nor is that of its fix.
+        (Counterexample(), "none", BROKEN, "damaged", ""),
+        (Fixed(), "none", BROKEN, "damaged", ""),
+        (Fixed(), "fcntl", BROKEN, "damaged", ""),
+        # Where stores never meet that is the reason, with a lock and without.
+        (Apart(), "none", CLEAN, "damaged", "because"),
+        (Apart(), "fcntl", CLEAN, "damaged", "because"),
     ],
 )
-def test_a_row_says_what_was_announced_and_why(scenario: Any, lock: str, expected: str, why: str) -> None:
-    found = row(CLEAN, setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
-    assert (found.expected, found.why, found.counterexample) == (expected, why, isinstance(scenario, Counterexample))
-
-
-@pytest.mark.parametrize(("scenario", "lock"), [(Counterexample(), "none"), (Fixed(), "none"), (Fixed(), "fcntl")])
-def test_a_counterexample_is_not_the_reason_where_there_is_no_lock_nor_that_of_its_fix(
-    scenario: Any, lock: str
+def test_a_row_says_what_was_announced_and_why(
+    scenario: Any, lock: str, result: Result, expected: str, why: str
 ) -> None:
-    found = row(replace(CLEAN, damage=[LOST]), setting=replace(SETTING, scenario=scenario, lock=find_lock(lock)))
-    assert (found.expected, found.verdict, found.why) == ("damaged", "damaged", "")
-    assert found.reason
-
-
-@pytest.mark.parametrize("lock", ["none", "fcntl"])
-def test_a_counterexample_about_stores_that_never_meet_is_the_reason_with_and_without_a_lock(lock: str) -> None:
-    found = row(CLEAN, setting=replace(SETTING, scenario=Apart(), lock=find_lock(lock), backing="private"))
-    assert (found.expected, found.why) == ("damaged", "because")
+    backing = "private" if isinstance(scenario, Apart) else "mapped"
+    found = row(result, scenario=scenario, lock=find_lock(lock), backing=backing)
+    assert (found.expected, found.why) == (expected, why)
+    assert found.counterexample is isinstance(scenario, Counterexample) or found.why
+    assert found.reason or result is CLEAN
 
 
 def test_no_trial_at_all_is_a_row_without_a_rate() -> None:
@@ -341,23 +324,25 @@ def test_no_trial_at_all_is_a_row_without_a_rate() -> None:
     assert found.interval_95 == (0.0, 1.0)
 
 
-def test_a_trial_with_a_failed_worker_is_not_judged() -> None:
-    failed = replace(CLEAN, failures=[Failure(trial=1, worker=0, round=3, how="raised", reason="raised")])
-    found = row(CLEAN, failed)
-    assert (found.trials, found.operations, found.verdict) == (2, 20, "died")
-    assert found.operations_per_s == pytest.approx(row(CLEAN).operations_per_s)
+MET = with_holds(hold(1, 10, 30, 0), hold(20, 30, 40, 1))
+POLLED = replace(CLEAN, exclusion=Exclusion([], 100), refused=3_000, deadlocks=2)
 
 
-def test_refusals_count_for_the_detection_power_where_they_are_more_than_the_contended() -> None:
-    polled = replace(CLEAN, exclusion=Exclusion([], 100), refused=3_000, deadlocks=2)
-    found = row(polled, replace(polled, refused=1_000))
-    assert (found.contended_requests, found.refused_requests, found.false_deadlocks) == (200, 4_000, 4)
-    assert found.detection_limit == detection_limit(4_000)
-    assert row(replace(polled, refused=0)).detection_limit == detection_limit(100)
-
-
-def test_the_window_of_the_setting_is_told() -> None:
-    assert row(CLEAN, setting=replace(SETTING, window_ns=700)).window_ns == 700
+@pytest.mark.parametrize(
+    ("results", "contended", "refused", "deadlocks", "strength"),
+    [
+        ([MET, MET, CLEAN], 2, 0, 0, 2),
+        ([POLLED, replace(POLLED, refused=1_000)], 200, 4_000, 4, 4_000),
+        ([replace(POLLED, refused=0)], 100, 0, 2, 100),
+    ],
+    ids=["contended", "more refusals", "fewer refusals"],
+)
+def test_the_contended_or_the_refusals_of_all_trials_make_the_detection_power(
+    results: list[Result], contended: int, refused: int, deadlocks: int, strength: int
+) -> None:
+    found = row(*results)
+    assert (found.contended_requests, found.refused_requests, found.false_deadlocks) == (contended, refused, deadlocks)
+    assert found.detection_limit == detection_limit(strength)
 
 
 def test_a_lock_that_gave_up_in_every_round_shows_nothing() -> None:
@@ -374,4 +359,3 @@ def test_what_requests_met_is_the_worst_of_the_trials() -> None:
     )
     assert (found.overtaken, found.starved) == (9, 3)
     assert (found.read_wait_max_ns, found.write_wait_max_ns) == (30, 70)
-    assert (row(CLEAN).overtaken, row(CLEAN).read_wait_max_ns) == (None, None)
