@@ -1,7 +1,7 @@
 """Other processes for the tests: the lab as a user starts it, and fresh interpreters that may fork.
 
 pytest runs under xdist, whose workers hold a second thread, so nothing forks in the process of pytest. What
-has to fork is a plain function of a test module, and runs in another interpreter:
+has to fork is a plain function of a test module, and runs in another process:
 
     def exits_of_three_workers() -> list[int]:
         ...
@@ -29,7 +29,9 @@ from tempfile import TemporaryFile
 from types import TracebackType
 from typing import Any, ParamSpec
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.warm import ROOT as ROOT
+from tests.warm import Forked, warm
+
 PATIENCE = float(os.environ.get("LAB_PATIENCE", "1"))
 """Multiplies all that tests wait; more of it is for a machine that is busy with other work. No verdict hangs on it."""
 
@@ -50,16 +52,50 @@ def run_lab(
     timeout: float = PATIENCE_S,
 ) -> subprocess.CompletedProcess[str]:
     """`python -m lab` with these arguments; `env` is added to this process's own."""
-    return subprocess.run(
-        [sys.executable, "-m", "lab", *map(str, args)],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        input=input,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        check=False,
-    )
+    words, environment = [str(arg) for arg in args], {**os.environ, **(env or {})}
+    if not warm().fits(environment):
+        return subprocess.run(
+            [sys.executable, "-m", "lab", *words],
+            cwd=cwd,
+            env=environment,
+            input=input,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    with TemporaryFile() as stdin:
+        stdin.write((input or "").encode())
+        stdin.seek(0)
+        (out, to_out), (err, to_err) = os.pipe(), os.pipe()
+        job = {"arguments": words, "cwd": str(Path(cwd or ".").resolve())}
+        process = warm().start(job, environment, [stdin.fileno(), to_out, to_err])
+    os.close(to_out)
+    os.close(to_err)
+    stdout, stderr = _read_both(process, out, err, timeout)
+    return subprocess.CompletedProcess(["lab", *words], process.wait(), stdout, stderr)
+
+
+def _read_both(process: Forked, out: int, err: int, timeout: float) -> tuple[str, str]:
+    """Return what was written to both pipes until nobody holds them; kill the process where that takes too long."""
+    parts: dict[int, list[bytes]] = {out: [], err: []}
+    deadline = time.monotonic() + timeout
+    reading = set(parts)
+    try:
+        while reading:
+            ready = select.select(reading, [], [], max(0.0, deadline - time.monotonic()))[0]
+            if not ready:
+                process.kill()
+                process.wait()
+                raise subprocess.TimeoutExpired("python -m lab", timeout, b"".join(parts[out]), b"".join(parts[err]))
+            for pipe in ready:
+                parts[pipe].append(os.read(pipe, 1 << 16))
+                reading -= set() if parts[pipe][-1] else {pipe}
+    finally:
+        os.close(out)
+        os.close(err)
+    stdout, stderr = (b"".join(parts[pipe]).decode().replace("\r\n", "\n") for pipe in (out, err))
+    return stdout, stderr
 
 
 def race(*args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S) -> tuple[int, dict[str, Any]]:
@@ -74,7 +110,7 @@ def race(*args: str | Path, cwd: Path | None = None, timeout: float = PATIENCE_S
 
 
 def in_fresh_process(function: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> Any:
-    """Call a top-level function of a test module in a new, single-threaded interpreter.
+    """Call a top-level function of a test module in a new, single-threaded process (`tests.warm`).
 
     Arguments and result travel as JSON, so a tuple comes back as a list. Raises AssertionError with the
     traceback where the function raised, or with the stderr where the interpreter ended.
@@ -88,12 +124,17 @@ class OtherProcess:
 
     def __init__(self) -> None:
         self._stderr = TemporaryFile()  # noqa: SIM115 - closed on leaving the block
-        self._process = subprocess.Popen(
-            [sys.executable, __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._stderr,
-        )
+        (theirs_in, ours_in), (ours_out, theirs_out) = os.pipe(), os.pipe()
+        files = [theirs_in, theirs_out, self._stderr.fileno()]
+        self._process: Forked | subprocess.Popen[bytes]
+        if warm().fits(os.environ):
+            self._process = warm().start({}, os.environ, files)
+        else:
+            command = [sys.executable, "-m", "tests.helpers"]
+            self._process = subprocess.Popen(command, cwd=ROOT, stdin=files[0], stdout=files[1], stderr=files[2])
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._input, self._output = os.fdopen(ours_in, "wb", 0), os.fdopen(ours_out, "rb")
         self.pid = self._process.pid
 
     def __enter__(self) -> OtherProcess:
@@ -115,17 +156,14 @@ class OtherProcess:
         path = Path(inspect.getfile(function)).resolve().relative_to(ROOT)
         module = ".".join(path.with_suffix("").parts)
         request = {"module": module, "name": function.__qualname__, "args": args, "kwargs": kwargs}
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps(request, default=str).encode() + b"\n")
-        self._process.stdin.flush()
+        self._input.write(json.dumps(request, default=str).encode() + b"\n")
 
     def answer(self) -> Any:
         """Wait for the result of the call that was begun."""
-        assert self._process.stdout
-        if not select.select([self._process.stdout], [], [], PATIENCE_S)[0]:
+        if not select.select([self._output], [], [], PATIENCE_S)[0]:
             self._process.kill()
             raise AssertionError(f"no answer within {PATIENCE_S:g} s\n{self._said()}")
-        line = self._process.stdout.readline()
+        line = self._output.readline()
         if not line:
             raise AssertionError(f"ended with {self._process.wait()} instead of an answer\n{self._said()}")
         answer = json.loads(line)
@@ -140,14 +178,12 @@ class OtherProcess:
 
     def end(self) -> None:
         """Let it end by itself, killing it only where it does not."""
-        assert self._process.stdin
-        assert self._process.stdout
+        self._input.close()
         try:
-            self._process.stdin.close()
             self._process.wait(PATIENCE_S)
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
             self.kill()
-        self._process.stdout.close()
+        self._output.close()
 
     def _said(self) -> str:
         self._stderr.seek(0)
@@ -176,9 +212,8 @@ def is_asleep(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
 
 
-def _serve() -> None:
+def serve() -> None:
     """The other side: answers calls until its input ends; what the functions print goes to stderr."""
-    sys.path[:1] = [str(ROOT)]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:
@@ -193,4 +228,4 @@ def _serve() -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    serve()
