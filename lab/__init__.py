@@ -3,6 +3,7 @@
 Its packages, the lowest layer first; imports go downward only (docs/architecture.md draws them), and a test holds that:
 
     errors      what can go wrong, each with its exit code
+    commands    the commands, and which record each one writes
     analysis    pure: overlaps of holds, lost updates, torn data, statistics
     model       pure: the semantics of locks, and which requests they grant
     records     the record types of each command's document, their schema, save and load

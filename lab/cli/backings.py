@@ -23,10 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    with Documents("backings", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("backings", arguments) as documents:
         with stops_interrupt(), Progress(len(BACKINGS), shown=sys.stderr.isatty()) as progress:
             done = compare(arguments.dir, progress.tell)
-        documents.write(done)
-        from .documents import conclude
-
-        return conclude(done, documents, style=arguments.format)
+        return documents.finish(done)

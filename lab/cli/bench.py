@@ -106,17 +106,13 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     options = _of_copying(arguments) if _copies(arguments) else _of_locks(arguments)
-    keep = bool(arguments.save or options.locks)
-    with Documents("bench", arguments.json, arguments.save, keep=keep) as documents:
+    with Documents("bench", arguments, keep=bool(options.locks)) as documents:
         if arguments.trace:
             documents.trace(arguments.trace)
         with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
             done = bench(options, progress.tell)
         with stops_held():
-            documents.write(done)
-            from .documents import conclude
-
-            return conclude(done, documents, style=arguments.format)
+            return documents.finish(done)
 
 
 def _copies(arguments: argparse.Namespace) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, UsageError
 from lab.output import print_text
 
-from .options import SAVE_ELSEWHERE, add_saving, add_shared, between, directory, file_name, positive, rare
+from .options import add_saving, add_shared, between, directory, file_name, positive, rare
 
 if TYPE_CHECKING:
     from lab.check.request import Request
@@ -107,19 +107,14 @@ def _run(arguments: argparse.Namespace) -> int:
         detects=arguments.detects,
         faults=arguments.faults,
     )
-    with Documents(
-        "check", arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
-    ) as documents:
+    with Documents("check", arguments, keep=not arguments.no_save) as documents:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(_steps(request), shown=shown) as progress:
             done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and reported, however impatient the user
-            documents.write(done)
-            from .documents import conclude
-
-            return conclude(done, documents, quiet=arguments.quiet)
+            return documents.finish(done)
 
 
 def _only(arguments: argparse.Namespace) -> list[str]:

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.records import CompareOptions, load_any, untrusted
     from lab.report.format import check_format
 
-    from .documents import Documents, conclude
+    from .documents import Documents
 
     check_format(arguments.format)
     options = CompareOptions(
@@ -48,9 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         fail_slower=arguments.fail_slower is not None,
         anyway=arguments.anyway,
     )
-    with Documents("compare", arguments.json, None, keep=False) as documents:
+    with Documents("compare", arguments) as documents:
         before, after = load_any(arguments.before), load_any(arguments.after)
         with untrusted(arguments.before, arguments.after):
             done = compare(before, after, options)
-        documents.write(done)
-        return conclude(done, documents, style=arguments.format)
+        return documents.finish(done)

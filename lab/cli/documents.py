@@ -10,6 +10,7 @@ import os
 import select
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from lab.errors import CannotRunError, ExitCode, printable
 from lab.output import LAYOUT, complain, drop_unwritten, print_text, refused_output
 from lab.records import Document, Exploration, Run, encode
 from lab.report.format import DEFAULT_FORMAT
+
+from .options import SAVE_ELSEWHERE
 
 if TYPE_CHECKING:
     from lab.report.documents import Report
@@ -95,22 +98,23 @@ def print_bytes(content: bytes) -> None:
 
 
 class Documents:
-    """The results folder, `--json`, and what `also` names; leaving the block removes what was not written.
+    """The document of a command in `--save`, in `--json` and where `also` names, and its report.
 
+    Where `keep` is set, the results folder gets it too, if it exists. Leaving the block removes what was not written.
     Raise CannotRunError where a target cannot be written.
     """
 
-    def __init__(
-        self, command: str, json: str | None, save: Path | None, *, keep: bool, remedy: str = "give another --save DIR"
-    ) -> None:
+    def __init__(self, command: str, arguments: Namespace, *, keep: bool = False) -> None:
+        json, save = arguments.json, getattr(arguments, "save", None)
         self.to_stdout = json == "-"
         self.written: list[Path] = []
         self.unwritten: list[Path] = []
+        self._arguments = arguments
         self._targets: list[tuple[Target, Callable[[Document], bytes]]] = []
-        folder = save or RESULTS
-        if keep and (save or folder.is_dir()):
+        if save or (keep and RESULTS.is_dir()):
             moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-            self.also(folder / f"{command}-{moment}-{os.getpid()}.json", remedy, encode)
+            remedy = SAVE_ELSEWHERE if hasattr(arguments, "no_save") else "give another --save DIR"
+            self.also((save or RESULTS) / f"{command}-{moment}-{os.getpid()}.json", remedy, encode)
         if json and not self.to_stdout:
             self.also(Path(json), "give another --json PATH", encode)
 
@@ -149,40 +153,32 @@ class Documents:
         if self.to_stdout:
             print_bytes(contents[encode])
 
+    def report(self, document: Document, report: Report | None = None) -> ExitCode:
+        """Print what a command found, as far as asked, and what it wrote; return the exit code.
+
+        The kind of the document decides how it is reported, unless `report` is given.
+        """
+        from lab.report.documents import report_of  # its imports, tabulate too, do not belong in a process that forks
+
+        report = report or report_of(document)
+        if not (self.to_stdout or getattr(self._arguments, "quiet", False) or _is_empty(document)):
+            show(report.text_of(document, getattr(self._arguments, "format", DEFAULT_FORMAT)), report.colours)
+            for path in self.written:
+                show(f"written to {path}")
+        complain(*report.complaints(document))
+        return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(self.unwritten))
+
+    def finish(self, document: Document, report: Report | None = None) -> ExitCode:
+        """Write the document, and report it."""
+        self.write(document)
+        return self.report(document, report)
+
 
 def _trace(run: Document) -> bytes:
     """Return the trace; the module that makes it is imported after the last fork."""
     from lab.report.trace import rendered
 
     return rendered(run)
-
-
-def conclude(
-    document: Document,
-    documents: Documents,
-    *,
-    style: str = DEFAULT_FORMAT,
-    quiet: bool = False,
-    report: Report | None = None,
-) -> ExitCode:
-    """Print what a command found, as far as asked, and what it wrote; return the exit code.
-
-    The kind of the document decides how it is reported, unless `report` is given.
-    """
-    from lab.report.documents import report_of  # its imports, tabulate too, do not belong in a process that forks
-
-    report = report or report_of(document)
-    if not (documents.to_stdout or quiet or _is_empty(document)):
-        show(report.text_of(document, style), report.colours)
-        for path in documents.written:
-            show(f"written to {path}")
-    complain_of(document, report)
-    return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(documents.unwritten))
-
-
-def complain_of(document: Document, report: Report) -> None:
-    """Print on stderr what went wrong."""
-    complain(*report.complaints(document), *filter(None, [report.interruption(document)]))
 
 
 def _is_empty(document: Document) -> bool:

@@ -82,11 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         show_schedules=arguments.show_schedules,
     )
     cases = cases_of(scenarios, options)
-    with Documents("explore", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("explore", arguments) as documents:
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
             done = explore(cases, options, progress.tell)
-        documents.write(done)
-        from .documents import conclude
-
-        return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)
+        return documents.finish(done)

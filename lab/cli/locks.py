@@ -30,11 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    with Documents("locks", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("locks", arguments) as documents:
         candidates = find_candidates(arguments.names)
         with stops_interrupt(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
             done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
-        documents.write(done)
-        from .documents import conclude
-
-        return conclude(done, documents, style=arguments.format)
+        return documents.finish(done)

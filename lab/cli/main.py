@@ -12,34 +12,13 @@ from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 
+from lab.commands import COMMANDS
 from lab.errors import ExitCode, LabError, UsageError
 from lab.output import complain, drop_unwritten, nobody_reads, print_error, print_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn, TextIO
-
-COMMANDS = {
-    "race": "race workers on a mapped file, unlocked and locked",
-    "check": "find out whether locking is safe on a mount",
-    "explore": "run every interleaving of a scenario, simulated",
-    "replay": "perform an interleaving on the real kernel",
-    "bench": "measure what locks cost, or copying through each backing",
-    "compare": "compare what two runs measured: what changed, and is it more than noise",
-    "plot": "draw what a run measured, as a picture",
-    "list": "list scenarios, locks and backings, and which work here",
-    "locks": "compare the locks, as measured here; of one lock, the runs that show it",
-    "new": "write a first scenario of your own, to start from",
-    "peek": "map a file and print the byte at an offset",
-    "tour": "the tutorial's claims on mapped files, each run here",
-    "backings": "compare the ways to share bytes, as they are here",
-    "page": "write the tutorial, and a run, as a page to play with",
-    "report": "print what an earlier run found again",
-}
-"""The commands and what each does, in the order of `--help`.
-
-A command's module has the command's name, and is loaded on demand.
-"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -135,14 +114,14 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
     asked = next((word for word in given if not word.startswith("-")), None)
-    for name, summary in COMMANDS.items():
+    for name, command in COMMANDS.items():
         added = commands.add_parser(
-            name, help=summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
+            name, help=command.summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
         if name == asked:
-            command = import_module(f"lab.cli.{name}")
-            added.description = command.__doc__
-            command.add_arguments(added)
+            module = import_module(f"lab.cli.{name}")
+            added.description = module.__doc__
+            module.add_arguments(added)
             added.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
-            added.set_defaults(run=command.run)
+            added.set_defaults(run=module.run)
     return parser

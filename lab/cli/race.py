@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from .options import (
     MOST_WORKERS,
-    SAVE_ELSEWHERE,
     add_saving,
     add_shared,
     at_least,
@@ -155,9 +154,7 @@ def _run(arguments: argparse.Namespace) -> int:
         detects=arguments.detects,
     )
     cases = cases_asked_for(scenarios, options)
-    with Documents(
-        "race", arguments.json, arguments.save, keep=not arguments.no_save, remedy=SAVE_ELSEWHERE
-    ) as documents:
+    with Documents("race", arguments, keep=not arguments.no_save) as documents:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)
         if arguments.trace:
@@ -173,15 +170,13 @@ def _run(arguments: argparse.Namespace) -> int:
             documents.write(done)
             from lab.report.text.race_verdict import heading
 
-            from .documents import conclude
-
             if arguments.explain:
                 from lab.explore.run import unmodelled
 
                 complain(*unmodelled(done))
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
                 complain(heading(done))
-            return conclude(done, documents, style=arguments.format, quiet=arguments.quiet)
+            return documents.report(done)
 
 
 def _page(done: Document) -> bytes:

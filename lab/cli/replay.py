@@ -26,9 +26,6 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     options = ReplayOptions(arguments.token, arguments.times, str(arguments.dir), arguments.time_limit)
-    with Documents("replay", arguments.json, arguments.save, keep=bool(arguments.save)) as documents:
+    with Documents("replay", arguments) as documents:
         done = reproduce(options)
-        documents.write(done)
-        from .documents import conclude
-
-        return conclude(done, documents, quiet=arguments.quiet)
+        return documents.finish(done)

@@ -9,6 +9,7 @@ import argparse
 from pathlib import Path
 
 from lab.errors import UsageError
+from lab.output import complain
 
 from .options import add_shared
 
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.report.documents import report_of
     from lab.report.format import DEFAULT_FORMAT, check_format
 
-    from .documents import complain_of, show
+    from .documents import show
 
     check_format(arguments.format)
     document = load_any(arguments.results)
@@ -36,5 +37,5 @@ def run(arguments: argparse.Namespace) -> int:
         )
     with untrusted(arguments.results):
         show(report.text_of(document, arguments.format), report.colours)
-        complain_of(document, report)
+        complain(*report.complaints(document))
     return 0

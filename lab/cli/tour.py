@@ -42,11 +42,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from .documents import Documents
 
-    with Documents("tour", arguments.json, None, keep=False) as documents:
+    with Documents("tour", arguments) as documents:
         done = tour(chosen(arguments.step), arguments.dir)
-        documents.write(done)
-        from lab.report.documents import TOUR_CHECK
+        from lab.report.text.tour import CHECK
 
-        from .documents import conclude
-
-        return conclude(done, documents, report=TOUR_CHECK if arguments.check else None)
+        return documents.finish(done, CHECK if arguments.check else None)

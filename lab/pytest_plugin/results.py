@@ -19,7 +19,8 @@ from lab.locks.registry import OWN
 from lab.race.summary import MORE, rounds_for, seconds_for
 from lab.records import Case, Exploration, Explored, Run
 from lab.report.format import DEFAULT_FORMAT, one_in, plural
-from lab.report.text.explore import covered, explanation, explore_text
+from lab.report.text.explore import covered, explanation
+from lab.report.text.explore import text_of as explore_text
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 

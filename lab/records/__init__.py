@@ -34,11 +34,11 @@ from .check import (
     StressResult,
     Stuck,
 )
-from .common import SCHEMA, Damage, Environment
+from .common import SCHEMA, Damage, Document, Environment
 from .compare import Compared, CompareOptions, Comparison, Judgement, Measured, NotCompared, Unlike
-from .documents import Document, encode, json_schema, load, load_any, untrusted
+from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
-from .locks import ComparedLock, LockCell, LocksCompared, Shown
+from .locks import ActorCall, ComparedLock, LockCell, LocksCompared
 from .race import (
     ITS_OWN,
     NEVER,
@@ -62,14 +62,14 @@ from .race import (
 )
 from .tutorial import (
     OPERATIONS,
+    Account,
     LeftOut,
     Observation,
     Play,
     Plays,
     ShortestFailure,
     Story,
-    Telling,
-    Told,
+    StoryCall,
     Tour,
     TourStep,
 )
@@ -80,6 +80,8 @@ __all__ = [
     "OPERATIONS",
     "SCHEMA",
     "Accesses",
+    "Account",
+    "ActorCall",
     "Answered",
     "BackingsCompared",
     "Bench",
@@ -139,15 +141,13 @@ __all__ = [
     "Run",
     "Sampled",
     "ShortestFailure",
-    "Shown",
     "Shrunk",
     "Step",
     "Story",
+    "StoryCall",
     "StressResult",
     "Stuck",
     "Switches",
-    "Telling",
-    "Told",
     "Tour",
     "TourStep",
     "Trial",

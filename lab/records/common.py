@@ -26,15 +26,15 @@ class Environment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Head:
-    """The fields that say how to read the rest of a document."""
+class Document:
+    """The fields that say how to read the rest of a document; each command's document is a subclass."""
 
     schema: int
     command: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header(Head):
+class Header(Document):
     """The header of every run: which command it was, when and where it ran, and whether it was interrupted."""
 
     started: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .common import Environment, Head
+from .common import Document, Environment
 
 Judgement = Literal["better", "same", "worse", "cannot tell"]
 
@@ -74,7 +74,7 @@ class NotCompared:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison(Head):
+class Comparison(Document):
     """One invocation of `compare`: the cases in the order of the run before; `harness` are the bare loops of both."""
 
     command: Literal["compare"] = "compare"

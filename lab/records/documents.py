@@ -10,20 +10,15 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, astuple, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from lab.commands import COMMANDS
 from lab.errors import LabError, UsageError, printable
 
-from .backings import BackingsCompared
-from .bench import Bench
-from .check import Check
-from .common import SCHEMA, Head
-from .compare import Comparison
-from .explore import Exploration, Replay
-from .locks import LocksCompared
+from .common import SCHEMA, Document
 from .race import Recording, Run
-from .tutorial import Tour
 
 BYTES = 64 << 20
 """A document has at most so many bytes. Read into records it takes up to twelve times as much memory."""
@@ -126,19 +121,14 @@ ACTS = re.compile(rb"\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xaa-\xae]|\xe2\x81[\xa6-\xa9
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
-Document = Run | Exploration | Replay | Check | Bench | Tour | BackingsCompared | LocksCompared | Comparison
-KINDS: dict[str, type[Document]] = {
-    "race": Run,
-    "explore": Exploration,
-    "replay": Replay,
-    "check": Check,
-    "bench": Bench,
-    "tour": Tour,
-    "backings": BackingsCompared,
-    "locks": LocksCompared,
-    "compare": Comparison,
-}
-"""The record of each command's document."""
+
+def record_of(command: str) -> type[Document]:
+    """Return the record of a command's document. Raise KeyError for a command without one."""
+    module, _, name = COMMANDS[command].document.partition(":")
+    if not module:
+        raise KeyError(command)
+    kind: type[Document] = getattr(import_module(f".{module}", __package__), name)
+    return kind
 
 
 def json_schema(command: str = "race") -> dict[str, Any]:
@@ -147,7 +137,7 @@ def json_schema(command: str = "race") -> dict[str, Any]:
 
     import msgspec
 
-    schema = {"$schema": DRAFT, **msgspec.json.schema(KINDS[command])}
+    schema = {"$schema": DRAFT, **msgspec.json.schema(record_of(command))}
     for record in schema["$defs"].values():
         record["description"] = cleandoc(record["description"])  # Python 3.13 strips docstrings, earlier ones do not
     return schema
@@ -189,7 +179,7 @@ def load_any(path: Path) -> Document:
 
     content = read(path)
     try:
-        document = msgspec.json.decode(content, type=Head)
+        head = msgspec.json.decode(content, type=Document)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{path}: has no `schema` and `command`, so it is no results file of the lab; give another"
@@ -198,13 +188,13 @@ def load_any(path: Path) -> Document:
         cut = "truncated" in str(error) or (content.startswith(b"{") and not content.rstrip().endswith(b"}"))
         what = "is cut short" if cut else f"is not JSON ({error})"
         raise UsageError(f"{path}: {what}; make it again with `python -m lab race`") from error
-    if document.schema != SCHEMA:
-        what, step = ("newer", "update the lab") if document.schema > SCHEMA else ("older", "make it again")
-        raise UsageError(f"{path}: is of schema {document.schema}, {what} than this lab reads ({SCHEMA}); {step}")
-    kind = KINDS.get(document.command, Run)
+    if head.schema != SCHEMA:
+        what, step = ("newer", "update the lab") if head.schema > SCHEMA else ("older", "make it again")
+        raise UsageError(f"{path}: is of schema {head.schema}, {what} than this lab reads ({SCHEMA}); {step}")
+    has_record = head.command in COMMANDS and COMMANDS[head.command].document
     try:
-        found = msgspec.json.decode(content, type=kind)
-        check_values(found)
+        document = msgspec.json.decode(content, type=record_of(head.command) if has_record else Run)
+        check_values(document)
     except (ValueError, RecursionError) as error:  # msgspec's are ValueErrors, as is that of wrong UTF-8
-        raise UsageError(f"{path}: does not fit schema {document.schema} ({error}); make it again") from error
-    return found
+        raise UsageError(f"{path}: does not fit schema {head.schema} ({error}); make it again") from error
+    return document

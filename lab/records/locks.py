@@ -10,12 +10,12 @@ from .common import Header
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class ActorCall:
     """One call of a run: the actor that made it, the call in words, and its result."""
 
     actor: str
     call: str
-    came_to: str
+    result: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ class LockCell:
     reason: str = ""
     claimed: str = ""
     ok: bool = True
-    run: list[Shown] = field(default_factory=list)
+    run: list[ActorCall] = field(default_factory=list)
     samples_ns: list[float] = field(default_factory=list)
     median_ns: float | None = None
     detection_limit: float | None = None

@@ -115,7 +115,7 @@ class Plays:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class StoryCall:
     """One call of a story: the worker that made it (a place in the list of workers), the call, and its result.
 
     `note` says in words what matters about it, empty where nothing does; `wrong` marks the call at which it goes wrong.
@@ -123,17 +123,17 @@ class Told:
 
     worker: int
     call: str
-    came_to: str
+    result: str
     note: str
     wrong: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class Account:
     """Calls in the order in which they were made, and the conclusion from them."""
 
     workers: list[str]
-    calls: list[Told]
+    calls: list[StoryCall]
     moral: list[str]
 
 
@@ -149,7 +149,7 @@ class Story:
     scenario: str
     summary: str
     source: str
-    broken: Telling
+    broken: Account
     why: str
     fix: str
-    fixed: Telling
+    fixed: Account

@@ -16,9 +16,8 @@ from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import LockWait
 from lab.processes.rpc import Gone
 
-from .observations import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S
-from .operations import AFTER_EXEC, GRANTED, OK, PENDING, Deeds, Locked
-from .stage import Stage, Unclear
+from .operations import AFTER_EXEC, GRANTED, OK, PENDING, LockRequest, Operations
+from .stage import BUSY_S, GRANT_S, LOOK_AGAIN_S, LOOKS, SETTLE_S, SHORTEST_S, Stage, Unclear
 
 WAITS = "waits"
 HANGS = "still waits"
@@ -31,110 +30,110 @@ class Actor(ABC):
     def __init__(self, name: str, stage: Stage, pid: int) -> None:
         self.name = name
         self.pid = pid
-        self.heard_ns = 0
+        self.answered_ns = 0
         self._stage = stage
         self._thread: int | None = None
-        self._locked = Locked()
+        self._locked = LockRequest()
 
     @abstractmethod
-    def _begin(self, deed: str, *values: object) -> None:
+    def _begin(self, operation: str, *values: object) -> None:
         """Begin an operation."""
 
     @abstractmethod
-    def _heard(self, seconds: float) -> object:
+    def _result(self, seconds: float) -> object:
         """Return the result of the operation, None where it has not ended after that time."""
 
     def _read(self, answer: Any) -> object:
-        result, self.heard_ns = answer
+        result, self.answered_ns = answer
         return result
 
-    def acquires(self, asked: Locked | None = None) -> None:
+    def acquires(self, request: LockRequest | None = None) -> None:
         """Acquire a lock that is free, however long it takes. Raises Unclear where it is refused."""
-        self._locked = asked or Locked()
+        self._locked = request or LockRequest()
         begun = time.monotonic()
-        came_to = self.does("lock", *self._locked, told_as=in_words(self._locked))
+        result = self.does("lock", *self._locked, label=in_words(self._locked))
         self._stage.granted_in(time.monotonic() - begun)
-        if came_to != GRANTED:
-            raise Unclear(f"{self.name} {in_words(self._locked)}, which no process holds: {came_to}")
+        if result != GRANTED:
+            raise Unclear(f"{self.name} {in_words(self._locked)}, which no process holds: {result}")
 
-    def asks(self, asked: Locked | None = None) -> str:
+    def asks(self, request: LockRequest | None = None) -> str:
         """Request a lock; return "granted", "waits", or what the request raised at once."""
-        asked = asked or Locked()
-        self._locked = asked
+        request = request or LockRequest()
+        self._locked = request
         wait = LockWait(self.pid, self._stage.inodes, self._thread)
-        self._begin("lock", *asked)
+        self._begin("lock", *request)
         if self._thread:
             wait.follow(self._thread)
-        with self._noted(in_words(asked)):
-            came_to = self._settled(wait)
-        self._stage.show(self.name, in_words(asked), came_to)
-        return came_to
+        with self._record_failure(in_words(request)):
+            result = self._first_result(wait)
+        self._stage.record_call(self.name, in_words(request), result)
+        return result
 
     def goes_on(self) -> str:
         """Return the result of the request that waited, now that it need not wait any more."""
-        came_to = self._heard(min(GRANT_S * self._stage.slowness, self._stage.left_s()))
-        self._stage.show(self.name, WAITED_FOR, HANGS if came_to is None else str(came_to))
-        return HANGS if came_to is None else str(came_to)
+        result = self._result(min(GRANT_S * self._stage.slowness, self._stage.left_s()))
+        self._stage.record_call(self.name, WAITED_FOR, HANGS if result is None else str(result))
+        return HANGS if result is None else str(result)
 
     def still(self, seconds: float = 0) -> str:
         """Return the result of the request that waited, "waits" where it still waits after this time."""
-        came_to = self._heard(seconds)
-        if came_to is None:
+        result = self._result(seconds)
+        if result is None:
             return WAITS
-        self._stage.show(self.name, WAITED_FOR, str(came_to))
-        return str(came_to)
+        self._stage.record_call(self.name, WAITED_FOR, str(result))
+        return str(result)
 
-    def releases(self, asked: Locked | None = None) -> int:
+    def releases(self, request: LockRequest | None = None) -> int:
         """Release the lock that was requested last; return the time just before."""
-        begun = self.does("unlock", *(asked or self._locked), told_as="unlocks")
+        begun = self.does("unlock", *(request or self._locked), label="unlocks")
         return begun if isinstance(begun, int) else 0
 
-    def does(self, deed: str, *values: object, told_as: str = "") -> object:
+    def does(self, operation: str, *values: object, label: str = "") -> object:
         """Do an operation that waits for no other process; return its result. Raises Limit where it does not end in
         time.
         """
-        self._begin(deed, *values)
-        came_to = None
-        with self._noted(told_as):
-            while came_to is None:
-                came_to = self._heard(self._stage.left_s())
-        if told_as:
-            self._stage.show(self.name, told_as, came_to if isinstance(came_to, str) else OK)
-        return came_to
+        self._begin(operation, *values)
+        result = None
+        with self._record_failure(label):
+            while result is None:
+                result = self._result(self._stage.left_s())
+        if label:
+            self._stage.record_call(self.name, label, result if isinstance(result, str) else OK)
+        return result
 
     @contextmanager
-    def _noted(self, call: str) -> Iterator[None]:
+    def _record_failure(self, call: str) -> Iterator[None]:
         """Record a call that has no result, where it has a name."""
         try:
             yield
         except Unclear as unclear:
             if call:
-                self._stage.show(self.name, call, str(unclear))
+                self._stage.record_call(self.name, call, str(unclear))
             raise
 
-    def _settled(self, wait: LockWait) -> str:
+    def _first_result(self, wait: LockWait) -> str:
         """Return the result of a request, "waits" where it is blocked."""
         while True:
-            came_to = self._heard(LOOK_AGAIN_S)
-            if came_to is not None:
-                return str(came_to)
-            if wait.is_blocked(SETTLE_S * self._stage.slowness) or self._looks_on(wait):
-                came_to = self._heard(0)  # an actor that has answered sleeps too
-                return WAITS if came_to is None else str(came_to)
+            result = self._result(LOOK_AGAIN_S)
+            if result is not None:
+                return str(result)
+            if wait.is_blocked(SETTLE_S * self._stage.slowness) or self._keeps_looking(wait):
+                result = self._result(0)  # an actor that has answered sleeps too
+                return WAITS if result is None else str(result)
             self._stage.left_s()
 
-    def _looks_on(self, wait: LockWait) -> bool:
+    def _keeps_looking(self, wait: LockWait) -> bool:
         """Return whether the request has looked again often enough, or for long enough without a sleep."""
         slow = self._stage.slowness
         return wait.seconds > BUSY_S * slow or (wait.seconds > SHORTEST_S * slow and wait.polls(LOOKS))
 
 
-def in_words(asked: Locked) -> str:
+def in_words(request: LockRequest) -> str:
     """Return the request as text."""
-    file = f" of file {asked.file + 1}" if asked.file else ""
-    through = ", through an open of its own" if asked.opened else ""
-    kind = "write" if asked.write else "read"
-    return f"locks bytes {asked.start} to {asked.start + asked.length - 1}{file} to {kind}{through}"
+    file = f" of file {request.file + 1}" if request.file else ""
+    through = ", through an open of its own" if request.opened else ""
+    kind = "write" if request.write else "read"
+    return f"locks bytes {request.start} to {request.start + request.length - 1}{file} to {kind}{through}"
 
 
 KILLED = "ends"
@@ -144,13 +143,13 @@ class Process(Actor):
     """A process, forked now; it ends with the stage."""
 
     def __init__(self, name: str, stage: Stage) -> None:
-        self._process = stage.actors.enter_context(SteppedProcess(Deeds(stage.files).perform))
+        self._process = stage.actors.enter_context(SteppedProcess(Operations(stage.files).perform))
         super().__init__(name, stage, self._process.pid)
 
-    def _begin(self, deed: str, *values: object) -> None:
-        self._process.begin(deed, *values)
+    def _begin(self, operation: str, *values: object) -> None:
+        self._process.begin(operation, *values)
 
-    def _heard(self, seconds: float) -> object:
+    def _result(self, seconds: float) -> object:
         try:
             answer = self._process.result(seconds)
         except Gone as gone:
@@ -163,29 +162,29 @@ class Process(Actor):
 
     def forks(self) -> Child:
         """Fork a child that has copies of all that the process has."""
-        pid = self.does("fork", told_as="forks a child")
+        pid = self.does("fork", label="forks a child")
         return Child(f"{self.name}, its child", self._stage, self, int(str(pid)))
 
     def closes_others(self) -> None:
         """Open and close every file of the lock once more, as code does that does not know of the lock."""
-        self.does("touch", told_as="opens the file once more, and closes that")
+        self.does("touch", label="opens the file once more, and closes that")
 
     def dies(self) -> None:
         """Kill the process (SIGKILL)."""
         self._process.kill()
         with suppress(Gone):
             self._process.result(self._stage.left_s())
-        self._stage.show(self.name, "SIGKILL", KILLED)
+        self._stage.record_call(self.name, "SIGKILL", KILLED)
 
     def stops(self) -> None:
         """Stop the process (SIGSTOP)."""
         self._process.stop()
-        self._stage.show(self.name, "SIGSTOP", "stops")
+        self._stage.record_call(self.name, "SIGSTOP", "stops")
 
     def continues(self) -> None:
         """Continue the process (SIGCONT)."""
         self._process.resume()
-        self._stage.show(self.name, "SIGCONT", "goes on")
+        self._stage.record_call(self.name, "SIGCONT", "goes on")
 
     def execs(self, *, keep: bool) -> None:
         """Put another program in its place (execve(2)); from now on it can only die."""
@@ -194,43 +193,43 @@ class Process(Actor):
         while AFTER_EXEC.encode() not in commands.read_bytes():
             self._stage.left_s()
             time.sleep(LOOK_AGAIN_S)
-        self._stage.show(self.name, f"execve, its descriptors {'left open' if keep else 'closed by it'}", OK)
+        self._stage.record_call(self.name, f"execve, its descriptors {'left open' if keep else 'closed by it'}", OK)
 
 
 class Second(Actor):
     """A thread or a child of a process; requests to it go through that process."""
 
-    hear: str
+    result_of: str
 
     def __init__(self, name: str, stage: Stage, process: Process, pid: int) -> None:
         super().__init__(name, stage, pid)
         self._process = process
 
-    def _heard(self, seconds: float) -> object:
-        answer = self._process.does(self.hear, seconds)
+    def _result(self, seconds: float) -> object:
+        answer = self._process.does(self.result_of, seconds)
         return None if answer == PENDING else self._read(answer)
 
 
 class Thread(Second):
     """A thread; a new one is started for each operation."""
 
-    hear = "hear_thread"
+    result_of = "thread_result"
 
     def __init__(self, name: str, stage: Stage, process: Process) -> None:
         super().__init__(name, stage, process, process.pid)
 
-    def _begin(self, deed: str, *values: object) -> None:
-        self._thread = int(str(self._process.does("start_thread", deed, *values)))
+    def _begin(self, operation: str, *values: object) -> None:
+        self._thread = int(str(self._process.does("start_thread", operation, *values)))
 
 
 class Child(Second):
     """A child of the process."""
 
-    hear = "hear_child"
+    result_of = "child_result"
 
-    def _begin(self, deed: str, *values: object) -> None:
-        self._process.does("ask_child", deed, *values)
+    def _begin(self, operation: str, *values: object) -> None:
+        self._process.does("ask_child", operation, *values)
 
     def exits(self) -> None:
         """End as a program does."""
-        self.does("close_and_exit", told_as="closes its descriptors, and exits")
+        self.does("close_and_exit", label="closes its descriptors, and exits")

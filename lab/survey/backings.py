@@ -88,12 +88,12 @@ NO_DESCRIPTOR = "no descriptor"
 NOT_MAPPED = "not mapped"
 
 
-class Deeds:
+class Operations:
     """The operations of a process on its copy of the specimen; it remembers what it has loaded."""
 
     def __init__(self, specimen: Specimen) -> None:
         self._specimen = specimen
-        self._seen = 0
+        self._loaded = 0
         self._mapped: Counter[str] = Counter()
 
     def make(self) -> None:
@@ -117,8 +117,8 @@ class Deeds:
 
     def load(self) -> int:
         """Load the first byte."""
-        self._seen = self._specimen.load()
-        return self._seen
+        self._loaded = self._specimen.load()
+        return self._loaded
 
     def read(self) -> int | str:
         """Return the first byte, read by pread(2) through the descriptor of the file or object behind the bytes."""
@@ -132,7 +132,7 @@ class Deeds:
 
     def add(self) -> None:
         """Store the byte that was loaded last, plus 1."""
-        self._specimen.store(self._seen + 1)
+        self._specimen.store(self._loaded + 1)
 
     def remove(self) -> None:
         """Remove the key."""
@@ -156,17 +156,17 @@ class Deeds:
         with Witness(self._specimen) as child:
             return raced(self, child)
 
-    def does(self, deed: str) -> str:
+    def does(self, operation: str) -> str:
         """Perform one of these operations by its name, as a `Witness` does it."""
-        return str(getattr(self, deed)())
+        return str(getattr(self, operation)())
 
 
 class Witness:
     """A process, forked on entering the block and killed on leaving it. Raises OSError where fork(2) is refused."""
 
     def __init__(self, specimen: Specimen) -> None:
-        deeds = Deeds(specimen)
-        self._process = SteppedProcess(partial(_performed, deeds))
+        operations = Operations(specimen)
+        self._process = SteppedProcess(partial(_performed, operations))
 
     def __enter__(self) -> Witness:
         return self
@@ -174,15 +174,15 @@ class Witness:
     def __exit__(self, *error: object) -> None:
         self._process.end()
 
-    def does(self, deed: str, *values: int) -> str:
-        """Return the result of one of the `Deeds`: its return value, "ok" for nothing, or the name of an errno."""
+    def does(self, operation: str, *values: int) -> str:
+        """Return the result of one of the `Operations`: its return value, "ok" for nothing, or the name of an errno."""
         try:
-            return str(self._process.do(deed, *values))
+            return str(self._process.do(operation, *values))
         except Gone as gone:
             return f"ended with {gone.code}"
 
 
-def raced(one: Deeds | Witness, other: Witness) -> str:
+def raced(one: Operations | Witness, other: Witness) -> str:
     """Let both processes load, then each add 1, then both load again; return the four bytes that were loaded."""
     before = one.does("load"), other.does("load")
     for each in (one, other):
@@ -190,9 +190,9 @@ def raced(one: Deeds | Witness, other: Witness) -> str:
     return " ".join([*before, one.does("load"), other.does("load")])
 
 
-def _performed(deeds: Deeds, deed: str, *values: int) -> str:
+def _performed(operations: Operations, operation: str, *values: int) -> str:
     try:
-        returned = getattr(deeds, deed)(*values)
+        returned = getattr(operations, operation)(*values)
     except OSError as error:
         if refusal := out_of_descriptors(error):
             raise refusal from error
@@ -231,38 +231,38 @@ ANONYMOUS_SINCE = 202405
 REFUSED = "refused"
 """The result for a backing that could not be set up, in all rows but set-up, which has the errno."""
 
-Seen = dict[str, str]
+Observations = dict[str, str]
 
 
 def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
     """Observe every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
     begun = RunStart()
-    seen: dict[str, Seen] = {}
+    results: dict[str, Observations] = {}
     with workspace(directory) as folder:
         for backing in BACKINGS:
             tell(backing)
-            seen[backing] = _looked_at(backing, folder)
+            results[backing] = _observations(backing, folder)
         where = environment(folder, begun.load)
     return BackingsCompared(
         **begun.header(where),
         directory=anonymous_text(str(directory)),
         backings=list(BACKINGS),
         properties=list(PROPERTIES),
-        cells=list(_cells(seen, where.filesystem)),
+        cells=list(_cells(results, where.filesystem)),
     )
 
 
-def _cells(seen: dict[str, Seen], filesystem: str) -> Iterator[Cell]:
+def _cells(results: dict[str, Observations], filesystem: str) -> Iterator[Cell]:
     for each in PROPERTIES:
         for backing in BACKINGS:
-            observed = seen[backing].get(each.name, REFUSED)
+            observed = results[backing].get(each.name, REFUSED)
             if each.name == "backing store" and observed.startswith("a file"):
                 observed += f", {filesystem}"
             expected = claimed(each.name, backing)
             yield Cell(each.name, backing, expected, anonymous_text(observed), observed.startswith(expected))
 
 
-def _looked_at(backing: str, folder: Path) -> Seen:
+def _observations(backing: str, folder: Path) -> Observations:
     """Observe all properties of one backing; a refusal of the kernel is recorded as the name of its errno."""
     path = folder / "foo"
     try:
@@ -282,27 +282,26 @@ def _looked_at(backing: str, folder: Path) -> Seen:
             Folder.at(folder).unlink(path.name)
 
 
-def _life(backing: str, specimen: Specimen, path: Path) -> Seen:
-    seen: Seen = {"portability": _portability(backing)}
+def _life(backing: str, specimen: Specimen, path: Path) -> Observations:
+    results: Observations = {"portability": _portability(backing)}
     with Witness(specimen) as stranger, Witness(specimen) as owner:
         made = owner.does("make")
         if made != OK:  # any other observation now would not be of the backing
-            return seen | {"set-up": made}
-        seen["set-up"] = claimed("set-up", backing)
-        seen["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)
+            return results | {"set-up": made}
+        results["set-up"] = claimed("set-up", backing)
+        results["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)
         child = owner.does("shows_child", STORED)
         found = stranger.does("find")
-        seen["key"] = _key(found, specimen, path)
-        seen["seen by others"] = _seen_by(stranger.does("load") if found == OK else "", child)
-        seen["read(2) sees it"] = _read((stranger if found == OK else owner).does("read"))
-        seen["file lock on it"] = _excludes(owner.does("lock"), stranger.does("lock"))
-        seen["synchronisation"] = _lost(raced(owner, stranger) if found == OK else owner.does("race_child"))
+        results["key"] = _key(found, specimen, path)
+        results["seen by others"] = _visible_to(stranger.does("load") if found == OK else "", child)
+        results["read(2) sees it"] = _read((stranger if found == OK else owner).does("read"))
+        results["file lock on it"] = _excludes(owner.does("lock"), stranger.does("lock"))
+        results["synchronisation"] = _lost(raced(owner, stranger) if found == OK else owner.does("race_child"))
         owner.does("store", AGAIN)
-    seen |= _after(specimen, backing)
-    return seen
+    return results | _after(specimen, backing)
 
 
-def _after(specimen: Specimen, backing: str) -> Seen:
+def _after(specimen: Specimen, backing: str) -> Observations:
     """Observe what is left once all processes have ended, and once the key is removed."""
     with Witness(specimen) as latecomer, Witness(specimen) as remover:
         found = latecomer.does("find")
@@ -350,7 +349,7 @@ def _key(found: str, specimen: Specimen, path: Path) -> str:
     return f"{kind}, {_short(specimen.key)}"
 
 
-def _seen_by(stranger: str, child: str) -> str:
+def _visible_to(stranger: str, child: str) -> str:
     if stranger == child == str(STORED):
         return "yes"
     if child != str(STORED):

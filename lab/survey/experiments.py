@@ -14,17 +14,17 @@ from dataclasses import replace
 from lab.host.procfs import switches_of
 
 from .actor import HANGS, WAITS, Actor, Process
-from .observations import GRANT_S, LOOK_AGAIN_S, NO, YES, Found
-from .operations import GRANTED, SAMPLES, Locked
-from .stage import Stage, Unclear
+from .operations import GRANTED, SAMPLES, LockRequest
+from .races import NO, YES, Finding
+from .stage import GRANT_S, LOOK_AGAIN_S, Stage, Unclear
 
-FIRST, SECOND = Locked(start=0), Locked(start=8)
-AGAIN = Locked(opened=1)
-READ = Locked(write=False)
-BY_REFUSAL = Found("yes", "by refusal")
+FIRST, SECOND = LockRequest(start=0), LockRequest(start=8)
+AGAIN = LockRequest(opened=1)
+READ = LockRequest(write=False)
+BY_REFUSAL = Finding("yes", "by refusal")
 
 
-def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
+def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = False) -> Finding:
     """Tell whether the requester has to wait, or is refused, and is granted the lock by what ends the hold.
 
     A refusal is enough where its own hold, or its parent's, keeps it out (`by_refusal`). Raises Unclear where the
@@ -33,91 +33,91 @@ def kept_out(who: Actor, let_in: Callable[[], object], *, by_refusal: bool = Fal
     return waits_for(who, who.asks(), let_in, by_refusal=by_refusal)
 
 
-def waits_for(who: Actor, came_to: str, let_in: Callable[[], object], *, by_refusal: bool = False) -> Found:
+def waits_for(who: Actor, result: str, let_in: Callable[[], object], *, by_refusal: bool = False) -> Finding:
     """Do as `kept_out`, for a request that has had this result so far."""
-    came_to = who.still() if came_to == WAITS else came_to
-    if came_to == GRANTED:
+    result = who.still() if result == WAITS else result
+    if result == GRANTED:
         return NO
-    refused = came_to != WAITS
+    refused = result != WAITS
     if refused and by_refusal:
         return BY_REFUSAL
     let_in()
-    came_to = who.asks() if refused else who.goes_on()
-    came_to = who.goes_on() if came_to == WAITS else came_to
-    if came_to not in (GRANTED, HANGS) and not refused:  # it gave up meanwhile
-        refused, came_to = True, who.asks()
-    if came_to != GRANTED:
-        raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {came_to}")
+    result = who.asks() if refused else who.goes_on()
+    result = who.goes_on() if result == WAITS else result
+    if result not in (GRANTED, HANGS) and not refused:  # it gave up meanwhile
+        refused, result = True, who.asks()
+    if result != GRANTED:
+        raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {result}")
     return BY_REFUSAL if refused else YES
 
 
-def processes(stage: Stage) -> Found:
+def processes(stage: Stage) -> Finding:
     """Observe whether another process is kept out."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     return kept_out(other, holder.releases)
 
 
-def threads(stage: Stage) -> Found:
+def threads(stage: Stage) -> Finding:
     """Observe whether a second thread of the holder is kept out, through an open of its own."""
     holder = Process("A", stage)
     thread = holder.starts_thread()
     holder.acquires()
-    asked = thread.asks(AGAIN)
-    return waits_for(thread, asked, lambda: holder.releases(FIRST), by_refusal=True)
+    result = thread.asks(AGAIN)
+    return waits_for(thread, result, lambda: holder.releases(FIRST), by_refusal=True)
 
 
-def opens(stage: Stage) -> Found:
+def opens(stage: Stage) -> Finding:
     """Observe whether the holder itself is kept out of a second open: where it is, it waits for itself for ever."""
     holder = Process("A", stage)
     holder.acquires(AGAIN)
     holder.releases()
     holder.acquires()
-    came_to = holder.asks(AGAIN)
-    if came_to in (GRANTED, WAITS):
-        return NO if came_to == GRANTED else YES
+    result = holder.asks(AGAIN)
+    if result in (GRANTED, WAITS):
+        return NO if result == GRANTED else YES
     return BY_REFUSAL
 
 
-def readers(stage: Stage) -> Found:
+def readers(stage: Stage) -> Finding:
     """Observe whether a second reader is granted beside the first, and no writer beside them."""
     first, second, writer = (Process(name, stage) for name in "ABC")
     first.acquires(READ)
-    came_to = second.asks(READ)
-    if came_to != GRANTED:
-        waits_for(second, came_to, first.releases)
+    result = second.asks(READ)
+    if result != GRANTED:
+        waits_for(second, result, first.releases)
         return NO
     if writer.asks() == GRANTED:
-        return Found("no", "a writer is let in beside readers")
+        return Finding("no", "a writer is let in beside readers")
     first.releases()
     second.releases()
-    came_to = writer.goes_on()
-    if came_to != GRANTED:
-        raise Unclear(f"{writer.name} is not let in when nobody reads any more: {came_to}")
+    result = writer.goes_on()
+    if result != GRANTED:
+        raise Unclear(f"{writer.name} is not let in when nobody reads any more: {result}")
     return YES
 
 
-def ranges(stage: Stage) -> Found:
+def ranges(stage: Stage) -> Finding:
     """Observe whether two processes can hold two ranges of one file, while a third is kept out of the second range."""
     first, second, third = (Process(name, stage) for name in "ABC")
     first.acquires(FIRST)
-    came_to = second.asks(SECOND)
-    if came_to != GRANTED:
-        waits_for(second, came_to, first.releases)
+    result = second.asks(SECOND)
+    if result != GRANTED:
+        waits_for(second, result, first.releases)
         return NO
     if third.asks(SECOND) == GRANTED:
-        return Found("no", "the second range keeps nobody out")
+        return Finding("no", "the second range keeps nobody out")
     second.releases()
-    came_to = third.goes_on()
-    if came_to != GRANTED:
-        raise Unclear(f"{third.name} is not let in when nobody holds its range any more: {came_to}")
+    result = third.goes_on()
+    if result != GRANTED:
+        raise Unclear(f"{third.name} is not let in when nobody holds its range any more: {result}")
     return YES
 
 
 GIVES_UP = "who waits gives up, and was asked again: refused is kept out"
 
 
-def kill(stage: Stage) -> Found:
+def kill(stage: Stage) -> Finding:
     """Observe whether the waiting process is granted the lock when the holder is killed (SIGKILL)."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
@@ -126,11 +126,11 @@ def kill(stage: Stage) -> Found:
     return (
         YES
         if other.goes_on() == GRANTED
-        else Found("no", f"who waits is not let in within {GRANT_S * stage.slowness:.1f} s")
+        else Finding("no", f"who waits is not let in within {GRANT_S * stage.slowness:.1f} s")
     )
 
 
-def close(stage: Stage) -> Found:
+def close(stage: Stage) -> Finding:
     """Observe whether the hold survives when the holder opens the locked file once more and closes that."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
@@ -138,31 +138,33 @@ def close(stage: Stage) -> Found:
     return kept_out(other, holder.releases)
 
 
-def fork(stage: Stage) -> Found:
+def fork(stage: Stage) -> Finding:
     """Observe the request of the holder's child, which uses what it inherited."""
     holder = Process("A", stage)
     holder.acquires()
     child = holder.forks()
-    came_to = child.asks()
-    if came_to != WAITS:
-        return waits_for(child, came_to, holder.releases, by_refusal=True)
+    result = child.asks()
+    if result != WAITS:
+        return waits_for(child, result, holder.releases, by_refusal=True)
     holder.releases()
     if child.goes_on() == HANGS:
-        return Found("yes", "and for good: what it inherited keeps the lock, for which it waits itself")
+        return Finding("yes", "and for good: what it inherited keeps the lock, for which it waits itself")
     return YES
 
 
-def child_lives(stage: Stage) -> Found:
+def child_lives(stage: Stage) -> Finding:
     """Observe whether a release by the holder frees the lock while a child lives on that it forked during the hold."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.forks()
     _has_to_wait(other)
     holder.releases()
-    return YES if other.goes_on() == GRANTED else Found("no", "the child keeps what it inherited, and with it the lock")
+    return (
+        YES if other.goes_on() == GRANTED else Finding("no", "the child keeps what it inherited, and with it the lock")
+    )
 
 
-def pause(stage: Stage) -> Generator[None, None, Found]:
+def pause(stage: Stage) -> Generator[None, None, Finding]:
     """Observe whether a hold survives while the holder is stopped with SIGSTOP.
 
     It is stopped for as long as the caller waits before it resumes this generator.
@@ -170,17 +172,17 @@ def pause(stage: Stage) -> Generator[None, None, Found]:
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
     holder.stops()
-    came_to = other.asks()
+    result = other.asks()
     yield
-    came_to = other.still() if came_to == WAITS else came_to
+    result = other.still() if result == WAITS else result
     holder.continues()
-    if came_to == GRANTED:
-        return Found("no", "the lock was taken from a holder that was only stopped")
-    found = waits_for(other, came_to, holder.releases)
+    if result == GRANTED:
+        return Finding("no", "the lock was taken from a holder that was only stopped")
+    found = waits_for(other, result, holder.releases)
     return replace(found, reason=GIVES_UP) if other.does("refusals") else found
 
 
-def child_exits(stage: Stage) -> Found:
+def child_exits(stage: Stage) -> Finding:
     """Observe whether the hold survives when the holder's child closes what it inherited, and exits."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
@@ -188,30 +190,30 @@ def child_exits(stage: Stage) -> Found:
     return kept_out(other, holder.releases)
 
 
-def child_unlocks(stage: Stage) -> Found:
+def child_unlocks(stage: Stage) -> Finding:
     """Observe whether the holder's child can unlock what only its parent locked."""
     holder, other = Process("A", stage), Process("B", stage)
     holder.acquires()
-    holder.forks().releases(Locked())
+    holder.forks().releases(LockRequest())
     return kept_out(other, holder.releases)
 
 
-def execve(stage: Stage) -> Found:
+def execve(stage: Stage) -> Finding:
     """Observe whether the hold survives when the holder runs another program in its place.
 
     Its descriptors are left open the first time, and all closed by the execve the second time.
     """
-    if not _kept_over_exec(stage, "AB", Locked(file=0), keep=True):
+    if not _kept_over_exec(stage, "AB", LockRequest(file=0), keep=True):
         return NO
-    return YES if _kept_over_exec(stage, "CD", Locked(file=1), keep=False) else Found("open")
+    return YES if _kept_over_exec(stage, "CD", LockRequest(file=1), keep=False) else Finding("open")
 
 
-def _kept_over_exec(stage: Stage, names: str, asked: Locked, *, keep: bool) -> bool:
+def _kept_over_exec(stage: Stage, names: str, request: LockRequest, *, keep: bool) -> bool:
     """Return True where the other has to wait, and is granted the lock at the holder's death if the lock works so."""
     holder, other = (Process(name, stage) for name in names)
-    holder.acquires(asked)
+    holder.acquires(request)
     holder.execs(keep=keep)
-    if other.asks(asked) == GRANTED:
+    if other.asks(request) == GRANTED:
         return False
     holder.dies()
     if stage.known.get("kill") == "yes":
@@ -220,35 +222,35 @@ def _kept_over_exec(stage: Stage, names: str, asked: Locked, *, keep: bool) -> b
 
 
 def _has_to_wait(other: Process) -> None:
-    came_to = other.asks()
-    if came_to != WAITS:
-        raise Unclear(f"{other.name} asks beside a holder: {came_to}")
+    result = other.asks()
+    if result != WAITS:
+        raise Unclear(f"{other.name} asks beside a holder: {result}")
 
 
-ONE, TWO = Locked(file=0), Locked(file=1)
+ONE, TWO = LockRequest(file=0), LockRequest(file=1)
 
 ROUNDS = 2
 """Three waiting requests are granted in order by chance in one of six rounds, and in one of 36 pairs of rounds."""
 
 
-def deadlock(stage: Stage) -> Found:
+def deadlock(stage: Stage) -> Finding:
     """Observe two processes that hold a file each and request the other's: one is refused, or both wait for ever."""
     first, second = Process("A", stage), Process("B", stage)
     first.acquires(ONE)
     second.acquires(TWO)
     if first.asks(TWO) != WAITS:
         raise Unclear(f"{first.name} does not wait for {second.name}")
-    came_to = second.asks(ONE)
-    if came_to == GRANTED:
+    result = second.asks(ONE)
+    if result == GRANTED:
         raise Unclear(f"{second.name} does not wait for {first.name}")
-    if came_to == WAITS:
+    if result == WAITS:
         return YES if first.still() != WAITS else _hangs(stage, first, second)
     second.releases(TWO)
     first.goes_on()
-    return YES if came_to == "EDEADLK" else Found("yes", came_to)
+    return YES if result == "EDEADLK" else Finding("yes", result)
 
 
-def _hangs(stage: Stage, first: Process, second: Process) -> Found:
+def _hangs(stage: Stage, first: Process, second: Process) -> Finding:
     """Return whether both wait for ever; the death of one is what frees the other, if the lock works so."""
     if stage.known.get("kill") == "yes":
         second.dies()
@@ -256,7 +258,7 @@ def _hangs(stage: Stage, first: Process, second: Process) -> Found:
     return NO
 
 
-def order(stage: Stage) -> Found:
+def order(stage: Stage) -> Finding:
     """Queue three requests one after the other, and measure the hand-overs; each releases the lock when granted."""
     holder, *queue = (Process(name, stage) for name in "ABCD")
     in_order, samples, polls = True, list[float](), False
@@ -266,9 +268,9 @@ def order(stage: Stage) -> Found:
             if each.asks() != WAITS:
                 raise Unclear(f"{each.name} does not wait")
         polls = polls or _run_while_waiting(queue)
-        came = _let_in(holder, queue, samples)
-        in_order = in_order and came == queue
-    return Found("polls" if polls else "fifo" if in_order else "other", samples_ns=samples)
+        order = _let_in(holder, queue, samples)
+        in_order = in_order and order == queue
+    return Finding("polls" if polls else "fifo" if in_order else "other", samples_ns=samples)
 
 
 def _run_while_waiting(queue: list[Process]) -> bool:
@@ -284,14 +286,14 @@ _WATCH_S = 0.1
 
 def _let_in(holder: Process, queue: list[Process], samples: list[float]) -> list[Process]:
     """Return the order of the grants, as one releases to the next; the times in ns are added to the samples."""
-    came: list[Process] = []
-    while waiting := [each for each in queue if each not in came]:
+    order: list[Process] = []
+    while waiting := [each for each in queue if each not in order]:
         begun = holder.releases()
         holder = _next(waiting)
-        samples.append(holder.heard_ns - begun)
-        came.append(holder)
+        samples.append(holder.answered_ns - begun)
+        order.append(holder)
     holder.releases()
-    return came
+    return order
 
 
 def _next(waiting: list[Process]) -> Process:
@@ -304,10 +306,10 @@ def _next(waiting: list[Process]) -> Process:
     raise Unclear(f"of {len(waiting)} who wait nobody is let in: {HANGS}")
 
 
-def pair(stage: Stage) -> Found:
+def pair(stage: Stage) -> Finding:
     """Measure the time in which one process locks and unlocks, again and again."""
     alone = Process("A", stage)
-    samples = alone.does("cost", *Locked(), told_as=f"locks and unlocks, {SAMPLES} samples")
+    samples = alone.does("cost", *LockRequest(), label=f"locks and unlocks, {SAMPLES} samples")
     if not isinstance(samples, list):
         raise Unclear(f"{alone.name}: {samples}")
-    return Found("measured", samples_ns=samples)
+    return Finding("measured", samples_ns=samples)

@@ -18,10 +18,10 @@ from lab.errors import CannotRunError, LabError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.memory import Folder, workspace
-from lab.records import ComparedLock, LockCell, LocksCompared, Property, Shown
+from lab.records import ActorCall, ComparedLock, LockCell, LocksCompared, Property
 
 from . import experiments, races
-from .observations import Found
+from .races import Finding
 from .stage import Stage, Unclear
 
 PROCESSES, KILL, PAUSE, ORDER, PAIR, HAND_OVER = "processes", "kill", "pause", "order", "pair", "hand-over"
@@ -35,8 +35,8 @@ class Play(NamedTuple):
 
     name: str
     how: str
-    perform: Callable[[Stage], Found]
-    race: Callable[[Lock, Path, float], Found] | None = None
+    perform: Callable[[Stage], Finding]
+    race: Callable[[Lock, Path, float], Finding] | None = None
 
 
 PLAYS = (
@@ -82,7 +82,7 @@ PAUSE_S = 4.0
 It is longer than a lock waits for a holder that it takes for dead, which is mostly 1 to 3 s.
 """
 
-STOPPED = Found("stopped")
+STOPPED = Finding("stopped")
 """The finding of an experiment that waits for the end of the pause."""
 
 BY_PATIENCE = "it is taken from any holder after a time, dead or not: see pause"
@@ -135,7 +135,7 @@ def compare(
             trouble = each.trouble
             try:
                 if each.lock:
-                    seen[each.name] = _looked_at(each.name, each.lock, folder, limit_s)
+                    seen[each.name] = _cells_of(each.name, each.lock, folder, limit_s)
                     found[each.name] = each.lock
             except CannotRunError as error:
                 trouble = str(error)
@@ -165,7 +165,7 @@ def _properties(pause_s: float) -> list[Property]:
     return [*listed, Property(HAND_OVER, HANDED_OVER)]
 
 
-def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
+def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
     """Return the cells of one lock, except the pause."""
     seen: dict[str, LockCell] = {}
     for play in PLAYS:
@@ -173,7 +173,7 @@ def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str,
         if not found:
             with Stage(lock, folder, limit_s, {each: cell.value for each, cell in seen.items()}) as stage:
                 found = _performed(partial(play.perform, stage))
-            run = stage.shown
+            run = stage.calls
             if play.race and found.value == "yes" and lock.excludes:
                 found = _raced(found, play.race(lock, folder, limit_s))
         seen[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
@@ -184,7 +184,7 @@ def _looked_at(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str,
     return seen
 
 
-def _raced(met: Found, raced: Found) -> Found:
+def _raced(met: Finding, raced: Finding) -> Finding:
     """Return the finding of the races, for an experiment that said "yes" once: a race repeats it many times."""
     return replace(raced, reason="; ".join(filter(None, [met.reason, raced.reason])))
 
@@ -194,7 +194,7 @@ def _paused(
 ) -> Iterator[tuple[str, LockCell]]:
     """Return the cell of each lock for the pause; all holders are stopped at the same time."""
     with ExitStack() as stack:
-        begun: dict[str, tuple[Stage, Generator[None, None, Found]]] = {}
+        begun: dict[str, tuple[Stage, Generator[None, None, Finding]]] = {}
         for number, (name, lock) in enumerate(locks.items()):
             if out := _out_of_question(PAUSE, seen[name]):
                 yield name, _cell(name, PAUSE, out, [])
@@ -208,43 +208,43 @@ def _paused(
         for name, (stage, play) in begun.items():
             if found[name] is STOPPED:
                 found[name] = _performed(partial(_advanced, play))
-            yield name, _judged(_cell(name, PAUSE, found[name], stage.shown), locks[name])
+            yield name, _judged(_cell(name, PAUSE, found[name], stage.calls), locks[name])
 
 
-def _advanced(play: Generator[None, None, Found]) -> Found:
+def _advanced(play: Generator[None, None, Finding]) -> Finding:
     """Return the finding of an experiment that waits once on its way; STOPPED where it has come so far."""
     try:
         next(play)
     except StopIteration as ended:
-        found: Found = ended.value
+        found: Finding = ended.value
         return found
     return STOPPED
 
 
-def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Found | None:
+def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Finding | None:
     """Return what is known without an experiment: a lock that excludes no process has a cost and nothing else."""
     excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
     if excludes == "yes" or (excludes == "no" and name == PAIR):
         return None
     if excludes == "no":
-        return Found("-", "it does not keep others out")
-    return Found("?", f"{PROCESSES}: {seen[PROCESSES].reason}")
+        return Finding("-", "it does not keep others out")
+    return Finding("?", f"{PROCESSES}: {seen[PROCESSES].reason}")
 
 
-def _performed(play: Callable[[], Found]) -> Found:
+def _performed(play: Callable[[], Finding]) -> Finding:
     try:
         return play()
     except Unclear as unclear:
-        return Found("?", str(unclear))
+        return Finding("?", str(unclear))
 
 
-def _cell(lock: str, name: str, found: Found, run: list[Shown]) -> LockCell:
+def _cell(lock: str, name: str, found: Finding, run: list[ActorCall]) -> LockCell:
     return LockCell(
         lock=lock,
         property=name,
         value=found.value,
         reason=anonymous_text(found.reason),
-        run=[replace(each, came_to=anonymous_text(each.came_to)) for each in run],
+        run=[replace(each, result=anonymous_text(each.result)) for each in run],
         samples_ns=found.samples_ns,
         median_ns=median(found.samples_ns) if found.samples_ns else None,
         detection_limit=found.detection_limit,

@@ -41,7 +41,7 @@ AFTER_EXEC = "import time; time.sleep(3600)"
 """The program that execve(2) puts in an actor's place: it stays alive and keeps the descriptors that it was left."""
 
 
-class Locked(NamedTuple):
+class LockRequest(NamedTuple):
     """A range of one file, locked through one of the actor's opens of it, to write or to read. Both count from 0."""
 
     file: int = 0
@@ -58,26 +58,26 @@ class File(NamedTuple):
     lock: Lock
 
 
-class Deeds:
+class Operations:
     """One process's opens of the files, its locks, its second thread and its child."""
 
     def __init__(self, files: Sequence[File]) -> None:
         self._files = files
         self._opens: dict[tuple[int, int], int] = {}
-        self._actions: dict[Locked, tuple[Action, Action]] = {}
+        self._actions: dict[LockRequest, tuple[Action, Action]] = {}
         self._thread: Any = None
         self._from_thread: list[Answer] = []
         self._children: list[SteppedProcess] = []
         self._refusals = 0
 
-    def perform(self, deed: str, *values: Any) -> Answer:
+    def perform(self, operation: str, *values: Any) -> Answer:
         """Do one operation; return its result and when it was done, on the clock that all processes share.
 
         What the lock prints goes to standard error: the caller's output is the comparison.
         """
         print_to_stderr()
         try:
-            result = getattr(self, deed)(*values)
+            result = getattr(self, operation)(*values)
         except Exception as error:  # a lock may raise anything
             result = self._raised(error)
         return (OK if result is None else result), time.monotonic_ns()
@@ -122,16 +122,16 @@ class Deeds:
             calls *= 2
         return [round(_timed(acquire, release, calls) / calls, 1) for _ in range(SAMPLES)]
 
-    def start_thread(self, deed: str, *values: Any) -> int:
+    def start_thread(self, operation: str, *values: Any) -> int:
         """Begin an operation in a second thread; return its number in the kernel."""
         from threading import Thread
 
         self._from_thread.clear()
-        self._thread = Thread(target=lambda: self._from_thread.append(self.perform(deed, *values)), daemon=True)
+        self._thread = Thread(target=lambda: self._from_thread.append(self.perform(operation, *values)), daemon=True)
         self._thread.start()
         return int(self._thread.native_id)
 
-    def hear_thread(self, seconds: float) -> Answer | str:
+    def thread_result(self, seconds: float) -> Answer | str:
         """Return the answer of the thread, or that it has not finished."""
         self._thread.join(seconds)
         return PENDING if self._thread.is_alive() else self._from_thread[0]
@@ -141,11 +141,11 @@ class Deeds:
         self._children.append(SteppedProcess(self.perform))
         return self._children[-1].pid
 
-    def ask_child(self, deed: str, *values: Any) -> None:
+    def ask_child(self, operation: str, *values: Any) -> None:
         """Begin an operation in the child."""
-        self._children[-1].begin(deed, *values)
+        self._children[-1].begin(operation, *values)
 
-    def hear_child(self, seconds: float) -> Answer | str:
+    def child_result(self, seconds: float) -> Answer | str:
         """Return the answer of the child, or that it has not finished."""
         try:
             return self._children[-1].result(seconds) or PENDING
@@ -166,18 +166,18 @@ class Deeds:
         os.execv(sys.executable, [sys.executable, "-I", "-S", "-c", AFTER_EXEC])  # noqa: S606 - no shell is wanted
 
     def _pair(self, values: Sequence[Any]) -> tuple[Action, Action]:
-        asked = Locked(*values)
-        if asked not in self._actions:
-            file = self._files[asked.file]
-            self._actions[asked] = file.lock.actions(
-                self._descriptor(asked), asked.start, asked.length, write=asked.write
+        request = LockRequest(*values)
+        if request not in self._actions:
+            file = self._files[request.file]
+            self._actions[request] = file.lock.actions(
+                self._descriptor(request), request.start, request.length, write=request.write
             )
-        return self._actions[asked]
+        return self._actions[request]
 
-    def _descriptor(self, asked: Locked) -> int:
-        place = asked.file, asked.opened
+    def _descriptor(self, request: LockRequest) -> int:
+        place = request.file, request.opened
         if place not in self._opens:
-            self._opens[place] = open_file(self._files[asked.file].path, os.O_RDWR)
+            self._opens[place] = open_file(self._files[request.file].path, os.O_RDWR)
         return self._opens[place]
 
 

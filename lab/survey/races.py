@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from ctypes import Structure, c_uint64
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,12 +19,32 @@ from time import monotonic, sleep
 from lab.analysis.statistics import detection_limit, one_in, plural, requests_for
 from lab.locks import Action, GaveUp, Lock, prepared
 from lab.race import Case, Setting, race_for
+from lab.records import ActorCall
 from lab.records import Case as Row
-from lab.records import Shown
 from lab.scenario import Damage, Found, Outcome, Scenario, Worker
 
-from .observations import Found as Finding
-from .observations import unclear
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A value of `LockCell`, the reason where it needs one, and the samples that were measured meanwhile, in ns.
+
+    `run` are calls that are not written down on the stage; `detection_limit` is as in `LockCell`.
+    """
+
+    value: str
+    reason: str = ""
+    samples_ns: list[float] = field(default_factory=list)
+    run: list[ActorCall] = field(default_factory=list)
+    detection_limit: float | None = None
+
+
+YES, NO = Finding("yes"), Finding("no")
+
+
+def unclear(reason: str, run: Sequence[ActorCall] = ()) -> Finding:
+    """Return the finding that nothing is clear, with its reason."""
+    return Finding("?", reason, run=list(run))
+
 
 WORKERS = 4
 NAMES = "A to D"
@@ -161,7 +181,7 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
         broken, met = _broken(rows), sum(row.contended_requests for row in rows)
         if broken or met >= ENOUGH or monotonic() > until:
             break
-    shown = Shown(NAMES, f"race, {_rounds(rows)}", f"{plural(met, 'request')} met a holder: {_outcome(rows)}")
+    shown = ActorCall(NAMES, f"race, {_rounds(rows)}", f"{plural(met, 'request')} met a holder: {_outcome(rows)}")
     if broken:
         return replace(broken, run=[shown])
     limit = detection_limit(met)
@@ -178,7 +198,7 @@ def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
     while died < DEATHS and (not rows or monotonic() < until) and not _broken(rows):
         rows.append(_race(Dying, lock, folder, limit_s))
         died += rows[-1].operations
-    shown = Shown(NAMES, f"race, {plural(died, 'holder')} killed in it", _outcome(rows))
+    shown = ActorCall(NAMES, f"race, {plural(died, 'holder')} killed in it", _outcome(rows))
     if broken := _broken(rows):
         return replace(broken, value="both" if broken.value == "no" else broken.value, run=[shown])
     return Finding(

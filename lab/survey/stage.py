@@ -10,10 +10,39 @@ from types import TracebackType
 
 from lab.locks import Lock, prepared
 from lab.memory import Folder, create
-from lab.records import Shown
+from lab.records import ActorCall
 
-from .observations import USUAL_S
 from .operations import File
+
+LOOKS = 10
+SHORTEST_S = 0.02
+"""The shortest time, in seconds, after which a request without an answer counts as waiting.
+
+It counts so where it has left the processor so often by then that it evidently polls.
+"""
+
+SETTLE_S = 0.15
+"""The time, in seconds, after which a request that polls less often counts as waiting if it sleeps.
+
+It is three times 50 ms, the interval at which libraries usually poll: a false grant comes at once.
+"""
+
+BUSY_S = 1.0
+"""The time, in seconds, after which a request that never sleeps counts as waiting: it spins."""
+
+GRANT_S = 1.2
+"""The time, in seconds, after which a request that should have been granted counts as hung.
+
+It is over four times 250 ms, the interval of the slowest library known.
+"""
+
+USUAL_S = 0.01
+"""The time, in seconds, in which a free lock is granted.
+
+Where it takes longer, all these times grow by the same factor.
+"""
+
+LOOK_AGAIN_S = 0.001
 
 SLOWEST = 6.0
 """The limit of a cell is multiplied by at most this factor, where a free lock is slow to acquire."""
@@ -36,7 +65,7 @@ class Stage:
 
     def __init__(self, lock: Lock, folder: Path, limit_s: float, known: Mapping[str, str]) -> None:
         self.folder = folder
-        self.shown: list[Shown] = []
+        self.calls: list[ActorCall] = []
         self.actors = ExitStack()
         self.files: list[File] = []
         self.slowness = 1.0
@@ -70,9 +99,9 @@ class Stage:
         """Return the inode numbers of the files there, including those that a lock keeps beside the data."""
         return {path.stat().st_ino for path in self.folder.iterdir()}
 
-    def show(self, actor: str, call: str, came_to: str) -> None:
+    def record_call(self, actor: str, call: str, result: str) -> None:
         """Record what an actor did, and the result."""
-        self.shown.append(Shown(actor, call, came_to))
+        self.calls.append(ActorCall(actor, call, result))
 
     def granted_in(self, seconds: float) -> None:
         """Record how long it took to acquire a free lock."""

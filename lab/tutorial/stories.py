@@ -11,7 +11,7 @@ from dataclasses import replace
 from lab.check.language import parse
 from lab.check.oracle import ModelStage
 from lab.explore.run import Case, explore
-from lab.records import Explored, ExploreOptions, Step, Story, Telling, Told
+from lab.records import Account, Explored, ExploreOptions, Step, Story, StoryCall
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names
 
@@ -44,7 +44,7 @@ def _story(found: Found, fixed: Found | None = None) -> Story:
         scenario=found.name,
         summary=found.summary,
         source="explored" if simulated else "performed",
-        broken=told(failure_of(found)) if simulated else performed(BROKEN[found.name]),
+        broken=account_of(failure_of(found)) if simulated else performed(BROKEN[found.name]),
         why=why,
         fix=fix,
         fixed=_holds(fixed) if simulated and fixed else performed(FIXED[found.name]),
@@ -62,13 +62,11 @@ def why_and_fix(text: str) -> tuple[str, str]:
 
 
 def failure_of(found: Found) -> Explored:
-    """Explore two workers, one round each, under fcntl: every schedule up to three preemptions, or the shortest
-    failure.
-    """
+    """Explore two workers, one round each, under fcntl, with up to three preemptions."""
     return explore(Case(found, "fcntl", 2, 1), OPTIONS)
 
 
-def told(record: Explored) -> Telling:
+def account_of(record: Explored) -> Account:
     """Return the explorer's shortest failure as a story.
 
     It fails where a request is refused, or with the last store.
@@ -76,47 +74,47 @@ def told(record: Explored) -> Telling:
     refused = [place for place, step in enumerate(record.steps) if step.value == "EDEADLK"]
     stores = [place for place, step in enumerate(record.steps) if step.operation == "store"]
     wrong = (refused or stores)[-1]
-    calls = [_told(step) for step in record.steps]
+    calls = [_call_of(step) for step in record.steps]
     calls[wrong] = replace(calls[wrong], wrong=True, note=record.headline)
     workers = [f"worker {number}" for number in range(record.workers)]
-    return Telling(workers, calls, list(record.reasons))
+    return Account(workers, calls, list(record.reasons))
 
 
-def _told(step: Step) -> Told:
+def _call_of(step: Step) -> StoryCall:
     calls = {"load": f"load {step.field}", "store": f"store {step.field} = {step.value}"}
     answers = {"load": f"{step.value}", "lock": "EDEADLK" if step.value == "EDEADLK" else "granted"}
     call = calls.get(step.operation, f"{step.operation} {step.field}")
-    return Told(step.worker, call, answers.get(step.operation, "ok"), "", wrong=False)
+    return StoryCall(step.worker, call, answers.get(step.operation, "ok"), "", wrong=False)
 
 
-def _holds(fixed: Found) -> Telling:
+def _holds(fixed: Found) -> Account:
     record = failure_of(fixed)
     if record.verdict != "holds":
         raise AssertionError(f"{fixed.name} is no fix: {record.headline}")
-    return Telling([], [], [f"The explorer ran {record.covered} with the fix, and none breaks."])
+    return Account([], [], [f"The explorer ran {record.covered} with the fix, and none breaks."])
 
 
 # Performed
 
 
-def performed(program: str) -> Telling:
+def performed(program: str) -> Account:
     """Return the program as performed on the model, with the result of each call there."""
     stage = ModelStage()
     lines = lines_of(program)
-    workers = list(dict.fromkeys(_who(line) for line in lines))
-    calls = [_performed(stage, workers.index(_who(line)), line) for line in lines]
-    return Telling([ACTORS[who] for who in workers], calls, [])
+    workers = list(dict.fromkeys(_actor(line) for line in lines))
+    calls = [_performed(stage, workers.index(_actor(line)), line) for line in lines]
+    return Account([ACTORS[who] for who in workers], calls, [])
 
 
-def _who(line: Line) -> str:
+def _actor(line: Line) -> str:
     (step,) = parse(line.call)
     return f"{step.call.actor} thread" if step.call.verb == "thread" else step.call.actor
 
 
-def _performed(stage: ModelStage, worker: int, line: Line) -> Told:
+def _performed(stage: ModelStage, worker: int, line: Line) -> StoryCall:
     (step,) = parse(line.call)
-    came_to = stage.perform(step.call)
-    if came_to not in step.expected:
-        raise AssertionError(f"{step.call} came to {came_to}, not to {step.wanted}")
+    result = stage.perform(step.call)
+    if result not in step.expected:
+        raise AssertionError(f"{step.call} gave {result}, not {step.wanted}")
     words = str(step.call.made).partition(": ")[2] if step.call.verb == "thread" else str(step.call).partition(": ")[2]
-    return Told(worker, words, came_to, line.note, line.wrong)
+    return StoryCall(worker, words, result, line.note, line.wrong)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.records import Case, Damage
-from lab.report.page.build import page_of, run_part
-from lab.report.page.recorded import TOLD
+from lab.report.page.build import MOST_SENTENCES, page_of, run_part
 from tests.browser.conftest import DESKTOP, scrolls_sideways
 from tests.report.page.recordings import FOUND, LOAD, LOST, LOST_ROWS, STORE, Row, counted, held, word
 from tests.report.records import CLEAN, UNLOCKED, run_of
@@ -135,21 +134,21 @@ LAST_TRIANGLE = """(canvas) => {
 
 
 def test_of_more_damage_than_is_told_in_words_every_moment_is_marked_and_counted(shown: Callable[..., Page]) -> None:
-    page = shown(losses(TOLD + 50))
+    page = shown(losses(MOST_SENTENCES + 50))
     text = page.locator(".stage").inner_text()
-    assert f"{TOLD + 50} moments are marked below" in text
+    assert f"{MOST_SENTENCES + 50} moments are marked below" in text
     assert "Left out: 50 of the moments marked below are not told in words." in text
-    assert f"Hit {TOLD + 50} times. First: Worker 1 stored 1" in text
+    assert f"Hit {MOST_SENTENCES + 50} times. First: Worker 1 stored 1" in text
     frame_of(page)
     assert page.locator(".timeline").evaluate(LAST_TRIANGLE) > 0.99
     page.get_by_role("button", name=JUMP).click()
-    assert page.locator(".tools .hint").inner_text() == f"1 of {TOLD + 50}"
+    assert page.locator(".tools .hint").inner_text() == f"1 of {MOST_SENTENCES + 50}"
 
 
 def test_a_byte_that_was_hit_by_what_has_no_words_tells_when(
     shown: Callable[..., Page], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.report.page.recorded.TOLD", 0)
+    monkeypatch.setattr("lab.report.page.build.MOST_SENTENCES", 0)
     about = shown(LOST).locator(".about")
     assert "Hit once. First: lost update, at 3.00 us." in about.inner_text()
     assert about.get_by_role("button").count() == 0

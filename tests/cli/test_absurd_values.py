@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.main import COMMANDS, _parser, main
+from lab.cli.main import _parser, main
+from lab.commands import COMMANDS
 from tests.helpers import run_lab
 
 NEVER = [

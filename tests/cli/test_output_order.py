@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.main import COMMANDS
+from lab.commands import COMMANDS
 from tests.cli.commands import QUICK, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, ROOT, in_fresh_process, run_lab
 

@@ -21,7 +21,7 @@ from lab.race.recorder import ROUNDS_DONE, Log
 from lab.race.tracing import RecordedBytes, Tape
 from lab.race.transcript import values_of
 from lab.records import Case, encode
-from lab.report.page.recorded import recorded
+from lab.report.page.build import recording_part
 from lab.report.text.race_verdict import exit_code
 from lab.scenario import Outcome, Scenario, find_scenarios
 from tests.helpers import in_fresh_process
@@ -62,7 +62,7 @@ def shown(scenario: str, lock: str, **changed: Any) -> dict[str, Any]:
     """What the page is given of it, and the damage that the recorded trial's check found."""
     row = written(scenario, lock, **changed)
     assert row.recording
-    told = recorded(row)
+    told = recording_part(row)
     assert told
     return {**told, "found": [each.count for each in row.recording.damage], "row": row.damaged}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.records import ComparedLock, Environment, LockCell, LocksCompared, Property, Shown
+from lab.records import ActorCall, ComparedLock, Environment, LockCell, LocksCompared, Property
 from tests.report.records import header
 
 COLUMNS = (
@@ -10,7 +10,7 @@ COLUMNS = (
 )
 NAMES = COLUMNS.split()
 ABLE = dict.fromkeys(NAMES, "yes") | {"order": "fifo", "pair": "measured", "hand-over": "measured"}
-RUN = [Shown("A", "locks", "granted"), Shown("A, its child", "unlocks", "ok")]
+RUN = [ActorCall("A", "locks", "granted"), ActorCall("A, its child", "unlocks", "ok")]
 HERE = Environment("0", "CPython 3.12", "none", "Linux 6.18", "x86_64", "cpu", 2, 2, "ext4", "rw", 0.0)
 
 

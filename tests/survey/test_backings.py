@@ -150,10 +150,10 @@ def test_the_additions_to_bytes_that_add_up_are_told(tmp_path: Path) -> None:
 
 
 def with_additions_that_add_up(directory: str) -> dict[str, Any]:
-    def add(self: backings.Deeds) -> None:
+    def add(self: backings.Operations) -> None:
         self._specimen.store(self._specimen.load() + 1)
 
-    backings.Deeds.add = add  # type: ignore[method-assign]
+    backings.Operations.add = add  # type: ignore[method-assign]
     return looked(directory)
 
 

@@ -54,7 +54,7 @@ def test_a_story_goes_wrong_at_one_call_which_is_explained_and_has_a_fix(story: 
 
 @pytest.mark.parametrize("which", TOLD)
 def test_real_processes_are_answered_as_the_story_tells(which: str, tmp_path: Path) -> None:
-    told = [call.came_to for call in performed(TOLD[which]).calls]
+    told = [call.result for call in performed(TOLD[which]).calls]
     assert in_fresh_process(on_the_kernel, TOLD[which], str(tmp_path)) == told
 
 
@@ -82,7 +82,7 @@ def test_a_performed_story_ends_with_less_than_was_done_and_its_fix_with_all_of_
         "private_mapping": ("0", "2"),
         "killed_holder": ("21", "00"),
     }
-    assert (performed(BROKEN[name]).calls[-1].came_to, performed(FIXED[name]).calls[-1].came_to) == ends[name]
+    assert (performed(BROKEN[name]).calls[-1].result, performed(FIXED[name]).calls[-1].result) == ends[name]
 
 
 def test_a_program_that_does_not_go_as_it_says_is_no_story() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lab.errors import ExitCode
 from lab.records import BackingsCompared, Cell
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, table, wrapped
 
 WIDTH = 13
@@ -78,3 +79,6 @@ def _conclusions(run: BackingsCompared) -> list[str]:
     if different:
         return [wrapped(f"! {line}") for line in different]
     return [f"All {len(run.cells)} cells are as expected."]
+
+
+REPORT = Report(text_of, complaints, exit_code, {r"! \S+(?: \S+)*": "bold red"})

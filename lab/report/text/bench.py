@@ -5,27 +5,16 @@ The conclusions say how far the figures can be trusted, and how widely the sampl
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from statistics import mean
 
 from lab.errors import ExitCode
 from lab.records import Bench, LockCost
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, fine, interval, plural, table, wrapped
 
-UNSTEADY = 0.10
-"""From this spread on, as a share of its median, a figure is called unsteady."""
-
-
-def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
-    """Yield a sentence where the spread of some is too large, with what to do; each is given by its name."""
-    unsteady = {name: spread for name, spread in spreads.items() if spread >= UNSTEADY}
-    if unsteady:
-        worst = max(unsteady, key=lambda name: unsteady[name])
-        yield (
-            f"Unsteady: {len(unsteady)} of {plural(len(spreads), noun)} spread by 10 % of the median or more, most "
-            f"{worst} ({100 * unsteady[worst]:.0f} %). Measure on a quieter machine, or longer: --seconds, --repeats."
-        )
-
+from . import copying
+from .copying import steadiness
 
 BUSY_CORES = 0.12
 """Others may use so many processors on average over the run; a repeat may be shorter than the kernel's time unit."""
@@ -154,6 +143,8 @@ DEFINED = {
 
 def text_of(run: Bench, style: str) -> str:
     """Return the whole report; a format that is not for people gets only the table."""
+    if not run.locks:
+        return copying.text_of(run, style)
     if style != DEFAULT_FORMAT:
         return costs(run, style)
     if not any(cost.samples_ns for cost in run.locks):
@@ -204,6 +195,7 @@ def definitions(run: Bench) -> str:
 
 def complaints(run: Bench) -> Iterator[str]:
     """Yield what could not be measured, and what the figures of a lock that does not exclude are worth."""
+    yield from copying.complaints(run)
     for loop in run.harness:
         if loop.failed:
             yield f"the harness's {loop.name}: not measured: {loop.reason}"
@@ -217,6 +209,9 @@ def complaints(run: Bench) -> Iterator[str]:
             )
         if cost.lost:
             yield f"{cost.name}: {cost.lost:,} of {plural(cost.pairs, 'addition')} inside the lock are lost"
+    if run.interrupted:
+        repeats = min((len(cost.samples_ns) for cost in run.locks if not cost.reason), default=0)
+        yield f"interrupted: {plural(repeats, 'repeat')} of {run.options.repeats} finished"
 
 
 def exit_code(run: Bench) -> ExitCode:
@@ -229,12 +224,11 @@ def exit_code(run: Bench) -> ExitCode:
         ExitCode.INTERRUPTED: run.interrupted,
         ExitCode.DAMAGE: any(cost.overlapping or cost.lost for cost in run.locks),
         ExitCode.FAILED: any(cost.failed for cost in run.locks) or any(loop.failed for loop in run.harness),
-        ExitCode.UNABLE: any(cost.reason and (cost.exists or cost.lock not in measured) for cost in run.locks),
+        ExitCode.UNABLE: any(cost.reason and (cost.exists or cost.lock not in measured) for cost in run.locks)
+        or any(row.reason for row in run.copying),
     }
     return ExitCode.first(*(code for code, holds in true.items() if holds))
 
 
-def interruption(run: Bench) -> str:
-    """Return the line about a run that was interrupted."""
-    repeats = min((len(cost.samples_ns) for cost in run.locks if not cost.reason), default=0)
-    return f"interrupted: {plural(repeats, 'repeat')} of {run.options.repeats} finished" if run.interrupted else ""
+COLOURS = {r"(?m)^(Unsteady|Not alone):": "yellow", r"\bNOT EXCLUSIVE\b": "bold red"}
+REPORT = Report(text_of, complaints, exit_code, COLOURS)

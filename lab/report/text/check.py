@@ -15,6 +15,7 @@ from lab.check.verdict.evidence import DETECTS
 from lab.check.verdict.judge import exit_code as code_of
 from lab.errors import ExitCode
 from lab.records import Check, Guarantee, RuleResult, StressResult
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, grid, plural, rate, side_by_side, wrapped
 
 STRESS = ("guarantee", "scenario", "backing", "lock", "met", "rounds", "corrupted", "overlaps", "verdict")
@@ -248,6 +249,9 @@ def complaints(run: Check) -> Iterator[str]:
         because = cause if len(guarantees) > 1 else "".join(guarantees[0].evidence[:1])
         yield ": ".join(filter(None, [", ".join(each.name for each in guarantees), WORDS[verdict], because]))
     yield from _left_behind(run)
+    if run.interrupted:
+        tried = sum(guarantee.verdict != "unknown" for guarantee in run.guarantees)
+        yield f"interrupted; {tried} of {plural(len(run.guarantees), 'guarantee')} judged by then"
 
 
 def _cause(guarantee: Guarantee, run: Check) -> str:
@@ -275,9 +279,11 @@ def _left_behind(run: Check) -> Iterator[str]:
             yield f"processes {named} are left behind: they hang in {where} and do not end on SIGKILL"
 
 
-def interruption(run: Check) -> str:
-    """Say how far a check came that was interrupted; empty where it was not."""
-    tried = sum(guarantee.verdict != "unknown" for guarantee in run.guarantees)
-    return (
-        f"interrupted; {tried} of {plural(len(run.guarantees), 'guarantee')} judged by then" if run.interrupted else ""
-    )
+COLOURS = {
+    r"  safe( |$)": "green",
+    r"  (unsupported|unknown)( |$)": "yellow",
+    r"\b(UNSAFE|INTERRUPTED|LEFT BEHIND)\b": "bold red",
+}
+"""These colour the words in the columns of a check; elsewhere "safe" is a word like others."""
+
+REPORT = Report(text_of, complaints, exit_code, COLOURS, formats=False)

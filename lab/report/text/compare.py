@@ -10,6 +10,7 @@ from lab.analysis.statistics import plural
 from lab.bench.compare import BARE_LOOPS
 from lab.errors import ExitCode
 from lab.records import Compared, Comparison, Judgement, Measured
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped
 
 from .bench import BUSY_CORES
@@ -132,3 +133,13 @@ def _row(case: Compared) -> list[str]:
     times = (fine(case.before_ns), fine(case.after_ns))
     machine = f"{case.machine:.2f}" if case.control else ""
     return [case.name, *times, machine, f"{case.ratio:.2f}", f"{low:.2f} to {high:.2f}", case.verdict]
+
+
+COLOURS = {
+    r"(?m)\b(better|same) *$": "green",
+    r"(?m)\bworse *$": "bold red",
+    r"(?m)\bcannot tell *$": "yellow",
+}
+"""These colour the verdicts, which end the rows."""
+
+REPORT = Report(text_of, complaints, exit_code, COLOURS)

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from lab.errors import ExitCode
 from lab.records import Bench, Copying
-from lab.report.format import DEFAULT_FORMAT, duration, table, wrapped
-
-from . import bench
-from .bench import steadiness
+from lab.report.format import DEFAULT_FORMAT, duration, plural, table, wrapped
 
 BASELINE = "call"
 REFERENCE = "mapped"
+UNSTEADY = 0.10
+"""From this spread on, as a share of its median, a figure is called unsteady."""
+
+
+def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
+    """Yield a sentence where the spread of some is too large, with what to do; each is given by its name."""
+    unsteady = {name: spread for name, spread in spreads.items() if spread >= UNSTEADY}
+    if unsteady:
+        worst = max(unsteady, key=lambda name: unsteady[name])
+        yield (
+            f"Unsteady: {len(unsteady)} of {plural(len(spreads), noun)} spread by 10 % of the median or more, most "
+            f"{worst} ({100 * unsteady[worst]:.0f} %). Measure on a quieter machine, or longer: --seconds, --repeats."
+        )
 
 
 def text_of(run: Bench, style: str) -> str:
-    """Return the whole report of a benchmark; a format that is not for people gets only the table."""
-    if run.locks:
-        return bench.text_of(run, style)
+    """Return the whole report; a format that is not for people gets only the table."""
     if style != DEFAULT_FORMAT:
         return _table(run, style)
     return "\n\n".join([_heading(run), _table(run, style), "\n".join(wrapped(line) for line in _conclusions(run))])
@@ -26,16 +33,7 @@ def text_of(run: Bench, style: str) -> str:
 
 def complaints(run: Bench) -> list[str]:
     """Return a line for each backing that could not be measured."""
-    if run.locks:
-        return list(bench.complaints(run))
     return [f"{row.backing}: not measured: {row.reason}" for row in run.copying if row.reason]
-
-
-def exit_code(run: Bench) -> ExitCode:
-    """Return UNABLE where a backing could not be measured; of locks the code that `bench.exit_code` returns."""
-    if run.locks:
-        return bench.exit_code(run)
-    return ExitCode.UNABLE if any(row.reason for row in run.copying) else ExitCode.AS_EXPECTED
 
 
 def size(count: int) -> str:

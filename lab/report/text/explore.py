@@ -1,8 +1,7 @@
-"""Write explorations, schedules and replays as text.
+"""Write explorations and schedules as text.
 
 An exploration has one row for each case, and each failure step by step. A schedule is a table: a column for each worker
-and one for the memory, a row for each step, the switches marked. A replay says what was performed, how often the result
-was the same, and what that proves.
+and one for the memory, a row for each step, the switches marked.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.errors import ExitCode
-from lab.records import Exploration, Explored, Replay, Step
+from lab.records import Exploration, Explored, Step
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, grid, plural, table
 
 SHOWN_BYTES = 4
@@ -122,7 +122,7 @@ SEEN_WHOLE = 16
 """Every processor moves so many bytes at once; such moves were never seen torn within a line of 64."""
 
 
-def explore_exit_code(run: Exploration) -> ExitCode:
+def exit_code(run: Exploration) -> ExitCode:
     """Return DAMAGE where a case broke that was expected to hold, UNABLE where one is inconclusive.
 
     A case that could not be explored at all has a code of its own.
@@ -185,7 +185,7 @@ def covered(case: Explored) -> str:
     return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
 
 
-def explore_text(run: Exploration, style: str) -> str:
+def text_of(run: Exploration, style: str) -> str:
     """Return the whole report; a format that is not for people gets only the table.
 
     A failure is described in full where one case was asked for, else by the line that replays it.
@@ -252,7 +252,7 @@ def _schedules(case: Explored) -> str:
     return grid(head, rows, ("right", "left"), "plain", padding=2)
 
 
-def explore_complaints(run: Exploration) -> Iterator[str]:
+def complaints(run: Exploration) -> Iterator[str]:
     """Yield the lines for stderr: results that were not expected."""
     yield from (f"{failed.case}: {failed.reason}" for failed in run.failures)
     for case in run.cases:
@@ -261,57 +261,9 @@ def explore_complaints(run: Exploration) -> Iterator[str]:
         elif not (case.as_expected or run.interrupted):
             what = f"{case.scenario} under {case.lock}"
             yield f"{what}: inconclusive within the limit; raise --time-limit, or lower --rounds"
-
-
-def explore_interruption(run: Exploration) -> str:
-    """Say how far an exploration came that was interrupted; empty where it was not."""
-    covered = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
-    return f"interrupted; covered of the last case: {covered}" if run.interrupted else ""
-
-
-def replay_exit_code(run: Replay) -> ExitCode:
-    """Return AS_EXPECTED where every replay gave the same result, else DAMAGE."""
     if run.interrupted:
-        return ExitCode.INTERRUPTED
-    same = run.reproduced == run.times == run.options.times
-    return ExitCode.AS_EXPECTED if same else ExitCode.DAMAGE
+        reached = "; ".join(case.covered for case in run.cases[-1:]) or "nothing"
+        yield f"interrupted; covered of the last case: {reached}"
 
 
-def replay_text(run: Replay, style: str = DEFAULT_FORMAT) -> str:
-    """Return the whole report."""
-    size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
-    here = f"{run.environment.filesystem} on {run.environment.kernel}"
-    return "\n\n".join(
-        [
-            f"{run.scenario} under {run.lock}, {size}, real processes on {here}",
-            run.headline,
-            columns(run.steps),
-            "\n".join(conclusions(run)),
-        ]
-    )
-
-
-def conclusions(run: Replay) -> Iterator[str]:
-    """Yield how often the result was the same, what was left, and what this does not prove."""
-    yield f"reproduced {run.reproduced} of {run.times}"
-    if run.divergence:
-        yield f"the model and the kernel part: {run.divergence}"
-    for damage in run.damage:
-        yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
-    yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
-    if run.line_bytes < SEEN_WHOLE:
-        cut = plural(run.line_bytes, "byte")
-        yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."
-
-
-def replay_complaints(run: Replay) -> Iterator[str]:
-    """Yield the lines for stderr: the replays whose result differed."""
-    if run.divergence:
-        yield f"not reproduced: {run.divergence}"
-    elif not run.interrupted and run.reproduced < run.times:
-        yield f"{run.times - run.reproduced} of {run.times} ended with other bytes or reports than the model has"
-
-
-def replay_interruption(run: Replay) -> str:
-    """Say how far a replay came that was interrupted; empty where it was not."""
-    return f"interrupted; reproduced {run.reproduced} of {run.times} by then" if run.interrupted else ""
+REPORT = Report(text_of, complaints, exit_code)

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.errors import ExitCode
 from lab.records import ComparedLock, LockCell, LocksCompared
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, one_in, table, wrapped
 
 NEEDS = (
@@ -231,8 +232,18 @@ def _calls(cell: LockCell) -> Iterator[str]:
     actor = max(len(each.actor) for each in cell.run)
     call = max(len(each.call) for each in cell.run)
     for each in cell.run:
-        yield f"    {each.actor:{actor}}  {each.call:{call}}  {each.came_to}"
+        yield f"    {each.actor:{actor}}  {each.call:{call}}  {each.result}"
 
 
 def _why(cell: LockCell) -> str:
     return f": {cell.reason}" if cell.reason else ""
+
+
+COLOURS = {
+    r"(?<=  )yes(?=  |$)": "green",
+    r"(?<=  )no(?=  |$)": "yellow",
+    r"(?<=  )(!\w+|[?])(?=  |$)": "bold red",
+}
+"""These colour the words in the columns."""
+
+REPORT = Report(text_of, complaints, exit_code, COLOURS)

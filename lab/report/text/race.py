@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from lab.memory import backing_name
 from lab.records import Case, Quantiles, Run
-from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, plural, rate, table
+from lab.report.documents import Report
+from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, rate, table
 
 from . import explore
 from .failures import are_told, lock_of, overlaps_of
-from .race_verdict import conclusions, heading
+from .race_verdict import complaints, conclusions, exit_code, heading
 
 CASE = ("scenario", "lock", "workers")
 BROKE = (*CASE, "corrupted", "rate", "trials", "95 % interval", "overlaps", "detects", "verdict")
@@ -123,6 +124,4 @@ def text_of(run: Run, style: str) -> str:
     return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run)), *explanations])
 
 
-def interruption(run: Run) -> str:
-    """Say what is kept of a run that was interrupted; empty where it was not."""
-    return f"interrupted; {plural(len(run.cases), 'finished case')} kept" if run.interrupted else ""
+REPORT = Report(text_of, complaints, exit_code)

@@ -203,6 +203,8 @@ def complaints(run: Run) -> Iterator[str]:
     for case in run.cases:
         if case.not_recorded:
             yield f"{where(case)}: its recorded trial could not run: {case.not_recorded}"
+    if run.interrupted:
+        yield f"interrupted; {plural(len(run.cases), 'finished case')} kept"
 
 
 def _orphans(run: Run) -> Iterator[str]:

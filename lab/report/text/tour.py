@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from lab.errors import ExitCode
 from lab.records import Observation, Tour, TourStep
+from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, plural, wrapped
 
 MARK = "<- DIFFERS"
@@ -105,3 +106,11 @@ def _aligned(rows: list[list[str]]) -> Iterator[str]:
     for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
         cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
         yield f"{INDENT}{'  '.join(cells)}".rstrip()
+
+
+COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)^ok\b": "green"}
+REPORT = Report(text_of, lambda _: (), lambda _: ExitCode.AS_EXPECTED, COLOURS, formats=False)
+"""The text itself says what differs."""
+
+CHECK = Report(lambda run, _: summary(run), complaints, exit_code, COLOURS, formats=False)
+"""`tour --check` reports a tour in this way."""

@@ -85,7 +85,7 @@ def test_two_stores_at_once_are_told_in_this_or_the_other_order() -> None:
 
 
 def test_what_has_no_words_has_its_moment_its_kind_and_its_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.report.page.recorded.TOLD", 1)
+    monkeypatch.setattr("lab.report.page.build.MOST_SENTENCES", 1)
     rows = [
         *LOST_ROWS,
         (1, 1, LOAD, 4500, 4600, word(1)),

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from lab.records import SCHEMA, Compared, CompareOptions, Comparison, Measured, NotCompared, Unlike
-from lab.report.documents import COMPARE_COLOURS, report_of
-from lab.report.text.compare import complaints, exit_code, text_of
+from lab.report.documents import report_of
+from lab.report.text.compare import COLOURS, complaints, exit_code, text_of
 from tests.report.records import ENVIRONMENT
 
 SLOWER = Compared("fcntl uncontended", 1200.0, 1440.0, 1.2, (1.19, 1.22), "worse")
@@ -131,6 +131,6 @@ def test_what_is_unlike_left_out_or_no_cost_is_a_complaint() -> None:
 def test_a_terminal_colours_the_verdicts_at_the_ends_of_the_rows() -> None:
     import re
 
-    found = [match[0] for pattern in COMPARE_COLOURS for match in re.finditer(pattern, text_of(ALL, "simple"))]
+    found = [match[0] for pattern in COLOURS for match in re.finditer(pattern, text_of(ALL, "simple"))]
     assert sorted(each.strip() for each in found) == ["better", "cannot tell", "same", "worse"]
-    assert report_of(ALL).colours is COMPARE_COLOURS
+    assert report_of(ALL).colours is COLOURS

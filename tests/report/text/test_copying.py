@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lab.records import Bench, BenchOptions, Copying
-from lab.report.text.copying import exit_code, text_of
+from lab.report.text.bench import exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
 

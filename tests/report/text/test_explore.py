@@ -11,13 +11,13 @@ from lab.report.format import DATA_FORMATS
 from lab.report.text.explore import (
     HEAD,
     columns,
+    complaints,
     covered,
+    exit_code,
     explanation,
-    explore_complaints,
-    explore_exit_code,
-    explore_text,
     failure,
     heading,
+    text_of,
     verdicts,
 )
 from tests.report.explored_records import BROKEN, HOLDS, LOST, TOKEN, UNEXPECTED, UNKNOWN, exploration_of
@@ -72,12 +72,12 @@ def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: Explored, ver
     ],
 )
 def test_the_exit_code_tells_what_was_not_as_expected(cases: list[Explored], code: int) -> None:
-    assert explore_exit_code(exploration_of(*cases)) == code
+    assert exit_code(exploration_of(*cases)) == code
 
 
 @pytest.mark.parametrize("case", [HOLDS, UNEXPECTED, UNKNOWN])
 def test_an_interrupted_exploration_exits_130_whatever_it_found(case: Explored) -> None:
-    assert explore_exit_code(exploration_of(case, interrupted=True)) == 130
+    assert exit_code(exploration_of(case, interrupted=True)) == 130
 
 
 @pytest.mark.parametrize(
@@ -140,16 +140,16 @@ def test_a_failure_that_could_not_be_shrunk_says_nothing_of_it() -> None:
 
 
 def test_the_failure_of_a_single_case_is_told_in_full() -> None:
-    assert failure(BROKEN) in explore_text(exploration_of(BROKEN), "simple")
+    assert failure(BROKEN) in text_of(exploration_of(BROKEN), "simple")
 
 
 def test_the_only_failure_of_several_cases_is_told_in_full() -> None:
-    assert failure(BROKEN) in explore_text(exploration_of(BROKEN, HOLDS), "simple")
+    assert failure(BROKEN) in text_of(exploration_of(BROKEN, HOLDS), "simple")
 
 
 def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it() -> None:
     other = replace(BROKEN, scenario="bank", headline="balance off: so", token="L1,bank")  # noqa: S106
-    text = explore_text(exploration_of(BROKEN, other), "simple")
+    text = text_of(exploration_of(BROKEN, other), "simple")
     assert f"counter under none: {BROKEN.headline}\n    python -m lab replay {TOKEN}\n" in text
     assert "bank under none: balance off: so\n    python -m lab replay L1,bank\n" in text
     assert "python -m lab explore counter --lock none" in text
@@ -157,32 +157,32 @@ def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it(
 
 
 def test_each_case_that_holds_says_what_was_exhausted() -> None:
-    text = explore_text(exploration_of(HOLDS, replace(HOLDS, lock="ofd")), "simple")
+    text = text_of(exploration_of(HOLDS, replace(HOLDS, lock="ofd")), "simple")
     assert covered(HOLDS) in text
     assert "counter under ofd holds in all 6 schedules of 2 workers x 2 rounds, under sequential" in text
 
 
 def test_a_failure_whose_search_stopped_there_makes_no_claim_about_the_rest() -> None:
-    assert covered(BROKEN) not in explore_text(exploration_of(BROKEN), "simple")
+    assert covered(BROKEN) not in text_of(exploration_of(BROKEN), "simple")
 
 
 def test_a_failure_whose_search_went_on_to_the_end_says_how_many_break() -> None:
     whole = replace(BROKEN, exhausted=True, schedules=70, broken_schedules=68)
-    assert covered(whole) in explore_text(exploration_of(whole), "simple")
+    assert covered(whole) in text_of(exploration_of(whole), "simple")
 
 
 def test_the_schedules_that_were_asked_for_are_listed_with_their_numbers() -> None:
-    shown = explore_text(exploration_of(replace(HOLDS, schedules_shown=["0x4 1x4", "1x4 0x4"])), "simple")
+    shown = text_of(exploration_of(replace(HOLDS, schedules_shown=["0x4 1x4", "1x4 0x4"])), "simple")
     assert [line.split(maxsplit=1) for line in shown.splitlines()[-2:]] == [["1", "0x4 1x4"], ["2", "1x4 0x4"]]
 
 
 def test_what_broke_unexpected_is_a_complaint() -> None:
-    (said,) = explore_complaints(exploration_of(HOLDS, BROKEN, UNEXPECTED))
+    (said,) = complaints(exploration_of(HOLDS, BROKEN, UNEXPECTED))
     assert said == f"counter under fcntl: broken where it should hold: {UNEXPECTED.headline}"
 
 
 def test_what_could_not_be_found_out_is_a_complaint() -> None:
-    (said,) = explore_complaints(exploration_of(HOLDS, UNKNOWN))
+    (said,) = complaints(exploration_of(HOLDS, UNKNOWN))
     assert said.startswith("bank under fcntl: inconclusive")
 
 
@@ -206,4 +206,4 @@ def test_a_race_of_which_the_model_found_nothing_out_is_not_said_to_hold() -> No
 def test_a_case_that_was_interrupted_before_its_failure_was_told_has_no_failure_to_show() -> None:
     bare = replace(BROKEN, damage=[], steps=[], reasons=[], headline="", shrunk=None, token=None, preemptions=None)
     assert row(bare)["verdict"] == "broken: interrupted"
-    assert "replay" not in explore_text(exploration_of(bare, interrupted=True), "simple")
+    assert "replay" not in text_of(exploration_of(bare, interrupted=True), "simple")

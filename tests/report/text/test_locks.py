@@ -8,8 +8,7 @@ import pytest
 
 from lab import records as results
 from lab.records import LockCell, LocksCompared
-from lab.report.documents import LOCKS_COLOURS
-from lab.report.text.locks import advice, complaints, exit_code, text_of
+from lab.report.text.locks import COLOURS, advice, complaints, exit_code, text_of
 from tests.report.chosen_records import NAMES, RUN, cells, compared
 
 BOTH = compared(cells("one"), cells("another", 2.5e6, threads="no", order="polls"))
@@ -139,9 +138,9 @@ def test_where_no_lock_keeps_a_process_out_there_is_no_advice() -> None:
 
 
 def test_only_words_in_cells_are_coloured() -> None:
-    found = [bool(re.search(pattern, "one  yes  no  !no")) for pattern in LOCKS_COLOURS]
+    found = [bool(re.search(pattern, "one  yes  no  !no")) for pattern in COLOURS]
     assert found == [True, True, True]
-    assert not any(re.search(pattern, "Who polls has no order; yes, or no!") for pattern in LOCKS_COLOURS)
+    assert not any(re.search(pattern, "Who polls has no order; yes, or no!") for pattern in COLOURS)
 
 
 def test_the_document_comes_back_as_what_it_was(tmp_path: Path) -> None:

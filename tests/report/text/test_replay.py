@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from lab.records import Replay
-from lab.report.text.explore import columns, conclusions, replay_complaints, replay_exit_code, replay_text
+from lab.report.text.explore import columns
+from lab.report.text.replay import complaints, conclusions, exit_code, text_of
 from tests.report.explored_records import DIVERGED, LOST, REPRODUCED
 
 STOPPED = replace(REPRODUCED, times=40, reproduced=40, interrupted=True)
@@ -13,7 +14,7 @@ DIFFERENT = replace(REPRODUCED, reproduced=97)
 
 
 def test_how_often_it_was_reproduced_is_said_in_the_words_of_the_contract() -> None:
-    assert "reproduced 100 of 100" in replay_text(REPRODUCED).splitlines()
+    assert "reproduced 100 of 100" in text_of(REPRODUCED).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -28,11 +29,11 @@ def test_how_often_it_was_reproduced_is_said_in_the_words_of_the_contract() -> N
     ],
 )
 def test_only_a_schedule_reproduced_every_time_that_was_asked_for_exits_0(run: Replay, code: int) -> None:
-    assert replay_exit_code(run) == code
+    assert exit_code(run) == code
 
 
 def test_the_report_tells_where_the_damage_and_the_steps() -> None:
-    parts = replay_text(REPRODUCED).split("\n\n")
+    parts = text_of(REPRODUCED).split("\n\n")
     assert parts[0] == "counter under none, 2 workers x 1 round, real processes on ext4 on Linux 6.18"
     assert parts[1] == "lost update: worker 0 overwrites what worker 1 stored in value"
     assert parts[2] == columns(REPRODUCED.steps)
@@ -63,15 +64,22 @@ def test_a_divergence_is_told_where_it_was_met() -> None:
     assert said in list(conclusions(DIVERGED))
 
 
-@pytest.mark.parametrize("run", [REPRODUCED, STOPPED, replace(STOPPED, reproduced=39)])
-def test_what_came_out_the_same_is_no_complaint(run: Replay) -> None:
-    assert list(replay_complaints(run)) == []
+@pytest.mark.parametrize(
+    ("run", "said"),
+    [
+        (REPRODUCED, []),
+        (STOPPED, ["interrupted; reproduced 40 of 40 by then"]),
+        (replace(STOPPED, reproduced=39), ["interrupted; reproduced 39 of 40 by then"]),
+    ],
+)
+def test_what_came_out_the_same_is_no_complaint(run: Replay, said: list[str]) -> None:
+    assert list(complaints(run)) == said
 
 
 def test_a_divergence_is_a_complaint() -> None:
-    assert list(replay_complaints(DIVERGED)) == [f"not reproduced: {DIVERGED.divergence}"]
+    assert list(complaints(DIVERGED)) == [f"not reproduced: {DIVERGED.divergence}"]
 
 
 def test_other_bytes_at_the_end_are_a_complaint_with_how_often() -> None:
-    (said,) = replay_complaints(DIFFERENT)
+    (said,) = complaints(DIFFERENT)
     assert said.startswith("3 of 100 ended with other bytes or reports than the model")

@@ -22,7 +22,7 @@ Lab.section("stories", (root, stories) => {
     const rows = telling.calls.map((call, place) => el("tr", { class: call.wrong ? "wrong" : "" },
       el("td", { class: "place" }, String(place + 1)),
       telling.workers.map((_, number) => el("td", { class: `worker-${number}`, "data-who": number === call.worker && telling.workers[number] }, number === call.worker && [
-        el("span", { class: "mono call" }, call.call), " ", el("span", { class: "came" }, `→ ${call.came_to}`)])),
+        el("span", { class: "mono call" }, call.call), " ", el("span", { class: "came" }, `→ ${call.result}`)])),
       el("td", { class: "note" }, call.wrong && el("strong", { class: "mark" }, "Here: "), call.note)));
     const body = el("tbody", null, rows);
     return { rows, element: el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", { class: "story" },
@@ -55,7 +55,7 @@ Lab.section("stories", (root, stories) => {
       const call = telling.calls[at - 1];
       draw();
       if (document.activeElement === document.body || document.activeElement.disabled) made.element.focus({ preventScroll: true });
-      say(`${telling.workers[call.worker]}: ${call.call}, ${call.came_to}. ${call.wrong ? "Here it goes wrong: " : ""}${call.note}`);
+      say(`${telling.workers[call.worker]}: ${call.call}, ${call.result}. ${call.wrong ? "Here it goes wrong: " : ""}${call.note}`);
       moved(at);
     };
     const element = el("div", {

@@ -1,0 +1,60 @@
+"""Write a replay as text: what was performed, how often the result was the same, and what that proves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lab.errors import ExitCode
+from lab.records import Replay
+from lab.report.documents import Report
+from lab.report.format import DEFAULT_FORMAT, plural
+
+from .explore import SEEN_WHOLE, columns
+
+
+def exit_code(run: Replay) -> ExitCode:
+    """Return AS_EXPECTED where every replay gave the same result, else DAMAGE."""
+    if run.interrupted:
+        return ExitCode.INTERRUPTED
+    same = run.reproduced == run.times == run.options.times
+    return ExitCode.AS_EXPECTED if same else ExitCode.DAMAGE
+
+
+def text_of(run: Replay, style: str = DEFAULT_FORMAT) -> str:
+    """Return the whole report."""
+    size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
+    here = f"{run.environment.filesystem} on {run.environment.kernel}"
+    return "\n\n".join(
+        [
+            f"{run.scenario} under {run.lock}, {size}, real processes on {here}",
+            run.headline,
+            columns(run.steps),
+            "\n".join(conclusions(run)),
+        ]
+    )
+
+
+def conclusions(run: Replay) -> Iterator[str]:
+    """Yield how often the result was the same, what was left, and what this does not prove."""
+    yield f"reproduced {run.reproduced} of {run.times}"
+    if run.divergence:
+        yield f"the model and the kernel part: {run.divergence}"
+    for damage in run.damage:
+        yield f"{damage.kind}: {'; '.join(damage.evidence) or plural(damage.count, 'operation')}"
+    yield "This order of steps is possible on this kernel and file; how likely it is, only a race tells."
+    if run.line_bytes < SEEN_WHOLE:
+        cut = plural(run.line_bytes, "byte")
+        yield f"Copies were cut into moves of at most {cut} by hand; every processor moves {SEEN_WHOLE} at once."
+
+
+def complaints(run: Replay) -> Iterator[str]:
+    """Yield the lines for stderr: the replays whose result differed."""
+    if run.divergence:
+        yield f"not reproduced: {run.divergence}"
+    elif not run.interrupted and run.reproduced < run.times:
+        yield f"{run.times - run.reproduced} of {run.times} ended with other bytes or reports than the model has"
+    if run.interrupted:
+        yield f"interrupted; reproduced {run.reproduced} of {run.times} by then"
+
+
+REPORT = Report(text_of, complaints, exit_code, formats=False)
