@@ -86,7 +86,7 @@ def test_a_performed_story_ends_with_less_than_was_done_and_its_fix_with_all_of_
 
 
 def test_a_program_that_does_not_go_as_it_says_is_no_story() -> None:
-    with pytest.raises(AssertionError, match="came to granted, not to EAGAIN"):
+    with pytest.raises(AssertionError, match="gave granted, not EAGAIN"):
         performed("A: open f\nA: F_SETLK f write 0 1 = EAGAIN")
 
 
