@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     with Documents("backings", arguments) as documents:
-        with stops_interrupt(), Progress(len(BACKINGS), shown=sys.stderr.isatty()) as progress:
+        shown = sys.stderr.isatty()
+        with stops_interrupt(), Progress(len(BACKINGS), shown=shown) as progress:
             done = compare(arguments.dir, progress.tell)
         return documents.finish(done)
