@@ -11,13 +11,13 @@ from tests.check.mutants import owners, queues, ranges, requests, stages
 
 Mutant = type[RecordLocks | WholeFileLock | LockQueue | Kernel | ModelStage]
 
-MUTANTS: tuple[Mutant, ...] = (
-    *ranges.MUTANTS,
-    *requests.MUTANTS,
-    *owners.MUTANTS,
-    *queues.MUTANTS,
-    *stages.MUTANTS,
-)
+MUTANTS: list[Mutant] = [
+    each
+    for module in (ranges, requests, owners, queues, stages)
+    for name, each in vars(module).items()
+    if not name.startswith("_") and isinstance(each, type) and each.__module__ == module.__name__
+]
+"""Every class of these modules, but for those whose names begin with an underscore: what several mutants share."""
 
 
 class Assembled(Kernel):

@@ -185,31 +185,3 @@ class FlockUnlocksNothing(WholeFileLock):
     def release(self, owner: Hashable) -> None:
         if isinstance(owner, Description) and not owner.references:
             super().release(owner)
-
-
-MUTANTS: tuple[type[Kernel | WholeFileLock], ...] = (
-    OwnersAreDescriptors,
-    OfdOwnersAreProcesses,
-    TheLastCloseReleases,
-    AnyCloseReleasesEverywhere,
-    AnyCloseReleasesOfd,
-    AnyCloseReleasesFlock,
-    CloseReleasesNothing,
-    ChildrenAreTheirParents,
-    ClonesAreTheirOwn,
-    TheEndOfAChildReleases,
-    ExecReleases,
-    ExecKeepsEverything,
-    TheDeadKeepTheirLocks,
-    DeathWakesNobody,
-    UnlinkKeepsTheFile,
-    UnlockUnlocksFlocksToo,
-    FlockUnlocksRangesToo,
-    FlocksGoWithTheProcess,
-    FlocksAreOfProcesses,
-    FlockGrantsEverything,
-    FlockSharesNothing,
-    FlockReadersPassWriters,
-    FlockUpgradesAreAtomic,
-    FlockUnlocksNothing,
-)

@@ -80,7 +80,7 @@ class ARefusedUpgradeLosesTheLock(LockQueue):
         return answer
 
 
-class Ghosts(LockQueue):
+class _Ghosts(LockQueue):
     """Calls of nobody that take the lock as soon as it comes free."""
 
     def __init__(self) -> None:
@@ -92,13 +92,13 @@ class Ghosts(LockQueue):
         super().settle()
 
 
-class InterruptedStaysQueued(Ghosts):
+class InterruptedStaysQueued(_Ghosts):
     def interrupt(self, process: int) -> Answer:
         self.ghosts.append(self._calls[process])
         return super().interrupt(process)
 
 
-class KilledStaysQueued(Ghosts):
+class KilledStaysQueued(_Ghosts):
     def interrupt(self, process: int) -> Answer:
         del self._calls[process]
         self.settle()
@@ -164,25 +164,3 @@ class EndlessSearch(LockQueue):
 class OfdRingsAreNoticed(LockQueue):
     def _waits_for(self, owner: Hashable) -> Hashable | None:
         return next((call.on.owner for call in self._calls.values() if call.owner is owner and call.on), None)
-
-
-MUTANTS: tuple[type[LockQueue], ...] = (
-    NeverWaits,
-    WakesNobody,
-    WakesOneAtARelease,
-    WakesTheLastComer,
-    WakesAllAtOnce,
-    GrantsWakeNobody,
-    EightCanWait,
-    ARefusedUpgradeLosesTheLock,
-    InterruptedStaysQueued,
-    KilledStaysQueued,
-    InterruptTellsEAGAIN,
-    InterruptTooLateTellsEAGAIN,
-    InterruptEndsAllWaits,
-    InterruptGrants,
-    HoldersWhoWaitAreDeadlocked,
-    ChainsAreDeadlocks,
-    EndlessSearch,
-    OfdRingsAreNoticed,
-)

@@ -136,28 +136,3 @@ class UnlockFreesAllBehind(RecordLocks):
 class UnlockForgetsTheLastByte(RecordLocks):
     def release(self, owner: Hashable, start: int, length: int) -> None:
         super().release(owner, start, max(1, length - 1) if length else 0)
-
-
-MUTANTS: tuple[type[RecordLocks], ...] = (
-    GrantsEverything,
-    OwnLocksConflict,
-    TouchingRangesConflict,
-    LastByteIsNotCompared,
-    RangesAreIgnored,
-    InsideIsFree,
-    AroundIsFree,
-    ReadersExcludeReaders,
-    ReadersOfTheSameRangeExcludeEachOther,
-    ReadersPassWriters,
-    PosixAndOfdKnowNothingOfEachOther,
-    LengthZeroIsOneByte,
-    InfinityEndsAt31Bits,
-    TheOtherTypeReplacesAll,
-    NeverMerges,
-    MergesDifferentTypes,
-    DowngradesAreIgnored,
-    KeepsAHundredLocks,
-    UnlockFreesWholeLocks,
-    UnlockFreesAllBehind,
-    UnlockForgetsTheLastByte,
-)

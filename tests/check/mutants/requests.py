@@ -10,7 +10,7 @@ from lab.model.files import GRANTED, READ, UNLOCK, WRITE, Answer, Request
 from lab.model.kernel import Kernel
 
 
-class Reads(Kernel):
+class _Reads(Kernel):
     """A kernel that takes `read` of a request for the request."""
 
     def read(self, request: Request, size: int) -> Request:
@@ -29,49 +29,49 @@ class Reads(Kernel):
         return super()._get(process, number, self._read(process, number, request), ofd=ofd)
 
 
-class TheLastByteIsTooFar(Reads):
+class TheLastByteIsTooFar(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(whence=9) if request.length and request.start + request.length == END else request
 
 
-class AnEndTooFarIsCut(Reads):
+class AnEndTooFarIsCut(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(length=0) if request.start + request.length > END else request
 
 
-class NegativeStartsAreZero(Reads):
+class NegativeStartsAreZero(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(start=max(0, request.start)) if not request.whence else request
 
 
-class NegativeLengthsAreRefused(Reads):
+class NegativeLengthsAreRefused(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(whence=9) if request.length < 0 else request
 
 
-class NegativeLengthsAreTurnedRound(Reads):
+class NegativeLengthsAreTurnedRound(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(length=abs(request.length))
 
 
-class WhenceIsIgnored(Reads):
+class WhenceIsIgnored(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(whence=0)
 
 
-class UnknownTypesWrite(Reads):
+class UnknownTypesWrite(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request if request.kind in (READ, WRITE, UNLOCK) else request._replace(kind=WRITE)
 
 
-class LocksAreCutAtTheEndOfTheFile(Reads):
+class LocksAreCutAtTheEndOfTheFile(_Reads):
     """A range behind it becomes one in a place where nobody looks."""
 
     def read(self, request: Request, size: int) -> Request:
         return request._replace(start=1 << 50, length=1) if size and request.start >= size else request
 
 
-class OfdPidsAreIgnored(Reads):
+class OfdPidsAreIgnored(_Reads):
     def read(self, request: Request, size: int) -> Request:
         return request._replace(pid=0)
 
@@ -167,28 +167,3 @@ class FlockNeedsWriting(Kernel):
 class UnknownFlocksUnlock(Kernel):
     def flock(self, process: int, number: int, kind: int, *, wait: bool = False) -> Answer:
         return super().flock(process, number, min(kind, UNLOCK), wait=wait)
-
-
-MUTANTS: tuple[type[Kernel], ...] = (
-    TheLastByteIsTooFar,
-    AnEndTooFarIsCut,
-    NegativeStartsAreZero,
-    NegativeLengthsAreRefused,
-    NegativeLengthsAreTurnedRound,
-    WhenceIsIgnored,
-    UnknownTypesWrite,
-    LocksAreCutAtTheEndOfTheFile,
-    OfdPidsAreIgnored,
-    ModesAreIgnored,
-    OneWayFilesLockNothing,
-    GetlkChecksModes,
-    GetlkTellsWhatWasAsked,
-    GetlkFindsNothing,
-    GetlkTellsThePidOfTheRequest,
-    OfdLocksAreOfProcessZero,
-    OfdGetlkFindsNoneOfItsOwn,
-    UnlockOfNothingIsRefused,
-    WaitersWaitForEveryLock,
-    FlockNeedsWriting,
-    UnknownFlocksUnlock,
-)

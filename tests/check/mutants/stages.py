@@ -6,7 +6,7 @@ from lab.check.oracle import Contents, Modelled, ModelStage
 from lab.model.files import WRITE, Inode, Request
 
 
-class Releasing(ModelStage):
+class _Releasing(ModelStage):
     """Takes the POSIX locks of an actor away."""
 
     def release(self, actor: Modelled) -> None:
@@ -30,7 +30,7 @@ class WritersKeepTheirLocks(ModelStage):
             super()._do_close(actor, name)
 
 
-class TruncateReleases(Releasing):
+class TruncateReleases(_Releasing):
     def _do_truncate(self, actor: Modelled, name: str, size: str) -> str:
         self.release(actor)
         return super()._do_truncate(actor, name, size)
@@ -45,7 +45,7 @@ class CloseLosesData(ModelStage):
 
 class WaitingSpoilsTheNextPage(ModelStage):
     def _do_waits(self, actor: Modelled) -> str:
-        self.contents = SpoiledPage(self.contents)
+        self.contents = _SpoiledPage(self.contents)
         return super()._do_waits(actor)
 
 
@@ -89,12 +89,12 @@ class EachLockIsListedTwice(ModelStage):
         return str(2 * int(super()._do_listed(actor, name)))
 
 
-class TheStoppedLoseTheirLocks(Releasing):
+class TheStoppedLoseTheirLocks(_Releasing):
     def _do_stopped(self, actor: Modelled) -> None:
         self.release(actor)
 
 
-class TheContinuedLoseTheirLocks(Releasing):
+class TheContinuedLoseTheirLocks(_Releasing):
     def _do_continued(self, actor: Modelled) -> None:
         self.release(actor)
 
@@ -102,7 +102,7 @@ class TheContinuedLoseTheirLocks(Releasing):
 class NoSigbus(ModelStage):
     def __init__(self) -> None:
         super().__init__()
-        self.contents = Bottomless()
+        self.contents = _Bottomless()
 
 
 class SigbusKeepsTheLock(ModelStage):
@@ -110,7 +110,7 @@ class SigbusKeepsTheLock(ModelStage):
         return "SIGBUS"
 
 
-class AFullDiskReleases(Releasing):
+class AFullDiskReleases(_Releasing):
     def _do_write(self, actor: Modelled, name: str, start: str, text: str) -> str:
         answer = super()._do_write(actor, name, start, text)
         if answer == "EFBIG":
@@ -123,7 +123,7 @@ class NoLimitOfSize(ModelStage):
         """Set none."""
 
 
-class NoDescriptorReleases(Releasing):
+class NoDescriptorReleases(_Releasing):
     def _do_open(self, actor: Modelled, name: str, *words: str) -> str:
         answer = super()._do_open(actor, name, *words)
         if answer == "EMFILE":
@@ -131,33 +131,14 @@ class NoDescriptorReleases(Releasing):
         return answer
 
 
-class Bottomless(Contents):
+class _Bottomless(Contents):
     def reaches(self, inode: Inode, end: int) -> bool:
         return True
 
 
-class SpoiledPage(Contents):
+class _SpoiledPage(Contents):
     """The bytes of the second page are lost."""
 
     def __init__(self, contents: Contents) -> None:
         super().__init__()
         self._bytes = {key: content[:4096] + bytes(len(content[4096:])) for key, content in contents._bytes.items()}
-
-
-MUTANTS: tuple[type[ModelStage], ...] = (
-    WritersKeepTheirLocks,
-    TruncateReleases,
-    CloseLosesData,
-    WaitingSpoilsTheNextPage,
-    NamesAreRemembered,
-    LocksAreMandatory,
-    LockedFilesAreNotMapped,
-    EachLockIsListedTwice,
-    TheStoppedLoseTheirLocks,
-    TheContinuedLoseTheirLocks,
-    NoSigbus,
-    SigbusKeepsTheLock,
-    AFullDiskReleases,
-    NoLimitOfSize,
-    NoDescriptorReleases,
-)
