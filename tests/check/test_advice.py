@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,6 +14,83 @@ from tests.check.advised import ALL_EXCLUDE, OUTLIVED, TWO, UNWOKEN, keeping, lo
 from tests.report.checked_records import CALLS, STUCK, case, guarantee, mounts, race, rule
 
 
+def given(*kinds: str, **found: Any) -> partial[str]:
+    """A situation: the kinds of its mounts, and what was found there."""
+    return partial(said, *kinds, **found)
+
+
+GRANTED = rule(18, "posix", "unsafe", expected="EAGAIN or EACCES", observed="granted")
+WRONG_ERRNO = rule(18, "posix", "unsafe", expected="success", observed="EINVAL")
+OFD_CALLS = ["A: F_OFD_SETLK f write 0 10 = granted", "A: close f = ok", "B: F_OFD_SETLK f write 0 1 = EAGAIN"]
+OFD_STAYS = rule(50, "ofd", "unsafe", expected="success", observed="EAGAIN", calls=OFD_CALLS)
+STALE = [losing("mapping", "mapped")]
+FALSE_DEADLOCK = race("posix", raced=case(false_deadlocks=1))
+WITHOUT_LOCK: list[dict[str, Any]] = [{}, {"overlaps": 3}, {"overlaps": 3, "lost": 5}]
+INCOHERENT = "a mapping is not coherent (50.0 % of updates lost)."
+
+ADVICE: dict[str, tuple[partial[str], list[str], list[str]]] = {
+    "one thing is unknown": (given(**ALL_EXCLUDE, mapping="unknown"), [], ["All that was asked"]),
+    "locks are granted twice between mounts": (given(*TWO, stress=[lying()], posix="unsafe"),
+        ["POSIX locks are granted twice between these mounts. Check one directory alone",
+         "local to each mount, and exclude nobody on another host"], []),
+    "locks are granted twice on one": (given("fuse", stress=[lying()], posix="unsafe"), [], ["local to each mount"]),
+    "a rule saw a lock granted twice": (given(rules=[GRANTED], posix="unsafe"), ["granted to two at once here"], []),
+    "a rule saw another error": (given(rules=[WRONG_ERRNO], posix="unsafe"), [], ["granted to two"]),
+    "two locks exclude": (given(stress=[lying(), keeping("ofd", 100), keeping("flock", 100)], posix="unsafe",
+        ofd="safe", flock="safe"), ["Use open file description locks and flock"],
+        ["No lock", "not tried often enough"]),
+    "no lock excludes, and that is all that is said": (given(stress=[lying()], rules=[UNWOKEN, OUTLIVED],
+        posix="unsafe", ranges="unsafe", death="unsafe"),
+        ["No lock that was tried excludes here: let one process do all the writing"], ["Ranges", "outlive", "woken"]),
+    "a lock is broken, but lets nobody in": (given(rules=[UNWOKEN], posix="unsafe", blocking="unsafe"),
+        ["Who waits is not always woken: ask without waiting"], ["No lock"]),
+    "a mapping is not coherent, and pread is exact": (given(*TWO, stress=STALE, **ALL_EXCLUDE, mapping="unsafe",
+        pread="safe", remapped="safe"),
+        [f"Locks exclude between these mounts, but {INCOHERENT}",
+         "Safe: pread and pwrite under the lock and a mapping of the file opened and closed inside",
+         "Reopen the file inside a lock on another file: open, map, work, msync, close, then unlock."],
+        ["writeback_cache"]),
+    "no access is safe": (given("nfs4", "nfs4", stress=[*STALE, losing("remapped", "remapped")], **ALL_EXCLUDE,
+        mapping="unsafe", pread="unsafe", remapped="unsafe"),
+        ["No way to reach the data that was tried is safe.", "lock the data file itself"], ["Reopen the file"]),
+    "data is lost on gluster": (given("fuse.glusterfs", stress=[losing("pread", "stream")], **ALL_EXCLUDE,
+        pread="unsafe"), ["performance translators"], ["writeback_cache"]),
+    "data is lost where no lock excludes": (given(stress=[lying(), *STALE], posix="unsafe", mapping="unsafe"),
+        [], ["not coherent"]),
+    "data is lost beside a lock that lies": (given(stress=[lying(), *STALE], posix="unsafe", flock="safe",
+        mapping="unsafe"), [f"No two held a lock, but {INCOHERENT}"], ["Locks exclude"]),
+    "neighbours overwrite each other": (given(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE,
+        neighbours="unsafe"), ["4,096 bytes apart"], []),
+    "neighbours are unknown": (given(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE, neighbours="unknown"),
+        [], ["4,096"]),
+    **{f"neighbours have no lock: {how}": (given(stress=[lying(), race("neighbours", "mapped", case(**how))],
+        posix="unsafe", flock="safe", neighbours="unsafe"), [], ["Neighbours"])
+        for how in WITHOUT_LOCK},
+    "files cannot be mapped": (given(**ALL_EXCLUDE, mapping="unsupported", pread="safe"),
+        ["use pread and pwrite under the lock"], []),
+    "nor read": (given(**ALL_EXCLUDE, mapping="unsupported", pread="unsafe"), ["use another filesystem"], []),
+    "a lock is refused": (given(posix="unsupported", ofd="safe", mapping="unsupported", deadlock="unsupported"),
+        ["Refused, loudly: POSIX locks.", "use open file description locks"], ["cannot be mapped", "deadlock"]),
+    "an ofd lock stays": (given(rules=[OFD_STAYS], posix="safe", ofd="unsafe"),
+        ["stay when their descriptor is closed"], []),
+    **{f"an ofd lock {about}": (given(rules=[rule(50, "ofd", "unsafe", expected=expected, observed=observed,
+        calls=calls)], posix="safe", ofd="unsafe"), [], ["stay when their descriptor is closed"])
+        for about, expected, observed, calls in (
+            ("is granted twice", "EAGAIN", "granted", OFD_CALLS),
+            ("was not closed", "success", "EAGAIN", [OFD_CALLS[0], OFD_CALLS[2]]),
+            ("is none", "success", "EAGAIN", [*CALLS[:2], *OFD_CALLS[1:]]))},
+    "a race met a false deadlock": (given(stress=[FALSE_DEADLOCK]), ["EDEADLK comes where there is no cycle"], []),
+    "a rule met one": (given(rules=[rule(46, "deadlock", "unsafe", observed="EDEADLK")]), ["EDEADLK comes"], []),
+    "neither met one": (given(stress=[race("posix")], rules=[rule(46, "deadlock")]), [], ["EDEADLK comes"]),
+    "a process is stuck": (given("fuse", stuck=[STUCK], death="unsafe"),
+        ["get rid of the process that does not end on SIGKILL: umount -f /mnt/0, or write 1 to /sys/fs/fuse"], []),
+    "two are": (given("fuse", stuck=[STUCK, Stuck(2, "do_wait")], death="unsafe"),
+        ["the 2 processes that do not end"], []),
+    "one is, not on FUSE": (given("nfs4", stuck=[STUCK], death="unsafe"), ["get rid"], ["/sys/fs/fuse"]),
+    "none is": (given("fuse", death="unsafe"), [], ["get rid"]),
+}  # fmt: skip
+
+
 def test_where_all_is_safe_it_is_said_how_far_that_goes() -> None:
     alone = said(**ALL_EXCLUDE, mapping="safe")
     assert alone.startswith("All that was asked is safe on this mount, among the processes of this host.")
@@ -20,15 +98,12 @@ def test_where_all_is_safe_it_is_said_how_far_that_goes() -> None:
     assert said(*TWO, **ALL_EXCLUDE, mapping="safe") == "All that was asked is safe between these mounts."
 
 
-def test_where_one_thing_is_not_safe_it_is_not_said_that_all_is() -> None:
-    assert "All that was asked" not in said(**ALL_EXCLUDE, mapping="unknown")
-
-
-def test_locks_granted_twice_between_mounts_may_be_local_to_each() -> None:
-    told = said(*TWO, stress=[lying()], posix="unsafe")
-    assert "POSIX locks are granted twice between these mounts. Check one directory alone" in told
-    assert "local to each mount, and exclude nobody on another host" in told
-    assert "local to each mount" not in said("fuse", stress=[lying()], posix="unsafe")
+@pytest.mark.parametrize("about", ADVICE)
+def test_what_is_advised_and_what_is_not_where(about: str) -> None:
+    situation, words, others = ADVICE[about]
+    told = situation()
+    assert [word for word in words if word not in told] == [], told
+    assert [word for word in others if word in told] == [], told
 
 
 @pytest.mark.parametrize(
@@ -38,115 +113,6 @@ def test_locks_granted_twice_between_mounts_may_be_local_to_each() -> None:
 def test_what_to_look_at_depends_on_the_filesystem(kind: str, hint: str) -> None:
     assert hint in said(kind, kind, stress=[lying()], posix="unsafe")
     assert hint not in said("ext4", "ext4", stress=[lying()], posix="unsafe")
-
-
-def test_a_lock_that_a_rule_saw_granted_twice_needs_no_stress_to_be_called_so() -> None:
-    broken = rule(18, "posix", "unsafe", expected="EAGAIN or EACCES", observed="granted")
-    assert "granted to two at once here" in said(rules=[broken], posix="unsafe")
-    other = rule(18, "posix", "unsafe", expected="success", observed="EINVAL")
-    assert "granted to two" not in said(rules=[other], posix="unsafe")
-
-
-def test_a_lock_that_excludes_is_named_beside_those_that_do_not() -> None:
-    told = said(stress=[lying(), keeping("ofd", 100), keeping("flock", 100)], posix="unsafe", ofd="safe", flock="safe")
-    assert "Use open file description locks and flock" in told
-    assert "No lock" not in told
-    assert "not tried often enough" not in told
-
-
-def test_where_none_excludes_that_is_all_that_is_said_of_the_rest() -> None:
-    told = said(stress=[lying()], rules=[UNWOKEN, OUTLIVED], posix="unsafe", ranges="unsafe", death="unsafe")
-    assert "No lock that was tried excludes here: let one process do all the writing" in told
-    assert "Ranges" not in told
-    assert "outlive" not in told
-    assert "woken" not in told
-
-
-def test_a_lock_that_is_broken_otherwise_than_by_letting_two_in_is_not_said_to() -> None:
-    told = said(rules=[UNWOKEN], posix="unsafe", blocking="unsafe")
-    assert "No lock" not in told
-    assert "Who waits is not always woken: ask without waiting" in told
-
-
-def test_a_mapping_that_is_not_coherent_is_told_with_what_is_lost_and_what_is_safe() -> None:
-    told = said(
-        *TWO, stress=[losing("mapping", "mapped")], **ALL_EXCLUDE, mapping="unsafe", pread="safe", remapped="safe"
-    )
-    assert "Locks exclude between these mounts, but a mapping is not coherent (50.0 % of updates lost)." in told
-    assert "Safe: pread and pwrite under the lock and a mapping of the file opened and closed inside" in told
-    assert "Reopen the file inside a lock on another file: open, map, work, msync, close, then unlock." in told
-    assert "writeback_cache" not in told  # pread is exact: it is not that
-
-
-def test_reopening_is_not_advised_where_it_is_not_safe() -> None:
-    rows = [losing("mapping", "mapped"), losing("remapped", "remapped")]
-    told = said("nfs4", "nfs4", stress=rows, **ALL_EXCLUDE, mapping="unsafe", pread="unsafe", remapped="unsafe")
-    assert "Reopen the file" not in told
-    assert "No way to reach the data that was tried is safe." in told
-    assert "lock the data file itself" in told
-
-
-def test_gluster_has_its_own_options_and_not_those_of_other_fuse_servers() -> None:
-    told = said("fuse.glusterfs", stress=[losing("pread", "stream")], **ALL_EXCLUDE, pread="unsafe")
-    assert "performance translators" in told
-    assert "writeback_cache" not in told
-
-
-def test_data_is_not_called_incoherent_where_no_lock_excludes() -> None:
-    told = said(stress=[lying(), losing("mapping", "mapped")], posix="unsafe", mapping="unsafe")
-    assert "not coherent" not in told
-
-
-def test_neighbours_are_to_be_kept_a_page_apart() -> None:
-    assert "4,096 bytes apart" in said(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE, neighbours="unsafe")
-    assert "4,096" not in said(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE, neighbours="unknown")
-
-
-@pytest.mark.parametrize("how", [{}, {"overlaps": 3}, {"overlaps": 3, "lost": 5}])
-def test_neighbours_that_are_unsafe_for_want_of_a_lock_are_not_said_to_overwrite_each_other(how: Any) -> None:
-    rows = [lying(), race("neighbours", "mapped", case(**how))]
-    told = said(stress=rows, posix="unsafe", flock="safe", neighbours="unsafe")
-    assert "Neighbours" not in told
-
-
-def test_data_that_broke_beside_a_lock_that_lies_is_not_said_to_break_though_locks_exclude() -> None:
-    told = said(stress=[lying(), losing("mapping", "mapped")], posix="unsafe", flock="safe", mapping="unsafe")
-    assert "No two held a lock, but a mapping is not coherent (50.0 % of updates lost)." in told
-    assert "Locks exclude" not in told
-
-
-def test_where_files_cannot_be_mapped_pread_is_advised() -> None:
-    assert "use pread and pwrite under the lock" in said(**ALL_EXCLUDE, mapping="unsupported", pread="safe")
-    assert "use another filesystem" in said(**ALL_EXCLUDE, mapping="unsupported", pread="unsafe")
-
-
-def test_a_refused_lock_is_told_as_that_and_not_as_a_missing_mapping() -> None:
-    told = said(posix="unsupported", ofd="safe", mapping="unsupported", deadlock="unsupported")
-    assert "Refused, loudly: POSIX locks." in told
-    assert "use open file description locks" in told
-    assert "cannot be mapped" not in told
-    assert "deadlock" not in told
-
-
-OFD_CALLS = ["A: F_OFD_SETLK f write 0 10 = granted", "A: close f = ok", "B: F_OFD_SETLK f write 0 1 = EAGAIN"]
-
-
-def test_open_file_description_locks_that_stay_are_told() -> None:
-    leak = rule(50, "ofd", "unsafe", expected="success", observed="EAGAIN", calls=OFD_CALLS)
-    assert "stay when their descriptor is closed" in said(rules=[leak], posix="safe", ofd="unsafe")
-
-
-@pytest.mark.parametrize(
-    "how",
-    [
-        {"expected": "EAGAIN", "observed": "granted", "calls": OFD_CALLS},
-        {"expected": "success", "observed": "EAGAIN", "calls": [OFD_CALLS[0], OFD_CALLS[2]]},
-        {"expected": "success", "observed": "EAGAIN", "calls": [*CALLS[:2], *OFD_CALLS[1:]]},
-    ],
-)
-def test_what_was_not_closed_or_is_no_such_lock_is_no_leak(how: dict[str, object]) -> None:
-    told = said(rules=[rule(50, "ofd", "unsafe", **how)], posix="safe", ofd="unsafe")
-    assert "stay when their descriptor is closed" not in told
 
 
 @pytest.mark.parametrize(
@@ -174,22 +140,6 @@ def test_more_seconds_are_advised_only_where_they_help() -> None:
     assert fixed.endswith("the evidence says why. Fix what is named there and check again.")
     (ended,) = advice([guarantee("posix", "unknown", NOT_REACHED)], mounts("ext4"))
     assert ended.endswith("the evidence says why. Let the check end.")
-
-
-def test_a_deadlock_that_is_made_up_is_told() -> None:
-    assert "EDEADLK comes where there is no cycle" in said(stress=[race("posix", raced=case(false_deadlocks=1))])
-    assert "EDEADLK comes" in said(rules=[rule(46, "deadlock", "unsafe", observed="EDEADLK")])
-    assert "EDEADLK comes" not in said(stress=[race("posix")], rules=[rule(46, "deadlock")])
-
-
-def test_how_to_get_rid_of_what_is_stuck_is_told() -> None:
-    told = said("fuse", stuck=[STUCK], death="unsafe")
-    assert (
-        "To get rid of the process that does not end on SIGKILL: umount -f /mnt/0, or write 1 to /sys/fs/fuse" in told
-    )
-    assert "the 2 processes that do not end" in said("fuse", stuck=[STUCK, Stuck(2, "do_wait")], death="unsafe")
-    assert "/sys/fs/fuse" not in said("nfs4", stuck=[STUCK], death="unsafe")
-    assert "get rid" not in said("fuse", death="unsafe")
 
 
 def test_every_sentence_ends_and_none_comes_twice() -> None:
