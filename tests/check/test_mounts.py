@@ -31,17 +31,39 @@ ALONE_BETWEEN_MOUNTS = {"fuse_posix_alone_two": {"posix", "ofd"}, "fuse_flock_al
 """The locks that these have in common; the others each mount keeps to itself."""
 
 
-@pytest.mark.parametrize("name", sorted(FILESYSTEMS.keys() - BAD_INPUT - WITHOUT_RENAME))
-def test_it_is_a_directory_like_any_other_and_gone_after_the_block(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(FILESYSTEMS.keys() - BAD_INPUT))
+def test_a_filesystem_works_and_locks_as_announced_and_goes_with_its_block(name: str) -> None:
     with filesystem(name) as [file, *others]:
-        file.write_bytes(b"written")
-        assert [other.read_bytes() for other in others] == [b"written"] * len(others)
-        use_file(file)
-        use_mapping(file, mappable=name not in WITHOUT_MAPPING)
-        use_folder(file)
+        if name not in WITHOUT_RENAME:
+            file.write_bytes(b"written")
+            assert [other.read_bytes() for other in others] == [b"written"] * len(others)
+            use_file(file)
+            use_mapping(file, mappable=name not in WITHOUT_MAPPING)
+            use_folder(file)
+        if name not in NEVER_ANSWERED:
+            file.with_name("locked").touch()
+            use_locks(name, [path.with_name("locked") for path in [file, *others]])
         mounted = [path.parent for path in [file, *others]]
     assert not [path for path in mounted if path.exists()]
     assert not mounts_below(folder_of(os.getpid()))
+
+
+def use_locks(name: str, files: list[Path]) -> None:
+    """A lock is granted to one process, or as announced."""
+    first = errno.ENOSYS if name in WITHOUT_LOCKS else 0
+    second = first if name in WITHOUT_LOCKS | GRANTED_TWICE else errno.EAGAIN
+    with OtherProcess() as other:
+        for how in sorted(ALONE_BETWEEN_MOUNTS.get(name, HOWS)):
+            assert (how, other.call(asker.ask, files[0], how)) == (how, first)
+            assert (how, asker.ask(files[-1], how)) == (how, second)
+            if second == errno.EAGAIN:
+                other.call(asker.give_back, files[0], how)
+                assert (how, asker.ask(files[-1], how)) == (how, 0)
+                asker.give_back(files[-1], how)
+            else:
+                asker.close_all()
+                other.call(asker.close_all)
+    asker.close_all()
 
 
 def use_file(file: Path) -> None:
@@ -79,23 +101,6 @@ def use_mapping(file: Path, *, mappable: bool) -> None:
         else:
             with pytest.raises(OSError, match=f"Errno {errno.ENODEV}"):
                 mmap.mmap(opened.fileno(), 50)
-
-
-@pytest.mark.parametrize("name", sorted(FILESYSTEMS.keys() - NEVER_ANSWERED - BAD_INPUT))
-def test_a_lock_is_granted_to_one_process_or_as_announced(name: str) -> None:
-    first = errno.ENOSYS if name in WITHOUT_LOCKS else 0
-    second = first if name in WITHOUT_LOCKS | GRANTED_TWICE else errno.EAGAIN
-    with filesystem(name) as files, OtherProcess() as other:
-        for how in sorted(ALONE_BETWEEN_MOUNTS.get(name, HOWS)):
-            assert (how, other.call(asker.ask, files[0], how)) == (how, first)
-            assert (how, asker.ask(files[-1], how)) == (how, second)
-            if second == errno.EAGAIN:
-                other.call(asker.give_back, files[0], how)
-                assert (how, asker.ask(files[-1], how)) == (how, 0)
-                asker.give_back(files[-1], how)
-            else:
-                asker.close_all()
-                other.call(asker.close_all)
 
 
 def test_the_full_filesystem_soon_is() -> None:
