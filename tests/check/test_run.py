@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, mounts_of
 from lab.locks import RECORDER
 from lab.processes import Terminated, guarded, stop_on_sigterm
-from lab.records import Check, CheckOptions, Failure, Mount, RuleResult, StressResult, Stuck
+from lab.records import Check, CheckOptions, Failure, Mount, RandomPrograms, RuleResult, StressResult, Stuck
 from tests.check.mounts import FILESYSTEMS
-from tests.helpers import in_fresh_process
-from tests.report.checked_records import STUCK, case, race, rule
+from tests.helpers import OtherProcess, in_fresh_process
+from tests.report.checked_records import STUCK, case, programs, race, rule
 
 SECONDS = 0.5
 WORKERS = 2
@@ -83,52 +84,62 @@ def raced_for(*guarantees: str) -> set[int]:
     return {number for entry in planned(guarantees) for number in entry.rules}
 
 
+@pytest.fixture(scope="module")
+def check(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Told]]:
+    """The document of a check of these guarantees and parts, each made once."""
+    with OtherProcess() as other:
+        yield cache(lambda *only: other.call(checked, str(tmp_path_factory.mktemp("check")), only))
+
+
+def results(name: str, rows: Sequence[Sequence[Any]]) -> list[Any]:
+    """What this function of the module returns for each of the rows, in one process."""
+    return [globals()[name](*row) for row in rows]
+
+
 # What `--only` has run
 
 
-def of_modes(numbers: list[int]) -> bool:
-    return numbers == [24, 25, 27, 28, 29]
-
-
+MODES = [24, 25, 27, 28, 29]
 PARTS: dict[str, tuple[list[str], Callable[[list[int]], bool], set[str]]] = {
-    "rules": (["modes", "rules"], of_modes, set()),
-    "a guarantee that neither stress nor random programs judge": (["modes"], of_modes, set()),
+    "rules": (["modes", "rules"], lambda found: found == MODES, set()),
+    "a guarantee that neither stress nor random programs judge": (["modes"], lambda found: found == MODES, set()),
     "faults": (["posix", "faults"], lambda found: found == [74, 75], set()),
     "random": (["random"], lambda found: found == [], {"random"}),
-    "stress": (["pread", "stress"], lambda found: found == sorted(raced_for("pread")), {"stress"}),
-    "all for one guarantee": (
-        ["posix"],
-        lambda found: {18, 74} | raced_for("posix") < set(found),
+    "stress": (["mapping", "stress"], lambda found: found == sorted(raced_for("mapping")), {"stress"}),
+    "all for a guarantee": (
+        ["posix", "deadlock"],
+        lambda found: found == sorted(found) and {18, 44, 59, 74} | raced_for("posix") < set(found),
         {"random", "stress"},
     ),
 }
 
 
 @pytest.mark.parametrize("about", PARTS)
-def test_no_other_part_is_run_than_that_of(about: str, tmp_path: Path) -> None:
+def test_no_other_part_is_run_than_that_of(about: str, check: Callable[..., Told]) -> None:
     only, right, parts = PARTS[about]
-    found = in_fresh_process(checked, str(tmp_path), only)
+    found = check(*only)
     assert right(numbers(found)), numbers(found)
     assert {part for part in ("random", "stress") if found[part]} == parts
     assert (found["random"] is None, found["stress"] == []) == ("random" not in parts, "stress" not in parts)
     assert (found["interrupted"], found["left"], found["children"]) == (False, [], 0)
+    assert found["environment"]["recorder"] == RECORDER
 
 
-def test_what_was_asked_and_found_safe_makes_the_document_safe(tmp_path: Path) -> None:
-    found = in_fresh_process(checked, str(tmp_path), ["modes", "posix", "rules"])
+def test_what_was_asked_and_found_safe_makes_the_document_safe(check: Callable[..., Told]) -> None:
+    found = check("modes", "posix", "rules")
     assert (verdicts(found), found["safe"]) == ({"posix": "safe", "modes": "safe"}, True)
+    assert not {*numbers(found)} & {*STRESSED}, "which only the stress can judge"
 
 
-def test_the_document_names_the_recorder_of_the_holds(tmp_path: Path) -> None:
-    assert in_fresh_process(checked, str(tmp_path), ["modes", "rules"])["environment"]["recorder"] == RECORDER
-
-
-def test_every_performed_rule_every_race_and_the_random_programs_are_told_before_they_begin(tmp_path: Path) -> None:
-    told = in_fresh_process(checked, str(tmp_path), ["flock"])["told"]
+def test_every_performed_rule_every_race_and_the_random_programs_are_told_before_they_begin(
+    check: Callable[..., Told],
+) -> None:
+    told = check("posix", "deadlock")["told"]
     rules = [title for title in told if title.startswith("rule ")]
     races = [title for title in told if title.startswith("stress for ")]
     assert told == [*rules, *races, "random programs"]
-    assert (len(set(rules)), len(races)) == (len(run.performed(request_for(["flock"], 1))), 2)
+    request = request_for(["posix", "deadlock"], 1)
+    assert (len(set(rules)), len(races)) == (len(run.performed(request)), len(planned(request.guarantees)))
 
 
 def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_and_the_others_by_their_numbers() -> None:
@@ -139,24 +150,22 @@ def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_an
     assert [rule.number for rule in rules if rule.risk] == [43]
 
 
-@pytest.mark.parametrize(
-    ("kinds", "faults", "asked"),
-    [
-        (["ext4"], False, True),
-        (["ext4", "tmpfs"], False, True),
-        (["nfs4"], False, False),
-        (["ext4", "fuse"], False, False),
-        (["fuse.glusterfs", "fuse.glusterfs"], True, True),
-    ],
-)
-def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(
-    kinds: list[str], faults: bool, asked: bool, tmp_path: Path
-) -> None:
-    found = in_fresh_process(with_mounts, str(tmp_path), kinds, faults)
-    assert (43 in found["numbers"]) is asked
-    assert [each for each in found["not_asked"] if each.startswith("rule 43, for it signals waiters")] == (
-        [] if asked else [found["not_asked"][-1]]
-    )
+NETWORK: list[tuple[list[str], bool, bool]] = [
+    (["ext4"], False, True),
+    (["ext4", "tmpfs"], False, True),
+    (["nfs4"], False, False),
+    (["ext4", "fuse"], False, False),
+    (["fuse.glusterfs", "fuse.glusterfs"], True, True),
+]
+"""Kinds of mounts, whether faults are asked for, and whether the rule is performed that may harm a mount."""
+
+
+def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(tmp_path: Path) -> None:
+    found = in_fresh_process(results, "with_mounts", [[str(tmp_path), *row[:2]] for row in NETWORK])
+    assert [43 in each["numbers"] for each in found] == [asked for *_, asked in NETWORK]
+    said = [[words for words in each["not_asked"] if words.startswith("rule 43, for it signals")] for each in found]
+    assert [len(words) for words in said] == [int(not asked) for *_, asked in NETWORK]
+    assert all(words in ([], each["not_asked"][-1:]) for words, each in zip(said, found, strict=True))
 
 
 @pytest.mark.parametrize(("directories", "said"), [(1, False), (2, True)])
@@ -188,48 +197,50 @@ def test_the_rules_alone_can_be_safe_between_two_directories() -> None:
     assert {rule.guarantee for rule in run.performed(request)} >= set(request.guarantees)
 
 
-def test_the_document_has_the_rules_by_their_numbers_whenever_they_were_judged(tmp_path: Path) -> None:
-    found = numbers(in_fresh_process(checked, str(tmp_path), ["posix", "deadlock", "rules", "stress"]))
-    assert found == sorted(found)
-    assert {18, 44, 59} | raced_for("posix") < set(found)
-
-
 SHARES = [(["posix"], 5.0, 3.0), (["posix", "stress"], 8.0, None), (["posix", "random"], None, 8.0)]
+
+
+def watch_random_programs(heard: Callable[[list[str], float], None]) -> None:
+    """Have the families and the seconds of the random programs heard, and none performed."""
+    import lab.check.fuzz.run as search
+
+    class Searching:
+        def __init__(self, _: ActorPool, families: list[str], seconds: float, *__: object) -> None:
+            heard(families, seconds)
+
+        def perform(self) -> None:
+            """Take no time."""
+
+        def result(self) -> RandomPrograms:
+            return programs(number=0)
+
+    vars(search).update(Search=Searching)
 
 
 def shares(directory: str, only: list[str]) -> list[Any]:
     """The seconds that stress and random programs get of 8, and how many actors are there when the stress begins."""
-    import lab.check.fuzz.run as search
-
     given: dict[str, float] = {}
 
     def stress(_: object, __: object, seconds: float, *___: object) -> list[StressResult]:
         given.update(stress=seconds, children=left_in(Path(directory))["children"])
         return []
 
-    class Searching(search.Search):
-        def __init__(self, actor_pool: ActorPool, families: list[str], seconds: float, *_: object) -> None:
-            given.update(random=seconds)
-            super().__init__(actor_pool, families, 0.0, 0, lambda _: None)
-
-    vars(search).update(Search=Searching)
+    watch_random_programs(lambda _, seconds: given.update(random=seconds))
     vars(run).update(stress=stress)
     checked(directory, only, seconds=8)
     return [given.get("stress"), given.get("random"), given.get("children", 0)]
 
 
-@pytest.mark.parametrize(("only", "stress", "random"), SHARES)
-def test_stress_and_random_programs_share_the_seconds_and_no_actor_disturbs_the_stress(
-    only: list[str], stress: float | None, random: float | None, tmp_path: Path
-) -> None:
-    assert in_fresh_process(shares, str(tmp_path), only) == [stress, random, 0]
+def test_stress_and_random_programs_share_the_seconds_and_no_actor_disturbs_the_stress(tmp_path: Path) -> None:
+    found = in_fresh_process(results, "shares", [[str(tmp_path), only] for only, *_ in SHARES])
+    assert found == [[stress, random, 0] for _, stress, random in SHARES]
 
 
 # What the stress says of rules
 
 
-def test_the_stress_judges_the_rules_that_no_program_shows(tmp_path: Path) -> None:
-    found = in_fresh_process(checked, str(tmp_path), ["stress"])
+def test_the_stress_judges_the_rules_that_no_program_shows(check: Callable[..., Told]) -> None:
+    found = check("stress")
     assert numbers(found) == STRESSED
     assert {(each["verdict"], each["observed"].startswith("as demanded in ")) for each in found["rules"]} == {
         ("safe", True)
@@ -238,16 +249,12 @@ def test_the_stress_judges_the_rules_that_no_program_shows(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("only", [["mapping", "stress"], ["neighbours", "flock", "stress"]])
 def test_those_that_no_race_for_what_is_asked_shows_are_not_there_and_the_others_count_for_it(
-    only: list[str], tmp_path: Path
+    only: list[str], check: Callable[..., Told]
 ) -> None:
-    found = in_fresh_process(checked, str(tmp_path), only)
+    found = check(*only)
     assert set(numbers(found)) == raced_for(*only)
     assert {each["guarantee"] for each in found["rules"]} <= {*only}
     assert {each["verdict"] for each in found["rules"]} == {"safe"}
-
-
-def test_without_the_stress_they_are_not_in_the_document(tmp_path: Path) -> None:
-    assert not set(numbers(in_fresh_process(checked, str(tmp_path), ["flock", "pread", "rules"]))) & {*STRESSED}
 
 
 def with_false_deadlocks(directory: str, count: int) -> Told:
@@ -257,11 +264,11 @@ def with_false_deadlocks(directory: str, count: int) -> Told:
     return checked(directory, ["deadlock", "posix", "rules", "stress"])
 
 
-@pytest.mark.parametrize(("count", "verdict"), [(0, "safe"), (5, "unsafe")])
-def test_a_deadlock_that_the_stress_met_breaks_rule_46(count: int, verdict: str, tmp_path: Path) -> None:
-    found = in_fresh_process(with_false_deadlocks, str(tmp_path), count)
-    assert {each["number"]: each["verdict"] for each in found["rules"]}[46] == verdict
-    assert verdicts(found) == {"posix": "safe", "deadlock": verdict}
+def test_a_deadlock_that_the_stress_met_breaks_rule_46(tmp_path: Path) -> None:
+    found = in_fresh_process(results, "with_false_deadlocks", [[str(tmp_path), count] for count in (0, 5)])
+    for each, verdict in zip(found, ("safe", "unsafe"), strict=True):
+        assert {rule["number"]: rule["verdict"] for rule in each["rules"]}[46] == verdict
+        assert verdicts(each) == {"posix": "safe", "deadlock": verdict}
 
 
 # Interrupted
@@ -284,19 +291,14 @@ def test_interrupted_among_the_rules_it_has_those_that_were_finished(tmp_path: P
 
 LATER = ["pread", "ownership", "rules", "stress", "random"]
 RULES_OF_LATER = {30, 31, 32} | raced_for("pread")
-THIRD_RACE = "stress for pread: overlap"
 
 
-def test_interrupted_among_the_races_it_has_all_rules(tmp_path: Path) -> None:
-    found = in_fresh_process(checked, str(tmp_path), LATER, THIRD_RACE)
+def test_interrupted_among_the_races_it_has_all_rules_and_the_races_that_were_finished(tmp_path: Path) -> None:
+    found = in_fresh_process(checked, str(tmp_path), LATER, "stress for pread: overlap")
     assert set(numbers(found)) > RULES_OF_LATER
+    assert [row["case"]["scenario"] for row in found["stress"]] == ["append_log", "counter"]
     assert found["random"] is None
     assert stopped(found) == {"unknown"}
-
-
-def test_interrupted_among_the_races_it_has_those_that_were_finished(tmp_path: Path) -> None:
-    found = in_fresh_process(checked, str(tmp_path), LATER, THIRD_RACE)
-    assert [row["case"]["scenario"] for row in found["stress"]] == ["append_log", "counter"]
 
 
 def test_interrupted_before_the_random_programs_it_has_all_rules_and_races(tmp_path: Path) -> None:
@@ -320,15 +322,11 @@ def interrupted_in_program(number: int, directory: str) -> Told:
     return checked(directory, ["ownership", "rules", "random"], seconds=60)
 
 
-def test_interrupted_among_the_random_programs_it_has_all_rules(tmp_path: Path) -> None:
+def test_interrupted_among_the_random_programs_it_has_all_rules_and_those_that_were_performed(tmp_path: Path) -> None:
     found = in_fresh_process(interrupted_in_program, 20, str(tmp_path))
     assert set(numbers(found)) > {30, 31, 32}
-    assert stopped(found) == {"unknown"}
-
-
-def test_interrupted_among_the_random_programs_it_has_those_that_were_performed(tmp_path: Path) -> None:
-    found = in_fresh_process(interrupted_in_program, 20, str(tmp_path))
     assert found["random"]["programs"] == 19
+    assert stopped(found) == {"unknown"}
 
 
 def terminated(directory: str) -> Told:
@@ -415,27 +413,27 @@ def with_stuck(directory: str, only: list[str], mount_answers: bool, pids: list[
     return {**checked(directory, only), "asked_mounts": len(asked_mounts)}
 
 
-def test_a_process_that_rules_and_stress_left_stuck_is_told_once(tmp_path: Path) -> None:
-    found = in_fresh_process(with_stuck, str(tmp_path), ["death", "posix", "stress", "rules"], True, [STUCK.pid, 2])
-    assert [each["pid"] for each in found["stuck"]] == [STUCK.pid, 2]
-    assert verdicts(found)["death"] == "unsafe"
-
-
-def test_on_a_mount_that_does_not_answer_any_more_only_the_rules_were_tried(tmp_path: Path) -> None:
-    found = in_fresh_process(with_stuck, str(tmp_path), ["posix"], False, [1])
-    assert (found["stress"], found["random"], numbers(found)) == ([], None, [18, *sorted(raced_for("posix"))])
-    assert verdicts(found) == {"posix": "unknown"}
-
-
-def test_a_mount_is_asked_whether_it_answers_only_after_a_part_that_left_somebody_stuck(tmp_path: Path) -> None:
-    asked = [in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, pids)["asked_mounts"] for pids in ([], [1])]
-    assert asked == [0, 2]  # the rules, and the stress
-
-
-@pytest.mark.parametrize(("count", "tried"), [(run.STUCK_AT_MOST, True), (run.STUCK_AT_MOST + 1, False)])
-def test_random_programs_are_tried_beside_a_few_stuck_processes_only(count: int, tried: bool, tmp_path: Path) -> None:
-    found = in_fresh_process(with_stuck, str(tmp_path), ["posix"], True, list(range(1, count + 1)))
-    assert ("random programs" in found["told"], found["random"] is not None) == (tried, tried)
+def test_what_a_check_does_where_processes_are_stuck(tmp_path: Path) -> None:
+    few, many = ([*range(1, run.STUCK_AT_MOST + more)] for more in (1, 2))
+    asked = [
+        (["death", "posix", "stress", "rules"], True, [STUCK.pid, 2]),
+        (["posix"], False, [1]),
+        *((["posix"], True, pids) for pids in ([], [1], few, many)),
+    ]
+    twice, silent, none, one, few_are, many_are = in_fresh_process(
+        results, "with_stuck", [[str(tmp_path), *each] for each in asked]
+    )
+    # One that rules and stress left is told once.
+    assert [each["pid"] for each in twice["stuck"]] == [STUCK.pid, 2]
+    assert verdicts(twice)["death"] == "unsafe"
+    # On a mount that does not answer any more only the rules were tried.
+    assert (silent["stress"], silent["random"], numbers(silent)) == ([], None, [18, *sorted(raced_for("posix"))])
+    assert verdicts(silent) == {"posix": "unknown"}
+    # A mount is asked whether it answers only after a part that left somebody stuck: the rules, and the stress.
+    assert [each["asked_mounts"] for each in (none, one)] == [0, 2]
+    # Random programs are tried beside a few stuck processes only.
+    for each, tried in ((few_are, True), (many_are, False)):
+        assert ("random programs" in each["told"], each["random"] is not None) == (tried, tried)
 
 
 # Locks that are refused
@@ -443,29 +441,17 @@ def test_random_programs_are_tried_beside_a_few_stuck_processes_only(count: int,
 
 def with_refused(directory: str, names: list[str]) -> list[str]:
     """The families of which random programs are made where these locks are not supported; empty where none are."""
-    import lab.check.fuzz.run as search
-
     heard: list[str] = []
-
-    class Searching(search.Search):
-        def __init__(self, actor_pool: ActorPool, families: list[str], *__: object) -> None:
-            heard.extend(families)
-            super().__init__(actor_pool, families, 0.0, 0, lambda _: None)
-
-    vars(search).update(Search=Searching)
+    watch_random_programs(lambda families, _: heard.extend(families))
     vars(run).update(judge_all=lambda *_: iter([rule(18, name, "unsupported") for name in names]))
     checked(directory, ["rules", "random"])
     return heard
 
 
-@pytest.mark.parametrize(
-    ("refused", "left"),
-    [([], ["posix", "ofd", "flock"]), (["ofd", "ranges"], ["posix", "flock"]), (["posix", "ofd", "flock"], [])],
-)
-def test_random_programs_are_of_the_locks_that_are_not_refused(
-    refused: list[str], left: list[str], tmp_path: Path
-) -> None:
-    assert in_fresh_process(with_refused, str(tmp_path), refused) == left
+def test_random_programs_are_of_the_locks_that_are_not_refused(tmp_path: Path) -> None:
+    refused = [[], ["ofd", "ranges"], ["posix", "ofd", "flock"]]
+    left = in_fresh_process(results, "with_refused", [[str(tmp_path), names] for names in refused])
+    assert left == [["posix", "ofd", "flock"], ["posix", "flock"], []]
 
 
 # What ends it
