@@ -27,12 +27,9 @@ SAFE = check_of(guarantee("posix"), guarantee("mapping", strength="0 of 1,000 ro
 LONG = "posix was broken in so many words that they do not fit on one line of a hundred columns, " * 3
 
 
-def test_a_heading_tells_directories_with_filesystems_kernel_and_how() -> None:
+def test_a_heading_tells_directories_with_filesystems_kernel_and_how_and_an_interruption() -> None:
     told = heading(check_of(guarantee("posix"), kinds=("nfs4", "nfs4"), only=["posix"]))
     assert told == "/mnt/0 (nfs4), /mnt/1 (nfs4), Linux 6.18; 4 workers, seed 0, 1.5 s; only posix"
-
-
-def test_a_check_that_was_interrupted_says_so_at_its_head() -> None:
     assert "INTERRUPTED: the rest is missing" in heading(replace(SAFE, interrupted=True))
     assert "INTERRUPTED" not in heading(SAFE)
 
