@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from ctypes import c_char
 from itertools import count
 from typing import Any
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab import Deadlock
-from lab.errors import CannotRunError, LabError, ScenarioError
+from lab.errors import CannotRunError, ScenarioError
 from lab.explore.behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from lab.explore.operation import LOAD
 from lab.explore.sandbox import NotDeterministic
@@ -53,7 +55,7 @@ def branch(node: Node) -> list[Node]:
     return found
 
 
-def told(node: Node) -> list[str]:
+def steps(node: Node) -> list[str]:
     return [repr(each.operation) for each in branch(node) if each.operation]
 
 
@@ -62,20 +64,44 @@ def add(_: object, w: Any) -> None:
         w.memory.value += 1
 
 
+def spin(_: object, w: Any) -> None:
+    """Goes on until it meets another value than 0."""
+    while not w.memory.value:
+        pass
+
+
+def spin_inside(_: object, w: Any) -> None:
+    with w.write_lock():
+        spin(_, w)
+
+
+def fail_inside(_: object, w: Any) -> None:
+    with w.write_lock():
+        raise KeyError
+
+
 def test_the_first_run_learns_a_branch_to_its_end() -> None:
     behaviour = learned(add, rounds=2)
-    assert told(behaviour.root) == ["load 0-7", "store 0-7"] * 2
-    assert branch(behaviour.root)[-1].ended
+    nodes = branch(behaviour.root)
+    assert steps(behaviour.root) == ["load 0-7", "store 0-7"] * 2
+    assert [node.data for node in nodes] == [b"", word(1), b"", word(2), b""]
+    assert [node.round for node in nodes] == [0, 0, 1, 1, 1]
+    assert nodes[3].history() == [word(0), None, word(1)]
+    assert nodes[-1].ended
     assert (behaviour.runs, behaviour.nodes) == (1, 5)
 
 
-def test_locks_are_steps_where_there_is_a_lock() -> None:
-    assert told(learned(add, lock="fcntl").root) == ["lock 0-", "load 0-7", "store 0-7", "unlock 0-"]
-
-
-def test_the_bytes_of_a_store_are_learned() -> None:
-    loads, stores, end = branch(learned(add).root)
-    assert (loads.data, stores.data, end.data) == (b"", word(1), b"")
+@pytest.mark.parametrize(
+    ("work", "rounds", "expected"),
+    [
+        (add, 1, ["lock 0-", "load 0-7", "store 0-7", "unlock 0-"]),
+        (fail_inside, 3, ["lock 0-", "unlock 0-"]),
+        (spin_inside, 1, ["lock 0-"] + ["load 0-7"] * 3),
+    ],
+    ids=["locks are steps", "who raises unlocks first", "a run that is given up leaves its locks without a step"],
+)
+def test_steps_under_a_lock(work: Work, rounds: int, expected: list[str]) -> None:
+    assert steps(learned(work, lock="fcntl", rounds=rounds, longest=3 if work is spin_inside else 100).root) == expected
 
 
 def test_a_load_that_meets_other_bytes_is_a_branch_of_its_own() -> None:
@@ -123,47 +149,24 @@ def test_a_lock_branches_on_being_refused() -> None:
     behaviour = learned(try_it, lock="fcntl")
     refused = go(behaviour, behaviour.root, REFUSED)
     assert set(behaviour.root.next) == {GRANTED, REFUSED}
-    assert told(refused) == ["store 0-7"]
+    assert steps(refused) == ["store 0-7"]
     assert go(behaviour, refused, None).ended
     assert refused.data == word(2)
 
 
-def test_a_node_knows_its_round_and_how_it_was_come_to() -> None:
-    nodes = branch(learned(add, rounds=2).root)
-    assert [node.round for node in nodes] == [0, 0, 1, 1, 1]
-    assert nodes[3].history() == [word(0), None, word(1)]
-
-
-def test_what_a_worker_reports_is_kept_at_the_end_of_its_branch() -> None:
+def test_what_a_worker_reports_or_raises_is_kept_at_the_end_of_its_branch() -> None:
     def report(_: object, w: Any) -> None:
         seen = w.memory.value
         w.damaged("seen", f"{seen}")
-
-    behaviour = learned(report)
-    other = go(behaviour, behaviour.root, word(3))
-    assert branch(behaviour.root)[-1].seen == (("seen", "worker 0, round 0: 0"),)
-    assert other.seen == (("seen", "worker 0, round 0: 3"),)
-
-
-def test_what_a_worker_raises_is_kept_at_the_end_of_its_branch() -> None:
-    def fail(_: object, w: Any) -> None:
-        if w.memory.value == 3:
+        if seen == 3:
             raise KeyError("three")
 
-    behaviour = learned(fail)
-    other = go(behaviour, behaviour.root, word(3))
-    assert branch(behaviour.root)[-1].failed is None
+    behaviour = learned(report)
+    other, first = go(behaviour, behaviour.root, word(3)), branch(behaviour.root)[-1]
+    assert (first.seen, first.failed) == ((("seen", "worker 0, round 0: 0"),), None)
+    assert other.seen == (("seen", "worker 0, round 0: 3"),)
     assert isinstance(other.failed, KeyError)
     assert other.ended
-
-
-def test_a_worker_that_raises_inside_its_lock_unlocks_first() -> None:
-    def fail(_: object, w: Any) -> None:
-        with w.write_lock():
-            raise KeyError
-
-    behaviour = learned(fail, lock="fcntl", rounds=3)
-    assert told(behaviour.root) == ["lock 0-", "unlock 0-"]
 
 
 def test_what_start_does_is_no_step_and_its_bytes_are_the_first() -> None:
@@ -173,7 +176,7 @@ def test_what_start_does_is_no_step_and_its_bytes_are_the_first() -> None:
 
     behaviour = learned(add, start=start)
     assert behaviour.started == word(5)
-    assert told(behaviour.root) == ["load 0-7", "store 0-7"]
+    assert steps(behaviour.root) == ["load 0-7", "store 0-7"]
     assert set(behaviour.root.next) == {word(5)}
 
 
@@ -188,24 +191,12 @@ def test_each_run_begins_with_fresh_notes_and_the_same_draws() -> None:
 
 
 @pytest.mark.parametrize("longest", [1, 7, 50])
-def test_a_run_without_an_end_is_given_up_and_its_steps_are_kept(longest: int) -> None:
-    def spin(_: object, w: Any) -> None:
-        while not w.memory.value:
-            pass
-
+def test_a_run_without_an_end_is_given_up_its_steps_are_kept_and_another_branch_can_end(longest: int) -> None:
     behaviour = learned(spin, longest=longest)
-    assert told(behaviour.root) == ["load 0-7"] * (longest + 1)
-    assert not branch(behaviour.root)[-1].ended
-
-
-def test_a_branch_of_a_run_without_an_end_can_end() -> None:
-    def spin(_: object, w: Any) -> None:
-        while not w.memory.value:
-            pass
-
-    behaviour = learned(spin, longest=10)
-    third = branch(behaviour.root)[3]
-    assert go(behaviour, third, word(1)).ended
+    nodes = branch(behaviour.root)
+    assert steps(behaviour.root) == ["load 0-7"] * (longest + 1)
+    assert not nodes[-1].ended
+    assert go(behaviour, nodes[longest // 2], word(1)).ended
 
 
 def test_the_last_step_of_a_run_that_was_given_up_is_learned_when_it_is_taken() -> None:
@@ -218,15 +209,6 @@ def test_the_last_step_of_a_run_that_was_given_up_is_learned_when_it_is_taken() 
     following = go(behaviour, last, None)
     assert last.data == word(5)
     assert repr(following.operation) == "store 0-7"
-
-
-def test_a_run_that_is_given_up_leaves_its_locks_without_a_step() -> None:
-    def spin(_: object, w: Any) -> None:
-        with w.write_lock():
-            while not w.memory.value:
-                pass
-
-    assert told(learned(spin, lock="fcntl", longest=3).root) == ["lock 0-"] + ["load 0-7"] * 3
 
 
 def test_each_start_meets_the_first_bytes() -> None:
@@ -243,15 +225,12 @@ def test_each_start_meets_the_first_bytes() -> None:
 
 
 def test_a_run_that_is_given_up_ends_although_the_scenario_catches_everything_once() -> None:
-    def spin(_: object, w: Any) -> None:
+    def catch(_: object, w: Any) -> None:
         for _ in range(2):
-            try:
-                while not w.memory.value:
-                    pass
-            except BaseException:  # noqa: S110 - the careless scenario under test
-                pass
+            with suppress(BaseException):
+                spin(_, w)
 
-    behaviour = learned(spin, longest=3)
+    behaviour = learned(catch, longest=3)
     assert go(behaviour, behaviour.root, word(1)).operation
 
 
@@ -264,57 +243,60 @@ def unsteady(source: Any) -> Work:
     return work
 
 
-def test_a_scenario_that_reads_the_clock_is_refused() -> None:
-    with pytest.raises(NotDeterministic, match="not deterministic"):
-        world(scenario_of(unsteady(iter(time.perf_counter_ns, None))))
-
-
-def test_a_scenario_with_randomness_of_its_own_is_refused() -> None:
-    with pytest.raises(NotDeterministic, match=r"let only w\.memory, w\.index, w\.round and w\.random decide"):
-        world(scenario_of(unsteady(iter(lambda: random.getrandbits(60), None))))
-
-
-def test_a_scenario_with_state_of_its_own_is_refused() -> None:
-    with pytest.raises(LabError):
-        world(scenario_of(unsteady(count())))
-
-
-def test_a_refused_scenario_is_named_with_the_step_and_ends_with_exit_code_3() -> None:
+@pytest.mark.parametrize(
+    "source",
+    [iter(time.perf_counter_ns, None), iter(lambda: random.getrandbits(60), None), count()],
+    ids=["the clock", "randomness of its own", "state of its own"],
+)
+def test_a_scenario_that_is_not_deterministic_is_refused_with_the_step(source: Any) -> None:
     with pytest.raises(NotDeterministic, match=r"scenario made .* after 1 steps worker 0, .* stores ") as caught:
-        world(scenario_of(unsteady(count())))
+        world(scenario_of(unsteady(source)))
+    assert "not deterministic" in str(caught.value)
+    assert "let only w.memory, w.index, w.round and w.random decide" in str(caught.value)
     assert caught.value.exit_code == 3
 
 
-def test_other_steps_the_second_time_are_noticed() -> None:
+def other_steps(turn: int, w: Any) -> None:
+    _ = w.memory.cells[turn]
+
+
+def store_in(only: int) -> Callable[[int, Any], None]:
+    """A round that stores in this run alone."""
+
+    def store(turn: int, w: Any) -> None:
+        if turn == only:
+            w.memory.cells[0] = 1
+
+    return store
+
+
+def report_turn(turn: int, w: Any) -> None:
+    w.memory.cells[0] += 1
+    w.damaged("seen", f"{turn}")
+
+
+def raise_later(turn: int, w: Any) -> None:
+    w.memory.cells[0] += 1
+    if turn:
+        raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (other_steps, "is about to load 1-1, and before was about to load 0-0"),
+        (store_in(0), "has finished"),
+        (store_in(1), "is about to store"),
+        (report_turn, "not deterministic"),
+        (raise_later, "not deterministic"),
+    ],
+    ids=["other steps", "fewer steps", "more steps", "other reports", "an exception"],
+)
+def test_what_differs_the_second_time_is_noticed(act: Callable[[int, Any], None], said: str) -> None:
     turns = count()
-
-    def work(_: object, w: Any) -> None:
-        _ = w.memory.cells[next(turns)]
-
-    with pytest.raises(NotDeterministic, match=r"is about to load 1-1, and before was about to load 0-0"):
-        again(learned(work, cells(9)))
-
-
-def test_fewer_steps_the_second_time_are_noticed() -> None:
-    turns = count()
-
-    def work(_: object, w: Any) -> None:
-        if next(turns) == 0:
-            w.memory.value = 1
-
-    with pytest.raises(NotDeterministic, match="has finished"):
-        again(learned(work))
-
-
-def test_more_steps_the_second_time_are_noticed() -> None:
-    turns = count()
-
-    def work(_: object, w: Any) -> None:
-        if next(turns) == 1:
-            w.memory.value = 1
-
-    with pytest.raises(NotDeterministic, match="is about to store"):
-        again(learned(work))
+    behaviour = learned(lambda _, w: act(next(turns), w), cells(9))
+    with pytest.raises(NotDeterministic, match=said):
+        again(behaviour)
 
 
 def test_a_branch_that_is_come_to_differently_is_noticed_while_it_is_learned() -> None:
@@ -333,38 +315,10 @@ def test_a_branch_that_is_come_to_differently_is_noticed_while_it_is_learned() -
         behaviour.learn(second, word(1))
 
 
-def test_other_reports_the_second_time_are_noticed() -> None:
-    turns = count()
-
-    def work(_: object, w: Any) -> None:
-        w.memory.value += 1
-        w.damaged("seen", f"{next(turns)}")
-
-    with pytest.raises(NotDeterministic):
-        again(learned(work))
-
-
-def test_an_exception_that_comes_only_the_second_time_is_noticed() -> None:
-    turns = count()
-
-    def work(_: object, w: Any) -> None:
-        w.memory.value += 1
-        if next(turns):
-            raise KeyError
-
-    with pytest.raises(NotDeterministic):
-        again(learned(work))
-
-
-@pytest.mark.parametrize("method", ["reopen", "stale", "twin", "die"])
-def test_what_bypasses_the_memory_is_refused(method: str) -> None:
-    with pytest.raises(CannotRunError, match=rf"w\.{method}: that bypasses w\.memory"):
-        learned(lambda _, w: getattr(w, method)())
-
-
-def test_the_path_of_the_file_is_nobody_s() -> None:
-    with pytest.raises(CannotRunError, match=r"w\.path"):
-        learned(lambda _, w: w.path)
+@pytest.mark.parametrize("name", ["reopen", "stale", "twin", "die", "path"])
+def test_what_bypasses_the_memory_is_refused(name: str) -> None:
+    with pytest.raises(CannotRunError, match=rf"w\.{name}: that bypasses w\.memory"):
+        learned(lambda _, w: w.path if name == "path" else getattr(w, name)())
 
 
 def test_a_range_that_the_memory_does_not_have_is_kept_as_what_the_worker_raised() -> None:

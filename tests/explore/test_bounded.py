@@ -51,44 +51,34 @@ def patient() -> Found:
     return scenario_of(work, cells(2))
 
 
-@pytest.mark.parametrize(("bound", "expected"), [(0, 2), (1, 8), (2, 26), (3, 44), (4, 62), (5, 68), (6, 70)])
-def test_two_workers_and_two_rounds_have_so_many_schedules_with_at_most_so_many_preemptions(
-    bound: int, expected: int
+@pytest.mark.parametrize(
+    ("workers", "bound", "expected"),
+    [(2, 0, 2), (2, 1, 8), (2, 2, 26), (2, 3, 44), (2, 4, 62), (2, 5, 68), (2, 6, 70), (3, 2, 402)],
+)
+def test_two_rounds_have_so_many_schedules_with_at_most_so_many_preemptions(
+    workers: int, bound: int, expected: int
 ) -> None:
-    bounded, tally = searched(world("counter", rounds=2), bound)
-    assert tally.schedules == expected
-    assert bounded.bound == bound
-    assert bounded.complete == (bound == 6)
+    bounded, tally = searched(world("counter", workers=workers, rounds=2), bound)
+    assert (tally.schedules, bounded.bound, bounded.complete) == (expected, bound, bound == 6)
 
 
-def test_three_workers_and_two_rounds_have_402_schedules_with_at_most_2_preemptions() -> None:
-    assert searched(world("counter", workers=3, rounds=2), 2)[1].schedules == 402
+def every_path(made: World) -> Endings:
+    every = Endings()
+    every_schedule(made, every)
+    return every
 
 
 @every_setting
-def test_with_the_bound_raised_until_nothing_is_left_every_schedule_was_run_once(
+def test_every_schedule_is_run_once_by_rising_preemptions_and_a_bound_covers_all_within_it(
     name: str, lock: str, workers: int, rounds: int
 ) -> None:
     made = world(name, lock, workers, rounds)
-    every = Endings()
-    every_schedule(made, every)
+    every = every_path(made)
     bounded, tally = searched(made)
-    assert sorted(tally.paths) == sorted(every.paths)
     assert bounded.complete
-
-
-@every_setting
-def test_schedules_come_by_their_number_of_preemptions(name: str, lock: str, workers: int, rounds: int) -> None:
-    made = world(name, lock, workers, rounds)
-    counts = [preemptions(made, path) for path in searched(made)[1].paths]
+    assert sorted(tally.paths) == sorted(every.paths)
+    counts = [preemptions(made, path) for path in tally.paths]
     assert counts == sorted(counts)
-
-
-@every_setting
-def test_a_bound_covers_all_the_schedules_within_it(name: str, lock: str, workers: int, rounds: int) -> None:
-    made = world(name, lock, workers, rounds)
-    every = Endings()
-    every_schedule(made, every)
     for bound in range(4):
         within = {path for path in every.paths if preemptions(made, path) <= bound}
         assert set(searched(made, bound)[1].paths) == within
@@ -99,9 +89,7 @@ def test_the_first_schedule_that_breaks_has_the_fewest_preemptions(
     name: str, lock: str, workers: int, rounds: int
 ) -> None:
     made = world(name, lock, workers, rounds)
-    every = Endings()
-    every_schedule(made, every)
-    fewest = min(preemptions(made, path) for path in every.broken_paths)
+    fewest = min(preemptions(made, path) for path in every_path(made).broken_paths)
     _, tally = searched(made, first_only=True)
     assert tally.found
     assert preemptions(made, tally.found.schedule) == fewest
@@ -119,12 +107,6 @@ def test_a_first_failure_is_found_within_few_schedules(name: str, lock: str, bou
     assert tally.schedules <= within
 
 
-def test_the_search_stops_where_it_is_told_and_covers_no_bound_in_full_then() -> None:
-    bounded, _ = searched(world("counter", rounds=2), first_only=True)
-    assert bounded.bound == 0
-    assert not bounded.complete
-
-
 def test_the_search_goes_on_from_the_bound_that_it_covered() -> None:
     made, tally = world("counter", rounds=2), Endings()
     bounded = Bounded(made, tally)
@@ -134,28 +116,16 @@ def test_the_search_goes_on_from_the_bound_that_it_covered() -> None:
     assert len(set(tally.paths)) == 44
 
 
-def test_the_world_is_at_its_beginning_again_afterwards() -> None:
-    for options in ({}, {"first_only": True}):
-        made = world("counter", rounds=2)
-        searched(made, **options)
-        assert (bytes(made.path), bytes(made.content)) == (b"", made.initial)
-
-
-def test_a_search_that_gave_up_long_schedules_is_not_complete() -> None:
+def test_a_search_that_was_stopped_or_gave_up_long_schedules_covers_no_further_bound() -> None:
     def spin(_: object, w: Any) -> None:
         while w.index and not w.memory.value:
             pass
         w.memory.value = 1
 
-    bounded, tally = searched(world(scenario_of(spin), longest=12), 6)
+    stopped, _ = searched(world("counter", rounds=2), first_only=True)
+    gave_up, tally = searched(world(scenario_of(spin), longest=12), 6)
     assert tally.too_long
-    assert not bounded.complete
-
-
-def test_a_world_without_a_step_has_one_schedule() -> None:
-    bounded, tally = searched(world(scenario_of(lambda _, w: None)))
-    assert tally.paths == [b""]
-    assert bounded.complete
+    assert (stopped.bound, stopped.complete, gave_up.complete) == (0, False, False)
 
 
 @pytest.mark.parametrize(
@@ -189,16 +159,11 @@ def test_a_worker_that_was_refused_steps_aside_until_it_is_granted_a_lock() -> N
     assert aside == [True] * 5 + [False]
 
 
-@pytest.mark.parametrize("bound", [0, 1, 2, 3])
-def test_a_bound_covers_all_the_schedules_within_it_where_workers_are_refused(bound: int) -> None:
+def test_a_bound_covers_all_the_schedules_within_it_where_workers_are_refused() -> None:
     made = world(patient(), "fcntl")
-    every = Endings()
-    every_schedule(made, every)
-    within = {path for path in every.paths if preemptions(made, path) <= bound}
-    assert set(searched(made, bound)[1].paths) == within
-
-
-def test_refusals_that_repeat_are_bounded_by_the_worker_who_steps_aside() -> None:
-    _, tally = searched(world(patient(), "fcntl"), 1)
-    assert tally.schedules > 2
-    assert not tally.too_long
+    every = every_path(made)
+    for bound in range(4):
+        _, tally = searched(made, bound)
+        assert set(tally.paths) == {path for path in every.paths if preemptions(made, path) <= bound}
+        assert tally.schedules > bound + 1
+        assert not tally.too_long

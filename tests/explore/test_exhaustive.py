@@ -32,32 +32,22 @@ def interleavings(*steps: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("workers", "rounds", "expected"), [(2, 1, 6), (2, 2, 70), (2, 3, 924), (3, 1, 90), (3, 2, 34_650), (4, 1, 2_520)]
+    ("workers", "rounds", "expected", "clean"),
+    [(2, 1, 6, 2), (2, 2, 70, 6), (2, 3, 924, 20), (3, 1, 90, 6), (3, 2, 34_650, 90), (4, 1, 2_520, 24)],
 )
-def test_the_counter_without_a_lock_has_all_the_schedules_that_there_are(
-    workers: int, rounds: int, expected: int
+def test_the_counter_without_a_lock_runs_each_schedule_once_and_only_whole_rounds_are_clean(
+    workers: int, rounds: int, expected: int, clean: int
 ) -> None:
     tally = schedules("counter", workers=workers, rounds=rounds)
-    assert tally.schedules == expected == interleavings(*[2 * rounds] * workers)
+    assert tally.schedules == len(set(tally.paths)) == expected == interleavings(*[2 * rounds] * workers)
+    assert tally.schedules - tally.broken == clean == interleavings(*[rounds] * workers)
     assert tally.complete
-
-
-@pytest.mark.parametrize(("workers", "rounds"), [(2, 3), (3, 1), (4, 1)])
-def test_no_schedule_is_run_twice(workers: int, rounds: int) -> None:
-    paths = schedules("counter", workers=workers, rounds=rounds).paths
-    assert len(set(paths)) == len(paths)
 
 
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock"])
 def test_under_a_lock_only_whole_rounds_interleave(lock: str) -> None:
     tally = schedules("counter", lock, rounds=2)
     assert (tally.schedules, tally.broken) == (interleavings(2, 2), 0) == (6, 0)
-
-
-@pytest.mark.parametrize(("workers", "rounds", "clean"), [(2, 1, 2), (2, 2, 6), (2, 3, 20), (3, 1, 6)])
-def test_the_counter_is_clean_only_where_whole_rounds_follow_one_another(workers: int, rounds: int, clean: int) -> None:
-    tally = schedules("counter", workers=workers, rounds=rounds)
-    assert tally.schedules - tally.broken == clean == interleavings(*[rounds] * workers)
 
 
 def test_the_counter_ends_with_every_value_that_it_can_end_with() -> None:
@@ -97,52 +87,6 @@ def test_the_schedules_from_a_path_on_begin_with_it() -> None:
     assert made.path == b"\0\1"
 
 
-def test_a_world_without_a_step_has_one_schedule() -> None:
-    made = scenario_of(lambda _, w: None)
-    assert schedules(made).paths == [b""]
-    assert states(made).paths == [b""]
-
-
-@pytest.mark.parametrize("search", [every_schedule, every_state])
-def test_the_world_is_at_its_beginning_again_afterwards(search: Any) -> None:
-    made = world("bank", "fcntl")
-    search(made, Endings())
-    assert (bytes(made.path), bytes(made.content), made.state) == (b"", made.initial, 0)
-
-
-@pytest.mark.parametrize("search", [every_schedule, every_state])
-def test_a_search_stops_at_the_first_schedule_that_breaks_when_told(search: Any) -> None:
-    tally = Endings(first_only=True)
-    search(world("counter", rounds=2), tally)
-    assert tally.broken == 1
-    assert tally.found
-    assert tally.found.schedule == tally.paths[-1]
-    assert not tally.complete
-
-
-@pytest.mark.parametrize("search", [every_schedule, every_state])
-def test_a_search_that_gave_up_long_schedules_is_not_complete(search: Any) -> None:
-    def spin(_: object, w: Any) -> None:
-        while w.index and not w.memory.value:
-            pass
-        w.memory.value = 1
-
-    tally = Endings()
-    search(world(scenario_of(spin), longest=12), tally)
-    assert tally.too_long
-    assert tally.schedules
-    assert not tally.complete
-
-
-@pytest.mark.parametrize("search", [every_schedule, every_state])
-def test_a_search_past_its_deadline_stops_and_is_not_complete(search: Any) -> None:
-    tally = Endings(deadline=0)
-    search(world("counter", workers=3, rounds=3), tally)
-    assert tally.out_of_time
-    assert tally.schedules < 1024
-    assert not tally.complete
-
-
 def test_the_states_are_each_met_once() -> None:
     made = world("counter", rounds=1)
     met = set()
@@ -159,36 +103,29 @@ def test_the_states_are_each_met_once() -> None:
     assert count == len(met)
 
 
-@pytest.mark.parametrize(("workers", "rounds"), [(2, 1), (2, 2), (2, 3), (3, 1), (3, 2)])
-def test_the_states_lead_to_the_ends_of_all_schedules(workers: int, rounds: int) -> None:
-    one, all_of_them = (search("counter", workers=workers, rounds=rounds) for search in (states, schedules))
-    assert one.met == all_of_them.met
-    assert one.schedules <= all_of_them.schedules
-
-
 @pytest.mark.parametrize(
-    ("workers", "rounds", "lock"), [(2, 1, "none"), (2, 3, "none"), (3, 2, "none"), (2, 2, "fcntl"), (3, 2, "flock")]
+    ("workers", "rounds", "lock"),
+    [(2, 1, "none"), (2, 2, "none"), (2, 3, "none"), (3, 1, "none"), (3, 2, "none"), (2, 2, "fcntl"), (3, 2, "flock")],
 )
-def test_the_schedules_through_the_states_are_counted_without_being_run(workers: int, rounds: int, lock: str) -> None:
-    _, ways = every_state(world("counter", lock, workers, rounds), Endings())
-    tally = schedules("counter", lock, workers, rounds)
-    assert (ways.all, ways.broken) == (tally.schedules, tally.broken)
+def test_the_states_lead_to_the_ends_of_all_schedules_and_count_them_without_running_them(
+    workers: int, rounds: int, lock: str
+) -> None:
+    tally, every = Endings(), schedules("counter", lock, workers, rounds)
+    _, ways = every_state(world("counter", lock, workers, rounds), tally)
+    assert (ways.all, ways.broken) == (every.schedules, every.broken)
+    assert tally.met == every.met
+    assert tally.schedules <= every.schedules
 
 
 @pytest.mark.parametrize("name", GALLERY)
-def test_a_scenario_that_a_lock_fixes_holds_in_every_state_under_it(name: str) -> None:
+def test_a_scenario_that_a_lock_fixes_holds_in_every_state_under_it_and_breaks_without(name: str) -> None:
     for lock in ("fcntl", "ofd", "flock"):
         tally = states(name, lock, rounds=2)
-        assert tally.complete, lock
-        assert tally.broken == 0, lock
+        assert (tally.complete, tally.broken) == (True, 0), lock
         assert tally.schedules > 0
-
-
-@pytest.mark.parametrize("name", GALLERY)
-def test_a_scenario_that_a_lock_fixes_breaks_without_it(name: str) -> None:
-    tally = Endings(first_only=True)
-    every_state(world(name, rounds=2), tally)
-    assert tally.found
+    unlocked = Endings(first_only=True)
+    every_state(world(name, rounds=2), unlocked)
+    assert unlocked.found
 
 
 def test_a_deadlock_is_one_of_the_ends() -> None:
@@ -207,9 +144,3 @@ def test_damage_of_other_kinds_than_those_wanted_is_not_counted() -> None:
     wanted = Endings(kinds=frozenset({"low"}))
     every_schedule(world(scenario_of(add, check=check)), wanted)
     assert (wanted.schedules, wanted.broken) == (6, 4)
-
-
-def test_the_schedules_to_be_shown_are_the_first_that_ran() -> None:
-    tally = Endings(keep=3)
-    every_schedule(world("counter"), tally)
-    assert tally.kept == tally.paths[:3]

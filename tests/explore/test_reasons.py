@@ -14,9 +14,24 @@ from lab.scenario import Found
 from tests.explore.worlds import cells, scenario_of, world
 from tests.report.explored_records import STEPS, step
 
+A: dict[str, Any] = {"field": "a"}
+B: dict[str, Any] = {"field": "b", "start": 8}
+C: dict[str, Any] = {"field": "c", "start": 16}
+LOST = [
+    "worker 0 stored 1 because it had loaded 0",
+    "it loaded 0 because worker 1 had not yet stored 1",
+    "so worker 1's addition is lost",
+]
+RING = ["worker 1 holds b and asks for a, which worker 0 holds"]
+
 
 def told(steps: list[Step], kind: str = "broken", lock: str = "none") -> Story:
     return story(steps, [Damage(kind, 1, 1, [])], lock)
+
+
+def both(worker: int, operation: Any, value: int) -> list[Step]:
+    """The same step in two fields."""
+    return [step(worker, operation, value, **A), step(worker, operation, value, **B)]
 
 
 def first_failure(found: Found | str, lock: str = "none", rounds: int = 1, **options: Any) -> Story:
@@ -29,30 +44,74 @@ def first_failure(found: Found | str, lock: str = "none", rounds: int = 1, **opt
     return story(steps, [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage], lock)
 
 
-def record(worker: int, number: int, operation: str = "store", text: str = "", round: int = 0) -> Step:
+def record(worker: int, number: int, operation: Any = "store", text: str = "") -> Step:
     """One line of a long access to a field named record."""
-    low, content = 64 * number, text or f"0{worker + 1}"
-    return step(
-        worker,
-        operation,  # type: ignore[arg-type]
-        content * 64,
-        field=f"record[{low}:{low + 64}]",
-        start=low,
-        length=64,
-        round=round,
-    )
+    low, content = 64 * number, (text or f"0{worker + 1}") * 64
+    return step(worker, operation, content, field=f"record[{low}:{low + 64}]", start=low, length=64)
 
 
-def test_a_lost_update_is_told_as_one_overwriting_the_other() -> None:
-    assert told(STEPS, "lost update").headline == ("lost update: worker 0 overwrites what worker 1 stored in value")
+STORIES: dict[str, tuple[list[Step], str, str, list[str]]] = {
+    "a lost update": (STEPS, "lost update", "worker 0 overwrites what worker 1 stored in value", LOST),
+    "updates lost in several fields": (
+        [*both(0, "load", 0), *both(1, "load", 0), *both(1, "store", 1), *both(0, "store", 1)],
+        "broken",
+        "worker 0 overwrites what worker 1 stored in a and b",
+        [f"{field}: {line}" for field in "ab" for line in LOST],
+    ),
+    "a record left of two stores": (
+        [record(0, 0), record(1, 0), record(1, 1), record(0, 1)],
+        "mixed record",
+        "worker 0 and worker 1 store record at the same time",
+        [
+            "record[64:128] is left from worker 0 because it stored there after worker 1",
+            "record[0:64] is left from worker 1 because it stored there after worker 0",
+            "so what is left is part the one's, part the other's",
+        ],
+    ),
+    "foreign bytes": (
+        [step(0, "store", 7), step(1, "store", 9), step(0, "load", 9)],
+        "foreign bytes",
+        "worker 1 stores over what worker 0 had just put into value",
+        [
+            "worker 0 loaded 9 although it had stored 7",
+            "it loaded that because worker 1 stored 9 in between",
+            "so worker 0 does not find what is its own",
+        ],
+    ),
+    "a look at what is half done": (
+        [step(0, "store", 1), step(1, "load", 1), step(0, "store", 2)],
+        "broken",
+        "worker 1 looks while worker 0 is half done with value",
+        [
+            "worker 1 loaded 1 because worker 0 had stored it",
+            "worker 0 had not yet stored 2",
+            "so worker 1 saw what was never meant to be seen",
+        ],
+    ),
+    "two looks that do not belong together": (
+        [step(0, "load", 1), step(1, "store", 2), step(0, "load", 2)],
+        "broken",
+        "worker 1 stores between two looks of worker 0 at value",
+        [
+            "worker 0 loaded 1, and then 2",
+            "worker 1 stored 2 in between",
+            "so worker 0's two looks do not belong together",
+        ],
+    ),
+    "no pattern: its switches": (
+        [step(0, "store", 1, **A), step(1, "load", 0, **B, turn="preempted"), step(0, "store", 1, **B, turn="free")],
+        "skew",
+        "worker 0 and worker 1",
+        ["worker 1 took its turn after worker 0 had done store a, before it could go on"],
+    ),
+}
 
 
-def test_a_lost_update_is_told_edge_by_edge() -> None:
-    assert told(STEPS).reasons == [
-        "worker 0 stored 1 because it had loaded 0",
-        "it loaded 0 because worker 1 had not yet stored 1",
-        "so worker 1's addition is lost",
-    ]
+@pytest.mark.parametrize(("steps", "kind", "headline", "reasons"), STORIES.values(), ids=STORIES)
+def test_each_pattern_has_its_headline_and_its_reasons(
+    steps: list[Step], kind: str, headline: str, reasons: list[str]
+) -> None:
+    assert told(steps, kind) == Story(f"{kind}: {headline}", reasons)
 
 
 def test_the_sides_of_a_lost_update_are_named_by_what_they_did() -> None:
@@ -70,37 +129,15 @@ def test_a_store_that_does_not_grow_the_value_is_no_addition() -> None:
 
 
 def test_the_counter_is_told_in_the_words_of_the_contract() -> None:
-    said = first_failure("counter")
-    assert said.headline == "lost update: worker 0 overwrites what worker 1 stored in value"
-    assert said.reasons == [
-        "worker 0 stored 1 because it had loaded 0",
-        "it loaded 0 because worker 1 had not yet stored 1",
-        "so worker 1's addition is lost",
-    ]
-
-
-def test_updates_lost_in_several_fields_are_each_told() -> None:
-    def both(worker: int, operation: Any, value: int) -> list[Step]:
-        return [step(worker, operation, value, field="a"), step(worker, operation, value, field="b", start=16)]
-
-    said = told([*both(0, "load", 0), *both(1, "load", 0), *both(1, "store", 1), *both(0, "store", 1)])
-    assert said.headline.endswith("in a and b")
-    assert said.reasons == [
-        "a: worker 0 stored 1 because it had loaded 0",
-        "a: it loaded 0 because worker 1 had not yet stored 1",
-        "a: so worker 1's addition is lost",
-        "b: worker 0 stored 1 because it had loaded 0",
-        "b: it loaded 0 because worker 1 had not yet stored 1",
-        "b: so worker 1's addition is lost",
-    ]
+    assert first_failure("counter") == Story("lost update: worker 0 overwrites what worker 1 stored in value", LOST)
 
 
 def test_of_many_fields_only_the_first_three_are_told() -> None:
-    fields = [{"field": name, "start": 16 * at} for at, name in enumerate("abcde")]
+    fields: list[dict[str, Any]] = [{"field": name, "start": 16 * at} for at, name in enumerate("abcde")]
     steps = [
-        *(step(0, "load", 0, **each) for each in fields),  # type: ignore[arg-type]
-        *(step(1, "store", 1, **each) for each in fields),  # type: ignore[arg-type]
-        *(step(0, "store", 1, **each) for each in fields),  # type: ignore[arg-type]
+        *(step(0, "load", 0, **each) for each in fields),
+        *(step(1, "store", 1, **each) for each in fields),
+        *(step(0, "store", 1, **each) for each in fields),
     ]
     assert told(steps).headline.endswith("in a and b and c")
     assert len(told(steps).reasons) == 9
@@ -114,108 +151,41 @@ def test_a_load_that_meets_an_old_and_a_new_part_is_a_torn_load() -> None:
     assert any("record[64:128]" in line and "not yet" in line for line in said.reasons)
 
 
-def test_a_load_that_meets_only_old_parts_is_not_torn() -> None:
-    steps = [record(1, 0, "load", "00"), record(1, 1, "load", "00"), record(0, 0), record(0, 1)]
-    assert "while" not in told(steps).headline
-
-
-def test_a_record_left_of_two_stores_is_part_the_ones_and_part_the_others() -> None:
-    steps = [record(0, 0), record(1, 0), record(1, 1), record(0, 1)]
-    said = told(steps, "mixed record")
-    assert said.headline == "mixed record: worker 0 and worker 1 store record at the same time"
-    assert said.reasons == [
-        "record[64:128] is left from worker 0 because it stored there after worker 1",
-        "record[0:64] is left from worker 1 because it stored there after worker 0",
-        "so what is left is part the one's, part the other's",
-    ]
-
-
-def test_two_whole_stores_one_after_the_other_are_not_mixed() -> None:
-    steps = [record(0, 0), record(0, 1), record(1, 0), record(1, 1)]
-    assert "at the same time" not in told(steps).headline
-
-
-def test_foreign_bytes_are_told_as_stored_over_ones_own() -> None:
-    steps = [step(0, "store", 7), step(1, "store", 9), step(0, "load", 9)]
-    said = told(steps, "foreign bytes")
-    assert said.headline == "foreign bytes: worker 1 stores over what worker 0 had just put into value"
-    assert said.reasons == [
-        "worker 0 loaded 9 although it had stored 7",
-        "it loaded that because worker 1 stored 9 in between",
-        "so worker 0 does not find what is its own",
-    ]
-
-
-def test_a_look_at_what_is_half_done_is_told() -> None:
-    steps = [step(0, "store", 1), step(1, "load", 1), step(0, "store", 2)]
-    said = told(steps)
-    assert said.headline == "broken: worker 1 looks while worker 0 is half done with value"
-    assert said.reasons == [
-        "worker 1 loaded 1 because worker 0 had stored it",
-        "worker 0 had not yet stored 2",
-        "so worker 1 saw what was never meant to be seen",
-    ]
-
-
-def test_two_looks_that_do_not_belong_together_are_told() -> None:
-    steps = [step(0, "load", 1), step(1, "store", 2), step(0, "load", 2)]
-    said = told(steps)
-    assert said.headline == "broken: worker 1 stores between two looks of worker 0 at value"
-    assert said.reasons == [
-        "worker 0 loaded 1, and then 2",
-        "worker 1 stored 2 in between",
-        "so worker 0's two looks do not belong together",
-    ]
+@pytest.mark.parametrize(
+    ("steps", "pattern"),
+    [
+        ([record(1, 0, "load", "00"), record(1, 1, "load", "00"), record(0, 0), record(0, 1)], "while"),
+        ([record(0, 0), record(0, 1), record(1, 0), record(1, 1)], "at the same time"),
+        ([step(0, "load", 0), step(1, "store", 1, field="other", start=8), step(0, "store", 1)], "overwrites"),
+    ],
+    ids=["only old parts are not torn", "one after the other is not mixed", "other bytes are not overwritten"],
+)
+def test_what_did_not_happen_is_not_told(steps: list[Step], pattern: str) -> None:
+    assert pattern not in told(steps).headline
 
 
 def test_a_lost_update_is_told_before_looks_that_do_not_belong_together() -> None:
-    steps = [
-        step(0, "load", 0, field="a"),
-        step(0, "load", 0, field="b", start=8),
-        step(1, "store", 1, field="a"),
-        step(1, "store", 1, field="b", start=8),
-        step(0, "load", 1, field="a"),
-        step(0, "store", 1, field="b", start=8),
-    ]
+    steps = [*both(0, "load", 0), *both(1, "store", 1), step(0, "load", 1, **A), step(0, "store", 1, **B)]
     assert "overwrites" in told(steps).headline
 
 
-def test_bytes_that_do_not_meet_are_not_cut_apart() -> None:
-    steps = [step(0, "load", 0), step(1, "store", 1, field="other", start=8), step(0, "store", 1)]
-    assert "overwrites" not in told(steps).headline
-
-
 def test_a_refused_lock_is_told_as_a_ring_of_two() -> None:
-    a: dict[str, Any] = {"field": "a", "start": 0}
-    b: dict[str, Any] = {"field": "b", "start": 8}
-    steps = [
-        step(0, "lock", "exclusive", **a),
-        step(1, "lock", "exclusive", **b),
-        step(1, "lock", "EDEADLK", **a),
-        step(1, "unlock", **b),
-        step(0, "lock", "exclusive", **b),
+    refused: list[Step] = [
+        step(0, "lock", "exclusive", **A),
+        step(1, "lock", "exclusive", **B),
+        step(1, "lock", "EDEADLK", **A),
     ]
-    said = told(steps, "deadlock (EDEADLK)", "fcntl")
-    assert said.headline == "deadlock (EDEADLK): worker 1 and worker 0 each hold what the other waits for"
-    assert said.reasons == [
-        "worker 1 holds b and asks for a, which worker 0 holds",
-        "worker 0 waits for b, which worker 1 holds",
-        "so the kernel refuses worker 1 (EDEADLK): its wait would close the ring",
-    ]
-
-
-def test_what_was_given_back_before_is_not_held_at_the_refusal() -> None:
-    a: dict[str, Any] = {"field": "a", "start": 0}
-    b: dict[str, Any] = {"field": "b", "start": 8}
-    c: dict[str, Any] = {"field": "c", "start": 16}
-    steps = [
-        step(1, "lock", "exclusive", **c),
-        step(1, "unlock", **c),
-        step(0, "lock", "exclusive", **a),
-        step(1, "lock", "exclusive", **b),
-        step(1, "lock", "EDEADLK", **a),
-    ]
-    assert told(steps).reasons[0] == "worker 1 holds b and asks for a, which worker 0 holds"
+    after = [step(1, "unlock", **B), step(0, "lock", "exclusive", **B)]
+    assert told([*refused, *after], "deadlock (EDEADLK)", "fcntl") == Story(
+        "deadlock (EDEADLK): worker 1 and worker 0 each hold what the other waits for",
+        [
+            *RING,
+            "worker 0 waits for b, which worker 1 holds",
+            "so the kernel refuses worker 1 (EDEADLK): its wait would close the ring",
+        ],
+    )
+    given_back = [step(1, "lock", "exclusive", **C), step(1, "unlock", **C)]
+    assert told([*given_back, *refused]).reasons[:1] == RING
 
 
 def test_the_opposite_order_is_told_as_a_ring_under_posix_locks() -> None:
@@ -263,43 +233,28 @@ def test_a_lock_that_was_not_yet_held_is_told_as_that() -> None:
     assert "no lock yet" in said.reasons[-1]
 
 
-def test_a_lock_that_was_given_back_before_is_not_held() -> None:
-    steps = [step(0, "lock", "exclusive"), step(0, "unlock"), *STEPS]
-    assert "no lock yet" in told(steps, lock="fcntl").reasons[-1]
-
-
-def test_a_lock_that_covers_what_broke_is_not_blamed() -> None:
-    steps = [step(0, "lock", "shared"), *STEPS]
-    assert not any("did not help" in line for line in told(steps, lock="fcntl").reasons)
-
-
-def test_a_lock_to_the_end_of_the_file_covers_all_behind_its_beginning() -> None:
-    whole = step(0, "lock", "shared", field="the file", length=0)
-    assert not any("did not help" in line for line in told([whole, *STEPS], lock="fcntl").reasons)
+@pytest.mark.parametrize(
+    ("before", "blamed"),
+    [
+        ([step(0, "lock", "exclusive"), step(0, "unlock")], True),
+        ([step(0, "lock", "shared")], False),
+        ([step(0, "lock", "shared", field="the file", length=0)], False),
+    ],
+    ids=["given back before", "it covers what broke", "to the end of the file"],
+)
+def test_a_lock_is_blamed_only_where_it_was_not_held(before: list[Step], blamed: bool) -> None:
+    reasons = told([*before, *STEPS], lock="fcntl").reasons
+    assert ("no lock yet" in reasons[-1], any("did not help" in line for line in reasons)) == (blamed, blamed)
 
 
 def test_without_a_lock_none_is_blamed() -> None:
     assert not any("lock" in line for line in first_failure("short_range").reasons)
 
 
-def test_what_fits_no_pattern_is_told_by_its_switches() -> None:
-    steps = [
-        step(0, "store", 1, field="a"),
-        step(1, "load", 0, field="b", start=8, turn="preempted"),
-        step(0, "store", 1, field="b", start=8, turn="free"),
-    ]
-    said = told(steps, "skew")
-    assert said.headline == "skew: worker 0 and worker 1"
-    assert said.reasons == ["worker 1 took its turn after worker 0 had done store a, before it could go on"]
-
-
-def test_a_schedule_without_a_switch_names_its_workers() -> None:
+def test_a_schedule_without_a_switch_names_its_workers_and_has_a_reason() -> None:
     said = told([step(0, "store", 1), step(1, "load", 1, turn="free")], "odd")
     assert said.headline == "odd: worker 0 and worker 1"
-
-
-def test_there_is_a_reason_for_everything_that_breaks() -> None:
-    assert told([step(0, "store", 1), step(1, "load", 1, turn="free")], "odd").reasons
+    assert said.reasons
 
 
 def test_without_damage_the_story_still_has_a_headline() -> None:

@@ -76,14 +76,6 @@ def test_a_walk_takes_each_choice_as_often() -> None:
     assert all(900 < first[worker] < 1_100 for worker in range(3))
 
 
-@both
-def test_a_failure_is_found_and_ends_the_search_for_the_first(search: Search) -> None:
-    tally = sampled(search, "counter", "none", 4, 4, first_only=True)
-    assert tally.found
-    assert tally.broken == 1
-    assert tally.found.schedule == tally.paths[-1]
-
-
 def test_the_rare_failure_needs_two_preemptions() -> None:
     fewer, enough = (Tally(inf, first_only=True) for _ in range(2))
     Bounded(world(rare()), fewer).run(DEPTH - 2)
@@ -114,24 +106,3 @@ def test_by_priority_the_turn_is_taken_from_who_could_go_on_no_more_than_twice()
 
 def test_by_priority_each_worker_is_the_first_now_and_then() -> None:
     assert {path[0] for path in sampled(pct, "counter", "none", 4, 1).paths} == {0, 1, 2, 3}
-
-
-@both
-def test_a_schedule_without_an_end_is_given_up(search: Search) -> None:
-    def spin(_: object, w: Any) -> None:
-        while w.memory.value == 2 - w.index:
-            pass
-        w.memory.value = w.index + 1
-        w.memory.value = 0
-
-    tally = Endings(report=lambda mine: mine.too_long > 0)
-    search(world(scenario_of(spin), longest=6), tally, Random(1))
-    assert tally.too_long == 1
-    assert not tally.complete
-
-
-@both
-def test_the_world_is_at_its_beginning_again_afterwards(search: Search) -> None:
-    made = world("bank", "fcntl", rounds=2)
-    search(made, Endings(most=5), Random(1))
-    assert (bytes(made.path), bytes(made.content), made.state) == (b"", made.initial, 0)

@@ -8,29 +8,16 @@ from lab.explore.tally import Tally
 from tests.explore.worlds import follow, world
 
 
-def test_a_schedule_that_breaks_is_found_and_counted() -> None:
-    made, tally = follow(world("counter"), [0, 1, 0, 1]), Tally(inf)
-    assert not tally.add(made)
-    assert (tally.schedules, tally.broken) == (1, 1)
+def test_schedules_are_counted_and_the_first_that_breaks_is_found_and_ends_no_search_for_all() -> None:
+    made, tally = world("counter"), Tally(inf)
+    for schedule, broken in (([0, 0, 1, 1], 0), ([0, 1, 0, 1], 1), ([0, 1, 1, 0], 2)):
+        assert not tally.add(follow(made, schedule))
+        made.back_to(0)
+        assert (tally.broken, bool(tally.found)) == (broken, broken > 0)
     assert tally.found
     assert tally.found.schedule == b"\0\1\0\1"
     assert tally.found.end.kinds == {"lost update"}
-
-
-def test_a_clean_schedule_is_counted_and_not_found() -> None:
-    tally = Tally(inf)
-    tally.add(follow(world("counter"), [0, 0, 1, 1]))
-    assert (tally.schedules, tally.broken, tally.found) == (1, 0, None)
-
-
-def test_the_first_schedule_that_breaks_is_the_one_kept() -> None:
-    made, tally = world("counter"), Tally(inf)
-    for schedule in ([0, 1, 0, 1], [0, 1, 1, 0]):
-        tally.add(follow(made, schedule))
-        made.back_to(0)
-    assert tally.found
-    assert tally.found.schedule == b"\0\1\0\1"
-    assert tally.broken == 2
+    assert (tally.schedules, tally.over, tally.complete) == (3, False, True)
 
 
 def test_a_search_for_the_first_is_told_to_stop_there_and_is_over() -> None:
@@ -38,8 +25,7 @@ def test_a_search_for_the_first_is_told_to_stop_there_and_is_over() -> None:
     assert not tally.add(follow(world("counter"), [0, 0, 1, 1]))
     assert not tally.over
     assert tally.add(follow(world("counter"), [0, 1, 0, 1]))
-    assert tally.over
-    assert not tally.complete
+    assert (tally.over, tally.complete) == (True, False)
 
 
 @pytest.mark.parametrize(("kinds", "broken"), [(set(), 1), ({"lost update"}, 1), ({"lost update", "x"}, 1), ({"x"}, 0)])
@@ -57,14 +43,10 @@ def test_a_schedule_that_grew_too_long_leaves_the_search_incomplete() -> None:
     assert (tally.too_long, tally.complete) == (1, False)
 
 
-def test_the_clock_is_looked_at_after_every_schedule() -> None:
+def test_the_clock_is_looked_at_after_every_schedule_one_that_grew_too_long_too() -> None:
     tally = Tally(deadline=0.0)
     assert tally.add(follow(world("counter"), [0, 0, 1, 1]))
-    assert tally.out_of_time
-    assert not tally.complete
-
-
-def test_a_schedule_that_grew_too_long_is_time_to_look_at_the_clock() -> None:
+    assert (tally.out_of_time, tally.complete) == (True, False)
     assert Tally(0).give_up()
 
 
@@ -87,10 +69,3 @@ def test_whoever_is_told_hears_of_the_counts_and_may_end_the_search() -> None:
     assert [tally.add(made), tally.add(made)] == [False, True]
     assert heard == [(1, 1), (2, 2)]
     assert not tally.complete
-
-
-def test_a_search_for_all_is_not_over_with_the_first_that_breaks() -> None:
-    tally = Tally(inf)
-    tally.add(follow(world("counter"), [0, 1, 0, 1]))
-    assert not tally.over
-    assert tally.complete
