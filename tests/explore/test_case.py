@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ctypes import c_uint64
 from typing import Any
 
@@ -16,7 +16,7 @@ from lab.explore.token import read
 from lab.explore.trace import trace
 from lab.records import Damage, Explored
 from lab.scenario import Found, find_scenarios
-from tests.explore.worlds import scenario_of, shape
+from tests.explore.worlds import Work, scenario_of, shape
 from tests.report.explored_records import asked
 
 
@@ -33,23 +33,6 @@ def explored(
     if isinstance(found, str):
         found = find_scenarios([found])[0]
     return explore(Case(found, lock, workers, rounds), asked(**options), frozenset(kinds))
-
-
-@pytest.fixture
-def interrupt_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """Let somebody press Ctrl-C after so many schedules."""
-
-    def set_to(count: int) -> None:
-        add = Tally.add
-
-        def interrupted(self: Tally, world: Any) -> bool:
-            if self.schedules >= count:
-                raise KeyboardInterrupt
-            return add(self, world)
-
-        monkeypatch.setattr(Tally, "add", interrupted)
-
-    return set_to
 
 
 def test_the_cases_are_scenarios_by_workers_by_rounds_by_locks() -> None:
@@ -81,25 +64,21 @@ def test_a_scenario_about_processes_or_files_is_refused_with_the_reason(name: st
         cases_of(find_scenarios([name]), asked())
 
 
-def test_an_unknown_lock_is_refused() -> None:
-    with pytest.raises(UsageError, match="fnctl"):
-        cases_of(find_scenarios(["counter"]), asked(locks=["fnctl"]))
-
-
-def test_more_workers_than_can_be_told_apart_are_refused() -> None:
-    with pytest.raises(UsageError, match=f"65 workers: at most {MOST_WORKERS} can be explored; lower --workers"):
-        cases_of(find_scenarios(["counter"]), asked(workers=[MOST_WORKERS + 1]))
-
-
-def test_as_many_workers_as_are_allowed_are_a_case() -> None:
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"locks": ["fnctl"]}, "fnctl"),
+        (
+            {"workers": [MOST_WORKERS + 1]},
+            f"65 workers: at most {MOST_WORKERS} can be explored; lower --workers",
+        ),
+    ],
+)
+def test_an_unknown_lock_or_more_workers_than_can_be_told_apart_are_refused(options: Any, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        cases_of(find_scenarios(["counter"]), asked(**options))
     (case,) = cases_of(find_scenarios(["counter"]), asked(workers=[MOST_WORKERS]))
     assert case.workers == MOST_WORKERS
-
-
-def test_what_breaks_is_broken() -> None:
-    case = explored("counter")
-    assert (case.verdict, case.expected, case.as_expected) == ("broken", "broken", True)
-    assert not case.exhausted
 
 
 def test_what_was_exhausted_without_a_failure_holds() -> None:
@@ -122,15 +101,11 @@ def test_what_was_only_sampled_is_unknown(search: str) -> None:
 
 
 @pytest.mark.parametrize("search", ["auto", "bound", "all", "states", "dpor"])
-def test_what_the_time_limit_cut_short_is_unknown(search: str) -> None:
+def test_what_the_time_limit_cut_short_is_unknown_and_claims_nothing_of_all(search: str) -> None:
     case = explored("counter", "fcntl", 3, 3, search=search, time_limit_s=0)
     assert (case.verdict, case.exhausted) == ("unknown", False)
     assert case.bound is None or case.bound < 3
-
-
-@pytest.mark.parametrize("search", ["all", "states", "dpor"])
-def test_what_the_time_limit_cut_short_claims_nothing_of_all(search: str) -> None:
-    assert "all" not in explored("counter", "fcntl", 3, 3, search=search, time_limit_s=0).covered
+    assert case.bound is not None or "all" not in case.covered
 
 
 def test_schedules_without_an_end_keep_a_case_from_holding() -> None:
@@ -154,6 +129,7 @@ def test_what_breaks_under_a_lock_is_as_expected_only_where_it_is_announced() ->
 
 def test_a_failure_is_told_in_full() -> None:
     case = explored("counter", "none", 3, 3)
+    assert (case.verdict, case.expected, case.as_expected, case.exhausted) == ("broken", "broken", True, False)
     assert case.headline == "lost update: worker 0 overwrites what worker 1 stored in value"
     assert [(step.worker, step.operation, step.value) for step in case.steps] == [
         (0, "load", 0),
@@ -184,42 +160,30 @@ def test_a_kind_of_damage_is_told_once() -> None:
     assert len(kinds) == len(set(kinds))
 
 
-def test_only_the_wanted_kinds_of_damage_count() -> None:
-    assert explored("ring_queue", kinds=["item served twice"]).verdict == "broken"
+def test_only_the_wanted_kinds_of_damage_count_and_one_of_them_heads_the_story() -> None:
+    served_twice = explored("ring_queue", kinds=["item served twice"])
+    assert served_twice.verdict == "broken"
+    assert served_twice.headline.startswith("item served twice: ")
     assert explored("counter", kinds=["torn"]).verdict == "holds"
 
 
-def test_the_wanted_kind_heads_the_story_where_others_come_with_it() -> None:
-    case = explored("ring_queue", kinds=["item served twice"])
-    assert case.headline.startswith("item served twice: ")
-
-
-def test_every_failure_and_every_end_is_counted_where_all_are_run() -> None:
+def test_every_failure_and_every_end_is_counted_where_all_are_run_and_states_are_told_with_their_number() -> None:
     case = explored("counter", search="all")
     assert (case.schedules, case.broken_schedules, case.ends, case.exhausted) == (70, 64, 3, True)
     assert case.covered == "all 70 schedules of 2 workers x 2 rounds"
+    by_states = explored("counter", "fcntl", rounds=3)
+    assert by_states.covered.startswith("all 20 schedules of 2 workers x 3 rounds")
+    assert f"{by_states.states:,} states" in by_states.covered
 
 
-def test_states_say_how_many_there_are_and_count_the_schedules_through_them() -> None:
-    case = explored("counter", "fcntl", rounds=3)
-    assert case.covered.startswith("all 20 schedules of 2 workers x 3 rounds")
-    assert f"{case.states:,} states" in case.covered
-
-
-def test_as_many_schedules_are_shown_as_were_asked_for() -> None:
+def test_as_many_schedules_are_shown_as_were_asked_for_each_by_its_turns() -> None:
+    assert runs(b"\0\0\0\1\1\1\1\0") == "0x3 1x4 0x1"
     assert explored("counter", "fcntl", show_schedules=2).schedules_shown == ["0x8 1x8", "1x8 0x8"]
     every = explored("counter", "fcntl", search="all", show_schedules=100).schedules_shown
     assert len(every) == len(set(every)) == 6
-
-
-def test_no_more_schedules_are_shown_where_several_searches_ran() -> None:
-    case = explored("counter", "fcntl", rounds=3, show_schedules=2)
-    assert case.states
-    assert len(case.schedules_shown) == 2
-
-
-def test_a_schedule_is_shown_by_its_turns() -> None:
-    assert runs(b"\0\0\0\1\1\1\1\0") == "0x3 1x4 0x1"
+    of_two_searches = explored("counter", "fcntl", rounds=3, show_schedules=2)
+    assert of_two_searches.states
+    assert len(of_two_searches.schedules_shown) == 2
 
 
 def test_more_steps_than_can_be_explored_are_refused_with_numbers_and_what_to_do() -> None:
@@ -233,64 +197,60 @@ def test_more_steps_than_can_be_explored_are_refused_with_numbers_and_what_to_do
     )
 
 
-def test_a_worker_that_raises_alone_is_a_mistake_of_the_scenario() -> None:
-    def work(_: object, w: Any) -> None:
-        w.memory.value = 1
-        raise ValueError("so")
-
-    with pytest.raises(ScenarioError, match=r"scenario made: worker 0 alone raised ValueError: so \(.*; fix the file"):
-        explored(scenario_of(work))
+def raises_alone(_: object, w: Any) -> None:
+    w.memory.value = 1
+    raise ValueError("so")
 
 
-def test_a_worker_that_takes_no_step_is_not_explored() -> None:
-    def work(_: object, w: Any) -> None:
-        if not w.index:
-            w.memory.value = 1
-
-    with pytest.raises(
-        CannotRunError, match=r"worker 1 took no step through w\.memory or a lock, so nothing was explored"
-    ):
-        explored(scenario_of(work))
-
-
-def test_what_the_scenario_keeps_beside_its_memory_ends_the_exploration() -> None:
-    def work(scenario: Any, w: Any) -> None:
-        scenario.seen = getattr(scenario, "seen", 0) + 1
-        w.memory.value += 1
-
-    with pytest.raises(CannotRunError, match=r"self\.seen"):
-        explored(scenario_of(work))
-
-
-def test_notes_that_are_kept_only_where_workers_meet_end_the_exploration_too() -> None:
-    def work(scenario: Any, w: Any) -> None:
-        if w.memory.value:
-            scenario.seen = True
+def rests(_: object, w: Any) -> None:
+    if not w.index:
         w.memory.value = 1
 
-    with pytest.raises(CannotRunError, match=r"self\.seen"):
+
+def notes(scenario: Any, w: Any) -> None:
+    scenario.seen = getattr(scenario, "seen", 0) + 1
+    w.memory.value += 1
+
+
+def notes_where_they_meet(scenario: Any, w: Any) -> None:
+    if w.memory.value:
+        scenario.seen = True
+    w.memory.value = 1
+
+
+@pytest.mark.parametrize(
+    ("work", "error", "said"),
+    [
+        (raises_alone, ScenarioError, r"scenario made: worker 0 alone raised ValueError: so \(.*; fix the file"),
+        (rests, CannotRunError, r"worker 1 took no step through w\.memory or a lock, so nothing was explored"),
+        (notes, CannotRunError, r"self\.seen"),
+        (notes_where_they_meet, CannotRunError, r"self\.seen"),
+    ],
+)
+def test_what_cannot_be_explored_is_told_with_the_reason(work: Work, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said):
         explored(scenario_of(work), rounds=1)
 
 
 @pytest.mark.parametrize("search", ["bound", "all", "states", "dpor", "random", "pct"])
-def test_an_interrupted_case_keeps_what_was_covered_and_claims_no_more(
-    search: str, interrupt_after: Callable[[int], None]
+def test_an_interrupted_case_says_how_much_was_covered_and_claims_no_more(
+    search: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    interrupt_after(3)
+    add = Tally.add
+
+    def interrupted(self: Tally, world: Any) -> bool:
+        if self.schedules >= 3:
+            raise KeyboardInterrupt
+        return add(self, world)
+
+    monkeypatch.setattr(Tally, "add", interrupted)
     with pytest.raises(Interrupted) as raised:
         explored("counter", "fcntl", 3, 2, search=search)
     case = raised.value.case
     assert (case.verdict, case.exhausted, case.schedules) == ("unknown", False, 3)
+    assert re.match(r"\d+ (runs|states)", case.covered)
     assert "3 runs" in case.covered
     assert "all" not in case.covered
-
-
-@pytest.mark.parametrize("search", ["bound", "all", "states", "dpor", "random", "pct"])
-def test_an_interrupted_case_says_how_much_was_covered(search: str, interrupt_after: Callable[[int], None]) -> None:
-    interrupt_after(3)
-    with pytest.raises(Interrupted) as raised:
-        explored("counter", "fcntl", 3, 2, search=search)
-    assert re.match(r"\d+ (runs|states)", raised.value.case.covered)
 
 
 def test_a_case_interrupted_while_its_failure_was_shrunk_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from random import Random
@@ -15,7 +16,7 @@ from lab.explore.search import every_schedule
 from lab.explore.strategy import random_walk
 from lab.explore.tally import Tally
 from tests.explore.worlds import Endings, scenario_of, world
-from tests.helpers import in_fresh_process
+from tests.helpers import OtherProcess
 
 SHAPES = [
     ("counter", "none", 2, 1), ("counter", "none", 2, 2), ("counter", "none", 3, 1), ("counter", "fcntl", 2, 2),
@@ -48,33 +49,29 @@ def whole(name: str, lock: str, workers: int, rounds: int) -> Endings:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 7, 40, 10_000])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_beginnings_lead_to_all_schedules_and_to_each_once(shape: tuple[str, str, int, int], count: int) -> None:
-    _, schedules = parts(*shape, count)
-    led_to = [schedule for each in schedules for schedule in each]
-    assert len(led_to) == len(set(led_to))
-    assert sorted(led_to) == sorted(whole(*shape).paths)
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 40])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_there_are_as_many_beginnings_as_asked_for_or_one_a_schedule(
+def test_the_beginnings_lead_to_all_schedules_to_each_once_and_are_as_many_as_asked_for(
     shape: tuple[str, str, int, int], count: int
 ) -> None:
     beginnings, schedules = parts(*shape, count)
-    assert len(beginnings) >= min(count, whole(*shape).schedules)
+    every = whole(*shape)
+    led_to = [schedule for each in schedules for schedule in each]
+    assert len(led_to) == len(set(led_to))
+    assert sorted(led_to) == sorted(every.paths)
+    assert len(beginnings) >= min(count, every.schedules)
     assert all(schedules)
-
-
-def test_no_beginning_is_that_of_another() -> None:
-    beginnings, _ = parts("counter", "none", 2, 2, 20)
-    for one in beginnings:
-        assert not any(other is not one and other.startswith(one) for other in beginnings)
 
 
 def test_looking_for_beginnings_leaves_the_world_at_its_own() -> None:
     made = world("counter", "none", 3, 2)
     _beginnings(made, 100)
     assert (bytes(made.path), bytes(made.content)) == (b"", made.initial)
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter in which jobs may be forked."""
+    with OtherProcess() as other:
+        yield other
 
 
 def in_jobs(shape: list[Any], jobs: int, **options: Any) -> dict[str, Any]:
@@ -93,45 +90,36 @@ def in_jobs(shape: list[Any], jobs: int, **options: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 3])
-def test_jobs_count_together_what_one_process_counts_alone(jobs: int) -> None:
-    shape: list[Any] = ["counter", "none", 2, 3]
-    done = in_fresh_process(in_jobs, shape, jobs)
+def test_jobs_count_together_what_one_process_counts_alone_and_tell_the_first_failure_in_order(
+    other: OtherProcess, jobs: int
+) -> None:
+    done = other.call(in_jobs, ["counter", "none", 2, 3], jobs)
     every = whole("counter", "none", 2, 3)
     assert (done["schedules"], done["broken"], done["complete"]) == (924, every.broken, True)
+    assert (done["found"], done["kinds"]) == (every.broken_paths[0].hex(), ["lost update"])
     assert done["beginning"]
 
 
-def test_more_jobs_than_schedules_run_each_once() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "fcntl", 2, 1], 4)
+def test_more_jobs_than_schedules_run_each_once(other: OtherProcess) -> None:
+    done = other.call(in_jobs, ["counter", "fcntl", 2, 1], 4)
     assert (done["schedules"], done["broken"], done["complete"], done["found"]) == (2, 0, True, "")
 
 
-def test_the_failure_told_is_the_first_in_order_whoever_was_quicker() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "none", 2, 3], 3)
-    assert done["found"] == whole("counter", "none", 2, 3).broken_paths[0].hex()
-    assert done["kinds"] == ["lost update"]
-
-
-def test_as_many_schedules_are_kept_as_were_asked_for() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "none", 2, 2], 2, keep=5)
+def test_as_many_schedules_are_kept_as_were_asked_for(other: OtherProcess) -> None:
+    done = other.call(in_jobs, ["counter", "none", 2, 2], 2, keep=5)
     assert len(set(done["kept"])) == 5
     assert set(done["kept"]) <= {path.hex() for path in whole("counter", "none", 2, 2).paths}
 
 
-def test_jobs_that_the_time_limit_ends_have_not_exhausted_anything() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "none", 3, 3], 2, limit_s=0)
+def test_jobs_that_the_time_limit_ends_tell_what_they_ran_and_have_not_exhausted_anything(other: OtherProcess) -> None:
+    done = other.call(in_jobs, ["counter", "none", 3, 3], 2, limit_s=0)
     assert not done["complete"]
-    assert done["schedules"] < 17_153_136
-
-
-def test_what_jobs_ran_before_the_time_limit_is_counted() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "none", 3, 3], 2, limit_s=0)
-    assert done["schedules"] > 0
+    assert 0 < done["schedules"] < 17_153_136
     assert bool(done["broken"]) == bool(done["found"])
 
 
-def test_one_failure_is_enough_where_the_first_ends_it() -> None:
-    done = in_fresh_process(in_jobs, ["counter", "none", 3, 3], 2, first_only=True)
+def test_one_failure_is_enough_where_the_first_ends_it(other: OtherProcess) -> None:
+    done = other.call(in_jobs, ["counter", "none", 3, 3], 2, first_only=True)
     assert done["found"]
     assert not done["complete"]
     assert done["schedules"] < 17_153_136
@@ -149,8 +137,8 @@ def by_lot(jobs: int) -> list[Any]:
     return [bool(tally.found), tally.complete, tally.schedules >= tally.broken, tally.broken, len(made.path)]
 
 
-def test_a_failure_that_one_job_draws_ends_the_search_of_all() -> None:
-    assert in_fresh_process(by_lot, 2) == [True, False, True, 1, 0]
+def test_a_failure_that_one_job_draws_ends_the_search_of_all(other: OtherProcess) -> None:
+    assert other.call(by_lot, 2) == [True, False, True, 1, 0]
 
 
 def dying() -> list[str]:
@@ -171,8 +159,8 @@ def dying() -> list[str]:
     return []
 
 
-def test_a_job_that_dies_is_told_with_what_to_do() -> None:
-    (said, _) = in_fresh_process(dying)
+def test_a_job_that_dies_is_told_with_what_to_do(other: OtherProcess) -> None:
+    (said, _) = other.call(dying)
     assert said == "a job of the search died or did not come to its end; try --jobs 1"
 
 
@@ -184,5 +172,5 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir())) - before
 
 
-def test_no_descriptor_is_left_open() -> None:
-    assert in_fresh_process(descriptors) == 0
+def test_no_descriptor_is_left_open(other: OtherProcess) -> None:
+    assert other.call(descriptors) == 0

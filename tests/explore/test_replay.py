@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ctypes import c_uint64
 from dataclasses import asdict
 from functools import partial
@@ -20,16 +20,16 @@ from lab import Deadlock
 from lab.explore import replay_worker
 from lab.explore.operation import LOAD, LOCK, STORE, UNLOCK
 from lab.explore.replay import Result, replay
-from lab.explore.replay_protocol import HUB, Plan, Turn, plan_of
+from lab.explore.replay_protocol import HUB, Turn, plan_of
 from lab.explore.replay_worker import turns_of
 from lab.explore.search import Bounded
 from lab.explore.tally import Tally
 from lab.explore.world import World
-from lab.locks import Action, Leaky, Lock, find_lock
+from lab.locks import Action, Leaky, find_lock
 from lab.memory import workspace
-from lab.scenario import Damage, Found, Outcome, find_scenarios
+from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import cells, follow, scenario_of, world
-from tests.helpers import in_fresh_process
+from tests.helpers import OtherProcess
 
 DEFAULT = [found.name for found in find_scenarios([])]
 FAILURES = [
@@ -42,35 +42,17 @@ FAILURES = [
 # Plans
 
 
-def counter_plan() -> Plan:
-    return plan_of(world("counter"), bytes([0, 1, 1, 0]))
-
-
-def test_a_schedule_is_performed_in_turns() -> None:
-    assert counter_plan().turns == (Turn(0, 1, ()), Turn(1, 2, ()), Turn(0, 1, ()))
-
-
-def test_each_worker_knows_its_steps_by_their_numbers_and_the_bytes_that_it_meets() -> None:
-    first, second = counter_plan().steps
+def test_a_plan_has_the_turns_the_steps_with_what_they_meet_and_the_bytes_before_and_after() -> None:
+    made = world("counter")
+    plan = plan_of(made, bytes([0, 1, 1, 0]))
+    assert (bytes(made.path), bytes(made.content)) == (b"", bytes(8))
+    assert plan.turns == (Turn(0, 1, ()), Turn(1, 2, ()), Turn(0, 1, ()))
+    first, second = plan.steps
     assert [(step.number, step.kind, step.met) for step in first] == [(1, LOAD, bytes(8)), (4, STORE, b"")]
     assert [(step.number, step.kind, step.met) for step in second] == [(2, LOAD, bytes(8)), (3, STORE, b"")]
-
-
-def test_a_plan_has_the_bytes_before_and_after() -> None:
-    plan = counter_plan()
     assert (plan.prepared, plan.final) == (bytes(8), (1).to_bytes(8, "little"))
     assert (plan.stuck, plan.raised, plan.reports) == ((), ("", ""), ((), ()))
-
-
-def test_making_a_plan_leaves_the_world_at_its_beginning() -> None:
-    made = world("counter")
-    plan_of(made, bytes([0, 1, 1, 0]))
-    assert (bytes(made.path), bytes(made.content)) == (b"", bytes(8))
-
-
-def test_a_worker_hands_over_to_who_is_next_and_in_the_end_to_the_parent() -> None:
-    plan = counter_plan()
-    assert turns_of(plan, 0) == [(1, 1), (1, HUB)]
+    assert turns_of(plan, 0) == [(1, 1), (1, HUB)]  # each hands over to who is next, in the end to the parent
     assert turns_of(plan, 1) == [(2, 0)]
 
 
@@ -82,16 +64,12 @@ def test_locks_and_unlocks_are_steps_of_a_plan() -> None:
 
 def test_before_a_refusal_those_of_the_ring_wait_for_one_another() -> None:
     """Worker 0 holds a, worker 1 holds b and asks for a: refused only once worker 0 waits for b."""
-    made = world("opposite_order", "fcntl")
-    plan = plan_of(made, bytes([0, 1, 1]))
+    plan = plan_of(world("opposite_order", "fcntl"), bytes([0, 1, 1]))
     assert plan.turns == (Turn(0, 1, ()), Turn(1, 1, ()), Turn(1, 1, (0,)))
     assert [step.refused for step in plan.steps[1]] == [False, True]
     assert turns_of(plan, 1) == [(1, HUB), (1, HUB)]
-
-
-def test_the_ring_of_a_refusal_begins_with_whom_the_refused_one_waits_for() -> None:
-    plan = plan_of(world(ring(), "fcntl", workers=3), bytes([0, 1, 2, 2]))
-    assert plan.turns[-1] == Turn(2, 1, (0, 1))
+    of_three = plan_of(world(ring(), "fcntl", workers=3), bytes([0, 1, 2, 2]))
+    assert of_three.turns[-1] == Turn(2, 1, (0, 1))
 
 
 def test_who_gives_up_a_shared_flock_is_sent_into_the_kernel_and_has_no_step_for_it() -> None:
@@ -110,8 +88,7 @@ def test_workers_that_wait_for_ever_are_stuck() -> None:
 
 
 def test_a_plan_has_what_the_workers_reported_and_raised() -> None:
-    made = world(raising())
-    plan = plan_of(made, bytes([0, 0, 1]))
+    plan = plan_of(world(raising()), bytes([0, 0, 1]))
     assert plan.reports == ((), (("half", "worker 1, round 0: 1"),))
     assert plan.raised[0] == ""
     assert plan.raised[1].startswith("ValueError: half")
@@ -192,10 +169,6 @@ def note(self: Any, w: Any) -> None:
     w.memory.cells[w.index] = w.local.rounds
 
 
-def always(self: Any, memory: Any, outcome: Outcome) -> Damage:
-    return Damage("odd", 1, 1)
-
-
 MADE: dict[str, Callable[[], Found]] = {
     "ring": ring,
     "upgrade": upgrade,
@@ -246,54 +219,50 @@ def made_up(name: str, lock: str, workers: int, rounds: int, schedule: list[int]
 
 
 REPRODUCED = {"times": 3, "reproduced": 3, "divergence": ""}
+SCHEDULES: list[tuple[str, str, int, int, list[int]]] = [
+    ("ring", "fcntl", 2, 1, [0, 1, 1]),
+    ("ring", "fcntl", 2, 1, [1, 0, 0]),
+    ("ring", "fcntl", 3, 1, [0, 1, 2, 2]),
+    ("ring", "fcntl", 3, 1, [2, 0, 1, 0]),
+    ("ring", "fcntl", 3, 1, [0, 1, 2, 1]),
+    ("ring", "ofd", 2, 1, [0, 1]),
+    ("ring", "ofd", 3, 1, [0, 1, 2]),
+    ("ring", "flock", 3, 1, [1]),
+    ("upgrade", "flock", 2, 1, [0, 0, 1, 1, 0, 1]),  # worker 0 gives its shared lock up, worker 1 converts
+    ("upgrade", "fcntl", 2, 1, [0, 0, 1, 1, 1]),
+    ("upgrade", "ofd", 2, 1, [0, 0, 1, 1]),
+    ("raising", "none", 2, 1, [0, 0, 1]),
+    ("start stores", "none", 2, 2, [0, 1]),
+    ("start adds", "none", 2, 1, [0, 1]),
+    ("prepared", "none", 2, 2, [1, 0]),
+    ("drawn", "none", 3, 3, [0, 1, 2, 0, 1]),
+    ("noted", "none", 2, 3, [0, 1, 0]),
+]
 
 
-def each_built_in() -> dict[str, dict[str, Any]]:
-    return {f"{name} {lock}": built_in(name, lock) for name, lock in FAILURES}
-
-
-def test_each_built_in_failure_is_reproduced() -> None:
-    assert in_fresh_process(each_built_in) == {f"{name} {lock}": REPRODUCED for name, lock in FAILURES}
-
-
-def test_a_failure_of_three_workers_is_reproduced() -> None:
-    assert in_fresh_process(built_in, "counter", "none", 3, 1) == REPRODUCED
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter in which replays may fork."""
+    with OtherProcess() as other:
+        yield other
 
 
 @pytest.mark.parametrize(
-    ("name", "lock", "workers", "rounds", "schedule"),
-    [
-        ("ring", "fcntl", 2, 1, [0, 1, 1]),
-        ("ring", "fcntl", 2, 1, [1, 0, 0]),
-        ("ring", "fcntl", 3, 1, [0, 1, 2, 2]),
-        ("ring", "fcntl", 3, 1, [2, 0, 1, 0]),
-        ("ring", "fcntl", 3, 1, [0, 1, 2, 1]),
-        ("ring", "ofd", 2, 1, [0, 1]),
-        ("ring", "ofd", 3, 1, [0, 1, 2]),
-        ("ring", "flock", 3, 1, [1]),
-        ("upgrade", "flock", 2, 1, [0, 0, 1, 1, 0, 1]),  # worker 0 gives its shared lock up, worker 1 converts
-        ("upgrade", "fcntl", 2, 1, [0, 0, 1, 1, 1]),
-        ("upgrade", "ofd", 2, 1, [0, 0, 1, 1]),
-        ("raising", "none", 2, 1, [0, 0, 1]),
-        ("start stores", "none", 2, 2, [0, 1]),
-        ("prepared", "none", 2, 2, [1, 0]),
-        ("drawn", "none", 3, 3, [0, 1, 2, 0, 1]),
-        ("noted", "none", 2, 3, [0, 1, 0]),
-    ],
+    ("name", "lock", "workers", "rounds"),
+    [*[(name, lock, 2, 2) for name, lock in FAILURES], ("counter", "none", 3, 1)],
 )
-def test_a_made_up_schedule_is_reproduced(name: str, lock: str, workers: int, rounds: int, schedule: list[int]) -> None:
-    assert in_fresh_process(made_up, name, lock, workers, rounds, schedule) == REPRODUCED
+def test_a_built_in_failure_is_reproduced(other: OtherProcess, name: str, lock: str, workers: int, rounds: int) -> None:
+    assert other.call(built_in, name, lock, workers, rounds) == REPRODUCED
 
 
-def test_what_a_start_adds_is_added_once() -> None:
-    assert in_fresh_process(made_up, "start adds", "none", 2, 1, [0, 1]) == REPRODUCED
+@pytest.mark.parametrize(("name", "lock", "workers", "rounds", "schedule"), SCHEDULES)
+def test_a_made_up_schedule_is_reproduced(
+    other: OtherProcess, name: str, lock: str, workers: int, rounds: int, schedule: list[int]
+) -> None:
+    assert other.call(made_up, name, lock, workers, rounds, schedule) == REPRODUCED
 
 
 # Locks that answer otherwise than the model
-
-
-def liar(name: str) -> Lock:
-    return Leaky(find_lock(name), 1.0, Random(0))
 
 
 class Otherwise:
@@ -334,7 +303,7 @@ def run_out() -> None:
 
 
 LOCKS: dict[str, Callable[[str], Any]] = {
-    "lies": liar,
+    "lies": lambda name: Leaky(find_lock(name), 1.0, Random(0)),
     "lies at the second": lambda name: Otherwise(name, 2, grant),
     "refuses the first": lambda name: Otherwise(name, 1, refuse),
     "has run out": lambda name: Otherwise(name, 1, run_out),
@@ -344,20 +313,20 @@ LOCKS: dict[str, Callable[[str], Any]] = {
 def under(which: str, name: str, lock: str) -> dict[str, Any]:
     """A built-in failure, replayed under a lock that is not the one of its name."""
     vars(replay_worker)["find_lock"] = LOCKS[which]
-    return built_in(name, lock, 2, 1)
+    try:
+        return built_in(name, lock, 2, 1)
+    finally:
+        vars(replay_worker)["find_lock"] = find_lock
+
+
+GRANTED = "worker 0 is granted a lock by the kernel for which the model lets it wait"
 
 
 @pytest.mark.parametrize(
     ("which", "name", "lock", "told"),
     [
-        (
-            "lies", "opposite_order", "fcntl",
-            "worker 0 is granted a lock by the kernel for which the model lets it wait",
-        ),
-        (
-            "lies", "opposite_order", "ofd",
-            "worker 0 is granted a lock by the kernel for which the model lets it wait",
-        ),
+        ("lies", "opposite_order", "fcntl", GRANTED),
+        ("lies", "opposite_order", "ofd", GRANTED),
         (
             "lies at the second", "opposite_order", "fcntl",
             "worker 1 is granted lock 0-7 by the kernel, the model refuses it (EDEADLK)",
@@ -373,13 +342,13 @@ def under(which: str, name: str, lock: str) -> dict[str, Any]:
     ],
 )  # fmt: skip
 def test_a_lock_that_answers_otherwise_is_a_divergence_with_both_answers(
-    which: str, name: str, lock: str, told: str
+    other: OtherProcess, which: str, name: str, lock: str, told: str
 ) -> None:
-    found = in_fresh_process(under, which, name, lock)
+    found = other.call(under, which, name, lock)
     assert told in found["divergence"]
     assert (found["times"], found["reproduced"]) == (1, 0)
 
 
-def test_a_lock_that_lies_where_nobody_waits_goes_unnoticed() -> None:
+def test_a_lock_that_lies_where_nobody_waits_goes_unnoticed(other: OtherProcess) -> None:
     """A replay never asks for what is held, but where a ring is the point: it shows an order, and tests no lock."""
-    assert in_fresh_process(under, "lies", "short_range", "fcntl") == REPRODUCED
+    assert other.call(under, "lies", "short_range", "fcntl") == REPRODUCED
