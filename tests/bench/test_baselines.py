@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from contextlib import ExitStack
+from ctypes import c_uint64
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from unittest.mock import patch
@@ -10,9 +13,16 @@ from unittest.mock import patch
 import pytest
 
 from lab.errors import CannotRunError
-from tests.helpers import in_fresh_process
+from tests.helpers import OtherProcess
 
 SLICE_S = 0.02
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter in which the loops may be measured."""
+    with OtherProcess() as other:
+        yield other
 
 
 def measured(missing: str = "") -> dict[str, object]:
@@ -34,8 +44,8 @@ def measured(missing: str = "") -> dict[str, object]:
 
 
 @pytest.mark.needs("compiler")
-def test_the_same_loop_is_measured_in_c_in_python_and_in_the_lab() -> None:
-    assert in_fresh_process(measured) == {"C loop": True, "CPython loop": True, "the lab": True}
+def test_the_same_loop_is_measured_in_c_in_python_and_in_the_lab(other: OtherProcess) -> None:
+    assert other.call(measured) == {"C loop": True, "CPython loop": True, "the lab": True}
 
 
 @pytest.mark.parametrize(
@@ -45,8 +55,10 @@ def test_the_same_loop_is_measured_in_c_in_python_and_in_the_lab() -> None:
         ("compiler", "no C compiler is found (cc)"),
     ],
 )
-def test_without_what_c_needs_the_others_are_measured_all_the_same(missing: str, told: str) -> None:
-    assert in_fresh_process(measured, missing) == {"C loop": told, "CPython loop": True, "the lab": True}
+def test_without_what_c_needs_the_others_are_measured_all_the_same(
+    other: OtherProcess, missing: str, told: str
+) -> None:
+    assert other.call(measured, missing) == {"C loop": told, "CPython loop": True, "the lab": True}
 
 
 def refused_to_the_c_loop() -> str:
@@ -62,15 +74,12 @@ def refused_to_the_c_loop() -> str:
 
 
 @pytest.mark.needs("compiler")
-def test_where_there_is_no_room_for_its_file_the_c_loop_says_so() -> None:
-    assert in_fresh_process(refused_to_the_c_loop) == "its file cannot be made (No such file or directory)"
+def test_where_there_is_no_room_for_its_file_the_c_loop_says_so(other: OtherProcess) -> None:
+    assert other.call(refused_to_the_c_loop) == "its file cannot be made (No such file or directory)"
 
 
 def added() -> tuple[int, int]:
     """The counter in the file after so many rounds of the bare loop and of the lab's, and the holds recorded."""
-    import os
-    from ctypes import c_uint64
-
     from lab.bench.baselines import _in_python, _in_the_lab
     from lab.race.recorder import CURSOR, HEADER, Log
 
@@ -85,14 +94,12 @@ def added() -> tuple[int, int]:
     return counter.value, len(list(log.holds()))
 
 
-def test_both_python_loops_add_one_a_round_and_only_the_lab_records() -> None:
-    assert tuple(in_fresh_process(added)) == (60, 30)
+def test_both_python_loops_add_one_a_round_and_only_the_lab_records(other: OtherProcess) -> None:
+    assert tuple(other.call(added)) == (60, 30)
 
 
 def cpus_of_the_c_loop(pin: str) -> tuple[float, int]:
     """How many processors the program behind the C loop may use, as its figure; and how many this process may."""
-    import os
-
     from lab.bench import baselines
 
     def output(*command: object, temporary: Path | None = None) -> bytes:
@@ -105,6 +112,6 @@ def cpus_of_the_c_loop(pin: str) -> tuple[float, int]:
 
 @pytest.mark.needs("compiler")
 @pytest.mark.parametrize("pin", ["none", "spread"])
-def test_the_c_loop_runs_where_a_first_worker_would(pin: str) -> None:
-    used, allowed = in_fresh_process(cpus_of_the_c_loop, pin)
+def test_the_c_loop_runs_where_a_first_worker_would(other: OtherProcess, pin: str) -> None:
+    used, allowed = other.call(cpus_of_the_c_loop, pin)
     assert round(used) == (1 if pin == "spread" else allowed)

@@ -6,12 +6,13 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -19,10 +20,11 @@ from lab.bench.cases import Case
 from lab.locks import Lock, find_lock
 from lab.race.recorder import SPARE_RECORDS
 from lab.records import Price, Ranges
-from tests.helpers import in_fresh_process
+from tests.helpers import OtherProcess
 from tests.locks.holder import listed_on
 
 SLICE_S = 0.05
+Actions = tuple[Callable[[], object], Callable[[], object]]
 
 
 class Wrong:
@@ -36,9 +38,7 @@ class Wrong:
     def __init__(self, acquire: Callable[[], object]) -> None:
         self._acquire = acquire
 
-    def actions(
-        self, descriptor: int, start: int, length: int, *, write: bool
-    ) -> tuple[Callable[[], object], Callable[[], object]]:
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> Actions:
         return self._acquire, lambda: None
 
 
@@ -50,23 +50,13 @@ def raises() -> None:
     raise OSError(5, "Input/output error")
 
 
-def exits() -> None:
-    os._exit(7)
-
-
-def hangs() -> None:
-    threading.Event().wait()
-
-
 class Spinning(Wrong):
     """F_SETLK again and again: it excludes, and nobody who waits for it sleeps."""
 
     def __init__(self) -> None:
         super().__init__(lets_in)
 
-    def actions(
-        self, descriptor: int, start: int, length: int, *, write: bool
-    ) -> tuple[Callable[[], object], Callable[[], object]]:
+    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> Actions:
         def acquire() -> None:
             while True:
                 with suppress(BlockingIOError):
@@ -76,7 +66,12 @@ class Spinning(Wrong):
         return acquire, lambda: fcntl.lockf(descriptor, fcntl.LOCK_UN, length, start)
 
 
-WRONG = {"lets in": lets_in, "raises": raises, "exits": exits, "hangs": hangs}
+WRONG: dict[str, Callable[[], object]] = {
+    "lets in": lets_in,
+    "raises": raises,
+    "exits": lambda: os._exit(7),
+    "hangs": lambda: threading.Event().wait(),
+}
 
 
 def lock_of(name: str) -> Lock:
@@ -90,75 +85,72 @@ def measured(
     price: Price,
     workers: int = 2,
     ranges: Ranges = "same",
-    held: int = 0,
     backing: str = "",
     hold_ns: int = 0,
-    records: int | None = None,
-    time_limit_s: float | None = None,
     slice_s: float = SLICE_S,
+    **limits: float,
 ) -> dict[str, Any]:
-    """One repeat, as plain values; or how it failed."""
+    """One repeat under these limits, as plain values; or how it failed."""
     from lab.bench import repeat
-    from lab.bench.repeat import tally
 
-    case = Case(lock_of(lock), price, workers, ranges, held, backing, hold_ns, 0, "spread")
-    if records is not None:
-        repeat.MOST_RECORDS = records
-    if time_limit_s is not None:
-        repeat.TIME_LIMIT_S = time_limit_s
-    with TemporaryDirectory() as folder:
+    case = Case(lock_of(lock), price, workers, ranges, 0, backing, hold_ns, 0, "spread")
+    with TemporaryDirectory() as folder, patch.dict(vars(repeat), limits):
         try:
             ran = repeat.run_repeat(case, Path(folder), slice_s)
         except repeat.Failed as failed:
             return {"failed": str(failed)}
-        done = tally(ran, window=True)
+        done = repeat.tally(ran, window=True)
     told = asdict(replace(done, latencies=[]))
     counts = [(each.exact.total(), each.buckets.total()) for each in done.latencies]
     return {**told, "latencies": counts, "voluntary": done.voluntary}
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter in which repeats may fork."""
+    with OtherProcess() as other:
+        yield other
+
+
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock", "multiprocessing", "lockfile"])
 @pytest.mark.parametrize("workers", [2, 3])
-def test_a_hand_off_passes_the_lock_to_another_worker_every_time(lock: str, workers: int) -> None:
-    done = in_fresh_process(measured, lock, "hand-off", workers)
+def test_a_hand_off_passes_the_lock_to_another_worker_every_time(other: OtherProcess, lock: str, workers: int) -> None:
+    done = other.call(measured, lock, "hand-off", workers)
     assert done["grants"] > 0
     assert done["handed_over"] == done["grants"] == sum(exact for exact, _ in done["latencies"])
     assert sum(done["pairs"]) - done["grants"] == 1, "the first grant of the lock that nobody held follows nobody"
     assert done["overlapping"] == 0
 
 
-def test_who_waits_for_a_hand_off_in_the_kernel_sleeps() -> None:
-    done = in_fresh_process(measured, "fcntl", "hand-off", 2)
+def test_who_waits_for_a_hand_off_in_the_kernel_sleeps_and_who_spins_never_does(other: OtherProcess) -> None:
+    done = other.call(measured, "fcntl", "hand-off", 2)
     assert done["voluntary"] + done["involuntary"] >= 0.8 * done["grants"] > 0
+    spun = other.call(measured, "spins", "hand-off", 2)
+    assert spun["handed_over"] == spun["grants"] > 0
+    assert spun["voluntary"] <= 20, "at the start barrier, and where a page is not there yet"
 
 
-def test_who_spins_for_a_hand_off_never_sleeps() -> None:
-    done = in_fresh_process(measured, "spins", "hand-off", 2)
-    assert done["handed_over"] == done["grants"] > 0
-    assert done["voluntary"] <= 20, "at the start barrier, and where a page is not there yet"
-
-
-def test_a_lock_that_lets_everybody_in_is_not_handed_over_and_is_told_by_its_overlaps() -> None:
-    done = in_fresh_process(measured, "lets in", "queue", 2, hold_ns=1_000_000)
+def test_a_lock_that_lets_everybody_in_is_not_handed_over_and_is_told_by_its_overlaps(other: OtherProcess) -> None:
+    done = other.call(measured, "lets in", "queue", 2, hold_ns=1_000_000)
     assert done["overlapping"] > 0
     assert done["handed_over"] < done["grants"]
 
 
 @pytest.mark.parametrize("price", ["uncontended", "queue"])
-def test_every_pair_is_counted_once(price: Price) -> None:
-    done = in_fresh_process(measured, "fcntl", price, 1 if price == "uncontended" else 3, backing="mapped")
+def test_every_pair_is_counted_once(other: OtherProcess, price: Price) -> None:
+    done = other.call(measured, "fcntl", price, 1 if price == "uncontended" else 3, backing="mapped")
     assert done["lost"] == 0, "each pair added 1 to a counter in the file"
     assert [exact + bucketed for exact, bucketed in done["latencies"]] == done["pairs"]
     assert all(done["pairs"])
 
 
-def test_additions_that_others_do_not_see_are_lost() -> None:
-    done = in_fresh_process(measured, "fcntl", "queue", 2, backing="private")
+def test_additions_that_others_do_not_see_are_lost(other: OtherProcess) -> None:
+    done = other.call(measured, "fcntl", "queue", 2, backing="private")
     assert done["lost"] == sum(done["pairs"]) > 0
 
 
-def test_disjoint_ranges_never_meet() -> None:
-    done = in_fresh_process(measured, "fcntl", "queue", 3, "disjoint")
+def test_disjoint_ranges_never_meet(other: OtherProcess) -> None:
+    done = other.call(measured, "fcntl", "queue", 3, "disjoint")
     starts = {(worker, start) for worker, start in zip(done["window"]["worker"], done["window"]["start"], strict=True)}
     assert starts <= {(0, 0), (1, 64), (2, 128)}
     assert (done["overlapping"], done["grants"]) == (0, 0)
@@ -182,20 +174,20 @@ def held_in_proc_locks(held: int) -> int:
 
 
 @pytest.mark.parametrize("held", [0, 1, 300])
-def test_so_many_ranges_are_held_meanwhile(held: int) -> None:
-    assert in_fresh_process(held_in_proc_locks, held) == held
+def test_so_many_ranges_are_held_meanwhile(other: OtherProcess, held: int) -> None:
+    assert other.call(held_in_proc_locks, held) == held
 
 
-def test_waits_beyond_the_room_of_the_log_are_in_the_histogram() -> None:
-    done = in_fresh_process(measured, "fcntl", "uncontended", 1, records=0, slice_s=20 * SLICE_S)
+def test_waits_beyond_the_room_of_the_log_are_in_the_histogram(other: OtherProcess) -> None:
+    done = other.call(measured, "fcntl", "uncontended", 1, slice_s=20 * SLICE_S, MOST_RECORDS=0)
     ((exact, bucketed),) = done["latencies"]
     assert exact + bucketed == done["pairs"][0]
     assert exact == min(SPARE_RECORDS, done["pairs"][0])
     assert bucketed
 
 
-def test_a_window_of_consecutive_holds_is_kept() -> None:
-    done = in_fresh_process(measured, "fcntl", "queue", 2)
+def test_a_window_of_consecutive_holds_is_kept(other: OtherProcess) -> None:
+    done = other.call(measured, "fcntl", "queue", 2)
     window = done["window"]
     begin, end = done["window_ns"]
     assert sum(begin <= granted < end for granted in window["granted_ns"]) == min(400, sum(done["pairs"]))
@@ -205,27 +197,17 @@ def test_a_window_of_consecutive_holds_is_kept() -> None:
     assert all(requested < end and released >= begin for requested, _, released in columns)
 
 
-@pytest.mark.parametrize(
-    ("lock", "told"),
-    [("raises", "worker 0 raised OSError: [Errno 5] Input/output error"), ("exits", "worker 0 ended with 7")],
-)
-def test_a_worker_that_dies_is_told(lock: str, told: str) -> None:
-    assert in_fresh_process(measured, lock, "uncontended", 1) == {"failed": told}
+def test_a_worker_that_dies_or_hangs_is_ended_and_told(other: OtherProcess) -> None:
+    raised, exited = (other.call(measured, lock, "uncontended", 1) for lock in ("raises", "exits"))
+    assert raised == {"failed": "worker 0 raised OSError: [Errno 5] Input/output error"}
+    assert exited == {"failed": "worker 0 ended with 7"}
+    hung = other.call(measured, "hangs", "uncontended", 1, TIME_LIMIT_S=0.3)
+    assert hung["failed"].startswith("worker 0 still at work after 0.3 s")
 
 
-def test_a_worker_that_hangs_is_ended_and_told() -> None:
-    told = in_fresh_process(measured, "hangs", "uncontended", 1, time_limit_s=0.3)["failed"]
-    assert told.startswith("worker 0 still at work after 0.3 s")
-
-
-def spun() -> tuple[int, int]:
+def test_to_spin_is_to_be_at_work_for_so_long() -> None:
     from lab.bench.workers import spin
 
     begun = time.monotonic_ns()
     spin(3_000_000)
-    return begun, time.monotonic_ns()
-
-
-def test_to_spin_is_to_be_at_work_for_so_long() -> None:
-    begun, ended = spun()
-    assert ended - begun >= 3_000_000
+    assert time.monotonic_ns() - begun >= 3_000_000
