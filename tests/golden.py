@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -23,3 +23,8 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         assert path.read_text() == text, f"{path.name} differs; see the change, then pytest --update-golden"
 
     return check
+
+
+def sections(texts: Mapping[str, str]) -> str:
+    """Return one text of many, each below its title."""
+    return "".join(f"== {title}\n{text}\n" if text else f"== {title}\n" for title, text in texts.items())
