@@ -69,10 +69,10 @@ def _at(
     look = looks.get((number, cell))
     if look is None:
         return
-    mine, seen = accesses[number], accesses[look]
-    for other in stores.between(cell, seen.begun_ns, mine.ended_ns, but=mine.worker):
+    mine, my_look = accesses[number], accesses[look]
+    for other in stores.between(cell, my_look.begun_ns, mine.ended_ns, but=mine.worker):
         theirs = accesses[other]
-        if not _unseen(seen, theirs, cells.bounds(cell)):
+        if not _unseen(my_look, theirs, cells.bounds(cell)):
             continue
         if theirs.before(mine):
             yield LostUpdate(look, number, other, *cells.bounds(cell))

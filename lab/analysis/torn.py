@@ -58,7 +58,7 @@ def _torn(
         return None
     near = {n for cell in cells.of(load) for n in stores.latest(cell, load.ended_ns, LOOKED_BACK)}
     known = {n: accesses[n] for n in near if accesses[n].whole}
-    if not any(_met(store, load, list(known.values())) for store in known.values()):
+    if not any(_is_unordered(store, load, list(known.values())) for store in known.values()):
         return None
     if before and not any(store.before(load) and _covers(store, load) for store in known.values()):
         known[BEFORE] = before
@@ -67,7 +67,7 @@ def _torn(
     return _mixed(known, _first_of_each(known, load))
 
 
-def _met(store: Access, load: Access, others: Sequence[Access]) -> bool:
+def _is_unordered(store: Access, load: Access, others: Sequence[Access]) -> bool:
     """Tell whether the order of the store and the load, or of the store and another one, is unknown."""
     against = (other for other in others if other is not store and other.worker != store.worker)
     return not store.before(load) or any(not store.before(other) and not other.before(store) for other in against)

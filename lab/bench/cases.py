@@ -31,7 +31,7 @@ class Case:
     @property
     def name(self) -> str:
         """Return the name that distinguishes it from all others; defaults are left out, to pair up with other runs."""
-        told = {
+        parts = {
             plural(self.workers, "worker"): self.price != "uncontended",
             "disjoint": self.ranges == "disjoint",
             f"{self.held:,} held": self.held,
@@ -40,7 +40,7 @@ class Case:
             f"think {self.think_ns / 1000:g} us": self.think_ns,
             _PINNED[self.pin]: self.pin != "spread",
         }
-        return ", ".join([f"{self.lock.name} {self.price}", *(words for words, said in told.items() if said)])
+        return ", ".join([f"{self.lock.name} {self.price}", *(words for words, named in parts.items() if named)])
 
     @property
     def unable(self) -> str:

@@ -54,7 +54,7 @@ def series_of(document: Document, name: str) -> dict[str, Series]:
     if isinstance(document, Bench):
         return {**_of_locks(document), **_of_copying(document)}
     if isinstance(document, Run):
-        return {_raced_name(case): _of_race(case) for case in document.cases}
+        return {_race_name(case): _of_race(case) for case in document.cases}
     raise UsageError(f"{name}: is a document of `{document.command}`; give those of `bench`, or of `race`")
 
 
@@ -70,7 +70,7 @@ def controls_of(document: Document) -> dict[str, Series]:
     These are the bare loops, of copying the bare calls, of a race the case without a lock.
     """
     if isinstance(document, Run):
-        return {_raced_name(case): _of_race(case) for case in document.cases if case.lock == "none"}
+        return {_race_name(case): _of_race(case) for case in document.cases if case.lock == "none"}
     return harness_of(document) | (_of_copying(document, BARE_CALL) if isinstance(document, Bench) else {})
 
 
@@ -100,7 +100,7 @@ def _copying_name(row: Copying) -> str:
     return f"{row.backing} {row.access}" + (f", {row.bytes:,} B" if row.bytes else "")
 
 
-def _raced_name(case: Raced) -> str:
+def _race_name(case: Raced) -> str:
     """Return the name that distinguishes a race from all others.
 
     The length of a race belongs to it, because a short race is mostly its start.
@@ -113,7 +113,7 @@ def _raced_name(case: Raced) -> str:
 def _of_race(case: Raced) -> Series:
     samples = [trial.wall_ns / trial.operations for trial in case.trial_samples if trial.completed and trial.operations]
     reason = "" if samples else case.reason or f"{case.verdict}: no trial was completed"
-    controls = () if case.lock == "none" else (_raced_name(replace(case, lock="none")),)
+    controls = () if case.lock == "none" else (_race_name(replace(case, lock="none")),)
     return Series(samples, reason, case.verdict, controls)
 
 
@@ -155,8 +155,8 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
             f"{_examples(new)} here; give two runs of the same command line"
         )
     if unlike and not options.anyway:
-        told = "; ".join(f"{each.field}: {each.before} before, {each.after} after" for each in unlike)
-        raise UsageError(f"the runs were not measured alike ({told}); measure again, or give --anyway")
+        differences = "; ".join(f"{each.field}: {each.before} before, {each.after} after" for each in unlike)
+        raise UsageError(f"the runs were not measured alike ({differences}); measure again, or give --anyway")
     return Comparison(
         schema=SCHEMA,
         options=options,

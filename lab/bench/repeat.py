@@ -72,11 +72,11 @@ def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
             _check(case, exits, list(mailbox.read()), log)
         finally:
             mailbox.close()
-        added = sum(_counted(place.shared.read_back()) for place in places) if case.backing else 0
+        added = sum(_sum_of_counters(place.shared.read_back()) for place in places) if case.backing else 0
         return Ran(case, released_ns, max(log.header(FINISHED_NS)), exits[: case.workers], log, added)
 
 
-def _counted(content: bytearray) -> int:
+def _sum_of_counters(content: bytearray) -> int:
     """Return the sum of the counters."""
     return sum(int.from_bytes(content[at : at + 8], "little") for at in range(0, len(content), APART))
 
@@ -237,8 +237,8 @@ def _window(ran: Ran, counted: list[Row]) -> tuple[Holds, tuple[int, int]]:
     first = max(0, (len(ordered) - WINDOW) // 2)
     middle = ordered[first : first + WINDOW]
     begin, end = (middle[0][0], max(row[1] for row in middle)) if middle else (0, 0)
-    seen = sorted((row for row in ordered if row[2] < end and row[1] >= begin), key=itemgetter(2))
-    return _holds(ran, seen), (begin - ran.released_ns, end - ran.released_ns) if middle else (0, 0)
+    rows = sorted((row for row in ordered if row[2] < end and row[1] >= begin), key=itemgetter(2))
+    return _holds(ran, rows), (begin - ran.released_ns, end - ran.released_ns) if middle else (0, 0)
 
 
 def _holds(ran: Ran, rows: list[Row]) -> Holds:

@@ -162,10 +162,10 @@ class Work:
 
     def prepare(self, index: int) -> Loop:
         """Prepare a process of the pool before the barrier, and return what it does after it."""
-        member = self._told(index, lambda: Member(self, index))
-        return lambda: self._told(index, member.live)
+        member = self._reported(index, lambda: Member(self, index))
+        return lambda: self._reported(index, member.live)
 
-    def _told(self, index: int, body: Callable[[], Given]) -> Given:
+    def _reported(self, index: int, body: Callable[[], Given]) -> Given:
         """Return the result of the body; send what it raises to the mailbox."""
         try:
             with files_to_be_had():

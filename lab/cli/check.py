@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = how.add_argument
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
     add_shared(how, "seed")
-    raced = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
-    add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=raced)
+    help_of_workers = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
+    add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=help_of_workers)
     add(
         "--detects",
         type=rare,
@@ -132,7 +132,7 @@ def _steps(request: Request) -> int:
 
 def _list(json: str | None, only: Sequence[str]) -> int:
     """Print the rules: a table for people, or JSON, which goes into a file where one is named."""
-    rules = _listed(only)
+    rules = _rules_of(only)
     text = _as_json(rules) if json else _as_table(rules)
     if json in (None, "-"):
         print_text(text)
@@ -144,7 +144,7 @@ def _list(json: str | None, only: Sequence[str]) -> int:
     return 0
 
 
-def _listed(only: Sequence[str]) -> list[Rule]:
+def _rules_of(only: Sequence[str]) -> list[Rule]:
     """Return the rules that a check of these guarantees or parts would judge; on two mounts, where there are most."""
     from lab.check.request import request_for
     from lab.check.rules import RULES

@@ -40,12 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(line_buffering=True)  # a scenario's own prints come in order with the lab's too
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _ended(given, wants_trace="--traceback" in given)
+        return _exit_code(given, wants_trace="--traceback" in given)
     finally:
         drop_unwritten()
 
 
-def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
+def _exit_code(given: Sequence[str], *, wants_trace: bool) -> int:
     """Run the command and turn what it raises into one line and an exit code."""
     try:
         parsed = _parser(given).parse_args(given)
@@ -71,10 +71,10 @@ def _ended(given: Sequence[str], *, wants_trace: bool) -> int:
         )
     except Exception as error:
         if _is_of_import(error):
-            told = f"cannot import all that this needs ({error}); install it again, or raise the limits (ulimit -n, -v)"
-            return _fail(told, ExitCode.UNABLE, trace=wants_trace)
-        told = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
-        return _fail(told, ExitCode.FAULT, trace=wants_trace)
+            why = f"cannot import all that this needs ({error}); install it again, or raise the limits (ulimit -n, -v)"
+            return _fail(why, ExitCode.UNABLE, trace=wants_trace)
+        why = f"a fault of the lab itself, {type(error).__name__}: {error}; --traceback shows where, please report it"
+        return _fail(why, ExitCode.FAULT, trace=wants_trace)
 
 
 def _is_of_import(error: BaseException) -> bool:
@@ -113,12 +113,12 @@ def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    asked = next((word for word in given if not word.startswith("-")), None)
+    chosen = next((word for word in given if not word.startswith("-")), None)
     for name, command in COMMANDS.items():
         added = commands.add_parser(
             name, help=command.summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        if name == asked:
+        if name == chosen:
             module = import_module(f"lab.cli.{name}")
             added.description = module.__doc__
             module.add_arguments(added)

@@ -36,9 +36,9 @@ def between(least: int, most: int) -> Callable[[str], int]:
     def read(text: str) -> int:
         number = _whole(text)
         if number < least:
-            raise ArgumentTypeError(f"{_shown(text)} is too few: at least {least}")
+            raise ArgumentTypeError(f"{_shortened(text)} is too few: at least {least}")
         if number > most:
-            raise ArgumentTypeError(f"{_shown(text)} is too many: at most {most:,}")
+            raise ArgumentTypeError(f"{_shortened(text)} is too many: at most {most:,}")
         return number
 
     return read
@@ -48,7 +48,7 @@ def seed(text: str) -> int:
     """Read a whole number of 64 bits with its sign."""
     number = _whole(text)
     if not -(1 << 63) <= number < 1 << 63:
-        raise ArgumentTypeError(f"{_shown(text)} is no seed: a whole number from -2^63, below 2^63")
+        raise ArgumentTypeError(f"{_shortened(text)} is no seed: a whole number from -2^63, below 2^63")
     return number
 
 
@@ -56,10 +56,10 @@ def _whole(text: str) -> int:
     try:
         return int(text if text.isascii() else "")
     except ValueError:
-        raise ArgumentTypeError(f"{_shown(text)!r} is no whole number") from None
+        raise ArgumentTypeError(f"{_shortened(text)!r} is no whole number") from None
 
 
-def _shown(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
@@ -89,17 +89,17 @@ def microseconds(text: str) -> int:
     """Read a time of 0 us or more, below a second; return it in ns."""
     number = _real(text)
     if not 0 <= number < 1e6:
-        raise ArgumentTypeError(f"{_shown(text)} is no such time: from 0 us, below 1,000,000 us")
+        raise ArgumentTypeError(f"{_shortened(text)} is no such time: from 0 us, below 1,000,000 us")
     return round(1000 * number)
 
 
 def percent(text: str) -> float:
     """Read a share above 0 % and below 1,000 %, written with its sign; return it as a fraction."""
     if not text.endswith("%"):
-        raise ArgumentTypeError(f"{_shown(text)!r} has no sign: give it in per cent, as in 10%")
+        raise ArgumentTypeError(f"{_shortened(text)!r} has no sign: give it in per cent, as in 10%")
     number = _real(text.removesuffix("%").rstrip())
     if not 0 < number < 1000:
-        raise ArgumentTypeError(f"{_shown(text)} is no such share: above 0 %, below 1,000 %")
+        raise ArgumentTypeError(f"{_shortened(text)} is no such share: above 0 %, below 1,000 %")
     return number / 100
 
 
@@ -128,14 +128,14 @@ def _real(text: str) -> float:
     try:
         return float(text if text.isascii() else "")
     except ValueError:
-        raise ArgumentTypeError(f"{_shown(text)!r} is no number") from None
+        raise ArgumentTypeError(f"{_shortened(text)!r} is no number") from None
 
 
 def probability(text: str) -> float:
     """Read a number from 0 to 1."""
     number = _real(text)
     if not 0 <= number <= 1:
-        raise ArgumentTypeError(f"{_shown(text)} is no probability: from 0 to 1")
+        raise ArgumentTypeError(f"{_shortened(text)} is no probability: from 0 to 1")
     return number
 
 
@@ -155,7 +155,7 @@ def positive(text: str) -> float:
     """Read a number above 0, in seconds."""
     number = _real(text)
     if not 0 < number < 1e6:
-        raise ArgumentTypeError(f"{_shown(text)} is no time: above 0 seconds, below a million")
+        raise ArgumentTypeError(f"{_shortened(text)} is no time: above 0 seconds, below a million")
     return number
 
 

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         document = load_any(arguments.results)
         with untrusted(arguments.results):
-            picture = _drawn(document, arguments.results, arguments.picture, arguments.output.suffix[1:].lower())
+            picture = _drawing(document, arguments.results, arguments.picture, arguments.output.suffix[1:].lower())
             left_out = _left_out(document)
         _put(target, picture)
     finally:
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _drawn(document: Document, path: Path, picture: str | None, kind: str) -> bytes:
+def _drawing(document: Document, path: Path, picture: str | None, kind: str) -> bytes:
     """Return the pictures as a file of this kind; raise UsageError if the document has none, or not the one wanted."""
     from lab.report.plots.figure import Measured, drawn, pictures
 
@@ -120,6 +120,6 @@ def _require_matplotlib() -> None:
 
 
 def _broken(error: Exception) -> CannotRunError:
-    told = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {error}"
     reinstall = "pip install --force-reinstall 'lock-race-lab[plot]'"
-    return CannotRunError(f"plot needs matplotlib, which cannot be imported ({told}); reinstall it: {reinstall}")
+    return CannotRunError(f"plot needs matplotlib, which cannot be imported ({message}); reinstall it: {reinstall}")

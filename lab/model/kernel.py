@@ -173,14 +173,15 @@ class LockQueue:
 
         This finds more rings than the kernel's search, in which only the first conflicting lock counts.
         """
-        met: set[int] = set()
+        visited: set[int] = set()
         ahead = [self._calls[process]]
         while ahead:
             owners = [record.owner for record in ahead.pop().blockers()]
             if self._calls[process].owner in owners:
                 return True
-            nexts = {other: call for other, call in self._calls.items() if call.owner in owners and other not in met}
-            met |= nexts.keys()
+            found = {other: call for other, call in self._calls.items() if call.owner in owners}
+            nexts = {other: call for other, call in found.items() if other not in visited}
+            visited |= nexts.keys()
             ahead += nexts.values()
         return False
 

@@ -27,17 +27,17 @@ from .protocol import (
     RaceRequest,
     Request,
     Sent,
+    is_about_the_test,
     local_modules,
     packed,
     request_data,
-    told_by_the_test,
 )
 from .results import Again, ExploreResult, RaceResult
 
 if TYPE_CHECKING:
     from .plugin import Defaults
 
-__tracebackhide__ = told_by_the_test
+__tracebackhide__ = is_about_the_test
 
 ERRORS: dict[int, type[LabError]] = {error.exit_code: error for error in (UsageError, CannotRunError, ScenarioError)}
 START = """
@@ -64,7 +64,7 @@ def ask(request: Request, answer: type[Document], root: Path) -> Document:
     """
     import msgspec
 
-    said = {
+    message = {
         "parent": os.getpid(),
         "dont_write_bytecode": sys.dont_write_bytecode,
         "modules": local_modules(root),
@@ -72,7 +72,7 @@ def ask(request: Request, answer: type[Document], root: Path) -> Document:
     }
     paths = [path for path in sys.path if isinstance(path, str)]
     try:
-        ended = run_interpreter(["-c", START, json.dumps(paths)], json.dumps(said).encode())
+        ended = run_interpreter(["-c", START, json.dumps(paths)], json.dumps(message).encode())
     except OSError as error:
         raise CannotRunError(f"no process to race in ({error.strerror}); raise the limits (ulimit -u, -n)") from error
     if ended.code == 0 or (ended.code in ERRORS and ended.stdout):
@@ -86,8 +86,8 @@ def _error(ended: Ended) -> LabError:
     if ended.code in ERRORS and ended.stdout:
         return ERRORS[ended.code](ended.stdout.decode(errors="replace"))
     how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {-ended.code}"
-    said = ended.stderr.decode(errors="replace").rstrip()
-    wrote = f"what it wrote to stderr:\n{said}" if said else "it wrote nothing to stderr"
+    stderr = ended.stderr.decode(errors="replace").rstrip()
+    wrote = f"what it wrote to stderr:\n{stderr}" if stderr else "it wrote nothing to stderr"
     return HelperError(f"the process that races ended with {how} and no answer; {wrote}")
 
 
@@ -119,8 +119,8 @@ class Lab:
         unseen = [result for result in self._results if not result.looked_at]
         if unseen:
             claims = " or ".join(dict.fromkeys(claim for result in unseen for claim in CLAIMS[type(result)]))
-            told = "; ".join(map(repr, unseen))
-            pytest.fail(f"{told}: the test passed and never looked at the result; add {claims}", pytrace=False)
+            results = "; ".join(map(repr, unseen))
+            pytest.fail(f"{results}: the test passed and never looked at the result; add {claims}", pytrace=False)
 
     def race(
         self,
@@ -151,7 +151,7 @@ class Lab:
             raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
         sent = self._sent(scenario)
         directory = str(_directory(dir) or self._defaults.directory)
-        asked = RaceRequest(
+        request = RaceRequest(
             scenario=sent,
             lock=packed(lock, "lock", self._home),
             workers=workers,
@@ -166,13 +166,13 @@ class Lab:
             directory=directory,
             time_limit_s=time_limit,
         )
-        asked.check()
+        request.check()
         try:
-            raced = ask(asked, Raced, self._root)
+            answer = ask(request, Raced, self._root)
         except CannotRunError as error:
             pytest.skip(str(error))
-        self._note_race(raced)
-        result = RaceResult(raced, self._again(lock, directory), partial(self._explained, sent))
+        self._note_race(answer)
+        result = RaceResult(answer, self._again(lock, directory), partial(self._explained, sent))
         self._results.append(result)
         return result
 
@@ -192,7 +192,7 @@ class Lab:
         `lock` is one that is modelled (none, fcntl, ofd, flock), by its name or as an object. Raises UsageError for
         arguments that make no sense, and CannotRunError for what cannot be explored: the environment is not the cause.
         """
-        asked = ExploreRequest(
+        request = ExploreRequest(
             scenario=self._sent(scenario),
             lock=_modelled(lock),
             workers=workers,
@@ -202,8 +202,8 @@ class Lab:
             seed=self._defaults.seed,
             time_limit_s=time_limit,
         )
-        asked.check()
-        answer = ask(asked, Explored, self._root)
+        request.check()
+        answer = ask(request, Explored, self._root)
         (case,) = answer.run.cases
         self._note(f"{case.scenario} under {case.lock}", verdict=case.verdict, schedules=case.schedules)
         result = ExploreResult(answer, self._again(lock))

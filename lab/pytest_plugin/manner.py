@@ -11,7 +11,7 @@ from typing import Any
 YIELDED, SLEPT = "yielded", "slept"
 """The manners of the workers in the middle of their work; an empty text where they raced as they are."""
 
-TOLD = {
+MANNERS = {
     YIELDED: "on one processor, where workers yielded inside the lock: else they met too seldom",
     SLEPT: "workers slept inside the lock, and before they asked again: else they met too seldom",
 }
@@ -25,7 +25,7 @@ def property_of(manner: str) -> str:
     return f"workers {manner}"
 
 
-def races_told(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
+def races_in(reports: Iterable[Any], manner: str = YIELDED) -> list[str]:
     """Return each race in this manner, as its test and its title; a test has several reports."""
     end = f": {property_of(manner)}"
     noted = {

@@ -51,7 +51,7 @@ def manners_of(case: Case) -> list[str]:
     return list(WAITS) if case.setting.lock.excludes else [YIELDED]
 
 
-def mannered(case: Case, manner: str) -> Case:
+def in_manner(case: Case, manner: str) -> Case:
     """Return the case with workers that yield, on one processor (sched_yield(2)), or that sleep; "" leaves it as it is.
 
     Under a lock that excludes no process they yield before each store: there the data are expected to break.
@@ -117,7 +117,7 @@ BRIEF_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class PacedRace:
     """A row, how long its race took in seconds, and the manner of its workers (`lab.pytest_plugin.protocol`)."""
 
     row: Row
@@ -138,28 +138,28 @@ class Shown:
 class Race(Protocol):
     """A function that races the case for so many seconds in this manner, or until `enough` requests met a holder."""
 
-    def __call__(self, seconds: float, manner: str, enough: float = inf) -> Shown:
+    def __call__(self, seconds: float, manner: str, enough: float = inf) -> PacedRace:
         """Return the result of the race."""
 
 
-def raced(case: Case, folder: Path, asked: RaceRequest) -> Shown:
+def race_case(case: Case, folder: Path, request: RaceRequest) -> PacedRace:
     """Race the case by trials or for a time; where the test gives neither, until it shows enough, within limits.
 
     The result reports one race alone. Its workers wait inside the lock where the first, short race shows that by
     themselves they meet too seldom for the time that there is, and where waiting helps.
     """
-    if asked.trials:
-        return _timed(case, folder, trials=asked.trials)
+    if request.trials:
+        return _timed(case, folder, trials=request.trials)
 
-    def race(seconds: float, manner: str, enough: float = inf) -> Shown:
+    def race(seconds: float, manner: str, enough: float = inf) -> PacedRace:
         return _timed(case, folder, seconds, manner=manner, enough=enough)
 
-    return (
-        _for(race, manners_of(case), asked.seconds) if asked.seconds else _until(race, manners_of(case), asked.about_s)
-    )
+    if request.seconds:
+        return _for(race, manners_of(case), request.seconds)
+    return _until(race, manners_of(case), request.about_s)
 
 
-def _until(race: Race, manners: list[str], about_s: float) -> Shown:
+def _until(race: Race, manners: list[str], about_s: float) -> PacedRace:
     """Race each manner for about so long until one shows enough, then the best of them until it does.
 
     Its speed so far says which is best, not how long it takes: on a busy machine the next second is another.
@@ -176,7 +176,7 @@ def _until(race: Race, manners: list[str], about_s: float) -> Shown:
     return race(LONGEST_S, best.manner, requests_for(DETECTS))
 
 
-def _for(race: Race, manners: list[str], seconds: float) -> Shown:
+def _for(race: Race, manners: list[str], seconds: float) -> PacedRace:
     """Race for the time asked for, most of it in the manner in which the rest shows enough, or most."""
     tried = [race(seconds / FIRST, "")]
     if tried[0].row.verdict != "clean":
@@ -191,15 +191,15 @@ def _for(race: Race, manners: list[str], seconds: float) -> Shown:
     return race(max(BRIEF_S, seconds - used_s), _best(tried).manner)
 
 
-def _best(tried: list[Shown]) -> Shown:
+def _best(tried: list[PacedRace]) -> PacedRace:
     """Return the manner that takes the least time; of several that take for ever, the one that waits most."""
     return min(reversed(tried), key=lambda shown: shown.needed_s)
 
 
 def _timed(
     case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
-) -> Shown:
+) -> PacedRace:
     begun = monotonic()
-    case = mannered(case, manner)
+    case = in_manner(case, manner)
     row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds, enough=enough)
-    return Shown(row, monotonic() - begun, manner)
+    return PacedRace(row, monotonic() - begun, manner)

@@ -95,9 +95,9 @@ def pytest_report_header(config: pytest.Config) -> str:
     """Say in the header which lab runs, on what filesystem, with which seed."""
     from lab.host.environment import environment
 
-    said = defaults(config)
-    here = environment(said.directory, 0.0)
-    return f"lab: {here.lab}, {here.filesystem} ({said.directory}), seed {said.seed}"
+    settings = defaults(config)
+    here = environment(settings.directory, 0.0)
+    return f"lab: {here.lab}, {here.filesystem} ({settings.directory}), seed {settings.seed}"
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -117,13 +117,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the races that were widened though no test asked for it."""
-    from .manner import TOLD, races_told
+    from .manner import MANNERS, races_in
 
     every = [report for reports in terminalreporter.stats.values() for report in reports]
-    told = {how: races for manner, how in TOLD.items() if (races := races_told(every, manner))}
-    if told:
+    sections = {how: races for manner, how in MANNERS.items() if (races := races_in(every, manner))}
+    if sections:
         terminalreporter.section("lab: races with a wider window")
-    for how, races in told.items():
+    for how, races in sections.items():
         terminalreporter.line(how)
         for race in races:
             terminalreporter.line(f"  {race}")

@@ -54,7 +54,7 @@ def answer_data(answer: Raced | Explored) -> bytes:
     return json.dumps(head)[:-1].encode() + b', "run": ' + encode(answer.run) + b"}"
 
 
-def told_by_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
+def is_about_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool:
     """Return True for a failed claim or a wrong request of a test; any other exception is a fault of the plugin.
 
     The traceback of such an exception is shown in full.
@@ -64,7 +64,7 @@ def told_by_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> bool
     return raised is not None and raised.errisinstance((AssertionError, LabError, pytest.skip.Exception))
 
 
-__tracebackhide__ = told_by_the_test
+__tracebackhide__ = is_about_the_test
 
 Sent = dict[str, str]
 """A thing to send, under one key: "name", which the lab looks up; "place", as module:attribute; "pickle", in base64."""
@@ -221,9 +221,9 @@ def request_data(request: Request) -> dict[str, Any]:
     return {"kind": type(request).__name__, **asdict(request)}
 
 
-def read(said: dict[str, Any]) -> Request:
+def read(values: dict[str, Any]) -> Request:
     """Return the request of these JSON values."""
-    return KINDS[said.pop("kind")](**said)
+    return KINDS[values.pop("kind")](**values)
 
 
 def _at_least(least: int, **numbers: int | None) -> None:

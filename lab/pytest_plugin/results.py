@@ -24,8 +24,8 @@ from lab.report.text.explore import text_of as explore_text
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
-from .manner import TOLD
-from .protocol import DETECTS, Raced, told_by_the_test
+from .manner import MANNERS
+from .protocol import DETECTS, Raced, is_about_the_test
 from .protocol import Explored as Answer
 
 
@@ -42,15 +42,15 @@ class Again:
 
     def line(self, raced: Raced) -> str:
         """Return `python -m lab race ...` where the command line can do the same; else the line of the test."""
-        (case,), asked = raced.run.cases, raced.run.options
+        (case,), options = raced.run.cases, raced.run.options
         if not self.lock or not raced.name or raced.manner:
-            return self.tested(asked.seed)
+            return self.tested(options.seed)
         rounds, trials = _shape(case)
         words: list[object] = [raced.name, "--lock", self.lock, "--workers", case.workers]
-        words += ["--rounds", rounds, "--trials", trials, "--seed", asked.seed, "--dir", self.directory]
-        words += ["--backing", *asked.backings] if asked.backings else []
-        words += ["--window", asked.window_ns] if asked.window_ns else []
-        words += ["--leak", asked.leak] if asked.leak else []
+        words += ["--rounds", rounds, "--trials", trials, "--seed", options.seed, "--dir", self.directory]
+        words += ["--backing", *options.backings] if options.backings else []
+        words += ["--window", options.window_ns] if options.window_ns else []
+        words += ["--leak", options.leak] if options.leak else []
         return join(["python", "-m", "lab", "race", *map(str, words)])
 
     def tested(self, seed: int) -> str:
@@ -73,7 +73,7 @@ def as_arguments(text: str) -> str:
     return OPTION.sub(lambda found: f"{found[1].replace('-', '_')}=", text)
 
 
-__tracebackhide__ = told_by_the_test
+__tracebackhide__ = is_about_the_test
 
 REPLAY = "replay: "
 
@@ -124,7 +124,7 @@ class RaceResult:
         self._skip_unsupported()
         case = self.case
         if case.verdict != "clean" or case.overlapping_holds:
-            raise AssertionError(self._told(self.run if self._leaked else self._explain(self.run)))
+            raise AssertionError(self._failure(self.run if self._leaked else self._explain(self.run)))
         if case.detection_limit is None or case.detection_limit > detects:
             raise AssertionError(f"{self._too_weak(detects)}\n\n{self._evidence(self.run)}")
 
@@ -138,7 +138,7 @@ class RaceResult:
                 f"seconds=, or widen the window with window_ns=\n\n{self._evidence(self.run)}"
             )
         if case.verdict != "damaged":
-            raise AssertionError(self._told(self.run))
+            raise AssertionError(self._failure(self.run))
 
     @property
     def _leaked(self) -> bool:
@@ -149,10 +149,10 @@ class RaceResult:
         if self.case.verdict == "unsupported":
             pytest.skip(self.case.reason)
 
-    def _told(self, run: Run) -> str:
+    def _failure(self, run: Run) -> str:
         """Say what went wrong in a race that should have been clean."""
-        blamed = replace(run, cases=[replace(case, expected="clean", allows_overlaps=False) for case in run.cases])
-        return "\n".join([*map(as_arguments, complaints(blamed)), "", self._evidence(blamed)])
+        unexpected = replace(run, cases=[replace(case, expected="clean", allows_overlaps=False) for case in run.cases])
+        return "\n".join([*map(as_arguments, complaints(unexpected)), "", self._evidence(unexpected)])
 
     def _evidence(self, run: Run) -> str:
         """Return the table, why it broke where that is known, and how to repeat it."""
@@ -162,7 +162,7 @@ class RaceResult:
                 f"why it broke: leak={run.options.leak:g} makes conflicting holds overlap: no fault of its own"
             )
         parts += [self._why(case.explanation) for case in run.cases if case.explanation]
-        where = "; ".join(filter(None, [heading(run), TOLD.get(self.manner)]))
+        where = "; ".join(filter(None, [heading(run), MANNERS.get(self.manner)]))
         return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
 
     def _why(self, explored: Explored) -> str:
@@ -256,8 +256,8 @@ class ExploreResult:
         if self.case.verdict == "broken":
             raise AssertionError(f"{_explored_case(self.case)}: broken: {self.case.headline}\n\n{self._evidence()}")
         if self.case.verdict != "holds":
-            said = as_arguments(covered(self.case))
-            raise AssertionError(f"{said}\n\n{self._evidence(said)}")
+            text = as_arguments(covered(self.case))
+            raise AssertionError(f"{text}\n\n{self._evidence(text)}")
 
     def assert_broken(self, kind: str | None = None) -> None:
         """Fail unless an interleaving was found that breaks something, with damage of this kind where one is named."""
@@ -269,11 +269,11 @@ class ExploreResult:
                 f"{_explored_case(self.case)}: broken, but by {', '.join(kinds)}, not by {kind}\n\n{self._evidence()}"
             )
 
-    def _evidence(self, said: str = "") -> str:
+    def _evidence(self, without: str = "") -> str:
         """Return the report of the exploration, without what has been said, and how to repeat it."""
         lines = as_arguments(explore_text(self.run, DEFAULT_FORMAT)).splitlines()
         lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
-        text = "\n".join(line for line in lines if not line or line != said)
+        text = "\n".join(line for line in lines if not line or line != without)
         return f"{text.rstrip()}\n\nagain: {self._again.tested(self.run.options.seed)}"
 
 

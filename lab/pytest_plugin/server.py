@@ -43,7 +43,7 @@ from lab.scenario import Found, Scenario, find_scenarios
 from lab.scenario.attributes import check_attributes, check_complete
 from lab.scenario.find import described, kinds_of
 
-from .pacing import raced
+from .pacing import race_case
 from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceRequest, Request, Sent, answer_data, read
 
 
@@ -67,7 +67,7 @@ class SameFiles:
         return spec
 
 
-def arrived(sent: Sent, what: str) -> Any:
+def unpack(sent: Sent, what: str) -> Any:
     """Return the object that was sent. Raises UsageError where its module does not load here, or no longer has it."""
     try:
         if "pickle" in sent:
@@ -91,9 +91,9 @@ def lock_from(sent: Sent) -> Lock:
     if "name" in sent:
         return find_lock(sent["name"])
     if "place" in sent:
-        arrived(sent, "lock")  # says where the mistake is
+        unpack(sent, "lock")  # says where the mistake is
         return load(sent["place"].rpartition(":")[2], sent["place"])
-    lock = arrived(sent, "lock")
+    lock = unpack(sent, "lock")
     kind = type(lock).__name__
     if hasattr(lock, "actions"):
         return completed(lock, kind)
@@ -112,7 +112,7 @@ def scenario_from(sent: Sent) -> Found:
     """Return the scenario that was named or sent; an object with state becomes a class that makes copies of it."""
     if "name" in sent:
         return find_scenarios([sent["name"]])[0]
-    thing = arrived(sent, "scenario")
+    thing = unpack(sent, "scenario")
     if isinstance(thing, type):
         return _checked(_described(thing))
     found = _checked(_described(type(thing)))
@@ -161,15 +161,15 @@ def _is_copying(kind: type[Scenario]) -> bool:
 
 def main() -> int:
     """Perform the request; return the exit code."""
-    said = json.load(sys.stdin)
-    end_with(said["parent"])
+    message = json.load(sys.stdin)
+    end_with(message["parent"])
     answer = os.dup(1)
     os.dup2(2, 1)
-    sys.dont_write_bytecode = said["dont_write_bytecode"]
-    sys.meta_path.insert(0, SameFiles(said["modules"]))
+    sys.dont_write_bytecode = message["dont_write_bytecode"]
+    sys.meta_path.insert(0, SameFiles(message["modules"]))
     try:
         with stop_on_sigterm():
-            code, text = _answer(said["request"])
+            code, text = _answer(message["request"])
     except (KeyboardInterrupt, Terminated):
         return ExitCode.INTERRUPTED
     with os.fdopen(answer, "wb") as stream:
@@ -177,9 +177,9 @@ def main() -> int:
     return code
 
 
-def _answer(said: dict[str, Any]) -> tuple[int, bytes]:
+def _answer(values: dict[str, Any]) -> tuple[int, bytes]:
     try:
-        return 0, answer_data(_done(read(said)))
+        return 0, answer_data(_done(read(values)))
     except LabError as error:
         return error.exit_code, str(error).encode("utf-8", "replace")
 
@@ -188,8 +188,8 @@ def _done(request: Request) -> Any:
     if isinstance(request, RaceRequest):
         return race(request)
     if isinstance(request, ExploreRequest):
-        return explored(request)
-    return explained(request)
+        return explore(request)
+    return explain_race(request)
 
 
 STAND_IN = "fcntl"
@@ -203,7 +203,7 @@ def race(request: RaceRequest) -> Raced:
     case, options = _case(request)
     begun = RunStart()
     with workspace(Path(request.directory)) as folder:
-        shown = raced(case, folder, request)
+        shown = race_case(case, folder, request)
         with stops_held():
             where = environment(folder, begun.load, RECORDER)
     row = shown.row
@@ -244,7 +244,7 @@ def _case(request: RaceRequest) -> tuple[Case, Options]:
 SEARCHES = ("auto", *HOW)
 
 
-def explored(request: ExploreRequest) -> Explored:
+def explore(request: ExploreRequest) -> Explored:
     """Explore the case. Raises LabError for what cannot be explored."""
     if request.search not in SEARCHES:
         raise unknown("search", request.search, list(SEARCHES))
@@ -268,7 +268,7 @@ def explored(request: ExploreRequest) -> Explored:
     return Explored(done, command_name(found) if any(case.token for case in done.cases) else "")
 
 
-def explained(request: ExplainRequest) -> Raced:
+def explain_race(request: ExplainRequest) -> Raced:
     """Return the run with the shortest interleaving that does the same damage, where the explorer has one.
 
     A lock that is not modelled and let holds overlap is no lock in the model.
@@ -278,8 +278,8 @@ def explained(request: ExplainRequest) -> Raced:
     done = msgspec.json.decode(request.run, type=Run)
     found = scenario_from(request.scenario)
     (row,) = done.cases
-    (told,) = explain(replace(done, cases=[_modelled(row, found)]), [found]).cases
-    return Raced(replace(done, cases=[replace(row, explanation=told.explanation)]), "")
+    (case,) = explain(replace(done, cases=[_modelled(row, found)]), [found]).cases
+    return Raced(replace(done, cases=[replace(row, explanation=case.explanation)]), "")
 
 
 def _modelled(row: Row, found: Found) -> Row:

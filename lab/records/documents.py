@@ -60,9 +60,9 @@ def untrusted(*paths: Path) -> Iterator[None]:
         raise
     except CONTRADICTS as error:
         named = " or ".join(map(str, paths))
-        told = f"{type(error).__name__}: {error}"
+        message = f"{type(error).__name__}: {error}"
         raise UsageError(
-            f"{named}: its values contradict each other ({printable(told)[:200]}); make it again"
+            f"{named}: its values contradict each other ({printable(message)[:200]}); make it again"
         ) from error
 
 

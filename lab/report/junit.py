@@ -51,8 +51,8 @@ def junit(document: Document) -> bytes:
 
 def _cases(guarantee: Guarantee, run: Check) -> Iterator[Entry]:
     """Yield the verdict itself, then all evidence behind it."""
-    said = "\n".join([guarantee.strength, *guarantee.evidence]).strip()
-    yield Entry(guarantee.title, OUTCOMES[guarantee.verdict], f"{guarantee.name}: {guarantee.verdict}", said)
+    text = "\n".join([guarantee.strength, *guarantee.evidence]).strip()
+    yield Entry(guarantee.title, OUTCOMES[guarantee.verdict], f"{guarantee.name}: {guarantee.verdict}", text)
     yield from (_of_rule(rule) for rule in run.rules if rule.guarantee == guarantee.name)
     yield from _of_programs(guarantee.name, run)
     yield from (_of_race(row) for row in run.stress if row.guarantee == guarantee.name)

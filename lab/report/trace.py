@@ -24,7 +24,7 @@ from lab.records import NEVER, Accesses, Bench, Case, Document, Holds, LockCost,
 
 from .page.build import PATH
 from .page.problems import Story
-from .text.failures import are_told, lock_of
+from .text.failures import lock_of, needs_backings
 
 
 class Request(NamedTuple):
@@ -114,7 +114,7 @@ def holders(requests: Sequence[Request]) -> Iterator[int | None]:
 Event = dict[str, Any]
 
 
-class Drawn:
+class TrialDrawing:
     """A recorded trial as rows and the events on them; `numbers` are those that no other row or process has."""
 
     def __init__(self, recording: Recording, workers: int, pid: int, numbers: Iterator[int]) -> None:
@@ -131,13 +131,13 @@ class Drawn:
         for (worker, lane), tid in self._rows.items():
             who = self._who(worker)
             yield from named("thread", self._pid, tid, f"{who}, row {lane + 1}" if lane else who)
-        yield from sorted([*self._bars(), *self._happened(), *self._at_the_end()], key=_ts)
+        yield from sorted([*self._bars(), *self._problems(), *self._at_the_end()], key=_ts)
 
     def _needed(self) -> set[tuple[int, int]]:
         """Return a row of each worker, and of each second owner that was active; more where holds overlap unnested."""
         workers = {*range(len(self._recording.done)), *self._recording.accesses.worker}
-        asked = {(each.worker, lane) for each, lane in zip(self._requests, self._lanes, strict=True)}
-        return {(worker, 0) for worker in workers} | asked
+        requested = {(each.worker, lane) for each, lane in zip(self._requests, self._lanes, strict=True)}
+        return {(worker, 0) for worker in workers} | requested
 
     def _who(self, worker: int) -> str:
         return self._story.who(worker).replace("the second owner", "second owner")
@@ -145,31 +145,31 @@ class Drawn:
     def _bars(self) -> Iterator[Event]:
         for request, lane, holder in zip(self._requests, self._lanes, holders(self._requests), strict=True):
             tid = self._rows[request.worker, lane]
-            met = "nobody" if holder is None else self._who(holder)
+            met_holder = "nobody" if holder is None else self._who(holder)
             name = "waiting" if request.granted else "waiting, never granted"
-            yield self._bar(name, tid, request.requested_ns, request.granted_ns, request, met)
+            yield self._bar(name, tid, request.requested_ns, request.granted_ns, request, met_holder)
             if request.granted:
                 name = "holding" if request.released else "holding, never released"
-                yield self._bar(name, tid, request.granted_ns, request.ended_ns, request, met)
+                yield self._bar(name, tid, request.granted_ns, request.ended_ns, request, met_holder)
 
     def _bar(self, name: str, tid: int, begin_ns: int, end_ns: int, request: Request, holder: str) -> Event:
         start, length, write = request.span
-        told = {"start": start, "length": length, "mode": "write" if write else "read", "holder": holder}
+        arguments = {"start": start, "length": length, "mode": "write" if write else "read", "holder": holder}
         return {
             "name": name, "cat": "lock", "ph": "X", "pid": self._pid, "tid": tid,
-            "ts": _us(begin_ns), "dur": _us(end_ns - begin_ns), "args": told,
+            "ts": _us(begin_ns), "dur": _us(end_ns - begin_ns), "args": arguments,
         }  # fmt: skip
 
-    def _happened(self) -> Iterator[Event]:
+    def _problems(self) -> Iterator[Event]:
         """Yield each problem on the row of the worker that it happened to."""
-        for each in self._story.happened():
+        for each in self._story.problems():
             tid = self._rows[each.workers[0], 0]
             yield instant(each.kind, self._pid, tid, each.at_ns, each.sentence)
 
     def _at_the_end(self) -> Iterator[Event]:
         """Yield what concerns the whole case: what the trial's check found, which workers failed, what is missing."""
-        for name, told in _found(self._recording):
-            yield instant(name, self._pid, self._rows[0, 0], self._end, told, scope="p")
+        for name, message in _found(self._recording):
+            yield instant(name, self._pid, self._rows[0, 0], self._end, message, scope="p")
 
 
 def _found(recording: Recording) -> Iterator[tuple[str, str]]:
@@ -193,11 +193,11 @@ def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
     yield {"name": f"{kind}_sort_index", **about, "args": {"sort_index": place}}
 
 
-def instant(name: str, pid: int, tid: int, at_ns: int, told: str, *, scope: str = "t") -> Event:
+def instant(name: str, pid: int, tid: int, at_ns: int, message: str, *, scope: str = "t") -> Event:
     """Return an event of one moment, on a row, or with the scope `p` in the process."""
     return {
         "name": plain(name), "cat": "wrong", "ph": "i", "s": scope, "pid": pid, "tid": tid,
-        "ts": _us(at_ns), "args": {"told": plain(told)},
+        "ts": _us(at_ns), "args": {"message": plain(message)},
     }  # fmt: skip
 
 
@@ -219,7 +219,7 @@ NOT_RECORDED = "nothing was written down"
 TIMES = "microseconds from the release of the start barrier, which each case has for itself"
 
 
-class Traced(NamedTuple):
+class TracedCase(NamedTuple):
     """A case and its recording; where there is none, the reason."""
 
     name: str
@@ -250,25 +250,25 @@ def trace_of(done: Document) -> dict[str, Any]:
 
 
 def _other_data(done: Document) -> dict[str, str]:
-    told = {"command": done.command, "times": TIMES}
+    texts = {"command": done.command, "times": TIMES}
     if isinstance(done, Run | Bench):
         place = done.environment
-        told |= {"started": done.started, "lab": place.lab, "python": place.python, "recorder": place.recorder}
-        told |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystem}
-    return {name: plain(text) for name, text in told.items()}
+        texts |= {"started": done.started, "lab": place.lab, "python": place.python, "recorder": place.recorder}
+        texts |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystem}
+    return {name: plain(text) for name, text in texts.items()}
 
 
-def _cases(done: Document) -> Iterator[Traced]:
+def _cases(done: Document) -> Iterator[TracedCase]:
     if isinstance(done, Run):
         for case in done.cases:
-            yield Traced(_name(case, done), case.workers, case.recording, case.reason)
+            yield TracedCase(_name(case, done), case.workers, case.recording, case.reason)
     elif isinstance(done, Bench):
         for cost in done.locks:
-            yield Traced(cost.name, cost.workers, _window(cost), cost.reason)
+            yield TracedCase(cost.name, cost.workers, _window(cost), cost.reason)
 
 
 def _name(case: Case, run: Run) -> str:
-    backings = [backing_name(case.backing)] if are_told(run) else []
+    backings = [backing_name(case.backing)] if needs_backings(run) else []
     return ", ".join([case.scenario, lock_of(case), *backings, plural(case.workers, "worker")])
 
 
@@ -290,7 +290,7 @@ def _window(cost: LockCost) -> Recording | None:
     )
 
 
-def _process(case: Traced, numbers: Iterator[int]) -> Iterator[Event]:
+def _process(case: TracedCase, numbers: Iterator[int]) -> Iterator[Event]:
     """Yield the events of one case: the names of its rows, then all else in the order of time.
 
     Perfetto keeps a row's name by its `tid` alone, and takes the one that equals the `pid` for the main thread: no two
@@ -299,7 +299,7 @@ def _process(case: Traced, numbers: Iterator[int]) -> Iterator[Event]:
     pid = next(numbers)
     yield from named("process", pid, pid, case.name)
     if case.recording:
-        yield from Drawn(case.recording, case.workers, pid, numbers).events()
+        yield from TrialDrawing(case.recording, case.workers, pid, numbers).events()
     else:
         tid = next(numbers)
         yield from named("thread", pid, tid, NOT_RECORDED)

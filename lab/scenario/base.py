@@ -217,5 +217,5 @@ def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     if all(isinstance(each, Damage) for each in damage):
         return [_checked(each, check) for each in damage]
     given = found if damage == [found] else damage
-    told = f"check returned {shortened(given)}{_place(check)}"
-    raise ScenarioError(f"{told}; return Damage(...), or a list of them, [] for none")
+    message = f"check returned {shortened(given)}{_place(check)}"
+    raise ScenarioError(f"{message}; return Damage(...), or a list of them, [] for none")

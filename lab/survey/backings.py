@@ -154,7 +154,7 @@ class Operations:
     def race_child(self) -> str:
         """Run `raced` with the process and a child that it forks."""
         with Witness(self._specimen) as child:
-            return raced(self, child)
+            return race_bytes(self, child)
 
     def does(self, operation: str) -> str:
         """Perform one of these operations by its name, as a `Witness` does it."""
@@ -166,7 +166,7 @@ class Witness:
 
     def __init__(self, specimen: Specimen) -> None:
         operations = Operations(specimen)
-        self._process = SteppedProcess(partial(_performed, operations))
+        self._process = SteppedProcess(partial(_perform, operations))
 
     def __enter__(self) -> Witness:
         return self
@@ -182,7 +182,7 @@ class Witness:
             return f"ended with {gone.code}"
 
 
-def raced(one: Operations | Witness, other: Witness) -> str:
+def race_bytes(one: Operations | Witness, other: Witness) -> str:
     """Let both processes load, then each add 1, then both load again; return the four bytes that were loaded."""
     before = one.does("load"), other.does("load")
     for each in (one, other):
@@ -190,7 +190,7 @@ def raced(one: Operations | Witness, other: Witness) -> str:
     return " ".join([*before, one.does("load"), other.does("load")])
 
 
-def _performed(operations: Operations, operation: str, *values: int) -> str:
+def _perform(operations: Operations, operation: str, *values: int) -> str:
     try:
         returned = getattr(operations, operation)(*values)
     except OSError as error:
@@ -296,7 +296,7 @@ def _life(backing: str, specimen: Specimen, path: Path) -> Observations:
         results["seen by others"] = _visible_to(stranger.does("load") if found == OK else "", child)
         results["read(2) sees it"] = _read((stranger if found == OK else owner).does("read"))
         results["file lock on it"] = _excludes(owner.does("lock"), stranger.does("lock"))
-        results["synchronisation"] = _lost(raced(owner, stranger) if found == OK else owner.does("race_child"))
+        results["synchronisation"] = _lost(race_bytes(owner, stranger) if found == OK else owner.does("race_child"))
         owner.does("store", AGAIN)
     return results | _after(specimen, backing)
 

@@ -126,7 +126,7 @@ def compare(
     """
     begun = RunStart()
     locks: list[ComparedLock] = []
-    seen: dict[str, dict[str, LockCell]] = {}
+    cells: dict[str, dict[str, LockCell]] = {}
     found: dict[str, Lock] = {}
     pause_s = min(pause_s, limit_s)
     with workspace(directory) as folder:
@@ -135,17 +135,17 @@ def compare(
             trouble = each.trouble
             try:
                 if each.lock:
-                    seen[each.name] = _cells_of(each.name, each.lock, folder, limit_s)
+                    cells[each.name] = _cells_of(each.name, each.lock, folder, limit_s)
                     found[each.name] = each.lock
             except CannotRunError as error:
                 trouble = str(error)
             locks.append(ComparedLock(each.name, each.lock.summary if each.lock else "", anonymous_text(trouble)))
         tell(f"holders stopped for {pause_s:g} s")
-        for name, cell in _paused(found, seen, folder, limit_s, pause_s):
-            seen[name][PAUSE] = cell
+        for name, cell in _paused(found, cells, folder, limit_s, pause_s):
+            cells[name][PAUSE] = cell
             if cell.value == "no":  # whether a dead holder's lock was granted in time depended on the machine
-                kill = replace(seen[name][KILL], value="no", reason=BY_PATIENCE, detection_limit=None)
-                seen[name][KILL] = _judged(kill, found[name])
+                kill = replace(cells[name][KILL], value="no", reason=BY_PATIENCE, detection_limit=None)
+                cells[name][KILL] = _judged(kill, found[name])
         where = environment(folder, begun.load, RECORDER)
     return LocksCompared(
         **begun.header(where),
@@ -153,7 +153,7 @@ def compare(
         seconds=limit_s,
         locks=locks,
         properties=_properties(pause_s),
-        cells=[cells[each.name] for cells in seen.values() for each in _properties(pause_s)],
+        cells=[cells[each.name] for cells in cells.values() for each in _properties(pause_s)],
         pause_s=pause_s,
     )
 
@@ -167,36 +167,36 @@ def _properties(pause_s: float) -> list[Property]:
 
 def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:
     """Return the cells of one lock, except the pause."""
-    seen: dict[str, LockCell] = {}
+    cells: dict[str, LockCell] = {}
     for play in PLAYS:
-        found, run = _out_of_question(play.name, seen), []
+        found, run = _out_of_question(play.name, cells), []
         if not found:
-            with Stage(lock, folder, limit_s, {each: cell.value for each, cell in seen.items()}) as stage:
+            with Stage(lock, folder, limit_s, {each: cell.value for each, cell in cells.items()}) as stage:
                 found = _performed(partial(play.perform, stage))
             run = stage.calls
             if play.race and found.value == "yes" and lock.excludes:
-                found = _raced(found, play.race(lock, folder, limit_s))
-        seen[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
-    handed = seen[ORDER]
+                found = _with_races(found, play.race(lock, folder, limit_s))
+        cells[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
+    handed = cells[ORDER]
     value = "measured" if handed.samples_ns else handed.value
-    seen[ORDER] = replace(handed, samples_ns=[], median_ns=None)
-    seen[HAND_OVER] = replace(handed, property=HAND_OVER, value=value)
-    return seen
+    cells[ORDER] = replace(handed, samples_ns=[], median_ns=None)
+    cells[HAND_OVER] = replace(handed, property=HAND_OVER, value=value)
+    return cells
 
 
-def _raced(met: Finding, raced: Finding) -> Finding:
+def _with_races(meeting: Finding, race: Finding) -> Finding:
     """Return the finding of the races, for an experiment that said "yes" once: a race repeats it many times."""
-    return replace(raced, reason="; ".join(filter(None, [met.reason, raced.reason])))
+    return replace(race, reason="; ".join(filter(None, [meeting.reason, race.reason])))
 
 
 def _paused(
-    locks: Mapping[str, Lock], seen: Mapping[str, Mapping[str, LockCell]], folder: Path, limit_s: float, pause_s: float
+    locks: Mapping[str, Lock], cells: Mapping[str, Mapping[str, LockCell]], folder: Path, limit_s: float, pause_s: float
 ) -> Iterator[tuple[str, LockCell]]:
     """Return the cell of each lock for the pause; all holders are stopped at the same time."""
     with ExitStack() as stack:
         begun: dict[str, tuple[Stage, Generator[None, None, Finding]]] = {}
         for number, (name, lock) in enumerate(locks.items()):
-            if out := _out_of_question(PAUSE, seen[name]):
+            if out := _out_of_question(PAUSE, cells[name]):
                 yield name, _cell(name, PAUSE, out, [])
                 continue
             own = Folder.make(folder / f"paused-{number}")
@@ -221,14 +221,14 @@ def _advanced(play: Generator[None, None, Finding]) -> Finding:
     return STOPPED
 
 
-def _out_of_question(name: str, seen: Mapping[str, LockCell]) -> Finding | None:
+def _out_of_question(name: str, cells: Mapping[str, LockCell]) -> Finding | None:
     """Return what is known without an experiment: a lock that excludes no process has a cost and nothing else."""
-    excludes = "yes" if name == PROCESSES else seen[PROCESSES].value
+    excludes = "yes" if name == PROCESSES else cells[PROCESSES].value
     if excludes == "yes" or (excludes == "no" and name == PAIR):
         return None
     if excludes == "no":
         return Finding("-", "it does not keep others out")
-    return Finding("?", f"{PROCESSES}: {seen[PROCESSES].reason}")
+    return Finding("?", f"{PROCESSES}: {cells[PROCESSES].reason}")
 
 
 def _performed(play: Callable[[], Finding]) -> Finding:

@@ -178,13 +178,13 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
     rows: list[Row] = []
     for kind in cycle((Meeting, Sleeping)):
         rows.append(_race(kind, lock, folder, limit_s))
-        broken, met = _broken(rows), sum(row.contended_requests for row in rows)
-        if broken or met >= ENOUGH or monotonic() > until:
+        broken, contended = _broken(rows), sum(row.contended_requests for row in rows)
+        if broken or contended >= ENOUGH or monotonic() > until:
             break
-    shown = ActorCall(NAMES, f"race, {_rounds(rows)}", f"{plural(met, 'request')} met a holder: {_outcome(rows)}")
+    shown = ActorCall(NAMES, f"race, {_rounds(rows)}", f"{plural(contended, 'request')} met a holder: {_outcome(rows)}")
     if broken:
         return replace(broken, run=[shown])
-    limit = detection_limit(met)
+    limit = detection_limit(contended)
     if limit is None:
         return unclear("in a race no request met a holder; --seconds gives more", [shown])
     return Finding("yes", f"detects {one_in(limit)} false grants", run=[shown], detection_limit=limit)

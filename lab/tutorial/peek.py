@@ -49,11 +49,11 @@ class Mapped:
         if not 0 <= offset < self.size:
             raise UsageError(f"{self.path}: offset must be 0-{self.size - 1}, not {offset}")
         end = min(offset + length, self.size)
-        with ChildRpc(self._loaded) as child:
+        with ChildRpc(self._answer) as child:
             for start in range(offset, end, CHUNK):
-                yield self._asked(child, start, min(end, start + CHUNK))
+                yield self._load_by(child, start, min(end, start + CHUNK))
 
-    def _asked(self, child: ChildRpc, start: int, end: int) -> bytes:
+    def _load_by(self, child: ChildRpc, start: int, end: int) -> bytes:
         try:
             content = child.ask(f"{start} {end}".encode())
         except Gone as gone:
@@ -66,8 +66,8 @@ class Mapped:
             )
         return content
 
-    def _loaded(self, asked: bytes) -> bytes:
-        start, end = map(int, asked.split())
+    def _answer(self, question: bytes) -> bytes:
+        start, end = map(int, question.split())
         return calls.load(self.address + start, end - start)
 
     def _failed(self, code: int, start: int, end: int) -> CannotRunError:
@@ -117,8 +117,8 @@ def _open(path: Path) -> int:
     except PermissionError as error:
         raise CannotRunError(f"{path}: may not be read ({error.strerror}); ask its owner") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte in it
-        told = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{path}: cannot be opened ({told}); give the name of a file") from error
+        message = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"{path}: cannot be opened ({message}); give the name of a file") from error
     try:
         _check_kind(path, os.fstat(descriptor))
     except UsageError:

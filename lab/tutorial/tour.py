@@ -20,16 +20,16 @@ from .steps import STEPS
 Numbered = tuple[int, Step]
 
 
-def chosen(asked: str | None) -> list[Numbered]:
+def chosen(step: str | None) -> list[Numbered]:
     """Return the step of this number or name, or all. Raises UsageError, with the nearest name, where there is none."""
     numbered = list(enumerate(STEPS, 1))
-    if asked is None:
+    if step is None:
         return numbered
-    found = [each for each in numbered if asked in (str(each[0]), each[1].name)]
-    if not found and asked.lstrip("-").isdecimal():
-        raise UsageError(f"step {asked}: there are steps 1 to {len(STEPS)}; see python -m lab tour --list")
+    found = [each for each in numbered if step in (str(each[0]), each[1].name)]
+    if not found and step.lstrip("-").isdecimal():
+        raise UsageError(f"step {step}: there are steps 1 to {len(STEPS)}; see python -m lab tour --list")
     if not found:
-        raise unknown("step", asked, [step.name for step in STEPS])
+        raise unknown("step", step, [step.name for step in STEPS])
     return found
 
 
@@ -47,5 +47,5 @@ def _performed(steps: list[Numbered], folder: Path) -> Iterator[TourStep]:
     for number, step in steps:
         with ExitStack() as ends:
             made = step.perform(Stage(folder, ends))
-            seen = list(takewhile(lambda each: each.observed != NOT_MAPPED, made))
-        yield TourStep(number, step.name, step.claim, step.note, seen)
+            observations = list(takewhile(lambda each: each.observed != NOT_MAPPED, made))
+        yield TourStep(number, step.name, step.claim, step.note, observations)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from lab.host.environment import environment
-from lab.pytest_plugin.manner import races_told
+from lab.pytest_plugin.manner import races_in
 from tests.pytest_plugin.writing import SCENARIOS, outcomes_of, run_here, run_tests
 
 pytest_plugins = ["pytester"]
@@ -121,7 +121,7 @@ def test_races_and_what_is_told_of_their_workers_are_the_same_under_xdist(
 
 def test_a_test_with_several_reports_is_told_once() -> None:
     report = SimpleNamespace(nodeid="t.py::t", user_properties=[("lab a under b: workers yielded", True)])
-    assert races_told([report, SimpleNamespace(), report]) == ["t.py::t: a under b"]
+    assert races_in([report, SimpleNamespace(), report]) == ["t.py::t: a under b"]
 
 
 @pytest.mark.parametrize("mode", ["prepend", "append", "importlib"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.pacing import mannered, manners_of
+from lab.pytest_plugin.pacing import in_manner, manners_of
 from lab.race import cases_of
 from lab.race.cases import run_case
 from lab.records import Options
@@ -33,7 +33,7 @@ OPTIONS = Options(
 
 def raced(lock: str, folder: str, manner: str = YIELDED, trials: int = 5, **changed: Any) -> dict[str, Any]:
     (case,) = cases_of(find_scenarios(["counter"]), replace(OPTIONS, locks=[lock], **changed))
-    row = run_case(mannered(case, manner), trials, [Path(folder)])
+    row = run_case(in_manner(case, manner), trials, [Path(folder)])
     return {"verdict": row.verdict, "contended": row.contended_requests, "of": row.operations, "pin": row.pin}
 
 

@@ -12,7 +12,7 @@ import pytest
 from lab.analysis.statistics import requests_for
 from lab.pytest_plugin import pacing
 from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.pacing import Shown, raced
+from lab.pytest_plugin.pacing import PacedRace, race_case
 from lab.pytest_plugin.protocol import DETECTS, LONGEST_S, RaceRequest
 from lab.race import Case
 from lab.records import Case as Row
@@ -50,14 +50,14 @@ def races(asked: RaceRequest, rows: list[Row], monkeypatch: pytest.MonkeyPatch) 
 
     def timed(
         case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
-    ) -> Shown:
+    ) -> PacedRace:
         made.append((round(seconds or trials, 2), manner))
         assert enough == (requests_for(DETECTS) if seconds == LONGEST_S else inf)
-        return Shown(rows[len(made) - 1], seconds or 1.0, manner)
+        return PacedRace(rows[len(made) - 1], seconds or 1.0, manner)
 
     monkeypatch.setattr(pacing, "_timed", timed)
     monkeypatch.setattr(pacing, "manners_of", lambda case: [YIELDED, SLEPT])
-    shown = raced(cast("Case", "as it is"), Path("/"), asked)
+    shown = race_case(cast("Case", "as it is"), Path("/"), asked)
     assert (shown.row, shown.manner) == (rows[-1], made[rows.index(shown.row)][1])
     return made
 

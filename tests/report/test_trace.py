@@ -96,8 +96,8 @@ def test_locks_that_are_held_across_each_other_have_rows_of_their_own() -> None:
 def test_damage_is_an_instant_where_it_happened_and_what_the_check_found_one_of_the_case() -> None:
     lost, check = instants(run_of(LOST))
     assert (lost["name"], lost["ts"], lost["s"]) == ("lost update", 3.0, "t")
-    assert "over the 1 of worker 0" in lost["args"]["told"]
-    assert (check["name"], check["s"], check["args"]["told"]) == ("damage: lost update", "p", "1 of 3")
+    assert "over the 1 of worker 0" in lost["args"]["message"]
+    assert (check["name"], check["s"], check["args"]["message"]) == ("damage: lost update", "p", "1 of 3")
 
 
 def test_two_in_at_once_is_an_instant() -> None:
@@ -107,14 +107,14 @@ def test_two_in_at_once_is_an_instant() -> None:
 
 def test_a_failure_and_holds_without_room_are_told_of_the_case() -> None:
     recording = replace(counted([], 0), failures=["worker 1 was killed"], unrecorded_holds=2)
-    told = [(each["name"], each["args"]["told"]) for each in instants(run_of(replace(CLEAN, recording=recording)))]
+    told = [(each["name"], each["args"]["message"]) for each in instants(run_of(replace(CLEAN, recording=recording)))]
     assert told == [("failure", "worker 1 was killed"), ("not all is shown", "2 holds found no room in the log")]
 
 
 def test_a_case_that_was_not_recorded_says_why() -> None:
     (event,) = instants(run_of(REFUSED))
     assert event["name"] == NOT_RECORDED
-    assert event["args"]["told"].startswith("lock fcntl: refused")
+    assert event["args"]["message"].startswith("lock fcntl: refused")
 
 
 def test_times_are_the_same_ns_again_however_a_reader_cuts_them() -> None:

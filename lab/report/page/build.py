@@ -24,7 +24,7 @@ from lab.records import NEVER, Case, Recording, Run
 from lab.report.text.race import what_broke, what_it_cost, what_it_used
 from lab.report.text.race_verdict import conclusions, heading
 
-from .problems import Happened, Story
+from .problems import Problem, Story
 
 _NAME = r"[^\s/:;,()'\"<>]+"
 _BEFORE = r"(?<![\w<~])(?<!:/)"  # a slash in a fraction, a closing tag, a web address begins no path
@@ -79,11 +79,11 @@ def page_of(parts: Mapping[str, bytes]) -> str:
 
 
 def _element(name: str, data: bytes) -> str:
-    text = _told(name, data.decode("utf-8", "replace").strip()).translate(UNSAFE)
+    text = _without_paths_in_plays(name, data.decode("utf-8", "replace").strip()).translate(UNSAFE)
     return f'<script type="application/json" id="data-{name}">{text}</script>'
 
 
-def _told(name: str, text: str) -> str:
+def _without_paths_in_plays(name: str, text: str) -> str:
     import msgspec
 
     return msgspec.json.encode(without_paths(msgspec.json.decode(text))).decode() if name == "plays" else text
@@ -153,8 +153,8 @@ def run_part(run: Run) -> bytes:
         "cases": [_case(case) for case in run.cases],
     }
     # The home directory comes first, because it may have spaces in it: then the end of each path is known.
-    told = anonymous_text(msgspec.json.encode(part).decode())
-    return msgspec.json.encode(without_paths(msgspec.json.decode(told)))
+    text = anonymous_text(msgspec.json.encode(part).decode())
+    return msgspec.json.encode(without_paths(msgspec.json.decode(text)))
 
 
 def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) -> dict[str, Any]:
@@ -164,17 +164,18 @@ def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) 
 
 def _options(run: Run) -> list[list[str]]:
     """Return the options of the run, without the directory."""
-    asked = run.options
-    told = {
-        "trials a case": f"{asked.trials:,}",
-        "rounds of each worker": f"{asked.rounds:,}" if asked.rounds else "the scenario's own",
-        "seed": str(asked.seed),
-        "processors": asked.pin or "the scenario's own choice",
-        "race window": f"widened by {asked.window_ns:,} ns before every store" if asked.window_ns else "not widened",
-        "false grants": f"with probability {asked.leak:g}: a negative control" if asked.leak else "none asked for",
-        "time limit": f"{asked.time_limit_s:g} s",
+    options = run.options
+    window = f"widened by {options.window_ns:,} ns before every store"
+    texts = {
+        "trials a case": f"{options.trials:,}",
+        "rounds of each worker": f"{options.rounds:,}" if options.rounds else "the scenario's own",
+        "seed": str(options.seed),
+        "processors": options.pin or "the scenario's own choice",
+        "race window": window if options.window_ns else "not widened",
+        "false grants": f"with probability {options.leak:g}: a negative control" if options.leak else "none asked for",
+        "time limit": f"{options.time_limit_s:g} s",
     }
-    return [[label, text] for label, text in told.items()]
+    return [[label, text] for label, text in texts.items()]
 
 
 def _case(case: Case) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def recording_part(case: Case) -> dict[str, Any] | None:
     if recording is None:
         return None
     story = Story(recording, case.workers)
-    happened = story.happened()
+    problems = story.problems()
     return {
         "order": byteorder,
         "rounds": recording.rounds,
@@ -216,13 +217,13 @@ def recording_part(case: Case) -> dict[str, Any] | None:
         "lanes": _lanes(recording, story),
         "fields": [[each.name, each.start, each.size, each.kind, each.dimensions] for each in recording.fields],
         "blocks": [[block.start, block.after] for block in recording.blocks],
-        "cut": _cut(recording, len(happened)),
+        "cut": _cut(recording, len(problems)),
         "holds": _holds(recording),
         "accesses": _accesses(story.accesses),
-        "happened": [_happened(each) for each in happened[:MOST_SENTENCES]],
-        "untold": _without_sentence(happened[MOST_SENTENCES:]),
-        "count": len(happened),
-        "first": story.first(happened[:MOST_SENTENCES]),
+        "happened": [_problem(each) for each in problems[:MOST_SENTENCES]],
+        "untold": _without_sentence(problems[MOST_SENTENCES:]),
+        "count": len(problems),
+        "first": story.first(problems[:MOST_SENTENCES]),
         "origins": _origins(story),
         "damage": [f"{each.kind}: {each.count:,} of {each.of:,}" for each in recording.damage],
         "counted": sum(each.count for each in recording.damage),
@@ -232,17 +233,17 @@ def recording_part(case: Case) -> dict[str, Any] | None:
 
 def _lanes(recording: Recording, story: Story) -> list[list[Any]]:
     """Return number and name of every worker, and of the second owners that did anything."""
-    seen = {*range(len(recording.done)), *recording.holds.worker, *recording.accesses.worker}
-    return [[number, story.who(number).replace("the second owner", "second owner")] for number in sorted(seen)]
+    workers = {*range(len(recording.done)), *recording.holds.worker, *recording.accesses.worker}
+    return [[number, story.who(number).replace("the second owner", "second owner")] for number in sorted(workers)]
 
 
-def _cut(recording: Recording, happened: int) -> list[str]:
+def _cut(recording: Recording, problems: int) -> list[str]:
     """Return how much was left out for lack of room."""
     counts = {
         "accesses were not written down": recording.unrecorded_accesses,
         "holds were not written down: the file had been replaced, or the log was full": recording.unrecorded_holds,
         "further blocks of the file are not shown": recording.blocks_left_out,
-        "of the moments marked below are not told in words": max(0, happened - MOST_SENTENCES),
+        "of the moments marked below are not told in words": max(0, problems - MOST_SENTENCES),
     }
     return [f"{count:,} {what}" for what, count in counts.items() if count]
 
@@ -282,22 +283,22 @@ def _lengths(begins: list[int], ends: list[int]) -> list[int]:
     return [NEVER if end == NEVER else end - begin for begin, end in zip(begins, ends, strict=True)]
 
 
-def _happened(each: Happened) -> list[Any]:
+def _problem(each: Problem) -> list[Any]:
     return [
         each.kind, each.at_ns, each.since_ns, each.until_ns, each.start, each.end, each.workers, each.sentence,
         each.accesses,
     ]  # fmt: skip
 
 
-def _without_sentence(happened: list[Happened]) -> dict[str, list[Any]]:
+def _without_sentence(problems: list[Problem]) -> dict[str, list[Any]]:
     """Return the times, the kinds (indexes into `kinds`) and the bytes of the problems without a description."""
-    kinds = list(dict.fromkeys(each.kind for each in happened))
+    kinds = list(dict.fromkeys(each.kind for each in problems))
     return {
         "kinds": kinds,
-        "kind": [kinds.index(each.kind) for each in happened],
-        "at": _steps([each.at_ns for each in happened]),
-        "start": [each.start for each in happened],
-        "end": [each.end for each in happened],
+        "kind": [kinds.index(each.kind) for each in problems],
+        "at": _steps([each.at_ns for each in problems]),
+        "start": [each.start for each in problems],
+        "end": [each.end for each in problems],
     }
 
 

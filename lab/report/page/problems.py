@@ -15,7 +15,7 @@ from .recording import accesses_of, holds_of, images, name_of, value_at, value_o
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class Problem:
     """One problem: its time, its bytes, its workers, and the accesses that show it, by number.
 
     It is to be looked at from `since_ns` to `until_ns`.
@@ -42,34 +42,34 @@ class Story:
         self._fields = recording.fields
         self._workers = workers
 
-    def happened(self) -> list[Happened]:
+    def problems(self) -> list[Problem]:
         """Return all problems, earliest first."""
         before, after = self.images or (None, None)
         found = [self._lost(each) for each in lost_updates(self.accesses)]
         found += [self._torn(each) for each in torn_loads(self.accesses, before)]
         if after and not self._recording.unrecorded_accesses:
             found += [self._torn_left(each) for each in torn_at_the_end(self.accesses, before, after)]
-        found += [self._two_in(each) for each in sweep(holds_of(self._recording)).overlaps]
+        found += [self._overlap(each) for each in sweep(holds_of(self._recording)).overlaps]
         found += [self._reported(number) for number, each in enumerate(self.accesses) if each.what == REPORT]
         found += self._ended_inside()
         return sorted(found, key=lambda each: each.at_ns)
 
-    def first(self, happened: list[Happened]) -> int | None:
+    def first(self, problems: list[Problem]) -> int | None:
         """Return the index of the problem to look at first: corruption reported by workers, where there is any."""
-        told = any(each.kind == "reported" for each in happened)
-        seen = [number for number, each in enumerate(happened) if not told or each.kind in ("reported", "torn read")]
-        return seen[0] if seen else None
+        kinds = [each.kind for each in problems]
+        numbers = [number for number, kind in enumerate(kinds) if kind in ("reported", "torn read")]
+        return next(iter(numbers if "reported" in kinds else range(len(kinds))), None)
 
     def who(self, worker: int) -> str:
         """Return the name of a worker in sentences."""
         return f"worker {worker}" if worker < self._workers else f"the second owner in worker {worker - self._workers}"
 
-    def _lost(self, lost: LostUpdate) -> Happened:
+    def _lost(self, lost: LostUpdate) -> Problem:
         mine, theirs = self.accesses[lost.store], self.accesses[lost.lost]
         numbers = sorted({lost.look, lost.lost, lost.store, lost.look if lost.their_look is None else lost.their_look})
         sentence = self._over(lost, mine, theirs) if lost.their_look is None else self._at_once(lost, mine, theirs)
         workers = [mine.worker, theirs.worker]
-        return self._shown("lost update", mine.begun_ns, lost.start, lost.end, workers, sentence, numbers)
+        return self._problem("lost update", mine.begun_ns, lost.start, lost.end, workers, sentence, numbers)
 
     def _over(self, lost: LostUpdate, mine: Access, theirs: Access) -> str:
         look = self.accesses[lost.look]
@@ -90,19 +90,19 @@ class Story:
             "either way one of the two is lost."
         )
 
-    def _shown(
+    def _problem(
         self, kind: str, at_ns: int, start: int, end: int, workers: list[int], sentence: str, numbers: list[int]
-    ) -> Happened:
+    ) -> Problem:
         """Return the problem that these accesses show, to be looked at from the first to the last of them."""
-        shown = [self.accesses[number] for number in numbers]
-        since = min(each.begun_ns for each in shown)
-        until = max(each.begun_ns if each.ended_ns == ENDLESS else each.ended_ns for each in shown)
-        return Happened(kind, at_ns, since, until, start, end, workers, sentence, numbers)
+        accesses = [self.accesses[number] for number in numbers]
+        since = min(each.begun_ns for each in accesses)
+        until = max(each.begun_ns if each.ended_ns == ENDLESS else each.ended_ns for each in accesses)
+        return Problem(kind, at_ns, since, until, start, end, workers, sentence, numbers)
 
     def _value(self, access: Access, lost: LostUpdate) -> str:
         return value_of(self._fields, lost.start, access.at(lost.start, lost.end)) or "bytes that were not kept"
 
-    def _torn(self, torn: Torn) -> Happened:
+    def _torn(self, torn: Torn) -> Problem:
         load = self.accesses[torn.load]
         sentence = (
             f"{_big(self.who(load.worker))} loaded {name_of(self._fields, load.start, load.end)} "
@@ -110,15 +110,15 @@ class Story:
         )
         workers = list(dict.fromkeys([load.worker, *self._authors(torn)]))
         numbers = sorted(number for number in (torn.one, torn.other, torn.load) if number != BEFORE)
-        return self._shown("torn read", load.ended_ns, load.start, load.end, workers, sentence, numbers)
+        return self._problem("torn read", load.ended_ns, load.start, load.end, workers, sentence, numbers)
 
-    def _torn_left(self, torn: Torn) -> Happened:
+    def _torn_left(self, torn: Torn) -> Problem:
         stores = [self.accesses[number] for number in (torn.one, torn.other) if number != BEFORE]
         start, end = max(each.start for each in stores), min(each.end for each in stores)
         at_ns = max(each.begun_ns for each in stores)
         sentence = f"{_big(name_of(self._fields, start, end))} was left with {self._parts(torn)}."
         numbers = sorted(number for number in (torn.one, torn.other) if number != BEFORE)
-        return self._shown("torn bytes left", at_ns, start, end, self._authors(torn), sentence, numbers)
+        return self._problem("torn bytes left", at_ns, start, end, self._authors(torn), sentence, numbers)
 
     def _authors(self, torn: Torn) -> list[int]:
         return list(dict.fromkeys(self.accesses[n].worker for n in (torn.one, torn.other) if n != BEFORE))
@@ -137,7 +137,7 @@ class Story:
         found = value_at(self._fields, at)
         return found.name if found and found.field.size == 1 else f"byte {at:,}"
 
-    def _two_in(self, overlap: Overlap) -> Happened:
+    def _overlap(self, overlap: Overlap) -> Problem:
         first, second = overlap
         span, other = Span.unpack(first.word), Span.unpack(second.word)
         start, end = max(span.start, other.start), min(span.end, other.end, self._recording.size)
@@ -148,17 +148,15 @@ class Story:
         )
         until = min(first.released_ns, second.released_ns)
         workers = [second.worker, first.worker]
-        return Happened(
-            "overlap", second.granted_ns, first.granted_ns, until, start, max(start, end), workers, sentence
-        )
+        return Problem("overlap", second.granted_ns, first.granted_ns, until, start, max(start, end), workers, sentence)
 
-    def _reported(self, number: int) -> Happened:
+    def _reported(self, number: int) -> Problem:
         access = self.accesses[number]
         text = access.data.decode("utf-8", "replace") or "damage, of whose words none found room"
         sentence = f"{_big(self.who(access.worker))} saw in round {access.round + 1}: {text}."
         last = self._last_before(number)
         start, end = (self.accesses[last].start, self.accesses[last].end) if last is not None else (0, 0)
-        return self._shown("reported", access.begun_ns, start, end, [access.worker], sentence, [number])
+        return self._problem("reported", access.begun_ns, start, end, [access.worker], sentence, [number])
 
     def _last_before(self, number: int) -> int | None:
         """Return the worker's last load before its report."""
@@ -166,7 +164,7 @@ class Story:
         loads = (n for n in range(number - 1, -1, -1) if self.accesses[n].worker == worker)
         return next((n for n in loads if self.accesses[n].what == LOAD), None)
 
-    def _ended_inside(self) -> Iterator[Happened]:
+    def _ended_inside(self) -> Iterator[Problem]:
         """Yield holds that were never released: by workers that were killed, or that waited for each other."""
         columns = self._recording.holds
         facts = zip(columns.worker, columns.granted_ns, columns.released_ns, columns.start, columns.length, strict=True)
@@ -177,14 +175,14 @@ class Story:
             held = f"held the lock on {name_of(self._fields, start, end)} (granted at {moment(granted)})"
             waited = self._waited(worker)
             freed = "The kernel gave the lock back; what had been stored, stayed."
-            told = f"{held} and waited for {waited} when it was ended." if waited else f"ended while it {held}. {freed}"
-            sentence = f"{_big(self.who(worker))} {told}"
+            what = f"{held} and waited for {waited} when it was ended." if waited else f"ended while it {held}. {freed}"
+            sentence = f"{_big(self.who(worker))} {what}"
             if waited:
-                yield Happened("stuck", granted, granted, granted, start, end, [worker], sentence)
+                yield Problem("stuck", granted, granted, granted, start, end, [worker], sentence)
             else:
                 stayed = self._stored_since(worker, granted, start)
                 until = max([granted, *(self.accesses[number].begun_ns for number in stayed)])
-                yield Happened("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
+                yield Problem("ended inside", granted, granted, until, start, end, [worker], sentence, stayed)
 
     def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
         """Return the stores of a worker under its last lock; a second owner in its place asks for the same lock."""

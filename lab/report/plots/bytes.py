@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lab.analysis.lost_updates import NOBODY, Origin, origins
 from lab.records import Case, Run
 from lab.report.format import plural
-from lab.report.page.problems import Happened, Story
+from lab.report.page.problems import Problem, Story
 
 from .holds import TITLE_WIDTH, lane_name
 from .style import COUNT, Panel, Picture, words
@@ -75,7 +75,7 @@ def left_by(case: Case) -> Left | None:
         cell=cell,
         lanes=lanes,
         shares=_shares(owners, lanes, cell),
-        wrong=_wrong(story.happened(), start, end, cell),
+        wrong=_wrong(story.problems(), start, end, cell),
     )
 
 
@@ -96,9 +96,9 @@ def _shares(owners: NDArray[np.int64], lanes: list[int], cell: int) -> NDArray[n
     return shares
 
 
-def _wrong(happened: list[Happened], start: int, end: int, cell: int) -> list[int]:
+def _wrong(problems: list[Problem], start: int, end: int, cell: int) -> list[int]:
     found: set[int] = set()
-    for each in happened:
+    for each in problems:
         first, last = max(each.start, start), min(each.end, end)
         found.update(range((first - start) // cell, -((start - last) // cell)))
     return sorted(found)

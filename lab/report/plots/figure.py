@@ -70,9 +70,9 @@ def sheet(document: Measured, chosen: list[Picture]) -> Figure:
 def small_print(document: Measured) -> str:
     """Return where and when it was measured."""
     where = document.environment
-    told = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]
-    told += [f"lab {where.lab} ({where.recorder})", document.started.partition("T")[0]]
-    return words(" | ".join(told), 170)
+    parts = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]
+    parts += [f"lab {where.lab} ({where.recorder})", document.started.partition("T")[0]]
+    return words(" | ".join(parts), 170)
 
 
 def _height(picture: Picture) -> float:

@@ -28,8 +28,8 @@ def measured(bench: Bench) -> list[LockCost]:
 
 def variant(cost: LockCost) -> str:
     """Return what distinguishes a line from others of its lock: the ranges, what is held already, the backing."""
-    told = [cost.ranges if cost.ranges != "same" else "", f"{cost.held:,} held" if cost.held else "", cost.backing]
-    return ", ".join(filter(None, told))
+    parts = [cost.ranges if cost.ranges != "same" else "", f"{cost.held:,} held" if cost.held else "", cost.backing]
+    return ", ".join(filter(None, parts))
 
 
 def key(cost: LockCost) -> tuple[str, str]:
@@ -58,15 +58,15 @@ def looks_of(bench: Bench) -> dict[tuple[str, str], Look]:
 
 def setting(bench: Bench) -> str:
     """Say what all queues of a run have in common, and which locks did not exclude: their figures mean nothing."""
-    asked = bench.options
-    two_in = dict.fromkeys(cost.lock for cost in bench.locks if cost.overlapping or cost.lost)
-    told = [
-        f"hold {duration(asked.hold_ns)}" if asked.hold_ns else "",
-        f"think {duration(asked.think_ns)}" if asked.think_ns else "",
-        {"none": "not pinned", "one": "all on one CPU"}.get(asked.pin, ""),
-        f"NOT EXCLUSIVE: {' and '.join(two_in)}" if two_in else "",
+    options = bench.options
+    broken = dict.fromkeys(cost.lock for cost in bench.locks if cost.overlapping or cost.lost)
+    parts = [
+        f"hold {duration(options.hold_ns)}" if options.hold_ns else "",
+        f"think {duration(options.think_ns)}" if options.think_ns else "",
+        {"none": "not pinned", "one": "all on one CPU"}.get(options.pin, ""),
+        f"NOT EXCLUSIVE: {' and '.join(broken)}" if broken else "",
     ]
-    return "".join(f", {each}" for each in told if each)
+    return "".join(f", {each}" for each in parts if each)
 
 
 TOO_FAR_APART = 30

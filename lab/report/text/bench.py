@@ -33,7 +33,7 @@ def conclusions(run: Bench) -> Iterator[str]:
         return
     yield from steadiness({cost.name: spread(cost) for cost in measured}, "case")
     yield from _outliers(measured)
-    yield from _actor_pool(run)
+    yield from _other_load(run)
     yield from _clock(run, measured)
     if inexact := [cost.name for cost in measured if not cost.latency.exact]:
         yield (
@@ -43,19 +43,19 @@ def conclusions(run: Bench) -> Iterator[str]:
 
 
 def _harness(run: Bench) -> Iterator[str]:
-    told = {each.name: each for each in run.harness if each.samples_ns}
-    wake_up = told.pop("wake-up", None)
+    loops = {each.name: each for each in run.harness if each.samples_ns}
+    wake_up = loops.pop("wake-up", None)
     if wake_up:
         yield (
             f"A bare wake-up, through a pipe to a process that sleeps: {fine(wake_up.median_ns)}. That much of a "
             "hand-off is the machine's, whatever the lock."
         )
-    base = told.get("C loop") or told.get("CPython loop")
+    base = loops.get("C loop") or loops.get("CPython loop")
     if base is None:
         return
     figures = ", ".join(
         f"{name} {fine(each.median_ns)}" + ("" if each is base else f" ({each.median_ns / base.median_ns:.2f} x)")
-        for name, each in told.items()
+        for name, each in loops.items()
     )
     missing = "".join(f" The {each.name} is missing: {each.reason}." for each in run.harness if each.reason)
     yield (
@@ -94,7 +94,7 @@ def _outliers(measured: list[LockCost]) -> Iterator[str]:
         )
 
 
-def _actor_pool(run: Bench) -> Iterator[str]:
+def _other_load(run: Bench) -> Iterator[str]:
     cores = run.noise.others_cores if run.noise else []
     if cores and mean(cores) > BUSY_CORES:
         yield (
@@ -155,11 +155,11 @@ def text_of(run: Bench, style: str) -> str:
 
 def heading(run: Bench) -> str:
     """Return what was measured, and where."""
-    where, asked = run.environment, run.options
+    where, options = run.environment, run.options
     return wrapped(
         f"what a pair of lock and unlock costs: {where.filesystem}, {where.kernel}, "
         f"{plural(where.cpus_allowed, 'CPU')}, {where.python}, recorder {where.recorder}; "
-        f"medians of {plural(asked.repeats, 'repeat')} of {duration(1e9 * asked.seconds / asked.repeats)}"
+        f"medians of {plural(options.repeats, 'repeat')} of {duration(1e9 * options.seconds / options.repeats)}"
     )
 
 
@@ -188,9 +188,9 @@ def definitions(run: Bench) -> str:
     """Define the kinds of cost in the table, its axes, and the columns whose meaning is not obvious."""
     measured = [cost for cost in run.locks if cost.samples_ns]
     axes = {"backing": any(cost.backing for cost in measured), "held": any(cost.held for cost in measured)}
-    told = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
-    told |= {"a pair", "columns"} if measured else set()
-    return "\n".join(wrapped(text, f"{word:12}") for word, text in DEFINED.items() if word in told)
+    words = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
+    words |= {"a pair", "columns"} if measured else set()
+    return "\n".join(wrapped(text, f"{word:12}") for word, text in DEFINED.items() if word in words)
 
 
 def complaints(run: Bench) -> Iterator[str]:

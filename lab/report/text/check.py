@@ -22,16 +22,16 @@ STRESS = ("guarantee", "scenario", "backing", "lock", "met", "rounds", "corrupte
 ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
 
 
-TOLD = 3
+MOST = 3
 """So many rules of each guarantee are shown with their calls; of more only the results."""
 
 
 def failed_rules(run: Check) -> str:
     """Return the rules that do not hold and should, the first of each guarantee with the calls that show it."""
     failed = [rule for rule in run.rules if rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
-    told = [rule for rule in failed if rule in [each for each in failed if each.guarantee == rule.guarantee][:TOLD]]
-    rest = "\n".join(_short(rule) for rule in failed if rule not in told)
-    return _section("rules that do not hold", [*map(_rule, told), *([rest] if rest else [])])
+    first = [rule for rule in failed if rule in [each for each in failed if each.guarantee == rule.guarantee][:MOST]]
+    rest = "\n".join(_short(rule) for rule in failed if rule not in first)
+    return _section("rules that do not hold", [*map(_rule, first), *([rest] if rest else [])])
 
 
 def unguaranteed(run: Check) -> str:
@@ -44,11 +44,11 @@ def random_differences(run: Check) -> str:
     """Return the random programs whose calls the kernel answered differently than the model."""
     if run.random is None:
         return ""
-    told = [
+    texts = [
         "\n".join([f"random program ({each.guarantee})", *_outcome(each.expected, each.observed), *_calls(each.calls)])
         for each in run.random.differences
     ]
-    return _section("random programs that differ from the model", told)
+    return _section("random programs that differ from the model", texts)
 
 
 def stressed(run: Check) -> str:
@@ -68,8 +68,8 @@ def stuck(run: Check) -> str:
     )
 
 
-def _section(title: str, told: Sequence[str]) -> str:
-    return "\n\n".join([f"{title}:", *told]) if told else ""
+def _section(title: str, texts: Sequence[str]) -> str:
+    return "\n\n".join([f"{title}:", *texts]) if texts else ""
 
 
 def _rule(rule: RuleResult) -> str:
@@ -83,8 +83,8 @@ def _rule(rule: RuleResult) -> str:
 
 
 def _short(rule: RuleResult) -> str:
-    came = f"expected {rule.expected}, observed {rule.observed}"
-    return wrapped(f"{rule.sentence} ({came})", f"rule {rule.number} ({rule.guarantee}): ", indent=4)
+    outcome = f"expected {rule.expected}, observed {rule.observed}"
+    return wrapped(f"{rule.sentence} ({outcome})", f"rule {rule.number} ({rule.guarantee}): ", indent=4)
 
 
 def _outcome(expected: str, observed: str) -> Iterator[str]:
@@ -161,10 +161,10 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
 def heading(run: Check) -> str:
     """Return where and how it was checked: the directories with their filesystems, and the kernel."""
     places = ", ".join(f"{mount.directory} ({mount.filesystem})" for mount in run.mounts) or ", ".join(run.directories)
-    asked = run.options
-    how = f"{plural(asked.workers, 'worker')}, seed {asked.seed}, {run.wall_s:.1f} s"
-    strength = f"; to detect faults of {asked.detects:g}" if asked.detects is not None else ""
-    only = f"; only {', '.join(asked.only)}" if asked.only else ""
+    options = run.options
+    how = f"{plural(options.workers, 'worker')}, seed {options.seed}, {run.wall_s:.1f} s"
+    strength = f"; to detect faults of {options.detects:g}" if options.detects is not None else ""
+    only = f"; only {', '.join(options.only)}" if options.only else ""
     cut = "INTERRUPTED" if run.interrupted else "ENDED EARLY" if run.ended_early else ""
     ended = f"; {cut}: the rest is missing" if cut else ""
     return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}")
@@ -206,7 +206,7 @@ def conclusion(run: Check) -> str:
     """Return one sentence: what is unsafe, what is inconclusive, what does not exist here, and what is safe."""
     if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
         return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}.{_rest(run)}")
-    told = [
+    verdicts = [
         f"{word} for {', '.join(names)}"
         for verdict, word in (
             ("unsafe", "UNSAFE"), ("unknown", "inconclusive"), ("unsupported", "not supported"), ("safe", "safe")
@@ -214,7 +214,7 @@ def conclusion(run: Check) -> str:
         if (names := [each.name for each in run.guarantees if each.verdict == verdict])
     ]  # fmt: skip
     ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
-    return wrapped(f"{'; '.join([*ended, *told]) or 'nothing was asked'}.{_rest(run)}")
+    return wrapped(f"{'; '.join([*ended, *verdicts]) or 'nothing was asked'}.{_rest(run)}")
 
 
 def _rest(run: Check) -> str:
@@ -227,8 +227,8 @@ def races(run: Check) -> str:
     ran = [row for row in run.stress if row.case.operations or row.case.overlapping_holds]
     rest = [row for row in run.stress if not (row.case.operations or row.case.overlapping_holds)]
     names = ", ".join(dict.fromkeys(row.guarantee for row in rest))
-    told = wrapped(f"inconclusive: {plural(len(rest), 'race')}, for {names}.") if rest else ""
-    return "\n\n".join(part for part in (stressed(replace(run, stress=ran)), told) if part)
+    summary = wrapped(f"inconclusive: {plural(len(rest), 'race')}, for {names}.") if rest else ""
+    return "\n\n".join(part for part in (stressed(replace(run, stress=ran)), summary) if part)
 
 
 def complaints(run: Check) -> Iterator[str]:

@@ -27,11 +27,11 @@ DRIFT = 0.03
 def text_of(run: Comparison, style: str) -> str:
     """Return the whole report; as `github` a comment for a pull request; in other formats the table alone."""
     if style == MARKDOWN:
-        return "\n\n".join([f"**{_counted(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
+        return "\n\n".join([f"**{_counts(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
     if style != DEFAULT_FORMAT:
         return costs(run, style)
     return "\n\n".join(
-        [wrapped(_heading(run)), costs(run, style), *map(wrapped, [f"{_counted(run)}.", *conclusions(run)])]
+        [wrapped(_heading(run)), costs(run, style), *map(wrapped, [f"{_counts(run)}.", *conclusions(run)])]
     )
 
 
@@ -50,10 +50,10 @@ def conclusions(run: Comparison) -> Iterator[str]:
         f"of 1. worse, better: the change is larger than {margin}, and the interval has no 1."
     )
     if _have_machine(run):
-        told = ", ".join(dict.fromkeys(case.control for case in run.cases if case.control))
+        controls = ", ".join(dict.fromkeys(case.control for case in run.cases if case.control))
         yield (
-            f"machine: how many times as long a control took, which has no code of the lab in it ({told}). It is taken "
-            "out of the ratio: what the machine became slower by makes no case worse."
+            f"machine: how many times as long a control took, which has no code of the lab in it ({controls}). It is "
+            "taken out of the ratio: what the machine became slower by makes no case worse."
         )
     unsure = [case for case in run.cases if case.verdict == "cannot tell" and not case.note]
     if unsure:
@@ -61,11 +61,11 @@ def conclusions(run: Comparison) -> Iterator[str]:
             f"cannot tell: the interval of {plural(len(unsure), 'case')} is too wide. Measure both again with more "
             "samples (--seconds, --repeats; of a race --trials), on a quieter machine."
         )
-    yield from _actor_pool(run)
+    yield from _other_load(run)
     yield from _machine(run)
 
 
-def _actor_pool(run: Comparison) -> Iterator[str]:
+def _other_load(run: Comparison) -> Iterator[str]:
     for which, measured in (("before", run.before), ("after", run.after)):
         if measured.others_cores > BUSY_CORES:
             yield (
@@ -77,9 +77,9 @@ def _actor_pool(run: Comparison) -> Iterator[str]:
 def _machine(run: Comparison) -> Iterator[str]:
     moved = [loop for loop in run.harness if abs(loop.ratio - 1) >= DRIFT and loop.name in BARE_LOOPS]
     if moved:
-        told = ", ".join(f"{loop.name} {loop.ratio:.2f} x" for loop in moved)
+        changes = ", ".join(f"{loop.name} {loop.ratio:.2f} x" for loop in moved)
         end = "of every ratio is not the lock's" if run.unlike else "is taken out of the ratios of their cases"
-        yield f"The machine itself changed: {told}. These loops have no code of the lab in them, so that much {end}."
+        yield f"The machine itself changed: {changes}. These loops have no code of the lab in them, so that much {end}."
 
 
 def complaints(run: Comparison) -> Iterator[str]:
@@ -113,19 +113,20 @@ def _worse(run: Comparison) -> list[Compared]:
 def _heading(run: Comparison) -> str:
     where = run.after.environment
     return (
-        f"from {_told(run.options.before, run.before)} to {_told(run.options.after, run.after)}: {where.filesystem}, "
-        f"{where.kernel}, {plural(where.cpus_allowed, 'CPU')}, {where.python}, recorder {where.recorder}"
+        f"from {_run_name(run.options.before, run.before)} to {_run_name(run.options.after, run.after)}: "
+        f"{where.filesystem}, {where.kernel}, {plural(where.cpus_allowed, 'CPU')}, {where.python}, "
+        f"recorder {where.recorder}"
     )
 
 
-def _told(name: str, measured: Measured) -> str:
+def _run_name(name: str, measured: Measured) -> str:
     return f"{name} ({measured.started.replace('T', ' ').removesuffix('Z')} UTC, lab {measured.environment.lab})"
 
 
-def _counted(run: Comparison) -> str:
+def _counts(run: Comparison) -> str:
     counts = Counter(case.verdict for case in run.cases)
-    told = ", ".join(f"{counts[word]} {word}" for word in reversed(get_args(Judgement)) if counts[word])
-    return f"{plural(len(run.cases), 'case')}: {told}"
+    verdicts = ", ".join(f"{counts[word]} {word}" for word in reversed(get_args(Judgement)) if counts[word])
+    return f"{plural(len(run.cases), 'case')}: {verdicts}"
 
 
 def _row(case: Compared) -> list[str]:

@@ -66,7 +66,7 @@ def _cell(steps: Sequence[Step]) -> str:
         return f"{name} -> {_value(steps)}"
     if first.operation == "store":
         return f"{name} = {_value(steps)}"
-    told = {
+    suffixes = {
         "exclusive": "",
         "shared": " (shared)",
         "EDEADLK": " REFUSED (EDEADLK)",
@@ -74,7 +74,7 @@ def _cell(steps: Sequence[Step]) -> str:
         "gives up": " WAITS (shared lost)",
         None: "",
     }
-    return f"{first.operation} {name}{told.get(first.value if isinstance(first.value, str) else None, '')}"
+    return f"{first.operation} {name}{suffixes.get(first.value if isinstance(first.value, str) else None, '')}"
 
 
 def _bytes(step: Step) -> bytes:
@@ -236,12 +236,12 @@ def failure(case: Explored) -> str:
 
 
 def _how(case: Explored) -> str:
-    said = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
+    parts = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
     if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
         before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"
         after = f"{case.shrunk.workers} x {case.shrunk.rounds} ({len(case.steps)} steps)"
-        said.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'run')} more")
-    return ", ".join(said)
+        parts.append(f"shrunk from {before} to {after} in {plural(case.shrunk.schedules, 'run')} more")
+    return ", ".join(parts)
 
 
 def _schedules(case: Explored) -> str:

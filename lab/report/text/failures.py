@@ -52,14 +52,14 @@ def sampled(run: Run) -> Iterator[str]:
                 case.sampled
             )
     for name, samples in groups.items():
-        yield f"{name}: {_seen(samples)}"
+        yield f"{name}: {_sample_text(samples)}"
 
 
 def _is_mixed(case: Case) -> bool:
     return case.programs < case.workers
 
 
-def _seen(samples: Sequence[Sampled]) -> str:
+def _sample_text(samples: Sequence[Sampled]) -> str:
     taken = sum(one.samples for one in samples)
     if not taken:
         return "it was over before its locks could be looked at; use more --rounds."
@@ -82,16 +82,16 @@ def _beside(samples: Sequence[Sampled]) -> str:
     for one in samples:
         for file in one.beside:
             files.setdefault(file.name, []).append(file)
-    told = [
+    names = [
         f"{name} (held in {sum(file.held for file in those):,}, waited for in {sum(file.waiting for file in those):,})"
         for name, those in list(files.items())[:FILES]
     ]
-    if not told:
+    if not names:
         return ""
     more = f" and {len(files) - FILES} more" if len(files) > FILES else ""
     keepers = [keeper for those in files.values() for file in those for keeper in file.keepers][:FILES]
     kept = f" When one was last seen to wait, these had the lock: {', '.join(keepers)}." if keepers else ""
-    return f" Files beside it that it locks: {', '.join(told)}{more}.{kept}"
+    return f" Files beside it that it locks: {', '.join(names)}{more}.{kept}"
 
 
 def beside(lock: str, cases: Sequence[Case]) -> str:
@@ -106,7 +106,7 @@ def beside(lock: str, cases: Sequence[Case]) -> str:
     )
 
 
-def are_told(run: Run) -> bool:
+def needs_backings(run: Run) -> bool:
     """Return True where the reader needs the backings to distinguish the cases."""
     return any(backing_name(case.backing) not in (MAPPED.name, ITS_OWN) for case in run.cases)
 
@@ -123,7 +123,7 @@ SHOWN = 8
 """So many kinds of failure are reported one by one, and so many workers named one by one."""
 
 
-def told(failures: Sequence[Failure]) -> Iterator[str]:
+def failed_workers(failures: Sequence[Failure]) -> Iterator[str]:
     """Yield a line for all workers that failed in the same way; none where all did: the case's reason says it."""
     ways: dict[str, list[int]] = {}
     for failure in failures:

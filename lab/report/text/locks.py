@@ -187,9 +187,9 @@ def _cell(cell: LockCell, style: str) -> str:
 def _strengths(run: LocksCompared) -> str:
     """Say how rare a false grant the races behind each "yes" would have noticed."""
     limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
-    told = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
+    figures = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
     head = "process: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
-    return wrapped(f"{head}: {told}.", indent=2) if told else ""
+    return wrapped(f"{head}: {figures}.", indent=2) if figures else ""
 
 
 def _columns(run: LocksCompared) -> str:
@@ -214,18 +214,18 @@ def _missing(run: LocksCompared) -> str:
 def _lock(run: LocksCompared, lock: ComparedLock) -> str:
     """Describe one lock: each property, what was observed, and the calls that show it."""
     hows = {each.name: each.how for each in run.properties}
-    return "\n\n".join([f"{lock.name}: {lock.summary}", *(_shown(cell, hows[cell.property]) for cell in run.cells)])
+    return "\n\n".join([f"{lock.name}: {lock.summary}", *(_cell_text(cell, hows[cell.property]) for cell in run.cells)])
 
 
-def _shown(cell: LockCell, how: str) -> str:
-    told = [wrapped(how, f"{cell.property:11}{_cell(cell, DEFAULT_FORMAT):10}")]
+def _cell_text(cell: LockCell, how: str) -> str:
+    lines = [wrapped(how, f"{cell.property:11}{_cell(cell, DEFAULT_FORMAT):10}")]
     if not cell.ok:
-        told.append(f"    the lock claims {cell.claimed}")
+        lines.append(f"    the lock claims {cell.claimed}")
     if cell.reason:
-        told.append(wrapped(cell.reason, "    "))
+        lines.append(wrapped(cell.reason, "    "))
     if cell.run and cell.property != "hand-over":
-        told.extend(_calls(cell))
-    return "\n".join(told)
+        lines.extend(_calls(cell))
+    return "\n".join(lines)
 
 
 def _calls(cell: LockCell) -> Iterator[str]:

@@ -10,7 +10,7 @@ from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, rate, table
 
 from . import explore
-from .failures import are_told, lock_of, overlaps_of
+from .failures import lock_of, needs_backings, overlaps_of
 from .race_verdict import complaints, conclusions, exit_code, heading
 
 CASE = ("scenario", "lock", "workers")
@@ -47,11 +47,11 @@ def _race(case: Case) -> tuple[str, str, int]:
 
 def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
     """Return the table of these cases; the backing is a column where not all have the default."""
-    if not are_told(run):
+    if not needs_backings(run):
         return table(head, [row for _, row in rows], style)
     at = head.index("workers")
-    told = [[*row[:at], backing_name(case.backing), *row[at:]] for case, row in rows]
-    return table([*head[:at], "backing", *head[at:]], told, style)
+    with_backing = [[*row[:at], backing_name(case.backing), *row[at:]] for case, row in rows]
+    return table([*head[:at], "backing", *head[at:]], with_backing, style)
 
 
 def _case(case: Case) -> list[str]:

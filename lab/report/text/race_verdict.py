@@ -37,19 +37,19 @@ def _code(case: Case) -> ExitCode:
 
 def heading(run: Run) -> str:
     """Return one line about where and how it ran."""
-    here, asked = run.environment, run.options
+    here, options = run.environment, run.options
     parts = [
         f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
-        f"{plural(asked.trials, 'trial') if asked.trials else 'no trial'} a case, seed {asked.seed}",
+        f"{plural(options.trials, 'trial') if options.trials else 'no trial'} a case, seed {options.seed}",
     ]
-    if asked.backings:
-        parts.append(f"backing{'s' if len(asked.backings) > 1 else ''} {', '.join(asked.backings)}")
-    if asked.window_ns:
-        parts.append(f"race window widened by {asked.window_ns:,} ns before every store")
-    if asked.leak:
-        parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {asked.leak:g}")
-    if asked.detects is not None:
-        parts.append(f"to detect false grants of {asked.detects:g}")
+    if options.backings:
+        parts.append(f"backing{'s' if len(options.backings) > 1 else ''} {', '.join(options.backings)}")
+    if options.window_ns:
+        parts.append(f"race window widened by {options.window_ns:,} ns before every store")
+    if options.leak:
+        parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {options.leak:g}")
+    if options.detects is not None:
+        parts.append(f"to detect false grants of {options.detects:g}")
     if run.interrupted:
         parts.append("INTERRUPTED: the last cases are missing")
     return "; ".join(parts)
@@ -115,18 +115,20 @@ def _strength(holds: int, contended: int) -> str:
     power = detection_limit(contended)
     if power is None:
         return ", but no request met a holder: that shows nothing about the lock. Use more --workers or --rounds."
-    met = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
+    facts = f"; of {holds:,} holds none overlapped another. {plural(contended, 'request')} met a holder"
     if power > TELLING:
-        return f"{met}, too few to notice false grants unless every grant is one. Use more --workers or --rounds."
-    return f"{met}, so a lock that grants falsely {one_in(power)} times would have been noticed with 95 % probability."
+        return f"{facts}, too few to notice false grants unless every grant is one. Use more --workers or --rounds."
+    return (
+        f"{facts}, so a lock that grants falsely {one_in(power)} times would have been noticed with 95 % probability."
+    )
 
 
 def _counterexamples(run: Run) -> Iterator[str]:
     """Yield why each counterexample broke, once for each scenario; and which expected corruption did not occur."""
-    told = set()
+    scenarios = set()
     for case in run.cases:
-        if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in told:
-            told.add(case.scenario)
+        if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in scenarios:
+            scenarios.add(case.scenario)
             yield f"{case.scenario}: {case.why}"
     for case in run.cases:
         if case.verdict == "clean" and case.expected != "clean":
@@ -230,7 +232,7 @@ def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
     yield f"{what}{failures.next_step(case)}{also}"
     if leak and case.has_overlaps:
         yield "  --leak asked for it: that is no fault of the lock"
-    yield from failures.told(case.failures)
+    yield from failures.failed_workers(case.failures)
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
     yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
     yield from failures.traces(case.failures)

@@ -7,7 +7,7 @@ import pytest
 
 from lab.records import Stuck
 from lab.report.text.check import (
-    TOLD,
+    MOST,
     complaints,
     conclusion,
     exit_code,
@@ -118,11 +118,11 @@ def test_a_rule_that_is_refused_is_told_as_not_supported() -> None:
 
 
 def test_of_many_rules_of_a_guarantee_the_first_have_their_calls_and_the_rest_a_line() -> None:
-    broken = [rule(number, "posix", "unsafe") for number in range(20, 20 + TOLD + 2)]
+    broken = [rule(number, "posix", "unsafe") for number in range(20, 20 + MOST + 2)]
     told = failed_rules(check_of(rules=[*broken, rule(50, "ofd", "unsafe")]))
-    assert told.count("    calls  ") == TOLD + 1
+    assert told.count("    calls  ") == MOST + 1
     assert told.splitlines()[-1] == (
-        f"rule {20 + TOLD + 1} (posix): Who comes second is denied. (expected EAGAIN, observed granted)"
+        f"rule {20 + MOST + 1} (posix): Who comes second is denied. (expected EAGAIN, observed granted)"
     )
 
 
