@@ -177,7 +177,7 @@ def _sweep_mixed(ordered: Sequence[Row]) -> Exclusion:
 class Nested(Enum):
     """The effect of a request inside a hold of the same owner."""
 
-    KEPT = "every hold lasts until it is given back, as far as is known"
+    KEPT = "every hold lasts until it is released, as far as is known"
     CONVERTED = "flock(2): an exclusive lock asked for inside a shared one ends that, whether it is granted or not"
     REPLACED = "fcntl(2): the inner lock takes the place of the outer one on its bytes, and its unlock frees them"
 

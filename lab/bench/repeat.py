@@ -21,7 +21,7 @@ from lab.processes import Exit, WorkerPool, cpus_for
 from lab.race.failures import late
 from lab.race.mailbox import Mailbox, Report
 from lab.race.recorder import FINISHED_NS, PRIVATE_BYTES, UNRECORDED, Log
-from lab.records import Holds
+from lab.records import Holds, Request
 
 from .cases import Case
 from .workers import APART, Work, files_to_be_had, places_of
@@ -244,12 +244,7 @@ def _window(ran: Ran, counted: list[Row]) -> tuple[Holds, tuple[int, int]]:
 def _holds(ran: Ran, rows: list[Row]) -> Holds:
     holds = Holds()
     for granted, released, requested, worker, word in rows:
-        span = Span.unpack(word)
-        holds.worker.append(worker)
-        holds.requested_ns.append(requested - ran.released_ns)
-        holds.granted_ns.append(granted - ran.released_ns)
-        holds.released_ns.append(released - ran.released_ns)
-        holds.start.append(span.start)
-        holds.length.append(span.length)
-        holds.write.append(int(span.write))
+        times = [time_ns - ran.released_ns for time_ns in (requested, granted, released)]
+        start, length, write = Span.unpack(word)
+        holds.add(Request._make([worker, *times, start, length, int(write)]))
     return holds

@@ -183,10 +183,10 @@ def _locks(names: Sequence[str]) -> list[str]:
     for name in names:
         found = find_lock(name)
         if not found.excludes:
-            raise UsageError(f"--lock {name}: excludes nobody, so there is no price; see `lab list`")
+            raise UsageError(f"--lock {name}: excludes nobody, so there is no cost; see `lab list`")
         if called.setdefault(found.name, name) != name:
             raise UsageError(
-                f"--lock {name}: is called {found.name}, as {called[found.name]} is, and rows are told apart by that; "
-                "give it another name, or measure it by itself"
+                f"--lock {name}: is called {found.name}, as {called[found.name]} is, and rows are distinguished by "
+                "that; give it another name, or measure it by itself"
             )
     return list(called.values())

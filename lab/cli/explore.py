@@ -5,28 +5,22 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import add_shared, at_least, positive, several
+from .options import add_locks, add_scenarios, add_shared, at_least, positive, several
 
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `explore`."""
-    parser.add_argument(
-        "scenarios",
-        nargs="*",
-        metavar="SCENARIO",
-        help="a name, or the path of a scenario file; default: all built in",
-    )
-    add = parser.add_argument_group("what to explore").add_argument
+    add_scenarios(parser)
+    what = parser.add_argument_group("what to explore")
+    add = what.add_argument
     add(
         "--counterexamples",
         action="store_true",
         help="also those that break although they are locked, as far as simulated",
     )
-    add("--lock", action="append", metavar="NAME", help="under this lock: none, fcntl, ofd, flock; repeatable")
-    add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
-    add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
+    add_locks(what, "under this lock: none, fcntl, ofd, flock; repeatable")
     add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
     add("--rounds", type=several(1), default=[2], metavar="N[,N...]", help="rounds of each worker (2)")
     group = parser.add_argument_group("how")

@@ -194,6 +194,19 @@ def add_shared(group: Options, *names: str) -> None:
         group.add_argument(f"--{name}", **options[name])
 
 
+def add_scenarios(parser: argparse.ArgumentParser) -> None:
+    """Add the names of scenarios."""
+    help_of_names = "a name, or the path of a scenario file; default: all built in"
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=help_of_names)
+
+
+def add_locks(group: Options, help_of_lock: str) -> None:
+    """Add `--lock`, and the short forms for two of them."""
+    group.add_argument("--lock", action="append", metavar="NAME", help=help_of_lock)
+    for name, lock in (("--locked", "fcntl"), ("--unlocked", "none")):
+        group.add_argument(name, dest="lock", action="append_const", const=lock, help=f"short for --lock {lock}")
+
+
 def add_saving(group: argparse._ArgumentGroup) -> None:
     """Add `--save` and `--no-save`, for commands that keep their document in results/ where there is one."""
     kept = group.add_mutually_exclusive_group()

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from .options import (
     MOST_WORKERS,
+    add_locks,
     add_saving,
+    add_scenarios,
     add_shared,
     at_least,
     file_name,
@@ -30,19 +32,11 @@ PINS = ("none", "spread", "one")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `race`."""
-    add = parser.add_argument
-    add(
-        "scenarios",
-        nargs="*",
-        metavar="SCENARIO",
-        help="a name, or the path of a scenario file; default: all built in",
-    )
+    add_scenarios(parser)
     what = parser.add_argument_group("what to race")
     add = what.add_argument
     add("--counterexamples", action="store_true", help="also those that break although they are locked")
-    add("--lock", action="append", metavar="NAME", help="under this lock; repeatable (see `lab list`)")
-    add("--locked", dest="lock", action="append_const", const="fcntl", help="short for --lock fcntl")
-    add("--unlocked", dest="lock", action="append_const", const="none", help="short for --lock none")
+    add_locks(what, "under this lock; repeatable (see `lab list`)")
     add(
         "--backing",
         action="append",

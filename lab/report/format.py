@@ -20,16 +20,19 @@ WIDTH = 100
 KEPT = "\0"
 """This character stands for a space at which no line is folded."""
 
-_UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"))
+UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
+
+
+def unit_of(ns: float, share: float = 1.0) -> tuple[float, str]:
+    """Return the largest unit of which a time has at least this share, in ns and by its name."""
+    return next(((scale, unit) for scale, unit in UNITS if ns >= share * scale), UNITS[-1])
 
 
 def duration(ns: float) -> str:
     """Return a time with its unit and two or three digits: 373 ns, 27.8 us, 7.1 ms."""
-    for scale, unit in _UNITS:
-        if ns >= scale:
-            value = ns / scale
-            return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f} {unit}"
-    return f"{ns:.0f} ns"
+    scale, unit = unit_of(ns)
+    digits = 1 if scale > 1 and ns < 100 * scale else 0
+    return f"{ns / scale:.{digits}f} {unit}"
 
 
 def kib(size: int | None) -> str:
@@ -56,22 +59,19 @@ def side_by_side(*cells: tuple[str, int]) -> str:
     )
 
 
-UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
+ROUNDED = 0.9995
+"""From this share of a unit on, three digits round to it."""
 
 
 def fine(ns: float) -> str:
     """Return a time with three digits and its unit: 786 ns, 1.23 us, 27.1 us, 254 us."""
-    return " ".join(_scaled(ns, *_unit(ns)))
+    return " ".join(_scaled(ns, *unit_of(ns, ROUNDED)))
 
 
 def interval(low: float, high: float) -> str:
     """Return two times in the unit of the larger."""
-    unit = _unit(high)
+    unit = unit_of(high, ROUNDED)
     return f"{_scaled(low, *unit)[0]} to {' '.join(_scaled(high, *unit))}"
-
-
-def _unit(ns: float) -> tuple[float, str]:
-    return next(((scale, name) for scale, name in UNITS if ns >= 0.9995 * scale), UNITS[-1])
 
 
 def _scaled(ns: float, scale: float, unit: str) -> tuple[str, str]:

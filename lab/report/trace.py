@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import count
 from math import copysign, inf, nextafter
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from lab.analysis.holds import Span
@@ -58,21 +59,17 @@ def end_of(recording: Recording) -> int:
 
 def requests_of(holds: Holds, end_ns: int) -> list[Request]:
     """Return all requests of a trial that ended at this moment, in the order in which they were made."""
-    columns = zip(
-        holds.requested_ns, holds.granted_ns, holds.released_ns, holds.worker, holds.start, holds.length, holds.write,
-        strict=True,
-    )  # fmt: skip
     made = [
         Request(
-            requested,
-            end_ns if granted == NEVER else granted,
-            end_ns if released == NEVER else released,
-            worker,
-            Span(start, length, bool(write)),
-            granted != NEVER,
-            released != NEVER,
+            each.requested_ns,
+            each.granted_ns if each.was_granted else end_ns,
+            each.released_ns if each.released_ns != NEVER else end_ns,
+            each.worker,
+            each.span,
+            each.was_granted,
+            each.released_ns != NEVER,
         )
-        for requested, granted, released, worker, start, length, write in columns
+        for each in holds.requests()
     ]
     made.sort(key=lambda request: request.requested_ns)
     return [_taken_back(request, made) if request.granted and not request.released else request for request in made]
@@ -131,7 +128,7 @@ class TrialDrawing:
         for (worker, lane), tid in self._rows.items():
             who = self._who(worker)
             yield from named("thread", self._pid, tid, f"{who}, row {lane + 1}" if lane else who)
-        yield from sorted([*self._bars(), *self._problems(), *self._at_the_end()], key=_ts)
+        yield from sorted([*self._bars(), *self._problems(), *self._at_the_end()], key=itemgetter("ts"))
 
     def _needed(self) -> set[tuple[int, int]]:
         """Return a row of each worker, and of each second owner that was active; more where holds overlap unnested."""
@@ -179,10 +176,6 @@ def _found(recording: Recording) -> Iterator[tuple[str, str]]:
         yield "failure", failure
     if recording.unrecorded_holds:
         yield "not all is shown", f"{plural(recording.unrecorded_holds, 'hold')} found no room in the log"
-
-
-def _ts(event: Event) -> float:
-    return float(event["ts"])
 
 
 def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:

@@ -47,7 +47,7 @@ def waits_for(who: Actor, result: str, let_in: Callable[[], object], *, by_refus
     if result not in (GRANTED, HANGS) and not refused:  # it gave up meanwhile
         refused, result = True, who.asks()
     if result != GRANTED:
-        raise Unclear(f"{who.name} is not let in when nobody holds the lock any more: {result}")
+        raise Unclear(f"{who.name} is not granted the lock when no process holds it any more: {result}")
     return BY_REFUSAL if refused else YES
 
 
@@ -88,13 +88,10 @@ def readers(stage: Stage) -> Finding:
         waits_for(second, result, first.releases)
         return NO
     if writer.asks() == GRANTED:
-        return Finding("no", "a writer is let in beside readers")
+        return Finding("no", "a writer is granted the lock beside readers")
     first.releases()
     second.releases()
-    result = writer.goes_on()
-    if result != GRANTED:
-        raise Unclear(f"{writer.name} is not let in when nobody reads any more: {result}")
-    return YES
+    return _granted_at_last(writer, "the lock when no process reads any more")
 
 
 def ranges(stage: Stage) -> Finding:
@@ -108,9 +105,14 @@ def ranges(stage: Stage) -> Finding:
     if third.asks(SECOND) == GRANTED:
         return Finding("no", "the second range keeps nobody out")
     second.releases()
-    result = third.goes_on()
+    return _granted_at_last(third, "its range when no process holds it any more")
+
+
+def _granted_at_last(actor: Actor, what: str) -> Finding:
+    """Return YES once the request that waited is granted. Raises Unclear where it is not."""
+    result = actor.goes_on()
     if result != GRANTED:
-        raise Unclear(f"{third.name} is not let in when nobody holds its range any more: {result}")
+        raise Unclear(f"{actor.name} is not granted {what}: {result}")
     return YES
 
 
@@ -126,7 +128,7 @@ def kill(stage: Stage) -> Finding:
     return (
         YES
         if other.goes_on() == GRANTED
-        else Finding("no", f"who waits is not let in within {GRANT_S * stage.slowness:.1f} s")
+        else Finding("no", f"a process that waits is not granted the lock within {GRANT_S * stage.slowness:.1f} s")
     )
 
 
@@ -303,7 +305,7 @@ def _next(waiting: list[Process]) -> Process:
         for each in waiting:
             if each.still(LOOK_AGAIN_S) != WAITS:
                 return each
-    raise Unclear(f"of {len(waiting)} who wait nobody is let in: {HANGS}")
+    raise Unclear(f"of {len(waiting)} that wait none is granted the lock: {HANGS}")
 
 
 def pair(stage: Stage) -> Finding:

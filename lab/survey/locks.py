@@ -47,20 +47,20 @@ PLAYS = (
     Play("ranges", "lets two processes hold two ranges of one file at once", experiments.ranges),
     Play(
         KILL,
-        "is given back when its holder is killed; both: two who wait are let in",
+        "is released when its holder is killed; both: two that wait are granted it",
         experiments.kill,
         races.deaths,
     ),
     Play("close", "stays when its holder opens and closes the file once more", experiments.close),
     Play("fork", "keeps out a child that the holder forks", experiments.fork),
     Play("exit", "stays when that child exits", experiments.child_exits),
-    Play("child", "is given back when its holder unlocks, though that child lives on", experiments.child_lives),
+    Play("child", "is released when its holder unlocks, though that child lives on", experiments.child_lives),
     Play("unlock", "stays when that child unlocks", experiments.child_unlocks),
     Play("exec", "stays over execve; open: only where its descriptor is left open", experiments.execve),
     Play("deadlock", "refuses one of two who wait for each other; no: both wait for ever", experiments.deadlock),
     Play(
         ORDER,
-        "who waits is let in: fifo in order of arrival, other in another, polls: who looks first",
+        "requests that wait are granted: fifo in order of arrival, other in another, polls: who looks first",
         experiments.order,
     ),
     Play(PAIR, "lock and unlock when nobody else wants it, median", experiments.pair),
@@ -175,18 +175,14 @@ def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, 
                 found = _performed(partial(play.perform, stage))
             run = stage.calls
             if play.race and found.value == "yes" and lock.excludes:
-                found = _with_races(found, play.race(lock, folder, limit_s))
+                race = play.race(lock, folder, limit_s)  # repeats many times what the experiment showed once
+                found = replace(race, reason="; ".join(filter(None, [found.reason, race.reason])))
         cells[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
     handed = cells[ORDER]
     value = "measured" if handed.samples_ns else handed.value
     cells[ORDER] = replace(handed, samples_ns=[], median_ns=None)
     cells[HAND_OVER] = replace(handed, property=HAND_OVER, value=value)
     return cells
-
-
-def _with_races(meeting: Finding, race: Finding) -> Finding:
-    """Return the finding of the races, for an experiment that said "yes" once: a race repeats it many times."""
-    return replace(race, reason="; ".join(filter(None, [meeting.reason, race.reason])))
 
 
 def _paused(

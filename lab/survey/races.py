@@ -181,7 +181,8 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
         broken, contended = _broken(rows), sum(row.contended_requests for row in rows)
         if broken or contended >= ENOUGH or monotonic() > until:
             break
-    shown = ActorCall(NAMES, f"race, {_rounds(rows)}", f"{plural(contended, 'request')} met a holder: {_outcome(rows)}")
+    rounds = plural(sum(row.operations for row in rows), "round")
+    shown = ActorCall(NAMES, f"race, {rounds}", f"{plural(contended, 'request')} met a holder: {_outcome(rows)}")
     if broken:
         return replace(broken, run=[shown])
     limit = detection_limit(contended)
@@ -202,7 +203,10 @@ def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
     if broken := _broken(rows):
         return replace(broken, value="both" if broken.value == "no" else broken.value, run=[shown])
     return Finding(
-        "yes", f"of {plural(died, 'death')} none let two in", run=[shown], detection_limit=detection_limit(died)
+        "yes",
+        f"of {plural(died, 'death')} none let two processes hold it",
+        run=[shown],
+        detection_limit=detection_limit(died),
     )
 
 
@@ -241,7 +245,3 @@ def _outcome(rows: Sequence[Row]) -> str:
     overlaps = sum(row.overlapping_holds for row in rows)
     lost = sum(row.damaged for row in rows)
     return f"{plural(overlaps, 'overlap')}" + (f", {plural(lost, 'lost update')}" if lost else "")
-
-
-def _rounds(rows: Sequence[Row]) -> str:
-    return plural(sum(row.operations for row in rows), "round")

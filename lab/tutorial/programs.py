@@ -43,7 +43,7 @@ BROKEN = {
         B: F_SETLKW f write 0 1 = waits     # the lock works: B is kept out
         A: open f as g r              # a library of A's wants to know the size of the file
         A: close g                    #! it closes only what it opened itself, and A's lock is gone
-        B: returns = granted          # B is let in, while A believes that it holds the lock
+        B: returns = granted          # B is granted it, while A believes that it holds the lock
         B: load f 0 1 = 0
         B: store f 0 1
         B: F_SETLK f unlock 0 1
@@ -76,7 +76,7 @@ BROKEN = {
         A: F_SETLK f unlock 0 1       #! A leaves its critical section, while its child is still in the middle of it
         B: open f
         B: map f 1
-        B: F_SETLK f write 0 1 = granted     # B is let in, and rightly so
+        B: F_SETLK f write 0 1 = granted     # B is granted it, and rightly so
         B: load f 0 1 = 0
         B: store f 0 1
         B: F_SETLK f unlock 0 1
@@ -133,7 +133,7 @@ BROKEN = {
         B: map f 2
         B: F_SETLKW f write 0 2 = waits     # the lock works: B is kept out
         A: killed                     #! SIGKILL between the two halves: nothing of A's runs any more
-        B: returns = granted          # the kernel frees the lock of the dead: B is let in
+        B: returns = granted          # the kernel frees the lock of the dead: B is granted it
         B: load f 0 2 = 10            # left 1, right 0: half an update, and nothing that says so
         B: store f 0 2
         B: store f 1 1

@@ -137,7 +137,7 @@ def test_of_more_damage_than_is_told_in_words_every_moment_is_marked_and_counted
     page = shown(losses(MOST_SENTENCES + 50))
     text = page.locator(".stage").inner_text()
     assert f"{MOST_SENTENCES + 50} moments are marked below" in text
-    assert "Left out: 50 of the moments marked below are not told in words." in text
+    assert "Left out: 50 of the moments marked below are not described in words." in text
     assert f"Hit {MOST_SENTENCES + 50} times. First: Worker 1 stored 1" in text
     frame_of(page)
     assert page.locator(".timeline").evaluate(LAST_TRIANGLE) > 0.99

@@ -37,7 +37,7 @@ def test_a_lock_is_advised_only_where_a_lie_as_rare_as_the_one_that_was_seen_wou
     told = said(stress=[RARE, keeping("ofd", 1490), keeping("flock", 1500)], posix="unsafe", ofd="safe", flock="safe")
     assert "Use flock: what was tried of it excludes here; POSIX locks may not be." in told
     assert (
-        "Open file description locks were not tried often enough to tell: a lie as rare as that of POSIX locks "
+        "Open file description locks were not tried often enough to tell: a false grant as rare as that of POSIX locks "
         "(0.20 %) would not have shown. Give more --seconds."
     ) in told
 
@@ -54,13 +54,13 @@ def test_where_none_was_tried_often_enough_none_is_advised() -> None:
 def test_of_several_that_lie_the_rarest_lie_is_the_measure() -> None:
     rows = [RARE, lying("ofd", met=100, overlaps=10), keeping("flock", 630)]
     told = said(stress=rows, posix="unsafe", ofd="unsafe", flock="safe")
-    assert "a lie as rare as that of POSIX locks and open file description locks (0.20 %)" in told
+    assert "a false grant as rare as that of POSIX locks and open file description locks (0.20 %)" in told
 
 
 def test_a_lie_that_only_a_rule_met_by_chance_is_rarer_than_the_races_of_that_lock_would_have_shown() -> None:
     rows = [keeping("fcntl", 1000), keeping("flock", 630)]
     told = said(rules=[GRANTED], stress=rows, posix="unsafe", flock="safe")
-    assert "Flock was not tried often enough to tell: a lie as rare as that of POSIX locks (0.30 %)" in told
+    assert "Flock was not tried often enough to tell: a false grant as rare as that of POSIX locks (0.30 %)" in told
     often = said(rules=[GRANTED], stress=[keeping("fcntl", 1000), keeping("flock", 1010)], posix="unsafe", flock="safe")
     assert "Use flock" in often
 

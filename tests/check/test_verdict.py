@@ -199,7 +199,7 @@ BY_RACES: dict[str, tuple[Request, list[StressResult], Answered, str, list[str]]
         "500 of 2,000 damaged, 200 contended", [f"counter under fcntl, mapped: {LOST_HALF}"]),
     "its lock let two in": (MAPPED, [mapped(overlaps=2)], "unsafe", NONE_LOST, [overlapped("mapped", "2 pairs")]),
     "its lock let two in elsewhere": (MAPPED, [LET_TWO_IN, mapped()], "unsafe", NONE_LOST,
-        ["raced under fcntl, which let two in"]),
+        ["raced under fcntl, which two processes held at once"]),
     "its lock let nobody in elsewhere": (MAPPED, [PLAIN, mapped()], "safe", NONE_LOST, []),
     "a race hung without a word": (MAPPED, [race("mapping", "mapped", HUNG), mapped()], "unknown", NONE_LOST,
         [f"counter under fcntl, mapped: {AT_WORK}"]),

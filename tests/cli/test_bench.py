@@ -243,7 +243,7 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
     [
         (["--sizes", "64"], 2, "--sizes is about copying; give --backing alone"),
         (["--lock", "fnctl"], 2, "unknown lock 'fnctl'; did you mean fcntl?"),
-        (["--lock", "none"], 2, "--lock none: excludes nobody, so there is no price"),
+        (["--lock", "none"], 2, "--lock none: excludes nobody, so there is no cost"),
         (["--price", "cheap"], 2, "'cheap' is none of uncontended, hand-off, queue"),
         (["--price", "hand-off", "--workers", "1"], 2, "one worker has nobody to hand over to"),
         (["--ranges", "other"], 2, "'other' is none of same, disjoint"),

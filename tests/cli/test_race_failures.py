@@ -86,7 +86,7 @@ def test_a_worker_that_raises_before_the_start_ends_with_4(tmp_path: Path) -> No
 
 def test_workers_that_all_raise_the_same_are_told_in_one_line_with_one_traceback(tmp_path: Path) -> None:
     said = failed(4, scenario_file(tmp_path / "mine.py", "raise ValueError('me\\ntoo')"), *TWO)
-    told = "raised ValueError: me too, in round 0 of trial 0; likewise 1 more worker; fix it at the place told below"
+    told = "raised ValueError: me too, in round 0 of trial 0; likewise 1 more worker; fix it at the place shown below"
     assert said.splitlines()[0] == f"lab: mine under fcntl, 2 workers: died: worker 0 {told}"
     assert said.count("raised ValueError: me too") == 1
     assert said.count("Traceback") == 1

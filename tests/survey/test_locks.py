@@ -179,7 +179,7 @@ def test_what_a_lock_claims_and_does_not_is_marked(tmp_path: Path) -> None:
         ("NeverReturns", "inconclusive within 0.5 s"),
         ("Raises", "which no process holds: raised ValueError: no such lock"),
         ("Dies", "A ended with 7"),
-        ("NeverReleases", "B is not let in when nobody holds the lock any more: still waits"),
+        ("NeverReleases", "B is not granted the lock when no process holds it any more: still waits"),
     ],
 )
 def test_a_lock_of_which_nothing_is_found_out_is_told_with_the_reason_and_ends(

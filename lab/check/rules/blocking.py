@@ -132,7 +132,7 @@ RULES = (
     ),
     Rule(
         47,
-        "Waiters are let in in the order in which they came.",
+        "Waiters are granted the lock in the order in which they came.",
         "fs/locks.c of Linux; checked by no suite before",
         "blocking",
         (
@@ -157,7 +157,7 @@ RULES = (
     ),
     Rule(
         48,
-        "Ten waiting writers all get their turn, and 64 waiting readers are let in together.",
+        "Ten waiting writers all get their turn, and 64 waiting readers are granted it together.",
         "fcntl(2), F_SETLKW",
         "blocking",
         (_crowd(WRITERS, "write", "last F_SETLKW"), _crowd(READERS, "read", "F_SETLKW")),

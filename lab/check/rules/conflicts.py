@@ -134,7 +134,7 @@ RULES = (
     ),
     Rule(
         23,
-        "Two waiters for different parts of a lock are both let in when it is released.",
+        "Two waiters for different parts of a lock are both granted theirs when it is released.",
         "fcntl(2), F_SETLKW; LTP fcntl16",
         "blocking",
         (

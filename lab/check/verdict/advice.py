@@ -73,8 +73,8 @@ def use_instead(here: Situation) -> str:
 def tried_too_little(here: Situation) -> str:
     """Name the locks that may have been clean only by chance."""
     return (
-        f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a lie as rare as that "
-        f"of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
+        f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a false grant as rare "
+        f"as that of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
     )
 
 
@@ -260,7 +260,7 @@ _OTHERS: tuple[Line, ...] = (
     (
         lambda here: here.outlives and not here.lawless,
         lambda here: (
-            "A lock may outlive its owner: plan for one that nobody gives back, by a time limit and a remount."
+            "A lock may outlive its owner: plan for one that no process releases, by a time limit and a remount."
         ),
     ),
     (

@@ -175,7 +175,7 @@ def about_data(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:
                 yield "safe", f"not by {ACCESS.get(row.backing, row.backing)}: {_why(row)}"
                 continue
             if row.case.lock in allows_overlaps:
-                yield "unsafe", f"raced under {row.case.lock}, which let two in"
+                yield "unsafe", f"raced under {row.case.lock}, which two processes held at once"
             yield ("unsafe" if row.case.damage or row.case.overlapping_holds else row.verdict), _why(row)
         elif row.guarantee in EXCLUSION and _is_apart(row) and ACCESS.get(row.backing) == name:
             yield "unsafe", _damaged(row)

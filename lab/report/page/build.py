@@ -243,7 +243,7 @@ def _cut(recording: Recording, problems: int) -> list[str]:
         "accesses were not written down": recording.unrecorded_accesses,
         "holds were not written down: the file had been replaced, or the log was full": recording.unrecorded_holds,
         "further blocks of the file are not shown": recording.blocks_left_out,
-        "of the moments marked below are not told in words": max(0, problems - MOST_SENTENCES),
+        "of the moments marked below are not described in words": max(0, problems - MOST_SENTENCES),
     }
     return [f"{count:,} {what}" for what, count in counts.items() if count]
 

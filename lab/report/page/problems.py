@@ -9,7 +9,7 @@ from lab.analysis.accesses import ENDLESS, LOAD, REPORT, STORE, Access
 from lab.analysis.holds import Overlap, Span, sweep
 from lab.analysis.lost_updates import LostUpdate, lost_updates
 from lab.analysis.torn import BEFORE, Torn, torn_at_the_end, torn_loads
-from lab.records import NEVER, Recording
+from lab.records import Recording, Request
 
 from .recording import accesses_of, holds_of, images, name_of, value_at, value_of
 
@@ -166,12 +166,10 @@ class Story:
 
     def _ended_inside(self) -> Iterator[Problem]:
         """Yield holds that were never released: by workers that were killed, or that waited for each other."""
-        columns = self._recording.holds
-        facts = zip(columns.worker, columns.granted_ns, columns.released_ns, columns.start, columns.length, strict=True)
-        for worker, granted, released, start, length in facts:
-            if granted == NEVER or released != NEVER:
+        for request in self._recording.holds.requests():
+            if not request.was_granted or request.was_released:
                 continue
-            end = start + length if length else self._recording.size
+            worker, granted, start, end = request.worker, request.granted_ns, request.start, self._end_of(request)
             held = f"held the lock on {name_of(self._fields, start, end)} (granted at {moment(granted)})"
             waited = self._waited(worker)
             freed = "The kernel gave the lock back; what had been stored, stayed."
@@ -186,22 +184,18 @@ class Story:
 
     def _stored_since(self, worker: int, granted: int, start: int) -> list[int]:
         """Return the stores of a worker under its last lock; a second owner in its place asks for the same lock."""
-        columns = self._recording.holds
-        facts = zip(columns.worker, columns.start, columns.requested_ns, strict=True)
-        end = min((at for who, where, at in facts if (who, where) == (worker, start) and at > granted), default=ENDLESS)
+        same = (each for each in self._recording.holds.requests() if (each.worker, each.start) == (worker, start))
+        end = min((each.requested_ns for each in same if each.requested_ns > granted), default=ENDLESS)
         stores = (n for n, each in enumerate(self.accesses) if (each.worker, each.what) == (worker, STORE))
         return [n for n in stores if granted <= self.accesses[n].begun_ns < end]
 
     def _waited(self, worker: int) -> str:
         """Return what a worker waited for at its end."""
-        columns = self._recording.holds
-        facts = zip(columns.worker, columns.granted_ns, columns.start, columns.length, strict=True)
-        waits = [
-            (start, start + length if length else self._recording.size)
-            for who, granted, start, length in facts
-            if who == worker and granted == NEVER
-        ]
-        return f"the one on {name_of(self._fields, *waits[-1])}" if waits else ""
+        waits = [each for each in self._recording.holds.requests() if each.worker == worker and not each.was_granted]
+        return f"the one on {name_of(self._fields, waits[-1].start, self._end_of(waits[-1]))}" if waits else ""
+
+    def _end_of(self, request: Request) -> int:
+        return request.start + request.length if request.length else self._recording.size
 
 
 def moment(ns: int) -> str:

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from lab.analysis.accesses import ENDLESS, LOAD, Access
-from lab.analysis.holds import Hold, Span
+from lab.analysis.holds import Hold
 from lab.records import NEVER, Field, Recording
 
 IMAGE_AT_MOST = 1 << 22
@@ -62,14 +62,10 @@ def images(recording: Recording) -> tuple[Access, Access] | None:
 
 def holds_of(recording: Recording) -> Iterator[Hold]:
     """Yield the locks that were granted; one that was not released counts as released when granted."""
-    columns = recording.holds
-    facts = zip(
-        columns.granted_ns, columns.released_ns, columns.requested_ns, columns.worker, columns.start, columns.length,
-        columns.write, strict=True,
-    )  # fmt: skip
-    for granted, released, requested, worker, start, length, write in facts:
-        if granted != NEVER:
-            yield Hold(granted, max(granted, released), requested, worker, Span(start, length, bool(write)).pack())
+    for each in recording.holds.requests():
+        if each.was_granted:
+            released_ns = max(each.granted_ns, each.released_ns)
+            yield Hold(each.granted_ns, released_ns, each.requested_ns, each.worker, each.span.pack())
 
 
 SHOWN = 8

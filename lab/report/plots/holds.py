@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullFormatter
 
 from lab.records import NEVER, Bench, Holds, LockCost, Run
-from lab.report.format import plural
+from lab.report.format import plural, unit_of
 
 from .scaling import key, label, legend_height, looks_of, measured, setting
-from .style import TIME, Look, Panel, Picture, unit_of, words
+from .style import TIME, Look, Panel, Picture, words
 
 WAITING = "#F0B77A"
 HOLDING = "#0072B2"
@@ -141,26 +141,23 @@ def _bars(columns: Holds, worker: int, begin: int, end: int, scale: float) -> tu
     waited: list[Bar] = []
     held: list[Bar] = []
     shared: list[Bar] = []
-    facts = zip(
-        columns.worker, columns.requested_ns, columns.granted_ns, columns.released_ns, columns.write, strict=True
-    )
-    for who, requested, granted, released, write in facts:
-        if who != worker:
+    for each in columns.requests():
+        if each.worker != worker:
             continue
-        until = end if granted == NEVER else granted
-        waited.append(((requested - begin) / scale, (until - requested) / scale))
-        if NEVER not in (granted, released):
-            (held if write else shared).append(((granted - begin) / scale, (released - granted) / scale))
+        until = each.granted_ns if each.was_granted else end
+        waited.append(((each.requested_ns - begin) / scale, (until - each.requested_ns) / scale))
+        if each.was_released:
+            length = (each.released_ns - each.granted_ns) / scale
+            (held if each.write else shared).append(((each.granted_ns - begin) / scale, length))
     return waited, held, shared
 
 
 def _unreleased(axes: Axes, columns: Holds, lanes: list[int], begin: int, scale: float) -> None:
     """Draw a cross where a lock was granted that was never released: the worker ended inside."""
-    facts = zip(columns.worker, columns.granted_ns, columns.released_ns, strict=True)
     found = [
-        ((granted - begin) / scale, lanes.index(worker))
-        for worker, granted, released in facts
-        if granted != NEVER and released == NEVER
+        ((each.granted_ns - begin) / scale, lanes.index(each.worker))
+        for each in columns.requests()
+        if each.was_granted and not each.was_released
     ]
     if found:
         axes.plot(

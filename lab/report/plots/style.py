@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
 from lab.host.environment import anonymous_text
+from lab.report.format import unit_of
 
 Line = str | tuple[int, tuple[int, ...]]
 """The type of matplotlib's names for a line's style."""
@@ -50,7 +51,6 @@ _SETTINGS: dict[Any, Any] = {
     "savefig.dpi": 150,
 }
 _FOLDERS = re.compile(r"(?<!\S)[~.]*/(?=[^\s/])(?:[^/,:]+/)*")
-_TIMES = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,6 @@ def words(text: str, width: int) -> str:
     short = _FOLDERS.sub("", anonymous_text(text))
     plain = "".join(each if each.isprintable() else "?" for each in short)
     return "\n".join(wrap(plain, width)) or "?"
-
-
-def unit_of(ns: float) -> tuple[float, str]:
-    """Return the unit in which a time is written, in ns and by its name."""
-    return next(((scale, unit) for scale, unit in _TIMES if ns >= scale), _TIMES[-1])
 
 
 def time_ticks(ns: float, _place: object = None) -> str:

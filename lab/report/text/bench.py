@@ -72,7 +72,7 @@ def _strictness(measured: list[LockCost]) -> Iterator[str]:
         if cost.handed_over < STRICT:
             share = f"{100 * cost.handed_over:.0f} %"
             yield (
-                f"{cost.name}: only {share} of the grants came from another worker, so this is no price of a hand-off; "
+                f"{cost.name}: only {share} of the grants came from another worker, so this is no cost of a hand-off; "
                 "see `lab race` for whether the lock excludes."
             )
         if switches < FEW_SWITCHES:
@@ -111,7 +111,7 @@ def _clock(run: Bench, measured: list[LockCost]) -> Iterator[str]:
     if coarse:
         yield (
             f"The clock's own step of {duration(step)} shows in the percentiles of {plural(len(coarse), 'case')}, as "
-            f"in {coarse[0].name}: read its price from the time of a pair, which is measured over many."
+            f"in {coarse[0].name}: read its cost from the time of a pair, which is measured over many."
         )
 
 
@@ -130,7 +130,7 @@ NAMES = frozenset({"case"})
 DEFINED = {
     "uncontended": "one worker locks and unlocks; nobody else wants the lock. Latency: of the lock call.",
     "hand-off": "the lock passes to another worker every time: N workers walk around N + 1 locks, and each asks for "
-    "the next one before it gives back its own. Latency: from the release to the next worker's grant.",
+    "the next one before it releases its own. Latency: from the release to the next worker's grant.",
     "queue": "N workers lock and unlock in a closed loop, as fast as they come to it. Latency: from the request to "
     "the grant.",
     "a pair": "a lock and an unlock, of a hand-off one hand-over: the time that passed, over the pairs of all workers.",
@@ -204,7 +204,7 @@ def complaints(run: Bench) -> Iterator[str]:
             yield f"{cost.name}: not measured{' to the end' if cost.samples_ns else ''}: {cost.reason}"
         if cost.overlapping:
             yield (
-                f"{cost.name}: NOT EXCLUSIVE: {plural(cost.overlapping, 'pair')} of holds overlapped, so its price "
+                f"{cost.name}: NOT EXCLUSIVE: {plural(cost.overlapping, 'pair')} of holds overlapped, so its cost "
                 "means nothing; see `lab race`"
             )
         if cost.lost:

@@ -146,7 +146,7 @@ def next_step(case: Case) -> str:
     if any(failure.how == "refused" for failure in own):
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
-        return "; fix it at the place told below"
+        return "; fix it at the place shown below"
     if any(failure.how == "late" and failure.reason.startswith("was stopped") for failure in own):
         return "; find out what stopped it"
     if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):

@@ -58,7 +58,8 @@ def conclusion(run: Tour) -> str:
     different = [step.name for step in run.steps if not step.ok]
     if different:
         return wrapped(f"This system DIFFERS from the tutorial in {', '.join(different)}.")
-    return f"As the tutorial claims: {plural(len(run.steps), 'step')}, {_sum(run)}."
+    count = sum(len(step.observations) for step in run.steps)
+    return f"As the tutorial claims: {plural(len(run.steps), 'step')}, {plural(count, 'observation')}."
 
 
 def complaints(run: Tour) -> Iterator[str]:
@@ -71,10 +72,6 @@ def complaints(run: Tour) -> Iterator[str]:
                     f"step {step.number} {step.name}: {where}{each.call}: "
                     f"the tutorial expects {each.expected}, observed {each.observed}"
                 )
-
-
-def _sum(run: Tour) -> str:
-    return plural(sum(len(step.observations) for step in run.steps), "observation")
 
 
 def _figure(step: TourStep) -> str:

@@ -240,8 +240,8 @@ LOCKING_STEPS = (
         lock,
         "l_len 0 reaches beyond the end of the file; F_SETLK is refused where F_SETLKW waits.",
     ),
-    Step("death", "The kernel gives back the locks of a process that exits.", death),
-    Step("unlock", "F_UNLCK through F_SETLK gives the lock back; it never waits.", unlock),
+    Step("death", "The kernel releases the locks of a process that exits.", death),
+    Step("unlock", "F_UNLCK through F_SETLK releases the lock; it never waits.", unlock),
     Step(
         "fork",
         "A forked child inherits the mapping, but not the lock.",

@@ -98,7 +98,7 @@ def test_what_has_no_words_has_its_moment_its_kind_and_its_bytes(monkeypatch: py
         "kinds": ["lost update", "reported"], "kind": [0, 1], "at": [6000, 1000], "start": [0, 0], "end": [8, 8],
     }  # fmt: skip
     assert told["count"] == 3
-    assert told["cut"] == ["2 of the moments marked below are not told in words"]
+    assert told["cut"] == ["2 of the moments marked below are not described in words"]
 
 
 def test_every_byte_has_its_writer_and_what_it_overwrote() -> None:

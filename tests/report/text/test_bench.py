@@ -191,7 +191,7 @@ def test_a_lock_that_does_not_exclude_is_told_before_all_else() -> None:
     run = bench_of(cost("queue", overlapping=2), unmeasured(failed=True))
     assert exit_code(run) == 1
     assert next(iter(complaints(run))) == (
-        "fcntl queue: NOT EXCLUSIVE: 2 pairs of holds overlapped, so its price means nothing; see `lab race`"
+        "fcntl queue: NOT EXCLUSIVE: 2 pairs of holds overlapped, so its cost means nothing; see `lab race`"
     )
 
 
