@@ -59,79 +59,51 @@ def test_each_open_file_has_an_object_of_its_own_for_all_its_ranges(here: int, p
     assert len(Switch.made) == 2
 
 
-def test_ranges_held_together_are_one_lock(here: int, done: list[str]) -> None:
-    lock = adapt(Switch)
-    first, second = (lock.actions(here, start, 8, write=start == 0) for start in (0, 8))
-    first[0]()
-    second[0]()
-    first[1]()
-    assert done == ["acquire"]
-    second[1]()
-    assert done == ["acquire", "release"]
-
-
-def test_readers_and_writers_enter_by_their_methods(here: int, done: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        ("W w", ["write", "write ends"]),
+        ("R r", ["read", "read ends"]),
+        ("W W w", ["write"]),
+        ("W W w w", ["write", "write ends"]),
+        ("R W w r", ["read", "read ends", "write", "write ends"]),
+        ("W R r", ["write"]),
+        ("W R r w", ["write", "write ends"]),
+    ],
+)
+def test_ranges_held_together_are_one_lock_of_its_readers_or_writers(
+    steps: str, expected: list[str], here: int, done: list[str]
+) -> None:
+    """A writer inside a reader gives up the shared lock first, and a reader inside a writer needs none."""
     lock = adapt(Library, read="reading", write="writing")
-    for write in (False, True):
-        acquire, release = lock.actions(here, 0, 8, write=write)
-        acquire()
-        release()
-    assert done == ["read", "read ends", "write", "write ends"]
+    ranges = {letter: lock.actions(here, 0, 8, write=letter == "W") for letter in "RW"}
+    for step in steps.split():
+        ranges[step.upper()][step.islower()]()
+    assert done == expected
 
 
-def test_a_writer_inside_a_reader_gives_up_the_shared_lock_first(here: int, done: list[str]) -> None:
-    lock = adapt(Library, read="reading", write="writing")
-    read, write = (lock.actions(here, 0, 8, write=exclusive) for exclusive in (False, True))
-    read[0]()
-    write[0]()
-    write[1]()
-    read[1]()
-    assert done == ["read", "read ends", "write", "write ends"]
-
-
-def test_a_reader_inside_a_writer_needs_no_lock(here: int, done: list[str]) -> None:
-    lock = adapt(Library, read="reading", write="writing")
-    read, write = (lock.actions(here, 0, 8, write=exclusive) for exclusive in (False, True))
-    write[0]()
-    read[0]()
-    read[1]()
-    assert done == ["write"]
-    write[1]()
-    assert done == ["write", "write ends"]
-
-
-def test_false_from_acquire_is_a_refusal(here: int) -> None:
-    acquire, _ = adapt(Refused, name="shy").actions(here, 0, 8, write=True)
-    with pytest.raises(LockFailed, match=r"lock shy: acquire\(\) returned False"):
-        acquire()
-
-
-def test_what_it_raises_is_told_with_its_name_and_kept_as_the_cause(here: int) -> None:
-    acquire, _ = adapt(Raising, name="sour").actions(here, 0, 8, write=True)
-    with pytest.raises(LockFailed, match=r"lock sour: acquire\(\) raised ValueError: no more") as raised:
-        acquire()
-    assert isinstance(raised.value.__cause__, ValueError)
-
-
-def test_what_its_release_raises_is_told_too(here: int) -> None:
-    acquire, release = adapt(Sticking).actions(here, 0, 8, write=True)
-    acquire()
-    with pytest.raises(LockFailed, match=r"lock Sticking: release\(\) raised RuntimeError: not the holder"):
-        release()
+@pytest.mark.parametrize(
+    ("factory", "told"),
+    [
+        (Refused, r"lock sour: acquire\(\) returned False"),
+        (Raising, r"lock sour: acquire\(\) raised ValueError: no more"),
+        (Sticking, r"lock sour: release\(\) raised RuntimeError: not the holder"),
+    ],
+)
+def test_what_it_refuses_or_raises_is_told_with_its_name_each_time(
+    factory: Callable[[str], object], told: str, here: int
+) -> None:
+    acquire, release = adapt(factory, name="sour").actions(here, 0, 8, write=True)
+    for _ in range(2):
+        with pytest.raises(LockFailed, match=told) as raised:
+            acquire(), release()
+    assert (raised.value.__cause__ is None) is (factory is Refused)
 
 
 def test_a_deadlock_that_it_notices_passes_as_it_is(here: int) -> None:
     acquire, _ = adapt(Deadlocking).actions(here, 0, 8, write=True)
     with pytest.raises(OSError, match="deadlock"):
         acquire()
-
-
-def test_a_failed_request_holds_nothing(here: int, done: list[str]) -> None:
-    lock = adapt(Refused)
-    acquire, _ = lock.actions(here, 0, 8, write=True)
-    for _ in range(2):
-        with pytest.raises(LockFailed):
-            acquire()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from random import Random
 
@@ -8,7 +7,7 @@ import pytest
 
 from lab.locks import Action, Leaky, find_lock
 from tests.helpers import OtherProcess
-from tests.locks.holder import REFUSED, refusal
+from tests.locks.holder import REFUSED, open_file, refusal
 
 CALLED = ["acquire", "release"]
 
@@ -48,25 +47,21 @@ def calls_of(probability: float, random: Random, requests: int) -> list[str]:
     return diary.calls
 
 
-def test_probability_1_never_locks_nor_unlocks() -> None:
-    assert calls_of(1.0, Random(1), 1000) == []
-
-
-def test_probability_0_always_locks_and_unlocks() -> None:
-    assert calls_of(0.0, Random(1), 1000) == CALLED * 1000
-
-
-def test_a_draw_below_the_probability_is_a_lie() -> None:
-    assert calls_of(0.25, Scripted(0.24), 1) == []
-
-
-@pytest.mark.parametrize("draw", [0.25, 0.26])
-def test_a_draw_of_the_probability_or_above_is_honest(draw: float) -> None:
-    assert calls_of(0.25, Scripted(draw), 1) == CALLED
-
-
-def test_every_request_draws_anew_and_its_release_matches_it() -> None:
-    assert calls_of(0.5, Scripted(0.9, 0.1, 0.9, 0.1, 0.1, 0.9), 6) == CALLED * 3
+@pytest.mark.parametrize(
+    ("probability", "draws", "requests", "calls"),
+    [
+        pytest.param(1.0, Random(1), 1000, [], id="1 never locks nor unlocks"),
+        pytest.param(0.0, Random(1), 1000, CALLED * 1000, id="0 always does"),
+        pytest.param(0.25, Scripted(0.24), 1, [], id="a draw below it is a lie"),
+        pytest.param(0.25, Scripted(0.25), 1, CALLED, id="a draw of it is honest"),
+        pytest.param(0.25, Scripted(0.26), 1, CALLED, id="a draw above it is honest"),
+        pytest.param(0.5, Scripted(0.9, 0.1, 0.9, 0.1, 0.1, 0.9), 6, CALLED * 3, id="every request draws anew"),
+    ],
+)
+def test_a_request_is_false_with_the_probability_and_its_release_matches_it(
+    probability: float, draws: Random, requests: int, calls: list[str]
+) -> None:
+    assert calls_of(probability, draws, requests) == calls
 
 
 def test_the_same_seed_lies_at_the_same_requests() -> None:
@@ -88,18 +83,17 @@ def test_a_lie_inside_an_honest_hold_does_not_release_it() -> None:
 
 
 def acquire_leaking(probability: float, path: str) -> None:
-    descriptor = os.open(path, os.O_RDWR)
+    descriptor = open_file(path)
     Leaky(find_lock("fcntl"), probability, Random(1)).actions(descriptor, 0, 8, write=True)[0]()
 
 
-def test_what_a_lie_granted_is_free_for_others(other: OtherProcess, path: Path, here: int) -> None:
-    other.call(acquire_leaking, 1.0, str(path))
-    assert refusal("ofd", here, 0, 8, write=True) == 0
-
-
-def test_what_was_granted_honestly_is_refused_to_others(other: OtherProcess, path: Path, here: int) -> None:
-    other.call(acquire_leaking, 0.0, str(path))
-    assert refusal("ofd", here, 0, 8, write=True) in REFUSED
+@pytest.mark.parametrize(("probability", "free"), [(1.0, True), (0.0, False)])
+def test_only_what_was_granted_falsely_is_free_for_others(
+    probability: float, free: bool, other: OtherProcess, path: Path, here: int
+) -> None:
+    other.call(acquire_leaking, probability, str(path))
+    answer = refusal("ofd", here, 0, 8, write=True)
+    assert answer == 0 if free else answer in REFUSED
 
 
 def test_it_goes_by_the_name_of_the_lock_and_says_how_often_it_lies() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,9 @@ def test_what_the_environment_refuses_is_no_fault_of_the_lock(number: int, forei
     for error in (OSError(number, "no"), wrapped(OSError(number, "no"))):
         told = probed(Raising(error), tmp_path, foreign=foreign)
         assert (type(told), told.exit_code) == (CannotRunError, 3)
-        assert str(told).startswith(f"lock sour: refused on {tmp_path} (")
+        assert str(told).startswith(f"lock sour: refused on {tmp_path} ({os.strerror(number)})")
+        assert "--lock" in str(told)
+        assert foreign or told.__cause__ is error
 
 
 @pytest.mark.parametrize("foreign", [True, False], ids=["adapted", "of the lab's kind"])

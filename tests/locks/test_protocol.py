@@ -14,24 +14,6 @@ from lab.locks import Abilities, Action, Deadlock, Lock, abilities, find_lock, l
 from lab.locks.registry import OWN
 
 
-class Refusing:
-    """A lock whose request is answered with this errno."""
-
-    name = "refusing"
-    summary = "refuses"
-    has_ranges = True
-    excludes = True
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def actions(self, descriptor: int, start: int, length: int, *, write: bool) -> tuple[Action, Action]:
-        return self._refuse, lambda: None
-
-    def _refuse(self) -> None:
-        raise OSError(self._number, os.strerror(self._number))
-
-
 class Diary:
     """A lock that writes down what is done with which descriptor."""
 
@@ -59,25 +41,6 @@ def test_the_probe_takes_the_lock_and_gives_it_back_on_the_filesystem_asked_for(
     probe_lock(diary, Path("/dev/shm"))  # noqa: S108 - the one filesystem that every Linux has beside the root
     assert diary.calls == ["acquire", "release"]
     assert diary.device == Path("/dev/shm").stat().st_dev  # noqa: S108
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL])
-def test_a_lock_that_the_filesystem_refuses_cannot_run(number: int, tmp_path: Path) -> None:
-    with pytest.raises(CannotRunError) as raised:
-        probe_lock(Refusing(number), tmp_path)
-    said = str(raised.value)
-    assert said.startswith(f"lock refusing: refused on {tmp_path} ({os.strerror(number)})")
-    assert "--lock" in said
-    assert raised.value.exit_code == 3
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EIO])
-def test_a_refusal_keeps_its_cause(number: int, tmp_path: Path) -> None:
-    with pytest.raises(CannotRunError) as raised:
-        probe_lock(Refusing(number), tmp_path)
-    assert isinstance(raised.value.__cause__, OSError)
-    assert raised.value.__cause__.errno == number
 
 
 def test_a_directory_that_is_not_there_cannot_be_probed(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,23 @@ import pytest
 from lab.errors import CannotRunError, UsageError
 from lab.locks import abilities, find_lock, prepared
 from lab.locks.ready import READY
-from tests.helpers import in_fresh_process, race, run_lab
+from tests.helpers import PATIENCE_S, in_fresh_process, race, run_lab
+from tests.kept_process import in_kept_process
 
 SEMAPHORES = ["multiprocessing", "sysv-semaphore", "posix-semaphore"]
 EACH = [part for name in READY for part in ("--lock", name)]
-RACE = (*EACH, "--trials", "1", "--workers", "4", "--dir")
-WIDE = ("--window", "1000000", "--rounds", "30")
+RACE = (*EACH, "--trials", "1", "--dir")
+WIDE = ("--workers", "4", "--window", "1000000", "--rounds", "30")
 """A millisecond inside the lock: who asks for it again and again gets to ask meanwhile."""
+
+HOW = {
+    "append_log": ("--workers", "4", "--rounds", "100"),
+    "readers_writers": ("--workers", "3", "--rounds", "30"),
+    "killed_holder": ("--workers", "3", "--rounds", "2", "--time-limit", "2"),
+    "threads": ("--workers", "2"),
+}
+
+Rows = dict[str, dict[str, Any]]
 
 
 def folder_names(folder: str) -> list[str]:
@@ -26,18 +38,33 @@ def folder_names(folder: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """The append log, where workers yield inside the lock, under every ready lock."""
-    folder = tmp_path_factory.mktemp("data")
-    code, document = race("append_log", *RACE, folder, "--rounds", "100")
-    assert (code, list(folder.iterdir())) == (0, [])
-    return {row["lock"]: row for row in document["cases"]}
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
+    """Gives the rows of a scenario under every ready lock, which one command races."""
+
+    @cache
+    def race_all(scenario: str) -> Rows:
+        folder = tmp_path_factory.mktemp(scenario)
+        _, document = race(scenario, *RACE, folder, *HOW[scenario], timeout=4 * PATIENCE_S)
+        assert list(folder.iterdir()) == []
+        return {row["lock"]: row for row in document["cases"]}
+
+    return race_all
 
 
 @pytest.mark.parametrize("name", READY)
-def test_every_ready_lock_keeps_workers_apart(name: str, rows: dict[str, dict[str, Any]]) -> None:
-    row = rows[name]
+def test_every_ready_lock_keeps_workers_apart(name: str, rows: Callable[[str], Rows]) -> None:
+    row = rows("append_log")[name]
     assert (row["verdict"], row["holds"], row["overlapping_holds"]) == ("clean", 400, 0)
+    assert rows("readers_writers")[name]["verdict"] == "clean"
+
+
+@pytest.mark.parametrize("name", READY)
+def test_every_ready_lock_is_as_it_says(name: str, rows: Callable[[str], Rows]) -> None:
+    """A killed holder keeps others out for good, unless that releases it; threads are kept apart, or not."""
+    claimed = abilities(find_lock(name))
+    assert claimed is not None
+    waits, kept_apart = rows("killed_holder")[name]["verdict"] == "timeout", rows("threads")[name]["verdict"] == "clean"
+    assert (waits, kept_apart) == (not claimed.survives_kill, claimed.threads)
 
 
 def test_every_ready_lock_that_leaks_is_caught(tmp_path: Path) -> None:
@@ -76,13 +103,6 @@ def test_workers_that_wait_by_polling_for_too_long_are_told_what_to_do(tmp_path:
     assert done.stderr.splitlines()[0].endswith(told)
 
 
-@pytest.mark.parametrize("name", READY)
-def test_every_ready_lock_keeps_readers_from_half_written_records(name: str, tmp_path: Path) -> None:
-    pair = "readers_writers", "--lock", name, "--rounds", "30", "--trials", "1", "--workers", "3", "--dir"
-    code, document = race(*pair, tmp_path)
-    assert (code, document["cases"][0]["verdict"]) == (0, "clean")
-
-
 def takes_it_again(name: str, folder: str) -> list[str]:
     """Take and give back through two ranges held together, twice; the files that are there in between."""
     path = Path(folder, "data")
@@ -98,31 +118,7 @@ def takes_it_again(name: str, folder: str) -> list[str]:
 
 @pytest.mark.parametrize("name", READY)
 def test_ranges_nest_and_only_the_data_stays(name: str, tmp_path: Path) -> None:
-    assert in_fresh_process(takes_it_again, name, str(tmp_path)) == ["data"]
-
-
-def waits_after_a_kill(name: str, folder: str) -> bool:
-    """Whether the lock of a worker that was killed inside it is still held for others, after a while."""
-    ran = run_lab(
-        *("race", "killed_holder", "--lock", name, "--rounds", "2", "--trials", "1", "--workers", "3"),
-        *("--time-limit", "2", "--dir", folder, "--no-save", "--json", "-"),
-    )
-    return '"verdict": "timeout"' in ran.stdout or '"verdict":"timeout"' in ran.stdout
-
-
-@pytest.mark.parametrize("name", READY)
-def test_a_killed_holder_keeps_others_out_where_the_lock_says_so(name: str, tmp_path: Path) -> None:
-    claimed = abilities(find_lock(name))
-    assert claimed is not None
-    assert waits_after_a_kill(name, str(tmp_path)) is not claimed.survives_kill
-
-
-@pytest.mark.parametrize("name", READY)
-def test_threads_are_kept_apart_where_the_lock_says_so(name: str, tmp_path: Path) -> None:
-    claimed = abilities(find_lock(name))
-    _, document = race("threads", "--lock", name, "--trials", "1", "--workers", "2", "--dir", tmp_path)
-    assert claimed is not None
-    assert (document["cases"][0]["verdict"] == "clean") is claimed.threads
+    assert in_kept_process(takes_it_again, name, str(tmp_path)) == ["data"]
 
 
 @pytest.mark.parametrize("name", SEMAPHORES)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,17 +9,8 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.memory import companions, create, read_back
+from tests.memory.descriptors import SIZE, descriptors_of
 from tests.needs import need
-
-SIZE = 3 * mmap.PAGESIZE
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file of zeros, its blocks reserved."""
-    path = tmp_path / "file"
-    create(path, bytes(SIZE), sparse=False)
-    return path
 
 
 @pytest.fixture
@@ -34,12 +24,6 @@ def small(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)  # noqa: S607
-
-
-def descriptors_of(path: Path) -> list[str]:
-    """The descriptors of this process that are open on the file."""
-    links = Path("/proc/self/fd").iterdir()
-    return [link.name for link in links if os.path.lexists(link) and link.readlink() == path]
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -92,13 +76,10 @@ def test_a_sparse_file_fits_where_its_blocks_do_not(small: Path) -> None:
     assert (small / "file").stat().st_size == 131_072
 
 
-def test_read_back_gives_zeros_where_the_file_became_shorter(path: Path) -> None:
-    path.write_bytes(b"\xff" * 10)
-    assert read_back(path, 20) == b"\xff" * 10 + bytes(10)
-
-
-def test_read_back_gives_no_more_than_was_asked_for(path: Path) -> None:
-    assert read_back(path, 20) == bytes(20)
+@pytest.mark.parametrize("there", [b"\xff" * 10, b"\xff" * 20, b"\xff" * 30])
+def test_read_back_gives_what_was_asked_for_with_zeros_where_the_file_became_shorter(path: Path, there: bytes) -> None:
+    path.write_bytes(there)
+    assert read_back(path, 20) == there[:20] + bytes(20 - len(there[:20]))
 
 
 def test_a_file_that_is_gone_cannot_be_read_back(tmp_path: Path) -> None:

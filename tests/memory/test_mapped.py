@@ -8,22 +8,15 @@ from pathlib import Path
 import pytest
 
 from lab.errors import CannotRunError
-from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, create, mapped, read_back
+from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, mapped, read_back
 from tests.helpers import in_fresh_process
+from tests.kept_process import in_kept_process
+from tests.memory.descriptors import SIZE, descriptors_of
 
-SIZE = 3 * mmap.PAGESIZE
 UNMAPPABLE = Path("/dev/null")
 PRIVATE = FileBacking("private", "", mmap.MAP_PRIVATE)
 FILES = [backing for backing in BACKINGS.values() if isinstance(backing, FileBacking)]
 OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A file of zeros, its blocks reserved."""
-    path = tmp_path / "file"
-    create(path, bytes(SIZE), sparse=False)
-    return path
 
 
 def can_populate() -> bool:
@@ -35,12 +28,6 @@ def can_populate() -> bool:
     except OSError:
         return False
     return True
-
-
-def descriptors_of(path: Path) -> list[str]:
-    """The descriptors of this process that are open on the file."""
-    links = Path("/proc/self/fd").iterdir()
-    return [link.name for link in links if os.path.lexists(link) and link.readlink() == path]
 
 
 def test_a_shared_store_reaches_the_file_and_every_other_mapping(path: Path) -> None:
@@ -119,7 +106,7 @@ def test_memory_can_be_had_where_it_cannot_be_populated(monkeypatch: pytest.Monk
 
 
 def test_anonymous_memory_is_zeroed_and_shared_with_forked_children() -> None:
-    assert in_fresh_process(written_by_a_child) == [0, 9]
+    assert in_kept_process(written_by_a_child) == [0, 9]
 
 
 @pytest.mark.skipif(OVERCOMMIT.read_text().strip() == "2", reason="this kernel commits all memory (vm.overcommit)")

@@ -19,15 +19,9 @@ def refuse(*args: object, **kwargs: object) -> None:
 
 
 def test_a_workspace_is_a_new_directory_for_its_owner_only(tmp_path: Path) -> None:
-    with workspace(tmp_path) as made:
-        assert made.parent == tmp_path
-        assert stat.S_IMODE(made.stat().st_mode) == 0o700
-        assert list(made.iterdir()) == []
-
-
-def test_two_workspaces_in_one_directory_do_not_meet(tmp_path: Path) -> None:
-    with workspace(tmp_path) as one, workspace(tmp_path) as other:
-        assert one != other
+    with workspace(tmp_path) as made, workspace(tmp_path) as other:
+        assert made != other
+        assert (made.parent, stat.S_IMODE(made.stat().st_mode), list(made.iterdir())) == (tmp_path, 0o700, [])
 
 
 def test_a_workspace_goes_with_all_that_is_in_it_and_leaves_its_neighbours(tmp_path: Path) -> None:
@@ -99,22 +93,17 @@ def test_a_parent_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: py
         pass
 
 
-def test_a_scratch_file_is_new_empty_and_gone_afterwards(tmp_path: Path) -> None:
-    with scratch(tmp_path) as path:
+@pytest.mark.parametrize("error", [None, ValueError("on the way")])
+def test_a_scratch_file_is_new_and_empty_has_no_descriptor_and_goes_also_after_an_error(
+    error: Exception | None, tmp_path: Path
+) -> None:
+    with suppress(ValueError), scratch(tmp_path) as path:
         assert (path.parent, path.read_bytes()) == (tmp_path, b"")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_scratch_file_is_gone_after_an_error_too(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="on the way"), scratch(tmp_path):
-        raise ValueError("on the way")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_scratch_file_leaves_no_descriptor(tmp_path: Path) -> None:
-    with scratch(tmp_path) as path:
         links = [link for link in Path("/proc/self/fd").iterdir() if os.path.lexists(link)]
         assert path not in [link.readlink() for link in links]
+        if error:
+            raise error
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_scratch_file_that_cannot_be_raises_what_the_system_says(tmp_path: Path) -> None:

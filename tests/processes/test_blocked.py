@@ -13,6 +13,7 @@ from lab.processes import blocked
 from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import LockWait, listed_requests
 from tests.helpers import PATIENCE_S, in_fresh_process, wait_until
+from tests.kept_process import in_kept_process
 
 FOREVER_S = 1e6
 
@@ -80,8 +81,8 @@ def busy(step: str) -> list[bool]:
 
 
 def test_a_process_that_spins_is_not_blocked_and_one_that_polls_is_seen_to() -> None:
-    assert in_fresh_process(busy, "spin") == [False, False]
-    assert in_fresh_process(busy, "poll")[1]
+    assert in_kept_process(busy, "spin") == [False, False]
+    assert in_kept_process(busy, "poll")[1]
 
 
 def slept_before() -> list[bool]:
@@ -95,7 +96,7 @@ def slept_before() -> list[bool]:
 
 
 def test_what_may_wake_it_starts_the_clock_again() -> None:
-    assert in_fresh_process(slept_before) == [False]
+    assert in_kept_process(slept_before) == [False]
 
 
 def asked_before(path: str) -> list[bool]:
@@ -115,4 +116,4 @@ def asked_before(path: str) -> list[bool]:
 def test_a_request_that_waited_before_the_call_is_not_the_calls(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    assert in_fresh_process(asked_before, str(path)) == [False]
+    assert in_kept_process(asked_before, str(path)) == [False]

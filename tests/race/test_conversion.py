@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import race
+
+Rows = dict[tuple[str, str], dict[str, Any]]
 
 UPGRADE = '''
 from ctypes import Structure, c_uint64
@@ -45,39 +46,40 @@ class Alone(Upgrade):
 '''
 
 
-@pytest.fixture
-def scenario(tmp_path: Path) -> Path:
-    path = tmp_path / "upgrade.py"
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
+    """The rows of the file's scenario and of its variant, by lock."""
+    path = tmp_path_factory.mktemp("scenario") / "upgrade.py"
     path.write_text(UPGRADE)
-    return path
+    shared = ("--workers", "3", "--trials", "2")
+    _, others = race(path, *shared, "--lock", "fcntl", "--lock", "flock")
+    _, waits = race(path, *shared, "--lock", "ofd", "--time-limit", "2")  # for ever
+    _, alone = race(f"{path}:alone", *shared, "--lock", "ofd")
+    cases = [*alone["cases"], *(each for each in others["cases"] + waits["cases"])]
+    return {(each["scenario"].partition(":")[2], each["lock"]): each for each in reversed(cases)}
 
 
-def row(scenario: Path, *args: str, variant: str = "") -> dict[str, Any]:
-    """The row of the file's scenario, or of its variant."""
-    _, made = race(f"{scenario}{variant}", "--workers", "3", "--trials", "2", *args)
-    return next(dict(each) for each in made["cases"] if (":" in each["scenario"]) == bool(variant))
-
-
-def test_flock_is_not_blamed_for_what_it_gives_up_and_the_lost_uses_are_found(scenario: Path) -> None:
-    found = row(scenario, "--lock", "flock")
+def test_flock_is_not_blamed_for_what_it_gives_up_and_the_lost_uses_are_found(rows: Rows) -> None:
+    found = rows["", "flock"]
     assert (found["verdict"], found["overlapping_holds"]) == ("damaged", 0)
     assert [each["kind"] for each in found["damage"]] == ["lost use"]
     assert "the lock held and the data broke anyway" in found["reason"]
 
 
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock"])
-def test_no_lock_is_blamed_where_one_worker_converts_among_readers(lock: str, scenario: Path) -> None:
-    found = row(scenario, "--lock", lock, variant=":alone")
+def test_no_lock_is_blamed_where_one_worker_converts_among_readers(lock: str, rows: Rows) -> None:
+    found = rows["alone", lock]
     assert (found["verdict"], found["overlapping_holds"]) == ("clean", 0)
 
 
-def test_posix_locks_refuse_the_second_of_two_that_convert(scenario: Path) -> None:
-    found = row(scenario, "--lock", "fcntl")
-    assert (found["verdict"], found["overlapping_holds"]) == ("died", 0)
-    assert all("raised Deadlock" in each["reason"] for each in found["failures"])
-
-
-def test_locks_of_open_files_let_the_two_wait_for_ever(scenario: Path) -> None:
-    found = row(scenario, "--lock", "ofd", "--time-limit", "2")
-    assert (found["verdict"], found["overlapping_holds"]) == ("timeout", 0)
-    assert all("waiting for the write lock" in each["reason"] for each in found["failures"])
+@pytest.mark.parametrize(
+    ("lock", "verdict", "reason"),
+    [
+        pytest.param("fcntl", "died", "raised Deadlock", id="POSIX locks refuse the second of two that convert"),
+        pytest.param("ofd", "timeout", "waiting for the write lock", id="those of open files let both wait for ever"),
+    ],
+)
+def test_of_two_that_convert_none_is_let_in(lock: str, verdict: str, reason: str, rows: Rows) -> None:
+    found = rows["", lock]
+    assert (found["verdict"], found["overlapping_holds"]) == (verdict, 0)
+    assert all(reason in each["reason"] for each in found["failures"])

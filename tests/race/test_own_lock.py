@@ -35,44 +35,45 @@ class Own:
         fcntl.flock(self.file, fcntl.LOCK_UN)
 
 
-class Fails(Own):
-    def later(self):
-        raise RuntimeError("no more")
+def raising(error):
+    def call(self):
+        raise error
+    return call
 
+
+def waiting(self):
+    threading.Event().wait()
+
+
+class Fails(Own):
+    later = raising(RuntimeError("no more"))
+
+class Several(Own):
+    later = raising(RuntimeError("one\\nline\\n  more"))
 
 class Refuses(Own):
-    def later(self):
-        return False
-
+    later = lambda self: False
 
 class Hangs(Own):
-    def later(self):
-        threading.Event().wait()
-
+    later = waiting
 
 class NeverAnswers(Own):
-    def acquire(self):
-        threading.Event().wait()
-
+    acquire = waiting
 
 class FailsAtOnce(Own):
-    def acquire(self):
-        raise RuntimeError("not even once")
-
+    acquire = raising(RuntimeError("not even once"))
 
 class ReleasesOthers(Own):
-    def release(self):
-        raise RuntimeError("not the holder")
-
+    release = raising(RuntimeError("not the holder"))
 
 class EndsItsProcess(Own):
-    def acquire(self):
-        os._exit(0)
-
+    acquire = lambda self: os._exit(0)
 
 class Interrupts(Own):
-    def acquire(self):
-        raise KeyboardInterrupt
+    acquire = raising(KeyboardInterrupt())
+
+class Lost(Own):
+    acquire = raising(FileNotFoundError(errno.ENOENT, "no such file"))
 
 
 class Refused(Own):
@@ -88,16 +89,6 @@ class Refused(Own):
 class Imports(Own):
     def acquire(self):
         import no_such_library
-
-
-class Lost(Own):
-    def acquire(self):
-        raise FileNotFoundError(errno.ENOENT, "no such file")
-
-
-class Several(Own):
-    def later(self):
-        raise RuntimeError("one\\nline\\n  more")
 
 
 class Threads(Own):
@@ -177,12 +168,36 @@ def raises(path):
 '''
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A current directory with a module of locks."""
-    (tmp_path / "my_locks.py").write_text(LOCKS)
-    (tmp_path / "data").mkdir()
-    return tmp_path
+CLEAN = ["Own", "own", "generator", "Directory", "Alone", "Threads"]
+
+FAILING = {
+    "NeverAnswers": ("timeout", "*within 2 s; fix the lock, or try another --lock or another --dir"),
+    "FailsAtOnce": ("died", "acquire() raised RuntimeError: not even once; fix the lock"),
+    "ReleasesOthers": ("died", "release() raised RuntimeError: not the holder; fix the lock"),
+    "nothing": ("died", "its factory returned None, which has neither acquire() and release() nor `with`;*"),
+    "raises": ("died", "its factory raised ValueError: no such thing; fix it"),
+    "EndsItsProcess": ("died", "it ended the process that took it (exit code 0); fix the lock"),
+    "Interrupts": ("died", "*raised KeyboardInterrupt; fix the lock"),
+    "Lost": ("died", "acquire() raised FileNotFoundError: [[]Errno 2] no such file; fix the lock"),
+    "Five": ("died", "raised TypeError: actions() returned an int, not two calls: acquire, release; fix the lock"),
+    "Unprepared": ("died", "prepared() raised RuntimeError: not today; fix the lock"),
+    "Refused": ("unsupported", "refused on * (No locks available); try another --lock or another --dir"),
+    "Imports": ("unsupported",
+                "needs a module that is missing (*: No module named 'no_such_library'); install it"),
+}  # fmt: skip
+"""Whose fault it is that a lock cannot be taken decides the verdict, and is told with the lock's name."""
+
+
+def module_in(folder: Path) -> Path:
+    """This directory with a module of locks, and one for the data."""
+    (folder / "my_locks.py").write_text(LOCKS)
+    (folder / "data").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return module_in(tmp_path_factory.mktemp("locks"))
 
 
 def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[str, Any]]]:
@@ -194,76 +209,50 @@ def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[
     return code, document["cases"]
 
 
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> dict[str, dict[str, Any]]:
+    """The rows of one race under all of the locks, by the lock's name in the module."""
+    names = [*CLEAN, "Refuses", "Fails", "Hangs", *FAILING]
+    code, rows = raced(folder, *(f"my_locks:{name}" for name in names))
+    assert code == 4
+    return dict(zip(names, rows, strict=True))
+
+
 def reason(row: dict[str, Any]) -> str:
     return str(row["reason"] or row["failures"][0]["reason"])
 
 
-@pytest.mark.parametrize("name", ["my_locks:Own", "my_locks:own", "my_locks:generator", "my_locks:Directory",
-                                  "my_locks:Alone", "my_locks:Threads"])  # fmt: skip
-def test_a_lock_from_the_current_directory_protects_the_file(name: str, folder: Path) -> None:
-    code, (row,) = raced(folder, name)
-    assert (code, row["verdict"], row["holds"], row["overlapping_holds"]) == (0, "clean", 400, 0)
+@pytest.mark.parametrize("name", CLEAN)
+def test_a_lock_from_the_current_directory_protects_the_file(name: str, rows: dict[str, dict[str, Any]]) -> None:
+    row = rows[name]
+    assert (row["verdict"], row["holds"], row["overlapping_holds"]) == ("clean", 400, 0)
+    assert row["lock"] == ("own" if name == "own" else f"my_locks:{name}")
 
 
-def test_an_adapted_lock_goes_by_its_own_name_and_others_by_where_they_are(folder: Path) -> None:
-    _, rows = raced(folder, "my_locks:own", "my_locks:Own")
-    assert [row["lock"] for row in rows] == ["own", "my_locks:Own"]
+def test_a_lock_that_gives_up_is_counted_and_its_rounds_are_not(rows: dict[str, dict[str, Any]]) -> None:
+    row = rows["Refuses"]
+    assert (row["verdict"], row["operations"], row["gave_up"]) == ("clean", 4 * 5, 4 * 95)
+
+
+def test_a_lock_that_fails_later_ends_its_workers_and_one_that_hangs_the_trial(rows: dict[str, dict[str, Any]]) -> None:
+    assert (rows["Fails"]["verdict"], rows["Hangs"]["verdict"]) == ("died", "timeout")
+    assert "lock my_locks:Fails: acquire() raised RuntimeError: no more, " in reason(rows["Fails"])
+
+
+@pytest.mark.parametrize("name", FAILING)
+def test_whose_fault_it_is_that_a_lock_cannot_be_taken_decides_the_verdict(
+    name: str, rows: dict[str, dict[str, Any]]
+) -> None:
+    verdict, told = FAILING[name]
+    assert rows[name]["verdict"] == verdict
+    assert fnmatchcase(reason(rows[name]), f"lock my_locks:{name}: {told}")
+    assert "\n" not in reason(rows[name])
 
 
 def test_a_lock_that_excludes_nobody_outside_its_process_is_caught(folder: Path) -> None:
     code, (row,) = raced(folder, "my_locks:inside_one_process", rounds=500)
     assert (code, row["verdict"]) == (1, "damaged")
     assert row["overlapping_holds"] > 0
-
-
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("Fails", "acquire() raised RuntimeError: no more"),
-        ("FailsAtOnce", "acquire() raised RuntimeError: not even once"),
-    ],
-)
-def test_what_the_lock_raises_ends_the_worker_and_is_told_with_its_name(name: str, told: str, folder: Path) -> None:
-    code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
-    assert (code, [row["verdict"] for row in rows]) == (4, ["clean", "died"])
-    assert f"lock my_locks:{name}: {told}" in reason(rows[1])
-
-
-def test_a_lock_that_gives_up_is_counted_and_its_rounds_are_not(folder: Path) -> None:
-    code, (row,) = raced(folder, "my_locks:Refuses")
-    assert (code, row["verdict"], row["operations"], row["gave_up"]) == (0, "clean", 4 * 5, 4 * 95)
-
-
-def test_a_lock_that_no_longer_comes_back_is_a_timeout(folder: Path) -> None:
-    code, (row,) = raced(folder, "my_locks:Hangs")
-    assert (code, row["verdict"]) == (4, "timeout")
-
-
-@pytest.mark.parametrize(
-    ("name", "verdict", "told"),
-    [
-        ("NeverAnswers", "timeout", "within 2 s; fix the lock, or try another --lock or another --dir"),
-        ("FailsAtOnce", "died", "acquire() raised RuntimeError: not even once; fix the lock"),
-        ("ReleasesOthers", "died", "release() raised RuntimeError: not the holder; fix the lock"),
-        ("nothing", "died", "its factory returned None, which has neither acquire() and release() nor `with`;*"),
-        ("raises", "died", "its factory raised ValueError: no such thing; fix it"),
-        ("EndsItsProcess", "died", "it ended the process that took it (exit code 0); fix the lock"),
-        ("Interrupts", "died", "raised KeyboardInterrupt; fix the lock"),
-        ("Lost", "died", "acquire() raised FileNotFoundError: [[]Errno 2] no such file; fix the lock"),
-        ("Five", "died", "raised TypeError: actions() returned an int, not two calls: acquire, release; fix the lock"),
-        ("Unprepared", "died", "prepared() raised RuntimeError: not today; fix the lock"),
-        ("Refused", "unsupported", "refused on * (No locks available); try another --lock or another --dir"),
-        ("Imports", "unsupported", "needs a module that is missing (*: No module named 'no_such_library'); install it"),
-    ],
-)
-def test_whose_fault_it_is_that_a_lock_cannot_be_taken_once_decides_the_verdict(
-    name: str, verdict: str, told: str, folder: Path
-) -> None:
-    code, rows = raced(folder, "my_locks:Own", f"my_locks:{name}")
-    assert [row["verdict"] for row in rows] == ["clean", verdict]
-    assert code == (3 if verdict == "unsupported" else 4)
-    assert fnmatchcase(reason(rows[1]), f"lock my_locks:{name}: *{told}")
-    assert "\n" not in reason(rows[1])
 
 
 def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_what(folder: Path) -> None:
@@ -279,7 +268,7 @@ def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_wha
 def test_a_lock_that_gives_up_is_a_sentence_and_no_failure(folder: Path) -> None:
     args = ("counter", "--lock", "my_locks:Refuses", "--rounds", "6", "--trials", "1", "--no-save", "--dir", "data")
     done = run_lab("race", *args, cwd=folder)
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
     assert "counter under my_locks:Refuses: the lock gave up 4 times; these rounds were not done" in done.stdout
 
 
@@ -290,9 +279,10 @@ def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> Non
     assert done.stderr.count("taken") == done.stderr.count("by hand") == 1 + 4 * 5
 
 
-def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(folder: Path) -> None:
-    (folder / "filelock.py").write_text("raise ModuleNotFoundError('none here', name='filelock')")
-    code, rows = raced(folder, "fcntl", "filelock", "my_locks:Own")
+def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(tmp_path: Path) -> None:
+    module_in(tmp_path)
+    (tmp_path / "filelock.py").write_text("raise ModuleNotFoundError('none here', name='filelock')")
+    code, rows = raced(tmp_path, "fcntl", "filelock", "my_locks:Own")
     assert (code, [row["verdict"] for row in rows]) == (3, ["clean", "unsupported", "clean"])
     assert reason(rows[1]) == "lock filelock: needs the Python package filelock; pip install 'lock-race-lab[locks]'"
 

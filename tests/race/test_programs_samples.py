@@ -12,6 +12,8 @@ from lab.locks.observer import ObservedLock
 from lab.race.programs.watch import EVERY_NS, Samples
 from lab.records import LockFile, Sampled
 
+pytestmark = pytest.mark.usefixtures("clock")
+
 LABS, PROGRAM = 1001, 1002
 """The process ids of worker 0, the lab's, and of worker 1, a program."""
 WHOLE = Span(0, 0, write=True)
@@ -59,27 +61,23 @@ def hold(granted: float, released: float, span: Span = BYTES) -> Row:
     return int(granted * EVERY_NS), int(released * EVERY_NS), 0, 0, span.pack()
 
 
-@pytest.mark.usefixtures("clock")
 def test_locks_of_programs_are_counted_and_those_of_the_labs_workers_are_not() -> None:
     came = sampled({held(LABS)}, {held(PROGRAM)}, {held(PROGRAM), held(PROGRAM, waits=True)}, set())
     assert (came.samples, came.held, came.waiting, came.holders, came.overlapping) == (4, 2, 1, 1, 0)
     assert came.source == "the test"
 
 
-@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(("nameless", "seen"), [(True, 1), (False, 0)])
 def test_a_lock_of_an_open_file_is_a_programs_where_the_lab_takes_none_of_that_kind(nameless: bool, seen: int) -> None:
     assert sampled({held(-1, kind="OFDLCK")}, nameless=nameless).held == seen
 
 
-@pytest.mark.usefixtures("clock")
 def test_a_process_that_a_worker_forked_is_the_workers() -> None:
     samples = Samples(Shown({held(os.getpid())}), {LABS: 0, os.getppid(): 1}, range(1, 2), nameless=True)
     samples.look()
     assert samples.result([]).held == 1
 
 
-@pytest.mark.usefixtures("clock")
 def test_where_all_are_programs_a_strangers_lock_is_not_theirs_and_that_of_one_left_behind_is() -> None:
     left_behind = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
     samples = Samples(Shown({held(1), held(left_behind.pid)}), {PROGRAM: 0}, range(1), nameless=True)
@@ -88,12 +86,10 @@ def test_where_all_are_programs_a_strangers_lock_is_not_theirs_and_that_of_one_l
     assert samples.result([]).holders == 1
 
 
-@pytest.mark.usefixtures("clock")
 def test_a_process_that_is_no_longer_there_is_nobodys_beside_the_labs_workers() -> None:
     assert sampled({held(2**22 + 1)}).held == 0
 
 
-@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("granted", "released", "inside"),
     [(0, 1, 1), (-1, 5, 2), (0.1, 1, 0), (0, 0.9, 0), (-3, -2, 0), (1.5, 3.5, 1), (9, 10, 0)],
@@ -103,7 +99,6 @@ def test_only_a_hold_that_lasts_as_long_as_a_sample_shows_two_in(granted: float,
     assert (came.inside, came.overlapping) == (inside, inside)
 
 
-@pytest.mark.usefixtures("clock")
 @pytest.mark.parametrize(
     ("seen", "overlapping"),
     [
@@ -119,13 +114,11 @@ def test_only_locks_that_may_not_be_held_together_are_two_in(seen: ObservedLock,
     assert (came.inside, came.overlapping) == (1, overlapping)
 
 
-@pytest.mark.usefixtures("clock")
 def test_two_readers_may_be_in_together() -> None:
     reader = held(PROGRAM, Span(0, 8, write=False))
     assert sampled({reader}, holds=[hold(0, 1, Span(0, 8, write=False))]).overlapping == 0
 
 
-@pytest.mark.usefixtures("clock")
 def test_the_evidence_names_both_and_the_time() -> None:
     (text,) = sampled({held(PROGRAM)}, holds=[hold(0, 1)]).evidence
     assert text == (
@@ -134,7 +127,6 @@ def test_the_evidence_names_both_and_the_time() -> None:
     )
 
 
-@pytest.mark.usefixtures("clock")
 def test_what_a_program_was_last_seen_to_hold_and_wait_for_is_told() -> None:
     look = {held(PROGRAM), held(PROGRAM, BYTES, kind="POSIX", waits=True), held(LABS)}
     samples = Samples(Shown(look, set()), {LABS: 0, PROGRAM: 1}, range(1, 2), nameless=True)
@@ -153,7 +145,6 @@ def test_samples_are_taken_no_more_often_than_planned(monkeypatch: pytest.Monkey
     assert samples.result([]).samples == 1
 
 
-@pytest.mark.usefixtures("clock")
 def test_a_lock_on_a_file_beside_it_is_counted_by_its_name_and_excludes_nobody_from_the_file() -> None:
     beside = held(PROGRAM)._replace(file="data.lock")
     waits = held(PROGRAM, waits=True)._replace(file="data.lock")
