@@ -4,7 +4,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lab.locks import abilities, find_lock, prepared
 from lab.locks.ready import READY
 from tests.helpers import PATIENCE_S, in_fresh_process, race, run_lab
 from tests.kept_process import in_kept_process
+from tests.once import once
 
 SEMAPHORES = ["multiprocessing", "sysv-semaphore", "posix-semaphore"]
 EACH = [part for name in READY for part in ("--lock", name)]
@@ -41,14 +41,13 @@ def folder_names(folder: str) -> list[str]:
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Rows]:
     """Gives the rows of a scenario under every ready lock, which one command races."""
 
-    @cache
     def race_all(scenario: str) -> Rows:
         folder = tmp_path_factory.mktemp(scenario)
         _, document = race(scenario, *RACE, folder, *HOW[scenario], timeout=4 * PATIENCE_S)
         assert list(folder.iterdir()) == []
         return {row["lock"]: row for row in document["cases"]}
 
-    return race_all
+    return lambda scenario: once(tmp_path_factory, f"ready-{scenario}", lambda: race_all(scenario))
 
 
 @pytest.mark.parametrize("name", READY)

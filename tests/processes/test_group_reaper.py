@@ -7,6 +7,7 @@ from pathlib import Path
 from lab.processes import GroupReaper, WorkerPool, cpus_for, fork_child
 from tests.helpers import OtherProcess, is_running, wait_until
 from tests.kept_process import in_kept_process
+from tests.processes.limits import others_run
 
 
 def end_of_a_group() -> list[bool]:
@@ -79,7 +80,7 @@ def exits_of_a_kept_pool() -> list[list[int | bool | None]]:
     with GroupReaper(), WorkerPool(3, prepared, cpus_for("none")) as pool:
         pool.gather(30)
         pool.release()
-        exits = pool.wait(0.2, meanwhile=lambda: time.sleep(0.001))
+        exits = pool.wait(0.2, meanwhile=lambda: time.sleep(0.001), goes_on=others_run(pool, [1, 2]))
     return [[ended.code, ended.late] for ended in exits]
 
 

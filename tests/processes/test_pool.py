@@ -14,6 +14,7 @@ from lab.errors import CannotRunError
 from lab.processes import Exit, Terminated, WorkerPool, cpus_for, fork_child, pool, stop_on_sigterm
 from tests.helpers import OtherProcess, is_asleep, is_running, wait_until
 from tests.kept_process import in_kept_process
+from tests.processes.limits import others_run
 
 LONG_S = 60.0
 SHORT_S = 0.1
@@ -59,6 +60,10 @@ def leave_its_group() -> None:
     os.setsid()
 
 
+ENDING = ("nothing", "kill_oneself", "raises", "leave_its_group")
+"""The functions that end by themselves."""
+
+
 def pool_of(*runs: Run) -> WorkerPool:
     """Each worker runs its own function after the release."""
     return WorkerPool(len(runs), lambda index: runs[index], cpus_for("none"))
@@ -86,15 +91,12 @@ def all_gone(pids: Iterable[int]) -> bool:
 
 def race(names: Sequence[str], time_limit_s: float) -> list[object]:
     """What is told of the exits of workers that run these functions, and whether all are gone."""
-    return exits_of([globals()[name] for name in names], time_limit_s)
-
-
-def exits_of(runs: Sequence[Run], time_limit_s: float) -> list[object]:
-    with pool_of(*runs) as workers:
+    with pool_of(*(globals()[name] for name in names)) as workers:
         pids = list(workers._running)
         workers.gather(LONG_S)
         workers.release()
-        exits = told(workers.wait(time_limit_s))
+        late = [index for index, name in enumerate(names) if name not in ENDING]
+        exits = told(workers.wait(time_limit_s, goes_on=others_run(workers, late)))
     return [exits, all_gone(pids)]
 
 
@@ -188,7 +190,7 @@ def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
     with WorkerPool(2, prepare, cpus_for("none")) as workers:
         workers.gather(SHORT_S)
         workers.release()
-        return told(workers.wait(SHORT_S))
+        return told(workers.wait(SHORT_S, goes_on=others_run(workers, [1])))
 
 
 def race_with_one_that_is_slow(looks: int) -> dict[str, object]:
@@ -218,7 +220,7 @@ def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
         with pool_of(nothing, hang_without_sigterm) as workers:
             workers.gather(LONG_S)
             workers.release()
-            normal, stuck = workers.wait(SHORT_S)
+            normal, stuck = workers.wait(SHORT_S, goes_on=others_run(workers, [1]))
             os.kill = kill
     wchan = Path(f"/proc/{stuck.pid}/wchan").read_text().removeprefix("0")
     asleep = is_asleep(stuck.pid)
@@ -229,7 +231,11 @@ def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
 
 def race_with_a_child_that_outlives_its_worker() -> list[object]:
     reader, writer = os.pipe()
-    found = exits_of([lambda: void(os.write(writer, str(fork_child(hang)).encode()))], LONG_S)
+    with pool_of(lambda: void(os.write(writer, str(fork_child(hang)).encode()))) as workers:
+        pids = list(workers._running)
+        workers.gather(LONG_S)
+        workers.release()
+        found = [told(workers.wait(LONG_S)), all_gone(pids)]
     grandchild = int(os.read(reader, 100))
     wait_until(lambda: not is_running(grandchild), "the worker's child is gone")
     return found

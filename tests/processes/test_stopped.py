@@ -19,6 +19,7 @@ from lab.processes.rpc import ChildRpc, Unanswered
 from tests.cli.commands import scenario_file
 from tests.helpers import in_fresh_process, run_lab
 from tests.kept_process import in_kept_process
+from tests.processes.limits import others_run
 
 SHORT_S = 0.2
 """A limit that a stopped child is to exceed."""
@@ -50,7 +51,9 @@ def of_a_pool() -> list[object]:
     with WorkerPool(2, lambda index: stop if index else lambda: None, cpus_for("none")) as workers:
         workers.gather(60)
         workers.release()
-        return [[each.code, each.late, each.stopped] for each in workers.wait(SHORT_S)]
+        return [
+            [each.code, each.late, each.stopped] for each in workers.wait(SHORT_S, goes_on=others_run(workers, [1]))
+        ]
 
 
 def test_a_worker_that_is_stopped_is_known_as_that() -> None:

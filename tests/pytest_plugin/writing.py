@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as Xml
@@ -120,15 +120,20 @@ class Ran:
         return [line for line in told if line.startswith(("replay: ", "again: "))]
 
 
-def run_modules(folder: Path, modules: dict[str, str], *args: str) -> tuple[dict[str, Ran], str]:
-    """Each of these modules in one run of pytest in this folder, by name, and what that wrote to its terminal."""
+def run_modules(folder: Path, modules: dict[str, str], *args: str) -> str:
+    """Run all of these modules with one pytest in this folder; returns what that wrote to its terminal."""
     (folder / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
     for name, tests in modules.items():
         (folder / f"test_{name}.py").write_text(f"{SCENARIOS}\n\n{tests}")
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=out.xml", *args]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=3 * PATIENCE_S, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=6 * PATIENCE_S, check=False)
     assert (folder / "out.xml").exists(), done.stdout + done.stderr
-    found = {name: Ran() for name in modules}
+    return done.stdout
+
+
+def results_in(folder: Path) -> defaultdict[str, Ran]:
+    """What each module of that run came to, by its name."""
+    found: defaultdict[str, Ran] = defaultdict(Ran)
     for case in Xml.parse(folder / "out.xml").iter("testcase"):  # noqa: S314 - our own
         ran = found[str(case.get("classname")).removeprefix("test_")]
         ends = [each for each in case if each.tag in ("failure", "error", "skipped")]
@@ -136,4 +141,4 @@ def run_modules(folder: Path, modules: dict[str, str], *args: str) -> tuple[dict
         for each in ends:
             ran.lines += [*str(each.get("message")).splitlines()[:1], *(each.text or "").splitlines()]
         ran.properties |= {str(each.get("name")): str(each.get("value")) for each in case.iter("property")}
-    return found, done.stdout
+    return found

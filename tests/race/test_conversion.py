@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import race
+from tests.once import once
 
 Rows = dict[tuple[str, str], dict[str, Any]]
 
@@ -49,14 +50,18 @@ class Alone(Upgrade):
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> Rows:
     """The rows of the file's scenario and of its variant, by lock."""
-    path = tmp_path_factory.mktemp("scenario") / "upgrade.py"
-    path.write_text(UPGRADE)
-    shared = ("--workers", "3", "--trials", "2")
-    _, others = race(path, *shared, "--lock", "fcntl", "--lock", "flock")
-    _, waits = race(path, *shared, "--lock", "ofd", "--time-limit", "2")  # for ever
-    _, alone = race(f"{path}:alone", *shared, "--lock", "ofd")
-    cases = [*alone["cases"], *(each for each in others["cases"] + waits["cases"])]
-    return {(each["scenario"].partition(":")[2], each["lock"]): each for each in reversed(cases)}
+
+    def make() -> list[dict[str, Any]]:
+        path = tmp_path_factory.mktemp("scenario") / "upgrade.py"
+        path.write_text(UPGRADE)
+        shared = ("--workers", "3", "--trials", "2")
+        _, others = race(path, *shared, "--lock", "fcntl", "--lock", "flock")
+        _, waits = race(path, *shared, "--lock", "ofd", "--time-limit", "2")  # for ever
+        _, alone = race(f"{path}:alone", *shared, "--lock", "ofd")
+        return [*waits["cases"], *others["cases"], *alone["cases"]]
+
+    cases = once(tmp_path_factory, "conversion", make)
+    return {(each["scenario"].partition(":")[2], each["lock"]): each for each in cases}
 
 
 def test_flock_is_not_blamed_for_what_it_gives_up_and_the_lost_uses_are_found(rows: Rows) -> None:

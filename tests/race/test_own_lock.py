@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.helpers import ROOT, race, run_lab
+from tests.once import once
 
 LOCKS = '''
 import errno, fcntl, os, threading, time
@@ -195,9 +196,9 @@ def module_in(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return module_in(tmp_path_factory.mktemp("locks"))
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return module_in(tmp_path)
 
 
 def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[str, Any]]]:
@@ -210,12 +211,16 @@ def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[
 
 
 @pytest.fixture(scope="module")
-def rows(folder: Path) -> dict[str, dict[str, Any]]:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """The rows of one race under all of the locks, by the lock's name in the module."""
     names = [*CLEAN, "Refuses", "Fails", "Hangs", *FAILING]
-    code, rows = raced(folder, *(f"my_locks:{name}" for name in names))
-    assert code == 4
-    return dict(zip(names, rows, strict=True))
+
+    def make() -> list[dict[str, Any]]:
+        code, rows = raced(module_in(tmp_path_factory.mktemp("locks")), *(f"my_locks:{name}" for name in names))
+        assert code == 4
+        return rows
+
+    return dict(zip(names, once(tmp_path_factory, "own-locks", make), strict=True))
 
 
 def reason(row: dict[str, Any]) -> str:
@@ -279,10 +284,9 @@ def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> Non
     assert done.stderr.count("taken") == done.stderr.count("by hand") == 1 + 4 * 5
 
 
-def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(tmp_path: Path) -> None:
-    module_in(tmp_path)
-    (tmp_path / "filelock.py").write_text("raise ModuleNotFoundError('none here', name='filelock')")
-    code, rows = raced(tmp_path, "fcntl", "filelock", "my_locks:Own")
+def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(folder: Path) -> None:
+    (folder / "filelock.py").write_text("raise ModuleNotFoundError('none here', name='filelock')")
+    code, rows = raced(folder, "fcntl", "filelock", "my_locks:Own")
     assert (code, [row["verdict"] for row in rows]) == (3, ["clean", "unsupported", "clean"])
     assert reason(rows[1]) == "lock filelock: needs the Python package filelock; pip install 'lock-race-lab[locks]'"
 
