@@ -24,11 +24,11 @@ COMMANDS = {
     "compare": Command("compare what two runs measured: what changed, and is it more than noise", "compare:Comparison"),
     "plot": Command("draw what a run measured, as a picture"),
     "list": Command("list scenarios, locks and backings, and which work here"),
-    "locks": Command("compare the locks, as measured here; of one lock, the runs that show it", "locks:LocksCompared"),
+    "locks": Command("compare the locks, as measured here; of one lock, the runs that show it", "locks:LockSurvey"),
     "new": Command("write a first scenario of your own, to start from"),
     "peek": Command("map a file and print the byte at an offset"),
     "tour": Command("the tutorial's claims on mapped files, each run here", "tutorial:Tour"),
-    "backings": Command("compare the ways to share bytes, as they are here", "backings:BackingsCompared"),
+    "backings": Command("compare the ways to share bytes, as they are here", "backings:BackingSurvey"),
     "page": Command("write the tutorial, and a run, as a page to play with"),
     "report": Command("print what an earlier run found again"),
 }

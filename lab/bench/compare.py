@@ -15,18 +15,18 @@ from lab.errors import UsageError
 from lab.records import (
     SCHEMA,
     Bench,
-    Compared,
+    CaseComparison,
     CompareOptions,
     Comparison,
     Copying,
     Document,
+    EnvironmentDifference,
     Judgement,
-    Measured,
-    NotCompared,
+    LeftOutCase,
+    MeasuredRun,
     Run,
-    Unlike,
 )
-from lab.records import Case as Raced
+from lab.records import Case as RaceCase
 
 from .baselines import WakeUp
 
@@ -100,7 +100,7 @@ def _copying_name(row: Copying) -> str:
     return f"{row.backing} {row.access}" + (f", {row.bytes:,} B" if row.bytes else "")
 
 
-def _race_name(case: Raced) -> str:
+def _race_name(case: RaceCase) -> str:
     """Return the name that distinguishes a race from all others.
 
     The length of a race belongs to it, because a short race is mostly its start.
@@ -110,7 +110,7 @@ def _race_name(case: Raced) -> str:
     return ", ".join([case.scenario, case.lock, *backing, f"{case.workers} x {case.rounds:,} rounds", *window])
 
 
-def _of_race(case: Raced) -> Series:
+def _of_race(case: RaceCase) -> Series:
     samples = [trial.wall_ns / trial.operations for trial in case.trial_samples if trial.completed and trial.operations]
     reason = "" if samples else case.reason or f"{case.verdict}: no trial was completed"
     controls = () if case.lock == "none" else (_race_name(replace(case, lock="none")),)
@@ -169,8 +169,8 @@ def compare(before: Document, after: Document, options: CompareOptions) -> Compa
     )
 
 
-def judged(ratio: float, interval: tuple[float, float], margin: float) -> Judgement:
-    """Return the verdict on a ratio with its interval, as `Compared` defines it."""
+def judge(ratio: float, interval: tuple[float, float], margin: float) -> Judgement:
+    """Return the verdict on a ratio with its interval, as `CaseComparison` defines it."""
     low, high = interval
     if 1 / (1 + margin) <= low and high <= 1 + margin:
         return "same"
@@ -181,20 +181,20 @@ def judged(ratio: float, interval: tuple[float, float], margin: float) -> Judgem
     return "cannot tell"
 
 
-def _measured(document: Document) -> Measured:
+def _measured(document: Document) -> MeasuredRun:
     assert isinstance(document, Bench | Run)  # noqa: S101 - for the type checker: they tell costs
     noise = document.noise if isinstance(document, Bench) else None
-    return Measured(document.started, document.environment, mean(noise.others_cores) if noise else 0.0)
+    return MeasuredRun(document.started, document.environment, mean(noise.others_cores) if noise else 0.0)
 
 
-def _unlike(before: Measured, after: Measured) -> Iterator[Unlike]:
+def _unlike(before: MeasuredRun, after: MeasuredRun) -> Iterator[EnvironmentDifference]:
     for name in ALIKE:
         was, now = (str(getattr(each.environment, name)) for each in (before, after))
         if was != now:
-            yield Unlike(name, was, now)
+            yield EnvironmentDifference(name, was, now)
 
 
-def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[Compared]:
+def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[CaseComparison]:
     """Yield each case that both runs have, as it was measured."""
     for name, was in old.items():
         now = new.get(name, Series())
@@ -202,22 +202,24 @@ def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) 
             yield _compared(name, was, now, margin)
 
 
-def _compared(name: str, was: Series, now: Series, margin: float) -> Compared:
+def _compared(name: str, was: Series, now: Series, margin: float) -> CaseComparison:
     before_ns, after_ns = median(was.samples_ns), median(now.samples_ns)
     ratio, interval = after_ns / before_ns, ratio_interval(was.samples_ns, now.samples_ns, seed=name)
     few = min(len(was.samples_ns), len(now.samples_ns)) < FEWEST
-    return Compared(
+    return CaseComparison(
         name=name,
         before_ns=round(before_ns, 2),
         after_ns=round(after_ns, 2),
         ratio=round(ratio, 4),
         interval_95=_rounded(interval),
-        verdict="cannot tell" if few else judged(ratio, interval, margin),
+        verdict="cannot tell" if few else judge(ratio, interval, margin),
         note="; ".join([*_notes(was, now), *[FEW] * few]),
     )
 
 
-def _beside(case: Compared, names: Sequence[str], controls: Mapping[str, Compared], margin: float) -> Compared:
+def _beside(
+    case: CaseComparison, names: Sequence[str], controls: Mapping[str, CaseComparison], margin: float
+) -> CaseComparison:
     """Return the case without the machine's own change, as the first of its controls shows it.
 
     It is slower, or faster, only where it is so both as measured and beside its control: a control that became faster
@@ -231,17 +233,17 @@ def _beside(case: Compared, names: Sequence[str], controls: Mapping[str, Compare
     beside = replace(
         case, ratio=round(ratio, 4), interval_95=_rounded(interval), machine=control.ratio, control=control.name
     )
-    verdict = judged(ratio, interval, margin)
+    verdict = judge(ratio, interval, margin)
     if FEW in case.note or (verdict in CHANGED and verdict != case.verdict):
         return _undecided(beside, "" if FEW in case.note else f"{verdict} beside the {control.name}, not by itself")
     return replace(beside, verdict=verdict)
 
 
-def _undecided(case: Compared, why: str) -> Compared:
+def _undecided(case: CaseComparison, why: str) -> CaseComparison:
     return replace(case, verdict="cannot tell", note="; ".join(filter(None, [case.note, why])))
 
 
-def _divided(case: Compared, control: Compared) -> tuple[float, float]:
+def _divided(case: CaseComparison, control: CaseComparison) -> tuple[float, float]:
     """Return the interval of the quotient of two ratios with independent errors, on the scale of their logarithms."""
     ratio = case.ratio / control.ratio
     low, high = (
@@ -264,13 +266,13 @@ def _notes(was: Series, now: Series) -> Iterator[str]:
         yield now.note
 
 
-def _left_out(old: Mapping[str, Series], new: Mapping[str, Series]) -> Iterator[NotCompared]:
+def _left_out(old: Mapping[str, Series], new: Mapping[str, Series]) -> Iterator[LeftOutCase]:
     for name in {**old, **new}:
         for which, run in (("before", old), ("after", new)):
             if name not in run:
-                yield NotCompared(name, f"there is none {which}")
+                yield LeftOutCase(name, f"there is none {which}")
             elif not run[name].samples_ns:
-                yield NotCompared(name, f"not measured {which}: {run[name].reason}")
+                yield LeftOutCase(name, f"not measured {which}: {run[name].reason}")
 
 
 def _examples(cases: Mapping[str, Series]) -> str:

@@ -45,7 +45,7 @@ class Target(NamedTuple):
     descriptor: int
 
     @classmethod
-    def opened(cls, path: Path, remedy: str) -> Target:
+    def open(cls, path: Path, remedy: str) -> Target:
         """Make the part, so that an error in writing is known at once; raise CannotRunError, naming the remedy.
 
         The rename cannot leave half a file. A target that exists and is no regular file, such as a pipe or /dev/null,
@@ -131,7 +131,7 @@ class Documents:
     def also(self, path: Path, remedy: str, render: Callable[[Document], bytes]) -> None:
         """Write the output of `render` there too; raise as the class does, naming the remedy."""
         try:
-            self._targets.append((Target.opened(path, remedy), render))
+            self._targets.append((Target.open(path, remedy), render))
         except CannotRunError:
             self.__exit__(None, None, None)
             raise
@@ -176,9 +176,9 @@ class Documents:
 
 def _trace(run: Document) -> bytes:
     """Return the trace; the module that makes it is imported after the last fork."""
-    from lab.report.trace import rendered
+    from lab.report.trace import render
 
-    return rendered(run)
+    return render(run)
 
 
 def _is_empty(document: Document) -> bool:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output == "-":
         print_bytes(_page(arguments))
         return 0
-    target = Target.opened(Path(arguments.output), "give another -o PATH")
+    target = Target.open(Path(arguments.output), "give another -o PATH")
     try:
         target.put(_page(arguments))
     except OSError as error:
@@ -56,13 +56,13 @@ def _page(arguments: argparse.Namespace) -> bytes:
 
     scenarios = find_scenarios(arguments.scenario) if arguments.scenario else []
     if not arguments.results:
-        return rendered(None, scenarios)
+        return render_page(None, scenarios)
     run = load(arguments.results)
     with untrusted(arguments.results):
-        return rendered(run, scenarios)
+        return render_page(run, scenarios)
 
 
-def rendered(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
+def render_page(run: Run | None = None, scenarios: Sequence[Found] = ()) -> bytes:
     """Return the page with this run, and with these scenarios of the user beside those that can always be played."""
     from lab.host.environment import anonymous_text
     from lab.report.page.build import page_of, run_part

@@ -51,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.records import load_any, untrusted
 
     _require_matplotlib()
-    target = Target.opened(arguments.output, "give another -o PATH")
+    target = Target.open(arguments.output, "give another -o PATH")
     try:
         document = load_any(arguments.results)
         with untrusted(arguments.results):
@@ -67,10 +67,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _drawing(document: Document, path: Path, picture: str | None, kind: str) -> bytes:
     """Return the pictures as a file of this kind; raise UsageError if the document has none, or not the one wanted."""
-    from lab.report.plots.figure import Measured, drawn, pictures
+    from lab.report.plots.figure import Drawable, draw, pictures
 
-    found = pictures(document, every=picture is not None) if isinstance(document, Measured) else {}
-    if not isinstance(document, Measured) or not found:
+    found = pictures(document, every=picture is not None) if isinstance(document, Drawable) else {}
+    if not isinstance(document, Drawable) or not found:
         raise UsageError(f"{path}: has nothing to draw; make one that has with {MAKES['holds']}")
     if picture and picture not in found:
         raise UsageError(
@@ -82,7 +82,7 @@ def _drawing(document: Document, path: Path, picture: str | None, kind: str) -> 
         raise UsageError(
             f"{path}: has {panels:,} panels to draw, at most {MOST_PANELS} fit a picture; race fewer cases"
         )
-    return drawn(document, wanted, kind)
+    return draw(document, wanted, kind)
 
 
 def _put(target: Target, content: bytes) -> None:

@@ -177,6 +177,6 @@ def _page(done: Document) -> bytes:
     """Return the page of a run; it is made after the last fork."""
     from lab.records import Run
 
-    from .page import rendered
+    from .page import render_page
 
-    return rendered(done if isinstance(done, Run) else None)
+    return render_page(done if isinstance(done, Run) else None)

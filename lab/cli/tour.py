@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Perform, write, print; a stop ends it as Ctrl-C does."""
     from lab.processes import stops_interrupt
-    from lab.tutorial.tour import chosen
+    from lab.tutorial.tour import choose_steps
 
-    steps = chosen(arguments.step)
+    steps = choose_steps(arguments.step)
     if arguments.list:
         from lab.report.format import wrapped
 
@@ -38,12 +38,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.tutorial.tour import chosen, tour
+    from lab.tutorial.tour import choose_steps, tour
 
     from .documents import Documents
 
     with Documents("tour", arguments) as documents:
-        done = tour(chosen(arguments.step), arguments.dir)
+        done = tour(choose_steps(arguments.step), arguments.dir)
         from lab.report.text.tour import CHECK
 
         return documents.finish(done, CHECK if arguments.check else None)

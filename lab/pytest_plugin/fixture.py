@@ -21,18 +21,18 @@ from lab.scenario import Scenario
 from .manner import property_of
 from .protocol import (
     ExplainRequest,
-    Explored,
+    ExploreAnswer,
     ExploreRequest,
-    Raced,
+    Parcel,
+    RaceAnswer,
     RaceRequest,
     Request,
-    Sent,
     is_about_the_test,
     local_modules,
     packed,
     request_data,
 )
-from .results import Again, ExploreResult, RaceResult
+from .results import ExploreResult, RaceResult, Repetition
 
 if TYPE_CHECKING:
     from .plugin import Defaults
@@ -149,7 +149,7 @@ class Lab:
         """
         if lock is None:
             raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
-        sent = self._sent(scenario)
+        sent = self._packed(scenario)
         directory = str(_directory(dir) or self._defaults.directory)
         request = RaceRequest(
             scenario=sent,
@@ -168,11 +168,11 @@ class Lab:
         )
         request.check()
         try:
-            answer = ask(request, Raced, self._root)
+            answer = ask(request, RaceAnswer, self._root)
         except CannotRunError as error:
             pytest.skip(str(error))
         self._note_race(answer)
-        result = RaceResult(answer, self._again(lock, directory), partial(self._explained, sent))
+        result = RaceResult(answer, self._repetition(lock, directory), partial(self._explain, sent))
         self._results.append(result)
         return result
 
@@ -193,7 +193,7 @@ class Lab:
         arguments that make no sense, and CannotRunError for what cannot be explored: the environment is not the cause.
         """
         request = ExploreRequest(
-            scenario=self._sent(scenario),
+            scenario=self._packed(scenario),
             lock=_modelled(lock),
             workers=workers,
             rounds=rounds,
@@ -203,35 +203,35 @@ class Lab:
             time_limit_s=time_limit,
         )
         request.check()
-        answer = ask(request, Explored, self._root)
+        answer = ask(request, ExploreAnswer, self._root)
         (case,) = answer.run.cases
         self._note(f"{case.scenario} under {case.lock}", verdict=case.verdict, schedules=case.schedules)
-        result = ExploreResult(answer, self._again(lock))
+        result = ExploreResult(answer, self._repetition(lock))
         self._results.append(result)
         return result
 
-    def _sent(self, scenario: AnyScenario) -> Sent:
+    def _packed(self, scenario: AnyScenario) -> Parcel:
         kind = scenario if isinstance(scenario, type) else type(scenario)
         if not issubclass(kind, Scenario | str | os.PathLike):
             raise UsageError(f"scenario {scenario!r}: give a lab.Scenario, a built-in name, or the path of a file")
         return packed(scenario, "scenario", self._home)
 
-    def _again(self, lock: object, directory: str = "") -> Again:
-        return Again(self._test, lock if isinstance(lock, str) else None, directory)
+    def _repetition(self, lock: object, directory: str = "") -> Repetition:
+        return Repetition(self._test, lock if isinstance(lock, str) else None, directory)
 
-    def _explained(self, scenario: Sent, run: Run) -> Run:
-        return ask(ExplainRequest(scenario=scenario, run=encode(run).decode()), Raced, self._root).run
+    def _explain(self, scenario: Parcel, run: Run) -> Run:
+        return ask(ExplainRequest(scenario=scenario, run=encode(run).decode()), RaceAnswer, self._root).run
 
-    def _note_race(self, raced: Raced) -> None:
-        (case,) = raced.run.cases
+    def _note_race(self, answer: RaceAnswer) -> None:
+        (case,) = answer.run.cases
         self._note(
             f"{case.scenario} under {case.lock}",
             verdict=case.verdict,
             detection_limit=case.detection_limit,
             contended_requests=case.contended_requests,
         )
-        if raced.manner:
-            self._note(f"{case.scenario} under {case.lock}", **{property_of(raced.manner): True})
+        if answer.manner:
+            self._note(f"{case.scenario} under {case.lock}", **{property_of(answer.manner): True})
 
     def _note(self, what: str, **values: object) -> None:
         """Note a property for the JUnit file: pytest writes what a test notes."""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Raced:
+class RaceAnswer:
     """The document of a race; `name` is the scenario's name on the command line, empty where it has none.
 
     `manner` is what the workers did where they met too seldom by themselves, and `raced_s` how many seconds the
@@ -39,17 +39,17 @@ class Raced:
 
 
 @dataclass(frozen=True, slots=True)
-class Explored:
+class ExploreAnswer:
     """The document of an exploration; `name` as in `Raced`."""
 
     run: Exploration
     name: str
 
 
-def answer_data(answer: Raced | Explored) -> bytes:
+def answer_data(answer: RaceAnswer | ExploreAnswer) -> bytes:
     """Return the answer as JSON."""
     head: dict[str, object] = {"name": answer.name}
-    if isinstance(answer, Raced):
+    if isinstance(answer, RaceAnswer):
         head |= {"manner": answer.manner, "raced_s": answer.raced_s}
     return json.dumps(head)[:-1].encode() + b', "run": ' + encode(answer.run) + b"}"
 
@@ -66,11 +66,11 @@ def is_about_the_test(raised: pytest.ExceptionInfo[BaseException] | None) -> boo
 
 __tracebackhide__ = is_about_the_test
 
-Sent = dict[str, str]
+Parcel = dict[str, str]
 """A thing to send, under one key: "name", which the lab looks up; "place", as module:attribute; "pickle", in base64."""
 
 
-def packed(thing: Any, what: str, home: ModuleType | None) -> Sent:
+def packed(thing: Any, what: str, home: ModuleType | None) -> Parcel:
     """Return what to send for the thing; `home` is the test's module, where things without a name are looked for.
 
     A class or a function is sent as its place. An object is sent pickled, with its state; one that cannot be pickled is
@@ -158,8 +158,8 @@ class RaceRequest:
     The race takes longer than `about_s` where that shows too little.
     """
 
-    scenario: Sent
-    lock: Sent
+    scenario: Parcel
+    lock: Parcel
     workers: int
     rounds: int | None
     trials: int | None
@@ -188,7 +188,7 @@ class RaceRequest:
 class ExploreRequest:
     """A request to explore one case."""
 
-    scenario: Sent
+    scenario: Parcel
     lock: str
     workers: int
     rounds: int
@@ -208,7 +208,7 @@ class ExploreRequest:
 class ExplainRequest:
     """A request to explain a race that broke: its document, as JSON."""
 
-    scenario: Sent
+    scenario: Parcel
     run: str
 
 

@@ -25,12 +25,11 @@ from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
 from .manner import MANNERS
-from .protocol import DETECTS, Raced, is_about_the_test
-from .protocol import Explored as Answer
+from .protocol import DETECTS, ExploreAnswer, RaceAnswer, is_about_the_test
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class Repetition:
     """The facts needed to repeat a race.
 
     They are the test, the lock where it was given by its name, and the name of the directory here.
@@ -40,13 +39,13 @@ class Again:
     lock: str | None
     directory: str = ""
 
-    def line(self, raced: Raced) -> str:
+    def line(self, answer: RaceAnswer) -> str:
         """Return `python -m lab race ...` where the command line can do the same; else the line of the test."""
-        (case,), options = raced.run.cases, raced.run.options
-        if not self.lock or not raced.name or raced.manner:
+        (case,), options = answer.run.cases, answer.run.options
+        if not self.lock or not answer.name or answer.manner:
             return self.tested(options.seed)
         rounds, trials = _shape(case)
-        words: list[object] = [raced.name, "--lock", self.lock, "--workers", case.workers]
+        words: list[object] = [answer.name, "--lock", self.lock, "--workers", case.workers]
         words += ["--rounds", rounds, "--trials", trials, "--seed", options.seed, "--dir", self.directory]
         words += ["--backing", *options.backings] if options.backings else []
         words += ["--window", options.window_ns] if options.window_ns else []
@@ -81,21 +80,21 @@ REPLAY = "replay: "
 class RaceResult:
     """The result of one race. It counts as looked at once a claim was made, or `run` or `case` was read."""
 
-    def __init__(self, raced: Raced, again: Again, explain: Callable[[Run], Run]) -> None:
+    def __init__(self, answer: RaceAnswer, repetition: Repetition, explain: Callable[[Run], Run]) -> None:
         self.looked_at = False
-        self._raced = raced
-        self._again = again
+        self._answer = answer
+        self._repetition = repetition
         self._explain = explain
 
     def __repr__(self) -> str:
-        (case,) = self._raced.run.cases
+        (case,) = self._answer.run.cases
         return f"race of {_raced_case(case)}"
 
     @property
     def run(self) -> Run:
         """Return the document (lab.records)."""
         self.looked_at = True
-        return self._raced.run
+        return self._answer.run
 
     @property
     def case(self) -> Case:
@@ -105,7 +104,7 @@ class RaceResult:
     @property
     def manner(self) -> str:
         """Return what workers did inside the lock, "yielded" or "slept", which widens the race window."""
-        return self._raced.manner
+        return self._answer.manner
 
     @property
     def yielded(self) -> bool:
@@ -163,12 +162,12 @@ class RaceResult:
             )
         parts += [self._why(case.explanation) for case in run.cases if case.explanation]
         where = "; ".join(filter(None, [heading(run), MANNERS.get(self.manner)]))
-        return "\n\n".join([*parts, f"{where}\nagain: {self._again.line(self._raced)}"])
+        return "\n\n".join([*parts, f"{where}\nagain: {self._repetition.line(self._answer)}"])
 
     def _why(self, explored: Explored) -> str:
         """Return the shortest interleaving; without the replay line where the command line finds no such scenario."""
         lines = explanation(explored).splitlines()
-        return "\n".join(line for line in lines if self._raced.name or not line.startswith(REPLAY))
+        return "\n".join(line for line in lines if self._answer.name or not line.startswith(REPLAY))
 
     def _too_weak(self, detects: float) -> str:
         """Say that a clean race shows too little, and how much more it takes."""
@@ -179,7 +178,7 @@ class RaceResult:
         if not case.contended_requests:
             return f"{shows}: no request met a holder, so it could notice no false grant; {_to_meet(case, detects)}"
         more = rounds_for(case, detects) - case.operations
-        seconds = ceil(seconds_for(case, detects, self._raced.raced_s))
+        seconds = ceil(seconds_for(case, detects, self._answer.raced_s))
         return (
             f"{shows}: {case.contended_requests:,} of {plural(case.operations, 'round')} met a holder, so "
             f"{_noticed(case)}, and detects={detects:g} asks for {one_in(detects)}, which takes "
@@ -222,10 +221,10 @@ def _raced_case(case: Case) -> str:
 class ExploreResult:
     """The result of one exploration. It counts as looked at once a claim was made, or `run` or `case` was read."""
 
-    def __init__(self, answer: Answer, again: Again) -> None:
+    def __init__(self, answer: ExploreAnswer, repetition: Repetition) -> None:
         self.looked_at = False
         self._answer = answer
-        self._again = again
+        self._repetition = repetition
 
     def __repr__(self) -> str:
         (case,) = self._answer.run.cases
@@ -274,7 +273,7 @@ class ExploreResult:
         lines = as_arguments(explore_text(self.run, DEFAULT_FORMAT)).splitlines()
         lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
         text = "\n".join(line for line in lines if not line or line != without)
-        return f"{text.rstrip()}\n\nagain: {self._again.tested(self.run.options.seed)}"
+        return f"{text.rstrip()}\n\nagain: {self._repetition.tested(self.run.options.seed)}"
 
 
 def _explored_case(case: Explored) -> str:

@@ -41,10 +41,20 @@ from lab.records import Case as Row
 from lab.records import ExploreOptions, Options, Run
 from lab.scenario import Found, Scenario, find_scenarios
 from lab.scenario.attributes import check_attributes, check_complete
-from lab.scenario.find import described, kinds_of
+from lab.scenario.find import describe, kinds_of
 
 from .pacing import race_case
-from .protocol import ExplainRequest, Explored, ExploreRequest, Raced, RaceRequest, Request, Sent, answer_data, read
+from .protocol import (
+    ExplainRequest,
+    ExploreAnswer,
+    ExploreRequest,
+    Parcel,
+    RaceAnswer,
+    RaceRequest,
+    Request,
+    answer_data,
+    read,
+)
 
 
 class SameFiles:
@@ -67,7 +77,7 @@ class SameFiles:
         return spec
 
 
-def unpack(sent: Sent, what: str) -> Any:
+def unpack(sent: Parcel, what: str) -> Any:
     """Return the object that was sent. Raises UsageError where its module does not load here, or no longer has it."""
     try:
         if "pickle" in sent:
@@ -86,7 +96,7 @@ def unpack(sent: Sent, what: str) -> Any:
     return thing
 
 
-def lock_from(sent: Sent) -> Lock:
+def lock_from(sent: Parcel) -> Lock:
     """Return the lock that was named or sent. Raises UsageError where it is no lock."""
     if "name" in sent:
         return find_lock(sent["name"])
@@ -108,7 +118,7 @@ def lock_from(sent: Sent) -> Lock:
     return adapt(lock, name=getattr(getattr(lock, "func", lock), "__name__", kind))
 
 
-def scenario_from(sent: Sent) -> Found:
+def scenario_from(sent: Parcel) -> Found:
     """Return the scenario that was named or sent; an object with state becomes a class that makes copies of it."""
     if "name" in sent:
         return find_scenarios([sent["name"]])[0]
@@ -129,7 +139,7 @@ def _described(kind: type[Scenario]) -> Found:
     """Return the class under the name by which the command line finds it in its file."""
     module = import_module(kind.__module__)
     path = Path(getattr(module, "__file__", None) or kind.__module__)
-    every = {found.kind: found for found in described(path.stem, kinds_of(module) or [kind], module.__doc__, path)}
+    every = {found.kind: found for found in describe(path.stem, kinds_of(module) or [kind], module.__doc__, path)}
     return every.get(kind) or Found(kind.__name__, kind, "", path)
 
 
@@ -196,7 +206,7 @@ STAND_IN = "fcntl"
 """The name of the lock where it is an object: a case begins with a name."""
 
 
-def race(request: RaceRequest) -> Raced:
+def race(request: RaceRequest) -> RaceAnswer:
     """Race the case. Raises LabError for what cannot be found or raced; errors in the race itself are part of its
     result.
     """
@@ -213,7 +223,7 @@ def race(request: RaceRequest) -> Raced:
         cases=[row],
     )
     name = "" if row.verdict == "clean" else command_name(case.found)
-    return Raced(run, name, manner=shown.manner, raced_s=shown.raced_s)
+    return RaceAnswer(run, name, manner=shown.manner, raced_s=shown.raced_s)
 
 
 def _case(request: RaceRequest) -> tuple[Case, Options]:
@@ -244,7 +254,7 @@ def _case(request: RaceRequest) -> tuple[Case, Options]:
 SEARCHES = ("auto", *HOW)
 
 
-def explore(request: ExploreRequest) -> Explored:
+def explore(request: ExploreRequest) -> ExploreAnswer:
     """Explore the case. Raises LabError for what cannot be explored."""
     if request.search not in SEARCHES:
         raise unknown("search", request.search, list(SEARCHES))
@@ -265,10 +275,10 @@ def explore(request: ExploreRequest) -> Explored:
     done = run(explored_cases([found], options), options, lambda title: None)
     if done.interrupted:
         raise KeyboardInterrupt
-    return Explored(done, command_name(found) if any(case.token for case in done.cases) else "")
+    return ExploreAnswer(done, command_name(found) if any(case.token for case in done.cases) else "")
 
 
-def explain_race(request: ExplainRequest) -> Raced:
+def explain_race(request: ExplainRequest) -> RaceAnswer:
     """Return the run with the shortest interleaving that does the same damage, where the explorer has one.
 
     A lock that is not modelled and let holds overlap is no lock in the model.
@@ -279,7 +289,7 @@ def explain_race(request: ExplainRequest) -> Raced:
     found = scenario_from(request.scenario)
     (row,) = done.cases
     (case,) = explain(replace(done, cases=[_modelled(row, found)]), [found]).cases
-    return Raced(replace(done, cases=[replace(row, explanation=case.explanation)]), "")
+    return RaceAnswer(replace(done, cases=[replace(row, explanation=case.explanation)]), "")
 
 
 def _modelled(row: Row, found: Found) -> Row:

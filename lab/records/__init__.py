@@ -7,7 +7,7 @@ library that it has mapped.
 
 from __future__ import annotations
 
-from .backings import BackingsCompared, Cell, Property
+from .backings import BackingSurvey, Cell, Property
 from .bench import (
     Bench,
     BenchOptions,
@@ -35,10 +35,18 @@ from .check import (
     Stuck,
 )
 from .common import SCHEMA, Damage, Document, Environment
-from .compare import Compared, CompareOptions, Comparison, Judgement, Measured, NotCompared, Unlike
+from .compare import (
+    CaseComparison,
+    CompareOptions,
+    Comparison,
+    EnvironmentDifference,
+    Judgement,
+    LeftOutCase,
+    MeasuredRun,
+)
 from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
-from .locks import ActorCall, ComparedLock, LockCell, LocksCompared
+from .locks import ActorCall, ComparedLock, LockCell, LockSurvey
 from .race import (
     ITS_OWN,
     NEVER,

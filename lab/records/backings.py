@@ -31,7 +31,7 @@ class Property:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BackingsCompared(Header):
+class BackingSurvey(Header):
     """One invocation of `backings`."""
 
     command: Literal["backings"] = "backings"

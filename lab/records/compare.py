@@ -25,7 +25,7 @@ class CompareOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class CaseComparison:
     """One case of both runs, in ns a pair, an operation or a call: the two medians, and their ratio, after to before.
 
     `ratio` is the median after divided by the median before, `interval_95` its bootstrap interval over the samples of
@@ -48,7 +48,7 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Unlike:
+class EnvironmentDifference:
     """A field of the environment in which the two runs differ."""
 
     field: str
@@ -57,7 +57,7 @@ class Unlike:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredRun:
     """One of the two runs: when it began, where, and how many processors others used meanwhile (of a race: 0)."""
 
     started: str
@@ -66,7 +66,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class NotCompared:
+class LeftOutCase:
     """A case that is not compared, and why."""
 
     name: str
@@ -79,9 +79,9 @@ class Comparison(Document):
 
     command: Literal["compare"] = "compare"
     options: CompareOptions
-    before: Measured
-    after: Measured
-    unlike: list[Unlike]
-    cases: list[Compared]
-    harness: list[Compared]
-    left_out: list[NotCompared]
+    before: MeasuredRun
+    after: MeasuredRun
+    unlike: list[EnvironmentDifference]
+    cases: list[CaseComparison]
+    harness: list[CaseComparison]
+    left_out: list[LeftOutCase]

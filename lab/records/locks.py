@@ -52,7 +52,7 @@ class ComparedLock:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocksCompared(Header):
+class LockSurvey(Header):
     """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood."""
 
     command: Literal["locks"] = "locks"

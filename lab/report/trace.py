@@ -221,7 +221,7 @@ class TracedCase(NamedTuple):
     why: str
 
 
-def rendered(done: Document) -> bytes:
+def render(done: Document) -> bytes:
     """Return the trace as JSON, one event on each line; bytes of names that are no text become `?`."""
     trace = trace_of(done)
     events = ",\n".join(_json(event) for event in trace.pop("traceEvents"))

@@ -71,7 +71,7 @@ def kinds_of(module: ModuleType, base: type[Scenario] = Scenario) -> list[type[S
     ]
 
 
-def described(
+def describe(
     name: str, kinds: Sequence[type[Scenario]], doc: str | None, path: Path, *, installed: bool = False
 ) -> Iterator[Found]:
     """Describe the classes: the first has this name and is summed up by `doc`, the others are its variants."""
@@ -136,7 +136,7 @@ def _found(name: str, place: str, loaded: object) -> list[Found]:
         raise UsageError(f"scenario {name}: {place} defines no subclass of lab.Scenario; name the class, module:Class")
     for kind in kinds:
         check_attributes(kind, f"scenario {name}")
-    return list(described(name, kinds, doc, Path(module.__file__ or ""), installed=True))
+    return list(describe(name, kinds, doc, Path(module.__file__ or ""), installed=True))
 
 
 @cache
@@ -161,7 +161,7 @@ def load(path: Path) -> list[Found]:
         raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
     for kind in kinds:
         check_attributes(kind, str(path))
-    return list(described(path.stem, kinds, module.__doc__, path))
+    return list(describe(path.stem, kinds, module.__doc__, path))
 
 
 def _is_file(path: Path) -> bool:

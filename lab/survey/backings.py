@@ -26,7 +26,7 @@ from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
 from lab.processes.actor import SteppedProcess
 from lab.processes.rpc import Gone
-from lab.records import BackingsCompared, Cell, Property
+from lab.records import BackingSurvey, Cell, Property
 
 BACKINGS = ("mapped", "private", "stream", "sysv", "posix", "anonymous")
 
@@ -78,7 +78,7 @@ CLAIMS = {
 """The expected result of each of `BACKINGS`, by property; an observation agrees if it begins with it."""
 
 
-def claimed(name: str, backing: str) -> str:
+def expectation(name: str, backing: str) -> str:
     """Return the expected result."""
     return CLAIMS[name][BACKINGS.index(backing)]
 
@@ -234,7 +234,7 @@ REFUSED = "refused"
 Observations = dict[str, str]
 
 
-def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
+def compare(directory: Path, tell: Callable[[str], None]) -> BackingSurvey:
     """Observe every backing, in a fresh directory inside this one. Raises CannotRunError where that cannot be used."""
     begun = RunStart()
     results: dict[str, Observations] = {}
@@ -243,7 +243,7 @@ def compare(directory: Path, tell: Callable[[str], None]) -> BackingsCompared:
             tell(backing)
             results[backing] = _observations(backing, folder)
         where = environment(folder, begun.load)
-    return BackingsCompared(
+    return BackingSurvey(
         **begun.header(where),
         directory=anonymous_text(str(directory)),
         backings=list(BACKINGS),
@@ -258,7 +258,7 @@ def _cells(results: dict[str, Observations], filesystem: str) -> Iterator[Cell]:
             observed = results[backing].get(each.name, REFUSED)
             if each.name == "backing store" and observed.startswith("a file"):
                 observed += f", {filesystem}"
-            expected = claimed(each.name, backing)
+            expected = expectation(each.name, backing)
             yield Cell(each.name, backing, expected, anonymous_text(observed), observed.startswith(expected))
 
 
@@ -288,7 +288,7 @@ def _life(backing: str, specimen: Specimen, path: Path) -> Observations:
         made = owner.does("make")
         if made != OK:  # any other observation now would not be of the backing
             return results | {"set-up": made}
-        results["set-up"] = claimed("set-up", backing)
+        results["set-up"] = expectation("set-up", backing)
         results["backing store"] = _backing(owner.does("backing"), owner.does("opened"), specimen)
         child = owner.does("shows_child", STORED)
         found = stranger.does("find")
@@ -315,7 +315,7 @@ def _after(specimen: Specimen, backing: str) -> Observations:
     return {
         "persistence": stays,
         "key removed": f"{'stays' if still else 'gone'}, new: {new}" if left else "has none",
-        "clean-up": claimed("clean-up", backing) if clean and new == "ENOENT" else f"removed: {', '.join(removed)}",
+        "clean-up": expectation("clean-up", backing) if clean and new == "ENOENT" else f"removed: {', '.join(removed)}",
     }
 
 

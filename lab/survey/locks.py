@@ -18,7 +18,7 @@ from lab.errors import CannotRunError, LabError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.memory import Folder, workspace
-from lab.records import ActorCall, ComparedLock, LockCell, LocksCompared, Property
+from lab.records import ActorCall, ComparedLock, LockCell, LockSurvey, Property
 
 from . import experiments, races
 from .races import Finding
@@ -118,7 +118,7 @@ def compare(
     limit_s: float,
     tell: Callable[[str], None],
     pause_s: float = PAUSE_S,
-) -> LocksCompared:
+) -> LockSurvey:
     """Observe every lock, in a fresh directory inside this one, each cell for at most this many seconds.
 
     Holders are stopped for `pause_s`, those of all locks at the same time. Raises CannotRunError where the directory
@@ -145,9 +145,9 @@ def compare(
             cells[name][PAUSE] = cell
             if cell.value == "no":  # whether a dead holder's lock was granted in time depended on the machine
                 kill = replace(cells[name][KILL], value="no", reason=BY_PATIENCE, detection_limit=None)
-                cells[name][KILL] = _judged(kill, found[name])
+                cells[name][KILL] = _judge(kill, found[name])
         where = environment(folder, begun.load, RECORDER)
-    return LocksCompared(
+    return LockSurvey(
         **begun.header(where),
         directory=anonymous_text(str(directory)),
         seconds=limit_s,
@@ -177,7 +177,7 @@ def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, 
             if play.race and found.value == "yes" and lock.excludes:
                 race = play.race(lock, folder, limit_s)  # repeats many times what the experiment showed once
                 found = replace(race, reason="; ".join(filter(None, [found.reason, race.reason])))
-        cells[play.name] = _judged(_cell(name, play.name, found, [*run, *found.run]), lock)
+        cells[play.name] = _judge(_cell(name, play.name, found, [*run, *found.run]), lock)
     handed = cells[ORDER]
     value = "measured" if handed.samples_ns else handed.value
     cells[ORDER] = replace(handed, samples_ns=[], median_ns=None)
@@ -204,7 +204,7 @@ def _paused(
         for name, (stage, play) in begun.items():
             if found[name] is STOPPED:
                 found[name] = _performed(partial(_advanced, play))
-            yield name, _judged(_cell(name, PAUSE, found[name], stage.calls), locks[name])
+            yield name, _judge(_cell(name, PAUSE, found[name], stage.calls), locks[name])
 
 
 def _advanced(play: Generator[None, None, Finding]) -> Finding:
@@ -247,15 +247,15 @@ def _cell(lock: str, name: str, found: Finding, run: list[ActorCall]) -> LockCel
     )
 
 
-def _judged(cell: LockCell, lock: Lock) -> LockCell:
+def _judge(cell: LockCell, lock: Lock) -> LockCell:
     """Return the cell with the verdict: the finding compared with what the lock claims."""
-    claimed = _claimed(cell.property, lock)
+    claimed = _claim_of(cell.property, lock)
     if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
         claimed = YES_NO[lock.excludes]  # it is no lock that yields to a death or a pause
     return replace(cell, claimed=claimed, ok=cell.value in ("-", "?") or claimed in ("", cell.value))
 
 
-def _claimed(name: str, lock: Lock) -> str:
+def _claim_of(name: str, lock: Lock) -> str:
     claims = abilities(lock)
     if name == PROCESSES:
         return YES_NO[lock.excludes]

@@ -22,7 +22,7 @@ from lab.processes.rpc import Gone
 from lab.records import Observation
 
 from . import calls
-from .calls import Call, performed, risked
+from .calls import Call, perform_call, perform_in_child
 from .calls.call import Program, how_it_ended
 
 ANSWER_S = 10.0
@@ -108,7 +108,7 @@ class Process:
         if name == "exit":
             os._exit(0)
         call: Call = getattr(calls, name)(*numbers)
-        return (risked if forked else performed)(call, self._program)
+        return (perform_in_child if forked else perform_call)(call, self._program)
 
 
 def _step(call: Call, *, forked: bool = False) -> list[object]:

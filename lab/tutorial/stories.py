@@ -44,10 +44,10 @@ def _story(found: Found, fixed: Found | None = None) -> Story:
         scenario=found.name,
         summary=found.summary,
         source="explored" if simulated else "performed",
-        broken=account_of(failure_of(found)) if simulated else performed(BROKEN[found.name]),
+        broken=account_of(failure_of(found)) if simulated else perform_program(BROKEN[found.name]),
         why=why,
         fix=fix,
-        fixed=_holds(fixed) if simulated and fixed else performed(FIXED[found.name]),
+        fixed=_holds(fixed) if simulated and fixed else perform_program(FIXED[found.name]),
     )
 
 
@@ -97,12 +97,12 @@ def _holds(fixed: Found) -> Account:
 # Performed
 
 
-def performed(program: str) -> Account:
+def perform_program(program: str) -> Account:
     """Return the program as performed on the model, with the result of each call there."""
     stage = ModelStage()
     lines = lines_of(program)
     workers = list(dict.fromkeys(_actor(line) for line in lines))
-    calls = [_performed(stage, workers.index(_actor(line)), line) for line in lines]
+    calls = [_perform_line(stage, workers.index(_actor(line)), line) for line in lines]
     return Account([ACTORS[who] for who in workers], calls, [])
 
 
@@ -111,7 +111,7 @@ def _actor(line: Line) -> str:
     return f"{step.call.actor} thread" if step.call.verb == "thread" else step.call.actor
 
 
-def _performed(stage: ModelStage, worker: int, line: Line) -> StoryCall:
+def _perform_line(stage: ModelStage, worker: int, line: Line) -> StoryCall:
     (step,) = parse(line.call)
     result = stage.perform(step.call)
     if result not in step.expected:

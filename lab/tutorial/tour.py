@@ -20,7 +20,7 @@ from .steps import STEPS
 Numbered = tuple[int, Step]
 
 
-def chosen(step: str | None) -> list[Numbered]:
+def choose_steps(step: str | None) -> list[Numbered]:
     """Return the step of this number or name, or all. Raises UsageError, with the nearest name, where there is none."""
     numbered = list(enumerate(STEPS, 1))
     if step is None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from lab.bench.compare import MARGIN, compare, judged
+from lab.bench.compare import MARGIN, compare, judge
 from lab.errors import UsageError
 from lab.records import (
     Bench,
     BenchOptions,
     Case,
-    Compared,
+    CaseComparison,
     CompareOptions,
     Comparison,
     Copying,
@@ -48,7 +48,7 @@ def elsewhere(run: Bench, field: str) -> Bench:
     return replace(run, environment=replace(run.environment, **changed))
 
 
-def only(before: Document, after: Document, **options: Any) -> Compared:
+def only(before: Document, after: Document, **options: Any) -> CaseComparison:
     (case,) = compared(before, after, **options).cases
     return case
 
@@ -82,7 +82,7 @@ def test_a_change_is_judged_by_its_ratio_and_interval(after_ns: float, verdict: 
     ],
 )
 def test_the_limits_of_each_verdict(ratio: float, interval: tuple[float, float], margin: float, verdict: str) -> None:
-    assert judged(ratio, interval, margin) == verdict
+    assert judge(ratio, interval, margin) == verdict
 
 
 def test_samples_that_are_far_apart_leave_it_open() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.cli.page import rendered
+from lab.cli.page import render_page
 from tests.helpers import PATIENCE_S
 from tests.needs import need
 
@@ -57,7 +57,7 @@ def browser() -> Iterator[Browser]:
 def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page as `python -m lab page` writes it, without a run."""
     path = tmp_path_factory.mktemp("page") / "lab.html"
-    path.write_bytes(rendered())
+    path.write_bytes(render_page())
     return path
 
 

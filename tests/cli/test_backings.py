@@ -34,7 +34,7 @@ def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
     assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
     found = json.loads(document.read_text())
     assert found.keys() >= {"schema", "environment", "backings", "properties", "cells"}
-    assert isinstance(results.load_any(document), results.BackingsCompared)
+    assert isinstance(results.load_any(document), results.BackingSurvey)
 
 
 def test_a_backing_that_is_refused_is_told_in_a_line_and_ends_with_3(tmp_path: Path) -> None:

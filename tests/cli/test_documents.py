@@ -220,14 +220,14 @@ def test_a_pipe_that_nobody_reads_is_said_at_once_and_one_with_a_reader_works(tm
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with pytest.raises(CannotRunError, match="pipe: is a pipe that nobody reads; start its reader first"):
-        Target.opened(pipe, "give another")
+        Target.open(pipe, "give another")
     content = os.urandom(1 << 18)
     got: list[bytes] = []
     reader = Thread(target=lambda: got.append(pipe.read_bytes()))
     reader.start()
     while True:  # until the reader has opened it
         with suppress(CannotRunError):
-            target = Target.opened(pipe, "give another")
+            target = Target.open(pipe, "give another")
             break
     target.put(content)
     target.discard()
@@ -241,7 +241,7 @@ def test_a_pipe_whose_reader_takes_nothing_is_given_up(tmp_path: Path, monkeypat
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     held = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    target = Target.opened(pipe, "give another")
+    target = Target.open(pipe, "give another")
     with pytest.raises(TimeoutError, match="its reader took nothing"):
         target.put(bytes(1 << 20))
     target.discard()
@@ -251,7 +251,7 @@ def test_a_pipe_whose_reader_takes_nothing_is_given_up(tmp_path: Path, monkeypat
 def test_nobody_who_replaces_the_part_by_a_link_has_another_file_written(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("theirs")
-    target = Target.opened(tmp_path / "out.json", "give another")
+    target = Target.open(tmp_path / "out.json", "give another")
     target.part.unlink()
     target.part.symlink_to(victim)
     target.put(b"ours")

@@ -57,7 +57,7 @@ def test_of_one_lock_the_calls_behind_each_cell_are_printed_and_report_prints_th
     found = json.loads(document.read_text())
     assert all(cell["run"] for cell in found["cells"])
     assert found["environment"]["recorder"] == RECORDER
-    assert isinstance(results.load_any(document), results.LocksCompared)
+    assert isinstance(results.load_any(document), results.LockSurvey)
 
 
 def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from lab.errors import UsageError
 from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.protocol import Raced
-from lab.pytest_plugin.results import Again, RaceResult
+from lab.pytest_plugin.protocol import RaceAnswer
+from lab.pytest_plugin.results import RaceResult, Repetition
 from lab.records import Case, Failure, Run
 from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TWO_IN, UNLOCKED, run_of
 
@@ -25,8 +25,8 @@ def result_of(
     case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", leak: float = 0.0
 ) -> RaceResult:
     """A race that nobody ran, and that has no explanation."""
-    raced = Raced(run_of(case, leak=leak), name, manner=manner, raced_s=2.0)
-    return RaceResult(raced, Again("test_it.py::test_it", lock, "/mnt"), lambda run: run)
+    raced = RaceAnswer(run_of(case, leak=leak), name, manner=manner, raced_s=2.0)
+    return RaceResult(raced, Repetition("test_it.py::test_it", lock, "/mnt"), lambda run: run)
 
 
 def said_of(result: RaceResult, detects: float = 1e-3) -> str:
@@ -135,5 +135,5 @@ def test_of_a_leak_that_was_asked_for_no_lock_is_blamed() -> None:
     def explain(run: Run) -> Run:
         raise AssertionError("nobody needs to look for a reason")
 
-    result = RaceResult(Raced(run_of(TWO_IN, leak=0.01), ""), Again("test_it.py::test_it", "fcntl"), explain)
+    result = RaceResult(RaceAnswer(run_of(TWO_IN, leak=0.01), ""), Repetition("test_it.py::test_it", "fcntl"), explain)
     assert "why it broke: leak=0.01 makes conflicting holds overlap: no fault of its own" in said_of(result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.records import ActorCall, ComparedLock, Environment, LockCell, LocksCompared, Property
+from lab.records import ActorCall, ComparedLock, Environment, LockCell, LockSurvey, Property
 from tests.report.records import header
 
 COLUMNS = (
@@ -30,10 +30,10 @@ def cells(lock: str, cost_ns: float = 1000.0, **values: str) -> list[LockCell]:
     ]
 
 
-def compared(*some: list[LockCell], trouble: str = "") -> LocksCompared:
+def compared(*some: list[LockCell], trouble: str = "") -> LockSurvey:
     """The document of these locks, and of one more that has trouble."""
     locks = [ComparedLock(each[0].lock, f"the lock {each[0].lock}", "") for each in some]
-    return LocksCompared(
+    return LockSurvey(
         **header(HERE),
         directory="here",
         seconds=5.0,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab.records import Document, Holds, Recording
-from lab.report.trace import NOT_RECORDED, rendered, trace_of
+from lab.report.trace import NOT_RECORDED, render, trace_of
 from tests.report.page.recordings import LOST, counted, held
 from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import CLEAN, REFUSED, run_of
@@ -39,7 +39,7 @@ def instants(document: Document) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("document", [RACE, BENCH, tour_of()], ids=["race", "bench", "tour"])
 def test_the_form_is_that_of_the_trace_event_format(document: Document) -> None:
     assert problems(trace_of(document)) == []
-    assert json.loads(rendered(document)) == trace_of(document)
+    assert json.loads(render(document)) == trace_of(document)
 
 
 def test_the_form_is_not_taken_on_trust() -> None:
@@ -126,9 +126,9 @@ def test_times_are_the_same_ns_again_however_a_reader_cuts_them() -> None:
 
 def test_paths_and_names_stay_out() -> None:
     recording: Recording = replace(counted([], 0), failures=["worker 1: /srv/secret/place/file broke"])
-    assert b"secret" not in rendered(run_of(replace(CLEAN, recording=recording)))
-    assert b"secret" not in rendered(replace(BENCH, locks=[replace(BENCH.locks[2], reason="/mnt/secret/x is full")]))
+    assert b"secret" not in render(run_of(replace(CLEAN, recording=recording)))
+    assert b"secret" not in render(replace(BENCH, locks=[replace(BENCH.locks[2], reason="/mnt/secret/x is full")]))
 
 
 def test_names_that_are_no_text_do_not_break_it() -> None:
-    assert b'"odd?, fcntl, 2 workers"' in rendered(run_of(replace(CLEAN, scenario="odd\udcff")))
+    assert b'"odd?, fcntl, 2 workers"' in render(run_of(replace(CLEAN, scenario="odd\udcff")))

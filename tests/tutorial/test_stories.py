@@ -12,7 +12,7 @@ from lab.records import ReplayOptions, Story
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
 from lab.tutorial.programs import BROKEN, FIXED, lines_of
-from lab.tutorial.stories import failure_of, performed, stories, why_and_fix
+from lab.tutorial.stories import failure_of, perform_program, stories, why_and_fix
 from tests.helpers import in_fresh_process
 
 STORIES = stories()
@@ -54,7 +54,7 @@ def test_a_story_goes_wrong_at_one_call_which_is_explained_and_has_a_fix(story: 
 
 @pytest.mark.parametrize("which", TOLD)
 def test_real_processes_are_answered_as_the_story_tells(which: str, tmp_path: Path) -> None:
-    told = [call.result for call in performed(TOLD[which]).calls]
+    told = [call.result for call in perform_program(TOLD[which]).calls]
     assert in_fresh_process(on_the_kernel, TOLD[which], str(tmp_path)) == told
 
 
@@ -82,17 +82,17 @@ def test_a_performed_story_ends_with_less_than_was_done_and_its_fix_with_all_of_
         "private_mapping": ("0", "2"),
         "killed_holder": ("21", "00"),
     }
-    assert (performed(BROKEN[name]).calls[-1].result, performed(FIXED[name]).calls[-1].result) == ends[name]
+    assert (perform_program(BROKEN[name]).calls[-1].result, perform_program(FIXED[name]).calls[-1].result) == ends[name]
 
 
 def test_a_program_that_does_not_go_as_it_says_is_no_story() -> None:
     with pytest.raises(AssertionError, match="gave granted, not EAGAIN"):
-        performed("A: open f\nA: F_SETLK f write 0 1 = EAGAIN")
+        perform_program("A: open f\nA: F_SETLK f write 0 1 = EAGAIN")
 
 
 def test_second_threads_and_children_have_columns_of_their_own() -> None:
-    assert performed(BROKEN["threads"]).workers == ["process A", "A, second thread"]
-    assert performed(BROKEN["forked_holder"]).workers == ["process A", "C, a child of A", "process B"]
+    assert perform_program(BROKEN["threads"]).workers == ["process A", "A, second thread"]
+    assert perform_program(BROKEN["forked_holder"]).workers == ["process A", "C, a child of A", "process B"]
 
 
 def test_what_fixes_a_counterexample_is_told_apart_from_what_is_the_matter() -> None:

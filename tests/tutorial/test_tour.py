@@ -15,9 +15,9 @@ import pytest
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.host.environment import environment
 from lab.memory.calls import PAGE
-from lab.tutorial.calls import Open, in_pages, performed
+from lab.tutorial.calls import Open, in_pages, perform_call
 from lab.tutorial.calls.call import Program
-from lab.tutorial.tour import chosen
+from lab.tutorial.tour import choose_steps
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import EXHAUSTIVE, ROOT, in_fresh_process
 
@@ -33,7 +33,7 @@ def toured(directory: str | Path, step: str | None = None) -> list[dict[str, Any
 
     from lab.tutorial.tour import tour
 
-    done = tour(chosen(step), Path(directory))
+    done = tour(choose_steps(step), Path(directory))
     assert os.listdir(directory) == []  # noqa: PTH208
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
@@ -167,7 +167,7 @@ def toured_anew(directory: str | Path) -> list[dict[str, Any]]:
         del sys.modules[name]
     from dataclasses import asdict
 
-    from lab.tutorial.tour import chosen as anew
+    from lab.tutorial.tour import choose_steps as anew
     from lab.tutorial.tour import tour
 
     return [asdict(each) for each in tour(anew(None), Path(directory)).steps]
@@ -258,7 +258,7 @@ def test_a_tour_forks_before_it_imports_what_starts_threads(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("asked", ["17", "lock"])
 def test_a_step_is_chosen_by_number_or_name(asked: str) -> None:
-    assert [(number, step.name) for number, step in chosen(asked)] == [(17, "lock")]
+    assert [(number, step.name) for number, step in choose_steps(asked)] == [(17, "lock")]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_a_step_is_chosen_by_number_or_name(asked: str) -> None:
 )
 def test_an_unknown_step_is_told_with_the_nearest_or_the_range(asked: str, told: str) -> None:
     with pytest.raises(UsageError) as refused:
-        chosen(asked)
+        choose_steps(asked)
     assert str(refused.value).startswith(told)
 
 
@@ -308,7 +308,7 @@ def refused(directory: str | Path) -> list[object]:
     from lab.tutorial.tour import tour
 
     try:
-        tour(chosen(None), Path(directory))
+        tour(choose_steps(None), Path(directory))
     except LabError as error:
         return [error.exit_code, str(error)]
     return ["toured"]
@@ -346,7 +346,7 @@ def opened_by(directory: str | Path) -> int:
     program = Program(str(path))
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(9):
-        performed(Open(os.O_RDONLY), program)
+        perform_call(Open(os.O_RDONLY), program)
     return len(os.listdir("/proc/self/fd")) - before  # noqa: PTH208
 
 

@@ -17,7 +17,7 @@ from .holds import holds, waits
 from .scaling import scaling
 from .style import WIDTH, Panel, Picture, drawing, words
 
-Measured = Bench | Run
+Drawable = Bench | Run
 """The documents that have something to draw."""
 
 UNDATED: dict[str, dict[str, Any]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}, "png": {}}
@@ -29,7 +29,7 @@ _HEAD, _FOOT = 0.6, 0.4
 """The inches for a heading and for the small print."""
 
 
-def pictures(document: Measured, *, every: bool = True) -> dict[str, Picture]:
+def pictures(document: Drawable, *, every: bool = True) -> dict[str, Picture]:
     """Return what can be drawn of a document, by name: of `every` case, or only of those with the most workers."""
     found: dict[str, Picture | None] = {}
     if isinstance(document, Bench):
@@ -47,7 +47,7 @@ def left_out(document: Document) -> list[str]:
     return [f"{cost.name}: left out: {cost.reason}" for cost in costs if cost.reason]
 
 
-def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
+def draw(document: Drawable, chosen: list[Picture], kind: str) -> bytes:
     """Draw the pictures one below the other, as a file of this kind: the same bytes for the same document."""
     content = BytesIO()
     with drawing(), warnings.catch_warnings():
@@ -56,7 +56,7 @@ def drawn(document: Measured, chosen: list[Picture], kind: str) -> bytes:
     return content.getvalue()
 
 
-def sheet(document: Measured, chosen: list[Picture]) -> Figure:
+def sheet(document: Drawable, chosen: list[Picture]) -> Figure:
     """Return the figure: a part for each picture, and the small print below."""
     heights = [*map(_height, chosen), _FOOT]
     figure = Figure(figsize=(WIDTH, sum(heights)), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
@@ -67,7 +67,7 @@ def sheet(document: Measured, chosen: list[Picture]) -> Figure:
     return figure
 
 
-def small_print(document: Measured) -> str:
+def small_print(document: Drawable) -> str:
     """Return where and when it was measured."""
     where = document.environment
     parts = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lab.errors import ExitCode
-from lab.records import BackingsCompared, Cell
+from lab.records import BackingSurvey, Cell
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, table, wrapped
 
@@ -11,19 +11,19 @@ WIDTH = 13
 """The columns of a cell: seven of them fit beside each other in little more than a hundred."""
 
 
-def text_of(run: BackingsCompared, style: str) -> str:
+def text_of(run: BackingSurvey, style: str) -> str:
     """Return the whole comparison; a format that is not for people gets only the table."""
     if style != DEFAULT_FORMAT:
         return _table(run, style, folded=False)
     return "\n\n".join([_heading(run), _table(run, style, folded=True), _how(run), "\n".join(_conclusions(run))])
 
 
-def _heading(run: BackingsCompared) -> str:
+def _heading(run: BackingSurvey) -> str:
     where = run.environment
     return f"How bytes are shared, as seen in {run.directory} ({where.filesystem}), {where.kernel}"
 
 
-def _table(run: BackingsCompared, style: str, *, folded: bool) -> str:
+def _table(run: BackingSurvey, style: str, *, folded: bool) -> str:
     cells = {(cell.property, cell.backing): cell for cell in run.cells}
     rows = [
         [each.name, *(_cell(cells.get((each.name, name)), folded=folded) for name in run.backings)]
@@ -41,14 +41,14 @@ def _cell(cell: Cell | None, *, folded: bool) -> str:
     return wrapped(text, width=WIDTH) if folded else text
 
 
-def _how(run: BackingsCompared) -> str:
+def _how(run: BackingSurvey) -> str:
     width = max((len(each.name) for each in run.properties), default=0) + 2
     return "\n".join(
         ["how each row was seen", *(wrapped(each.how, f"  {each.name:{width}}") for each in run.properties)]
     )
 
 
-def complaints(run: BackingsCompared) -> list[str]:
+def complaints(run: BackingSurvey) -> list[str]:
     """Return a line for each backing that was refused; all of its cells follow from that."""
     return [
         f"backing {cell.backing}: refused at its set-up ({cell.observed}); see docs/backings.md for what it needs"
@@ -56,16 +56,16 @@ def complaints(run: BackingsCompared) -> list[str]:
     ]
 
 
-def exit_code(run: BackingsCompared) -> ExitCode:
+def exit_code(run: BackingSurvey) -> ExitCode:
     """Return UNABLE where a backing was refused; differences are shown, and are no failure."""
     return ExitCode.UNABLE if _refused(run) else ExitCode.AS_EXPECTED
 
 
-def _refused(run: BackingsCompared) -> list[Cell]:
+def _refused(run: BackingSurvey) -> list[Cell]:
     return [cell for cell in run.cells if cell.property == "set-up" and not cell.ok]
 
 
-def differences(run: BackingsCompared) -> list[str]:
+def differences(run: BackingSurvey) -> list[str]:
     """Return a line for each difference between this system and what is expected."""
     return [
         f"{cell.property} of {cell.backing}: expected {cell.expected}, seen here: {cell.observed}"
@@ -74,7 +74,7 @@ def differences(run: BackingsCompared) -> list[str]:
     ]
 
 
-def _conclusions(run: BackingsCompared) -> list[str]:
+def _conclusions(run: BackingSurvey) -> list[str]:
     different = differences(run)
     if different:
         return [wrapped(f"! {line}") for line in different]

@@ -9,7 +9,7 @@ from typing import get_args
 from lab.analysis.statistics import plural
 from lab.bench.compare import BARE_LOOPS
 from lab.errors import ExitCode
-from lab.records import Compared, Comparison, Judgement, Measured
+from lab.records import CaseComparison, Comparison, Judgement, MeasuredRun
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped
 
@@ -106,7 +106,7 @@ def _have_machine(run: Comparison) -> bool:
     return any(case.control for case in run.cases)
 
 
-def _worse(run: Comparison) -> list[Compared]:
+def _worse(run: Comparison) -> list[CaseComparison]:
     return [case for case in run.cases if case.verdict == "worse"]
 
 
@@ -119,7 +119,7 @@ def _heading(run: Comparison) -> str:
     )
 
 
-def _run_name(name: str, measured: Measured) -> str:
+def _run_name(name: str, measured: MeasuredRun) -> str:
     return f"{name} ({measured.started.replace('T', ' ').removesuffix('Z')} UTC, lab {measured.environment.lab})"
 
 
@@ -129,7 +129,7 @@ def _counts(run: Comparison) -> str:
     return f"{plural(len(run.cases), 'case')}: {verdicts}"
 
 
-def _row(case: Compared) -> list[str]:
+def _row(case: CaseComparison) -> list[str]:
     low, high = case.interval_95
     times = (fine(case.before_ns), fine(case.after_ns))
     machine = f"{case.machine:.2f}" if case.control else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.errors import ExitCode
-from lab.records import ComparedLock, LockCell, LocksCompared
+from lab.records import ComparedLock, LockCell, LockSurvey
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, one_in, table, wrapped
 
@@ -31,7 +31,7 @@ NAMED = 3
 """So many of the cheapest locks are named."""
 
 
-def advice(run: LocksCompared) -> Iterator[str]:
+def advice(run: LockSurvey) -> Iterator[str]:
     """Yield a sentence for each need; only locks that keep processes out count, and locks of which nothing is known.
 
     Named as cheap are only those whose races would have noticed false grants of the rate `STRONG`.
@@ -58,7 +58,7 @@ def advice(run: LocksCompared) -> Iterator[str]:
 class Cells:
     """The cells of a survey by lock and property; a document of an older lab has fewer."""
 
-    def __init__(self, run: LocksCompared) -> None:
+    def __init__(self, run: LockSurvey) -> None:
         self._cells = {(cell.lock, cell.property): cell for cell in run.cells}
         self.locks = list(dict.fromkeys(lock for lock, _ in self._cells))
 
@@ -119,7 +119,7 @@ COSTS = 2
 """The last so many columns are figures, which are aligned right."""
 
 
-def text_of(run: LocksCompared, style: str) -> str:
+def text_of(run: LockSurvey, style: str) -> str:
     """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table."""
     if style != DEFAULT_FORMAT:
         return _table(run, style)
@@ -132,7 +132,7 @@ def text_of(run: LocksCompared, style: str) -> str:
     return "\n\n".join([*parts, *filter(None, [_missing(run)])])
 
 
-def complaints(run: LocksCompared) -> Iterator[str]:
+def complaints(run: LockSurvey) -> Iterator[str]:
     """Yield a line for each cell that differs from what its lock claims, and for each that is inconclusive."""
     for cell in run.cells:
         if not cell.ok:
@@ -141,7 +141,7 @@ def complaints(run: LocksCompared) -> Iterator[str]:
             yield f"lock {cell.lock}: {cell.property}: inconclusive{_why(cell)}"
 
 
-def exit_code(run: LocksCompared) -> ExitCode:
+def exit_code(run: LockSurvey) -> ExitCode:
     """Return DAMAGE where a lock does not do what it claims, UNABLE where a cell is inconclusive or there is none."""
     if not all(cell.ok for cell in run.cells):
         return ExitCode.DAMAGE
@@ -149,12 +149,12 @@ def exit_code(run: LocksCompared) -> ExitCode:
     return ExitCode.UNABLE if unknown else ExitCode.AS_EXPECTED
 
 
-def _heading(run: LocksCompared) -> str:
+def _heading(run: LockSurvey) -> str:
     where = run.environment
     return f"What each lock does, as seen in {run.directory} ({where.filesystem}), {where.kernel}, {where.python}"
 
 
-def _table(run: LocksCompared, style: str) -> str:
+def _table(run: LockSurvey, style: str) -> str:
     cells = {(cell.lock, cell.property): cell for cell in run.cells}
     names = [each.name for each in run.properties]
     rows = [
@@ -184,7 +184,7 @@ def _cell(cell: LockCell, style: str) -> str:
     return cell.value if cell.ok else f"!{cell.value}"
 
 
-def _strengths(run: LocksCompared) -> str:
+def _strengths(run: LockSurvey) -> str:
     """Say how rare a false grant the races behind each "yes" would have noticed."""
     limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
     figures = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
@@ -192,26 +192,26 @@ def _strengths(run: LocksCompared) -> str:
     return wrapped(f"{head}: {figures}.", indent=2) if figures else ""
 
 
-def _columns(run: LocksCompared) -> str:
+def _columns(run: LockSurvey) -> str:
     lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties]
     signs = "- the question does not arise; ? inconclusive; ! not what the lock claims of itself"
     return "\n".join(["the columns", *lines, wrapped(signs, "  ")])
 
 
-def _choice(run: LocksCompared) -> str:
+def _choice(run: LockSurvey) -> str:
     lines = [wrapped(line, "  ", indent=4) for line in advice(run)]
     return "\n".join(
         ["how to choose", *lines, "", "`python -m lab locks NAME` shows the calls behind each cell of a lock."]
     )
 
 
-def _missing(run: LocksCompared) -> str:
+def _missing(run: LockSurvey) -> str:
     """Name the locks that are not available here, and why."""
     lines = [wrapped(each.trouble, "  ", indent=4) for each in run.locks if each.trouble]
     return "\n".join(["not here", *lines]) if lines else ""
 
 
-def _lock(run: LocksCompared, lock: ComparedLock) -> str:
+def _lock(run: LockSurvey, lock: ComparedLock) -> str:
     """Describe one lock: each property, what was observed, and the calls that show it."""
     hows = {each.name: each.how for each in run.properties}
     return "\n\n".join([f"{lock.name}: {lock.summary}", *(_cell_text(cell, hows[cell.property]) for cell in run.cells)])

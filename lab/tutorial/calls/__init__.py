@@ -6,7 +6,7 @@ a struct flock is written as its l_type, l_whence, l_start and l_len.
 
 from __future__ import annotations
 
-from .call import NOT_MAPPED, WORKS, Call, in_pages, performed, risked
+from .call import NOT_MAPPED, WORKS, Call, in_pages, perform_call, perform_in_child
 from .file import Close, Fcntl, Mappings, Open, Pread, Pwrite, Size, Truncate
 from .memory import Load, Mmap, Mprotect, Msync, Munmap, PythonStore, PythonUseAfterClose, Refused, Store
 
@@ -32,6 +32,6 @@ __all__ = [
     "Store",
     "Truncate",
     "in_pages",
-    "performed",
-    "risked",
+    "perform_call",
+    "perform_in_child",
 ]

@@ -81,7 +81,7 @@ class Call(Protocol):
         """Make the call in this process and return its result. Raises OSError, NotMapped."""
 
 
-def performed(call: Call, program: Program) -> str:
+def perform_call(call: Call, program: Program) -> str:
     """Return the result of the call in this process: a value, "works", or the name of an errno.
 
     Raises CannotRunError where no descriptor is left: that says nothing about the call.
@@ -96,10 +96,10 @@ def performed(call: Call, program: Program) -> str:
         return NOT_MAPPED
 
 
-def risked(call: Call, program: Program) -> str:
+def perform_in_child(call: Call, program: Program) -> str:
     """Return the result of the call in a child of this process; where the child dies of it, the name of the signal."""
     try:
-        with ChildRpc(lambda _: performed(call, program).encode()) as child:
+        with ChildRpc(lambda _: perform_call(call, program).encode()) as child:
             return child.ask(b"?").decode()
     except Gone as gone:
         return how_it_ended(gone.code)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.records import Distribution, Holds
-from lab.report.plots.figure import Measured, drawn, left_out, pictures, sheet
+from lab.report.plots.figure import Drawable, draw, left_out, pictures, sheet
 from lab.report.plots.style import words
 from tests.report.page.recordings import LOST, held
 from tests.report.plots_records import alone, bench_of, queue
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.slow
 BENCH = bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000), queue("ofd", 2, 1500, ranges="disjoint"))
 
 
-def as_file(document: Measured, kind: str = "svg") -> bytes:
-    return drawn(document, list(pictures(document).values()), kind)
+def as_file(document: Drawable, kind: str = "svg") -> bytes:
+    return draw(document, list(pictures(document).values()), kind)
 
 
 def test_each_kind_of_document_has_its_pictures() -> None:

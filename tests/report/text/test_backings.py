@@ -2,17 +2,17 @@ from __future__ import annotations
 
 import re
 
-from lab.records import BackingsCompared, Cell, Property
+from lab.records import BackingSurvey, Cell, Property
 from lab.report.documents import report_of
 from lab.report.text.backings import complaints, exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
 
 
-def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> BackingsCompared:
+def compared_of(*cells: Cell, properties: tuple[str, ...] = ("set-up", "key")) -> BackingSurvey:
     rows = [Property(name, f"how {name} is seen") for name in properties]
     backings = ["mapped", "sysv"]
-    return BackingsCompared(**header(HERE), directory="/mnt", backings=backings, properties=rows, cells=list(cells))
+    return BackingSurvey(**header(HERE), directory="/mnt", backings=backings, properties=rows, cells=list(cells))
 
 
 def cell(name: str, backing: str, observed: str, *, ok: bool = True) -> Cell:

@@ -7,24 +7,32 @@ from typing import Any
 
 import pytest
 
-from lab.records import SCHEMA, Compared, CompareOptions, Comparison, Measured, NotCompared, Unlike
+from lab.records import (
+    SCHEMA,
+    CaseComparison,
+    CompareOptions,
+    Comparison,
+    EnvironmentDifference,
+    LeftOutCase,
+    MeasuredRun,
+)
 from lab.report.documents import report_of
 from lab.report.text.compare import COLOURS, complaints, exit_code, text_of
 from tests.report.records import ENVIRONMENT
 
-SLOWER = Compared("fcntl uncontended", 1200.0, 1440.0, 1.2, (1.19, 1.22), "worse")
-SAME = Compared("fcntl queue, 2 workers", 1740.0, 1750.0, 1.0057, (0.98, 1.03), "same")
-UNSURE = Compared("ofd hand-off, 2 workers", 21_400.0, 24_000.0, 1.1215, (0.95, 1.31), "cannot tell")
-FASTER = Compared("flock uncontended", 900.0, 720.0, 0.8, (0.79, 0.82), "better")
+SLOWER = CaseComparison("fcntl uncontended", 1200.0, 1440.0, 1.2, (1.19, 1.22), "worse")
+SAME = CaseComparison("fcntl queue, 2 workers", 1740.0, 1750.0, 1.0057, (0.98, 1.03), "same")
+UNSURE = CaseComparison("ofd hand-off, 2 workers", 21_400.0, 24_000.0, 1.1215, (0.95, 1.31), "cannot tell")
+FASTER = CaseComparison("flock uncontended", 900.0, 720.0, 0.8, (0.79, 0.82), "better")
 OPTIONS = CompareOptions(before="old.json", after="new.json", margin=0.1)
 
 
-def comparison(*cases: Compared, fail_slower: bool = False, **changed: Any) -> Comparison:
+def comparison(*cases: CaseComparison, fail_slower: bool = False, **changed: Any) -> Comparison:
     done = Comparison(
         schema=SCHEMA,
         options=replace(OPTIONS, fail_slower=fail_slower),
-        before=Measured("2026-01-02T03:04:05Z", ENVIRONMENT),
-        after=Measured("2026-02-03T04:05:06Z", replace(ENVIRONMENT, lab="0.2.0")),
+        before=MeasuredRun("2026-01-02T03:04:05Z", ENVIRONMENT),
+        after=MeasuredRun("2026-02-03T04:05:06Z", replace(ENVIRONMENT, lab="0.2.0")),
         unlike=[],
         cases=list(cases),
         harness=[],
@@ -91,7 +99,7 @@ def test_a_machine_that_changed_is_told_by_the_bare_loops(ratio: float, is_told:
 
 @pytest.mark.parametrize(("cores", "is_told"), [(0.12, False), (0.13, True)])
 def test_a_run_that_was_not_alone_is_told(cores: float, is_told: bool) -> None:
-    busy = Measured("2026-01-02T03:04:05Z", ENVIRONMENT, cores)
+    busy = MeasuredRun("2026-01-02T03:04:05Z", ENVIRONMENT, cores)
     assert ("The run before was not alone" in told(comparison(SAME, before=busy))) is is_told
     assert ("The run after was not alone" in told(comparison(SAME, after=busy))) is is_told
 
@@ -118,8 +126,8 @@ def test_worse_is_a_failure_only_where_that_was_asked_for() -> None:
 def test_what_is_unlike_left_out_or_no_cost_is_a_complaint() -> None:
     run = comparison(
         replace(SAME, note="clean before, damaged after"),
-        unlike=[Unlike("filesystem", "ext4", "tmpfs")],
-        left_out=[NotCompared("flock uncontended", "there is none after")],
+        unlike=[EnvironmentDifference("filesystem", "ext4", "tmpfs")],
+        left_out=[LeftOutCase("flock uncontended", "there is none after")],
     )
     assert list(complaints(run)) == [
         "not measured alike: filesystem: ext4 before, tmpfs after",

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from lab import records as results
-from lab.records import LockCell, LocksCompared
+from lab.records import LockCell, LockSurvey
 from lab.report.text.locks import COLOURS, advice, complaints, exit_code, text_of
 from tests.report.chosen_records import NAMES, RUN, cells, compared
 
 BOTH = compared(cells("one"), cells("another", 2.5e6, threads="no", order="polls"))
 
 
-def claiming(value: str, claimed: str) -> LocksCompared:
+def claiming(value: str, claimed: str) -> LockSurvey:
     (first, *rest) = cells("one")
     return compared([replace(first, value=value, claimed=claimed, ok=value == claimed, reason="why"), *rest])
 
