@@ -80,7 +80,7 @@ def hold(name: str, path: str, taken: list[Range], given_back: int) -> None:
         give_back()
 
 
-@pytest.mark.parametrize(("name", "case"), TABLE, ids=" - ".join)
+@pytest.mark.parametrize(("name", "case"), TABLE, ids=map(": ".join, TABLE))
 def test_requests_of_another_process_are_answered(
     name: str, case: str, other: OtherProcess, path: Path, here: int
 ) -> None:

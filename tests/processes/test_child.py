@@ -338,33 +338,27 @@ def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open(closes_
 
 
 def noted_and_raised(number: int) -> list[object]:
-    """What a block notes of a signal whose exception it would have swallowed, and what comes at its end."""
+    """What a block notes of a signal, if any, whose exception it would have swallowed, and what comes at its end."""
     seen: list[object] = []
     try:
         with stop_on_sigterm(), stops_noted() as noted:
-            try:
-                signal.raise_signal(number)
-            except BaseException:
-                seen.append("raised inside")
+            with suppress(BaseException):
+                if number:
+                    signal.raise_signal(number)
             seen.append(list(noted))
     except (KeyboardInterrupt, Terminated) as stop:
         seen.append(type(stop).__name__)
-    return seen
+    return [*seen, signal.getsignal(signal.SIGINT) is signal.default_int_handler]
 
 
 @pytest.mark.parametrize(
     ("number", "what"),
-    [(signal.SIGINT, "KeyboardInterrupt"), (signal.SIGTERM, "Terminated"), (signal.SIGHUP, "Terminated")],
+    [
+        (signal.SIGINT, [[signal.SIGINT], "KeyboardInterrupt"]),
+        (signal.SIGTERM, [[signal.SIGTERM], "Terminated"]),
+        (signal.SIGHUP, [[signal.SIGHUP], "Terminated"]),
+        (0, [[]]),
+    ],
 )
-def test_a_stop_that_is_noted_raises_at_the_end_of_the_block(number: int, what: str) -> None:
-    assert in_kept_process(noted_and_raised, number) == [[number], what]
-
-
-def nothing_noted() -> bool:
-    with stops_noted() as noted:
-        pass
-    return not noted and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-
-
-def test_without_a_stop_the_block_ends_as_ever() -> None:
-    assert in_kept_process(nothing_noted)
+def test_a_stop_that_is_noted_raises_at_the_end_of_the_block(number: int, what: list[object]) -> None:
+    assert in_kept_process(noted_and_raised, number) == [*what, True]

@@ -115,16 +115,19 @@ def test_holds_are_told_with_the_number_of_their_segment() -> None:
     ]
 
 
-def test_a_hold_that_was_not_given_back_counts_as_released_when_granted() -> None:
+@pytest.mark.parametrize(
+    ("last", "holds"),
+    [
+        pytest.param((4, 5, 0, WRITE), [(5, 5, 4, 0, WRITE.pack())], id="not given back: released when granted"),
+        pytest.param((4, 0, 0, WRITE), [], id="not granted: no hold"),
+    ],
+)
+def test_the_last_request_of_a_worker_may_be_in_progress(
+    last: tuple[int, int, int, Span], holds: list[tuple[int, ...]]
+) -> None:
     log = Log(1, 5)
-    put(started(log, 0), (1, 2, 0, READ), (3, 4, 5, WRITE))
-    assert list(log.holds()) == [(2, 2, 1, 0, READ.pack()), (4, 5, 3, 0, WRITE.pack())]
-
-
-def test_a_request_that_was_not_granted_is_no_hold() -> None:
-    log = Log(1, 5)
-    put(started(log, 0), (1, 2, 3, READ), (4, 0, 0, WRITE))
-    assert list(log.holds()) == [(2, 3, 1, 0, READ.pack())]
+    put(started(log, 0), (1, 2, 3, READ), last)
+    assert list(log.holds()) == [(2, 3, 1, 0, READ.pack()), *holds]
 
 
 def test_a_stuck_worker_is_told_with_what_it_holds_and_waits_for() -> None:

@@ -34,24 +34,17 @@ def test_two_workers_do_not_share_their_evidence() -> None:
 
 
 @pytest.mark.parametrize(
-    "report",
+    "reports",
     [
-        Report(0, {}),
-        Report(3, {"torn read": Seen(7, ["one", "two"])}, "ValueError: no", "ValueError", "Traceback\n  line\n"),
-        Report(1, {}, "OSError: caf\udce9\r\n\x85\u2028", "OSError"),
+        [],
+        [Report(3, {"torn read": Seen(7, ["one", "two"])}, "ValueError: no", "ValueError", "Traceback\n  line\n")],
+        [Report(1, {}, "OSError: caf\udce9\r\n\x85\u2028", "OSError")],
+        [Report(worker, {}) for worker in (2, 0, 1)],
     ],
 )
-def test_a_report_comes_back_from_the_mailbox(mailbox: Mailbox, report: Report) -> None:
-    mailbox.send(report)
-    assert list(mailbox.read()) == [report]
-
-
-def test_an_empty_mailbox_gives_nothing(mailbox: Mailbox) -> None:
-    assert list(mailbox.read()) == []
-
-
-def test_reports_come_in_the_order_in_which_they_were_sent(mailbox: Mailbox) -> None:
-    reports = [Report(worker, {}) for worker in (2, 0, 1)]
+def test_reports_come_back_whole_and_in_the_order_in_which_they_were_sent(
+    mailbox: Mailbox, reports: list[Report]
+) -> None:
     for report in reports:
         mailbox.send(report)
     assert list(mailbox.read()) == reports

@@ -13,22 +13,23 @@ from lab.race.programs.launch import number_of
 VALUES = {"file": "/tmp/a b", "worker": 3, "workers": 4, "rounds": 10, "seed": 7, "start": "/s"}  # noqa: S108
 
 
-def test_each_placeholder_is_filled_in_wherever_it_stands_in_a_word() -> None:
-    program = program_of("true {file} --w={worker}/{workers} '{rounds} {seed}' {start}")
-    assert program.argv(VALUES) == ["true", "/tmp/a b", "--w=3/4", "10 7", "/s"]  # noqa: S108
+@pytest.mark.parametrize(
+    ("command", "argv"),
+    [
+        ("true {file} --w={worker}/{workers} '{rounds} {seed}' {start}",
+         ["true", "/tmp/a b", "--w=3/4", "10 7", "/s"]),  # noqa: S108
+        ("true {file} {{file}} {{any}}", ["true", "/tmp/a b", "{file}", "{any}"]),  # noqa: S108
+        *((f"true {{file}} '{word}'", ["true", "/tmp/a b", word])  # noqa: S108
+          for word in ("{}", "{ x }", "{a b}", "$1{", '{"k":{"l":1}}', "}}{{")),
+    ],
+)  # fmt: skip
+def test_each_placeholder_is_filled_in_and_other_braces_stay(command: str, argv: list[str]) -> None:
+    """Wherever it stands in a word; a doubled brace stands for the word in braces."""
+    assert program_of(command).argv(VALUES) == argv
 
 
 def test_what_is_filled_in_is_not_filled_in_again() -> None:
     assert program_of("true {file}").argv({**VALUES, "file": "{worker}"}) == ["true", "{worker}"]
-
-
-@pytest.mark.parametrize("word", ["{}", "{ x }", "{a b}", "$1{", '{"k":{"l":1}}', "}}{{"])
-def test_other_braces_stay_as_they_are(word: str) -> None:
-    assert program_of(f"true {{file}} '{word}'").argv(VALUES)[2] == word
-
-
-def test_a_doubled_brace_stands_for_the_word_in_braces() -> None:
-    assert program_of("true {file} {{file}} {{any}}").argv(VALUES)[2:] == ["{file}", "{any}"]
 
 
 @pytest.mark.parametrize(("command", "waits"), [("true {file}", False), ("true {file} {start}", True)])
