@@ -44,6 +44,13 @@ def waits(kernel: Kernel, process: int, request: Request) -> None:
     assert kernel.posix_set(process, FD, request, wait=True) == WAITS
 
 
+def contended(kernel: Kernel, *waiters: tuple[int, Request]) -> None:
+    """Process 1 has the first 8 bytes, and these wait."""
+    kernel.posix_set(1, FD, write(0, 8))
+    for process, request in waiters:
+        waits(kernel, process, request)
+
+
 # A. Geometry
 
 
@@ -90,14 +97,10 @@ def test_a_request_that_means_none_is_refused(kernel: Kernel, request_: Request,
     assert ranges(kernel) == []
 
 
-def test_getlk_on_a_free_range_finds_nothing(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    assert kernel.posix_get(1, FD, write(0)) == kernel.posix_get(2, FD, write(1)) == GRANTED
-
-
-def test_getlk_on_a_conflict_finds_the_holder(kernel: Kernel) -> None:
+def test_getlk_finds_the_holder_of_a_conflict_and_nothing_on_a_free_range(kernel: Kernel) -> None:
     kernel.posix_set(1, FD, read(8, 0))
     assert kernel.posix_get(2, FD, write(0, 0)).found == Found(1, Span(8, 0, write=False))
+    assert kernel.posix_get(1, FD, write(8)) == kernel.posix_get(2, FD, write(7)) == GRANTED
 
 
 # B, C. Conflicts, modes
@@ -145,38 +148,28 @@ def test_only_ofd_calls_may_ask_for_an_unlock_and_list_their_own(kernel: Kernel)
 # D. Who owns a POSIX lock, and how long
 
 
-def test_closing_any_descriptor_of_the_file_drops_the_locks_of_the_process(kernel: Kernel) -> None:
+def test_any_descriptor_of_the_file_takes_the_locks_of_the_process_and_its_close_drops_them(kernel: Kernel) -> None:
     kernel.posix_set(1, FD, write(0))
     kernel.posix_set(2, FD, write(1))
-    kernel.close(1, kernel.open(1, FILE))
+    kernel.close(1, kernel.open(1, "other"))
+    second = kernel.open(1, FILE)
+    assert kernel.posix_set(1, second, write(0)) == GRANTED
+    assert ranges(kernel) == [(0, 1), (1, 2)]
+    kernel.close(1, second)
     assert ranges(kernel) == [(1, 2)]
 
 
-def test_closing_another_file_does_not(kernel: Kernel) -> None:
+@pytest.mark.parametrize(
+    ("share_table", "answer", "left"), [(False, EAGAIN, [(0, 1)]), (True, GRANTED, [])], ids=["forked", "shared table"]
+)
+def test_a_child_is_the_same_owner_and_its_close_drops_the_lock_only_with_a_shared_table(
+    kernel: Kernel, share_table: bool, answer: Answer, left: list[tuple[int, int]]
+) -> None:
     kernel.posix_set(1, FD, write(0))
-    kernel.close(1, kernel.open(1, "other"))
-    assert ranges(kernel) == [(0, 1)]
-
-
-def test_two_descriptors_of_a_process_do_not_exclude_each_other(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    assert kernel.posix_set(1, kernel.open(1, FILE), write(0)) == GRANTED
-
-
-def test_a_forked_child_inherits_no_lock_and_its_close_leaves_the_parents(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    kernel.fork(1, 4)
-    assert kernel.posix_set(4, FD, write(0)) == EAGAIN
+    kernel.fork(1, 4, share_table=share_table)
+    assert kernel.posix_set(4, FD, write(0)) == answer
     kernel.close(4, FD)
-    assert ranges(kernel) == [(0, 1)]
-
-
-def test_with_a_shared_table_the_child_is_the_same_owner_and_its_close_drops_the_lock(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    kernel.fork(1, 4, share_table=True)
-    assert kernel.posix_set(4, FD, write(0)) == GRANTED
-    kernel.close(4, FD)
-    assert ranges(kernel, 2) == []
+    assert ranges(kernel, 2) == left
 
 
 def test_a_shared_table_lives_until_its_last_process_ends(kernel: Kernel) -> None:
@@ -198,14 +191,10 @@ def test_execve_of_one_that_shares_the_table_leaves_the_locks_to_the_others(kern
     assert ranges(kernel, 4) == []
 
 
-def test_locks_survive_execve(kernel: Kernel) -> None:
+def test_locks_survive_execve_unless_a_descriptor_of_the_file_is_closed_on_exec(kernel: Kernel) -> None:
     kernel.posix_set(1, FD, write(0))
     kernel.execve(1)
     assert ranges(kernel) == [(0, 1)]
-
-
-def test_close_on_exec_of_any_descriptor_of_the_file_drops_them(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
     number = kernel.open(1, FILE, close_on_exec=True)
     kernel.execve(1)
     assert ranges(kernel) == []
@@ -225,13 +214,10 @@ def test_death_releases(kernel: Kernel, take: Callable[..., Answer]) -> None:
 def test_after_unlink_and_re_creation_lockers_hold_different_files(kernel: Kernel) -> None:
     kernel.posix_set(1, FD, write(0))
     kernel.unlink(FILE)
+    with pytest.raises(OSError, match="ENOENT"):
+        kernel.unlink(FILE)
     assert kernel.posix_set(2, kernel.open(2, FILE), write(0)) == GRANTED
     assert kernel.posix_set(2, FD, write(0)) == EAGAIN
-
-
-def test_a_name_that_is_not_there_cannot_be_unlinked(kernel: Kernel) -> None:
-    with pytest.raises(OSError, match="ENOENT"):
-        kernel.unlink("nothing")
 
 
 def test_a_descriptor_gets_the_lowest_free_number(kernel: Kernel) -> None:
@@ -244,8 +230,7 @@ def test_a_descriptor_gets_the_lowest_free_number(kernel: Kernel) -> None:
 
 
 def test_a_waiter_is_granted_after_the_unlock(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
+    contended(kernel, (2, write(0)))
     assert (kernel.waiting(), kernel.wakeable()) == ([2], [])
     kernel.posix_set(1, FD, ALL)
     assert kernel.wakeable() == [2]
@@ -254,97 +239,73 @@ def test_a_waiter_is_granted_after_the_unlock(kernel: Kernel) -> None:
     assert kernel.waiting() == []
 
 
-@pytest.mark.parametrize("end", [lambda k: k.exit(1), lambda k: k.close(1, FD), lambda k: k.posix_set(1, FD, read(0))])
+@pytest.mark.parametrize(
+    "end",
+    [lambda k: k.exit(1), lambda k: k.close(1, FD), lambda k: k.posix_set(1, FD, read(0, 8))],
+    ids=["exit", "close", "downgrade"],
+)
 def test_an_exit_a_close_and_a_downgrade_wake_too(kernel: Kernel, end: Callable[[Kernel], object]) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, read(0))
+    contended(kernel, (2, read(0)))
     end(kernel)
     assert kernel.wakeable() == [2]
 
 
 def test_a_partial_unlock_wakes_only_who_is_free_by_it(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0, 8))
-    waits(kernel, 2, write(0, 4))
-    waits(kernel, 3, write(4, 4))
+    contended(kernel, (2, write(0, 4)), (3, write(4, 4)))
     kernel.posix_set(1, FD, Request(UNLOCK, 0, 5))
     assert kernel.wakeable() == [2]
 
 
-def test_disjoint_waiters_are_both_granted(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0, 8))
-    waits(kernel, 2, write(0, 4))
-    waits(kernel, 3, write(4, 4))
+@pytest.mark.parametrize(
+    ("second", "third"), [(write(0, 4), write(4, 4)), (read(0), read(0))], ids=["disjoint", "readers"]
+)
+def test_waiters_that_do_not_exclude_each_other_are_both_granted(
+    kernel: Kernel, second: Request, third: Request
+) -> None:
+    contended(kernel, (2, second), (3, third))
     kernel.posix_set(1, FD, ALL)
     assert [kernel.wake(3), kernel.wake(2)] == [GRANTED, GRANTED]
 
 
 @pytest.mark.parametrize(("first", "second"), [(2, 3), (3, 2)])
 def test_of_two_that_exclude_each_other_either_may_be_first(kernel: Kernel, first: int, second: int) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    waits(kernel, 3, write(0))
+    contended(kernel, (2, write(0)), (3, write(0)))
     kernel.posix_set(1, FD, ALL)
     assert kernel.wakeable() == [2, 3]
     assert kernel.wake(first) == GRANTED
     assert (kernel.wakeable(), kernel.waiting()) == ([], [second])
-
-
-def test_readers_are_released_together(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, read(0))
-    waits(kernel, 3, read(0))
-    kernel.posix_set(1, FD, ALL)
-    assert [kernel.wake(2), kernel.wake(3)] == [GRANTED, GRANTED]
+    assert kernel.posix_set(1, FD, write(0), wait=True) == WAITS  # contention is no deadlock
 
 
 def test_a_newcomer_may_overtake_a_waiter_that_was_woken(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
+    contended(kernel, (2, write(0)))
     kernel.posix_set(1, FD, ALL)
     assert kernel.posix_set(3, FD, write(0)) == GRANTED
     assert kernel.wakeable() == []
+
+
+def test_a_signal_or_a_death_ends_the_wait_and_leaves_nothing_queued(kernel: Kernel) -> None:
+    contended(kernel, (2, write(0)), (3, write(0)))
+    assert kernel.interrupt(2) == Answer(errno.EINTR)
+    kernel.exit(3)
+    kernel.posix_set(1, FD, ALL)
+    assert kernel.waiting() == kernel.wakeable() == []
+    assert kernel.posix_set(2, FD, write(0)) == GRANTED
+
+
+def test_who_waits_makes_no_call_and_only_a_waiter_that_is_free_is_woken(kernel: Kernel) -> None:
+    contended(kernel, (2, write(0)))
+    with pytest.raises(ValueError, match="process 2 waits"):
+        kernel.close(2, FD)
+    for call, process in ((kernel.wake, 1), (kernel.interrupt, 1), (kernel.wake, 2)):
+        with pytest.raises(ValueError, match=f"process {process}"):
+            call(process)
 
 
 def test_a_compatible_request_does_not_wait_behind_a_waiter(kernel: Kernel) -> None:
     kernel.posix_set(1, FD, read(0))
     waits(kernel, 2, write(0))
     assert kernel.posix_set(3, FD, read(0), wait=True) == GRANTED
-
-
-def test_a_signal_ends_the_wait_and_leaves_nothing_queued(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    assert kernel.interrupt(2) == Answer(errno.EINTR)
-    kernel.posix_set(1, FD, ALL)
-    assert kernel.waiting() == kernel.wakeable() == []
-    assert kernel.posix_set(3, FD, write(0)) == GRANTED
-
-
-def test_a_killed_waiter_leaves_nothing_queued(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    kernel.exit(2)
-    assert kernel.waiting() == []
-
-
-def test_a_process_that_waits_makes_no_call(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    with pytest.raises(ValueError, match="process 2 waits"):
-        kernel.close(2, FD)
-
-
-@pytest.mark.parametrize("call", [Kernel.wake, Kernel.interrupt])
-def test_only_a_waiter_is_woken_or_interrupted(kernel: Kernel, call: Callable[[Kernel, int], Answer]) -> None:
-    with pytest.raises(ValueError, match="process 1"):
-        call(kernel, 1)
-
-
-def test_a_waiter_that_is_still_blocked_is_not_woken(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    with pytest.raises(ValueError, match="process 2"):
-        kernel.wake(2)
 
 
 @pytest.mark.parametrize(("owners", "answer"), [(2, EDEADLK), (3, EDEADLK), (12, EDEADLK), (13, WAITS)])
@@ -410,15 +371,6 @@ def test_a_ring_over_two_files_is_refused(kernel: Kernel) -> None:
     assert kernel.posix_set(1, 1, write(0), wait=True) == EDEADLK
 
 
-def test_contention_is_no_deadlock(kernel: Kernel) -> None:
-    kernel.posix_set(1, FD, write(0))
-    waits(kernel, 2, write(0))
-    waits(kernel, 3, write(0))
-    kernel.posix_set(1, FD, ALL)
-    assert kernel.wake(2) == GRANTED
-    assert kernel.posix_set(1, FD, write(0), wait=True) == WAITS
-
-
 # F. Open file description locks
 
 
@@ -428,21 +380,17 @@ def test_a_second_open_of_the_process_conflicts_and_a_dup_does_not(kernel: Kerne
     assert kernel.ofd_set(1, kernel.dup(1, FD), write(0)) == GRANTED
 
 
-def test_the_lock_goes_with_the_last_descriptor_anywhere(kernel: Kernel) -> None:
+def test_the_lock_goes_with_the_last_descriptor_anywhere_or_a_childs_unlock(kernel: Kernel) -> None:
     kernel.ofd_set(1, FD, write(0))
+    kernel.ofd_set(2, FD, write(1))
     kernel.fork(1, 4)
+    kernel.fork(2, 5)
+    kernel.ofd_set(5, FD, ALL)
     kernel.close(1, kernel.dup(1, FD))
     kernel.close(1, FD)
     assert ranges(kernel, 2) == [(0, 1)]
     kernel.exit(4)
     assert ranges(kernel, 2) == []
-
-
-def test_a_childs_unlock_drops_the_lock(kernel: Kernel) -> None:
-    kernel.ofd_set(1, FD, write(0))
-    kernel.fork(1, 4)
-    kernel.ofd_set(4, FD, ALL)
-    assert ranges(kernel) == []
 
 
 def test_it_conflicts_with_posix_locks_both_ways_within_one_process(kernel: Kernel) -> None:

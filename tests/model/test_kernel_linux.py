@@ -9,62 +9,21 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 
 import pytest
 
-from lab.locks.kernel import F_OFD_SETLKW, FLOCK
 from lab.model.files import READ, UNLOCK, WRITE, Answer, Request
 from lab.model.kernel import Kernel
 from tests.helpers import OtherProcess
+from tests.model.calls import GET_OFD, KINDS, SET_OFD, closed, duplicated, flocked, locked, moved, opened
 
 PROCESSES = (1, 2, 3)
 STEPS = 400
-COMMANDS = {
-    "posix_set": fcntl.F_SETLK,
-    "posix_get": fcntl.F_GETLK,
-    "ofd_set": F_OFD_SETLKW - 1,
-    "ofd_get": F_OFD_SETLKW - 2,
-}
-KINDS = {READ: fcntl.F_RDLCK, WRITE: fcntl.F_WRLCK, UNLOCK: fcntl.F_UNLCK}
+COMMANDS = {"posix_set": fcntl.F_SETLK, "posix_get": fcntl.F_GETLK, "ofd_set": SET_OFD, "ofd_get": GET_OFD}
+LOCKS = {READ: KINDS["read"], WRITE: KINDS["write"], UNLOCK: KINDS["unlock"]}
 FLOCKS = {READ: fcntl.LOCK_SH, WRITE: fcntl.LOCK_EX, UNLOCK: fcntl.LOCK_UN}
-MODES = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
-
-
-def opened(path: str, mode: str) -> int:
-    """Here and below: one call, made in the other process."""
-    return os.open(path, MODES[mode] | os.O_CREAT)
-
-
-def duplicated(number: int) -> int:
-    return os.dup(number)
-
-
-def closed(number: int) -> None:
-    os.close(number)
-
-
-def moved(number: int, position: int) -> None:
-    os.lseek(number, position, os.SEEK_SET)
-
-
-def locked(number: int, command: int, kind: int, start: int, length: int, whence: int, pid: int) -> list[int]:
-    """The errno, and what the call left in struct flock; whence is numbered as by lseek(2)."""
-    try:
-        answer = fcntl.fcntl(number, command, FLOCK.pack(kind, whence, start, length, pid))
-    except OSError as error:
-        return [error.errno or -1]
-    return [0, *FLOCK.unpack(answer)]
-
-
-def flocked(number: int, operation: int) -> list[int]:
-    try:
-        fcntl.flock(number, operation | fcntl.LOCK_NB)
-    except OSError as error:
-        return [error.errno or -1]
-    return [0]
 
 
 class Twins:
@@ -103,7 +62,7 @@ class Twins:
         answer: Answer = getattr(self.kernel, name)(process, number, request)
         kind, start, length, whence, pid = request
         code, *report = self.others[process].call(
-            locked, self.numbers[process, number], COMMANDS[name], KINDS.get(kind, kind), start, length, whence, pid
+            locked, self.numbers[process, number], COMMANDS[name], LOCKS.get(kind, kind), start, length, whence, pid
         )
         assert answer.errno == code, (name, request)
         if name.endswith("get") and not code:
@@ -114,7 +73,7 @@ class Twins:
 
     def reported(self, pid: int, span: tuple[int, int, bool]) -> Iterator[int]:
         start, length, write = span
-        yield from (KINDS[WRITE if write else READ], os.SEEK_SET, start, length)
+        yield from (LOCKS[WRITE if write else READ], os.SEEK_SET, start, length)
         yield pid if pid < 0 else self.others[pid].pid
 
     def flock(self, process: int, number: int, kind: int) -> Answer:
@@ -124,9 +83,8 @@ class Twins:
 
 
 @pytest.fixture
-def others() -> Iterator[dict[int, OtherProcess]]:
-    with ExitStack() as stack:
-        yield {process: stack.enter_context(OtherProcess()) for process in PROCESSES}
+def twins(others: list[OtherProcess], tmp_path: Path) -> Twins:
+    return Twins(tmp_path / "shared", dict(zip(PROCESSES, others, strict=True)))
 
 
 def random_request(random: Random) -> Request:
@@ -137,10 +95,8 @@ def random_request(random: Random) -> Request:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_calls_that_do_not_wait_answer_as_the_kernel_does(
-    seed: int, others: dict[int, OtherProcess], tmp_path: Path
-) -> None:
-    twins, random, seen = Twins(tmp_path / "shared", others), Random(seed), set()
+def test_calls_that_do_not_wait_answer_as_the_kernel_does(seed: int, twins: Twins) -> None:
+    random, seen = Random(seed), set()
     for _ in range(STEPS):
         process = random.choice(PROCESSES)
         own = [number for owner, number in twins.numbers if owner == process]
@@ -168,11 +124,9 @@ def test_calls_that_do_not_wait_answer_as_the_kernel_does(
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_flock_is_converted_or_lost_as_by_the_kernel(
-    seed: int, others: dict[int, OtherProcess], tmp_path: Path
-) -> None:
+def test_flock_is_converted_or_lost_as_by_the_kernel(seed: int, twins: Twins) -> None:
     """One description each, so that both happen often: what was lost, the next requests of the others show."""
-    twins, random, conversions = Twins(tmp_path / "shared", others), Random(seed), set()
+    random, conversions = Random(seed), set()
     for process in PROCESSES:
         twins.open(process, "rw")
     for _ in range(120):

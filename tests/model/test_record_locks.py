@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -14,19 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab.analysis.holds import END, Span
-from lab.locks.kernel import F_OFD_SETLKW, FLOCK
 from lab.model.record_locks import Record, RecordLocks
 from tests.helpers import OtherProcess
+from tests.model.calls import GET_OFD, KINDS, SET_OFD, Call, by_the_kernel, over_there
 
 A, B, C = "ABC"
 NEAR = 12
 """Requests start and end below this byte or run to infinity: the byte itself stands for all that follow."""
 CALLS = 300
-GET_OFD, SET_OFD = F_OFD_SETLKW - 2, F_OFD_SETLKW - 1
-KINDS = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK, "unlock": fcntl.F_UNLCK}
-
-Call = tuple[str, str, str, int, int]
-"""One call: who, "set" or "get", "read", "write" or "unlock", start, length."""
 
 
 @st.composite
@@ -81,21 +74,11 @@ def ranges(locks: RecordLocks, owner: str = A) -> list[tuple[int, int, str]]:
     return [(record.start, record.end, "w" if record.write else "r") for record in locks.of(owner)]
 
 
-def test_a_grant_is_a_record() -> None:
-    assert table((A, 3, 4, True)).records() == [Record(A, 3, 7, True)]
-
-
-def test_length_0_runs_to_infinity() -> None:
-    locks = table((A, 3, 0, True))
-    assert ranges(locks) == [(3, END, "w")]
-    assert locks.conflict(B, Span(END - 1, 1, write=False)) == Record(A, 3, END, True)
-
-
-def test_a_record_tells_its_range_as_fcntl_does() -> None:
-    assert [record.span for record in table((A, 3, 4, True), (A, 9, 0, False)).records()] == [
-        Span(3, 4, write=True),
-        Span(9, 0, write=False),
-    ]
+def test_a_grant_is_a_record_which_tells_its_range_as_fcntl_does_and_length_0_runs_to_infinity() -> None:
+    locks = table((A, 3, 4, True), (A, 9, 0, False))
+    assert locks.records() == [Record(A, 3, 7, True), Record(A, 9, END, False)]
+    assert [record.span for record in locks.records()] == [Span(3, 4, write=True), Span(9, 0, write=False)]
+    assert locks.conflict(B, Span(END - 1, 1, write=True)) == Record(A, 9, END, False)
 
 
 @pytest.mark.parametrize(("held", "asked", "granted"), [("r", "r", 1), ("r", "w", 0), ("w", "r", 0), ("w", "w", 0)])
@@ -119,22 +102,12 @@ def test_the_conflict_is_the_first_of_the_owner_that_came_first() -> None:
     assert locks.conflict(C, Span(0, 0, write=True)) == Record(A, 4, 5, True)
 
 
-def test_an_owner_that_had_nothing_left_comes_anew() -> None:
-    locks = table((A, 6, 1, True), (B, 8, 1, True))
+def test_an_owner_comes_anew_where_it_had_nothing_left_and_not_by_a_change_of_type() -> None:
+    locks = table((A, 6, 1, False), (B, 8, 1, True), (A, 6, 1, True))
+    assert locks.conflict(C, Span(0, 0, write=True)) == Record(A, 6, 7, True)
     locks.release(A, 0, 0)
     locks.grant(A, Span(6, 1, write=True))
     assert locks.conflict(C, Span(0, 0, write=True)) == Record(B, 8, 9, True)
-
-
-def test_a_change_of_type_does_not_make_an_owner_come_anew() -> None:
-    locks = table((A, 6, 1, False), (B, 8, 1, True), (A, 6, 1, True))
-    assert locks.conflict(C, Span(0, 0, write=True)) == Record(A, 6, 7, True)
-
-
-def test_unlocking_the_middle_splits() -> None:
-    locks = table((A, 0, 10, True))
-    locks.release(A, 3, 2)
-    assert ranges(locks) == [(0, 3, "w"), (5, 10, "w")]
 
 
 @pytest.mark.parametrize(
@@ -158,12 +131,6 @@ def test_an_unlock_takes_what_it_covers(start: int, length: int, left: list[tupl
     assert [(record.start, record.end) for record in locks.of(A)] == left
 
 
-def test_an_unlock_leaves_other_owners_alone() -> None:
-    locks = table((A, 0, 4, False), (B, 0, 4, False))
-    locks.release(A, 0, 0)
-    assert locks.records() == [Record(B, 0, 4, False)]
-
-
 def test_unlocking_what_was_never_locked_changes_nothing() -> None:
     locks = table((A, 0, 4, True))
     key = locks.key()
@@ -172,22 +139,23 @@ def test_unlocking_what_was_never_locked_changes_nothing() -> None:
     assert locks.key() == key
 
 
-def test_a_change_of_type_in_the_middle_leaves_three_records() -> None:
-    assert ranges(table((A, 0, 9, True), (A, 3, 3, False))) == [(0, 3, "w"), (3, 6, "r"), (6, 9, "w")]
-
-
-def test_changing_it_back_leaves_one() -> None:
-    assert ranges(table((A, 0, 9, True), (A, 3, 3, False), (A, 3, 3, True))) == [(0, 9, "w")]
-
-
-def test_neighbours_of_one_type_become_one_and_of_two_types_do_not() -> None:
-    assert ranges(table((A, 0, 3, True), (A, 6, 3, True), (A, 3, 3, True))) == [(0, 9, "w")]
-    assert ranges(table((A, 0, 3, True), (A, 3, 3, False))) == [(0, 3, "w"), (3, 6, "r")]
-
-
-@pytest.mark.parametrize(("start", "length", "held"), [(2, 4, (2, 6)), (0, 0, (0, END)), (3, 1, (2, 6))])
-def test_locking_again_adds_no_record(start: int, length: int, held: tuple[int, int]) -> None:
-    assert ranges(table((A, 2, 4, True), (A, start, length, True))) == [(*held, "w")]
+@pytest.mark.parametrize(
+    ("grants", "left"),
+    [
+        ([(0, 9, "w"), (3, 3, "r")], [(0, 3, "w"), (3, 6, "r"), (6, 9, "w")]),
+        ([(0, 9, "w"), (3, 3, "r"), (3, 3, "w")], [(0, 9, "w")]),
+        ([(0, 3, "w"), (6, 3, "w"), (3, 3, "w")], [(0, 9, "w")]),
+        ([(0, 3, "w"), (3, 3, "r")], [(0, 3, "w"), (3, 6, "r")]),
+        ([(2, 4, "w"), (2, 4, "w")], [(2, 6, "w")]),
+        ([(2, 4, "w"), (0, 0, "w")], [(0, END, "w")]),
+        ([(2, 4, "w"), (3, 1, "w")], [(2, 6, "w")]),
+    ],
+    ids=["changed in the middle", "changed back", "filled", "two types", "again", "around", "inside"],
+)
+def test_neighbours_of_one_type_are_one_record(
+    grants: list[tuple[int, int, str]], left: list[tuple[int, int, str]]
+) -> None:
+    assert ranges(table(*((A, start, length, kind == "w") for start, length, kind in grants))) == left
 
 
 def test_many_small_locks_are_all_held() -> None:
@@ -196,9 +164,10 @@ def test_many_small_locks_are_all_held() -> None:
     assert ranges(table(*((A, n, 1, True) for n in range(128)))) == [(0, 128, "w")]
 
 
-def test_a_drop_frees_all_of_one_owner() -> None:
+@pytest.mark.parametrize("free", [lambda locks: locks.release(A, 0, 0), lambda locks: locks.drop(A)])
+def test_an_unlock_or_a_drop_leaves_other_owners_alone(free: Callable[[RecordLocks], None]) -> None:
     locks = table((A, 0, 4, False), (B, 0, 4, False), (A, 9, 0, True))
-    locks.drop(A)
+    free(locks)
     locks.drop(C)
     assert locks.records() == [Record(B, 0, 4, False)]
 
@@ -262,36 +231,6 @@ def modelled(locks: RecordLocks, call: Call, pids: dict[str, int]) -> list[int]:
     return [errno.EAGAIN if record else 0]
 
 
-@cache
-def descriptor(path: str) -> int:
-    """The one descriptor that this process has of the file."""
-    return os.open(path, os.O_RDWR)
-
-
-def by_the_kernel(number: int, set_command: int, get_command: int, call: Call) -> list[object]:
-    """The same of the real call, made by this process, and what its owner holds afterwards."""
-    _, command, kind, start, length = call
-    lock = FLOCK.pack(KINDS[kind], os.SEEK_SET, start, length, 0)
-    try:
-        answer = fcntl.fcntl(number, set_command if command == "set" else get_command, lock)
-    except OSError as error:
-        return [[error.errno or -1], held_through(number)]
-    found, _, *rest = FLOCK.unpack(answer)
-    return [[0, found, *rest] if command == "get" else [0], held_through(number)]
-
-
-def over_there(path: str, call: Call) -> list[object]:
-    """One POSIX call of the other process that this runs in."""
-    return by_the_kernel(descriptor(path), fcntl.F_SETLK, fcntl.F_GETLK, call)
-
-
-def held_through(number: int) -> list[list[int]]:
-    """Start, end and type of the locks that were taken through the descriptor, as they stand (proc_pid_fdinfo(5))."""
-    lines = Path(f"/proc/self/fdinfo/{number}").read_text().splitlines()
-    locks = [line.split()[-5:] for line in lines if line.startswith("lock:")]
-    return [[int(start), END if end == "EOF" else int(end) + 1, kind == "WRITE"] for kind, _, _, start, end in locks]
-
-
 def random_call(random: Random) -> Call:
     kind = random.choice(["read", "read", "write", "unlock", "unlock"])
     command = "set" if kind == "unlock" or random.random() < 0.7 else "get"
@@ -310,13 +249,14 @@ def hold_against_the_kernel(real: Callable[[Call], list[object]], pids: dict[str
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_the_table_answers_as_the_kernel_does_for_posix_locks(seed: int, tmp_path: Path) -> None:
+def test_the_table_answers_as_the_kernel_does_for_posix_locks(
+    seed: int, others: list[OtherProcess], tmp_path: Path
+) -> None:
     path = tmp_path / "shared"
     path.touch()
-    with ExitStack() as stack:
-        others = {owner: stack.enter_context(OtherProcess()) for owner in "ABC"}
-        pids = {owner: other.pid for owner, other in others.items()}
-        hold_against_the_kernel(lambda call: others[call[0]].call(over_there, str(path), call), pids, seed)
+    owners = dict(zip("ABC", others, strict=True))
+    pids = {owner: other.pid for owner, other in owners.items()}
+    hold_against_the_kernel(lambda call: owners[call[0]].call(over_there, str(path), call), pids, seed)
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 from lab.model.record_locks import WholeFileLock
+from tests.model.calls import flocked
 
 A, B, C = "ABC"
 CALLS = 300
@@ -93,15 +94,6 @@ def test_the_lock_answers_as_the_kernel_does(tmp_path: Path) -> None:
             granted = write is None or lock.request(owner, write) is None
             if write is None:
                 lock.release(owner)
-            assert flocked(numbers[owner], OPERATIONS[write]) == (0 if granted else errno.EWOULDBLOCK)
+            assert flocked(numbers[owner], OPERATIONS[write]) == [0 if granted else errno.EWOULDBLOCK]
             answers.add((before, write, granted))
     assert len(answers) == 12  # a holder is never refused its own type, nor the sole one a weaker type
-
-
-def flocked(number: int, operation: int) -> int:
-    """0, or the errno of the call, which does not wait."""
-    try:
-        fcntl.flock(number, operation | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno or -1
-    return 0

@@ -16,7 +16,7 @@ import pytest
 from lab.report import progress
 from lab.report.progress import Progress
 from tests.cli.commands import Terminal, scenario_file, start_lab
-from tests.helpers import PATIENCE_S, in_fresh_process, is_running, wait_until
+from tests.helpers import PATIENCE_S, OtherProcess, is_running, wait_until
 
 RELATIVES = """
 def of(parent):
@@ -36,6 +36,13 @@ def terminal() -> Iterator[Terminal]:
     terminal.close()
 
 
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter in which displays may fork."""
+    with OtherProcess() as other:
+        yield other
+
+
 def displayed(patience_s: float, titles: list[str], until: str) -> str:
     """What a display with this patience showed on its terminal, and on its stdout, until it showed the last."""
     ours, theirs = pty.openpty()
@@ -49,7 +56,9 @@ def displayed(patience_s: float, titles: list[str], until: str) -> str:
             shown.tell(title)
         while until and until.encode() not in seen:
             seen += os.read(ours, 65_536)
-    os.dup2(os.open(os.devnull, os.O_RDWR), 2)
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
     return (seen + rest(ours)).decode()
 
 
@@ -64,32 +73,29 @@ def rest(ours: int) -> bytes:
     return seen
 
 
-def test_a_long_run_shows_what_runs_and_how_far_it_is() -> None:
-    shown = in_fresh_process(displayed, 0.0, ["counter, lock none", "counter, lock fcntl"], "lock fcntl")
+def test_a_long_run_shows_what_runs_and_how_far_it_is_leaves_the_cursor_and_wipes_its_line(other: OtherProcess) -> None:
+    """Whoever kills a display that had hidden the cursor would leave the terminal without one."""
+    shown = other.call(displayed, 0.0, ["counter, lock none", "counter, lock fcntl"], "lock fcntl")
     assert re.search(r"1/2.*counter, lock fcntl", shown)
+    assert "\x1b[?25" not in shown
+    assert shown.endswith("\x1b[2K")
 
 
-def test_a_run_that_ends_within_the_patience_shows_nothing() -> None:
-    assert in_fresh_process(displayed, 1e6, ["counter, lock none"], "") == ""
-
-
-def test_the_display_leaves_the_cursor_alone() -> None:
-    """Whoever kills it would otherwise leave the terminal without one."""
-    assert "\x1b[?25" not in in_fresh_process(displayed, 0.0, ["counter"], "counter")
-
-
-def test_the_display_wipes_its_line_at_the_end() -> None:
-    assert in_fresh_process(displayed, 0.0, ["counter"], "counter").endswith("\x1b[2K")
+def test_a_run_that_ends_within_the_patience_shows_nothing(other: OtherProcess) -> None:
+    assert other.call(displayed, 1e6, ["counter, lock none"], "") == ""
 
 
 def children_of_a_progress(shown: bool) -> int:
+    progress.PATIENCE_S = 1e6
     with Progress(1, shown=shown):
         return sum(len(path.read_text().split()) for path in Path("/proc/self/task").glob("*/children"))
 
 
 @pytest.mark.parametrize(("shown", "children"), [(True, 1), (False, 0)])
-def test_the_display_is_a_process_of_its_own_and_only_where_it_is_shown(shown: bool, children: int) -> None:
-    assert in_fresh_process(children_of_a_progress, shown) == children
+def test_the_display_is_a_process_of_its_own_and_only_where_it_is_shown(
+    other: OtherProcess, shown: bool, children: int
+) -> None:
+    assert other.call(children_of_a_progress, shown) == children
 
 
 def told_to_nobody() -> str:
@@ -104,10 +110,6 @@ def told_to_nobody() -> str:
     return "went on"
 
 
-def test_a_display_that_is_gone_does_not_stop_the_run() -> None:
-    assert in_fresh_process(told_to_nobody) == "went on"
-
-
 def told_too_much() -> str:
     progress.PATIENCE_S = 1e6
     with Progress(1, shown=True) as shown:
@@ -116,12 +118,12 @@ def told_too_much() -> str:
     return "went on"
 
 
-def test_a_display_that_is_behind_does_not_hold_up_the_run() -> None:
-    assert in_fresh_process(told_too_much) == "went on"
+def test_a_display_that_is_gone_or_behind_does_not_hold_up_the_run(other: OtherProcess) -> None:
+    assert other.call(told_to_nobody) == other.call(told_too_much) == "went on"
 
 
-def test_ctrl_c_is_left_to_the_run() -> None:
-    assert in_fresh_process(interrupted_display) == [True, 0]
+def test_ctrl_c_is_left_to_the_run(other: OtherProcess) -> None:
+    assert other.call(interrupted_display) == [True, 0]
 
 
 def interrupted_display() -> list[object]:
