@@ -93,17 +93,9 @@ def test_spans_conflict_when_they_share_a_byte_and_one_writes(one: Span, other: 
     assert one.conflicts(other) is (share and (one.write or other.write))
 
 
-def test_spans_that_touch_do_not_conflict() -> None:
-    assert not Span(0, 4, write=True).conflicts(Span(4, 4, write=True))
-
-
 def test_length_0_conflicts_with_the_furthest_byte() -> None:
     assert Span(7, 0, write=True).conflicts(Span(2**32 - 1, 1, write=False))
     assert Span(7, 0, write=True).end == END
-
-
-def test_readers_do_not_conflict() -> None:
-    assert not Span(0, 4, write=False).conflicts(Span(0, 4, write=False))
 
 
 @given(st.lists(hold(near_spans), max_size=12))
@@ -145,15 +137,26 @@ def test_a_planted_overlap_is_seen(holds: list[Hold], worker: int, write: bool) 
 
 
 def test_an_overlap_names_the_holder_first() -> None:
-    span = Span(0, 8, write=True)
-    holder, intruder = hold_of(0, 10, 20, 40, span), hold_of(1, 25, 30, 35, span)
+    holder, intruder = hold_of(0, 10, 20, 40, WRITE), hold_of(1, 25, 30, 35, WRITE)
     assert sweep([intruder, holder]).overlaps == [Overlap(holder, intruder)]
 
 
-def test_a_grant_at_the_moment_of_the_release_is_no_overlap() -> None:
-    span = Span(0, 8, write=True)
-    exclusion = sweep([hold_of(0, 1, 10, 20, span), hold_of(1, 15, 20, 30, span)])
-    assert exclusion == Exclusion(overlaps=[], contended=1)
+WRITE, READ = Span(0, 8, write=True), Span(0, 8, write=False)
+
+
+@pytest.mark.parametrize(
+    ("holds", "contended"),
+    [
+        ([], 0),
+        ([hold_of(0, 1, 10, 20, WRITE), hold_of(1, 15, 20, 30, WRITE)], 1),
+        ([hold_of(0, 1, 10, 20, WRITE), hold_of(0, 12, 15, 30, WRITE)], 0),
+        ([hold_of(0, 1, 10, 10, WRITE), hold_of(1, 5, 10, 30, WRITE)], 0),
+        ([hold_of(0, 1, 10, 20, READ), hold_of(1, 15, 20, 30, READ)], 0),
+    ],
+    ids=["none", "granted at the release", "a worker's own", "never given back", "readers"],
+)
+def test_holds_that_do_not_overlap(holds: list[Hold], contended: int) -> None:
+    assert sweep(iter(holds)) == Exclusion(overlaps=[], contended=contended)
 
 
 def test_a_request_at_the_moment_of_the_grant_is_contended_on_both_paths() -> None:
@@ -163,26 +166,11 @@ def test_a_request_at_the_moment_of_the_grant_is_contended_on_both_paths() -> No
     assert sweep(holds).contended == sweep([*holds, reader]).contended == 1
 
 
-def test_a_workers_own_holds_do_not_conflict() -> None:
-    span = Span(0, 8, write=True)
-    assert sweep([hold_of(0, 1, 10, 20, span), hold_of(0, 12, 15, 30, span)]) == Exclusion([], 0)
-
-
-def test_a_hold_that_was_never_given_back_excludes_nobody() -> None:
-    span = Span(0, 8, write=True)
-    assert sweep([hold_of(0, 1, 10, 10, span), hold_of(1, 5, 10, 30, span)]) == Exclusion([], 0)
-
-
 def test_readers_together_are_no_overlap_but_a_writer_among_them_meets_each() -> None:
     readers = [hold_of(worker, 1, 10, 30, Span(0, 8, write=False)) for worker in range(3)]
     writer = hold_of(3, 15, 20, 40, Span(4, 1, write=True))
     assert sweep(readers) == Exclusion([], 0)
     assert found(sweep([*readers, writer])) == (sorted((reader, writer) for reader in readers), 1)
-
-
-def test_a_reader_that_asks_while_another_reads_is_not_contended() -> None:
-    span = Span(0, 8, write=False)
-    assert sweep([hold_of(0, 1, 10, 20, span), hold_of(1, 15, 20, 30, span)]) == Exclusion([], 0)
 
 
 def test_the_first_thousand_overlaps_are_kept_and_all_are_counted() -> None:
@@ -197,7 +185,3 @@ def test_the_first_thousand_overlaps_are_kept_and_all_are_counted() -> None:
 def test_the_count_of_overlaps_does_not_depend_on_how_many_are_kept(holds: list[Hold]) -> None:
     with patch.object(module, "KEPT", 1):
         assert sweep(holds).overlapping == len(by_brute_force(holds)[0])
-
-
-def test_no_holds_are_clean() -> None:
-    assert sweep(iter(())) == Exclusion([], 0)

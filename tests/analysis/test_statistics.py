@@ -37,13 +37,10 @@ def test_the_interval_is_the_published_one(damaged: int, trials: int, low: float
 
 
 @pytest.mark.parametrize("trials", [1, 10, 1_000, 20_000])
-def test_the_upper_bound_of_no_damage_is_the_closed_form(trials: int) -> None:
-    assert clopper_pearson(0, trials) == pytest.approx((0, 1 - 0.025 ** (1 / trials)), rel=1e-9, abs=0)
-
-
-@pytest.mark.parametrize("trials", [1, 10, 1_000])
-def test_the_lower_bound_of_nothing_but_damage_is_the_closed_form(trials: int) -> None:
-    assert clopper_pearson(trials, trials) == pytest.approx((0.025 ** (1 / trials), 1), rel=1e-9, abs=0)
+def test_the_bounds_of_no_damage_and_of_nothing_but_damage_are_the_closed_form(trials: int) -> None:
+    tail = 0.025 ** (1 / trials)
+    assert clopper_pearson(0, trials) == pytest.approx((0, 1 - tail), rel=1e-9, abs=0)
+    assert clopper_pearson(trials, trials) == pytest.approx((tail, 1), rel=1e-9, abs=0)
 
 
 def test_thousands_of_trials_do_not_underflow() -> None:
@@ -63,22 +60,13 @@ def test_each_bound_leaves_exactly_one_tail_of_a_fortieth(observation: tuple[int
 
 
 @given(observations)
-def test_the_interval_holds_the_observed_rate(observation: tuple[int, int]) -> None:
+def test_the_interval_holds_the_observed_rate_is_mirrored_and_wider_with_more_confidence(
+    observation: tuple[int, int],
+) -> None:
     damaged, trials = observation
     low, high = clopper_pearson(damaged, trials)
     assert 0 <= low <= damaged / trials <= high <= 1
-
-
-@given(observations)
-def test_undamaged_trials_have_the_mirrored_interval(observation: tuple[int, int]) -> None:
-    damaged, trials = observation
-    low, high = clopper_pearson(damaged, trials)
     assert clopper_pearson(trials - damaged, trials) == pytest.approx((1 - high, 1 - low), abs=1e-9)
-
-
-@given(observations)
-def test_more_confidence_makes_a_wider_interval(observation: tuple[int, int]) -> None:
-    low, high = clopper_pearson(*observation, confidence=0.95)
     wide_low, wide_high = clopper_pearson(*observation, confidence=0.99)
     assert wide_low <= low
     assert high <= wide_high
@@ -98,22 +86,16 @@ def test_a_lie_of_the_detection_power_escapes_in_one_run_of_twenty(contended: in
     assert (1 - power) ** contended == pytest.approx(0.05, rel=1e-6)
 
 
-def test_the_detection_power_of_many_requests_is_three_by_their_number() -> None:
+def test_the_detection_power_of_no_of_one_and_of_many_requests() -> None:
+    assert detection_limit(0) is None
+    assert detection_limit(1) == pytest.approx(0.95)
     assert detection_limit(30_000) == pytest.approx(3 / 30_000, rel=2e-3)
 
 
-def test_one_contended_request_notices_a_lie_in_nineteen_of_twenty() -> None:
-    assert detection_limit(1) == pytest.approx(0.95)
-
-
-def test_without_contended_requests_there_is_no_detection_power() -> None:
-    assert detection_limit(0) is None
-
-
 @pytest.mark.parametrize(
-    # the worked example of "Percentile" in Wikipedia, nearest-rank method
+    # the worked example of "Percentile" in Wikipedia, nearest-rank method; and the percentile of nothing
     ("fraction", "value"),
-    [(0.05, 15), (0.3, 20), (0.4, 20), (0.5, 35), (1.0, 50)],
+    [(0.05, 15), (0.3, 20), (0.4, 20), (0.5, 35), (1.0, 50), (0.0, 15)],
 )
 def test_the_percentile_is_the_published_nearest_rank(fraction: float, value: int) -> None:
     assert percentile([15, 20, 35, 40, 50], fraction) == value
@@ -124,10 +106,6 @@ def test_the_rank_is_the_least_that_covers_the_fraction_at_every_length(percent:
     for length in range(1, 3_001):
         rank = -(-percent * length // 100)
         assert percentile(range(1, length + 1), percent / 100) == rank
-
-
-def test_the_percentile_of_nothing_is_the_smallest() -> None:
-    assert percentile([15, 20, 35], 0.0) == 15
 
 
 @given(st.lists(st.integers(), min_size=1), st.floats(0, 1))

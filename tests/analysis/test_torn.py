@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from lab.analysis.accesses import Access
 from lab.analysis.torn import BEFORE, Torn, torn_at_the_end, torn_loads
 from tests.analysis.accessing import FILE, image, load, store
@@ -13,25 +15,32 @@ def found(*accesses: Access) -> list[Torn]:
     return list(torn_loads(sorted(accesses), START))
 
 
-def test_a_load_that_met_bytes_of_two_stores_is_torn_and_names_both() -> None:
-    assert found(store(0, (1, 2), A), store(1, (3, 6), B), load(2, (4, 5), MIXED)) == [Torn(2, 0, 0, 1, 10)]
+CUT = load(2, (4, 5), MIXED)._replace(data=MIXED[:12])
+CASES: dict[str, tuple[list[Access], list[Torn]]] = {
+    "bytes of two stores": (
+        [store(0, (1, 2), A), store(1, (3, 6), B), load(2, (4, 5), MIXED)],
+        [Torn(2, 0, 0, 1, 10)],
+    ),
+    "half a store over what lay there before": (
+        [store(1, (3, 6), A), load(2, (4, 5), A[:4] + FILE[4:])],
+        [Torn(1, 0, 0, BEFORE, 4)],
+    ),
+    "the first store whole": ([store(0, (1, 2), A), store(1, (3, 6), B), load(2, (4, 5), A)], []),
+    "the second store whole": ([store(0, (1, 2), A), store(1, (3, 6), B), load(2, (4, 5), B)], []),
+    "two stores to different bytes": (
+        [store(0, (1, 5), A[:8]), store(1, (2, 6), B[:8], start=8), load(2, (3, 7), A[:8] + B[:8])],
+        [],
+    ),
+    "a store over a part": ([store(0, (1, 4), A), store(1, (3, 6), B[:6], start=10), load(2, (5, 7), MIXED)], []),
+    "the order is known": ([store(0, (1, 2), A), store(1, (3, 4), B), load(2, (5, 6), B)], []),
+    "loaded at once": ([store(0, (1, 2), A[:8]), store(1, (3, 6), B[:8]), load(2, (4, 5), b"aaaabbbb")], []),
+    "bytes that were not kept": ([store(0, (1, 2), A), store(1, (3, 6), B), CUT], []),
+}
 
 
-def test_a_load_that_met_half_a_store_over_what_lay_there_before_is_torn() -> None:
-    assert found(store(1, (3, 6), A), load(2, (4, 5), A[:4] + FILE[4:])) == [Torn(1, 0, 0, BEFORE, 4)]
-
-
-def test_a_load_that_met_either_store_whole_is_not_torn() -> None:
-    for met in (A, B):
-        assert found(store(0, (1, 2), A), store(1, (3, 6), B), load(2, (4, 5), met)) == []
-
-
-def test_a_load_of_two_stores_to_different_bytes_is_not_torn() -> None:
-    assert found(store(0, (1, 5), A[:8]), store(1, (2, 6), B[:8], start=8), load(2, (3, 7), A[:8] + B[:8])) == []
-
-
-def test_a_store_over_a_part_leaves_the_rest_of_the_other_and_is_not_torn() -> None:
-    assert found(store(0, (1, 4), A), store(1, (3, 6), B[:6], start=10), load(2, (5, 7), MIXED)) == []
+@pytest.mark.parametrize(("accesses", "torn"), CASES.values(), ids=CASES)
+def test_a_load_is_torn_where_it_met_parts_of_stores_which_it_names(accesses: list[Access], torn: list[Torn]) -> None:
+    assert found(*accesses) == torn
 
 
 def test_bytes_mixed_by_two_stores_at_once_are_torn_for_a_later_load_and_at_the_end() -> None:
@@ -39,19 +48,6 @@ def test_bytes_mixed_by_two_stores_at_once_are_torn_for_a_later_load_and_at_the_
     assert found(*stores, load(2, (8, 9), MIXED)) == [Torn(2, 0, 0, 1, 10)]
     assert list(torn_at_the_end(list(stores), START, image(MIXED, 99))) == [Torn(BEFORE, 0, 0, 1, 10)]
     assert list(torn_at_the_end(list(stores), START, image(A, 99))) == []
-
-
-def test_where_the_order_is_known_nothing_is_torn() -> None:
-    assert found(store(0, (1, 2), A), store(1, (3, 4), B), load(2, (5, 6), B)) == []
-
-
-def test_what_the_machine_loads_at_once_is_never_torn() -> None:
-    assert found(store(0, (1, 2), A[:8]), store(1, (3, 6), B[:8]), load(2, (4, 5), b"aaaabbbb")) == []
-
-
-def test_a_load_whose_bytes_were_not_kept_is_not_judged() -> None:
-    cut = load(2, (4, 5), MIXED)._replace(data=MIXED[:12])
-    assert found(store(0, (1, 2), A), store(1, (3, 6), B), cut) == []
 
 
 def test_a_copy_of_less_than_a_word_can_be_torn_and_a_number_cannot() -> None:

@@ -15,7 +15,6 @@ from tests.report.records import run_of
 pytestmark = pytest.mark.slow
 
 BENCH = bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000), queue("ofd", 2, 1500, ranges="disjoint"))
-ONE = bench_of(queue("fcntl", 2, 2000))
 
 
 def as_file(document: Drawable, kind: str = "svg") -> bytes:
@@ -32,7 +31,7 @@ def test_each_kind_of_document_has_its_pictures() -> None:
 
 @pytest.mark.parametrize(("kind", "begins"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_a_file_is_the_same_whenever_it_is_drawn_and_has_no_date_and_no_path(kind: str, begins: bytes) -> None:
-    document: Measured = ONE if kind == "svg" else run_of(LOST)
+    document: Measured = BENCH if kind == "svg" else run_of(LOST)
     content = as_file(document, kind)
     assert content.startswith(begins)
     assert as_file(document, kind) == content
