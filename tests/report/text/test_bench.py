@@ -102,19 +102,18 @@ def test_a_time_has_three_digits(ns: float, text: str) -> None:
     assert fine(ns) == text
 
 
-def test_each_price_in_the_table_is_defined_and_no_other() -> None:
-    both = told(bench_of(cost(), cost("queue")))
-    assert "uncontended one worker locks and unlocks" in both
-    assert "queue N workers lock and unlock in a closed loop" in both
-    assert "the lock passes to another worker every time" not in both
-    assert "the lock passes to another worker every time" in told(bench_of(cost("hand-off")))
-
-
-def test_an_axis_is_defined_where_it_is_used() -> None:
-    assert "backing each pair adds 1" in told(bench_of(cost(backing="mapped")))
-    assert "held so many ranges" in told(bench_of(cost(held=5)))
-    assert "backing each" not in told(bench_of(cost()))
-    assert "held so many" not in told(bench_of(cost()))
+def test_each_price_and_each_axis_in_the_table_is_defined_and_no_other() -> None:
+    definitions = {
+        "uncontended one worker locks and unlocks": cost(),
+        "queue N workers lock and unlock in a closed loop": cost("queue"),
+        "the lock passes to another worker every time": cost("hand-off"),
+        "backing each pair adds 1": cost("queue", backing="mapped"),
+        "held so many ranges": cost("queue", held=5),
+    }
+    for words, case in definitions.items():
+        innocent = cost("queue") if case.price == "uncontended" else cost()
+        assert words in told(bench_of(case))
+        assert words not in told(bench_of(innocent))
 
 
 def test_the_harness_is_set_against_c_and_where_there_is_none_against_python() -> None:
@@ -187,18 +186,15 @@ def test_what_was_not_measured_is_told_and_ends_with_a_code_of_its_own(
     assert (exit_code(bench_of(*rows)), list(complaints(bench_of(*rows)))) == (code, said)
 
 
-def test_a_lock_that_does_not_exclude_is_told_before_all_else() -> None:
+def test_a_lock_that_does_not_exclude_is_told_before_all_else_and_lost_additions_too() -> None:
     run = bench_of(cost("queue", overlapping=2), unmeasured(failed=True))
     assert exit_code(run) == 1
     assert next(iter(complaints(run))) == (
         "fcntl queue: NOT EXCLUSIVE: 2 pairs of holds overlapped, so its cost means nothing; see `lab race`"
     )
-
-
-def test_additions_that_are_lost_are_told() -> None:
-    run = bench_of(cost(backing="private", lost=7))
-    assert exit_code(run) == 1
-    assert list(complaints(run)) == ["fcntl uncontended: 7 of 1,000 additions inside the lock are lost"]
+    lossy = bench_of(cost(backing="private", lost=7))
+    assert exit_code(lossy) == 1
+    assert list(complaints(lossy)) == ["fcntl uncontended: 7 of 1,000 additions inside the lock are lost"]
 
 
 def test_a_run_that_was_interrupted_says_how_far_it_came() -> None:

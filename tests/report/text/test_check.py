@@ -34,20 +34,18 @@ def test_a_heading_tells_directories_with_filesystems_kernel_and_how_and_an_inte
     assert "INTERRUPTED" not in heading(SAFE)
 
 
-def test_each_guarantee_is_a_line_of_title_verdict_and_strength() -> None:
-    lines = list(guarantee_lines(SAFE))
-    assert [line.split("  ")[0] for line in lines] == [each.title[:40].strip() for each in SAFE.guarantees]
-    assert [line[33:].split("  ")[0].strip() for line in lines] == ["safe", "safe"]
-    assert [line[46:] for line in lines] == ["3 rules", "0 of 1,000 rounds damaged"]
-
-
 @pytest.mark.parametrize(
     ("verdict", "word"),
     [("safe", "safe"), ("unsafe", "UNSAFE"), ("unsupported", "unsupported"), ("unknown", "unknown")],
 )
-def test_a_verdict_that_is_bad_is_in_capitals(verdict: Any, word: str) -> None:
-    (line,) = guarantee_lines(check_of(guarantee("posix", verdict)))
-    assert line[33:].split("  ")[0].strip() == word
+def test_each_guarantee_is_a_line_of_title_verdict_in_capitals_where_it_is_bad_and_strength(
+    verdict: Any, word: str
+) -> None:
+    run = check_of(guarantee("posix", verdict), guarantee("mapping", strength="0 of 1,000 rounds damaged"))
+    lines = list(guarantee_lines(run))
+    assert [line.split("  ")[0] for line in lines] == [each.title[:40].strip() for each in run.guarantees]
+    assert [line[33:].split("  ")[0].strip() for line in lines] == [word, "safe"]
+    assert [line[46:] for line in lines] == ["3 rules", "0 of 1,000 rounds damaged"]
 
 
 def test_what_speaks_against_a_guarantee_stands_below_it_and_of_much_only_the_first() -> None:
@@ -89,12 +87,8 @@ def test_a_report_comes_in_the_order_verdict_advice_rules_programs_stress_stuck_
         "random programs that differ", "guarantee  ", "other than on Linux", "LEFT BEHIND: process", "UNSAFE for posix",
     ]  # fmt: skip
     assert sorted(marks, key=told.index) == marks
-
-
-def test_a_report_of_what_is_safe_has_no_empty_sections() -> None:
-    told = text_of(SAFE)
-    assert "\n\n\n" not in told
-    assert told.count("\n\n") == 2
+    assert "\n\n\n" not in text_of(SAFE)
+    assert text_of(SAFE).count("\n\n") == 2, "no empty sections"
 
 
 def test_a_rule_that_fails_is_told_with_its_calls_and_where_it_is_written() -> None:
@@ -107,14 +101,10 @@ def test_a_rule_that_fails_is_told_with_its_calls_and_where_it_is_written() -> N
         "    observed  granted",
         "    source    fcntl(2)",
         f"    calls     {CALLS[0]}",
-        f"              {CALLS[1]}",
-        f"              {CALLS[2]}",
+        *(f"              {call}" for call in CALLS[1:]),
     ]
-
-
-def test_a_rule_that_is_refused_is_told_as_not_supported() -> None:
-    told = failed_rules(check_of(rules=[rule(18, "posix", "unsupported")]))
-    assert "rule 18 (posix, not supported): " in told
+    refused = failed_rules(check_of(rules=[rule(18, "posix", "unsupported")]))
+    assert "rule 18 (posix, not supported): " in refused
 
 
 def test_of_many_rules_of_a_guarantee_the_first_have_their_calls_and_the_rest_a_line() -> None:
@@ -190,19 +180,13 @@ def test_a_widened_window_is_said() -> None:
     assert "asleep for up to 145 us" in asleep.replace("\n", " ")
 
 
-def test_a_process_that_is_left_behind_is_told_with_its_place() -> None:
-    told = stuck(check_of(stuck=[STUCK]))
-    assert told == "LEFT BEHIND: process 4711, which hangs in fuse_wait_answer and does not end on SIGKILL"
-
-
-def test_a_conclusion_names_the_worst_first_and_what_is_not_supported() -> None:
+def test_a_conclusion_names_the_worst_first_and_what_is_not_supported_or_what_is_safe() -> None:
     run = check_of(guarantee("posix"), guarantee("ofd", "unsupported"), guarantee("mapping", "unsafe"),
                    guarantee("death", "unknown"))  # fmt: skip
     assert conclusion(run) == ("UNSAFE for mapping; inconclusive for death; not supported for ofd; safe for posix.")
-
-
-def test_where_all_is_safe_the_conclusion_says_of_what() -> None:
     assert conclusion(SAFE) == "Safe for all that was asked: posix, mapping."
+    left_behind = "LEFT BEHIND: process 4711, which hangs in fuse_wait_answer and does not end on SIGKILL"
+    assert stuck(check_of(stuck=[STUCK])) == left_behind
 
 
 def test_complaints_are_about_what_ends_in_an_exit_code() -> None:
@@ -245,17 +229,19 @@ def test_guarantees_that_are_unknown_for_one_cause_share_a_line_whatever_came_up
     ]
 
 
-def test_guarantees_that_failed_by_rules_of_their_own_have_lines_of_their_own() -> None:
-    run = check_of(
+def test_guarantees_have_a_line_each_for_rules_of_their_own_and_one_for_what_was_not_reached() -> None:
+    ruled = check_of(
         guarantee("posix", "unsafe", "rule 18: expected EAGAIN"), guarantee("ofd", "unsafe", "rule 49: expected EAGAIN")
     )
-    assert list(complaints(run)) == ["posix: UNSAFE: rule 18: expected EAGAIN", "ofd: UNSAFE: rule 49: expected EAGAIN"]
-
-
-def test_what_was_not_reached_before_an_interruption_is_one_line() -> None:
-    names = [guarantee(name, "unknown", "not reached before the interruption") for name in ("posix", "ofd", "mapping")]
+    assert list(complaints(ruled)) == [
+        "posix: UNSAFE: rule 18: expected EAGAIN",
+        "ofd: UNSAFE: rule 49: expected EAGAIN",
+    ]
+    reason = "not reached before the interruption"
+    names = [guarantee(name, "unknown", reason) for name in ("posix", "ofd", "mapping")]
     assert list(complaints(check_of(*names, interrupted=True))) == [
-        "posix, ofd, mapping: unknown: not reached before the interruption"
+        f"posix, ofd, mapping: unknown: {reason}",
+        "interrupted; 0 of 3 guarantees judged by then",
     ]
 
 
@@ -272,9 +258,6 @@ def test_the_exit_code_is_that_of_the_verdict_unless_it_was_interrupted() -> Non
     assert exit_code(check_of(guarantee("posix", "unsafe"))) == 1
     assert exit_code(check_of(guarantee("posix", "unsupported"))) == 3
     assert exit_code(check_of(guarantee("posix", "unsafe"), interrupted=True)) == 130
-
-
-def test_a_guarantee_that_was_named_is_missed_where_it_is_not_supported() -> None:
-    guarantees = [guarantee("posix"), guarantee("mapping", "unsupported")]
-    assert exit_code(check_of(*guarantees)) == 0
-    assert exit_code(check_of(*guarantees, only=["posix", "mapping"])) == 3
+    partly = [guarantee("posix"), guarantee("mapping", "unsupported")]
+    assert exit_code(check_of(*partly)) == 0
+    assert exit_code(check_of(*partly, only=["posix", "mapping"])) == 3, "what was named is missed"

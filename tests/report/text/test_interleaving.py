@@ -51,29 +51,23 @@ def test_only_workers_that_do_something_have_a_column() -> None:
 
 
 @pytest.mark.parametrize(("turn", "mark"), [("same", ""), ("preempted", "switch >"), ("free", ">")])
-def test_a_turn_is_marked_by_how_it_was_come_by(turn: Any, mark: str) -> None:
-    assert table([step(1, "load", 0), step(0, "store", 1, turn=turn)])[1][1] == mark
-
-
-def test_the_first_step_is_no_switch() -> None:
-    assert table([step(0, "load", 0, turn="free")])[0][1] == ""
+def test_a_turn_is_marked_by_how_it_was_come_by_and_the_first_is_no_switch(turn: Any, mark: str) -> None:
+    first, second = table([step(1, "load", 0, turn="free"), step(0, "store", 1, turn=turn)])
+    assert (first[1], second[1]) == ("", mark)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("operation", "value", "said"),
     [
-        ("exclusive", "lock value"),
-        ("shared", "lock value (shared)"),
-        ("EDEADLK", "lock value REFUSED (EDEADLK)"),
-        ("waits", "lock value WAITS"),
+        ("lock", "exclusive", "lock value"),
+        ("lock", "shared", "lock value (shared)"),
+        ("lock", "EDEADLK", "lock value REFUSED (EDEADLK)"),
+        ("lock", "waits", "lock value WAITS"),
+        ("unlock", None, "unlock value"),
     ],
 )
-def test_a_lock_says_how_it_came_out(value: str, said: str) -> None:
-    assert cell(step(0, "lock", value)) == said
-
-
-def test_an_unlock_says_what_it_frees() -> None:
-    assert cell(step(0, "unlock")) == "unlock value"
+def test_a_lock_says_how_it_came_out(operation: Any, value: str, said: str) -> None:
+    assert cell(step(0, operation, value)) == said
 
 
 def test_only_a_store_changes_the_memory() -> None:
@@ -81,30 +75,24 @@ def test_only_a_store_changes_the_memory() -> None:
     assert [row[-1] for row in table(steps)] == ["", "", "value 1", ""]
 
 
-def test_adjoining_pieces_of_one_store_are_one_row() -> None:
+def test_adjoining_pieces_of_one_load_or_store_are_one_row() -> None:
     assert table([piece(0), piece(1), piece(2)]) == [["1-3", "", "record[0:192] = 192 x 07", "record[0:192] 192 x 07"]]
-
-
-def test_adjoining_pieces_of_one_load_are_one_row() -> None:
     (row,) = table([piece(0, operation="load"), piece(1, operation="load")])
     assert row[2] == "record[0:128] -> 128 x 07"
 
 
-def test_a_piece_that_follows_a_switch_has_a_row_of_its_own() -> None:
-    steps = [piece(0), piece(0, "08", 1, turn="preempted"), piece(1, turn="free")]
-    assert [row[0] for row in table(steps)] == ["1", "2", "3"]
-
-
-def test_pieces_of_two_rounds_have_a_row_each() -> None:
-    assert len(table([piece(0), piece(1, round=1)])) == 2
-
-
-def test_pieces_that_do_not_adjoin_have_a_row_each() -> None:
-    assert len(table([piece(0), piece(2)])) == 2
-
-
-def test_a_load_and_a_store_are_never_one_row() -> None:
-    assert len(table([piece(0, operation="load"), piece(1)])) == 2
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [piece(0), piece(0, "08", 1, turn="preempted"), piece(1, turn="free")],
+        [piece(0), piece(1, round=1)],
+        [piece(0), piece(2)],
+        [piece(0, operation="load"), piece(1)],
+    ],
+    ids=["a switch between", "two rounds", "apart", "a load and a store"],
+)
+def test_other_pieces_have_a_row_each(steps: list[Step]) -> None:
+    assert [row[0] for row in table(steps)] == [f"{number}" for number in range(1, len(steps) + 1)]
 
 
 def test_numbers_side_by_side_are_separate_values() -> None:
