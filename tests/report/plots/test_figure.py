@@ -31,7 +31,7 @@ def test_each_kind_of_document_has_its_pictures() -> None:
 
 @pytest.mark.parametrize(("kind", "begins"), [("svg", b"<?xml"), ("png", b"\x89PNG"), ("pdf", b"%PDF")])
 def test_a_file_is_the_same_whenever_it_is_drawn_and_has_no_date_and_no_path(kind: str, begins: bytes) -> None:
-    document: Measured = BENCH if kind == "svg" else run_of(LOST)
+    document: Drawable = BENCH if kind == "svg" else run_of(LOST)
     content = as_file(document, kind)
     assert content.startswith(begins)
     assert as_file(document, kind) == content
