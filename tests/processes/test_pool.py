@@ -4,7 +4,7 @@ import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,13 @@ def pool_of(*runs: Run) -> WorkerPool:
     return WorkerPool(len(runs), lambda index: runs[index], cpus_for("none"))
 
 
+def finish(workers: WorkerPool, time_limit_s: float = LONG_S, late: Container[int] = ()) -> list[Exit]:
+    """Release the workers and wait for them; the limit begins anew until all but those to be late have ended."""
+    workers.gather(LONG_S)
+    workers.release()
+    return workers.wait(time_limit_s, goes_on=others_run(workers, late))
+
+
 def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
     return [(each.index, each.code, each.late) for each in exits]
 
@@ -93,10 +100,8 @@ def race(names: Sequence[str], time_limit_s: float) -> list[object]:
     """What is told of the exits of workers that run these functions, and whether all are gone."""
     with pool_of(*(globals()[name] for name in names)) as workers:
         pids = list(workers._running)
-        workers.gather(LONG_S)
-        workers.release()
         late = [index for index, name in enumerate(names) if name not in ENDING]
-        exits = told(workers.wait(time_limit_s, goes_on=others_run(workers, late)))
+        exits = told(finish(workers, time_limit_s, late))
     return [exits, all_gone(pids)]
 
 
@@ -110,17 +115,15 @@ def counts_of_runs(count: int) -> list[int]:
         return run
 
     with WorkerPool(count, prepare, cpus_for("none")) as workers:
-        workers.gather(LONG_S)
-        workers.release()
-        workers.wait(LONG_S)
+        finish(workers)
     return list(memory[:])
 
 
-def barrier_states() -> dict[str, list[int]]:
-    """Who had prepared and who had run: when gathered and asleep, and at the end. Each prepares after the last."""
+def barrier_states() -> list[object]:
+    """Who had prepared and when they ran: when gathered and asleep, and at the end. Each prepares after the last."""
     count = 3
     pipes = [os.pipe() for _ in range(count + 1)]
-    prepared, ran = mmap.mmap(-1, count), mmap.mmap(-1, count)
+    prepared, ran = mmap.mmap(-1, count), memoryview(mmap.mmap(-1, 8 * count)).cast("Q")
     os.write(pipes[0][1], b".")
 
     def prepare(index: int) -> Run:
@@ -129,37 +132,19 @@ def barrier_states() -> dict[str, list[int]]:
         os.write(pipes[index + 1][1], b".")
 
         def run() -> None:
-            ran[index] = 1
+            ran[index] = time.monotonic_ns()
 
         return run
 
     with WorkerPool(count, prepare, cpus_for("none")) as workers:
         workers.gather(LONG_S)
-        states = {"prepared": list(prepared[:])}
+        gathered = list(prepared[:])
         for pid in workers._running:
             wait_until(lambda pid=pid: is_asleep(pid), "the worker waits at the barrier")  # type: ignore[misc]
-        states["before"] = list(ran[:])
-        workers.release()
-        workers.wait(LONG_S)
-        states["after"] = list(ran[:])
-    return states
-
-
-def stamps_after_release() -> list[bool]:
-    memory = memoryview(mmap.mmap(-1, 16)).cast("Q")
-
-    def prepare(index: int) -> Run:
-        def run() -> None:
-            memory[index] = time.monotonic_ns()
-
-        return run
-
-    with WorkerPool(2, prepare, cpus_for("none")) as workers:
-        workers.gather(LONG_S)
-        gathered = time.monotonic_ns()
+        before, begun = list(ran), time.monotonic_ns()
         released = workers.release()
         workers.wait(LONG_S)
-    return [gathered <= released <= stamp for stamp in memory]
+    return [gathered, before, [begun <= released <= stamp for stamp in ran]]
 
 
 def race_with_one_dead_before_the_barrier(code: int) -> dict[str, object]:
@@ -176,9 +161,7 @@ def race_with_one_dead_before_the_barrier(code: int) -> dict[str, object]:
         return run
 
     with WorkerPool(3, prepare, cpus_for("none")) as workers:
-        workers.gather(LONG_S)
-        workers.release()
-        return {"exits": told(workers.wait(LONG_S)), "ran": list(memory[:])}
+        return {"exits": told(finish(workers)), "ran": list(memory[:])}
 
 
 def race_with_one_that_never_gets_ready() -> list[tuple[int, int | None, bool]]:
@@ -218,9 +201,7 @@ def race_with_one_that_sigkill_does_not_end() -> dict[str, object]:
         patch.setattr(pool, "TERM_GRACE_S", SHORT_S)
         patch.setattr(pool, "KILL_GRACE_S", SHORT_S)
         with pool_of(nothing, hang_without_sigterm) as workers:
-            workers.gather(LONG_S)
-            workers.release()
-            normal, stuck = workers.wait(SHORT_S, goes_on=others_run(workers, [1]))
+            normal, stuck = finish(workers, SHORT_S, [1])
             os.kill = kill
     wchan = Path(f"/proc/{stuck.pid}/wchan").read_text().removeprefix("0")
     asleep = is_asleep(stuck.pid)
@@ -233,9 +214,7 @@ def race_with_a_child_that_outlives_its_worker() -> list[object]:
     reader, writer = os.pipe()
     with pool_of(lambda: void(os.write(writer, str(fork_child(hang)).encode()))) as workers:
         pids = list(workers._running)
-        workers.gather(LONG_S)
-        workers.release()
-        found = [told(workers.wait(LONG_S)), all_gone(pids)]
+        found = [told(finish(workers)), all_gone(pids)]
     grandchild = int(os.read(reader, 100))
     wait_until(lambda: not is_running(grandchild), "the worker's child is gone")
     return found
@@ -396,9 +375,7 @@ def processors(pin: str) -> dict[str, list[list[int]]]:
         return lambda: void(os.write(writer, f"{index} {sorted(os.sched_getaffinity(0))}\n".encode()))
 
     with WorkerPool(3, prepare, cpus_for(pin)) as workers:
-        workers.gather(LONG_S)
-        workers.release()
-        workers.wait(LONG_S)
+        finish(workers)
     lines = sorted(os.read(reader, 10_000).decode().splitlines())
     choose = cpus_for(pin)
     allowed = os.sched_getaffinity(0)
@@ -437,12 +414,8 @@ def test_every_worker_runs_once(count: int) -> None:
     assert in_kept_process(counts_of_runs, count) == [1] * count
 
 
-def test_none_runs_before_the_release_and_all_have_prepared() -> None:
-    assert in_kept_process(barrier_states) == {"prepared": [1, 1, 1], "before": [0, 0, 0], "after": [1, 1, 1]}
-
-
-def test_the_release_is_stamped_before_any_worker_runs() -> None:
-    assert in_kept_process(stamps_after_release) == [True, True]
+def test_none_runs_before_the_release_which_is_stamped_and_all_have_prepared() -> None:
+    assert in_kept_process(barrier_states) == [[1, 1, 1], [0, 0, 0], [True, True, True]]
 
 
 WELL, RAISED, KILLED, TERMINATED, KILLED_LATE = (0, False), (1, False), (-9, False), (-15, True), (-9, True)
