@@ -99,11 +99,14 @@ BETWEEN = frozenset({"posix_alone", "flock_alone", "kept", "staged"})
 ALONE = frozenset({"slow", "no_rename"})
 """Variants of which a second mount shows nothing new, and takes long."""
 
-LIKE_ONE = frozenset(
-    {"always", "direct_io", "enosys", "false_deadlock", "forgets_on_close", "leaks_ofd", "lies_1000", "never_answers"}
-    | {"no_merge", "wakes_nobody", "whole_file"}
-)
-"""Variants whose locks are judged on two mounts as on one: only LAB_EXHAUSTIVE=1 has a check of both."""
+LIKE_ONE = (
+    "always", "direct_io", "enosys", "false_deadlock", "forgets_on_close", "leaks_ofd", "lies_100", "lies_1000",
+    "never_answers", "no_merge", "wakes_nobody", "whole_file",
+)  # fmt: skip
+"""Variants whose locks are judged on two mounts as on one."""
+
+LIKE = {"ext4_loop": "ext4", "bind": "bind_pair", **{f"fuse_{name}_two": f"fuse_{name}" for name in LIKE_ONE}}
+"""Filesystems whose locks are judged as those of another: only LAB_EXHAUSTIVE=1 has a check of both."""
 
 FILESYSTEMS: dict[str, Filesystem] = {
     "ext4": ext4,

@@ -11,7 +11,7 @@ import pytest
 from lab.check.guarantees import LOCKS
 from lab.check.request import PARTS
 from tests.check.expected import ADVICE, BREAKS, EXPECTED
-from tests.check.mounts import BAD_INPUT, FILESYSTEMS, LIKE_ONE
+from tests.check.mounts import BAD_INPUT, FILESYSTEMS, LIKE
 from tests.helpers import EXHAUSTIVE, PATIENCE, run_lab
 
 pytestmark = [pytest.mark.mounts, pytest.mark.timeout(300)]
@@ -33,7 +33,7 @@ def checked(name: str, *options: str) -> tuple[int, dict[str, Any]]:
     return ended.returncode, document
 
 
-CHECKED = [name for name in EXPECTED if EXHAUSTIVE or name not in {f"fuse_{variant}_two" for variant in LIKE_ONE}]
+CHECKED = [name for name in EXPECTED if EXHAUSTIVE or name not in LIKE]
 """Those of the table that are checked here."""
 
 
@@ -59,10 +59,10 @@ def test_the_rules_alone_find_a_bind_mount_safe() -> None:
     assert (code, document["safe"]) == (0, True)
 
 
-@pytest.mark.parametrize("variant", sorted(LIKE_ONE))
-def test_two_mounts_are_left_out_only_where_the_table_says_of_their_locks_what_it_says_of_one(variant: str) -> None:
-    one, two = (EXPECTED[f"fuse_{variant}{end}"] for end in ("", "_two"))
-    assert {lock: one[lock] for lock in LOCKS} == {lock: two[lock] for lock in LOCKS}
+@pytest.mark.parametrize("name", LIKE)
+def test_a_filesystem_is_left_out_only_where_the_table_says_of_its_locks_what_it_says_of_another(name: str) -> None:
+    one, other = (EXPECTED[each] for each in (name, LIKE[name]))
+    assert {lock: one[lock] for lock in LOCKS} == {lock: other[lock] for lock in LOCKS}
 
 
 def test_every_filesystem_of_the_tests_has_its_row() -> None:
