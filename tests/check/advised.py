@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from lab.check.verdict.advice import advice
@@ -18,6 +20,18 @@ def said(*kinds: str, **found: Any) -> str:
     findings = {name: found.pop(name, ()) for name in ("rules", "stress", "stuck")}
     guarantees = [guarantee(name, verdict) for name, verdict in found.items()]
     return "\n".join(advice(guarantees, mounts(*(kinds or ONE)), **findings))
+
+
+def given(*kinds: str, **found: Any) -> partial[str]:
+    """A situation: the kinds of its mounts, and what was found there."""
+    return partial(said, *kinds, **found)
+
+
+def check_advice(situation: partial[str], words: Sequence[str], others: Sequence[str]) -> None:
+    """All of the words are said there, and none of the others."""
+    told = situation()
+    assert [word for word in words if word not in told] == [], told
+    assert [word for word in others if word in told] == [], told
 
 
 def lying(lock: str = "fcntl", met: int = 100, overlaps: int = 90) -> StressResult:

@@ -478,7 +478,7 @@ def test_more_workers_than_any_race_has_room_for_are_refused_before_anything_is_
 
 
 def refusal(directory: str, only: list[str]) -> Told:
-    """The error that ends a check, and what is left."""
+    """The error that ends it, and what is left."""
     try:
         checked(directory, only)
     except CannotRunError as error:
