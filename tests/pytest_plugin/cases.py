@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """A module that follows the scenarios of tests/pytest_plugin/writing.py."""
+    """A module that follows the scenarios of tests/pytest_plugin/writing.py.
+
+    Races of many rounds have a time limit that no busy machine exceeds.
+    """
 
     tests: str
     outcomes: dict[str, int]
@@ -55,8 +58,10 @@ def test_my_lock_protects_the_file(lab):
 def test_no_interleaving_breaks_it(lab):
     lab.explore(MyScenario(), lock="fcntl", workers=2, rounds=2).assert_exhausted()
 """),
-    "damage": Case("def test_it(lab):\n    lab.race(Careless, trials=3, rounds=2000).assert_clean()", {"failure": 1}, [
-        ">*lab.race(Careless, trials=3, rounds=2000).assert_clean()",
+    "damage": Case(
+        "def test_it(lab):\n    lab.race(Careless, trials=3, rounds=2000, time_limit=600).assert_clean()",
+        {"failure": 1}, [
+        ">*lab.race(Careless, trials=3, rounds=2000, time_limit=600).assert_clean()",
         "E*AssertionError: test_damage:careless under fcntl, 4 workers: damaged: the lock held and the data broke *",
         "E*lost update: value is *",
         "E*scenario*verdict",
@@ -69,13 +74,15 @@ def test_no_interleaving_breaks_it(lab):
     "lying_lock": Case("""
 @pytest.mark.parametrize("lock", [Lies, Lies(), "test_lying_lock:Lies"], ids=["class", "object", "name"])
 def test_it(lab, lock):
-    lab.race(Mine, lock=lock, trials=3).assert_clean()
+    lab.race(Mine, lock=lock, trials=3, time_limit=600).assert_clean()
 """, {"failure": 3}, 3 * [
         "E*test_lying_lock under lies, 4 workers: damaged: conflicting holds overlapped, *",
         "E*was granted write 0-7 while *",
     ]),
     # Most requests of the bank meet a holder: of 24,000 about 24 are granted falsely.
-    "leak": Case("def test_it(lab):\n    lab.race('bank', leak=1e-3, trials=3).assert_clean()", {"failure": 1}, [
+    "leak": Case(
+        "def test_it(lab):\n    lab.race('bank', leak=1e-3, trials=3, time_limit=600).assert_clean()",
+        {"failure": 1}, [
         "E*bank under fcntl, 4 workers: damaged: conflicting holds overlapped, *",
         "E*NEGATIVE CONTROL: *probability 0.001*",
     ]),
@@ -142,7 +149,7 @@ adapted = adapt(lambda path: whole(path), name="adapted")
 
 @pytest.mark.parametrize("lock", [whole, nameless, adapted], ids=["function", "lambda", "adapted"])
 def test_it(lab, lock):
-    result = lab.race(Mine, lock=lock, trials=2, rounds=200)
+    result = lab.race(Mine, lock=lock, trials=2, rounds=200, time_limit=600)
     assert (result.case.verdict, result.case.reason, result.case.holds) == ("clean", "", 1600)
 """),
     "too_weak": Case("""
@@ -162,7 +169,7 @@ def test_no_lock(lab):
     ]),
     "not_broken": Case("""
 def test_kept(lab):
-    lab.race(Mine, trials=1).assert_damaged()
+    lab.race(Mine, trials=1, time_limit=600).assert_damaged()
 
 def test_broken(lab):
     lab.race(Mine, lock="none").assert_damaged()
@@ -173,7 +180,7 @@ def test_state(lab):
     assert (result.case.rounds, result.case.verdict, result.run.options.seed) == (77, "clean", 3)
 
 def test_broken(lab):
-    lab.race(Steps(5), lock=Lies, trials=3, rounds=3000).assert_clean()
+    lab.race(Steps(5), lock=Lies, trials=3, rounds=3000, time_limit=600).assert_clean()
 """, {"passed": 1, "failure": 1}, ["E*again: python -m pytest test_state.py::test_broken --lab-seed 0"]),
     "unsendable": Case("""
 import threading
