@@ -70,20 +70,29 @@ def test_the_folder_is_seen_through_every_mount_of_the_directory() -> None:
     assert left == [[], []]
 
 
-def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
-    code, text = error_of(tmp_path / "missing")
-    assert (code, text) == (
-        2, f"{tmp_path / 'missing'}: does not exist; give a directory on the filesystem in question"
-    )  # fmt: skip
-
-
-def test_a_file_is_no_directory_and_is_not_touched(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["missing"], "{0}: does not exist; give a directory on the filesystem in question"),
+        (["file"], "{0}: is not a directory; give one on the filesystem in question"),
+        (["one", "one/."], "{0} and {0}: are the same mount; give only one, or the same directory by another mount"),
+        (
+            ["one", "other"],
+            "{0} and {1}: are not the same directory; give only one, or one and the same through two mounts",
+        ),
+    ],
+    ids=["missing", "a file", "twice the same", "two of one mount"],
+)
+def test_what_is_no_directory_and_no_other_mount_is_told_and_not_touched(
+    given: list[str], told: str, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("theirs")
-    code, text = error_of(tmp_path / "file")
-    assert (code, text) == (
-        2, f"{tmp_path / 'file'}: is not a directory; give one on the filesystem in question"
-    )  # fmt: skip
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    code, text = error_of(*(f"{tmp_path}/{name}" for name in given))
+    assert (code, text) == (2, told.format(*(tmp_path / name for name in given)))
     assert (tmp_path / "file").read_text() == "theirs"
+    assert [list((tmp_path / name).iterdir()) for name in ("one", "other")] == [[], []]
 
 
 @pytest.mark.needs("root")
@@ -97,24 +106,6 @@ def test_a_directory_that_one_may_not_use_is_told(mode: int, tmp_path: Path) -> 
     assert (code, text) == (
         2, f"{tmp_path}: no permission (Permission denied); give a directory that you may write"
     )  # fmt: skip
-
-
-def test_one_directory_given_twice_is_one_mount(tmp_path: Path) -> None:
-    code, text = error_of(tmp_path, f"{tmp_path}/.")
-    assert code == 2
-    assert (
-        text == f"{tmp_path} and {tmp_path}: are the same mount; give only one, or the same directory by another mount"
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_two_directories_of_one_mount_are_not_the_same(tmp_path: Path) -> None:
-    one, other = tmp_path / "one", tmp_path / "other"
-    one.mkdir()
-    other.mkdir()
-    code, text = error_of(one, other)
-    assert code == 2
-    assert text.startswith(f"{one} and {other}: are not the same directory; give only one")
 
 
 def test_two_filesystems_are_found_out_by_a_file_of_one_that_the_other_does_not_have(tmp_path: Path) -> None:
