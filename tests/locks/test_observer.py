@@ -12,7 +12,6 @@ from lab.host.procfs import ListedLock
 from lab.locks import observer as observer_module
 from lab.locks.observer import ListObserver, ObservedLock, QueryObserver, observer_of
 from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process
-from tests.kept_process import in_kept_process
 from tests.locks.holder import take
 
 
@@ -31,18 +30,18 @@ def test_the_kernel_lists_who_holds_what(lock: str, kind: str, path: Path, other
     other.call(take, lock, str(path), 16, 8, True)
     pid = -1 if lock == "ofd" else other.pid
     span = [0, 0, True] if lock == "flock" else [16, 8, True]
-    assert in_kept_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False, ""]]]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False, ""]]]
 
 
 def test_a_file_without_locks_shows_none(path: Path) -> None:
-    assert in_kept_process(looked, str(path), "best") == ["/proc/locks", []]
-    assert in_kept_process(looked, str(path), "asked") == ["F_GETLK", []]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", []]
+    assert in_fresh_process(looked, str(path), "asked") == ["F_GETLK", []]
 
 
 @pytest.mark.parametrize("write", [True, False])
 def test_an_f_getlk_names_one_lock_that_is_in_the_way(write: bool, path: Path, other: OtherProcess) -> None:
     other.call(take, "fcntl", str(path), 16, 8, write)
-    assert in_kept_process(looked, str(path), "asked") == [
+    assert in_fresh_process(looked, str(path), "asked") == [
         "F_GETLK",
         [["POSIX", other.pid, [16, 8, write], False, ""]],
     ]
@@ -57,7 +56,7 @@ def test_a_lock_on_a_file_beside_it_is_shown_with_its_name_and_one_elsewhere_is_
         each.write_bytes(bytes(8))
         other.call(take, "fcntl", str(each), 0, 8, True)
     shown = [["POSIX", other.pid, [0, 8, True], False, "beside"]]
-    assert in_kept_process(looked, str(path), "best") == ["/proc/locks", shown]
+    assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", shown]
 
 
 def looked_twice(path: str, beside: str) -> list[Any]:
@@ -76,7 +75,7 @@ def test_a_file_that_goes_keeps_its_name_and_what_replaces_the_file_is_the_file(
     beside.write_bytes(bytes(8))
     for each in (path, beside):
         other.call(take, "fcntl", str(each), 0, 8, True)
-    assert in_kept_process(looked_twice, str(path), str(beside)) == [["", "beside"], [""]]
+    assert in_fresh_process(looked_twice, str(path), str(beside)) == [["", "beside"], [""]]
 
 
 def unlisted(path: str) -> list[Any]:

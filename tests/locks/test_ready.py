@@ -14,7 +14,6 @@ from lab.errors import CannotRunError, UsageError
 from lab.locks import abilities, find_lock, prepared
 from lab.locks.ready import READY
 from tests.helpers import PATIENCE_S, in_fresh_process, race, run_lab
-from tests.kept_process import in_kept_process
 from tests.once import once
 
 SEMAPHORES = ["multiprocessing", "sysv-semaphore", "posix-semaphore"]
@@ -117,7 +116,7 @@ def takes_it_again(name: str, folder: str) -> list[str]:
 
 @pytest.mark.parametrize("name", READY)
 def test_ranges_nest_and_only_the_data_stays(name: str, tmp_path: Path) -> None:
-    assert in_kept_process(takes_it_again, name, str(tmp_path)) == ["data"]
+    assert in_fresh_process(takes_it_again, name, str(tmp_path)) == ["data"]
 
 
 @pytest.mark.parametrize("name", SEMAPHORES)

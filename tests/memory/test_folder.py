@@ -11,7 +11,7 @@ import pytest
 from lab.memory import workspace
 from lab.memory.folder import Exchanged, Folder
 from tests.attacker import Attacker, link_to, moved_in, untouched, victim_in
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 PUT = {"a link": link_to, "a directory": moved_in}
 
@@ -63,7 +63,7 @@ def every_attack(directory: str, what: str, use: str) -> list[int]:
 @pytest.mark.parametrize("use", ["held_workspace", "removed_elsewhere"])
 @pytest.mark.parametrize("what", list(PUT))
 def test_whatever_takes_the_place_of_a_folder_at_any_call_is_untouched(what: str, use: str, tmp_path: Path) -> None:
-    tried = in_kept_process(every_attack, str(tmp_path), what, use)
+    tried = in_fresh_process(every_attack, str(tmp_path), what, use)
     assert len(tried) > 8, "it does not make that few calls"
 
 
@@ -128,7 +128,7 @@ def test_a_mount_in_a_folder_is_not_entered(kind: str, tmp_path: Path) -> None:
 
 
 def test_a_folder_goes_by_what_it_is_in_another_process_too(tmp_path: Path) -> None:
-    made = in_kept_process(make_one, str(tmp_path / "made"))
+    made = in_fresh_process(make_one, str(tmp_path / "made"))
     folder = Folder(Path(made[0]), made[1], made[2])
     filled(folder.path)
     assert folder.remove() == ""

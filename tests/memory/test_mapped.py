@@ -10,7 +10,6 @@ import pytest
 from lab.errors import CannotRunError
 from lab.memory import BACKINGS, MAPPED, FileBacking, anonymous, mapped, read_back
 from tests.helpers import in_fresh_process
-from tests.kept_process import in_kept_process
 from tests.memory.descriptors import SIZE, descriptors_of
 
 UNMAPPABLE = Path("/dev/null")
@@ -106,7 +105,7 @@ def test_memory_can_be_had_where_it_cannot_be_populated(monkeypatch: pytest.Monk
 
 
 def test_anonymous_memory_is_zeroed_and_shared_with_forked_children() -> None:
-    assert in_kept_process(written_by_a_child) == [0, 9]
+    assert in_fresh_process(written_by_a_child) == [0, 9]
 
 
 @pytest.mark.skipif(OVERCOMMIT.read_text().strip() == "2", reason="this kernel commits all memory (vm.overcommit)")

@@ -7,9 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.memory import named
-from tests.kept_process import in_kept_process
-
-pytestmark = pytest.mark.processes
+from tests.helpers import in_fresh_process
 
 posix_ipc, sysv_ipc = import_module("posix_ipc"), import_module("sysv_ipc")
 
@@ -28,7 +26,7 @@ def key_beside_a_foreign_one(path: str) -> tuple[bool, bool]:
 
 
 def test_a_segment_of_somebody_else_under_the_same_key_is_left_alone(tmp_path: Path) -> None:
-    assert in_kept_process(key_beside_a_foreign_one, str(tmp_path / "foo")) == [True, True]
+    assert in_fresh_process(key_beside_a_foreign_one, str(tmp_path / "foo")) == [True, True]
 
 
 def refusals(kind: str, path: str) -> list[str]:
@@ -53,7 +51,7 @@ def _refusal(call: Callable[[], None]) -> str:
 
 @pytest.mark.parametrize("kind", ["SystemVSegment", "PosixObject", "File"])
 def test_what_is_there_and_what_is_not_have_the_errno_of_their_call(kind: str, tmp_path: Path) -> None:
-    assert in_kept_process(refusals, kind, str(tmp_path / "foo")) == ["ENOENT", "ENOENT", "EEXIST"]
+    assert in_fresh_process(refusals, kind, str(tmp_path / "foo")) == ["ENOENT", "ENOENT", "EEXIST"]
 
 
 def test_a_refusal_of_the_packages_is_an_oserror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from lab.errors import CannotRunError
 from lab.memory import BACKINGS, Backing, find_backing
 from lab.memory.segments import SystemV
 from lab.processes import Child, fork_child
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 SIZE = 3 * mmap.PAGESIZE
 ALL = pytest.mark.parametrize("backing", BACKINGS.values(), ids=list(BACKINGS))
@@ -162,4 +162,4 @@ def written_by_child_and_grandchild(name: str, path: str) -> list[int]:
 
 @pytest.mark.parametrize("name", [name for name, backing in BACKINGS.items() if backing.shares])
 def test_forked_children_and_theirs_open_the_same_bytes(name: str, tmp_path: Path) -> None:
-    assert in_kept_process(written_by_child_and_grandchild, name, str(tmp_path / "file")) == [3, 2]
+    assert in_fresh_process(written_by_child_and_grandchild, name, str(tmp_path / "file")) == [3, 2]

@@ -8,14 +8,9 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from lab.processes.actor import SteppedProcess
 from lab.processes.rpc import Gone
-from tests.helpers import PATIENCE_S, is_running
-from tests.kept_process import in_kept_process
-
-pytestmark = pytest.mark.processes
+from tests.helpers import PATIENCE_S, in_fresh_process, is_running
 
 
 def locking(path: str) -> Callable[..., object]:
@@ -43,7 +38,7 @@ def stepped(path: str) -> list[object]:
 
 
 def test_a_step_has_a_result_or_blocks_and_goes_on_when_the_lock_is_free(tmp_path: Path) -> None:
-    assert in_kept_process(stepped, str(tmp_path / "file")) == [
+    assert in_fresh_process(stepped, str(tmp_path / "file")) == [
         ["add", 1, 2], ["lock"], None, None, ["unlock"], ["lock"], ["unlock"], ["lock"],
     ]  # fmt: skip
 
@@ -65,4 +60,4 @@ def ended(path: str) -> list[object]:
 
 def test_the_end_of_a_process_is_told_and_none_outlives_its_block(tmp_path: Path) -> None:
     expected = [-signal.SIGKILL, None, ["add"], False, False]
-    assert in_kept_process(ended, str(tmp_path / "file")) == expected
+    assert in_fresh_process(ended, str(tmp_path / "file")) == expected

@@ -13,7 +13,6 @@ from lab.errors import CannotRunError
 from lab.processes import rpc
 from lab.processes.rpc import attempt_all
 from tests.helpers import in_fresh_process
-from tests.kept_process import in_kept_process
 
 
 def hang() -> str:
@@ -28,7 +27,7 @@ def outcomes(limit_s: float) -> list[Any]:
 
 
 def test_each_has_its_answer_or_is_late_and_nobody_is_left() -> None:
-    assert in_kept_process(outcomes, 0.5) == [["well", False, False], [None, True, False], [None, False, False], 0]
+    assert in_fresh_process(outcomes, 0.5) == [["well", False, False], [None, True, False], [None, False, False], 0]
 
 
 def given_up_at_once() -> list[Any]:
@@ -37,7 +36,7 @@ def given_up_at_once() -> list[Any]:
 
 
 def test_it_is_given_up_when_that_is_wanted() -> None:
-    assert in_kept_process(given_up_at_once)[::2] == [True, 0]
+    assert in_fresh_process(given_up_at_once)[::2] == [True, 0]
 
 
 def interrupted() -> int:
@@ -52,7 +51,7 @@ def interrupted() -> int:
 
 
 def test_an_interrupt_ends_all_of_them() -> None:
-    assert in_kept_process(interrupted) == 0
+    assert in_fresh_process(interrupted) == 0
 
 
 def refused() -> str:

@@ -13,7 +13,6 @@ from lab.processes import blocked
 from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import LockWait, listed_requests
 from tests.helpers import PATIENCE_S, in_fresh_process, wait_until
-from tests.kept_process import in_kept_process
 
 FOREVER_S = 1e6
 
@@ -81,8 +80,8 @@ def busy(step: str) -> list[bool]:
 
 
 def test_a_process_that_spins_is_not_blocked_and_one_that_polls_is_seen_to() -> None:
-    assert in_kept_process(busy, "spin") == [False, False]
-    assert in_kept_process(busy, "poll")[1]
+    assert in_fresh_process(busy, "spin") == [False, False]
+    assert in_fresh_process(busy, "poll")[1]
 
 
 def slept_before() -> list[bool]:
@@ -96,7 +95,7 @@ def slept_before() -> list[bool]:
 
 
 def test_what_may_wake_it_starts_the_clock_again() -> None:
-    assert in_kept_process(slept_before) == [False]
+    assert in_fresh_process(slept_before) == [False]
 
 
 def asked_before(path: str) -> list[bool]:
@@ -116,4 +115,4 @@ def asked_before(path: str) -> list[bool]:
 def test_a_request_that_waited_before_the_call_is_not_the_calls(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.touch()
-    assert in_kept_process(asked_before, str(path)) == [False]
+    assert in_fresh_process(asked_before, str(path)) == [False]

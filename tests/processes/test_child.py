@@ -16,7 +16,6 @@ import pytest
 
 from lab.processes import Child, Terminated, detach_output, die, fork_child, private_bytes, stop_on_sigterm, stops_noted
 from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process, is_running, wait_until
-from tests.kept_process import in_kept_process
 
 
 def nothing() -> None:
@@ -233,30 +232,30 @@ def refused() -> str:
     ],
 )
 def test_a_childs_exit_says_how_its_body_ended_and_its_stderr_why(body: str, code: int, said: str) -> None:
-    assert in_kept_process(end_of, body) == [code, said]
+    assert in_fresh_process(end_of, body) == [code, said]
 
 
 @pytest.mark.parametrize("interrupt", [False, True])
 def test_a_child_never_returns_into_its_caller(interrupt: bool) -> None:
-    assert in_kept_process(others_beyond_the_call, interrupt) == []
+    assert in_fresh_process(others_beyond_the_call, interrupt) == []
 
 
 def test_forking_leaves_no_signal_blocked_in_parent_or_child() -> None:
-    assert in_kept_process(blocked_signals) == [[], []]
+    assert in_fresh_process(blocked_signals) == [[], []]
 
 
 def test_an_interrupt_just_before_the_fork_leaves_no_signal_blocked() -> None:
-    assert in_kept_process(blocked_after_an_interrupt_at_the_fork) == []
+    assert in_fresh_process(blocked_after_an_interrupt_at_the_fork) == []
 
 
 @pytest.mark.parametrize("joins", ["parent", "child"])
 def test_a_child_is_in_its_group_before_it_begins_and_when_the_fork_returns(joins: str) -> None:
-    assert in_kept_process(groups, joins) == {"leader": True, "member": True, "same": True}
+    assert in_fresh_process(groups, joins) == {"leader": True, "member": True, "same": True}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_that_the_parent_handles_ends_the_child(number: signal.Signals) -> None:
-    assert in_kept_process(exit_after, int(number)) == -number
+    assert in_fresh_process(exit_after, int(number)) == -number
 
 
 def test_a_child_and_its_child_end_when_the_first_parent_is_killed() -> None:
@@ -268,11 +267,11 @@ def test_a_child_and_its_child_end_when_the_first_parent_is_killed() -> None:
 
 
 def test_a_child_whose_parent_is_gone_already_does_not_begin() -> None:
-    assert in_kept_process(ran_without_parent) == [1, 0]
+    assert in_fresh_process(ran_without_parent) == [1, 0]
 
 
 def test_sigterm_raises_in_the_block_and_has_its_old_handler_after_it() -> None:
-    assert in_kept_process(terminated) == ["Terminated", "handler restored"]
+    assert in_fresh_process(terminated) == ["Terminated", "handler restored"]
 
 
 def test_terminated_is_not_caught_by_those_who_catch_exceptions() -> None:
@@ -285,7 +284,7 @@ def test_private_bytes_grow_with_what_is_written() -> None:
 
 
 def test_a_refused_fork_raises_in_the_parent() -> None:
-    assert in_kept_process(refused) == "BlockingIOError"
+    assert in_fresh_process(refused) == "BlockingIOError"
 
 
 DETACHED = """
@@ -334,7 +333,7 @@ def streams_of_a_detached_child(closes_stdin: bool) -> list[str]:
 
 @pytest.mark.parametrize("closes_stdin", [False, True])
 def test_a_detached_child_has_null_for_its_streams_and_nothing_more_open(closes_stdin: bool) -> None:
-    assert in_kept_process(streams_of_a_detached_child, closes_stdin) == [os.devnull] * 3 + ["0"]
+    assert in_fresh_process(streams_of_a_detached_child, closes_stdin) == [os.devnull] * 3 + ["0"]
 
 
 def noted_and_raised(number: int) -> list[object]:
@@ -361,4 +360,4 @@ def noted_and_raised(number: int) -> list[object]:
     ],
 )
 def test_a_stop_that_is_noted_raises_at_the_end_of_the_block(number: int, what: list[object]) -> None:
-    assert in_kept_process(noted_and_raised, number) == [*what, True]
+    assert in_fresh_process(noted_and_raised, number) == [*what, True]

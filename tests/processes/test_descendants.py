@@ -9,7 +9,6 @@ import pytest
 
 from lab.processes import Descendants, GroupReaper, descendants, fork_child
 from tests.helpers import in_fresh_process, is_running
-from tests.kept_process import in_kept_process
 
 
 def sleep() -> None:
@@ -81,7 +80,7 @@ def has_children() -> bool:
 def test_what_a_child_leaves_behind_is_told_and_ended(name: str) -> None:
     command = "sleep 600" if name == "program" else descendants.FORK
     expected = {"commands": [command], "ended": [True], "running": [], "again": 0, "children": False}
-    assert in_kept_process(what_a_child_left, name) == expected
+    assert in_fresh_process(what_a_child_left, name) == expected
 
 
 def what_ends_by_itself() -> int:
@@ -101,7 +100,7 @@ def what_ends_by_itself() -> int:
 
 
 def test_what_ends_by_itself_in_the_grace_is_not_told() -> None:
-    assert in_kept_process(what_ends_by_itself) == 0
+    assert in_fresh_process(what_ends_by_itself) == 0
 
 
 def those_of_before() -> list[bool]:
@@ -130,7 +129,7 @@ def reaper_beside_an_orphan() -> list[int]:
 
 
 def test_a_reaper_is_not_taken_for_what_a_child_left() -> None:
-    assert in_kept_process(reaper_beside_an_orphan) == [1]
+    assert in_fresh_process(reaper_beside_an_orphan) == [1]
 
 
 def one_that_sigkill_does_not_end() -> list[Any]:

@@ -10,7 +10,7 @@ import pytest
 
 from lab.processes import Outputs, become, fork_child
 from lab.processes.external import KEPT
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 
 def printed_by(code: str) -> list[Any]:
@@ -27,26 +27,26 @@ def printed_by(code: str) -> list[Any]:
 
 def test_a_child_becomes_a_program_whose_output_is_read() -> None:
     code = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
-    assert in_kept_process(printed_by, code) == [3, "out\n", 4, "err\n", 4]
+    assert in_fresh_process(printed_by, code) == [3, "out\n", 4, "err\n", 4]
 
 
 def test_of_a_flood_the_end_is_kept() -> None:
-    _, text, counted, *_ = in_kept_process(printed_by, "for i in range(300_000): print(f'{i:09}')")
+    _, text, counted, *_ = in_fresh_process(printed_by, "for i in range(300_000): print(f'{i:09}')")
     assert (len(text), counted, text[-10:]) == (KEPT, 3_000_000, "000299999\n")
 
 
 def test_what_is_no_text_is_shown_all_the_same() -> None:
-    assert in_kept_process(printed_by, "import os; os.write(1, b'a\\xffb')")[1] == "a�b"
+    assert in_fresh_process(printed_by, "import os; os.write(1, b'a\\xffb')")[1] == "a�b"
 
 
 def test_there_is_nothing_to_read() -> None:
-    assert in_kept_process(printed_by, "import sys; print(repr(sys.stdin.read()))")[1] == "''\n"
+    assert in_fresh_process(printed_by, "import sys; print(repr(sys.stdin.read()))")[1] == "''\n"
 
 
 @pytest.mark.parametrize("name", ["SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM"])
 def test_signals_do_what_they_do_in_a_program_that_a_shell_starts(name: str) -> None:
     """The interpreter ignores some, and sets that again when it starts: so /bin/grep tells, from /proc/self/status."""
-    masks = in_kept_process(signals_of_grep)
+    masks = in_fresh_process(signals_of_grep)
     bit = 1 << (getattr(signal, name) - 1)
     assert [mask & bit for mask in masks] == [0, 0]
 
@@ -63,7 +63,7 @@ def signals_of_grep() -> list[int]:
 
 
 def test_descriptors_are_given_back() -> None:
-    assert in_kept_process(descriptors_left) == 0
+    assert in_fresh_process(descriptors_left) == 0
 
 
 def descriptors_left() -> int:

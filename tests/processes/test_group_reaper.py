@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 
 from lab.processes import GroupReaper, WorkerPool, cpus_for, fork_child
-from tests.helpers import OtherProcess, is_running, wait_until
-from tests.kept_process import in_kept_process
+from tests.helpers import OtherProcess, in_fresh_process, is_running, wait_until
 from tests.processes.limits import others_run
 
 
@@ -24,7 +23,7 @@ def end_of_a_group() -> list[bool]:
 
 
 def test_the_group_is_killed_with_the_block() -> None:
-    assert in_kept_process(end_of_a_group) == [True, True, True]
+    assert in_fresh_process(end_of_a_group) == [True, True, True]
 
 
 def waits_do_not_see_it() -> bool:
@@ -38,7 +37,7 @@ def waits_do_not_see_it() -> bool:
 
 
 def test_a_reaper_is_no_child_that_others_wait_for() -> None:
-    assert in_kept_process(waits_do_not_see_it)
+    assert in_fresh_process(waits_do_not_see_it)
 
 
 def with_a_grandchild(note: str) -> None:
@@ -85,7 +84,7 @@ def exits_of_a_kept_pool() -> list[list[int | bool | None]]:
 
 
 def test_a_pool_in_the_group_ends_late_workers_also_those_that_have_left_it() -> None:
-    assert in_kept_process(exits_of_a_kept_pool) == [[0, False], [-15, True], [-15, True]]
+    assert in_fresh_process(exits_of_a_kept_pool) == [[0, False], [-15, True], [-15, True]]
 
 
 def gathered_without_those_apart() -> bool:
@@ -103,4 +102,4 @@ def gathered_without_those_apart() -> bool:
 
 
 def test_those_apart_are_not_waited_for_at_the_barrier() -> None:
-    assert in_kept_process(gathered_without_those_apart)
+    assert in_fresh_process(gathered_without_those_apart)

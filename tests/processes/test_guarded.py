@@ -17,7 +17,6 @@ from lab.errors import CannotRunError, UsageError
 from lab.processes import guarded as module
 from lab.processes.guarded import KILL, TERMINATE, Cleaned, Guarded, Over, Raised, Refused, Send
 from tests.helpers import PATIENCE_S, OtherProcess, in_fresh_process, is_running, wait_until
-from tests.kept_process import in_kept_process
 
 
 def until_over(guarded: Guarded) -> list[Any]:
@@ -52,7 +51,7 @@ def told_by_a_worker() -> list[str]:
 
 
 def test_what_the_worker_sends_arrives_then_its_end_then_the_clean_up_when_it_was_asked_for() -> None:
-    assert in_kept_process(told_by_a_worker) == ["a", "bbb", "Over(code=0, left=[])", "Cleaned(answer='way 3')"]
+    assert in_fresh_process(told_by_a_worker) == ["a", "bbb", "Over(code=0, left=[])", "Cleaned(answer='way 3')"]
 
 
 class OddError(Exception):
@@ -76,7 +75,7 @@ def raised_by_a_worker(odd: bool) -> list[str]:
     ("odd", "error"), [(False, "UsageError('give another')"), (True, "RuntimeError('OddError: odd')")]
 )
 def test_an_exception_of_the_worker_arrives_with_its_place(odd: bool, error: str) -> None:
-    found, last, over = in_kept_process(raised_by_a_worker, odd)
+    found, last, over = in_fresh_process(raised_by_a_worker, odd)
     assert (found, over) == (error, "Over(code=0, left=[])")
     assert last.endswith(("UsageError: give another", "OddError: odd"))
 
@@ -128,7 +127,7 @@ def ended_with(pids: str, how: str) -> list[Any]:
 
 @pytest.mark.parametrize(("how", "codes"), [("itself", [0, -15]), ("told", [-15]), ("killed", [-9])])
 def test_whatever_the_worker_forked_ends_with_it(how: str, codes: list[int], tmp_path: Path) -> None:
-    code, left, running, count = in_kept_process(ended_with, str(tmp_path / "pids"), how)
+    code, left, running, count = in_fresh_process(ended_with, str(tmp_path / "pids"), how)
     assert code in codes
     assert (left, running, count) == ([], [], 3)
 
@@ -183,7 +182,7 @@ def end_of_a_pipe() -> bool:
 
 
 def test_guard_and_worker_hold_nothing_of_the_lab_open() -> None:
-    assert in_kept_process(end_of_a_pipe)
+    assert in_fresh_process(end_of_a_pipe)
 
 
 def fork_refused(after: int) -> str:

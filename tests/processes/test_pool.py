@@ -12,8 +12,7 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.processes import Exit, Terminated, WorkerPool, cpus_for, fork_child, pool, stop_on_sigterm
-from tests.helpers import OtherProcess, is_asleep, is_running, wait_until
-from tests.kept_process import in_kept_process
+from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
 from tests.processes.limits import others_run
 
 LONG_S = 60.0
@@ -411,11 +410,11 @@ def figures() -> dict[str, Any]:
 
 @pytest.mark.parametrize("count", [1, 2, 40])
 def test_every_worker_runs_once(count: int) -> None:
-    assert in_kept_process(counts_of_runs, count) == [1] * count
+    assert in_fresh_process(counts_of_runs, count) == [1] * count
 
 
 def test_none_runs_before_the_release_which_is_stamped_and_all_have_prepared() -> None:
-    assert in_kept_process(barrier_states) == [[1, 1, 1], [0, 0, 0], [True, True, True]]
+    assert in_fresh_process(barrier_states) == [[1, 1, 1], [0, 0, 0], [True, True, True]]
 
 
 WELL, RAISED, KILLED, TERMINATED, KILLED_LATE = (0, False), (1, False), (-9, False), (-15, True), (-9, True)
@@ -437,35 +436,35 @@ ENDS = {
 def test_how_each_worker_ended_is_told_and_none_is_left(names: tuple[str, ...]) -> None:
     time_limit_s, ends = ENDS[names]
     exits = [[index, *end] for index, end in enumerate(ends)]
-    assert in_kept_process(race, names, time_limit_s) == [exits, True]
+    assert in_fresh_process(race, names, time_limit_s) == [exits, True]
 
 
 @pytest.mark.parametrize(("looks", "late"), [(1, True), (999, False)])
 def test_a_worker_that_goes_on_is_given_its_time_once_more(looks: int, late: bool) -> None:
-    assert in_kept_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
+    assert in_fresh_process(race_with_one_that_is_slow, looks) == {"late": [late], "looks": min(3, looks + 1)}
 
 
 def test_a_worker_that_sigkill_does_not_end_is_told_without_a_code_and_with_the_place_where_it_hangs() -> None:
-    found = in_kept_process(race_with_one_that_sigkill_does_not_end)
+    found = in_fresh_process(race_with_one_that_sigkill_does_not_end)
     assert found == {"exits": [[0, 0, False], [1, None, True]], "normal": 0, "asleep": True, "where": True}
 
 
 def test_exits_are_in_order_and_the_others_run_although_the_last_ended_before_the_barrier() -> None:
-    found = in_kept_process(race_with_one_dead_before_the_barrier, 7)
+    found = in_fresh_process(race_with_one_dead_before_the_barrier, 7)
     assert found == {"exits": [[0, 0, False], [1, 0, False], [2, 7, False]], "ran": [1, 1, 0]}
 
 
 def test_a_worker_that_never_gets_ready_is_late() -> None:
-    assert in_kept_process(race_with_one_that_never_gets_ready) == [[0, 0, False], [1, -signal.SIGTERM, True]]
+    assert in_fresh_process(race_with_one_that_never_gets_ready) == [[0, 0, False], [1, -signal.SIGTERM, True]]
 
 
 def test_a_workers_child_ends_with_it_and_keeps_nobody_waiting() -> None:
-    assert in_kept_process(race_with_a_child_that_outlives_its_worker) == [[[0, 0, False]], True]
+    assert in_fresh_process(race_with_a_child_that_outlives_its_worker) == [[[0, 0, False]], True]
 
 
 @pytest.mark.parametrize("forks", [0, 1, 3])
 def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None:
-    assert in_kept_process(refused_part_way, forks) == {
+    assert in_fresh_process(refused_part_way, forks) == {
         "said": f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
         "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)",
         "forked": forks,
@@ -489,7 +488,7 @@ def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None
 )
 def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
     expected = {"raised": raised, "forked": forked, "gone": True, "descriptors": True, "ends": [True]}
-    assert in_kept_process(interrupted, when) == expected
+    assert in_fresh_process(interrupted, when) == expected
 
 
 @pytest.mark.parametrize("pool_with", [pids_at_work, pids_at_the_barrier])
@@ -515,16 +514,16 @@ def test_pinning_chooses_among_the_processors_that_are_allowed(
 
 @pytest.mark.parametrize("pin", ["none", "spread", "one"])
 def test_workers_are_bound_to_the_processors_chosen(pin: str) -> None:
-    found = in_kept_process(processors, pin)
+    found = in_fresh_process(processors, pin)
     assert found["found"] == found["meant"]
 
 
 def test_the_figures_of_an_exit_are_those_of_its_worker() -> None:
-    assert in_kept_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
+    assert in_fresh_process(figures) == {"cpu": True, "waited": True, "faults": True, "peak": True}
 
 
 def test_a_process_that_a_worker_leaves_behind_keeps_nobody_waiting() -> None:
-    assert in_kept_process(race_with_one_that_holds_the_pipe) == {
+    assert in_fresh_process(race_with_one_that_holds_the_pipe) == {
         "exits": [[0, 0, False], [1, 0, False]],
         "in time": True,
         "orphans": [["a fork of a worker", False]],

@@ -18,7 +18,6 @@ import pytest
 from lab.errors import CannotRunError
 from lab.processes.rpc import ChildRpc, Gone
 from tests.helpers import in_fresh_process
-from tests.kept_process import in_kept_process
 
 
 def kills_itself(number: int) -> bytes:
@@ -39,7 +38,7 @@ def answers() -> list[str]:
 
 
 def test_a_child_answers_one_question_after_the_other_in_memory_of_its_own() -> None:
-    assert in_kept_process(answers) == ["one", "one two", "[]"]
+    assert in_fresh_process(answers) == ["one", "one two", "[]"]
 
 
 def ended_by(number: int) -> list[object]:
@@ -67,7 +66,7 @@ def children() -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGBUS, signal.SIGKILL])
 def test_a_signal_that_ends_an_attempt_is_what_it_came_to(number: int) -> None:
-    assert in_kept_process(ended_by, int(number)) == [-number, 0]
+    assert in_fresh_process(ended_by, int(number)) == [-number, 0]
 
 
 def dies_quietly() -> list[object]:
@@ -105,7 +104,7 @@ def asks_the_dead() -> list[int]:
 
 
 def test_who_is_gone_is_gone_for_every_further_question() -> None:
-    assert in_kept_process(asks_the_dead) == [-signal.SIGKILL] * 2
+    assert in_fresh_process(asks_the_dead) == [-signal.SIGKILL] * 2
 
 
 def leaves_a_waiting_one() -> list[object]:
@@ -117,7 +116,7 @@ def leaves_a_waiting_one() -> list[object]:
 
 
 def test_a_child_that_does_not_answer_ends_with_its_block() -> None:
-    assert in_kept_process(leaves_a_waiting_one) == [None, False, 0]
+    assert in_fresh_process(leaves_a_waiting_one) == [None, False, 0]
 
 
 def hung_up_on() -> list[object]:
@@ -158,11 +157,11 @@ def respond_with_an_error(_: bytes) -> bytes:
 
 @pytest.mark.parametrize("nested", [False, True])
 def test_what_the_environment_refuses_a_child_is_raised_where_it_was_asked(nested: bool) -> None:
-    assert in_kept_process(raised_there, nested) == "no more of it; make some"
+    assert in_fresh_process(raised_there, nested) == "no more of it; make some"
 
 
 def test_an_answer_may_be_of_any_bytes() -> None:
-    assert in_kept_process(echoed) == ["-", "+", "\0", ""]
+    assert in_fresh_process(echoed) == ["-", "+", "\0", ""]
 
 
 def echoed() -> list[str]:

@@ -12,7 +12,6 @@ from lab.processes import fork_child
 from lab.processes.child import SYS_CLONE, fork_sibling
 from lab.processes.deadlines import Watched
 from tests.helpers import in_fresh_process, is_running, wait_until
-from tests.kept_process import in_kept_process
 
 pytestmark = pytest.mark.skipif(platform.machine() not in SYS_CLONE, reason="clone(2) is not known on this machine")
 
@@ -56,7 +55,7 @@ def of_one_parent() -> tuple[bool, int]:
 
 
 def test_a_sibling_is_a_child_of_the_parent_and_reaped_by_it() -> None:
-    assert in_kept_process(of_one_parent) == [True, 0]
+    assert in_fresh_process(of_one_parent) == [True, 0]
 
 
 def what_the_maker_saw(share_files: bool) -> int:
@@ -77,7 +76,7 @@ def outlived_maker() -> bool:
 
 
 def test_it_lives_on_when_its_maker_ends() -> None:
-    assert in_kept_process(outlived_maker)
+    assert in_fresh_process(outlived_maker)
 
 
 def die_with_a_sibling_alive(told: str) -> None:

@@ -18,7 +18,6 @@ from lab.processes import WorkerPool, cpus_for, rpc
 from lab.processes.rpc import ChildRpc, Unanswered
 from tests.cli.commands import scenario_file
 from tests.helpers import in_fresh_process, run_lab
-from tests.kept_process import in_kept_process
 from tests.processes.limits import others_run
 
 SHORT_S = 0.2
@@ -43,7 +42,7 @@ def of_a_partner() -> list[object]:
 
 def test_a_child_that_is_stopped_is_named_and_ended() -> None:
     said = f"process N did not answer within {SHORT_S} s: {STOPPED}; try again"
-    assert in_kept_process(of_a_partner) == [said, 4, False]
+    assert in_fresh_process(of_a_partner) == [said, 4, False]
 
 
 def of_a_pool() -> list[object]:
@@ -57,7 +56,7 @@ def of_a_pool() -> list[object]:
 
 
 def test_a_worker_that_is_stopped_is_known_as_that() -> None:
-    assert in_kept_process(of_a_pool) == [[0, False, False], [-signal.SIGKILL, True, True]]
+    assert in_fresh_process(of_a_pool) == [[0, False, False], [-signal.SIGKILL, True, True]]
 
 
 def of_the_harness(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.host.procfs import ASLEEP, ENDED, STOPPED
 from lab.processes import fork_child
 from lab.processes.deadlines import Watched
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 LONG_S = 30.0
 
@@ -30,7 +30,7 @@ def stop_and_go() -> list[bool]:
 
 
 def test_a_stopped_child_is_seen_to_stop_and_to_go_on() -> None:
-    assert in_kept_process(stop_and_go) == [True, True, False]
+    assert in_fresh_process(stop_and_go) == [True, True, False]
 
 
 def ends() -> list[object]:
@@ -44,7 +44,7 @@ def ends() -> list[object]:
 
 
 def test_how_a_child_ended_is_told_as_often_as_asked_and_none_while_it_lives() -> None:
-    assert in_kept_process(ends) == [3, -signal.SIGKILL, -signal.SIGKILL, ENDED, None]
+    assert in_fresh_process(ends) == [3, -signal.SIGKILL, -signal.SIGKILL, ENDED, None]
 
 
 def place_of_a_waiter(path: str) -> tuple[str, str]:
@@ -63,6 +63,6 @@ def place_of_a_waiter(path: str) -> tuple[str, str]:
 
 
 def test_who_waits_for_a_lock_sleeps_where_the_kernel_says(tmp_path: Path) -> None:
-    state, place = in_kept_process(place_of_a_waiter, str(tmp_path / "f"))
+    state, place = in_fresh_process(place_of_a_waiter, str(tmp_path / "f"))
     assert state in ASLEEP
     assert place in ("locks_lock_inode_wait", "")

@@ -14,9 +14,7 @@ from lab.race import cases_of
 from lab.race.cases import run_case
 from lab.records import Options
 from lab.scenario import find_scenarios
-from tests.kept_process import in_kept_process
-
-pytestmark = pytest.mark.processes
+from tests.helpers import in_fresh_process
 
 OPTIONS = Options(
     scenarios=[],
@@ -41,8 +39,8 @@ def raced(lock: str, folder: str, manner: str = YIELDED, trials: int = 5, **chan
 
 @pytest.mark.parametrize("lock", ["fcntl", "flock"])
 def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
-    row = in_kept_process(raced, lock, str(tmp_path))
-    control = in_kept_process(raced, lock, str(tmp_path), "", pin="one")
+    row = in_fresh_process(raced, lock, str(tmp_path))
+    control = in_fresh_process(raced, lock, str(tmp_path), "", pin="one")
     assert (row["verdict"], row["of"], row["pin"]) == ("clean", 6000, "one")
     assert (control["verdict"], control["of"], control["pin"]) == ("clean", 6000, "one")
     # How many meet depends on what else the processor runs: between one in eight and nearly all were seen.
@@ -51,13 +49,13 @@ def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
 
 @pytest.mark.parametrize("lock", ["filelock", "fasteners", "portalocker", "fcntl"])
 def test_requests_of_workers_that_sleep_meet_a_holder_also_where_waiting_is_polling(tmp_path: Path, lock: str) -> None:
-    row = in_kept_process(raced, lock, str(tmp_path), SLEPT, 1, workers=[8], rounds=100, pin=None)
+    row = in_fresh_process(raced, lock, str(tmp_path), SLEPT, 1, workers=[8], rounds=100, pin=None)
     assert (row["verdict"], row["of"], row["pin"]) == ("clean", 800, "none")
     assert row["contended"] > 200, "as they are, and where they yield, hardly one in a hundred meets a holder"
 
 
 def test_without_a_lock_the_data_break(tmp_path: Path) -> None:
-    assert in_kept_process(raced, "none", str(tmp_path))["verdict"] == "damaged"
+    assert in_fresh_process(raced, "none", str(tmp_path))["verdict"] == "damaged"
 
 
 def test_without_a_lock_there_is_nothing_to_sleep_in() -> None:

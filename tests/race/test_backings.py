@@ -15,7 +15,6 @@ import pytest
 from lab.memory import BACKINGS
 from lab.scenario import Damage, Outcome, Scenario, Worker, find_scenarios
 from tests.helpers import in_fresh_process
-from tests.kept_process import in_kept_process
 from tests.locks.holder import listed_on
 from tests.race.racing import case_of, raced
 
@@ -36,7 +35,7 @@ def race_all(backing: str, folder: str, **changed: Any) -> dict[str, dict[str, A
 @pytest.mark.parametrize("window_ns", [0, 1000])
 @pytest.mark.parametrize("backing", OTHERS)
 def test_the_locked_scenarios_are_clean_in_every_backing(backing: str, window_ns: int, tmp_path: Path) -> None:
-    rows = in_kept_process(race_all, backing, str(tmp_path), rounds=40, window_ns=window_ns)
+    rows = in_fresh_process(race_all, backing, str(tmp_path), rounds=40, window_ns=window_ns)
     keys = ("verdict", "reason", "backing", "operations", "unrecorded_holds", "left")
     found = {name: [row[key] for key in keys] for name, row in rows.items()}
     assert found == {name: ["clean", "", backing, 160, 0, []] for name in SCENARIOS}
@@ -46,20 +45,20 @@ def test_the_locked_scenarios_are_clean_in_every_backing(backing: str, window_ns
 @pytest.mark.parametrize("lock", ["ofd", "flock"])
 @pytest.mark.parametrize("backing", OTHERS)
 def test_other_locks_cover_the_backings_too(lock: str, backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race, "bank", lock, backing, str(tmp_path), rounds=40)
+    row = in_fresh_process(race, "bank", lock, backing, str(tmp_path), rounds=40)
     assert (row["verdict"], row["operations"], row["holds"]) == ("clean", 160, 320)
 
 
 @pytest.mark.parametrize("backing", ["mapped", *OTHERS])
 def test_an_unlocked_counter_with_a_window_breaks_in_every_backing(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race, "counter", "none", backing, str(tmp_path), rounds=5, window_ns=20_000_000)
+    row = in_fresh_process(race, "counter", "none", backing, str(tmp_path), rounds=5, window_ns=20_000_000)
     assert (row["verdict"], row["damage"][0]["kind"], row["left"]) == ("damaged", "lost update", [])
     assert row["damage"][0]["count"] >= 5
 
 
 @pytest.mark.parametrize("backing", OTHERS)
 def test_a_lock_that_lies_is_noticed_in_every_backing(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race, "append_log", "fcntl", backing, str(tmp_path), rounds=200, leak=0.5)
+    row = in_fresh_process(race, "append_log", "fcntl", backing, str(tmp_path), rounds=200, leak=0.5)
     assert row["overlapping_holds"] > 0
 
 
@@ -123,7 +122,7 @@ def race_mine(kind: str, lock: str, backing: str, folder: str, **changed: Any) -
 def test_the_lock_is_on_the_file_unless_that_is_remapped(
     backing: str, locked: str, memory: str, tmp_path: Path
 ) -> None:
-    row = in_kept_process(race_mine, "Holds", "fcntl", backing, str(tmp_path), workers=1)
+    row = in_fresh_process(race_mine, "Holds", "fcntl", backing, str(tmp_path), workers=1)
     assert row["told"] == {"locked": locked, memory: ""}
 
 
@@ -151,7 +150,7 @@ class Written(Holds):
 def test_a_slice_of_bytes_is_one_write_and_two_within_a_window(
     window_ns: int, calls: list[str], tmp_path: Path
 ) -> None:
-    row = in_kept_process(race_mine, "Written", "none", "stream", str(tmp_path), workers=1, window_ns=window_ns)
+    row = in_fresh_process(race_mine, "Written", "none", "stream", str(tmp_path), workers=1, window_ns=window_ns)
     assert list(row["told"]) == [*calls, "pwrite 8 at 0"]
 
 
@@ -176,7 +175,7 @@ class GoneInside(Holds):
     ("kind", "backing"), [("Gone", "mapped"), ("Gone", "stream"), ("Gone", "remapped"), ("GoneInside", "remapped")]
 )
 def test_a_file_that_is_gone_when_it_is_opened_again_is_a_failure(kind: str, backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race_mine, kind, "fcntl", backing, str(tmp_path))
+    row = in_fresh_process(race_mine, kind, "fcntl", backing, str(tmp_path))
     assert (row["verdict"], len(row["failures"]), row["left"]) == ("died", 4, [])
     assert re.search(r"a system call was refused: \S+: No such file or directory \(ENOENT\)", row["reason"])
 
@@ -201,7 +200,7 @@ class Again(Holds):
 
 @pytest.mark.parametrize("backing", ["mapped", *OTHERS])
 def test_a_file_can_be_opened_again_between_holds(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race_mine, "Again", "fcntl", backing, str(tmp_path))
+    row = in_fresh_process(race_mine, "Again", "fcntl", backing, str(tmp_path))
     assert (row["verdict"], row["reason"], row["holds"], row["unrecorded_holds"]) == ("clean", "", 8, 0)
 
 
@@ -222,7 +221,7 @@ class Replaced(Holds):
 
 @pytest.mark.parametrize(("backing", "holds"), [("mapped", 1), ("stream", 1), ("remapped", 2)])
 def test_holds_are_recorded_for_as_long_as_they_are_on_the_same_file(backing: str, holds: int, tmp_path: Path) -> None:
-    row = in_kept_process(race_mine, "Replaced", "fcntl", backing, str(tmp_path), workers=1, rounds=2)
+    row = in_fresh_process(race_mine, "Replaced", "fcntl", backing, str(tmp_path), workers=1, rounds=2)
     assert (row["verdict"], row["holds"], row["unrecorded_holds"]) == ("clean", holds, 2 - holds)
 
 
@@ -233,14 +232,14 @@ def test_holds_are_recorded_for_as_long_as_they_are_on_the_same_file(backing: st
 def test_twins_and_children_of_workers_open_the_same_memory(
     scenario: str, lock: str, backing: str, tmp_path: Path
 ) -> None:
-    row = in_kept_process(race, scenario, lock, backing, str(tmp_path), rounds=3)
+    row = in_fresh_process(race, scenario, lock, backing, str(tmp_path), rounds=3)
     assert (row["verdict"], row["reason"], row["operations"], row["left"]) == ("clean", "", 12, [])
 
 
 @pytest.mark.parametrize("window_ns", [0, 1000])
 @pytest.mark.parametrize("lock", ["none", "fcntl", "ofd", "flock"])
 def test_a_private_counter_loses_every_update_as_is_to_be_expected(lock: str, window_ns: int, tmp_path: Path) -> None:
-    row = in_kept_process(race, "counter", lock, "private", str(tmp_path), rounds=40, window_ns=window_ns)
+    row = in_fresh_process(race, "counter", lock, "private", str(tmp_path), rounds=40, window_ns=window_ns)
     assert (row["verdict"], row["expected"], row["damaged"], row["overlapping_holds"]) == ("damaged", "damaged", 160, 0)
     assert row["reason"] == "in backing private the stores stay in each worker's own copy, whatever the lock"
     assert (row["shares"], row["why"], row["left"]) == (False, "", [])
@@ -248,7 +247,7 @@ def test_a_private_counter_loses_every_update_as_is_to_be_expected(lock: str, wi
 
 @pytest.mark.parametrize("scenario", ["torn_record", "readers_writers", "overlap"])
 def test_a_scenario_that_finds_its_own_copy_whole_is_expected_clean_in_private(scenario: str, tmp_path: Path) -> None:
-    row = in_kept_process(race, scenario, "none", "private", str(tmp_path), rounds=40)
+    row = in_fresh_process(race, scenario, "none", "private", str(tmp_path), rounds=40)
     assert (row["verdict"], row["expected"], row["operations"]) == ("clean", "clean", 160)
 
 
@@ -264,7 +263,7 @@ def test_a_scenario_that_finds_its_own_copy_whole_is_expected_clean_in_private(s
 def test_a_counterexample_is_told_where_it_is_what_breaks_the_data(
     scenario: str, lock: str, backing: str, told: bool, tmp_path: Path
 ) -> None:
-    row = in_kept_process(race, scenario, lock, backing, str(tmp_path), rounds=2)
+    row = in_fresh_process(race, scenario, lock, backing, str(tmp_path), rounds=2)
     assert (row["expected"], bool(row["why"])) == ("damaged", told)
 
 
@@ -277,5 +276,5 @@ class Touches(Holds):
 
 @pytest.mark.parametrize("backing", SEGMENTS)
 def test_a_page_of_memory_for_which_there_is_no_room_is_told_as_that(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race_mine, "Touches", "fcntl", backing, str(tmp_path), workers=1)
+    row = in_fresh_process(race_mine, "Touches", "fcntl", backing, str(tmp_path), workers=1)
     assert "SIGBUS: there was no room for a page of the shared memory (no space)" in row["reason"]

@@ -23,7 +23,7 @@ from lab.race.recorder import (
     Stuck,
     python_rounds,
 )
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 READ, WRITE = Span(0, 8, write=False), Span(16, 0, write=True)
 
@@ -166,7 +166,7 @@ def holds_recorded_by_children() -> list[list[int]]:
 
 
 def test_the_parent_reads_what_forked_workers_recorded() -> None:
-    assert in_kept_process(holds_recorded_by_children) == [[2, 3, 1, 0, READ.pack()], [2, 3, 1, 1, READ.pack()]]
+    assert in_fresh_process(holds_recorded_by_children) == [[2, 3, 1, 0, READ.pack()], [2, 3, 1, 1, READ.pack()]]
 
 
 WAYS: dict[str, Any] = {"compiled": NATIVE.Rounds if NATIVE else None, "python": python_rounds}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from lab.race.mailbox import EVIDENCE_KEPT, Mailbox, Report, Reports, Seen
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 
 
 @pytest.fixture
@@ -98,4 +98,4 @@ def sent_by_children(children: int, size: int) -> dict[str, object]:
 
 
 def test_reports_of_workers_that_end_together_arrive_whole() -> None:
-    assert in_kept_process(sent_by_children, 20, 50_000) == {"workers": list(range(20)), "whole": True}
+    assert in_fresh_process(sent_by_children, 20, 50_000) == {"workers": list(range(20)), "whole": True}

@@ -15,7 +15,7 @@ from lab.memory import BACKINGS, MAPPED, Backing, FileBacking
 from lab.race import trial as places
 from lab.race.trial import trial_file
 from lab.scenario import Damage, Outcome, Scenario, Worker
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 from tests.needs import need
 from tests.race.racing import case_of, raced
 
@@ -129,13 +129,13 @@ def race_where(backing: str, workers: int, folders: list[str]) -> dict[str, Any]
 
 @pytest.mark.parametrize("backing", ["mapped", "stream", "remapped", "sysv", "posix", "anonymous"])
 def test_workers_are_shared_out_among_the_folders_and_count_together(backing: str, folders: list[Path]) -> None:
-    told = in_kept_process(race_where, backing, 5, list(map(str, folders)))
+    told = in_fresh_process(race_where, backing, 5, list(map(str, folders)))
     assert (told["seen"], told["overlaps"], told["left"]) == ({"one": 3, "two": 2, "open in one": 5}, 0, [])
 
 
 @pytest.mark.parametrize("backing", ["mapped", "stream", "remapped", "sysv", "posix", "anonymous"])
 def test_workers_on_two_mounts_count_together(backing: str, bound: list[Path]) -> None:
-    told = in_kept_process(race_where, backing, 4, list(map(str, bound)))
+    told = in_fresh_process(race_where, backing, 4, list(map(str, bound)))
     assert told["seen"] == {"first": 2, "second": 2, "open in first": 2, "open in second": 2}
     assert (told["overlaps"], told["left"]) == (0, [])
 
@@ -149,11 +149,11 @@ def test_two_folders_that_are_not_one_are_no_race(tmp_path: Path) -> None:
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
-    verdict, reason, left = in_kept_process(race_counter, [str(one), str(two)])
+    verdict, reason, left = in_fresh_process(race_counter, [str(one), str(two)])
     assert (verdict, left) == ("unsupported", [])
     assert "two: does not show a file made in" in reason
 
 
 def test_a_lock_is_tried_in_every_folder(folders: list[Path], tmp_path: Path) -> None:
-    verdict, reason, _ = in_kept_process(race_counter, [str(folders[0]), "/proc"])
+    verdict, reason, _ = in_fresh_process(race_counter, [str(folders[0]), "/proc"])
     assert (verdict, reason.partition(" (")[0]) == ("unsupported", "/proc: cannot make a file there")

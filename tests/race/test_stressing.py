@@ -11,10 +11,8 @@ from lab.race import untried
 from lab.race.perturb import AfterWay, insisting, yielding
 from lab.race.recorder import DEADLOCKS, HEADER, REFUSED, ROUNDS_DONE, Log, Unlocked
 from lab.race.trial import Pace
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced
-
-pytestmark = pytest.mark.processes
 
 
 class Answers:
@@ -64,7 +62,7 @@ def test_the_pause_comes_before_the_request() -> None:
 
 @pytest.mark.parametrize("backing", ["mapped", "stream", "remapped"])
 def test_a_race_that_gives_way_is_met_by_most_requests(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(race_bank, str(tmp_path), backing)
+    row = in_fresh_process(race_bank, str(tmp_path), backing)
     assert (row["verdict"], row["left"], row["refused_requests"]) == ("clean", [], 0)
     assert row["contended_requests"] > row["holds"] / 4
 

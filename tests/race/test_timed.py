@@ -15,7 +15,7 @@ from lab.race import cases, race_for
 from lab.race.trial import Result
 from lab.race.worker import Setting
 from lab.records import Failure
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 from tests.race.racing import case_of, raced
 from tests.race.test_summary import CLEAN, KILLED
 
@@ -164,7 +164,7 @@ def stressed(scenario: str, backing: str, folder: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("backing", ["mapped", "stream", "remapped"])
 def test_a_stress_of_a_real_directory_tells_what_it_met(backing: str, tmp_path: Path) -> None:
-    row = in_kept_process(stressed, "append_log", backing, str(tmp_path))
+    row = in_fresh_process(stressed, "append_log", backing, str(tmp_path))
     assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
     assert row["contended_requests"] > 100
     assert row["detection_limit"] == detection_limit(row["contended_requests"])
@@ -175,6 +175,6 @@ def test_a_stress_of_a_real_directory_tells_what_it_met(backing: str, tmp_path: 
 
 def test_a_layout_that_depends_on_the_rounds_fits_every_trial(tmp_path: Path) -> None:
     for scenario in ("ring_queue", "linked_list", "sparse_pages"):
-        row = in_kept_process(stressed, scenario, "mapped", str(tmp_path))
+        row = in_fresh_process(stressed, scenario, "mapped", str(tmp_path))
         assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
         assert len({trial["operations"] for trial in row["trial_samples"]}) > 2

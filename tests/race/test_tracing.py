@@ -24,11 +24,9 @@ from lab.records import Case, encode
 from lab.report.page.build import recording_part
 from lab.report.text.race_verdict import exit_code
 from lab.scenario import Outcome, Scenario, find_scenarios
-from tests.kept_process import in_kept_process
+from tests.helpers import in_fresh_process
 from tests.race.racing import case_of
 from tests.report.records import run_of
-
-pytestmark = pytest.mark.processes
 
 DEFAULT_SET = [found.name for found in find_scenarios([])]
 MILLISECOND = 1_000_000
@@ -143,7 +141,7 @@ def test_the_layout_is_told_down_to_plain_values() -> None:
 
 def test_a_lost_update_names_its_writers_and_the_bytes_left_are_those_of_the_last_store() -> None:
     """Two workers on one processor, each of which loads before the other stores: the window is a scheduler's slice."""
-    told = in_kept_process(shown, "counter", "none", **SLICED)
+    told = in_fresh_process(shown, "counter", "none", **SLICED)
     assert told["found"][0] >= 1
     kind, _, _, _, start, end, workers, sentence, accesses = told["happened"][told["first"]]
     assert (kind, start, end, sorted(workers)) == ("lost update", 0, 8, [0, 1])
@@ -161,7 +159,7 @@ def test_a_lost_update_names_its_writers_and_the_bytes_left_are_those_of_the_las
 
 @pytest.mark.parametrize("scenario", DEFAULT_SET)
 def test_under_a_lock_that_works_nothing_goes_wrong_and_every_byte_is_accounted_for(scenario: str) -> None:
-    told = in_kept_process(shown, scenario, "fcntl", workers=3, rounds=30)
+    told = in_fresh_process(shown, scenario, "fcntl", workers=3, rounds=30)
     assert told["happened"] == []
     assert told["found"] == []
     assert told["cut"] == []
@@ -172,13 +170,13 @@ def test_under_a_lock_that_works_nothing_goes_wrong_and_every_byte_is_accounted_
 
 
 def test_a_lock_that_grants_falsely_shows_holds_that_overlap() -> None:
-    told = in_kept_process(shown, "counter", "fcntl", leak=0.5, **SLICED)
+    told = in_fresh_process(shown, "counter", "fcntl", leak=0.5, **SLICED)
     assert "overlap" in {each[0] for each in told["happened"]}
 
 
 def test_a_torn_read_is_told_with_both_writers() -> None:
     """The record is stored in two halves with a pause between them, so that loads meet it half done."""
-    told = in_kept_process(shown, "torn_record", "none", workers=2, window_ns=MILLISECOND // 2, rounds=20)
+    told = in_fresh_process(shown, "torn_record", "none", workers=2, window_ns=MILLISECOND // 2, rounds=20)
     torn = [each for each in told["happened"] if each[0] == "torn read"]
     assert torn
     assert told["happened"][told["first"]][0] in ("torn read", "reported")
@@ -187,7 +185,7 @@ def test_a_torn_read_is_told_with_both_writers() -> None:
 
 
 def test_children_that_are_killed_inside_the_lock_leave_what_they_did() -> None:
-    told = in_kept_process(shown, "killed_holder", "fcntl", workers=2, rounds=2)
+    told = in_fresh_process(shown, "killed_holder", "fcntl", workers=2, rounds=2)
     ended = [each for each in told["happened"] if each[0] == "ended inside"]
     assert len(ended) == 4
     assert "second owner in worker" in ended[0][7]
@@ -195,7 +193,7 @@ def test_children_that_are_killed_inside_the_lock_leave_what_they_did() -> None:
 
 
 def test_a_trial_that_hangs_keeps_who_held_what_and_waited_for_what() -> None:
-    told = in_kept_process(shown, "opposite_order", "ofd", workers=2, rounds=10, time_limit_s=0.5)
+    told = in_fresh_process(shown, "opposite_order", "ofd", workers=2, rounds=10, time_limit_s=0.5)
     assert {each[0] for each in told["happened"]} == {"stuck"}
     assert len(told["failures"]) == 2
     assert "waited for the one on" in told["happened"][0][7]
@@ -228,7 +226,7 @@ def recorded_rounds(asked: int) -> list[Any]:
 
 @pytest.mark.parametrize(("asked", "each"), [(4, 2), (1, 1), (1000, 5)])
 def test_the_rounds_are_shared_out_and_no_figure_of_the_case_changes(asked: int, each: int) -> None:
-    assert in_kept_process(recorded_rounds, asked) == [each, True, None, 1]
+    assert in_fresh_process(recorded_rounds, asked) == [each, True, None, 1]
 
 
 def refused() -> Any:
@@ -238,7 +236,7 @@ def refused() -> Any:
 
 
 def test_a_case_that_could_not_run_is_not_recorded() -> None:
-    assert in_kept_process(refused) == ["unsupported", True]
+    assert in_fresh_process(refused) == ["unsupported", True]
 
 
 class FailsOnlyRecorded(Once):
@@ -280,7 +278,7 @@ def recorded_trial(way: str) -> list[Any]:
     ],
 )
 def test_a_recorded_trial_that_fails_makes_the_case_a_failed_one(way: str, verdict: str, reason: str) -> None:
-    trials, told, why, code = in_kept_process(recorded_trial, way)
+    trials, told, why, code = in_fresh_process(recorded_trial, way)
     assert (trials, told, code) == (1, verdict, 4)
     assert why.startswith(f"in the recorded trial, {reason}")
 
@@ -293,7 +291,7 @@ def document() -> Any:
 def test_a_recording_comes_back_from_json_as_it_was() -> None:
     import msgspec
 
-    plain = in_kept_process(document)
+    plain = in_fresh_process(document)
     back = msgspec.convert(plain, Case)
     assert json.loads(encode(back)) == plain  # type: ignore[arg-type]
     assert back.recording
