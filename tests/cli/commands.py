@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
 import termios
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import dedent, indent
 from typing import Any
 
-from tests.helpers import PATIENCE_S
+from tests.helpers import PATIENCE_S, run_lab, wait_until
 from tests.needs import private_mounts
 
 QUICK = ("--rounds", "20", "--trials", "1", "--workers", "2")
@@ -120,6 +122,32 @@ def start_lab(*args: str | Path, **how: Any) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "lab", *map(str, args)]
     how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **how}
     return subprocess.Popen(command, text=True, **how)
+
+
+@contextmanager
+def working_lab(
+    *args: str | Path, until: Callable[[], object], pids: Callable[[], Sequence[int]] = list, **how: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """`python -m lab` begun and come so far; it is gone afterwards, and so are these processes."""
+    lab = start_lab(*args, **how)
+    try:
+        wait_until(lambda: until() or lab.poll() is not None, "it is at work")
+        assert lab.poll() is None
+        yield lab
+    finally:
+        for pid in pids():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        lab.kill()
+        lab.communicate()
+
+
+def refusal(code: int, *args: str | Path, cwd: Path | None = None) -> str:
+    """The one line of a command that ends with this code and prints nothing else."""
+    done = run_lab(*args, cwd=cwd)
+    assert (done.returncode, done.stdout) == (code, ""), done.stderr
+    (line,) = done.stderr.splitlines()
+    return line
 
 
 def ended(command: Sequence[str | Path]) -> subprocess.CompletedProcess[str]:

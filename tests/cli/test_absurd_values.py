@@ -7,13 +7,21 @@ import contextlib
 import io
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lab.cli.main import _parser, main
 from lab.commands import COMMANDS
-from tests.helpers import run_lab
+from lab.explore.run import Case, explore
+from lab.records import encode
+from lab.scenario import find_scenarios
+from tests.cli.commands import QUICK, refusal, scenario_file
+from tests.report.explored_records import asked
+from tests.report.plots_records import alone, bench_of
+
+pytestmark = pytest.mark.processes
 
 NEVER = [
     "", " ", "abc", "nan", "inf", "-inf", "1e400", "1e30", "-1e30", "0x10", "١٢", "+", "1,,2", "9" * 30, "-" + "9" * 30,
@@ -79,24 +87,51 @@ def test_absurd_numbers_are_refused(command: str, option: str, action: argparse.
         assert len(line) < 400
 
 
+NO_FILE, FOLDER = "(No such file or directory)", "an empty name; give a directory"
 BAD_VALUES = {
-    "--dir": [("", "an empty name; give a directory"), (" ", "an empty name; give a directory")],
-    "--save": [("", "an empty name; give a directory")],
-    "--json": [("", "an empty path; give a file name, or - for standard output")],
-    "--format": [("simpel", "unknown format 'simpel'; did you mean simple?")],
-    "--seed": [("1.5", "'1.5' is no whole number"), (str(1 << 63), "is no seed: a whole number from -2^63")],
+    "--dir": [
+        ("", 2, FOLDER),
+        (" ", 2, FOLDER),
+        ("missing", 3, "--dir missing: does not exist; give a directory"),
+        ("a.json", 2, "--dir a.json: is not a directory; give a directory"),
+        ("/proc/self", 3, "--dir /proc/self: cannot be written ("),
+    ],
+    "--save": [
+        ("", 2, FOLDER),
+        ("missing", 3, f"cannot be written {NO_FILE}; "),
+        ("a.json", 3, "cannot be written (Not a directory); "),
+        ("/proc/self", 3, "cannot be written ("),
+    ],
+    "--json": [
+        ("", 2, "an empty path; give a file name, or - for standard output"),
+        ("missing/x", 3, f"missing/x: cannot be written {NO_FILE}; give another --json PATH"),
+        (".", 3, ".: cannot be written (is a directory); give another --json PATH"),
+    ],
+    "--format": [("simpel", 2, "unknown format 'simpel'; did you mean simple?")],
+    "--seed": [
+        ("1.5", 2, "'1.5' is no whole number"),
+        (str(1 << 63), 2, "is no seed: a whole number from -2^63"),
+    ],
+    "--detects": [("1.5", 2, "argument --detects: 1.5 is no rate")],
 }
-"""The options that commands share, with values that every one of them refuses."""
+"""The options that commands share, with values that every one of them refuses, and the exit code."""
 
-NEEDED = {"replay": ["L1,token"], "compare": ["a.json", "b.json"], "report": ["a.json"], "check": ["."]}
+NEEDED = {
+    "race": ["touches.py"],
+    "check": ["."],
+    "replay": [str(explore(Case(find_scenarios(["counter"])[0], "none", 2, 1), asked()).token)],
+    "compare": ["a.json", "b.json"],
+    "report": ["a.json"],
+}
 """What a command must be given beside."""
 
 SHARED = [
-    (command, option, value, message)
+    (command, option, *row)
     for command in COMMANDS
-    for option, values in BAD_VALUES.items()
+    for option, rows in BAD_VALUES.items()
     if any(option in each.option_strings and each.nargs != 0 for each in options_of(command))
-    for value, message in values
+    for row in rows
+    if (command, option) != ("list", "--dir") or row[2] == FOLDER  # it lists what does not work there
 ]
 
 
@@ -108,22 +143,21 @@ def test_the_options_that_commands_share_are_found() -> None:
     assert len(asked) > 25
 
 
-@pytest.mark.parametrize(("command", "option", "value", "message"), SHARED)
-def test_every_command_refuses_a_bad_value_of_a_shared_option(
-    command: str, option: str, value: str, message: str, elsewhere: Path
+@pytest.mark.parametrize(("command", "option", "value", "code", "message"), SHARED)
+def test_every_command_refuses_a_bad_value_of_a_shared_option_before_it_does_anything(
+    command: str, option: str, value: str, code: int, message: str, elsewhere: Path
 ) -> None:
-    with contextlib.redirect_stderr(io.StringIO()) as said:
-        assert main([command, *NEEDED.get(command, []), f"{option}={value}"]) == 2
-    (line,) = said.getvalue().splitlines()
+    for name in ("a.json", "b.json"):
+        Path(name).write_bytes(encode(replace(bench_of(alone("fcntl", 1)), started=name)))
+    scenario_file(elsewhere / "touches.py", "(HERE / 'a-worker-ran').touch()")
+    line = refusal(code, command, *NEEDED.get(command, []), f"{option}={value}")
     assert message in line
-    assert list(elsewhere.iterdir()) == []
+    assert line.startswith("lab: ")
+    assert sorted(each.name for each in elsewhere.iterdir()) == ["a.json", "b.json", "touches.py"]
 
 
-@pytest.mark.parametrize("name", ["~nobody", "a\nb\x1b[31m", os.fsdecode(b"\xff\xfe"), "file", "n" * 4096])
-def test_a_directory_that_cannot_be_is_one_line(name: str, tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    arguments = ("--workers", "2", "--rounds", "2", "--trials", "1", "--no-save", "--dir", name)
-    ended = run_lab("race", "counter", "--locked", *arguments, cwd=tmp_path)
-    (line,) = ended.stderr.splitlines()
-    assert (ended.returncode, line.startswith("lab: ")) == (2 if name == "file" else 3, True), line
+@pytest.mark.parametrize("name", ["~nobody", "a\nb\x1b[31m", os.fsdecode(b"\xff\xfe"), "n" * 4096])
+def test_a_directory_that_cannot_be_is_one_line(name: str) -> None:
+    line = refusal(3, "race", "counter", "--locked", *QUICK, "--no-save", "--dir", name)
+    assert line.startswith("lab: ")
     assert line.isprintable()

@@ -1,11 +1,9 @@
 import errno
-import json
 import os
 from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 
-from lab import records as results
 from lab.cli.main import main
 from lab.memory import named
 from tests.helpers import in_fresh_process, run_lab
@@ -26,17 +24,6 @@ def test_backings_prints_the_comparison_and_how_each_row_was_seen(tmp_path: Path
     assert list(place.iterdir()) == []
 
 
-def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
-    document = tmp_path / "backings.json"
-    printed = run_lab("backings", "--dir", tmp_path, "--json", document)
-    again = run_lab("report", document)
-    assert again.returncode == 0
-    assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
-    found = json.loads(document.read_text())
-    assert found.keys() >= {"schema", "environment", "backings", "properties", "cells"}
-    assert isinstance(results.load_any(document), results.BackingSurvey)
-
-
 def test_a_backing_that_is_refused_is_told_in_a_line_and_ends_with_3(tmp_path: Path) -> None:
     told, code = in_fresh_process(with_a_refused_backing, str(tmp_path))
     assert code == 3
@@ -52,22 +39,3 @@ def with_a_refused_backing(directory: str) -> list[object]:
     with redirect_stdout(StringIO()), redirect_stderr(told):
         code = main(["backings", "--dir", directory])
     return [told.getvalue(), code]
-
-
-def test_as_csv_it_is_a_table_and_nothing_else(tmp_path: Path) -> None:
-    lines = run_lab("backings", "--dir", tmp_path, "--format", "csv").stdout.splitlines()
-    assert len(lines) == 12
-    assert lines[0] == ",mapped,private,stream,sysv,posix,anonymous"
-
-
-def test_a_directory_that_does_not_exist_is_one_line(tmp_path: Path) -> None:
-    ended = run_lab("backings", "--dir", tmp_path / "missing")
-    assert (ended.returncode, ended.stdout) == (3, "")
-    assert ended.stderr.count("\n") == 1
-    assert "does not exist; give a directory" in ended.stderr
-
-
-def test_a_directory_without_a_name_is_refused() -> None:
-    ended = run_lab("backings", "--dir", "")
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "an empty name; give a directory" in ended.stderr

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from lab import records as results
-from tests.cli.commands import Terminal, ended, start_lab
-from tests.helpers import PATIENCE_S, run_lab, wait_until
+from tests.cli.commands import Terminal, ended, refusal, start_lab, working_lab
+from tests.helpers import PATIENCE_S, run_lab
 from tests.report.trace_form import of_kind, problems
 
 QUICK = ("--seconds", "0.05", "--repeats", "5")
@@ -41,16 +40,6 @@ def test_the_backings_and_sizes_can_be_chosen_and_every_sample_is_kept(tmp_path:
         assert len(row["samples_ns"]) == 5
         assert min(row["samples_ns"]) <= low <= row["median_ns"] <= high <= max(row["samples_ns"])
 
-
-def test_its_document_is_printed_again_by_report(tmp_path: Path) -> None:
-    document = tmp_path / "bench.json"
-    printed = run_lab("bench", "--backing", "mapped", "--dir", tmp_path, "--json", document, *QUICK)
-    again = run_lab("report", document)
-    assert again.stdout.strip() == printed.stdout.replace(f"written to {document}", "").strip()
-    assert isinstance(results.load_any(document), results.Bench)
-
-
-PRICED = ("--seconds", "0.05", "--repeats", "5")
 
 WRONG_LOCKS = """
 import os
@@ -98,7 +87,7 @@ def here(tmp_path: Path) -> Path:
 
 def priced(here: Path, *args: str | Path) -> tuple[int, list[dict[str, Any]], str]:
     """The exit code, the rows, and what was complained of; nothing is left in the place."""
-    done = run_lab("bench", *args, "--dir", "place", "--json", "-", *PRICED, cwd=here)
+    done = run_lab("bench", *args, "--dir", "place", "--json", "-", *QUICK, cwd=here)
     assert list((here / "place").iterdir()) == []
     return done.returncode, json.loads(done.stdout)["locks"], done.stderr
 
@@ -125,7 +114,7 @@ def test_without_options_three_locks_are_priced_in_three_ways(here: Path) -> Non
 def test_its_document_has_what_the_harness_costs_and_what_else_went_on(
     price: str, beside: list[str], here: Path
 ) -> None:
-    chosen = ("--lock", "fcntl", "--price", price, "--dir", "place", *PRICED)
+    chosen = ("--lock", "fcntl", "--price", price, "--dir", "place", *QUICK)
     document = json.loads(run_lab("bench", *chosen, "--json", "-", cwd=here).stdout)
     assert [each["name"] for each in document["harness"]] == ["C loop", "CPython loop", "the lab", *beside]
     assert all(len(each["samples_ns"]) == 5 or each["reason"] for each in document["harness"])
@@ -136,7 +125,7 @@ def test_its_document_has_what_the_harness_costs_and_what_else_went_on(
 
 def test_a_bench_of_locks_is_kept_where_results_are_and_report_prints_it_again(here: Path) -> None:
     (here / "results").mkdir()
-    chosen = ("--lock", "flock", "--price", "queue", "--dir", "place", *PRICED)
+    chosen = ("--lock", "flock", "--price", "queue", "--dir", "place", *QUICK)
     printed = run_lab("bench", *chosen, cwd=here)
     (kept,) = (here / "results").iterdir()
     assert printed.stdout.endswith(f"written to {kept.relative_to(here)}\n")
@@ -199,7 +188,7 @@ def test_a_lock_of_whole_files_has_no_ranges_apart(price: str, code: int, here: 
 
 
 def test_too_few_files_are_told_with_the_limit(here: Path) -> None:
-    command = [sys.executable, "-m", "lab", "bench", "--lock", "flock", "--price", "uncontended,hand-off", *PRICED]
+    command = [sys.executable, "-m", "lab", "bench", "--lock", "flock", "--price", "uncontended,hand-off", *QUICK]
     limited = ["sh", "-c", 'ulimit -n 40; exec "$@"', "sh", *command, "--workers", "50", "--dir", str(here / "place")]
     done = ended(limited)
     assert done.returncode == 3
@@ -247,21 +236,14 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
         (["--price", "cheap"], 2, "'cheap' is none of uncontended, hand-off, queue"),
         (["--price", "hand-off", "--workers", "1"], 2, "one worker has nobody to hand over to"),
         (["--ranges", "other"], 2, "'other' is none of same, disjoint"),
-        (["--workers", "0"], 2, "0 is too few: at least 1"),
         (["--held", "10001"], 2, "--held 10001 is too many: at most 10,000"),
         (["--hold", "-1"], 2, "-1 is no such time: from 0 us"),
         (["--lock", "fcntl,ofd"], 2, "unknown lock 'fcntl,ofd'; did you mean fcntl?"),
         (["--pin", "two"], 2, "choose from"),
         (["--lock", "fcntl", "--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),
-        (["--dir", "missing"], 3, "--dir missing: does not exist"),
         (["--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),
         (["--backing", "mapped", "--repeats", "4"], 2, "4 is too few: at least 5"),
-        (["--backing", "mapped", "--sizes", "0"], 2, "0 is too few: at least 1"),
-        (["--backing", "mapped", "--dir", ""], 2, "an empty name; give a directory"),
         (["--backing", "mapped", "--sizes", "999999999999"], 3, "no memory for 999,999,999,999 bytes at once"),
-        (["--backing", "mapped", "--save", ""], 2, "an empty name; give a directory"),
-        (["--backing", "mapped", "--dir", "missing"], 3, "--dir missing: does not exist"),
-        (["--backing", "mapped", "--json", "missing/b.json"], 3, "missing/b.json: cannot be written"),
         (
             ["--trace", "missing/t.json"],
             3,
@@ -271,29 +253,23 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
     ],
 )
 def test_wrong_use_is_one_line(arguments: list[str], code: int, told: str, tmp_path: Path) -> None:
-    ended = run_lab("bench", *arguments, cwd=tmp_path)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (code, "", 1)
-    assert told in ended.stderr
+    assert told in refusal(code, "bench", *arguments, cwd=tmp_path)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stop_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    lab = start_lab("bench", "--backing", "mapped", "--dir", place, "--seconds", "600")
-    try:
-        wait_until(lambda: bool(list(place.glob("lab-*/*"))) or lab.poll() is not None, "it measures")
+    how = ("--backing", "mapped", "--dir", place, "--seconds", "600")
+    with working_lab("bench", *how, until=lambda: list(place.glob("lab-*/*"))) as lab:
         lab.send_signal(stop)
         assert lab.communicate(timeout=PATIENCE_S) == ("", "lab: interrupted\n")
-    finally:
-        lab.kill()
-        lab.communicate()
     assert (lab.returncode, list(place.iterdir())) == (130, [])
 
 
 def test_a_trace_has_some_holds_of_each_case(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    ended = run_lab("bench", "--lock", "fcntl", "--trace", out, *PRICED, cwd=tmp_path)
+    ended = run_lab("bench", "--lock", "fcntl", "--trace", out, *QUICK, cwd=tmp_path)
     assert ended.returncode == 0
     assert ended.stdout.splitlines()[-1] == f"written to {out}"
     trace = json.loads(out.read_text())

@@ -19,8 +19,8 @@ from lab.check.request import PARTS
 from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS
-from tests.cli.commands import Terminal, lines, start_lab
-from tests.helpers import PATIENCE_S, in_fresh_process, run_lab, wait_until
+from tests.cli.commands import Terminal, refusal, start_lab, working_lab
+from tests.helpers import PATIENCE_S, in_fresh_process, run_lab
 from tests.report.checked_records import check_of, guarantee
 
 QUICK = ("--only", "modes,rules")
@@ -49,12 +49,20 @@ def document(*args: str | Path) -> dict[str, Any]:
     return made
 
 
-def refused(code: int, *args: str | Path) -> str:
-    """The one line of a check that did not begin."""
-    done = run_lab("check", *args)
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
-    return line
+def test_its_document_and_its_junit_file_are_kept_in_the_results_folder_unless_told_otherwise(place: Path) -> None:
+    Path("results").mkdir()
+    run_lab("check", place, *QUICK, "--no-save", "--junit", "check.xml", "--json", "check.json")
+    assert list(Path("results").iterdir()) == []
+    made = json.loads(Path("check.json").read_text())
+    assert made["guarantees"][0].keys() >= {"name", "verdict", "strength", "evidence"}
+    assert made["rules"][0].keys() >= {"number", "sentence", "verdict", "observed"}
+    assert (made["safe"], made["directories"], made["command"]) == (True, [str(place)], "check")
+    (suite,) = Xml.parse("check.xml").getroot()  # noqa: S314 - ours
+    assert (suite.attrib["name"], suite.attrib["failures"], len(suite)) == ("modes", "0", 1 + len(made["rules"]))
+    run_lab("check", place, *QUICK)
+    (kept,) = Path("results").iterdir()
+    assert kept.name.startswith("check-")
+    assert isinstance(results.load_any(kept), Check)
 
 
 # Safe, unsafe, and what is printed of it
@@ -62,6 +70,7 @@ def refused(code: int, *args: str | Path) -> str:
 
 def test_a_directory_that_keeps_what_is_asked_ends_with_0_and_holds_nothing_afterwards(place: Path) -> None:
     (place / "theirs").write_text("kept")
+    assert run_lab("check", place, *QUICK, "--quiet").stdout == ""
     done = run_lab("check", place, *QUICK)
     assert (done.returncode, done.stderr) == (0, "")
     told = " ".join(done.stdout.split())
@@ -85,11 +94,6 @@ def test_a_server_that_refuses_locks_could_not_be_found_out() -> None:
         done = run_lab("check", point, "--only", "posix,rules")
     assert done.returncode == 3
     assert "not supported for posix. Not asked: " in " ".join(done.stdout.split())
-
-
-def test_quiet_prints_nothing_of_what_is_safe(place: Path) -> None:
-    done = run_lab("check", place, *QUICK, "--quiet")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_terminal_gets_colours_in_the_column_of_verdicts_alone(place: Path) -> None:
@@ -128,65 +132,20 @@ def test_a_guarantee_is_held_to_the_strength_that_was_asked_for(
     assert ("lab: posix: unknown: inconclusive: " in done.stderr) == (code == 3)
 
 
-def test_the_document_has_what_was_guaranteed_of_it(place: Path) -> None:
-    made = document(place, *QUICK)
-    assert next(iter(made)) == "schema"
-    assert made.keys() >= {
-        "schema", "environment", "directories", "guarantees", "rules", "advice", "safe",
-    }  # fmt: skip
-    assert made["guarantees"][0].keys() >= {"name", "verdict", "strength", "evidence"}
-    assert made["rules"][0].keys() >= {"number", "sentence", "verdict", "observed"}
-    assert (made["safe"], made["directories"], made["command"]) == (True, [str(place)], "check")
-    assert made.keys() == results.json_schema("check")["$defs"]["Check"]["properties"].keys()
-
-
-def test_a_report_prints_what_the_check_printed(place: Path, elsewhere: Path) -> None:
-    done = run_lab("check", place, *QUICK, "--json", "check.json")
-    again = run_lab("report", "check.json")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert lines(again.stdout) == lines(done.stdout)[:-1]
-    assert lines(done.stdout)[-1] == "written to check.json"
-
-
-def test_a_results_folder_gets_the_document_unless_told_otherwise(place: Path, elsewhere: Path) -> None:
-    (elsewhere / "results").mkdir()
-    run_lab("check", place, *QUICK, "--no-save")
-    assert list((elsewhere / "results").iterdir()) == []
-    run_lab("check", place, *QUICK)
-    (kept,) = (elsewhere / "results").iterdir()
-    assert kept.name.startswith("check-")
-    assert isinstance(results.load_any(kept), Check)
-
-
-def test_junit_is_written_beside_the_document(place: Path, elsewhere: Path) -> None:
-    run_lab("check", place, *QUICK, "--junit", "check.xml", "--json", "check.json")
-    (suite,) = Xml.parse("check.xml").getroot()  # noqa: S314 - ours
-    assert (suite.attrib["name"], suite.attrib["failures"]) == ("modes", "0")
-    assert len(suite) == 1 + len(json.loads(Path("check.json").read_text())["rules"])
-
-
-def test_a_junit_file_that_cannot_be_written_is_found_out_before_anything_is_checked(place: Path) -> None:
-    line = refused(3, place, *QUICK, "--junit", "missing/check.xml")
-    assert line == "lab: missing/check.xml: cannot be written (No such file or directory); give another --junit PATH"
-
-
 # The list of rules
 
 
-def test_the_list_has_every_rule_with_number_sentence_and_source() -> None:
+def test_the_list_has_every_rule_with_number_sentence_and_source_on_paper_and_as_json() -> None:
     done = run_lab("check", "--list")
     assert (done.returncode, done.stderr) == (0, "")
     head, _, *rows = done.stdout.splitlines()
     assert head.split() == ["number", "sentence", "source"]
     assert [row.split()[0] for row in rows if row[:1].strip()] == [str(rule.number) for rule in RULES]
     assert max(len(row) for row in rows) <= 100
-
-
-def test_the_list_comes_as_json() -> None:
-    listed = json.loads(run_lab("check", "--list", "--json", "-").stdout)
-    assert [(entry["number"], entry["sentence"], entry["source"]) for entry in listed] == [
-        (rule.number, rule.sentence, rule.source) for rule in RULES
-    ]
+    assert run_lab("check", "--list", "--json", "rules.json").stdout == ""
+    assert [
+        (entry["number"], entry["sentence"], entry["source"]) for entry in json.loads(Path("rules.json").read_text())
+    ] == [(rule.number, rule.sentence, rule.source) for rule in RULES]
 
 
 @pytest.mark.parametrize(
@@ -203,19 +162,6 @@ def test_the_list_has_the_rules_alone_that_are_about_what_is_named(only: str, nu
     assert [entry["number"] for entry in listed] == numbers
 
 
-def test_a_list_of_what_no_rule_is_about_is_refused() -> None:
-    line = refused(2, "--list", "--only", "random")
-    assert line == "lab: --list --only random: no rule is about that; name guarantees, rules, stress or faults"
-    assert "there is no such guarantee or part" in refused(2, "--list", "--only", "maping")
-
-
-def test_the_list_goes_into_a_file_that_is_named(elsewhere: Path) -> None:
-    done = run_lab("check", "--list", "--json", "rules.json")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert len(json.loads((elsewhere / "rules.json").read_text())) == len(RULES)
-    assert "missing/x: cannot be written" in refused(3, "--list", "--json", "missing/x")
-
-
 def test_help_names_every_option_guarantee_and_part() -> None:
     told = run_lab("check", "--help").stdout
     options = ["--only", "--list", "--seconds", "--seed", "--workers", "--json", "--junit", "--save", "--no-save"]
@@ -223,60 +169,14 @@ def test_help_names_every_option_guarantee_and_part() -> None:
     assert [word for word in [*options, "--quiet", *GUARANTEES, *PARTS, "exclusion", "data"] if word not in words] == []
 
 
-def test_check_stands_after_race_in_the_list_of_commands() -> None:
-    commands = [line.split()[0] for line in run_lab("--help").stdout.splitlines() if line.startswith("    ")]
-    assert commands[:3] == ["race", "check", "explore"]
-
-
-# Bad input
-
-
-def test_without_a_directory_the_usage_is_wrong() -> None:
-    assert refused(2) == ("lab: check: give a directory of the filesystem in question; see python -m lab check --help")
-
-
-def test_an_empty_name_is_no_directory() -> None:
-    assert "an empty name" in refused(2, "")
-
-
-def test_an_unknown_guarantee_is_told_with_all_that_there_are(place: Path) -> None:
-    line = refused(2, place, "--only", "modes,maping")
-    assert all(word in line for word in ["maping", *GUARANTEES, *PARTS])
-
-
-@pytest.mark.parametrize(
-    ("option", "value", "words"),
-    [
-        ("--workers", "1", "at least 2"),
-        ("--workers", "513", "513 is too many: at most 512"),
-        ("--only", "posix,", "--only: an empty name"),
-        ("--seconds", "0", "above 0 seconds"),
-        ("--seed", "x", "no whole number"),
-        ("--junit", "-", "is no file"),
-    ],
-)
-def test_options_out_of_range_are_refused(option: str, value: str, words: str, place: Path) -> None:
-    assert words in refused(2, place, option, value)
-
-
-def test_a_missing_directory_is_told_and_nothing_is_written(place: Path, elsewhere: Path) -> None:
-    line = refused(2, place / "missing", "--json", "check.json", "--junit", "check.xml")
-    assert line.startswith(f"lab: {place / 'missing'}: does not exist;")
-    assert list(elsewhere.iterdir()) == []
-
-
-def test_a_guarantee_about_several_mounts_is_refused_on_one(place: Path) -> None:
-    assert "give another DIR" in refused(2, place, "--only", "names")
-
-
 # Stopped, and what is left
 
 
 def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Path) -> None:
-    lab = start_lab("check", place, "--only", "pread", "--seconds", "100", "--json", "check.json")
-    wait_until(lambda: any("-trial-" in path.name for path in place.glob("lab-check-*/*")) or lab.poll(), "it races")
-    lab.send_signal(signal.SIGINT)
-    printed, told = lab.communicate(timeout=PATIENCE_S)
+    how = ("--only", "pread", "--seconds", "100", "--json", "check.json")
+    with working_lab("check", place, *how, until=lambda: list(place.glob("lab-check-*/*-trial-*"))) as lab:
+        lab.send_signal(signal.SIGINT)
+        printed, told = lab.communicate(timeout=PATIENCE_S)
     assert lab.returncode == 130
     assert "INTERRUPTED: the rest is missing" in printed
     assert told.splitlines() == [
@@ -320,3 +220,36 @@ def test_every_verdict_has_its_exit_code_and_is_complained_of_where_it_is_not_sa
 def test_quiet_still_tells_what_is_not_safe(place: Path) -> None:
     code, printed, told, _ = in_fresh_process(ended_as, {"posix": "unsafe"}, str(place), ["--quiet"])
     assert (code, printed, told) == (1, "", "lab: posix: UNSAFE\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        ("", 2, ["lab: check: give a directory of the filesystem in question; see python -m lab check --help"]),
+        (". --only modes,maping", 2, ["maping", *GUARANTEES, *PARTS]),
+        (". --only names", 2, ["give another DIR"]),
+        (". --workers 1", 2, ["at least 2"]),
+        (". --workers 513", 2, ["513 is too many: at most 512"]),
+        ("missing --json check.json --junit check.xml", 2, ["lab: missing: does not exist;"]),
+        (". --only posix,", 2, ["--only: an empty name"]),
+        (". --junit -", 2, ["is no file"]),
+        (
+            ". --junit missing/check.xml",
+            3,
+            ["missing/check.xml: cannot be written (No such file or directory); give another --junit PATH"],
+        ),
+        (
+            "--list --only random",
+            2,
+            ["--list --only random: no rule is about that; name guarantees, rules, stress or faults"],
+        ),
+        ("--list --only maping", 2, ["there is no such guarantee or part"]),
+        ("--list --json missing/x", 3, ["missing/x: cannot be written"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_line(
+    arguments: str, code: int, words: list[str], elsewhere: Path
+) -> None:
+    line = refusal(code, "check", *arguments.split())
+    assert [word for word in words if word not in line] == []
+    assert list(elsewhere.iterdir()) == []

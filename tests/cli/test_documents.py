@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from contextlib import suppress
@@ -47,81 +46,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return document(run_lab("race", mine, *QUICK, "--seed", "9", "--json", "-", cwd=folder).stdout)
 
 
-def test_outside_a_checkout_nothing_is_written(elsewhere: Path) -> None:
-    done = run_lab("race", "counter", "--locked", *QUICK)
-    assert written(elsewhere) == []
-    assert "written to" not in done.stdout
-
-
-def test_a_results_folder_gets_the_document_and_the_program_says_where(elsewhere: Path) -> None:
-    (elsewhere / "results").mkdir()
-    done = run_lab("race", "counter", "--locked", *QUICK)
-    (name,) = written(elsewhere / "results")
-    assert re.fullmatch(r"race-\d{8}T\d{6}Z-\d+\.json", name)
-    assert lines(done.stdout)[-1] == f"written to results/{name}"
-
-
-def test_no_save_leaves_the_results_folder_alone(elsewhere: Path) -> None:
-    (elsewhere / "results").mkdir()
-    run_lab("race", "counter", "--locked", *QUICK, "--no-save")
-    assert written(elsewhere / "results") == []
-
-
-def test_save_names_another_folder(elsewhere: Path, tmp_path: Path) -> None:
-    (elsewhere / "results").mkdir()
-    kept = tmp_path / "kept"
-    kept.mkdir()
-    done = run_lab("race", "counter", "--locked", *QUICK, "--save", kept)
-    (name,) = written(kept)
-    assert lines(done.stdout)[-1] == f"written to {kept}/{name}"
-    assert written(elsewhere / "results") == []
-
-
-def test_json_also_writes_the_document_where_it_says(elsewhere: Path) -> None:
-    (elsewhere / "results").mkdir()
-    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "mine.json")
-    (name,) = written(elsewhere / "results")
-    assert lines(done.stdout)[-2:] == [f"written to results/{name}", "written to mine.json"]
-    assert (elsewhere / "mine.json").read_bytes() == (elsewhere / "results" / name).read_bytes()
-
-
-def test_json_replaces_what_is_there(elsewhere: Path) -> None:
-    (elsewhere / "mine.json").write_text("old")
-    run_lab("race", "counter", "--locked", *QUICK, "--json", "mine.json")
-    assert load(elsewhere / "mine.json").cases[0].scenario == "counter"
-
-
-def test_json_to_stdout_and_a_results_folder_hold_the_same(elsewhere: Path) -> None:
-    (elsewhere / "results").mkdir()
-    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "-")
-    (name,) = written(elsewhere / "results")
-    assert (elsewhere / "results" / name).read_text() == done.stdout
-
-
-@pytest.mark.parametrize(
-    ("options", "told"),
-    [
-        (["--save", "missing"], r"missing/race-\S+: cannot be written \(No such file or directory\); --no-save"),
-        (["--save", "file"], r"file/race-\S+: cannot be written \(Not a directory\); --no-save"),
-        (["--save", "/proc/self"], r"/proc/self/race-\S+: cannot be written \(.*\); --no-save keeps nothing"),
-        (
-            ["--json", "missing/x.json"],
-            r"missing/x.json: cannot be written \(No such file.*\); give another",
-        ),
-        (["--json", "."], r"\.: cannot be written \(is a directory\); give another --json PATH"),
-    ],
-)
-def test_a_place_that_cannot_be_written_is_found_out_before_any_worker_runs(
-    options: list[str], told: str, elsewhere: Path
-) -> None:
-    (elsewhere / "file").touch()
-    mine = scenario_file(elsewhere / "mine.py", "(HERE / 'a-worker-ran').touch()")
-    done = run_lab("race", mine, *QUICK, *options)
-    assert (done.returncode, done.stdout) == (3, "")
-    assert re.fullmatch(rf"lab: {told}.*\n", done.stderr)
-    assert written(elsewhere) == ["file", "mine.py"]
-
-
 @mounts
 def test_a_read_only_results_folder_is_found_out_before_any_worker_runs(elsewhere: Path, tmp_path: Path) -> None:
     mine = scenario_file(tmp_path / "mine.py", "(HERE / 'a-worker-ran').touch()")
@@ -151,34 +75,6 @@ def test_a_run_that_fails_before_it_starts_leaves_no_empty_document(elsewhere: P
     assert written(elsewhere / "results") == []
 
 
-def test_a_document_says_what_it_is(made: dict[str, Any]) -> None:
-    assert made["schema"] == 2
-    assert made["command"] == "race"
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["started"])
-    assert made["interrupted"] is False
-    assert {"environment", "options", "cases"} <= made.keys()
-
-
-def test_every_guaranteed_key_of_a_case_is_there_with_its_type(made: dict[str, Any]) -> None:
-    (case,) = made["cases"]
-    wrong = {key: case.get(key, "missing") for key, types in CASE_KEYS.items() if not isinstance(case.get(key), types)}
-    assert wrong == {}
-
-
-def test_waits_and_holds_have_their_quantiles(made: dict[str, Any]) -> None:
-    (case,) = made["cases"]
-    for quantiles in (case["wait_ns"], case["hold_ns"]):
-        assert list(quantiles) == ["p50", "p99", "max"]
-        assert 0 <= quantiles["p50"] <= quantiles["p99"] <= quantiles["max"]
-
-
-def test_damage_is_told_by_kind_with_its_counts_and_evidence(made: dict[str, Any]) -> None:
-    (case,) = made["cases"]
-    assert case["damage"] == [{"kind": "odd", "count": 2, "of": 40, "evidence": ["this", "that"]}]
-    assert (case["damaged"], case["corruption_rate"], case["damaged_trials"]) == (2, 2 / 40, 1)
-    assert case["interval_95"] == pytest.approx([0.025, 1.0])
-
-
 def test_a_run_without_contention_claims_no_power(elsewhere: Path) -> None:
     made = document(run_lab("race", "counter", "--locked", *QUICK, "--workers", "1", "--json", "-").stdout)
     assert [case["detection_limit"] for case in made["cases"]] == [None]
@@ -190,12 +86,6 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "backings": [], "record": 0,
         "program": "", "check": "", "program_workers": 0, "detects": None,
     }  # fmt: skip
-
-
-def test_a_document_can_be_read_back(made: dict[str, Any], elsewhere: Path) -> None:
-    path = elsewhere / "made.json"
-    path.write_text(json.dumps(made))
-    assert load(path).cases[0].damage[0].kind == "odd"
 
 
 def test_the_environment_names_the_machine_and_not_its_user(elsewhere: Path) -> None:
@@ -257,3 +147,42 @@ def test_nobody_who_replaces_the_part_by_a_link_has_another_file_written(tmp_pat
     target.put(b"ours")
     target.discard()
     assert victim.read_text() == "theirs"
+
+
+def test_what_a_document_says_is_what_was_run(made: dict[str, Any]) -> None:
+    assert (made["schema"], made["command"], made["interrupted"]) == (2, "race", False)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", made["started"])
+    (case,) = made["cases"]
+    wrong = {key: case.get(key, "missing") for key, types in CASE_KEYS.items() if not isinstance(case.get(key), types)}
+    assert wrong == {}
+    for quantiles in (case["wait_ns"], case["hold_ns"]):
+        assert list(quantiles) == ["p50", "p99", "max"]
+        assert 0 <= quantiles["p50"] <= quantiles["p99"] <= quantiles["max"]
+    assert case["damage"] == [{"kind": "odd", "count": 2, "of": 40, "evidence": ["this", "that"]}]
+    assert (case["damaged"], case["corruption_rate"], case["damaged_trials"]) == (2, 2 / 40, 1)
+    assert case["interval_95"] == pytest.approx([0.025, 1.0])
+
+
+def test_a_document_goes_where_it_is_asked_to_go_and_the_program_says_where(elsewhere: Path, tmp_path: Path) -> None:
+    """Nowhere, into results/ where there is one, into another folder, and beside it into a file or on stdout."""
+    race = ("race", "counter", "--locked", *QUICK)
+    assert "written to" not in run_lab(*race).stdout
+    assert written(elsewhere) == []
+    results, kept = elsewhere / "results", tmp_path / "kept"
+    results.mkdir()
+    kept.mkdir()
+    run_lab(*race, "--no-save")
+    assert written(results) == []
+    done = run_lab(*race, "--save", kept)
+    assert lines(done.stdout)[-1] == f"written to {kept}/{written(kept)[0]}"
+    assert written(results) == []
+    (elsewhere / "mine.json").write_text("old")
+    done = run_lab(*race, "--json", "mine.json")
+    (name,) = written(results)
+    assert re.fullmatch(r"race-\d{8}T\d{6}Z-\d+\.json", name)
+    assert lines(done.stdout)[-2:] == [f"written to results/{name}", "written to mine.json"]
+    assert (elsewhere / "mine.json").read_bytes() == (results / name).read_bytes()
+    assert load(results / name).cases[0].scenario == "counter"
+    (results / name).unlink()
+    done = run_lab(*race, "--json", "-")
+    assert (results / written(results)[0]).read_text() == done.stdout

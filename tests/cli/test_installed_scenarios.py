@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -30,52 +29,6 @@ def made(*args: str | Path, env: dict[str, str]) -> dict[str, Any]:
     return document
 
 
-def tokens(env: dict[str, str]) -> list[str]:
-    """What replays the failures of the shop and of its variant."""
-    cases = made("explore", "shop", "--unlocked", env=env)["cases"]
-    return [case["token"] for case in cases]
-
-
-def test_it_is_raced_by_its_name_with_its_variants(shop: dict[str, str]) -> None:
-    run = made("race", "shop", "--locked", *QUICK, "--no-save", env=shop)
-    assert [(case["scenario"], case["operations"]) for case in run["cases"]] == [("shop", 40), ("shop:fixed", 40)]
-
-
-def test_it_is_explored_by_its_name(shop: dict[str, str]) -> None:
-    cases = made("explore", "shop", env=shop)["cases"]
-    assert [(case["scenario"], case["lock"], case["verdict"]) for case in cases] == [
-        ("shop", "none", "broken"),
-        ("shop", "fcntl", "holds"),
-        ("shop:fixed", "none", "broken"),
-        ("shop:fixed", "fcntl", "holds"),
-    ]
-
-
-def test_its_tokens_name_it_and_are_replayed_from_any_folder(
-    shop: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = tokens(shop)
-    assert [token.split(",")[1] for token in found] == ["shop", "shop:fixed"]
-    (tmp_path / "far").mkdir()
-    monkeypatch.chdir(tmp_path / "far")
-    for token in found:
-        assert made("replay", token, "--times", "3", env=shop)["reproduced"] == 3
-
-
-def test_its_token_is_refused_once_the_package_has_changed(shop: dict[str, str], tmp_path: Path) -> None:
-    token = tokens(shop)[0]
-    (tmp_path / "site" / "shops.py").write_text(SHOP.replace("sold += 1", "sold += 2"))
-    done = run_lab("replay", token, env=shop)
-    assert done.returncode == 2
-    assert "scenario shop has changed since the token was made" in done.stderr
-
-
-def test_its_token_is_refused_once_the_package_is_gone(shop: dict[str, str]) -> None:
-    done = run_lab("replay", tokens(shop)[0], env={"PYTHONPATH": os.environ.get("PYTHONPATH", "")})
-    assert done.returncode == 2
-    assert done.stderr.startswith("lab: unknown scenario 'shop'; ")
-
-
 def test_a_file_of_the_same_name_goes_by_its_path(shop: dict[str, str], elsewhere: Path) -> None:
     (elsewhere / "shop.py").write_text(SHOP)
     cases = made("explore", "shop.py:fixed", "--unlocked", env=shop)["cases"]
@@ -85,12 +38,6 @@ def test_a_file_of_the_same_name_goes_by_its_path(shop: dict[str, str], elsewher
 def test_it_is_on_the_page_to_be_played(shop: dict[str, str], elsewhere: Path) -> None:
     done = run_lab("page", "--scenario", "shop", env=shop)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_default_set_stays_the_nine(shop: dict[str, str]) -> None:
-    run = made("race", "--locked", *QUICK, "--no-save", env=shop)
-    assert len(run["cases"]) == 9
-    assert "shop" not in [case["scenario"] for case in run["cases"]]
 
 
 def listed(env: dict[str, str]) -> list[dict[str, Any]]:
@@ -136,3 +83,34 @@ def test_one_that_does_not_load_is_told_by_a_command_that_needs_it(command: str,
         "lab: scenario shop: nowhere:Shop cannot be loaded (ModuleNotFoundError: No module named 'nowhere'); "
         "fix or reinstall the package it is in\n"
     )
+
+
+def test_it_is_raced_and_explored_by_its_name_with_its_variants(shop: dict[str, str]) -> None:
+    run = made("race", "shop", "--locked", *QUICK, "--no-save", env=shop)
+    assert [(case["scenario"], case["operations"]) for case in run["cases"]] == [("shop", 40), ("shop:fixed", 40)]
+    cases = made("explore", "shop", env=shop)["cases"]
+    assert [(case["scenario"], case["lock"], case["verdict"]) for case in cases] == [
+        (name, lock, verdict)
+        for name in ("shop", "shop:fixed")
+        for lock, verdict in (("none", "broken"), ("fcntl", "holds"))
+    ]
+    run = made("race", "--locked", *QUICK, "--no-save", env=shop)
+    assert len(run["cases"]) == 9
+    assert "shop" not in [case["scenario"] for case in run["cases"]]
+
+
+def test_its_tokens_name_it_and_are_replayed_until_the_package_has_changed_or_is_gone(
+    shop: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = [case["token"] for case in made("explore", "shop", "--unlocked", env=shop)["cases"]]
+    assert [token.split(",")[1] for token in tokens] == ["shop", "shop:fixed"]
+    (tmp_path / "far").mkdir()
+    monkeypatch.chdir(tmp_path / "far")
+    for token in tokens:
+        assert made("replay", token, "--times", "3", env=shop)["reproduced"] == 3
+    gone = run_lab("replay", tokens[0])
+    assert (gone.returncode, gone.stderr.startswith("lab: unknown scenario 'shop'; ")) == (2, True)
+    (tmp_path / "site" / "shops.py").write_text(SHOP.replace("sold += 1", "sold += 2"))
+    changed = run_lab("replay", tokens[0], env=shop)
+    assert changed.returncode == 2
+    assert "scenario shop has changed since the token was made" in changed.stderr

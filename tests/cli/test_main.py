@@ -8,8 +8,9 @@ import pytest
 
 from lab.cli import list as list_command
 from lab.cli.main import main
+from lab.commands import COMMANDS
 from lab.errors import ExitCode
-from tests.cli.commands import QUICK, start_lab
+from tests.cli.commands import QUICK, refusal, start_lab
 from tests.helpers import PATIENCE_S, run_lab
 
 
@@ -29,20 +30,6 @@ def test_help_names_every_option_of_race() -> None:
     assert [option for option in options if option not in told] == []
 
 
-def test_without_a_command_the_usage_is_wrong() -> None:
-    done = run_lab()
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "lab: the following arguments are required: COMMAND; see python -m lab --help\n"
-
-
-def test_an_unknown_command_names_those_that_there_are() -> None:
-    done = run_lab("rice")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert "invalid choice: 'rice'" in line
-    assert "race" in line.partition("choose from")[2]
-
-
 @pytest.mark.parametrize("order", [["--traceback", "report", "missing"], ["report", "missing", "--traceback"]])
 def test_traceback_is_taken_before_and_after_the_command(order: list[str]) -> None:
     done = run_lab(*order)
@@ -60,10 +47,6 @@ def test_an_error_without_memory_is_of_the_environment(monkeypatch: pytest.Monke
     with redirect_stderr(told):
         assert main(["list"]) == 3
     assert told.getvalue() == "lab: no memory is left; ask for less, or raise the limit (ulimit -v)\n"
-
-
-def test_without_traceback_an_error_is_one_line() -> None:
-    assert run_lab("report", "missing").stderr.count("\n") == 1
 
 
 def without_a_reader(*command: str) -> tuple[int, str]:
@@ -87,3 +70,10 @@ def test_a_race_whose_document_nobody_reads_still_ends_with_its_own_exit_code(
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     assert without_a_reader("race", "counter", "--locked", *QUICK, "--json", "-") == (0, "")
+
+
+def test_without_a_command_that_there_is_the_usage_is_wrong() -> None:
+    assert refusal(2) == "lab: the following arguments are required: COMMAND; see python -m lab --help"
+    line = refusal(2, "rice")
+    assert "invalid choice: 'rice'" in line
+    assert all(command in line.partition("choose from")[2] for command in COMMANDS)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from lab.cli.options import at_least, positive, probability, rare, several, temporary_directory
-from tests.helpers import run_lab
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("20000", 20_000), ("20_000", 20_000), (" 7 ", 7)])
@@ -66,14 +65,6 @@ def test_what_is_no_rate_is_refused_with_an_example(text: str) -> None:
 def test_what_is_no_number_is_no_rate(text: str) -> None:
     with pytest.raises(ArgumentTypeError, match="is no number"):
         rare(text)
-
-
-@pytest.mark.parametrize("command", ["race", "check"])
-def test_a_demanded_strength_that_is_no_rate_is_one_line(command: str, elsewhere: Path) -> None:
-    done = run_lab(command, "--detects", "1.5")
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("lab: argument --detects: 1.5 is no rate")
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("0.5", 0.5), ("30", 30.0)])

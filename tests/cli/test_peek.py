@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.commands import ended
+from tests.cli.commands import ended, refusal
 from tests.helpers import run_lab
 
+DUMP = f"00000006  77 6f 72 6c 64 {'':34} |world|"
 TEXT = b"hello world, this is a tester x\n\0'\\\xff"
 
 
@@ -19,125 +20,6 @@ TEXT = b"hello world, this is a tester x\n\0'\\\xff"
 def file(elsewhere: Path) -> str:
     (elsewhere / "foo").write_bytes(TEXT)
     return "foo"
-
-
-def refused(code: int, *args: str | Path) -> str:
-    done = run_lab("peek", *args)
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
-    return line
-
-
-def test_the_byte_is_printed_as_the_tutorial_has_it(file: str) -> None:
-    done = run_lab("peek", file, "30")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "byte at offset 30 is 'x'\n", "")
-
-
-@pytest.mark.parametrize(
-    ("offset", "printed"),
-    [
-        ("0", "0 is 'h'"),
-        ("0x1e", "30 is 'x'"),
-        ("0X1E", "30 is 'x'"),
-        ("31", r"31 is '\n'"),
-        ("32", r"32 is '\x00'"),
-        ("33", r"33 is '\''"),
-        ("34", r"34 is '\\'"),
-        ("35", r"35 is '\xff'"),
-    ],
-)
-def test_what_cannot_be_printed_is_escaped_and_offsets_may_be_hexadecimal(file: str, offset: str, printed: str) -> None:
-    assert run_lab("peek", file, offset).stdout == f"byte at offset {printed}\n"
-
-
-@pytest.mark.parametrize("offset", ["36", "-1", "-0x10", "0x24", "99999999999999999999999"])
-def test_an_offset_outside_the_file_names_the_range(file: str, offset: str) -> None:
-    assert refused(2, file, offset) == f"lab: foo: offset must be 0-35, not {int(offset, 0)}"
-
-
-@pytest.mark.parametrize("operands", [[], ["foo"], ["foo", "1", "2"]])
-def test_any_other_number_of_arguments_prints_the_usage(file: str, operands: list[str]) -> None:
-    assert refused(2, *operands) == "usage: python -m lab peek FILE OFFSET [--hex LEN]"
-
-
-@pytest.mark.parametrize("offset", ["ten", "1_0", "\u0663", " 1", "0x", "1e1"])
-def test_what_is_no_number_is_told(file: str, offset: str) -> None:
-    told = refused(2, "--", file, offset)
-    assert told == f"lab: offset {offset!r} is no whole number; give it in decimal or as 0x..."
-
-
-@pytest.mark.parametrize(
-    "operands",
-    [
-        ["foo", "--hex", "5", "6"],
-        ["--hex", "5", "foo", "6"],
-        ["foo", "6", "--hex", "5"],
-        ["foo", "--hex=5", "0x6"],
-        ["foo", "--traceback", "6", "--hex", "5"],
-    ],
-)
-def test_options_may_stand_anywhere(file: str, operands: list[str]) -> None:
-    done = run_lab("peek", *operands)
-    assert (done.stdout[:25], done.stderr) == ("00000006  77 6f 72 6c 64 ", "")
-
-
-def test_an_offset_below_0_may_stand_behind_an_option(file: str) -> None:
-    assert refused(2, file, "--hex", "5", "-0x1") == "lab: foo: offset must be 0-35, not -1"
-
-
-@pytest.mark.parametrize("operands", [["--", "-f", "1"], ["./-f", "1"], ["--", "./-f", "1"]])
-def test_a_name_may_begin_with_a_dash(operands: list[str], elsewhere: Path) -> None:
-    (elsewhere / "-f").write_text("abc")
-    assert run_lab("peek", *operands).stdout == "byte at offset 1 is 'b'\n"
-
-
-def test_an_unknown_option_is_refused(file: str) -> None:
-    assert "unrecognized arguments: --hexa" in refused(2, file, "--hexa", "0")
-
-
-def test_a_name_with_a_newline_is_told_in_one_line() -> None:
-    assert refused(2, "a\nb\x1b[1m", "0").startswith(r"lab: a\nb\x1b[1m: cannot be opened")
-
-
-def test_hex_prints_offset_bytes_and_text(file: str) -> None:
-    assert run_lab("peek", file, "6", "--hex", "5").stdout == (
-        "00000006  77 6f 72 6c 64                                    |world|\n"
-    )
-
-
-def test_hex_stops_at_the_end_of_the_file_and_says_so(file: str) -> None:
-    done = run_lab("peek", file, "19", "--hex", "100")
-    assert done.returncode == 0
-    *dumped, last = done.stdout.splitlines()
-    assert len(dumped) == 2
-    assert last == "(the file ends here, after 17 of 100 bytes)"
-
-
-def test_a_dump_of_no_byte_is_refused(file: str) -> None:
-    assert "0 is too few: at least 1" in refused(2, file, "0", "--hex", "0")
-
-
-def test_an_empty_file_has_no_byte(elsewhere: Path) -> None:
-    (elsewhere / "empty").touch()
-    assert "is empty, there is no byte to show: mmap refuses length 0 (EINVAL)" in refused(2, "empty", "0")
-
-
-def test_a_file_of_proc_has_no_size() -> None:
-    assert "files of /proc have no size" in refused(2, "/proc/cpuinfo", "0")
-
-
-def test_a_directory_a_pipe_a_socket_and_a_device_are_no_files(elsewhere: Path) -> None:
-    os.mkfifo("pipe")
-    with socket.socket(socket.AF_UNIX) as bound:
-        bound.bind("socket")
-        told = [refused(2, name, "0") for name in (".", "pipe", "socket", "/dev/zero")]
-    kinds = ["a directory", "a pipe", "a socket", "a device"]
-    assert [kind for kind, line in zip(kinds, told, strict=True) if f"is {kind}, and only a file" not in line] == []
-
-
-def test_a_missing_file_and_an_empty_name_are_told() -> None:
-    assert refused(2, "gone", "0").startswith("lab: gone: cannot be opened (No such file or directory)")
-    assert "an empty name is no file" in refused(2, "", "0")
 
 
 UNPRIVILEGED = """
@@ -160,7 +42,7 @@ def test_a_file_that_may_not_be_read_is_told(file: str, elsewhere: Path) -> None
     elsewhere.chmod(0o755)
     told = "foo: may not be read (Permission denied); ask its owner"
     if os.geteuid():
-        assert refused(3, file, "0") == f"lab: {told}"
+        assert refusal(3, "peek", file, "0") == f"lab: {told}"
     else:  # root may read everything, so it becomes somebody else
         done = ended([sys.executable, "-c", UNPRIVILEGED, elsewhere])
         assert done.stdout == f"3 {told}\n", done.stderr
@@ -170,7 +52,7 @@ def test_a_filesystem_that_cannot_map_is_told_with_the_errno() -> None:
     path = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not path.exists():
         pytest.skip("no such file of sysfs here")
-    assert "is refused (No such device, ENODEV): this filesystem cannot map files" in refused(3, path, "0")
+    assert "is refused (No such device, ENODEV): this filesystem cannot map files" in refusal(3, "peek", path, "0")
 
 
 def test_a_file_larger_than_memory_is_mapped_whole(elsewhere: Path) -> None:
@@ -191,3 +73,78 @@ def test_a_reader_that_went_away_ends_it_without_a_word(elsewhere: Path) -> None
     command = f"{sys.executable} -m lab peek long 0 --hex 1000000 | head -1; echo ${{PIPESTATUS[0]}}"
     done = ended(["bash", "-c", command])
     assert (done.stdout.splitlines()[1], done.stderr) == ("141", "")
+
+
+@pytest.mark.parametrize(
+    ("operands", "printed"),
+    [
+        (["foo", "30"], "byte at offset 30 is 'x'"),
+        (["foo", "0"], "byte at offset 0 is 'h'"),
+        (["foo", "0x1e"], "byte at offset 30 is 'x'"),
+        (["foo", "0X1E"], "byte at offset 30 is 'x'"),
+        (["foo", "31"], r"byte at offset 31 is '\n'"),
+        (["foo", "32"], r"byte at offset 32 is '\x00'"),
+        (["foo", "33"], r"byte at offset 33 is '\''"),
+        (["foo", "34"], r"byte at offset 34 is '\\'"),
+        (["foo", "35"], r"byte at offset 35 is '\xff'"),
+        (["--", "-f", "1"], "byte at offset 1 is 'b'"),
+        (["./-f", "1"], "byte at offset 1 is 'b'"),
+        (["--", "./-f", "1"], "byte at offset 1 is 'b'"),
+        (["foo", "--hex", "5", "6"], DUMP),
+        (["--hex", "5", "foo", "6"], DUMP),
+        (["foo", "6", "--hex", "5"], DUMP),
+        (["foo", "--hex=5", "0x6"], DUMP),
+        (["foo", "--traceback", "6", "--hex", "5"], DUMP),
+    ],
+)
+def test_bytes_are_escaped_offsets_may_be_hexadecimal_and_options_stand_anywhere(
+    file: str, operands: list[str], printed: str, elsewhere: Path
+) -> None:
+    (elsewhere / "-f").write_text("abc")
+    done = run_lab("peek", *operands)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{printed}\n", "")
+
+
+def test_hex_stops_at_the_end_of_the_file_and_says_so(file: str) -> None:
+    *dumped, last = run_lab("peek", file, "19", "--hex", "100").stdout.splitlines()
+    assert (len(dumped), last) == (2, "(the file ends here, after 17 of 100 bytes)")
+
+
+USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
+REFUSED: dict[tuple[str, ...], str] = {
+    ("foo", "36"): "lab: foo: offset must be 0-35, not 36",
+    ("foo", "-1"): "lab: foo: offset must be 0-35, not -1",
+    ("foo", "-0x10"): "lab: foo: offset must be 0-35, not -16",
+    ("foo", "0x24"): "lab: foo: offset must be 0-35, not 36",
+    ("foo", "9" * 23): f"lab: foo: offset must be 0-35, not {'9' * 23}",
+    ("foo", "--hex", "5", "-0x1"): "lab: foo: offset must be 0-35, not -1",
+    (): USAGE,
+    ("foo",): USAGE,
+    ("foo", "1", "2"): USAGE,
+    **{
+        ("--", "foo", offset): f"lab: offset {offset!r} is no whole number; give it in decimal or as 0x..."
+        for offset in ("ten", "1_0", "\u0663", " 1", "0x", "1e1")
+    },
+    ("foo", "--hexa", "0"): "unrecognized arguments: --hexa",
+    ("foo", "0", "--hex", "0"): "0 is too few: at least 1",
+    ("a\nb\x1b[1m", "0"): r"lab: a\nb\x1b[1m: cannot be opened",
+    ("empty", "0"): "is empty, there is no byte to show: mmap refuses length 0 (EINVAL)",
+    ("/proc/cpuinfo", "0"): "files of /proc have no size",
+    (".", "0"): "is a directory, and only a file",
+    ("pipe", "0"): "is a pipe, and only a file",
+    ("socket", "0"): "is a socket, and only a file",
+    ("/dev/zero", "0"): "is a device, and only a file",
+    ("gone", "0"): "lab: gone: cannot be opened (No such file or directory)",
+    ("", "0"): "an empty name is no file",
+}
+
+
+@pytest.mark.parametrize("operands", REFUSED, ids=lambda each: ascii(" ".join(each)))
+def test_what_has_no_such_byte_is_told_in_one_line(operands: tuple[str, ...], file: str, elsewhere: Path) -> None:
+    (elsewhere / "empty").touch()
+    os.mkfifo("pipe")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+        line = refusal(2, "peek", *operands)
+    assert REFUSED[operands] in line
+    assert REFUSED[operands] != USAGE or line == USAGE

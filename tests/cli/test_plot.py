@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from lab.records import Document, encode
+from tests.cli.commands import refusal
 from tests.helpers import PATIENCE_S, ROOT, run_lab
 from tests.report.page.recordings import LOST
 from tests.report.plots_records import alone, bench_of, queue
@@ -82,49 +83,6 @@ def test_one_picture_of_a_race_is_drawn_as_its_ending_says_in_a_home_that_cannot
     assert Path("race.PNG").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("content", "options", "code", "told"),
-    [
-        (run_of(CLEAN), ["-o", "x.svg"], 2, NOTHING),
-        (bench_of(), ["-o", "x.svg"], 2, NOTHING),
-        (
-            BENCH,
-            ["-o", "x.svg", "--picture", "bytes"],
-            2,
-            "has no bytes to draw, only scaling, waits, holds; make one that has with `python -m lab race --record 400",
-        ),
-        (run_of(replace(LOST, recording=None)), ["-o", "x.svg", "--picture", "scaling"], 2, NOTHING),
-        (BENCH, ["-o", "x.txt"], 2, "'x.txt' does not end in what can be written: .svg, .png, .pdf"),
-        (BENCH, ["-o", "svg"], 2, "'svg' does not end in what can be written"),
-        (BENCH, ["-o", ""], 2, "'' does not end in what can be written"),
-        (BENCH, [], 2, "required: -o/--output; see python -m lab plot --help"),
-        (BENCH, ["-o", "x.svg", "--picture", "pie"], 2, "invalid choice: 'pie'"),
-        (BENCH, ["-o", "no/x.svg"], 3, "no/x.svg: cannot be written (No such file or directory); give another -o"),
-    ],
-)
-def test_what_cannot_be_is_told_in_one_line_and_leaves_nothing(
-    content: Document, options: list[str], code: int, told: str
-) -> None:
-    done = run_lab("plot", document("run.json", content), *options)
-    assert (done.returncode, done.stdout) == (code, "")
-    (line,) = done.stderr.splitlines()
-    assert told in line
-    assert files() == {"run.json"}
-
-
-def test_a_target_that_cannot_be_written_is_told_before_the_document_is_read() -> None:
-    done = run_lab("plot", "missing.json", "-o", "no/x.svg")
-    assert (done.returncode, done.stderr.count("no/x.svg")) == (3, 1)
-    assert run_lab("plot", "missing.json", "-o", "x.svg").stderr.startswith("lab: missing.json: cannot be read")
-    assert files() == set()
-
-
-def test_an_old_picture_stays_where_there_is_nothing_new() -> None:
-    Path("x.svg").write_text("old")
-    assert run_lab("plot", document("run.json", bench_of()), "-o", "x.svg").returncode == 2
-    assert Path("x.svg").read_text() == "old"
-
-
 def test_without_matplotlib_the_extra_is_named() -> None:
     done = python(WITHOUT_MATPLOTLIB, "plot", document("run.json", BENCH), "-o", "x.svg")
     assert (done.returncode, done.stdout) == (3, "")
@@ -141,3 +99,30 @@ def test_a_matplotlib_that_cannot_be_imported_is_told_with_its_cause() -> None:
 def test_the_process_that_draws_forks_nothing() -> None:
     done = python(COUNTING_FORKS, "plot", document("run.json", run_of(LOST)), "-o", "x.png")
     assert done.stdout.splitlines() == ["written to x.png", "0 0"]
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "told"),
+    [
+        (run_of(CLEAN), "-o x.svg", 2, NOTHING),
+        (bench_of(), "-o x.svg", 2, NOTHING),
+        (BENCH, "-o x.svg --picture bytes", 2, "has no bytes to draw, only scaling, waits, holds; make one that has"),
+        (run_of(replace(LOST, recording=None)), "-o x.svg --picture scaling", 2, NOTHING),
+        (BENCH, "-o x.txt", 2, "'x.txt' does not end in what can be written: .svg, .png, .pdf"),
+        (BENCH, "-o svg", 2, "'svg' does not end in what can be written"),
+        (BENCH, "--output=", 2, "'' does not end in what can be written"),
+        (BENCH, "", 2, "required: -o/--output; see python -m lab plot --help"),
+        (BENCH, "-o x.svg --picture pie", 2, "invalid choice: 'pie'"),
+        (None, "-o x.svg", 2, "run.json: cannot be read"),
+        (None, "-o no/x.svg", 3, "no/x.svg: cannot be written (No such file or directory); give another -o"),
+    ],
+)
+def test_what_cannot_be_is_told_in_one_line_and_leaves_an_old_picture(
+    content: Document | None, options: str, code: int, told: str
+) -> None:
+    Path("x.svg").write_text("old")
+    if content:
+        document("run.json", content)
+    assert told in refusal(code, "plot", "run.json", *options.split())
+    assert files() == {"x.svg"} | ({"run.json"} if content else set())
+    assert Path("x.svg").read_text() == "old"

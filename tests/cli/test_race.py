@@ -73,31 +73,6 @@ def test_a_race_that_is_strong_enough_for_what_was_asked_ends_with_0() -> None:
     assert 0 < case["detection_limit"] < 0.9
 
 
-def test_a_program_alone_has_no_strength_to_ask_for(elsewhere: Path) -> None:
-    Path("check.py").write_text("def check(path, outcome): return []")
-    done = run_lab("race", "--program", "true {file}", "--check", "check.py", "--detects", "1e-3")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("lab: --detects: the holds of a program alone are not recorded")
-
-
-def test_a_list_of_workers_makes_a_row_each() -> None:
-    rows = cases("counter", "--locked", "--workers", "1,3,2")
-    assert [(case["workers"], case["operations"]) for case in rows] == [(1, 20), (3, 60), (2, 40)]
-
-
-def test_rounds_and_trials_make_the_operations() -> None:
-    (case,) = cases("counter", "--locked", "--workers", "3", "--rounds", "7", "--trials", "4")
-    assert (case["rounds"], case["trials"], case["operations"]) == (7, 4, 3 * 7 * 4)
-    assert [trial["operations"] for trial in case["trial_samples"]] == [21] * 4
-
-
-def test_without_rounds_a_scenario_has_its_own_number(tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", attributes="rounds = 17")
-    _, made = race(mine, "--workers", "2", "--trials", "1")
-    assert made["options"]["rounds"] is None
-    assert made["cases"][0]["operations"] == 34
-
-
 def test_the_files_lie_in_the_directory_that_is_named_and_go_with_the_run(tmp_path: Path) -> None:
     there, note = tmp_path / "there", tmp_path / "note"
     there.mkdir()
@@ -107,21 +82,6 @@ def test_the_files_lie_in_the_directory_that_is_named_and_go_with_the_run(tmp_pa
     assert made["options"]["directory"] == str(there)
     assert Path(note.read_text()).parent.parent == there
     assert list(there.iterdir()) == []
-
-
-def draws(folder: Path, seed: int) -> tuple[str, int]:
-    """What two workers drew under a seed, and the seed that the document tells."""
-    folder.mkdir()
-    mine = scenario_file(folder / "mine.py", "(HERE / f'{w.index}').write_text(str(w.random.random()))")
-    _, made = race(mine, "--workers", "2", "--trials", "1", "--seed", str(seed))
-    return (folder / "0").read_text() + (folder / "1").read_text(), made["options"]["seed"]
-
-
-def test_the_same_seed_draws_the_same_and_another_draws_others(tmp_path: Path) -> None:
-    first, told = draws(tmp_path / "a", 5)
-    assert told == 5
-    assert draws(tmp_path / "b", 5)[0] == first
-    assert draws(tmp_path / "c", 6)[0] != first
 
 
 @pytest.mark.parametrize("pin", ["one", "spread", "none"])
@@ -136,50 +96,12 @@ def test_the_workers_run_where_pin_says(pin: str, tmp_path: Path) -> None:
     assert (made["options"]["pin"], made["cases"][0]["pin"]) == (pin, pin)
 
 
-def test_a_window_is_printed_and_recorded() -> None:
-    done = run_lab("race", "counter", "--locked", *QUICK, "--window", "1500")
-    assert "race window widened by 1,500 ns before every store" in lines(done.stdout)[0]
-    _, made = race("counter", "--locked", *QUICK, "--window", "1500")
-    assert made["options"]["window_ns"] == 1500
-
-
-def test_a_window_widens_the_race_of_the_scenario(tmp_path: Path) -> None:
-    text = "(HERE / f'note').write_text(type(w.memory).__name__)"
-    mine = scenario_file(tmp_path / "mine.py", text)
-    race(mine, "--workers", "1", "--trials", "1", "--window", "1")
-    assert (tmp_path / "note").read_text() == "MemoryProxy"
-
-
-def test_without_a_window_nothing_is_widened_and_nothing_said(tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'note').write_text(type(w.memory).__name__)")
-    assert "window" not in run_lab("race", mine, "--workers", "1", "--trials", "1").stdout
-    assert (tmp_path / "note").read_text() == "Memory"
-
-
-def test_a_leak_is_printed_as_a_negative_control_and_recorded(tmp_path: Path) -> None:
-    done = run_lab("race", "counter", "--locked", *QUICK, "--leak", "0.001")
-    assert "NEGATIVE CONTROL: locks grant falsely with probability 0.001" in lines(done.stdout)[0]
-    _, made = race("counter", "--locked", *QUICK, "--leak", "0.001")
-    assert made["options"]["leak"] == 0.001
-
-
 def test_a_lock_that_always_leaks_lets_two_in(tmp_path: Path) -> None:
     code, made = race(hand_over(tmp_path / "mine.py"), "--leak", "1", "--workers", "2", "--trials", "1")
     (case,) = made["cases"]
     assert code == 1
     assert case["overlapping_holds"] == 1
     assert case["reason"] == "conflicting holds overlapped, 1 time, though no data broke this time"
-
-
-def test_quiet_prints_nothing_on_stdout() -> None:
-    done = run_lab("race", "counter", "--locked", *QUICK, "--quiet")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_quiet_still_tells_what_went_wrong_on_stderr(tmp_path: Path) -> None:
-    done = run_lab("race", scenario_file(tmp_path / "mine.py", "1 / 0"), *QUICK, "--quiet")
-    assert (done.returncode, done.stdout) == (4, "")
-    assert "ZeroDivisionError" in done.stderr
 
 
 def test_a_run_for_people_is_a_heading_three_tables_and_a_sentence_a_lock() -> None:
@@ -192,13 +114,6 @@ def test_a_run_for_people_is_a_heading_three_tables_and_a_sentence_a_lock() -> N
     assert done.stderr == ""
 
 
-def test_the_format_github_prints_tables_and_nothing_else() -> None:
-    done = run_lab("race", "counter", *QUICK, "--format", "github")
-    assert done.returncode == 0
-    assert all(line.startswith("|") and line.endswith("|") for line in lines(done.stdout))
-    assert done.stdout.count("| scenario") == 3
-
-
 def test_the_format_csv_has_as_many_cells_in_a_row_as_in_its_heading() -> None:
     """Figures of a thousand and more hold a comma."""
     done = run_lab("race", "counter", "--rounds", "600", "--trials", "1", "--workers", "2", "--format", "csv")
@@ -207,11 +122,9 @@ def test_the_format_csv_has_as_many_cells_in_a_row_as_in_its_heading() -> None:
     assert [{len(row) for row in table} for table in tables] == [{len(table[0])} for table in tables]
     assert tables[0][2][:2] == ["counter", "fcntl"]
     assert tables[0][2][3] == "0 of 1,200"
-
-
-def test_json_to_stdout_replaces_the_tables() -> None:
-    done = run_lab("race", "counter", "--locked", *QUICK, "--json", "-")
-    assert document(done.stdout)["cases"][0]["scenario"] == "counter"
+    github = run_lab("race", "counter", *QUICK, "--format", "github").stdout
+    assert all(line.startswith("|") and line.endswith("|") for line in lines(github))
+    assert github.count("| scenario") == 3
 
 
 def test_a_lock_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
@@ -231,3 +144,52 @@ def test_a_scenario_of_ones_own_races_from_a_file_with_its_fixed_variant(tmp_pat
 def test_a_scenario_that_takes_no_lock_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:
     done = run_lab("race", scenario_file(tmp_path / "mine.py"), *QUICK)
     assert "clean in 1 case, but no hold was recorded: that shows nothing about the lock" in done.stdout
+
+
+def test_workers_rounds_and_trials_make_rows_and_operations(tmp_path: Path) -> None:
+    rows = cases("counter", "--locked", "--workers", "1,3,2", "--rounds", "7", "--trials", "4")
+    assert [(case["workers"], case["operations"]) for case in rows] == [(1, 28), (3, 84), (2, 56)]
+    assert [trial["operations"] for trial in rows[1]["trial_samples"]] == [21] * 4
+    _, made = race(scenario_file(tmp_path / "mine.py", attributes="rounds = 17"), "--workers", "2", "--trials", "1")
+    assert (made["options"]["rounds"], made["cases"][0]["operations"]) == (None, 34)
+
+
+def test_the_same_seed_draws_the_same_and_another_draws_others(tmp_path: Path) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'{w.index}').write_text(str(w.random.random()))")
+
+    def drawn(seed: str) -> list[str]:
+        _, made = race(mine, "--workers", "2", "--trials", "1", "--seed", seed)
+        assert made["options"]["seed"] == int(seed)
+        return [(tmp_path / name).read_text() for name in "01"]
+
+    assert drawn("5") == drawn("5") != drawn("6")
+
+
+@pytest.mark.parametrize(
+    ("options", "said", "proxy", "window", "leak"),
+    [
+        ("", "", "Memory", 0, 0),
+        ("--window 1500", "race window widened by 1,500 ns before every store", "MemoryProxy", 1500, 0),
+        ("--leak 0.001", "NEGATIVE CONTROL: locks grant falsely with probability 0.001", "Memory", 0, 0.001),
+    ],
+)
+def test_a_window_and_a_leak_have_their_effect_and_are_printed_and_recorded(
+    options: str, said: str, proxy: str, window: int, leak: float, tmp_path: Path
+) -> None:
+    mine = scenario_file(tmp_path / "mine.py", "(HERE / f'note').write_text(type(w.memory).__name__)")
+    how = ("--workers", "1", "--trials", "1", *options.split())
+    printed = lines(run_lab("race", mine, *how).stdout)[0]
+    assert said in printed
+    assert said or ("window" not in printed and "NEGATIVE" not in printed)
+    assert (tmp_path / "note").read_text() == proxy
+    _, made = race(mine, *how)
+    assert (made["options"]["window_ns"], made["options"]["leak"]) == (window, leak)
+
+
+@pytest.mark.parametrize(("work", "code", "said"), [("pass", 0, ""), ("1 / 0", 4, "ZeroDivisionError")])
+def test_quiet_prints_nothing_on_stdout_and_what_went_wrong_on_stderr(
+    work: str, code: int, said: str, tmp_path: Path
+) -> None:
+    done = run_lab("race", scenario_file(tmp_path / "mine.py", work), *QUICK, "--quiet")
+    assert (done.returncode, done.stdout, bool(done.stderr)) == (code, "", bool(said))
+    assert said in done.stderr

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from subprocess import Popen
 
 import pytest
 
 from lab.memory import BACKINGS
-from tests.cli.commands import QUICK, document, ended, lines, scenario_file, start_lab
-from tests.helpers import PATIENCE_S, ROOT, is_running, race, run_lab, wait_until
+from tests.cli.commands import QUICK, document, ended, lines, refusal, scenario_file, working_lab
+from tests.helpers import PATIENCE_S, is_running, race, run_lab, wait_until
 from tests.needs import private_mounts
 
 WINDOW = ("--window", "20000000", "--rounds", "5", "--workers", "2", "--trials", "1")
@@ -100,14 +96,6 @@ def test_without_a_backing_each_scenario_has_its_own_and_the_usual_one_is_not_to
     }  # fmt: skip
 
 
-def test_a_report_of_the_document_tells_the_backings_again(elsewhere: Path) -> None:
-    asked = ("race", "counter", "--backing", "mapped", "--backing", "posix", *QUICK)
-    printed = run_lab(*asked, "--json", elsewhere / "run.json").stdout
-    again = run_lab("report", elsewhere / "run.json").stdout
-    assert "; backings mapped, posix" in lines(again)[0]
-    assert again.strip() == printed.partition("written to")[0].strip()
-
-
 def test_a_document_of_before_is_read_and_printed_as_it_was(elsewhere: Path) -> None:
     """Its backings have the old name, and its options none."""
     made = document(run_lab("race", "counter", *QUICK, "--json", "-").stdout)
@@ -128,51 +116,14 @@ def test_the_old_name_of_the_usual_backing_still_works(asked: list[str], elsewhe
     assert made["options"]["backings"] == ["mapped" for _ in asked[1:]]
 
 
-def refused(*args: str | Path) -> str:
-    """The line of a request that makes no sense."""
-    done = run_lab("race", *args, *QUICK)
-    assert (done.returncode, done.stdout) == (2, "")
-    (line,) = done.stderr.splitlines()
-    return line
-
-
-def test_an_unknown_backing_names_the_nearest() -> None:
-    assert refused("counter", "--backing", "sys") == "lab: unknown backing 'sys'; did you mean sysv?"
-
-
-def test_a_scenario_that_names_an_unknown_backing_is_refused(elsewhere: Path) -> None:
-    assert "unknown backing 'maped'; did you mean mapped?" in refused(
-        scenario_file(elsewhere / "mine.py", attributes='backing = "maped"')
-    )
-
-
-@pytest.mark.parametrize("backing", [name for name, backing in BACKINGS.items() if not backing.of_file])
-def test_a_scenario_that_replaces_its_file_is_refused_where_the_bytes_are_no_file(backing: str) -> None:
-    assert refused("replaced_file", "--backing", backing) == (
-        f"lab: scenario replaced_file: saves its file by name, and the bytes of backing {backing} are no file; "
-        "choose another --backing (mapped, private, stream, remapped, remapped_stream), or name other scenarios"
-    )
-
-
 @pytest.mark.needs("private_mounts")
 def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere: Path) -> None:
     mine = scenario_file(
         elsewhere / "mine.py", attributes="class Memory(Structure):\n    _fields_ = [('big', c_uint64 * (1 << 15))]"
     )
     script = f'mount -t tmpfs -o size=64k tmpfs {SHM} && exec "$@"'
-    asked: list[str | Path] = [
-        "race",
-        mine,
-        "--backing",
-        "posix",
-        "--backing",
-        "anonymous",
-        *QUICK,
-        "--format",
-        "csv",
-        "--no-save",
-    ]
-    done = ended([*private_mounts(), "sh", "-c", script, "sh", sys.executable, "-m", "lab", *asked])
+    asked = ("--backing", "posix", "--backing", "anonymous", *QUICK, "--format", "csv", "--no-save")
+    done = ended([*private_mounts(), "sh", "-c", script, "sh", sys.executable, "-m", "lab", "race", mine, *asked])
     assert done.returncode == 3
     assert done.stderr == (
         "lab: backing posix: refused for 262,144 bytes (No space left on device); "
@@ -182,68 +133,6 @@ def test_a_full_dev_shm_ends_the_case_in_one_line_and_the_others_go_on(elsewhere
     assert [(row["backing"], row["verdict"]) for row in rows(done.stdout)] == [
         ("posix", "UNSUPPORTED"), ("anonymous", "clean"),
     ]  # fmt: skip
-
-
-@pytest.fixture(params=["sysv", "posix", "anonymous"])
-def racing(request: pytest.FixtureRequest, elsewhere: Path) -> Iterator[tuple[str, Popen[str], list[int]]]:
-    """A race in this backing with both workers at work, and their pids."""
-    work = """
-    w.memory.value = 1
-    (HERE / f"pid-{w.index}").write_text(str(os.getpid()))
-    (HERE / f"pid-{w.index}").rename(HERE / f"at-work-{w.index}")
-    time.sleep(600)
-    """
-    there = elsewhere / "there"
-    there.mkdir()
-    how = ("--backing", request.param, "--workers", "2", "--trials", "1", "--time-limit", "600", "--no-save")
-    lab = start_lab("race", scenario_file(elsewhere / "mine.py", work), *how, "--dir", there)
-    try:
-        wait_until(lambda: len(list(elsewhere.glob("at-work-*"))) == 2 or lab.poll() is not None, "both are at work")
-        assert lab.poll() is None
-        yield request.param, lab, [int(path.read_text()) for path in elsewhere.glob("at-work-*")]
-    finally:
-        for path in elsewhere.glob("at-work-*"):
-            with suppress(ProcessLookupError):
-                os.kill(int(path.read_text()), signal.SIGKILL)
-        lab.kill()
-        lab.communicate()
-
-
-def test_while_it_races_the_memory_has_no_name_already(racing: tuple[str, Popen[str], list[int]]) -> None:
-    backing, lab, workers = racing
-    kinds = {"sysv": "/SYSV00000000 (deleted)", "posix": f"{SHM}/lab-{lab.pid}-", "anonymous": "/dev/zero (deleted)"}
-    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in (lab.pid, *workers)]
-    assert [kinds[backing] in each for each in maps] == [True, True, True]
-    assert [each["nattch"] for each in segments_of(lab.pid)] == (["5"] if backing == "sysv" else [])
-    assert [int(each["perms"], 8) & 0o1000 for each in segments_of(lab.pid)] == ([0o1000] if backing == "sysv" else [])
-    assert shm_of(lab.pid) == []
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_race_that_is_stopped_leaves_no_memory_and_no_file(
-    stop: signal.Signals, racing: tuple[str, Popen[str], list[int]], elsewhere: Path
-) -> None:
-    _, lab, workers = racing
-    lab.send_signal(stop)
-    lab.communicate(timeout=PATIENCE_S)
-    assert (lab.returncode, [pid for pid in workers if is_running(pid)]) == (130, [])
-    assert (segments_of(lab.pid), shm_of(lab.pid), list((elsewhere / "there").iterdir())) == ([], [], [])
-
-
-def test_a_race_that_is_killed_leaves_no_memory(racing: tuple[str, Popen[str], list[int]]) -> None:
-    _, lab, workers = racing
-    lab.kill()
-    lab.wait()
-    wait_until(lambda: not any(is_running(pid) for pid in workers), "the workers are gone with their parent")
-    wait_until(lambda: not segments_of(lab.pid), "the segment is gone with the last who had it")
-    assert shm_of(lab.pid) == []
-
-
-def test_the_published_schemas_know_the_backings() -> None:
-    schema = json.loads((ROOT / "docs" / "results.schema.json").read_text())["$defs"]
-    assert "backings" in schema["Options"]["properties"]
-    assert "backings" not in schema["Options"]["required"]
-    assert {"backing", "shares"} <= schema["Case"]["properties"].keys()
 
 
 NAMES = '''
@@ -281,3 +170,68 @@ def test_a_layout_of_all_kinds_runs_under_every_backing_window_and_recording_and
         assert (code, {case["verdict"] for case in made["cases"]}) == (0, {"clean"}), extra
     explored = run_lab("explore", mine, "--workers", "2", "--rounds", "2", "--lock", "fcntl")
     assert (explored.returncode, "holds" in explored.stdout) == (0, True), explored.stdout + explored.stderr
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("backing", ["sysv", "posix", "anonymous"])
+def test_the_memory_of_a_race_has_no_name_while_it_races_and_is_gone_once_it_is_stopped(
+    backing: str, stop: signal.Signals, elsewhere: Path
+) -> None:
+    work = """
+    w.memory.value = 1
+    (HERE / f"pid-{w.index}").write_text(str(os.getpid()))
+    (HERE / f"pid-{w.index}").rename(HERE / f"at-work-{w.index}")
+    time.sleep(600)
+    """
+    there = elsewhere / "there"
+    there.mkdir()
+    how = ("--backing", backing, "--workers", "2", "--trials", "1", "--time-limit", "600", "--no-save", "--dir", there)
+
+    def at_work() -> list[int]:
+        return [int(path.read_text()) for path in elsewhere.glob("at-work-*")]
+
+    mine = scenario_file(elsewhere / "mine.py", work)
+    with working_lab("race", mine, *how, until=lambda: len(at_work()) == 2, pids=at_work) as lab:
+        workers = at_work()
+        kinds = {
+            "sysv": "/SYSV00000000 (deleted)", "posix": f"{SHM}/lab-{lab.pid}-", "anonymous": "/dev/zero (deleted)",
+        }  # fmt: skip
+        maps = [Path(f"/proc/{pid}/maps").read_text() for pid in (lab.pid, *workers)]
+        assert [kinds[backing] in each for each in maps] == [True, True, True]
+        segments = [(each["nattch"], int(each["perms"], 8) & 0o1000) for each in segments_of(lab.pid)]
+        assert segments == ([("5", 0o1000)] if backing == "sysv" else [])
+        assert shm_of(lab.pid) == []
+        lab.send_signal(stop)
+        lab.communicate(timeout=PATIENCE_S)
+        if stop == signal.SIGKILL:
+            wait_until(lambda: not any(is_running(pid) for pid in workers), "the workers are gone with their parent")
+            wait_until(lambda: not segments_of(lab.pid), "the segment is gone with the last who had it")
+            assert shm_of(lab.pid) == []
+        else:
+            assert (lab.returncode, [pid for pid in workers if is_running(pid)]) == (130, [])
+            assert (segments_of(lab.pid), shm_of(lab.pid), list(there.iterdir())) == ([], [], [])
+
+
+NO_FILE = [name for name, backing in BACKINGS.items() if not backing.of_file]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "backing", "said"),
+    [
+        ("counter", "sys", "lab: unknown backing 'sys'; did you mean sysv?"),
+        ("mine.py", "", "unknown backing 'maped'; did you mean mapped?"),
+        *(
+            (
+                "replaced_file", name,
+                f"lab: scenario replaced_file: saves its file by name, and the bytes of backing {name} are no file; "
+                "choose another --backing (mapped, private, stream, remapped, remapped_stream), or name other",
+            )
+            for name in NO_FILE
+        ),
+    ],
+)  # fmt: skip
+def test_a_backing_that_is_unknown_or_does_not_fit_is_refused(
+    scenario: str, backing: str, said: str, elsewhere: Path
+) -> None:
+    scenario_file(elsewhere / "mine.py", attributes='backing = "maped"')
+    assert said in refusal(2, "race", scenario, *([f"--backing={backing}"] if backing else []), *QUICK)

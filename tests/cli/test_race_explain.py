@@ -40,44 +40,6 @@ def explained(*args: str | Path) -> tuple[dict[str, Any], str]:
     return dict(document(Path("it.json").read_text())["cases"][0]), done.stdout
 
 
-def test_damage_is_explained_by_the_shortest_interleaving(raced: dict[str, tuple[int, str, Path]]) -> None:
-    code, _, path = raced["racy"]
-    found = case(path)
-    explanation = found["explanation"]
-    assert (code, found["verdict"]) == (0, "damaged")
-    assert (explanation["scenario"], explanation["lock"], explanation["verdict"]) == ("counter", "none", "broken")
-    assert (explanation["workers"], explanation["rounds"], explanation["preemptions"]) == (2, 1, 1)
-    assert [(step["operation"], step["value"]) for step in explanation["steps"]] == [
-        ("load", 0), ("load", 0), ("store", 1), ("store", 1)
-    ]  # fmt: skip
-
-
-def test_the_explanation_does_the_kind_of_damage_that_the_race_did(raced: dict[str, tuple[int, str, Path]]) -> None:
-    found = case(raced["racy"][2])
-    kinds = {each["kind"] for each in found["damage"]}
-    assert kinds == {each["kind"] for each in found["explanation"]["damage"]} == {"lost update"}
-
-
-def test_the_explanation_is_told_under_the_tables(raced: dict[str, tuple[int, str, Path]]) -> None:
-    _, printed, path = raced["racy"]
-    told = printed[printed.index("why counter under none broke") :]
-    assert "stored 1 because it had loaded 0" in told
-    assert "switch" in told
-    assert f"replay: python -m lab replay {case(path)['explanation']['token']}" in lines(told)
-
-
-def test_the_token_of_the_explanation_is_reproduced(raced: dict[str, tuple[int, str, Path]]) -> None:
-    done = run_lab("replay", case(raced["racy"][2])["explanation"]["token"])
-    assert done.returncode == 0
-    assert "reproduced 100 of 100" in lines(done.stdout)
-
-
-@pytest.mark.parametrize("name", ["racy", "leaky"])
-def test_a_report_tells_the_explanation_again(name: str, raced: dict[str, tuple[int, str, Path]]) -> None:
-    _, printed, path = raced[name]
-    assert lines(run_lab("report", path).stdout) == lines(printed)[:-1]
-
-
 def test_for_a_lock_that_lies_the_model_has_no_reason(raced: dict[str, tuple[int, str, Path]]) -> None:
     code, printed, path = raced["leaky"]
     found = case(path)
@@ -86,18 +48,6 @@ def test_for_a_lock_that_lies_the_model_has_no_reason(raced: dict[str, tuple[int
     assert found["explanation"]["steps"] == []
     assert "why counter under fcntl broke: the model has no reason for it" in printed
     assert "look at the lock" in printed
-
-
-def test_a_counterexample_about_processes_or_files_has_no_explanation() -> None:
-    found, printed = explained("private_mapping", "--locked", "--rounds", "5", "--workers", "2")
-    assert (found["verdict"], found["explanation"]) == ("damaged", None)
-    assert "why private_mapping under fcntl broke" not in printed
-
-
-def test_what_stayed_clean_has_no_explanation() -> None:
-    found, printed = explained("counter", "--locked", "--rounds", "20", "--workers", "2")
-    assert (found["verdict"], found["explanation"]) == ("clean", None)
-    assert "broke" not in lines(printed)[-1]
 
 
 def test_without_the_option_nothing_is_explained() -> None:
@@ -114,12 +64,6 @@ def test_a_scenario_of_ones_own_is_explained_with_a_token_of_its_path(tmp_path: 
     assert found["explanation"]["token"].startswith(f"L1,{mine},fcntl,2x1,{widest_move()},")
 
 
-def test_a_scenario_that_cannot_be_explored_is_raced_all_the_same(tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", "w.memory.value = len(w.path)", check="return Damage('odd', 1, 2)")
-    found, _ = explained(mine, "--workers", "2")
-    assert (found["verdict"], found["explanation"]) == ("damaged", None)
-
-
 def test_a_hang_is_explained_as_a_deadlock() -> None:
     found, printed = explained("opposite_order", "--lock", "ofd", "--rounds", "2000", "--workers", "2")
     assert found["verdict"] == "timeout"
@@ -127,8 +71,41 @@ def test_a_hang_is_explained_as_a_deadlock() -> None:
     assert "WAITS" in printed
 
 
-def test_the_document_of_an_explained_race_can_be_printed_in_another_format(
-    raced: dict[str, tuple[int, str, Path]],
+def test_damage_is_explained_by_the_shortest_interleaving_that_does_it(raced: dict[str, tuple[int, str, Path]]) -> None:
+    code, printed, path = raced["racy"]
+    found = case(path)
+    explanation = found["explanation"]
+    assert (code, found["verdict"]) == (0, "damaged")
+    assert (explanation["scenario"], explanation["lock"], explanation["verdict"]) == ("counter", "none", "broken")
+    assert (explanation["workers"], explanation["rounds"], explanation["preemptions"]) == (2, 1, 1)
+    assert [(step["operation"], step["value"]) for step in explanation["steps"]] == [
+        ("load", 0), ("load", 0), ("store", 1), ("store", 1)
+    ]  # fmt: skip
+    assert {each["kind"] for each in found["damage"] + explanation["damage"]} == {"lost update"}
+    told = printed[printed.index("why counter under none broke") :]
+    assert "stored 1 because it had loaded 0" in told
+    assert "switch" in told
+    assert f"replay: python -m lab replay {explanation['token']}" in lines(told)
+    done = run_lab("replay", explanation["token"])
+    assert (done.returncode, "reproduced 100 of 100" in lines(done.stdout)) == (0, True)
+
+
+@pytest.mark.parametrize("name", ["racy", "leaky"])
+def test_a_report_tells_the_explanation_again(name: str, raced: dict[str, tuple[int, str, Path]]) -> None:
+    _, printed, path = raced[name]
+    assert lines(run_lab("report", path).stdout) == lines(printed)[:-1]
+    assert all(line.startswith("|") for line in lines(run_lab("report", path, "--format", "github").stdout))
+
+
+@pytest.mark.parametrize(
+    ("what", "rounds", "verdict"),
+    [("private_mapping", "5", "damaged"), ("counter", "20", "clean"), ("mine.py", "5", "damaged")],
+    ids=["about files", "clean", "cannot be explored"],
+)
+def test_what_the_model_does_not_have_or_stayed_clean_has_no_explanation(
+    what: str, rounds: str, verdict: str, elsewhere: Path
 ) -> None:
-    printed = run_lab("report", raced["racy"][2], "--format", "github").stdout
-    assert all(line.startswith("|") for line in lines(printed))
+    scenario_file(elsewhere / "mine.py", "w.memory.value = len(w.path)", check="return Damage('odd', 1, 2)")
+    found, printed = explained(what, "--locked", "--rounds", rounds, "--workers", "2")
+    assert (found["verdict"], found["explanation"]) == (verdict, None)
+    assert "why " not in printed

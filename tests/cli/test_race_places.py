@@ -33,21 +33,6 @@ def refused(done: subprocess.CompletedProcess[str], code: int = 3) -> str:
     return line
 
 
-@pytest.mark.parametrize(
-    ("place", "code", "told"),
-    [
-        ("missing", 3, "--dir missing: does not exist; give a directory"),
-        ("file", 2, "--dir file: is not a directory; give a directory"),
-        ("/proc/self", 3, "--dir /proc/self: cannot be written ("),
-    ],
-)
-def test_a_directory_that_cannot_be_raced_in_is_named(place: str, code: int, told: str, elsewhere: Path) -> None:
-    (elsewhere / "file").touch()
-    done = run_lab("race", "counter", *QUICK, "--dir", place)
-    assert told in refused(done, code)
-    assert done.stdout == ""
-
-
 @mounts
 def test_a_read_only_directory_is_named(tmp_path: Path) -> None:
     place = tmp_path / "place"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -11,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.commands import start_lab
-from tests.helpers import PATIENCE_S, ROOT, is_running, race, run_lab, wait_until
+from tests.cli.commands import refusal, working_lab
+from tests.helpers import PATIENCE_S, is_running, race, run_lab, wait_until
 from tests.race.programs.building import COUNTER, built, written
 
 ONCE = ("--trials", "1", "--rounds", "1")
@@ -94,25 +95,6 @@ def test_a_c_program_under_another_kind_of_lock_is_seen_inside_with_the_labs_wor
     assert "held write 0-7: seen within " in case["sampled"]["evidence"][0]
 
 
-def test_the_document_says_what_was_asked_for(add: Path) -> None:
-    command = f"{add} {{file}} {{worker}} {{rounds}}"
-    code, run = race("counter", "--program", command, *MIXED, "--rounds", "5")
-    assert code == 0
-    asked = run["options"]
-    assert (asked["program"].endswith("{worker} {rounds}"), asked["program_workers"]) == (True, 2)
-    assert (asked["workers"], asked["check"]) == ([2], "")
-    assert run["cases"][0]["workers"] == 4
-    assert run["cases"][0]["operations"] == 20
-
-
-def test_the_report_of_a_document_is_that_of_the_run(fine: Path, tmp_path: Path) -> None:
-    kept = tmp_path / "kept.json"
-    done = run_lab("race", "--program", "true {file}", "--check", fine, *ONCE, "--json", kept)
-    again = run_lab("report", kept)
-    assert done.stdout.startswith(again.stdout.rstrip())
-    assert "true: clean in 1 case." in again.stdout
-
-
 SQLITE = """
 import sqlite3, sys, time
 from pathlib import Path
@@ -189,8 +171,10 @@ def test_what_a_program_leaves_beside_a_scenarios_file_is_removed(tmp_path: Path
     program = written(tmp_path / "litter.sh", '#!/bin/sh\necho >"$1-journal"; mkdir -p "$1.d/e"\n')
     there = tmp_path / "there"
     there.mkdir()
-    one_case("counter", "--program", f"{program} {{file}}", *MIXED, "--rounds", "1", "--dir", there)
+    _, run = race("counter", "--program", f"{program} {{file}}", *MIXED, "--rounds", "1", "--dir", there)
     assert list(there.iterdir()) == []
+    assert (run["options"]["program_workers"], run["options"]["workers"], run["options"]["check"]) == (2, [2], "")
+    assert [(case["workers"], case["operations"]) for case in run["cases"]] == [(4, 4)]
 
 
 def test_braces_that_are_no_placeholder_reach_the_program_as_they_are(fine: Path) -> None:
@@ -333,61 +317,6 @@ def test_a_check_file_that_raises_ends_with_4_and_its_place(text: str, said: str
     assert f"lab: true, 4 workers: died: {said}" in done
 
 
-def test_finished_cases_are_kept_where_a_check_raises(tmp_path: Path) -> None:
-    mine = written(tmp_path / "mine.py", "def check(path, outcome):\n    assert outcome.workers < 2\n    return []\n")
-    code, run = race("--program", "true {file}", "--check", mine, "--workers", "1,2", *ONCE)
-    assert (code, [case["verdict"] for case in run["cases"]]) == (4, ["clean", "died"])
-
-
-PROGRAM = ("--program", "true {file}")
-WRONG = {
-    ("--program", "./missing {file}", "--check", "c.py"): "--program ./missing: no such program; build it",
-    ("--program", "missing-here {file}", "--check", "c.py"): "no such program on the PATH; build it, or give its path",
-    ("--program", "c.py {file}", "--check", "c.py"): "or ./c.py for the one in this folder",
-    ("--program", "./c.py {file}", "--check", "c.py"): "--program ./c.py: may not be run; chmod +x it",
-    ("--program", "", "--check", "c.py"): "--program: an empty command",
-    ("--program", "'' {file}", "--check", "c.py"): "--program: an empty name",
-    ("--program", "true 'x", "--check", "c.py"): "No closing quotation; fix the quoting",
-    ("--program", "true", "--check", "c.py"): "has no {file}, so the program would not know its file",
-    ("--program", "true {fil}", "--check", "c.py"): "unknown placeholder 'fil'; did you mean file?",
-    PROGRAM: "--program: nobody could say whether the file is right; add --check FILE",
-    (*PROGRAM, "--check", "no.py"): "--check no.py: cannot be read (No such file or directory)",
-    (*PROGRAM, "--check", "bare.py"): "--check bare.py: has no function check(path, outcome); define one",
-    (*PROGRAM, "--check", "syntax.py"): "--check syntax.py:1: invalid syntax; fix the file",
-    (*PROGRAM, "--check", "raises.py"): "--check raises.py: cannot be loaded: ZeroDivisionError",
-    (*PROGRAM, "--check", "c.py", "--lock", "fcntl"): "--lock: a program alone has a lock and a memory of its own",
-    (*PROGRAM, "--check", "c.py", "--backing", "sysv"): "--backing: a program alone has a lock and a memory of its own",
-    (*PROGRAM, "--check", "c.py", "--window", "9"): "--window: a program alone",
-    (*PROGRAM, "--check", "c.py", "--explain"): "--explain: an outside program's loads and stores cannot be seen",
-    (*PROGRAM, "--check", "c.py", "--record"): "--record: an outside program's loads and stores cannot be seen",
-    (*PROGRAM, "--check", "c.py", "--program-workers", "2"): "--program-workers: beside which scenario?",
-    ("counter", *PROGRAM): "--program: how many copies beside the scenario's workers? add --program-workers N",
-    ("counter", *PROGRAM, "--program-workers", "0"): "argument --program-workers: 0 is too few",
-    ("counter", *PROGRAM, "--program-workers", "2", "--check", "c.py"): "--check: the scenario has its own check",
-    (
-        "counter",
-        *PROGRAM,
-        "--program-workers",
-        "2",
-        "--backing",
-        "posix",
-    ): "backing posix is not the file that --program",
-    ("--check", "c.py"): "--check: belongs to --program",
-    ("counter", "--program-workers", "2"): "--program-workers: belongs to --program",
-}
-
-
-@pytest.mark.parametrize("args", WRONG, ids=" ".join)
-def test_wrong_usage_ends_with_2_in_one_line(args: tuple[str, ...], elsewhere: Path) -> None:
-    written(elsewhere / "c.py", "def check(path, outcome): return []\n")
-    written(elsewhere / "bare.py", "x = 1\n")
-    written(elsewhere / "syntax.py", "def check(:\n")
-    written(elsewhere / "raises.py", "1 / 0\n")
-    (line,) = told(2, *args).splitlines()
-    assert line.startswith("lab: ")
-    assert WRONG[args] in line
-
-
 AT_WORK = """
 #!/bin/sh
 sleep 600 &
@@ -395,28 +324,6 @@ echo $! >"$2/grandchild.part"; mv "$2/grandchild.part" "$2/grandchild"
 echo $$ >"$2/child.part"; mv "$2/child.part" "$2/child"
 wait
 """
-
-
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_nobody_outlives_a_race_of_programs_that_is_stopped(stop: signal.Signals, fine: Path, tmp_path: Path) -> None:
-    program = written(tmp_path / "at_work.sh", AT_WORK)
-    there = tmp_path / "there"
-    there.mkdir()
-    command = f"{program} {{file}} {tmp_path}"
-    lab = start_lab("race", "--program", command, "--check", fine, "--workers", "1", *ONCE, "--dir", there)
-    try:
-        wait_until(lambda: (tmp_path / "child").exists() or lab.poll() is not None, "the program is at work")
-        pids = [int((tmp_path / name).read_text()) for name in ("child", "grandchild")]
-        assert all(map(is_running, pids))
-        lab.send_signal(stop)
-        _, said = lab.communicate(timeout=PATIENCE_S)
-    finally:
-        lab.kill()
-        lab.communicate()
-    wait_until(lambda: not any(map(is_running, pids)), "the program and its child are gone")
-    if stop != signal.SIGKILL:
-        assert (lab.returncode, said) == (130, "lab: interrupted; 0 finished cases kept\n")
-        assert list(there.iterdir()) == []
 
 
 def test_what_a_program_left_running_in_the_background_ends_with_its_trial(fine: Path, tmp_path: Path) -> None:
@@ -472,7 +379,72 @@ def test_a_program_that_leaves_the_group_is_ended_at_the_time_limit(fine: Path, 
     assert not is_running(int((tmp_path / "pid").read_text()))
 
 
-def test_the_schema_has_what_a_race_of_programs_adds() -> None:
-    schema = json.loads((ROOT / "docs/results.schema.json").read_text())["$defs"]
-    assert {"program", "programs", "sampled"} <= schema["Case"]["properties"].keys()
-    assert {"samples", "held", "waiting", "holders", "overlapping"} <= schema["Sampled"]["properties"].keys()
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_nobody_outlives_a_race_of_programs_that_is_stopped(stop: signal.Signals, fine: Path, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    command = f"{written(tmp_path / 'at_work.sh', AT_WORK)} {{file}} {tmp_path}"
+    how = ("--program", command, "--check", fine, "--workers", "1", *ONCE, "--dir", there)
+    with working_lab("race", *how, until=(tmp_path / "child").exists) as lab:
+        pids = [int((tmp_path / name).read_text()) for name in ("child", "grandchild")]
+        assert all(map(is_running, pids))
+        lab.send_signal(stop)
+        _, said = lab.communicate(timeout=PATIENCE_S)
+    wait_until(lambda: not any(map(is_running, pids)), "the program and its child are gone")
+    if stop != signal.SIGKILL:
+        assert (lab.returncode, said) == (130, "lab: interrupted; 0 finished cases kept\n")
+        assert list(there.iterdir()) == []
+
+
+def test_a_document_says_what_was_asked_keeps_finished_cases_and_is_printed_again(tmp_path: Path) -> None:
+    mine = written(tmp_path / "mine.py", "def check(path, outcome):\n    assert outcome.workers < 2\n    return []\n")
+    done = run_lab("race", "--program", "true {file}", "--check", mine, "--workers", "1,2", *ONCE, "--json", "it.json")
+    run = json.loads(Path("it.json").read_text())
+    assert (done.returncode, [case["verdict"] for case in run["cases"]]) == (4, ["clean", "died"])
+    assert (run["options"]["program"], run["options"]["check"]) == ("true {file}", str(mine))
+    assert run["options"]["workers"] == [1, 2]
+    again = run_lab("report", "it.json")
+    assert done.stdout.startswith(again.stdout.rstrip())
+    assert "true: clean in 1 case" in again.stdout
+
+
+WRONG = {
+    "--program './missing {file}' --check c.py": "--program ./missing: no such program; build it",
+    "--program 'missing-here {file}' --check c.py": "no such program on the PATH; build it, or give its path",
+    "--program 'c.py {file}' --check c.py": "or ./c.py for the one in this folder",
+    "--program './c.py {file}' --check c.py": "--program ./c.py: may not be run; chmod +x it",
+    "--program '' --check c.py": "--program: an empty command",
+    """--program "'' {file}" --check c.py""": "--program: an empty name",
+    """--program "true 'x" --check c.py""": "No closing quotation; fix the quoting",
+    "--program true --check c.py": "has no {file}, so the program would not know its file",
+    "--program 'true {fil}' --check c.py": "unknown placeholder 'fil'; did you mean file?",
+    "TRUE": "--program: nobody could say whether the file is right; add --check FILE",
+    "TRUE --check no.py": "--check no.py: cannot be read (No such file or directory)",
+    "TRUE --check bare.py": "--check bare.py: has no function check(path, outcome); define one",
+    "TRUE --check syntax.py": "--check syntax.py:1: invalid syntax; fix the file",
+    "TRUE --check raises.py": "--check raises.py: cannot be loaded: ZeroDivisionError",
+    "TRUE --check c.py --lock fcntl": "--lock: a program alone has a lock and a memory of its own",
+    "TRUE --check c.py --backing sysv": "--backing: a program alone has a lock and a memory of its own",
+    "TRUE --check c.py --window 9": "--window: a program alone",
+    "TRUE --check c.py --explain": "--explain: an outside program's loads and stores cannot be seen",
+    "TRUE --check c.py --record": "--record: an outside program's loads and stores cannot be seen",
+    "TRUE --check c.py --detects 1e-3": "--detects: the holds of a program alone are not recorded",
+    "TRUE --check c.py --program-workers 2": "--program-workers: beside which scenario?",
+    "counter TRUE": "--program: how many copies beside the scenario's workers? add --program-workers N",
+    "counter TRUE --program-workers 2 --check c.py": "--check: the scenario has its own check",
+    "counter TRUE --program-workers 2 --backing posix": "backing posix is not the file that --program",
+    "--check c.py": "--check: belongs to --program",
+    "counter --program-workers 2": "--program-workers: belongs to --program",
+}
+"""TRUE stands for --program 'true {file}'."""
+
+
+@pytest.mark.parametrize("args", WRONG)
+def test_wrong_usage_ends_with_2_in_one_line(args: str, elsewhere: Path) -> None:
+    written(elsewhere / "c.py", "def check(path, outcome): return []\n")
+    written(elsewhere / "bare.py", "x = 1\n")
+    written(elsewhere / "syntax.py", "def check(:\n")
+    written(elsewhere / "raises.py", "1 / 0\n")
+    line = refusal(2, "race", *shlex.split(args.replace("TRUE", "--program 'true {file}'")))
+    assert line.startswith("lab: ")
+    assert WRONG[args] in line

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
@@ -15,16 +15,11 @@ from typing import Any
 
 import pytest
 
-from lab import records as results
 from lab.explore.token import Turn, read
 from lab.locks import RECORDER
-from tests.cli.commands import document, lines, on_tmpfs, scenario_file, start_lab
-from tests.cli.inside import ended as inside
-from tests.cli.inside import other_process
+from tests.cli.commands import document, lines, on_tmpfs, refusal, scenario_file, working_lab
 from tests.cli.test_race import DEFAULT_SET
 from tests.helpers import PATIENCE_S, OtherProcess, is_running, run_lab, wait_until
-
-__all__ = ["other_process"]  # a fixture of this module too
 
 COUNTEREXAMPLES = [
     (name, lock) for name in ("short_range", "check_then_lock", "opposite_order") for lock in ("fcntl", "ofd")
@@ -32,12 +27,8 @@ COUNTEREXAMPLES = [
 FAILURES = [(name, "none") for name in DEFAULT_SET] + COUNTEREXAMPLES
 MEMORY = Path("/dev/shm")  # noqa: S108 - the tmpfs of every Linux, by this name
 AT_ONCE = ("--times", "5")
-FOR_EVER = ("--times", "1000000000")
 
 mounts = pytest.mark.needs("private_mounts")
-in_memory = pytest.mark.skipif(
-    not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)), reason=f"{MEMORY}: no tmpfs to write to"
-)
 
 Tokens = dict[tuple[str, str], str]
 
@@ -73,37 +64,34 @@ def replayed(*args: str | Path) -> tuple[int, dict[str, Any]]:
     return done.returncode, document(done.stdout)
 
 
-def refused(code: int, *args: str | Path) -> str:
-    """The one line of a replay that does not take place."""
-    done = run_lab("replay", *args)
-    assert (done.returncode, done.stdout) == (code, ""), done.stderr
-    (line,) = done.stderr.splitlines()
-    assert line.startswith("lab: ")
-    return line
-
-
 # Reproduced
 
 
+@pytest.mark.parametrize("filesystem", ["", "tmpfs"])
 @pytest.mark.parametrize(("name", "lock"), FAILURES)
-def test_each_shortest_failure_is_reproduced_100_of_100(name: str, lock: str, tokens: Tokens) -> None:
-    code, printed, told = inside("replay", tokens[name, lock])
-    assert "reproduced 100 of 100" in lines(printed)
-    assert (code, told) == (0, "")
+def test_each_shortest_failure_is_reproduced_100_of_100(
+    name: str, lock: str, filesystem: str, tokens: Tokens, elsewhere: Path
+) -> None:
+    if filesystem and not (MEMORY.is_dir() and os.access(MEMORY, os.W_OK)):
+        pytest.skip(f"{MEMORY}: no tmpfs to write to")
+    done = run_lab("replay", tokens[name, lock], "--dir", MEMORY if filesystem else elsewhere)
+    assert "reproduced 100 of 100" in lines(done.stdout)
+    assert lines(done.stdout)[0].partition("real processes on ")[2].startswith(filesystem)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(elsewhere.iterdir()) == []
 
 
-@in_memory
-@pytest.mark.parametrize(("name", "lock"), FAILURES)
-def test_each_shortest_failure_is_reproduced_on_tmpfs(name: str, lock: str, tokens: Tokens) -> None:
-    code, printed, told = inside("replay", tokens[name, lock], "--dir", MEMORY)
-    assert "reproduced 100 of 100" in lines(printed)
-    assert lines(printed)[0].partition("real processes on ")[2].startswith("tmpfs ")
-    assert (code, told) == (0, "")
-
-
-def test_it_is_performed_as_often_as_asked(counter: str) -> None:
-    done = run_lab("replay", counter, "--times", "7")
-    assert "reproduced 7 of 7" in lines(done.stdout)
+def test_the_document_says_what_was_asked_and_what_is_left_in_the_real_file(counter: str, elsewhere: Path) -> None:
+    _, made = replayed(counter, *AT_ONCE, "--dir", elsewhere)
+    assert made["options"] == {"token": counter, "times": 5, "directory": str(elsewhere), "time_limit_s": 5.0}
+    what = ("command", "scenario", "lock", "workers", "rounds", "times", "reproduced", "divergence", "interrupted")
+    assert [made[name] for name in what] == ["replay", "counter", "none", 2, 1, 5, 5, "", False]
+    assert made["environment"]["recorder"] == RECORDER
+    assert [(damage["kind"], damage["evidence"]) for damage in made["damage"]] == [
+        ("lost update", ["value is 1 after 2 additions"])
+    ]
+    assert [step["operation"] for step in made["steps"]] == ["load", "load", "store", "store"]
+    assert run_lab("replay", counter, *AT_ONCE, "--quiet").stdout == ""
 
 
 def test_the_text_says_what_was_performed_and_what_it_proves(counter: str) -> None:
@@ -113,41 +101,6 @@ def test_the_text_says_what_was_performed_and_what_it_proves(counter: str) -> No
     assert "how likely it is, only a race tells" in done.stdout
     rows = [line for line in lines(done.stdout) if re.match(r" +\d+ ", line)]
     assert len(rows) == 4
-
-
-def test_the_document_has_the_keys_of_its_records(tokens: Tokens, counter: str, elsewhere: Path) -> None:
-    _, made = replayed(counter, *AT_ONCE, "--dir", elsewhere)
-    assert next(iter(made)) == "schema"
-    assert made.keys() == results.json_schema("replay")["$defs"]["Replay"]["properties"].keys()
-    assert made["options"] == {"token": counter, "times": 5, "directory": str(elsewhere), "time_limit_s": 5.0}
-    what = ("command", "scenario", "lock", "workers", "rounds", "times", "reproduced", "divergence", "interrupted")
-    assert [made[name] for name in what] == ["replay", "counter", "none", 2, 1, 5, 5, "", False]
-    assert made["environment"]["recorder"] == RECORDER
-    assert [damage["kind"] for damage in made["damage"]] == ["lost update"]
-    assert [step["operation"] for step in made["steps"]] == ["load", "load", "store", "store"]
-
-
-def test_the_damage_is_what_is_left_in_the_real_file(tokens: Tokens) -> None:
-    _, made = replayed(tokens["short_range", "fcntl"], *AT_ONCE)
-    assert made["damage"][0]["evidence"] == ["the total is 1, the cells hold 2 together"]
-
-
-def test_a_report_prints_a_replay_again(counter: str, elsewhere: Path) -> None:
-    done = run_lab("replay", counter, *AT_ONCE, "--json", "it.json")
-    again = run_lab("report", elsewhere / "it.json")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert lines(again.stdout) == lines(done.stdout)[:-1]
-    assert lines(done.stdout)[-1] == "written to it.json"
-
-
-def test_quiet_prints_nothing(counter: str) -> None:
-    done = run_lab("replay", counter, *AT_ONCE, "--quiet")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-
-
-def test_nothing_is_left_in_the_directory(counter: str, elsewhere: Path) -> None:
-    assert run_lab("replay", counter, *AT_ONCE, "--dir", elsewhere).returncode == 0
-    assert list(elsewhere.iterdir()) == []
 
 
 def test_stores_that_were_cut_by_hand_are_labelled() -> None:
@@ -187,40 +140,14 @@ def test_two_scenarios_of_one_name_keep_their_own_tokens(elsewhere: Path) -> Non
 
 @pytest.mark.parametrize("length", [-1, -5, 20, 40])
 def test_a_token_that_was_cut_short_is_told_as_that(length: int, counter: str) -> None:
-    assert "the token was cut short or mistyped" in refused(2, counter[:length])
+    assert "the token was cut short or mistyped" in refusal(2, "replay", counter[:length])
 
 
 @pytest.mark.parametrize("place", [3, 12, 16, 20, 24, 30, 40, -8, -1])
 def test_a_token_with_one_other_character_is_told_as_that(place: int, counter: str) -> None:
     other = "7" if counter[place] != "7" else "8"
     typed = counter[:place] + other + counter[place:][1:]
-    assert "the token was cut short or mistyped" in refused(2, typed)
-
-
-@pytest.mark.parametrize(
-    ("token", "told"),
-    [
-        ("L2,whatever", "the token is of version L2, this lab reads L1"),
-        ("hello", "'hello' is no token"),
-        ("", "'' is no token"),
-        ("L1", "the token was cut short or mistyped"),
-    ],
-)
-def test_what_is_no_token_of_this_version_is_told_as_that(token: str, told: str) -> None:
-    assert told in refused(2, token)
-
-
-def test_a_token_of_another_scenario_is_told(counter: str) -> None:
-    line = refused(2, str(replace(read(counter), scenario="bank")))
-    assert "scenario bank has changed since the token was made; make a new one" in line
-
-
-def test_a_token_of_a_scenario_that_does_not_exist_is_told(counter: str) -> None:
-    assert "unknown scenario 'counters'" in refused(2, str(replace(read(counter), scenario="counters")))
-
-
-def test_a_token_of_an_unknown_lock_is_told(counter: str) -> None:
-    assert "fcntrl" in refused(3, str(replace(read(counter), lock="fcntrl")))
+    assert "the token was cut short or mistyped" in refusal(2, "replay", typed)
 
 
 def test_a_scenario_that_has_changed_or_is_gone_is_told(elsewhere: Path) -> None:
@@ -229,49 +156,39 @@ def test_a_scenario_that_has_changed_or_is_gone_is_told(elsewhere: Path) -> None
     mine.write_text(mine.read_text() + "\n# a remark\n\n")
     assert run_lab("replay", token, *AT_ONCE).returncode == 0
     mine.write_text(mine.read_text().replace("+= 1", "+= 2"))
-    assert "scenario mine.py has changed since the token was made" in refused(2, token)
+    assert "scenario mine.py has changed since the token was made" in refusal(2, "replay", token)
     mine.unlink()
-    assert "no such scenario file" in refused(2, token)
+    assert "no such scenario file" in refusal(2, "replay", token)
 
 
 @pytest.mark.parametrize(
-    ("turns", "told"),
+    ("token", "code", "told"),
     [
-        ((Turn(0, 9, "5b2"),), "worker 0 cannot do step 3"),
-        ((Turn(5, 1, "5b2"),), "worker 5 cannot do step 1"),
-        ((Turn(0, 1, "000"), Turn(1, 2, "000"), Turn(0, 1, "000")), "other operations"),
+        ("L2,whatever", 2, "the token is of version L2, this lab reads L1"),
+        ("hello", 2, "'hello' is no token"),
+        ("", 2, "'' is no token"),
+        ("L1", 2, "the token was cut short or mistyped"),
+        ({"scenario": "bank"}, 2, "scenario bank has changed since the token was made; make a new one"),
+        ({"scenario": "counters"}, 2, "unknown scenario 'counters'"),
+        ({"lock": "fcntrl"}, 3, "fcntrl"),
+        ({"turns": (Turn(0, 9, "5b2"),)}, 2, "the token does not fit scenario counter: worker 0 cannot do step 3"),
+        ({"turns": (Turn(5, 1, "5b2"),)}, 2, "the token does not fit scenario counter: worker 5 cannot do step 1"),
+        ({"turns": (Turn(0, 1, "000"), Turn(1, 2, "000"), Turn(0, 1, "000"))}, 2, "other operations"),
     ],
 )
-def test_a_schedule_that_no_longer_fits_is_told(turns: tuple[Turn, ...], told: str, counter: str) -> None:
-    line = refused(2, str(replace(read(counter), turns=turns)))
-    assert "the token does not fit scenario counter" in line
-    assert told in line
+def test_what_is_no_token_or_does_not_fit_is_told_as_that(
+    token: str | dict[str, Any], code: int, told: str, counter: str
+) -> None:
+    asked = token if isinstance(token, str) else str(replace(read(counter), **token))
+    assert told in refusal(code, "replay", asked)
 
 
 def test_a_schedule_that_is_granted_what_others_hold_is_told(tokens: Tokens) -> None:
-    token = read(tokens["short_range", "fcntl"])
-    fixed = explored("opposite_order", "--lock", "ofd")["opposite_order", "ofd"]
-    line = refused(2, str(replace(read(fixed), turns=(Turn(0, 2, "000"), Turn(1, 1, "000")))))
-    assert "worker 1 cannot do step 3" in line
-    assert token.lock == "fcntl"
+    held = replace(read(tokens["opposite_order", "ofd"]), turns=(Turn(0, 2, "000"), Turn(1, 1, "000")))
+    assert "worker 1 cannot do step 3" in refusal(2, "replay", str(held))
 
 
 # Places
-
-
-@pytest.mark.parametrize(
-    ("place", "code", "told"),
-    [
-        ("missing", 3, "--dir missing: does not exist; give a directory"),
-        ("file", 2, "--dir file: is not a directory; give a directory"),
-        ("/proc/self", 3, "--dir /proc/self: cannot be written ("),
-    ],
-)
-def test_a_directory_that_cannot_be_replayed_in_is_named(
-    place: str, code: int, told: str, counter: str, elsewhere: Path
-) -> None:
-    (elsewhere / "file").touch()
-    assert told in refused(code, counter, "--dir", place)
 
 
 @mounts
@@ -291,6 +208,21 @@ def test_a_full_directory_is_named(tokens: Tokens, tmp_path: Path) -> None:
 
 
 # Divergence
+
+
+@contextmanager
+def replaying(token: str, folder: Path) -> Iterator[tuple[Popen[str], Path]]:
+    """A replay of this token that goes on for ever, and its file; both workers are there."""
+    workers: list[int] = []
+    how = ("--times", "1000000000", "--dir", folder, "--time-limit", "1")
+
+    def file() -> list[Path]:
+        return list(folder.glob("lab-*/replayed"))
+
+    with working_lab("replay", token, *how, until=file, pids=lambda: workers) as lab:
+        wait_until(lambda: len(children(lab.pid)) == 2 or lab.poll() is not None, "both workers are there")
+        workers.extend(children(lab.pid))
+        yield lab, file()[0]
 
 
 HELD: list[int] = []
@@ -330,63 +262,28 @@ def children(parent: int) -> list[int]:
     return found
 
 
-@pytest.fixture
-def replaying(request: pytest.FixtureRequest, tokens: Tokens, elsewhere: Path) -> Iterator[tuple[Popen[str], Path]]:
-    """A replay of the failure that is asked for that goes on for ever, and its file."""
-    lab = start_lab("replay", tokens[request.param], *FOR_EVER, "--dir", elsewhere, "--time-limit", "1")
-    workers: list[int] = []
-    try:
-        path = file_in(elsewhere, lab)
-        workers = children(lab.pid)
-        yield lab, path
-    finally:
-        end(lab, workers)
-
-
-def end(lab: Popen[str], workers: list[int]) -> None:
-    """Kill what may be left; nobody waits for the other end of a pipe that a lost worker keeps open."""
-    for pid in workers:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    lab.kill()
-    lab.wait()
-    for pipe in filter(None, (lab.stdout, lab.stderr)):
-        pipe.close()
-
-
 def ended(lab: Popen[str]) -> tuple[int, str, str]:
     """How a replay ends, with both outputs."""
     printed, told = lab.communicate(timeout=PATIENCE_S)
     return lab.returncode, printed, told
 
 
-@pytest.mark.parametrize("replaying", [("short_range", "fcntl")], indirect=True)
-def test_a_lock_that_the_kernel_does_not_grant_is_a_divergence(replaying: tuple[Popen[str], Path]) -> None:
-    lab, path = replaying
-    with OtherProcess() as other:
+def test_a_lock_that_the_kernel_does_not_grant_is_a_divergence(tokens: Tokens, elsewhere: Path) -> None:
+    with replaying(tokens["short_range", "fcntl"], elsewhere) as (lab, path), OtherProcess() as other:
         other.call(hold, str(path))
         code, printed, told = ended(lab)
     assert code == 1
-    assert re.search(r"lab: not reproduced: at step \d+ worker [01] did not return from \w+ \d+ within 1 s", told)
+    assert re.search(
+        r"lab: not reproduced: at step (1 worker 0|5 worker 1) did not return from lock \d+ within 1 s", told
+    )
     assert "the model grants it, the kernel lets it wait" in told
     assert "the model and the kernel part: at step" in printed
     (performed,) = re.findall(r"reproduced (\d+) of (\d+)", printed)
     assert int(performed[0]) == int(performed[1]) - 1
 
 
-@pytest.mark.parametrize("replaying", [("short_range", "fcntl")], indirect=True)
-def test_the_lock_that_is_not_granted_is_the_one_that_is_told(replaying: tuple[Popen[str], Path]) -> None:
-    lab, path = replaying
-    with OtherProcess() as other:
-        other.call(hold, str(path))
-        _, _, told = ended(lab)
-    assert re.search(r"at step (1 worker 0|5 worker 1) did not return from lock \d+ ", told)
-
-
-@pytest.mark.parametrize("replaying", [("counter", "none")], indirect=True)
-def test_bytes_that_others_change_are_a_divergence(replaying: tuple[Popen[str], Path]) -> None:
-    lab, path = replaying
-    with OtherProcess() as other:
+def test_bytes_that_others_change_are_a_divergence(counter: str, elsewhere: Path) -> None:
+    with replaying(counter, elsewhere) as (lab, path), OtherProcess() as other:
         other.start(scribble, str(path))
         code, printed, told = ended(lab)
         other.answer()
@@ -402,107 +299,62 @@ HERE = "\n\nHERE_ONLY = os.getpid()\n"
 """The scenario's file is loaded before the workers are forked, so this tells the explorer from a worker."""
 
 ODD = "return Damage('odd', 1, 2)"
+
+
+IN_A_WORKER = "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    {}\nw.memory.value = 2"
 OTHERWISE = {
     "other step": (
-        "if os.getpid() != HERE_ONLY:\n    w.memory.cells[0] = 1\nw.memory.value = 1",
-        r"at step 1 worker 0 is about to store 8-15 where the model had store 0",
+        "if os.getpid() != HERE_ONLY:\n    w.memory.cells[0] = 1\nw.memory.value = 1", 1,
+        "at step 1 worker 0 is about to store 8-15 where the model had store 0",
     ),
     "fewer steps": (
-        "w.memory.value = 1\nif os.getpid() == HERE_ONLY:\n    w.memory.value = 2",
-        r"worker 0 ended after 1 of its 2 steps",
+        "w.memory.value = 1\nif os.getpid() == HERE_ONLY:\n    w.memory.value = 2", 1,
+        "worker 0 ended after 1 of its 2 steps",
     ),
     "more steps": (
-        "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.memory.value = 2",
-        r"worker [01] goes on with store 0-7 where the model had it end",
+        "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.memory.value = 2", 1,
+        "worker [01] goes on with store 0-7 where the model had it end",
     ),
-}
+    "other bytes": (
+        "w.memory.value = os.getpid()", 1, "^lab: 5 of 5 ended with other bytes or reports than the model has\n$",
+    ),
+    "other reports": (
+        "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.damaged('met')", 1, "5 of 5 ended with other bytes",
+    ),
+    "exits": (IN_A_WORKER.format("os._exit(7)"), 4, "worker 0 .*(exit|died|killed)"),
+    "killed": (IN_A_WORKER.format("os.kill(os.getpid(), 9)"), 4, "worker 0 .*(exit|died|killed)"),
+    "raises": (IN_A_WORKER.format("sys.exit(7)"), 1, "SystemExit: 7"),
+}  # fmt: skip
 
 
-def otherwise(folder: Path, work: str) -> str:
-    """The token of a scenario that does otherwise in a worker than in the explorer."""
-    (token,) = explored(scenario_file(folder / "mine.py", work, check=ODD, syntax=HERE), "--rounds", "1").values()
-    return token
-
-
-@pytest.mark.parametrize(
-    "which",
-    [
-        "other step",
-        "fewer steps",
-        "more steps",
-    ],
-)
-def test_a_worker_that_takes_other_steps_is_a_divergence(which: str, elsewhere: Path) -> None:
-    work, told = OTHERWISE[which]
-    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE, "--time-limit", "1")
-    assert done.returncode == 1
-    assert re.search(told, done.stderr)
-    assert "reproduced 0 of " in done.stdout
-
-
-def test_other_bytes_at_the_end_are_not_reproduced(elsewhere: Path) -> None:
-    done = run_lab("replay", otherwise(elsewhere, "w.memory.value = os.getpid()"), *AT_ONCE)
-    assert done.returncode == 1
-    assert "reproduced 0 of 5" in lines(done.stdout)
-    assert done.stderr == "lab: 5 of 5 ended with other bytes or reports than the model has\n"
-
-
-def test_other_reports_are_not_reproduced(elsewhere: Path) -> None:
-    work = "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    w.damaged('met')"
-    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE)
-    assert done.returncode == 1
-    assert "reproduced 0 of 5" in lines(done.stdout)
-
-
-@pytest.mark.parametrize("way", ["os._exit(7)", "os.kill(os.getpid(), 9)"])
-def test_a_worker_that_dies_is_told_as_that(way: str, elsewhere: Path) -> None:
-    token = otherwise(elsewhere, f"w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    {way}\nw.memory.value = 2")
+@pytest.mark.parametrize("which", OTHERWISE)
+def test_a_worker_that_does_otherwise_than_in_the_explorer_is_a_divergence(which: str, elsewhere: Path) -> None:
+    work, code, told = OTHERWISE[which]
+    mine = scenario_file(elsewhere / "mine.py", work, check=ODD, syntax=HERE)
+    (token,) = explored(mine, "--rounds", "1").values()
     done = run_lab("replay", token, *AT_ONCE, "--time-limit", "1")
-    assert done.returncode == 4
-    assert re.search(r"worker 0 .*(exit|died|killed)", done.stderr)
-
-
-def test_a_worker_that_raises_in_another_place_is_a_divergence(elsewhere: Path) -> None:
-    work = "w.memory.value = 1\nif os.getpid() != HERE_ONLY:\n    sys.exit(7)\nw.memory.value = 2"
-    done = run_lab("replay", otherwise(elsewhere, work), *AT_ONCE, "--time-limit", "1")
-    assert done.returncode == 1
-    assert "SystemExit: 7" in done.stderr
+    assert done.returncode == code
+    assert re.search(told, done.stderr)
+    assert ("reproduced 0 of " in done.stdout) or code == 4
 
 
 # Stops
 
 
-EITHER = pytest.mark.parametrize("replaying", [("counter", "none"), ("opposite_order", "ofd")], indirect=True)
-
-
-@EITHER
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_no_worker_outlives_its_parent(stop: signal.Signals, replaying: tuple[Popen[str], Path]) -> None:
-    lab, _ = replaying
-    workers = children(lab.pid)
-    lab.send_signal(stop)
-    lab.wait(PATIENCE_S)
-    wait_until(lambda: not any(map(is_running, workers)), "the workers are gone with their parent")
-
-
-@EITHER
-@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_replay_that_is_stopped_tells_how_far_it_came(
-    stop: signal.Signals, replaying: tuple[Popen[str], Path], elsewhere: Path
+@pytest.mark.parametrize("failure", [("counter", "none"), ("opposite_order", "ofd")])
+def test_a_replay_that_is_stopped_leaves_no_worker_and_tells_how_far_it_came(
+    failure: tuple[str, str], stop: signal.Signals, tokens: Tokens, elsewhere: Path
 ) -> None:
-    lab, _ = replaying
-    lab.send_signal(stop)
-    code, printed, told = ended(lab)
-    assert code == 130
-    assert re.fullmatch(r"lab: interrupted; reproduced \d+ of \d+ by then", told.splitlines()[-1])
-    assert "This order of steps" in printed
-    assert list(elsewhere.iterdir()) == []
-
-
-@pytest.mark.parametrize("replaying", [("counter", "none")], indirect=True)
-def test_the_one_that_was_interrupted_does_not_count_as_tried(replaying: tuple[Popen[str], Path]) -> None:
-    lab, _ = replaying
-    lab.send_signal(signal.SIGINT)
-    _, _, told = ended(lab)
-    (counts,) = re.findall(r"reproduced (\d+) of (\d+)", told)
-    assert counts[0] == counts[1]
+    """The performance that was interrupted does not count as tried."""
+    with replaying(tokens[failure], elsewhere) as (lab, _):
+        workers = children(lab.pid)
+        lab.send_signal(stop)
+        code, printed, told = ended(lab)
+        wait_until(lambda: not any(map(is_running, workers)), "the workers are gone with their parent")
+    if stop != signal.SIGKILL:
+        counts = re.fullmatch(r"lab: interrupted; reproduced (\d+) of (\d+) by then", told.splitlines()[-1])
+        assert counts
+        assert (code, counts[1]) == (130, counts[2])
+        assert "This order of steps" in printed
+        assert list(elsewhere.iterdir()) == []

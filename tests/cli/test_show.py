@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +11,6 @@ import pytest
 from lab.records import SCHEMA
 from tests.cli.commands import QUICK, Terminal, document, scenario_file, start_lab
 from tests.helpers import PATIENCE_S, run_lab
-
-ESCAPE = "\x1b["
-BROKEN = "return Damage('odd', 2, 40)"
 
 
 @pytest.fixture
@@ -39,18 +37,6 @@ def environment(**env: str) -> dict[str, str]:
     return {**kept, "TERM": "xterm-256color", **env}
 
 
-def test_a_terminal_gets_colours(terminal: Terminal) -> None:
-    printed, _ = on_terminal(terminal, "race", "counter", "--locked", *QUICK)
-    assert f"{ESCAPE}32mclean{ESCAPE}0m" in printed
-
-
-def test_what_is_bad_is_told_in_bold_red(terminal: Terminal, tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", check=BROKEN)
-    printed, told = on_terminal(terminal, "race", mine, *QUICK)
-    assert f"{ESCAPE}1;31mDAMAGED: odd{ESCAPE}0m" in printed
-    assert ESCAPE not in told
-
-
 @pytest.mark.parametrize("command", [["race", "counter", *QUICK], ["list"], ["race", "--help"]])
 def test_what_is_no_terminal_gets_no_escape_codes(command: list[str]) -> None:
     done = run_lab(*command, env={"TERM": "xterm-256color"})
@@ -58,24 +44,27 @@ def test_what_is_no_terminal_gets_no_escape_codes(command: list[str]) -> None:
     assert "\x1b" not in done.stdout + done.stderr
 
 
-def test_a_terminal_that_cannot_show_colours_gets_none(terminal: Terminal) -> None:
-    printed, _ = on_terminal(terminal, "race", "counter", "--locked", *QUICK, TERM="dumb")
-    assert "clean" in printed
-    assert "\x1b" not in printed
-
-
-def test_a_user_who_wants_no_colours_gets_none(terminal: Terminal, tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / "mine.py", check=BROKEN)
-    printed, _ = on_terminal(terminal, "race", mine, *QUICK, NO_COLOR="1")
-    assert "DAMAGED: odd" in printed
-    assert "\x1b[31m" not in printed
-    assert ";31m" not in printed
-
-
-def test_a_table_wider_than_the_terminal_is_not_folded(terminal: Terminal, tmp_path: Path) -> None:
-    mine = scenario_file(tmp_path / f"{'a_long_name_' * 10}.py")
-    printed, _ = on_terminal(terminal, "race", mine, *QUICK, TERM="dumb")
-    assert max(len(line) for line in printed.splitlines()) > 160
+@pytest.mark.parametrize(
+    ("env", "shown"),
+    [
+        ({}, ["\x1b[32mclean\x1b[0m", "\x1b[1;31mDAMAGED: odd\x1b[0m"]),
+        ({"NO_COLOR": "1"}, ["clean", "DAMAGED: odd"]),
+        ({"TERM": "dumb"}, ["clean", "DAMAGED: odd"]),
+    ],
+    ids=["colours", "NO_COLOR", "dumb"],
+)
+def test_a_terminal_gets_colours_unless_it_or_its_user_has_none_and_no_table_is_folded(
+    env: dict[str, str], shown: list[str], terminal: Terminal, tmp_path: Path
+) -> None:
+    mine = scenario_file(tmp_path / f"{'a_long_name_' * 10}.py", check="return Damage('odd', 2, 40)")
+    printed, told = on_terminal(terminal, "race", "counter", mine, "--locked", *QUICK, **env)
+    assert [each for each in shown if each not in printed] == []
+    assert "\x1b" not in told
+    if env:
+        assert not re.search(r"\x1b\[([\d;]*;)?3\dm", printed)
+    if "TERM" in env:
+        assert "\x1b" not in printed
+        assert max(len(line) for line in printed.splitlines()) > 160
 
 
 def test_a_document_on_a_terminal_is_a_document(terminal: Terminal) -> None:

@@ -15,7 +15,7 @@ import pytest
 from lab import records as results
 from lab.host.environment import environment
 from lab.tutorial.process import Stage, Step
-from tests.cli.commands import Terminal, lines, start_lab
+from tests.cli.commands import Terminal, lines, refusal, start_lab
 from tests.helpers import PATIENCE_S, in_fresh_process, run_lab
 
 
@@ -38,12 +38,6 @@ def test_a_tour_prints_every_step_and_ends_as_the_tutorial_claims(place: Path) -
     assert os.listdir(place) == []  # noqa: PTH208
 
 
-def test_a_check_prints_a_line_a_step_and_nothing_else(place: Path) -> None:
-    done = run_lab("tour", "--check", "--dir", place)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert [line.split()[:2] for line in done.stdout.splitlines()] == [["ok", str(number)] for number in range(1, 21)]
-
-
 @pytest.mark.parametrize("asked", ["6", "past-end"])
 def test_one_step_is_shown_by_number_or_name(place: Path, asked: str) -> None:
     done = run_lab("tour", asked, "--dir", place)
@@ -57,17 +51,6 @@ def test_the_list_has_number_name_and_claim_of_every_step_and_runs_none() -> Non
     assert (done.returncode, done.stderr) == (0, "")
     assert [int(line[:2]) for line in done.stdout.splitlines() if line[:2].strip()] == list(range(1, 21))
     assert max(len(line) for line in done.stdout.splitlines()) <= 100
-
-
-def test_an_unknown_step_gives_the_nearest() -> None:
-    done = run_lab("tour", "unmap")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "lab: unknown step 'unmap'; did you mean munmap?\n")
-
-
-def test_a_missing_directory_is_told() -> None:
-    done = run_lab("tour", "--dir", "missing")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert done.stderr.startswith("lab: --dir missing: does not exist;")
 
 
 def with_a_broken_expectation(directory: str | Path, options: list[str]) -> list[object]:
@@ -117,30 +100,6 @@ def test_without_a_check_a_difference_is_marked_and_the_exit_code_is_0(place: Pa
     assert lines(printed)[-1] == "This system DIFFERS from the tutorial in no-access."
 
 
-def test_the_document_has_steps_with_their_observations(place: Path) -> None:
-    made = json.loads(run_lab("tour", "--dir", place, "--json", "-").stdout)
-    assert (made["schema"], made["command"]) == (results.SCHEMA, "tour")
-    assert made.keys() == results.json_schema("tour")["$defs"]["Tour"]["properties"].keys()
-    assert len(made["steps"]) == 20
-    assert made["steps"][0].keys() >= {"number", "name", "claim", "observations"}
-    assert made["steps"][0]["observations"][0].keys() >= {"call", "expected", "observed", "ok"}
-    assert str(place) not in json.dumps(made)
-
-
-def test_a_report_prints_what_the_tour_printed(place: Path) -> None:
-    done = run_lab("tour", "--dir", place, "--json", "tour.json")
-    again = run_lab("report", "tour.json")
-    assert (again.returncode, again.stderr) == (0, "")
-    assert lines(again.stdout) == lines(done.stdout)[:-1]
-    assert lines(done.stdout)[-1] == "written to tour.json"
-
-
-def test_a_document_that_cannot_be_written_is_found_out_before_the_tour(place: Path) -> None:
-    done = run_lab("tour", "--dir", place, "--json", "missing/tour.json")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "cannot be written" in done.stderr
-
-
 def test_colours_are_for_terminals_alone(place: Path) -> None:
     terminal = Terminal()
     with start_lab("tour", "3", "--dir", place, stdout=terminal.end, env={"PATH": "/bin", "TERM": "xterm"}) as lab:
@@ -178,3 +137,19 @@ def stopped(directory: str | Path, number: int) -> list[object]:
 @pytest.mark.parametrize("number", [2, 15])
 def test_ctrl_c_and_sigterm_end_it_with_130_and_leave_nothing(place: Path, number: int) -> None:
     assert in_fresh_process(stopped, place, number) == [130, "lab: interrupted\n", 0, [], False]
+
+
+def test_a_check_prints_a_line_a_step_and_its_document_has_the_observations(place: Path) -> None:
+    done = run_lab("tour", "--check", "--dir", place, "--json", "it.json")
+    assert (done.returncode, done.stderr) == (0, "")
+    *checked, _ = done.stdout.splitlines()
+    assert [line.split()[:2] for line in checked] == [["ok", str(number)] for number in range(1, 21)]
+    made = json.loads(Path("it.json").read_text())
+    assert len(made["steps"]) == 20
+    assert made["steps"][0].keys() >= {"number", "name", "claim", "observations"}
+    assert made["steps"][0]["observations"][0].keys() >= {"call", "expected", "observed", "ok"}
+    assert str(place) not in json.dumps(made)
+
+
+def test_an_unknown_step_gives_the_nearest() -> None:
+    assert refusal(2, "tour", "unmap") == "lab: unknown step 'unmap'; did you mean munmap?"

@@ -57,6 +57,7 @@ def names(*asked: str, counterexamples: bool = False) -> list[str]:
 
 
 def test_the_default_set_is_the_races_that_a_lock_fixes_in_their_order() -> None:
+    assert builtin_names() == DEFAULT + COUNTEREXAMPLES
     assert names() == DEFAULT
     assert (DEFAULT[0], COUNTEREXAMPLES[0]) == ("counter", "short_range")
 
@@ -81,118 +82,8 @@ def test_counterexamples_follow_what_was_named_and_are_not_repeated() -> None:
     assert set(COUNTEREXAMPLES) < set(found)
 
 
-def test_every_built_in_scenario_has_a_name() -> None:
-    assert builtin_names() == DEFAULT + COUNTEREXAMPLES
-
-
-def test_a_built_in_scenario_is_found_by_name_with_its_fixes() -> None:
-    assert names("check_then_lock") == ["check_then_lock", "check_then_lock:fixed"]
-
-
-def test_one_variant_is_found_by_its_name() -> None:
-    assert names("check_then_lock:fixed") == ["check_then_lock:fixed"]
-
-
-def test_scenarios_come_in_the_order_asked_for() -> None:
-    assert names("overlap", "bank") == ["overlap", "bank"]
-
-
 def test_a_counterexample_is_told_from_a_race_that_a_lock_fixes() -> None:
     assert [found.counterexample for found in find_scenarios(["counter", "check_then_lock"])] == [False, True, True]
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("countr", "unknown scenario 'countr'; did you mean counter?"),
-        ("ringqueue", "did you mean ring_queue?"),
-        ("zzzzzzz", "unknown scenario 'zzzzzzz'; known: counter, torn_record, "),
-        ("countr:fixed", "unknown scenario 'countr:fixed'; did you mean counter?"),
-        ("check_then_lock:fixd", "unknown scenario 'check_then_lock:fixd'; did you mean check_then_lock:fixed?"),
-        ("counter:fixed", "unknown scenario 'counter:fixed'; did you mean counter?"),
-    ],
-)
-def test_an_unknown_name_gives_the_nearest(name: str, said: str) -> None:
-    with pytest.raises(UsageError) as raised:
-        find_scenarios([name])
-    assert said in str(raised.value)
-    assert raised.value.exit_code == 2
-
-
-def test_one_unknown_name_among_good_ones_is_enough() -> None:
-    with pytest.raises(UsageError, match="countr"):
-        find_scenarios(["bank", "countr"], counterexamples=True)
-
-
-def test_the_first_class_of_a_file_goes_by_the_files_name_and_the_others_beside_it(mine: Path) -> None:
-    assert names(str(mine)) == ["mine", "mine:fixed", "mine:also_fixed"]
-
-
-def test_a_variant_of_a_file_is_found_by_path_and_name(mine: Path) -> None:
-    assert names(f"{mine}:also_fixed") == ["mine:also_fixed"]
-
-
-def test_a_variant_that_a_file_does_not_have_gives_those_that_it_has(mine: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown scenario .*mine.py:crd'; known: mine, mine:fixed, mine:also_fixed"):
-        find_scenarios([f"{mine}:crd"])
-
-
-def test_the_summary_is_the_first_line_of_the_files_docstring_or_of_the_class(mine: Path) -> None:
-    summaries = [found.summary for found in find_scenarios([str(mine)])]
-    assert summaries == ["What mine is about.", "How it is fixed.", "(no docstring)"]
-
-
-@pytest.mark.parametrize("docstring", ["", '""', '"   "'])
-def test_a_file_without_words_is_summed_up_by_its_class(docstring: str, tmp_path: Path) -> None:
-    text = f'{docstring}\nfrom lab import Scenario\nclass Mine(Scenario):\n    """A class."""\n'
-    path = written(tmp_path / "mine.py", text)
-    assert find_scenarios([str(path)])[0].summary == "A class."
-
-
-def test_a_docstring_of_blanks_is_none(tmp_path: Path) -> None:
-    text = 'from lab import Scenario\nclass Mine(Scenario):\n    """   """\n'
-    assert find_scenarios([str(written(tmp_path / "mine.py", text))])[0].summary == "(no docstring)"
-
-
-def test_a_path_is_told_from_a_name_by_its_suffix(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(mine.parent)
-    assert names("mine.py:fixed") == ["mine:fixed"]
-
-
-def test_a_file_that_is_named_without_its_suffix_is_meant(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(mine.parent)
-    with pytest.raises(UsageError, match=r"unknown scenario 'mine'; did you mean mine.py\?"):
-        find_scenarios(["mine"])
-
-
-def test_a_class_that_was_only_imported_is_no_scenario_of_the_file(tmp_path: Path) -> None:
-    text = """
-        from lab import Scenario
-        from lab.scenario.base import Scenario as Same
-
-        class Mine(Scenario):
-            pass
-        """
-    assert names(str(written(tmp_path / "mine.py", text))) == ["mine"]
-
-
-def test_a_file_may_use_dataclasses_with_annotations_as_text(tmp_path: Path) -> None:
-    """`dataclass` looks up the module of its class by name."""
-    text = """
-        from __future__ import annotations
-
-        from dataclasses import dataclass
-
-        from lab import Scenario
-
-        @dataclass
-        class Note:
-            author: int
-
-        class Mine(Scenario):
-            pass
-        """
-    assert names(str(written(tmp_path / "mine.py", text))) == ["mine"]
 
 
 def test_files_of_the_same_name_in_two_folders_are_two_scenarios(tmp_path: Path) -> None:
@@ -209,47 +100,6 @@ def test_a_file_named_like_a_built_in_scenario_leaves_that_alone(tmp_path: Path)
     path = written(tmp_path / "counter.py", MINE)
     assert find_scenarios([str(path)])[0].summary == "What mine is about."
     assert find_scenarios(["counter"])[0].kind.__name__ == "Counter"
-
-
-def test_a_syntax_error_is_told_with_its_line(tmp_path: Path) -> None:
-    path = written(tmp_path / "mine.py", "from lab import Scenario\n\nclass Mine(Scenario:\n")
-    with pytest.raises(UsageError) as raised:
-        find_scenarios([str(path)])
-    assert str(raised.value).startswith(f"{path}:3: ")
-    assert str(raised.value).endswith("; fix the file")
-    assert "\n" not in str(raised.value)
-
-
-@pytest.mark.parametrize("content", [b"x = '\xff'\n", b"x = 1\0\n"])
-def test_a_file_that_is_no_text_is_told_in_one_line(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / "mine.py"
-    path.write_bytes(content)
-    with pytest.raises(UsageError) as raised:
-        find_scenarios([str(path)])
-    assert str(raised.value).startswith(str(path))
-    assert ":None:" not in str(raised.value)
-    assert "\n" not in str(raised.value)
-
-
-def test_a_file_that_raises_is_told_with_its_error(tmp_path: Path) -> None:
-    path = written(tmp_path / "mine.py", "1 / 0")
-    with pytest.raises(UsageError, match=f"{path}: cannot be loaded: ZeroDivisionError: division by zero; fix"):
-        find_scenarios([str(path)])
-
-
-def test_a_file_without_a_scenario_says_what_it_lacks(tmp_path: Path) -> None:
-    path = written(tmp_path / "mine.py", "from lab import Scenario")
-    with pytest.raises(UsageError, match=f"{path}: holds no subclass of lab.Scenario"):
-        find_scenarios([str(path)])
-
-
-@pytest.mark.parametrize("name", ["missing.py", "folder.py", "folder/", "./bank"])
-def test_a_path_that_is_no_file_is_told(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "folder.py").mkdir()
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(UsageError, match="no such scenario file; give a built-in name or the path"):
-        find_scenarios([name])
 
 
 def told_of_an_unreadable_file() -> str:
@@ -312,3 +162,111 @@ def loaded_with_a_limit(directory: str) -> list[str]:
         except UsageError as error:
             said.append(str(error))
     return said
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("check_then_lock", "check_then_lock check_then_lock:fixed"),
+        ("check_then_lock:fixed", "check_then_lock:fixed"),
+        ("overlap bank", "overlap bank"),
+        ("mine.py", "mine mine:fixed mine:also_fixed"),
+        ("./mine.py:also_fixed", "mine:also_fixed"),
+        ("mine.py:fixed bank", "mine:fixed bank"),
+    ],
+)
+def test_scenarios_and_variants_are_found_by_name_and_by_path_in_the_order_asked_for(
+    asked: str, found: str, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    assert names(*asked.split()) == found.split()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("countr", "unknown scenario 'countr'; did you mean counter?"),
+        ("bank countr", "unknown scenario 'countr'; did you mean counter?"),
+        ("ringqueue", "did you mean ring_queue?"),
+        ("zzzzzzz", "unknown scenario 'zzzzzzz'; known: counter, torn_record, "),
+        ("countr:fixed", "unknown scenario 'countr:fixed'; did you mean counter?"),
+        ("check_then_lock:fixd", "unknown scenario 'check_then_lock:fixd'; did you mean check_then_lock:fixed?"),
+        ("counter:fixed", "unknown scenario 'counter:fixed'; did you mean counter?"),
+        ("mine", "unknown scenario 'mine'; did you mean mine.py?"),
+        ("mine.py:zzzzzz", "unknown scenario 'mine.py:zzzzzz'; known: mine, mine:fixed, mine:also_fixed"),
+        *(
+            (name, ": no such scenario file; give a built-in name or the path")
+            for name in ("missing.py", "folder.py", "folder/", "./bank")
+        ),
+    ],
+)
+def test_a_name_or_a_path_that_there_is_not_is_told_with_the_nearest(
+    asked: str, said: str, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(mine.parent)
+    for name in ("folder.py", "folder"):
+        Path(name).mkdir()
+    with pytest.raises(UsageError) as raised:
+        find_scenarios(asked.split(), counterexamples=True)
+    assert said in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"from lab import Scenario\n\nclass Mine(Scenario:\n", ":3: "),
+        (b"x = '\xff'\n", ""),
+        (b"x = 1\0\n", ""),
+        (b"1 / 0", ": cannot be loaded: ZeroDivisionError: division by zero; fix"),
+        (b"from lab import Scenario", ": holds no subclass of lab.Scenario"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_told_in_one_line_with_its_place(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_bytes(content)
+    with pytest.raises(UsageError) as raised:
+        find_scenarios([str(path)])
+    assert str(raised.value).startswith(f"{path}{said}")
+    assert ":None:" not in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+DATACLASS = """
+from __future__ import annotations
+from dataclasses import dataclass
+from lab import Scenario
+
+@dataclass
+class Note:
+    author: int
+
+class Mine(Scenario):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "summaries"),
+    [
+        (dedent(MINE), ["What mine is about.", "How it is fixed.", "(no docstring)"]),
+        ('from lab import Scenario\nclass Mine(Scenario):\n    """A class."""\n', ["A class."]),
+        ('""\nfrom lab import Scenario\nclass Mine(Scenario):\n    """A class."""\n', ["A class."]),
+        ('"   "\nfrom lab import Scenario\nclass Mine(Scenario):\n    """A class."""\n', ["A class."]),
+        ('from lab import Scenario\nclass Mine(Scenario):\n    """   """\n', ["(no docstring)"]),
+        (
+            "from lab import Scenario\nfrom lab.scenario.base import Scenario as Same\nclass Mine(Scenario): pass",
+            ["(no docstring)"],
+        ),
+        (DATACLASS, ["(no docstring)"]),  # `dataclass` looks up the module of its class by name
+    ],
+    ids=["file and classes", "no docstring", "an empty one", "blanks", "blanks of a class", "imported", "dataclass"],
+)
+def test_a_file_is_summed_up_by_its_docstring_or_its_class_and_holds_its_own_classes_alone(
+    text: str, summaries: list[str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    assert [found.summary for found in find_scenarios([str(path)])] == summaries

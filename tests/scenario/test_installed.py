@@ -45,39 +45,10 @@ def refusal(name: str) -> str:
     return str(raised.value)
 
 
-def test_a_class_is_found_by_its_entry_points_name_with_its_variants_alone(site: Path) -> None:
-    offer(site, "shop", "shops:Shop")
-    assert [(found.name, found.kind.__name__) for found in find_scenarios(["shop"])] == [
-        ("shop", "Shop"), ("shop:fixed", "Fixed"),
-    ]  # fmt: skip
-
-
-def test_a_module_offers_all_its_classes_as_a_file_does(site: Path) -> None:
-    offer(site, "shop", "shops")
-    assert [found.name for found in find_scenarios(["shop"])] == ["shop", "shop:other", "shop:fixed"]
-
-
-def test_a_class_is_summed_up_by_itself_and_a_module_by_its_own_words(site: Path) -> None:
-    package(site, {"shop": "shops:Shop", "all_shops": "shops"})
-    assert find_scenarios(["shop"])[0].summary == "Sell one."
-    assert find_scenarios(["all_shops"])[0].summary == "Shops."
-
-
-def test_a_variant_is_found_by_its_name(site: Path) -> None:
-    offer(site, "shop", "shops:Shop")
-    (found,) = find_scenarios(["shop:fixed"])
-    assert (found.kind.__name__, found.installed, found.path) == ("Fixed", True, site / "shops.py")
-
-
 def test_a_class_may_lie_in_another_module_than_its_entry_point_names(site: Path) -> None:
     modules = {"front": "from back import Shop", "back": "from lab import Scenario\nclass Shop(Scenario): pass"}
     offer(site, "shop", "front:Shop", modules)
     assert find_scenarios(["shop"])[0].path == site / "back.py"
-
-
-def test_the_default_set_and_the_counterexamples_know_nothing_of_packages(site: Path) -> None:
-    offer(site, "shop", "shops:Shop")
-    assert not any(found.installed for found in find_scenarios([], counterexamples=True))
 
 
 def test_a_built_in_name_wins_and_says_so(site: Path) -> None:
@@ -92,16 +63,6 @@ def test_a_name_that_cannot_be_asked_for_is_told(name: str, site: Path) -> None:
     offer(site, name, "shops:Shop")
     with pytest.raises(UsageError, match="no name to ask for; rename the entry point"):
         find_installed(name)
-
-
-def test_a_mistyped_name_gives_the_installed_one(site: Path) -> None:
-    offer(site, "shopping", "shops:Shop")
-    assert refusal("shoping") == "unknown scenario 'shoping'; did you mean shopping?"
-
-
-def test_a_variant_that_it_does_not_have_gives_those_that_it_has(site: Path) -> None:
-    offer(site, "shop", "shops:Shop")
-    assert refusal("shop:curd") == "unknown scenario 'shop:curd'; did you mean shop:fixed?"
 
 
 @pytest.mark.parametrize(
@@ -166,3 +127,19 @@ def test_packages_are_asked_for_a_name_that_no_built_in_has(tmp_path: Path, monk
     for name, value in package(tmp_path / "site", {"shop": "shops:Shop"}).items():
         monkeypatch.setenv(name, value)
     assert imported("shop") >= HEAVY
+
+
+def test_a_class_is_found_with_its_variants_alone_and_a_module_with_all_its_classes(site: Path) -> None:
+    package(site, {"shop": "shops:Shop", "all_shops": "shops"})
+    assert [(found.name, found.kind.__name__, found.summary) for found in find_scenarios(["shop", "all_shops"])] == [
+        ("shop", "Shop", "Sell one."),
+        ("shop:fixed", "Fixed", "Fixed by nothing."),
+        ("all_shops", "Shop", "Shops."),
+        ("all_shops:other", "Other", "Not of the same family."),
+        ("all_shops:fixed", "Fixed", "Fixed by nothing."),
+    ]
+    (found,) = find_scenarios(["shop:fixed"])
+    assert (found.kind.__name__, found.installed, found.path) == ("Fixed", True, site / "shops.py")
+    assert not any(found.installed for found in find_scenarios([], counterexamples=True))
+    assert refusal("shp") == "unknown scenario 'shp'; did you mean shop?"
+    assert refusal("shop:curd") == "unknown scenario 'shop:curd'; did you mean shop:fixed?"

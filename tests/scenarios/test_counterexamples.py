@@ -6,7 +6,7 @@ break pauses, waits or kills inside its race window.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -37,18 +37,6 @@ def variants(name: str) -> list[Found]:
     return find_scenarios([name])
 
 
-@cache
-def raced(*args: str) -> tuple[int, list[dict[str, Any]]]:
-    """The exit code and the cases of a race; the same race is run once a test process."""
-    code, document = race(*args)
-    return code, document["cases"]
-
-
-def shown(name: str) -> list[dict[str, Any]]:
-    """The counterexample and its fixes as a user sees them who gives no options, in fewer trials."""
-    return raced(name, "--trials", "3")[1]
-
-
 def case_of(cases: list[dict[str, Any]], scenario: str, lock: str) -> dict[str, Any]:
     """The row of this scenario and lock."""
     return next(case for case in cases if (case["scenario"], case["lock"]) == (scenario, lock))
@@ -57,43 +45,6 @@ def case_of(cases: list[dict[str, Any]], scenario: str, lock: str) -> dict[str, 
 def told(case: dict[str, Any]) -> str:
     """For the message of a failing test."""
     return f"{case['scenario']} under {case['lock']}: {case['verdict']}, {case['reason']} {case['damage']}"
-
-
-def test_these_are_all_the_counterexamples() -> None:
-    found = {each.name.partition(":")[0] for each in find_scenarios([], counterexamples=True) if each.counterexample}
-    assert found == set(COUNTEREXAMPLES)
-
-
-@every_counterexample
-def test_the_summary_names_the_damage_and_what_happens_in_one_line(name: str) -> None:
-    damage, colon, happens = variants(name)[0].summary.partition(": ")
-    assert damage
-    assert colon
-    assert happens
-    assert len(damage + colon + happens) <= 80
-
-
-@every_counterexample
-def test_a_variant_says_what_fixes(name: str) -> None:
-    for variant in variants(name)[1:]:
-        assert variant.summary.startswith("Fixed by ")
-        assert variant.name == f"{name}:fixed"
-
-
-@every_counterexample
-def test_it_says_why_it_breaks_and_what_fixes_it(name: str) -> None:
-    for variant in variants(name):
-        assert variant.counterexample
-        assert "fix" in variant.kind.why
-
-
-@every_counterexample
-def test_it_announces_damage_under_a_lock_and_shows_a_fix(name: str) -> None:
-    counterexample, *fixes = (variant.kind() for variant in variants(name))
-    assert "damaged" in {counterexample.expected(lock) for lock in counterexample.locks if lock != "none"}
-    clean = [lock for lock in counterexample.locks if counterexample.expected(lock) == "clean"]
-    assert clean or fixes
-    assert all(fix.expected(lock) == "clean" for fix in fixes for lock in fix.locks)
 
 
 def explored_cases(*, breaking: bool) -> list[Case]:
@@ -134,61 +85,81 @@ def test_the_deadlock_of_opposite_orders_is_found_within_ten_schedules(lock: str
     assert record.schedules <= 10
 
 
-@every_counterexample
-def test_it_breaks_as_it_announces(name: str) -> None:
-    for case in shown(name):
-        if case["expected"] != "clean":
-            assert case["verdict"] == case["expected"], told(case)
+# On the kernel
+
+
+def raced(*args: str) -> tuple[int, list[dict[str, Any]]]:
+    """The exit code and the cases of a race."""
+    code, document = race(*args)
+    return code, document["cases"]
+
+
+def loses_every_update(cases: list[dict[str, Any]]) -> None:
+    case = case_of(cases, "private_mapping", "fcntl")
+    assert case["backing"] == "private"
+    assert case["damaged"] == case["operations"] == 3 * 4 * case["rounds"]
+
+
+def leaves_its_half(cases: list[dict[str, Any]]) -> None:
+    case = case_of(cases, "killed_holder", "fcntl")
+    assert [(each["kind"], each["count"]) for each in case["damage"]] == [("half an update", case["operations"])]
+
+
+def survives_one_deadlock_and_hangs_in_the_other(cases: list[dict[str, Any]]) -> None:
+    posix, ofd = (case_of(cases, "opposite_order", lock) for lock in ("fcntl", "ofd"))
+    assert [each["kind"] for each in posix["damage"]] == ["deadlock (EDEADLK)"]
+    assert posix["operations"] == 3 * 4 * posix["rounds"]
+    assert ofd["verdict"] == "timeout"
+    assert "waiting for the write lock on bytes" in ofd["reason"]
+
+
+def holds_on_two_files_are_not_judged(cases: list[dict[str, Any]]) -> None:
+    for case in cases:
+        assert case["overlapping_holds"] == 0
+        assert case["unrecorded_holds"] > 0
+
+
+MORE: dict[str, Callable[[list[dict[str, Any]]], None]] = {
+    "private_mapping": loses_every_update,
+    "killed_holder": leaves_its_half,
+    "opposite_order": survives_one_deadlock_and_hangs_in_the_other,
+    "replaced_file": holds_on_two_files_are_not_judged,
+}
+"""What is to be seen of a counterexample besides."""
 
 
 @every_counterexample
-def test_its_fix_holds(name: str) -> None:
-    fixed = [case for case in shown(name) if case["expected"] == "clean"]
-    assert fixed
-    for case in fixed:
-        assert case["verdict"] == "clean", told(case)
-        assert case["operations"] == 3 * case["workers"] * case["rounds"]
-
-
-@pytest.mark.parametrize("name", [name for name in COUNTEREXAMPLES if name not in LIMITED_WAIT])
-def test_every_trial_breaks(name: str) -> None:
-    for case in shown(name):
-        if case["expected"] == "damaged":
-            assert case["damaged_trials"] == case["trials"], told(case)
-
-
-@every_counterexample
-def test_damage_is_counted_in_operations_and_comes_with_evidence(name: str) -> None:
-    damage = [each for case in shown(name) for each in case["damage"]]
+def test_it_breaks_as_it_announces_and_its_fix_holds(name: str) -> None:
+    """The counterexample and its fixes as a user sees them who gives no options, in fewer trials."""
+    _, cases = raced(name, "--trials", "3")
+    damage = [each for case in cases for each in case["damage"]]
     assert damage
-    for each in damage:
-        assert 0 < each["count"] <= each["of"]
-        assert all(each["evidence"])
-
-
-@every_counterexample
-def test_the_lock_let_two_in_only_where_that_is_the_counterexample(name: str) -> None:
-    two_in = {(case["scenario"], case["lock"]) for case in shown(name) if case["overlapping_holds"]}
+    assert all(0 < each["count"] <= each["of"] and all(each["evidence"]) for each in damage)
+    for case in cases:
+        assert case["verdict"] == case["expected"], told(case)
+        assert bool(case["why"]) == (case["expected"] != "clean"), told(case)
+        if case["expected"] == "clean":
+            assert case["operations"] == 3 * case["workers"] * case["rounds"]
+        elif case["expected"] == "damaged" and name not in LIMITED_WAIT:
+            assert case["damaged_trials"] == case["trials"], told(case)
+    assert "clean" in {case["expected"] for case in cases}
+    two_in = {(case["scenario"], case["lock"]) for case in cases if case["overlapping_holds"]}
     assert two_in == ({(name, "fcntl")} if name in LET_TWO_IN else set())
+    if name in MORE:
+        MORE[name](cases)
 
 
+LOCK_OPTIONS = [word for lock in LOCKS for word in ("--lock", lock)]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [(*LOCK_OPTIONS, "--trials", "2"), ("--workers", "1,3,16", "--rounds", "1", "--trials", "1")],
+    ids=["every lock", "any number of workers"],
+)
 @every_counterexample
-def test_the_reason_goes_only_with_what_breaks(name: str) -> None:
-    for case in shown(name):
-        assert bool(case["why"]) == (case["expected"] != "clean")
-
-
-@every_counterexample
-def test_under_every_lock_it_ends_as_declared(name: str) -> None:
-    locks = [word for lock in LOCKS for word in ("--lock", lock)]
-    code, cases = raced(name, *locks, "--trials", "2")
-    assert [told(case) for case in cases if case["verdict"] not in ("clean", case["expected"])] == []
-    assert code == 0
-
-
-@every_counterexample
-def test_it_works_with_any_number_of_workers_and_a_single_round(name: str) -> None:
-    code, cases = raced(name, "--workers", "1,3,16", "--rounds", "1", "--trials", "1")
+def test_under_every_lock_and_with_any_number_of_workers_it_ends_as_declared(name: str, how: tuple[str, ...]) -> None:
+    code, cases = raced(name, *how)
     assert [told(case) for case in cases if case["verdict"] not in ("clean", case["expected"])] == []
     assert code == 0
 
@@ -199,37 +170,30 @@ def test_a_worker_alone_breaks_nothing(name: str) -> None:
     assert [told(case) for case in cases if case["verdict"] != "clean"] == []
 
 
-def test_a_private_mapping_loses_every_update() -> None:
-    case = case_of(shown("private_mapping"), "private_mapping", "fcntl")
-    assert case["backing"] == "private"
-    assert case["damaged"] == case["operations"] == 3 * 4 * case["rounds"]
-
-
-def test_every_killed_holder_leaves_its_half() -> None:
-    case = case_of(shown("killed_holder"), "killed_holder", "fcntl")
-    assert [each["kind"] for each in case["damage"]] == ["half an update"]
-    assert case["damage"][0]["count"] == case["operations"]
-
-
 def test_two_threads_of_one_process_alone_break_it_under_a_posix_lock() -> None:
     case = case_of(raced("threads", "--workers", "1")[1], "threads", "fcntl")
     assert "lost update" in {each["kind"] for each in case["damage"]}
     assert case["overlapping_holds"] > 0
 
 
-def test_a_deadlock_under_posix_locks_is_survived_and_counted_and_loses_nothing() -> None:
-    case = case_of(shown("opposite_order"), "opposite_order", "fcntl")
-    assert [each["kind"] for each in case["damage"]] == ["deadlock (EDEADLK)"]
-    assert case["operations"] == 3 * 4 * case["rounds"]
+# What they say of themselves
 
 
-def test_a_deadlock_under_ofd_locks_hangs_and_the_reason_tells_what_was_waited_for() -> None:
-    case = case_of(shown("opposite_order"), "opposite_order", "ofd")
-    assert case["verdict"] == "timeout"
-    assert "waiting for the write lock on bytes" in case["reason"]
+def test_these_are_all_the_counterexamples() -> None:
+    found = {each.name.partition(":")[0] for each in find_scenarios([], counterexamples=True) if each.counterexample}
+    assert found == set(COUNTEREXAMPLES)
 
 
-def test_holds_on_a_file_that_replaced_another_are_not_judged_as_holds_on_that_other() -> None:
-    for case in shown("replaced_file"):
-        assert case["overlapping_holds"] == 0
-        assert case["unrecorded_holds"] > 0
+@every_counterexample
+def test_it_says_in_one_line_what_happens_and_why_announces_damage_under_a_lock_and_shows_a_fix(name: str) -> None:
+    first, *fixed = variants(name)
+    damage, colon, happens = first.summary.partition(": ")
+    assert all((damage, colon, happens))
+    assert len(first.summary) <= 80
+    assert all(each.summary.startswith("Fixed by ") and each.name == f"{name}:fixed" for each in fixed)
+    assert all(each.counterexample and "fix" in each.kind.why for each in (first, *fixed))
+    counterexample, *fixes = (variant.kind() for variant in (first, *fixed))
+    assert "damaged" in {counterexample.expected(lock) for lock in counterexample.locks if lock != "none"}
+    clean = [lock for lock in counterexample.locks if counterexample.expected(lock) == "clean"]
+    assert clean or fixes
+    assert all(fix.expected(lock) == "clean" for fix in fixes for lock in fix.locks)

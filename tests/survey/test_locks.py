@@ -133,20 +133,6 @@ def test_a_lock_that_breaks_one_guarantee_is_seen_to_break_it_and_no_other(
     assert found == expected | {column: value}
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "value"),
-    [
-        ("OutlivesItsHolder", "kill", "no"),
-        ("OutlivesItsHolder", "exec", "yes"),
-        ("OfAThread", "exec", "no"),
-        ("Polls", "order", "polls"),
-        ("LastComeFirstServed", "order", "other"),
-    ],
-)
-def test_a_lock_of_another_kind_is_seen_to_be_one(name: str, column: str, value: str, tmp_path: Path) -> None:
-    assert seen(name, tmp_path)[column]["value"] == value
-
-
 def test_a_lock_that_excludes_nobody_is_told_by_its_first_cell(tmp_path: Path) -> None:
     cells = seen("Lying", tmp_path)
     assert (cells["processes"]["value"], cells["processes"]["claimed"], cells["processes"]["ok"]) == (
@@ -192,26 +178,6 @@ def test_a_lock_of_which_nothing_is_found_out_is_told_with_the_reason_and_ends(
     assert (left, files) == (0, [])
 
 
-@pytest.mark.parametrize(
-    ("name", "column", "value", "ok", "reason"),
-    [
-        ("tidied", "processes", "no", False, "overlaps?.* was granted write 0-end while worker [0-3] held write 0-end"),
-        ("looked_again", "processes", "yes", True, "detects 1 in"),
-        ("stale_pid", "kill", "both", False, "overlap"),
-        ("impatient", "pause", "no", False, "taken from a holder that was only stopped"),
-        ("impatient", "kill", "no", True, "after a time, dead or not"),
-        ("closed_only", "child", "no", True, "the child keeps what it inherited"),
-        ("closed_only", "fork", "yes", True, "and for good"),
-        ("closed_only", "pause", "yes", True, ""),
-    ],
-)
-def test_one_meeting_is_not_enough(name: str, column: str, value: str, ok: bool, reason: str, tmp_path: Path) -> None:
-    run = in_fresh_process(looked, str(tmp_path), make=name)
-    (cell,) = [cell for cell in run["cells"] if cell["property"] == column]
-    assert (cell["value"], cell["ok"]) == (value, ok)
-    assert re.search(reason, cell["reason"])
-
-
 @pytest.mark.parametrize("refused", [0, 1, 7])
 def test_who_is_refused_is_kept_out_whenever_the_lock_gives_up(refused: int, tmp_path: Path) -> None:
     """A lock that gives up so often before it waits: the script of events that a patience is, without its time."""
@@ -237,3 +203,43 @@ def test_all_locks_are_candidates_and_what_cannot_be_had_says_why() -> None:
     assert all((each.lock is None) == bool(each.trouble) for each in found)
     assert find_candidates(["ofd", "ofd"])[0].name == find_lock("ofd").name
     assert len(find_candidates(["ofd", "ofd"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("OutlivesItsHolder", {"kill": "no", "exec": "yes"}),
+        ("OfAThread", {"exec": "no"}),
+        ("Polls", {"order": "polls"}),
+        ("LastComeFirstServed", {"order": "other"}),
+    ],
+)
+def test_a_lock_of_another_kind_is_seen_to_be_one(name: str, columns: dict[str, str], tmp_path: Path) -> None:
+    cells = seen(name, tmp_path)
+    assert {column: cells[column]["value"] for column in columns} == columns
+
+
+ONE_MEETING = {
+    "tidied": {
+        "processes": ("no", False, "overlaps?.* was granted write 0-end while worker [0-3] held write 0-end"),
+    },
+    "looked_again": {"processes": ("yes", True, "detects 1 in")},
+    "stale_pid": {"kill": ("both", False, "overlap")},
+    "impatient": {
+        "pause": ("no", False, "taken from a holder that was only stopped"),
+        "kill": ("no", True, "after a time, dead or not"),
+    },
+    "closed_only": {
+        "child": ("no", True, "the child keeps what it inherited"),
+        "fork": ("yes", True, "and for good"),
+        "pause": ("yes", True, ""),
+    },
+}
+
+
+@pytest.mark.parametrize("name", ONE_MEETING)
+def test_one_meeting_is_not_enough(name: str, tmp_path: Path) -> None:
+    cells = {cell["property"]: cell for cell in in_fresh_process(looked, str(tmp_path), make=name)["cells"]}
+    for column, (value, ok, reason) in ONE_MEETING[name].items():
+        assert (cells[column]["value"], cells[column]["ok"]) == (value, ok), column
+        assert re.search(reason, cells[column]["reason"]), column
