@@ -150,7 +150,7 @@ def test_each_counterexample_breaks_under_the_locks_that_it_announces_and_its_fi
 
 
 def test_counterexamples_come_beside_the_default_set_as_far_as_they_are_simulated() -> None:
-    _, made = explored("--counterexamples", "--search", "random", "--time-limit", "0.01", "--rounds", "1")
+    _, made = explored("--counterexamples", "--search", "bound", "--preemptions", "0", "--rounds", "1")
     names = list(dict.fromkeys(each["scenario"] for each in made["cases"]))
     assert [name for name in names if ":" not in name] == [*DEFAULT_SET, *SIMULATED]
 
