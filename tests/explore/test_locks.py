@@ -53,24 +53,14 @@ def test_any_series_of_requests_is_answered_as_the_table_answers_it(
 
 
 @pytest.mark.parametrize("states", [Ranges(detects=True), Ranges(detects=False), Whole()])
-def test_a_refused_request_leaves_the_state(states: Ranges | Whole) -> None:
-    _, held = states.request(FREE, 0, lock())
-    assert states.request(held, 1, lock()) == (0, held)
-
-
-@pytest.mark.parametrize("states", [Ranges(detects=True), Ranges(detects=False), Whole()])
-def test_the_lock_given_back_is_the_first_state_again(states: Ranges | Whole) -> None:
-    _, held = states.request(FREE, 0, lock())
-    assert held != FREE
-    assert states.release(held, 0, unlock()) == FREE
-
-
-@pytest.mark.parametrize("states", [Ranges(detects=True), Ranges(detects=False), Whole()])
-def test_a_state_answers_the_same_whatever_was_asked_in_between(states: Ranges | Whole) -> None:
+def test_a_refused_request_leaves_the_state_and_a_release_leads_back_to_the_first(states: Ranges | Whole) -> None:
     before = states.request(FREE, 0, lock())
-    states.request(before[1], 0, lock(3))
-    states.release(before[1], 0, unlock())
-    assert states.request(FREE, 0, lock()) == before
+    held = before[1]
+    assert held != FREE
+    assert states.request(held, 1, lock()) == (0, held)
+    assert states.release(held, 0, unlock()) == FREE
+    states.request(held, 0, lock(3))
+    assert states.request(FREE, 0, lock()) == before, "whatever was asked in between"
 
 
 @pytest.mark.parametrize(("detects", "same"), [(True, False), (False, True)])
@@ -158,13 +148,9 @@ def test_flock_made_exclusive_beside_another_reader_is_given_up_first_and_then_w
     assert states.drop(given_up, 0) == states.drop(both, 0)
 
 
-@pytest.mark.parametrize(("name", "detects"), [("none", False), ("fcntl", True), ("ofd", False), ("flock", False)])
-def test_only_posix_locks_look_for_rings(name: str, detects: bool) -> None:
-    assert states_of(name).detects == detects
-
-
-def test_every_modelled_lock_has_states() -> None:
-    assert [type(states_of(name)) for name in MODELLED] == [Ranges, Ranges, Ranges, Whole]
+def test_every_modelled_lock_has_states_and_only_posix_locks_look_for_rings() -> None:
+    found = {name: (type(states_of(name)), states_of(name).detects) for name in MODELLED}
+    assert found == {"none": (Ranges, False), "fcntl": (Ranges, True), "ofd": (Ranges, False), "flock": (Whole, False)}
 
 
 def test_a_lock_without_a_model_is_refused_with_those_that_have_one() -> None:

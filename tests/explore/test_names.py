@@ -63,40 +63,24 @@ def test_bytes_go_by_the_smallest_part_that_has_them_all(start: int, end: int, n
 @pytest.mark.parametrize(
     ("start", "end", "name"),
     [
-        (2, 4, "value bytes 2-3"),
+        (2, 4, "value bytes 2-3"),  # within one value, from its beginning
         (0, 4, "value bytes 0-3"),
         (26, 28, "balances[2] bytes 2-3"),
         (298, 300, "part.low bytes 2-3"),
-    ],
-)
-def test_bytes_within_one_value_are_counted_from_its_beginning(start: int, end: int, name: str) -> None:
-    assert named(Memory, start, end).name == name
-
-
-@pytest.mark.parametrize(
-    ("start", "end", "name"),
-    [
-        (0, 16, "value to balances"),
+        (0, 16, "value to balances"),  # from the first field to the last
         (4, 64, "value to record"),
         (356, 376, "rows to ratio"),
         (300, 310, "part to parts"),
+        (362, 365, "bytes 362-364"),  # of no field
+        (0, END, "the file"),
+        (0, sizeof(Memory), "the file"),
+        (40, END, "the file"),  # without an end
     ],
 )
-def test_bytes_of_several_fields_go_from_the_first_to_the_last(start: int, end: int, name: str) -> None:
+def test_other_bytes_go_by_their_numbers_in_a_value_by_their_fields_or_as_the_file(
+    start: int, end: int, name: str
+) -> None:
     assert named(Memory, start, end).name == name
-
-
-def test_bytes_of_no_field_go_by_their_numbers() -> None:
-    assert named(Memory, 362, 365).name == "bytes 362-364"
-
-
-@pytest.mark.parametrize("end", [END, sizeof(Memory)])
-def test_all_bytes_are_the_file(end: int) -> None:
-    assert named(Memory, 0, end).name == "the file"
-
-
-def test_a_range_without_an_end_is_the_file_wherever_it_begins() -> None:
-    assert named(Memory, 40, END).name == "the file"
 
 
 def test_the_only_field_goes_by_its_own_name_and_not_as_the_file() -> None:

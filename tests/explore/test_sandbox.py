@@ -43,36 +43,30 @@ each_way = pytest.mark.parametrize(("way", "said"), WAYS.values(), ids=WAYS.keys
 
 
 @each_way
-def test_what_reaches_around_the_memory_ends_the_exploration(way: Callable[[Any], object], said: str) -> None:
+def test_what_reaches_around_the_memory_ends_the_exploration_even_where_the_error_is_caught(
+    way: Callable[[Any], object], said: str
+) -> None:
     def work(_: object, w: Any) -> None:
         w.memory.value += 1
         way(w)
+
+    def catches(_: object, w: Any) -> None:
+        with suppress(Exception):
+            work(_, w)
 
     with pytest.raises(Bypass) as raised:
         world(scenario_of(work))
     assert str(raised.value).startswith(f"the scenario {said}: that bypasses w.memory")
     assert str(raised.value).endswith("race it instead (python -m lab race)")
-
-
-@each_way
-def test_a_scenario_that_catches_the_error_does_not_get_away(way: Callable[[Any], object], said: str) -> None:
-    def work(_: object, w: Any) -> None:
-        w.memory.value += 1
-        with suppress(Exception):
-            way(w)
-
     with pytest.raises(Bypass, match=said):
-        world(scenario_of(work))
+        world(scenario_of(catches))
 
 
-def test_nothing_is_forked() -> None:
-    with pytest.raises(Bypass, match="forks"), Watched():
+def test_nothing_is_forked_and_it_is_the_environment_that_cannot() -> None:
+    with pytest.raises(Bypass, match="forks") as raised, Watched():
         os.fork()
-
-
-def test_it_is_the_environment_that_cannot() -> None:
-    assert issubclass(Bypass, CannotRunError)
-    assert Bypass.exit_code == 3
+    assert isinstance(raised.value, CannotRunError)
+    assert raised.value.exit_code == 3
 
 
 def test_the_first_of_several_ways_is_the_one_told() -> None:
@@ -85,15 +79,11 @@ def test_the_first_of_several_ways_is_the_one_told() -> None:
         world(scenario_of(both))
 
 
-def test_outside_of_the_scenario_nothing_is_watched(tmp_path: Path) -> None:
-    with Watched():
-        pass
-    assert (tmp_path / "beside").write_text("1") == 1
-
-
-def test_nothing_is_watched_any_more_once_the_scenario_has_raised(tmp_path: Path) -> None:
+@pytest.mark.parametrize("raises", [False, True])
+def test_nothing_is_watched_any_more_once_the_scenario_has_ended_or_raised(raises: bool, tmp_path: Path) -> None:
     with suppress(ValueError), Watched():
-        raise ValueError
+        if raises:
+            raise ValueError
     assert (tmp_path / "beside").write_text("1") == 1
 
 
@@ -104,22 +94,26 @@ def test_an_old_bypass_is_not_held_against_the_next_scenario() -> None:
         pass
 
 
-def test_a_module_may_be_imported_in_a_round() -> None:
-    def work(_: object, w: Any) -> None:
-        sys.modules.pop("this", None)
-        with redirect_stdout(StringIO()):
-            import this  # noqa: F401
-        w.memory.value += 1
-
-    assert world(scenario_of(work)).choices() == [0, 1]
+def imports(_: object, w: Any) -> None:
+    sys.modules.pop("this", None)
+    with redirect_stdout(StringIO()):
+        import this  # noqa: F401
+    w.memory.value += 1
 
 
-def test_what_stays_in_memory_is_no_bypass() -> None:
-    def work(_: object, w: Any) -> None:
-        w.local.table = sorted({str(number): number for number in range(10)})
-        w.memory.value += len(w.local.table)
+def computes(_: object, w: Any) -> None:
+    w.local.table = sorted({str(number): number for number in range(10)})
+    w.memory.value += len(w.local.table)
 
-    assert world(scenario_of(work)).choices() == [0, 1]
+
+def keeps_notes(_: object, w: Any) -> None:
+    w.local.count = getattr(w.local, "count", 0) + 1
+    w.memory.value += w.local.count
+
+
+@pytest.mark.parametrize("work", [imports, computes, keeps_notes])
+def test_what_stays_in_memory_is_no_bypass(work: Any) -> None:
+    assert world(scenario_of(work), rounds=2).choices() == [0, 1]
 
 
 def noting(note: Callable[[Any], object]) -> Any:
@@ -163,11 +157,3 @@ def test_notes_that_stay_as_they_are_are_fine() -> None:
 
 def test_the_layout_on_the_scenario_is_no_note() -> None:
     assert "self.Memory" not in notes(world("append_log").shape.scenario)
-
-
-def test_notes_on_the_worker_are_its_own() -> None:
-    def work(_: object, w: Any) -> None:
-        w.local.count = getattr(w.local, "count", 0) + 1
-        w.memory.value += w.local.count
-
-    assert world(scenario_of(work), rounds=2).choices() == [0, 1]

@@ -55,17 +55,13 @@ def test_a_lock_is_made_once_for_a_range() -> None:
     assert holds.worker.read_lock(holds.fields.value) is not holds.worker.write_lock(holds.fields.value)
 
 
-def test_flock_is_asked_for_the_whole_file() -> None:
-    holds = Holds("flock")
+def test_flock_is_asked_for_the_whole_file_and_without_a_lock_nothing_is() -> None:
+    holds, free = Holds("flock"), Holds("none")
     holds.worker.write_lock(holds.fields.cells, 2)
     assert holds.asked == [("lock 0-", "unlock 0-", True)]
-
-
-def test_without_a_lock_nothing_is_asked_for() -> None:
-    holds = Holds("none")
-    with holds.worker.write_lock(holds.fields.value), holds.worker.read_lock():
+    with free.worker.write_lock(free.fields.value), free.worker.read_lock():
         pass
-    assert holds.asked == []
+    assert free.asked == []
 
 
 def test_a_range_that_is_not_there_is_refused() -> None:
@@ -83,33 +79,24 @@ def test_the_bytes_of_a_field_are_loaded_and_stored_in_steps() -> None:
     assert holds.worker.bytes(holds.fields.cells, 1, 2) is view
 
 
-def test_a_report_says_who_and_in_which_round() -> None:
+def test_a_report_says_who_and_in_which_round_and_a_pause_is_no_step() -> None:
     holds = Holds()
     holds.worker.round = 3
     holds.worker.damaged("torn", "so")
+    holds.worker.pause()
     assert holds.seen == [("torn", "worker 1, round 3: so")]
+    assert holds.steps == []
 
 
-def test_draws_are_the_same_whenever_the_worker_begins_anew() -> None:
+def test_a_worker_that_begins_anew_has_the_same_draws_and_no_notes() -> None:
     worker = Holds().worker
+    worker.local.note, worker.round = 1, 4
     first = [worker.random.random() for _ in range(3)]
     worker.renew()
     assert [worker.random.random() for _ in range(3)] == first
     assert first[0] == Random("explore/1").random()
-
-
-def test_notes_and_the_round_are_gone_when_the_worker_begins_anew() -> None:
-    worker = Holds().worker
-    worker.local.note, worker.round = 1, 4
-    worker.renew()
     assert not hasattr(worker.local, "note")
     assert worker.round == 0
-
-
-def test_a_pause_is_no_step() -> None:
-    holds = Holds()
-    holds.worker.pause()
-    assert holds.steps == []
 
 
 def test_what_bypasses_the_memory_is_refused_with_what_to_do() -> None:

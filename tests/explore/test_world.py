@@ -64,20 +64,18 @@ def test_a_step_changes_the_bytes_and_who_is_where() -> None:
     assert made.choices() == [1]
 
 
-def test_an_update_is_lost_between_a_load_and_its_store() -> None:
-    end = follow(world("counter"), [0, 1, 0, 1]).end()
-    assert end.damage == (Damage("lost update", 1, 2, ["value is 1 after 2 additions"]),)
-
-
-def test_turns_one_after_the_other_end_clean() -> None:
+def test_an_update_is_lost_between_a_load_and_its_store_and_turns_one_after_the_other_end_clean() -> None:
+    lost = (Damage("lost update", 1, 2, ["value is 1 after 2 additions"]),)
+    assert follow(world("counter"), [0, 1, 0, 1]).end().damage == lost
     assert follow(world("counter"), [0, 0, 1, 1]).end().damage == ()
 
 
-def test_a_lock_that_is_held_leaves_only_its_holder_a_choice() -> None:
+def test_a_lock_that_is_held_leaves_only_its_holder_a_choice_and_without_one_nobody_waits() -> None:
     made = follow(world("counter", "fcntl"), [1])
     assert made.choices() == [1]
     assert made.waits_for(0) == 1
     assert follow(made, [1, 1, 1]).choices() == [0]
+    assert follow(world("counter", "none"), [0]).waits_for(1) is None
 
 
 def test_readers_are_let_in_together() -> None:
@@ -86,10 +84,6 @@ def test_readers_are_let_in_together() -> None:
             pass
 
     assert follow(world(scenario_of(read), "fcntl"), [0, 1]).choices() == [0, 1]
-
-
-def test_nobody_waits_without_a_lock() -> None:
-    assert follow(world("counter", "none"), [0]).waits_for(1) is None
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -131,15 +125,12 @@ def test_a_schedule_leads_to_the_same_end_again_after_others_were_run() -> None:
     assert bytes(follow(made, path).content) == content
 
 
-def test_the_last_wait_of_a_ring_of_posix_locks_is_refused() -> None:
+def test_the_last_wait_of_a_ring_of_posix_locks_is_refused_and_damage_where_somebody_says_so() -> None:
     made = follow(world(rings(), "fcntl"), [0, 1])
     assert made.choices() == [0, 1]
     made.do(1)
     assert made.choices() == [1]
     assert [kind for node in to_the_end(made).at for kind, _ in node.seen] == ["refused"]
-
-
-def test_a_ring_that_was_refused_is_damage_only_where_somebody_says_so() -> None:
     end = to_the_end(follow(world(rings(), "fcntl"), [0, 1, 0])).end()
     assert end.damage == (Damage("refused", 1, 2, ["worker 0, round 0: 35"]),)
 
@@ -152,13 +143,10 @@ def test_a_ring_of_ofd_locks_hangs() -> None:
     assert ["worker 0" in made.end().damage[0].evidence[0], "worker 1" in made.end().damage[0].evidence[1]]
 
 
-def test_a_ring_needs_somebody_who_waits_at_each_place() -> None:
+def test_a_ring_needs_somebody_who_waits_at_each_place_and_flock_has_none() -> None:
     made = follow(world(rings(), "fcntl", workers=3), [0, 1])
     assert made.choices() == [0, 1]
     assert made.waits_for(2) == 0
-
-
-def test_flock_has_no_rings() -> None:
     assert follow(world(rings(), "flock"), [0]).choices() == [0]
 
 
@@ -197,20 +185,13 @@ def test_a_worker_that_raised_keeps_nobody_from_going_on() -> None:
     assert to_the_end(made).end().kinds == {"raised KeyError"}
 
 
-def test_an_end_without_an_exception_is_not_taken_for_one_that_left_the_same_bytes() -> None:
+@pytest.mark.parametrize("first", [True, False])
+def test_an_exception_and_an_end_that_left_the_same_bytes_are_told_apart(first: bool) -> None:
     made = world(scenario_of(raise_at_1))
-    follow(made, [0, 1, 0])
-    assert made.end().kinds == {"raised KeyError"}
-    made.back_to(0)
-    assert follow(made, [0, 0, 1]).end().kinds == set()
-
-
-def test_an_exception_is_not_taken_for_an_end_that_left_the_same_bytes() -> None:
-    made = world(scenario_of(raise_at_1))
-    follow(made, [0, 0, 1])
-    assert made.end().kinds == set()
-    made.back_to(0)
-    assert follow(made, [0, 1, 0]).end().kinds == {"raised KeyError"}
+    for raises in (first, not first):
+        end = follow(made, [0, 1, 0] if raises else [0, 0, 1]).end()
+        assert end.kinds == ({"raised KeyError"} if raises else set())
+        made.back_to(0)
 
 
 def test_reports_are_counted_by_kind_and_come_before_what_the_check_finds() -> None:
@@ -232,26 +213,16 @@ def test_damage_of_count_0_is_none() -> None:
     assert to_the_end(made).end().kinds == {"something"}
 
 
-def test_ends_that_left_the_same_are_checked_once() -> None:
+def test_ends_that_left_the_same_are_checked_once_with_all_rounds_done() -> None:
     checks = []
 
-    def check(_: object, memory: Any, outcome: Any) -> list[Damage]:
-        checks.append(memory.value)
+    def check(_: object, memory: Any, outcome: Outcome) -> list[Damage]:
+        checks.append((memory.value, outcome.rounds, list(outcome.by_worker)))
         return []
 
     every_schedule(world(scenario_of(add, check=check), workers=3), Endings())
-    assert sorted(checks) == [1, 2, 3]
-
-
-def test_the_check_sees_all_rounds_done() -> None:
-    seen = []
-
-    def check(_: object, memory: Any, outcome: Outcome) -> list[Damage]:
-        seen.append((outcome.rounds, list(outcome.by_worker)))
-        return []
-
-    to_the_end(world(scenario_of(add, check=check), workers=2, rounds=3)).end()
-    assert seen == [(6, [3, 3])]
+    to_the_end(world(scenario_of(add, check=check), "fcntl", rounds=3)).end()
+    assert sorted(checks) == [(1, 3, [1, 1, 1]), (2, 3, [1, 1, 1]), (3, 3, [1, 1, 1]), (6, 6, [3, 3])]
 
 
 def test_the_file_starts_with_what_prepare_and_every_start_wrote() -> None:
