@@ -244,16 +244,19 @@ def test_the_copied_link_is_one_that_works(opened: Callable[..., Page], open_pag
     assert page.evaluate("scrollY") > 0
 
 
+ELSEWHERE = "The link names a scenario that is not on this page"
+
+
 @pytest.mark.parametrize(
     ("fragment", "steps", "note"),
     [
-        ("play=nothing,none,01", 0, "The link names a game that is not on this page"),
+        ("play=nothing,none,01", 0, ELSEWHERE),
         ("play=counter,none,0119", 3, "The link was followed for 3 steps"),
         ("play=counter,fcntl,01", 1, "The link was followed for 1 step;"),
         ("play=counter,none,00000000", 4, "The link was followed for 4 steps"),
-        ("play=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E,none,", 0, "The link names a game that is not on this page"),
-        ("play=%E0%A4%A", 0, "The link names a game that is not on this page"),
-        ("play=,,", 0, "The link names a game that is not on this page"),
+        ("play=%3Cimg%20src%3Dx%20onerror%3Dalert(1)%3E,none,", 0, ELSEWHERE),
+        ("play=%E0%A4%A", 0, ELSEWHERE),
+        ("play=,,", 0, ELSEWHERE),
     ],
 )
 def test_a_link_that_leads_nowhere_is_followed_as_far_as_it_goes(
@@ -325,7 +328,7 @@ def test_every_step_is_told_in_words(opened: Callable[..., Page]) -> None:
     go(page, "0")
     says(page, "worker 0 loads 0 from value. worker 1 waits for value, held by worker 0")
     button(page, "Undo").click()
-    says(page, "Taken back: the step of worker 0.")
+    says(page, "Undone: the step of worker 0.")
 
 
 def test_a_counterexample_breaks_with_the_lock_on_and_says_why(opened: Callable[..., Page]) -> None:

@@ -7,7 +7,7 @@ Lab.section("run", (root, data) => {
   const command = (text) => el("pre", { class: "command" }, el("code", {}, whole(text)));
   if (!data) {
     root.append(
-      el("p", {}, "Here a run of your own can be looked at: which worker waited and which held the lock when, where the first update was lost, and whose bytes lie in the file. The page was made without one. To make one that has it:"),
+      el("p", {}, "This section shows a run of your own: when each worker waited and held the lock, where the first update was lost, and which worker stored each byte. This page was made without a run. To make one with a run:"),
       command("python -m lab race counter --html lab.html"));
     return;
   }
@@ -57,7 +57,7 @@ Lab.section("run", (root, data) => {
     if (each.reason || broke) told.push(el("p", {}, whole(`Verdict of the trials that count: ${verdict(each)}${each.reason ? `; ${each.reason}` : ""}.`)));
     if (each.why && each.verdict !== "clean") told.push(el("p", {}, each.why));
     if (!each.recording) {
-      return [...told, el("p", { class: "hint" }, whole("No trial of this case was written down. `--record` does that, and `--html PATH` too:")), command(`python -m lab race ${each.scenario} --html lab.html`)];
+      return [...told, el("p", { class: "hint" }, whole("No trial of this case was recorded. `--record` does that, and `--html PATH` too:")), command(`python -m lab race ${each.scenario} --html lab.html`)];
     }
     return [...told, ...recorded(each)];
   };
@@ -107,7 +107,7 @@ Lab.section("run", (root, data) => {
     stage.addEventListener("lab-shown", () => { timeline.want(); bytes.start(); }, { once: true });
     const finished = part.done.reduce((sum, rounds) => sum + rounds, 0);
     return [
-      el("p", { class: "hint" }, `One more trial, written down: ${finished.toLocaleString("en")} rounds${part.wall ? ` in ${span(part.wall)}` : ""}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those made in search of one that shows damage, or workers that meet.` : ""}`),
+      el("p", { class: "hint" }, `One more trial, recorded: ${finished.toLocaleString("en")} rounds${part.wall ? ` in ${span(part.wall)}` : ""}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those made in search of one that shows damage, or workers that meet.` : ""}`),
       el("p", { class: `verdict ${harm ? "bad" : "good"}` }, summary(part, record)),
       part.damage.length && part.count !== part.counted ? el("p", { class: "hint" }, marked(part)) : null,
       part.cut.length ? el("p", { class: "hint" }, `Left out: ${part.cut.join("; ")}.`) : null,
@@ -127,7 +127,7 @@ Lab.section("run", (root, data) => {
     const kinds = [...new Set(record.marks.filter(isHarm).map((each) => each.kind))];
     if (!kinds.length && record.happened.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.marks.map(markedAs))].join("; ")}.`;
     if (kinds.length) return `The check found nothing, yet this happened: ${kinds.join(", ")}.`;
-    return `Clean${part.cut.length ? ", as far as it was written down" : ""}: no store overwrote what its worker had not seen, no load met half a store, no two were in that may not be together.`;
+    return `Clean${part.cut.length ? ", as far as it was recorded" : ""}: no store overwrote what its worker had not seen, no load met half a store, no conflicting holds overlapped.`;
   };
 
   /* These alone are no damage where the check found none: there may be a fix, or the worker meant to overwrite. */
@@ -141,7 +141,7 @@ Lab.section("run", (root, data) => {
   /* Why the check's number and that of the marks may differ. */
   const marked = (part) => (part.count
     ? `${part.count.toLocaleString("en")} ${part.count === 1 ? "moment is" : "moments are"} marked below. The check counts something else, what is wrong in the end: one store that comes over others unseen can undo many of them, and not every one spoils what the check looks at.`
-    : "No moment is marked below: no store came over one that its worker had not seen, and no two were in together. Look for workers that did not share the bytes they stored, or for accesses that were not written down.");
+    : "No moment is marked below: no store overwrote one that its worker had not seen, and no holds overlapped. Look for workers that did not share the bytes they stored, or for accesses that were not recorded.");
 
   const legend = () => el("p", { class: "hint keys" },
     el("span", { class: "key wait" }), " waits ", el("span", { class: "key hold" }), " holds ", el("span", { class: "key load" }), " loads ",

@@ -150,7 +150,7 @@ const RunBytes = (() => {
       if (!origin) return [...told, "Nobody stored to it: it is as it was before."];
       const [start, end, by, over, certain, agrees, old] = origin;
       const before = start + old.length / 2 >= end ? valueOf(part, start, end - start, old) : `0x${old.slice(2 * (at - start), 2 * (at - start) + 2) || "?"}`;
-      if (by < 0) return [...told, `It was ${before} before, and no store that was written down changed it: it came here another way.`];
+      if (by < 0) return [...told, `It was ${before} before, and no recorded store changed it: it was changed in another way.`];
       const stored = record.accesses[by];
       if (!agrees) told.push(`That is not what was stored last, by ${store(by)}: it came here another way, or never reached the file.`);
       else told.push(`It was left by ${store(by)}, as part of ${nameOf(part, stored.start, stored.length)} = ${valueOf(part, stored.start, stored.length, stored.bytes)}.`);

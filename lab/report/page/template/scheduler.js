@@ -43,7 +43,7 @@ class Scheduler {
     this.oddsButton = button("Show the odds", () => { this.odds = !this.odds; this.draw(); });
     const copy = button("Copy a link to this position", () => this.copyLink());
     const keys = el("p", { class: "hint sched-keys" },
-      "Keys on the board: a worker's number lets it go, the arrows choose one and ",
+      "Keyboard: the number of a worker lets it take a step, the arrows choose one and ",
       el("kbd", {}, "Enter"), " lets it go, ", el("kbd", {}, "U"), " or ",
       el("kbd", {}, "Backspace"), " takes a step back, ", el("kbd", {}, "R"), " starts again.");
     return el("div", { class: "sched-tools" },
@@ -111,7 +111,7 @@ class Scheduler {
     const worker = this.play.undo();
     this.draw();
     this.leave();
-    Lab.say(`Taken back: the step of worker ${worker}.`);
+    Lab.say(`Undone: the step of worker ${worker}.`);
     this.columns.focus(worker);
   }
 
@@ -212,7 +212,7 @@ class Scheduler {
     const [, scenario, lock, schedule] = text.match(/^(.*),([^,]*),(\d*)$/s) || [];
     const play = this.plays.find(({ tables }) => tables.scenario === scenario && tables.lock === lock);
     if (!play) {
-      this.note.textContent = "The link names a game that is not on this page; this is the first one.";
+      this.note.textContent = "The link names a scenario that is not on this page; this is the first one.";
       return;
     }
     this.open(play);
@@ -240,7 +240,7 @@ class Scheduler {
 Lab.section("plays", (root, data) => {
   if (data && data.plays.length) new Scheduler(root, data);
   else {
-    const missing = "This page was made without a game; python -m lab page -o lab.html makes one with it.";
+    const missing = "This page was made without the scheduler; python -m lab page -o lab.html makes one with it.";
     root.append(Lab.el("p", { class: "hint" }, missing));
   }
 });

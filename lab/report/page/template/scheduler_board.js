@@ -197,7 +197,7 @@ class Verdict {
     const known = guesses.has(play);
     const holds = known && !broken;
     const well = `It is one of the ${(all - broken).toLocaleString("en")} of ${all.toLocaleString("en")} schedules that end well. `;
-    const hope = "Take a few steps back, and let another worker in at a worse moment.";
+    const hope = "Go back a few steps, and let another worker run at a worse moment.";
     return [
       el("h3", {}, holds ? "It holds: nothing is broken" : "This schedule is fine: nothing is broken"),
       el("p", {}, holds ? "No other schedule breaks it either." : (known ? well : "") + hope),

@@ -22,7 +22,7 @@ class Chooser {
     const [fixed, counterexamples] = [bare.filter(({ tables }) => !tables.why), bare.filter(({ tables }) => tables.why)];
     return counterexamples.length
       ? [el("optgroup", { label: "A lock fixes it" }, options(fixed)),
-        el("optgroup", { label: "Locked, and broken all the same" }, options(counterexamples))]
+        el("optgroup", { label: "Locked, and broken anyway" }, options(counterexamples))]
       : options(fixed);
   }
 

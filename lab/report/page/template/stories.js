@@ -1,7 +1,7 @@
 /* Section 4: stories that are played call by call; each answer in them is one that came. */
 Lab.section("stories", (root, stories) => {
   const { el, say, link } = Lab;
-  root.append(el("p", null, "In each of these a lock was taken, in earnest, and the data broke all the same. None of them is a fault of the kernel. Play one call by call, and say where it goes wrong before it is marked."));
+  root.append(el("p", null, "In each of these programs a worker holds a lock, and the data breaks anyway. None of them is a fault of the kernel. Step through one, call by call, and find the wrong call before the page marks it."));
   if (!stories) {
     root.append(el("p", { class: "hint" }, "This page was made without the stories."));
     return;
