@@ -29,7 +29,8 @@ settings.load_profile("lab")
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
 
 STARTS_PROCESSES = re.compile(
-    r"\b(in_fresh_process|OtherProcess|run_lab|subprocess|os\.fork|pytester|WorkerPool|ActorPool|fork_child|run_page|race\()"
+    r"\b(in_fresh_process|OtherProcess|run_lab|refusal|working_lab|subprocess|os\.fork|pytester|WorkerPool|ActorPool|"
+    r"fork_child|run_page|race\()"
 )
 """What the module of a quick test does not say."""
 

@@ -98,7 +98,7 @@ def _type(each: Typed, place: Path, environment: dict[str, str], where: str) -> 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=3 * PATIENCE_S,  # a page shows real measurements: 11 s of one alone are a minute on a busy machine
         check=False,
     )
     assert done.returncode == 0, f"{where}: `{each.command}` ended with {done.returncode}:\n{done.stdout}"

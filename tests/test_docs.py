@@ -24,6 +24,7 @@ def page(folder: Path, text: str) -> Path:
     return made
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", TYPED)
 def test_all_that_a_page_shows_is_so(name: str, tmp_path: Path) -> None:
     run_page(ROOT / "docs" / name, tmp_path)
