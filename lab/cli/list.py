@@ -103,9 +103,9 @@ def _backings(directory: Path) -> Iterator[Entry]:
 
 
 def _recorder() -> Entry:
-    from lab.locks import RECORDER, recorder_told
+    from lab.locks import RECORDER, describe_recorder
 
-    return Entry("recorder of holds", RECORDER, recorder_told(), "")
+    return Entry("recorder of holds", RECORDER, describe_recorder(), "")
 
 
 def _trouble(attempt: Callable[[], None]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .adapters import adapt
 from .control import Leaky
-from .kernel import NATIVE, RECORDER, recorder_told
+from .kernel import NATIVE, RECORDER, describe_recorder
 from .protocol import (
     Abilities,
     Action,
@@ -37,11 +37,11 @@ __all__ = [
     "abilities",
     "adapt",
     "completed",
+    "describe_recorder",
     "find_lock",
     "lock_names",
     "nested",
     "prepared",
     "probe_lock",
-    "recorder_told",
     "typed",
 ]

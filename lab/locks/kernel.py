@@ -50,7 +50,7 @@ RECORDER = "compiled" if NATIVE else "python"
 """The recorder in use, which every results file names."""
 
 
-def recorder_told() -> str:
+def describe_recorder() -> str:
     """Return in one line which recorder is in use, and why."""
     if NATIVE:
         return f"lock calls and recorder in C; {PURE}=1 in the environment has Python do both"
