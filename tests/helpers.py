@@ -198,6 +198,14 @@ def wait_until(state: Callable[[], object], what: str) -> None:
         time.sleep(0.002)
 
 
+def has_made(place: Path, pattern: str) -> bool:
+    """True once something below the place matches; folders that go while they are searched do not count."""
+    try:
+        return any(place.glob(pattern))
+    except FileNotFoundError:
+        return False
+
+
 def is_running(pid: int) -> bool:
     """True while the process exists and is no zombie (proc(5))."""
     try:

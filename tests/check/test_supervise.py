@@ -21,7 +21,7 @@ from tests.check.fuse.serving import fuse
 from tests.check.hangs import MATRIX, Case, outcomes
 from tests.check.mounted import state_of
 from tests.check.mounting import processes_below
-from tests.helpers import PATIENCE_S, ROOT, is_running, wait_until
+from tests.helpers import PATIENCE_S, ROOT, has_made, is_running, wait_until
 
 SAMPLE = [
     Case("any", 3, "stop"),
@@ -200,7 +200,7 @@ def test_a_stop_during_the_clean_up_cuts_it_short_and_what_is_left_is_named(numb
 def test_a_check_whose_mount_answers_is_interrupted_in_good_order() -> None:
     with checking(only="posix,stress") as (lab, directory, _):
         backing = directory.parent / "backing"
-        wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
+        wait_until(lambda: has_made(backing, "lab-check-*/*-trial-*"), "it races")
         mine = psutil.Process(lab.pid).children(recursive=True)
         lab.send_signal(signal.SIGTERM)
         printed, _ = lab.communicate(timeout=PATIENCE_S)
@@ -213,7 +213,7 @@ def test_a_check_whose_mount_answers_is_interrupted_in_good_order() -> None:
 def test_nobody_is_left_and_the_folder_goes_where_the_lab_is_killed() -> None:
     with checking(only="posix,stress") as (lab, directory, _):
         backing = directory.parent / "backing"
-        wait_until(lambda: list(backing.glob("lab-check-*/*-trial-*")), "it races")
+        wait_until(lambda: has_made(backing, "lab-check-*/*-trial-*"), "it races")
         mine = psutil.Process(lab.pid).children(recursive=True)
         lab.kill()
         wait_until(lambda: not [child for child in mine if is_running(child.pid)], "all of them have ended")
@@ -262,7 +262,7 @@ def ended_by_somebody(place: Path, of: str, number: signal.Signals) -> tuple[int
     with subprocess.Popen(
         [*command, "--no-save", "--json", "-"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as lab:
-        wait_until(lambda: list(place.glob("lab-check-*/*-trial-*")), "it races")
+        wait_until(lambda: has_made(place, "lab-check-*/*-trial-*"), "it races")
         (guard,) = psutil.Process(lab.pid).children()
         (worker,) = guard.children()
         everybody = psutil.Process(lab.pid).children(recursive=True)

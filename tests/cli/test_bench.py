@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cli.commands import Terminal, ended, refusal, start_lab, working_lab
-from tests.helpers import PATIENCE_S, run_lab
+from tests.helpers import PATIENCE_S, has_made, run_lab
 from tests.report.trace_form import of_kind, problems
 
 QUICK = ("--seconds", "0.05", "--repeats", "5")
@@ -261,7 +261,7 @@ def test_a_stop_leaves_nothing_behind(stop: signal.Signals, tmp_path: Path) -> N
     place = tmp_path / "place"
     place.mkdir()
     how = ("--backing", "mapped", "--dir", place, "--seconds", "600")
-    with working_lab("bench", *how, until=lambda: list(place.glob("lab-*/*"))) as lab:
+    with working_lab("bench", *how, until=lambda: has_made(place, "lab-*/*")) as lab:
         lab.send_signal(stop)
         assert lab.communicate(timeout=PATIENCE_S) == ("", "lab: interrupted\n")
     assert (lab.returncode, list(place.iterdir())) == (130, [])

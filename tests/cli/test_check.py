@@ -20,7 +20,7 @@ from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
 from tests.check.mounts import FILESYSTEMS
 from tests.cli.commands import Terminal, refusal, start_lab, working_lab
-from tests.helpers import PATIENCE_S, in_fresh_process, run_lab
+from tests.helpers import PATIENCE_S, has_made, in_fresh_process, run_lab
 from tests.report.checked_records import check_of, guarantee
 
 QUICK = ("--only", "modes,rules")
@@ -174,7 +174,7 @@ def test_help_names_every_option_guarantee_and_part() -> None:
 
 def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Path) -> None:
     how = ("--only", "pread", "--seconds", "100", "--json", "check.json")
-    with working_lab("check", place, *how, until=lambda: list(place.glob("lab-check-*/*-trial-*"))) as lab:
+    with working_lab("check", place, *how, until=lambda: has_made(place, "lab-check-*/*-trial-*")) as lab:
         lab.send_signal(signal.SIGINT)
         printed, told = lab.communicate(timeout=PATIENCE_S)
     assert lab.returncode == 130
