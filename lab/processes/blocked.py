@@ -22,6 +22,9 @@ SETTLED_S = 0.25
 It is used where the kernel does not say.
 """
 
+LOOKS = 3
+"""The list is read so often before it counts: while others lock, a line may come twice or not at all."""
+
 Files = Callable[[], Collection[int]]
 
 
@@ -51,7 +54,7 @@ class LockWait:
         self._pid = pid
         self._files = files
         self._thread = thread
-        self._before = self._requests() if files else 0
+        self._before = max(self._requests() for _ in range(LOOKS)) if files else 0
         self._sleeps = self._sleeps_now() if files else 0
         self._begun = time.monotonic()
         self._place, self._since = "", 0.0
@@ -71,7 +74,7 @@ class LockWait:
         if stat is None or stat.state not in ASLEEP:
             return False
         place = sleeps_in(self._pid, self._thread)
-        if place in IN_THE_LOCK_CODE or self._requests() > self._before:
+        if place in IN_THE_LOCK_CODE or all(self._requests() > self._before for _ in range(LOOKS)):
             return True
         now = time.monotonic()
         if place != self._place or not self._since:

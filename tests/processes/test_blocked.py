@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.host.procfs import ListedLock, ProcessStat
 from lab.locks import find_lock
 from lab.processes import blocked
 from lab.processes.actor import SteppedProcess
@@ -116,3 +117,17 @@ def test_a_request_that_waited_before_the_call_is_not_the_calls(tmp_path: Path) 
     path = tmp_path / "file"
     path.touch()
     assert in_fresh_process(asked_before, str(path)) == [False]
+
+
+@pytest.mark.parametrize(("looks", "is_blocked"), [([1, 2, 1], False), ([2, 1, 2], False), ([2, 2, 2], True)])
+def test_a_line_that_the_list_has_twice_or_not_at_all_is_no_request(
+    looks: list[int], is_blocked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process waits for the file throughout; the first look misses it."""
+    line = ListedLock("OFDLCK", "WRITE", -1, "08:01", 7, 0, 7, waits=True)
+    counts = iter([0, 1, 1, *looks])
+    monkeypatch.setattr(blocked, "listed_locks", lambda _: [line] * next(counts))
+    monkeypatch.setattr(blocked, "process_stat", lambda *_: ProcessStat("S", 1))
+    monkeypatch.setattr(blocked, "sleeps_in", lambda *_: "")
+    monkeypatch.setattr(blocked, "switches_of", lambda *_, **__: 0)
+    assert LockWait(1, lambda: [7]).is_blocked(FOREVER_S) == is_blocked
