@@ -278,7 +278,7 @@ def _gather(
     own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
     result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
     if ran:
-        from .programs.watch import explain_programs
+        from .programs.explain import explain_programs
 
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)

@@ -9,7 +9,7 @@ import pytest
 
 from lab.analysis.holds import Row, Span
 from lab.locks.observer import ObservedLock
-from lab.race.programs.watch import EVERY_NS, Samples
+from lab.race.programs.samples import EVERY_NS, Samples
 from lab.records import LockFile, Sampled
 
 pytestmark = pytest.mark.usefixtures("clock")
@@ -42,7 +42,7 @@ class Shown:
 def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that goes on by one interval of sampling with each look at it: sample i is from 2 i to 2 i + 1."""
     ticks = iter(range(0, 1000 * EVERY_NS, EVERY_NS))
-    monkeypatch.setattr("lab.race.programs.watch.monotonic_ns", lambda: next(ticks))
+    monkeypatch.setattr("lab.race.programs.samples.monotonic_ns", lambda: next(ticks))
 
 
 def sampled(*looks: set[ObservedLock], holds: list[Row] = [], nameless: bool = True) -> Sampled:  # noqa: B006 - not changed
@@ -137,7 +137,7 @@ def test_what_a_program_was_last_seen_to_hold_and_wait_for_is_told() -> None:
 
 
 def test_samples_are_taken_no_more_often_than_planned(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.race.programs.watch.monotonic_ns", lambda: 5)
+    monkeypatch.setattr("lab.race.programs.samples.monotonic_ns", lambda: 5)
     samples = Samples(Shown(set()), {PROGRAM: 0}, range(1), nameless=True)
     samples._due_ns = 5
     for _ in range(3):

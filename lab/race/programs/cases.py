@@ -25,8 +25,9 @@ from lab.scenario import Found, Outcome
 from lab.scenario.base import listed_damage
 from lab.scenario.checked_file import CheckedFile
 
+from .explain import explain_programs
 from .launch import Program, program_of
-from .watch import Ran, explain_programs, run_programs
+from .watch import Ran, run_programs
 
 SHARED = ("mapped", "stream")
 """The backings whose bytes and locks are those of the file that the program is given."""
