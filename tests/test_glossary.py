@@ -11,8 +11,8 @@ from tests.helpers import ROOT
 PAGE = (ROOT / "docs" / "glossary.md").read_text()
 WORDS = [word for word in re.findall(r"^\| ([^|]+?) \|", PAGE, re.MULTILINE) if word not in ("word", "column")]
 HEADERS = {
-    *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, *check.STRESS, *bench.HEAD, *bench.USED, *compare.HEAD,
-    *explore.HEAD, *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
+    *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, race.FAULT, *check.STRESS, *bench.HEAD, *bench.USED,
+    *compare.HEAD, *explore.HEAD, *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 
 

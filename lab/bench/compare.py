@@ -107,7 +107,9 @@ def _race_name(case: RaceCase) -> str:
     """
     window = [f"window {case.window_ns:,} ns"] if case.window_ns else []
     backing = [case.backing] if case.backing not in ("mapped", "shared") else []
-    return ", ".join([case.scenario, case.lock, *backing, f"{case.workers} x {case.rounds:,} rounds", *window])
+    fault = [case.fault] if case.fault else []
+    rounds = [f"{case.workers} x {case.rounds:,} rounds"]
+    return ", ".join([case.scenario, case.lock, *backing, *rounds, *window, *fault])
 
 
 def _of_race(case: RaceCase) -> Series:

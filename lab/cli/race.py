@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 RECORDED = 400
 """A recorded trial has so many rounds of all workers together where the user gives no number."""
 PINS = ("none", "spread", "one")
+FAULTS = ("none", "short", "long")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -72,6 +73,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RATE",
         help="each clean case under a lock must be able to notice false grants of this rate, such as 1e-3 or 1/1000, "
         "with 95 %% probability; one that is weaker is inconclusive, and the race ends with 3",
+    )
+    add(
+        "--faults",
+        nargs="?",
+        const="short",
+        choices=FAULTS,
+        default="",
+        help="also kill, stop and signal workers while they hold the lock or wait for it, each fault as a row of its "
+        "own; long ones are stops of 15 s (short for a lock of yours, module:attribute, and for a program alone; "
+        "else none)",
     )
     add(
         "--time-limit",
@@ -146,6 +157,7 @@ def _run(arguments: argparse.Namespace) -> int:
         program_workers=arguments.program_workers or 0,
         check=str(arguments.check or ""),
         detects=arguments.detects,
+        faults=arguments.faults,
     )
     cases = cases_asked_for(scenarios, options)
     with Documents("race", arguments, keep=not arguments.no_save) as documents:

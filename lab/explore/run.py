@@ -260,7 +260,7 @@ def unmodelled(run: Run) -> list[str]:
 def _explained(case: Raced, found: Found) -> Raced:
     kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
     simulated = case.shares and "explore" in found.kind.worlds and case.lock in MODELLED
-    if case.verdict not in ("damaged", "timeout") or not simulated:
+    if case.fault or case.verdict not in ("damaged", "timeout") or not simulated:
         return case
     try:
         return replace(case, explanation=_search(case, found, kinds))

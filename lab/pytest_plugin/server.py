@@ -243,6 +243,7 @@ def _case(request: RaceRequest) -> tuple[Case, Options]:
         leak=request.leak,
         time_limit_s=request.time_limit_s,
         backings=[request.backing] if request.backing else [],
+        faults="none",
     )
     (case,) = cases_of([found], options)
     if named:

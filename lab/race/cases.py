@@ -37,6 +37,7 @@ from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
+from .faults import NONE, faults_for
 from .mailbox import Mailbox, Report
 from .recorded_trial import with_recording
 from .summary import SPARE, held_to, summarise
@@ -125,33 +126,55 @@ class Case:
     def title(self) -> str:
         """Return the title of the case."""
         setting = self.setting
+        fault = f", {setting.fault.name}" if setting.fault else ""
         if setting.alone:
-            return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}"
+            return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}{fault}"
         where = "" if setting.backing == MAPPED.name else f", backing {setting.backing}"
         return (
             f"{self.found.name}, lock {setting.lock.name}{where}, "
             f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
             + (f", of them {setting.copies} {setting.program.name}" if setting.program else "")
+            + fault
         )
 
 
 def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
     """Return the cases, scenario x workers x backing x lock, in the order in which the table shows them.
 
+    Each is followed by the same case with each fault (`with_faults`).
+
     Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
     UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
     expects what is no verdict, and for a leak without a lock.
     """
     cases = [
-        Case(found, _setting(found, name, backing, workers, options))
+        each
         for found in scenarios
         for workers, backing, name in product(
             options.workers, _backings(found, options.backings), options.locks or found.kind.locks
         )
+        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options)
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
+    if options.faults not in ("", NONE) and not any(case.setting.lock.excludes for case in cases):
+        raise UsageError("--faults: without a lock nobody holds or waits; add --locked or --lock NAME, or leave it out")
     return cases
+
+
+def with_faults(case: Case, options: Options) -> list[Case]:
+    """Return the case, and after it the same with each fault that is asked for.
+
+    There are none where a lock is not available or excludes nobody, where nobody can wait, and for a scenario that is
+    expected to hang or die.
+    """
+    setting = case.setting
+    faults = faults_for("program" if setting.alone else "lock", options.faults, setting.lock.name)
+    if not setting.alone:
+        fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
+        expected = setting.scenario.expected(setting.lock.name, setting.backing)
+        faults = faults if fits and expected in ("clean", "damaged") else []
+    return [case, *(replace(case, setting=replace(setting, fault=fault)) for fault in faults)]
 
 
 def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
@@ -247,6 +270,18 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
         trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
     row = summarise(case.found, case.setting, results)
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
+
+
+def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path]) -> Row:
+    """Race a case while its fault is made, unless its `ordinary` row shows already that it does not work."""
+    if not ordinary.as_expected:
+        return untried(case, "unsupported", f"not tried: without a fault it is {ordinary.verdict} already")
+    return run_case(case, 1, folders)
+
+
+def _ordinary(rows: Sequence[Row]) -> Row:
+    """Return the last row that was raced without a fault."""
+    return next(row for row in reversed(rows) if not row.fault)
 
 
 def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failure] = ()) -> Row:
@@ -351,6 +386,9 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
             with stop_on_sigterm():
                 for case in cases:
                     tell(case.title)
+                    if case.setting.fault:
+                        rows.append(run_faulty(case, _ordinary(rows), [folder]))
+                        continue
                     rows.append(held_to(options.detects, run_case(case, options.trials, [folder])))
                     if options.record:
                         rows[-1] = with_recording(rows[-1], case.setting, options.record, [folder])

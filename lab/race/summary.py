@@ -117,6 +117,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         sampled=sampled,
         orphans=sum(len(result.orphans) for result in results),
         orphan_commands=_commands(results),
+        fault=setting.fault.name if setting.fault else "",
+        faults_made=sum(result.faults_made for result in results),
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],

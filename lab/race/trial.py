@@ -89,6 +89,7 @@ class Result:
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
     `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
+    `faults_made` is how many times the fault of the case was made.
     """
 
     wall_ns: int
@@ -110,6 +111,7 @@ class Result:
     recording: Recording | None = None
     sampled: Sampled | None = None
     orphans: Sequence[Orphan] = ()
+    faults_made: int = 0
 
     def judge(self, found: Iterable[Damage]) -> None:
         """Add what the check found."""

@@ -25,6 +25,7 @@ from lab.processes import Child, detach_output, die, fork_child, private_bytes
 from lab.scenario import Layout, Scenario
 from lab.scenario.worker import Bytes
 
+from .faults import Fault
 from .mailbox import Mailbox, Report, Reports, Seen, trace_of
 from .perturb import AfterWay, HalvedStores, Pause, PausedStores, insisting, spin, yielding
 from .recorder import (
@@ -55,7 +56,7 @@ class Setting:
     A trial that `stresses` yields before each request and each store, for `window_ns`, and makes a request again that
     was answered with EAGAIN or EDEADLK (`lab.race.perturb`). A trial that is `recorded` is written down
     (`lab.race.tracing`). So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time
-    limits, one after the other, as long as its workers do rounds.
+    limits, one after the other, as long as its workers do rounds. Meanwhile the `fault` is made, if there is one.
     """
 
     scenario: Scenario
@@ -73,6 +74,7 @@ class Setting:
     recorded: bool = False
     program: Program | None = None
     copies: int = 0
+    fault: Fault | None = None
 
     @property
     def programs(self) -> range:

@@ -160,7 +160,8 @@ class Options:
     `record` is how many rounds of all workers together one more trial of each case was to write down. `program` is the
     command line of workers that are programs: all of them, judged by the file `check`, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
-    be able to notice; null where any strength will do.
+    be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
+    empty, a lock of the user and a program alone had the short ones.
     """
 
     scenarios: list[str]
@@ -180,6 +181,7 @@ class Options:
     program_workers: int = 0
     check: str = ""
     detects: float | None = None
+    faults: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,7 +300,8 @@ class Case:
     asked for and found. `not_recorded` says why the trial that was to be written down could not run. The last
     `programs` of the workers were copies of the program `program`, which keeps no record of its holds: `sampled` is
     what was seen of them. `orphans` is how many processes outlived the worker that had started them, and were killed at
-    the end of their trial; `orphan_commands` are the first different command lines of them.
+    the end of their trial; `orphan_commands` are the first different command lines of them. `fault` is what was done to
+    the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
     """
 
     scenario: str
@@ -355,6 +358,8 @@ class Case:
     sampled: Sampled | None = None
     orphans: int = 0
     orphan_commands: list[str] = field(default_factory=list)
+    fault: str = ""
+    faults_made: int = 0
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)

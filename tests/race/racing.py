@@ -28,6 +28,7 @@ def case_of(scenario: str | type[Scenario], lock: str, backing: str = "", **chan
         window_ns=0,
         leak=0.0,
         time_limit_s=30.0,
+        faults="none",
     )
     (case,) = cases_of([found], options)
     chosen = {"backing": backing or case.setting.backing, **changed}

@@ -16,7 +16,8 @@ from lab.errors import UsageError
 from lab.locks import Lock
 from lab.locks.control import Unlocked
 from lab.memory import MAPPED, Folder, create
-from lab.race.cases import Case, cases_of
+from lab.race.cases import Case, cases_of, with_faults
+from lab.race.faults import NONE
 from lab.race.mailbox import Mailbox
 from lab.race.trial import Result, fixed_by_its_author
 from lab.race.worker import Setting
@@ -41,11 +42,15 @@ class ItsOwn(Unlocked):
 
 
 def cases_of_program(options: Options) -> list[Case]:
-    """Return one row for each number of copies. Raises UsageError for a missing or wrong program or check file."""
+    """Return one row for each number of copies, and after it one for each fault.
+
+    Raises UsageError for a missing or wrong program or check file.
+    """
     program = program_of(options.program)
     scenario = CheckedFile(Path(options.check))
     found = Found(program.name, CheckedFile, f"copies of {program.name}", Path(options.check))
-    return [Case(found, _setting(scenario, program, copies, options)) for copies in options.workers]
+    cases = [Case(found, _setting(scenario, program, copies, options)) for copies in options.workers]
+    return [each for case in cases for each in with_faults(case, options)]
 
 
 def _setting(scenario: CheckedFile, program: Program, copies: int, options: Options) -> Setting:
@@ -73,7 +78,10 @@ def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[C
     """
     program = program_of(options.program)
     copies = options.program_workers
-    wider = replace(options, workers=[own + copies for own in options.workers], locks=options.locks or ["fcntl"])
+    if options.faults not in ("", NONE):
+        raise UsageError("--faults: is for a program alone, or a scenario alone; leave out one of them, or --faults")
+    workers = [own + copies for own in options.workers]
+    wider = replace(options, faults=NONE, workers=workers, locks=options.locks or ["fcntl"])
     cases = cases_of(scenarios, wider)
     for case in cases:
         if case.setting.backing not in SHARED:

@@ -184,6 +184,7 @@ def _case(case: Case) -> dict[str, Any]:
         "lock": case.lock,
         "backing": case.backing,
         "workers": case.workers,
+        "fault": case.fault,
         "verdict": case.verdict,
         "expected": case.as_expected,
         "kinds": [each.kind for each in sorted(case.damage, key=lambda each: -each.count)],

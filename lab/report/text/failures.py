@@ -112,11 +112,13 @@ def needs_backings(run: Run) -> bool:
 
 
 def where(case: Case) -> str:
-    """Return scenario, lock, and the backing where it is not the default."""
+    """Return scenario, lock, the backing where it is not the default, and the fault."""
     backing = backing_name(case.backing)
+    fault = f", {case.fault}" if case.fault else ""
     if backing == ITS_OWN:
-        return case.scenario
-    return f"{case.scenario} under {lock_of(case)}" + ("" if backing == MAPPED.name else f" in backing {backing}")
+        return f"{case.scenario}{fault}"
+    shared = "" if backing == MAPPED.name else f" in backing {backing}"
+    return f"{case.scenario} under {lock_of(case)}{shared}{fault}"
 
 
 SHOWN = 8

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lab.memory import backing_name
 from lab.records import Case, Quantiles, Run
@@ -17,6 +17,7 @@ CASE = ("scenario", "lock", "workers")
 BROKE = (*CASE, "corrupted", "rate", "trials", "95 % interval", "overlaps", "detects", "verdict")
 COST = (*CASE, "ops/s", "slowdown", "wait p50", "p99", "max", "hold p50", "p99", "max", "overtaken")
 GAVE_UP = "gave up"
+FAULT = "fault"
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
 
@@ -28,7 +29,7 @@ def what_broke(run: Run, style: str) -> str:
 def what_it_cost(run: Run, style: str) -> str:
     """Return one row for each case that ran: speed, its slowdown against no lock, waits and holds, overtaking."""
     unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
-    ran = [case for case in run.cases if case.operations]
+    ran = [case for case in run.cases if case.operations and not case.fault]
     rows = [(case, _cost(case, unlocked.get(_race(case)))) for case in ran]
     if not any(case.gave_up for case in ran):
         return _of_cases(COST, run, rows, style)
@@ -37,7 +38,8 @@ def what_it_cost(run: Run, style: str) -> str:
 
 def what_it_used(run: Run, style: str) -> str:
     """Return one row for each case that ran: processor time, switches, page faults, memory of the largest worker."""
-    return _of_cases(USED, run, [(case, _used(case)) for case in run.cases if case.operations], style)
+    ran = [case for case in run.cases if case.operations and not case.fault]
+    return _of_cases(USED, run, [(case, _used(case)) for case in ran], style)
 
 
 def _race(case: Case) -> tuple[str, str, int]:
@@ -46,12 +48,15 @@ def _race(case: Case) -> tuple[str, str, int]:
 
 
 def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
-    """Return the table of these cases; the backing is a column where not all have the default."""
-    if not needs_backings(run):
-        return table(head, [row for _, row in rows], style)
+    """Return the table of these cases; a column for the backing where not all have the default, and for faults."""
+    more: dict[str, Callable[[Case], str]] = {}
+    if needs_backings(run):
+        more["backing"] = lambda case: backing_name(case.backing)
+    if any(case.fault for case, _ in rows):
+        more[FAULT] = lambda case: case.fault or "-"
     at = head.index("workers")
-    with_backing = [[*row[:at], backing_name(case.backing), *row[at:]] for case, row in rows]
-    return table([*head[:at], "backing", *head[at:]], with_backing, style)
+    wider = [[*row[:at], *(text(case) for text in more.values()), *row[at:]] for case, row in rows]
+    return table([*head[:at], *more, *head[at:]], wider, style)
 
 
 def _case(case: Case) -> list[str]:

@@ -11,7 +11,7 @@ from lab.memory import backing_name
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures
+from . import failures, faults
 from .failures import where
 
 TELLING = 0.5
@@ -21,9 +21,11 @@ TELLING = 0.5
 def exit_code(run: Run) -> ExitCode:
     """Return the code of the worst case.
 
-    UNABLE is also the code of a case that is too weak for what `--detects` asks, or could not be recorded.
+    UNABLE is also the code of a case that is too weak for what `--detects` asks, or could not be recorded. A fault that
+    was made by default counts only where it broke something: that it could not be made, or that a dead holder's lock
+    stays locked, is reported, and changes the code with `--faults`.
     """
-    codes = [_code(case) for case in run.cases if not case.as_expected]
+    codes = [_code(case) for case in run.cases if not case.as_expected and not faults.is_only_reported(case, run)]
     codes += [ExitCode.UNABLE for case in run.cases if case.not_recorded]
     return ExitCode.first(*codes, *[ExitCode.INTERRUPTED] * run.interrupted)
 
@@ -58,9 +60,10 @@ def heading(run: Run) -> str:
 def conclusions(run: Run) -> Iterator[str]:
     """Yield a sentence for each lock, then what a reader must know to read the tables correctly."""
     tried = [case for case in run.cases if case.trials]
-    alone = [case for case in tried if case.programs == case.workers]
+    alone = [case for case in tried if case.programs == case.workers and not case.fault]
     if alone:
         yield from failures.of_program(alone)
+    tried = [case for case in tried if not case.fault]
     ordinary = [case for case in tried if not case.counterexample and case.shares and case not in alone]
     several = len({backing_name(case.backing) for case in ordinary}) > 1
     groups: dict[str, list[Case]] = {}
@@ -69,6 +72,7 @@ def conclusions(run: Run) -> Iterator[str]:
         groups.setdefault(f"{lock} in {backing_name(case.backing)}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
+    yield from faults.of_faults(run)
     yield from failures.sampled(run)
     yield from _unshared(run)
     yield from _counterexamples(run)

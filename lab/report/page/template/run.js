@@ -26,8 +26,8 @@ Lab.section("run", (root, data) => {
   const pairs = (title, rows) => el("details", { class: "board table" }, el("summary", {}, title), terms(rows));
 
   const backings = new Set(data.cases.map((each) => each.backing));
-  const key = (each) => [each.scenario, each.lock, ...(backings.size > 1 ? [each.backing] : []), each.workers].join("-");
-  const how = (each) => `lock ${each.lock}, ${backings.size > 1 ? `${each.backing}, ` : ""}${each.workers} worker${each.workers > 1 ? "s" : ""}`;
+  const key = (each) => [each.scenario, each.lock, ...(backings.size > 1 ? [each.backing] : []), each.workers, ...(each.fault ? [each.fault] : [])].join("-");
+  const how = (each) => `lock ${each.lock}, ${backings.size > 1 ? `${each.backing}, ` : ""}${each.workers} worker${each.workers > 1 ? "s" : ""}${each.fault ? `, ${each.fault}` : ""}`;
   const verdict = (each) => {
     const word = each.expected ? each.verdict : each.verdict.toUpperCase();
     return each.verdict === "damaged" && each.kinds.length ? `${word}: ${each.kinds[0]}` : word;
