@@ -126,6 +126,11 @@ def _need_namespaces() -> None:
     _try("unshare", "--mount", "--ipc", "--net", "--pid", "--fork", "true")
 
 
+def _need_pid_namespaces() -> None:
+    code = "import sys; from lab.processes.namespaces import refused_namespaces as tried; sys.exit(tried() or 0)"
+    _try(sys.executable, "-c", code)
+
+
 def _need_other_users() -> None:
     """Root that becomes a user who reads the interpreter and the checkout, wherever they lie."""
     _need_root()
@@ -199,6 +204,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,
+    "pid_namespaces": _need_pid_namespaces,
     "other_users": _need_other_users,
     "fuse": _need_fuse,
     "libfuse": _need_libfuse,

@@ -72,17 +72,20 @@ def fork_held(body: Callable[[], None], *, group: int | None = None) -> int:
     flush_output()  # what the child prints comes after it, and the child has no copy to print
     pid = os.fork()
     if not pid:
-        live(body, parent, group)
+        live(body, lambda: os.getppid() == parent, group)
     join_group(group, pid)
     return pid
 
 
-def live(body: Callable[[], None], parent: int, group: int | None = None) -> NoReturn:
-    """Run the body in a forked process, with the guarantees of `fork_child`."""
+def live(body: Callable[[], None], there: Callable[[], bool], group: int | None = None) -> NoReturn:
+    """Run the body in a forked process, with the guarantees of `fork_child`.
+
+    `there` returns whether its parent lives: one that died before the signal was asked for sends none.
+    """
     status = 1
     try:
         _prctl(PR_SET_PDEATHSIG, SIGKILL)
-        if os.getppid() == parent:
+        if there():
             join_group(group, 0)
             for stop in STOPS:
                 _quick.signal(stop, SIG_DFL)
@@ -123,6 +126,15 @@ def detach_output() -> None:
         os.dup2(null, stream)
     if null > STREAMS[-1]:  # else it is one of them: the caller had closed that
         os.close(null)
+
+
+def close_all_but(*kept: int) -> None:
+    """Close all descriptors but these and the standard streams."""
+    last = STREAMS[-1]
+    for descriptor in sorted(kept):
+        os.closerange(last + 1, descriptor)
+        last = descriptor
+    os.closerange(last + 1, max(last, *map(int, os.listdir("/proc/self/fd"))) + 1)  # noqa: PTH208 - as text
 
 
 def die() -> None:
@@ -230,7 +242,7 @@ def fork_sibling(body: Callable[[], None], *, share_files: bool = False) -> int:
     """
     parent = os.getppid()
     flags = CLONE_PARENT | signal.SIGCHLD | (CLONE_FILES if share_files else 0)
-    return _clone(flags, lambda: live(body, parent))
+    return _clone(flags, lambda: live(body, lambda: os.getppid() == parent))
 
 
 def fork_unseen(body: Callable[[], None], *, group: int) -> int:
@@ -243,7 +255,7 @@ def fork_unseen(body: Callable[[], None], *, group: int) -> int:
         return fork_child(body, group=group)
     parent = os.getpid()
     with stops_held():
-        pid = _clone(0, lambda: live(body, parent, group))
+        pid = _clone(0, lambda: live(body, lambda: os.getppid() == parent, group))
         join_group(group, pid)
         unseen.add(pid)
         return pid

@@ -31,7 +31,16 @@ from typing import Any
 from lab.errors import CannotRunError
 from lab.host.procfs import sleeps_in
 
-from .child import PR_SET_CHILD_SUBREAPER, PR_SET_PDEATHSIG, STOPS, _prctl, detach_output, fork_child, stops_held
+from .child import (
+    PR_SET_CHILD_SUBREAPER,
+    PR_SET_PDEATHSIG,
+    STOPS,
+    _prctl,
+    close_all_but,
+    detach_output,
+    fork_child,
+    stops_held,
+)
 from .deadlines import Watched
 from .descendants import living_descendants
 
@@ -210,7 +219,7 @@ class _Guard:
             signal.signal(stop, signal.SIG_IGN)
         _prctl(PR_SET_CHILD_SUBREAPER, 1)
         detach_output()
-        _close_all_but(self._orders, self._messages)
+        close_all_but(self._orders, self._messages)
         _prctl(PR_SET_PDEATHSIG, 0)  # the end of the orders says the same, and there is something to do then
         try:
             worker = Watched(fork_child(lambda: self._work(body)))
@@ -263,14 +272,6 @@ class _Guard:
         with stops_held(), suppress(BrokenPipeError):  # a frame is sent whole; the parent may be gone
             while content:
                 content = content[os.write(self._messages, content) :]
-
-
-def _close_all_but(*kept: int) -> None:
-    last = 2
-    for descriptor in sorted(kept):
-        os.closerange(last + 1, descriptor)
-        last = descriptor
-    os.closerange(last + 1, max(last, *map(int, os.listdir("/proc/self/fd"))) + 1)  # noqa: PTH208 - as text
 
 
 def _end_all(worker: Watched) -> tuple[int | None, list[Left]]:

@@ -27,6 +27,7 @@ from .activity import note_hang
 from .child import fork_held, stops_held
 from .descendants import Descendants, Orphan
 from .external import GroupReaper
+from .namespaces import fork_isolated
 
 Prepare = Callable[[int], Callable[[], None]]
 """A function that runs in the worker with its index before the barrier; what it returns is called after the release."""
@@ -93,14 +94,19 @@ def _until_ms(deadline: float) -> float:
 class WorkerPool:
     """Forks its workers on entering the `with` block and leaves none behind on leaving it."""
 
-    def __init__(self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None]) -> None:
+    def __init__(
+        self, count: int, prepare: Prepare, cpus: Callable[[int], set[int] | None], *, isolate: bool = False
+    ) -> None:
         """Prepare the pool.
 
         Its workers join the group of the `GroupReaper` that the caller is in; else the first of them leads a new one.
+        With `isolate` each is in a pid namespace of its own.
         """
         self._count = count
         self._prepare = prepare
         self._cpus = cpus
+        self._isolate = isolate
+        self._firsts: set[int] = set()
         self._group = GroupReaper.kept_group()
         self._descendants = Descendants()
         self._orphans: list[Orphan] = []
@@ -152,8 +158,13 @@ class WorkerPool:
             os.read(barrier, 1)
             run()
 
-        pid = fork_held(body, group=self._group)
-        self._group = self._group or pid
+        if self._isolate:
+            made = fork_isolated(body, group=self._group)
+            pid, self._group = made.pid, made.group
+            self._firsts.add(made.first)
+        else:
+            pid = fork_held(body, group=self._group)
+            self._group = self._group or pid
         self._running[pid] = index
 
     def gather(self, time_limit_s: float, *, apart: Collection[int] = ()) -> None:
@@ -225,7 +236,7 @@ class WorkerPool:
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
         left = self._left_behind()
-        self._orphans += self._descendants.end(but=[each.pid for each in left])
+        self._orphans += self._descendants.end(but=[*self._end_namespaces(), *(each.pid for each in left)])
         ended = [replace(each, stopped=True) if each.index in self._stopped else each for each in self._exits]
         return sorted(ended + left, key=lambda each: each.index)
 
@@ -236,6 +247,20 @@ class WorkerPool:
         for each in exits:
             note_hang(f"the end of worker {each.index}, asleep in {each.where}")
         return exits
+
+    def _end_namespaces(self) -> set[int]:
+        """Kill what is left in the workers' namespaces, by their first processes, and reap those.
+
+        Return those that do not end, because a process of theirs does not end on SIGKILL.
+        """
+        left, self._firsts = self._firsts, set()
+        for first in left:
+            os.kill(first, signal.SIGKILL)
+        deadline = time.monotonic() + KILL_GRACE_S
+        while left and time.monotonic() < deadline:
+            left -= {first for first in left if os.waitpid(first, os.WNOHANG)[0]}
+            time.sleep(LOOK_AGAIN_S if left else 0)
+        return left
 
     def _readable(self, timeout_ms: float) -> bool:
         poll = select.poll()
@@ -275,6 +300,7 @@ class WorkerPool:
             if told is None:
                 return False
             pid, status, usage = told
+            self._firsts.discard(pid)
             if pid in self._running:  # else a worker had started it, in the same group
                 self._exits.append(
                     Exit(
@@ -321,7 +347,7 @@ class WorkerPool:
             if self._running:
                 self._signal(signal.SIGKILL)
                 self._ended(KILL_GRACE_S, late=True)
-            self._orphans += self._descendants.end(but=list(self._running))
+            self._orphans += self._descendants.end(but=[*self._end_namespaces(), *self._running])
             self._descendants.__exit__(None, None, None)
             for descriptor in (self._barrier, self._alive):
                 if descriptor >= 0:
