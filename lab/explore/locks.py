@@ -43,6 +43,10 @@ class LockStates(ABC):
             answer = self._asked[key] = self._request(state, worker, operation.span)
             return answer
 
+    def is_free(self, state: int) -> bool:
+        """Return True where no worker holds anything."""
+        return not state
+
     @abstractmethod
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
         """Return the other worker that keeps this lock from being granted, whatever the worker itself holds."""
@@ -134,6 +138,10 @@ class Whole(LockStates):
 
     def _state(self, held: dict[int, tuple[bool | None, int]]) -> int:
         return self._number(tuple(sorted(held.items(), key=lambda each: each[0])))
+
+    def is_free(self, state: int) -> bool:
+        """Return True where no worker holds a lock; one that gave up its shared lock holds none."""
+        return all(exclusive is None for exclusive, _ in self._held(state).values())
 
     def blocker(self, state: int, worker: int, operation: Operation) -> int | None:
         """Return another holder, where one of the two is exclusive."""

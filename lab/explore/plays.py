@@ -226,7 +226,8 @@ def _shortest(world: World) -> ShortestFailure:
         raise AssertionError("what breaks in the graph breaks in a schedule")
     steps, end = trace(world, tally.found.schedule)
     fixes = Repair(world, tally.found.schedule).fixes
-    headline, reasons, _ = story(steps, damage_records(end), world.shape.lock, fixes=fixes)
+    lock, by_invariant = world.shape.lock, end.by_invariant
+    headline, reasons, _ = story(steps, damage_records(end), lock, fixes=fixes, by_invariant=by_invariant)
     return ShortestFailure(list(tally.found.schedule), headline, list(reasons))
 
 

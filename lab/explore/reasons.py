@@ -45,13 +45,35 @@ def story(
     lock: str,
     kinds: frozenset[str] = frozenset(),
     fixes: Fixes | None = None,
+    *,
+    by_invariant: bool = False,
 ) -> Story:
     """Return the first explanation that fits, headed by the first damage that is wanted: of any kind, where none is
     named.
 
-    `fixes` says whether the schedule ends well without a cut; without it the first pattern has to do.
+    `fixes` says whether the schedule ends well without a cut; without it the first pattern has to do. Damage that was
+    found `by_invariant` has a last reason, which says when.
     """
     kind = next((each.kind for each in damage if not kinds or each.kind in kinds), "damage")
+    told = _story(steps, kind, damage, lock, fixes, by_invariant=by_invariant)
+    return told._replace(reasons=[*told.reasons, *_seen_by_invariant(steps, damage, lock)]) if by_invariant else told
+
+
+def _seen_by_invariant(steps: Sequence[Step], damage: Sequence[Damage], lock: str) -> Iterator[str]:
+    when = "no worker is in a round" if lock == "none" else "no worker holds a lock"
+    yield f"after step {len(steps)} {when}, and the invariant does not hold"
+    yield from (f"it found: {text}" for each in damage[:1] for text in each.evidence[:1])
+
+
+def _story(
+    steps: Sequence[Step],
+    kind: str,
+    damage: Sequence[Damage],
+    lock: str,
+    fixes: Fixes | None,
+    *,
+    by_invariant: bool,
+) -> Story:
     if kind == "deadlock":
         waits = [at for at, step in enumerate(steps) if step.value == WAITS]
         cuts = [cut for at in waits for cut in holding(steps, at)]
@@ -63,6 +85,12 @@ def story(
     cut = _first(islice(cuts_of(steps), MOST_CUTS), fixes)
     if cut:
         return _between(kind, steps, cut)
+    if by_invariant and steps and len({step.worker for step in steps}) == 1:
+        last = steps[-1]
+        return Story(
+            f"{kind}: worker {last.worker} leaves it so after its {_did(last)}",
+            ["no other worker came in between: all of the change needs one lock"],
+        )
     if fixes and all(one.worker == other.worker or _has_finished(steps, at) for at, (one, other) in _turns(steps)):
         return Story(
             f"{kind}: without any interleaving",
@@ -139,15 +167,28 @@ def _deadlock(evidence: Sequence[str]) -> Story:
 
 
 def _not_kept_out(steps: Sequence[Step], found: Pattern, lock: str) -> list[str]:
-    """Say why the lock did not help the worker whose accesses were cut apart: its locks did not cover them."""
+    """Say why the lock did not help the worker whose accesses were cut apart: its locks did not cover all of them."""
     if lock == "none" or found.place < 0:
         return []
     locks = held(steps[: found.place], found.victim)
     wanted = steps[found.place]
-    if any(touch(wanted, each) for each in locks):
-        return []
+    covering = [each for each in locks if touch(wanted, each)]
+    if covering:
+        return _let_go(steps, found, covering)
     holds = f"a lock on {', '.join(each.field for each in locks)}, which does not cover it" if locks else "no lock yet"
     return [f"the lock did not help: when worker {found.victim} came to {wanted.field} it held {holds}"]
+
+
+def _let_go(steps: Sequence[Step], found: Pattern, locks: Sequence[Step]) -> list[str]:
+    """Say which lock the worker released between its accesses, so that others were let in there."""
+    place, more = found.cuts[0]
+    mine = [step for step in steps[place:] if step.worker == found.victim][: more + 1]
+    ranges = [(each.start, each.length) for each in locks]
+    let_go = next((s for s in mine if s.operation == "unlock" and (s.start, s.length) in ranges), None)
+    if not let_go or found.cuts[0].place != found.place:
+        return []
+    who = f"worker {found.victim}"
+    return [f"the lock did not help: {who} released {let_go.field} before it came to {mine[-1].field}"]
 
 
 def _switches(kind: str, steps: Sequence[Step]) -> Story:

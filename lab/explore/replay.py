@@ -23,7 +23,7 @@ from lab.locks import RECORDER
 from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
 from lab.processes.blocked import SETTLED_S, LockWait, listed_requests
-from lab.records import Damage, Replay, ReplayOptions, Step
+from lab.records import Replay, ReplayOptions, Step
 from lab.scenario import Scenario
 
 from .operation import NAMES
@@ -35,7 +35,7 @@ from .simplify import Repair, world_of
 from .token import Token, differs, read, scenario_of
 from .trace import trace
 from .worker import shape_of
-from .world import End, World, damage_of
+from .world import End, World, damage_of, end_of, invariant_damage
 
 LOOK_AGAIN_S = 0.0005
 TICK_MS = 50
@@ -252,14 +252,15 @@ def reproduce(options: ReplayOptions) -> Replay:
         divergence=result.divergence,
         schedules_per_s=round(result.times / result.running_s, 1) if result.running_s else 0.0,
         damage=damage,
-        headline=_headline(world, schedule, steps, damage) if damage else "no damage",
+        headline=_headline(world, schedule, steps, left) if damage else "no damage",
         steps=steps,
     )
 
 
-def _headline(world: World, schedule: bytes, steps: Sequence[Step], damage: Sequence[Damage]) -> str:
+def _headline(world: World, schedule: bytes, steps: Sequence[Step], left: End) -> str:
     """Return what the exploration said of the schedule."""
-    return story(steps, damage, world.shape.lock, fixes=Repair(world, schedule).fixes).headline
+    fixes = Repair(world, schedule).fixes
+    return story(steps, damage_records(left), world.shape.lock, fixes=fixes, by_invariant=left.by_invariant).headline
 
 
 def _world(token: Token) -> World:
@@ -282,6 +283,7 @@ def _left(world: World, result: Result, end: End) -> End:
     if not result.content:
         return end
     try:
-        return End(tuple(damage_of(world.shape, result.content, result.reports)))
+        damage = damage_of(world.shape, result.content, result.reports)
+        return end_of(damage, invariant_damage(world.shape, result.content))
     except ScenarioError:  # the check raises on these bytes, as it did on the model's
         return end

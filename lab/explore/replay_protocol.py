@@ -87,9 +87,10 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The plan of a schedule, and its end: bytes, reports and exceptions by worker; `stuck` wait for ever.
+    """The plan of a schedule, and its end: bytes, reports and exceptions by worker; `stuck` do not go on.
 
-    Of these the `last` are sent into the kernel at the end; the others wait there already. `prepared` are the bytes at
+    They wait for ever, or the schedule ends early, where the invariant does not hold. Of those that wait the `last` are
+    sent into the kernel at the end; the others wait there already. `prepared` are the bytes at
     the beginning, before the workers' `start`.
     """
 
@@ -124,6 +125,7 @@ def plan_of(world: World, schedule: bytes) -> Plan:
             performed.append(worker)
         world.do(worker)
     stuck = tuple(i for i, node in enumerate(world.at) if not node.ended)
+    waiting = () if world.broken() else stuck
     inside = {worker for first in waiters.values() for worker in first}
     made = Plan(
         shape=world.shape,
@@ -135,7 +137,7 @@ def plan_of(world: World, schedule: bytes) -> Plan:
         reports=tuple(node.seen for node in world.at),
         raised=tuple(raised(node.failed) if node.failed else "" for node in world.at),
         stuck=stuck,
-        last=tuple(worker for worker in stuck if worker not in inside),
+        last=tuple(worker for worker in waiting if worker not in inside),
     )
     world.back_to(0)
     return made

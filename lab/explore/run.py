@@ -19,7 +19,7 @@ from lab.processes import Terminated, stop_on_sigterm
 from lab.records import Case as Raced
 from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.scenario import Found, Scenario
-from lab.scenario.base import counterexample_of, raised
+from lab.scenario.base import counterexample_of, has_invariant, raised
 
 from .behaviour import Node
 from .locks import check_modelled
@@ -70,6 +70,11 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     for case in cases:
         find_lock(case.lock)
         check_modelled(case.lock)
+        if options.search == "dpor" and has_invariant(case.found.kind):
+            raise UsageError(
+                f"scenario {case.found.name}: has an invariant, and --search dpor leaves out moments at which to check "
+                "it; use --search states"
+            )
         if case.workers > MOST_WORKERS:
             raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
     return cases
@@ -178,6 +183,7 @@ def _record(
         bound=coverage.bound,
         states=coverage.states,
         ends=world.ends,
+        invariant=world.has_invariant,
         why=counterexample_of(kind, locked=world.locked),
         schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
     )
@@ -200,7 +206,8 @@ def with_failure(record: Explored, found: Found, best: Shortest, steps_before: i
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
     damage = damage_records(end)
-    headline, reasons, _ = story(steps, damage, record.lock, kinds, Repair(best.world, best.found.schedule).fixes)
+    fixes = Repair(best.world, best.found.schedule).fixes
+    headline, reasons, _ = story(steps, damage, record.lock, kinds, fixes, by_invariant=end.by_invariant)
     return replace(
         record,
         preemptions=best.preemptions,

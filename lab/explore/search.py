@@ -314,7 +314,11 @@ def _go(world: World, worker: int, number: Callable[[], int]) -> Move:
 
 
 def _stay(world: World, worker: int) -> Move | None:
-    return None if world.at[worker].ended else Move(wait_now(world, worker), None, world.waits_for(worker))
+    return (
+        None
+        if world.at[worker].ended or world.broken()
+        else Move(wait_now(world, worker), None, world.waits_for(worker))
+    )
 
 
 def _ways(states: Sequence[State]) -> list[Ways]:

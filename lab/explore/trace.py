@@ -30,7 +30,8 @@ def trace(world: World, schedule: bytes) -> tuple[list[Step], End]:
         steps.append(step_now(world, worker, _turn(world, last, worker)))
         last = worker
     end = world.end()
-    steps += [wait_now(world, worker) for worker, node in enumerate(world.at) if not node.ended]
+    if not end.by_invariant:
+        steps += [wait_now(world, worker) for worker, node in enumerate(world.at) if not node.ended]
     world.back_to(0)
     return steps, end
 

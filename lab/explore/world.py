@@ -6,13 +6,14 @@ A search asks which workers could go on (`choices`), lets one of them do its ste
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lab.errors import ScenarioError
 from lab.model.record_locks import closes_ring
 from lab.scenario import Damage, Outcome
-from lab.scenario.base import Endless, listed_damage, raised
+from lab.scenario.base import Endless, broken_invariant, has_invariant, listed_damage, raised
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
@@ -26,9 +27,13 @@ KEPT = 200_000
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The end of a schedule: the damage, in the order in which it was found; none is clean."""
+    """The end of a schedule: the damage, in the order in which it was found; none is clean.
+
+    `by_invariant`: the invariant found it, while no worker was inside; the schedule is shown up to there.
+    """
 
     damage: tuple[Damage, ...]
+    by_invariant: bool = False
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -41,7 +46,8 @@ class World:
 
     `prepared` are the bytes before the workers' `start`, `initial` those after it.
     `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up; `alone` are the
-    nodes that each worker comes through when no other runs.
+    nodes that each worker comes through when no other runs. A schedule ends early where the scenario's invariant does
+    not hold.
     """
 
     def __init__(self, shape: Shape, longest: int) -> None:
@@ -69,13 +75,20 @@ class World:
         self._back: list[tuple[Node, bytes | None, int]] = []
         self._ends: dict[Any, End] = {}
         self._first = True
+        self.has_invariant = has_invariant(type(shape.scenario))
+        self._invariants: dict[bytes, tuple[Damage, ...]] = {}
+        if self.broken():
+            raise ScenarioError(self._broken_from_the_start())
         self._quiet = not any(nodes[-1].seen or nodes[-1].failed for nodes in self.alone)
 
     def choices(self) -> list[int]:
         """Return the workers that could do their step now.
 
-        A refused lock request (EDEADLK) is a step, and so is one that releases a shared lock.
+        A refused lock request (EDEADLK) is a step, and so is one that releases a shared lock. None is left where the
+        invariant does not hold.
         """
+        if self.has_invariant and self.broken():
+            return []
         if not self.locked:
             return [i for i, node in enumerate(self.at) if node.operation is not None]
         return [
@@ -175,18 +188,49 @@ class World:
 
     def end(self) -> End:
         """Return what is broken now that no worker can go on."""
-        if self.locked and not all(node.ended for node in self.at):
-            return End((self._deadlock(),))
+        broken = self.broken()
+        if not all(node.ended for node in self.at):
+            if broken:
+                return End(broken, by_invariant=True)
+            if self.locked:
+                return End((self._deadlock(),))
         key: Any = bytes(self.content)
         if not self._quiet:
             key = key, *[(node.seen, node.failed) for node in self.at]
         end = self._ends.get(key)
         if end is None:
-            end = End(tuple(self._raised() or self._judged()))
+            damage = self._raised() or self._judged()
+            end = end_of(damage, broken)
             self._first = False
             if len(self._ends) < KEPT:
                 self._ends[key] = end
         return end
+
+    def broken(self) -> tuple[Damage, ...]:
+        """Return what the scenario's invariant finds broken now; nothing while a worker is inside."""
+        if not self.has_invariant or not self._nobody_inside():
+            return ()
+        key = bytes(self.content)
+        found = self._invariants.get(key)
+        if found is None:
+            try:
+                found = invariant_damage(self.shape, key)
+            except ScenarioError as error:
+                if isinstance(error, Endless) or not self._invariants:  # it raises at the beginning too
+                    raise
+                found = (self._raised_by("invariant", error),)
+            if len(self._invariants) < KEPT:
+                self._invariants[key] = found
+        return found
+
+    def _nobody_inside(self) -> bool:
+        """Return True while no worker holds a lock; without a lock, while none is in a round."""
+        return self.locks.is_free(self.state) if self.locked else all(map(_is_between_rounds, self.at))
+
+    def _broken_from_the_start(self) -> str:
+        first = self.broken()[0]
+        found = "; ".join([first.kind, *first.evidence])
+        return f"the invariant does not hold before the first round ({found}); fix prepare, or the invariant"
 
     def _raised(self) -> list[Damage]:
         """Return as damage what workers raised in this schedule; the file that they left is not checked then."""
@@ -220,12 +264,34 @@ class World:
         except ScenarioError as error:
             if self._first or isinstance(error, Endless):
                 raise
-            return [Damage("check raised", 1, self._rounds, [str(error).removesuffix("; fix the file")])]
+            return [self._raised_by("check", error)]
+
+    def _raised_by(self, method: str, error: ScenarioError) -> Damage:
+        return Damage(f"{method} raised", 1, self._rounds, [str(error).removesuffix("; fix the file")])
 
     @property
     def ends(self) -> int:
         """Return how many different ends were met."""
         return len(self._ends)
+
+
+def _is_between_rounds(node: Node) -> bool:
+    return node.ended or node.parent is None or node.round != node.parent.round
+
+
+def invariant_damage(shape: Shape, content: bytes | bytearray) -> tuple[Damage, ...]:
+    """Return what the scenario's invariant, if it has one, finds broken in these bytes."""
+    if not has_invariant(type(shape.scenario)):
+        return ()
+    memory = shape.memory.from_buffer_copy(content)
+    return tuple(guarded("invariant", lambda: broken_invariant(shape.scenario, memory), shape.limit_s))
+
+
+def end_of(damage: Sequence[Damage], broken: Sequence[Damage]) -> End:
+    """Return the end at which the check found this damage, and the invariant that; a kind that both found is once."""
+    kinds = {each.kind for each in damage}
+    more = [each for each in broken if each.kind not in kinds]
+    return End((*damage, *more), by_invariant=bool(broken) and not damage)
 
 
 def damage_of(shape: Shape, content: bytes | bytearray, reports: list[tuple[str, str]]) -> list[Damage]:

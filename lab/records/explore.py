@@ -50,7 +50,8 @@ class Explored:
     number of preemptions up to which all were. `preemptions`, `damage`, `headline`, `steps`, `reasons` and `token` are
     those of the failure shown, `shrunk` its shape. `interleavings` are the schedules that the search covered, run or
     not, `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so
-    under the `memory_model`. `ends` counts the different final states. `expected` is what the scenario announces for
+    under the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends`
+    counts the different final states. `expected` is what the scenario announces for
     this lock.
     """
 
@@ -74,6 +75,7 @@ class Explored:
     bound: int | None = None
     states: int | None = None
     ends: int = 0
+    invariant: bool = False
     preemptions: int | None = None
     damage: list[Damage] = field(default_factory=list)
     headline: str = ""

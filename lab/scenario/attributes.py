@@ -70,6 +70,7 @@ ATTRIBUTES = (
     Attribute("Memory", "a ctypes.Structure with at least one field", _struct),
     Attribute("work", "a function work(self, w)", callable),
     Attribute("check", "a function check(self, memory, outcome)", callable),
+    Attribute("invariant", "a function invariant(self, memory)", callable),
     Attribute("layout", "a function layout(self, workers, rounds)", callable),
     Attribute("prepare", "a function prepare(self, memory)", callable),
     Attribute("start", "a function start(self, w)", callable),

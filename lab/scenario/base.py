@@ -124,6 +124,14 @@ class Scenario:
         """Return what is broken in the memory that the workers left; an empty list or counts of 0 when nothing is."""
         raise NotImplementedError(f"{type(self).__name__} checks nothing; define check(self, memory, outcome)")
 
+    def invariant(self, memory: Any) -> Damage | Iterable[Damage] | None:
+        """Return what is broken in the memory at a moment when no worker is inside; None where nothing is.
+
+        A worker is inside while it holds a lock; without a lock, while it is in a round. `explore` asks at every such
+        moment, a race under a lock on the whole file, and both once more at the end. `memory` is a copy.
+        """
+        return None
+
     def expected(self, lock: str, backing: str = "") -> str:
         """Return the verdict to expect under this lock, in this backing or the scenario's own.
 
@@ -133,6 +141,11 @@ class Scenario:
         verdict = self.expects.get(lock, self.expects.get(EVERY_LOCK, "clean"))
         shared = self.by_name or find_backing(backing or self.backing).shares
         return verdict if shared or verdict == "timeout" else self.unshared
+
+
+def has_invariant(kind: type[Scenario]) -> bool:
+    """Return True where the scenario says what must hold while no worker is inside."""
+    return kind.invariant is not Scenario.invariant
 
 
 def counterexample_of(kind: type[Scenario], *, locked: bool) -> str:
@@ -194,12 +207,17 @@ def _checked(damage: Damage, check: Callable[..., object]) -> Damage:
     elif isinstance(evidence, str) or not isinstance(evidence, Sequence) or set(map(type, evidence)) - {str}:
         wrong = wrong or f"evidence {shortened(evidence)}, which is to be a list of texts"
     if wrong:
-        raise ScenarioError(f"check returned Damage with {wrong}{_place(check)}; fix the check")
+        name = _name(check)
+        raise ScenarioError(f"{name} returned Damage with {wrong}{_place(check)}; fix the {name}")
     count, of = numbers
     if count < 0:
-        what = f"check counted {count:,} of {damage.kind!r}{_place(check)}"
+        what = f"{_name(check)} counted {count:,} of {damage.kind!r}{_place(check)}"
         raise ScenarioError(f"{what}; count what is broken, 0 where nothing is")
     return Damage(damage.kind, count, of, evidence)
+
+
+def _name(check: Callable[..., object]) -> str:
+    return "invariant" if getattr(check, "__name__", "") == "invariant" else "check"
 
 
 def _place(check: Callable[..., object]) -> str:
@@ -207,8 +225,15 @@ def _place(check: Callable[..., object]) -> str:
     return f" ({code.co_filename}:{code.co_firstlineno})" if code else ""
 
 
+def broken_invariant(scenario: Scenario, memory: Any) -> list[Damage]:
+    """Return what the scenario's invariant finds broken in the memory; raises as `listed_damage` does."""
+    found = scenario.invariant(memory)
+    damage = [] if found is None else listed_damage(found, scenario.invariant)
+    return [each for each in damage if each.count]
+
+
 def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
-    """Return the result of a check as a list.
+    """Return the result of a check, or of an invariant, as a list.
 
     Raises ScenarioError, naming the check's place, for what is no damage, for wrong types, and for a negative count.
     """
@@ -217,5 +242,5 @@ def listed_damage(found: Any, check: Callable[..., object]) -> list[Damage]:
     if all(isinstance(each, Damage) for each in damage):
         return [_checked(each, check) for each in damage]
     given = found if damage == [found] else damage
-    message = f"check returned {shortened(given)}{_place(check)}"
+    message = f"{_name(check)} returned {shortened(given)}{_place(check)}"
     raise ScenarioError(f"{message}; return Damage(...), or a list of them, [] for none")

@@ -10,6 +10,7 @@ from lab.explore.search import Bounded
 from lab.explore.tally import Tally
 from lab.explore.trace import trace
 from lab.records import Damage, Step
+from lab.scenario import Damage as Told
 from lab.scenario import Found
 from tests.explore.worlds import cells, scenario_of, world
 from tests.report.explored_records import STEPS, step
@@ -279,3 +280,25 @@ def test_long_records_are_told_as_torn_between_a_load_and_a_store(name: str) -> 
     said = first_failure(name, rounds=2)
     assert said.headline.endswith("is storing it")
     assert said.reasons[-1] == "so what it read is part new, part old"
+
+
+def test_a_lock_that_is_released_between_two_accesses_that_belong_together_is_named() -> None:
+    """A write over two chunks, each under a lock of its own: a report from the public."""
+
+    def work(self: Any, w: Any) -> None:
+        for chunk in range(2):
+            with w.write_lock(self.Memory.cells, 2 * chunk, 2):
+                w.memory.cells[1 + chunk] = w.index + 1
+
+    def check(self: Any, memory: Any, outcome: Any) -> Told:
+        return Told("mixed write", int(memory.cells[1] != memory.cells[2]), 1)
+
+    assert first_failure(scenario_of(work, cells(4), check=check), "fcntl") == Story(
+        "mixed write: worker 1 comes between what worker 0 does to cells[1] and to cells[2]",
+        [
+            "cells[1] is left from worker 1 because it stored there after worker 0",
+            "cells[2] is left from worker 0 because it stored there after worker 1",
+            "so what is left is part the one's, part the other's",
+            "the lock did not help: worker 0 released cells[0:2] before it came to cells[2]",
+        ],
+    )

@@ -27,7 +27,7 @@ from lab.explore.tally import Tally
 from lab.explore.world import World
 from lab.locks import Action, Leaky, find_lock
 from lab.memory import workspace
-from lab.scenario import Found, find_scenarios
+from lab.scenario import Damage, Found, find_scenarios
 from tests.explore.worlds import cells, follow, scenario_of, world
 from tests.helpers import OtherProcess
 
@@ -125,6 +125,20 @@ def upgrade() -> Found:
     return scenario_of(work, cells(2))
 
 
+def half_done() -> Found:
+    """A worker stores into two cells, each under its own lock; the invariant does not hold in between."""
+
+    def work(self: Any, w: Any) -> None:
+        for cell in range(2):
+            with w.write_lock(self.Memory.cells, cell):
+                w.memory.cells[cell] += 1
+
+    def alike(self: Any, memory: Any) -> Damage:
+        return Damage("half", memory.cells[0] != memory.cells[1], 1)
+
+    return scenario_of(work, cells(2), invariant=alike)
+
+
 def raising() -> Found:
     """A worker that meets what another has half done raises."""
 
@@ -173,6 +187,7 @@ MADE: dict[str, Callable[[], Found]] = {
     "ring": ring,
     "upgrade": upgrade,
     "raising": raising,
+    "half done": half_done,
     "start stores": partial(broken_by_store, one_store, start=store_at_start),
     "start adds": partial(broken_by_store, one_store, start=add_at_start),
     "prepared": partial(broken_by_store, one_store, prepare=prepare),
@@ -232,6 +247,9 @@ SCHEDULES: list[tuple[str, str, int, int, list[int]]] = [
     ("upgrade", "fcntl", 2, 1, [0, 0, 1, 1, 1]),
     ("upgrade", "ofd", 2, 1, [0, 0, 1, 1]),
     ("raising", "none", 2, 1, [0, 0, 1]),
+    ("half done", "fcntl", 2, 1, []),  # ends after worker 0's first unlock
+    ("half done", "ofd", 2, 1, [1]),
+    ("half done", "none", 2, 1, [0, 1, 1, 1, 1]),
     ("start stores", "none", 2, 2, [0, 1]),
     ("start adds", "none", 2, 1, [0, 1]),
     ("prepared", "none", 2, 2, [1, 0]),

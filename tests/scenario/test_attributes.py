@@ -37,6 +37,7 @@ WRONG = {
     "Memory": ["None", "5", "'x'", "int", "Structure", "type('Empty', (Structure,), {'_fields_': []})"],
     "work": NO_FUNCTION,
     "check": NO_FUNCTION,
+    "invariant": NO_FUNCTION,
     "layout": NO_FUNCTION,
     "prepare": NO_FUNCTION,
     "start": NO_FUNCTION,

@@ -175,7 +175,8 @@ def covered(case: Explored) -> str:
     """Return what the verdict rests on."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "holds":
-        return f"{what} holds in {case.covered}, under {case.memory_model}."
+        with_it = ", its invariant whenever no worker is inside" if case.invariant else ""
+        return f"{what} holds in {case.covered}{with_it}, under {case.memory_model}."
     if case.verdict == "unknown":
         return f"{what}: nothing broke in {case.covered}, which is not all; raise --time-limit or lower --rounds."
     broken, run, which = case.broken_schedules, case.schedules, "runs"
