@@ -20,6 +20,7 @@ from lab.records import (
     Comparison,
     Copying,
     Document,
+    Environment,
     EnvironmentDifference,
     Judgement,
     LeftOutCase,
@@ -191,9 +192,13 @@ def _measured(document: Document) -> MeasuredRun:
 
 def _unlike(before: MeasuredRun, after: MeasuredRun) -> Iterator[EnvironmentDifference]:
     for name in ALIKE:
-        was, now = (str(getattr(each.environment, name)) for each in (before, after))
+        was, now = (_value(name, each.environment) for each in (before, after))
         if was != now:
             yield EnvironmentDifference(name, was, now)
+
+
+def _value(name: str, where: Environment) -> str:
+    return where.filesystems if name == "filesystem" else str(getattr(where, name))
 
 
 def _pairs(old: Mapping[str, Series], new: Mapping[str, Series], margin: float) -> Iterator[CaseComparison]:

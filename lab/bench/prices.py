@@ -66,14 +66,14 @@ class TimedLoop(Timed):
 class TimedCase(Timed):
     """A case, with the tally of each repeat."""
 
-    def __init__(self, case: Case, folder: Path, reason: str) -> None:
+    def __init__(self, case: Case, folders: Sequence[Path], reason: str) -> None:
         super().__init__(case.name, reason)
         self.case = case
         self.tallies: list[Tally] = []
-        self._folder = folder
+        self._folders = folders
 
     def _measured(self, slice_s: float, *, keep: bool, last: bool) -> float:
-        found = tally(run_repeat(self.case, self._folder, slice_s), window=last)
+        found = tally(run_repeat(self.case, self._folders, slice_s), window=last)
         self.tallies += [found] * keep
         return found.pair_ns
 
@@ -98,11 +98,14 @@ class Prices:
         return [*self.cases, *self.harness]
 
 
-def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> Prices:
-    """Measure all cases. When interrupted, return the repeats that were finished, once all have one."""
+def price(options: BenchOptions, folders: Sequence[Path], tell: Callable[[str], None]) -> Prices:
+    """Measure all cases in these folders, which are one seen through several mounts; the loops in the first.
+
+    When interrupted, return the repeats that were finished, once all have one.
+    """
     with ExitStack() as opened:
-        cases = [case for name in options.locks for case in _cases(name, options, folder)]
-        harness = [TimedLoop(loop) for loop in loops(folder, options.pin, opened)]
+        cases = [case for name in options.locks for case in _cases(name, options, folders)]
+        harness = [TimedLoop(loop) for loop in loops(folders[0], options.pin, opened)]
         if any(each.case.price == "hand-off" for each in cases):
             harness.append(TimedLoop(WakeUp(options.pin)))
         prices = Prices(cases, harness, Others(), clock())
@@ -115,17 +118,18 @@ def price(options: BenchOptions, folder: Path, tell: Callable[[str], None]) -> P
     return prices
 
 
-def _cases(name: str, options: BenchOptions, folder: Path) -> Iterator[TimedCase]:
+def _cases(name: str, options: BenchOptions, folders: Sequence[Path]) -> Iterator[TimedCase]:
     """Yield the cases of one lock, each once; with the reason where the lock does not work here, or has none such."""
     lock = find_lock(name)
     try:
-        probe_within(lock, folder, ANSWER_S)
+        for folder in folders:
+            probe_within(lock, folder, ANSWER_S)
         refused = ""
     except CannotRunError as error:
         refused = str(error)
     cases = {case.name: case for case in cases_of(lock, options)}
     for case in cases.values():
-        yield TimedCase(case, folder, refused or case.unable)
+        yield TimedCase(case, folders, refused or case.unable)
 
 
 def settled(all_timed: Sequence[Timed]) -> bool:

@@ -54,9 +54,12 @@ class Ran:
         return self.ended_ns - self.released_ns
 
 
-def run_repeat(case: Case, folder: Path, slice_s: float) -> Ran:
-    """Measure once. Raise Failed where a worker did not end well, CannotRunError where backing or fork is refused."""
-    with files_to_be_had(), places_of(case, folder) as places:
+def run_repeat(case: Case, folders: Sequence[Path], slice_s: float) -> Ran:
+    """Measure once, the workers dealt out over the folders.
+
+    Raise Failed where a worker did not end well, CannotRunError where backing or fork is refused.
+    """
+    with files_to_be_had(), places_of(case, folders) as places:
         records = int(min(MOST_RECORDS / case.workers, PAIRS_PER_S * slice_s + 1000))
         log = Log(case.workers, records, histograms=True)
         stop = memoryview(anonymous(8)).cast("Q")

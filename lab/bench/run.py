@@ -13,7 +13,7 @@ from statistics import median
 from lab.analysis.statistics import Latencies, jain_fairness, median_interval, outliers
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER
-from lab.memory import workspace
+from lab.memory import workspaces
 from lab.records import Bench, BenchOptions, BenchWorker, Copying, Distribution, HarnessCost, Latency, LockCost, Noise
 
 from .prices import Prices, Timed, TimedCase, TimedLoop, price
@@ -21,18 +21,23 @@ from .repeat import Tally
 
 
 def run(options: BenchOptions, tell: Callable[[str], None]) -> Bench:
-    """Measure what the options ask for, in a fresh directory inside the one that they name.
+    """Measure what the options ask for, in a fresh directory inside the one, or those, that they name.
 
     Raise CannotRunError where that directory cannot be used.
     """
     begun = RunStart()
-    with workspace(Path(options.directory)) as folder:
-        prices = price(options, folder, tell) if options.locks else None
-        copying = [] if prices else _copying(options, folder, tell)
-        where = environment(folder, begun.load, RECORDER if prices else "none")
+    with workspaces([Path(each) for each in options.directories or [options.directory]]) as folders:
+        prices = price(options, folders, tell) if options.locks else None
+        copying = [] if prices else _copying(options, folders[0], tell)
+        recorder = RECORDER if prices else "none"
+        where = environment(folders[0], begun.load, recorder, several=options.directories)
     done = Bench(
         **begun.header(where),
-        options=replace(options, directory=anonymous_text(options.directory)),
+        options=replace(
+            options,
+            directory=anonymous_text(options.directory),
+            directories=list(map(anonymous_text, options.directories)),
+        ),
         copying=copying,
     )
     return _with_prices(done, prices) if prices else done

@@ -23,6 +23,7 @@ from lab.memory.protocol import Held
 from lab.processes import private_bytes
 from lab.race.mailbox import Mailbox, Report
 from lab.race.recorder import CURSOR, FINISHED_NS, HEADER, PRIVATE_BYTES, Hold, Log, Segment
+from lab.race.trial import trial_file
 
 from .cases import Case
 
@@ -112,15 +113,15 @@ Given = TypeVar("Given")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One file, the backing that its bytes are shared through, and the lock as it was prepared for it."""
+    """One file, by its name in each folder, the backing of its bytes, and the lock as it was prepared for it."""
 
-    path: Path
+    paths: tuple[str, ...]
     shared: Shared
     lock: Lock
 
 
 @contextmanager
-def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
+def places_of(case: Case, folders: Sequence[Path]) -> Iterator[list[Place]]:
     """Yield the files of a case, with room for the workers' ranges and one more.
 
     A hand-off has as many files where the lock has no ranges.
@@ -130,9 +131,9 @@ def places_of(case: Case, folder: Path) -> Iterator[list[Place]]:
     with ExitStack() as opened:
         made = []
         for number in range(count):
-            path = folder / f"file{number}"
-            shared = opened.enter_context(backing.share(path, bytes(APART * (case.workers + 1))))
-            made.append(Place(path, shared, opened.enter_context(prepared(case.lock, str(path)))))
+            content = bytes(APART * (case.workers + 1))
+            paths, shared = opened.enter_context(trial_file(backing, number, folders, content, sparse=False))
+            made.append(Place(paths, shared, opened.enter_context(prepared(case.lock, paths[0]))))
         yield made
 
 
@@ -181,7 +182,7 @@ class Member:
     def __init__(self, work: Work, index: int) -> None:
         self._work = work
         self._index = index
-        self._files = [place.shared.open(place.path) for place in work.places]
+        self._files = [place.shared.open(place.paths[index % len(place.paths)]) for place in work.places]
         if index == work.case.workers:
             self._loop = self._holding_many()
         else:

@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.host.environment import mount_id
 from lab.memory import Folder, scratch
+from lab.memory.same_directory import SHOWN_S, TRY_AGAIN_S, check_apart, find, hide, show
 from lab.processes import doing
 from lab.processes.rpc import Attempt, attempt_all
 
@@ -29,12 +28,6 @@ BEING_MADE = 1
 PROBE_S = 5.0
 """A mount that takes longer to make and remove a file no longer answers."""
 
-SHOWN_S = 2.0
-"""The longest time until a file made through one directory is seen through another (nfs(5), attribute caching)."""
-
-TRY_AGAIN_S = 0.02
-SHOWN = "shown"
-CONTENT = b"made by a check of locks\n"
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 NOT_ALLOWED = frozenset({errno.EACCES, errno.EPERM})
 
@@ -51,8 +44,8 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
     `identities` receives its device and inode on each mount, for `clear`: a 1 for a device before anything exists.
 
     Nothing else in the directories is ever touched. Raises UsageError for paths that are not directories, may not be
-    used, or are not one and the same directory seen through different mounts; CannotRunError where they cannot be
-    written or are full. On a mount that does not answer it may never return, so it must run in a child; its current
+    used, or are two of one mount; CannotRunError where they cannot be written, are full, or are not seen to be one and
+    the same directory. On a mount that does not answer it may never return, so it must run in a child; its current
     action is recorded (`doing`).
     """
     for number, directory in enumerate(directories):
@@ -60,15 +53,14 @@ def enter(directories: Sequence[Path], name: str, identities: memoryview) -> Ite
             _try(directory / name, identities[2 * number : 2 * number + 2])
     with ExitStack() as kept:
         with doing(f"{FIRST_CALLS}{directories[0]}", len(directories) * ANSWER_S):
-            for one, other in combinations(directories, 2):
-                _check_apart(one, other)
+            check_apart(directories)
             identities[0] = BEING_MADE
             made = _make(directories[0] / name)
             identities[0], identities[1] = made.device, made.inode
             _keep_open(made, kept)
             _show(made)
             for number, directory in enumerate(directories[1:], start=1):
-                seen = _check_same(made.path, directory / name)
+                seen = find(made.path, directory / name)
                 identities[2 * number], identities[2 * number + 1] = seen.device, seen.inode
                 _keep_open(seen, kept)
             _hide(made)
@@ -141,10 +133,7 @@ def _keep_open(folder: Folder, kept: ExitStack) -> None:
 def _show(folder: Folder) -> None:
     """Make a file in it that others can be asked for."""
     try:
-        with folder.opened() as within:
-            descriptor = os.open(SHOWN, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=within)
-            with open(descriptor, "wb") as file:  # noqa: PTH123 - of a descriptor
-                file.write(CONTENT)
+        show(folder)
     except OSError as error:
         raise _refused(folder.path.parent, error, "written") from error
 
@@ -152,7 +141,7 @@ def _show(folder: Folder) -> None:
 def _hide(folder: Folder) -> None:
     """Remove that file."""
     try:
-        folder.unlink(SHOWN)
+        hide(folder)
     except OSError as error:
         raise _refused(folder.path.parent, error, "written") from error
 
@@ -164,41 +153,6 @@ def _refused(directory: Path, error: OSError, done: str) -> LabError:
     if error.errno in NO_ROOM:
         return CannotRunError(f"{directory}: is full ({error.strerror}); make room, or give another directory")
     return CannotRunError(f"{directory}: cannot be {done} ({error.strerror}); give another directory")
-
-
-def _check_apart(one: Path, other: Path) -> None:
-    """Refuse two directories of one mount: the second shows nothing that the first does not show."""
-    if mount_id(one) != mount_id(other):
-        return
-    first, second = one.stat(), other.stat()
-    if (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino):
-        raise UsageError(
-            f"{one} and {other}: are the same mount; give only one, or the same directory by another mount"
-        )
-    raise UsageError(
-        f"{one} and {other}: are not the same directory; give only one, or one and the same through two mounts"
-    )
-
-
-def _check_same(made: Path, seen: Path) -> Folder:
-    """Read through the other directory what was written through the first; return the folder as seen there."""
-    deadline = time.monotonic() + SHOWN_S
-    while isinstance(found := _shown(seen), str):
-        if time.monotonic() > deadline:
-            raise UsageError(
-                f"{made.parent} and {seen.parent}: do not show the same filesystem; a file written through the first "
-                f"and read through the second: {found}; give one directory, seen through two mounts"
-            )
-        time.sleep(TRY_AGAIN_S)
-    return found
-
-
-def _shown(path: Path) -> Folder | str:
-    """Return the folder that is there, if it holds the file that identifies it; else a description of the problem."""
-    try:
-        return Folder.holding(path, SHOWN, CONTENT) or "other bytes"
-    except OSError as error:
-        return error.strerror or str(error)
 
 
 def clear(path: Path, device: int, inode: int) -> str:

@@ -16,8 +16,10 @@ from lab.errors import UsageError
 from .options import (
     MOST_BYTES,
     MOST_WORKERS,
+    add_directories,
     add_shared,
     at_least,
+    directories_of,
     file_name,
     microseconds,
     positive,
@@ -80,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--sizes", type=several(1, MOST_BYTES), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
     group = parser.add_argument_group("how")
     add = group.add_argument
-    add_shared(group, "dir")
+    add_directories(group)
     add("--seconds", type=positive, default=1.0, metavar="S", help="a case or backing, all its repeats together (1)")
     add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
     group = parser.add_argument_group("output")
@@ -136,7 +138,7 @@ def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
     return BenchOptions(
         backings=_backings(arguments.backing),
         sizes=arguments.sizes or list(SIZES),
-        directory=str(arguments.dir),
+        directory=str(directories_of(arguments, 1)[0]),
         seconds=arguments.seconds,
         repeats=arguments.repeats,
     )
@@ -151,15 +153,18 @@ def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
         raise UsageError(f"--held {max(arguments.held)} is too many: at most {MOST_HELD:,}")
     if arguments.price == ["hand-off"] and arguments.workers == [1]:
         raise UsageError("--price hand-off: one worker has nobody to hand over to; give --workers 2 or more")
+    workers, prices = arguments.workers or [2], arguments.price or list(PRICES)
+    directories = directories_of(arguments, 1 if prices == ["uncontended"] else max(workers))
     return BenchOptions(
         backings=_backings(arguments.backing),
         sizes=[],
-        directory=str(arguments.dir),
+        directory=str(directories[0]),
+        directories=[str(each) for each in directories if directories[1:]],
         seconds=arguments.seconds,
         repeats=arguments.repeats,
         locks=_locks(arguments.lock or KERNEL),
-        prices=arguments.price or list(PRICES),
-        workers=arguments.workers or [2],
+        prices=prices,
+        workers=workers,
         ranges=arguments.ranges or ["same"],
         held=arguments.held or [0],
         hold_ns=arguments.hold or 0,

@@ -10,6 +10,8 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+from lab.errors import UsageError
+
 RAREST = 1e-9
 """The smallest rate that may be asked for: it takes three thousand million requests that meet a holder."""
 
@@ -164,19 +166,49 @@ def temporary_directory() -> Path:
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a default; the workspace in it is private
 
 
-SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 Options = argparse.ArgumentParser | argparse._ArgumentGroup
+
+
+class _OneDirectory(argparse.Action):
+    """Stores a directory; refuses a second one, which would otherwise silently replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not self.default:
+            parser.error(f"{option}: given twice, and this command uses one directory; race and bench take several")
+        setattr(namespace, self.dest, values)
+
+
+DIRECTORY: dict[str, Any] = {
+    "type": directory,
+    "metavar": "DIR",
+    "help": "where the files lie: the filesystem in question (the system's temporary directory)",
+}
+
+
+def add_directories(group: Options) -> None:
+    """Add `--dir` for a command whose workers can be dealt out over several mounts of one directory."""
+    more = "; repeatable: the same directory by other mounts, and worker i uses number i modulo their number"
+    group.add_argument("--dir", **{**DIRECTORY, "help": DIRECTORY["help"] + more}, action="append")
+
+
+def directories_of(arguments: argparse.Namespace, most_workers: int) -> list[Path]:
+    """Return the directories of `add_directories`. Raise UsageError for more than workers: some would not be used."""
+    directories: list[Path] = arguments.dir or [temporary_directory()]
+    if len(directories) > most_workers:
+        workers = "one worker, which uses" if most_workers == 1 else f"{most_workers} workers, of which each uses"
+        raise UsageError(f"--dir: {len(directories)} directories for {workers} one; add workers, or give fewer")
+    return directories
+
+
+SAVE_ELSEWHERE = "--no-save keeps nothing, --save DIR names another folder"
 
 
 def add_shared(group: Options, *names: str) -> None:
     """Add these options, which are the same in every command that has them."""
     options: dict[str, dict[str, Any]] = {
-        "dir": {
-            "type": directory,
-            "default": temporary_directory(),
-            "metavar": "DIR",
-            "help": "where the files lie: the filesystem in question (the system's temporary directory)",
-        },
+        "dir": {**DIRECTORY, "action": _OneDirectory, "default": temporary_directory()},
         "format": {
             "default": "simple",
             "metavar": "NAME",

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from .options import (
     MOST_WORKERS,
+    add_directories,
     add_locks,
     add_saving,
     add_scenarios,
     add_shared,
     at_least,
+    directories_of,
     file_name,
     positive,
     probability,
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
     add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
-    add_shared(what, "dir")
+    add_directories(what)
     add_program_arguments(parser)
     how = parser.add_argument_group("how")
     add = how.add_argument
@@ -139,13 +141,14 @@ def _run(arguments: argparse.Namespace) -> int:
     check_format(arguments.format)
     check_program(arguments)
     scenarios = scenarios_of(arguments)
+    directories = directories_of(arguments, max(arguments.workers) + (arguments.program_workers or 0))
     options = Options(
         scenarios=[found.name for found in scenarios],
         locks=list(dict.fromkeys(arguments.lock or [])),
         workers=arguments.workers,
         rounds=arguments.rounds,
         trials=arguments.trials,
-        directory=str(arguments.dir),
+        directory=str(directories[0]),
         seed=arguments.seed,
         pin=arguments.pin,
         window_ns=arguments.window,
@@ -158,6 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
         check=str(arguments.check or ""),
         detects=arguments.detects,
         faults=arguments.faults,
+        directories=[str(each) for each in directories if directories[1:]],
     )
     cases = cases_asked_for(scenarios, options)
     with Documents("race", arguments, keep=not arguments.no_save) as documents:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lab.records import SCHEMA, Environment, Mount
 
-from .procfs import ListedMount, listed_mounts
+from .procfs import ListedMount, listed_mounts, mount_id
 
 LOCAL = frozenset({
     "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "jfs", "overlay", "ramfs", "squashfs", "tmpfs", "vfat",
@@ -47,10 +47,13 @@ class RunStart:
         }
 
 
-def environment(directory: Path | None, load: float, recorder: str = "none") -> Environment:
+def environment(
+    directory: Path | None, load: float, recorder: str = "none", *, several: Sequence[str] = ()
+) -> Environment:
     """Return the kernel, the processors, the Python, the filesystem of the directory, and the load at the start.
 
-    Without a directory the memory was simulated, and so is the filesystem.
+    Without a directory the memory was simulated, and so is the filesystem. The mounts of `several`
+    directories are listed beside it.
     """
     mount = mounts_of([directory])[0] if directory else Mount("", "simulated", "")
     return Environment(
@@ -65,6 +68,7 @@ def environment(directory: Path | None, load: float, recorder: str = "none") -> 
         filesystem=mount.filesystem,
         mount_options=mount.mount_options,
         load_at_start=round(load, 2),
+        mounts=mounts_of(list(map(Path, several))),
     )
 
 
@@ -128,15 +132,3 @@ def _mount(directory: Path, listed: ListedMount) -> Mount:
     options = ",".join(dict.fromkeys(listed.options))
     options = re.sub(r"\b(user|username|uname)=[^,]*", r"\1=USER", options)
     return Mount(anonymous_text(str(directory)), listed.filesystem, anonymous_text(options))
-
-
-def mount_id(directory: Path) -> str:
-    """Return the number of the mount through which this path leads: two bind mounts of one directory have two."""
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-    except OSError:
-        lines = []
-    finally:
-        os.close(descriptor)
-    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")

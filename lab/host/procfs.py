@@ -131,3 +131,15 @@ def listed_mounts() -> dict[str, ListedMount]:
         if len(own) > 5 and len(kind) > 2:
             found[own[0]] = ListedMount(kind[0], [*own[5].split(","), *kind[2].split(",")])
     return found
+
+
+def mount_id(directory: Path) -> str:
+    """Return the number of the mount through which this path leads: two bind mounts of one directory have two."""
+    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
+    except OSError:
+        lines = []
+    finally:
+        os.close(descriptor)
+    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")

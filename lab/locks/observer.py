@@ -8,6 +8,8 @@ nor of requests that wait, and it may hang, so a process of its own makes the ca
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Protocol
@@ -55,13 +57,23 @@ class LockObserver(Protocol):
         """End the observation."""
 
 
-def observer_of(path: Path) -> LockObserver:
-    """Return the best observer of the locks on this file: the kernel's list, where it lists locks of that directory.
+def observer_of(*paths: Path) -> LockObserver:
+    """Return the best observer of the locks on a file: the kernel's list, where it lists locks of that directory.
 
-    The list also shows those on the files beside it, which the other way does not.
+    The list also shows those on the files beside it, which the other way does not. Several paths are names of the file
+    on several mounts, each observed unless the kernel keeps its locks with those of another. Raises CannotRunError
+    where there is no process available.
     """
-    device = _listed_device(path.parent)
-    return ListObserver(device, path) if device else QueryObserver(path)
+    with ExitStack() as opened:
+        found: dict[str, LockObserver] = {}
+        for number, path in enumerate(paths):
+            device = _listed_device(path.parent)
+            if device not in found:
+                made: LockObserver = ListObserver(device, path) if device else QueryObserver(path)
+                found[device or f"mount {number}"] = opened.enter_context(closing(made))
+        opened.pop_all()
+    observers = list(found.values())
+    return observers[0] if len(observers) == 1 else JointObserver(observers)
 
 
 def _listed_device(folder: Path) -> str:
@@ -76,6 +88,27 @@ def _listed_device(folder: Path) -> str:
     except OSError:
         return ""
     return found[0] if found else ""
+
+
+class JointObserver:
+    """Several observers, each of which observes the same file on another mount."""
+
+    def __init__(self, observers: Sequence[LockObserver]) -> None:
+        self.source = " and ".join(dict.fromkeys(each.source for each in observers))
+        self._observers = observers
+
+    def look(self) -> set[ObservedLock]:
+        """Return the locks that any of them shows now."""
+        return set().union(*(each.look() for each in self._observers))
+
+    def inodes(self, file: str) -> list[int]:
+        """See `LockObserver`."""
+        return [inode for each in self._observers for inode in each.inodes(file)]
+
+    def close(self) -> None:
+        """End all observations."""
+        for each in self._observers:
+            each.close()
 
 
 class ListObserver:

@@ -14,7 +14,7 @@ from .mapped import FileBacking, Mapping, anonymous
 from .protocol import Backing, OpenFile, Shared
 from .registry import BACKINGS, MAPPED, backing_name, find_backing
 from .registry import probe as probe_backing
-from .workspace import companions, create, map_file, new_file, read_back, say_left, scratch, workspace
+from .workspace import companions, create, map_file, new_file, read_back, say_left, scratch, workspace, workspaces
 
 __all__ = [
     "BACKINGS",
@@ -40,4 +40,5 @@ __all__ = [
     "say_left",
     "scratch",
     "workspace",
+    "workspaces",
 ]

@@ -16,6 +16,10 @@ from lab.errors import CannotRunError, UsageError, printable
 from lab.output import complain
 
 from .folder import Folder, close, open_file, remove_file
+from .same_directory import check_apart, find, hide, show
+
+OPTION = "--dir "
+"""The option that names the directories; errors begin with it."""
 
 LESS = "ask for less: fewer rounds or workers, smaller sizes"
 """The advice where memory or a disk is too small, whichever command needed it."""
@@ -140,21 +144,32 @@ There may be no others left by then.
 
 
 @contextmanager
-def workspace(parent: Path) -> Iterator[Path]:
-    """Make a new directory inside `parent`, removed on every way out; nothing else there is ever touched.
+def workspaces(parents: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield a new directory inside the parents, which are one seen through different mounts, by its path in each.
 
-    Whatever another process puts in its place meanwhile is left as it is; what is left behind is named on stderr.
-    Raises UsageError where the parent is no directory, CannotRunError where it is missing, out of reach, or cannot be
-    written.
+    It is removed on every way out; nothing else there is ever touched. Whatever another process puts in its place
+    meanwhile is left as it is; what is left behind is named on stderr. Raises UsageError where a parent is no
+    directory, or two are of one mount; CannotRunError where one is missing, out of reach, cannot be written, or does
+    not show what is made through the first.
     """
-    _check(parent)
+    for parent in parents:
+        _check(parent)
+    check_apart(parents, OPTION)
+    name = f"lab-{os.getpid()}-{time.time_ns():x}"
     with ExitStack() as spare, ExitStack() as kept:
-        folder = _made(parent / f"lab-{os.getpid()}-{time.time_ns():x}", spare, kept)
+        folder = _made(parents[0] / name, spare, kept)
         try:
-            yield folder.path
+            yield [folder.path, *_found(folder, [parent / name for parent in parents[1:]], spare)]
         finally:
             spare.close()
             say_left(folder.path, folder.remove())
+
+
+@contextmanager
+def workspace(parent: Path) -> Iterator[Path]:
+    """Yield a new directory inside one parent: see `workspaces`."""
+    with workspaces([parent]) as (folder,):
+        yield folder
 
 
 @contextmanager
@@ -193,6 +208,21 @@ def _made(path: Path, spare: ExitStack, kept: ExitStack) -> Folder:
         remedy = "raise the limit (ulimit -n)" if error.errno in (EMFILE, ENFILE) else "give another"
         raise CannotRunError(f"--dir {path.parent}: cannot be written ({error.strerror}); {remedy}") from error
     return folder
+
+
+def _found(folder: Folder, paths: Sequence[Path], kept: ExitStack) -> list[Path]:
+    """Return these paths, by which the folder is seen through other mounts; each is kept open by `kept`."""
+    if not paths:
+        return []
+    try:
+        show(folder)
+        for path in paths:
+            kept.enter_context(find(folder.path, path, OPTION).kept_open())
+        hide(folder)
+    except OSError as error:
+        where = f"{OPTION}{folder.path.parent}"
+        raise CannotRunError(f"{where}: cannot be used ({error.strerror}); give another") from error
+    return list(paths)
 
 
 def _check(parent: Path) -> None:

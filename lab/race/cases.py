@@ -21,7 +21,7 @@ from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, LockFailed, find_lock, prepared, probe_lock
 from lab.locks.protocol import Missing
-from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspace
+from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspaces
 from lab.output import print_to_stderr
 from lab.processes import (
     Exit,
@@ -294,7 +294,7 @@ def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[
     if setting.alone:
         from .programs.cases import run_alone
 
-        yield from (run_alone(setting, number, folders[0]) for number in range(trials))
+        yield from (run_alone(setting, number, folders) for number in range(trials))
         return
     for number in range(trials):
         yield run_trial(setting, number, folders)
@@ -381,21 +381,21 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     """
     rows: list[Row] = []
     begun, interrupted = RunStart(), False
-    with GroupReaper(), workspace(Path(options.directory)) as folder:
+    with GroupReaper(), workspaces([Path(each) for each in options.directories or [options.directory]]) as folders:
         try:
             with stop_on_sigterm():
                 for case in cases:
                     tell(case.title)
                     if case.setting.fault:
-                        rows.append(run_faulty(case, _ordinary(rows), [folder]))
+                        rows.append(run_faulty(case, _ordinary(rows), folders))
                         continue
-                    rows.append(held_to(options.detects, run_case(case, options.trials, [folder])))
+                    rows.append(held_to(options.detects, run_case(case, options.trials, folders)))
                     if options.record:
-                        rows[-1] = with_recording(rows[-1], case.setting, options.record, [folder])
+                        rows[-1] = with_recording(rows[-1], case.setting, options.record, folders)
         except (KeyboardInterrupt, Terminated):
             interrupted = True
         with stops_held():
-            where = environment(folder, begun.load, RECORDER)
+            where = environment(folders[0], begun.load, RECORDER, several=options.directories)
     return Run(
         **begun.header(where, interrupted=interrupted),
         options=_anonymous(options),
@@ -408,6 +408,7 @@ def _anonymous(options: Options) -> Options:
     return replace(
         options,
         directory=anonymous_text(options.directory),
+        directories=list(map(anonymous_text, options.directories)),
         program=anonymous_text(options.program),
         check=anonymous_text(options.check),
     )

@@ -56,7 +56,7 @@ def trial_file(
         with doing(f"making {first}", TOUCH_S):
             shared = removed.enter_context(backing.share(first, content, sparse=sparse))
             for folder in folders:
-                _check_shown(folder / name, len(content) if backing.of_file else 0, first)
+                check_shown(folder / name, len(content) if backing.of_file else 0, first)
                 shared.open(folder / name).close()
         try:
             yield tuple(str(folder / name) for folder in folders), shared
@@ -65,7 +65,7 @@ def trial_file(
                 removed.close()
 
 
-def _check_shown(path: Path, size: int, made: Path) -> None:
+def check_shown(path: Path, size: int, made: Path) -> None:
     """Raise CannotRunError where this name does not lead to a file of that size: a mapping of it could kill."""
     try:
         shown = status(path).st_size
@@ -240,7 +240,7 @@ def _run_beside_programs(setting: Setting, job: Job, mailbox: Mailbox, prepare: 
     from .programs.watch import run_programs
 
     with without_extras(Path(job.path)):
-        ran = run_programs(setting, Path(job.path), mailbox, job.seed, prepare)
+        ran = run_programs(setting, list(map(Path, job.paths)), mailbox, job.seed, prepare)
     for index in filter(ran.well, setting.programs):
         segment = job.log.segment(index)
         segment[FINISHED_NS], segment[ROUNDS_DONE] = ran.ended_ns[index], setting.rounds

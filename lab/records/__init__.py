@@ -28,13 +28,12 @@ from .check import (
     Difference,
     Guarantee,
     Hang,
-    Mount,
     RandomPrograms,
     RuleResult,
     StressResult,
     Stuck,
 )
-from .common import SCHEMA, Damage, Document, Environment
+from .common import SCHEMA, Damage, Document, Environment, Mount
 from .compare import (
     CaseComparison,
     CompareOptions,

@@ -143,7 +143,7 @@ class BenchOptions:
 
     Each figure has so many repeats. Without locks the benchmark measures copying. `held` ranges of the file are locked
     already; each pair holds its lock for `hold_ns` and waits `think_ns` before the next, and uses the processor during
-    both.
+    both. `directories` are as in the options of a race.
     """
 
     backings: list[str]
@@ -159,6 +159,7 @@ class BenchOptions:
     hold_ns: int = 0
     think_ns: int = 0
     pin: str = "spread"
+    directories: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Header
+from .common import Header, Mount
 from .race import Case
 
 Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
@@ -27,15 +27,6 @@ class CheckOptions:
     workers: int
     detects: float | None = None
     faults: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """The filesystem behind one of the directories."""
-
-    directory: str
-    filesystem: str
-    mount_options: str
 
 
 @dataclass(frozen=True, slots=True)

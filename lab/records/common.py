@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCHEMA = 2
 """This number rises whenever a reader of the old documents would misread a new one."""
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """The filesystem behind one of the directories."""
+
+    directory: str
+    filesystem: str
+    mount_options: str
+
+
+@dataclass(frozen=True, slots=True)
 class Environment:
-    """The environment of a run. It has no environment variables and no user names."""
+    """The environment of a run. It has no environment variables and no user names.
+
+    `filesystem` and `mount_options` are those of the first directory; `mounts` lists those of each where there were
+    several.
+    """
 
     lab: str
     python: str
@@ -23,6 +36,13 @@ class Environment:
     filesystem: str
     mount_options: str
     load_at_start: float
+    mounts: list[Mount] = field(default_factory=list)
+
+    @property
+    def filesystems(self) -> str:
+        """Return the type of the filesystem; where there were several mounts, their types and their number."""
+        kinds = " and ".join(dict.fromkeys(mount.filesystem for mount in self.mounts))
+        return f"{kinds} through {len(self.mounts)} mounts" if kinds else self.filesystem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -162,6 +162,8 @@ class Options:
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
     empty, a lock of the user and a program alone had the short ones.
+    `directories` are all of them where there were several, one directory seen through different mounts: worker i used
+    number i modulo their number, from 0. `directory` is the first.
     """
 
     scenarios: list[str]
@@ -182,6 +184,7 @@ class Options:
     check: str = ""
     detects: float | None = None
     faults: str = ""
+    directories: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,7 @@ def _other_data(done: Document) -> dict[str, str]:
     if isinstance(done, Run | Bench):
         place = done.environment
         texts |= {"started": done.started, "lab": place.lab, "python": place.python, "recorder": place.recorder}
-        texts |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystem}
+        texts |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystems}
     return {name: plain(text) for name, text in texts.items()}
 
 

@@ -96,7 +96,7 @@ def measured(
     case = Case(lock_of(lock), price, workers, ranges, 0, backing, hold_ns, 0, "spread")
     with TemporaryDirectory() as folder, patch.dict(vars(repeat), limits):
         try:
-            ran = repeat.run_repeat(case, Path(folder), slice_s)
+            ran = repeat.run_repeat(case, [Path(folder)], slice_s)
         except repeat.Failed as failed:
             return {"failed": str(failed)}
         done = repeat.tally(ran, window=True)
@@ -164,10 +164,10 @@ def held_in_proc_locks(held: int) -> int:
     from lab.race.recorder import Log
 
     case = Case(find_lock("fcntl"), "uncontended", 1, "same", held, "", 0, 0, "none")
-    with TemporaryDirectory() as folder, places_of(case, Path(folder)) as places:
+    with TemporaryDirectory() as folder, places_of(case, [Path(folder)]) as places:
         stop = memoryview(anonymous(8)).cast("Q")
         member = Member(Work(case, places, Log(1, 10), stop, Mailbox()), 1)
-        held_from = {start for *_, start, _ in listed_on(places[0].path)}
+        held_from = {start for *_, start, _ in listed_on(Path(places[0].paths[0]))}
         stop[0] = 1
         member.live()
     return len(held_from)

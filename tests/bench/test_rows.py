@@ -38,7 +38,7 @@ def shown(*pairs: int, waits: tuple[int, ...] = (5, 7)) -> Tally:
 
 
 def timed(*tallies: Tally, reason: str = "") -> TimedCase:
-    made = TimedCase(CASE, Path(), reason)
+    made = TimedCase(CASE, [Path()], reason)
     made.tallies = list(tallies)
     made.samples_ns = [each.pair_ns for each in tallies]
     return made

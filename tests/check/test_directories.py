@@ -112,7 +112,7 @@ def test_two_filesystems_are_found_out_by_a_file_of_one_that_the_other_does_not_
     with mounted("tmpfs") as [point]:
         code, text = error_of(tmp_path, point)
         assert list(point.iterdir()) == list(tmp_path.iterdir()) == []
-    assert code == 2
+    assert code == 3
     assert text == (
         f"{tmp_path} and {point}: do not show the same filesystem; a file written through the first and read through "
         "the second: No such file or directory; give one directory, seen through two mounts"

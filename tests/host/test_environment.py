@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.host.environment import anonymous_text, environment, mount_id
-from lab.host.procfs import ListedMount
+from lab.host.environment import anonymous_text, environment
+from lab.host.procfs import ListedMount, mount_id
 from lab.locks import RECORDER
 from tests.helpers import run_lab
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,27 @@ def test_the_kernel_lists_who_holds_what(lock: str, kind: str, path: Path, other
     pid = -1 if lock == "ofd" else other.pid
     span = [0, 0, True] if lock == "flock" else [16, 8, True]
     assert in_fresh_process(looked, str(path), "best") == ["/proc/locks", [[kind, pid, span, False, ""]]]
+
+
+def looked_jointly(one: str, other: str) -> list[Any]:
+    """What one observer shows of two files, as of one through two mounts, of which only one has a list of locks."""
+    observer_module.ANSWER_S = PATIENCE_S
+    listed = observer_module._listed_device
+    observer_module._listed_device = lambda folder: "" if folder.name == "b" else listed(folder)
+    with closing(observer_of(Path(one), Path(other))) as observer:
+        return [observer.source, sorted(observer.look()), len(observer.inodes("")), type(observer).__name__]
+
+
+def test_a_file_on_two_mounts_is_observed_on_both(tmp_path: Path, other: OtherProcess) -> None:
+    a, b = tmp_path / "a" / "file", tmp_path / "b" / "file"
+    for start, each in enumerate((a, b)):
+        each.parent.mkdir()
+        each.write_bytes(bytes(8))
+        other.call(take, "fcntl", str(each), start, 1, True)
+    seen = [["POSIX", other.pid, [start, 1, True], False, ""] for start in (0, 1)]
+    joint = in_fresh_process(looked_jointly, str(a), str(b))
+    assert joint == ["/proc/locks and F_GETLK", seen, 1, "JointObserver"]
+    assert in_fresh_process(looked_jointly, str(a), str(a)) == ["/proc/locks", seen[:1], 1, "ListObserver"]
 
 
 def test_a_file_without_locks_shows_none(path: Path) -> None:

@@ -16,10 +16,11 @@ from lab.errors import UsageError
 from lab.locks import Lock
 from lab.locks.control import Unlocked
 from lab.memory import MAPPED, Folder, create
+from lab.memory.folder import status
 from lab.race.cases import Case, cases_of, with_faults
 from lab.race.faults import NONE
 from lab.race.mailbox import Mailbox
-from lab.race.trial import Result, fixed_by_its_author
+from lab.race.trial import Result, check_shown, fixed_by_its_author
 from lab.race.worker import Setting
 from lab.records import ITS_OWN, Failure, Options
 from lab.scenario import Found, Outcome
@@ -96,22 +97,25 @@ NAME = "data"
 """The name of the file, in the folder of its trial."""
 
 
-def run_alone(setting: Setting, number: int, folder: Path) -> Result:
-    """Race the copies of a program on a new file.
+def run_alone(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
+    """Race the copies of a program on a new file in this folder; several folders are as for `run_trial`.
 
-    Raises CannotRunError or OSError where the file, the processes or their pipes are refused, ScenarioError where the
-    check file raises.
+    Raises CannotRunError or OSError where the file, the processes or their pipes are refused, or a folder does not show
+    the file, and ScenarioError where the check file raises.
     """
     scenario = setting.scenario
     assert isinstance(scenario, CheckedFile)  # noqa: S101 - what `cases` makes
-    with _trial_folder(folder, number) as own:
+    with _trial_folder(folders[0], number) as own:
         file = own / NAME
         create(file, b"", sparse=True)
         with fixed_by_its_author("prepare", setting.time_limit_s):
             scenario.first_content(file)
+        files = [folder / own.name / NAME for folder in folders]
+        for each in files[1:]:
+            check_shown(each, status(file).st_size, file)
         mailbox = Mailbox()
         try:
-            ran = run_programs(setting, file, mailbox, f"{setting.seed}/{number}")
+            ran = run_programs(setting, files, mailbox, f"{setting.seed}/{number}")
             refused = {report.worker: report.error for report in mailbox.read()}
         finally:
             mailbox.close()

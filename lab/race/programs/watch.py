@@ -51,17 +51,21 @@ class Ran:
         return ended.code == 0 and not ended.late and not self.unready
 
 
-def run_programs(setting: Setting, file: Path, mailbox: Mailbox, seed: str, prepare: Prepare | None = None) -> Ran:
+def run_programs(
+    setting: Setting, files: Sequence[Path], mailbox: Mailbox, seed: str, prepare: Prepare | None = None
+) -> Ran:
     """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
+
+    Several `files` are names of one, each through another mount: the copies are dealt out over them.
 
     When it returns no process is left, whatever the programs have forked. Raises CannotRunError or OSError where there
     are no processes, pipes or FIFOs available.
     """
     with ExitStack() as stack:
-        observer = stack.enter_context(closing(observer_of(file)))
+        observer = stack.enter_context(closing(observer_of(*files)))
         start = stack.enter_context(_start(setting))
         outputs = stack.enter_context(Outputs(setting.programs))
-        becoming = _becoming(setting, file, mailbox, seed, start, outputs)
+        becoming = _becoming(setting, files, mailbox, seed, start, outputs)
 
         def prepared(index: int) -> Callable[[], None]:
             if prepare and index not in setting.programs:
@@ -84,7 +88,7 @@ def _start(setting: Setting) -> Iterator[Start | None]:
 
 
 def _becoming(
-    setting: Setting, file: Path, mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
+    setting: Setting, files: Sequence[Path], mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
 ) -> Callable[[int], Callable[[], None]]:
     """Return the function that makes a worker the program.
 
@@ -95,7 +99,7 @@ def _becoming(
 
     def prepare(index: int) -> Callable[[], None]:
         values = {
-            "file": file,
+            "file": files[index % len(files)],
             "worker": index,
             "workers": setting.workers,
             "rounds": setting.rounds,

@@ -133,7 +133,7 @@ ENVIRONMENT = {
     "cpu": "processor",
     "cpus": "CPUs",
     "cpus_allowed": "CPUs allowed",
-    "filesystem": "filesystem",
+    "filesystems": "filesystem",
     "mount_options": "mount options",
     "load_at_start": "load at the start",
 }

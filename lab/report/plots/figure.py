@@ -70,7 +70,7 @@ def sheet(document: Drawable, chosen: list[Picture]) -> Figure:
 def small_print(document: Drawable) -> str:
     """Return where and when it was measured."""
     where = document.environment
-    parts = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystem, where.python]
+    parts = [where.kernel, where.machine, where.cpu, plural(where.cpus_allowed, "CPU"), where.filesystems, where.python]
     parts += [f"lab {where.lab} ({where.recorder})", document.started.partition("T")[0]]
     return words(" | ".join(parts), 170)
 

@@ -157,7 +157,7 @@ def heading(run: Bench) -> str:
     """Return what was measured, and where."""
     where, options = run.environment, run.options
     return wrapped(
-        f"what a pair of lock and unlock costs: {where.filesystem}, {where.kernel}, "
+        f"what a pair of lock and unlock costs: {where.filesystems}, {where.kernel}, "
         f"{plural(where.cpus_allowed, 'CPU')}, {where.python}, recorder {where.recorder}; "
         f"medians of {plural(options.repeats, 'repeat')} of {duration(1e9 * options.seconds / options.repeats)}"
     )

@@ -114,7 +114,7 @@ def _heading(run: Comparison) -> str:
     where = run.after.environment
     return (
         f"from {_run_name(run.options.before, run.before)} to {_run_name(run.options.after, run.after)}: "
-        f"{where.filesystem}, {where.kernel}, {plural(where.cpus_allowed, 'CPU')}, {where.python}, "
+        f"{where.filesystems}, {where.kernel}, {plural(where.cpus_allowed, 'CPU')}, {where.python}, "
         f"recorder {where.recorder}"
     )
 

@@ -41,7 +41,7 @@ def heading(run: Run) -> str:
     """Return one line about where and how it ran."""
     here, options = run.environment, run.options
     parts = [
-        f"{here.filesystem} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
+        f"{here.filesystems} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
         f"{plural(options.trials, 'trial') if options.trials else 'no trial'} a case, seed {options.seed}",
     ]
     if options.backings:
