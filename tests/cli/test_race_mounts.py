@@ -28,7 +28,7 @@ class Beside:
     def __init__(self, path):
         PATHS.append(path)
         with (Path(__file__).parent / "made").open("a") as made:
-            made.write(f"{Path(path).parent.parent.name}\\n")
+            made.write(f"{Path(path).parent.parent.name}\\n" * ("-trial-" in path))
 
     def acquire(self):
         pass
