@@ -34,6 +34,10 @@ class Bank(Scenario):
             w.pause()
             balances[source], balances[target] = poorer, richer
 
+    def invariant(self, memory: Memory) -> Damage | None:
+        total = sum(memory.balances)
+        return Damage("balance off", 1, 1, [f"the sum of all balances is {total}"]) if total else None
+
     def check(self, memory: Memory, outcome: Outcome) -> Damage:
         expected = [0] * ACCOUNTS
         for worker, rounds in enumerate(outcome.by_worker):

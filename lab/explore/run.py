@@ -19,7 +19,7 @@ from lab.processes import Terminated, stop_on_sigterm
 from lab.records import Case as Raced
 from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.scenario import Found, Scenario
-from lab.scenario.base import counterexample_of, has_invariant, raised
+from lab.scenario.base import counterexample_of, raised
 
 from .behaviour import Node
 from .locks import check_modelled
@@ -70,11 +70,6 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
     for case in cases:
         find_lock(case.lock)
         check_modelled(case.lock)
-        if options.search == "dpor" and has_invariant(case.found.kind):
-            raise UsageError(
-                f"scenario {case.found.name}: has an invariant, and --search dpor leaves out moments at which to check "
-                "it; use --search states"
-            )
         if case.workers > MOST_WORKERS:
             raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
     return cases
@@ -98,6 +93,7 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
     shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
     world = world_of(replace(shape, limit_s=options.time_limit_s))
     check_steps(world)
+    world.in_between = options.search != "dpor"
     plan = Plan(
         options.search,
         options.preemptions,
@@ -183,7 +179,7 @@ def _record(
         bound=coverage.bound,
         states=coverage.states,
         ends=world.ends,
-        invariant=world.has_invariant,
+        invariant=world.has_invariant and world.in_between,
         why=counterexample_of(kind, locked=world.locked),
         schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
     )

@@ -214,7 +214,10 @@ def _dpor(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:
     coverage.exhausted = tally.complete
     if tally.complete:
         coverage.said.append("all schedules")
-        coverage.note = f" (one was run of each of {tally.schedules:,} classes; within one only independent steps swap)"
+        with_it = "; its invariant was checked at their ends only" if world.has_invariant else ""
+        coverage.note = (
+            f" (one was run of each of {tally.schedules:,} classes; within one only independent steps swap{with_it})"
+        )
 
 
 def _random(world: World, plan: Plan, coverage: Coverage, tally: Tally) -> None:

@@ -47,7 +47,7 @@ class World:
     `prepared` are the bytes before the workers' `start`, `initial` those after it.
     `longest` is the number of steps after which a worker that runs alone, or a schedule, is given up; `alone` are the
     nodes that each worker comes through when no other runs. A schedule ends early where the scenario's invariant does
-    not hold.
+    not hold; one that is not to be checked `in_between` is checked at the end only.
     """
 
     def __init__(self, shape: Shape, longest: int) -> None:
@@ -76,6 +76,7 @@ class World:
         self._ends: dict[Any, End] = {}
         self._first = True
         self.has_invariant = has_invariant(type(shape.scenario))
+        self.in_between = True
         self._invariants: dict[bytes, tuple[Damage, ...]] = {}
         if self.broken():
             raise ScenarioError(self._broken_from_the_start())
@@ -209,6 +210,8 @@ class World:
     def broken(self) -> tuple[Damage, ...]:
         """Return what the scenario's invariant finds broken now; nothing while a worker is inside."""
         if not self.has_invariant or not self._nobody_inside():
+            return ()
+        if not self.in_between and not all(node.ended for node in self.at):
             return ()
         key = bytes(self.content)
         found = self._invariants.get(key)

@@ -23,7 +23,7 @@ from lab.host.environment import anonymous_text
 from lab.memory import Backing, find_backing
 from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, Sampled, Switches, Trial, Verdict
 from lab.scenario import Found
-from lab.scenario.base import counterexample_of
+from lab.scenario.base import counterexample_of, has_invariant
 
 from .trial import Result
 from .worker import Setting
@@ -119,10 +119,18 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         orphan_commands=_commands(results),
         fault=setting.fault.name if setting.fault else "",
         faults_made=sum(result.faults_made for result in results),
+        invariant_checks=_checks(setting, results),
         trial_samples=[_sample(result) for result in results],
         wait_samples_ns=waits[:: max(1, -(-len(waits) // SAMPLES))],
         hold_samples_ns=lengths[:: max(1, -(-len(lengths) // SAMPLES))],
     )
+
+
+def _checks(setting: Setting, results: Sequence[Result]) -> int | None:
+    """Return how many times the invariant was checked in the middle of a trial; None where there is none."""
+    if not has_invariant(type(setting.scenario)):
+        return None
+    return sum(result.invariant_checks for result in results)
 
 
 def _commands(results: Sequence[Result]) -> list[str]:

@@ -25,9 +25,10 @@ from lab.processes.deadlines import Limited, TooLong
 from lab.processes.pool import Prepare
 from lab.records import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
-from lab.scenario.base import endless, listed_damage, raised
+from lab.scenario.base import broken_invariant, endless, has_invariant, listed_damage, raised
 
 from .failures import explain
+from .invariant import Checks, InvariantChecker
 from .mailbox import EVIDENCE_KEPT, Mailbox, Report
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
 from .tracing import Tape
@@ -89,6 +90,7 @@ class Result:
 
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
     `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
+    `invariant_checks` is how many times the scenario's invariant was checked before the workers had ended.
     `faults_made` is how many times the fault of the case was made.
     """
 
@@ -112,6 +114,7 @@ class Result:
     sampled: Sampled | None = None
     orphans: Sequence[Orphan] = ()
     faults_made: int = 0
+    invariant_checks: int = 0
 
     def judge(self, found: Iterable[Damage]) -> None:
         """Add what the check found."""
@@ -219,13 +222,18 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         if setting.program:
             ran = _run_beside_programs(setting, job, mailbox, prepare)
             return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
-        with WorkerPool(job.workers, prepare, cpus_for(setting.pin)) as pool:
+        with (
+            InvariantChecker(setting, job) as checker,
+            WorkerPool(job.workers, prepare, cpus_for(setting.pin)) as pool,
+        ):
             pool.gather(setting.time_limit_s)
             released_ns = pool.release()
+            checker.begin()
             pace = Pace(job.log, setting.most_limits)
             exits = pool.wait(setting.time_limit_s, goes_on=pace.goes_on)
+            checks = checker.result()
         setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
-        result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()))
+        result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()), checks=checks)
         return replace(result, orphans=pool.orphans)
     finally:
         mailbox.close()
@@ -255,11 +263,12 @@ def _gather(
     exits: list[Exit],
     reports: list[Report],
     ran: Ran | None = None,
+    checks: Checks | None = None,
 ) -> Result:
     refused = [report for report in reports if report.kind == CannotRunError.__name__]
     if refused:
         raise CannotRunError(refused[0].error.partition(": ")[2])
-    log = job.log
+    log, checks = job.log, checks or Checks()
     ends = [end or released_ns for end in log.header(FINISHED_NS)]
     holds = as_held(list(log.holds()), nested(job.lock))
     wall_ns = max(ends) - released_ns
@@ -276,6 +285,7 @@ def _gather(
         refused=log.total(REFUSED),
         deadlocks=log.total(DEADLOCKS),
         gave_up=log.total(GAVE_UP),
+        invariant_checks=checks.count,
     )
     own = [] if ran and ran.unready else [ended for ended in exits if ended.index not in setting.programs]
     result.failures.extend(explain(job, number, setting.time_limit_s, own, reports, result.rounds_done))
@@ -285,15 +295,17 @@ def _gather(
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
     if not result.failures:
-        result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s))
+        result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s, checks))
     if job.tape:
         with suppress(*[LabError] * bool(result.failures)):  # a file that a failed worker left may not be readable
             return replace(result, recording=transcript(job, released_ns, result))
     return result
 
 
-def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float) -> Iterable[Damage]:
-    """Return what the scenario's own check found, then what the workers saw meanwhile.
+def _check(
+    scenario: Scenario, job: Job, done: list[int], reports: list[Report], limit_s: float, checks: Checks
+) -> Iterable[Damage]:
+    """Return what the scenario's own check and its invariant found, then what the workers saw meanwhile.
 
     Seen through several mounts, the file is read through the first, opened after all workers have closed it: a shared
     filesystem guarantees at least that an open shows what was closed before (close-to-open consistency). Data that is
@@ -303,6 +315,10 @@ def _check(scenario: Scenario, job: Job, done: list[int], reports: list[Report],
         memory = job.memory.from_buffer(job.shared.read_back())
     with fixed_by_its_author("check", limit_s):
         damage = listed_damage(scenario.check(memory, Outcome(rounds=sum(done), by_worker=done)), scenario.check)
+    if has_invariant(type(scenario)):
+        with fixed_by_its_author("invariant", limit_s):
+            checks.add(broken_invariant(scenario, memory), "at the end")
+        damage = checks.beside(damage)
     counts: Counter[str] = Counter()
     evidence: dict[str, list[str]] = {}
     for report in reports:

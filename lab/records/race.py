@@ -305,6 +305,8 @@ class Case:
     what was seen of them. `orphans` is how many processes outlived the worker that had started them, and were killed at
     the end of their trial; `orphan_commands` are the first different command lines of them. `fault` is what was done to
     the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
+    `invariant_checks` is how many times the scenario's invariant was checked while the workers raced, beside the check
+    at the end of each trial; null where it has none. What an invariant finds is damage, counted against these checks.
     """
 
     scenario: str
@@ -363,6 +365,7 @@ class Case:
     orphan_commands: list[str] = field(default_factory=list)
     fault: str = ""
     faults_made: int = 0
+    invariant_checks: int | None = None
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)

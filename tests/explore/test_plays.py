@@ -112,7 +112,8 @@ def test_a_random_walk_is_one_through_the_world_step_by_step(play: Play) -> None
             at = move(play, at, worker)[1]
             here.do(worker)
         schedule, content, end = bytes(here.path), bytes(here.content), here.end()
-        waits = [-1 if node.ended else -2 - (here.waits_for(i) or 0) for i, node in enumerate(here.at)]
+        over = [node.ended or end.by_invariant for node in here.at]
+        waits = [-1 if over[i] else -2 - (here.waits_for(i) or 0) for i in range(play.workers)]
         here.back_to(0)
         assert [move(play, at, i)[1] for i in range(play.workers)] == waits
         assert damage(play, at) == damage_records(end)

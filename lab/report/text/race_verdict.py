@@ -167,12 +167,25 @@ def _notes(run: Run) -> Iterator[str]:
             "none of these figures."
         )
     yield from _waiting(run)
+    yield from _invariants(run)
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
         yield (
             f"{plural(missed, 'hold')} not judged: the file had been replaced, or the log had no room "
             "(raise holds_per_round in the scenario)."
         )
+
+
+def _invariants(run: Run) -> Iterator[str]:
+    """Yield how often the invariants were checked in the middle of races under a lock."""
+    cases = [case for case in run.cases if case.invariant_checks is not None and case.holds and not case.fault]
+    asked = {True: "was also checked {:,} times in the middle of the race", False: "was checked at the end only"}
+    for in_between, text in asked.items():
+        those = [case for case in cases if bool(case.invariant_checks) == in_between]
+        count = sum(case.invariant_checks or 0 for case in those)
+        if those:
+            names = ", ".join(dict.fromkeys(where(case) for case in those))
+            yield f"{names}: the invariant {text.format(count)}."
 
 
 def _waiting(run: Run) -> Iterator[str]:

@@ -109,6 +109,13 @@ RUNS: dict[str, Run] = {
     "a pin that the user chose": run_of(replace(CLEAN, pin="one"), pin="one"),
     "a case that did not run shared no CPU": run_of(replace(REFUSED, pin="one")),
     "holds that were not judged": run_of(replace(CLEAN, unrecorded_holds=5)),
+    "invariants that were checked in the middle, and at the end only": run_of(
+        UNLOCKED,
+        replace(CLEAN, invariant_checks=1234),
+        replace(CLEAN, lock="ofd", invariant_checks=1),
+        replace(CLEAN, scenario="bank", invariant_checks=0),
+        replace(UNLOCKED, holds=0, invariant_checks=0),
+    ),
     "as expected: no complaint": run_of(CLEAN, UNLOCKED, COUNTEREXAMPLE, replace(CLEAN, expected="damaged")),
     # backings
     "locks backing by backing": run_of(UNLOCKED, CLEAN, replace(UNLOCKED, **SYSV), replace(CLEAN, **SYSV)),
