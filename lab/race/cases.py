@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
-from math import inf
+from math import ceil, inf
 from pathlib import Path
 from time import monotonic
 from typing import get_args
@@ -37,7 +37,8 @@ from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
-from .faults import NONE, faults_for
+from .fault_verdict import judged
+from .faults import NONE, Fault, faults_for
 from .mailbox import Mailbox, Report
 from .recorded_trial import with_recording
 from .summary import SPARE, held_to, summarise
@@ -153,7 +154,7 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
         for workers, backing, name in product(
             options.workers, _backings(found, options.backings), options.locks or found.kind.locks
         )
-        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options)
+        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options, name)
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
@@ -162,19 +163,24 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
     return cases
 
 
-def with_faults(case: Case, options: Options) -> list[Case]:
-    """Return the case, and after it the same with each fault that is asked for.
+def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
+    """Return the case, and after it the same with each fault that is asked for; `lock` is the name in the options.
 
     There are none where a lock is not available or excludes nobody, where nobody can wait, and for a scenario that is
     expected to hang or die.
     """
     setting = case.setting
-    faults = faults_for("program" if setting.alone else "lock", options.faults, setting.lock.name)
+    faults = faults_for("program" if setting.alone else "lock", options.faults, lock)
     if not setting.alone:
         fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
         expected = setting.scenario.expected(setting.lock.name, setting.backing)
         faults = faults if fits and expected in ("clean", "damaged") else []
-    return [case, *(replace(case, setting=replace(setting, fault=fault)) for fault in faults)]
+    return [case, *(replace(case, setting=_faulty(setting, fault, options)) for fault in faults)]
+
+
+def _faulty(setting: Setting, fault: Fault, options: Options) -> Setting:
+    rounds = EVENTS if fault.seconds else ONCE
+    return replace(setting, fault=fault, rounds=rounds, pin=options.pin or "none", seed=f"{setting.seed}/{fault.name}")
 
 
 def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
@@ -272,11 +278,33 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
 
 
-def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path]) -> Row:
-    """Race a case while its fault is made, unless its `ordinary` row shows already that it does not work."""
+PATIENCE_S = 2.0
+"""After a fault somebody must be let in within this time."""
+
+SLACK = 4
+"""The factor for the longest wait of the ordinary race, where that makes the patience longer."""
+
+EVENTS = 2000
+ONCE = 20
+"""The most rounds of a trial in which every round has a fault, and the rounds where one has."""
+
+
+def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: float = PATIENCE_S) -> Row:
+    """Race a case while its fault is made, unless its `ordinary` row shows already that it does not work.
+
+    In `patience_s`, or what the waits of the ordinary row make of it, somebody must be let in after a fault.
+    """
+    fault, setting = case.setting.fault, case.setting
+    assert fault  # noqa: S101 - what `run` calls it for
     if not ordinary.as_expected:
         return untried(case, "unsupported", f"not tried: without a fault it is {ordinary.verdict} already")
-    return run_case(case, 1, folders)
+    longest_s = ordinary.wait_ns.max / 1e9 if ordinary.wait_ns else 0.0
+    limit_s = min(max(patience_s, SLACK * longest_s), setting.time_limit_s)
+    limits = ceil(setting.time_limit_s / limit_s)
+    setting = replace(setting, time_limit_s=fault.stop_s + limit_s, most_limits=limits)
+    case = replace(case, setting=setting)
+    row = race_for(case, folders, fault.seconds) if fault.seconds else run_case(case, 1, folders)
+    return judged(row, fault, limit_s)
 
 
 def _ordinary(rows: Sequence[Row]) -> Row:

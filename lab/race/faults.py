@@ -17,18 +17,49 @@ NONE, SHORT, LONG = WANTED = ("none", "short", "long")
 class Fault:
     """One kind of fault: its name in the table, what it is made to, and what it does in a sentence.
 
-    `target` is the lock of a scenario, or a program that races alone. A `long` fault is made only with `--faults long`.
-    Where a fault `kills`, a worker's round may be half done, so the check of the data is not used.
+    `target` is the lock of a scenario, or a program that races alone. `whom` it is made to and `what` is done say which
+    plan makes it (`lab.race.fault_plan`). It is raced for `seconds`, in as many trials as fit; 0 is one trial, in which
+    the fault is made once. A stop lasts `stop_s`. A `long` fault is made only with `--faults long`.
     """
 
     name: str
     target: Target
     summary: str
+    whom: Literal["holder", "waiter", "worker"]
+    what: Literal["kill", "stop", "signal", "isolate"]
+    seconds: float = 0.0
+    stop_s: float = 0.0
     long: bool = False
-    kills: bool = False
+
+    @property
+    def event(self) -> str:
+        """Return what happened each time, as the end of a sentence that begins with its effect."""
+        if self.what == "isolate":
+            return "each worker had got a pid namespace of its own"
+        if self.what == "stop":
+            return f"the {self.whom} had been stopped for {self.stop_s:g} s"
+        return f"a {self.whom} was {self.what}ed".replace("signaled", "signalled")
+
+    @property
+    def kills(self) -> bool:
+        """Return True where a round may be left half done, so that the check of the data is not used."""
+        return self.what == "kill"
 
 
-FAULTS: tuple[Fault, ...] = ()
+def _stopped(seconds: int, *, long: bool = False) -> Fault:
+    summary = f"the holder is stopped inside the lock for {seconds} s, and goes on"
+    return Fault(f"holder stopped {seconds} s", "lock", summary, "holder", "stop", stop_s=seconds, long=long)
+
+
+FAULTS = (
+    Fault("holder killed", "lock", "holders are killed inside the lock while others wait", "holder", "kill", 3.0),
+    Fault("waiter killed", "lock", "processes are killed while they wait for the lock", "waiter", "kill", 1.0),
+    _stopped(1),
+    _stopped(5),
+    _stopped(15, long=True),
+    Fault("waiter signalled", "lock", "those that wait get signals that they handle", "waiter", "signal", 1.0),
+    Fault("own pid namespace", "lock", "each worker has a pid namespace, as in a container", "worker", "isolate", 0.5),
+)
 """All faults, in the order of their rows."""
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from traceback import TracebackException
 
-from lab.errors import LabError, is_theirs
+from lab.errors import LabError, error_line, is_theirs, refusal
 from lab.locks import LockFailed
 
 EVIDENCE_KEPT = 3
@@ -91,6 +91,11 @@ class Mailbox:
     def close(self) -> None:
         """Close the file, which frees its memory."""
         os.close(self._descriptor)
+
+
+def report_of(worker: int, error: BaseException, seen: dict[str, Seen] | None = None) -> Report:
+    """Return the report of a worker that raised."""
+    return Report(worker, seen or {}, error_line(error), type(error).__name__, trace_of(error), refusal(error))
 
 
 def trace_of(error: BaseException) -> str:

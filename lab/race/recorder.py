@@ -85,14 +85,19 @@ class Stuck:
 class Log:
     """The segments of all workers and, after them, of their twins (`Worker.twin`); `records` fit in each.
 
+    With `helpers` a third row of segments follows, for processes that are killed in a worker's place.
+
     With `histograms` each segment has one beside it, for the waits of the holds that no longer fit.
     """
 
-    def __init__(self, workers: int, records: int, *, histograms: bool = False) -> None:
+    def __init__(self, workers: int, records: int, *, histograms: bool = False, helpers: bool = False) -> None:
         self._words = HEADER + RECORD * (records + SPARE_RECORDS)
         self._workers = workers
+        self._count = (3 if helpers else 2) * workers
         used = workers * self._words * WORD_BYTES
-        self._memory = memoryview(anonymous(2 * used, populated=used if records else 0)).cast("Q")
+        self._memory = memoryview(
+            anonymous(self._count * self._words * WORD_BYTES, populated=used if records else 0)
+        ).cast("Q")
         waits = anonymous(2 * workers * BUCKETS * WORD_BYTES) if histograms else None
         self._waits = None if waits is None else memoryview(waits).cast("Q")
 
@@ -111,6 +116,25 @@ class Log:
         """Return the segment that the twin of a worker writes to."""
         return self._workers + index
 
+    def helper_of(self, index: int) -> int:
+        """Return the segment of the helpers of a worker."""
+        return 2 * self._workers + index
+
+    def cursor(self, index: int) -> int:
+        """Return the word at which the next record of this segment starts."""
+        return self.segment(index)[CURSOR] or HEADER
+
+    def is_waiting(self, index: int) -> bool:
+        """Return True while a request is under the cursor of this segment, and not granted."""
+        segment = self.segment(index)
+        at = segment[CURSOR] or HEADER
+        return at + RECORD <= len(segment) and segment[at] != 0 and segment[at + GRANTED_NS] == 0
+
+    def forget_request(self, index: int) -> None:
+        """Remove the request of a process that was killed while it waited."""
+        if self.is_waiting(index):
+            self.segment(index)[self.cursor(index)] = 0
+
     def header(self, word: int) -> list[int]:
         """Return one word of the header of every worker, by index."""
         stop = self._workers * self._words
@@ -122,16 +146,22 @@ class Log:
 
     def holds(self) -> Iterator[Row]:
         """Yield every recorded hold as a `lab.analysis.holds.Row`; one not released counts as released at its grant."""
-        for index in range(2 * self._workers):
+        for index in range(self._count):
             words = self._records(index)
             granted, released = words[1::RECORD], words[2::RECORD]
             if 0 in released or max(released, default=0) >= DIED:
                 released = [end & ~DIED or start for start, end in zip(granted, released, strict=True)]
             yield from zip(granted, released, words[0::RECORD], repeat(index), words[3::RECORD], strict=False)
 
+    def deaths(self) -> Iterator[tuple[int, int]]:
+        """Yield the worker and the time in ns of each hold that ended with its holder."""
+        for index in range(self._count):
+            ends = self._records(index)[2::RECORD]
+            yield from ((index % self._workers, end & ~DIED) for end in ends if end >= DIED)
+
     def requests(self) -> Iterator[Row]:
         """Yield rows as `holds` does, with 0 for an event that never came, and those that still wait."""
-        for index in range(2 * self._workers):
+        for index in range(self._count):
             segment = self.segment(index)
             for slot in range(HEADER, max(HEADER, segment[CURSOR]) + 1, RECORD):
                 requested, granted, released, span = segment[slot : slot + RECORD].tolist() or [0, 0, 0, 0]

@@ -118,6 +118,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         orphans=sum(len(result.orphans) for result in results),
         orphan_commands=_commands(results),
         fault=setting.fault.name if setting.fault else "",
+        data_checked=not (setting.fault and setting.fault.kills),
         faults_made=sum(result.faults_made for result in results),
         invariant_checks=_checks(setting, results),
         trial_samples=[_sample(result) for result in results],
@@ -335,8 +336,9 @@ def _overlap_text(overlap: Overlap, workers: int) -> str:
 
 
 def _who(segment: int, workers: int) -> str:
-    """Return the worker of a log segment; those after the workers' own are their twins' (`lab.race.recorder`)."""
-    return f"worker {segment}" if segment < workers else f"the second owner in worker {segment - workers}"
+    """Return the worker of a log segment: its own, its twin's or its helpers' (`lab.race.recorder`)."""
+    whose = ("worker", "the second owner in worker", "a helper of worker")
+    return f"{whose[segment // workers]} {segment % workers}"
 
 
 def _bytes(span: Span) -> str:

@@ -28,6 +28,8 @@ from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.base import broken_invariant, endless, has_invariant, listed_damage, raised
 
 from .failures import explain
+from .fault_plan import plan_of
+from .fault_verdict import shut_out
 from .invariant import Checks, InvariantChecker
 from .mailbox import EVIDENCE_KEPT, Mailbox, Report
 from .recorder import DEADLOCKS, FINISHED_NS, GAVE_UP, PRIVATE_BYTES, REFUSED, ROUNDS_DONE, UNRECORDED, Log
@@ -173,7 +175,8 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
     with fixed_by_its_author("prepare", setting.time_limit_s):
         scenario.prepare(memory.from_buffer(content))
     backing = find_backing(setting.backing)
-    log = Log(setting.workers, setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0)
+    records = setting.rounds * scenario.holds_per_round if setting.lock.excludes else 0
+    log = Log(setting.workers, records, helpers=bool(setting.fault))
     with (
         trial_file(backing, number, folders, content, sparse=scenario.sparse) as (paths, shared),
         prepared(setting.lock, paths[0]) as lock,
@@ -192,6 +195,7 @@ def run_trial(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
             stresses=setting.stresses,
             log=log,
             tape=Tape(log, setting.workers, content) if setting.recorded else None,
+            plan=plan_of(setting.fault, f"{setting.seed}/{number}", setting.workers, log),
         )
         return _race(replace(setting, lock=lock), job, number)
 
@@ -222,19 +226,22 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         if setting.program:
             ran = _run_beside_programs(setting, job, mailbox, prepare)
             return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
+        isolate = bool(setting.fault and setting.fault.what == "isolate")
         with (
             InvariantChecker(setting, job) as checker,
-            WorkerPool(job.workers, prepare, cpus_for(setting.pin)) as pool,
+            WorkerPool(job.workers, prepare, cpus_for(setting.pin), isolate=isolate) as pool,
         ):
-            pool.gather(setting.time_limit_s)
+            pool.gather(setting.time_limit_s * setting.most_limits)
             released_ns = pool.release()
             checker.begin()
-            pace = Pace(job.log, setting.most_limits)
-            exits = pool.wait(setting.time_limit_s, goes_on=pace.goes_on)
+            pace, plan = Pace(job.log, setting.most_limits), job.plan
+            meanwhile = (lambda: plan.look(pool.pids)) if plan else None
+            exits = pool.wait(setting.time_limit_s, meanwhile=meanwhile, goes_on=pace.goes_on)
             checks = checker.result()
         setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
         result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()), checks=checks)
-        return replace(result, orphans=pool.orphans)
+        made = job.workers if isolate else job.plan.made if job.plan else 0
+        return replace(result, orphans=pool.orphans, faults_made=made)
     finally:
         mailbox.close()
 
@@ -294,7 +301,9 @@ def _gather(
 
         result.failures.extend(explain_programs(setting, number, ran, {each.worker: each.error for each in reports}))
         result = replace(result, sampled=ran.samples.result(holds), orphans=ran.orphans)
-    if not result.failures:
+    if job.plan:
+        result.failures.extend(shut_out(number, log.deaths(), holds, result.gave_up))
+    if not result.failures and not (setting.fault and setting.fault.kills):
         result.judge(_check(setting.scenario, job, result.rounds_done, reports, setting.time_limit_s, checks))
     if job.tape:
         with suppress(*[LabError] * bool(result.failures)):  # a file that a failed worker left may not be readable

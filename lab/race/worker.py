@@ -10,12 +10,13 @@ import os
 from collections.abc import Callable
 from ctypes import Structure
 from dataclasses import dataclass, replace
+from functools import partial
 from time import monotonic_ns
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from lab.analysis.holds import Span
-from lab.errors import ScenarioError, error_line, refusal
+from lab.errors import ScenarioError
 from lab.locks import GaveUp, Leaky, Lock
 from lab.memory import Backing, Shared
 from lab.memory.protocol import Held
@@ -25,8 +26,9 @@ from lab.processes import Child, detach_output, die, fork_child, private_bytes
 from lab.scenario import Layout, Scenario
 from lab.scenario.worker import Bytes
 
+from .fault_plan import AtGrant, Plan
 from .faults import Fault
-from .mailbox import Mailbox, Report, Reports, Seen, trace_of
+from .mailbox import Mailbox, Report, Reports, report_of
 from .perturb import AfterWay, HalvedStores, Pause, PausedStores, insisting, spin, yielding
 from .recorder import (
     CURSOR,
@@ -107,6 +109,7 @@ class Job:
     log: Log
     stresses: bool = False
     tape: Tape | None = None
+    plan: Plan | None = None
 
     @property
     def path(self) -> str:
@@ -235,6 +238,8 @@ class RaceWorker:
             hold = self._file.around(Hold(acquire, release, self._records, span, waits))
             if self._job.stresses and self._pause:
                 hold = AfterWay(hold, self._pause)
+            if self._job.plan:
+                hold = AtGrant(hold, partial(self._job.plan.at_grant, self))
         made[field if index is None else (field, index, count)] = hold
         return hold
 
@@ -280,7 +285,7 @@ class RaceWorker:
         if self._twin is None:
             if self._child:
                 raise ScenarioError("twin: a child has recorded in its place; a worker has one or the other")
-            self._twin = self._second("second")
+            self._twin = self._second("second", self._job.log.twin_of(self.index))
             self._twin.reports = self.reports
         self._twin.round = self.round
         return self._twin
@@ -289,13 +294,21 @@ class RaceWorker:
         """See `lab.Worker.child`; the child records in the twin's segment, so there is one at a time."""
         if self._twin or (self._child and not self._child.ended):
             raise ScenarioError("child: the one before it, or a twin, still records; wait for it first")
-        self._child = Child(fork_child(lambda: self._as_child(body)))
-        self._children += 1
+        self._child = self._forked(body, self._job.log.twin_of(self.index))
         return self._child
 
-    def _as_child(self, body: Callable[[RaceWorker], None]) -> None:
+    def helper(self, body: Callable[[RaceWorker], None]) -> Child:
+        """Fork a child for a fault (`lab.race.fault_plan`), which records apart from those of the scenario."""
+        return self._forked(body, self._job.log.helper_of(self.index))
+
+    def _forked(self, body: Callable[[RaceWorker], None], segment: int) -> Child:
+        child = Child(fork_child(lambda: self._as_child(body, segment)))
+        self._children += 1
+        return child
+
+    def _as_child(self, body: Callable[[RaceWorker], None], segment: int) -> None:
         """Run a child; it has its parent's round and a copy of its notes. One that gave up exits with 1."""
-        child = self._second(f"child {self._children}")
+        child = self._second(f"child {self._children}", segment)
         child.round, child.local = self.round, self.local
         try:
             body(child)
@@ -303,14 +316,14 @@ class RaceWorker:
             child._segment[GAVE_UP] += 1
             raise SystemExit(1) from error
 
-    def _second(self, seed: str) -> RaceWorker:
-        """Return a worker with an open file and random draws of its own, which records in the twin's segment."""
+    def _second(self, seed: str, segment: int) -> RaceWorker:
+        """Return a worker with an open file and random draws of its own, which records in this segment."""
         job = replace(self._job, seed=f"{self._job.seed}/{seed}")
         if isinstance(job.lock, Leaky):
             from random import Random
 
             job = replace(job, lock=job.lock.redrawn(Random(f"leak/{job.seed}/{self.index}")))  # noqa: S311
-        return RaceWorker(job, self.index, segment=job.log.twin_of(self.index), inode=self._inode)
+        return RaceWorker(job, self.index, segment=segment, inode=self._inode)
 
     def die(self) -> None:
         """See `lab.Worker.die`; what this process holds ends with it, as the record says (`lab.race.recorder`)."""
@@ -325,15 +338,18 @@ ASKED_FOR_MEMORY = 8
 
 def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> Callable[[int], Callable[[], None]]:
     """Return what each worker does before the barrier and after it; its errors end up in the mailbox."""
-    scenario = setting.scenario
+    scenario, plan = setting.scenario, job.plan
+    work = partial(plan.work, scenario.work, mailbox=mailbox) if plan else scenario.work
 
     def prepare(index: int) -> Callable[[], None]:
         detach_output() if setting.stresses else print_to_stderr()
         try:
             worker = RaceWorker(_leaking(setting, job, index), index)
             scenario.start(worker)
+            if plan:
+                plan.start()
         except (Exception, SystemExit) as error:
-            mailbox.send(_report(index, {}, error))
+            mailbox.send(report_of(index, error))
             raise SystemExit(1) from error
         return lambda: run(worker)
 
@@ -341,12 +357,14 @@ def worker_of(setting: Setting, job: Job, mailbox: Mailbox, *, weigh: bool) -> C
         header = job.log.segment(worker.index)
         failed: BaseException | None = None
         try:
-            _rounds(scenario.work, worker, header)
+            _rounds(work, worker, header)
         except BaseException as error:
             failed = error
         ended_ns = monotonic_ns()
-        if failed or worker.reports.seen:
-            mailbox.send(_report(worker.index, worker.reports.seen, failed))
+        if failed:
+            mailbox.send(report_of(worker.index, failed, worker.reports.seen))
+        elif worker.reports.seen:
+            mailbox.send(Report(worker.index, worker.reports.seen))
         if failed:
             raise SystemExit(1)
         header[FINISHED_NS] = ended_ns  # after the report: a finished worker reports nothing more
@@ -382,9 +400,3 @@ def _leaking(setting: Setting, job: Job, index: int) -> Job:
     from random import Random
 
     return replace(job, lock=Leaky(setting.lock, setting.leak, Random(f"leak/{job.seed}/{index}")))  # noqa: S311
-
-
-def _report(worker: int, seen: dict[str, Seen], error: BaseException | None) -> Report:
-    if error is None:
-        return Report(worker, seen)
-    return Report(worker, seen, error_line(error), type(error).__name__, trace_of(error), refusal(error))

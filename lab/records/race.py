@@ -307,6 +307,7 @@ class Case:
     the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
     `invariant_checks` is how many times the scenario's invariant was checked while the workers raced, beside the check
     at the end of each trial; null where it has none. What an invariant finds is damage, counted against these checks.
+    `data_checked` is false where a process was killed in the middle of its work: holds, and who is let in, decide.
     """
 
     scenario: str
@@ -366,6 +367,7 @@ class Case:
     fault: str = ""
     faults_made: int = 0
     invariant_checks: int | None = None
+    data_checked: bool = True
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)

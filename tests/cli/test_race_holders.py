@@ -46,7 +46,17 @@ def dying(path: Path, meanwhile: str) -> Path:
 def test_a_lock_that_lets_in_beside_a_holder_that_dies_then_is_caught(tmp_path: Path) -> None:
     there = other_package(tmp_path / "site")
     done = run_lab(
-        "race", dying(tmp_path / "mine.py", LET_IN), *TWO, "--lock", "liar", "--json", "-", "--no-save", env=there
+        "race",
+        dying(tmp_path / "mine.py", LET_IN),
+        *TWO,
+        "--lock",
+        "liar",
+        "--faults",
+        "none",
+        "--json",
+        "-",
+        "--no-save",
+        env=there,
     )
     (case,) = json.loads(done.stdout)["cases"]
     assert (done.returncode, case["overlapping_holds"], case["holds"]) == (1, 1, 2)
@@ -173,8 +183,8 @@ def test_one_that_waits_while_later_ones_are_granted_is_told_as_starved(tmp_path
     """A lock whose writer looks whether somebody reads, and lets all come before."""
     (tmp_path / "polite.py").write_text(POLITE)
     mine = scenario_file(tmp_path / "mine.py", POLITE_WORK, attributes="holds_per_round = 60")
-    done = run_lab("race", mine, *TWO, "--lock", "polite:lock", "--json", tmp_path / "race.json", "--no-save",
-                   cwd=tmp_path)  # fmt: skip
+    done = run_lab("race", mine, *TWO, "--lock", "polite:lock", "--faults", "none",
+                   "--json", tmp_path / "race.json", "--no-save", cwd=tmp_path)  # fmt: skip
     (case,) = json.loads((tmp_path / "race.json").read_text())["cases"]
     assert (done.returncode, done.stderr) == (0, "")
     assert (case["starved"], case["overtaken"], case["verdict"]) == (1, 50, "clean")

@@ -10,6 +10,9 @@ import pytest
 from tests.helpers import ROOT, race, run_lab
 from tests.once import once
 
+HERE = ("--dir", "data", "--faults", "none")
+"""How these tests race: faults, which every lock of a user gets, have tests of their own."""
+
 LOCKS = '''
 import errno, fcntl, os, threading, time
 from contextlib import contextmanager
@@ -204,7 +207,7 @@ def folder(tmp_path: Path) -> Path:
 def raced(folder: Path, *locks: str, rounds: int = 100) -> tuple[int, list[dict[str, Any]]]:
     """Race the append log, where workers yield inside the lock, under these locks; every file must be gone after."""
     names = [part for lock in locks for part in ("--lock", lock)]
-    args = ("append_log", *names, "--rounds", str(rounds), "--trials", "1", "--time-limit", "2", "--dir", "data")
+    args = ("append_log", *names, "--rounds", str(rounds), "--trials", "1", "--time-limit", "2", *HERE)
     code, document = race(*args, cwd=folder)
     assert list((folder / "data").iterdir()) == []
     return code, document["cases"]
@@ -261,7 +264,7 @@ def test_a_lock_that_excludes_nobody_outside_its_process_is_caught(folder: Path)
 
 
 def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_what(folder: Path) -> None:
-    args = ("counter", "--lock", "my_locks:Several", "--trials", "1", "--quiet", "--no-save", "--dir", "data")
+    args = ("counter", "--lock", "my_locks:Several", "--trials", "1", "--quiet", "--no-save", *HERE)
     done = run_lab("race", *args, cwd=folder)
     first, *trace = done.stderr.splitlines()
     told = "acquire() raised RuntimeError: one line more, in round 5 of trial 0; likewise 3 more workers; fix the lock"
@@ -271,14 +274,14 @@ def test_of_what_a_lock_raises_only_its_own_frames_are_shown_and_in_one_line_wha
 
 
 def test_a_lock_that_gives_up_is_a_sentence_and_no_failure(folder: Path) -> None:
-    args = ("counter", "--lock", "my_locks:Refuses", "--rounds", "6", "--trials", "1", "--no-save", "--dir", "data")
+    args = ("counter", "--lock", "my_locks:Refuses", "--rounds", "6", "--trials", "1", "--no-save", *HERE)
     done = run_lab("race", *args, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "counter under my_locks:Refuses: the lock gave up 4 times; these rounds were not done" in done.stdout
 
 
 def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> None:
-    args = ("counter", "--lock", "my_locks:Prints", "--rounds", "5", "--trials", "1", "--no-save", "--dir", "data")
+    args = ("counter", "--lock", "my_locks:Prints", "--rounds", "5", "--trials", "1", "--no-save", *HERE)
     done = run_lab("race", *args, "--json", "-", cwd=folder)
     assert json.loads(done.stdout)["cases"][0]["verdict"] == "clean"
     assert done.stderr.count("taken") == done.stderr.count("by hand") == 1 + 4 * 5
@@ -293,7 +296,7 @@ def test_a_lock_of_a_package_that_is_missing_is_a_row_and_the_others_are_raced(f
 
 @pytest.mark.parametrize("lock", ["no_such_module:lock", "my_locks:missing", "my_locks:TEXT", "my_locks:MADE"])
 def test_a_lock_that_cannot_be_had_is_a_usage_error_before_anything_is_raced(lock: str, folder: Path) -> None:
-    done = run_lab("race", "counter", "--lock", lock, "--dir", "data", cwd=folder)
+    done = run_lab("race", "counter", "--lock", lock, *HERE, cwd=folder)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"lab: lock {lock}: ")
     assert len(done.stderr.splitlines()) == 1
@@ -308,7 +311,7 @@ def test_that_there_is_no_model_of_it_is_said_in_one_line(command: list[str], fo
 
 
 def test_a_worker_s_threads_and_children_have_lock_objects_of_their_own(folder: Path) -> None:
-    args = ("threads", "forked_holder:fixed", "--lock", "my_locks:Own", "--trials", "1", "--dir", "data")
+    args = ("threads", "forked_holder:fixed", "--lock", "my_locks:Own", "--trials", "1", *HERE)
     code, document = race(*args, cwd=folder)
     assert [row["verdict"] for row in document["cases"] if row["scenario"] != "forked_holder"] == ["clean", "clean"]
     assert code == 0
@@ -317,7 +320,7 @@ def test_a_worker_s_threads_and_children_have_lock_objects_of_their_own(folder: 
 def test_the_five_lines_of_the_page_about_locks_are_raced(tmp_path: Path) -> None:
     lines = (ROOT / "docs" / "locks.md").read_text().partition("```python\n")[2].partition("```")[0]
     (tmp_path / "my_module.py").write_text(lines)
-    args = ("counter", "append_log", "--lock", "my_module:my_lock", "--workers", "8", "--rounds", "20", "--trials", "1")
+    args = ("counter", "append_log", "--lock", "my_module:my_lock", "--workers", "8", "--rounds", "20", *HERE[2:])
     code, document = race(*args, cwd=tmp_path)
     assert (code, [row["lock"] for row in document["cases"]]) == (0, ["mine", "mine"])
 
@@ -325,6 +328,7 @@ def test_the_five_lines_of_the_page_about_locks_are_raced(tmp_path: Path) -> Non
 def test_the_lock_of_one_method_on_that_page_is_raced(tmp_path: Path) -> None:
     block = (ROOT / "docs" / "locks.md").read_text().partition("```python\n# ranges.py\n")[2].partition("```")[0]
     (tmp_path / "ranges.py").write_text(block)
-    code, document = race("bank", "--lock", "ranges:Mine", "--rounds", "200", "--trials", "1", cwd=tmp_path)
+    how = ("--lock", "ranges:Mine", "--rounds", "200", "--trials", "1", *HERE[2:])
+    code, document = race("bank", *how, cwd=tmp_path)
     (row,) = document["cases"]
     assert (code, row["lock"], row["verdict"], row["holds"] > 0) == (0, "ranges:Mine", "clean", True)

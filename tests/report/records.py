@@ -84,6 +84,18 @@ COUNTEREXAMPLE = replace(
     why="The lock covers too few bytes.",
     reason="anyway",
 )
+MINE = replace(CLEAN, lock="mine:lock")
+DEADLY = replace(MINE, fault="holder killed", faults_made=40, data_checked=False)
+STOPPED = replace(MINE, fault="holder stopped 5 s", faults_made=1)
+BROKEN_BY_FAULT = replace(DEADLY, verdict="damaged", overlapping_holds=2, reason="overlapped after a holder was killed")
+SHUT_OUT = replace(
+    DEADLY,
+    verdict="timeout",
+    operations=0,
+    reason="nobody was let in for 2 s after a holder was killed",
+    failures=[Failure(trial=0, worker=1, round=3, how="late", reason="still at work, waiting for the lock")],
+)
+NOT_TRIED = replace(STOPPED, verdict="unsupported", trials=0, reason="not tried: no pid namespace; run as root")
 OPTIONS = Options(
     scenarios=["counter"],
     locks=["fcntl"],

@@ -144,7 +144,7 @@ def next_step(case: Case) -> str:
     """Say what to do about workers that failed, behind a semicolon; empty if the reason says it, or none is known."""
     own = [failure for failure in case.failures if not failure.program]
     if any(failure.reason.startswith(("raised LockFailed", "raised GaveUp")) for failure in own):
-        return "; fix the lock"
+        return "; let it ask again after a signal (EINTR)" if "signal" in case.fault else "; fix the lock"
     if any(failure.how == "refused" for failure in own):
         return "; the system refused it, not the lock or the scenario: run it again, or raise the limit"
     if any(failure.how == "raised" and failure.trace for failure in own):
@@ -152,10 +152,13 @@ def next_step(case: Case) -> str:
     if any(failure.how == "late" and failure.reason.startswith("was stopped") for failure in own):
         return "; find out what stopped it"
     if any(failure.how == "late" and "waiting for" in failure.reason for failure in own):
-        return _of_late(case)
+        return SURVIVING if case.fault else _of_late(case)
     if own and case.lock not in {*OWN, *READY}:
         return "; fix the lock, or the scenario, whichever ends or holds up its worker"
     return ""
+
+
+SURVIVING = "; if others are to go on after that, use a lock that the kernel releases at a death, or look for the dead"
 
 
 def _of_late(case: Case) -> str:

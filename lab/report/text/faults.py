@@ -1,33 +1,62 @@
-"""Say in a sentence for each lock, or program, which faults were made and what came of them."""
+"""Say which faults were made, what came of them, and how to make them again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from shlex import join
 
-from lab.records import Case, Run
+from lab.records import Case, Options, Run
 from lab.report.format import plural
 
 from .failures import lock_of
 
+UNCHECKED = (
+    "Where a process was killed the data is not checked, because its round may be half done: such a row is judged by "
+    "its holds, and by whether somebody is let in afterwards."
+)
+
 
 def of_faults(run: Run) -> Iterator[str]:
-    """Yield a sentence for each lock or program that was raced with faults."""
+    """Yield a sentence for each lock or program that was raced with faults, and what the rows mean."""
     groups: dict[str, list[Case]] = {}
     for case in run.cases:
-        if case.fault:
+        if case.fault and case.verdict != "unsupported":
             name = case.program if case.programs == case.workers else lock_of(case)
             groups.setdefault(name, []).append(case)
     for name, cases in groups.items():
-        tried = [case for case in cases if case.verdict != "unsupported"]
-        broken = [case for case in tried if not case.as_expected]
+        broken = [case for case in cases if case.verdict not in ("clean", "inconclusive", case.expected)]
         if broken:
             kinds = ", ".join(dict.fromkeys(case.fault for case in broken))
-            yield f"{name}, with faults: NOT CLEAN in {len(broken)} of {plural(len(tried), 'case')}: {kinds}."
-        elif tried:
-            made = plural(sum(case.faults_made for case in tried), "fault")
-            yield f"{name}, with faults: clean in {plural(len(tried), 'case')}; {made} made."
+            yield f"{name}, with faults: NOT CLEAN in {len(broken)} of {plural(len(cases), 'case')}: {kinds}."
+        else:
+            yield f"{name}, with faults: clean in {plural(len(cases), 'case')}: {_made(cases)}."
+    if any(not case.data_checked for cases in groups.values() for case in cases):
+        yield UNCHECKED
+
+
+def _made(cases: list[Case]) -> str:
+    counts: dict[str, int] = {}
+    for case in cases:
+        counts[case.fault] = counts.get(case.fault, 0) + case.faults_made
+    return ", ".join(f"{fault} {'once' if made == 1 else f'{made:,} times'}" for fault, made in counts.items())
 
 
 def is_only_reported(case: Case, run: Run) -> bool:
     """Return True for the row of a fault that was made by default, and in which nothing broke."""
     return bool(case.fault) and not run.options.faults and case.verdict in ("timeout", "unsupported", "inconclusive")
+
+
+def again(case: Case, options: Options) -> str:
+    """Return the command that makes the faults of this case again, from the same seed."""
+    if case.programs == case.workers:
+        what = ["--program", options.program, "--check", options.check]
+    else:
+        known = case.lock in options.locks or not options.locks
+        locks = [case.lock] if known else options.locks  # a lock may have a name of its own
+        what = [case.scenario, *(word for lock in locks for word in ("--lock", lock))]
+    backings = ["--backing", case.backing] if options.backings else []
+    faults = options.faults or "short"
+    seed = str(options.seed)
+    return join(["python", "-m", "lab", "race", *what, *backings, "--workers", str(case.workers), "--seed", seed]) + (
+        " --faults" if faults == "short" else f" --faults {faults}"
+    )

@@ -65,11 +65,12 @@ def _case(case: Case) -> list[str]:
 
 def _broke(case: Case) -> list[str]:
     judged = sum(trial.completed for trial in case.trial_samples)
+    checked = case.operations and case.data_checked
     low, high = case.interval_95
     return [
         *_case(case),
-        f"{case.damaged:,} of {case.damaged_of or case.operations:,}" if case.operations else "-",
-        rate(case.corruption_rate) if case.operations else "-",
+        f"{case.damaged:,} of {case.damaged_of or case.operations:,}" if checked else "-",
+        rate(case.corruption_rate) if checked else "-",
         f"{case.damaged_trials} of {judged}" if judged else "-",
         f"{100 * low:.0f} to {100 * high:.0f} %" if judged else "-",
         overlaps_of(case),

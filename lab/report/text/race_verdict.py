@@ -191,7 +191,7 @@ def _invariants(run: Run) -> Iterator[str]:
 def _waiting(run: Run) -> Iterator[str]:
     """Yield which workers starved, and which lock gave up."""
     for case in run.cases:
-        if case.starved:
+        if case.starved and not case.fault:
             longest = {"read": case.read_wait_max_ns or 0, "write": case.write_wait_max_ns or 0}
             mode = max(longest, key=lambda each: longest[each])
             yield (
@@ -218,6 +218,8 @@ def complaints(run: Run) -> Iterator[str]:
             alike.setdefault(_likeness(case), []).append(case)
     for first, *others in alike.values():
         yield from _complaint(first, run.options.leak, len(others))
+        if first.fault:
+            yield f"  make it again: {faults.again(first, run.options)}"
     yield from _orphans(run)
     for case in run.cases:
         if case.not_recorded:

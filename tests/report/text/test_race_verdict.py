@@ -13,7 +13,24 @@ from lab.records import Case, Damage, Failure, How, Run
 from lab.report.text.failures import SHOWN
 from lab.report.text.race_verdict import complaints, conclusions, exit_code, heading
 from tests.golden import Golden, sections
-from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TOO_WEAK, TWO_IN, UNLOCKED, run_of
+from tests.report.records import (
+    BROKEN_BY_FAULT,
+    CLEAN,
+    COUNTEREXAMPLE,
+    DAMAGED,
+    DEADLY,
+    DIED,
+    HUNG,
+    MINE,
+    NOT_TRIED,
+    REFUSED,
+    SHUT_OUT,
+    STOPPED,
+    TOO_WEAK,
+    TWO_IN,
+    UNLOCKED,
+    run_of,
+)
 
 NOT_RECORDED = replace(CLEAN, not_recorded="full")
 CODES = {
@@ -50,6 +67,12 @@ def test_where_several_are_true_the_first_of_1_4_3_counts(first: int, second: in
     for one in CODES[first]:
         for other in CODES[second]:
             assert exit_code(run_of(one, other)) == exit_code(run_of(other, one)) == first
+
+
+@pytest.mark.parametrize(("case", "default", "asked"), [(SHUT_OUT, 0, 4), (NOT_TRIED, 0, 3), (BROKEN_BY_FAULT, 1, 1)])
+def test_a_fault_that_broke_nothing_counts_only_where_it_was_asked_for(case: Case, default: int, asked: int) -> None:
+    assert exit_code(run_of(MINE, case)) == default
+    assert exit_code(run_of(MINE, case, faults="short")) == asked
 
 
 @pytest.mark.parametrize(
@@ -148,6 +171,11 @@ RUNS: dict[str, Run] = {
     "late elsewhere under a user's lock": run_of(waited("mine", "late", "still at work")),
     "ended under a user's lock": run_of(waited("mine", "killed", "exited with 0")),
     "ended under a kernel lock": run_of(waited("fcntl", "killed", "exited with 0")),
+    # faults
+    "faults that broke nothing": run_of(MINE, DEADLY, STOPPED, replace(DEADLY, scenario="bank", faults_made=1)),
+    "faults that broke a lock": run_of(MINE, BROKEN_BY_FAULT, STOPPED, rounds=None, locks=["mine:lock"]),
+    "a fault that shuts all others out": run_of(MINE, SHUT_OUT, faults="long", locks=["other:lock"]),
+    "a fault that could not be made": run_of(MINE, NOT_TRIED),
 }
 
 
