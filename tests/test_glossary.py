@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 
 from lab.cli import check as check_command
-from lab.report.text import bench, check, compare, copying, explore, race, tour
+from lab.report.text import bench, check_evidence, compare, copying, explore, race, tour
 from tests.helpers import ROOT
 
 PAGE = (ROOT / "docs" / "glossary.md").read_text()
 WORDS = [word for word in re.findall(r"^\| ([^|]+?) \|", PAGE, re.MULTILINE) if word not in ("word", "column")]
 HEADERS = {
-    *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, race.FAULT, *check.STRESS, *bench.HEAD, *bench.USED,
+    *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, race.FAULT, *check_evidence.STRESS, *bench.HEAD, *bench.USED,
     *compare.HEAD, *explore.HEAD, *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 

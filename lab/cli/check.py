@@ -69,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(out, "json")
     add("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there")
     add_saving(out)
-    add("--quiet", action="store_true", help="print no report and no progress, only what is not safe")
+    length = out.add_mutually_exclusive_group()
+    add_shared(length, "verbose")
+    length.add_argument("--quiet", action="store_true", help="print no report and no progress, only what is not safe")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -161,11 +161,13 @@ class Documents:
         from lab.report.documents import report_of  # its imports, tabulate too, do not belong in a process that forks
 
         report = report or report_of(document)
-        if not (self.to_stdout or getattr(self._arguments, "quiet", False) or _is_empty(document)):
-            show(report.text_of(document, getattr(self._arguments, "format", DEFAULT_FORMAT)), report.colours)
+        shown = not (self.to_stdout or getattr(self._arguments, "quiet", False) or _is_empty(document))
+        if shown:
+            style, full = getattr(self._arguments, "format", DEFAULT_FORMAT), getattr(self._arguments, "verbose", False)
+            show(report.text(document, style, full=full), report.colours)
             for path in self.written:
                 show(f"written to {path}")
-        complain(*report.complaints(document))
+        complain(*(report.beside(document) if shown else report.complaints(document)))
         return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(self.unwritten))
 
     def finish(self, document: Document, report: Report | None = None) -> ExitCode:

@@ -17,7 +17,7 @@ from .options import add_shared
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `report`."""
     parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that a command of the lab wrote")
-    add_shared(parser, "format")
+    add_shared(parser, "format", "verbose")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--format {arguments.format}: the report of `{document.command}` is no table; leave --format out"
         )
+    if not report.full_text_of and arguments.verbose:
+        raise UsageError(f"--verbose: the report of `{document.command}` leaves nothing out; leave --verbose out")
     with untrusted(arguments.results):
-        show(report.text_of(document, arguments.format), report.colours)
-        complain(*report.complaints(document))
+        show(report.text(document, arguments.format, full=arguments.verbose), report.colours)
+        complain(*report.beside(document))
     return 0

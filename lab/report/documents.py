@@ -29,7 +29,8 @@ class Report(NamedTuple):
     """The way to report one kind of document; `text_of` takes the document and the format of its tables.
 
     `complaints` are its lines on stderr, the last of a run that was interrupted says so. `formats` is false where the
-    text is no table and comes in one format only.
+    text is no table and comes in one format only. `full_text_of` makes the text of --verbose, where `text_of` leaves
+    something out, `brief_complaints` the lines on stderr beside the text, where they are shorter than those alone.
     """
 
     text_of: Callable[[Any, str], str]
@@ -37,6 +38,16 @@ class Report(NamedTuple):
     exit_code: Callable[[Any], ExitCode]
     colours: Mapping[str, str] = COLOURS
     formats: bool = True
+    full_text_of: Callable[[Any, str], str] | None = None
+    brief_complaints: Callable[[Any], Iterable[str]] | None = None
+
+    def text(self, document: Document, style: str, *, full: bool = False) -> str:
+        """Return the text of a document, in `full` with what it otherwise leaves out, if it leaves out anything."""
+        return ((self.full_text_of if full else None) or self.text_of)(document, style)
+
+    def beside(self, document: Document) -> Iterable[str]:
+        """Return the lines on stderr beside the text."""
+        return (self.brief_complaints or self.complaints)(document)
 
 
 def report_of(document: Document) -> Report:

@@ -16,7 +16,7 @@ from lab.report.documents import report_of
 from lab.scenario import find_scenarios
 from tests.cli.commands import QUICK, document, lines, refusal, scenario_file
 from tests.helpers import run_lab
-from tests.report.checked_records import check_of, guarantee
+from tests.report.checked_records import BROKEN, check_of, guarantee
 from tests.report.explored_records import DIVERGED, REPRODUCED, asked
 from tests.report.plots_records import alone, bench_of
 from tests.report.toured_records import GRID, tour_of
@@ -120,3 +120,16 @@ def test_a_format_is_refused_for_what_is_no_table(run: Document) -> None:
     line = refusal(2, "report", "run.json", "--format", "csv")
     assert line == f"lab: --format csv: the report of `{run.command}` is no table; leave --format out"
     assert run_lab("report", "run.json", "--format", "simple").returncode == 0
+
+
+def test_verbose_shows_what_the_report_of_a_check_leaves_out_and_is_refused_where_nothing_is_left_out() -> None:
+    Path("check.json").write_bytes(encode(BROKEN))
+    Path("bench.json").write_bytes(encode(bench_of(alone("fcntl", 1000))))
+    brief, full = run_lab("report", "check.json"), run_lab("report", "check.json", "--verbose")
+    assert (brief.returncode, full.returncode, brief.stderr) == (0, 0, full.stderr)
+    assert "rules that do not hold:" not in brief.stdout
+    assert (full.stdout.count("    source    fcntl(2)"), full.stdout.count("random program (ranges)")) == (13, 1)
+    assert refusal(2, "report", "bench.json", "--verbose") == (
+        "lab: --verbose: the report of `bench` leaves nothing out; leave --verbose out"
+    )
+    assert "not allowed with argument --verbose" in refusal(2, "check", ".", "--verbose", "--quiet")

@@ -107,3 +107,28 @@ def check_of(*guarantees: Guarantee, kinds: Sequence[str] = ("ext4",), **how: An
         stuck=[],
     )
     return replace(made, **how)
+
+
+BROKEN = check_of(
+    guarantee(
+        "posix", "unsafe", "rule 1: expected EAGAIN, observed granted", strength="8 rules, 2 broken; 50 programs"
+    ),
+    guarantee("ofd", strength="4 rules; 50 programs; detects 1 in 48"),
+    guarantee("ranges", "unsafe", "rule 4: expected EAGAIN, observed granted", strength="17 rules, 9 broken"),
+    guarantee("deadlock", "unsupported", "rule 44: expected EDEADLK, observed waits", strength="1 rule"),
+    guarantee("mapping", "unsafe", "counter under ofd, mapped: lost update", strength="500 of 1,000 damaged under ofd"),
+    kinds=("fuse", "fuse"),
+    advice=[
+        "Use open file description locks: what was tried of them excludes here; POSIX locks may not be.",
+        "Reopen.",
+    ],
+    rules=[
+        *[rule(number, name, "unsafe") for number, name in enumerate(["posix"] * 2 + ["ranges"] * 9, start=1)],
+        rule(44, "deadlock", "unsupported", expected="EDEADLK", observed="waits"),
+        rule(47, "posix", "unsafe", guaranteed=False, reason="POSIX leaves it open"),
+    ],
+    random=programs(difference("ranges"), number=50),
+    stress=[race("posix", raced=case(overlaps=5)), race("mapping", "mapped", case("ofd", lost=500))],
+    not_asked=["flock, modes (--only)"],
+)
+"""A check of a filesystem with several faults, of which one is shared by many rules."""

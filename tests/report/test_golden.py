@@ -15,7 +15,7 @@ DOCUMENTS: dict[str, Document] = {
     "race": records.run_of(records.CLEAN, records.DAMAGED, records.DIED),
     "explore": explored_records.exploration_of(explored_records.BROKEN, explored_records.HOLDS),
     "replay": explored_records.REPRODUCED,
-    "check": checked_records.check_of(checked_records.guarantee("posix"), checked_records.guarantee("flock", "unsafe")),
+    "check": checked_records.BROKEN,
     "bench": plots_records.bench_of(plots_records.alone("fcntl", 1200.0), plots_records.queue("flock", 2, 900.0)),
     "tour": toured_records.tour_of(toured_records.GRID),
     "locks": chosen_records.compared(chosen_records.cells("fcntl", close="no"), trouble="not available here"),
@@ -26,6 +26,6 @@ DOCUMENTS: dict[str, Document] = {
 def test_the_report_of_each_command(command: str, golden: Golden) -> None:
     document = DOCUMENTS[command]
     report = report_of(document)
-    complaints = "".join(f"! {line}\n" for line in report.complaints(document))
+    complaints = "".join(f"! {line}\n" for line in report.beside(document))
     text = f"{report.text_of(document, 'simple')}\n{complaints}exit code {int(report.exit_code(document))}\n"
     golden(Path(__file__).parent / "golden" / f"{command}.txt", text)

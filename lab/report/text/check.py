@@ -1,137 +1,45 @@
-"""Write a check as text: a verdict for each guarantee, advice, failures with evidence, the stress, a conclusion.
+"""Write a check as text: the verdict, advice, a line for each guarantee, the causes, and the verdict again.
 
-The evidence is: rules that failed, programs that differ, races that broke, processes that hang.
+The report fits a screen: at most LINES lines of WIDTH columns, with what the command prints on stderr. What many rules
+share is shown once. `full_text_of` leaves nothing out.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-from lab.check.guarantees import EXCLUSION
 from lab.check.request import request_for
+from lab.check.verdict.causes import broken_rules, causes
 from lab.check.verdict.evidence import DETECTS
 from lab.check.verdict.judge import exit_code as code_of
+from lab.check.verdict.situation import joined
 from lab.errors import ExitCode
-from lab.records import Check, Guarantee, RuleResult, StressResult
+from lab.records import Check
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, duration, grid, plural, rate, side_by_side, wrapped
+from lab.report.format import DEFAULT_FORMAT, plural, side_by_side, wrapped
 
-STRESS = ("guarantee", "scenario", "backing", "lock", "met", "rounds", "corrupted", "overlaps", "verdict")
-ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
+from .check_causes import WIDTH, causes_text
+from .check_complaints import WORDS, brief_complaints, clipped, complaints
+from .check_evidence import failed_rules, races, random_differences, unguaranteed
 
+LINES = 60
+"""A report has no more lines than this, those on stderr and the names of the documents included."""
 
-MOST = 3
-"""So many rules of each guarantee are shown with their calls; of more only the results."""
+WRITTEN = 2
+"""The lines that name the documents of a run."""
 
+LEAST_OF_CAUSES = 14
+"""The advice leaves so many lines to the causes: one of them, with its calls."""
 
-def failed_rules(run: Check) -> str:
-    """Return the rules that do not hold and should, the first of each guarantee with the calls that show it."""
-    failed = [rule for rule in run.rules if rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
-    first = [rule for rule in failed if rule in [each for each in failed if each.guarantee == rule.guarantee][:MOST]]
-    rest = "\n".join(_short(rule) for rule in failed if rule not in first)
-    return _section("rules that do not hold", [*map(_rule, first), *([rest] if rest else [])])
+LEAST_ADVICE, MOST_ADVICE = 6, 12
+MOST_NAMED = 6
+VERBOSE = "--verbose shows"
+SENTENCE = {"unsafe": "UNSAFE", "unknown": "inconclusive", "unsupported": "not supported", "safe": "safe"}
+"""The words of the sentence, in its order."""
 
-
-def unguaranteed(run: Check) -> str:
-    """Return the rules that Linux keeps but does not guarantee, where they differ here."""
-    differing = [rule for rule in run.rules if not rule.guaranteed and rule.verdict in ("unsafe", "unsupported")]
-    return _section("other than on Linux, which guarantees it nowhere", [_rule(rule) for rule in differing])
-
-
-def random_differences(run: Check) -> str:
-    """Return the random programs whose calls the kernel answered differently than the model."""
-    if run.random is None:
-        return ""
-    texts = [
-        "\n".join([f"random program ({each.guarantee})", *_outcome(each.expected, each.observed), *_calls(each.calls)])
-        for each in run.random.differences
-    ]
-    return _section("random programs that differ from the model", texts)
-
-
-def stressed(run: Check) -> str:
-    """Return the table of the stress: one row for each race, and how its window was widened."""
-    if not run.stress:
-        return ""
-    rows = [_row(row) for row in run.stress]
-    table = grid(STRESS, rows, ALIGN)
-    return f"{table}\n{wrapped(_window(run.stress))}"
-
-
-def stuck(run: Check) -> str:
-    """Return the processes that were left behind."""
-    return "\n".join(
-        f"LEFT BEHIND: process {each.pid}, which hangs in {each.where} and does not end on SIGKILL"
-        for each in run.stuck
-    )
-
-
-def _section(title: str, texts: Sequence[str]) -> str:
-    return "\n\n".join([f"{title}:", *texts]) if texts else ""
-
-
-def _rule(rule: RuleResult) -> str:
-    refused = ", not supported" if rule.verdict == "unsupported" else ""
-    lines = [wrapped(rule.sentence, f"rule {rule.number} ({rule.guarantee}{refused}): ", indent=4)]
-    if rule.reason:
-        lines.append(_labelled("because", rule.reason))
-    return "\n".join(
-        [*lines, *_outcome(rule.expected, rule.observed), _labelled("source", rule.source), *_calls(rule.calls)]
-    )
-
-
-def _short(rule: RuleResult) -> str:
-    outcome = f"expected {rule.expected}, observed {rule.observed}"
-    return wrapped(f"{rule.sentence} ({outcome})", f"rule {rule.number} ({rule.guarantee}): ", indent=4)
-
-
-def _outcome(expected: str, observed: str) -> Iterator[str]:
-    if expected:
-        yield _labelled("expected", expected)
-    yield _labelled("observed", observed)
-
-
-def _calls(calls: Sequence[str]) -> Iterator[str]:
-    for number, call in enumerate(calls):
-        yield wrapped(call, f"    {'' if number else 'calls':10}")
-
-
-def _labelled(label: str, text: str) -> str:
-    return wrapped(text, f"    {label:10}")
-
-
-def _row(row: StressResult) -> list[str]:
-    case = row.case
-    ran = bool(case.operations)
-    met = case.refused_requests if row.polled else case.contended_requests
-    return [
-        row.guarantee,
-        case.scenario,
-        row.backing,
-        f"{case.lock}{' polled' if row.polled else ''}",
-        f"{met:,}" if ran else "-",
-        f"{case.operations:,}" if ran else "-",
-        (rate(case.corruption_rate) if case.damaged else "0") if ran else "-",
-        f"{case.overlapping_holds:,}" if case.holds else "-",
-        "UNSAFE" if row.verdict == "unsafe" else row.verdict,
-    ]
-
-
-def _window(rows: Sequence[StressResult]) -> str:
-    """Say how the races were made likelier to meet."""
-    longest = max(row.case.window_ns for row in rows)
-    asleep = f", asleep for up to {duration(longest)}" if longest else ""
-    polled = "; polled: asked for again and again instead of waited for" if any(row.polled for row in rows) else ""
-    heads = "; met: requests that met a holder; overlaps: pairs of holds that overlapped and may not"
-    trials = plural(sum(row.case.trials for row in rows), "fresh file")
-    return f"{trials}; race window widened: every worker yields before each lock and each store{asleep}{polled}{heads}."
-
-
-WORDS = {"safe": "safe", "unsafe": "UNSAFE", "unsupported": "unsupported", "unknown": "unknown"}
-SHOWN = 4
-"""So many pieces of evidence are shown below a guarantee."""
+COLUMNS = (31, 11, 34)
+"""The widths of a line about a guarantee: its title, the verdict, how strong it is."""
 
 
 def exit_code(run: Check) -> ExitCode:
@@ -142,12 +50,33 @@ def exit_code(run: Check) -> ExitCode:
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
-    """Return the whole report."""
+    """Return the report that fits a screen."""
+    found = causes(run)
+    table = "\n".join([*guarantee_lines(run), *_power(run)])
+    before = [_cut(heading(run), 3), _cut(early(run), 5), _cut(verdict(run), 3)]
+    after = [_more(run), _cut(left_behind(run), 4), _cut(conclusion(run), 8)]
+    used = sum(part.count("\n") + 2 for part in [*before, table, *after] if part)
+    left = LINES - WRITTEN - used - len(list(brief_complaints(run)))
+    room = max(min(MOST_ADVICE, left - LEAST_OF_CAUSES * bool(found)), min(LEAST_ADVICE, left - 4))
+    advice = _advice(run, room)
+    left -= advice.count("\n") + 2 if advice else 0
+    return _joined([*before, advice, table, causes_text(found, left - 1), *after])
+
+
+def _cut(text: str, most: int) -> str:
+    """Return the first lines of a text, with a mark where it has more."""
+    lines = text.splitlines()
+    return text if len(lines) <= most else "\n".join([*lines[: most - 1], clipped(f"{lines[most - 1]} ...", WIDTH)])
+
+
+def full_text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
+    """Return the report with all advice and evidence."""
     parts = [
         heading(run),
         early(run),
-        "\n".join([*guarantee_lines(run), *_power(run)]),
-        "\n".join(_advice(run)),
+        verdict(run),
+        "\n".join(wrapped(sentence, "* ", width=WIDTH) for sentence in run.advice),
+        "\n".join([*guarantee_lines(run, full=True), *_power(run)]),
         failed_rules(run),
         random_differences(run),
         races(run),
@@ -155,6 +84,10 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
         left_behind(run),
         conclusion(run),
     ]
+    return _joined(parts)
+
+
+def _joined(parts: Sequence[str]) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
@@ -167,7 +100,7 @@ def heading(run: Check) -> str:
     only = f"; only {', '.join(options.only)}" if options.only else ""
     cut = "INTERRUPTED" if run.interrupted else "ENDED EARLY" if run.ended_early else ""
     ended = f"; {cut}: the rest is missing" if cut else ""
-    return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}")
+    return wrapped(f"{places}, {run.environment.kernel}; {how}{strength}{only}{ended}", width=WIDTH)
 
 
 def early(run: Check) -> str:
@@ -175,108 +108,97 @@ def early(run: Check) -> str:
     if not run.ended_early:
         return ""
     advice = "; look whether its server lives, or unmount it by force (umount -f)" if run.hang else ""
-    return wrapped(f"{run.ended_early}. What was found before stands below{advice}.", "ENDED EARLY: ", indent=2)
+    why = f"{run.ended_early}. What was found before stands below{advice}."
+    return wrapped(why, "ENDED EARLY: ", indent=2, width=WIDTH)
 
 
-def guarantee_lines(run: Check) -> Iterator[str]:
-    """Yield the verdicts, aligned; below each that is not safe, the evidence against it."""
+def verdict(run: Check) -> str:
+    """Return one sentence: what is unsafe by name; of the others how many there are, where they are many."""
+    return wrapped(_verdict(run, MOST_NAMED), width=WIDTH)
+
+
+def _verdict(run: Check, most: int) -> str:
+    """Return what is unsafe, what is inconclusive, what is not supported, and what is safe: at most so many by name."""
+    if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
+        return f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}."
+    said = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
+    for verdict, word in SENTENCE.items():
+        names = [each.name for each in run.guarantees if each.verdict == verdict]
+        named = len(names) <= most or verdict == "unsafe"
+        if names:
+            said.append(f"{word} for {', '.join(names) if named else plural(len(names), 'other')}")
+    return f"{'; '.join(said) or 'nothing was asked'}."
+
+
+def conclusion(run: Check) -> str:
+    """Return the verdict again, all of it by name, and what was not asked, and why."""
+    rest = f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
+    return wrapped(f"{_verdict(run, len(run.guarantees))}{rest}", width=WIDTH)
+
+
+def _advice(run: Check, room: int) -> str:
+    """Return the advice that has room in so many lines, the weightiest first; at least the beginning of one."""
+    texts: list[str] = []
+    for number, sentence in enumerate(run.advice):
+        text = wrapped(sentence, "* ", width=WIDTH)
+        rest = len(run.advice) - number
+        if texts and sum(each.count("\n") + 1 for each in [*texts, text]) + (rest > 1) > room:
+            return "\n".join([*texts, f"* {VERBOSE} {plural(rest, 'more sentence')} of advice."])
+        texts.append(text if texts else _cut(text, max(2, room - (rest > 1))))
+    return "\n".join(texts)
+
+
+def guarantee_lines(run: Check, *, full: bool = False) -> Iterator[str]:
+    """Yield a line for each guarantee; in `full`, its whole strength and below it the evidence against it."""
     for guarantee in run.guarantees:
-        yield side_by_side((guarantee.title, 31), (WORDS[guarantee.verdict], 11), (guarantee.strength, 54))
-        yield from _evidence(guarantee, 4)
+        title, strength = guarantee.title, guarantee.strength
+        if not full:
+            title, strength = clipped(title, COLUMNS[0]), _short(strength, COLUMNS[-1])
+        yield side_by_side(*zip((title, WORDS[guarantee.verdict], strength), COLUMNS, strict=True))
+        if full:
+            yield from (wrapped(sentence, "    - ", width=WIDTH) for sentence in guarantee.evidence)
+
+
+def _short(strength: str, width: int) -> str:
+    """Return what says most about how strong a verdict is, on one line of this width."""
+    parts = [part for part in re.sub(r", [\d,]+ contended", "", strength).split("; ") if not part.endswith("programs")]
+    while len("; ".join(parts)) > width and len(parts) > 1:
+        parts.pop()
+    return clipped("; ".join(parts), width)
 
 
 def _power(run: Check) -> Iterator[str]:
     if any(DETECTS in guarantee.strength for guarantee in run.guarantees):
-        yield wrapped(f"({DETECTS} 1 in N: a lock granted falsely that often would have been noticed, 95 %)")
+        yield "(detects 1 in N: a fault that frequent would have been noticed, 95 %)"
 
 
-def _evidence(guarantee: Guarantee, indent: int) -> Iterator[str]:
-    for sentence in guarantee.evidence[:SHOWN]:
-        yield wrapped(sentence, " " * indent + "- ")
-    more = len(guarantee.evidence) - SHOWN
-    if more > 0:
-        yield f"{' ' * indent}- and {more} more (--json has them)"
-
-
-def _advice(run: Check) -> Iterator[str]:
-    yield from (wrapped(sentence, "* ") for sentence in run.advice)
-
-
-def conclusion(run: Check) -> str:
-    """Return one sentence: what is unsafe, what is inconclusive, what does not exist here, and what is safe."""
-    if run.guarantees and all(each.verdict == "safe" for each in run.guarantees):
-        return wrapped(f"Safe for all that was asked: {', '.join(each.name for each in run.guarantees)}.{_rest(run)}")
-    verdicts = [
-        f"{word} for {', '.join(names)}"
-        for verdict, word in (
-            ("unsafe", "UNSAFE"), ("unknown", "inconclusive"), ("unsupported", "not supported"), ("safe", "safe")
-        )
-        if (names := [each.name for each in run.guarantees if each.verdict == verdict])
-    ]  # fmt: skip
-    ended = ["interrupted"] if run.interrupted else ["ended early"] if run.ended_early else []
-    return wrapped(f"{'; '.join([*ended, *verdicts]) or 'nothing was asked'}.{_rest(run)}")
-
-
-def _rest(run: Check) -> str:
-    """Say what was not checked, and why."""
-    return f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
-
-
-def races(run: Check) -> str:
-    """Return the races with figures; of the others only their number, because the evidence says why."""
-    ran = [row for row in run.stress if row.case.operations or row.case.overlapping_holds]
-    rest = [row for row in run.stress if not (row.case.operations or row.case.overlapping_holds)]
-    names = ", ".join(dict.fromkeys(row.guarantee for row in rest))
-    summary = wrapped(f"inconclusive: {plural(len(rest), 'race')}, for {names}.") if rest else ""
-    return "\n\n".join(part for part in (stressed(replace(run, stress=ran)), summary) if part)
-
-
-def complaints(run: Check) -> Iterator[str]:
-    """Yield the lines for stderr: guarantees that are unsafe or inconclusive, each with the first piece of evidence.
-
-    Guarantees with the same line share it.
-    """
-    if run.ended_early:
-        yield f"ended early: {run.ended_early}"
-    missed = {*EXCLUSION, *run.options.only}
-    alike: dict[tuple[str, str], list[Guarantee]] = {}
-    for guarantee in run.guarantees:
-        if guarantee.verdict in ("unsafe", "unknown") or (
-            guarantee.verdict == "unsupported" and guarantee.name in missed
-        ):
-            alike.setdefault((guarantee.verdict, _cause(guarantee, run)), []).append(guarantee)
-    for (verdict, cause), guarantees in alike.items():
-        because = cause if len(guarantees) > 1 else "".join(guarantees[0].evidence[:1])
-        yield ": ".join(filter(None, [", ".join(each.name for each in guarantees), WORDS[verdict], because]))
-    yield from _left_behind(run)
-    if run.interrupted:
-        tried = sum(guarantee.verdict != "unknown" for guarantee in run.guarantees)
-        yield f"interrupted; {tried} of {plural(len(run.guarantees), 'guarantee')} judged by then"
-
-
-def _cause(guarantee: Guarantee, run: Check) -> str:
-    """Return the first reason for the verdict, without the rule or the race that found it."""
-    first = "".join(guarantee.evidence[:1])
-    reasons = [row.case.reason for row in run.stress if row.guarantee == guarantee.name and row.case.reason]
-    bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
-    return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
+def _more(run: Check) -> str:
+    """Say what only the full report has; rules that Linux keeps but does not guarantee are there alone."""
+    races = [row for row in run.stress if row.case.damage or row.case.overlapping_holds]
+    habits = broken_rules(run, guaranteed=False)
+    counts = {"broken rule": len(broken_rules(run)), "broken race": len(races), "difference": len(habits)}
+    hidden = [plural(count, noun) for noun, count in counts.items() if count]
+    if habits:
+        hidden[-1] += " that Linux does not guarantee"
+    return wrapped(f"({VERBOSE} {joined(hidden)}.)", width=WIDTH) if hidden else ""
 
 
 def left_behind(run: Check) -> str:
     """Return the processes and the folder that could not be removed."""
     folders = [f"LEFT BEHIND: {folder}; remove it by hand" for folder in run.left_behind]
-    return "\n".join(filter(None, [stuck(run), *folders]))
+    stuck = [f"LEFT BEHIND: {line}" for line in _stuck(run)]
+    return "\n".join(wrapped(line, indent=2, width=WIDTH) for line in [*stuck, *folders])
 
 
-def _left_behind(run: Check) -> Iterator[str]:
+def _stuck(run: Check) -> Iterator[str]:
     """Yield a line for all processes that hang in the same place."""
     for where in dict.fromkeys(each.where for each in run.stuck):
         pids = [str(each.pid) for each in run.stuck if each.where == where]
         if len(pids) == 1:
-            yield f"process {pids[0]} is left behind: it hangs in {where} and does not end on SIGKILL"
+            yield f"process {pids[0]}, which hangs in {where} and does not end on SIGKILL"
         else:
-            named = ", ".join(pids)
-            yield f"processes {named} are left behind: they hang in {where} and do not end on SIGKILL"
+            named = f"{', '.join(pids[:MOST_NAMED])}{' and more' * (len(pids) > MOST_NAMED)}"
+            yield f"{len(pids)} processes ({named}), which hang in {where} and do not end on SIGKILL"
 
 
 COLOURS = {
@@ -286,4 +208,6 @@ COLOURS = {
 }
 """These colour the words in the columns of a check; elsewhere "safe" is a word like others."""
 
-REPORT = Report(text_of, complaints, exit_code, COLOURS, formats=False)
+REPORT = Report(
+    text_of, complaints, exit_code, COLOURS, formats=False, full_text_of=full_text_of, brief_complaints=brief_complaints
+)

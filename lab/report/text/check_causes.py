@@ -1,0 +1,100 @@
+"""Write the causes of what a check found, each once, in so many lines: the first with calls, the others on a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from lab.check.verdict.causes import Cause, worst_race
+from lab.report.format import plural, wrapped
+
+WIDTH = 80
+MOST_NUMBERS = 12
+FEW_CALLS, MOST_CALLS = 4, 8
+"""So many of the last calls of a rule are shown where there is little room, and where there is more."""
+
+
+def causes_text(found: Sequence[Cause], room: int) -> str:
+    """Return the causes that have room in so many lines: the first with its last calls, each other on a line.
+
+    Where all have room, the first have more calls, one after the other.
+    """
+    texts: list[str] = []
+    for cause in found:
+        forms = [_line(cause)] if texts else [_block(cause, FEW_CALLS), _line(cause)]
+        rest = [""] if len(texts) + 1 < len(found) else []  # the line that counts the others
+        fitting = next((form for form in forms if _lines([*texts, form, *rest]) <= room), None)
+        if fitting is None:
+            break
+        texts.append(fitting)
+    for at in range(len(texts) if len(texts) == len(found) else 0):
+        wider = [*texts[:at], _block(found[at], MOST_CALLS), *texts[at + 1 :]]
+        texts = wider if _lines(wider) <= room else texts
+    more = len(found) - len(texts)
+    return _joined([*texts, *[f"- {plural(more, 'more cause' if texts else 'cause')}"] * bool(more)])
+
+
+def _lines(texts: Sequence[str]) -> int:
+    return _joined(texts).count("\n") + 1
+
+
+def _joined(texts: Sequence[str]) -> str:
+    """Return the texts, with a blank line beside each that has several lines."""
+    if not texts:
+        return ""
+    gaps = ["\n\n" if "\n" in one + other else "\n" for one, other in pairwise(texts)]
+    return "".join(part for text, gap in zip(texts, [*gaps, ""], strict=True) for part in (text, gap))
+
+
+def _line(cause: Cause) -> str:
+    """Return the cause and the numbers of its rules, on one line."""
+    numbers, many = ", ".join(str(rule.number) for rule in cause.rules), len(cause.rules)
+    rules = [f": rule{'s' * (many > 1)} {numbers}", f": {plural(many, 'rule')}"] if many else []
+    names = [", ".join(cause.guarantees), plural(len(cause.guarantees), "guarantee")]
+    forms = [f"- {cause.title} ({name}){each}" for name in names for each in [*rules, ""]]
+    text = next((form for form in forms if len(form) <= WIDTH), f"- {cause.title}")
+    return text if len(text) <= WIDTH else f"{text[: WIDTH - 3]}..."
+
+
+def _block(cause: Cause, most: int) -> str:
+    """Return the cause with the last calls of one rule or program, or with one race, that shows it."""
+    rule, program = cause.shown, next(iter(cause.programs), None)
+    if not (rule or program or cause.races):
+        return _line(cause)
+    title = f"{cause.title} ({', '.join(cause.guarantees)})"
+    lines = [wrapped(title, "- ", width=WIDTH)]
+    if rule:
+        lines.append(_labelled(f"rule {rule.number}", rule.sentence))
+        lines.append(_labelled("expected", f"{rule.expected}, observed {rule.observed}"))
+        lines += _calls(rule.calls, most)
+    elif program:
+        lines.append(_labelled("expected", f"{program.expected}, observed {program.observed}"))
+        lines += _calls(program.calls, most)
+    elif cause.races:
+        lines.append(_labelled("race", worst_race(cause.races)))
+    return "\n".join([*lines, *_also(cause)])
+
+
+def _calls(calls: Sequence[str], most: int) -> Iterator[str]:
+    """Yield the last of the calls, one on a line."""
+    shown = [*([f"... ({len(calls) - most} before)"] if len(calls) > most else []), *calls[-most:]]
+    for number, call in enumerate(shown):
+        yield _labelled("" if number else "calls", call)
+
+
+def _also(cause: Cause) -> Iterator[str]:
+    """Yield what else shows it: further rules by number, how many random programs and races."""
+    numbers = [str(rule.number) for rule in cause.rules if rule is not cause.shown]
+    programs = len(cause.programs) - (cause.shown is None and bool(cause.programs))
+    races = len(cause.races) - (cause.shown is None and not cause.programs)
+    rest = {"more rule": len(numbers), "random program": programs, "race": races}
+    texts = [plural(count, noun) for noun, count in rest.items() if count > 0]
+    if numbers:
+        cut = ", ..." if len(numbers) > MOST_NUMBERS else ""
+        texts[0] += f" ({', '.join(numbers[:MOST_NUMBERS])}{cut})"
+    if texts:
+        yield _labelled("and", "; ".join(texts))
+
+
+def _labelled(label: str, text: str) -> str:
+    return wrapped(text, f"    {label:10}", width=WIDTH)
