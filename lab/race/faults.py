@@ -52,7 +52,7 @@ def _stopped(seconds: int, *, long: bool = False) -> Fault:
 
 
 FAULTS = (
-    Fault("holder killed", "lock", "holders are killed inside the lock while others wait", "holder", "kill", 3.0),
+    Fault("holder killed", "lock", "holders are killed inside the lock while others wait", "holder", "kill", 2.0),
     Fault("waiter killed", "lock", "processes are killed while they wait for the lock", "waiter", "kill", 1.0),
     _stopped(1),
     _stopped(5),
