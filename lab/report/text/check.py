@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from lab.check.request import request_for
 from lab.check.verdict.causes import broken_rules, causes
@@ -28,6 +29,12 @@ LINES = 60
 
 WRITTEN = 2
 """The lines that name the documents of a run."""
+
+CUTS, SHORT_CUTS = (3, 5, 3, 4, 8), (2, 3, 2, 2, 5)
+"""The most lines of the heading, the early end, the verdict, what is left behind and the last sentence."""
+
+NEEDED = 8
+"""With fewer lines for advice and causes the other parts are cut shorter."""
 
 LEAST_OF_CAUSES = 14
 """The advice leaves so many lines to the causes: one of them, with its calls."""
@@ -52,15 +59,33 @@ def exit_code(run: Check) -> ExitCode:
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     """Return the report that fits a screen."""
     found = causes(run)
+    parts = _framed(run, CUTS)
+    if parts.room < NEEDED:
+        parts = _framed(run, SHORT_CUTS)
+    most = max(min(MOST_ADVICE, parts.room - LEAST_OF_CAUSES * bool(found)), min(LEAST_ADVICE, parts.room - 4))
+    advice = _advice(run, most)
+    left = parts.room - (advice.count("\n") + 2 if advice else 0)
+    return _joined([*parts.before, advice, parts.table, causes_text(found, left - 1), *parts.after])
+
+
+class _Frame(NamedTuple):
+    """The parts of a report around its advice and its causes, and the lines that these have."""
+
+    before: list[str]
+    table: str
+    after: list[str]
+    room: int
+
+
+def _framed(run: Check, cuts: Sequence[int]) -> _Frame:
+    """Return the parts, each with so many lines at most."""
+    top, why, sentence, left, last = cuts
     table = "\n".join([*guarantee_lines(run), *_power(run)])
-    before = [_cut(heading(run), 3), _cut(early(run), 5), _cut(verdict(run), 3)]
-    after = [_more(run), _cut(left_behind(run), 4), _cut(conclusion(run), 8)]
+    before = [_cut(heading(run), top), _cut(early(run), why), _cut(verdict(run), sentence)]
+    after = [_more(run), _cut(left_behind(run), left), _cut(conclusion(run), last)]
     used = sum(part.count("\n") + 2 for part in [*before, table, *after] if part)
-    left = LINES - WRITTEN - used - len(list(brief_complaints(run)))
-    room = max(min(MOST_ADVICE, left - LEAST_OF_CAUSES * bool(found)), min(LEAST_ADVICE, left - 4))
-    advice = _advice(run, room)
-    left -= advice.count("\n") + 2 if advice else 0
-    return _joined([*before, advice, table, causes_text(found, left - 1), *after])
+    room = LINES - WRITTEN - used - len(list(brief_complaints(run)))
+    return _Frame(before, table, after, room)
 
 
 def _cut(text: str, most: int) -> str:
