@@ -12,6 +12,7 @@ from statistics import mean, median
 
 from lab.analysis.statistics import ratio_interval
 from lab.errors import UsageError
+from lab.memory import MAPPED
 from lab.records import (
     SCHEMA,
     Bench,
@@ -107,7 +108,7 @@ def _race_name(case: RaceCase) -> str:
     The length of a race belongs to it, because a short race is mostly its start.
     """
     window = [f"window {case.window_ns:,} ns"] if case.window_ns else []
-    backing = [case.backing] if case.backing not in ("mapped", "shared") else []
+    backing = [case.backing] if case.backing != MAPPED.name else []
     fault = [case.fault] if case.fault else []
     rounds = [f"{case.workers} x {case.rounds:,} rounds"]
     return ", ".join([case.scenario, case.lock, *backing, *rounds, *window, *fault])

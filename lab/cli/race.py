@@ -129,7 +129,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     from lab import race
-    from lab.memory import backing_name
     from lab.output import complain
     from lab.processes import stops_held
     from lab.records import Options
@@ -154,7 +153,7 @@ def _run(arguments: argparse.Namespace) -> int:
         window_ns=arguments.window,
         leak=arguments.leak,
         time_limit_s=arguments.time_limit,
-        backings=list(dict.fromkeys(map(backing_name, arguments.backing or []))),
+        backings=list(dict.fromkeys(arguments.backing or [])),
         record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
         program=arguments.program or "",
         program_workers=arguments.program_workers or 0,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from .folder import Folder, enter, open_file, remove_file
 from .mapped import FileBacking, Mapping, anonymous
 from .protocol import Backing, OpenFile, Shared
-from .registry import BACKINGS, MAPPED, backing_name, find_backing
+from .registry import BACKINGS, MAPPED, find_backing
 from .registry import probe as probe_backing
 from .workspace import companions, create, map_file, new_file, read_back, say_left, scratch, workspace, workspaces
 
@@ -26,7 +26,6 @@ __all__ = [
     "OpenFile",
     "Shared",
     "anonymous",
-    "backing_name",
     "companions",
     "create",
     "enter",

@@ -32,23 +32,12 @@ BACKINGS: dict[str, Backing] = {
     )
 }
 
-FORMER = {"shared": MAPPED.name}
-"""The former names of backings, which scenario files and results documents of that time use."""
-
-
-def backing_name(name: str) -> str:
-    """Return the present name of a backing, whether it is known or not."""
-    return FORMER.get(name, name)
-
 
 def find_backing(name: str) -> Backing:
-    """Return the backing of this name, present or former. Raises UsageError, with the nearest name, where there is
-    none.
-    """
-    known = BACKINGS.get(backing_name(name))
-    if known is None:
+    """Return the backing of this name. Raises UsageError, with the nearest name, where there is none."""
+    if name not in BACKINGS:
         raise unknown("backing", name, list(BACKINGS))
-    return known
+    return BACKINGS[name]
 
 
 def probe(backing: Backing, directory: Path) -> None:

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 from lab.analysis.holds import Span
 from lab.analysis.statistics import plural
 from lab.host.environment import anonymous_text
-from lab.memory import backing_name
 from lab.records import NEVER, Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
 
 from .page.build import PATH
@@ -261,7 +260,7 @@ def _cases(done: Document) -> Iterator[TracedCase]:
 
 
 def _name(case: Case, run: Run) -> str:
-    backings = [backing_name(case.backing)] if needs_backings(run) else []
+    backings = [case.backing] if needs_backings(run) else []
     return ", ".join([case.scenario, lock_of(case), *backings, plural(case.workers, "worker")])
 
 

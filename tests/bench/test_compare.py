@@ -297,7 +297,6 @@ def test_a_race_of_another_length_backing_or_window_is_another_case() -> None:
     for changed in ({"rounds": 9}, {"backing": "stream"}, {"window_ns": 5}, {"workers": 3}):
         with pytest.raises(UsageError, match="no case in common"):
             compared(raced(1e6), raced(1e6, **changed))
-    assert only(raced(1e6), raced(1.01e6, backing="shared")).verdict == "same"  # the old name of `mapped`
 
 
 def test_a_race_that_broke_since_says_so() -> None:

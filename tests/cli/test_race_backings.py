@@ -97,23 +97,14 @@ def test_without_a_backing_each_scenario_has_its_own_and_the_usual_one_is_not_to
 
 
 def test_a_document_of_before_is_read_and_printed_as_it_was(elsewhere: Path) -> None:
-    """Its backings have the old name, and its options none."""
+    """Its options have no backings, and its cases do not say whether the workers share."""
     made = document(run_lab("race", "counter", *QUICK, "--json", "-").stdout)
     (elsewhere / "new.json").write_text(json.dumps(made))
     del made["options"]["backings"]
     for case in made["cases"]:
         del case["shares"]
-        case["backing"] = "shared"
     (elsewhere / "old.json").write_text(json.dumps(made))
     assert run_lab("report", elsewhere / "old.json").stdout == run_lab("report", elsewhere / "new.json").stdout
-
-
-@pytest.mark.parametrize("asked", [[], ["--backing", "shared"]])
-def test_the_old_name_of_the_usual_backing_still_works(asked: list[str], elsewhere: Path) -> None:
-    mine = scenario_file(elsewhere / "mine.py", attributes='backing = "shared"')
-    code, made = race(mine, *QUICK, *asked)
-    assert (code, made["cases"][0]["backing"]) == (0, "mapped")
-    assert made["options"]["backings"] == ["mapped" for _ in asked[1:]]
 
 
 @pytest.mark.needs("private_mounts")

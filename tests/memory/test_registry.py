@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import CannotRunError, UsageError
-from lab.memory import BACKINGS, MAPPED, Backing, FileBacking, backing_name, find_backing, probe_backing
+from lab.memory import BACKINGS, Backing, FileBacking, find_backing, probe_backing
 
 
 def test_every_backing_goes_by_its_own_name_and_says_what_it_is() -> None:
@@ -15,19 +15,10 @@ def test_every_backing_goes_by_its_own_name_and_says_what_it_is() -> None:
     assert all(backing.summary for backing in BACKINGS.values())
 
 
-def test_an_unknown_backing_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="unknown backing 'steam'; did you mean stream"):
-        find_backing("steam")
-
-
-def test_the_name_that_mapped_once_had_still_finds_it_and_is_not_listed() -> None:
-    assert find_backing("shared") is MAPPED
-    assert (backing_name("shared"), backing_name("sysv"), backing_name("of another lab")) == (
-        "mapped",
-        "sysv",
-        "of another lab",
-    )
-    assert "shared" not in BACKINGS
+@pytest.mark.parametrize(("name", "nearest"), [("steam", "stream"), ("shared", "")])
+def test_an_unknown_backing_names_the_nearest_and_so_does_a_name_of_a_former_version(name: str, nearest: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown backing {name!r}; .*{nearest}"):
+        find_backing(name)
 
 
 @pytest.mark.parametrize("backing", BACKINGS.values(), ids=list(BACKINGS))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.locks.ready import READY
 from lab.locks.registry import OWN
-from lab.memory import MAPPED, backing_name
+from lab.memory import MAPPED
 from lab.records import ITS_OWN, Case, Failure, LockFile, Run, Sampled
 from lab.report.format import plural
 
@@ -108,12 +108,12 @@ def beside(lock: str, cases: Sequence[Case]) -> str:
 
 def needs_backings(run: Run) -> bool:
     """Return True where the reader needs the backings to distinguish the cases."""
-    return any(backing_name(case.backing) not in (MAPPED.name, ITS_OWN) for case in run.cases)
+    return any(case.backing not in (MAPPED.name, ITS_OWN) for case in run.cases)
 
 
 def where(case: Case) -> str:
     """Return scenario, lock, the backing where it is not the default, and the fault."""
-    backing = backing_name(case.backing)
+    backing = case.backing
     fault = f", {case.fault}" if case.fault else ""
     if backing == ITS_OWN:
         return f"{case.scenario}{fault}"

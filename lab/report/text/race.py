@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lab.memory import backing_name
 from lab.records import Case, Quantiles, Run
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, rate, table
@@ -44,14 +43,14 @@ def what_it_used(run: Run, style: str) -> str:
 
 def _race(case: Case) -> tuple[str, str, int]:
     """Return the key of the race that a lock's slowdown is measured against: the same race without it."""
-    return case.scenario, backing_name(case.backing), case.workers
+    return case.scenario, case.backing, case.workers
 
 
 def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
     """Return the table of these cases; a column for the backing where not all have the default, and for faults."""
     more: dict[str, Callable[[Case], str]] = {}
     if needs_backings(run):
-        more["backing"] = lambda case: backing_name(case.backing)
+        more["backing"] = lambda case: case.backing
     if any(case.fault for case, _ in rows):
         more[FAULT] = lambda case: case.fault or "-"
     at = head.index("workers")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from lab.analysis.statistics import detection_limit
 from lab.errors import ExitCode
-from lab.memory import backing_name
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
@@ -65,11 +64,11 @@ def conclusions(run: Run) -> Iterator[str]:
         yield from failures.of_program(alone)
     tried = [case for case in tried if not case.fault]
     ordinary = [case for case in tried if not case.counterexample and case.shares and case not in alone]
-    several = len({backing_name(case.backing) for case in ordinary}) > 1
+    several = len({case.backing for case in ordinary}) > 1
     groups: dict[str, list[Case]] = {}
     for case in ordinary:
         lock = failures.lock_of(case)
-        groups.setdefault(f"{lock} in {backing_name(case.backing)}" if several else lock, []).append(case)
+        groups.setdefault(f"{lock} in {case.backing}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
     yield from faults.of_faults(run)

@@ -141,19 +141,16 @@ def test_names_stand_to_the_left_and_figures_to_the_right() -> None:
 
 @pytest.mark.parametrize(("table", "head"), TABLES)
 def test_the_backing_is_a_column_where_not_all_have_the_usual_one(table: MakeTable, head: tuple[str, ...]) -> None:
-    run = run_of(CLEAN, replace(CLEAN, backing="sysv"), replace(CLEAN, backing="shared"))
+    run = run_of(CLEAN, replace(CLEAN, backing="sysv"), CLEAN)
     told, *rows = cells(table(run, "csv"))
     assert told == [*head[:2], "backing", *head[2:]]
     assert [row[2] for row in rows] == ["mapped", "sysv", "mapped"]
     assert {len(row) for row in rows} == {len(told)}
 
 
-@pytest.mark.parametrize("backing", ["mapped", "shared"])
 @pytest.mark.parametrize(("table", "head"), TABLES)
-def test_the_usual_backing_is_no_column_by_either_of_its_names(
-    table: MakeTable, head: tuple[str, ...], backing: str
-) -> None:
-    assert cells(table(run_of(replace(CLEAN, backing=backing)), "csv"))[0] == list(head)
+def test_the_usual_backing_is_no_column(table: MakeTable, head: tuple[str, ...]) -> None:
+    assert cells(table(run_of(CLEAN), "csv"))[0] == list(head)
 
 
 def test_the_price_of_a_lock_is_told_against_the_same_backing() -> None:
