@@ -47,6 +47,7 @@ class Repetition:
         rounds, trials = _shape(case)
         words: list[object] = [answer.name, "--lock", self.lock, "--workers", case.workers]
         words += ["--rounds", rounds, "--trials", trials, "--seed", options.seed, "--dir", self.directory]
+        words += ["--time-limit", f"{options.time_limit_s:g}"]
         words += ["--backing", *options.backings] if options.backings else []
         words += ["--window", options.window_ns] if options.window_ns else []
         words += ["--leak", options.leak] if options.leak else []

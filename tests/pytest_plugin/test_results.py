@@ -19,13 +19,16 @@ UNMET = replace(CLEAN, contended_requests=0, detection_limit=None)
 ONE_MET = replace(CLEAN, contended_requests=1, detection_limit=0.95)
 LATE = Failure(trial=0, worker=0, round=9, how="late", reason="still at work, waiting for the lock")
 TEST = "pytest test_it.py::test_it --lab-seed 7"
+RACE = (
+    "lab race my/file.py:sub --lock fcntl --workers 2 --rounds 250 --trials 2 --seed 7 --dir /mnt --time-limit {limit}"
+)
 
 
 def result_of(
-    case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", leak: float = 0.0
+    case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", **options: float
 ) -> RaceResult:
     """A race that nobody ran, and that has no explanation."""
-    raced = RaceAnswer(run_of(case, leak=leak), name, manner=manner, raced_s=2.0)
+    raced = RaceAnswer(run_of(case, **options), name, manner=manner, raced_s=2.0)
     return RaceResult(raced, Repetition("test_it.py::test_it", lock, "/mnt"), lambda run: run)
 
 
@@ -104,7 +107,8 @@ def test_what_is_no_rate_is_refused(detects: float) -> None:
 @pytest.mark.parametrize(
     ("again", "changed"),
     [
-        ("lab race my/file.py:sub --lock fcntl --workers 2 --rounds 250 --trials 2 --seed 7 --dir /mnt", {}),
+        (RACE.format(limit=30), {}),
+        (RACE.format(limit=0.5), {"time_limit_s": 0.5}),
         (TEST, {"lock": None}),
         (TEST, {"manner": YIELDED}),
         (TEST, {"name": ""}),
