@@ -60,7 +60,7 @@ def _scenarios() -> Iterator[Entry]:
     found = find_scenarios([], counterexamples=True)
     for each in found:
         group = (
-            "counterexamples (locked, and broken all the same; --counterexamples)"
+            "counterexamples (break although they are locked; --counterexamples)"
             if each.counterexample
             else "scenarios (the default set)"
         )

@@ -1,6 +1,6 @@
 """Print what an earlier run found again, from its results document; its tables in any format.
 
-What went wrong stands on stderr, as the run had it; the exit code is 0 all the same: reporting worked.
+What went wrong stands on stderr, as the run had it; the exit code is 0, because reporting worked.
 """
 
 from __future__ import annotations

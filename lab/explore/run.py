@@ -267,7 +267,7 @@ def _explained(case: Raced, found: Found) -> Raced:
         return case
     try:
         return replace(case, explanation=_search(case, found, kinds))
-    except LabError:  # what cannot be explored was raced all the same
+    except LabError:  # what cannot be explored was raced
         return case
 
 

@@ -1,7 +1,7 @@
 """Define the protocol of a lock: what it must offer, what it may offer, and what it raises.
 
 An author may write `actions` alone: the rest has defaults. A lock that is not available here has a stand-in, so that
-the others can be raced all the same.
+the others can be raced.
 """
 
 from __future__ import annotations

@@ -238,7 +238,7 @@ def _listed(left: list[str]) -> str:
 def close(descriptor: int) -> None:
     """Close a descriptor to which nothing was written.
 
-    An error loses nothing, and the descriptor is closed all the same (close(2)).
+    An error loses nothing, and the descriptor is closed nevertheless (close(2)).
     """
     with suppress(OSError):
         os.close(descriptor)

@@ -186,7 +186,7 @@ def _no_bytecode(*, beside: Path) -> Iterator[None]:
 def find_scenarios(names: Sequence[str], *, counterexamples: bool = False) -> list[Found]:
     """Return the scenarios of these names and paths, each with its fixed variants; without names, the default set.
 
-    `counterexamples` adds all that are "locked, and broken all the same". Raises UsageError for an unknown name, a
+    `counterexamples` adds those that break although they are locked. Raises UsageError for an unknown name, a
     missing file, or one that does not load.
     """
     if names and not counterexamples:

@@ -75,7 +75,7 @@ ADVICE: dict[str, tuple[partial[str], list[str], list[str]]] = {
         ["use pread and pwrite under the lock"], []),
     "nor read": (given(**ALL_EXCLUDE, mapping="unsupported", pread="unsafe"), ["use another filesystem"], []),
     "a lock is refused": (given(posix="unsupported", ofd="safe", mapping="unsupported", deadlock="unsupported"),
-        ["Refused, loudly: POSIX locks.", "use open file description locks"], ["cannot be mapped", "deadlock"]),
+        ["Not supported, with an error: POSIX locks.", "use open file description locks"], ["cannot be mapped", "deadlock"]),
     "an ofd lock stays": (given(rules=[OFD_STAYS], posix="safe", ofd="unsafe"),
         ["stay when their descriptor is closed"], []),
     **{f"an ofd lock {about}": (given(rules=[rule(50, "ofd", "unsafe", expected=expected, observed=observed,

@@ -25,7 +25,7 @@ RACE = (
 
 
 def result_of(
-    case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", **options: float
+    case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", **options: Any
 ) -> RaceResult:
     """A race that nobody ran, and that has no explanation."""
     raced = RaceAnswer(run_of(case, **options), name, manner=manner, raced_s=2.0)

@@ -117,7 +117,7 @@ def refused(here: Situation) -> str:
     """Name the locks that are not supported."""
     missing = spoken(here.are("unsupported", list(EXCLUSION)))
     instead = f"use {spoken(here.dependable)}" if here.dependable else "mount it with locks, or use another filesystem"
-    return f"Refused, loudly: {missing}. Programs must look at the error; {instead}."
+    return f"Not supported, with an error: {missing}. Programs must look at the error; {instead}."
 
 
 def unanswered(here: Situation) -> str:

@@ -50,7 +50,7 @@ def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> l
     said = [f"{', '.join(rest)} (--only)"] if rest else []
     said += [f"{', '.join(for_two)} (takes a second mount of the filesystem)"] if for_two else []
     said += [OF_LOCK_FILES] if several else []
-    return said + [f"rule {rule.number}, for {rule.risk}; --faults asks it all the same" for rule in left_out]
+    return said + [f"rule {rule.number}, for {rule.risk}; --faults asks it too" for rule in left_out]
 
 
 NONE_MADE_UP = 46
