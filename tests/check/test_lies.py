@@ -40,7 +40,7 @@ LIES: dict[str, tuple[partial[str], list[str], list[str]]] = {
         ofd="safe", flock="safe"),
         ["Open file description locks and flock were not tried often enough to tell"], ["Use "]),
     "it would not of the only one that is there": (given(stress=[RARE, keeping("flock", 630)], posix="unsafe",
-        ofd="unsupported", flock="safe"), ["Not supported, with an error: open file description locks."], ["use flock"]),
+        ofd="unsupported", flock="safe"), ["Not supported, with an error: open file description"], ["use flock"]),
     "of several that lie the rarest lie is the measure": (given(stress=[RARE, lying("ofd", met=100, overlaps=10),
         keeping("flock", 630)], posix="unsafe", ofd="unsafe", flock="safe"),
         ["a false grant as rare as that of POSIX locks and open file description locks (0.20 %)"], []),
