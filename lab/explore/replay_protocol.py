@@ -10,7 +10,7 @@ from hashlib import blake2b
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from lab.scenario.base import raised
+from lab.scenario.base import exception_text
 
 from .operation import LOAD, LOCK, Operation
 from .worker import Shape
@@ -135,7 +135,7 @@ def plan_of(world: World, schedule: bytes) -> Plan:
         steps=tuple(map(tuple, steps)),
         turns=tuple(_turns(performed, waiters)),
         reports=tuple(node.seen for node in world.at),
-        raised=tuple(raised(node.failed) if node.failed else "" for node in world.at),
+        raised=tuple(exception_text(node.failed) if node.failed else "" for node in world.at),
         stuck=stuck,
         last=tuple(worker for worker in waiting if worker not in inside),
     )

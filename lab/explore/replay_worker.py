@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from lab.locks import Action, Deadlock, find_lock
 from lab.memory import MAPPED
-from lab.scenario.base import raised
+from lab.scenario.base import exception_text
 
 from .operation import LOAD, NAMES, Operation, SteppedBytes
 from .replay_protocol import BLOCK, DIVERGED, DONE, GO, HUB, SHOWN, START, TOLD, Pipes, Plan, digest
@@ -88,7 +88,7 @@ class Replayed:
         except GaveUp:
             return
         except (Exception, SystemExit) as error:
-            failed = raised(error)
+            failed = exception_text(error)
         if self._taken != len(self._expected):
             self._report(f"worker {self._index} ended after {self._taken} of its {len(self._expected)} steps {failed}")
             self._tell(DIVERGED)

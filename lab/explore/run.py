@@ -19,7 +19,7 @@ from lab.processes import Terminated, stop_on_sigterm
 from lab.records import Case as Raced
 from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
 from lab.scenario import Found, Scenario
-from lab.scenario.base import counterexample_of, raised
+from lab.scenario.base import counterexample_of, exception_text
 
 from .behaviour import Node
 from .locks import check_modelled
@@ -126,7 +126,7 @@ def check_steps(world: World) -> None:
     for worker, nodes in enumerate(world.alone):
         failed = nodes[-1].failed
         if failed:
-            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {raised(failed)}; fix the file")
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {exception_text(failed)}; fix the file")
         if not counts[worker]:
             raise CannotRunError(
                 f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "

@@ -16,7 +16,7 @@ from typing import Any
 from lab.errors import CannotRunError, ExitCode, LabError, ScenarioError
 from lab.processes.deadlines import Limited, TooLong
 from lab.scenario import Scenario
-from lab.scenario.base import endless, raised
+from lab.scenario.base import endless_error, exception_text
 
 EVENTS = {
     "mmap.__new__": "maps memory itself",
@@ -167,8 +167,8 @@ def guarded(method: str, call: Callable[[], Any], limit_s: float = 0.0) -> Any:
         with Limited(limit_s):
             return call()
     except TooLong as error:
-        raise endless(method, error, limit_s) from error
+        raise endless_error(method, error, limit_s) from error
     except LabError:
         raise
     except (Exception, SystemExit) as error:
-        raise ScenarioError(f"{method} raised {raised(error)}; fix the file") from error
+        raise ScenarioError(f"{method} raised {exception_text(error)}; fix the file") from error

@@ -13,7 +13,7 @@ from typing import Any
 from lab.errors import ScenarioError
 from lab.model.record_locks import closes_ring
 from lab.scenario import Damage, Outcome
-from lab.scenario.base import Endless, broken_invariant, has_invariant, listed_damage, raised
+from lab.scenario.base import Endless, broken_invariant, exception_text, has_invariant, listed_damage
 
 from .behaviour import GRANTED, REFUSED, Behaviour, Node, alone
 from .locks import states_of
@@ -238,7 +238,9 @@ class World:
     def _raised(self) -> list[Damage]:
         """Return as damage what workers raised in this schedule; the file that they left is not checked then."""
         return [
-            Damage(f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {raised(node.failed)}"])
+            Damage(
+                f"raised {type(node.failed).__name__}", 1, self._rounds, [f"worker {i}: {exception_text(node.failed)}"]
+            )
             for i, node in enumerate(self.at)
             if node.failed
         ]

@@ -28,7 +28,7 @@ from lab.output import print_to_stderr
 from lab.processes import fork_child, stops_held
 from lab.processes.deadlines import Watched
 from lab.scenario import Damage
-from lab.scenario.base import broken_invariant, has_invariant, raised
+from lab.scenario.base import broken_invariant, exception_text, has_invariant
 
 from .mailbox import EVIDENCE_KEPT
 from .recorder import ROUNDS_DONE
@@ -224,5 +224,5 @@ def _found(setting: Setting, job: Job, content: bytes) -> list[Damage]:
     try:
         return broken_invariant(setting.scenario, memory)
     except (Exception, SystemExit) as error:
-        text = str(error) if isinstance(error, ScenarioError) else raised(error)
+        text = str(error) if isinstance(error, ScenarioError) else exception_text(error)
         return [Damage(RAISED, 1, 1, [text])]

@@ -25,7 +25,7 @@ from lab.processes.deadlines import Limited, TooLong
 from lab.processes.pool import Prepare
 from lab.records import Failure, Recording, Sampled
 from lab.scenario import Damage, Layout, Outcome, Scenario
-from lab.scenario.base import broken_invariant, endless, has_invariant, listed_damage, raised
+from lab.scenario.base import broken_invariant, endless_error, exception_text, has_invariant, listed_damage
 
 from .failures import explain
 from .fault_plan import plan_of
@@ -210,13 +210,13 @@ def fixed_by_its_author(method: str, limit_s: float) -> Iterator[None]:
         with Limited(limit_s):
             yield
     except TooLong as error:
-        raise endless(method, error, limit_s) from error
+        raise endless_error(method, error, limit_s) from error
     except (LabError, MemoryError):
         raise
     except (Exception, SystemExit) as error:
         if method == "layout" and isinstance(error, OverflowError):
             raise  # more rounds than a struct can be made for
-        raise ScenarioError(f"{method} raised {raised(error)}; fix the file") from error
+        raise ScenarioError(f"{method} raised {exception_text(error)}; fix the file") from error
 
 
 def _race(setting: Setting, job: Job, number: int) -> Result:

@@ -169,7 +169,7 @@ class Endless(ScenarioError):  # noqa: N818 - a finding about the scenario
     """A method had not ended when its time was over."""
 
 
-def raised(error: BaseException) -> str:
+def exception_text(error: BaseException) -> str:
     """Return the type and text of an exception, and the place in the scenario's file; the lab's own frames are left
     out.
     """
@@ -179,9 +179,9 @@ def raised(error: BaseException) -> str:
     return f"{error_line(error)}{where}"
 
 
-def endless(method: str, error: BaseException, limit_s: float) -> Endless:
+def endless_error(method: str, error: BaseException, limit_s: float) -> Endless:
     """Return the error for a method that was stopped after so many seconds."""
-    _, _, where = raised(error).partition(" (")
+    _, _, where = exception_text(error).partition(" (")
     at = f" ({where}" if where else ""
     return Endless(f"{method} was still at work after {limit_s:g} s{at}; fix the file, or allow it more time")
 

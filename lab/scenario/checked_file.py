@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from lab.errors import UsageError
 from lab.processes.deadlines import loading
 
-from .base import Damage, Outcome, Scenario, raised
+from .base import Damage, Outcome, Scenario, exception_text
 
 
 class CheckedFile(Scenario):
@@ -54,7 +54,7 @@ def _loaded(path: Path) -> ModuleType:
     except SyntaxError as error:
         raise UsageError(f"--check {path}:{error.lineno or 1}: {error.msg}; fix the file") from error
     except (Exception, SystemExit) as error:
-        raise UsageError(f"--check {path}: cannot be loaded: {raised(error)}; fix the file") from error
+        raise UsageError(f"--check {path}: cannot be loaded: {exception_text(error)}; fix the file") from error
     return module
 
 

@@ -143,7 +143,7 @@ def test_a_lost_update_names_its_writers_and_the_bytes_left_are_those_of_the_las
     """Two workers on one processor, each of which loads before the other stores: the window is a scheduler's slice."""
     told = in_fresh_process(shown, "counter", "none", **SLICED)
     assert told["found"][0] >= 1
-    kind, _, _, _, start, end, workers, sentence, accesses = told["happened"][told["first"]]
+    kind, _, _, _, start, end, workers, sentence, accesses = told["problems"][told["first"]]
     assert (kind, start, end, sorted(workers)) == ("lost update", 0, 8, [0, 1])
     assert "worker 0" in sentence.lower()
     assert "worker 1" in sentence.lower()
@@ -160,7 +160,7 @@ def test_a_lost_update_names_its_writers_and_the_bytes_left_are_those_of_the_las
 @pytest.mark.parametrize("scenario", DEFAULT_SET)
 def test_under_a_lock_that_works_nothing_goes_wrong_and_every_byte_is_accounted_for(scenario: str) -> None:
     told = in_fresh_process(shown, scenario, "fcntl", workers=3, rounds=30)
-    assert told["happened"] == []
+    assert told["problems"] == []
     assert told["found"] == []
     assert told["cut"] == []
     assert sum(told["done"]) == 90
@@ -171,22 +171,22 @@ def test_under_a_lock_that_works_nothing_goes_wrong_and_every_byte_is_accounted_
 
 def test_a_lock_that_grants_falsely_shows_holds_that_overlap() -> None:
     told = in_fresh_process(shown, "counter", "fcntl", leak=0.5, **SLICED)
-    assert "overlap" in {each[0] for each in told["happened"]}
+    assert "overlap" in {each[0] for each in told["problems"]}
 
 
 def test_a_torn_read_is_told_with_both_writers() -> None:
     """The record is stored in two halves with a pause between them, so that loads meet it half done."""
     told = in_fresh_process(shown, "torn_record", "none", workers=2, window_ns=MILLISECOND // 2, rounds=20)
-    torn = [each for each in told["happened"] if each[0] == "torn read"]
+    torn = [each for each in told["problems"] if each[0] == "torn read"]
     assert torn
-    assert told["happened"][told["first"]][0] in ("torn read", "reported")
+    assert told["problems"][told["first"]][0] in ("torn read", "reported")
     stores = [[told["accesses"]["kind"][number] for number in each[8]].count(STORE) for each in torn]
     assert max(stores) == 2 or any("before" in each[7] for each in torn)
 
 
 def test_children_that_are_killed_inside_the_lock_leave_what_they_did() -> None:
     told = in_fresh_process(shown, "killed_holder", "fcntl", workers=2, rounds=2)
-    ended = [each for each in told["happened"] if each[0] == "ended inside"]
+    ended = [each for each in told["problems"] if each[0] == "ended inside"]
     assert len(ended) == 4
     assert "second owner in worker" in ended[0][7]
     assert [len(each[8]) for each in ended] == [1] * 4  # the half that each of them stored
@@ -194,9 +194,9 @@ def test_children_that_are_killed_inside_the_lock_leave_what_they_did() -> None:
 
 def test_a_trial_that_hangs_keeps_who_held_what_and_waited_for_what() -> None:
     told = in_fresh_process(shown, "opposite_order", "ofd", workers=2, rounds=10, time_limit_s=0.5)
-    assert {each[0] for each in told["happened"]} == {"stuck"}
+    assert {each[0] for each in told["problems"]} == {"stuck"}
     assert len(told["failures"]) == 2
-    assert "waited for the one on" in told["happened"][0][7]
+    assert "waited for the one on" in told["problems"][0][7]
 
 
 class Once(Scenario):

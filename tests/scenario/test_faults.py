@@ -6,7 +6,7 @@ import pytest
 
 from lab.errors import ScenarioError
 from lab.scenario import Damage
-from lab.scenario.base import Endless, endless, listed_damage, raised
+from lab.scenario.base import Endless, endless_error, exception_text, listed_damage
 
 LOST = Damage("lost", 1, 2)
 
@@ -53,21 +53,21 @@ def failure() -> BaseException:
 
 
 def test_an_exception_is_told_in_one_line_with_its_place() -> None:
-    assert raised(failure()) == f"ValueError: two lines ({__file__}:{failure.__code__.co_firstlineno + 2})"
+    assert exception_text(failure()) == f"ValueError: two lines ({__file__}:{failure.__code__.co_firstlineno + 2})"
 
 
 def test_frames_of_the_lab_are_not_its_place() -> None:
     with pytest.raises(ScenarioError) as failed:
         listed_damage(None, print)
-    assert f"({__file__}:" in raised(failed.value)
+    assert f"({__file__}:" in exception_text(failed.value)
 
 
 def test_an_exception_without_a_traceback_has_no_place() -> None:
-    assert raised(KeyError("x")) == "KeyError: 'x'"
+    assert exception_text(KeyError("x")) == "KeyError: 'x'"
 
 
 def test_a_method_without_an_end_is_told_with_where_it_was() -> None:
-    told = endless("check", failure(), 2.5)
+    told = endless_error("check", failure(), 2.5)
     assert isinstance(told, Endless)
     assert str(told).startswith(f"check was still at work after 2.5 s ({__file__}:")
     assert str(told).endswith("; fix the file, or allow it more time")

@@ -74,7 +74,7 @@ def tried_too_little(here: Situation) -> str:
     """Name the locks that may have been clean only by chance."""
     return (
         f"{_first(spoken(here.too_little_tried), 'was', 'were')} not tried often enough to tell: a false grant as rare "
-        f"as that of {spoken(here.lying)} ({rate(here.rarest_lie)}) would not have shown. Give more --seconds."
+        f"as that of {spoken(here.lying)} ({rate(here.rarest_false_grant)}) would not have shown. Give more --seconds."
     )
 
 

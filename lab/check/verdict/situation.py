@@ -63,7 +63,7 @@ class Situation:
     def dependable(self) -> list[str]:
         """Return the excluding locks with enough requests to have shown the rarest rate of false grants seen."""
         seen = {name: detection_limit(met_for(name, self.stress)) or 1.0 for name in self.excluding}
-        return [name for name in seen if seen[name] < self.rarest_lie]
+        return [name for name in seen if seen[name] < self.rarest_false_grant]
 
     @property
     def too_little_tried(self) -> list[str]:
@@ -71,7 +71,7 @@ class Situation:
         return [name for name in self.excluding if name not in self.dependable]
 
     @property
-    def rarest_lie(self) -> float:
+    def rarest_false_grant(self) -> float:
         """Return the smallest share of requests that a lock granted falsely; infinite where none was counted."""
         return evidence.rarest(self.lying, self.rules, self.stress)
 

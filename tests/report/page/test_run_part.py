@@ -25,7 +25,7 @@ def recording_of(*cases: Case) -> dict[str, Any]:
 
 def sentences(rows: list[Row], left: int = 1, **changed: Any) -> list[str]:
     recording = replace(counted(rows, left), **changed)
-    return [each[7] for each in recording_of(replace(UNLOCKED, workers=3, recording=recording))["happened"]]
+    return [each[7] for each in recording_of(replace(UNLOCKED, workers=3, recording=recording))["problems"]]
 
 
 def test_the_three_tables_carry_the_cells_of_the_report_and_what_their_columns_mean() -> None:
@@ -68,7 +68,7 @@ def test_a_home_directory_with_spaces_is_not_told_either(monkeypatch: pytest.Mon
 
 
 def test_a_lost_update_is_told_with_the_writer_whose_value_was_overwritten_and_what_was_seen() -> None:
-    (event,) = recording_of(LOST)["happened"]
+    (event,) = recording_of(LOST)["problems"]
     assert event == [
         "lost update", 3000, 1200, 3100, 0, 8, [1, 0],
         "Worker 1 stored 1 to value (round 1, 3.00 us) over the 1 of worker 0 (round 1, 2.00 us), which it had not "
@@ -93,8 +93,8 @@ def test_what_has_no_words_has_its_moment_its_kind_and_its_bytes(monkeypatch: py
         (0, 1, REPORT, 7000, 7000, b"odd"),
     ]
     told = recording_of(replace(UNLOCKED, recording=counted(rows, 2)))
-    assert len(told["happened"]) == 1
-    assert told["untold"] == {
+    assert len(told["problems"]) == 1
+    assert told["marked"] == {
         "kinds": ["lost update", "reported"], "kind": [0, 1], "at": [6000, 1000], "start": [0, 0], "end": [8, 8],
     }  # fmt: skip
     assert told["count"] == 3
@@ -114,7 +114,7 @@ def test_what_a_worker_reported_comes_first_where_it_told_of_damage() -> None:
         replace(UNLOCKED, recording=counted([*LOST_ROWS, (1, 1, REPORT, 9000, 9000, b"torn: odd bytes")], 2))
     )
     assert told["first"] == 1
-    assert told["happened"][1][7] == "Worker 1 saw in round 2: torn: odd bytes."
+    assert told["problems"][1][7] == "Worker 1 saw in round 2: torn: odd bytes."
 
 
 def test_a_report_whose_words_found_no_room_is_told_without_them() -> None:
@@ -124,7 +124,7 @@ def test_a_report_whose_words_found_no_room_is_told_without_them() -> None:
 
 def test_holds_that_overlap_are_told_with_both_workers() -> None:
     holds = Holds([0, 1], [0, 50], [10, 60], [100, 200], [0, 0], [8, 8], [1, 1])
-    (event,) = recording_of(replace(CLEAN, recording=counted([], 0, holds)))["happened"]
+    (event,) = recording_of(replace(CLEAN, recording=counted([], 0, holds)))["problems"]
     assert event[:7] == ["overlap", 60, 10, 100, 0, 8, [1, 0]]
     assert event[7].startswith("Worker 1 was granted the write lock on bytes 0 to 7 at 0.06 us, while worker 0 held")
 
@@ -138,7 +138,7 @@ def test_a_worker_that_ended_inside_and_one_that_was_stuck_are_told() -> None:
 
 def test_locks_that_take_turns_bring_no_event() -> None:
     told = recording_of(held(50))
-    assert told["happened"] == []
+    assert told["problems"] == []
     assert told["first"] is None
     assert len(told["holds"]["worker"]) == 50
 

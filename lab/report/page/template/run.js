@@ -73,8 +73,8 @@ Lab.section("run", (root, data) => {
     const timeline = RunTimeline.make(record, {
       chosen: (number) => {
         explained.replaceChildren(...explanation(record, name, number));
-        say(record.happened[number].sentence);
-        if (record.happened[number].end > record.happened[number].start) bytes.go(record.happened[number].start);
+        say(record.problems[number].sentence);
+        if (record.problems[number].end > record.problems[number].start) bytes.go(record.problems[number].start);
         position.textContent = `${number + 1} of ${record.marks.length.toLocaleString("en")}`;
       },
       viewed: () => {
@@ -94,10 +94,10 @@ Lab.section("run", (root, data) => {
     const tool = (label, text, act) => el("button", { class: "button", type: "button", "aria-label": text, title: text, onclick: act }, label);
     const by = (step) => () => {
       const now = timeline.view.event;
-      jump(now === null ? part.first : Math.min(record.happened.length - 1, Math.max(0, now + step)));
+      jump(now === null ? part.first : Math.min(record.problems.length - 1, Math.max(0, now + step)));
     };
     const tools = el("div", { class: "row tools" },
-      record.happened.length ? [
+      record.problems.length ? [
         el("button", { class: "button primary", type: "button", onclick: () => jump(part.first) }, `Jump to the first ${word}`),
         tool("\u2039", `previous ${word}`, by(-1)), tool("\u203a", `next ${word}`, by(1)), position] : null,
       el("span", { class: "gap" }),
@@ -125,7 +125,7 @@ Lab.section("run", (root, data) => {
     if (part.failures.length) return part.failures.join("; ");
     if (part.damage.length) return `Found by the scenario's own check: ${part.damage.join("; ")}.`;
     const kinds = [...new Set(record.marks.filter(isHarm).map((each) => each.kind))];
-    if (!kinds.length && record.happened.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.marks.map(markedAs))].join("; ")}.`;
+    if (!kinds.length && record.problems.length) return `The check found nothing wrong. Marked below: ${[...new Set(record.marks.map(markedAs))].join("; ")}.`;
     if (kinds.length) return `The check found nothing, yet this happened: ${kinds.join(", ")}.`;
     return `Clean${part.cut.length ? ", as far as it was recorded" : ""}: no store overwrote what its worker had not seen, no load met half a store, no conflicting holds overlapped.`;
   };
@@ -149,7 +149,7 @@ Lab.section("run", (root, data) => {
 
   /* What the workers did around an event: a column a worker, in the order of time. */
   const explanation = (record, name, number) => {
-    const now = record.happened[number];
+    const now = record.problems[number];
     const accesses = now.shown.map((each) => record.accesses[each]);
     const workers = [...new Set([...accesses.map((each) => each.worker), ...now.workers])].sort((a, b) => a - b);
     const touches = (start, length) => !length || (start < now.end && now.start < start + length);
@@ -220,6 +220,6 @@ Lab.section("run", (root, data) => {
     ...data.tables.map(table), pairs("Environment", data.environment), pairs("What was asked for", data.options));
   if (!data.cases.length) return;
   const asked = data.cases.findIndex((each) => key(each) === link.get("run"));
-  const broken = data.cases.findIndex((each) => each.recording && each.recording.happened.length);
+  const broken = data.cases.findIndex((each) => each.recording && each.recording.problems.length);
   choose(asked >= 0 ? asked : Math.max(0, broken), true);
 });

@@ -165,7 +165,7 @@ const RunBytes = (() => {
       about.replaceChildren(el("p", {}, told.join(" ")));
       if (hit.length) {
         about.append(el("p", {}, el("strong", {}, `Hit ${times(hit.length)}. `), `First: ${hit[0].sentence || `${hit[0].kind}, at ${moment(hit[0].at)}.`}`));
-        if (hit[0].sentence) about.append(el("button", { class: "button", type: "button", onclick: () => jump(record.happened.indexOf(hit[0])) }, "Show it in the timeline"));
+        if (hit[0].sentence) about.append(el("button", { class: "button", type: "button", onclick: () => jump(record.problems.indexOf(hit[0])) }, "Show it in the timeline"));
       }
       frame.setAttribute("aria-valuenow", at);
       frame.setAttribute("aria-valuetext", `${told.join(" ")}${hit.length ? ` Hit ${times(hit.length)}.` : ""}`);
@@ -228,7 +228,7 @@ const RunBytes = (() => {
     return { frame, about, go, nextDamaged, some: hurt.length > 0, start: () => { layout(); if (state.rows.length) go(firstHurt()); } };
 
     function firstHurt() {
-      const first = record.happened[part.first];
+      const first = record.problems[part.first];
       const start = first && first.end > first.start ? first.start : state.at;
       return state.rows.some((row) => !row.gap && row.start <= start && start < row.start + row.count) ? start : state.at;
     }

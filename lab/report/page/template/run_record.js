@@ -68,14 +68,14 @@ const RunRecord = (() => {
     }));
     const first = Math.min(0, requested.length ? requested[0] : 0, begun.length ? begun[0] : 0);
     const lanes = part.lanes.map(([worker, name]) => laneOf(worker, name, holds, accesses, last));
-    const happened = part.happened.map(([kind, at, since, until, start, end, workers, sentence, shown]) => (
+    const problems = part.problems.map(([kind, at, since, until, start, end, workers, sentence, shown]) => (
       { kind, at, since, until, start, end, workers, sentence, shown }));
-    const marks = [...happened, ...untold(part)];
-    return { part, holds, accesses, lanes, happened, marks, from: first, to: Math.max(last, first + 1) };
+    const marks = [...problems, ...marked(part)];
+    return { part, holds, accesses, lanes, problems, marks, from: first, to: Math.max(last, first + 1) };
   };
 
   /* What went wrong and is marked only: there are too many for words. */
-  const untold = ({ untold: { kinds, kind, at, start, end } }) => {
+  const marked = ({ marked: { kinds, kind, at, start, end } }) => {
     const times = sums(at);
     return kind.map((number, i) => ({ kind: kinds[number], at: times[i], start: start[i], end: end[i] }));
   };

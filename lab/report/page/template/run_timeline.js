@@ -169,7 +169,7 @@ const RunTimeline = (() => {
         triangle(pen, at, 4);
         last = at;
       }
-      const now = record.happened[view.event];
+      const now = record.problems[view.event];
       if (!now) return;
       pen.fillStyle = colours().bad;
       const at = x(now.at);
@@ -263,7 +263,7 @@ const RunTimeline = (() => {
 
     /* Zoom to what went wrong, with some room on both sides. */
     const jump = (number) => {
-      const now = record.happened[number];
+      const now = record.problems[number];
       if (!now) return;
       view.event = number;
       const room = Math.max(1500, 0.35 * (now.until - now.since));
@@ -273,7 +273,7 @@ const RunTimeline = (() => {
 
     const keys = {
       "+": () => zoom(0.5), "=": () => zoom(0.5), "-": () => zoom(2), 0: all, ArrowLeft: () => move(-0.2), ArrowRight: () => move(0.2),
-      n: () => jump(view.event === null ? record.part.first : Math.min(record.happened.length - 1, view.event + 1)),
+      n: () => jump(view.event === null ? record.part.first : Math.min(record.problems.length - 1, view.event + 1)),
       p: () => jump(Math.max(0, (view.event || 0) - 1)), Home: () => move(-1e9), End: () => move(1e9),
     };
     frame.addEventListener("keydown", (event) => {
