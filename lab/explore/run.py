@@ -1,7 +1,6 @@
 """Explore cases: a scenario under a lock with so many workers and rounds, and the story of its failure.
 
-`explore` runs all cases of one invocation and returns their record; a race that broke asks for the shortest
-interleaving that does the same damage.
+`run` explores all cases of one invocation and returns their record.
 """
 
 from __future__ import annotations
@@ -14,19 +13,16 @@ from itertools import groupby, product
 from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.host.environment import RunStart, environment
 from lab.locks import find_lock
-from lab.locks.registry import MODELLED
 from lab.processes import Terminated, stop_on_sigterm
-from lab.records import Case as Raced
-from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Run, Shrunk
+from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Shrunk
 from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of, exception_text
 
 from .behaviour import Node
 from .locks import check_modelled
-from .operation import widest_move
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes
-from .simplify import Repair, Shortest, shortest, world_of
+from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
 from .tally import about, how_many, interleavings
 from .token import make
@@ -83,8 +79,12 @@ class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
         self.case = case
 
 
-def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset()) -> Explored:
+def explore(
+    case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset(), *, patience_s: float = PATIENCE_S
+) -> Explored:
     """Explore one case; `kinds` says which damage counts as broken, any where it is empty.
+
+    A schedule that breaks is shortened for `patience_s` at most.
 
     Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
     deterministic, ScenarioError for a mistake in the scenario.
@@ -110,7 +110,7 @@ def explore(case: Case, options: ExploreOptions, kinds: frozenset[str] = frozens
         cover(world, plan, coverage)
         check_notes(before, world.shape.scenario)
         searched_s = time.monotonic() - started
-        best = shortest(world, coverage.found, kinds) if coverage.found else None
+        best = shortest(world, coverage.found, kinds, patience_s) if coverage.found else None
     except (KeyboardInterrupt, Terminated):
         raise Interrupted(_record(case, options, world, coverage, started, None)) from None
     return _record(case, options, world, coverage, started, best, searched_s, kinds)
@@ -208,6 +208,7 @@ def with_failure(record: Explored, found: Found, best: Shortest, steps_before: i
         record,
         preemptions=best.preemptions,
         damage=damage,
+        by_invariant=end.by_invariant,
         headline=headline,
         reasons=reasons,
         steps=steps,
@@ -224,78 +225,6 @@ def damage_records(end: End) -> list[Damage]:
 def runs(schedule: bytes) -> str:
     """Return a schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
     return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
-
-
-SHAPES = ((2, 1), (2, 2), (2, 3), (3, 2))
-"""Workers and rounds in which the damage is looked for, smallest first: most races need no more."""
-
-SECONDS = 3.0
-"""The time in seconds for each shape."""
-
-
-def explain(run: Run, scenarios: Sequence[Found]) -> Run:
-    """Return the run with an explanation at each damaged case whose scenario and lock can be simulated.
-
-    The simulated memory is shared: damage that is caused by unshared memory has no interleaving that explains it. After
-    an interrupt the run has the race, and the explanations that were found by then.
-    """
-    by_name = {found.name: found for found in scenarios}
-    cases = list(run.cases)
-    try:
-        for place, case in enumerate(cases):
-            cases[place] = _explained(case, by_name[case.scenario])
-    except (Interrupted, KeyboardInterrupt, Terminated):
-        return replace(run, cases=cases, interrupted=True)
-    return replace(run, cases=cases)
-
-
-def unmodelled(run: Run) -> list[str]:
-    """Return one line for each lock whose damage cannot be explained: the explorer has no model of it."""
-    locks = dict.fromkeys(case.lock for case in run.cases if case.verdict in ("damaged", "timeout"))
-    return [
-        f"--explain: the explorer has no model of lock {lock}, only of {', '.join(MODELLED)}, and explains none of its "
-        "damage"
-        for lock in locks
-        if lock not in MODELLED
-    ]
-
-
-def _explained(case: Raced, found: Found) -> Raced:
-    kinds = frozenset(each.kind for each in case.damage) or frozenset(["deadlock"])
-    simulated = case.shares and "explore" in found.kind.worlds and case.lock in MODELLED
-    if case.fault or case.verdict not in ("damaged", "timeout") or not simulated:
-        return case
-    try:
-        return replace(case, explanation=_search(case, found, kinds))
-    except LabError:  # what cannot be explored was raced
-        return case
-
-
-def _search(case: Raced, found: Found, kinds: frozenset[str]) -> Explored:
-    """Return the first shape in which the same kind of damage occurs; else what the model says of the scenario."""
-    for workers, rounds in SHAPES:
-        if workers <= case.workers and rounds <= case.rounds:
-            record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)
-            if record.verdict == "broken":
-                return record
-    workers = min(2, case.workers)
-    return explore(Case(found, case.lock, workers, min(2, case.rounds)), _options(found, case.lock))
-
-
-def _options(found: Found, lock: str) -> ExploreOptions:
-    return ExploreOptions(
-        scenarios=[found.name],
-        locks=[lock],
-        workers=[],
-        rounds=[],
-        search="auto",
-        preemptions=3,
-        line_bytes=widest_move(),
-        seed=0,
-        jobs=1,
-        time_limit_s=SECONDS,
-        show_schedules=0,
-    )
 
 
 def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:

@@ -21,7 +21,7 @@ from .worker import Shape, shape_of
 from .world import World
 
 PATIENCE_S = 3.0
-"""The time, in seconds, for all attempts to shorten a schedule."""
+"""The time, in seconds, for all attempts to shorten a schedule, where the caller gives none."""
 
 MOST = 3
 """The most preemptions with which a shorter schedule is looked for."""
@@ -37,11 +37,16 @@ class Shortest:
     schedules: int
 
 
-def shortest(world: World, found: Found, kinds: frozenset[str] = frozenset()) -> Shortest:
-    """Find the same kind of damage with as few preemptions as possible, then in the smallest shape that has it."""
+def shortest(
+    world: World, found: Found, kinds: frozenset[str] = frozenset(), patience_s: float = PATIENCE_S
+) -> Shortest:
+    """Find the same kind of damage with as few preemptions as possible, then in the smallest shape that has it.
+
+    What was found is returned after `patience_s` at the latest.
+    """
     wanted = kinds or frozenset([found.end.damage[0].kind])
     best = Shortest(world, found, preemptions(world, found.schedule), 0)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + patience_s
     best = _fewer_preemptions(best, wanted, deadline)
     for workers, rounds in smaller(world.shape):
         if time.monotonic() > deadline:

@@ -24,9 +24,10 @@ from types import ModuleType
 from typing import Any, cast
 
 from lab.errors import ExitCode, LabError, UsageError, error_line, unknown
+from lab.explore.beside_race import explain
 from lab.explore.operation import widest_move
 from lab.explore.run import cases_of as explored_cases
-from lab.explore.run import explain, run
+from lab.explore.run import run
 from lab.explore.strategy import HOW
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locks import RECORDER, Lock, adapt, completed, find_lock

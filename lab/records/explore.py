@@ -48,11 +48,11 @@ class Explored:
     `schedules` counts runs, each of one schedule to its end, and `broken_schedules` those that broke. `exhausted` is
     True when every interleaving, or one of each class that leads to the same end, was covered; `bound` is the largest
     number of preemptions up to which all were. `preemptions`, `damage`, `headline`, `steps`, `reasons` and `token` are
-    those of the failure shown, `shrunk` its shape. `interleavings` are the schedules that the search covered, run or
-    not, `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so
-    under the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends`
-    counts the different final states. `expected` is what the scenario announces for
-    this lock.
+    those of the failure shown, `shrunk` its shape; a failure `by_invariant` ends with the step after which the
+    invariant does not hold. `interleavings` are the schedules that the search covered, run or not,
+    `broken_interleavings` those of them that break; null where it did not count them. A case that holds does so under
+    the `memory_model`; with an `invariant`, the scenario's own was checked whenever no worker was inside. `ends` counts
+    the different final states. `expected` is what the scenario announces for this lock.
     """
 
     scenario: str
@@ -78,6 +78,7 @@ class Explored:
     invariant: bool = False
     preemptions: int | None = None
     damage: list[Damage] = field(default_factory=list)
+    by_invariant: bool = False
     headline: str = ""
     steps: list[Step] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -90,6 +91,13 @@ class Explored:
     def as_expected(self) -> bool:
         """Return True when the result is conclusive, and nothing broke that the scenario does not announce."""
         return self.verdict == "holds" or self.verdict == self.expected
+
+    @property
+    def how_it_breaks(self) -> str:
+        """Return in words how it breaks: in 1 preemption: lost update."""
+        count = self.preemptions or 0
+        kind = self.damage[0].kind if self.damage else "corruption"
+        return f"in {count:,} preemption{'s' * (count != 1)}: {kind}"
 
 
 @dataclass(frozen=True, slots=True)

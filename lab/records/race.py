@@ -161,7 +161,7 @@ class Options:
     command line of workers that are programs: all of them, judged by the file `check`, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
-    empty, a lock of the user and a program alone had the short ones.
+    empty, a lock of the user and a program alone had the short ones. `explore` says that clean cases were explored too.
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
     number i modulo their number, from 0. `directory` is the first.
     """
@@ -184,6 +184,7 @@ class Options:
     check: str = ""
     detects: float | None = None
     faults: str = ""
+    explore: bool = False
     directories: list[str] = field(default_factory=list)
 
 
@@ -305,8 +306,10 @@ class Case:
     what was seen of them. `orphans` is how many processes outlived the worker that had started them, and were killed at
     the end of their trial; `orphan_commands` are the first different command lines of them. `fault` is what was done to
     the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
-    `invariant_checks` is how many times the scenario's invariant was checked while the workers raced, beside the check
-    at the end of each trial; null where it has none. What an invariant finds is damage, counted against these checks.
+    `explored` is the short exploration of a case that stayed clean; where it breaks, a case that was expected to stay
+    clean is `damaged`, though none of its operations is. `invariant_checks` is how many times the scenario's invariant
+    was checked while the workers raced, beside the check at the end of each trial; null where it has none. What an
+    invariant finds is damage, counted against these checks.
     `data_checked` is false where a process was killed in the middle of its work: holds, and who is let in, decide.
     """
 
@@ -357,6 +360,7 @@ class Case:
     allows_overlaps: bool = False
     failures: list[Failure] = field(default_factory=list)
     explanation: Explored | None = None
+    explored: Explored | None = None
     recording: Recording | None = None
     not_recorded: str = ""
     program: str = ""
@@ -384,6 +388,11 @@ class Case:
     def has_overlaps(self) -> bool:
         """Return True where conflicting holds were seen to overlap, in the records or from outside."""
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
+
+    @property
+    def breaking_exploration(self) -> Explored | None:
+        """Return the exploration beside a race that stayed clean, where it found what the race did not."""
+        return self.explored if self.explored and self.explored.verdict == "broken" else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.run import explain, explore
+from lab.explore.beside_race import explain
+from lab.explore.run import explore
 from lab.processes import Terminated
 from lab.records import Case, Damage, Explored
 from lab.scenario import Found, find_scenarios
@@ -116,7 +117,7 @@ def test_who_interrupts_the_second_explanation_has_the_race_and_the_first(
             raise stop
         return explore(*args)
 
-    monkeypatch.setattr("lab.explore.run.explore", once)
+    monkeypatch.setattr("lab.explore.beside_race.explore", once)
     cases = [DAMAGED, replace(DAMAGED, lock="ofd")]
     run = explain(run_of(*cases), find_scenarios(["counter"]))
     assert run.interrupted

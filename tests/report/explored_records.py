@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from lab.records import Damage, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
-from tests.report.records import ENVIRONMENT, header
+from tests.report.records import CLEAN, ENVIRONMENT, header
 
 OPTIONS = ExploreOptions(
     scenarios=["counter"],
@@ -85,6 +85,12 @@ BROKEN = replace(
 UNEXPECTED = replace(BROKEN, lock="fcntl", expected="holds")
 UNKNOWN = replace(
     HOLDS, scenario="bank", verdict="unknown", exhausted=False, covered="7,000 states of 2 workers x 9 rounds"
+)
+BROKEN_WHEN_EXPLORED = replace(
+    CLEAN,
+    verdict="damaged",
+    reason="the race found no corruption; exploring breaks it in 1 preemption: lost update",
+    explored=UNEXPECTED,
 )
 REPLAY_OPTIONS = ReplayOptions(token=TOKEN, times=100, directory="/mnt", time_limit_s=30.0)
 REPRODUCED = Replay(

@@ -178,6 +178,13 @@ def _options(run: Run) -> list[list[str]]:
     return [[label, text] for label, text in texts.items()]
 
 
+def _kinds(case: Case) -> list[str]:
+    """Return the kinds of corruption, the most frequent first, or what only the exploration beside the race found."""
+    kinds = [each.kind for each in sorted(case.damage, key=lambda each: -each.count)]
+    explored = case.breaking_exploration
+    return kinds or ([f"when explored, {explored.how_it_breaks}"] if explored else [])
+
+
 def _case(case: Case) -> dict[str, Any]:
     return {
         "scenario": case.scenario,
@@ -187,7 +194,7 @@ def _case(case: Case) -> dict[str, Any]:
         "fault": case.fault,
         "verdict": case.verdict,
         "expected": case.as_expected,
-        "kinds": [each.kind for each in sorted(case.damage, key=lambda each: -each.count)],
+        "kinds": _kinds(case),
         "reason": case.reason,
         "why": case.why,
         "recording": recording_part(case),

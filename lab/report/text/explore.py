@@ -213,11 +213,11 @@ def _pointers(broken: list[Explored]) -> Iterator[str]:
     yield f"Told step by step: python -m lab explore {one.scenario} --lock {one.lock}"
 
 
-def explanation(case: Explored) -> str:
-    """Return why a race broke, or that the model has no reason for it."""
+def explanation(case: Explored, *, raced: bool = True) -> str:
+    """Return why a race broke, or that the model has no reason for it; not `raced`, why only exploring breaks it."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "broken":
-        return f"why {what} broke, the shortest interleaving:\n\n{failure(case)}"
+        return f"why {what} {'broke' if raced else 'breaks'}, the shortest interleaving:\n\n{failure(case)}"
     if case.verdict == "unknown":
         return f"the search for why {what} broke is inconclusive: nothing broke in {case.covered}."
     return (

@@ -84,6 +84,8 @@ def _verdict(case: Case) -> str:
     if case.verdict == "damaged":
         kinds = sorted(case.damage, key=lambda each: -each.count)
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
+        if explored := case.breaking_exploration:
+            return f"{word} when explored, {explored.how_it_breaks}"
         return f"{word}: {kinds[0].kind if kinds else 'overlaps'}{more}"
     return "clean this time" if case.verdict == "clean" and case.expected != "clean" else word
 
@@ -125,7 +127,11 @@ def text_of(run: Run, style: str) -> str:
         tables += [what_it_cost(run, style), what_it_used(run, style)]
     if style != DEFAULT_FORMAT:
         return "\n\n".join(tables)
-    explanations = [explore.explanation(case.explanation) for case in run.cases if case.explanation]
+    explanations = [
+        explore.explanation(case.explanation, raced=not case.breaking_exploration)
+        for case in run.cases
+        if case.explanation
+    ]
     return "\n\n".join([heading(run), *tables, "\n".join(conclusions(run)), *explanations])
 
 

@@ -10,7 +10,7 @@ from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures, faults
+from . import beside_race, failures, faults
 from .failures import where
 
 TELLING = 0.5
@@ -31,7 +31,8 @@ def exit_code(run: Run) -> ExitCode:
 
 def _code(case: Case) -> ExitCode:
     """Return the code with which a case that was not as expected ends the command."""
-    if (case.expected != "damaged" and case.damage) or (case.has_overlaps and not case.allows_overlaps):
+    broken = case.damage or case.verdict == "damaged"
+    if (case.expected != "damaged" and broken) or (case.has_overlaps and not case.allows_overlaps):
         return ExitCode.DAMAGE
     return ExitCode.FAILED if case.verdict in ("died", "timeout") else ExitCode.UNABLE
 
@@ -138,6 +139,7 @@ def _counterexamples(run: Run) -> Iterator[str]:
             yield (
                 f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}); "
                 f"{_likelier(case)}."
+                + (f" Exploring breaks it {found.how_it_breaks}." if (found := case.breaking_exploration) else "")
             )
 
 
@@ -167,6 +169,7 @@ def _notes(run: Run) -> Iterator[str]:
         )
     yield from _waiting(run)
     yield from _invariants(run)
+    yield from beside_race.explored(run)
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
         yield (
@@ -253,4 +256,6 @@ def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
     yield from failures.failed_workers(case.failures)
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
     yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
+    if case.breaking_exploration:
+        yield from beside_race.evidence(case.breaking_exploration)
     yield from failures.traces(case.failures)

@@ -10,6 +10,7 @@ from tabulate import tabulate_formats
 from lab.records import Case, Cpu, Quantiles, Run, Switches
 from lab.report.format import DATA_FORMATS
 from lab.report.text.race import BROKE, COST, USED, what_broke, what_it_cost, what_it_used
+from tests.report.explored_records import BROKEN_WHEN_EXPLORED
 from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LOST, REFUSED, TRIAL, TWO_IN, UNLOCKED, run_of
 
 MakeTable = Callable[[Run, str], str]
@@ -55,6 +56,14 @@ def test_a_damaged_case_tells_operations_rate_trials_and_interval() -> None:
     assert row["rate"] == "0.30 %"
     assert row["trials"] == "1 of 2"
     assert row["95 % interval"] == "1 to 99 %"
+
+
+def test_a_clean_race_that_breaks_when_explored_says_both() -> None:
+    row = broke(BROKEN_WHEN_EXPLORED)
+    assert (row["corrupted"], row["verdict"]) == (
+        "0 of 1,000",
+        "DAMAGED when explored, in 1 preemption: lost update",
+    )
 
 
 def test_a_clean_case_has_the_upper_bound_of_its_rate_and_what_it_would_have_noticed() -> None:

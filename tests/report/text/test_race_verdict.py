@@ -13,6 +13,7 @@ from lab.records import Case, Damage, Failure, How, Run
 from lab.report.text.failures import SHOWN
 from lab.report.text.race_verdict import complaints, conclusions, exit_code, heading
 from tests.golden import Golden, sections
+from tests.report.explored_records import BROKEN, BROKEN_WHEN_EXPLORED, HOLDS, UNKNOWN
 from tests.report.records import (
     BROKEN_BY_FAULT,
     CLEAN,
@@ -34,10 +35,10 @@ from tests.report.records import (
 
 NOT_RECORDED = replace(CLEAN, not_recorded="full")
 CODES = {
-    1: [DAMAGED, TWO_IN],
+    1: [DAMAGED, TWO_IN, BROKEN_WHEN_EXPLORED],
     4: [DIED, HUNG],
     3: [REFUSED, TOO_WEAK, NOT_RECORDED],
-    0: [CLEAN, UNLOCKED, COUNTEREXAMPLE],
+    0: [CLEAN, UNLOCKED, COUNTEREXAMPLE, replace(CLEAN, expected="damaged", explored=BROKEN)],
 }
 PRECEDENCE = [1, 4, 3, 0]
 
@@ -138,6 +139,14 @@ RUNS: dict[str, Run] = {
         replace(CLEAN, lock="ofd", invariant_checks=1),
         replace(CLEAN, scenario="bank", invariant_checks=0),
         replace(UNLOCKED, holds=0, invariant_checks=0),
+    ),
+    "explorations of clean cases": run_of(
+        replace(CLEAN, explored=HOLDS),
+        replace(CLEAN, scenario="bank", explored=replace(HOLDS, exhausted=False, bound=2)),
+        replace(CLEAN, scenario="overlap", explored=UNKNOWN),
+        replace(CLEAN, lock="ofd", explored=UNKNOWN),
+        replace(STAYED_AWAY, explored=BROKEN),
+        BROKEN_WHEN_EXPLORED,
     ),
     "as expected: no complaint": run_of(CLEAN, UNLOCKED, COUNTEREXAMPLE, replace(CLEAN, expected="damaged")),
     # backings
