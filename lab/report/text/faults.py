@@ -55,8 +55,9 @@ def again(case: Case, options: Options) -> str:
         locks = [case.lock] if known else options.locks  # a lock may have a name of its own
         what = [case.scenario, *(word for lock in locks for word in ("--lock", lock))]
     backings = ["--backing", case.backing] if options.backings else []
+    where = [word for each in options.directories for word in ("--dir", each)]
     faults = options.faults or "short"
-    seed = str(options.seed)
-    return join(["python", "-m", "lab", "race", *what, *backings, "--workers", str(case.workers), "--seed", seed]) + (
+    how = ["--workers", str(case.workers), "--seed", str(options.seed)]
+    return join(["python", "-m", "lab", "race", *what, *backings, *where, *how]) + (
         " --faults" if faults == "short" else f" --faults {faults}"
     )

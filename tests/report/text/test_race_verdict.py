@@ -183,7 +183,9 @@ RUNS: dict[str, Run] = {
     # faults
     "faults that broke nothing": run_of(MINE, DEADLY, STOPPED, replace(DEADLY, scenario="bank", faults_made=1)),
     "faults that broke a lock": run_of(MINE, BROKEN_BY_FAULT, STOPPED, rounds=None, locks=["mine:lock"]),
-    "a fault that shuts all others out": run_of(MINE, SHUT_OUT, faults="long", locks=["other:lock"]),
+    "a fault that shuts all others out": run_of(
+        MINE, SHUT_OUT, faults="long", locks=["other:lock"], directories=["a", "b"]
+    ),
     "a fault that could not be made": run_of(MINE, NOT_TRIED),
 }
 
