@@ -10,10 +10,13 @@
     still waiting, though the lock is free    a lock call               `blocking`: waiters are not woken
     granted, though another holds it          a lock call               the guarantee of the rule, and the exclusion
     anything else                             a lock call               the guarantee of the rule
+    a refusal, EPERM of link                  a call on names           in a rule about names: not supported
     anything else                             read, write, truncate     `pread`
     anything else                             map, load, store          `mapping`
-    anything else                             open, unlink              `names`; another guarantee cannot be tried
+    anything else                             a call on names           a rule about a lock or data cannot be tried
     anything else                             fork, exec, limit         none: it does not use the filesystem
+
+A rule about growth, names, mixed access or whole files is about all calls on files that it makes.
 
 A rule is about one guarantee. Where a call departs that is not about this guarantee, the rule is no evidence for it.
 """
@@ -25,8 +28,8 @@ from dataclasses import dataclass
 
 from lab.records import Answered
 
-from .guarantees import DATA, EXCLUSION, NAMES
-from .language import GET, SET, Call, Step, errno_name
+from .guarantees import EXCLUSION, FILES, GROWTH, NAMES
+from .language import GET, NAME_CALLS, SET, Call, Step, errno_name
 
 REFUSALS = frozenset(errno_name(code) for code in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP))
 """The errors of filesystems that do not have the lock (fcntl(2), flock(2)), or another call."""
@@ -41,11 +44,16 @@ WAITING = frozenset({"waits", "returns", "interrupted"})
 """Observations of, and actions on, an actor whose lock call waits."""
 
 DATA_CALLS = {
-    "read": "pread", "write": "pread", "truncate": "pread", "map": "mapping", "load": "mapping", "store": "mapping"
+    "read": "pread", "write": "pread", "truncate": "pread", "map": "mapping", "load": "mapping", "store": "mapping",
+    "append": "append", "size": "size", "sync": "whole_file",
 }  # fmt: skip
 """The guarantee that a call for data is about."""
 
-NAME_CALLS = frozenset({"open", "unlink"})
+ABOUT_ALL_CALLS = frozenset({*GROWTH, *NAMES, "mixed", "whole_file"})
+"""A rule for one of these guarantees is about each call on a file that it makes, whatever the call."""
+
+UNSUPPORTED_LINK = "EPERM"
+"""The error of a filesystem without hard links (link(2))."""
 
 ADMITTED = frozenset({"granted", "free"})
 """The results of a lock call that meets no other lock."""
@@ -94,6 +102,10 @@ def is_refusal(call: Call, observed: str) -> bool:
     return False
 
 
+def _lacks_name_call(call: Call, observed: str) -> bool:
+    return call.verb in NAME_CALLS and (observed in REFUSALS or (call.verb == "link" and observed == UNSUPPORTED_LINK))
+
+
 def excuse(call: Call, observed: str) -> str:
     """Return the reason why the answer is no fault of the filesystem; empty where it may be one."""
     if observed in LIMITS:
@@ -122,6 +134,8 @@ def blame(guarantee: str, step: Step, asked: Call, observed: str, before: Before
     call = step.call
     if because := excuse(call, observed):
         return Blame(guarantee, "unknown", f"{INCONCLUSIVE}{call}: {because}")
+    if guarantee in ABOUT_ALL_CALLS and family_of(asked) and is_refusal(asked, observed):
+        return Blame(guarantee, "unknown", f"{CUT_SHORT}{call} is not supported here ({observed})")
     if f"({observed})" in step.expected or is_refusal(asked, observed):
         return Blame(guarantee, "unsupported", observed)
     if call.verb in OF_THE_SYSTEM:
@@ -135,18 +149,20 @@ def blame(guarantee: str, step: Step, asked: Call, observed: str, before: Before
 
 def _of_data(guarantee: str, call: Call, observed: str) -> Blame:
     """Blame the guarantee of a call for data or a name; a rule about something else is cut short and shows nothing."""
-    whose = DATA_CALLS.get(call.verb, "names")
-    if guarantee == whose or (guarantee in NAMES and call.verb == "read"):
+    whose = DATA_CALLS.get(call.verb, "")
+    if guarantee in NAMES and _lacks_name_call(call, observed):
+        return Blame(guarantee, "unsupported", observed)
+    if guarantee == whose or guarantee in ABOUT_ALL_CALLS:
         return Blame(guarantee, "unsafe", observed)
     if observed in REFUSALS or observed == "ENODEV":
         return Blame(guarantee, "unknown", f"{CUT_SHORT}{call} is not supported here ({observed})")
-    if whose in NAMES:
+    if not whose:
         return Blame(guarantee, "unknown", f"{INCONCLUSIVE}{call} came to {observed}, and asks for no lock")
     return Blame(whose, "unsafe", observed)
 
 
 def _of_lock(guarantee: str, family: str, observed: str, before: Before) -> str:
     """Return the guarantee that a lock call counts for: its own lock in a rule about data or about another lock."""
-    if guarantee in DATA or guarantee in NAMES:
+    if guarantee in FILES:
         return "death" if before.ended and observed not in ADMITTED else family or guarantee
     return family if guarantee in EXCLUSION and family in before.held else guarantee

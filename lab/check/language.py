@@ -2,6 +2,7 @@
 
     A: open f                              the file f, made where it is missing, under the descriptor f
     A: open f as g r cloexec               modes r, w, rw (the default); cloexec as in open(2)
+    A: open f excl                         with O_EXCL; `existing`: without O_CREAT; `append`: with O_APPEND
     A: dup f as g                          A: close g
     A: F_SETLK f write 10 20               type read, write or unlock; start and length in bytes; F_SETLKW may wait
     A: F_SETLK f write -1 2 end pid=5      counted from the end of the file (cur: the position, N: a bad whence); l_pid
@@ -15,7 +16,11 @@
     A: thread F_SETLK f write 0 1          the call made by a second thread
     A: last F_SETLKW f write 0 1           the call after which A exits, as soon as it is granted
     A: write f 0 text                      pwrite(2); A: read f 0 4 = text, a zero byte as a dot, beyond the end nothing
+    A: append f text                       write(2); A: sync f, fsync(2); A: size f = 4, the size by fstat(2)
     A: seek f 10                           A: truncate f 100                 A: unlink f
+    A: mkdir d                             A: rmdir d
+    A: link f g                            g is a further name of f; A: links f = 2, the number of names by fstat(2)
+    A: rename f g                          A: names = f g, the names of this program in its folder (readdir(3))
     A: map f 100                           mmap(2), MAP_SHARED; then A: store f 0 text, A: load f 0 4 = text
     A: map f 100 private                   MAP_PRIVATE
     A: listed f = 3                        locks on the file in /proc/locks
@@ -38,6 +43,7 @@ second on the second.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterable
 from typing import NamedTuple
 
 MAX = (1 << 63) - 1
@@ -60,6 +66,12 @@ REQUESTS = {
 
 DIRECTED = frozenset({"killed", "stopped", "continued", "interrupted", "waits", "returns"})
 """Actions on an actor, or observations of it; an actor makes all other calls itself."""
+
+NAME_CALLS = frozenset({"open", "unlink", "mkdir", "rmdir", "link", "links", "rename", "names"})
+"""Calls that make, find or remove a name, or count names."""
+
+OPEN_MODES = frozenset({"excl", "existing", "append"})
+"""The words of `open` for O_EXCL, for no O_CREAT and for O_APPEND."""
 
 SUCCESS = ("ok", "granted")
 STILL = ("waits",)
@@ -158,6 +170,11 @@ def told(kind: str, start: int, length: int, who: str) -> str:
 def errno_name(code: int) -> str:
     """Return the name of an error: EAGAIN and not 11."""
     return NAMES.get(code) or errno.errorcode.get(code, f"errno {code}")
+
+
+def listed_names(names: Iterable[str]) -> str:
+    """Return names of files as one result, in order."""
+    return " ".join(sorted(names)) or "nothing"
 
 
 def shown(content: bytes) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from lab.model.files import READ, UNLOCK, WRITE, Answer, Description, Inode, Request
 from lab.model.kernel import Kernel
 
-from .language import FLOCKS, GET, SET, Call, errno_name, number, range_of, shown, told
+from .language import FLOCKS, GET, OPEN_MODES, SET, Call, errno_name, listed_names, number, range_of, shown, told
 
 PAGE = 4096
 """The unit in which a mapping reaches beyond the end of its file (mmap(2))."""
@@ -109,7 +109,8 @@ class ModelFiles:
         if self._is_full(actor):
             return "EMFILE"
         mode = next((word for word in modes if word in ("r", "w")), "rw")
-        actor.numbers[known] = self.kernel.open(actor.process, name, mode, close_on_exec="cloexec" in modes)
+        how = next((word for word in modes if word in OPEN_MODES), "")
+        actor.numbers[known] = self.kernel.open(actor.process, name, mode, how, close_on_exec="cloexec" in modes)
         return "ok"
 
     def _do_dup(self, actor: Modelled, name: str, _as: str, other: str) -> str:
@@ -126,6 +127,24 @@ class ModelFiles:
 
     def _do_unlink(self, _: Modelled, name: str) -> None:
         self.kernel.unlink(name)
+
+    def _do_mkdir(self, _: Modelled, name: str) -> None:
+        self.kernel.mkdir(name)
+
+    def _do_rmdir(self, _: Modelled, name: str) -> None:
+        self.kernel.unlink(name)
+
+    def _do_link(self, _: Modelled, name: str, other: str) -> None:
+        self.kernel.link(name, other)
+
+    def _do_rename(self, _: Modelled, name: str, other: str) -> None:
+        self.kernel.rename(name, other)
+
+    def _do_links(self, actor: Modelled, name: str) -> str:
+        return str(self.kernel.links(self._file(actor, name).inode))
+
+    def _do_names(self, _: Modelled) -> str:
+        return listed_names(self.kernel.names())
 
     def _do_seek(self, actor: Modelled, name: str, position: str) -> None:
         self._file(actor, name).position = number(position)
@@ -148,6 +167,18 @@ class ModelFiles:
     def _do_read(self, actor: Modelled, name: str, start: str, length: str) -> str:
         file = self._file(actor, name)
         return shown(self.contents.read(file.inode, int(start), int(length))) if file.readable else "EBADF"
+
+    def _do_append(self, actor: Modelled, name: str, text: str) -> None:
+        file = self._file(actor, name)
+        start = file.inode.size if file.appends else file.position
+        self.contents.write(file.inode, start, text.encode())
+        file.position = start + len(text)
+
+    def _do_sync(self, _: Modelled, name: str) -> None:
+        """Do nothing: there is no other copy of the bytes."""
+
+    def _do_size(self, actor: Modelled, name: str) -> str:
+        return str(self._file(actor, name).inode.size)
 
     def _do_truncate(self, actor: Modelled, name: str, size: str) -> str:
         if actor.size is not None and int(size) > actor.size:

@@ -10,23 +10,20 @@ from dataclasses import dataclass
 
 from lab.errors import UsageError
 
-from .guarantees import DATA, GROUPS, GUARANTEES, NAMES, RANDOM
+from .guarantees import FILES, GROUPS, GUARANTEES, PART_NAMES, RANDOM
 from .rules import RULES
 from .stress.plan import PLAN
 
 
 def _judged_by_rules_of(part: str) -> tuple[str, ...]:
-    """Return the guarantees that rules of this part may call safe; rules show too little about data."""
+    """Return the guarantees that rules of this part may call safe; rules show too little about files."""
     judged = {rule.guarantee for rule in RULES if rule.part == part}
-    return tuple(name for name in GUARANTEES if name in judged and name not in DATA)
+    return tuple(name for name in GUARANTEES if name in judged and name not in FILES)
 
 
-PARTS: dict[str, tuple[str, ...]] = {
-    "rules": _judged_by_rules_of("rules"),
-    "random": RANDOM,
-    "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN)),
-    "faults": _judged_by_rules_of("faults"),
-}
+_BY_MORE = {"random": RANDOM, "stress": tuple(dict.fromkeys(entry.guarantee for entry in PLAN))}
+
+PARTS = {part: _BY_MORE.get(part) or _judged_by_rules_of(part) for part in PART_NAMES}
 """The parts of a check, and the guarantees that each may call safe."""
 
 
@@ -43,23 +40,20 @@ class Request:
         return [part for part in self.parts if guarantee in PARTS[part]]
 
 
-def request_for(only: Sequence[str], directories: int) -> Request:
+def request_for(only: Sequence[str]) -> Request:
     """Read the words of `only`: guarantees, groups of them, and parts; an empty list requests everything.
 
     Parts alone request every guarantee that they judge; guarantees alone run every part that judges one of them.
-    Raises UsageError for an unknown word, and where a name needs more directories than there are.
+    Raises UsageError for an unknown word.
     """
     words = list(dict.fromkeys(word for each in only for word in _expanded(each)))
     named = [word for word in words if word not in PARTS]
-    if directories < 2 and any(name in NAMES for name in named):
-        raise UsageError("--only names: is about two mounts of one filesystem; give another DIR that shows the same")
     parts = [word for word in PARTS if word in words] or [
         part for part, judges in PARTS.items() if not named or part in ("rules", "faults") or {*named} & {*judges}
     ]
-    possible = [name for name in GUARANTEES if directories > 1 or name not in NAMES]
     wanted = named or [name for part in parts for name in PARTS[part]]
     return Request(
-        tuple(name for name in possible if name in wanted), tuple(parts), frozenset(only) & frozenset(GUARANTEES)
+        tuple(name for name in GUARANTEES if name in wanted), tuple(parts), frozenset(only) & frozenset(GUARANTEES)
     )
 
 
@@ -72,5 +66,5 @@ def _expanded(word: str) -> tuple[str, ...]:
         raise UsageError("--only: an empty name; give guarantees or parts, as in --only posix,mapping")
     raise UsageError(
         f"--only {word}: there is no such guarantee or part; guarantees are {', '.join(GUARANTEES)}, "
-        f"{' and '.join(GROUPS)} stand for several, parts are {', '.join(PARTS)}"
+        f"{', '.join(GROUPS)} stand for several, parts are {', '.join(PARTS)}"
     )

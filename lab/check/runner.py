@@ -16,7 +16,7 @@ from lab.locks.registry import OWN
 from lab.records import Answered, RuleResult
 
 from .actors.pool import ActorPool
-from .blame import UNANSWERED, WAITING, Before, blame, family_of
+from .blame import CUT_SHORT, UNANSWERED, WAITING, Before, blame, family_of
 from .guarantees import EXCLUSION
 from .language import Call, Step, parse
 
@@ -196,6 +196,7 @@ def findings(rule: Rule, stage: Stages, unwoken: Collection[str] = ()) -> list[R
         if any(each.observed == "waits" for each in found):
             asleep |= needs_waking(steps)
     others.pop(rule.guarantee, None)
+    own = [each for each in own if not (completed and each.observed.startswith(CUT_SHORT))]
     silent = UNASKED if any(unanswered(each.calls) for each in others.values()) else UNTOLD
     told = _entry(rule, "safe", "as demanded") if completed else not_tried(rule, silent)
     return [_of(rule, min(own, key=_badness)) if own else told, *(_of(rule, each) for each in others.values())]

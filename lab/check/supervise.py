@@ -110,7 +110,7 @@ def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Che
     where they cannot be written, do not answer at first, or fill up, and where fork(2) is refused. A folder that could
     not be removed is named on stderr.
     """
-    request = request_for(options.only, len(directories))
+    request = request_for(options.only)
     check_workers(request.guarantees if "stress" in request.parts else (), options.workers)
     with stops_noted(again=False) as stops:
         return _Supervised(options, request, directories, tell, stops).run()

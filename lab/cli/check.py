@@ -25,6 +25,8 @@ MOST_WORKERS = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `check`."""
+    from lab.check.guarantees import GROUPS, GUARANTEES, PART_NAMES
+
     parser.add_argument(
         "directories",
         nargs="*",
@@ -39,9 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=lambda text: text.split(","),
         default=[],
         metavar="NAME[,NAME...]",
-        help="guarantees (posix, ofd, flock, ranges, modes, ownership, blocking, deadlock, death, pread, mapping, "
-        "remapped, remapped_pread, neighbours, names), exclusion or data for several, or parts (rules, random, stress, "
-        "faults)",
+        help=f"guarantees ({', '.join(GUARANTEES)}), groups of them ({', '.join(GROUPS)}), "
+        f"or parts ({', '.join(PART_NAMES)})",
     )
     add("--list", action="store_true", help="print the rules instead, those of --only or all; as JSON with --json")
     how = parser.add_argument_group("how")
@@ -99,7 +100,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     directories: list[Path] = arguments.directories
     only = _only(arguments)
-    request = request_for(only, len(directories))
+    request = request_for(only)
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
         only=only,
@@ -152,7 +153,7 @@ def _rules_of(only: Sequence[str]) -> list[Rule]:
     from lab.check.rules import RULES
     from lab.check.run import left_to_the_stress, performed
 
-    request = request_for(only, 2)
+    request = request_for(only)
     numbers = {rule.number for rule in performed(request)} | {rule.number for rule in left_to_the_stress(request)}
     if not numbers:
         raise UsageError(

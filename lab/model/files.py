@@ -107,6 +107,7 @@ class Description:
     inode: Inode
     readable: bool
     writable: bool
+    appends: bool = False
     position: int = 0
     references: int = 0
 

@@ -249,11 +249,19 @@ class Kernel:
             table.close_all()
         self._queue.settle()
 
-    def open(self, process: int, name: str, mode: str = "rw", *, close_on_exec: bool = False) -> int:
-        """Return a descriptor of a new description of the file; mode is "r", "w" or "rw" (open(2), O_CREAT)."""
+    def open(self, process: int, name: str, mode: str = "rw", how: str = "", *, close_on_exec: bool = False) -> int:
+        """Return a descriptor of a new description of the file; mode is "r", "w" or "rw" (open(2), O_CREAT).
+
+        `how` is "excl" for O_EXCL, which raises OSError EEXIST, "existing" for no O_CREAT, which raises ENOENT, or
+        "append" for O_APPEND.
+        """
         table = self._table(process)
+        if how == "excl" and name in self._names:
+            raise refusal(errno.EEXIST)
+        if how == "existing" and name not in self._names:
+            raise refusal(errno.ENOENT)
         inode = self._names.setdefault(name, Inode())
-        description = Description(inode, readable="r" in mode, writable="w" in mode)
+        description = Description(inode, readable="r" in mode, writable="w" in mode, appends=how == "append")
         return table.add(description, close_on_exec=close_on_exec)
 
     def dup(self, process: int, number: int) -> int:
@@ -269,6 +277,35 @@ class Kernel:
         """Remove the name, so that the next open makes another inode; raise OSError ENOENT (unlink(2))."""
         if self._names.pop(name, None) is None:
             raise refusal(errno.ENOENT)
+
+    def mkdir(self, name: str) -> None:
+        """Make a directory, of which only the name is modelled; raise OSError EEXIST (mkdir(2))."""
+        if name in self._names:
+            raise refusal(errno.EEXIST)
+        self._names[name] = Inode()
+
+    def link(self, name: str, other: str) -> None:
+        """Give a file a further name; raise OSError ENOENT, EEXIST where the other name is taken (link(2))."""
+        if name not in self._names:
+            raise refusal(errno.ENOENT)
+        if other in self._names:
+            raise refusal(errno.EEXIST)
+        self._names[other] = self._names[name]
+
+    def rename(self, name: str, other: str) -> None:
+        """Give a file another name in place of this one, whatever had it before; raise OSError ENOENT (rename(2))."""
+        if name not in self._names:
+            raise refusal(errno.ENOENT)
+        if self._names.get(other) is not self._names[name]:
+            self._names[other] = self._names.pop(name)
+
+    def names(self) -> list[str]:
+        """Return all names (readdir(3))."""
+        return list(self._names)
+
+    def links(self, inode: Inode) -> int:
+        """Return how many names lead to it (stat(2), st_nlink)."""
+        return sum(each is inode for each in self._names.values())
 
     def descriptors(self, process: int) -> list[int]:
         """Return the descriptors that the process has."""

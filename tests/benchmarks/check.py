@@ -144,7 +144,7 @@ def at_random(place: Path, seed: int) -> Measured:
 
 def rules() -> None:
     """seconds for all rules, and their calls/s as a share of those of the bare processes."""
-    chosen = performed(request_for([], 1))
+    chosen = performed(request_for([]))
     print("filesystem   seconds   rules   programs/s    calls/s   /bare")
     for place in PLACES:
         rows = [of_rules(place, chosen) for _ in range(REPETITIONS)]

@@ -9,61 +9,61 @@ lying; where all of them were it is unsafe too, and by chance on servers whose l
 
 from __future__ import annotations
 
-from lab.check.guarantees import DATA, LOCKS, NAMES
+from lab.check.guarantees import FILES, LOCKS
 
-COLUMNS = [*LOCKS, *DATA, *NAMES]
+COLUMNS = [*LOCKS, *FILES]
 
 TABLE = """
-                              pos ofd flo ran mod own blo dea dth pre map reo rep nei nam
-    ext4                       s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    ext4_loop                  s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    tmpfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    xfs                        s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    btrfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    overlay                    s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    overlay_upper              U   U   U   U   U   U   U   U   U   U   U   U   *   *   U
-    bind                       s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    bind_pair                  s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    bindfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    bindfs_two                 U   U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    sshfs                      s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    sshfs_two                  U   U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_honest                s   s   s   s   s   s   s   n   s   s   s   s   s   s
-    fuse_honest_two            s   s   s   s   s   s   s   n   s   s   U   s   s   *   s
-    fuse_no_lock               s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    fuse_no_lock_two           U   U   U   U   U   U   U   U   U   U   U   U   U   U   s
-    fuse_always                U   U   U   U   U   U   U   U   U   U   U   U   U   U
-    fuse_always_two            U   U   U   U   U   U   U   U   U   U   U   U   U   U   s
-    fuse_lies_100              U   U   U   *   *   *   *   *   *   U   U   U   U   U
-    fuse_lies_100_two          U   U   U   *   *   *   *   *   *   U   U   U   U   U   *
-    fuse_lies_1000             *   *   *   *   *   *   *   *   *   *   *   *   *   *
-    fuse_lies_1000_two         *   *   *   *   *   *   *   *   *   *   U   *   *   U   *
-    fuse_enosys                n   n   n   n   n   n   n   n   n   n   n   n   n   n
-    fuse_enosys_two            n   n   n   n   n   n   n   n   n   n   n   n   n   n   s
-    fuse_writeback             s   s   s   s   s   s   s   n   s   s   s   s   s   s
-    fuse_writeback_two         s   s   s   s   s   *   s   n   s   U   U   s   s   U   U
-    fuse_direct_io             s   s   s   s   s   s   s   n   s   s   n   n   s   s
-    fuse_direct_io_two         s   s   s   s   s   s   s   n   s   s   n   n   s   s   s
-    fuse_whole_file            U   U   s   U   U   U   U   U   U   *   *   *   *   *
-    fuse_whole_file_two        U   U   s   U   U   U   U   U   U   *   U   *   *   U   s
-    fuse_no_merge              s   s   s   s   s   s   s   n   s   s   s   s   s   s
-    fuse_no_merge_two          s   s   s   s   s   s   s   n   s   s   U   s   s   U   s
-    fuse_forgets_on_close      U   U   U   s   s   U   *   n   s   s   s   s   s   s
-    fuse_forgets_on_close_two  U   U   U   s   s   U   *   n   s   s   U   s   s   U   s
-    fuse_leaks_ofd             s   U   s   *   s   *   *   n   U   s   s   s   s   s
-    fuse_leaks_ofd_two         s   U   s   *   s   *   *   n   U   s   U   s   s   U   s
-    fuse_false_deadlock        *   *   *   *   s   *   *   U   *   s   s   s   s   s
-    fuse_false_deadlock_two    *   *   *   *   s   *   *   U   *   s   U   s   s   U   *
-    fuse_slow                  s   s   s   s   s   s   s   n   s   s   s   s   s   s
-    fuse_no_rename             s   s   s   s   s   s   s   n   s   s   s   s   s   s
-    fuse_posix_alone_two       s   s   U   s   s   s   U   n   U   s   U   s   s   U   s
-    fuse_flock_alone_two       U   U   s   U   U   U   U   U   U   s   U   s   s   U   s
-    fuse_kept_two              s   U   U   *   s   U   U   n   U   s   U   s   s   U   s
-    fuse_staged_two            s   s   s   s   s   s   s   n   s   U   U   s   *   U   *
-    fuse_wakes_nobody          s   s   s   s   s   s   U   n   s   s   s   s   s   s
-    fuse_wakes_nobody_two      s   s   s   s   s   s   U   n   s   s   U   s   s   U   s
-    fuse_never_answers         ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?
-    fuse_never_answers_two     ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   ?   ?   ?   *
+                             pos ofd flo ran mod own blo dea dth pre map mix reo rep who nei app siz oxc mkd lnk ren ent
+    ext4                      s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    ext4_loop                 s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    tmpfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    xfs                       s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    btrfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay                   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    overlay_upper             U   U   U   U   U   U   U   U   U   U   U   *   U   *   *   *   *   *   *   *   *   *   *
+    bind                      s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bind_pair                 s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
+    bindfs                    s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    bindfs_two                U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    sshfs                     s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    sshfs_two                 U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_honest               s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_honest_two           s   s   s   s   s   s   s   n   s   s   U   *   s   s   *   *   *   *   *   *   *   *   *
+    fuse_no_lock              s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_no_lock_two          U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_always               U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_always_two           U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_lies_100             U   U   U   *   *   *   *   *   *   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_lies_100_two         U   U   U   *   *   *   *   *   *   U   U   *   U   U   *   U   *   *   *   *   *   *   *
+    fuse_lies_1000            *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *
+    fuse_lies_1000_two        *   *   *   *   *   *   *   *   *   *   U   *   *   *   *   U   *   *   *   *   *   *   *
+    fuse_enosys               n   n   n   n   n   n   n   n   n   n   n   *   n   n   *   n   *   *   *   *   *   *   *
+    fuse_enosys_two           n   n   n   n   n   n   n   n   n   n   n   *   n   n   *   n   *   *   *   *   *   *   *
+    fuse_writeback            s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_writeback_two        s   s   s   s   s   *   s   n   s   U   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_direct_io            s   s   s   s   s   s   s   n   s   s   n   *   n   s   *   s   *   *   *   *   *   *   *
+    fuse_direct_io_two        s   s   s   s   s   s   s   n   s   s   n   *   n   s   *   s   *   *   *   *   *   *   *
+    fuse_whole_file           U   U   s   U   U   U   U   U   U   *   *   *   *   *   *   *   *   *   *   *   *   *   *
+    fuse_whole_file_two       U   U   s   U   U   U   U   U   U   *   U   *   *   *   *   U   *   *   *   *   *   *   *
+    fuse_no_merge             s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_no_merge_two         s   s   s   s   s   s   s   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_forgets_on_close     U   U   U   s   s   U   *   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_forgets_on_close_two U   U   U   s   s   U   *   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_leaks_ofd            s   U   s   *   s   *   *   n   U   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_leaks_ofd_two        s   U   s   *   s   *   *   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_false_deadlock       *   *   *   *   s   *   *   U   *   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_false_deadlock_two   *   *   *   *   s   *   *   U   *   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_slow                 s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_no_rename            s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_posix_alone_two      s   s   U   s   s   s   U   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_flock_alone_two      U   U   s   U   U   U   U   U   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_kept_two             s   U   U   *   s   U   U   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_staged_two           s   s   s   s   s   s   s   n   s   U   U   *   s   *   *   U   *   *   *   *   *   *   *
+    fuse_wakes_nobody         s   s   s   s   s   s   U   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
+    fuse_wakes_nobody_two     s   s   s   s   s   s   U   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    fuse_never_answers        ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   *   ?   ?   *   ?   *   *   *   *   *   *   *
+    fuse_never_answers_two    ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   *   ?   ?   *   ?   *   *   *   *   *   *   *
 """
 
 LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": ""}
@@ -71,7 +71,7 @@ LETTERS = {"s": "safe", "U": "unsafe", "n": "unsupported", "?": "unknown", "*": 
 
 def _rows() -> dict[str, dict[str, str]]:
     rows = [line.split() for line in TABLE.splitlines()[2:] if line.strip()]
-    return {name: dict(zip(COLUMNS, (LETTERS[cell] for cell in cells), strict=False)) for name, *cells in rows}
+    return {name: dict(zip(COLUMNS, (LETTERS[cell] for cell in cells), strict=True)) for name, *cells in rows}
 
 
 EXPECTED = _rows()

@@ -42,12 +42,10 @@ def serve(variant: str, backing: Path, mountpoint: Path, seed: int, *, alone: bo
         foreground=True,
         fsname=f"lab-{variant}",
         use_ino=True,
-        attr_timeout=0,
-        entry_timeout=0,
         intr=True,
         max_threads=MAX_THREADS,
         max_idle_threads=MAX_THREADS,
-        **operations.options,
+        **{"attr_timeout": 0, "entry_timeout": 0, **operations.options},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from lab.check.verdict.evidence import NOT_REACHED
 from lab.records import Answered, Stuck
 from tests.check.advised import (
     ALL_EXCLUDE,
+    ONE,
     OUTLIVED,
     TWO,
     UNWOKEN,
@@ -32,6 +34,37 @@ STALE = [losing("mapping", "mapped")]
 FALSE_DEADLOCK = race("posix", raced=case(false_deadlocks=1))
 WITHOUT_LOCK: list[dict[str, Any]] = [{}, {"overlaps": 3}, {"overlaps": 3, "lost": 5}]
 INCOHERENT = "a mapping is not coherent (50.0 % of updates lost)."
+
+SQLITE: dict[str, Answered] = dict.fromkeys(("ranges", "pread", "size", "entries", "mapping"), "safe")
+LOCK_FILES: dict[str, Answered] = dict.fromkeys(("o_excl", "mkdir", "link"), "safe")
+USES: list[tuple[str, Sequence[str], dict[str, Answered], list[str], list[str]]] = [
+    ("safe", ONE, {**SQLITE, **LOCK_FILES, "rename": "safe", "append": "safe"},
+        ["Safe here, as far as it was tried: SQLite with a rollback journal, SQLite in WAL mode, saving by rename, "
+         "append logs (O_APPEND without a lock) and lock files (O_EXCL, mkdir and link)."],
+        ["unsafe here", "one host"]),
+    ("safe on two mounts, but for WAL", TWO, SQLITE,
+        ["Safe here, as far as it was tried: SQLite with a rollback journal.",
+         "SQLite in WAL mode is for the processes of one host only"], ["unsafe here"]),
+    ("unsafe, and another is safe", ONE, {**SQLITE, "mapping": "unsafe"}, ["use the rollback journal (PRAGMA"], []),
+    ("unsafe like another", ONE, {**SQLITE, "pread": "unsafe"},
+        ["SQLite with a rollback journal and SQLite in WAL mode: unsafe here, because pread and pwrite lose updates "
+         "under a lock; keep the database on one host's own"], []),
+    ("not possible", ONE, {**SQLITE, "mapping": "unsupported"},
+        ["SQLite in WAL mode: not possible here, because files cannot be mapped; use the rollback journal"], []),
+    ("not known", ONE, {**SQLITE, "pread": "unknown"}, [], ["SQLite"]),
+    ("not asked", ONE, {"pread": "safe"}, [], ["Safe here", "SQLite"]),
+    ("a log, which needs a lock", ONE, {"append": "unsafe", "size": "safe", "pread": "safe"},
+        ["Append logs (O_APPEND without a lock): unsafe here, because appended records overwrite each other; "
+         "append under a lock: fstat, pwrite"], []),
+    ("a log, which no lock helps", ONE, {"append": "unsafe", "size": "unsafe", "pread": "safe"},
+        ["let one process write the log"], ["append under a lock"]),
+    ("a lock file by another call", TWO, {**LOCK_FILES, "o_excl": "unsafe"},
+        ["Lock files: O_EXCL lets two in between these mounts; make them with mkdir or link."], ["Safe here"]),
+    ("a lock file by no call", ONE, dict.fromkeys(LOCK_FILES, "unsafe"),
+        ["Lock files: O_EXCL, mkdir and link let two in; use a lock of the kernel, if one excludes here."], []),
+    ("a name that may be missing", ONE, {"rename": "unsafe"}, ["Saving by rename: unsafe here, because a name may be "
+        "missing or torn while it is replaced; let readers try again"], []),
+]  # fmt: skip
 
 ADVICE: dict[str, tuple[partial[str], list[str], list[str]]] = {
     "one thing is unknown": (given(**ALL_EXCLUDE, mapping="unknown"), [], ["All that was asked"]),
@@ -90,6 +123,8 @@ ADVICE: dict[str, tuple[partial[str], list[str], list[str]]] = {
     "neither met one": (given(stress=[race("posix")], rules=[rule(46, "deadlock")]), [], ["EDEADLK comes"]),
     "a process is stuck": (given("fuse", stuck=[STUCK], death="unsafe"),
         ["get rid of the process that does not end on SIGKILL: umount -f /mnt/0, or write 1 to /sys/fs/fuse"], []),
+    **{f"a use is {verdict}": (given(*kinds, **ALL_EXCLUDE, **found), words, others)
+        for verdict, kinds, found, words, others in USES},
     "two are": (given("fuse", stuck=[STUCK, Stuck(2, "do_wait")], death="unsafe"),
         ["the 2 processes that do not end"], []),
     "one is, not on FUSE": (given("nfs4", stuck=[STUCK], death="unsafe"), ["get rid"], ["/sys/fs/fuse"]),
@@ -125,7 +160,7 @@ def test_what_to_look_at_depends_on_the_filesystem(kind: str, hint: str) -> None
         ("modes", "unsafe", "open for writing what is locked for writing"),
         ("ownership", "unsafe", "one descriptor a file and process"),
         ("deadlock", "unsupported", "take locks in one order everywhere"),
-        ("names", "unsafe", "compare st_ino"),
+        ("entries", "unsafe", "compare st_ino"),
         ("ranges", "unknown", "Not all was found out"),
     ],
 )
@@ -148,5 +183,5 @@ def test_more_seconds_are_advised_only_where_they_help() -> None:
 def test_every_sentence_ends_and_none_comes_twice() -> None:
     verdicts: dict[str, Answered] = {"ranges": "unsafe", "deadlock": "unsupported", "neighbours": "unsafe"}
     lines = said(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE, **verdicts).splitlines()
-    assert len(set(lines)) == len(lines) == 3
+    assert len(set(lines)) == len(lines) == 4
     assert all(line.endswith(".") for line in lines)

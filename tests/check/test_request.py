@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, LOCKS, NAMES
+from lab.check.guarantees import EXCLUSION, FILES, GROUPS, GUARANTEES, LOCKS
 from lab.check.request import PARTS, Request, request_for
 from lab.check.rules import RULES
 from lab.check.run import performed
@@ -11,61 +11,50 @@ from lab.errors import UsageError
 
 
 def test_without_words_everything_is_asked_and_run() -> None:
-    request = request_for([], 1)
-    assert (request.guarantees, request.parts, request.named) == ((*LOCKS, *DATA), tuple(PARTS), frozenset())
-
-
-def test_a_name_made_again_is_asked_only_between_several_directories() -> None:
-    assert "names" not in request_for([], 1).guarantees
-    assert "names" in request_for([], 2).guarantees
-
-
-def test_a_guarantee_that_needs_two_directories_is_refused_on_one() -> None:
-    with pytest.raises(UsageError, match="--only names: is about two mounts of one filesystem; give another DIR"):
-        request_for(["names"], 1)
-    assert request_for(["names"], 2).guarantees == ("names",)
+    request = request_for([])
+    assert (request.guarantees, request.parts, request.named) == (tuple(GUARANTEES), tuple(PARTS), frozenset())
 
 
 def test_a_guarantee_runs_the_parts_that_can_judge_it() -> None:
-    assert "stress" not in request_for(["deadlock"], 1).parts
-    assert "random" in request_for(["deadlock"], 1).parts
-    assert "stress" in request_for(["mapping"], 1).parts
-    assert "random" not in request_for(["mapping"], 1).parts
+    assert "stress" not in request_for(["deadlock"]).parts
+    assert "random" in request_for(["deadlock"]).parts
+    assert "stress" in request_for(["mapping"]).parts
+    assert "random" not in request_for(["mapping"]).parts
 
 
 def test_a_part_asks_for_the_guarantees_that_it_can_judge() -> None:
-    request = request_for(["rules"], 1)
+    request = request_for(["rules"])
     assert (request.guarantees, request.parts) == (tuple(LOCKS), ("rules",))
 
 
 def test_guarantees_and_parts_together_are_those_guarantees_by_those_parts() -> None:
-    request = request_for(["posix", "stress"], 1)
+    request = request_for(["posix", "stress"])
     assert (request.guarantees, request.parts) == (("posix",), ("stress",))
 
 
-@pytest.mark.parametrize(("word", "names"), [("exclusion", tuple(EXCLUSION)), ("data", tuple(DATA))])
+@pytest.mark.parametrize(("word", "names"), [*GROUPS.items(), ("exclusion", tuple(EXCLUSION))])
 def test_a_group_stands_for_its_guarantees_and_names_none_of_them(word: str, names: tuple[str, ...]) -> None:
-    request = request_for([word], 1)
+    request = request_for([word])
     assert (request.guarantees, request.named) == (names, frozenset())
 
 
 def test_guarantees_that_are_named_are_known_as_named() -> None:
-    assert request_for(["mapping", "data"], 1).named == {"mapping"}
+    assert request_for(["mapping", "data"]).named == {"mapping"}
 
 
 def test_guarantees_keep_their_order_however_they_are_named() -> None:
-    assert request_for(["flock", "posix", "flock"], 1).guarantees == ("posix", "flock")
+    assert request_for(["flock", "posix", "flock"]).guarantees == ("posix", "flock")
 
 
 def test_an_unknown_word_is_told_with_all_that_there_are() -> None:
     with pytest.raises(UsageError) as raised:
-        request_for(["maping"], 1)
-    assert all(name in str(raised.value) for name in [*GUARANTEES, *PARTS, "maping", "exclusion", "data"])
+        request_for(["maping"])
+    assert all(name in str(raised.value) for name in [*GUARANTEES, *PARTS, *GROUPS, "maping"])
 
 
 def test_an_empty_name_is_told_as_that() -> None:
     with pytest.raises(UsageError, match="--only: an empty name; give guarantees or parts"):
-        request_for(["posix", ""], 1)
+        request_for(["posix", ""])
 
 
 def run_by(part: str) -> list[tuple[int, str]]:
@@ -83,5 +72,5 @@ def test_every_rule_is_run_by_exactly_one_part() -> None:
 @pytest.mark.parametrize("part", sorted(set(PARTS) - {"random"}))
 def test_every_guarantee_has_a_rule_of_each_part_that_judges_it(part: str) -> None:
     ruled = {guarantee for _, guarantee in run_by(part)}
-    assert {*PARTS[part]} == (ruled if part == "stress" else ruled - {*DATA})
-    assert {*LOCKS, *NAMES} == {*PARTS["rules"]}
+    assert {*PARTS[part]} == (ruled if part == "stress" else ruled - {*FILES})
+    assert {*LOCKS} == {*PARTS["rules"]}

@@ -42,14 +42,14 @@ def test_every_rule_of_the_specification_is_there_once() -> None:
 
 
 def test_those_about_data_under_a_race_are_left_to_the_stress() -> None:
-    assert [rule.number for rule in RULES if rule.part == "stress"] == [*range(61, 69)]
+    assert [rule.number for rule in RULES if rule.part == "stress"] == [*range(61, 69), *range(99, 105)]
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: str(rule.number))
 def test_a_rule_says_what_must_be_where_it_is_written_and_which_guarantee_it_counts_for(rule: Rule) -> None:
     assert rule.sentence.endswith(".")
     assert rule.source
-    assert rule.guarantee in {*GUARANTEES, "names"}
+    assert rule.guarantee in GUARANTEES
 
 
 @by_number
@@ -60,7 +60,7 @@ def test_the_model_keeps_the_rule(rule: Rule) -> None:
 
 def test_the_programs_are_few_enough_to_be_performed_in_seconds() -> None:
     programs = [steps for rule in PERFORMED for steps in rule.steps()]
-    assert len(programs) < 450
+    assert len(programs) < 480
     assert sum(map(len, programs)) < 4000
 
 

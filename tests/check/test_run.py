@@ -35,7 +35,7 @@ from tests.report.checked_records import STUCK, case, programs, race, rule
 
 SECONDS = 0.5
 WORKERS = 2
-STRESSED = [*range(61, 69)]
+STRESSED = [*range(61, 69), *range(99, 105)]
 LEFT_WAITING = "A: open f; B: open f; A: F_SETLK f write 0 1; B: F_SETLKW f write 0 1 = waits; B: returns"
 
 Told = dict[str, Any]
@@ -56,7 +56,7 @@ def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: flo
 
 def check_in(folder: Path, options: CheckOptions, tell: run.Tell) -> Check:
     """All parts, and their document, without the process that supervises them."""
-    request, found, begun, ending = request_for(options.only, 1), run.Found(), RunStart(), run.Ending()
+    request, found, begun, ending = request_for(options.only), run.Found(), RunStart(), run.Ending()
     try:
         with stop_on_sigterm():
             run.run_parts(request, options, [folder], found.keep, tell)
@@ -138,12 +138,12 @@ def test_every_performed_rule_every_race_and_the_random_programs_are_told_before
     rules = [title for title in told if title.startswith("rule ")]
     races = [title for title in told if title.startswith("stress for ")]
     assert told == [*rules, *races, "random programs"]
-    request = request_for(["posix", "deadlock"], 1)
+    request = request_for(["posix", "deadlock"])
     assert (len(set(rules)), len(races)) == (len(run.performed(request)), len(planned(request.guarantees)))
 
 
 def test_rules_that_may_harm_a_mount_come_last_those_on_deadlocks_before_them_and_the_others_by_their_numbers() -> None:
-    rules = run.performed(request_for([], 2))
+    rules = run.performed(request_for([]))
     ranks = [(bool(rule.risk), rule.guarantee == "deadlock", rule.number) for rule in rules]
     assert ranks == sorted(ranks)
     assert {deadlock for _, deadlock, _ in ranks} == {True, False}
@@ -168,10 +168,13 @@ def test_what_may_harm_a_network_mount_is_asked_there_only_with_faults(tmp_path:
     assert all(words in ([], each["not_asked"][-1:]) for words, each in zip(said, found, strict=True))
 
 
-@pytest.mark.parametrize(("directories", "said"), [(1, False), (2, True)])
-def test_nobody_takes_names_between_two_mounts_for_all_that_lock_files_need(directories: int, said: bool) -> None:
-    told = not_asked(request_for([], directories), several=directories > 1, left_out=[])
-    assert any("O_EXCL, mkdir, link and rename" in each for each in told) is said
+@pytest.mark.parametrize(("directories", "said"), [(1, True), (2, False)])
+def test_what_no_check_asks_is_said_and_on_one_mount_that_other_hosts_were_not_tried(
+    directories: int, said: bool
+) -> None:
+    told = not_asked(request_for([]), several=directories > 1, left_out=[])
+    assert any(each.startswith("what another host sees") for each in told) is said
+    assert any(each.startswith("what a crash or a power loss leaves") for each in told)
 
 
 def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any]:
@@ -185,16 +188,15 @@ def with_mounts(directory: str, kinds: list[str], faults: bool) -> dict[str, Any
     mounts = [Mount(directory, kind, "rw") for kind in kinds]
     vars(run).update(judge_all=judge_all, mounts_of=lambda _: mounts)
     options = CheckOptions([directory] * len(kinds), ["blocking", "rules", "faults"], 1, 0, 2, faults=faults)
-    request, found = request_for(options.only, len(kinds)), run.Found()
+    request, found = request_for(options.only), run.Found()
     run.run_parts(request, options, [Path(directory)] * len(kinds), found.keep, lambda _: None)
     done = run.document(options, request, found, mounts, RunStart(), run.Ending())
     return {"numbers": given, "not_asked": done.not_asked}
 
 
-def test_the_rules_alone_can_be_safe_between_two_directories() -> None:
-    request = request_for(["rules"], 2)
-    assert "names" in request.guarantees
-    assert {rule.guarantee for rule in run.performed(request)} >= set(request.guarantees)
+def test_the_rules_alone_ask_for_each_guarantee_that_they_judge() -> None:
+    request = request_for(["rules"])
+    assert {rule.guarantee for rule in run.performed(request)} == set(request.guarantees)
 
 
 SHARES = [(["posix"], 5.0, 3.0), (["posix", "stress"], 8.0, None), (["posix", "random"], None, 8.0)]

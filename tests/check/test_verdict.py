@@ -17,12 +17,12 @@ ALONE = {
     name: Request((name,), parts, frozenset())
     for name, parts in {"posix": ("rules", "stress"), "deadlock": ("rules",), "death": ("rules",)}.items()
 }
-RULED = request_for(["posix", "rules"], 1)
-DRAWN = request_for(["posix", "random"], 1)
-LOCKED = request_for(["posix", "stress"], 1)
-READ = request_for(["pread", "stress"], 1)
-MAPPED = request_for(["mapping", "stress"], 1)
-NEIGHBOURS = request_for(["neighbours", "stress"], 1)
+RULED = request_for(["posix", "rules"])
+DRAWN = request_for(["posix", "random"])
+LOCKED = request_for(["posix", "stress"])
+READ = request_for(["pread", "stress"])
+MAPPED = request_for(["mapping", "stress"])
+NEIGHBOURS = request_for(["neighbours", "stress"])
 
 
 def only(request: Request, **found: Any) -> Guarantee:
@@ -57,9 +57,9 @@ BY_RULES_AND_PROGRAMS: dict[str, tuple[Request, dict[str, Any], Answered, list[s
     "one is inconclusive": (RULED, {"rules": [HOLDS, LOST]}, "unknown", [f"rule 38: {LOST.observed}"]),
     "a part said nothing": (ALONE["posix"], {"rules": [HOLDS]}, "unknown", ["stress: nothing was tried"]),
     "both parts said something": (ALONE["posix"], {"rules": [HOLDS], "stress": [race("posix")]}, "safe", []),
-    "no part can judge it": (request_for(["mapping", "random"], 1), {"random": programs()}, "unknown",
+    "no part can judge it": (request_for(["mapping", "random"]), {"random": programs()}, "unknown",
         ["not judged by what was run: random"]),
-    "data, by rules alone": (request_for(["mapping"], 1), {"rules": [rule(60, "mapping")]}, "unknown",
+    "data, by rules alone": (request_for(["mapping"]), {"rules": [rule(60, "mapping")]}, "unknown",
         ["stress: nothing was tried"]),
     "random programs agree": (DRAWN, {"random": programs()}, "safe", []),
     "one differs in another lock": (DRAWN, {"random": programs(difference("flock"))}, "safe", []),
@@ -67,9 +67,9 @@ BY_RULES_AND_PROGRAMS: dict[str, tuple[Request, dict[str, Any], Answered, list[s
     "none was performed": (DRAWN, {"random": programs(number=0)}, "unknown", ["random: nothing was tried"]),
     "interrupted": (RULED, {"rules": [HOLDS], "missing": NOT_REACHED}, "unknown", [NOT_REACHED]),
     "interrupted, and broken": (RULED, {"rules": [BROKEN], "missing": NOT_REACHED}, "unsafe", [BROKE]),
-    "several parts were not reached": (request_for(["posix"], 1), {"rules": [HOLDS], "missing": NOT_REACHED},
+    "several parts were not reached": (request_for(["posix"]), {"rules": [HOLDS], "missing": NOT_REACHED},
         "unknown", [NOT_REACHED]),
-    "several parts said nothing": (request_for(["posix"], 1), {"rules": [HOLDS]}, "unknown",
+    "several parts said nothing": (request_for(["posix"]), {"rules": [HOLDS]}, "unknown",
         ["random: nothing was tried", "stress: nothing was tried"]),
 }  # fmt: skip
 
@@ -111,7 +111,7 @@ LET_IN = [
 )
 def test_a_lock_that_is_granted_twice_is_unsafe_whatever_the_rule_is_about(calls: list[str], against: set[str]) -> None:
     found = rule(37, "ownership", "unsafe", expected="EAGAIN or EACCES", calls=calls)
-    request = request_for(["exclusion", "ownership", "rules"], 1)
+    request = request_for(["exclusion", "ownership", "rules"])
     whole = [*(rule(18, name) for name in ("posix", "ofd", "flock")), found]
     made = {each.name: each for each in judge(request, Findings(rules=whole))}
     assert {name for name, each in made.items() if each.verdict == "unsafe"} == {"ownership", *against}
@@ -270,7 +270,7 @@ def test_a_process_that_outlives_sigkill_keeps_its_locks_if_it_was_granted_any(
 
 def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
     hung = race("posix", raced=case(operations=0, verdict="timeout", reason="a worker hangs"))
-    assert only(request_for(["posix"], 1), rules=[UNTRIED], stress=[hung], stuck=[STUCK]).evidence == [
+    assert only(request_for(["posix"]), rules=[UNTRIED], stress=[hung], stuck=[STUCK]).evidence == [
         "counter under fcntl, stream: a worker hangs", NOT_TRIED, "random: nothing was tried"
     ]  # fmt: skip
 
@@ -295,11 +295,11 @@ def test_the_exit_code_is_that_of_the_worst_that_was_asked(
     code: int, verdicts: dict[str, Answered], words: list[str]
 ) -> None:
     guarantees = [guarantee(name, verdict) for name, verdict in verdicts.items()]
-    assert exit_code(request_for(words, 1), guarantees) == code
+    assert exit_code(request_for(words), guarantees) == code
 
 
 def test_all_guarantees_asked_are_judged_in_their_order() -> None:
-    request = request_for([], 2)
+    request = request_for([])
     assert [each.name for each in judge(request, Findings())] == list(request.guarantees)
     assert {each.verdict for each in judge(request, Findings())} == {"unknown"}
 

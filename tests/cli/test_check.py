@@ -14,7 +14,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from lab import records as results
-from lab.check.guarantees import GUARANTEES
+from lab.check.guarantees import GROUPS, GUARANTEES
 from lab.check.request import PARTS
 from lab.check.rules import RULES
 from lab.records import Check, CheckOptions
@@ -75,7 +75,9 @@ def test_a_directory_that_keeps_what_is_asked_ends_with_0_and_holds_nothing_afte
     assert (done.returncode, done.stderr) == (0, "")
     told = " ".join(done.stdout.split())
     assert "Safe for all that was asked: modes. Not asked: posix, ofd, flock, ranges, ownership," in told
-    assert told.endswith("neighbours (--only); names (takes a second mount of the filesystem).")
+    assert told.endswith(
+        "(takes a second mount of the filesystem); what a crash or a power loss leaves (no check asks)."
+    )
     assert [entry.name for entry in place.iterdir()] == ["theirs"]
     assert (place / "theirs").read_text() == "kept"
 
@@ -152,7 +154,7 @@ def test_the_list_has_every_rule_with_number_sentence_and_source_on_paper_and_as
     ("only", "numbers"),
     [
         ("modes", [24, 25, 27, 28, 29]),
-        ("names", [76]),
+        ("rename", [88, 89, 99]),
         ("faults,posix", [74, 75]),
         ("neighbours,stress", [63, 65, 67]),
     ],
@@ -166,7 +168,7 @@ def test_help_names_every_option_guarantee_and_part() -> None:
     told = run_lab("check", "--help").stdout
     options = ["--only", "--list", "--seconds", "--seed", "--workers", "--json", "--junit", "--save", "--no-save"]
     words = " ".join(told.split())
-    assert [word for word in [*options, "--quiet", *GUARANTEES, *PARTS, "exclusion", "data"] if word not in words] == []
+    assert [word for word in [*options, "--quiet", *GUARANTEES, *PARTS, *GROUPS] if word not in words] == []
 
 
 # Stopped, and what is left
@@ -227,7 +229,6 @@ def test_quiet_still_tells_what_is_not_safe(place: Path) -> None:
     [
         ("", 2, ["lab: check: give a directory of the filesystem in question; see python -m lab check --help"]),
         (". --only modes,maping", 2, ["maping", *GUARANTEES, *PARTS]),
-        (". --only names", 2, ["give another DIR"]),
         (". --workers 1", 2, ["at least 2"]),
         (". --workers 513", 2, ["513 is too many: at most 512"]),
         ("missing --json check.json --junit check.xml", 2, ["lab: missing: does not exist;"]),

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lab.check.language import FLOCKS, GET, SET, errno_name, number, range_of, shown, told
+from lab.check.language import FLOCKS, GET, SET, errno_name, listed_names, number, range_of, shown, told
 from lab.host.procfs import ListedLock, listed_locks
 from lab.locks.calls import call_range, call_whole, conflict
 from lab.memory import map_file
@@ -36,6 +36,7 @@ NOWHERE = 1 << 20
 """A descriptor that no process has: it stands for a name that was never opened."""
 
 FLAGS = {"r": os.O_RDONLY, "w": os.O_WRONLY, "rw": os.O_RDWR}
+CREATION = {"": os.O_CREAT, "excl": os.O_CREAT | os.O_EXCL, "existing": 0, "append": os.O_CREAT | os.O_APPEND}
 
 ROOT = str(Path(__file__).parents[3])
 RESUME = "import sys; sys.path[:] = {path!r}; from {module} import resume; resume({channel}, {within}, {numbers!r})"
@@ -158,13 +159,17 @@ class Actor:
         self._numbers.clear()
 
     def _do_remove(self, *files: str) -> None:
-        """Remove the remaining files of the program; the program may have unlinked a name."""
+        """Remove the remaining files and folders of the program; the program may have removed a name."""
         for file in files:
             with suppress(FileNotFoundError):
-                self._do_unlink(file)
+                try:
+                    self._do_unlink(file)
+                except (IsADirectoryError, PermissionError):
+                    self._do_rmdir(file)
 
-    def _do_open(self, file: str, name: str, mode: str, cloexec: str) -> None:
-        descriptor = os.open(file, FLAGS[mode] | os.O_CREAT | os.O_NOFOLLOW, 0o600, dir_fd=self._within)
+    def _do_open(self, file: str, name: str, mode: str, cloexec: str, how: str) -> None:
+        flags = FLAGS[mode] | CREATION[how] | os.O_NOFOLLOW
+        descriptor = os.open(file, flags, 0o600, dir_fd=self._within)
         os.set_inheritable(descriptor, not cloexec)
         self._numbers[name] = descriptor
 
@@ -181,6 +186,40 @@ class Actor:
 
     def _do_unlink(self, file: str) -> None:
         os.unlink(file, dir_fd=self._within)
+
+    def _do_mkdir(self, folder: str) -> None:
+        os.mkdir(folder, 0o700, dir_fd=self._within)
+
+    def _do_rmdir(self, folder: str) -> None:
+        os.rmdir(folder, dir_fd=self._within)
+
+    def _do_link(self, file: str, other: str) -> None:
+        os.link(file, other, src_dir_fd=self._within, dst_dir_fd=self._within)
+
+    def _do_links(self, name: str) -> str:
+        return str(os.fstat(self._number(name)).st_nlink)
+
+    def _do_rename(self, file: str, other: str) -> None:
+        os.rename(file, other, src_dir_fd=self._within, dst_dir_fd=self._within)
+
+    def _do_names(self, prefix: str) -> str:
+        """Return the names in the folder that begin so, without that; the folder is opened anew and read."""
+        folder = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=self._within)
+        try:
+            found = os.listdir(folder)  # noqa: PTH208 - of a descriptor
+        finally:
+            os.close(folder)
+        return listed_names(each.removeprefix(prefix) for each in found if each.startswith(prefix))
+
+    def _do_append(self, name: str, text: str) -> None:
+        if os.write(self._number(name), text.encode()) < len(text):
+            raise OSError(errno.ENOSPC, "no room for all of it")
+
+    def _do_sync(self, name: str) -> None:
+        os.fsync(self._number(name))
+
+    def _do_size(self, name: str) -> str:
+        return str(os.fstat(self._number(name)).st_size)
 
     def _do_seek(self, name: str, position: str) -> None:
         os.lseek(self._number(name), number(position), os.SEEK_SET)

@@ -9,7 +9,7 @@ from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGUSR1
 
 from lab.check.blame import OF_THE_SYSTEM, UNANSWERED
-from lab.check.language import DIRECTED, GET, SET, Call
+from lab.check.language import DIRECTED, GET, NAME_CALLS, OPEN_MODES, SET, Call
 from lab.errors import CannotRunError
 from lab.host.procfs import STOPPED
 from lab.processes import note, note_hang, stops_held
@@ -140,17 +140,24 @@ class RealStage:
         return made
 
     def _words(self, handle: ActorHandle, call: Call) -> tuple[str, ...]:
-        """Return the arguments for the actor: the name of a file in its folder, and defaults for what was left out."""
-        if call.verb not in ("open", "unlink"):
+        """Return the arguments for the actor: the names of files in its folder, and defaults for what was left out."""
+        if call.verb == "names":
+            return (self._prefix,)
+        if call.verb not in NAME_CALLS or call.verb == "links":
             return call.args
+        if call.verb != "open":
+            return tuple(map(self._file, call.args))
         name, *rest = call.args
-        file = f"{self._prefix}{name}"
-        self.names.add(file)
-        if call.verb == "unlink":
-            return (file,)
         known, modes = (rest[1], rest[2:]) if rest[:1] == ["as"] else (name, rest)
         mode = next((word for word in modes if word in ("r", "w")), "rw")
-        return file, known, mode, "cloexec" if "cloexec" in modes else ""
+        how = next((word for word in modes if word in OPEN_MODES), "")
+        return self._file(name), known, mode, "cloexec" if "cloexec" in modes else "", how
+
+    def _file(self, name: str) -> str:
+        """Return the name that a file of this program has in the folder, to be removed after the program."""
+        file = f"{self._prefix}{name}"
+        self.names.add(file)
+        return file
 
     def _named(self, outcome: str) -> str:
         """Return the outcome with the names of actors in place of their process ids."""

@@ -19,8 +19,8 @@ from copy import deepcopy
 
 from lab.check.actors.controller import WAKE_S
 from lab.check.actors.stage import RealStage
-from lab.check.blame import NAME_CALLS, excuse, family_of, is_refusal
-from lab.check.language import GET, MAX, SUCCESS, Call, Range, range_of
+from lab.check.blame import excuse, family_of, is_refusal
+from lab.check.language import GET, MAX, NAME_CALLS, SUCCESS, Call, Range, range_of
 from lab.check.oracle import ModelStage
 from lab.locks.registry import FAMILIES, OWN
 

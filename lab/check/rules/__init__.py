@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from lab.check.rules import blocking, conflicts, descriptions, faults, ownership, ranges
+from lab.check.rules import access, blocking, conflicts, descriptions, faults, growth, names, ownership, ranges
 from lab.check.runner import Rule
 
 _RULES = (
     *(rule for each in (ranges, conflicts, ownership, blocking, descriptions, faults) for rule in each.RULES),
-    *(*conflicts.MODE_RULES, *blocking.DEADLOCK_RULES, *descriptions.WHOLE_FILE_RULES, *faults.STRESS_RULES),
+    *(rule for each in (names, growth, access) for rule in each.RULES),
+    *(*conflicts.MODE_RULES, *blocking.DEADLOCK_RULES, *descriptions.WHOLE_FILE_RULES, *names.LATER_RULES),
+    *(rule for each in (faults, names, growth, access) for rule in each.STRESS_RULES),
 )
 
 RULES: tuple[Rule, ...] = tuple(sorted(_RULES, key=lambda rule: rule.number))

@@ -1,4 +1,4 @@
-"""Rules 61 to 76: data and holds under a race, holders and waiters that die, files that fail, re-created names."""
+"""Rules 61 to 75: data and holds under a race, holders and waiters that die, files that fail."""
 
 from __future__ import annotations
 
@@ -48,13 +48,6 @@ STRESS_RULES: tuple[Rule, ...] = (
     ),
 )
 
-
-TAKEN = {
-    "posix": ("F_SETLK f write 0 10", "F_SETLKW f write 0 10", "F_SETLK f unlock 0 10"),
-    "ofd": ("F_OFD_SETLK f write 0 10", "F_OFD_SETLKW f write 0 10", "F_OFD_SETLK f unlock 0 10"),
-    "flock": ("flock f exclusive", "flock f exclusive wait", "flock f unlock"),
-}
-"""Each lock: acquired at once, waited for, released."""
 
 RULES = (
     Rule(
@@ -181,24 +174,5 @@ RULES = (
             """,
         ),
         part="faults",
-    ),
-    Rule(
-        76,
-        "A name that was removed and made again through one mount is the new file through the other.",
-        "unlink(2); open(2); nfs(5), Directory entry caching",
-        "names",
-        (
-            f"""{BOTH_OPEN}
-            A: write f 0 old
-            A: close f
-            A: unlink f
-            A: open f as g
-            A: write g 0 new
-            A: close g
-            B: close f
-            B: open f as h
-            B: read h 0 3 = new
-            """,
-        ),
     ),
 )

@@ -15,12 +15,12 @@ from pathlib import Path
 from time import monotonic, monotonic_ns
 
 from lab.check.actors.controller import HANDOFFS
-from lab.check.guarantees import EXCLUSION
+from lab.check.guarantees import EXCLUSION, LOCK_FILES
 from lab.errors import CannotRunError
 from lab.host.environment import anonymous_text
-from lab.locks import Action, find_lock
+from lab.locks import Action, Lock, find_lock
 from lab.locks.registry import REFUSED, polled
-from lab.memory import anonymous, find_backing, probe_backing, scratch
+from lab.memory import Folder, anonymous, find_backing, probe_backing, scratch
 from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.race import Case, Setting, race_for, untried
 from lab.race.cases import FIRST_ROUNDS
@@ -29,7 +29,9 @@ from lab.records import Answered, Failure, StressResult
 from lab.records import Case as Row
 from lab.scenario import Found, find_scenarios
 
-from .plan import Entry, Neighbours, planned
+from .lock_files import lock_file, made_in
+from .plan import OWN_FILES, Entry, planned
+from .scenarios import OWN
 
 LOCKS = tuple(EXCLUSION.values())
 TRIES = 20
@@ -68,18 +70,18 @@ class Answering:
 
     @property
     def refused(self) -> bool:
-        """Tell whether there is no such lock here."""
-        return self.errno in REFUSED
+        """Tell whether there is no such lock here; link(2) says EPERM where there are no hard links."""
+        return self.errno in {*REFUSED, errno.EPERM}
 
     @property
     def window_ns(self) -> int:
         """Return the time in which a false grant to another comes back early enough to be seen; 0 where at once."""
         return 0 if self.pair_ns < WORTH_SLEEPING_NS else min(self.pair_ns, LONGEST_NS)
 
-    def first_rounds(self, workers: int) -> int:
+    def first_rounds(self, workers: int, most: int = FIRST_ROUNDS) -> int:
         """Return the rounds of the first trial: as many as fit into ROOM_S if each takes a hand-off of every worker."""
-        fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else FIRST_ROUNDS
-        return max(1, min(FIRST_ROUNDS, int(fitting)))
+        fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else most
+        return max(1, min(most if not self.window_ns else FIRST_ROUNDS, int(fitting)))
 
     def time_limit_s(self, workers: int) -> float:
         """Return the time after which a trial of a few milliseconds hangs, also on a machine with other work.
@@ -256,7 +258,11 @@ class _Stress:
         polls = entry.polled or self._asks_again(entry, case.setting.lock.name)
         self._tell(f"stress for {entry.guarantee}: {case.title}")
         refusal = self._refusal(case.setting)
-        row = untried(case, "unsupported", refusal) if refusal else self._raced(case, seconds, polled=polls)
+        if refusal:
+            row = untried(case, "unsupported", refusal)
+        else:
+            row = self._raced(case, seconds, entry.first_rounds, polled=polls)
+        self._remove_files(entry)
         row = with_reasons_of_check(row, self._folders)
         self._learn(entry, row)
         return StressResult(
@@ -264,7 +270,7 @@ class _Stress:
             backing=entry.backing,
             rules=list(entry.rules),
             polled=polls,
-            verdict="unsupported" if refusal else verdict_of(row, of_data=not entry.lock),
+            verdict="unsupported" if refusal else verdict_of(row, of_data=not entry.is_held),
             case=row,
         )
 
@@ -272,19 +278,48 @@ class _Stress:
         """Tell whether a race for data requests its lock without waiting, because its waiters are not woken."""
         return not entry.lock and name in self._hung and not self._locks[name].hung
 
-    def _raced(self, case: Case, seconds: float, *, polled: bool) -> Row:
+    def _raced(self, case: Case, seconds: float, most: int, *, polled: bool) -> Row:
         """Return its row; after a lock has hung, nothing that waits for it is tried again."""
         name = case.setting.lock.name
-        alone = self._locks[name].hung
+        here = self._known(name)
+        alone = here.hung
         if name in self._hung and (alone or not polled):
             return untried(case, "timeout", f"lock {name}: not tried again, for it hung before")
         if alone:
             row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
         else:
-            row = race_for(case, self._folders, seconds, self._locks[name].first_rounds(self._workers))
+            row = race_for(case, self._folders, seconds, here.first_rounds(self._workers, most))
         if row.verdict == "timeout":
             self._hung.add(name)
         return row
+
+    def _known(self, name: str) -> Answering:
+        """Return what is known of a lock. A lock file is tried once; no lock is as slow as the locks of the kernel."""
+        if name not in self._locks:
+            pairs = [each.pair_ns for each in self._locks.values()]
+            is_file = name in LOCK_FILES.values()
+            self._locks[name] = self._tried(name) if is_file else Answering(max(pairs, default=0))
+        return self._locks[name]
+
+    def _tried(self, name: str) -> Answering:
+        """Return how fast a lock file is made and removed on the slowest directory, or the errno of a refusal."""
+        slowest = 0
+        for folder in self._folders:
+            try:
+                with doing(f"trying {name} in {folder}", TOUCH_S), made_in(folder, name) as lock:
+                    pair_ns, code = _pair(lock.acquire, lock.release)
+            except OSError as error:
+                pair_ns, code = 0, error.errno or 0
+            if code:
+                return Answering(errno=code)
+            slowest = max(slowest, pair_ns)
+        return Answering(slowest)
+
+    def _remove_files(self, entry: Entry) -> None:
+        """Remove the files that the scenario made, which the trials do not know."""
+        if entry.backing == OWN_FILES:
+            with doing(f"removing the files of {entry.scenario}", TOUCH_S), suppress(OSError):
+                Folder.at(self._folders[0]).clear(lambda name: "-trial-" in name)
 
     def _learn(self, entry: Entry, row: Row) -> None:
         """Record the findings of a race about its lock, for the races for the data."""
@@ -306,14 +341,14 @@ class _Stress:
         name = entry.lock or self._of_data()
         setting = Setting(
             scenario=found.kind(),
-            lock=polled(name) if entry.polled or self._asks_again(entry, name) else find_lock(name),
-            backing=entry.backing,
+            lock=_lock(name, polls=entry.polled or self._asks_again(entry, name)),
+            backing="anonymous" if entry.backing == OWN_FILES else entry.backing,
             workers=self._workers,
             rounds=found.kind.rounds,
-            pin="none" if entry.polled else "one",
-            window_ns=self._locks[name].window_ns,
+            pin=entry.pin,
+            window_ns=self._known(name).window_ns,
             leak=0.0,
-            time_limit_s=self._locks[name].time_limit_s(self._workers),
+            time_limit_s=self._known(name).time_limit_s(self._workers),
             seed=f"{self._seed}/{entry.scenario}/{name}/{entry.backing}",
             stresses=True,
             most_limits=MOST_LIMITS,
@@ -323,7 +358,7 @@ class _Stress:
     def _refusal(self, setting: Setting) -> str:
         """Return the reason why the filesystem lacks what this race needs; empty where it has it."""
         name = setting.lock.name
-        if self._locks[name].refused:
+        if self._known(name).refused:
             return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
         try:
             for folder in self._folders:
@@ -336,9 +371,13 @@ class _Stress:
 
 
 def _found(name: str) -> Found:
-    if name == "neighbours":
-        return Found(name, Neighbours, "Lost updates of neighbours in one page")
-    return find_scenarios([name])[0]
+    return OWN[name] if name in OWN else find_scenarios([name])[0]
+
+
+def _lock(name: str, *, polls: bool) -> Lock:
+    if name in LOCK_FILES.values():
+        return lock_file(name)
+    return polled(name) if polls else find_lock(name)
 
 
 def verdict_of(row: Row, *, of_data: bool = True) -> Answered:

@@ -14,6 +14,7 @@ from lab.records import Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from .evidence import NOT_REACHED, hangs, misreports
 from .situation import Situation, joined, spoken
+from .uses import uses
 
 LOCK_OPTIONS = {
     "nfs": "on NFS look for local_lock=none, and against nolock (nfs(5))",
@@ -91,6 +92,8 @@ def incoherent(here: Situation) -> str:
         "mapping": "a mapping is",
         "remapped": "a remapped mapping is",
         "remapped_pread": "pread and pwrite of a remapped file are",
+        "mixed": "a mapping beside pread and pwrite is",
+        "whole_file": "a file that is opened and synced inside the lock is",
     }
     told = joined([f"{spoken_of[name]} not coherent ({here.lost(name)})" for name in here.incoherent])
     between = " between these mounts" if here.several else ""
@@ -102,9 +105,13 @@ def incoherent(here: Situation) -> str:
 
 def reopen(here: Situation) -> str:
     """Describe how to remap the file, by each way that is safe."""
-    ways = {"remapped": "open, map, work, msync, close", "remapped_pread": "open, pread, pwrite, close"}
-    safe = [way for name, way in ways.items() if here.is_(name, "safe")]
-    return f"Reopen the file inside a lock on another file: {' (or '.join(safe)}{')' * (len(safe) > 1)}, then unlock."
+    ways = {
+        "remapped": "open, map, work, msync, close",
+        "remapped_pread": "open, pread, pwrite, close",
+        "whole_file": "open, pread, pwrite, fsync, close",
+    }
+    safe = " (or ".join([way for name, way in ways.items() if here.is_(name, "safe")][:2])
+    return f"Reopen the file inside a lock on another file: {safe}{')' * ('(' in safe)}, then unlock."
 
 
 def unmapped(here: Situation) -> str:
@@ -178,7 +185,8 @@ def advice(
 ) -> list[str]:
     """Return the sentences that fit, the weightiest first."""
     here = Situation(guarantees, mounts, rules, stress, stuck)
-    return [say(here) for fits, say in (*_ALL, *_LOCKS, *_DATA, *_OTHERS) if fits(here)]
+    before, after = ([say(here) for fits, say in lines if fits(here)] for lines in ((*_ALL, *_LOCKS, *_DATA), _OTHERS))
+    return [*before, *uses(here), *after]
 
 
 _ALL: tuple[Line, ...] = ((lambda here: here.guarantees and here.all_safe, all_safe),)
@@ -205,8 +213,7 @@ _DATA: tuple[Line, ...] = (
     (lambda here: here.incoherent, incoherent),
     (
         lambda here: (
-            {"mapping", "pread"} & {*here.incoherent}
-            and (here.is_("remapped", "safe") or here.is_("remapped_pread", "safe"))
+            {"mapping", "pread"} & {*here.incoherent} and here.are("safe", ["remapped", "remapped_pread", "whole_file"])
         ),
         reopen,
     ),
@@ -264,11 +271,15 @@ _OTHERS: tuple[Line, ...] = (
         ),
     ),
     (
-        lambda here: here.fails("names", hangs),
+        lambda here: here.fails("entries", hangs),
         lambda here: (
             "A name that was made again may lead to the old file on another mount: write into a locked file "
             "instead of replacing it, or use fresh names; compare st_ino of the name and the descriptor once locked."
         ),
+    ),
+    (
+        lambda here: here.is_("size", "unsafe"),
+        lambda here: "A size may be old inside the lock: keep the length of the data in the data itself.",
     ),
     (lambda here: here.stuck, get_rid),
     (lambda here: here.left_open, find_out),

@@ -11,7 +11,7 @@ from math import ceil, inf
 
 from lab.analysis.statistics import detection_limit, one_in, plural, rate, requests_for
 from lab.check.blame import CUT_SHORT, UNANSWERED
-from lab.check.guarantees import DATA, EXCLUSION, RANDOM
+from lab.check.guarantees import EXCLUSION, FILES, HELD, LOCK_FILES, RANDOM
 from lab.check.rules import RULES
 from lab.check.runner import UNTOLD, UNWOKEN
 from lab.race.summary import SPARE
@@ -148,7 +148,7 @@ def about_exclusion(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]
     for lack of exclusion, and is evidence about the data alone.
     """
     for row in rows:
-        if row.case.lock == EXCLUSION[name] and row.case.overlapping_holds:
+        if row.case.lock == HELD[name] and row.case.overlapping_holds:
             yield "unsafe", _overlapped(row)
     own = [row for row in rows if row.guarantee == name and not row.case.overlapping_holds]
     apart = any(row.verdict == "safe" and contended(row) for row in own)
@@ -251,7 +251,8 @@ def _why(row: StressResult) -> str:
 
 
 def _what(row: StressResult) -> str:
-    return f"{row.case.scenario} under {row.case.lock}{' (polled)' if row.polled else ''}, {row.backing}"
+    under = "without a lock" if row.case.lock == UNLOCKED else f"under {row.case.lock}"
+    return f"{row.case.scenario} {under}{' (polled)' if row.polled else ''}, {row.backing}"
 
 
 def _overlapped(row: StressResult) -> str:
@@ -298,7 +299,7 @@ def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
 
     The other races count only where there are overlaps nowhere else.
     """
-    rows = [row for row in stress if row.case.lock == EXCLUSION[name]]
+    rows = [row for row in stress if row.case.lock == HELD[name]]
     waited = [row for row in rows if not row.polled]
     return waited if any(row.case.overlapping_holds for row in waited) else rows
 
@@ -306,8 +307,14 @@ def _waited(name: str, stress: Sequence[StressResult]) -> list[StressResult]:
 FIRST = EXCLUSION["posix"]
 """The lock under which data is raced where there is no evidence against it."""
 
-RACED = frozenset({*EXCLUSION, *DATA})
+RACED = frozenset({*EXCLUSION, *FILES})
 """The guarantees that races judge, and of which a strength may be demanded."""
+
+UNCONTENDED = frozenset({"neighbours", "append", "rename"})
+"""The guarantees whose workers never wait for each other: a fault can show in each round."""
+
+UNLOCKED = "none"
+"""The name of no lock, in the cases of races."""
 
 DETECTS = "detects"
 """The word before the rate of falsely granted requests that would have been noticed with 95 % probability."""
@@ -339,7 +346,7 @@ def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], s
     if detects is None or name not in RACED:
         return ""
     limit, takes = guarantee_limit(name, stress), requests_for(detects)
-    noun = "round" if name == "neighbours" else "contended request"
+    noun = "round" if name in UNCONTENDED else "contended request"
     asked = f"--detects {detects:g} takes {plural(takes, noun)}"
     if not any(row.guarantee == name for row in stress):
         return f"inconclusive: nothing was raced, and {asked}; add stress to --only"
@@ -356,8 +363,8 @@ def too_weak(name: str, detects: float | None, stress: Sequence[StressResult], s
 
 
 def _chances(name: str, stress: Sequence[StressResult]) -> int:
-    """Return how often a fault could show: requests that met a holder, or rounds of neighbours, which never meet."""
-    if name == "neighbours":
+    """Return how often a fault could show: requests that met a holder, or rounds where no worker waits for another."""
+    if name in UNCONTENDED:
         return sum(row.case.operations for row in stress if row.guarantee == name)
     return met_for(name, stress)
 
@@ -376,7 +383,7 @@ def _random(name: str, random: RandomPrograms | None) -> Iterator[str]:
 
 
 def _holds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
-    if name not in EXCLUSION or not rows:
+    if name not in HELD or not rows:
         return
     met = met_for(name, rows)
     overlaps = sum(row.case.overlapping_holds for row in rows)
@@ -399,11 +406,11 @@ def _fairness(name: str, stress: Sequence[StressResult]) -> Iterator[str]:
 
 def _rounds(name: str, rows: Sequence[StressResult]) -> Iterator[str]:
     """Yield how many rounds the data took, and under which locks where they are not the first choice."""
-    if name not in DATA or not rows:
+    if name not in FILES or name in LOCK_FILES or not rows:
         return
     rounds = sum(row.case.damaged_of or row.case.operations for row in rows)
     damaged = sum(row.case.damaged for row in rows)
     met = met_for(name, rows)
     locks = list(dict.fromkeys(row.case.lock for row in rows))
-    under = f" under {' and '.join(locks)}" if locks != [FIRST] else ""
+    under = f" under {' and '.join(locks)}" if locks not in ([FIRST], [UNLOCKED]) else ""
     yield f"{damaged:,} of {rounds:,} damaged{under}" + (f", {met:,} contended" if met else "")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lab.analysis.statistics import plural
 from lab.check.blame import WAKING
-from lab.check.guarantees import DATA, EXCLUSION, GUARANTEES, NAMES, RANDOM
+from lab.check.guarantees import EXCLUSION, FILES, GUARANTEES, HELD, RANDOM
 from lab.check.request import Request
 from lab.check.runner import WORST_FIRST, Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
@@ -34,22 +34,20 @@ from .evidence import (
     too_weak,
 )
 
-OF_LOCK_FILES = "O_EXCL, mkdir, link and rename between mounts, on which lock files stand (no check asks)"
-"""A property that a user of two mounts might confuse with `names`."""
+OTHER_HOSTS = "what another host sees (takes a second mount of the filesystem)"
+AFTER_A_CRASH = "what a crash or a power loss leaves (no check asks)"
 
 
 def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> list[str]:
     """Return the sentences about what was not requested.
 
-    There is one for all guarantees that were not requested, one for those that need a second directory, one for what
-    no check tests on two mounts, and one for each rule that was left out since it may harm a mount.
+    There is one for all guarantees that were not requested, one for other hosts where there is one directory, one for
+    what no check tests, and one for each rule that was left out since it may harm a mount.
     """
     names = [name for name in GUARANTEES if name not in request.guarantees]
-    for_two = [name for name in names if name in NAMES and not several]
-    rest = [name for name in names if name not in for_two]
-    said = [f"{', '.join(rest)} (--only)"] if rest else []
-    said += [f"{', '.join(for_two)} (takes a second mount of the filesystem)"] if for_two else []
-    said += [OF_LOCK_FILES] if several else []
+    said = [f"{', '.join(names)} (--only)"] if names else []
+    said += [] if several else [OTHER_HOSTS]
+    said += [AFTER_A_CRASH]
     return said + [f"rule {rule.number}, for {rule.risk}; --faults asks it too" for rule in left_out]
 
 
@@ -201,10 +199,10 @@ def _by_random(name: str, found: Findings) -> Iterator[Said]:
 
 
 def _by_stress(name: str, found: Findings) -> Iterator[Said]:
-    """Yield the verdicts of the races: for a lock overlaps, for data corruption, and the processes left behind."""
-    if name in EXCLUSION:
+    """Yield the verdicts of the races: for a lock overlaps, for files corruption, and the processes left behind."""
+    if name in HELD:
         said = about_exclusion(name, found.stress)
-    elif name in DATA:
+    elif name in FILES:
         said = about_data(name, found.stress)
     elif name == "deadlock":
         said = about_false_deadlocks(found.stress)

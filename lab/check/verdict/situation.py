@@ -11,13 +11,15 @@ from lab.locks.registry import OWN
 from lab.records import Answered, Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from . import evidence
-from .evidence import ACCESS, double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
+from .evidence import double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
 
 WAYS = {
     "pread": "pread and pwrite under the lock",
     "mapping": "a mapping under the lock",
     "remapped": "a mapping of the file opened and closed inside a lock on another file",
     "remapped_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
+    "whole_file": "pread, pwrite and fsync of the file opened and closed inside a lock on another file",
+    "mixed": "a mapping beside pread and pwrite under the lock",
 }
 """The ways to the data, by the guarantee of each."""
 
@@ -168,7 +170,7 @@ class Situation:
 
     def lost(self, name: str) -> str:
         """Return the largest share of an access's rounds that was damaged, in words; empty where nothing was."""
-        rows = [row.case for row in self.stress if row.guarantee == name or ACCESS.get(row.backing) == name]
+        rows = [row.case for row in self.stress if row.guarantee == name]
         share = max((case.corruption_rate for case in rows if not case.overlapping_holds), default=0.0)
         return f"{rate(share)} of updates lost" if share else ""
 

@@ -53,7 +53,7 @@ def exit_code(run: Check) -> ExitCode:
     """Return the code of the verdict, or that of an interruption."""
     if run.interrupted:
         return ExitCode.INTERRUPTED
-    return code_of(request_for(run.options.only, len(run.directories)), run.guarantees)
+    return code_of(request_for(run.options.only), run.guarantees)
 
 
 def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:

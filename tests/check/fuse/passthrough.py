@@ -100,6 +100,9 @@ class Passthrough:
     def unlink(self, path: str) -> None:
         self.at(path).unlink()
 
+    def link(self, new: str, old: str) -> None:
+        self.at(new).hardlink_to(self.at(old))
+
     def rename(self, old: str, new: str) -> None:
         self.at(old).rename(self.at(new))
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from errno import EDEADLK, EINTR, ENOSYS
 from pathlib import Path
 from threading import Event, get_native_id
@@ -13,11 +14,14 @@ from typing import ClassVar
 
 from tests.check.fuse.honest import Attempt, Flock, FlockPointer, Honest
 from tests.check.fuse.owners import Owner
-from tests.check.fuse.passthrough import Connection, OpenFile, Passthrough
+from tests.check.fuse.passthrough import AUTO_INVAL_DATA, Connection, OpenFile, Passthrough
 from tests.check.fuse.pieces import END, Piece
 
 WRITEBACK_CACHE = 1 << 16
 """FUSE_CAP_WRITEBACK_CACHE (fuse_common.h)."""
+
+REQUEST_S = 0.0005
+"""How long a request takes on its way to a server of another host."""
 
 
 class NoLock(Passthrough):
@@ -226,6 +230,93 @@ class NeverAnswers(Honest):
         Event().wait()
 
 
+class NoExcl(Honest):
+    """Looks for O_EXCL in the kernel only: two hosts that create one name both do."""
+
+    def create(self, path: str, mode: int, file: OpenFile) -> None:
+        time.sleep(REQUEST_S)
+        file.flags &= ~os.O_EXCL
+        super().create(path, mode, file)
+
+
+class NoExclMkdir(Honest):
+    """Two hosts that make one directory both do."""
+
+    def mkdir(self, path: str, mode: int) -> None:
+        time.sleep(REQUEST_S)
+        self.at(path).mkdir(mode, exist_ok=True)
+
+
+class NoExclLink(Honest):
+    """Two hosts that give two files one name both do: the later one stays."""
+
+    def link(self, new: str, old: str) -> None:
+        time.sleep(REQUEST_S)
+        with suppress(FileNotFoundError):
+            self.at(new).unlink()
+        super().link(new, old)
+
+
+class TwoStepRename(Honest):
+    """Removes what a file is renamed over, and then renames it."""
+
+    def rename(self, old: str, new: str) -> None:
+        with suppress(FileNotFoundError):
+            self.at(new).unlink()
+        time.sleep(REQUEST_S)
+        super().rename(old, new)
+
+
+class LateNames(Honest):
+    """Lets the kernel believe for a second what name leads to which file, or to none."""
+
+    options: ClassVar[dict[str, object]] = {"entry_timeout": 1, "negative_timeout": 1}
+
+
+class AppendsBlindly(Honest):
+    """Writes an append where the kernel of its own mount believes that the file ends."""
+
+    def flags(self, flags: int) -> int:
+        return flags & ~os.O_APPEND
+
+
+class LateSize(Honest):
+    """Lets the kernel believe the size of a file for a second; data is not cached."""
+
+    options: ClassVar[dict[str, object]] = {"attr_timeout": 1, "direct_io": True}
+
+
+class Snapshots(Honest):
+    """Reads, through a file that is opened for reading alone, what was there when it was opened."""
+
+    def __init__(self, backing: Path, seed: int) -> None:
+        super().__init__(backing, seed)
+        self.snapshots: dict[int, bytes] = {}
+
+    def open(self, path: str, file: OpenFile) -> None:
+        super().open(path, file)
+        if file.flags & os.O_ACCMODE == os.O_RDONLY:
+            file.direct_io = True
+            self.snapshots[file.fh] = os.pread(file.fh, os.fstat(file.fh).st_size, 0)
+
+    def read(self, path: str, size: int, offset: int, file: OpenFile) -> bytes:
+        snapshot = self.snapshots.get(file.fh)
+        return super().read(path, size, offset, file) if snapshot is None else snapshot[offset : offset + size]
+
+    def release(self, path: str, file: OpenFile) -> None:
+        self.snapshots.pop(file.fh, None)
+        super().release(path, file)
+
+
+class KeepsCache(Honest):
+    """Lets the kernel keep what it has of a file when the file is opened again."""
+
+    options: ClassVar[dict[str, object]] = {"kernel_cache": True}
+
+    def init_with_config(self, connection: Connection, config: object) -> None:
+        connection.want &= ~AUTO_INVAL_DATA
+
+
 VARIANTS: dict[str, Callable[[Path, int], Passthrough]] = {
     "honest": Honest,
     "no_lock": NoLock,
@@ -248,4 +339,13 @@ VARIANTS: dict[str, Callable[[Path, int], Passthrough]] = {
     "staged": Staged,
     "wakes_nobody": WakesNobody,
     "never_answers": NeverAnswers,
+    "no_excl": NoExcl,
+    "no_excl_mkdir": NoExclMkdir,
+    "no_excl_link": NoExclLink,
+    "two_step_rename": TwoStepRename,
+    "late_names": LateNames,
+    "appends_blindly": AppendsBlindly,
+    "late_size": LateSize,
+    "snapshots": Snapshots,
+    "keeps_cache": KeepsCache,
 }

@@ -7,13 +7,13 @@ import re
 from lab.check.oracle import ModelStage
 from lab.model.kernel import Kernel, LockQueue
 from lab.model.record_locks import RecordLocks, WholeFileLock
-from tests.check.mutants import owners, queues, ranges, requests, stages
+from tests.check.mutants import files, owners, queues, ranges, requests, stages
 
 Mutant = type[RecordLocks | WholeFileLock | LockQueue | Kernel | ModelStage]
 
 MUTANTS: list[Mutant] = [
     each
-    for module in (ranges, requests, owners, queues, stages)
+    for module in (ranges, requests, owners, queues, stages, files)
     for name, each in vars(module).items()
     if not name.startswith("_") and isinstance(each, type) and each.__module__ == module.__name__
 ]
@@ -29,8 +29,8 @@ class Assembled(Kernel):
         if issubclass(part, LockQueue):
             self._queue = part()
 
-    def open(self, process: int, name: str, mode: str = "rw", *, close_on_exec: bool = False) -> int:
-        number = super().open(process, name, mode, close_on_exec=close_on_exec)
+    def open(self, process: int, name: str, mode: str = "rw", how: str = "", *, close_on_exec: bool = False) -> int:
+        number = super().open(process, name, mode, how, close_on_exec=close_on_exec)
         inode = self.description(process, number).inode
         if issubclass(self._part, RecordLocks) and not isinstance(inode.ranges, self._part):
             inode.ranges = self._part()

@@ -59,7 +59,7 @@ def test_what_speaks_against_a_guarantee_stands_below_it_in_the_full_report() ->
 
 BROKEN = check_of(
     guarantee("posix", "unsafe", LONG, strength=LONG),
-    guarantee("names", "unknown", LONG),
+    guarantee("entries", "unknown", LONG),
     kinds=("fuse.bindfs", "fuse.bindfs"),
     advice=[LONG, "Use flock."],
     rules=[
@@ -82,12 +82,12 @@ def test_a_figure_and_its_percent_sign_stay_together(before: int) -> None:
 def test_a_report_begins_and_ends_with_the_verdict_and_has_advice_guarantees_and_causes_between() -> None:
     told = text_of(BROKEN)
     marks = [
-        "/mnt/0", "UNSAFE for posix; inconclusive for names.", "* posix was broken", "* Use flock.",
+        "/mnt/0", "UNSAFE for posix; inconclusive for entries.", "* posix was broken", "* Use flock.",
         "POSIX locks exclude", "- POSIX locks: granted to two at once (posix)", "(--verbose shows",
         "LEFT BEHIND: process",
     ]  # fmt: skip
     assert sorted(marks, key=told.index) == marks
-    assert told.splitlines()[-1] == "UNSAFE for posix; inconclusive for names. Not asked: flock (--only)."
+    assert told.splitlines()[-1] == "UNSAFE for posix; inconclusive for entries. Not asked: flock (--only)."
     assert "\n\n\n" not in text_of(SAFE)
     assert text_of(SAFE).count("\n\n") == 3, "no empty sections"
 
