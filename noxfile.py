@@ -10,7 +10,7 @@ import nox
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 
-MADE_DOCS = ("docs.draw_layers", "docs.make_api")
+MADE_DOCS = ("docs.draw_layers", "docs.make_api", "docs.make_man")
 """Modules that write a page of docs/ from the code."""
 
 

@@ -36,7 +36,11 @@ __all__ = ["EVERY_LOCK", "Damage", "Deadlock", "Outcome", "Scenario", "Worker"]
 
 
 def __getattr__(name: str) -> object:
-    """Import a name when it is asked for: `python -m lab` must hear a stop before it imports anything."""
+    """Import a name when it is asked for: the command must hear a stop before it imports anything."""
+    if name == "__version__":
+        from .host.environment import version
+
+        return version()
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import traceback
+from collections.abc import Mapping
 from enum import IntEnum
 from errno import EMFILE, ENFILE
 
@@ -20,7 +21,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130, "interrupted"
     UNREAD = 141, "the output was not read to its end"
     FAULT = 70, "a fault of the lab itself"
-    DAMAGE = 1, "corruption where none was expected; check: unsafe; replay: not reproduced; tour --check: differs"
+    DAMAGE = 1, "not as expected: corruption, unsafe, not reproduced, slower; a command's own help says what"
     FAILED = 4, "a worker died or hung"
     USAGE = 2, "wrong usage"
     UNABLE = 3, "not possible here (unsupported lock, read-only directory, no space), or inconclusive"
@@ -39,9 +40,13 @@ class ExitCode(IntEnum):
         return next((code for code in cls if code in codes), cls.AS_EXPECTED)
 
     @classmethod
-    def explained(cls) -> str:
-        """Return a line about each code, in the order of the numbers."""
-        return "\n".join(f"  {code:<4}{code.meaning}" for code in sorted(cls))
+    def explained(cls, own: Mapping[ExitCode, str] | None = None) -> str:
+        """Return a line about each code, in the order of the numbers; `own` meanings replace the general ones.
+
+        A code with an empty meaning has no line.
+        """
+        meanings = {code: (own or {}).get(code, code.meaning) for code in sorted(cls)}
+        return "\n".join(f"  {code:<4}{meaning}" for code, meaning in meanings.items() if meaning)
 
 
 class LabError(Exception):

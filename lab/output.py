@@ -1,6 +1,6 @@
 """Print to standard output and standard error: all of the lab prints through this module, in one order.
 
-It imports little: `python -m lab --help` needs nothing else.
+It imports little: `lab --help` needs nothing else.
 """
 
 from __future__ import annotations
@@ -92,3 +92,36 @@ def nobody_reads() -> bool:
     except (OSError, ValueError):  # it is no descriptor, or a closed one
         return False
     return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+COLOR_CHOICES = ("auto", "always", "never")
+_chosen = "auto"
+
+
+def choose_color(when: str) -> None:
+    """Mark verdicts by colour: `auto` on a terminal, `always`, or `never`; for the rest of this process."""
+    global _chosen
+    _chosen = when
+
+
+def wants_color() -> bool:
+    """Return True where standard output gets colour: as chosen; else NO_COLOR, FORCE_COLOR and the terminal decide.
+
+    https://no-color.org and https://force-color.org: a variable that is set and not empty counts.
+    """
+    if _chosen != "auto":
+        return _chosen == "always"
+    if os.environ.get("NO_COLOR"):
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or (sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+
+def lab_command() -> str:
+    """Return what a user types to call this lab: `lab`, or its interpreter where `lab` on the PATH is not this one."""
+    import shlex
+    import shutil
+
+    found = shutil.which("lab")
+    if found and os.path.dirname(os.path.realpath(found)) == os.path.dirname(sys.executable):  # noqa: PTH120
+        return "lab"
+    return f"{shlex.quote(sys.executable)} -m lab"

@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,6 +27,9 @@ settings.register_profile(
     "lab", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("lab")
+
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+"""As in an activated environment: what the lab prints to be typed again begins with `lab`."""
 
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
 

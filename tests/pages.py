@@ -5,8 +5,8 @@
                                   stdout and stderr as they come; with nothing there any output will do
 
 Shown and printed output are compared without regard to figures, units of time, the width of columns and blank
-lines. "..." in a line stands for any text, as a line of its own for any lines. `python` is this interpreter, and
-`pip install FOLDER` a stand-in that needs no registry. A block that cannot be run has
+lines. "..." in a line stands for any text, as a line of its own for any lines. `python` is this interpreter, `lab` its
+command, and `pip install FOLDER` a stand-in that needs no registry. A block that cannot be run has
 `<!-- not run: the reason -->` on the line above it; any other kind of block is an error.
 """
 

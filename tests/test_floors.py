@@ -96,7 +96,7 @@ def test_help_imports_the_command_line_and_nothing_else_of_the_lab() -> None:
     script = "import sys\nfrom lab.cli import main\nmain(['--help'])\nprint()\nprint(*sys.modules)"
     modules = imported(script)
     own = {name for name in modules if name == "lab" or name.startswith("lab.")}
-    assert own == {"lab", "lab.cli", "lab.cli.main", "lab.commands", "lab.errors", "lab.output"}
+    assert own == {"lab", "lab.cli", "lab.cli.main", "lab.cli.parser", "lab.commands", "lab.errors", "lab.output"}
     assert modules & {*STARTS_THREADS_OR_HANDLERS, "dataclasses", "inspect", "ctypes"} == set()
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import lab
-from docs import draw_layers, make_api
+from docs import draw_layers, make_api, make_man
 from docs.import_graph import circles, package_graph
 from tests.helpers import ROOT
 
@@ -23,6 +23,10 @@ def test_the_drawing_leaves_out_only_what_a_longer_way_says() -> None:
 
 def test_the_reference_is_that_of_the_docstrings() -> None:
     assert make_api.PAGE.read_text() == make_api.page(), "run python -m docs.make_api"
+
+
+def test_the_manual_page_is_that_of_the_parser() -> None:
+    assert make_man.PAGE.read_text() == make_man.page(), "run python -m docs.make_man"
 
 
 def test_every_public_name_is_in_the_reference() -> None:

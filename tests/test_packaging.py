@@ -18,7 +18,7 @@ import pytest
 
 from tests.helpers import PATIENCE_S, ROOT
 
-SOURCE = ("lab", "scenarios", "pyproject.toml", "README.md", "LICENSE")
+SOURCE = ("lab", "scenarios", "pyproject.toml", "README.md", "LICENSE", "docs/lab.1")
 WITHOUT_CHECKOUT = """
 import runpy, sys
 sys.path[:] = [path for path in sys.path if path not in ("", {root!r})]
@@ -59,7 +59,8 @@ def wheel(folder: Path, **env: str) -> Path:
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, copy / name, ignore=leave)
         else:
-            shutil.copy(ROOT / name, copy)
+            (copy / name).parent.mkdir(exist_ok=True)
+            shutil.copy(ROOT / name, copy / name)
     pip("wheel", "--no-deps", "--wheel-dir", folder, copy, **env)
     (made,) = folder.glob("*.whl")
     return made
@@ -149,7 +150,10 @@ def test_without_a_compiler_the_list_says_that_python_records(pure: Path) -> Non
 
 def test_a_wheel_holds_the_lab_and_nothing_else(compiled: Path) -> None:
     with ZipFile(next(compiled.parent.glob("*.whl"))) as made:
-        tops = {name.split("/")[0] for name in made.namelist()}
+        names = made.namelist()
+    data = [name for name in names if ".data/" in name]
+    assert [name.partition(".data/")[2] for name in data] == ["data/share/man/man1/lab.1"]
+    tops = {name.split("/")[0] for name in names if name not in data}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"lab"}
 
 

@@ -16,12 +16,15 @@ from lab.errors import UsageError
 from .options import (
     MOST_BYTES,
     MOST_WORKERS,
+    Listed,
     add_directories,
     add_shared,
+    add_workers,
     at_least,
     directories_of,
     file_name,
     microseconds,
+    names,
     positive,
     several,
     several_of,
@@ -36,33 +39,37 @@ OF_LOCKS = ("lock", "price", "workers", "ranges", "held", "hold", "think", "pin"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `bench`."""
-    add = parser.add_argument_group("locks").add_argument
+    locks = parser.add_argument_group("locks")
+    add = locks.add_argument
     add(
         "--lock",
-        action="extend",
-        nargs="+",
-        metavar="NAME",
-        help="these; repeatable, several at once (fcntl ofd flock; see `lab list`)",
+        action=Listed,
+        type=names,
+        metavar="NAME[,NAME...]",
+        help="these (fcntl,ofd,flock; see `lab list`)",
     )
     add(
         "--price",
+        action=Listed,
         type=several_of(("uncontended", "hand-off", "queue")),
         metavar="P[,P...]",
         help="uncontended, hand-off, queue (all three)",
     )
-    add(
-        "--workers",
-        type=several(1, MOST_WORKERS),
-        metavar="N[,N...]",
-        help="of hand-offs, from 2 on, and of the queue (2)",
-    )
+    add_workers(locks, several(1, MOST_WORKERS), None, "of hand-offs, from 2 on, and of the queue (2)")
     add(
         "--ranges",
+        action=Listed,
         type=several_of(("same", "disjoint")),
         metavar="R[,R...]",
         help="the workers of the queue want the same bytes, or each its own (same)",
     )
-    add("--held", type=several(0), metavar="N[,N...]", help="so many ranges of the file are held already (0)")
+    add(
+        "--held",
+        action=Listed,
+        type=several(0),
+        metavar="N[,N...]",
+        help="so many ranges of the file are held already (0)",
+    )
     add("--hold", type=microseconds, metavar="US", help="work so long inside each lock of the queue (0)")
     add("--think", type=microseconds, metavar="US", help="work so long between two of them (0)")
     add(
@@ -73,13 +80,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("backings").add_argument
     add(
         "--backing",
-        action="extend",
-        nargs="*",
-        metavar="NAME",
-        help="alone: copying through this backing; repeatable, several at once, all where none is named (see `lab "
-        "list`). Beside options of locks: each pair adds 1 to a counter in it",
+        action=Listed,
+        type=names,
+        nargs="?",
+        const=[],
+        metavar="NAME[,NAME...]",
+        help="alone: copying through this backing, all where none is named (see "
+        "`lab list`). Beside options of locks: each pair adds 1 to a counter in it",
     )
-    add("--sizes", type=several(1, MOST_BYTES), metavar="N[,N...]", help="bytes a load or store (64,4096,1048576)")
+    add(
+        "--sizes",
+        action=Listed,
+        type=several(1, MOST_BYTES),
+        metavar="N[,N...]",
+        help="bytes a load or store (64,4096,1048576)",
+    )
     group = parser.add_argument_group("how")
     add = group.add_argument
     add_directories(group)

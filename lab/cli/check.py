@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from lab.errors import CannotRunError, UsageError
 from lab.output import print_text
 
-from .options import add_saving, add_shared, between, directory, file_name, positive, rare
+from .options import Listed, add_saving, add_shared, between, directory, file_name, names, positive, rare
 
 if TYPE_CHECKING:
     from lab.check.request import Request
@@ -37,8 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("what to check").add_argument
     add(
         "--only",
-        action="append",
-        type=lambda text: text.split(","),
+        action=Listed,
+        type=names,
         default=[],
         metavar="NAME[,NAME...]",
         help=f"guarantees ({', '.join(GUARANTEES)}), groups of them ({', '.join(GROUPS)}), "
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
     add_shared(how, "seed")
     help_of_workers = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
-    add("--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=help_of_workers)
+    add("-w", "--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=help_of_workers)
     add(
         "--detects",
         type=rare,
@@ -72,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_saving(out)
     length = out.add_mutually_exclusive_group()
     add_shared(length, "verbose")
-    length.add_argument("--quiet", action="store_true", help="print no report and no progress, only what is not safe")
+    length.add_argument(
+        "-q", "--quiet", action="store_true", help="print no report and no progress, only what is not safe"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,9 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.processes import stops_interrupt
 
     if arguments.list:
-        return _list(arguments.json, _only(arguments))
+        return _list(arguments.json, arguments.only)
     if not arguments.directories:
-        raise UsageError("check: give a directory of the filesystem in question; see python -m lab check --help")
+        raise UsageError("check: give a directory of the filesystem in question; see lab check --help")
     with stops_interrupt():
         return _run(arguments)
 
@@ -99,7 +101,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     directories: list[Path] = arguments.directories
-    only = _only(arguments)
+    only = arguments.only
     request = request_for(only)
     options = CheckOptions(
         directories=[anonymous_text(str(directory)) for directory in directories],
@@ -118,11 +120,6 @@ def _run(arguments: argparse.Namespace) -> int:
             done = check(options, directories, progress.tell)
         with stops_held():  # what was found is written and reported, however impatient the user
             return documents.finish(done)
-
-
-def _only(arguments: argparse.Namespace) -> list[str]:
-    """Return each word of all `--only`, once."""
-    return list(dict.fromkeys(word.strip() for words in arguments.only for word in words))
 
 
 def _steps(request: Request) -> int:

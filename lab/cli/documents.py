@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError, ExitCode, printable
-from lab.output import LAYOUT, complain, drop_unwritten, print_text, refused_output
+from lab.output import LAYOUT, complain, drop_unwritten, print_text, refused_output, wants_color
 from lab.records import Document, Exploration, Run, encode
 from lab.report.format import DEFAULT_FORMAT
 
@@ -189,8 +189,8 @@ def _is_empty(document: Document) -> bool:
 
 
 def show(text: str, colours: Mapping[str, str] | None = None) -> None:
-    """Print, in colour on a terminal that wants colour."""
-    if not sys.stdout.isatty():
+    """Print, with these patterns in colour where colour is wanted."""
+    if not wants_color():
         print_text(text)
         return
     from rich.console import Console
@@ -199,4 +199,6 @@ def show(text: str, colours: Mapping[str, str] | None = None) -> None:
     coloured = Text(printable(text, LAYOUT))
     for pattern, colour in (colours or {}).items():
         coloured.highlight_regex(pattern, colour)
-    Console(highlight=False, soft_wrap=True).print(coloured)
+    Console(highlight=False, soft_wrap=True, force_terminal=True, color_system="standard", no_color=False).print(
+        coloured
+    )

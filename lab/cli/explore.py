@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import add_locks, add_scenarios, add_shared, at_least, positive, several
+from .options import Listed, add_locks, add_scenarios, add_shared, add_workers, at_least, positive, several
 
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
@@ -20,9 +20,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also those that break although they are locked, as far as simulated",
     )
-    add_locks(what, "under this lock: none, fcntl, ofd, flock; repeatable")
-    add("--workers", type=several(1), default=[2], metavar="N[,N...]", help="simulated processes (2)")
-    add("--rounds", type=several(1), default=[2], metavar="N[,N...]", help="rounds of each worker (2)")
+    add_locks(what, "under this lock: none, fcntl, ofd, flock")
+    add_workers(what, several(1), [2], "simulated processes (2)")
+    add(
+        "-n",
+        "--rounds",
+        action=Listed,
+        type=several(1),
+        default=[2],
+        metavar="N[,N...]",
+        help="rounds of each worker (2)",
+    )
     group = parser.add_argument_group("how")
     add = group.add_argument
     add(
@@ -43,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(group, "format")
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
     add_shared(group, "json", "save")
-    add("--quiet", action="store_true", help="print only what went wrong")
+    add("-q", "--quiet", action="store_true", help="print only what went wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:

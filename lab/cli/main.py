@@ -1,36 +1,23 @@
-"""Run `python -m lab COMMAND`: find the command, run it, turn errors into one line and an exit code."""
+"""Run `lab COMMAND`: find the command, run it, turn errors into one line and an exit code."""
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib import import_module
 from io import TextIOWrapper
 from pathlib import Path
 
-from lab.commands import COMMANDS
-from lab.errors import ExitCode, LabError, UsageError
-from lab.output import complain, drop_unwritten, nobody_reads, print_error, print_text
+from lab.errors import ExitCode, LabError
+from lab.output import choose_color, complain, drop_unwritten, nobody_reads, print_error, print_text
+
+from .parser import parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, TextIO
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that reports wrong usage as the lab's other errors are reported."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of printing the usage and exiting."""
-        raise UsageError(f"{message}; see {self.prog} --help")
-
-    def print_help(self, file: object = None) -> None:
-        """Print the help as all output is printed, so that one that cannot be written is no success."""
-        print_text(self.format_help(), end="")
+    from typing import TextIO
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,14 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(given: Sequence[str], *, wants_trace: bool) -> int:
     """Run the command and turn what it raises into one line and an exit code."""
     try:
-        parsed = _parser(given).parse_args(given)
+        parsed = parse(given)
+        choose_color(parsed.color)
         from lab.processes import Descendants, stops_interrupt  # --help need not wait for it
 
         with stops_interrupt(), Descendants():
             code: int = parsed.run(parsed)
         print_text("", end="")
         return code
-    except SystemExit as ended:  # --help
+    except SystemExit as ended:  # --help, --version
         return int(ended.code or 0)
     except BrokenPipeError as error:
         return ExitCode.UNREAD if nobody_reads() else _refused(error, trace=wants_trace)
@@ -100,28 +88,3 @@ def _fail(message: str, code: int, *, trace: bool) -> int:
         print_error(traceback.format_exc().rstrip("\n"))
     complain(re.sub(r"[\x00-\x1f\x7f]", lambda found: repr(found[0])[1:-1], message))  # names may have newlines
     return code
-
-
-def _parser(given: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser with the options of the command that was given; the others have only their line of `--help`."""
-    epilog = f"exit codes:\n{ExitCode.explained()}"
-    parser = Parser(
-        prog="python -m lab",
-        description="Find out whether a lock really protects a shared, memory-mapped file.",
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--traceback", action="store_true", help="show where in the lab an error came from")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
-    chosen = next((word for word in given if not word.startswith("-")), None)
-    for name, command in COMMANDS.items():
-        added = commands.add_parser(
-            name, help=command.summary, epilog=epilog, formatter_class=argparse.RawDescriptionHelpFormatter
-        )
-        if name == chosen:
-            module = import_module(f"lab.cli.{name}")
-            added.description = module.__doc__
-            module.add_arguments(added)
-            added.add_argument("--traceback", action="store_true", help=argparse.SUPPRESS, default=argparse.SUPPRESS)
-            added.set_defaults(run=module.run)
-    return parser

@@ -10,15 +10,15 @@ from keyword import iskeyword
 from pathlib import Path
 
 from lab.errors import CannotRunError, UsageError
-from lab.output import print_text
+from lab.output import lab_command, print_text
 from lab.scenario.find import builtin_names
 
 NEXT = """\
 written to {path}; every part is explained in it. Next:
 
-  python -m lab race {path}       without a lock it breaks, under one it does not
-  python -m lab explore {path}    every order of the steps: the shortest that breaks it, or none
-  python -m lab race --locked --workers 8 {path}    once it is yours: exit code 1 where something broke"""
+  {lab} race {path}       without a lock it breaks, under one it does not
+  {lab} explore {path}    every order of the steps: the shortest that breaks it, or none
+  {lab} race --locked --workers 8 {path}    once it is yours: exit code 1 where something broke"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the file, and say what to type next."""
-    print_text(NEXT.format(path=write_skeleton(arguments.scenario)))
+    print_text(NEXT.format(lab=lab_command(), path=write_skeleton(arguments.scenario)))
     return 0
 
 

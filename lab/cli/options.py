@@ -87,6 +87,33 @@ def several_of(known: Sequence[str]) -> Callable[[str], list[str]]:
     return read
 
 
+def names(text: str) -> list[str]:
+    """Read a comma-separated list of names; refuse an empty one."""
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise ArgumentTypeError(f"an empty name in {_shortened(text)!r}; separate names by one comma")
+    return found
+
+
+class Listed(argparse.Action):
+    """A list: its values are separated by commas, and the option may be repeated; each value counts once.
+
+    The first that is given replaces the default.
+    """
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the values to those given before."""
+        before = getattr(namespace, self.dest)
+        before = [] if before is self.default else before
+        setattr(namespace, self.dest, list(dict.fromkeys([*before, *values])))
+
+
 def microseconds(text: str) -> int:
     """Read a time of 0 us or more, below a second; return it in ns."""
     number = _real(text)
@@ -224,7 +251,7 @@ def add_shared(group: Options, *names: str) -> None:
         "seed": {"type": seed, "default": 0, "metavar": "N", "help": "of all random draws (0)"},
     }
     for name in names:
-        group.add_argument(f"--{name}", **options[name])
+        group.add_argument(*["-v"] * (name == "verbose"), f"--{name}", **options[name])
 
 
 def add_scenarios(parser: argparse.ArgumentParser) -> None:
@@ -235,9 +262,18 @@ def add_scenarios(parser: argparse.ArgumentParser) -> None:
 
 def add_locks(group: Options, help_of_lock: str) -> None:
     """Add `--lock`, and the short forms for two of them."""
-    group.add_argument("--lock", action="append", metavar="NAME", help=help_of_lock)
+    group.add_argument("--lock", action=Listed, type=names, metavar="NAME[,NAME...]", help=help_of_lock)
     for name, lock in (("--locked", "fcntl"), ("--unlocked", "none")):
         group.add_argument(name, dest="lock", action="append_const", const=lock, help=f"short for --lock {lock}")
+
+
+def add_workers(
+    group: Options, kind: Callable[[str], list[int]], default: list[int] | None, help_of_workers: str
+) -> None:
+    """Add `--workers`, a list of numbers of processes: each makes a case of its own."""
+    group.add_argument(
+        "-w", "--workers", action=Listed, type=kind, default=default, metavar="N[,N...]", help=help_of_workers
+    )
 
 
 def add_saving(group: argparse._ArgumentGroup) -> None:

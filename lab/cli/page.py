@@ -78,7 +78,7 @@ def render_page(run: Run | None = None, scenarios: Sequence[Found] = ()) -> byte
 def _tutorial() -> dict[str, str]:
     from lab.host.environment import version
 
-    return {"made": f"Made by the lab {version()} with `python -m lab page`. One file; it loads nothing from anywhere."}
+    return {"made": f"Made by the lab {version()} with `lab page`. One file; it loads nothing from anywhere."}
 
 
 def _plays(own: Sequence[Found]) -> Plays:

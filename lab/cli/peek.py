@@ -17,7 +17,7 @@ from lab.output import print_error, print_text
 
 from .options import at_least, file_name
 
-USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
+USAGE = "usage: lab peek FILE OFFSET [--hex LEN]"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

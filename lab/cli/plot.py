@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KINDS = ("svg", "png", "pdf")
 PICTURES = ("scaling", "waits", "holds", "bytes")
 MOST_PANELS = 256
-BENCH, RACE = "`python -m lab bench --json PATH`", "`python -m lab race --record 400 --json PATH`"
+BENCH, RACE = "`lab bench --json PATH`", "`lab race --record 400 --json PATH`"
 MAKES = {"scaling": BENCH, "waits": BENCH, "holds": f"{BENCH} or {RACE}", "bytes": f"{RACE}, where a trial is damaged"}
 """The command whose document has the data of each picture."""
 

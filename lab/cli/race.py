@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 
 from .options import (
     MOST_WORKERS,
+    Listed,
     add_directories,
     add_locks,
     add_saving,
     add_scenarios,
     add_shared,
+    add_workers,
     at_least,
     directories_of,
     file_name,
+    names,
     positive,
     probability,
     rare,
@@ -39,15 +42,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to race")
     add = what.add_argument
     add("--counterexamples", action="store_true", help="also those that break although they are locked")
-    add_locks(what, "under this lock; repeatable (see `lab list`)")
+    add_locks(what, "under this lock (see `lab list`)")
     add(
         "--backing",
-        action="append",
-        metavar="NAME",
-        help="the bytes shared in this way; repeatable (the scenario's own, mapped as a rule; see `lab list`)",
+        action=Listed,
+        type=names,
+        metavar="NAME[,NAME...]",
+        help="the bytes shared in this way (the scenario's own, mapped as a rule; see `lab list`)",
     )
-    add("--workers", type=several(1, MOST_WORKERS), default=[4], metavar="N[,N...]", help="processes that race (4)")
-    add("--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
+    add_workers(what, several(1, MOST_WORKERS), [4], "processes that race (4)")
+    add("-n", "--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
     add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
     add_directories(what)
     add_program_arguments(parser)
@@ -121,7 +125,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="do not explore each case that stayed clean, for up to 0.3 s, where it can be simulated",
     )
-    add("--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
+    add("-q", "--quiet", action="store_true", help="print no tables and no progress, only what went wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(parser, "dir")
     add("--time-limit", type=positive, default=5.0, metavar="S", help="seconds for a turn to come back (5)")
     add_shared(parser, "json", "save")
-    add("--quiet", action="store_true", help="print only what went wrong")
+    add("-q", "--quiet", action="store_true", help="print only what went wrong")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -180,7 +180,7 @@ def check_modelled(lock: str) -> None:
     """Raise CannotRunError for a lock that has no model."""
     if lock not in MODELLED:
         raise CannotRunError(
-            f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (python -m lab race)"
+            f"lock {lock}: the explorer has no model of it, only of {', '.join(MODELLED)}; race it (lab race)"
         )
 
 

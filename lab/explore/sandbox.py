@@ -59,7 +59,7 @@ def bypass(what: str) -> Bypass:
     _bypassed.append(
         Bypass(
             f"the scenario {what}: that bypasses w.memory, so the explorer cannot see it and would prove nothing; race "
-            "it instead (python -m lab race)"
+            "it instead (lab race)"
         )
     )
     return _bypassed[-1]

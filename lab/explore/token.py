@@ -27,7 +27,7 @@ from .trace import WAITS
 VERSION = "L1"
 FIELDS = 8
 MOST_WORKERS, MOST_STEPS, MOST_LINE = 255, 10**6, 1 << 20
-AGAIN = "make a new one with `python -m lab explore`"
+AGAIN = "make a new one with `lab explore`"
 CHANGED = f"has changed since the token was made; {AGAIN}"
 
 

@@ -246,7 +246,7 @@ def adapt(
 
         my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001), name="mine")
 
-    Then run `python -m lab race counter --lock my_module:my_lock`, or pass `lock=my_lock` in Python.
+    Then run `lab race counter --lock my_module:my_lock`, or pass `lock=my_lock` in Python.
 
     The factory is called in each worker, after the fork, once an open file, with the name of a lock file beside the
     data: the data file's name and ".lock", which does not exist yet. It returns an object with acquire() and release(),

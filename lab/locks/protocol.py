@@ -42,7 +42,7 @@ def typed(error: BaseException) -> BaseException:
 
 @dataclass(frozen=True, slots=True)
 class Abilities:
-    """The claims of a lock's documentation: `python -m lab locks` measures them.
+    """The claims of a lock's documentation: `lab locks` measures them.
 
     `ranges`: parts of a file are locked apart. `readers`: several readers are granted the lock together. `threads`: two
     threads of one process, each with its own open file, exclude each other. `fork`: a child forked by the holder is not

@@ -16,6 +16,7 @@ import pytest
 from lab.analysis.statistics import requests_for
 from lab.errors import UsageError
 from lab.locks.registry import OWN
+from lab.output import lab_command
 from lab.race.summary import MORE, rounds_for, seconds_for
 from lab.records import Case, Exploration, Explored, Run
 from lab.report.format import DEFAULT_FORMAT, one_in, plural
@@ -40,7 +41,7 @@ class Repetition:
     directory: str = ""
 
     def line(self, answer: RaceAnswer) -> str:
-        """Return `python -m lab race ...` where the command line can do the same; else the line of the test."""
+        """Return `lab race ...` where the command line can do the same; else the line of the test."""
         (case,), options = answer.run.cases, answer.run.options
         if not self.lock or not answer.name or answer.manner:
             return self.tested(options.seed)
@@ -51,7 +52,7 @@ class Repetition:
         words += ["--backing", *options.backings] if options.backings else []
         words += ["--window", options.window_ns] if options.window_ns else []
         words += ["--leak", options.leak] if options.leak else []
-        return join(["python", "-m", "lab", "race", *map(str, words)])
+        return f"{lab_command()} race {join(map(str, words))}"
 
     def tested(self, seed: int) -> str:
         """Return the line that runs the test again."""

@@ -187,7 +187,7 @@ def load_any(path: Path) -> Document:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         cut = "truncated" in str(error) or (content.startswith(b"{") and not content.rstrip().endswith(b"}"))
         what = "is cut short" if cut else f"is not JSON ({error})"
-        raise UsageError(f"{path}: {what}; make it again with `python -m lab race`") from error
+        raise UsageError(f"{path}: {what}; make it again with `lab race`") from error
     if head.schema != SCHEMA:
         what, step = ("newer", "update the lab") if head.schema > SCHEMA else ("older", "make it again")
         raise UsageError(f"{path}: is of schema {head.schema}, {what} than this lab reads ({SCHEMA}); {step}")

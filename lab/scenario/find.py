@@ -158,7 +158,7 @@ def load(path: Path) -> list[Found]:
         raise UsageError(f"{path}: cannot be loaded: {error_line(error)}; fix the file") from error
     kinds = kinds_of(module)
     if not kinds:
-        raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `python -m lab list` for examples")
+        raise UsageError(f"{path}: holds no subclass of lab.Scenario; see `lab list` for examples")
     for kind in kinds:
         check_attributes(kind, str(path))
     return list(describe(path.stem, kinds, module.__doc__, path))

@@ -27,7 +27,7 @@ def choose_steps(step: str | None) -> list[Numbered]:
         return numbered
     found = [each for each in numbered if step in (str(each[0]), each[1].name)]
     if not found and step.lstrip("-").isdecimal():
-        raise UsageError(f"step {step}: there are steps 1 to {len(STEPS)}; see python -m lab tour --list")
+        raise UsageError(f"step {step}: there are steps 1 to {len(STEPS)}; see lab tour --list")
     if not found:
         raise unknown("step", step, [step.name for step in STEPS])
     return found

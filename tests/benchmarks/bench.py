@@ -36,7 +36,7 @@ def main(chosen: list[str]) -> None:
 
 def same(folder: Path) -> None:
     """verdicts of all pairs of five runs of fcntl, ofd and flock (same in 9 of 10)."""
-    runs = [measured(folder / f"{number}.json", "--lock", "fcntl", "ofd", "flock") for number in range(RUNS)]
+    runs = [measured(folder / f"{number}.json", "--lock", "fcntl,ofd,flock") for number in range(RUNS)]
     told(combinations(runs, 2))
 
 

@@ -55,7 +55,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page as `python -m lab page` writes it, without a run."""
+    """The page as `lab page` writes it, without a run."""
     path = tmp_path_factory.mktemp("page") / "lab.html"
     path.write_bytes(render_page())
     return path

@@ -18,7 +18,8 @@ from typing import Any
 from tests.helpers import PATIENCE_S, run_lab, wait_until
 from tests.needs import private_mounts
 
-QUICK = ("--rounds", "20", "--trials", "1", "--workers", "2")
+SHORT = ("--rounds", "20", "--trials", "1")
+QUICK = (*SHORT, "--workers", "2")
 """A race that is over at once."""
 
 SCENARIO = '''

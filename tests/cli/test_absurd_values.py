@@ -8,11 +8,13 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from lab.cli.main import _parser, main
+from lab.cli.main import main
+from lab.cli.parser import whole_parser
 from lab.commands import COMMANDS
 from lab.explore.run import Case, explore
 from lab.records import encode
@@ -37,9 +39,10 @@ LARGE = {"--sizes"}
 """Bytes, of which there may be many."""
 
 
+@cache
 def options_of(command: str) -> list[argparse.Action]:
     """Return the options of a command, as its parser has them."""
-    (commands,) = (each for each in _parser([command])._actions if isinstance(each, argparse._SubParsersAction))
+    (commands,) = (each for each in whole_parser()._actions if isinstance(each, argparse._SubParsersAction))
     return list(commands.choices[command]._actions)
 
 

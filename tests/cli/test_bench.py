@@ -136,7 +136,7 @@ def test_a_bench_of_locks_is_kept_where_results_are_and_report_prints_it_again(h
 
 
 def test_every_axis_is_measured_and_additions_in_a_backing_are_counted(here: Path) -> None:
-    axes = ("--ranges", "same,disjoint", "--held", "0,5", "--backing", "mapped", "stream")
+    axes = ("--ranges", "same,disjoint", "--held", "0,5", "--backing", "mapped,stream")
     code, rows, _ = priced(here, "--lock", "fcntl", *axes, "--hold", "2", "--think", "1", "--pin", "one")
     assert code == 0
     assert len({row["name"] for row in rows}) == len(rows) == 2 * 2 * (1 + 1 + 2)
@@ -154,7 +154,7 @@ def test_additions_that_nobody_else_sees_are_told_as_lost(here: Path) -> None:
 
 def test_a_lock_that_does_not_exclude_is_told_and_the_others_are_priced(here: Path) -> None:
     code, rows, complaint = priced(
-        here, "--lock", "wrong:LetsIn", "fcntl", "--price", "uncontended,queue", "--hold", "1000"
+        here, "--lock", "wrong:LetsIn,fcntl", "--price", "uncontended,queue", "--hold", "1000"
     )
     assert code == 1
     assert [(row["name"], row["overlapping"] > 0) for row in rows] == [
@@ -167,14 +167,14 @@ def test_a_lock_that_does_not_exclude_is_told_and_the_others_are_priced(here: Pa
 
 
 def test_a_worker_that_dies_leaves_the_other_cases(here: Path) -> None:
-    code, rows, complaint = priced(here, "--lock", "wrong:Dies", "fcntl", "--price", "uncontended")
+    code, rows, complaint = priced(here, "--lock", "wrong:Dies,fcntl", "--price", "uncontended")
     assert code == 4
     assert [len(row["samples_ns"]) for row in rows] == [0, 5]
     assert complaint == "lab: wrong uncontended: not measured: worker 0 ended with 9\n"
 
 
 def test_a_lock_that_is_refused_here_is_told_with_the_next_step(here: Path) -> None:
-    code, rows, complaint = priced(here, "--lock", "wrong:Refuses", "fcntl", "--price", "uncontended")
+    code, rows, complaint = priced(here, "--lock", "wrong:Refuses,fcntl", "--price", "uncontended")
     assert (code, [len(row["samples_ns"]) for row in rows]) == (3, [0, 5])
     assert "lock wrong: refused on" in complaint
     assert "try another --lock or another --dir" in complaint
@@ -238,7 +238,7 @@ def test_a_stop_before_anything_was_finished_leaves_nothing(here: Path) -> None:
         (["--ranges", "other"], 2, "'other' is none of same, disjoint"),
         (["--held", "10001"], 2, "--held 10001 is too many: at most 10,000"),
         (["--hold", "-1"], 2, "-1 is no such time: from 0 us"),
-        (["--lock", "fcntl,ofd"], 2, "unknown lock 'fcntl,ofd'; did you mean fcntl?"),
+        (["--lock", "fcntl,ofb"], 2, "unknown lock 'ofb'; did you mean ofd?"),
         (["--pin", "two"], 2, "choose from"),
         (["--lock", "fcntl", "--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),
         (["--backing", "maped"], 2, "unknown backing 'maped'; did you mean mapped?"),

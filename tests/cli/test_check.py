@@ -227,12 +227,12 @@ def test_quiet_still_tells_what_is_not_safe(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        ("", 2, ["lab: check: give a directory of the filesystem in question; see python -m lab check --help"]),
+        ("", 2, ["lab: check: give a directory of the filesystem in question; see lab check --help"]),
         (". --only modes,maping", 2, ["maping", *GUARANTEES, *PARTS]),
         (". --workers 1", 2, ["at least 2"]),
         (". --workers 513", 2, ["513 is too many: at most 512"]),
         ("missing --json check.json --junit check.xml", 2, ["lab: missing: does not exist;"]),
-        (". --only posix,", 2, ["--only: an empty name"]),
+        (". --only posix,", 2, ["--only: an empty name in 'posix,'"]),
         (". --junit -", 2, ["is no file"]),
         (
             ". --junit missing/check.xml",

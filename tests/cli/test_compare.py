@@ -1,4 +1,4 @@
-"""`python -m lab compare`: two documents in, verdicts and an exit code out."""
+"""`lab compare`: two documents in, verdicts and an exit code out."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from lab.cli import documents
 from lab.cli.documents import Target
 from lab.errors import CannotRunError
 from lab.records import load
-from tests.cli.commands import QUICK, document, lines, on_tmpfs, scenario_file
+from tests.cli.commands import QUICK, SHORT, document, lines, on_tmpfs, scenario_file
 from tests.helpers import run_lab
 
 NUMBER = (int, float)
@@ -76,7 +76,7 @@ def test_a_run_that_fails_before_it_starts_leaves_no_empty_document(elsewhere: P
 
 
 def test_a_run_without_contention_claims_no_power(elsewhere: Path) -> None:
-    made = document(run_lab("race", "counter", "--locked", *QUICK, "--workers", "1", "--json", "-").stdout)
+    made = document(run_lab("race", "counter", "--locked", *SHORT, "--workers", "1", "--json", "-").stdout)
     assert [case["detection_limit"] for case in made["cases"]] == [None]
 
 
@@ -85,6 +85,7 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "scenarios": ["mine"], "locks": [], "workers": [2], "rounds": 20, "trials": 1, "directory": "", "seed": 9,
         "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "backings": [], "record": 0,
         "program": "", "check": "", "program_workers": 0, "detects": None,
+        "directories": [], "faults": "",
     }  # fmt: skip
 
 

@@ -237,7 +237,7 @@ because
   so worker 1's addition is lost.
 
 found: 1 preemption, after 3 runs, shrunk from 2 workers x 2 rounds (8 steps) to 2 x 1 (4 steps) in 3 runs more
-replay: python -m lab replay TOKEN
+replay: lab replay TOKEN
 """
 
 
@@ -252,7 +252,7 @@ def test_a_failure_is_told_step_by_step_with_its_reasons_and_the_line_to_paste()
 def test_several_failures_get_a_headline_and_a_line_to_paste_each(default_run: Printed) -> None:
     printed, path = default_run
     tokens = [each["token"] for each in document(path.read_text())["cases"] if each["token"]]
-    pasted = [line.strip().removeprefix("python -m lab replay ") for line in lines(printed) if "lab replay L1" in line]
+    pasted = [line.strip().removeprefix("lab replay ") for line in lines(printed) if "lab replay L1" in line]
     assert pasted == tokens
     assert len(tokens) == len(find_scenarios([]))
 

@@ -1,24 +1,105 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from contextlib import redirect_stderr
 from io import StringIO
+from pathlib import Path
 
 import pytest
 
+import lab
 from lab.cli import list as list_command
+from lab.cli.completion import SHELLS
 from lab.cli.main import main
+from lab.cli.parser import epilog_of, parse
 from lab.commands import COMMANDS
 from lab.errors import ExitCode
 from tests.cli.commands import QUICK, refusal, start_lab
-from tests.helpers import PATIENCE_S, run_lab
+from tests.helpers import PATIENCE_S, ROOT, run_lab
 
 
-@pytest.mark.parametrize("command", [[], ["race"], ["list"], ["report"]])
-def test_help_tells_the_exit_codes_on_stdout(command: list[str]) -> None:
-    done = run_lab(*command, "--help")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.endswith(f"\nexit codes:\n{ExitCode.explained()}\n")
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_fits_80_columns_and_ends_with_the_files_written_and_the_exit_codes(name: str) -> None:
+    asked = (
+        [["help", name], [name, "--help"], ["--color", "never", "help", name]] if name else [[], ["help"], ["--help"]]
+    )
+    first, *others = (run_lab(*words, env={"COLUMNS": "80"}) for words in asked)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert [other.stdout for other in others] == [first.stdout] * len(others)
+    assert [line for line in first.stdout.splitlines() if len(line) > 80] == []
+    epilog = epilog_of(COMMANDS[name]) if name else ExitCode.explained()
+    assert squeezed(first.stdout).endswith(squeezed(epilog))
+
+
+def squeezed(text: str) -> str:
+    """The text without the line breaks that the width of the terminal makes."""
+    return " ".join(text.split())
+
+
+def test_the_script_does_what_the_module_does() -> None:
+    script = Path(sys.executable).with_name("lab")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout) == (0, f"lab {lab.__version__}\n")
+    assert run_lab("-V").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("rice", "unknown command 'rice'; did you mean race?"),
+        ("--color always rice", "unknown command 'rice'; did you mean race?"),
+        ("race --wrokers 2", "unknown option '--wrokers'; did you mean --workers?; see lab race --help"),
+        ("race --work 2", "unknown option '--work'; did you mean --workers?; see lab race --help"),
+        (
+            "race --lock fcntl,,flock",
+            "argument --lock: an empty name in 'fcntl,,flock'; separate names by one comma; see lab race --help",
+        ),
+        ("list --dir . more", "unrecognized arguments: more; see lab list --help"),
+        ("--color never", "give a COMMAND; see lab --help"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_the_nearest_right_one(words: str, said: str) -> None:
+    assert refusal(2, *words.split()).splitlines()[-1] == f"lab: {said}"
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["--lock fcntl,flock -w 2,4", "--lock fcntl --lock flock,fcntl -w 2 --workers 4", "--lock fcntl,flock -w2,4"],
+)
+def test_a_list_is_separated_by_commas_or_repeated(words: str) -> None:
+    parsed = parse(["race", "-n", "7", *words.split()])
+    assert (parsed.lock, parsed.workers, parsed.rounds) == (["fcntl", "flock"], [2, 4], 7)
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "coloured"),
+    [
+        ((), {}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+        (("--color=never",), {"FORCE_COLOR": "1"}, False),
+        ((), {"FORCE_COLOR": "1"}, True),
+        ((), {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+        ((), {"FORCE_COLOR": ""}, False),
+    ],
+)
+def test_colour_is_as_chosen_or_as_the_environment_says(
+    options: tuple[str, ...], env: dict[str, str], coloured: bool
+) -> None:
+    done = run_lab(*options, "report", ROOT / "results/reference.json", env=env)
+    assert done.returncode == 0
+    assert ("\x1b[" in done.stdout) == coloured
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_s_completion_has_every_command_and_option(shell: str) -> None:
+    printed = run_lab("completion", shell).stdout
+    words = [*COMMANDS, "counterexamples", "fail-slower"]
+    assert [word for word in words if word not in printed] == []
+    if shutil.which(shell):
+        subprocess.run([shell, "-n"], input=printed, text=True, timeout=PATIENCE_S, check=True)
 
 
 def test_help_names_every_option_of_race() -> None:
@@ -53,10 +134,10 @@ def without_a_reader(*command: str) -> tuple[int, str]:
     """The exit code and the stderr of a command whose stdout is a pipe that nobody reads."""
     read, write = os.pipe()
     os.close(read)
-    lab = start_lab(*command, stdout=write)
+    begun = start_lab(*command, stdout=write)
     os.close(write)
-    _, told = lab.communicate(timeout=PATIENCE_S)
-    return lab.returncode, told
+    _, told = begun.communicate(timeout=PATIENCE_S)
+    return begun.returncode, told
 
 
 @pytest.mark.parametrize("command", [["list"], ["race", "counter", *QUICK]])
@@ -70,10 +151,3 @@ def test_a_race_whose_document_nobody_reads_still_ends_with_its_own_exit_code(
 ) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     assert without_a_reader("race", "counter", "--locked", *QUICK, "--json", "-") == (0, "")
-
-
-def test_without_a_command_that_there_is_the_usage_is_wrong() -> None:
-    assert refusal(2) == "lab: the following arguments are required: COMMAND; see python -m lab --help"
-    line = refusal(2, "rice")
-    assert "invalid choice: 'rice'" in line
-    assert all(command in line.partition("choose from")[2] for command in COMMANDS)

@@ -55,7 +55,7 @@ def test_no_order_of_steps_breaks_it_under_a_lock_and_one_does_without(mine: Pat
 
 def test_it_says_three_commands_that_all_end_well() -> None:
     told = run_lab("new", "mine").stdout
-    commands = re.findall(r"python -m lab (\S.*?)(?:  |$)", told, re.MULTILINE)
+    commands = re.findall(r"lab (\S.*?)(?:  |$)", told, re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["race", "explore", "race"]
     for command in commands:
         assert run_lab(*command.split()).returncode == 0, command

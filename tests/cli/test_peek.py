@@ -110,7 +110,7 @@ def test_hex_stops_at_the_end_of_the_file_and_says_so(file: str) -> None:
     assert (len(dumped), last) == (2, "(the file ends here, after 17 of 100 bytes)")
 
 
-USAGE = "usage: python -m lab peek FILE OFFSET [--hex LEN]"
+USAGE = "usage: lab peek FILE OFFSET [--hex LEN]"
 REFUSED: dict[tuple[str, ...], str] = {
     ("foo", "36"): "lab: foo: offset must be 0-35, not 36",
     ("foo", "-1"): "lab: foo: offset must be 0-35, not -1",

@@ -19,7 +19,7 @@ from tests.report.plots_records import alone, bench_of, queue
 from tests.report.records import CLEAN, run_of
 
 BENCH = bench_of(alone("fcntl", 1000), queue("fcntl", 2, 2000), queue("ofd", 2, 0.0, reason="refused on /mnt"))
-NOTHING = "has nothing to draw; make one that has with `python -m lab bench --json PATH` or `python -m lab race "
+NOTHING = "has nothing to draw; make one that has with `lab bench --json PATH` or `lab race "
 
 WITHOUT_MATPLOTLIB = """
 import sys
@@ -111,7 +111,7 @@ def test_the_process_that_draws_forks_nothing() -> None:
         (BENCH, "-o x.txt", 2, "'x.txt' does not end in what can be written: .svg, .png, .pdf"),
         (BENCH, "-o svg", 2, "'svg' does not end in what can be written"),
         (BENCH, "--output=", 2, "'' does not end in what can be written"),
-        (BENCH, "", 2, "required: -o/--output; see python -m lab plot --help"),
+        (BENCH, "", 2, "required: -o/--output; see lab plot --help"),
         (BENCH, "-o x.svg --picture pie", 2, "invalid choice: 'pie'"),
         (None, "-o x.svg", 2, "run.json: cannot be read"),
         (None, "-o no/x.svg", 3, "no/x.svg: cannot be written (No such file or directory); give another -o"),

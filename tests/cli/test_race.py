@@ -11,7 +11,7 @@ import pytest
 
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
-from tests.cli.commands import QUICK, document, hand_over, lines, other_package, scenario_file
+from tests.cli.commands import QUICK, SHORT, document, hand_over, lines, other_package, scenario_file
 from tests.helpers import race, run_lab
 
 DEFAULT_SET = [found.name for found in find_scenarios([])]
@@ -19,7 +19,7 @@ DEFAULT_SET = [found.name for found in find_scenarios([])]
 
 def cases(*args: str | Path) -> list[dict[str, Any]]:
     """The cases of a quick race with these arguments."""
-    _, made = race(*QUICK, *args)
+    _, made = race(*(SHORT if "--workers" in args else QUICK), *args)
     return list(made["cases"])
 
 
@@ -55,7 +55,7 @@ def test_the_locks_asked_for_make_the_rows(options: list[str], locks: list[str])
 
 
 def test_a_race_that_is_too_weak_for_what_was_asked_is_inconclusive(elsewhere: Path) -> None:
-    done = run_lab("race", "counter", *QUICK, "--workers", "1", "--detects", "1/1000", "--json", "run.json")
+    done = run_lab("race", "counter", *SHORT, "--workers", "1", "--detects", "1/1000", "--json", "run.json")
     assert done.returncode == 3
     (line,) = done.stderr.splitlines()
     assert line.startswith(

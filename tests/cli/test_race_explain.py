@@ -85,7 +85,7 @@ def test_damage_is_explained_by_the_shortest_interleaving_that_does_it(raced: di
     told = printed[printed.index("why counter under none broke") :]
     assert "stored 1 because it had loaded 0" in told
     assert "switch" in told
-    assert f"replay: python -m lab replay {explanation['token']}" in lines(told)
+    assert f"replay: lab replay {explanation['token']}" in lines(told)
     done = run_lab("replay", explanation["token"])
     assert (done.returncode, "reproduced 100 of 100" in lines(done.stdout)) == (0, True)
 
@@ -138,7 +138,7 @@ def test_a_race_that_covers_its_damage_is_explored_and_its_mended_form_is_clean(
     if not naive["damage"]:  # two rounds in all hardly ever meet
         assert "the race found no corruption; exploring breaks it in 1 preemption: mixed write" in done.stderr
         assert "why mine under fcntl breaks, the shortest interleaving" in done.stdout
-        assert f"replay: python -m lab replay {naive['explored']['token']}" in lines(done.stdout)
+        assert f"replay: lab replay {naive['explored']['token']}" in lines(done.stdout)
     unexplored = run_lab("race", f"{mine}:fixed", *how, "--no-explore")
     (only,) = document(Path("it.json").read_text())["cases"]
     assert (unexplored.returncode, only["verdict"], only["explored"]) == (0, "clean", None)

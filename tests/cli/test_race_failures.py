@@ -235,7 +235,7 @@ def test_a_lock_that_lets_two_in_fails_even_where_damage_is_announced(tmp_path: 
         ("counter --leak 0.5 --unlocked", "--leak: without a lock there is nothing to leak"),
         ("counter --pin two", "argument --pin: invalid choice: 'two'"),
         ("missing.py", "missing.py: no such scenario file"),
-        ("--wrong", "unrecognized arguments: --wrong; see python -m lab"),
+        ("--wrong", "unknown option '--wrong'; did you mean --rounds?; see lab race --help"),
         ("verdict.py", "Scripted.expects is {'fcntl': 'broken'}; give verdicts by lock"),
         ("worlds.py", "scenario worlds: runs only in explore, not in race"),
     ],

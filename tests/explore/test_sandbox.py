@@ -57,7 +57,7 @@ def test_what_reaches_around_the_memory_ends_the_exploration_even_where_the_erro
     with pytest.raises(Bypass) as raised:
         world(scenario_of(work))
     assert str(raised.value).startswith(f"the scenario {said}: that bypasses w.memory")
-    assert str(raised.value).endswith("race it instead (python -m lab race)")
+    assert str(raised.value).endswith("race it instead (lab race)")
     with pytest.raises(Bypass, match=said):
         world(scenario_of(catches))
 

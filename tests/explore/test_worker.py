@@ -100,7 +100,7 @@ def test_a_worker_that_begins_anew_has_the_same_draws_and_no_notes() -> None:
 
 
 def test_what_bypasses_the_memory_is_refused_with_what_to_do() -> None:
-    with pytest.raises(CannotRunError, match=r"w\.stale: .* race it instead \(python -m lab race\)"):
+    with pytest.raises(CannotRunError, match=r"w\.stale: .* race it instead \(lab race\)"):
         Holds().worker.stale()
 
 

@@ -68,8 +68,8 @@ def test_no_interleaving_breaks_it(lab):
         "E*test_damage:careless*DAMAGED: lost update",
         "E*why test_damage:careless under fcntl broke, the shortest interleaving:",
         "E*switch >*",
-        "E*replay: python -m lab replay L1,test_damage.py:careless,fcntl,*",
-        "E*again: python -m lab race test_damage.py:careless --lock fcntl --workers 4 --rounds 2000 --trials 3 *",
+        "E*replay: lab replay L1,test_damage.py:careless,fcntl,*",
+        "E*again: lab race test_damage.py:careless --lock fcntl --workers 4 --rounds 2000 --trials 3 *",
     ]),
     "lying_lock": Case("""
 @pytest.mark.parametrize("lock", [Lies, Lies(), "test_lying_lock:Lies"], ids=["class", "object", "name"])
@@ -356,7 +356,7 @@ def test_idle(lab):
 """, {"failure": 7}, [
         "E*test_not_so:careless under fcntl, 2 workers x 2 rounds: broken: lost update: worker 0 overwrites *",
         "E*switch >*",
-        "E*replay: python -m lab replay L1,test_not_so.py:careless,fcntl,2x1,*",
+        "E*replay: lab replay L1,test_not_so.py:careless,fcntl,2x1,*",
         "E*test_not_so:steps under none, 2 workers x 2 rounds: broken: steps lost: *",
         "E*again: python -m pytest test_not_so.py::test_state_breaks --lab-seed 0",
         "E*broken, but by lost update, not by torn write",

@@ -62,13 +62,13 @@ def test_tests_with_the_fixture_end_and_say_as_they_should(name: str, run_of: Ru
 
 def test_the_lines_to_paste_replay_and_race_again(run_of: RunOf) -> None:
     run = run_of("damage")
-    replayed, raced = (shlex.split(line.split(": ", 1)[1])[3:] for line in run.cases["damage"].to_paste())
+    replayed, raced = (shlex.split(line.split(": ", 1)[1])[1:] for line in run.cases["damage"].to_paste())
     assert run_lab(*replayed, cwd=run.folder).returncode == 0
     assert run_lab(*raced, "--quiet", cwd=run.folder).returncode == 1
     run = run_of("not_so")
     explored = [line for line in run.cases["not_so"].to_paste() if line.startswith("replay: ")]
     assert len(explored) == 2
-    assert run_lab(*shlex.split(explored[0])[4:], cwd=run.folder).returncode == 0
+    assert run_lab(*shlex.split(explored[0])[2:], cwd=run.folder).returncode == 0
     assert len(run_of("state").cases["state"].to_paste()) == 1
 
 

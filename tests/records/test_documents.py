@@ -118,7 +118,7 @@ def test_the_document_names_its_schema_first_and_every_field_of_the_issue() -> N
 def test_a_document_cut_short_anywhere_is_told_as_that(path: Path) -> None:
     whole = ENCODED.rstrip()
     cuts = {refusal(whole[:length], path).partition(": ")[2] for length in range(len(whole))}
-    assert cuts == {"is cut short; make it again with `python -m lab race`"}
+    assert cuts == {"is cut short; make it again with `lab race`"}
 
 
 @pytest.mark.parametrize("name", ["missing.json", "."])

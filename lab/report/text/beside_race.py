@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lab.output import lab_command
 from lab.records import Explored, Run
 from lab.report.format import plural
 
@@ -34,4 +35,4 @@ def evidence(record: Explored) -> Iterator[str]:
     """Yield the lines below the complaint about a case that only the exploration broke."""
     yield f"  {record.headline}"
     yield "  --explain shows it step by step"
-    yield f"  on the real kernel: python -m lab replay {record.token}"
+    yield f"  on the real kernel: {lab_command()} replay {record.token}"

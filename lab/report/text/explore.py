@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.errors import ExitCode
+from lab.output import lab_command
 from lab.records import Exploration, Explored, Step
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, grid, plural, table
@@ -208,9 +209,9 @@ def _pointers(broken: list[Explored]) -> Iterator[str]:
     """Yield one line for each failure, and the command line that replays it on the real kernel."""
     for case in broken:
         yield f"{case.scenario} under {case.lock}: {case.headline}"
-        yield f"    python -m lab replay {case.token}"
+        yield f"    {lab_command()} replay {case.token}"
     one = broken[0]
-    yield f"Told step by step: python -m lab explore {one.scenario} --lock {one.lock}"
+    yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}"
 
 
 def explanation(case: Explored, *, raced: bool = True) -> str:
@@ -230,7 +231,7 @@ def failure(case: Explored) -> str:
     """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     lines = [case.headline, "", columns(case.steps), ""]
     lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
-    lines += [f"found: {_how(case)}", f"replay: python -m lab replay {case.token}"]
+    lines += [f"found: {_how(case)}", f"replay: {lab_command()} replay {case.token}"]
     if case.why:
         lines += ["", f"{case.scenario}: {case.why}"]
     return "\n".join(lines)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from shlex import join
 
+from lab.output import lab_command
 from lab.records import Case, Options, Run
 from lab.report.format import plural
 
@@ -58,6 +59,5 @@ def again(case: Case, options: Options) -> str:
     where = [word for each in options.directories for word in ("--dir", each)]
     faults = options.faults or "short"
     how = ["--workers", str(case.workers), "--seed", str(options.seed)]
-    return join(["python", "-m", "lab", "race", *what, *backings, *where, *how]) + (
-        " --faults" if faults == "short" else f" --faults {faults}"
-    )
+    line = f"{lab_command()} race {join([*what, *backings, *where, *how])} --faults"
+    return f"{line} {faults}" if faults != "short" else line

@@ -200,9 +200,7 @@ def _columns(run: LockSurvey) -> str:
 
 def _choice(run: LockSurvey) -> str:
     lines = [wrapped(line, "  ", indent=4) for line in advice(run)]
-    return "\n".join(
-        ["how to choose", *lines, "", "`python -m lab locks NAME` shows the calls behind each cell of a lock."]
-    )
+    return "\n".join(["how to choose", *lines, "", "`lab locks NAME` shows the calls behind each cell of a lock."])
 
 
 def _missing(run: LockSurvey) -> str:

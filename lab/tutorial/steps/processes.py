@@ -232,7 +232,7 @@ LOCKING_STEPS = (
         "race",
         "Mapped files have no synchronisation of their own: of two unlocked additions one is lost.",
         race,
-        "This order is forced here; how often it happens by itself, `python -m lab race counter` counts.",
+        "This order is forced here; how often it happens by itself, `lab race counter` counts.",
     ),
     Step(
         "lock",
@@ -246,6 +246,6 @@ LOCKING_STEPS = (
         "fork",
         "A forked child inherits the mapping, but not the lock.",
         fork,
-        "A POSIX record lock belongs to the process that took it; `python -m lab list` names locks of another kind.",
+        "A POSIX record lock belongs to the process that took it; `lab list` names locks of another kind.",
     ),
 )

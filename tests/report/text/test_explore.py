@@ -116,7 +116,7 @@ def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> N
         columns(BROKEN.steps),
         "because\n  worker 0 stored 1 because it had loaded 0",
         "found: 1 preemption, after 3 runs",
-        f"replay: python -m lab replay {TOKEN}",
+        f"replay: lab replay {TOKEN}",
     ]
     assert all(part in told for part in parts)
     assert sorted(map(told.index, parts)) == list(map(told.index, parts))
@@ -140,9 +140,9 @@ def test_the_only_failure_of_one_or_several_cases_is_told_in_full_and_makes_no_c
 def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it() -> None:
     other = replace(BROKEN, scenario="bank", headline="balance off: so", token="L1,bank")  # noqa: S106
     text = text_of(exploration_of(BROKEN, other), "simple")
-    assert f"counter under none: {BROKEN.headline}\n    python -m lab replay {TOKEN}\n" in text
-    assert "bank under none: balance off: so\n    python -m lab replay L1,bank\n" in text
-    assert "python -m lab explore counter --lock none" in text
+    assert f"counter under none: {BROKEN.headline}\n    lab replay {TOKEN}\n" in text
+    assert "bank under none: balance off: so\n    lab replay L1,bank\n" in text
+    assert "lab explore counter --lock none" in text
     assert columns(BROKEN.steps) not in text
 
 

@@ -8,7 +8,7 @@ Lab.section("run", (root, data) => {
   if (!data) {
     root.append(
       el("p", {}, "This section shows a run of your own: when each worker waited and held the lock, where the first update was lost, and which worker stored each byte. This page was made without a run. To make one with a run:"),
-      command("python -m lab race counter --html lab.html"));
+      command("lab race counter --html lab.html"));
     return;
   }
 
@@ -57,7 +57,7 @@ Lab.section("run", (root, data) => {
     if (each.reason || broke) told.push(el("p", {}, whole(`Verdict of the trials that count: ${verdict(each)}${each.reason ? `; ${each.reason}` : ""}.`)));
     if (each.why && each.verdict !== "clean") told.push(el("p", {}, each.why));
     if (!each.recording) {
-      return [...told, el("p", { class: "hint" }, whole("No trial of this case was recorded. `--record` does that, and `--html PATH` too:")), command(`python -m lab race ${each.scenario} --html lab.html`)];
+      return [...told, el("p", { class: "hint" }, whole("No trial of this case was recorded. `--record` does that, and `--html PATH` too:")), command(`lab race ${each.scenario} --html lab.html`)];
     }
     return [...told, ...recorded(each)];
   };

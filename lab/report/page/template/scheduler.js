@@ -240,7 +240,7 @@ class Scheduler {
 Lab.section("plays", (root, data) => {
   if (data && data.plays.length) new Scheduler(root, data);
   else {
-    const missing = "This page was made without the scheduler; python -m lab page -o lab.html makes one with it.";
+    const missing = "This page was made without the scheduler; lab page -o lab.html makes one with it.";
     root.append(Lab.el("p", { class: "hint" }, missing));
   }
 });
