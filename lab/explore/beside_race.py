@@ -36,7 +36,7 @@ SECONDS = 3.0
 BRIEFLY_S = 0.3
 """The time in seconds for all shapes of a case that stayed clean."""
 
-ENDED_S = 1.0
+ENDED_S = 2.0
 """The time in seconds after which its child is ended: it also says why a schedule broke, or hangs in a round."""
 
 
