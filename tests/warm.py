@@ -29,7 +29,7 @@ IMPORTED = (
     "pytest",
     "lab.cli",
     "lab.check.run",
-    "lab.explore.run",
+    "lab.explore.beside_race",
     "lab.race",
     "lab.report",
     "tests.helpers",
