@@ -41,6 +41,7 @@ class Halves(Scenario):
     def work(self, w: Worker) -> None:
         with w.write_lock():
             w.memory.a += 1
+            time.sleep(0.005 * (not w.round))  # long enough for a look, if one were let in
             w.memory.b += 1
         self.wait_for("whole")
 
