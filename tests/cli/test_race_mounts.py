@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from tests.check.fuse.serving import fuse
 from tests.check.mounts import FILESYSTEMS
 from tests.helpers import run_lab
 
@@ -60,9 +62,43 @@ def check(path, outcome):
     return [Damage(line, 1, 1) for line in path.read_text().splitlines()]
 """
 
+LOCK_FILE = """
+import os, sys, time
+
+file, worker, rounds, start = sys.argv[1:]
+with open(start) as signal:
+    signal.read()
+for _ in range(int(rounds)):
+    while True:
+        try:
+            os.close(os.open(file + ".lock", os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+            break
+        except FileExistsError:
+            time.sleep(0.001)
+    with open(file) as data:
+        number = int(data.read())
+    with open(f"{file}.{worker}", "w") as data:
+        data.write(str(number + 1))
+    os.replace(f"{file}.{worker}", file)
+    try:
+        os.unlink(file + ".lock")
+    except FileNotFoundError:
+        pass
+"""
+
+COUNT = """
+from lab import Damage
+
+def prepare(path):
+    path.write_text("0")
+
+def check(path, outcome):
+    return Damage("lost addition", outcome.rounds - int(path.read_text()), outcome.rounds)
+"""
+
 PROGRAM = "sh -c 'echo {worker} by $(basename $(dirname $(dirname $(dirname {file})))) >>{file}'"
 ALL = ["0 by original", "1 by bound", "2 by original", "3 by bound"]
-OPTIONS = ("--rounds", "1", "--trials", "1", "--json", "-")
+OPTIONS = ("--rounds", "1", "--trials", "1", "--faults", "none", "--json", "-")
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +146,7 @@ def test_programs_beside_workers_and_a_benchmark_are_dealt_out_too(mounts: list[
     beside = f"sh -c 'echo {{worker}} $(basename $(dirname $(dirname {{file}}))) >>{place}/copies'"
     raced = run_lab(
         "race", "counter", "--program", beside, "--program-workers", "2", "--workers", "1", "--rounds", "1",
-        "--trials", "1", "--no-save", *given, cwd=place,
+        "--trials", "1", "--faults", "none", "--no-save", *given, cwd=place,
     )  # fmt: skip
     assert re.match(r"\S+ through 2 mounts on Linux", raced.stdout), raced.stderr
     assert sorted((place / "copies").read_text().splitlines()) == ["1 bound", "2 original"]
@@ -119,6 +155,26 @@ def test_programs_beside_workers_and_a_benchmark_are_dealt_out_too(mounts: list[
     )
     assert " through 2 mounts" in priced.stdout, priced.stderr
     assert {"original", "bound"} == set((place / "made").read_text().split())
+
+
+@pytest.mark.mounts
+@pytest.mark.parametrize(("excludes", "code"), [(False, 1), (True, 0)], ids=["O_EXCL of each host alone", "bind mount"])
+def test_a_lock_file_that_each_mount_makes_for_itself_loses_additions(
+    excludes: bool, code: int, tmp_path: Path
+) -> None:
+    """A third of the rounds is lost where two hosts make one name: none of 60 would be by chance."""
+    (tmp_path / "excl.py").write_text(LOCK_FILE)
+    (tmp_path / "count.py").write_text(COUNT)
+    program = f"{sys.executable} -S excl.py {{file}} {{worker}} {{rounds}} {{start}}"
+    with FILESYSTEMS["bind_pair"]() if excludes else fuse("no_excl", 2) as pair:
+        given = [option for mount in pair for option in ("--dir", str(mount))]
+        done = run_lab(
+            "race", "--program", program, "--check", "count.py", "--rounds", "15", "--trials", "1", "--faults", "none",
+            "--json", "-", *given, cwd=tmp_path,
+        )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    (case,) = json.loads(done.stdout)["cases"]
+    assert [damage["kind"] for damage in case["damage"]] == ["lost addition"] * code
 
 
 @pytest.mark.parametrize(
