@@ -32,6 +32,7 @@ def end_at_once(number: int, frame: FrameType | None) -> NoReturn:
 
 def start() -> int:
     """Import the command line under these handlers, run it, and let a stop that comes too late pass."""
+    sys.path.append("")  # a lock of the user's, --lock module:attribute, is found from the script `lab` too
     heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:
         signal.signal(number, end_at_once)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -44,6 +45,18 @@ def test_the_script_does_what_the_module_does() -> None:
     done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, done.stdout) == (0, f"lab {lab.__version__}\n")
     assert run_lab("-V").stdout == done.stdout
+
+
+def test_the_script_finds_a_lock_in_the_current_folder(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from contextlib import nullcontext\n\n\ndef lock(path):\n    return nullcontext()\n"
+    )
+    raced = ["race", "counter", "--lock", "mine:lock", "--faults", "none", "--no-save", *QUICK, "--json", "-"]
+    script = Path(sys.executable).with_name("lab")
+    done = subprocess.run(
+        [script, *raced], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert json.loads(done.stdout)["cases"][0]["lock"] == "mine:lock", done.stderr
 
 
 @pytest.mark.parametrize(
