@@ -15,7 +15,7 @@ from pathlib import Path
 from lab.errors import CannotRunError, LabError
 from lab.locks import find_lock
 from lab.processes.rpc import Unanswered
-from lab.race.cases import probe_within
+from lab.race.probe import probe_within
 from lab.records import BenchOptions
 
 from .baselines import Loop, Others, WakeUp, clock, loops

@@ -34,6 +34,7 @@ RECORDED = 400
 """A recorded trial has so many rounds of all workers together where the user gives no number."""
 PINS = ("none", "spread", "one")
 FAULTS = ("none", "short", "long")
+ISOLATED = ("pid",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,6 +90,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also kill, stop and signal workers while they hold the lock or wait for it, each fault as a row of its "
         "own; long ones are stops of 15 s (short for a lock of yours, module:attribute, and for a program alone; "
         "else none)",
+    )
+    add(
+        "--isolate",
+        choices=ISOLATED,
+        default="",
+        help="each worker or program in a pid namespace of its own, with its own /proc, as in containers of its own",
     )
     add(
         "--time-limit",
@@ -170,6 +177,7 @@ def _run(arguments: argparse.Namespace) -> int:
         detects=arguments.detects,
         faults=arguments.faults,
         explore=not arguments.no_explore,
+        isolate=arguments.isolate,
         directories=[str(each) for each in directories if directories[1:]],
     )
     cases = cases_asked_for(scenarios, options)

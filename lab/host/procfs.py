@@ -100,6 +100,16 @@ def switches_of(pid: int, thread: int | None = None, *, voluntary: bool = False)
     return sum(map(int, re.findall(rf"^{'' if voluntary else '(?:non)?'}voluntary_ctxt_switches:\s+(\d+)", text, re.M)))
 
 
+def caught_signals(pid: int) -> set[int]:
+    """Return the numbers of the signals that a process handles (proc_pid_status(5), SigCgt); none where it is gone."""
+    try:
+        found = re.search(r"^SigCgt:\s+([0-9a-f]+)", Path(_place(pid, None), "status").read_text(), re.M)
+    except OSError:
+        return set()
+    mask = int(found[1], 16) if found else 0
+    return {number for number in range(1, mask.bit_length() + 1) if mask >> (number - 1) & 1}
+
+
 def processes() -> Iterator[tuple[int, ProcessStat]]:
     """Yield each process with its state; one that has ended and was not reaped is among them."""
     for name in os.listdir("/proc"):  # noqa: PTH208 - as text

@@ -211,6 +211,11 @@ class WorkerPool:
         """Return the indexes of those that have not been reaped, by process id."""
         return dict(self._running)
 
+    def send(self, pid: int, number: signal.Signals) -> None:
+        """Send a signal to this worker; nothing happens once it has been reaped."""
+        if pid in self._running:
+            os.kill(pid, number)
+
     def wait(
         self,
         time_limit_s: float,

@@ -1,14 +1,11 @@
 """Make the cases of a race from its options, run their trials, and return the record of the run.
 
 A case is raced for a number of trials, or for a time on a mount whose speed is not known beforehand.
-
-Whether a lock works on a directory is tried in a child, since it may hang, exit or start threads there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from math import ceil, inf
@@ -19,101 +16,27 @@ from typing import get_args
 from lab.analysis.holds import Row as Hold
 from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, LockFailed, find_lock, prepared, probe_lock
+from lab.locks import RECORDER, Lock, LockFailed, find_lock
 from lab.locks.protocol import Missing
 from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspaces
-from lab.output import print_to_stderr
 from lab.processes import (
-    Exit,
     GroupReaper,
     Terminated,
-    WorkerPool,
-    cpus_for,
-    detach_output,
     stop_on_sigterm,
     stops_held,
 )
+from lab.processes.namespaces import refused_namespaces
 from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
 from .fault_verdict import judged
 from .faults import NONE, Fault, faults_for
-from .mailbox import Mailbox, Report
+from .probe import Untaken, probe_within
 from .recorded_trial import with_recording
 from .summary import SPARE, held_to, summarise
 from .trial import Result, run_trial
 from .worker import Setting
-
-ANSWERED = 73
-"""The exit code of the child once the lock's calls have returned; a lock that ends its process gives another code."""
-
-
-class Untaken(CannotRunError):  # noqa: N818 - a finding
-    """The lock could not be acquired once: `verdict` is "unsupported" where the environment refused it.
-
-    It is "died" or "timeout" where the lock itself is to be fixed.
-    """
-
-    def __init__(self, text: str, verdict: Verdict = "unsupported") -> None:
-        super().__init__(text)
-        self.verdict = verdict
-        self.exit_code = CannotRunError.exit_code if verdict == "unsupported" else LockFailed.exit_code
-
-
-def probe_within(lock: Lock, folder: Path, time_limit_s: float, *, silent: bool = True) -> None:
-    """Acquire the lock once in a child, which reports the result; a `silent` child has closed the standard streams.
-
-    Raises Untaken where the lock is refused, fails, or does not answer within the limit.
-    """
-    try:
-        with prepared(lock, str(folder / "probe")) as made, closing(Mailbox()) as mailbox:
-            ended = _tried(_attempt(made, folder, mailbox, silent=silent), time_limit_s)
-            _judge(lock, folder, time_limit_s, ended, list(mailbox.read()))
-    except LockFailed as error:
-        raise Untaken(str(error), "died") from error
-
-
-def _attempt(lock: Lock, folder: Path, mailbox: Mailbox, *, silent: bool) -> Callable[[], None]:
-    """Return the child's task: report where the lock was not acquired, and exit with the code that shows it lived."""
-
-    def attempt() -> None:
-        detach_output() if silent else print_to_stderr()
-        try:
-            probe_lock(lock, folder)
-        except CannotRunError as error:
-            mailbox.send(Report(0, {}, str(error), "unsupported"))
-        except LockFailed as error:
-            mailbox.send(Report(0, {}, str(error), "died"))
-        except BaseException as error:  # the lock's own KeyboardInterrupt, for example
-            mailbox.send(Report(0, {}, f"lock {lock.name}: raised {error_line(error)}; fix the lock", "died"))
-        raise SystemExit(ANSWERED)
-
-    return attempt
-
-
-def _tried(attempt: Callable[[], None], time_limit_s: float) -> Exit:
-    """Return how the child ended."""
-    with WorkerPool(1, lambda index: attempt, cpus_for("none")) as pool:
-        pool.gather(time_limit_s)
-        pool.release()
-        (ended,) = pool.wait(time_limit_s)
-    return ended
-
-
-def _judge(lock: Lock, folder: Path, time_limit_s: float, ended: Exit, reports: list[Report]) -> None:
-    """Raise Untaken unless the lock was acquired and released."""
-    if ended.late:
-        raise Untaken(
-            f"lock {lock.name}: no answer on {folder} within {time_limit_s:g} s; fix the lock, "
-            "or try another --lock or another --dir",
-            "timeout",
-        )
-    if ended.code != ANSWERED:
-        how = f"signal {-ended.code}" if ended.code is not None and ended.code < 0 else f"exit code {ended.code}"
-        raise Untaken(f"lock {lock.name}: it ended the process that took it ({how}); fix the lock", "died")
-    for report in reports:
-        raise Untaken(report.error, "unsupported" if report.kind == "unsupported" else "died")
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +138,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
         leak=options.leak,
         time_limit_s=_time_limit(kind, expected, options),
         seed=f"{options.seed}/{found.name}/{name}/{workers}",
+        isolate=bool(options.isolate),
     )
 
 
@@ -298,6 +222,11 @@ def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: f
     assert fault  # noqa: S101 - what `run` calls it for
     if not ordinary.as_expected:
         return untried(case, "unsupported", f"not tried: without a fault it is {ordinary.verdict} already")
+    if case.setting.alone:
+        from .programs.faulty import faulty_trials, setting_with_fault
+
+        case = replace(case, setting=setting_with_fault(case.setting, ordinary))
+        return row_of(case, folders, faulty_trials(case.setting, folders, ordinary))
     longest_s = ordinary.wait_ns.max / 1e9 if ordinary.wait_ns else 0.0
     limit_s = min(max(patience_s, SLACK * longest_s), setting.time_limit_s)
     limits = ceil(setting.time_limit_s / limit_s)
@@ -407,6 +336,8 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     The cases that are finished at an interrupt (Ctrl-C, SIGTERM) are kept, and the record says `interrupted`. Raises
     CannotRunError where the directory cannot be used at all.
     """
+    if options.isolate and (refused := refused_namespaces()):
+        raise CannotRunError(refused)
     rows: list[Row] = []
     begun, interrupted = RunStart(), False
     with GroupReaper(), workspaces([Path(each) for each in options.directories or [options.directory]]) as folders:

@@ -26,7 +26,7 @@ class Fault:
     target: Target
     summary: str
     whom: Literal["holder", "waiter", "worker"]
-    what: Literal["kill", "stop", "signal", "isolate"]
+    what: Literal["kill", "stop", "signal", "pause", "isolate"]
     seconds: float = 0.0
     stop_s: float = 0.0
     long: bool = False
@@ -46,20 +46,35 @@ class Fault:
         return self.what == "kill"
 
 
-def _stopped(seconds: int, *, long: bool = False) -> Fault:
+def _stopped(target: Target, seconds: int, *, long: bool = False) -> Fault:
     summary = f"the holder is stopped inside the lock for {seconds} s, and goes on"
-    return Fault(f"holder stopped {seconds} s", "lock", summary, "holder", "stop", stop_s=seconds, long=long)
+    return Fault(f"holder stopped {seconds} s", target, summary, "holder", "stop", stop_s=seconds, long=long)
 
 
-FAULTS = (
+OF_LOCKS = (
     Fault("holder killed", "lock", "holders are killed inside the lock while others wait", "holder", "kill", 2.0),
     Fault("waiter killed", "lock", "processes are killed while they wait for the lock", "waiter", "kill", 1.0),
-    _stopped(1),
-    _stopped(5),
-    _stopped(15, long=True),
+    _stopped("lock", 1),
+    _stopped("lock", 5),
+    _stopped("lock", 15, long=True),
     Fault("waiter signalled", "lock", "those that wait get signals that they handle", "waiter", "signal", 1.0),
     Fault("own pid namespace", "lock", "each worker has a pid namespace, as in a container", "worker", "isolate", 0.5),
 )
+"""The faults that are made to the lock of a scenario's workers (`lab.race.fault_plan`)."""
+
+OF_PROGRAMS = (
+    Fault("own pid namespace", "program", "each copy has a pid namespace, as in a container", "worker", "isolate", 1.0),
+    Fault("paused between calls", "program", "a copy is held before a system call", "worker", "pause", 4.0),
+    Fault("waiter signalled", "program", "copies that wait get signals that they handle", "waiter", "signal", 1.0),
+    Fault("holder killed", "program", "a copy is killed while it holds a lock", "holder", "kill", 0.7),
+    Fault("waiter killed", "program", "a copy is killed while it waits for a lock", "waiter", "kill", 0.5),
+    _stopped("program", 1),
+    _stopped("program", 5),
+    _stopped("program", 15, long=True),
+)
+"""The faults that are made to the copies of a program (`lab.race.programs.faulty`)."""
+
+FAULTS = (*OF_LOCKS, *OF_PROGRAMS)
 """All faults, in the order of their rows."""
 
 

@@ -107,7 +107,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         verdict=verdict,
         expected=expected,
         reason=_reason(verdict, damage, overlapping, failures, _undone(setting, backing))
-        + _together(seen_together, failures),
+        + _together(seen_together, failures)
+        + _fault_note(results),
         why=_why(setting, expected, backing),
         counterexample=found.counterexample,
         allows_overlaps=setting.lock.name in setting.scenario.allows_overlaps,
@@ -322,6 +323,12 @@ def _together(seen: int, failures: Sequence[Failure]) -> str:
     if failures or not seen:
         return ""
     return f"; seen from outside: in {seen:,} sample{'s' if seen > 1 else ''} it held what a worker held too"
+
+
+def _fault_note(results: Sequence[Result]) -> str:
+    """Return the fault that was made last in the first trial that broke."""
+    notes = [each.fault_note for each in results if each.fault_note and (each.failures or each.damage)]
+    return f"; {notes[0]}" if notes else ""
 
 
 def _overlap_text(overlap: Overlap, workers: int) -> str:

@@ -93,7 +93,7 @@ class Result:
     `unkept` is the number of recorded holds that are no longer among `holds`, of which a long stress keeps a sample.
     `refused` and `deadlocks` are the requests that a stress test had to make again, after EAGAIN and EDEADLK.
     `invariant_checks` is how many times the scenario's invariant was checked before the workers had ended.
-    `faults_made` is how many times the fault of the case was made.
+    `faults_made` is how many times the fault of the case was made, `fault_note` what was done last.
     """
 
     wall_ns: int
@@ -117,6 +117,7 @@ class Result:
     orphans: Sequence[Orphan] = ()
     faults_made: int = 0
     invariant_checks: int = 0
+    fault_note: str = ""
 
     def judge(self, found: Iterable[Damage]) -> None:
         """Add what the check found."""
@@ -226,10 +227,9 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
         if setting.program:
             ran = _run_beside_programs(setting, job, mailbox, prepare)
             return _gather(setting, job, number, ran.released_ns, ran.exits, list(mailbox.read()), ran)
-        isolate = bool(setting.fault and setting.fault.what == "isolate")
         with (
             InvariantChecker(setting, job) as checker,
-            WorkerPool(job.workers, prepare, cpus_for(setting.pin), isolate=isolate) as pool,
+            WorkerPool(job.workers, prepare, cpus_for(setting.pin), isolate=setting.isolated) as pool,
         ):
             pool.gather(setting.time_limit_s * setting.most_limits)
             released_ns = pool.release()
@@ -240,7 +240,7 @@ def _race(setting: Setting, job: Job, number: int) -> Result:
             checks = checker.result()
         setting = replace(setting, time_limit_s=setting.time_limit_s * pace.limits)
         result = _gather(setting, job, number, released_ns, exits, list(mailbox.read()), checks=checks)
-        made = job.workers if isolate else job.plan.made if job.plan else 0
+        made = job.plan.made if job.plan else job.workers if setting.fault else 0
         return replace(result, orphans=pool.orphans, faults_made=made)
     finally:
         mailbox.close()

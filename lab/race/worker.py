@@ -59,6 +59,7 @@ class Setting:
     was answered with EAGAIN or EDEADLK (`lab.race.perturb`). A trial that is `recorded` is written down
     (`lab.race.tracing`). So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time
     limits, one after the other, as long as its workers do rounds. Meanwhile the `fault` is made, if there is one.
+    With `isolate` each worker is in a pid namespace of its own.
     """
 
     scenario: Scenario
@@ -77,6 +78,12 @@ class Setting:
     program: Program | None = None
     copies: int = 0
     fault: Fault | None = None
+    isolate: bool = False
+
+    @property
+    def isolated(self) -> bool:
+        """Return True where each worker is in a pid namespace of its own, by `isolate` or as the fault."""
+        return self.isolate or (self.fault is not None and self.fault.what == "isolate")
 
     @property
     def programs(self) -> range:

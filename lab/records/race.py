@@ -162,8 +162,9 @@ class Options:
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
     empty, a lock of the user and a program alone had the short ones. `explore` says that clean cases were explored too.
-    `directories` are all of them where there were several, one directory seen through different mounts: worker i used
-    number i modulo their number, from 0. `directory` is the first.
+    With `isolate`, "pid", each worker was in a pid namespace of its own. `directories` are all of them where there were
+    several, one directory seen through different mounts: worker i used number i modulo their number, from 0.
+    `directory` is the first.
     """
 
     scenarios: list[str]
@@ -186,6 +187,7 @@ class Options:
     faults: str = ""
     explore: bool = False
     directories: list[str] = field(default_factory=list)
+    isolate: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,10 @@ from tests.cli.commands import refusal, working_lab
 from tests.helpers import PATIENCE_S, is_running, race, run_lab, wait_until
 from tests.race.programs.building import COUNTER, built, written
 
-ONCE = ("--trials", "1", "--rounds", "1")
+NONE = ("--faults", "none")
+"""Faults have tests of their own (tests/race/programs/test_faults.py)."""
+
+ONCE = ("--trials", "1", "--rounds", "1", *NONE)
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +39,14 @@ def fine(tmp_path: Path) -> Path:
 
 
 def one_case(*args: str | Path) -> tuple[int, dict[str, Any]]:
-    code, run = race(*args)
+    code, run = race(*args, *NONE)
     (case,) = run["cases"]
     return code, case
 
 
 def told(code: int, *args: str | Path) -> str:
     """What stderr says of a race that ends with this code."""
-    done = run_lab("race", *args)
+    done = run_lab("race", *args, *NONE)
     assert done.returncode == code, done.stderr
     return done.stderr
 
@@ -63,7 +66,7 @@ def test_copies_of_a_c_program_that_lock_are_clean_and_their_locks_are_seen(add:
 
 def test_copies_of_a_c_program_that_take_no_lock_are_damaged_and_the_hint_is_given(add: Path, counter: Path) -> None:
     command = f"{add} {{file}} {{worker}} {{rounds}} none {{start}}"
-    done = run_lab("race", "--program", command, "--check", counter, "--trials", "1", "--rounds", "50000")
+    done = run_lab("race", "--program", command, "--check", counter, "--trials", "1", "--rounds", "50000", *NONE)
     assert done.returncode == 1
     assert "add  " in done.stdout
     assert "DAMAGED: lost update" in done.stdout

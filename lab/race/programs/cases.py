@@ -5,7 +5,7 @@ The trial of a program and a check file is here too: it has a folder of its own,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +29,7 @@ from lab.scenario.checked_file import CheckedFile
 
 from .explain import explain_programs
 from .launch import Program, program_of
+from .meddle import Meddler
 from .watch import Ran, run_programs
 
 SHARED = ("mapped", "stream")
@@ -69,6 +70,7 @@ def _setting(scenario: CheckedFile, program: Program, copies: int, options: Opti
         seed=f"{options.seed}/{program.name}/{copies}",
         program=program,
         copies=copies,
+        isolate=bool(options.isolate),
     )
 
 
@@ -93,12 +95,17 @@ def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[C
     return [replace(case, setting=replace(case.setting, program=program, copies=copies)) for case in cases]
 
 
+NOT_LET_IN = "was not let in after a death: it"
 NAME = "data"
 """The name of the file, in the folder of its trial."""
 
 
-def run_alone(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
+def run_alone(
+    setting: Setting, number: int, folders: Sequence[Path], *, meddle: Callable[[Path], Meddler] | None = None
+) -> Result:
     """Race the copies of a program on a new file in this folder; several folders are as for `run_trial`.
+
+    Meanwhile what `meddle` makes for this file makes its faults.
 
     Raises CannotRunError or OSError where the file, the processes or their pipes are refused, or a folder does not show
     the file, and ScenarioError where the check file raises.
@@ -114,18 +121,32 @@ def run_alone(setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         for each in files[1:]:
             check_shown(each, status(file).st_size, file)
         mailbox = Mailbox()
+        seed = f"{setting.seed}/{number}"
+        meddler = meddle(file) if meddle else Meddler(seed, file)
         try:
-            ran = run_programs(setting, files, mailbox, f"{setting.seed}/{number}")
+            ran = run_programs(setting, files, mailbox, seed, meddler=meddler)
             refused = {report.worker: report.error for report in mailbox.read()}
         finally:
             mailbox.close()
-        result = _result(setting, ran, list(explain_programs(setting, number, ran, refused)))
-        if not result.failures:
+        kills = setting.fault is not None and setting.fault.kills
+        failures = list(explain_programs(setting, number, ran, refused))
+        failures = _after_death(failures) if kills and not ran.unready else failures
+        result = replace(_result(setting, ran, failures), faults_made=meddler.made, fault_note=meddler.note)
+        if not result.failures and not kills:
             with fixed_by_its_author("check", setting.time_limit_s):
                 outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
                 found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
             result.judge(found)
         return result
+
+
+def _after_death(failures: Sequence[Failure]) -> list[Failure]:
+    """Return the failures of copies that were not let in after a death.
+
+    One that ends by itself may have found the file half written: that is no fault of its lock.
+    """
+    late = [each for each in failures if each.how == "late"]
+    return [replace(each, reason=each.reason.replace("(program) ", f"(program) {NOT_LET_IN} ", 1)) for each in late]
 
 
 def _result(setting: Setting, ran: Ran, failures: list[Failure]) -> Result:

@@ -38,7 +38,12 @@ class Program:
     @property
     def waits(self) -> bool:
         """Return True where it is given a start signal to wait for."""
-        return "start" in _used(self.words)
+        return "start" in self.used
+
+    @property
+    def used(self) -> list[str]:
+        """Return the placeholders in its command line."""
+        return _used(self.words)
 
     def argv(self, values: Mapping[str, object]) -> list[str]:
         """Return the arguments of one worker, with each placeholder filled in."""

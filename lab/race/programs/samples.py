@@ -51,6 +51,9 @@ class Samples:
         self._keepers: dict[str, list[str]] = {}
         self._keepers_due_ns = 0
         self._taken: list[Sample] = []
+        self._copies = frozenset(owners)
+        self.names_copies = False
+        """Whether a copy itself was seen to hold or wait, under its own process id."""
 
     def look(self) -> None:
         """Take a sample if it is time for one."""
@@ -63,8 +66,13 @@ class Samples:
         held = [each for each in theirs if not each.waits]
         waiting = [each for each in theirs if each.waits]
         self._taken.append(Sample(begun_ns, ended_ns, held, waiting))
+        self.names_copies = self.names_copies or any(each.pid in self._copies for each in theirs)
         self._due_ns = ended_ns + EVERY_NS
         self._look_for_keepers(waiting, ended_ns)
+
+    def observe(self) -> set[ObservedLock]:
+        """Return all locks that are seen now; this is no sample."""
+        return self._observer.look()
 
     def result(self, holds: Sequence[Row]) -> Sampled:
         """Return the result of the samples, compared with the holds that the lab's workers recorded."""

@@ -6,7 +6,7 @@ Programs keep no record of their holds, so their locks are observed from outside
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from lab.race.mailbox import Mailbox, Report
 from lab.race.worker import Setting
 
 from .launch import Start, number_of
+from .meddle import Meddler
 from .samples import Samples
 
 LOOK_MS = 1.0
@@ -34,7 +35,8 @@ NAMELESS = tuple(name for name, entry in OWN.items() if entry.names_holder)
 class Ran:
     """The facts about the processes of a trial once all have ended; times in ns of CLOCK_MONOTONIC.
 
-    Where some programs did not wait for the start signal, in `unready`, no worker was released.
+    Where some programs did not wait for the start signal, in `unready`, no worker was released. Those `killed` ended by
+    a fault that was made to them.
     """
 
     released_ns: int
@@ -44,6 +46,7 @@ class Ran:
     unready: set[int]
     samples: Samples
     orphans: Sequence[Orphan] = ()
+    killed: Collection[int] = ()
 
     def well(self, index: int) -> bool:
         """Return True for a worker that ended by itself with exit code 0, having been released."""
@@ -52,9 +55,17 @@ class Ran:
 
 
 def run_programs(
-    setting: Setting, files: Sequence[Path], mailbox: Mailbox, seed: str, prepare: Prepare | None = None
+    setting: Setting,
+    files: Sequence[Path],
+    mailbox: Mailbox,
+    seed: str,
+    prepare: Prepare | None = None,
+    *,
+    meddler: Meddler | None = None,
 ) -> Ran:
     """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
+
+    Meanwhile the `meddler` makes its faults.
 
     Several `files` are names of one, each through another mount: the copies are dealt out over them.
 
@@ -65,16 +76,18 @@ def run_programs(
         observer = stack.enter_context(closing(observer_of(*files)))
         start = stack.enter_context(_start(setting))
         outputs = stack.enter_context(Outputs(setting.programs))
-        becoming = _becoming(setting, files, mailbox, seed, start, outputs)
+        meddler = stack.enter_context(meddler or Meddler(seed, files[0]))
+        becoming = _becoming(setting, files, mailbox, seed, start, outputs, meddler)
 
         def prepared(index: int) -> Callable[[], None]:
             if prepare and index not in setting.programs:
                 return prepare(index)
             return becoming(index)
 
-        pool = stack.enter_context(WorkerPool(setting.workers, prepared, cpus_for(setting.pin)))
+        cpus = cpus_for(setting.pin)
+        pool = stack.enter_context(WorkerPool(setting.workers, prepared, cpus, isolate=setting.isolated))
         outputs.hand_over()
-        return _Watch(setting, pool, start, outputs, observer).run()
+        return _Watch(setting, pool, start, outputs, observer, meddler).run()
 
 
 @contextmanager
@@ -88,7 +101,13 @@ def _start(setting: Setting) -> Iterator[Start | None]:
 
 
 def _becoming(
-    setting: Setting, files: Sequence[Path], mailbox: Mailbox, seed: str, start: Start | None, outputs: Outputs
+    setting: Setting,
+    files: Sequence[Path],
+    mailbox: Mailbox,
+    seed: str,
+    start: Start | None,
+    outputs: Outputs,
+    meddler: Meddler,
 ) -> Callable[[int], Callable[[], None]]:
     """Return the function that makes a worker the program.
 
@@ -109,6 +128,7 @@ def _becoming(
         argv = program.argv(values)
 
         def run() -> None:
+            meddler.before_exec(index)
             try:
                 become(program.path, argv, *outputs.ends[index])
             except OSError as error:
@@ -126,7 +146,13 @@ class _Watch:
     """The parent's part from the fork to the end of all."""
 
     def __init__(
-        self, setting: Setting, pool: WorkerPool, start: Start | None, outputs: Outputs, observer: LockObserver
+        self,
+        setting: Setting,
+        pool: WorkerPool,
+        start: Start | None,
+        outputs: Outputs,
+        observer: LockObserver,
+        meddler: Meddler,
     ) -> None:
         self._setting = setting
         self._pool = pool
@@ -135,6 +161,8 @@ class _Watch:
         self._ended_ns: dict[int, int] = {}
         nameless = setting.alone or setting.lock.name in NAMELESS
         self._samples = Samples(observer, pool.pids, setting.programs, nameless=nameless)
+        self._meddler = meddler
+        meddler.begin(pool, self._samples, start)
 
     def run(self) -> Ran:
         limit_s = self._setting.time_limit_s
@@ -143,12 +171,14 @@ class _Watch:
             exits = self._pool.wait(0.0, meanwhile=self._look)
             self._look()
             return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples, self._pool.orphans)
+        self._meddler.release()
         released_ns = self._pool.release()
         if self._start:
             self._start.release()
         exits = self._pool.wait(limit_s, meanwhile=self._look_and_sample)
         self._look()
-        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
+        orphans, killed = self._pool.orphans, self._meddler.killed
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, orphans, killed)
 
     def _gather(self, limit_s: float) -> set[int]:
         """Wait until each worker has arrived at the start or has ended before it.
@@ -162,6 +192,7 @@ class _Watch:
             return set()
         while monotonic() < deadline:
             start.look()
+            self._meddler.look_at_start()
             if programs <= start.arrived | {ended.index for ended in self._pool.gone()}:
                 break
             self._outputs.drain(LOOK_MS)
@@ -178,3 +209,4 @@ class _Watch:
     def _look_and_sample(self) -> None:
         self._look()
         self._samples.look()
+        self._meddler.look()

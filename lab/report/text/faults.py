@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from shlex import join
 
 from lab.output import lab_command
@@ -19,11 +19,7 @@ UNCHECKED = (
 
 def of_faults(run: Run) -> Iterator[str]:
     """Yield a sentence for each lock or program that was raced with faults, and what the rows mean."""
-    groups: dict[str, list[Case]] = {}
-    for case in run.cases:
-        if case.fault and case.verdict != "unsupported":
-            name = case.program if case.programs == case.workers else lock_of(case)
-            groups.setdefault(name, []).append(case)
+    groups = _groups(case for case in run.cases if case.fault and case.verdict != "unsupported")
     for name, cases in groups.items():
         broken = [case for case in cases if case.verdict not in ("clean", "inconclusive", case.expected)]
         if broken:
@@ -33,6 +29,17 @@ def of_faults(run: Run) -> Iterator[str]:
             yield f"{name}, with faults: clean in {plural(len(cases), 'case')}: {_made(cases)}."
     if any(not case.data_checked for cases in groups.values() for case in cases):
         yield UNCHECKED
+    for name, cases in _groups(case for case in run.cases if case.fault and case.verdict == "unsupported").items():
+        yield f"{name}, faults not tried: {_not_tried(cases)}."
+
+
+def _groups(cases: Iterable[Case]) -> dict[str, list[Case]]:
+    """Return the cases of each lock, or program alone."""
+    groups: dict[str, list[Case]] = {}
+    for case in cases:
+        name = case.program if case.programs == case.workers else lock_of(case)
+        groups.setdefault(name, []).append(case)
+    return groups
 
 
 def _made(cases: list[Case]) -> str:
@@ -40,6 +47,22 @@ def _made(cases: list[Case]) -> str:
     for case in cases:
         counts[case.fault] = counts.get(case.fault, 0) + case.faults_made
     return ", ".join(f"{fault} {'once' if made == 1 else f'{made:,} times'}" for fault, made in counts.items())
+
+
+NOT_TRIED = "not tried: "
+
+
+def _not_tried(cases: Sequence[Case]) -> str:
+    """Return the faults of each reason why a fault was not tried."""
+    kinds: dict[str, list[str]] = {}
+    for case in cases:
+        kinds.setdefault(case.reason.removeprefix(NOT_TRIED), []).append(case.fault)
+    return "; ".join(f"{', '.join(dict.fromkeys(those))} ({reason})" for reason, those in kinds.items())
+
+
+def is_not_tried(case: Case, run: Run) -> bool:
+    """Return True for the row of a fault that was to be made by default and could not be."""
+    return is_only_reported(case, run) and case.verdict == "unsupported"
 
 
 def is_only_reported(case: Case, run: Run) -> bool:

@@ -80,6 +80,8 @@ def _broke(case: Case) -> list[str]:
 
 def _verdict(case: Case) -> str:
     """Return the verdict, in capitals where it was not expected; with the main kind of corruption."""
+    if case.fault and case.verdict == "unsupported":
+        return "not tried"
     word = case.verdict if case.as_expected else case.verdict.upper()
     if case.verdict == "damaged":
         kinds = sorted(case.damage, key=lambda each: -each.count)

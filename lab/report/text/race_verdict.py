@@ -48,6 +48,8 @@ def heading(run: Run) -> str:
         parts.append(f"backing{'s' if len(options.backings) > 1 else ''} {', '.join(options.backings)}")
     if options.window_ns:
         parts.append(f"race window widened by {options.window_ns:,} ns before every store")
+    if options.isolate:
+        parts.append("each worker in a pid namespace of its own")
     if options.leak:
         parts.append(f"NEGATIVE CONTROL: locks grant falsely with probability {options.leak:g}")
     if options.detects is not None:
@@ -210,7 +212,7 @@ def _waiting(run: Run) -> Iterator[str]:
 
 def complaints(run: Run) -> Iterator[str]:
     """Yield the lines for stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
-    bad = [case for case in run.cases if not case.as_expected]
+    bad = [case for case in run.cases if not case.as_expected and not faults.is_not_tried(case, run)]
     again = Counter(case.reason for case in bad if case.verdict == "unsupported")
     for reason, count in again.items():
         yield f"{reason} ({plural(count, 'case')} not run)"
