@@ -39,7 +39,7 @@ NEEDED = 8
 LEAST_OF_CAUSES = 14
 """The advice leaves so many lines to the causes: one of them, with its calls."""
 
-LEAST_ADVICE, MOST_ADVICE = 6, 12
+LEAST_ADVICE, MOST_ADVICE = 9, 12
 MOST_NAMED = 6
 VERBOSE = "--verbose shows"
 SENTENCE = {"unsafe": "UNSAFE", "unknown": "inconclusive", "unsupported": "not supported", "safe": "safe"}
