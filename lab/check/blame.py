@@ -26,7 +26,7 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 
-from lab.records import Answered
+from lab.records import CheckVerdict
 
 from .guarantees import EXCLUSION, FILES, GROWTH, NAMES
 from .language import GET, NAME_CALLS, SET, Call, Step, errno_name
@@ -78,7 +78,7 @@ class Blame:
     """The guarantee that a departure counts for, the verdict on it, and its description."""
 
     guarantee: str
-    verdict: Answered
+    verdict: CheckVerdict
     observed: str
 
 

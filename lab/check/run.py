@@ -35,7 +35,7 @@ UNJUDGED = "not judged, for the mount does not answer any more: "
 STUCK_AT_MOST = 2
 """No random program is tried when more processes than this are stuck in the kernel: each could add some."""
 
-Tell = Callable[[str], None]
+Announcer = Callable[[str], None]
 
 
 class Silent(Exception):  # noqa: N818 - what happened
@@ -72,7 +72,7 @@ class Found:
 
 
 def run_parts(
-    request: Request, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Tell
+    request: Request, options: CheckOptions, folders: Sequence[Path], keep: Callable[[Finding], None], tell: Announcer
 ) -> None:
     """Run the requested parts in these folders, which are one, seen through each of the mounts.
 
@@ -102,7 +102,7 @@ class _Parts:
         options: CheckOptions,
         actor_pool: ActorPool,
         keep: Callable[[Finding], None],
-        tell: Tell,
+        tell: Announcer,
     ) -> None:
         self._request = request
         self._options = options

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from lab.errors import CannotRunError
 from lab.locks.registry import OWN
-from lab.records import Answered, RuleResult
+from lab.records import CheckVerdict, RuleResult
 
 from .actors.pool import ActorPool
 from .blame import CUT_SHORT, UNANSWERED, WAITING, Before, blame, family_of
@@ -57,7 +57,7 @@ UNASKED = "a request was not answered"
 UNTOLD = "who waits is not woken"
 """The reason why a rule is no evidence for its own guarantee where all its programs need a waiter to be woken."""
 
-WORST_FIRST: tuple[Answered, ...] = ("unsafe", "unsupported", "unknown", "safe")
+WORST_FIRST: tuple[CheckVerdict, ...] = ("unsafe", "unsupported", "unknown", "safe")
 
 
 class Stage(Protocol):
@@ -77,7 +77,7 @@ class Departure:
     calls: tuple[str, ...]
     expected: str
     observed: str
-    verdict: Answered
+    verdict: CheckVerdict
     guarantee: str = ""
 
 
@@ -232,7 +232,9 @@ def not_tried(rule: Rule, reason: str) -> RuleResult:
     return _entry(rule, "unknown", f"not tried: {reason}")
 
 
-def _entry(rule: Rule, verdict: Answered, observed: str, expected: str = "", calls: Iterable[str] = ()) -> RuleResult:
+def _entry(
+    rule: Rule, verdict: CheckVerdict, observed: str, expected: str = "", calls: Iterable[str] = ()
+) -> RuleResult:
     return RuleResult(
         number=rule.number,
         sentence=rule.sentence,

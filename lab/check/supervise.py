@@ -34,7 +34,7 @@ from lab.records import Check, CheckOptions, Hang, Mount, RandomPrograms, RuleRe
 
 from .mounts import ANSWER_S, FIRST_CALLS, clear, enter, fresh_name, silent
 from .request import Request, request_for
-from .run import Ending, Found, Silent, Tell, document, run_parts
+from .run import Announcer, Ending, Found, Silent, document, run_parts
 from .stress.run import check_workers
 
 BOUND_S = 30.0
@@ -101,7 +101,7 @@ class Done:
     """The check is complete."""
 
 
-def check(options: CheckOptions, directories: Sequence[Path], tell: Tell) -> Check:
+def check(options: CheckOptions, directories: Sequence[Path], tell: Announcer) -> Check:
     """Run what `options.only` requests in a fresh folder of these directories, which are one, seen through each mount.
 
     Ends in time whatever the mounts do. Findings before an interrupt (Ctrl-C, SIGTERM; a second one cuts the clean-up
@@ -120,7 +120,12 @@ class _Supervised:
     """One check, and its known state."""
 
     def __init__(
-        self, options: CheckOptions, request: Request, directories: Sequence[Path], tell: Tell, stops: Sequence[int]
+        self,
+        options: CheckOptions,
+        request: Request,
+        directories: Sequence[Path],
+        tell: Announcer,
+        stops: Sequence[int],
     ) -> None:
         self._options = options
         self._request = request

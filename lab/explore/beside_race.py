@@ -21,7 +21,7 @@ from lab.locks.registry import MODELLED
 from lab.processes import Terminated
 from lab.processes.rpc import LONGEST, attempt_all
 from lab.records import Case as Raced
-from lab.records import Explored, ExploreOptions, Run
+from lab.records import ExploredCase, ExploreOptions, Run
 from lab.scenario import Found
 
 from .operation import widest_move
@@ -72,7 +72,7 @@ def _is_simulated(case: Raced, found: Found) -> bool:
     return case.shares and not case.fault and "explore" in found.kind.worlds and case.lock in MODELLED
 
 
-def _answers(tasks: Sequence[Callable[[], str]]) -> Iterator[Explored | None]:
+def _answers(tasks: Sequence[Callable[[], str]]) -> Iterator[ExploredCase | None]:
     for attempt in attempt_all(tasks, ENDED_S):
         yield pickle.loads(zlib.decompress(b64decode(attempt.answer))) if attempt.answer else None  # noqa: S301 - our fork
 
@@ -86,14 +86,14 @@ def _told(case: Raced, found: Found) -> str:
     return text if len(text) < LONGEST else _packed(replace(record, steps=[]))
 
 
-def _packed(record: Explored) -> str:
+def _packed(record: ExploredCase) -> str:
     return b64encode(zlib.compress(pickle.dumps(record))).decode()
 
 
-def _briefly(case: Raced, found: Found) -> Explored | None:
+def _briefly(case: Raced, found: Found) -> ExploredCase | None:
     """Return the first shape that breaks, else the largest that was covered; None where that says nothing."""
     deadline = time.monotonic() + BRIEFLY_S
-    best: Explored | None = None
+    best: ExploredCase | None = None
     for workers, rounds in _shapes(case):
         left_s = deadline - time.monotonic()
         if left_s <= 0:
@@ -111,7 +111,7 @@ def _briefly(case: Raced, found: Found) -> Explored | None:
     return best
 
 
-def _is_sequential(record: Explored) -> bool:
+def _is_sequential(record: ExploredCase) -> bool:
     """Return True where it broke although each worker began after the one before had finished.
 
     That is no race: the check is one that holds only for more rounds.
@@ -120,7 +120,7 @@ def _is_sequential(record: Explored) -> bool:
     return not record.by_invariant and turns == len({step.worker for step in record.steps})
 
 
-def _with(case: Raced, record: Explored) -> Raced:
+def _with(case: Raced, record: ExploredCase) -> Raced:
     """Return the case with its exploration, and the verdict that follows from both."""
     case = replace(case, explored=record)
     if record.verdict != "broken" or case.expected != "clean":
@@ -168,7 +168,7 @@ def _explained(case: Raced, found: Found) -> Raced:
         return case
 
 
-def _search(case: Raced, found: Found, kinds: frozenset[str]) -> Explored:
+def _search(case: Raced, found: Found, kinds: frozenset[str]) -> ExploredCase:
     """Return the first shape in which the same kind of damage occurs; else what the model says of the scenario."""
     for workers, rounds in _shapes(case):
         record = explore(Case(found, case.lock, workers, rounds), _options(found, case.lock), kinds)

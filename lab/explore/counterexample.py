@@ -27,7 +27,7 @@ TOLD = 3
 MOST_DATA = 400
 """The most loads and stores of a schedule in which two that belong together are looked for."""
 
-Tell = Callable[[Step, Step, Step], tuple[str, list[str]]]
+PatternText = Callable[[Step, Step, Step], tuple[str, list[str]]]
 
 
 class Pattern(NamedTuple):
@@ -343,7 +343,7 @@ def _cut_apart(steps: Sequence[Step]) -> tuple[list[Pattern], list[Pattern]]:
 
 
 def _patterns(
-    steps: Sequence[Step], found: dict[str, list[tuple[int, int, int]]], kind: str, tell: Tell
+    steps: Sequence[Step], found: dict[str, list[tuple[int, int, int]]], kind: str, tell: PatternText
 ) -> list[Pattern]:
     fields: dict[str, tuple[int, int, int]] = {}
     for three in found.get(kind, ()):
@@ -352,7 +352,7 @@ def _patterns(
     return together + [_together(steps, tell, [three]) for three in found.get(kind, ())]
 
 
-def _together(steps: Sequence[Step], tell: Tell, threes: Sequence[tuple[int, int, int]]) -> Pattern:
+def _together(steps: Sequence[Step], tell: PatternText, threes: Sequence[tuple[int, int, int]]) -> Pattern:
     """Make one pattern of several fields."""
     reasons, names = [], []
     for three in threes:

@@ -14,7 +14,7 @@ from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
 from lab.host.environment import RunStart, environment
 from lab.locks import find_lock
 from lab.processes import Terminated, stop_on_sigterm
-from lab.records import CaseFailure, Damage, Exploration, Explored, ExploreOptions, Shrunk
+from lab.records import CaseFailure, Damage, Exploration, ExploredCase, ExploreOptions, SmallestShape
 from lab.scenario import Found, Scenario
 from lab.scenario.base import counterexample_of, exception_text
 
@@ -74,14 +74,14 @@ def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
 class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
     """Ctrl-C in the middle of a case; `case` is what had been covered by then."""
 
-    def __init__(self, case: Explored) -> None:
+    def __init__(self, case: ExploredCase) -> None:
         super().__init__(case.covered)
         self.case = case
 
 
 def explore(
     case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset(), *, patience_s: float = PATIENCE_S
-) -> Explored:
+) -> ExploredCase:
     """Explore one case; `kinds` says which damage counts as broken, any where it is empty.
 
     A schedule that breaks is shortened for `patience_s` at most.
@@ -153,13 +153,13 @@ def _record(
     best: Shortest | None,
     searched_s: float | None = None,
     kinds: frozenset[str] = frozenset(),
-) -> Explored:
+) -> ExploredCase:
     searched_s = searched_s or time.monotonic() - started
     kind = case.found.kind
     whole = coverage.exhausted and options.search != "dpor"
     note = coverage.note or _of_how_many(world, coverage)
     holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
-    record = Explored(
+    record = ExploredCase(
         scenario=case.found.name,
         lock=case.lock,
         workers=case.workers,
@@ -197,7 +197,9 @@ def _of_how_many(world: World, coverage: Coverage) -> str:
     return f" (of {about(count)} schedules that there are)" if count > coverage.schedules else ""
 
 
-def with_failure(record: Explored, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]) -> Explored:
+def with_failure(
+    record: ExploredCase, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]
+) -> ExploredCase:
     """Return the record with the failure: its steps, its reasons, and its token."""
     shape = best.world.shape
     steps, end = trace(best.world, best.found.schedule)
@@ -212,7 +214,7 @@ def with_failure(record: Explored, found: Found, best: Shortest, steps_before: i
         headline=headline,
         reasons=reasons,
         steps=steps,
-        shrunk=Shrunk(shape.workers, shape.rounds, best.schedules, steps_before),
+        shrunk=SmallestShape(shape.workers, shape.rounds, best.schedules, steps_before),
         token=str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps)),
     )
 
@@ -232,7 +234,7 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
 
     Where one case cannot be explored, the others are kept too; the error of the only one is raised.
     """
-    rows: list[Explored] = []
+    rows: list[ExploredCase] = []
     begun = RunStart()
     interrupted = False
     failures: list[CaseFailure] = []

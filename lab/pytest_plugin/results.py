@@ -18,7 +18,7 @@ from lab.errors import UsageError
 from lab.locks.registry import OWN
 from lab.output import lab_command
 from lab.race.summary import MORE, rounds_for, seconds_for
-from lab.records import Case, Exploration, Explored, Run
+from lab.records import Case, Exploration, ExploredCase, Run
 from lab.report.format import DEFAULT_FORMAT, one_in, plural
 from lab.report.text.explore import covered, explanation
 from lab.report.text.explore import text_of as explore_text
@@ -166,7 +166,7 @@ class RaceResult:
         where = "; ".join(filter(None, [heading(run), MANNERS.get(self.manner)]))
         return "\n\n".join([*parts, f"{where}\nagain: {self._repetition.line(self._answer)}"])
 
-    def _why(self, explored: Explored) -> str:
+    def _why(self, explored: ExploredCase) -> str:
         """Return the shortest interleaving; without the replay line where the command line finds no such scenario."""
         lines = explanation(explored).splitlines()
         return "\n".join(line for line in lines if self._answer.name or not line.startswith(REPLAY))
@@ -239,7 +239,7 @@ class ExploreResult:
         return self._answer.run
 
     @property
-    def case(self) -> Explored:
+    def case(self) -> ExploredCase:
         """Return the row of the table: the case, and its result."""
         return self.run.cases[0]
 
@@ -278,5 +278,5 @@ class ExploreResult:
         return f"{text.rstrip()}\n\nagain: {self._repetition.tested(self.run.options.seed)}"
 
 
-def _explored_case(case: Explored) -> str:
+def _explored_case(case: ExploredCase) -> str:
     return f"{case.scenario} under {case.lock}, {plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}"

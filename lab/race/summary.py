@@ -21,7 +21,7 @@ from lab.analysis.statistics import (
 )
 from lab.host.environment import anonymous_text
 from lab.memory import Backing, find_backing
-from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, Sampled, Switches, Trial, Verdict
+from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, SampledLocks, Switches, Trial, Verdict
 from lab.scenario import Found
 from lab.scenario.base import counterexample_of, has_invariant
 
@@ -145,12 +145,12 @@ def _let_two_in(result: Result) -> bool:
     return bool(result.exclusion.overlaps or (result.sampled and result.sampled.overlapping))
 
 
-def _sampled(results: Sequence[Result]) -> Sampled | None:
+def _sampled(results: Sequence[Result]) -> SampledLocks | None:
     """Return the samples of all trials; None where no program ran. No two trials have a holder in common."""
     each = [result.sampled for result in results if result.sampled]
     if not each:
         return None
-    return Sampled(
+    return SampledLocks(
         source=each[0].source,
         samples=sum(one.samples for one in each),
         held=sum(one.held for one in each),

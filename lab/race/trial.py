@@ -23,7 +23,7 @@ from lab.memory.folder import status
 from lab.processes import TOUCH_S, Exit, Orphan, WorkerPool, cpus_for, doing
 from lab.processes.deadlines import Limited, TooLong
 from lab.processes.pool import Prepare
-from lab.records import Failure, Recording, Sampled
+from lab.records import Failure, Recording, SampledLocks
 from lab.scenario import Damage, Layout, Outcome, Scenario
 from lab.scenario.base import broken_invariant, endless_error, exception_text, has_invariant, listed_damage
 
@@ -113,7 +113,7 @@ class Result:
     overtaking: Overtaking = field(default_factory=Overtaking)
     failures: list[Failure] = field(default_factory=list)
     recording: Recording | None = None
-    sampled: Sampled | None = None
+    sampled: SampledLocks | None = None
     orphans: Sequence[Orphan] = ()
     faults_made: int = 0
     invariant_checks: int = 0

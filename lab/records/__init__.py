@@ -22,9 +22,9 @@ from .bench import (
     Ranges,
 )
 from .check import (
-    Answered,
     Check,
     CheckOptions,
+    CheckVerdict,
     Difference,
     Guarantee,
     Hang,
@@ -44,7 +44,7 @@ from .compare import (
     MeasuredRun,
 )
 from .documents import encode, json_schema, load, load_any, untrusted
-from .explore import CaseFailure, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
+from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from .locks import ActorCall, ComparedLock, LockCell, LockSurvey
 from .race import (
     ITS_OWN,
@@ -63,7 +63,7 @@ from .race import (
     Recording,
     Request,
     Run,
-    Sampled,
+    SampledLocks,
     Switches,
     Trial,
     Verdict,

@@ -8,7 +8,7 @@ from typing import Literal
 from .common import Header, Mount
 from .race import Case
 
-Answered = Literal["safe", "unsafe", "unsupported", "unknown"]
+CheckVerdict = Literal["safe", "unsafe", "unsupported", "unknown"]
 """"unsupported" means that the calls are refused with an error; "unknown" that the answer is inconclusive."""
 
 
@@ -41,7 +41,7 @@ class Guarantee:
 
     name: str
     title: str
-    verdict: Answered
+    verdict: CheckVerdict
     strength: str
     evidence: list[str]
     detection_limit: float | None = None
@@ -58,7 +58,7 @@ class RuleResult:
     sentence: str
     source: str
     guarantee: str
-    verdict: Answered
+    verdict: CheckVerdict
     guaranteed: bool
     reason: str
     expected: str
@@ -100,7 +100,7 @@ class StressResult:
     backing: str
     rules: list[int]
     polled: bool
-    verdict: Answered
+    verdict: CheckVerdict
     case: Case
 
 

@@ -32,7 +32,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
+class SmallestShape:
     """The smallest shape in which the same corruption was found, and from how many steps it was reduced."""
 
     workers: int
@@ -42,7 +42,7 @@ class Shrunk:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Explored:
+class ExploredCase:
     """The exploration of one case: scenario x lock x workers x rounds.
 
     `schedules` counts runs, each of one schedule to its end, and `broken_schedules` those that broke. `exhausted` is
@@ -82,7 +82,7 @@ class Explored:
     headline: str = ""
     steps: list[Step] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
-    shrunk: Shrunk | None = None
+    shrunk: SmallestShape | None = None
     token: str | None = None
     why: str = ""
     schedules_shown: list[str] = field(default_factory=list)
@@ -132,7 +132,7 @@ class Exploration(Header):
 
     command: Literal["explore"] = "explore"
     options: ExploreOptions
-    cases: list[Explored]
+    cases: list[ExploredCase]
     failures: list[CaseFailure] = field(default_factory=list)
 
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from lab.analysis.holds import Span
 
 from .common import Damage, Header
-from .explore import Explored
+from .explore import ExploredCase
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ class LockFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Sampled:
+class SampledLocks:
     """The exclusion of programs, which record no holds, as it was seen from outside: in samples, so not all of it.
 
     `source` is where the locks were seen, /proc/locks, or F_GETLK, which shows one lock in each sample and no waiting
@@ -361,13 +361,13 @@ class Case:
     counterexample: bool = False
     allows_overlaps: bool = False
     failures: list[Failure] = field(default_factory=list)
-    explanation: Explored | None = None
-    explored: Explored | None = None
+    explanation: ExploredCase | None = None
+    explored: ExploredCase | None = None
     recording: Recording | None = None
     not_recorded: str = ""
     program: str = ""
     programs: int = 0
-    sampled: Sampled | None = None
+    sampled: SampledLocks | None = None
     orphans: int = 0
     orphan_commands: list[str] = field(default_factory=list)
     fault: str = ""
@@ -392,7 +392,7 @@ class Case:
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
 
     @property
-    def breaking_exploration(self) -> Explored | None:
+    def breaking_exploration(self) -> ExploredCase | None:
         """Return the exploration beside a race that stayed clean, where it found what the race did not."""
         return self.explored if self.explored and self.explored.verdict == "broken" else None
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.records import Answered, Check, Document, Guarantee, RuleResult, StressResult
+from lab.records import Check, CheckVerdict, Document, Guarantee, RuleResult, StressResult
 
 from .format import plural
 
@@ -19,7 +19,7 @@ NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """This matches the characters that XML 1.0 cannot write (section 2.2)."""
 
 Outcome = Literal["", "failure", "skipped", "error"]
-OUTCOMES: dict[Answered, Outcome] = {"safe": "", "unsafe": "failure", "unsupported": "skipped", "unknown": "error"}
+OUTCOMES: dict[CheckVerdict, Outcome] = {"safe": "", "unsafe": "failure", "unsupported": "skipped", "unknown": "error"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from lab.check.language import parse
 from lab.check.oracle import ModelStage
 from lab.explore.run import Case, explore
-from lab.records import Account, Explored, ExploreOptions, Step, Story, StoryCall
+from lab.records import Account, ExploredCase, ExploreOptions, Step, Story, StoryCall
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names
 
@@ -61,12 +61,12 @@ def why_and_fix(text: str) -> tuple[str, str]:
 # Explored
 
 
-def failure_of(found: Found) -> Explored:
+def failure_of(found: Found) -> ExploredCase:
     """Explore two workers, one round each, under fcntl, with up to three preemptions."""
     return explore(Case(found, "fcntl", 2, 1), OPTIONS)
 
 
-def account_of(record: Explored) -> Account:
+def account_of(record: ExploredCase) -> Account:
     """Return the explorer's shortest failure as a story.
 
     It fails where a request is refused, or with the last store.

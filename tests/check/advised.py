@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 from lab.check.verdict.advice import advice
-from lab.records import Answered, RuleResult, StressResult
+from lab.records import CheckVerdict, RuleResult, StressResult
 from tests.report.checked_records import case, guarantee, mounts, race, rule
 
 ONE = ("ext4",)
 TWO = ("fuse", "fuse")
-ALL_EXCLUDE: dict[str, Answered] = {"posix": "safe", "ofd": "safe", "flock": "safe"}
+ALL_EXCLUDE: dict[str, CheckVerdict] = {"posix": "safe", "ofd": "safe", "flock": "safe"}
 
 
 def said(*kinds: str, **found: Any) -> str:

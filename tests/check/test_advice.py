@@ -10,7 +10,7 @@ import pytest
 
 from lab.check.verdict.advice import advice
 from lab.check.verdict.evidence import NOT_REACHED
-from lab.records import Answered, Stuck
+from lab.records import CheckVerdict, Stuck
 from tests.check.advised import (
     ALL_EXCLUDE,
     ONE,
@@ -35,9 +35,9 @@ FALSE_DEADLOCK = race("posix", raced=case(false_deadlocks=1))
 WITHOUT_LOCK: list[dict[str, Any]] = [{}, {"overlaps": 3}, {"overlaps": 3, "lost": 5}]
 INCOHERENT = "a mapping is not coherent (50.0 % of updates lost)."
 
-SQLITE: dict[str, Answered] = dict.fromkeys(("ranges", "pread", "size", "entries", "mapping"), "safe")
-LOCK_FILES: dict[str, Answered] = dict.fromkeys(("o_excl", "mkdir", "link"), "safe")
-USES: list[tuple[str, Sequence[str], dict[str, Answered], list[str], list[str]]] = [
+SQLITE: dict[str, CheckVerdict] = dict.fromkeys(("ranges", "pread", "size", "entries", "mapping"), "safe")
+LOCK_FILES: dict[str, CheckVerdict] = dict.fromkeys(("o_excl", "mkdir", "link"), "safe")
+USES: list[tuple[str, Sequence[str], dict[str, CheckVerdict], list[str], list[str]]] = [
     ("safe", ONE, {**SQLITE, **LOCK_FILES, "rename": "safe", "append": "safe"},
         ["Safe here, as far as it was tried: SQLite with a rollback journal, SQLite in WAL mode, saving by rename, "
          "append logs (O_APPEND without a lock) and lock files (O_EXCL, mkdir and link)."],
@@ -164,7 +164,7 @@ def test_what_to_look_at_depends_on_the_filesystem(kind: str, hint: str) -> None
         ("ranges", "unknown", "Not all was found out"),
     ],
 )
-def test_other_guarantees_that_are_not_kept_have_their_own_advice(name: str, verdict: Answered, words: str) -> None:
+def test_other_guarantees_that_are_not_kept_have_their_own_advice(name: str, verdict: CheckVerdict, words: str) -> None:
     assert words in said(**ALL_EXCLUDE, **{name: verdict})
     assert words not in said(**ALL_EXCLUDE, **{name: "safe"})
 
@@ -181,7 +181,7 @@ def test_more_seconds_are_advised_only_where_they_help() -> None:
 
 
 def test_every_sentence_ends_and_none_comes_twice() -> None:
-    verdicts: dict[str, Answered] = {"ranges": "unsafe", "deadlock": "unsupported", "neighbours": "unsafe"}
+    verdicts: dict[str, CheckVerdict] = {"ranges": "unsafe", "deadlock": "unsupported", "neighbours": "unsafe"}
     lines = said(stress=[losing("neighbours", "mapped")], **ALL_EXCLUDE, **verdicts).splitlines()
     assert len(set(lines)) == len(lines) == 4
     assert all(line.endswith(".") for line in lines)

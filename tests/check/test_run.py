@@ -54,7 +54,7 @@ def checked(directory: str, only: Sequence[str], stop_at: str = "", seconds: flo
     return {**asdict(done), "told": told, **left_in(folder)}
 
 
-def check_in(folder: Path, options: CheckOptions, tell: run.Tell) -> Check:
+def check_in(folder: Path, options: CheckOptions, tell: run.Announcer) -> Check:
     """All parts, and their document, without the process that supervises them."""
     request, found, begun, ending = request_for(options.only), run.Found(), RunStart(), run.Ending()
     try:
@@ -335,7 +335,7 @@ def terminated(directory: str) -> Told:
     """A check to which SIGTERM comes while its second rule is judged."""
     real = vars(run)["judge_all"]
 
-    def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: run.Tell) -> Iterator[RuleResult]:
+    def judge_all(rules: Sequence[Rule], actor_pool: ActorPool, tell: run.Announcer) -> Iterator[RuleResult]:
         for number, result in enumerate(real(rules, actor_pool, tell)):
             if number == 1:
                 os.kill(os.getpid(), signal.SIGTERM)

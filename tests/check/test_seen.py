@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lab.check import runner
-from lab.records import Answered, Failure, RuleResult
+from lab.records import CheckVerdict, Failure, RuleResult
 from tests.check.advised import ALL_EXCLUDE, HELD, OUTLIVED, TOO_WIDE, UNWOKEN, check_advice, given, said
 from tests.report.checked_records import STUCK, case, race, rule
 
@@ -55,7 +55,7 @@ def of(*rules: RuleResult, **found: Any) -> partial[str]:
     return given(rules=rules, **ALL_EXCLUDE, **found)
 
 
-NOTHING_KEPT: dict[str, Answered] = {"blocking": "unsafe", "death": "unsafe", "ranges": "unsafe"}
+NOTHING_KEPT: dict[str, CheckVerdict] = {"blocking": "unsafe", "death": "unsafe", "ranges": "unsafe"}
 KILLED = replace(FALSE_DEADLOCK, guarantee="death", calls=["A: killed = ok", *FALSE_DEADLOCK.calls])
 OTHER_OWNER = replace(MISREPORTED, observed="write 0 10 by C")
 

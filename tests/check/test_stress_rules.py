@@ -9,7 +9,7 @@ import pytest
 from lab.check.rules import RULES
 from lab.check.stress.plan import HOLDS, NEVER_TWO, PLAN
 from lab.check.verdict.judge import NONE_MADE_UP, judge_by_stress
-from lab.records import Answered, RuleResult, StressResult
+from lab.records import CheckVerdict, RuleResult, StressResult
 from tests.report.checked_records import case, race, rule
 
 BLOCKS = 61
@@ -28,7 +28,7 @@ def raced(number: int, guarantee: str = "pread", backing: str = "stream", **how:
     return race(guarantee, backing, row.case, rules=[number], verdict=verdict) if verdict else row
 
 
-def says(number: int, *rows: StressResult) -> Answered:
+def says(number: int, *rows: StressResult) -> CheckVerdict:
     return judge_by_stress(left(number), rows).verdict
 
 
@@ -47,7 +47,7 @@ UNSUPPORTED = raced(BLOCKS, says="unsupported", operations=0, verdict="unsupport
         ([UNSUPPORTED, UNSUPPORTED], "unsupported"),
     ],
 )
-def test_the_worst_race_counts_and_one_that_was_refused_last(rows: list[StressResult], verdict: Answered) -> None:
+def test_the_worst_race_counts_and_one_that_was_refused_last(rows: list[StressResult], verdict: CheckVerdict) -> None:
     assert says(BLOCKS, *rows) == says(BLOCKS, *rows[::-1]) == verdict
 
 
@@ -109,7 +109,7 @@ def test_the_rule_that_no_deadlock_is_made_up_is_the_one_that_programs_show_too(
 
 
 @pytest.mark.parametrize("before", ["safe", "unsupported", "unknown"])
-def test_false_deadlocks_of_all_races_break_it_whatever_its_programs_said(before: Answered) -> None:
+def test_false_deadlocks_of_all_races_break_it_whatever_its_programs_said(before: CheckVerdict) -> None:
     rows = [raced(BLOCKS, false_deadlocks=2), raced(HOLDS, "flock", lock="flock", false_deadlocks=3)]
     found = judge_by_stress(rule(NONE_MADE_UP, "deadlock", before), rows)
     assert (found.verdict, found.guarantee, found.expected, found.calls) == ("unsafe", "deadlock", "no EDEADLK", [])

@@ -10,7 +10,7 @@ import pytest
 from lab.check.request import Request, request_for
 from lab.check.verdict.evidence import NOT_REACHED
 from lab.check.verdict.judge import Findings, exit_code, judge, with_stress
-from lab.records import Answered, Guarantee, RuleResult, StressResult, Stuck
+from lab.records import CheckVerdict, Guarantee, RuleResult, StressResult, Stuck
 from tests.report.checked_records import STUCK, case, difference, guarantee, programs, race, rule
 
 ALONE = {
@@ -44,7 +44,7 @@ BROKE, NO_SYSCALL = (
 NOT_TRIED = "rule 18: not tried: 3 calls hung before"
 DIFFERED = "random program: B: F_SETLK f write 0 1 = granted; expected EAGAIN, observed granted"
 
-BY_RULES_AND_PROGRAMS: dict[str, tuple[Request, dict[str, Any], Answered, list[str]]] = {
+BY_RULES_AND_PROGRAMS: dict[str, tuple[Request, dict[str, Any], CheckVerdict, list[str]]] = {
     "all rules hold": (RULED, {"rules": [HOLDS, HOLDS]}, "safe", []),
     "one fails, and is told first": (RULED, {"rules": [UNTRIED, BROKEN]}, "unsafe", [BROKE, NOT_TRIED]),
     "one of another guarantee fails": (RULED, {"rules": [HOLDS, OF_ANOTHER]}, "safe", []),
@@ -168,7 +168,7 @@ def overlapped(backing: str, pairs: str) -> str:
     return f"counter under fcntl, {backing}: {pairs} of holds overlapped that may not, 100 requests met a holder"
 
 
-BY_RACES: dict[str, tuple[Request, list[StressResult], Answered, str, list[str]]] = {
+BY_RACES: dict[str, tuple[Request, list[StressResult], CheckVerdict, str, list[str]]] = {
     "the lock held": (LOCKED, [PLAIN], "safe", LIMIT, []),
     "the more met a holder, the more it shows": (LOCKED, [PLAIN, race("posix", raced=case(met=19_900))], "safe",
         "detects 1 in 6,600", []),
@@ -262,7 +262,7 @@ KEEPS = "a process did not end on SIGKILL: it hangs in fuse_wait_answer, and kee
     ids=["none", "one", "several", "before any lock", "after a lock", "after a race"],
 )  # fmt: skip
 def test_a_process_that_outlives_sigkill_keeps_its_locks_if_it_was_granted_any(
-    rules: list[RuleResult], stuck: list[Stuck], raced: list[StressResult], verdict: Answered, said: str | None
+    rules: list[RuleResult], stuck: list[Stuck], raced: list[StressResult], verdict: CheckVerdict, said: str | None
 ) -> None:
     made = only(ALONE["death"], rules=rules, stuck=stuck, stress=raced)
     assert (made.verdict, made.evidence[:1]) == (verdict, [said] if said else [])
@@ -275,7 +275,7 @@ def test_what_was_not_tried_is_told_after_that_for_which_it_was_not() -> None:
     ]  # fmt: skip
 
 
-CODES: list[tuple[int, dict[str, Answered], list[str]]] = [
+CODES: list[tuple[int, dict[str, CheckVerdict], list[str]]] = [
     (0, {"posix": "safe", "mapping": "safe"}, []),
     (1, {"posix": "safe", "mapping": "unsafe"}, []),
     (1, {"posix": "unknown", "mapping": "unsafe"}, []),
@@ -292,7 +292,7 @@ CODES: list[tuple[int, dict[str, Answered], list[str]]] = [
 
 @pytest.mark.parametrize(("code", "verdicts", "words"), CODES)
 def test_the_exit_code_is_that_of_the_worst_that_was_asked(
-    code: int, verdicts: dict[str, Answered], words: list[str]
+    code: int, verdicts: dict[str, CheckVerdict], words: list[str]
 ) -> None:
     guarantees = [guarantee(name, verdict) for name, verdict in verdicts.items()]
     assert exit_code(request_for(words), guarantees) == code

@@ -196,10 +196,10 @@ def test_the_document_has_the_keys_of_the_published_schema(default_run: Printed)
     fits("Exploration", made)
     fits("Environment", made["environment"])
     fits("ExploreOptions", made["options"])
-    fits("Explored", *made["cases"])
+    fits("ExploredCase", *made["cases"])
     fits("Damage", *(damage for each in made["cases"] for damage in each["damage"]))
     fits("Step", *(step for each in made["cases"] for step in each["steps"]))
-    fits("Shrunk", *(each["shrunk"] for each in made["cases"] if each["shrunk"]))
+    fits("SmallestShape", *(each["shrunk"] for each in made["cases"] if each["shrunk"]))
 
 
 def test_a_document_is_kept_in_the_folder_that_is_named_and_reads_back(tmp_path: Path) -> None:

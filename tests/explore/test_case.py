@@ -14,7 +14,7 @@ from lab.explore.simplify import world_of
 from lab.explore.tally import Tally
 from lab.explore.token import read
 from lab.explore.trace import trace
-from lab.records import Damage, Explored
+from lab.records import Damage, ExploredCase
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import Work, scenario_of, shape
 from tests.report.explored_records import asked
@@ -28,7 +28,7 @@ def explored(
     *,
     kinds: Sequence[str] = (),
     **options: Any,
-) -> Explored:
+) -> ExploredCase:
     """The record of one case, by default as `explore` has it that is given no options."""
     if isinstance(found, str):
         found = find_scenarios([found])[0]

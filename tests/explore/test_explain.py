@@ -8,7 +8,7 @@ import pytest
 from lab.explore.beside_race import explain
 from lab.explore.run import explore
 from lab.processes import Terminated
-from lab.records import Case, Damage, Explored
+from lab.records import Case, Damage, ExploredCase
 from lab.scenario import Found, find_scenarios
 from tests.explore.worlds import scenario_of
 from tests.report.records import CLEAN, DIED, HUNG, TWO_IN, UNLOCKED, run_of
@@ -16,7 +16,7 @@ from tests.report.records import CLEAN, DIED, HUNG, TWO_IN, UNLOCKED, run_of
 DAMAGED = replace(UNLOCKED, workers=4, rounds=1000)
 
 
-def explained(case: Case, *scenarios: Found) -> Explored | None:
+def explained(case: Case, *scenarios: Found) -> ExploredCase | None:
     """The explanation of a raced case of a built-in scenario, or of those given."""
     run = explain(run_of(case), scenarios or find_scenarios([case.scenario]))
     assert run.cases == [replace(case, explanation=run.cases[0].explanation)]
@@ -111,7 +111,7 @@ def test_who_interrupts_the_second_explanation_has_the_race_and_the_first(
 ) -> None:
     searched: list[object] = []
 
-    def once(*args: Any) -> Explored:
+    def once(*args: Any) -> ExploredCase:
         searched.append(args)
         if len(searched) > 1:
             raise stop

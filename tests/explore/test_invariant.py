@@ -10,7 +10,7 @@ import pytest
 
 from lab.errors import ScenarioError
 from lab.explore.run import Case, explore
-from lab.records import Explored
+from lab.records import ExploredCase
 from lab.scenario import Damage, Found
 from tests.explore.worlds import scenario_of
 from tests.report.explored_records import asked
@@ -55,7 +55,7 @@ def one_mark(self: Any, memory: Any) -> Damage:
     return Damage("two marks", memory.a > 1, 1)
 
 
-def explored(found: Found, lock: str, workers: int = 2, rounds: int = 1, **options: Any) -> Explored:
+def explored(found: Found, lock: str, workers: int = 2, rounds: int = 1, **options: Any) -> ExploredCase:
     return explore(Case(found, lock, workers, rounds), asked(**options))
 
 

@@ -10,7 +10,7 @@ import pytest
 from lab.analysis.holds import Row, Span
 from lab.locks.observer import ObservedLock
 from lab.race.programs.samples import EVERY_NS, Samples
-from lab.records import LockFile, Sampled
+from lab.records import LockFile, SampledLocks
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.race.programs.samples.monotonic_ns", lambda: next(ticks))
 
 
-def sampled(*looks: set[ObservedLock], holds: list[Row] = [], nameless: bool = True) -> Sampled:  # noqa: B006 - not changed
+def sampled(*looks: set[ObservedLock], holds: list[Row] = [], nameless: bool = True) -> SampledLocks:  # noqa: B006 - not changed
     samples = Samples(Shown(*looks), {LABS: 0, PROGRAM: 1}, range(1, 2), nameless=nameless)
     for _ in looks:
         samples.look()

@@ -9,10 +9,10 @@ from typing import Any
 from lab.analysis.statistics import detection_limit
 from lab.check.guarantees import GUARANTEES
 from lab.records import (
-    Answered,
     Case,
     Check,
     CheckOptions,
+    CheckVerdict,
     Damage,
     Difference,
     Guarantee,
@@ -28,7 +28,7 @@ CALLS = ["A: open f = ok", "A: F_SETLK f write 0 10 = granted", "B: F_SETLK f wr
 STUCK = Stuck(pid=4711, where="fuse_wait_answer")
 
 
-def rule(number: int, guarantee: str, verdict: Answered = "safe", **how: Any) -> RuleResult:
+def rule(number: int, guarantee: str, verdict: CheckVerdict = "safe", **how: Any) -> RuleResult:
     """A rule that holds, or does not as a lock that is granted twice does not."""
     broken = verdict in ("unsafe", "unsupported")
     made = RuleResult(
@@ -75,12 +75,12 @@ def case(lock: str = "fcntl", *, met: int = 100, overlaps: int = 0, lost: int = 
 def race(guarantee: str, backing: str = "stream", raced: Case | None = None, **how: Any) -> StressResult:
     """One race; its verdict is what the stress says of it."""
     row = raced or case()
-    verdict: Answered = "safe" if row.verdict == "clean" else "unsafe" if row.verdict == "damaged" else "unknown"
+    verdict: CheckVerdict = "safe" if row.verdict == "clean" else "unsafe" if row.verdict == "damaged" else "unknown"
     made = StressResult(guarantee=guarantee, backing=backing, rules=[61, 67], polled=False, verdict=verdict, case=row)
     return replace(made, **how)
 
 
-def guarantee(name: str, verdict: Answered = "safe", *evidence: str, strength: str = "3 rules") -> Guarantee:
+def guarantee(name: str, verdict: CheckVerdict = "safe", *evidence: str, strength: str = "3 rules") -> Guarantee:
     return Guarantee(name=name, title=GUARANTEES[name], verdict=verdict, strength=strength, evidence=list(evidence))
 
 

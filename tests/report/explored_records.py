@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Literal
 
-from lab.records import Damage, Exploration, Explored, ExploreOptions, Replay, ReplayOptions, Shrunk, Step
+from lab.records import Damage, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from tests.report.records import CLEAN, ENVIRONMENT, header
 
 OPTIONS = ExploreOptions(
@@ -46,7 +46,7 @@ STEPS = [
     step(1, "store", 1),
     step(0, "store", 1, turn="free"),
 ]
-HOLDS = Explored(
+HOLDS = ExploredCase(
     scenario="counter",
     lock="fcntl",
     workers=2,
@@ -79,7 +79,7 @@ BROKEN = replace(
     headline="lost update: worker 0 overwrites what worker 1 stored in value",
     steps=STEPS,
     reasons=["worker 0 stored 1 because it had loaded 0", "it loaded 0 because of that", "so an addition is lost"],
-    shrunk=Shrunk(workers=2, rounds=1, schedules=3, steps_before=8),
+    shrunk=SmallestShape(workers=2, rounds=1, schedules=3, steps_before=8),
     token=TOKEN,
 )
 UNEXPECTED = replace(BROKEN, lock="fcntl", expected="holds")
@@ -119,7 +119,7 @@ def asked(**changes: Any) -> ExploreOptions:
     return replace(OPTIONS, **changes)
 
 
-def exploration_of(*cases: Explored, interrupted: bool = False, **options: Any) -> Exploration:
+def exploration_of(*cases: ExploredCase, interrupted: bool = False, **options: Any) -> Exploration:
     """An exploration that had these cases; the options are those of `OPTIONS` but for the changes given."""
     return Exploration(
         **header(ENVIRONMENT, interrupted=interrupted),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab.explore.run import Case, explore
-from lab.records import Explored
+from lab.records import ExploredCase
 from lab.scenario import Found, find_scenarios
 from tests.helpers import ROOT, race
 from tests.report.explored_records import asked
@@ -35,7 +35,7 @@ default_set = pytest.mark.parametrize("found", find_scenarios([]), ids=lambda fo
 every_lock = pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock"])
 
 
-def explored(found: Found, lock: str, workers: int = 2, rounds: int = 2, search: str = "auto") -> Explored:
+def explored(found: Found, lock: str, workers: int = 2, rounds: int = 2, search: str = "auto") -> ExploredCase:
     """What every interleaving of so many workers and rounds comes to."""
     return explore(Case(found, lock, workers, rounds), asked(search=search))
 

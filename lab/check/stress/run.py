@@ -25,8 +25,8 @@ from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, do
 from lab.race import Case, Setting, race_for, untried
 from lab.race.cases import FIRST_ROUNDS
 from lab.race.failures import late
-from lab.records import Answered, Failure, StressResult
 from lab.records import Case as Row
+from lab.records import CheckVerdict, Failure, StressResult
 from lab.scenario import Found, find_scenarios
 
 from .lock_files import lock_file, made_in
@@ -187,7 +187,7 @@ def _placed(text: str, folders: Sequence[Path]) -> str:
     return text
 
 
-Tell = Callable[[str], None]
+Announcer = Callable[[str], None]
 UNABLE_TO_MAP = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
 """The errors of mmap(2) where the filesystem does not map."""
 
@@ -210,7 +210,7 @@ def stress(
     seconds: float,
     seed: int,
     workers: int,
-    tell: Tell,
+    tell: Announcer,
     handoffs: Mapping[str, float] | None = None,
 ) -> Iterator[StressResult]:
     """Race for these guarantees (`lab.check.guarantees`) within about this many seconds, one after the other.
@@ -235,7 +235,7 @@ class _Stress:
     """One stress: its constant settings, and its findings about the directories."""
 
     def __init__(
-        self, folders: Sequence[Path], seed: int, workers: int, tell: Tell, locks: dict[str, Answering]
+        self, folders: Sequence[Path], seed: int, workers: int, tell: Announcer, locks: dict[str, Answering]
     ) -> None:
         self._folders = folders
         self._seed = seed
@@ -380,7 +380,7 @@ def _lock(name: str, *, polls: bool) -> Lock:
     return polled(name) if polls else find_lock(name)
 
 
-def verdict_of(row: Row, *, of_data: bool = True) -> Answered:
+def verdict_of(row: Row, *, of_data: bool = True) -> CheckVerdict:
     """Return the verdict of a row on its guarantee; a race that could not be run or judged is no evidence."""
     if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
         return "unsafe"

@@ -15,7 +15,7 @@ from lab.check.guarantees import EXCLUSION, FILES, HELD, LOCK_FILES, RANDOM
 from lab.check.rules import RULES
 from lab.check.runner import UNTOLD, UNWOKEN
 from lab.race.summary import SPARE
-from lab.records import Answered, RandomPrograms, RuleResult, StressResult, Stuck
+from lab.records import CheckVerdict, RandomPrograms, RuleResult, StressResult, Stuck
 
 DENIALS = ("EAGAIN", "EACCES", "waits")
 FREER = {("read", "free"), ("write", "free"), ("write", "read")}
@@ -138,7 +138,7 @@ ACCESS = {"stream": "pread", "mapped": "mapping", "remapped": "remapped", "remap
 
 NOT_REACHED = "not reached before the interruption"
 
-Saying = tuple[Answered, str]
+Saying = tuple[CheckVerdict, str]
 
 
 def about_exclusion(name: str, rows: Sequence[StressResult]) -> Iterator[Saying]:

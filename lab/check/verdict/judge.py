@@ -17,7 +17,7 @@ from lab.check.request import Request
 from lab.check.runner import WORST_FIRST, Rule
 from lab.check.stress.plan import HOLDS, NEVER_TWO
 from lab.errors import ExitCode
-from lab.records import Answered, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
+from lab.records import CheckVerdict, Guarantee, RandomPrograms, RuleResult, StressResult, Stuck
 
 from .evidence import (
     STRESSED,
@@ -54,7 +54,7 @@ def not_asked(request: Request, *, several: bool, left_out: Sequence[Rule]) -> l
 NONE_MADE_UP = 46
 """The rule that a process which only waits never gets EDEADLK: programs show it, and a race with many more requests."""
 
-WORST_STRESS_FIRST: tuple[Answered, ...] = ("unsafe", "unknown", "safe", "unsupported")
+WORST_STRESS_FIRST: tuple[CheckVerdict, ...] = ("unsafe", "unknown", "safe", "unsupported")
 """A race that was refused is no evidence against a rule that another race shows."""
 
 
@@ -80,7 +80,7 @@ def _with_deadlocks(rule: RuleResult, stress: Sequence[StressResult]) -> RuleRes
     return rule
 
 
-def _says(number: int, row: StressResult) -> Answered:
+def _says(number: int, row: StressResult) -> CheckVerdict:
     """Return the verdict of a race on a rule: two rules are about the holds, the others about the data."""
     broken = row.case.overlapping_holds if number in (NEVER_TWO, HOLDS) else row.case.damage
     if broken:
@@ -111,7 +111,7 @@ class Findings:
 class Said(NamedTuple):
     """The verdict of one finding on a guarantee, and its objection or gap in words; the words may be empty."""
 
-    verdict: Answered
+    verdict: CheckVerdict
     words: str = ""
 
 

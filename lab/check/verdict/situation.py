@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lab.analysis.statistics import detection_limit, rate
 from lab.check.guarantees import DATA, EXCLUSION
 from lab.locks.registry import OWN
-from lab.records import Answered, Guarantee, Mount, RuleResult, StressResult, Stuck
+from lab.records import CheckVerdict, Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from . import evidence
 from .evidence import double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
@@ -37,12 +37,12 @@ class Situation:
     stress: Sequence[StressResult]
     stuck: Sequence[Stuck]
 
-    def are(self, verdict: Answered, among: Sequence[str]) -> list[str]:
+    def are(self, verdict: CheckVerdict, among: Sequence[str]) -> list[str]:
         """Return the names of those of these guarantees that have that verdict."""
         found = {each.name for each in self.guarantees if each.verdict == verdict}
         return [name for name in among if name in found]
 
-    def is_(self, name: str, verdict: Answered) -> bool:
+    def is_(self, name: str, verdict: CheckVerdict) -> bool:
         """Tell whether this guarantee has that verdict."""
         return bool(self.are(verdict, [name]))
 

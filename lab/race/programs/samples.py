@@ -18,7 +18,7 @@ from lab.host.procfs import process_stat
 from lab.locks.control import keepers_of
 from lab.locks.observer import LockObserver, ObservedLock
 from lab.race.mailbox import EVIDENCE_KEPT
-from lab.records import LockFile, Sampled
+from lab.records import LockFile, SampledLocks
 
 EVERY_NS = 2_000_000
 """The least time from one sample to the next: reading the list delays processes that lock."""
@@ -74,7 +74,7 @@ class Samples:
         """Return all locks that are seen now; this is no sample."""
         return self._observer.look()
 
-    def result(self, holds: Sequence[Row]) -> Sampled:
+    def result(self, holds: Sequence[Row]) -> SampledLocks:
         """Return the result of the samples, compared with the holds that the lab's workers recorded."""
         inside: set[int] = set()
         overlaps: dict[int, str] = {}
@@ -83,7 +83,7 @@ class Samples:
             for seen in sample.held:
                 if not seen.file and seen.span.conflicts(span):
                     overlaps[sample.begun_ns] = _overlap_text(worker, span, seen, sample)
-        return Sampled(
+        return SampledLocks(
             source=self._observer.source,
             samples=len(self._taken),
             held=sum(bool(sample.held) for sample in self._taken),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from lab.output import lab_command
-from lab.records import Explored, Run
+from lab.records import ExploredCase, Run
 from lab.report.format import plural
 
 
@@ -23,7 +23,7 @@ def explored(run: Run) -> Iterator[str]:
         yield f"{lock}, explored too (workers x rounds): {'; '.join(parts)}."
 
 
-def _cover(record: Explored) -> str:
+def _cover(record: ExploredCase) -> str:
     """Return what was covered; empty where that is not enough to hold."""
     if record.verdict != "holds":
         return ""
@@ -31,7 +31,7 @@ def _cover(record: Explored) -> str:
     return f"{record.workers} x {record.rounds}{bound}"
 
 
-def evidence(record: Explored) -> Iterator[str]:
+def evidence(record: ExploredCase) -> Iterator[str]:
     """Yield the lines below the complaint about a case that only the exploration broke."""
     yield f"  {record.headline}"
     yield "  --explain shows it step by step"

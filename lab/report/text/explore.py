@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from lab.errors import ExitCode
 from lab.output import lab_command
-from lab.records import Exploration, Explored, Step
+from lab.records import Exploration, ExploredCase, Step
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, grid, plural, table
 
@@ -147,7 +147,7 @@ def verdicts(run: Exploration, style: str) -> str:
     return table(HEAD, [_row(case) for case in run.cases], style)
 
 
-def _row(case: Explored) -> list[str]:
+def _row(case: ExploredCase) -> list[str]:
     return [
         case.scenario,
         case.lock,
@@ -158,7 +158,7 @@ def _row(case: Explored) -> list[str]:
     ]
 
 
-def _verdict(case: Explored) -> str:
+def _verdict(case: ExploredCase) -> str:
     """Return the verdict, in capitals where it was not expected."""
     if case.verdict == "broken":
         word = "broken" if case.as_expected else "BROKEN"
@@ -172,7 +172,7 @@ def _verdict(case: Explored) -> str:
     return f"holds{', exhausted' if case.exhausted else ''}"
 
 
-def covered(case: Explored) -> str:
+def covered(case: ExploredCase) -> str:
     """Return what the verdict rests on."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "holds":
@@ -205,7 +205,7 @@ def text_of(run: Exploration, style: str) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _pointers(broken: list[Explored]) -> Iterator[str]:
+def _pointers(broken: list[ExploredCase]) -> Iterator[str]:
     """Yield one line for each failure, and the command line that replays it on the real kernel."""
     for case in broken:
         yield f"{case.scenario} under {case.lock}: {case.headline}"
@@ -214,7 +214,7 @@ def _pointers(broken: list[Explored]) -> Iterator[str]:
     yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}"
 
 
-def explanation(case: Explored, *, raced: bool = True) -> str:
+def explanation(case: ExploredCase, *, raced: bool = True) -> str:
     """Return why a race broke, or that the model has no reason for it; not `raced`, why only exploring breaks it."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "broken":
@@ -227,7 +227,7 @@ def explanation(case: Explored, *, raced: bool = True) -> str:
     )
 
 
-def failure(case: Explored) -> str:
+def failure(case: ExploredCase) -> str:
     """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
     lines = [case.headline, "", columns(case.steps), ""]
     lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
@@ -237,7 +237,7 @@ def failure(case: Explored) -> str:
     return "\n".join(lines)
 
 
-def _how(case: Explored) -> str:
+def _how(case: ExploredCase) -> str:
     parts = [plural(case.preemptions or 0, "preemption"), f"after {plural(case.schedules, 'run')}"]
     if case.shrunk and (case.shrunk.workers, case.shrunk.rounds) != (case.workers, case.rounds):
         before = f"{case.workers} workers x {plural(case.rounds, 'round')} ({case.shrunk.steps_before} steps)"
@@ -246,7 +246,7 @@ def _how(case: Explored) -> str:
     return ", ".join(parts)
 
 
-def _schedules(case: Explored) -> str:
+def _schedules(case: ExploredCase) -> str:
     if not case.schedules_shown:
         return ""
     rows = [[str(number), text] for number, text in enumerate(case.schedules_shown, 1)]

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from lab.locks.ready import READY
 from lab.locks.registry import OWN
 from lab.memory import MAPPED
-from lab.records import ITS_OWN, Case, Failure, LockFile, Run, Sampled
+from lab.records import ITS_OWN, Case, Failure, LockFile, Run, SampledLocks
 from lab.report.format import plural
 
 HARDLY = "it takes none on this file or on one beside it, or holds it too shortly"
@@ -45,7 +45,7 @@ def of_program(cases: Sequence[Case]) -> Iterator[str]:
 
 def sampled(run: Run) -> Iterator[str]:
     """Yield what was seen of the programs' locks, one sentence for each program and lock."""
-    groups: dict[str, list[Sampled]] = {}
+    groups: dict[str, list[SampledLocks]] = {}
     for case in run.cases:
         if case.sampled:
             groups.setdefault(f"{case.program} beside {case.lock}" if _is_mixed(case) else case.program, []).append(
@@ -59,7 +59,7 @@ def _is_mixed(case: Case) -> bool:
     return case.programs < case.workers
 
 
-def _sample_text(samples: Sequence[Sampled]) -> str:
+def _sample_text(samples: Sequence[SampledLocks]) -> str:
     taken = sum(one.samples for one in samples)
     if not taken:
         return "it was over before its locks could be looked at; use more --rounds."
@@ -76,7 +76,7 @@ def _sample_text(samples: Sequence[Sampled]) -> str:
     )
 
 
-def _beside(samples: Sequence[Sampled]) -> str:
+def _beside(samples: Sequence[SampledLocks]) -> str:
     """Name the other files that the program locked, and the processes that held a lock that another waited for."""
     files: dict[str, list[LockFile]] = {}
     for one in samples:

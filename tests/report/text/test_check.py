@@ -7,7 +7,7 @@ import pytest
 
 from lab.check.guarantees import GUARANTEES
 from lab.check.rules import RULES
-from lab.records import Answered, Check, Stuck
+from lab.records import Check, CheckVerdict, Stuck
 from lab.report.text.check import (
     LINES,
     WRITTEN,
@@ -155,7 +155,7 @@ WORST = replace(
         replace(WORST, guarantees=[replace(each, verdict="unknown") for each in MANY], rules=[], stress=[]),
         replace(
             WORST,
-            guarantees=[replace(each, verdict=get_args(Answered)[number % 4]) for number, each in enumerate(MANY)],
+            guarantees=[replace(each, verdict=get_args(CheckVerdict)[number % 4]) for number, each in enumerate(MANY)],
             interrupted=True,
             stuck=[Stuck(pid, f"place_{pid % 3}") for pid in range(40)],
             left_behind=["/mnt/0/lab-check-1"],

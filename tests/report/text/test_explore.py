@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from tabulate import tabulate_formats
 
-from lab.records import Explored, Shrunk
+from lab.records import ExploredCase, SmallestShape
 from lab.report.format import DATA_FORMATS
 from lab.report.text.explore import (
     HEAD,
@@ -25,7 +25,7 @@ from tests.report.explored_records import BROKEN, HOLDS, LOST, TOKEN, UNEXPECTED
 EXPECTED_UNKNOWN = replace(UNKNOWN, expected="broken")
 
 
-def row(case: Explored) -> dict[str, str]:
+def row(case: ExploredCase) -> dict[str, str]:
     """The row of one case by its headings."""
     return dict(zip(HEAD, list(csv.reader(verdicts(exploration_of(case), "csv").splitlines()))[1], strict=True))
 
@@ -55,7 +55,7 @@ def test_a_row_is_scenario_lock_workers_rounds_schedules_and_verdict() -> None:
         (EXPECTED_UNKNOWN, "UNKNOWN"),
     ],
 )
-def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: Explored, verdict: str) -> None:
+def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: ExploredCase, verdict: str) -> None:
     assert row(case)["verdict"] == verdict
 
 
@@ -72,7 +72,7 @@ def test_a_verdict_is_in_capitals_where_it_was_not_announced(case: Explored, ver
     ],
 )
 def test_the_exit_code_tells_what_was_not_as_expected_unless_it_was_interrupted(
-    cases: list[Explored], code: int
+    cases: list[ExploredCase], code: int
 ) -> None:
     assert exit_code(exploration_of(*cases)) == code
     assert exit_code(exploration_of(*cases, interrupted=True)) == 130
@@ -127,7 +127,9 @@ def test_the_reasons_of_a_failure_are_one_sentence_and_it_says_from_what_it_was_
         "  worker 0 stored 1 because it had loaded 0;\n  it loaded 0 because of that;\n  so an addition is lost.\n"
     ) in failure(BROKEN)
     assert "shrunk from 2 workers x 2 rounds (8 steps) to 2 x 1 (4 steps) in 3 runs more" in failure(BROKEN)
-    assert "shrunk" not in failure(replace(BROKEN, shrunk=Shrunk(workers=2, rounds=2, schedules=9, steps_before=8)))
+    assert "shrunk" not in failure(
+        replace(BROKEN, shrunk=SmallestShape(workers=2, rounds=2, schedules=9, steps_before=8))
+    )
 
 
 def test_the_only_failure_of_one_or_several_cases_is_told_in_full_and_makes_no_claim_about_the_rest() -> None:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from lab.records import ITS_OWN, Case, LockFile, Sampled
+from lab.records import ITS_OWN, Case, LockFile, SampledLocks
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import complaints, conclusions, exit_code
 from tests.report.records import CLEAN, DAMAGED, TWO_IN
 from tests.report.records import run_of as run
 
-SAMPLED = Sampled(
+SAMPLED = SampledLocks(
     source="/proc/locks", samples=412, held=300, waiting=200, holders=8, inside=40, overlapping=0, evidence=[]
 )
 ALONE = replace(
