@@ -112,14 +112,18 @@ def test_words_and_lines_make_a_difference(shown: str, printed: str) -> None:
     assert differs(shown.splitlines(), printed)
 
 
-def test_the_readme_has_the_table_of_filesystems_as_it_was_measured() -> None:
-    measured = (ROOT / "results" / "filesystems.md").read_text()
-    assert measured.startswith("| filesystem |")
-    assert measured.strip() in (ROOT / "README.md").read_text()
-
-
 def test_the_table_of_filesystems_has_every_guarantee_and_every_filesystem_of_the_tests() -> None:
     head, _, *rows = (ROOT / "results" / "filesystems.md").read_text().splitlines()
     assert [cell.strip() for cell in head.split("|")[2:-1]] == list(GUARANTEES)
     named = [name for row in rows for name in row.split("|")[1].strip().split("; ")]
     assert sorted(named) == sorted(name_of(each) for each in FILESYSTEMS if each not in BAD_INPUT)
+
+
+def test_the_readme_is_short_and_every_page_that_it_names_is_there() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.encode()) <= 10_000
+    linked = re.findall(r"\]\(([\w./-]+)\)", text)
+    assert len(linked) > 15
+    assert [name for name in linked if not (ROOT / name).exists()] == []
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert pages - {*linked, "docs/security.md"} == set()
