@@ -85,7 +85,7 @@ ADVICE: dict[str, tuple[partial[str], list[str], list[str]]] = {
     "a mapping is not coherent, and pread is exact": (given(*TWO, stress=STALE, **ALL_EXCLUDE, mapping="unsafe",
         pread="safe", remapped="safe"),
         [f"Locks exclude between these mounts, but {INCOHERENT}",
-         "Safe: pread and pwrite under the lock and a mapping of the file opened and closed inside",
+         "Safe: pread and pwrite under the lock and the file opened and closed inside",
          "Reopen the file inside a lock on another file: open, map, work, msync, close, then unlock."],
         ["writeback_cache"]),
     "no access is safe": (given("nfs4", "nfs4", stress=[*STALE, losing("remapped", "remapped")], **ALL_EXCLUDE,

@@ -77,6 +77,7 @@ RULES = (
             """
             A: open f
             A: write f 0 old
+            A: sync f
             A: open g
             A: write g 0 new
             A: close g
@@ -106,7 +107,7 @@ RULES = (
         "A process that had the file open before another process renamed over it still reads the old bytes.",
         "rename(2)",
         "rename",
-        ("B: open f; B: write f 0 old; A: open g; A: close g; A: rename g f; B: read f 0 3 = old",),
+        ("B: open f; B: write f 0 old; B: sync f; A: open g; A: close g; A: rename g f; B: read f 0 3 = old",),
         unguaranteed=KEPT_BY_NO_SERVER,
     ),
     Rule(
@@ -118,9 +119,11 @@ RULES = (
             """
             A: open f
             A: write f 0 text
+            A: sync f
             A: unlink f
             A: read f 0 4 = text
             A: write f 0 more
+            A: sync f
             A: read f 0 4 = more
             A: open f existing = ENOENT
             B: open f existing = ENOENT
@@ -132,7 +135,7 @@ RULES = (
         "A process that has a file open still reads it after another process has unlinked it.",
         "unlink(2)",
         "entries",
-        ("A: open f; A: write f 0 text; B: open f; B: unlink f; A: read f 0 4 = text",),
+        ("A: open f; A: write f 0 text; A: sync f; B: open f; B: unlink f; A: read f 0 4 = text",),
         unguaranteed=KEPT_BY_NO_SERVER,
     ),
     Rule(

@@ -55,12 +55,19 @@ class LockDirectory(LockFile):
 
 
 class LinkedFile(LockFile):
-    """A further name of a file that each process makes for itself, removed with the lock's other files."""
+    """A further name of a file that each process makes for itself, and removes once it has that name."""
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self._own = f"{path}.{os.getpid()}"
+
+    def acquire(self) -> None:
+        """Make the own file, and give it the name of the lock."""
         os.close(os.open(self._own, os.O_WRONLY | os.O_CREAT, 0o600))
+        try:
+            super().acquire()
+        finally:
+            os.unlink(self._own)  # noqa: PTH108 - the path is text here
 
     def _make(self) -> None:
         os.link(self._own, self._path)

@@ -20,7 +20,7 @@ from lab.errors import CannotRunError
 from lab.host.environment import anonymous_text
 from lab.locks import Action, Lock, find_lock
 from lab.locks.registry import REFUSED, polled
-from lab.memory import Folder, anonymous, find_backing, probe_backing, scratch
+from lab.memory import anonymous, find_backing, probe_backing, scratch
 from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.race import Case, Setting, race_for, untried
 from lab.race.cases import FIRST_ROUNDS
@@ -31,7 +31,7 @@ from lab.scenario import Found, find_scenarios
 
 from .lock_files import lock_file, made_in
 from .plan import OWN_FILES, Entry, planned
-from .scenarios import OWN
+from .scenarios import OWN, Cleared, OwnFiles
 
 LOCKS = tuple(EXCLUSION.values())
 TRIES = 20
@@ -262,7 +262,6 @@ class _Stress:
             row = untried(case, "unsupported", refusal)
         else:
             row = self._raced(case, seconds, entry.first_rounds, polled=polls)
-        self._remove_files(entry)
         row = with_reasons_of_check(row, self._folders)
         self._learn(entry, row)
         return StressResult(
@@ -315,12 +314,6 @@ class _Stress:
             slowest = max(slowest, pair_ns)
         return Answering(slowest)
 
-    def _remove_files(self, entry: Entry) -> None:
-        """Remove the files that the scenario made, which the trials do not know."""
-        if entry.backing == OWN_FILES:
-            with doing(f"removing the files of {entry.scenario}", TOUCH_S), suppress(OSError):
-                Folder.at(self._folders[0]).clear(lambda name: "-trial-" in name)
-
     def _learn(self, entry: Entry, row: Row) -> None:
         """Record the findings of a race about its lock, for the races for the data."""
         if row.overlapping_holds:
@@ -339,9 +332,11 @@ class _Stress:
     def _case(self, entry: Entry) -> Case:
         found = _found(entry.scenario)
         name = entry.lock or self._of_data()
+        scenario = found.kind()
+        lock = _lock(name, polls=entry.polled or self._asks_again(entry, name))
         setting = Setting(
-            scenario=found.kind(),
-            lock=_lock(name, polls=entry.polled or self._asks_again(entry, name)),
+            scenario=scenario,
+            lock=Cleared(lock, scenario.beside(self._workers)) if isinstance(scenario, OwnFiles) else lock,
             backing="anonymous" if entry.backing == OWN_FILES else entry.backing,
             workers=self._workers,
             rounds=found.kind.rounds,

@@ -1,7 +1,7 @@
 """The scenarios of the stress that are no part of the gallery: neighbours, growth, names, and two ways to the data.
 
 Those about names and growth open files themselves, by the worker's path and a suffix. They run in anonymous memory,
-which the workers share by fork: it holds what the files have to show. The stress removes the files after each race.
+which the workers share by fork: it holds what the files have to show. `Cleared` removes the files after each trial.
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import errno
 import os
 import struct
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from ctypes import Structure, c_uint8, c_uint64
 from pathlib import Path
 from typing import Any, ClassVar
 
+from lab.locks import Lock, prepared
 from lab.memory import Folder, open_file, remove_file
+from lab.processes import TOUCH_S, doing
 from lab.scenario import Damage, Found, Outcome, Scenario, Worker
 
 WORD = struct.Struct("=Q")
@@ -68,6 +72,37 @@ class Counted(Scenario):
         return []
 
 
+class OwnFiles(Scenario):
+    """A scenario that makes files of its own beside the one of the trial."""
+
+    def beside(self, workers: int) -> Sequence[str]:
+        """Return the suffixes of their names; a mount may list no names, so they are removed one by one."""
+        raise NotImplementedError
+
+
+class Cleared:
+    """The lock of a race, after each trial of which the files of these suffixes are removed."""
+
+    def __init__(self, lock: Lock, suffixes: Sequence[str]) -> None:
+        self.name, self.summary = lock.name, lock.summary
+        self.has_ranges, self.excludes = lock.has_ranges, lock.excludes
+        self.actions = lock.actions
+        self._lock = lock
+        self._suffixes = suffixes
+
+    @contextmanager
+    def prepared(self, path: str) -> Iterator[Lock]:
+        """Yield the lock for one trial on this file."""
+        with prepared(self._lock, path) as lock:
+            try:
+                yield lock
+            finally:
+                with doing(f"removing the files of {path}", TOUCH_S):
+                    for suffix in self._suffixes:
+                        with suppress(OSError):
+                            remove_file(f"{path}{suffix}")
+
+
 class Mixed(Counted):
     """Add 1 to a number that is loaded through a mapping or by pread, and stored through it or by pwrite."""
 
@@ -93,8 +128,12 @@ class Mixed(Counted):
         return [Damage("lost update", outcome.rounds - memory.value, outcome.rounds, evidence)]
 
 
-class WholeFile(Counted):
+class WholeFile(Counted, OwnFiles):
     """Open the file, read all of it, write all of it, sync and close it, under a lock on another file."""
+
+    def beside(self, workers: int) -> Sequence[str]:
+        """See `OwnFiles.beside`."""
+        return [".data"]
 
     def start(self, w: Worker) -> None:
         """Make the file, which is empty until the first write."""
@@ -143,10 +182,14 @@ class Grown(Counted):
             w.memory.value = size
 
 
-class Listed(Counted):
+class Listed(Counted, OwnFiles):
     """Make a name, which the next holder must find, list and remove; names come again after some rounds."""
 
     names = 4
+
+    def beside(self, workers: int) -> Sequence[str]:
+        """See `OwnFiles.beside`."""
+        return [f".entry-{number}" for number in range(self.names)]
 
     def work(self, w: Worker) -> None:
         """Look at the name that the holder before made and at the one that it removed, and make the next."""
@@ -213,8 +256,12 @@ def _listed(folder: Path) -> list[str]:
         os.close(descriptor)
 
 
-class Replaced(Counted):
+class Replaced(Counted, OwnFiles):
     """Write a version of a file beside it and rename it over the file, while all others read the name; no lock."""
+
+    def beside(self, workers: int) -> Sequence[str]:
+        """See `OwnFiles.beside`."""
+        return [".saved", *(f".saved.{index}" for index in range(workers))]
 
     def start(self, w: Worker) -> None:
         """Save a first version."""
@@ -248,7 +295,7 @@ class Replaced(Counted):
         os.rename(w.local.beside, w.local.path)  # noqa: PTH104 - the paths are text here
 
 
-class Appended(Scenario):
+class Appended(OwnFiles):
     """Append records with O_APPEND and no lock; every record must be there, once and whole.
 
     Each worker closes the file now and then, says how many records are in it, and reads all of it. The last one to do
@@ -267,6 +314,10 @@ class Appended(Scenario):
             _fields_ = [("written", c_uint64 * workers), ("lost", c_uint8 * (workers * rounds))]
 
         return Memory
+
+    def beside(self, workers: int) -> Sequence[str]:
+        """See `OwnFiles.beside`."""
+        return [".log"]
 
     def start(self, w: Worker) -> None:
         """Open the log."""

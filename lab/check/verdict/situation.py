@@ -13,13 +13,15 @@ from lab.records import CheckVerdict, Guarantee, Mount, RuleResult, StressResult
 from . import evidence
 from .evidence import double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
 
+REOPENED = "the file opened and closed inside a lock on another file"
+
 WAYS = {
     "pread": "pread and pwrite under the lock",
     "mapping": "a mapping under the lock",
-    "remapped": "a mapping of the file opened and closed inside a lock on another file",
-    "remapped_pread": "pread and pwrite of the file opened and closed inside a lock on another file",
-    "whole_file": "pread, pwrite and fsync of the file opened and closed inside a lock on another file",
     "mixed": "a mapping beside pread and pwrite under the lock",
+    "remapped": REOPENED,
+    "remapped_pread": REOPENED,
+    "whole_file": REOPENED,
 }
 """The ways to the data, by the guarantee of each."""
 
@@ -183,7 +185,7 @@ class Situation:
     @property
     def safe_ways(self) -> list[str]:
         """Return the ways to the data that are safe, in words."""
-        return [WAYS[name] for name in self.are("safe", list(DATA)) if name in WAYS]
+        return list(dict.fromkeys(WAYS[name] for name in self.are("safe", list(DATA)) if name in WAYS))
 
 
 def spoken(names: Sequence[str]) -> str:
