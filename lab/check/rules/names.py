@@ -17,10 +17,12 @@ RULES = (
         (
             f"""{BOTH_OPEN}
             A: write f 0 old
+            A: sync f
             A: close f
             A: unlink f
             A: open f as g
             A: write g 0 new
+            A: sync g
             A: close g
             B: close f
             B: open f as h
@@ -57,7 +59,7 @@ RULES = (
         "link",
         (
             "A: open f; A: link f l; B: open g; B: link g l = EEXIST; A: unlink l; B: link g l; A: link f l = EEXIST",
-            "A: open f; A: write f 0 text; A: close f; A: link f l; B: open l existing; B: read l 0 4 = text",
+            "A: open f; A: write f 0 text; A: sync f; A: close f; A: link f l; B: open l existing; B: read l 0 4 = text",
         ),
     ),
     Rule(
@@ -80,6 +82,7 @@ RULES = (
             A: sync f
             A: open g
             A: write g 0 new
+            A: sync g
             A: close g
             A: rename g f
             A: read f 0 3 = old
@@ -94,6 +97,7 @@ RULES = (
             B: close f
             A: open g
             A: write g 0 new
+            A: sync g
             A: close g
             A: rename g f
             B: open f existing
@@ -157,7 +161,7 @@ LATER_RULES = (
         "open(2), ENOENT; nfs(5), lookupcache",
         "entries",
         tuple(
-            f"B: open {name} existing = ENOENT; A: open f; A: write f 0 text; A: close f; {makes} "
+            f"B: open {name} existing = ENOENT; A: open f; A: write f 0 text; A: sync f; A: close f; {makes} "
             f"B: open {name} existing; B: read {name} 0 4 = text"
             for name, makes in (("f", ""), ("g", "A: rename f g;"), ("g", "A: link f g;"))
         ),
