@@ -59,7 +59,8 @@ RULES = (
         "link",
         (
             "A: open f; A: link f l; B: open g; B: link g l = EEXIST; A: unlink l; B: link g l; A: link f l = EEXIST",
-            "A: open f; A: write f 0 text; A: sync f; A: close f; A: link f l; B: open l existing; B: read l 0 4 = text",
+            "A: open f; A: write f 0 text; A: sync f; A: close f; A: link f l; B: open l existing; "
+            "B: read l 0 4 = text",
         ),
     ),
     Rule(

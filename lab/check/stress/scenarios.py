@@ -298,20 +298,19 @@ class Replaced(Counted, OwnFiles):
 class Appended(OwnFiles):
     """Append records with O_APPEND and no lock; every record must be there, once and whole.
 
-    Each worker closes the file now and then, says how many records are in it, and reads all of it. The last one to do
-    so sees the records of all others as they stay.
+    Each worker closes the file after its last record, and says so. The last one to do so opens the file anew and reads
+    it: while others append, what a mount has in its cache need not be what the file holds.
     """
 
     rounds = 400
-    look_every = 100
     words = 8
     expects: ClassVar[dict[str, str]] = {}
 
     def layout(self, workers: int, rounds: int) -> type[Structure]:
-        """Return a layout with a count for each worker, and a mark for each record that is not there as written."""
+        """Return a layout with a mark for each worker that is done, and for each record that is not as written."""
 
         class Memory(Structure):
-            _fields_ = [("written", c_uint64 * workers), ("lost", c_uint8 * (workers * rounds))]
+            _fields_ = [("done", c_uint8 * workers), ("lost", c_uint8 * (workers * rounds))]
 
         return Memory
 
@@ -322,17 +321,17 @@ class Appended(OwnFiles):
     def start(self, w: Worker) -> None:
         """Open the log."""
         w.local.path = f"{w.path}.log"
-        self._open(w)
+        w.local.log = open_file(w.local.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def work(self, w: Worker) -> None:
-        """Append a record; now and then look at all of them."""
+        """Append a record; the last worker looks at all of them."""
         os.write(w.local.log, WORD.pack((w.index + 1) << 32 | w.round) * self.words)
         w.pause()
-        if w.round + 1 in (w.rounds,) or not (w.round + 1) % self.look_every:
+        if w.round + 1 == w.rounds:
             os.close(w.local.log)
-            w.memory.written[w.index] = w.round + 1
-            self._look(w)
-            self._open(w)
+            w.memory.done[w.index] = 1
+            if all(w.memory.done):
+                self._look(w)
 
     def check(self, memory: Any, outcome: Outcome) -> Damage:
         """Report the records that were not there once and whole."""
@@ -341,18 +340,14 @@ class Appended(OwnFiles):
         evidence = [f"record {number} of worker {worker} is not there once and whole" for worker, number in wrong[:3]]
         return Damage("lost record", len(wrong), outcome.rounds, evidence)
 
-    def _open(self, w: Worker) -> None:
-        w.local.log = open_file(w.local.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-
     def _look(self, w: Worker) -> None:
-        """Mark the records of all workers that were written and are missing, torn, or there twice."""
-        written = list(w.memory.written)
+        """Mark the records that are missing, torn, or there twice."""
         with open(open_file(w.local.path, os.O_RDONLY), "rb", buffering=0) as log:  # noqa: PTH123 - of a descriptor
             content = log.read()
         size = self.words * WORD.size
         found = Counter(content[start : start + size] for start in range(0, len(content), size))
-        for worker, count in enumerate(written):
-            for number in range(count):
+        for worker in range(w.workers):
+            for number in range(w.rounds):
                 if found[WORD.pack((worker + 1) << 32 | number) * self.words] != 1:
                     w.memory.lost[worker * w.rounds + number] = 1
 
