@@ -259,6 +259,8 @@ def _listed(folder: Path) -> list[str]:
 class Replaced(Counted, OwnFiles):
     """Write a version of a file beside it and rename it over the file, while all others read the name; no lock."""
 
+    reads = 8
+
     def beside(self, workers: int) -> Sequence[str]:
         """See `OwnFiles.beside`."""
         return [".saved", *(f".saved.{index}" for index in range(workers))]
@@ -269,22 +271,25 @@ class Replaced(Counted, OwnFiles):
         self._save(w, 0)
 
     def work(self, w: Worker) -> None:
-        """Save a version, and read whichever there is."""
-        self._save(w, w.round)
-        w.pause()
+        """Save a version, and read whichever there is, some times."""
         try:
-            file = open_file(w.local.path, os.O_RDONLY)
+            self._save(w, w.round)
+            w.pause()
+            torn = [content for content in map(self._read, [w.local.path] * self.reads) if not _is_whole(content)]
         except OSError as error:
             if error.errno not in (errno.ENOENT, errno.ESTALE):
                 raise
-            w.damaged("missing name", f"the name is not found ({error.strerror}), though files were only renamed to it")
+            w.damaged("missing name", f"a name is not found ({error.strerror}), though files were only renamed")
             return
+        if torn:
+            w.damaged("torn version", f"the name leads to {len(torn[0]):,} bytes that no process wrote so")
+
+    def _read(self, path: str) -> bytes:
+        file = open_file(path, os.O_RDONLY)
         try:
-            content = os.read(file, WORDS * WORD.size + 1)
+            return os.read(file, WORDS * WORD.size + 1)
         finally:
             os.close(file)
-        if content != content[: WORD.size] * WORDS:
-            w.damaged("torn version", f"the name leads to {len(content):,} bytes that no process wrote so")
 
     def _save(self, w: Worker, version: int) -> None:
         file = open_file(w.local.beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -293,6 +298,10 @@ class Replaced(Counted, OwnFiles):
         finally:
             os.close(file)
         os.rename(w.local.beside, w.local.path)  # noqa: PTH104 - the paths are text here
+
+
+def _is_whole(content: bytes) -> bool:
+    return content == content[: WORD.size] * WORDS
 
 
 class Appended(OwnFiles):
