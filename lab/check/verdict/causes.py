@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lab.check.guarantees import EXCLUSION, GUARANTEES
+from lab.check.guarantees import EXCLUSION, GUARANTEES, HELD
 from lab.records import Check, Difference, Guarantee, RuleResult, StressResult
 
 from .evidence import (
@@ -167,7 +167,7 @@ def _of_race(row: StressResult) -> str:
     """Return the title of its cause."""
     if row.case.overlapping_holds:
         return _granted(_name_of(row.case.lock))
-    name = ACCESS.get(row.backing, row.guarantee) if row.guarantee in EXCLUSION else row.guarantee
+    name = ACCESS.get(row.backing, row.guarantee) if row.guarantee in HELD else row.guarantee
     without = "" if row.case.lock == "none" else " under a working lock"
     return f"{GUARANTEES.get(name, name)}: broken{without}"
 
@@ -180,8 +180,10 @@ def _of_reason(reason: str) -> str:
 
 def _name_of(lock: str) -> str:
     """Return what a lock is called, by its name in a race."""
-    family = next((name for name, known in EXCLUSION.items() if known == lock), "")
-    return spoken([family]) if family else lock
+    family = next((name for name, known in HELD.items() if known == lock), "")
+    if family in EXCLUSION:
+        return spoken([family])
+    return GUARANTEES[family].removesuffix(" exclude") if family else lock
 
 
 def _granted(lock: str) -> str:
@@ -196,8 +198,8 @@ def _against(row: StressResult) -> Iterator[str]:
     """Yield the guarantees that a broken race speaks against."""
     yield row.guarantee
     if row.case.overlapping_holds:
-        yield from (name for name, lock in EXCLUSION.items() if lock == row.case.lock)
-    elif row.guarantee in EXCLUSION and row.backing in ACCESS:
+        yield from (name for name, lock in HELD.items() if lock == row.case.lock)
+    elif row.guarantee in HELD and row.backing in ACCESS:
         yield ACCESS[row.backing]
 
 

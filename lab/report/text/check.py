@@ -39,7 +39,9 @@ NEEDED = 8
 LEAST_OF_CAUSES = 14
 """The advice leaves so many lines to the causes: one of them, with its calls."""
 
-LEAST_ADVICE, MOST_ADVICE = 9, 12
+LEAST_ADVICE, MOST_ADVICE, FIRST_ADVICE = 6, 12, 9
+"""The fewest and the most lines of the advice where there is more of it, and the most of its first sentence."""
+
 MOST_NAMED = 6
 VERBOSE = "--verbose shows"
 SENTENCE = {"unsafe": "UNSAFE", "unknown": "inconclusive", "unsupported": "not supported", "safe": "safe"}
@@ -63,7 +65,7 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     if parts.room < NEEDED:
         parts = _framed(run, SHORT_CUTS)
     most = max(min(MOST_ADVICE, parts.room - LEAST_OF_CAUSES * bool(found)), min(LEAST_ADVICE, parts.room - 4))
-    advice = _advice(run, most)
+    advice = _advice(run, most, min(FIRST_ADVICE, parts.room - 4))
     left = parts.room - (advice.count("\n") + 2 if advice else 0)
     return _joined([*parts.before, advice, parts.table, causes_text(found, left - 1), *parts.after])
 
@@ -161,15 +163,15 @@ def conclusion(run: Check) -> str:
     return wrapped(f"{_verdict(run, len(run.guarantees))}{rest}", width=WIDTH)
 
 
-def _advice(run: Check, room: int) -> str:
-    """Return the advice that has room in so many lines, the weightiest first; at least the beginning of one."""
+def _advice(run: Check, room: int, first: int) -> str:
+    """Return the advice that has room in so many lines, the weightiest first; that has so many lines at most."""
     texts: list[str] = []
     for number, sentence in enumerate(run.advice):
         text = wrapped(sentence, "* ", width=WIDTH)
         rest = len(run.advice) - number
         if texts and sum(each.count("\n") + 1 for each in [*texts, text]) + (rest > 1) > room:
             return "\n".join([*texts, f"* {VERBOSE} {plural(rest, 'more sentence')} of advice."])
-        texts.append(text if texts else _cut(text, max(2, room - (rest > 1))))
+        texts.append(text if texts else _cut(text, max(2, max(room, first) - (rest > 1))))
     return "\n".join(texts)
 
 

@@ -87,7 +87,7 @@ def _also(cause: Cause) -> Iterator[str]:
     numbers = [str(rule.number) for rule in cause.rules if rule is not cause.shown]
     programs = len(cause.programs) - (cause.shown is None and bool(cause.programs))
     races = len(cause.races) - (cause.shown is None and not cause.programs)
-    rest = {"more rule": len(numbers), "random program": programs, "race": races}
+    rest = {"more rule" if cause.shown else "rule": len(numbers), "random program": programs, "race": races}
     texts = [plural(count, noun) for noun, count in rest.items() if count > 0]
     if numbers:
         cut = ", ..." if len(numbers) > MOST_NUMBERS else ""
