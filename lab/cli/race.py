@@ -35,6 +35,9 @@ RECORDED = 400
 PINS = ("none", "spread", "one")
 FAULTS = ("none", "short", "long")
 ISOLATED = ("pid",)
+TRIALS = 5
+ORDINARY_S = 7.0
+"""Where a case has faults by default its ordinary trials end after so many seconds, so that all of it takes 20 s."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_workers(what, several(1, MOST_WORKERS), [4], "processes that race (4)")
     add("-n", "--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
-    add("--trials", type=at_least(1), default=5, metavar="N", help="repetitions, each with a fresh file (5)")
+    add("--trials", type=at_least(1), metavar="N", help=f"repetitions, each with a fresh file ({TRIALS})")
     add_directories(what)
     add_program_arguments(parser)
     how = parser.add_argument_group("how")
@@ -157,12 +160,13 @@ def _run(arguments: argparse.Namespace) -> int:
     check_program(arguments)
     scenarios = scenarios_of(arguments)
     directories = directories_of(arguments, max(arguments.workers) + (arguments.program_workers or 0))
+    own_length = arguments.trials or arguments.rounds or arguments.detects
     options = Options(
         scenarios=[found.name for found in scenarios],
         locks=list(dict.fromkeys(arguments.lock or [])),
         workers=arguments.workers,
         rounds=arguments.rounds,
-        trials=arguments.trials,
+        trials=arguments.trials or TRIALS,
         directory=str(directories[0]),
         seed=arguments.seed,
         pin=arguments.pin,
@@ -178,6 +182,7 @@ def _run(arguments: argparse.Namespace) -> int:
         faults=arguments.faults,
         explore=not arguments.no_explore,
         isolate=arguments.isolate,
+        ordinary_s=None if own_length or arguments.faults else ORDINARY_S,
         directories=[str(each) for each in directories if directories[1:]],
     )
     cases = cases_asked_for(scenarios, options)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
+from itertools import product, zip_longest
 from math import ceil, inf
 from pathlib import Path
 from time import monotonic
@@ -167,9 +167,12 @@ def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
     return min(options.time_limit_s, hangs or options.time_limit_s)
 
 
-def run_case(case: Case, trials: int, folders: Sequence[Path]) -> Row:
-    """Race the trials of one case in this folder, or in several that show one directory (`run_trial`)."""
-    return row_of(case, folders, _trials(case.setting, trials, folders))
+def run_case(case: Case, trials: int, folders: Sequence[Path], seconds: float = inf) -> Row:
+    """Race the trials of one case in this folder, or in several that show one directory (`run_trial`).
+
+    None is begun, after the first, that would end after so many seconds, if it takes as long as those before.
+    """
+    return row_of(case, folders, _trials(case.setting, trials, folders, seconds))
 
 
 def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
@@ -247,14 +250,17 @@ def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failur
     return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
 
 
-def _trials(setting: Setting, trials: int, folders: Sequence[Path]) -> Iterator[Result]:
+def _trials(setting: Setting, trials: int, folders: Sequence[Path], seconds: float) -> Iterator[Result]:
+    trial = run_trial
     if setting.alone:
         from .programs.cases import run_alone
 
-        yield from (run_alone(setting, number, folders) for number in range(trials))
-        return
+        trial = run_alone
+    begun = monotonic()
     for number in range(trials):
-        yield run_trial(setting, number, folders)
+        if number and (monotonic() - begun) * (number + 1) / number > seconds:
+            return
+        yield trial(setting, number, folders)
 
 
 FIRST_ROUNDS = 20
@@ -343,12 +349,14 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
     with GroupReaper(), workspaces([Path(each) for each in options.directories or [options.directory]]) as folders:
         try:
             with stop_on_sigterm():
-                for case in cases:
+                for case, following in zip_longest(cases, cases[1:]):
                     tell(case.title)
+                    faults_follow = following and following.setting.fault
+                    seconds = options.ordinary_s if options.ordinary_s and faults_follow else inf
                     if case.setting.fault:
                         rows.append(run_faulty(case, _ordinary(rows), folders))
                         continue
-                    rows.append(held_to(options.detects, run_case(case, options.trials, folders)))
+                    rows.append(held_to(options.detects, run_case(case, options.trials, folders, seconds)))
                     if options.record:
                         rows[-1] = with_recording(rows[-1], case.setting, options.record, folders)
         except (KeyboardInterrupt, Terminated):

@@ -161,10 +161,11 @@ class Options:
     command line of workers that are programs: all of them, judged by the file `check`, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
-    empty, a lock of the user and a program alone had the short ones. `explore` says that clean cases were explored too.
-    With `isolate`, "pid", each worker was in a pid namespace of its own. `directories` are all of them where there were
-    several, one directory seen through different mounts: worker i used number i modulo their number, from 0.
-    `directory` is the first.
+    empty, a lock of the user and a program alone had the short ones. In a case with faults no ordinary trial began that
+    would have ended more than `ordinary_s` after the first began; null where there is no such limit. `explore` says
+    that clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
+    `directories` are all of them where there were several, one directory seen through different mounts: worker i used
+    number i modulo their number, from 0. `directory` is the first.
     """
 
     scenarios: list[str]
@@ -186,6 +187,7 @@ class Options:
     detects: float | None = None
     faults: str = ""
     explore: bool = False
+    ordinary_s: float | None = None
     directories: list[str] = field(default_factory=list)
     isolate: str = ""
 

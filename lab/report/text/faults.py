@@ -9,7 +9,7 @@ from lab.output import lab_command
 from lab.records import Case, Options, Run
 from lab.report.format import plural
 
-from .failures import lock_of
+from .failures import lock_of, where
 
 UNCHECKED = (
     "Where a process was killed the data is not checked, because its round may be half done: such a row is judged by "
@@ -27,6 +27,12 @@ def of_faults(run: Run) -> Iterator[str]:
             yield f"{name}, with faults: NOT CLEAN in {len(broken)} of {plural(len(cases), 'case')}: {kinds}."
         else:
             yield f"{name}, with faults: clean in {plural(len(cases), 'case')}: {_made(cases)}."
+    for case in run.cases:
+        if run.options.ordinary_s and case.verdict == "clean" and not case.fault and case.trials < run.options.trials:
+            yield (
+                f"{where(case)}: {case.trials} of {run.options.trials} trials without a fault fitted into "
+                f"{run.options.ordinary_s:g} s; --trials {run.options.trials} runs all of them."
+            )
     if any(not case.data_checked for cases in groups.values() for case in cases):
         yield UNCHECKED
     for name, cases in _groups(case for case in run.cases if case.fault and case.verdict == "unsupported").items():

@@ -186,6 +186,7 @@ RUNS: dict[str, Run] = {
     "a fault that shuts all others out": run_of(
         MINE, SHUT_OUT, faults="long", locks=["other:lock"], directories=["a", "b"]
     ),
+    "trials that did not fit": run_of(MINE, STOPPED, trials=5, ordinary_s=7.0),
     "a fault that could not be made": run_of(MINE, NOT_TRIED),
 }
 
