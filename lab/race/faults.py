@@ -78,6 +78,11 @@ FAULTS = (*OF_LOCKS, *OF_PROGRAMS)
 """All faults, in the order of their rows."""
 
 
+def find_fault(target: Target, name: str) -> Fault:
+    """Return the fault of this name."""
+    return next(fault for fault in FAULTS if (fault.target, fault.name) == (target, name))
+
+
 def faults_for(target: Target, wanted: str, lock: str = "") -> list[Fault]:
     """Return the faults of a case whose lock has this name; `wanted` is the value of `--faults`, empty if not given.
 

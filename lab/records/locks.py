@@ -22,12 +22,14 @@ class ActorCall:
 class LockCell:
     """One property of one lock, as it was observed, and the calls that show it, in order.
 
-    `value` is "yes" or "no", "both" (kill: two processes held the lock after a death), "-" where the question does not
-    arise, "?" where it is inconclusive, "open" (exec: only where the descriptor stays open), "fifo", "other" or "polls"
-    (order), "measured" (costs: `samples_ns`, ns each, and their median). `reason` says why, where the value alone does
-    not. `claimed` is what the lock says of itself, empty where it says nothing; `ok` is false where the two differ.
-    `detection_limit` is how rare a false grant (of `kill`: a death after which two hold the lock) the races behind a
-    "yes" would have noticed with 95 % probability; null without races.
+    `value` is "yes" or "no", "both" (kill: two processes held the lock after a death), "fails" (signal, namespace: a
+    request ended with an error), "hangs" (the same and kill: in a race nobody was let in any more), "-" where the
+    question does not arise or cannot be asked, "?" where it is inconclusive, "open" (exec: only where the descriptor
+    stays open), "fifo", "other" or "polls" (order), "measured" (costs: `samples_ns`, ns each, and their median).
+    `reason` says why, where the value alone does not. `claimed` is what the lock says of itself, empty where it says
+    nothing; `ok` is false where the two differ. `detection_limit` is how rare a false grant (of `kill`, `signal` and
+    `namespace`: a fault after which two hold the lock) the races behind a "yes" would have noticed with 95 %
+    probability; null without races.
     """
 
     lock: str

@@ -24,18 +24,19 @@ from . import experiments, races
 from .races import Finding
 from .stage import Stage, Unclear
 
-PROCESSES, KILL, PAUSE, ORDER, PAIR, HAND_OVER = "processes", "kill", "pause", "order", "pair", "hand-over"
+PROCESSES, KILL, PAUSE, SIGNAL, NAMESPACE = "processes", "kill", "pause", "signal", "namespace"
+ORDER, PAIR, HAND_OVER = "order", "pair", "hand-over"
 
 
 class Play(NamedTuple):
     """A property by its name, how it is observed, and the experiment that observes it.
 
-    A race follows where the experiment says "yes" and a race is given.
+    A race follows where the experiment says "yes", or there is none, and a race is given.
     """
 
     name: str
     how: str
-    perform: Callable[[Stage], Finding]
+    perform: Callable[[Stage], Finding] | None
     race: Callable[[Lock, Path, float], Finding] | None = None
 
 
@@ -49,7 +50,19 @@ PLAYS = (
         KILL,
         "is released when its holder is killed; both: two that wait are granted it",
         experiments.kill,
-        races.deaths,
+        races.race_with("holder killed", "both"),
+    ),
+    Play(
+        SIGNAL,
+        "keeps out a request that handles signals while it waits; fails: the request ends with an error",
+        None,
+        races.race_with("waiter signalled", "no"),
+    ),
+    Play(
+        NAMESPACE,
+        "keeps processes out that have a pid namespace each, as in containers; fails, hangs: it does not work there",
+        None,
+        races.race_with("own pid namespace", "no"),
     ),
     Play("close", "stays when its holder opens and closes the file once more", experiments.close),
     Play("fork", "keeps out a child that the holder forks", experiments.fork),
@@ -171,9 +184,11 @@ def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, 
     for play in PLAYS:
         found, run = _out_of_question(play.name, cells), []
         if not found:
-            with Stage(lock, folder, limit_s, {each: cell.value for each, cell in cells.items()}) as stage:
-                found = _performed(partial(play.perform, stage))
-            run = stage.calls
+            found = Finding("yes")
+            if play.perform:
+                with Stage(lock, folder, limit_s, {each: cell.value for each, cell in cells.items()}) as stage:
+                    found = _performed(partial(play.perform, stage))
+                run = stage.calls
             if play.race and found.value == "yes" and lock.excludes:
                 race = play.race(lock, folder, limit_s)  # repeats many times what the experiment showed once
                 found = replace(race, reason="; ".join(filter(None, [found.reason, race.reason])))
@@ -250,8 +265,8 @@ def _cell(lock: str, name: str, found: Finding, run: list[ActorCall]) -> LockCel
 def _judge(cell: LockCell, lock: Lock) -> LockCell:
     """Return the cell with the verdict: the finding compared with what the lock claims."""
     claimed = _claim_of(cell.property, lock)
-    if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no")):
-        claimed = YES_NO[lock.excludes]  # it is no lock that yields to a death or a pause
+    if (cell.property, cell.value) in ((KILL, "both"), (PAUSE, "no"), (SIGNAL, "no"), (NAMESPACE, "no")):
+        claimed = YES_NO[lock.excludes]  # it is no lock that yields to a fault
     return replace(cell, claimed=claimed, ok=cell.value in ("-", "?") or claimed in ("", cell.value))
 
 

@@ -1,9 +1,9 @@
-"""Run the races behind the cells `processes` and `kill`: one experiment does not prove exclusion, so many holds meet.
+"""Run the races behind the cells of the survey: one experiment does not prove exclusion, so many holds meet.
 
 Every hold is recorded, and two that overlap show a lock that does not exclude. The holds meet in two ways, one after
 the other: the workers yield the processor inside the lock, all on one; and they sleep inside it, where requests that
-poll would otherwise find it free. In the races with deaths each worker also starts a helper that is killed inside the
-lock.
+poll would otherwise find it free. The cells `kill`, `signal` and `namespace` come from races in which the faults of
+`race --faults` are made (`lab.race.faults`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from time import monotonic, sleep
 from lab.analysis.statistics import detection_limit, one_in, plural, requests_for
 from lab.locks import Action, GaveUp, Lock, prepared
 from lab.race import Case, Setting, race_for
+from lab.race.faults import Fault, find_fault
 from lab.records import ActorCall
 from lab.records import Case as Row
 from lab.scenario import Damage, Found, Outcome, Scenario, Worker
@@ -54,18 +55,21 @@ RACE_S = 0.5
 ENOUGH = requests_for(0.001)
 """The number of requests that meet a holder after which no further race is run."""
 
-DEATHS = 100
-"""The number of deaths after which no further race with deaths is run."""
+MADE = 100
+"""The number of faults after which no further race with them is run."""
 
 INSIDE_S, AFTER_S = 0.0005, 0.0003
 """The times, in seconds, that a worker sleeps inside the lock, and before it requests it again."""
 
 ROUNDS = 20_000
 FEW_ROUNDS = 3
-"""The rounds of a trial with deaths: requests that poll are slow, and each round has one more hand-over."""
+"""The rounds of the first trial with faults: requests that poll are slow, and each round has one more hand-over."""
 
 HUNG_S = 30.0
 """The time, in seconds, after which a trial counts as hung; on a busy machine the slowest locks take seconds."""
+
+STANDS_S, MOST_LIMITS = 5.0, 6
+"""The time, in seconds, after which a trial with faults counts as hung, and how often it has it if rounds are done."""
 
 AGAIN_S = 0.001
 """The time, in seconds, to wait before a lock that gave up is requested again."""
@@ -119,27 +123,6 @@ class Sleeping(Meeting):
         sleep(AFTER_S)
 
 
-class Dying(Meeting):
-    """A race with deaths: every round a helper is killed inside the lock while others wait for it.
-
-    Then the worker adds 1 under the lock.
-    """
-
-    rounds = FEW_ROUNDS
-    pin = "none"
-
-    def work(self, w: Worker) -> None:
-        """Do one round: a death, and a hold."""
-        w.child(killed).wait()
-        super().work(w)
-
-
-def killed(w: Worker) -> None:
-    """Run the helper: it dies inside the lock."""
-    with w.write_lock():
-        w.die()
-
-
 class Insisting:
     """A lock that is requested again where it gave up: the request was kept out, and still has to be granted."""
 
@@ -191,26 +174,38 @@ def exclusion(lock: Lock, folder: Path, limit_s: float) -> Finding:
     return Finding("yes", f"detects {one_in(limit)} false grants", run=[shown], detection_limit=limit)
 
 
-def deaths(lock: Lock, folder: Path, limit_s: float) -> Finding:
-    """Tell whether the lock excludes processes after a holder was killed while several waited; "both" if not."""
-    until = monotonic() + limit_s
-    rows: list[Row] = []
-    died = 0
-    while died < DEATHS and (not rows or monotonic() < until) and not _broken(rows):
-        rows.append(_race(Dying, lock, folder, limit_s))
-        died += rows[-1].operations
-    shown = ActorCall(NAMES, f"race, {plural(died, 'holder')} killed in it", _outcome(rows))
-    if broken := _broken(rows):
-        return replace(broken, value="both" if broken.value == "no" else broken.value, run=[shown])
-    return Finding(
-        "yes",
-        f"of {plural(died, 'death')} none let two processes hold it",
-        run=[shown],
-        detection_limit=detection_limit(died),
-    )
+def race_with(name: str, worse: str) -> Callable[[Lock, Path, float], Finding]:
+    """Return the race in which this fault is made, again and again; it finds `worse` if two processes held the lock.
+
+    It finds "fails" where a request ended with an error, "hangs" where nobody was let in any more, and "-" where the
+    fault cannot be made here.
+    """
+    fault = find_fault("lock", name)
+    enough = WORKERS if fault.what == "isolate" else MADE
+
+    def race(lock: Lock, folder: Path, limit_s: float) -> Finding:
+        until = monotonic() + limit_s
+        rows: list[Row] = []
+        made = 0
+        while not rows or (0 < made < enough and monotonic() < until and not _broken(rows)):
+            rows.append(_race(Meeting, lock, folder, limit_s, fault))
+            made += rows[-1].faults_made
+        shown = ActorCall(NAMES, f"race, {name} {plural(made, 'time')}", _outcome(rows))
+        if rows[-1].verdict == "unsupported":
+            return Finding("-", rows[-1].reason)
+        if rows[-1].verdict == "died" and not fault.kills and not rows[-1].overlapping_holds:
+            return Finding("fails", rows[-1].reason, run=[shown])
+        if rows[-1].verdict == "timeout":
+            return Finding("hangs", f"{name}: {rows[-1].reason}", run=[shown])
+        if broken := _broken(rows):
+            return replace(broken, value=worse if broken.value == "no" else broken.value, run=[shown])
+        reason = f"{name} {plural(made, 'time')}: no two processes held it"
+        return Finding("yes", reason, run=[shown], detection_limit=detection_limit(made))
+
+    return race
 
 
-def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float) -> Row:
+def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float, fault: Fault | None = None) -> Row:
     """Run one race through pread and pwrite: it needs nothing of a filesystem but what the lock needs."""
     setting = Setting(
         scenario=kind(),
@@ -218,13 +213,17 @@ def _race(kind: type[Scenario], lock: Lock, folder: Path, limit_s: float) -> Row
         backing="stream",
         workers=WORKERS,
         rounds=kind.rounds,
-        pin=kind.pin,
+        pin="none" if fault else kind.pin,
         window_ns=0,
         leak=0.0,
-        time_limit_s=max(HUNG_S, limit_s),
+        time_limit_s=STANDS_S if fault else max(HUNG_S, limit_s),
+        most_limits=MOST_LIMITS if fault else 1,
         seed=f"survey/{kind.__name__}/{lock.name}",
+        fault=fault,
     )
-    return race_for(Case(Found("survey", kind, "", Path(__file__)), setting), [folder], min(RACE_S, limit_s))
+    case = Case(Found("survey", kind, "", Path(__file__)), setting)
+    seconds = min(RACE_S, limit_s)
+    return race_for(case, [folder], seconds, FEW_ROUNDS) if fault else race_for(case, [folder], seconds)
 
 
 def _broken(rows: Sequence[Row]) -> Finding | None:

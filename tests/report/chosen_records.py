@@ -5,10 +5,10 @@ from __future__ import annotations
 from lab.records import ActorCall, ComparedLock, Environment, LockCell, LockSurvey, Property
 from tests.report.records import header
 
-COLUMNS = (
-    "processes threads opens readers ranges kill pause close fork exit child unlock exec deadlock order pair hand-over"
-)
-NAMES = COLUMNS.split()
+NAMES = [
+    "processes", "threads", "opens", "readers", "ranges", "kill", "pause", "signal", "namespace", "close", "fork",
+    "exit", "child", "unlock", "exec", "deadlock", "order", "pair", "hand-over",
+]  # fmt: skip
 ABLE = dict.fromkeys(NAMES, "yes") | {"order": "fifo", "pair": "measured", "hand-over": "measured"}
 RUN = [ActorCall("A", "locks", "granted"), ActorCall("A, its child", "unlocks", "ok")]
 HERE = Environment("0", "CPython 3.12", "none", "Linux 6.18", "x86_64", "cpu", 2, 2, "ext4", "rw", 0.0)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from lab.locks import Abilities, Action, Lock, adapt
 from lab.locks.kernel import Fcntl, Ofd
+from tests.race.fault_locks import Careless
 
 CLONE_FILES = 0x400
 ALL = Abilities(ranges=True, readers=True, threads=True, fork=True, survives_kill=True)
@@ -364,6 +365,10 @@ def looked_again() -> Lock:
 
 def stale_pid() -> Lock:
     return adapt(StalePid)
+
+
+def careless() -> Lock:
+    return adapt(Careless)
 
 
 def impatient() -> Lock:

@@ -17,6 +17,8 @@ NEEDS = (
     ("Code that knows nothing of the lock opens and closes the file", ("close",)),
     ("A holder may be killed", ("kill",)),
     ("A holder may stand still for long (SIGSTOP, a suspended machine)", ("pause",)),
+    ("A process that waits may get signals", ("signal",)),
+    ("Processes in containers (pid namespaces)", ("namespace",)),
     ("A holder may fork, and the child come near the lock", ("fork", "exit", "child", "unlock")),
     ("Readers beside each other", ("readers",)),
     ("Parts of one file locked apart", ("ranges",)),
@@ -45,6 +47,8 @@ def advice(run: LockSurvey) -> Iterator[str]:
     if unknown:
         yield f"Of {', '.join(unknown)} nothing is known; what follows is about the others."
     for need, properties in NEEDS:
+        if all(cells.value(lock, each) in ("", "-") for each in properties for lock in locks):
+            continue  # it could not be tried here
         fit = [lock for lock in locks if all(cells.value(lock, each) == "yes" for each in properties)]
         yield f"{need}: {_these(fit, locks)}."
     fit = [lock for lock in locks if cells.value(lock, "order") == "fifo"]
@@ -73,13 +77,14 @@ class Cells:
         return cell.median_ns if cell else None
 
     def is_shown(self, lock: str) -> bool:
-        """Return True where races showed enough of its exclusion, which held after a death and a pause as well."""
+        """Return True where races showed enough of its exclusion, and it held in spite of every fault."""
         limit = self._cells[lock, "processes"].detection_limit
         return (
             limit is not None
             and limit <= STRONG
             and self.value(lock, "kill") != "both"
             and self.value(lock, "pause") == "yes"
+            and "no" not in (self.value(lock, "signal"), self.value(lock, "namespace"))
         )
 
 
@@ -105,6 +110,8 @@ HEADS = {
     "readers": ("rea-", "ders"),
     "ranges": ("ran", "ges"),
     "pause": ("pa-", "use"),
+    "signal": ("sig-", "nal"),
+    "namespace": ("name-", "space"),
     "close": ("cl-", "ose"),
     "fork": ("fo-", "rk"),
     "exit": ("ex-", "it"),
@@ -165,14 +172,14 @@ def _table(run: LockSurvey, style: str) -> str:
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> str:
-    """Return the table for people, as narrow as its words: tabulate keeps two more columns free for each header."""
+    """Return the table for people, as narrow as its words: tabulate would keep more columns free."""
     tops, bottoms = zip(*(HEADS.get(name, ("", name)) for name in head), strict=True)
     lines: list[Sequence[str]] = [tops, bottoms, *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
     lines.insert(2, ["-" * width for width in widths])
     signs = ["<"] * (len(head) - COSTS) + [">"] * COSTS
     return "\n".join(
-        "  ".join(f"{text:{sign}{width}}" for text, sign, width in zip(line, signs, widths, strict=True)).rstrip()
+        " ".join(f"{text:{sign}{width}}" for text, sign, width in zip(line, signs, widths, strict=True)).rstrip()
         for line in lines
     )
 
@@ -194,7 +201,9 @@ def _strengths(run: LockSurvey) -> str:
 
 def _columns(run: LockSurvey) -> str:
     lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties]
-    signs = "- the question does not arise; ? inconclusive; ! not what the lock claims of itself"
+    signs = (
+        "- the question does not arise, or cannot be asked here; ? inconclusive; ! not what the lock claims of itself"
+    )
     return "\n".join(["the columns", *lines, wrapped(signs, "  ")])
 
 
@@ -237,10 +246,13 @@ def _why(cell: LockCell) -> str:
     return f": {cell.reason}" if cell.reason else ""
 
 
+NEXT = r"(?= +(?:[!?-]|yes|no|both|fails|hangs|open|fifo|other|polls|\d)|$)"
+"""This matches what follows a word in a column: the word of the next one."""
+
 COLOURS = {
-    r"(?<=  )yes(?=  |$)": "green",
-    r"(?<=  )no(?=  |$)": "yellow",
-    r"(?<=  )(!\w+|[?])(?=  |$)": "bold red",
+    rf"(?<= )yes{NEXT}": "green",
+    rf"(?<= )no{NEXT}": "yellow",
+    rf"(?<= )(!\w+|[?]){NEXT}": "bold red",
 }
 """These colour the words in the columns."""
 
