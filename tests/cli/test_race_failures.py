@@ -34,7 +34,7 @@ def test_damage_where_none_was_expected_ends_with_1(tmp_path: Path) -> None:
 
 def test_a_lock_that_lets_two_in_ends_with_1_although_no_data_broke(tmp_path: Path) -> None:
     there = other_package(tmp_path / "site")
-    said = failed(1, hand_over(tmp_path / "mine.py"), *TWO, "--lock", "liar", env=there)
+    said = failed(1, hand_over(tmp_path / "mine.py"), *TWO, "--lock", "liar", "--faults", "none", env=there)
     assert "mine under liar, 2 workers: damaged: conflicting holds overlapped, 1 time" in said
     assert "worker 1 was granted write 0-7 while worker 0 held write 0-7" in said
 
