@@ -48,7 +48,7 @@ class Holder:
         self.path = path
 
     def made(self) -> bool:
-        mine = f"{self.path}.{os.getpid()}"
+        mine = f"{self.path}.{time.monotonic_ns()}"  # process ids may be equal
         Path(mine).write_text(str(os.getpid()))
         try:
             os.link(mine, self.path)
