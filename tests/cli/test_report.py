@@ -132,4 +132,4 @@ def test_verbose_shows_what_the_report_of_a_check_leaves_out_and_is_refused_wher
     assert refusal(2, "report", "bench.json", "--verbose") == (
         "lab: --verbose: the report of `bench` leaves nothing out; leave --verbose out"
     )
-    assert "not allowed with argument --verbose" in refusal(2, "check", ".", "--verbose", "--quiet")
+    assert "--quiet: not allowed with argument" in refusal(2, "check", ".", "--verbose", "--quiet")
