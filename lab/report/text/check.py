@@ -39,7 +39,7 @@ NEEDED = 8
 LEAST_OF_CAUSES = 14
 """The advice leaves so many lines to the causes: one of them, with its calls."""
 
-LEAST_ADVICE, MOST_ADVICE, FIRST_ADVICE = 6, 12, 9
+LEAST_ADVICE, MOST_ADVICE, FIRST_ADVICE = 9, 12, 9
 """The fewest and the most lines of the advice where there is more of it, and the most of its first sentence."""
 
 MOST_NAMED = 6
@@ -67,7 +67,11 @@ def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
     most = max(min(MOST_ADVICE, parts.room - LEAST_OF_CAUSES * bool(found)), min(LEAST_ADVICE, parts.room - 4))
     advice = _advice(run, most, min(FIRST_ADVICE, parts.room - 4))
     left = parts.room - (advice.count("\n") + 2 if advice else 0)
-    return _joined([*parts.before, advice, parts.table, causes_text(found, left - 1), *parts.after])
+    shown = causes_text(found, left - 1)
+    spare = left - (shown.count("\n") + 2 if shown else 0)
+    if spare > 0:
+        advice = _advice(run, advice.count("\n") + 1 + spare, FIRST_ADVICE)
+    return _joined([*parts.before, advice, parts.table, shown, *parts.after])
 
 
 class _Frame(NamedTuple):
