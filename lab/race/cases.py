@@ -102,6 +102,9 @@ def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
 
 
 def _faulty(setting: Setting, fault: Fault, options: Options) -> Setting:
+    """Return the setting with its fault; the rounds of a program follow the speed of its ordinary row."""
+    if setting.alone:
+        return replace(setting, fault=fault)
     rounds = EVENTS if fault.seconds else ONCE
     return replace(setting, fault=fault, rounds=rounds, pin=options.pin or "none", seed=f"{setting.seed}/{fault.name}")
 
