@@ -90,9 +90,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const="short",
         choices=FAULTS,
         default="",
-        help="also kill, stop and signal workers while they hold the lock or wait for it, each fault as a row of its "
-        "own; long ones are stops of 15 s (short for a lock of yours, module:attribute, and for a program alone; "
-        "else none)",
+        help="also kill, stop and signal workers while they hold the lock or wait for it, and hold programs between "
+        "two system calls, each fault as a row of its own; long ones are stops of 15 s (short for a lock of yours, "
+        "module:attribute, and for a program alone; else none)",
     )
     add(
         "--isolate",

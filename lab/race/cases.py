@@ -98,6 +98,7 @@ def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
         fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
         expected = setting.scenario.expected(setting.lock.name, setting.backing)
         faults = faults if fits and expected in ("clean", "damaged") else []
+    faults = [fault for fault in faults if not (setting.isolate and fault.what == "isolate")]
     return [case, *(replace(case, setting=_faulty(setting, fault, options)) for fault in faults)]
 
 
