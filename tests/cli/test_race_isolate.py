@@ -21,7 +21,7 @@ def test_each_worker_of_a_scenario_has_the_same_number(tmp_path: Path) -> None:
     path = scenario_file(tmp_path / "mine.py", SAYS_ITS_NUMBER)
     code, run = race(path, "--isolate", "pid", *SAME)
     (case,) = run["cases"]
-    found = [(damage["kind"], damage["count"], damage["evidence"]) for damage in case["damage"]]
+    found = [(damage["kind"], damage["count"], sorted(damage["evidence"])) for damage in case["damage"]]
     assert (code, found) == (1, [("number 2", 3, [f"worker {worker}, round 0: 2" for worker in range(3)])])
     assert run["options"]["isolate"] == "pid"
     assert len(race(path, *SAME)[1]["cases"][0]["damage"]) == 3
