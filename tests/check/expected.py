@@ -21,47 +21,47 @@ TABLE = """
     xfs                       s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
     btrfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
     overlay                   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    overlay_upper             U   U   U   U   U   U   U   U   U   U   U   *   U   *   *   *   *   *   *   *   *   *   *
+    overlay_upper             U   U   U   U   U   U   U   U   U   U   U   U   U   *   U   *   *   U   *   *   *   *   U
     bind                      s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
     bind_pair                 s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s
-    bindfs                    s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    bindfs_two                U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    sshfs                     s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    sshfs_two                 U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_honest               s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_honest_two           s   s   s   s   s   s   s   n   s   s   U   *   s   s   *   *   *   *   *   *   *   *   *
-    fuse_no_lock              s   s   s   s   s   s   s   s   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_no_lock_two          U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_always               U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_always_two           U   U   U   U   U   U   U   U   U   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_lies_100             U   U   U   *   *   *   *   *   *   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_lies_100_two         U   U   U   *   *   *   *   *   *   U   U   *   U   U   *   U   *   *   *   *   *   *   *
-    fuse_lies_1000            *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *
-    fuse_lies_1000_two        *   *   *   *   *   *   *   *   *   *   U   *   *   *   *   U   *   *   *   *   *   *   *
-    fuse_enosys               n   n   n   n   n   n   n   n   n   n   n   *   n   n   *   n   *   *   *   *   *   *   *
-    fuse_enosys_two           n   n   n   n   n   n   n   n   n   n   n   *   n   n   *   n   *   *   *   *   *   *   *
-    fuse_writeback            s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_writeback_two        s   s   s   s   s   *   s   n   s   U   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_direct_io            s   s   s   s   s   s   s   n   s   s   n   *   n   s   *   s   *   *   *   *   *   *   *
-    fuse_direct_io_two        s   s   s   s   s   s   s   n   s   s   n   *   n   s   *   s   *   *   *   *   *   *   *
-    fuse_whole_file           U   U   s   U   U   U   U   U   U   *   *   *   *   *   *   *   *   *   *   *   *   *   *
-    fuse_whole_file_two       U   U   s   U   U   U   U   U   U   *   U   *   *   *   *   U   *   *   *   *   *   *   *
-    fuse_no_merge             s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_no_merge_two         s   s   s   s   s   s   s   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_forgets_on_close     U   U   U   s   s   U   *   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_forgets_on_close_two U   U   U   s   s   U   *   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_leaks_ofd            s   U   s   *   s   *   *   n   U   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_leaks_ofd_two        s   U   s   *   s   *   *   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_false_deadlock       *   *   *   *   s   *   *   U   *   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_false_deadlock_two   *   *   *   *   s   *   *   U   *   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_slow                 s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_no_rename            s   s   s   s   s   s   s   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_posix_alone_two      s   s   U   s   s   s   U   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_flock_alone_two      U   U   s   U   U   U   U   U   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_kept_two             s   U   U   *   s   U   U   n   U   s   U   *   s   s   *   U   *   *   *   *   *   *   *
-    fuse_staged_two           s   s   s   s   s   s   s   n   s   U   U   *   s   *   *   U   *   *   *   *   *   *   *
-    fuse_wakes_nobody         s   s   s   s   s   s   U   n   s   s   s   *   s   s   *   s   *   *   *   *   *   *   *
-    fuse_wakes_nobody_two     s   s   s   s   s   s   U   n   s   s   U   *   s   s   *   U   *   *   *   *   *   *   *
+    bindfs                    s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    bindfs_two                U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   *   U   *   *   *   *   U
+    sshfs                     s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    sshfs_two                 U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   *   U   *   *   *   *   U
+    fuse_honest               s   s   s   s   s   s   s   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_honest_two           s   s   s   s   s   s   s   n   s   s   U   U   s   s   s   *   s   s   s   s   s   *   s
+    fuse_no_lock              s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_no_lock_two          U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   s   U   s   s   s   *   U
+    fuse_always               U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   s   U   s   s   s   *   U
+    fuse_always_two           U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   U   s   U   s   s   s   *   U
+    fuse_lies_100             U   U   U   *   *   *   *   *   *   U   U   *   U   U   *   U   s   *   s   s   s   *   *
+    fuse_lies_100_two         U   U   U   *   *   *   *   *   *   U   U   U   U   U   *   U   s   *   s   s   s   *   *
+    fuse_lies_1000            *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   *   s   *   s   s   s   *   *
+    fuse_lies_1000_two        *   *   *   *   *   *   *   *   *   *   U   U   *   *   *   U   s   *   s   s   s   *   *
+    fuse_enosys               n   n   n   n   n   n   n   n   n   n   n   n   n   n   n   n   s   n   s   s   s   *   n
+    fuse_enosys_two           n   n   n   n   n   n   n   n   n   n   n   n   n   n   n   n   s   n   s   s   s   *   n
+    fuse_writeback            s   s   s   s   s   s   s   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_writeback_two        s   s   s   s   s   *   s   n   s   U   U   U   s   s   *   U   U   U   s   s   s   U   U
+    fuse_direct_io            s   s   s   s   s   s   s   n   s   s   n   n   n   s   s   s   s   s   s   s   s   *   s
+    fuse_direct_io_two        s   s   s   s   s   s   s   n   s   s   n   n   n   s   s   s   s   s   s   s   s   *   s
+    fuse_whole_file           U   U   s   U   U   U   U   U   U   *   *   *   *   *   *   *   s   *   s   s   s   *   *
+    fuse_whole_file_two       U   U   s   U   U   U   U   U   U   *   U   U   *   *   s   U   s   s   s   s   s   *   s
+    fuse_no_merge             s   s   s   s   s   s   s   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_no_merge_two         s   s   s   s   s   s   s   n   s   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_forgets_on_close     U   U   U   s   s   U   *   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_forgets_on_close_two U   U   U   s   s   U   *   n   s   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_leaks_ofd            s   U   s   *   s   *   *   n   U   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_leaks_ofd_two        s   U   s   *   s   *   *   n   U   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_false_deadlock       *   *   *   *   s   *   *   U   *   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_false_deadlock_two   *   *   *   *   s   *   *   U   *   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_slow                 s   s   s   s   s   s   s   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_no_rename            s   s   s   s   s   s   s   n   s   s   s   s   s   s   s   s   s   s   s   s   s   n   n
+    fuse_posix_alone_two      s   s   U   s   s   s   U   n   U   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_flock_alone_two      U   U   s   U   U   U   U   U   U   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_kept_two             s   U   U   *   s   U   U   n   U   s   U   U   s   s   s   U   s   s   s   s   s   *   s
+    fuse_staged_two           s   s   s   s   s   s   s   n   s   U   U   U   s   *   s   U   U   U   s   s   s   *   s
+    fuse_wakes_nobody         s   s   s   s   s   s   U   n   s   s   s   s   s   s   s   s   s   s   s   s   s   *   s
+    fuse_wakes_nobody_two     s   s   s   s   s   s   U   n   s   s   U   U   s   s   s   U   s   s   s   s   s   *   s
     fuse_never_answers        ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   *   ?   ?   *   ?   *   *   *   *   *   *   *
     fuse_never_answers_two    ?   ?   ?   ?   ?   ?   U   ?   ?   ?   ?   *   ?   ?   *   ?   *   *   *   *   *   *   *
 """

@@ -185,7 +185,8 @@ def advice(
 ) -> list[str]:
     """Return the sentences that fit, the weightiest first."""
     here = Situation(guarantees, mounts, rules, stress, stuck)
-    before, after = ([say(here) for fits, say in lines if fits(here)] for lines in ((*_ALL, *_LOCKS, *_DATA), _OTHERS))
+    of_locks, of_the_rest = (*_ALL, *_LOCKS), (*_DATA, *_OTHERS)
+    before, after = ([say(here) for fits, say in lines if fits(here)] for lines in (of_locks, of_the_rest))
     return [*before, *uses(here), *after]
 
 
