@@ -65,7 +65,7 @@ OF_LOCKS = (
 OF_PROGRAMS = (
     Fault("own pid namespace", "program", "each copy has a pid namespace, as in a container", "worker", "isolate", 1.0),
     Fault("paused between calls", "program", "a copy is held before a system call", "worker", "pause", 4.0),
-    Fault("waiter signalled", "program", "copies that wait get signals that they handle", "waiter", "signal", 1.0),
+    Fault("waiter signalled", "program", "copies that wait get signals that they handle", "waiter", "signal", 1.5),
     Fault("holder killed", "program", "a copy is killed while it holds a lock", "holder", "kill", 0.7),
     Fault("waiter killed", "program", "a copy is killed while it waits for a lock", "waiter", "kill", 0.5),
     _stopped("program", 1),

@@ -207,6 +207,9 @@ OTHERS = (signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM, signal.SIGIO)
 """Signals that a program may take as an order to end. They are sent where it handles no other."""
 
 EVERY_S = 0.002
+FREELY_S = 0.005
+"""The time, in seconds, for which all copies that sleep get signals while the holder runs."""
+
 BURST, APART_S = 6, 0.0003
 """So many signals are sent to each copy that waits, so far apart: what requests its lock again waits again."""
 
@@ -216,12 +219,12 @@ WAITING_S = 0.02
 On a busy machine they may take longer; then another copy is tried.
 """
 
-SENT = 800
+SENT = 3000
 """So many signals are sent in a trial at most."""
 
 
 class Signalled(Meddler):
-    """Copies that wait get signals that they handle, while the copy that they may wait for is stopped for a moment.
+    """Copies that wait get signals that they handle: all for a moment, then those that wait for one that is stopped.
 
     What is interrupted (EINTR) and goes on as if it had the lock finds the holder still inside.
     """
@@ -243,8 +246,12 @@ class Signalled(Meddler):
         copies = self._copies()
         if not self._signals or len(copies) < 2:
             return
-        (holder, _), *others = copies
         number = self._random.choice(self._signals)
+        until_s = monotonic() + FREELY_S
+        while monotonic() < until_s:
+            self._signal(number, copies)
+            sleep(LOOK_S)
+        (holder, _), *others = copies
         if self._stop(holder) and until(lambda: all(_sleeps(pid) for pid, _ in others), WAITING_S):
             for _ in range(BURST):
                 self._signal(number, others)
