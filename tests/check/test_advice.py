@@ -49,6 +49,10 @@ USES: list[tuple[str, Sequence[str], dict[str, CheckVerdict], list[str], list[st
     ("unsafe like another", ONE, {**SQLITE, "pread": "unsafe"},
         ["SQLite with a rollback journal and SQLite in WAL mode: unsafe here, because pread and pwrite lose updates "
          "under a lock; keep the database on one host's own"], []),
+    *((f"unsafe for its {name}", ONE, {**SQLITE, name: "unsafe"},
+        [f"SQLite with a rollback journal: unsafe here, because {why};",
+         "Safe here, as far as it was tried: SQLite in WAL"],
+        []) for name, why in (("size", "a size may be old inside a lock"), ("entries", "names come or go late"))),
     ("not possible", ONE, {**SQLITE, "mapping": "unsupported"},
         ["SQLite in WAL mode: not possible here, because files cannot be mapped; use the rollback journal"], []),
     ("not known", ONE, {**SQLITE, "pread": "unknown"}, [], ["SQLite"]),
