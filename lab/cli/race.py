@@ -36,7 +36,7 @@ PINS = ("none", "spread", "one")
 FAULTS = ("none", "short", "long")
 ISOLATED = ("pid",)
 TRIALS = 5
-ORDINARY_S = 7.0
+ORDINARY_S = 5.0
 """Where a case has faults by default its ordinary trials end after so many seconds, so that all of it takes 20 s."""
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from math import inf
 from time import monotonic, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -91,6 +92,7 @@ class Plan:
         self._workers = workers
         self._log = log
         self._words = memoryview(anonymous(WORDS * WORD_BYTES)).cast("Q")
+        self._until = monotonic() + fault.seconds if fault.seconds else inf
 
     @property
     def made(self) -> int:
@@ -101,10 +103,18 @@ class Plan:
         """Prepare a worker for the fault, in the worker."""
 
     def work(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
-        """Do one round of a worker, with the part that it has in the round's event."""
+        """Do one round of a worker, with its part in the round's event; once the time is used there are no more.
+
+        A lock that takes seconds to let others in after a death would take them in every round.
+        """
+        if self._has_time():
+            self._before(work, worker, mailbox)
+        work(worker)
+
+    def _before(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
+        """Do what the worker has to do in this event before its round."""
         if worker.index != self._subject(worker.round):
             self._await_holder(worker.round)
-        work(worker)
 
     def at_grant(self, worker: RaceWorker) -> None:
         """Go on, inside the lock, with the event of this round, if the worker is its holder."""
@@ -112,6 +122,9 @@ class Plan:
     def look(self, pids: Mapping[int, int]) -> None:
         """Do what the parent has to do, and pass some time; `pids` are the indexes of live workers by process id."""
         sleep(LOOK_S)
+
+    def _has_time(self) -> bool:
+        return monotonic() < self._until
 
     def _drawn(self, what: str, number: int, below: int) -> int:
         return crc32(f"{self._seed}/{what}/{number}".encode()) % below
@@ -124,6 +137,12 @@ class Plan:
 
     def _await_holder(self, number: int) -> None:
         until(lambda: self._words[HELD] > number or self._is_over(number), HAND_OVER_S)
+
+    def _stay_inside(self, number: int) -> None:
+        """Hold the lock until the event is over, once in a round."""
+        if not self._is_over(number) and self._words[HELD] <= number:
+            self._words[HELD] = number + 1
+            until(lambda: self._is_over(number), INSIDE_S)
 
     def _is_over(self, number: int) -> bool:
         return self._words[OVER] > number
@@ -161,8 +180,8 @@ class WithHelpers(Plan):
 class KilledHolder(WithHelpers):
     """Every round a helper of the subject is killed inside the lock, while others wait for it."""
 
-    def work(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
-        """See `Plan.work`."""
+    def _before(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
+        """See `Plan._before`."""
         number = worker.round
         if worker.index != self._subject(number):
             self._await_holder(number)
@@ -170,7 +189,6 @@ class KilledHolder(WithHelpers):
             self._mailbox = mailbox
             self._reaped(worker.helper(lambda helper: self._helper(work, helper)).wait())
             self._end(number, 0)
-        work(worker)
 
     def at_grant(self, worker: RaceWorker) -> None:
         """Die here, in a helper."""
@@ -187,8 +205,8 @@ class KilledHolder(WithHelpers):
 class KilledWaiter(WithHelpers):
     """Every round a helper of the subject is killed while it waits for a holder that stays inside meanwhile."""
 
-    def work(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
-        """See `Plan.work`."""
+    def _before(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
+        """See `Plan._before`."""
         number = worker.round
         if worker.index == self._subject(number):
             self._words[READY] = number + 1
@@ -199,7 +217,6 @@ class KilledWaiter(WithHelpers):
         if worker.index == self._subject(number) and not self._is_over(number):
             self._mailbox = mailbox
             self._kill_waiter(work, worker)
-        work(worker)
 
     def _holder(self, number: int) -> int:
         others = self._drawn("holder", number, self._workers - 1)
@@ -221,10 +238,8 @@ class KilledWaiter(WithHelpers):
         """Stay inside until the helper was killed; a helper that is let in all the same does nothing there."""
         if self._is_helper:
             worker.die()
-        number = worker.round
-        if worker.index == self._holder(number) and not self._is_over(number) and self._words[HELD] <= number:
-            self._words[HELD] = number + 1
-            until(lambda: self._is_over(number), INSIDE_S)
+        if self._has_time() and worker.index == self._holder(worker.round):
+            self._stay_inside(worker.round)
 
 
 class StoppedHolder(Plan):
@@ -237,11 +252,10 @@ class StoppedHolder(Plan):
         self._since: float | None = None
         self._held_since: float | None = None
 
-    def work(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
-        """See `Plan.work`."""
+    def _before(self, work: Work, worker: RaceWorker, mailbox: Mailbox) -> None:
+        """See `Plan._before`."""
         if worker.round == self._round and worker.index != self._holder:
             self._await_holder(0)
-        work(worker)
 
     def at_grant(self, worker: RaceWorker) -> None:
         """Stop here, once; the parent lets the holder go on."""
@@ -278,10 +292,8 @@ class SignalledWaiter(Plan):
 
     def at_grant(self, worker: RaceWorker) -> None:
         """Stay inside until the others were signalled."""
-        number = worker.round
-        if worker.index == self._subject(number) and self._words[HELD] <= number:
-            self._words[HELD] = number + 1
-            until(lambda: self._is_over(number), INSIDE_S)
+        if self._has_time() and worker.index == self._subject(worker.round):
+            self._stay_inside(worker.round)
 
     def look(self, pids: Mapping[int, int]) -> None:
         """Signal those that wait."""

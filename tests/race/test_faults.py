@@ -9,11 +9,13 @@ import pytest
 
 from lab.errors import UsageError
 from lab.race import cases_of
-from lab.race.fault_verdict import shut_out
-from lab.race.faults import FAULTS
+from lab.race.fault_verdict import judged, shut_out
+from lab.race.faults import FAULTS, find_fault
+from lab.records import Case, Failure
 from lab.scenario import Found
 from tests.helpers import in_fresh_process
 from tests.race.fault_locks import OPTIONS, Slow, row_with
+from tests.report.records import CLEAN
 
 KILLED, DIED, STOPPED = "holder killed", "waiter killed", "holder stopped 1 s"
 SIGNALLED, ISOLATED = "waiter signalled", "own pid namespace"
@@ -91,6 +93,29 @@ def test_equal_process_ids_break_a_lock_that_trusts_them(tmp_path: Path) -> None
     row = in_fresh_process(row_with, "Numbered", ISOLATED, str(tmp_path))
     assert (row["verdict"], row["faults_made"] > 0) == ("damaged", True)
     assert in_fresh_process(row_with, "fcntl", ISOLATED, str(tmp_path))["verdict"] == "clean"
+
+
+FAILED = Failure(trial=0, worker=1, round=2, how="raised", reason="raised LockFailed")
+SEEN = replace(CLEAN, fault=KILLED, faults_made=9)
+
+
+@pytest.mark.parametrize(
+    ("row", "verdict", "reason"),
+    [
+        (SEEN, "clean", ""),
+        (replace(SEEN, faults_made=0), "inconclusive", "not tried: in 1,000 rounds no worker held the lock"),
+        (
+            replace(SEEN, verdict="died", overlapping_holds=1, failures=[FAILED]),
+            "damaged",
+            "conflicting holds overlapped, once, after a holder was killed; then worker 1 raised LockFailed",
+        ),
+        (replace(SEEN, verdict="died", reason="it raised", failures=[FAILED]), "died", "it raised"),
+        (replace(SEEN, verdict="unsupported", reason="no room"), "unsupported", "not tried: no room"),
+    ],
+)
+def test_overlaps_are_the_cause_where_a_worker_fails_too(row: Case, verdict: str, reason: str) -> None:
+    found = judged(row, find_fault("lock", KILLED), 2.0)
+    assert (found.verdict, found.reason[: len(reason)]) == (verdict, reason)
 
 
 @pytest.mark.parametrize(
