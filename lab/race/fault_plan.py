@@ -12,8 +12,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from math import inf
-from time import monotonic, sleep
+from time import monotonic, monotonic_ns, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 Work = Callable[[Any], None]
 
-READY, HELD, OVER, MADE, WORDS = range(5)
+READY, HELD, OVER, MADE, BEGUN_NS, WORDS = range(6)
 """The words that a trial's processes share: each of the first three is the number of the last such event, plus 1."""
 
 HAND_OVER_S = 1.0
@@ -92,7 +91,6 @@ class Plan:
         self._workers = workers
         self._log = log
         self._words = memoryview(anonymous(WORDS * WORD_BYTES)).cast("Q")
-        self._until = monotonic() + fault.seconds if fault.seconds else inf
 
     @property
     def made(self) -> int:
@@ -124,7 +122,8 @@ class Plan:
         sleep(LOOK_S)
 
     def _has_time(self) -> bool:
-        return monotonic() < self._until
+        self._words[BEGUN_NS] = self._words[BEGUN_NS] or monotonic_ns()  # the first worker's first round
+        return not self.fault.seconds or monotonic_ns() < self._words[BEGUN_NS] + self.fault.seconds * 1e9
 
     def _drawn(self, what: str, number: int, below: int) -> int:
         return crc32(f"{self._seed}/{what}/{number}".encode()) % below
@@ -136,7 +135,11 @@ class Plan:
         sleep(self._drawn("delay", number, DELAY_US) / 1e6)
 
     def _await_holder(self, number: int) -> None:
-        until(lambda: self._words[HELD] > number or self._is_over(number), HAND_OVER_S)
+        self._await(lambda: self._words[HELD] > number or self._is_over(number))
+
+    def _await(self, condition: Callable[[], bool]) -> None:
+        """Wait for another worker, which takes no more part in events once their time is used."""
+        until(lambda: condition() or not self._has_time(), HAND_OVER_S)
 
     def _stay_inside(self, number: int) -> None:
         """Hold the lock until the event is over, once in a round."""
@@ -213,7 +216,7 @@ class KilledWaiter(WithHelpers):
         if worker.index != self._holder(number):
             self._await_holder(number)
         else:  # whoever still waits in the round before needs the lock that the holder would keep for the subject
-            until(lambda: self._words[READY] > number, HAND_OVER_S)
+            self._await(lambda: self._words[READY] > number)
         if worker.index == self._subject(number) and not self._is_over(number):
             self._mailbox = mailbox
             self._kill_waiter(work, worker)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,9 +22,9 @@ KILLED, DIED, STOPPED = "holder killed", "waiter killed", "holder stopped 1 s"
 SIGNALLED, ISOLATED = "waiter signalled", "own pid namespace"
 BROKEN = {
     (KILLED, "Enters"): ("damaged", "after a holder was killed"),
-    (KILLED, "lockfile"): ("timeout", "nobody was let in for 0.3 s after a holder was killed"),
+    (KILLED, "lockfile"): ("timeout", r"nobody was let in for [\d.]+ s after a holder was killed"),
     (KILLED, "GivesUp"): ("timeout", "nobody was let in"),
-    (DIED, "Queue"): ("timeout", "nobody was let in for 0.3 s after a waiter was killed"),
+    (DIED, "Queue"): ("timeout", r"nobody was let in for [\d.]+ s after a waiter was killed"),
     (STOPPED, "Impatient"): ("damaged", "after the holder had been stopped for 0.3 s"),
     (SIGNALLED, "Careless"): ("damaged", "after a waiter was signalled"),
 }
@@ -74,7 +75,7 @@ def test_each_fault_breaks_a_lock_that_cannot_stand_it(fault: str, lock: str, tm
     row = in_fresh_process(row_with, lock, fault, str(tmp_path))
     verdict, reason = BROKEN[fault, lock]
     assert (row["fault"], row["verdict"], row["left"]) == (fault, verdict, [])
-    assert reason in row["reason"]
+    assert re.search(reason, row["reason"])
     assert row["faults_made"] > 0
     assert bool(row["overlapping_holds"]) == (verdict == "damaged")
 
@@ -83,7 +84,7 @@ def test_each_fault_breaks_a_lock_that_cannot_stand_it(fault: str, lock: str, tm
 def test_no_fault_breaks_a_lock_that_stands_it(fault: str, lock: str, tmp_path: Path) -> None:
     row = in_fresh_process(row_with, lock, fault, str(tmp_path))
     assert (row["verdict"], row["reason"], row["overlapping_holds"], row["left"]) == ("clean", "", 0, [])
-    assert row["faults_made"] == 1 if fault == STOPPED else row["faults_made"] > 1
+    assert row["faults_made"] == 1 if fault == STOPPED else row["faults_made"] > 0
     assert row["data_checked"] == (fault in (STOPPED, SIGNALLED))
     assert row["gave_up"] > 0 if lock == "GivesUp" else row["gave_up"] == 0
 
