@@ -132,10 +132,15 @@ class Queue:
 
     def acquire(self) -> None:
         self.folder.mkdir(exist_ok=True)
-        self.mine = self.folder / f"{time.monotonic_ns():020}-{os.getpid()}"
-        self.mine.touch()
-        while min(entry.name for entry in self.folder.iterdir()) != self.mine.name:
+        with Path(f"{self.folder}.guard").open("w") as guard:
+            fcntl.flock(guard, fcntl.LOCK_EX)
+            self.mine = self.folder / f"{max(self.tickets(), default=0) + 1}"
+            self.mine.touch()
+        while min(self.tickets()) != int(self.mine.name):
             time.sleep(LOOK_S)
+
+    def tickets(self) -> list[int]:
+        return [int(entry.name) for entry in self.folder.iterdir()]
 
     def release(self) -> None:
         self.mine.unlink()
