@@ -143,7 +143,8 @@ def run_alone(
 def _after_death(failures: Sequence[Failure]) -> list[Failure]:
     """Return the failures of copies that were not let in after a death.
 
-    One that ends by itself may have found the file half written: that is no fault of its lock.
+    The copy that was killed has not failed, and one that ends by itself may have found the file half written: that is
+    no fault of its lock.
     """
     late = [each for each in failures if each.how == "late"]
     return [replace(each, reason=each.reason.replace("(program) ", f"(program) {NOT_LET_IN} ", 1)) for each in late]

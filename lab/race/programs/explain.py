@@ -23,7 +23,7 @@ def explain_programs(setting: Setting, trial: int, ran: Ran, refused: Mapping[in
     """Return one failure for each program that did not start, did not wait for the start, or did not end well."""
     for ended in ran.exits:
         index = ended.index
-        if index not in setting.programs or index in ran.killed or (ran.unready and index not in ran.unready):
+        if index not in setting.programs or (ran.unready and index not in ran.unready):
             continue
         if index in refused:
             yield _failure(trial, ended, ran, "raised", f"could not be started ({refused[index]}); {FIX}")

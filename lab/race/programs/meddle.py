@@ -43,8 +43,7 @@ LOOK_S = 0.0002
 class Meddler:
     """Makes one kind of fault in one trial: this one makes none.
 
-    `made` is how often the fault was made, `killed` are the copies that ended by it. `note` says what was done last,
-    and `refused` why nothing could be.
+    `made` is how often the fault was made. `note` says what was done last, and `refused` why nothing could be.
     """
 
     made = 0
@@ -53,7 +52,6 @@ class Meddler:
 
     def __init__(self, seed: str, file: Path, seconds: float = 0.0) -> None:
         """Prepare the faults of one trial on this file; a stop lasts so many seconds."""
-        self.killed: set[int] = set()
         self._random = Random(seed)  # noqa: S311 - a plan, no secret
         self._file = file
         self._seconds = seconds
@@ -178,7 +176,6 @@ class KilledHolder(Meddler):
 
     def _kill(self, pid: int, index: int, role: str) -> None:
         self._pool.send(pid, signal.SIGKILL)
-        self.killed.add(index)
         self.made += 1
         self.note = f"copy {index} was killed while it {role} the lock"
 

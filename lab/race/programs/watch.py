@@ -6,7 +6,7 @@ Programs keep no record of their holds, so their locks are observed from outside
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +35,7 @@ NAMELESS = tuple(name for name, entry in OWN.items() if entry.names_holder)
 class Ran:
     """The facts about the processes of a trial once all have ended; times in ns of CLOCK_MONOTONIC.
 
-    Where some programs did not wait for the start signal, in `unready`, no worker was released. Those `killed` ended by
-    a fault that was made to them.
+    Where some programs did not wait for the start signal, in `unready`, no worker was released.
     """
 
     released_ns: int
@@ -46,7 +45,6 @@ class Ran:
     unready: set[int]
     samples: Samples
     orphans: Sequence[Orphan] = ()
-    killed: Collection[int] = ()
 
     def well(self, index: int) -> bool:
         """Return True for a worker that ended by itself with exit code 0, having been released."""
@@ -177,8 +175,7 @@ class _Watch:
             self._start.release()
         exits = self._pool.wait(limit_s, meanwhile=self._look_and_sample)
         self._look()
-        orphans, killed = self._pool.orphans, self._meddler.killed
-        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, orphans, killed)
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
         """Wait until each worker has arrived at the start or has ended before it.
