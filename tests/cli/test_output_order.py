@@ -36,6 +36,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "list": ("list",),
     "locks": ("locks", "flock", "--seconds", "0.3"),
     "new": ("new", "made"),
+    "completion": ("completion", "bash"),
     "peek": ("peek", "bench.json", "0", "--hex", "9999999"),
     "tour": ("tour", "--check", "modes"),
     "backings": ("backings",),

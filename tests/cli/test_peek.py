@@ -125,7 +125,7 @@ REFUSED: dict[tuple[str, ...], str] = {
         ("--", "foo", offset): f"lab: offset {offset!r} is no whole number; give it in decimal or as 0x..."
         for offset in ("ten", "1_0", "\u0663", " 1", "0x", "1e1")
     },
-    ("foo", "--hexa", "0"): "unrecognized arguments: --hexa",
+    ("foo", "--hexa", "0"): "unknown option '--hexa'; did you mean --hex?; see lab peek --help",
     ("foo", "0", "--hex", "0"): "0 is too few: at least 1",
     ("a\nb\x1b[1m", "0"): r"lab: a\nb\x1b[1m: cannot be opened",
     ("empty", "0"): "is empty, there is no byte to show: mmap refuses length 0 (EINVAL)",
