@@ -167,6 +167,11 @@ def allowed(length: int, offset: int, what: str) -> set[str]:
     return tally.met
 
 
+EITHER_FIRST = range(5, 8)
+"""These lengths glibc copies as two moves of 4 bytes: its versions for AVX begin with the end, those for AVX-512VL with
+the beginning. The model does as the former where a move has 32 bytes: a load of one is cut as a store of the other."""
+
+
 def test_what_two_processes_see_of_each_other_s_copies_the_model_allows() -> None:
     """Lengths at random, within a line and across one; whatever was seen torn, some schedule tears just so."""
     seed = time.time_ns()
@@ -176,7 +181,8 @@ def test_what_two_processes_see_of_each_other_s_copies_the_model_allows() -> Non
         command = [sys.executable, str(TEARING), "--json", "--seconds", "0.1", "--offset", str(offset), *lengths]
         rows = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=True).stdout
         for row in map(json.loads, rows.splitlines()):
-            beyond = row["cuts"].keys() - allowed(row["length"], offset, row["what"])
+            ways = ("store", "load", "both") if row["length"] in EITHER_FIRST else (row["what"],)
+            beyond = row["cuts"].keys() - set().union(*(allowed(row["length"], offset, way) for way in ways))
             assert not beyond, f"seed {seed}, offset {offset}: {row} has {beyond}"
 
 
