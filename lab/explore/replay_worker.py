@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from lab.errors import refusal
 from lab.locks import Action, Deadlock, find_lock
 from lab.memory import MAPPED
 from lab.scenario.base import exception_text
@@ -88,6 +89,8 @@ class Replayed:
         except GaveUp:
             return
         except (Exception, SystemExit) as error:
+            if refusal(error) and not getattr(error, "filename", None):
+                raise  # the pipe of the turns failed, not the scenario
             failed = exception_text(error)
         if self._taken != len(self._expected):
             self._report(f"worker {self._index} ended after {self._taken} of its {len(self._expected)} steps {failed}")

@@ -23,7 +23,7 @@ def an_actor(path: str = "") -> Iterator[ActorHandle]:
     handle = ActorHandle.forked(0)
     try:
         if path:
-            assert made(handle, "open", path, "f", "rw", "") == "ok"
+            assert made(handle, "open", path, "f", "rw", "", "") == "ok"
         yield handle
     finally:
         handle.process.send(SIGKILL)

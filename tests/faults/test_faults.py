@@ -69,7 +69,7 @@ def test_the_cell_sees_what_a_command_leaves(cell: Cell) -> None:
 )
 def test_what_was_finished_before_a_call_failed_is_kept(call: str, error: int, cell: Cell) -> None:
     """The last such call of the second case: the document holds the first case, and why there is no second."""
-    two = ("race", "counter", "bank", "--locked", *SMALL, "--json", "-")
+    two = ("race", "counter", "bank", "--locked", "--no-explore", *SMALL, "--json", "-")
     whole = cell.run(Trial("two", two, codes=(0,), counts=True))
     made = cell.run(Trial("two", two, f"{call}:{whole.counted[call][0]}:main:{error}", codes=(3,)))
     assert made.flags == []
