@@ -20,6 +20,7 @@ from types import TracebackType
 
 from lab.host.procfs import ASLEEP, caught_signals, is_stopped, process_stat
 from lab.processes import WorkerPool
+from lab.race.fault_plan import until
 
 from .launch import Start
 from .samples import Samples
@@ -126,16 +127,6 @@ class Meddler:
 def _figures(path: Path) -> Sequence[int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def until(condition: Callable[[], bool], limit_s: float) -> bool:
-    """Wait for the condition; return False if the limit came first."""
-    deadline = monotonic() + limit_s
-    while not condition():
-        if monotonic() > deadline:
-            return False
-        sleep(LOOK_S)
-    return True
 
 
 class Isolated(Meddler):

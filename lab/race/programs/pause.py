@@ -24,9 +24,10 @@ from types import TracebackType
 from lab.processes import GroupReaper, WorkerPool
 from lab.processes.ptrace import allow_tracer
 from lab.processes.tracer import GO_ON, RELEASED, Call, Order, Place, Tracer
+from lab.race.fault_plan import until
 
 from .launch import Start
-from .meddle import Meddler, until
+from .meddle import Meddler
 from .samples import Samples
 
 ALONE_S = 3.0
