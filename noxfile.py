@@ -16,14 +16,14 @@ MADE_DOCS = ("docs.draw_layers", "docs.make_api", "docs.make_man")
 
 def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     """Install the lab with what its tests need, and run pytest."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Ruff, mypy and the import layers."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
@@ -51,7 +51,7 @@ def quick(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Write the pages that are made from the code again, and run the tests of the documents."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     for module in MADE_DOCS:
         session.run("python", "-m", module)
     session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/test_made_docs.py", *session.posargs)
@@ -60,7 +60,7 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """How fast the race and the explorer are, as ratios of one run; on a quiet machine."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     for name in session.posargs or ["race", "explore"]:
         session.run("python", "-m", f"tests.benchmarks.{name}", "speed")
 
@@ -68,14 +68,14 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """Every call of a small run of each command fails once, at each of its calls; hours: `-- --most 3` takes a part."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     session.run("python", "-m", "tests.faults", *session.posargs)
 
 
 @nox.session
 def hangs(session: nox.Session) -> None:
     """A check of a mount that stops answering at each of its requests; as root, hours: `-- --every 19` takes a part."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[test,docs]")
     session.run("python", "-m", "tests.check.hangs", *session.posargs)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from argparse_manpage.manpage import Manpage
-
 import lab
 from lab.cli.parser import whole_parser
 
@@ -18,6 +16,8 @@ PAGE = Path(__file__).with_name("lab.1")
 
 def page() -> str:
     """Return the page in the language of man(7); of this version, and not of a day or a terminal."""
+    from argparse_manpage.manpage import Manpage
+
     os.environ["COLUMNS"] = "1000"  # the reader of the page fills its lines
     made = Manpage(whole_parser(), format="single-commands-section")
     made.date, made.source, made.manual = "", f"lab {lab.__version__}", "User Commands"

@@ -199,8 +199,13 @@ def _need_import_linter() -> None:
     require(Path(sys.executable).with_name("lint-imports").exists(), "import-linter is not installed beside Python")
 
 
+def _need_argparse_manpage() -> None:
+    require(find_spec("argparse_manpage"), "argparse-manpage is not installed (the extra docs)")
+
+
 NEEDS: dict[str, Callable[[], object]] = {
     "root": _need_root,
+    "argparse_manpage": _need_argparse_manpage,
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,
