@@ -133,6 +133,15 @@ def refusal(error: BaseException) -> str:
     return f"a system call was refused: {what}"
 
 
+def checked(returned: int, name: str | None = None) -> None:
+    """Raise OSError for a negative result of a C function, from the errno that ctypes has kept; `name` is its name."""
+    if returned < 0:
+        from ctypes import get_errno  # --help need not wait for it
+
+        code = get_errno()
+        raise OSError(code, os.strerror(code), *([name] if name else []))
+
+
 def out_of_descriptors(error: OSError) -> CannotRunError | None:
     """Return the error to raise instead of this one, where process or system has no descriptor left; else None."""
     if error.errno not in (EMFILE, ENFILE):

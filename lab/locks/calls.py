@@ -10,6 +10,8 @@ import ctypes
 import fcntl
 import os
 
+from lab.errors import checked
+
 from .kernel import F_OFD_SETLKW, FLOCK
 
 RANGE_COMMANDS = {
@@ -38,7 +40,7 @@ def call_range(descriptor: int, command: str, kind: int, start: int, length: int
     """
     asked = FLOCK.pack(TYPES[kind] if kind in (0, 1, 2) else kind, whence, start, length, pid)
     answer = ctypes.create_string_buffer(asked, FLOCK.size)
-    _check(_library.fcntl(descriptor, RANGE_COMMANDS[command], answer))
+    checked(_library.fcntl(descriptor, RANGE_COMMANDS[command], answer))
     return answer.raw
 
 
@@ -61,10 +63,4 @@ def call_whole(descriptor: int, kind: int, *, wait: bool) -> None:
     Raises OSError, EINTR too.
     """
     operation = OPERATIONS[kind] if kind in (0, 1, 2) else kind
-    _check(_library.flock(descriptor, operation if wait else operation | fcntl.LOCK_NB))
-
-
-def _check(returned: int) -> None:
-    if returned < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    checked(_library.flock(descriptor, operation if wait else operation | fcntl.LOCK_NB))

@@ -12,6 +12,8 @@ import mmap as python_mmap
 import os
 from mmap import MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE
 
+from lab.errors import checked
+
 __all__ = [
     "MAP_FAILED",
     "MAP_PRIVATE",
@@ -70,17 +72,17 @@ def mmap(length: int, prot: int, flags: int, descriptor: int, offset: int = 0) -
 
 def munmap(address: int, length: int) -> None:
     """Unmap (munmap(2)): these pages are gone. Raises OSError, EINVAL where it is no page's address."""
-    _check(_library.munmap(address, length))
+    checked(_library.munmap(address, length))
 
 
 def msync(address: int, length: int, flags: int = MS_SYNC) -> None:
     """Flush (msync(2)). Raises OSError: EINVAL where it is no page's address, ENOMEM where nothing is mapped."""
-    _check(_library.msync(address, length, flags))
+    checked(_library.msync(address, length, flags))
 
 
 def mprotect(address: int, length: int, prot: int) -> None:
     """Change the protection of these pages (mprotect(2)). Raises OSError, EACCES where the open file forbids it."""
-    _check(_library.mprotect(address, length, prot))
+    checked(_library.mprotect(address, length, prot))
 
 
 def load(address: int, length: int = 1) -> bytes:
@@ -96,9 +98,3 @@ def store(address: int, data: bytes) -> None:
 def map_read_only(descriptor: int) -> python_mmap.mmap:
     """Map the whole file as Python does with ACCESS_READ. Raises OSError, ValueError for an empty file."""
     return python_mmap.mmap(descriptor, 0, access=python_mmap.ACCESS_READ)
-
-
-def _check(returned: int) -> None:
-    if returned < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))

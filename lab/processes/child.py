@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lab.errors import LabError, refusal
+from lab.errors import LabError, checked, refusal
 from lab.output import flush_output, print_error
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 36, 37
@@ -33,7 +33,7 @@ STOPS = (int(signal.SIGINT), int(signal.SIGTERM), int(signal.SIGHUP))
 Each raises an exception in the parent.
 """
 
-_prctl = ctypes.CDLL(None).prctl
+prctl = ctypes.CDLL(None).prctl
 _quick = import_module("_signal")
 """The module with signal.signal and pthread_sigmask without their enumerations.
 
@@ -84,7 +84,7 @@ def live(body: Callable[[], None], there: Callable[[], bool], group: int | None 
     """
     status = 1
     try:
-        _prctl(PR_SET_PDEATHSIG, SIGKILL)
+        prctl(PR_SET_PDEATHSIG, SIGKILL)
         if there():
             join_group(group, 0)
             for stop in STOPS:
@@ -242,7 +242,7 @@ def fork_sibling(body: Callable[[], None], *, share_files: bool = False) -> int:
     """
     parent = os.getppid()
     flags = CLONE_PARENT | signal.SIGCHLD | (CLONE_FILES if share_files else 0)
-    return _clone(flags, lambda: live(body, lambda: os.getppid() == parent))
+    return clone(flags, lambda: live(body, lambda: os.getppid() == parent))
 
 
 def fork_unseen(body: Callable[[], None], *, group: int) -> int:
@@ -255,13 +255,13 @@ def fork_unseen(body: Callable[[], None], *, group: int) -> int:
         return fork_child(body, group=group)
     parent = os.getpid()
     with stops_held():
-        pid = _clone(0, lambda: live(body, lambda: os.getppid() == parent, group))
+        pid = clone(0, lambda: live(body, lambda: os.getppid() == parent, group))
         join_group(group, pid)
         unseen.add(pid)
         return pid
 
 
-def _clone(flags: int, child: Callable[[], NoReturn]) -> int:
+def clone(flags: int, child: Callable[[], NoReturn]) -> int:
     """Start a new process, which runs `child`; return its pid. Raises OSError."""
     number = SYS_CLONE.get(platform.machine())
     if number is None:
@@ -272,7 +272,5 @@ def _clone(flags: int, child: Callable[[], NoReturn]) -> int:
         _interpreter.PyOS_AfterFork_Child()
         child()
     _interpreter.PyOS_AfterFork_Parent()
-    if pid < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    checked(pid)
     return pid

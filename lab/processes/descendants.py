@@ -19,7 +19,7 @@ from types import TracebackType
 
 from lab.host.procfs import ENDED, processes, sleeps_in
 
-from .child import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, _prctl, stops_held, unseen
+from .child import PR_GET_CHILD_SUBREAPER, PR_SET_CHILD_SUBREAPER, prctl, stops_held, unseen
 
 GRACE_S = 0.1
 """The time, in seconds, that a descendant whose ancestors have ended has to end by itself.
@@ -66,7 +66,7 @@ class Descendants:
     def __enter__(self) -> Descendants:
         self._known = set(_children())
         self._adopted_before = _adopts()
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
         return self
 
     def __exit__(
@@ -74,7 +74,7 @@ class Descendants:
     ) -> None:
         self.end()
         if not self._adopted_before:
-            _prctl(PR_SET_CHILD_SUBREAPER, 0)
+            prctl(PR_SET_CHILD_SUBREAPER, 0)
 
     def end(self, *, but: Collection[int] = (), grace_s: float = GRACE_S) -> list[Orphan]:
         """Kill and reap every descendant but those children; return those that lived on after the grace.
@@ -110,7 +110,7 @@ class Descendants:
 
 def _adopts() -> bool:
     asked = ctypes.c_int()
-    _prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(asked), 0, 0, 0)
+    prctl(PR_GET_CHILD_SUBREAPER, ctypes.byref(asked), 0, 0, 0)
     return bool(asked.value)
 
 

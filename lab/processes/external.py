@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from lab.errors import CannotRunError
 
-from .child import PR_SET_PDEATHSIG, WALL, _prctl, fork_unseen, stops_held, unseen
+from .child import PR_SET_PDEATHSIG, WALL, fork_unseen, prctl, stops_held, unseen
 
 if TYPE_CHECKING:
     import subprocess
@@ -190,7 +190,7 @@ class GroupReaper:
 
     def _wait_and_kill(self, ready: int) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-        _prctl(PR_SET_PDEATHSIG, ENDS)
+        prctl(PR_SET_PDEATHSIG, ENDS)
         os.write(ready, b".")
         while os.getppid() == self._owner:
             signal.sigwait([ENDS])
@@ -254,6 +254,6 @@ def end_with(parent: int) -> None:
 
     It ends at once where that process has died already.
     """
-    _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:
         os._exit(1)

@@ -35,10 +35,10 @@ from .child import (
     PR_SET_CHILD_SUBREAPER,
     PR_SET_PDEATHSIG,
     STOPS,
-    _prctl,
     close_all_but,
     detach_output,
     fork_child,
+    prctl,
     stops_held,
 )
 from .deadlines import Watched
@@ -217,10 +217,10 @@ class _Guard:
         """Fork the worker, wait for its end, end all the others, and clean up."""
         for stop in STOPS:
             signal.signal(stop, signal.SIG_IGN)
-        _prctl(PR_SET_CHILD_SUBREAPER, 1)
+        prctl(PR_SET_CHILD_SUBREAPER, 1)
         detach_output()
         close_all_but(self._orders, self._messages)
-        _prctl(PR_SET_PDEATHSIG, 0)  # the end of the orders says the same, and there is something to do then
+        prctl(PR_SET_PDEATHSIG, 0)  # the end of the orders says the same, and there is something to do then
         try:
             worker = Watched(fork_child(lambda: self._work(body)))
         except OSError as error:

@@ -22,14 +22,16 @@ import os
 import select
 import signal
 import struct
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from lab.errors import CannotRunError
+from lab.errors import CannotRunError, checked
 
-from .child import CLONE_PARENT, _clone, close_all_but, detach_output, fork_held, live, stops_held
+from .child import CLONE_PARENT, clone, close_all_but, detach_output, fork_held, live, stops_held
+from .deadlines import LOOK_AGAIN_S, Watched
 
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x2_0000, 0x1000_0000, 0x2000_0000
 MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REC, MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 19
@@ -71,15 +73,29 @@ def fork_isolated(body: Callable[[], None], *, group: int) -> Isolated:
                 os.close(descriptor)
     if not pid:
         if first:
-            end_first(first)
+            end_namespaces([first])
         raise CannotRunError(f"no pid namespace for a worker: {reason}; {ADVICE}")
     return Isolated(pid, first, group or maker)
 
 
-def end_first(first: int) -> None:
-    """Kill and reap the first process of a namespace whose other processes have ended, or must."""
-    os.kill(first, signal.SIGKILL)
-    os.waitpid(first, 0)
+def end_namespaces(firsts: Iterable[int], limit_s: float = STARTS_S) -> set[int]:
+    """Kill the first processes of these namespaces, and with them all that is left there, and reap them.
+
+    Return those that do not end in this time, because a process of theirs does not end on SIGKILL.
+    """
+    left = set(firsts)
+    for first in left:
+        os.kill(first, signal.SIGKILL)
+    return _not_reaped(left, limit_s)
+
+
+def _not_reaped(pids: set[int], limit_s: float) -> set[int]:
+    """Reap these children; return those that have not ended in this time."""
+    left, deadline = set(pids), time.monotonic() + limit_s
+    while left and time.monotonic() < deadline:
+        left -= {pid for pid in left if os.waitpid(pid, os.WNOHANG)[0]}
+        time.sleep(LOOK_AGAIN_S if left else 0)
+    return left
 
 
 def refused_namespaces() -> str:
@@ -87,12 +103,17 @@ def refused_namespaces() -> str:
     try:
         with stops_held():
             made = fork_isolated(lambda: None, group=0)
-            code = os.waitstatus_to_exitcode(os.waitpid(made.pid, 0)[1])
-            end_first(made.first)
+            child = Watched(made.pid)
+            code = child.wait(STARTS_S)
+            left = end_namespaces([made.first])
+            child.wait(0)
+            child.close()
     except CannotRunError as error:
         return str(error)
     except OSError as error:
         return f"fork refused ({error.strerror})"
+    if code is None or left:
+        return "a process in it does not end"
     return f"a process in it ended with {code}" if code else ""
 
 
@@ -103,7 +124,7 @@ def _received(readable: int, maker: int) -> tuple[int, int, str]:
     content = os.read(readable, select.PIPE_BUF) if poll.poll(STARTS_S * 1000) else b""
     if not content:
         os.kill(maker, signal.SIGKILL)
-    os.waitpid(maker, 0)
+    _not_reaped({maker}, STARTS_S)
     if not content:
         return 0, 0, "the process that makes it ended, or hangs"
     first, pid = MADE.unpack_from(content)
@@ -117,12 +138,12 @@ def _make(body: Callable[[], None], caller: int, message: int) -> None:
     try:
         _unshare()
         readable, ready = os.pipe()
-        first = _clone(CLONE_PARENT | signal.SIGCHLD, lambda: _live(lambda: _be_first(ready), caller))
+        first = clone(CLONE_PARENT | signal.SIGCHLD, lambda: _live(lambda: _be_first(ready), caller))
         os.close(ready)
         reason = _answer(readable)
         if not reason:
             os.close(readable)
-            pid = _clone(CLONE_PARENT | signal.SIGCHLD, lambda: _live(body, caller, message))
+            pid = clone(CLONE_PARENT | signal.SIGCHLD, lambda: _live(body, caller, message))
     except OSError as error:
         reason = f"{error.filename or 'clone(2)'}: {error.strerror}"
     os.write(message, MADE.pack(first, pid) + reason.encode())
@@ -186,6 +207,4 @@ def _answer(readable: int) -> str:
 
 
 def _call(name: str, function: Callable[..., int], *arguments: object) -> None:
-    if function(*arguments) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), name)
+    checked(function(*arguments), name)

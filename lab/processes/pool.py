@@ -27,7 +27,7 @@ from .activity import note_hang
 from .child import fork_held, stops_held
 from .descendants import Descendants, Orphan
 from .external import GroupReaper
-from .namespaces import fork_isolated
+from .namespaces import end_namespaces, fork_isolated
 
 Prepare = Callable[[int], Callable[[], None]]
 """A function that runs in the worker with its index before the barrier; what it returns is called after the release."""
@@ -254,18 +254,9 @@ class WorkerPool:
         return exits
 
     def _end_namespaces(self) -> set[int]:
-        """Kill what is left in the workers' namespaces, by their first processes, and reap those.
-
-        Return those that do not end, because a process of theirs does not end on SIGKILL.
-        """
+        """End the workers' namespaces; return the first processes of those that do not end."""
         left, self._firsts = self._firsts, set()
-        for first in left:
-            os.kill(first, signal.SIGKILL)
-        deadline = time.monotonic() + KILL_GRACE_S
-        while left and time.monotonic() < deadline:
-            left -= {first for first in left if os.waitpid(first, os.WNOHANG)[0]}
-            time.sleep(LOOK_AGAIN_S if left else 0)
-        return left
+        return end_namespaces(left, KILL_GRACE_S)
 
     def _readable(self, timeout_ms: float) -> bool:
         poll = select.poll()

@@ -12,6 +12,10 @@ import platform
 from ctypes import Structure, c_long, c_uint8, c_uint32, c_uint64, c_void_p
 from typing import NamedTuple
 
+from lab.errors import checked
+
+from .child import prctl
+
 PTRACE_DETACH, PTRACE_SYSCALL = 17, 24
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_LISTEN, PTRACE_GET_SYSCALL_INFO = 0x4206, 0x4207, 0x4208, 0x420E
 TRACESYSGOOD, TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC = 1, 2, 4, 8, 16
@@ -23,8 +27,7 @@ ENTRY = 1
 PR_SET_PTRACER = 0x5961_6D61
 PATH_BYTES = 4096
 
-_library = ctypes.CDLL(None, use_errno=True)
-_ptrace = _library.ptrace
+_ptrace = ctypes.CDLL(None, use_errno=True).ptrace
 _ptrace.restype = c_long
 _ptrace.argtypes = (c_long, c_long, c_void_p, c_void_p)
 
@@ -94,7 +97,7 @@ def kinds_here() -> tuple[int, dict[int, Kind]]:
 
 def allow_tracer(pid: int) -> None:
     """Allow this process to trace the caller where only ancestors may (Yama; prctl(2), PR_SET_PTRACER)."""
-    _library.prctl(PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
+    prctl(PR_SET_PTRACER, ctypes.c_ulong(pid), 0, 0, 0)
 
 
 def seize(pid: int) -> None:
@@ -143,6 +146,4 @@ def text_at(pid: int, address: int) -> str:
 
 
 def _call(request: int, pid: int, address: int = 0, data: int = 0) -> None:
-    if _ptrace(request, pid, address, data) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), "ptrace(2)")
+    checked(_ptrace(request, pid, address, data), "ptrace(2)")

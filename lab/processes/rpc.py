@@ -19,7 +19,7 @@ from types import TracebackType
 from lab.errors import CannotRunError, ExitCode, LabError
 from lab.host.procfs import is_stopped, sleeps_in
 
-from .child import _prctl, detach_output, fork_held, stops_held
+from .child import detach_output, fork_held, prctl, stops_held
 
 LONGEST = 1 << 16
 """The most bytes of a question, and of an answer with the byte before it."""
@@ -153,7 +153,7 @@ class ChildRpc:
     def _serve(self, channel: socket.socket, respond: Callable[[bytes], bytes]) -> None:
         """Answer until the parent closes the connection."""
         self._channel.close()
-        _prctl(PR_SET_DUMPABLE, 0)
+        prctl(PR_SET_DUMPABLE, 0)
         for ends in (signal.SIGSEGV, signal.SIGBUS):
             signal.signal(ends, signal.SIG_DFL)
         while question := _received(channel):
