@@ -126,8 +126,7 @@ class Log:
 
     def is_waiting(self, index: int) -> bool:
         """Return True while a request is under the cursor of this segment, and not granted."""
-        segment = self.segment(index)
-        at = segment[CURSOR] or HEADER
+        segment, at = self.segment(index), self.cursor(index)
         return at + RECORD <= len(segment) and segment[at] != 0 and segment[at + GRANTED_NS] == 0
 
     def forget_request(self, index: int) -> None:

@@ -14,35 +14,23 @@ from pathlib import Path
 
 from lab.locks import Lock
 from lab.locks.adapters import SUFFIX, Adapted, removed_beside
+from lab.locks.ready.libraries import LockFile
 from lab.memory import scratch
 
 
-class LockFile:
+class ExclusiveFile(LockFile):
     """A file that is made with O_CREAT and O_EXCL."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def acquire(self) -> None:
-        """Make the name; where it exists, look again."""
-        while True:
-            try:
-                self._make()
-            except FileExistsError:
-                os.sched_yield()  # a sleep would let most holds pass unseen
-            else:
-                return
 
     def release(self) -> None:
         """Remove the name, if it is there."""
         with suppress(FileNotFoundError):
-            os.unlink(self._path)  # noqa: PTH108 - the path is text here
+            super().release()
 
-    def _make(self) -> None:
-        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    def _wait(self) -> None:
+        os.sched_yield()  # a sleep would let most holds pass unseen
 
 
-class LockDirectory(LockFile):
+class LockDirectory(ExclusiveFile):
     """A directory."""
 
     def release(self) -> None:
@@ -54,7 +42,7 @@ class LockDirectory(LockFile):
         os.mkdir(self._path, 0o700)  # noqa: PTH102 - the path is text here
 
 
-class LinkedFile(LockFile):
+class LinkedFile(ExclusiveFile):
     """A further name of a file that each process makes for itself, and removes once it has that name."""
 
     def __init__(self, path: str) -> None:
@@ -74,7 +62,7 @@ class LinkedFile(LockFile):
 
 
 KINDS = {
-    "lockfile": (LockFile, "a file made with O_CREAT | O_EXCL"),
+    "lockfile": (ExclusiveFile, "a file made with O_CREAT | O_EXCL"),
     "lockdir": (LockDirectory, "a directory made with mkdir"),
     "linkfile": (LinkedFile, "a hard link to a file of its own"),
 }

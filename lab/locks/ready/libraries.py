@@ -156,18 +156,24 @@ class LockFile:
         self._path = path
 
     def acquire(self) -> None:
-        """Make the file; where it exists, look again every 0.2 ms."""
+        """Make the name; where it exists, wait and try again."""
         while True:
             try:
-                os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+                self._make()
             except FileExistsError:
-                sleep(LOOK_AGAIN_S)
+                self._wait()
             else:
                 return
 
     def release(self) -> None:
-        """Remove the file. Raises FileNotFoundError where it is gone."""
+        """Remove the name. Raises FileNotFoundError where it is gone."""
         os.unlink(self._path)  # noqa: PTH108 - the path is text here
+
+    def _make(self) -> None:
+        os.close(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+    def _wait(self) -> None:
+        sleep(LOOK_AGAIN_S)
 
 
 def lockfile() -> Lock:

@@ -21,7 +21,7 @@ from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, plural, side_by_side, wrapped
 
 from .check_causes import WIDTH, causes_text
-from .check_complaints import WORDS, brief_complaints, clipped, complaints
+from .check_complaints import WORDS, brief_complaints, clipped, complaints, hanging
 from .check_evidence import failed_rules, races, random_differences, unguaranteed
 
 LINES = 60
@@ -223,8 +223,7 @@ def left_behind(run: Check) -> str:
 
 def _stuck(run: Check) -> Iterator[str]:
     """Yield a line for all processes that hang in the same place."""
-    for where in dict.fromkeys(each.where for each in run.stuck):
-        pids = [str(each.pid) for each in run.stuck if each.where == where]
+    for where, pids in hanging(run).items():
         if len(pids) == 1:
             yield f"process {pids[0]}, which hangs in {where} and does not end on SIGKILL"
         else:

@@ -67,10 +67,17 @@ def _line(names: str, verdict: str, because: str) -> str:
     return ": ".join(filter(None, [names, WORDS[verdict], because]))
 
 
+def hanging(run: Check) -> dict[str, list[str]]:
+    """Return the processes that were left behind, by the place where they hang."""
+    found: dict[str, list[str]] = {}
+    for each in run.stuck:
+        found.setdefault(each.where, []).append(str(each.pid))
+    return found
+
+
 def _left_behind(run: Check) -> Iterator[str]:
     """Yield a line for all processes that hang in the same place."""
-    for where in dict.fromkeys(each.where for each in run.stuck):
-        pids = [str(each.pid) for each in run.stuck if each.where == where]
+    for where, pids in hanging(run).items():
         if len(pids) == 1:
             yield f"process {pids[0]} is left behind: it hangs in {where} and does not end on SIGKILL"
         else:
