@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -130,14 +131,10 @@ def notice_signals() -> None:
 def answers_to_waits(path: str | Path, how: str, tries: int) -> list[int]:
     """Ask for what somebody else keeps, giving up each wait after a few milliseconds (-1), until an answer comes."""
     signal.signal(signal.SIGALRM, _signalled)
-    answers = []
-    for _ in range(tries):
-        try:
+    answers: list[int] = []
+    while len(answers) < tries and answers[-1:] in ([], [-1]):
+        with suppress(Signalled):  # the alarm may also come just before the request, or when its answer is noted
             signal.setitimer(signal.ITIMER_REAL, 0.003)
             answers.append(ask(path, how, waits=True))
             signal.setitimer(signal.ITIMER_REAL, 0)
-        except Signalled:  # just before or after the request
-            continue
-        if answers[-1] != -1:
-            break
     return answers

@@ -88,8 +88,8 @@ def test_a_c_program_and_the_labs_workers_exclude_each_other_on_one_file(add: Pa
 
 
 def test_a_c_program_under_another_kind_of_lock_is_seen_inside_with_the_labs_workers(add: Path) -> None:
-    """flock and fcntl locks do not see each other (flock(2))."""
-    command = f"{add} {{file}} {{worker}} {{rounds}} flock {{start}}"
+    """flock and fcntl locks do not see each other (flock(2)). The program sleeps inside, to be there for long."""
+    command = f"{add} {{file}} {{worker}} {{rounds}} flock {{start}} 150"
     code, case = one_case("counter", "--program", command, *MIXED, "--rounds", "2000", "--window", "200000")
     assert (code, case["verdict"], case["lock"]) == (1, "damaged", "fcntl")
     assert (case["overlapping_holds"], case["holds"]) == (0, 4000)

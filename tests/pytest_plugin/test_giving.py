@@ -49,9 +49,13 @@ def test_requests_meet_a_holder(tmp_path: Path, lock: str) -> None:
 
 @pytest.mark.parametrize("lock", ["filelock", "fasteners", "portalocker", "fcntl"])
 def test_requests_of_workers_that_sleep_meet_a_holder_also_where_waiting_is_polling(tmp_path: Path, lock: str) -> None:
-    row = in_fresh_process(raced, lock, str(tmp_path), SLEPT, 1, workers=[8], rounds=100, pin=None)
-    assert (row["verdict"], row["of"], row["pin"]) == ("clean", 800, "none")
-    assert row["contended"] > 200, "as they are, and where they yield, hardly one in a hundred meets a holder"
+    same: dict[str, Any] = {"trials": 1, "workers": [8], "rounds": 100, "pin": None}
+    row = in_fresh_process(raced, lock, str(tmp_path), SLEPT, **same)
+    control = in_fresh_process(raced, lock, str(tmp_path), "", **same)
+    assert [(race["verdict"], race["of"], race["pin"]) for race in (row, control)] == [("clean", 800, "none")] * 2
+    # A waiter that polls each 50 ms leaves the others alone meanwhile: one in seven was the least seen of filelock,
+    # on an idle machine too. As they are, 0 to 11 of the 800 met a holder.
+    assert row["contended"] > 4 * max(control["contended"], 12)
 
 
 def test_without_a_lock_the_data_break(tmp_path: Path) -> None:
