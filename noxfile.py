@@ -76,7 +76,7 @@ def faults(session: nox.Session) -> None:
 def hangs(session: nox.Session) -> None:
     """A check of a mount that stops answering at each of its requests; as root, hours: `-- --every 19` takes a part."""
     session.install("-e", ".[test,docs]")
-    session.run("python", "-m", "tests.check.hangs", *session.posargs)
+    session.run("python", "-m", "tests.checking.hangs", *session.posargs)
 
 
 @nox.session

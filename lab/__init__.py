@@ -9,13 +9,13 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
     records     the record types of each command's document, their schema, save and load
     processes   fork, start barrier, reap, time limits; the only place that forks or signals
     memory      how bytes are shared; the only place that maps files
-    locks       how workers exclude each other; the only place that calls fcntl and flock
+    locking     how workers exclude each other; the only place that calls fcntl and flock
     host        what /proc and the machine say of themselves
     scenario    Scenario, Worker, Damage; finding scenarios by name or path
-    race        the cases, the trial, the recorder of holds, what is measured
-    explore     every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
-    check       is locking safe on a mount: rules, random programs, the stress, the verdict and its advice
-    bench       what locks cost, as ratios against a baseline of the same run
+    racing      the cases, the trial, the recorder of holds, what is measured
+    exploring   every interleaving over simulated bytes, the shortest that breaks, its replay on the real kernel
+    checking    is locking safe on a mount: rules, random programs, the stress, the verdict and its advice
+    measuring   what locks cost, as ratios against a baseline of the same run
     survey      the locks, and the backings, compared by experiments
     tutorial    what the tutorial on mapped files claims, made to happen
     report      tables, progress, plots and the page: pure functions of a record
@@ -29,7 +29,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .locks.protocol import Deadlock
+    from .locking.protocol import Deadlock
     from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
 
 __all__ = ["EVERY_LOCK", "Damage", "Deadlock", "Outcome", "Scenario", "Worker"]
@@ -45,4 +45,4 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(".locks.protocol" if name == "Deadlock" else ".scenario", __name__), name)
+    return getattr(import_module(".locking.protocol" if name == "Deadlock" else ".scenario", __name__), name)

@@ -4,7 +4,7 @@
     need("compiler")                    within a test, a fixture or a helper
 
 Where it is missing the test skips with the reason, and LAB_NO_SKIPS=1 makes that a failure (tests/conftest.py).
-Filesystems are tried by mounting them: tests/check/mounts.py raises Missing as well.
+Filesystems are tried by mounting them: tests/checking/mounts.py raises Missing as well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.locks import NATIVE
+from lab.locking import NATIVE
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Skipped

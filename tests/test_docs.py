@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.guarantees import GUARANTEES
+from lab.checking.guarantees import GUARANTEES
 from lab.scenario import Scenario, Worker
-from tests.check.measured import name_of
-from tests.check.mounts import BAD_INPUT, FILESYSTEMS
+from tests.checking.measured import name_of
+from tests.checking.mounts import BAD_INPUT, FILESYSTEMS
 from tests.helpers import ROOT
 from tests.pages import blocks, differs, run_page, typed
 

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from lab.errors import LAB, CannotRunError, ExitCode, LabError, ScenarioError, UsageError, refusal, unknown
-from lab.locks import LockFailed
+from lab.locking import LockFailed
 
 
 def test_every_kind_of_error_ends_with_its_documented_exit_code() -> None:
@@ -49,8 +49,8 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_all(name: str, said: st
 @pytest.mark.parametrize(
     ("filename", "code", "said"),
     [
-        (f"{LAB}race/any.py", "import os; os.close(-1)", "a system call was refused: Bad file descriptor (EBADF)"),
-        (f"{LAB}race/any.py", "open('/nix')", "a system call was refused: /nix: No such file or directory (ENOENT)"),
+        (f"{LAB}racing/any.py", "import os; os.close(-1)", "a system call was refused: Bad file descriptor (EBADF)"),
+        (f"{LAB}racing/any.py", "open('/nix')", "a system call was refused: /nix: No such file or directory (ENOENT)"),
         (
             f"{LAB}any.py",
             "from pathlib import Path; Path('/nix').stat()",

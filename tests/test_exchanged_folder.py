@@ -50,7 +50,7 @@ NAMES = ("1", "2", "foo", "bare", "bare_loop", "replayed", "looped", "shown", *(
 
 def exchanged(directory: str, command: str, numbers: list[int]) -> list[list[object]]:
     """Run it with the folder replaced before each of these calls on files: the number, the exit code, what is said."""
-    from lab.check import mounts
+    from lab.checking import mounts
     from lab.cli.main import main
 
     asked = [token_of_the_counter(Path(directory)) if word == "TOKEN" else word for word in COMMANDS[command]]

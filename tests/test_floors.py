@@ -16,8 +16,8 @@ from tests.helpers import PATIENCE_S, ROOT
 STARTS_THREADS_OR_HANDLERS = {
     "threading", "random", "psutil", "tabulate", "msgspec", "rich", "concurrent.futures", "matplotlib", "numpy",
 }  # fmt: skip
-ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locks.observer", "lab.race.programs.watch"}
-SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.race", "lab.report"}
+ONLY_FOR_PROGRAMS = {"socket", "selectors", "shlex", "lab.locking.observer", "lab.racing.programs.watch"}
+SLOW_TO_IMPORT = {"psutil", "tabulate", "msgspec", "rich", "greenlet", "lab.racing", "lab.report"}
 
 SYSTEM = {"os", "posix", "pathlib", "mmap", "fcntl", "signal", "socket", "subprocess", "threading", "multiprocessing"}
 
@@ -70,7 +70,7 @@ def test_imports_go_downward_only() -> None:
 def test_a_race_forks_before_it_imports_what_forks_would_pay_for(options: list[str]) -> None:
     """`threading` and `random` leave handlers that run in every forked child; the others import these two."""
     modules = imported(AT_THE_FIRST_FORK, "race", *options, "--no-save")
-    assert "lab.race.trial" in modules
+    assert "lab.racing.trial" in modules
     assert modules & STARTS_THREADS_OR_HANDLERS == set()
     assert modules & ONLY_FOR_PROGRAMS == set()
 

@@ -182,7 +182,7 @@ def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkey
 @pytest.mark.needs("headers")
 def test_the_extension_compiles_without_a_warning(tmp_path: Path) -> None:
     command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-I{sysconfig.get_path('include')}"]
-    sources = [str(ROOT / "lab" / name) for name in ("locks/_native.c", "race/_recorder.c")]
+    sources = [str(ROOT / "lab" / name) for name in ("locking/_native.c", "racing/_recorder.c")]
     done = subprocess.run(
         [*command, *sources, "-o", str(tmp_path / "native.so")], capture_output=True, text=True, check=False
     )

@@ -28,9 +28,9 @@ IMPORTED = (
     "hypothesis",
     "pytest",
     "lab.cli",
-    "lab.check.run",
-    "lab.explore.beside_race",
-    "lab.race",
+    "lab.checking.run",
+    "lab.exploring.beside_race",
+    "lab.racing",
     "lab.report",
     "tests.helpers",
 )

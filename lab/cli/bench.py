@@ -114,7 +114,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, print; a stop keeps the repeats that were finished."""
-    from lab.bench.run import run as bench
+    from lab.measuring.run import run as bench
     from lab.processes import stops_held, stops_interrupt
     from lab.report.format import check_format
     from lab.report.progress import Progress
@@ -147,7 +147,7 @@ def _copies(arguments: argparse.Namespace) -> bool:
 
 
 def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
-    from lab.bench.copying import SIZES
+    from lab.measuring.copying import SIZES
     from lab.records import BenchOptions
 
     return BenchOptions(
@@ -160,8 +160,8 @@ def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
 
 
 def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
-    from lab.bench.cases import MOST_HELD, PRICES
-    from lab.locks.registry import KERNEL
+    from lab.locking.registry import KERNEL
+    from lab.measuring.cases import MOST_HELD, PRICES
     from lab.records import BenchOptions
 
     if max(arguments.held or [0]) > MOST_HELD:
@@ -197,7 +197,7 @@ def _backings(names: Sequence[str] | None) -> list[str]:
 
 def _locks(names: Sequence[str]) -> list[str]:
     """Return each lock once. Raise UsageError for one that does not exclude, and for two with the same name."""
-    from lab.locks import find_lock
+    from lab.locking import find_lock
 
     called: dict[str, str] = {}
     for name in names:

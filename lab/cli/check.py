@@ -14,8 +14,8 @@ from lab.output import print_text
 from .options import Listed, add_saving, add_shared, between, directory, file_name, names, positive, rare
 
 if TYPE_CHECKING:
-    from lab.check.request import Request
-    from lab.check.runner import Rule
+    from lab.checking.request import Request
+    from lab.checking.runner import Rule
 
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
@@ -25,7 +25,7 @@ MOST_WORKERS = 512
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `check`."""
-    from lab.check.guarantees import GROUPS, GUARANTEES, PART_NAMES
+    from lab.checking.guarantees import GROUPS, GUARANTEES, PART_NAMES
 
     parser.add_argument(
         "directories",
@@ -90,8 +90,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.check.request import request_for
-    from lab.check.supervise import check
+    from lab.checking.request import request_for
+    from lab.checking.supervise import check
     from lab.host.environment import anonymous_text
     from lab.processes import stops_held
     from lab.records import CheckOptions
@@ -124,8 +124,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _steps(request: Request) -> int:
     """Return roughly how many steps a check reports: its rules, its races, and the random programs."""
-    from lab.check.rules import RULES
-    from lab.check.stress.plan import planned
+    from lab.checking.rules import RULES
+    from lab.checking.stress.plan import planned
 
     return 1 + len(planned(request.guarantees)) + sum(rule.guarantee in request.guarantees for rule in RULES)
 
@@ -146,9 +146,9 @@ def _list(json: str | None, only: Sequence[str]) -> int:
 
 def _rules_of(only: Sequence[str]) -> list[Rule]:
     """Return the rules that a check of these guarantees or parts would judge; on two mounts, where there are most."""
-    from lab.check.request import request_for
-    from lab.check.rules import RULES
-    from lab.check.run import left_to_the_stress, performed
+    from lab.checking.request import request_for
+    from lab.checking.rules import RULES
+    from lab.checking.run import left_to_the_stress, performed
 
     request = request_for(only)
     numbers = {rule.number for rule in performed(request)} | {rule.number for rule in left_to_the_stress(request)}

@@ -33,8 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Load, compare, print."""
-    from lab.bench.compare import MARGIN, compare
     from lab.host.environment import anonymous_text
+    from lab.measuring.compare import MARGIN, compare
     from lab.records import CompareOptions, load_any, untrusted
     from lab.report.format import check_format
 

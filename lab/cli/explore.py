@@ -56,9 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explore, save, print."""
-    from lab.explore.operation import widest_move
-    from lab.explore.run import cases_of
-    from lab.explore.run import run as explore
+    from lab.exploring.operation import widest_move
+    from lab.exploring.run import cases_of
+    from lab.exploring.run import run as explore
     from lab.records import ExploreOptions
     from lab.report.format import check_format
     from lab.report.progress import Progress

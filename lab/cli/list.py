@@ -81,7 +81,7 @@ def _installed() -> Iterator[Entry]:
 
 
 def _locks(directory: Path) -> Iterator[Entry]:
-    from lab.locks import abilities, find_lock, lock_names, probe_lock
+    from lab.locking import abilities, find_lock, lock_names, probe_lock
 
     for name in lock_names():
         group = f"locks (tried on {directory})"
@@ -103,7 +103,7 @@ def _backings(directory: Path) -> Iterator[Entry]:
 
 
 def _recorder() -> Entry:
-    from lab.locks import RECORDER, describe_recorder
+    from lab.locking import RECORDER, describe_recorder
 
     return Entry("recorder of holds", RECORDER, describe_recorder(), "")
 

@@ -86,7 +86,7 @@ def _plays(own: Sequence[Found]) -> Plays:
 
     Scenarios that cannot be played are reported on stderr.
     """
-    from lab.explore.plays import plays, simulated_scenarios
+    from lab.exploring.plays import plays, simulated_scenarios
 
     names = {found.name for found in own}
     always = [found for found in simulated_scenarios() if found.name not in names]

@@ -12,7 +12,7 @@ from .options import MOST_WORKERS, between, file_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.race import Case
+    from lab.racing import Case
     from lab.records import Options
     from lab.scenario import Found
 
@@ -96,10 +96,10 @@ def scenarios_of(arguments: argparse.Namespace) -> list[Found]:
 
 def cases_asked_for(scenarios: Sequence[Found], options: Options) -> list[Case]:
     """Return the cases to race, as rows of the table. Raise UsageError for one that cannot be raced."""
-    from lab import race
+    from lab import racing
 
     if not options.program:
-        return race.cases_of(scenarios, options)
-    from lab.race.programs.cases import cases_beside_program, cases_of_program
+        return racing.cases_of(scenarios, options)
+    from lab.racing.programs.cases import cases_beside_program, cases_of_program
 
     return cases_beside_program(scenarios, options) if scenarios else cases_of_program(options)

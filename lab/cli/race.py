@@ -147,7 +147,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab import race
+    from lab import racing
     from lab.output import complain
     from lab.processes import stops_held
     from lab.records import Options
@@ -193,13 +193,13 @@ def _run(arguments: argparse.Namespace) -> int:
             documents.trace(arguments.trace)
         shown = sys.stderr.isatty() and not arguments.quiet
         with Progress(len(cases), shown=shown) as progress:
-            done = race.run(cases, options, progress.tell)
+            done = racing.run(cases, options, progress.tell)
         if options.explore and not done.interrupted:
-            from lab.explore.beside_race import explored_beside
+            from lab.exploring.beside_race import explored_beside
 
             done = explored_beside(done, scenarios)
         if arguments.explain:
-            from lab.explore.beside_race import explain
+            from lab.exploring.beside_race import explain
 
             done = explain(done, scenarios)
         with stops_held():  # what was measured is written and reported, however impatient the user
@@ -207,7 +207,7 @@ def _run(arguments: argparse.Namespace) -> int:
             from lab.report.text.race_verdict import heading
 
             if arguments.explain:
-                from lab.explore.beside_race import unmodelled
+                from lab.exploring.beside_race import unmodelled
 
                 complain(*unmodelled(done))
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, save, print."""
-    from lab.explore.replay import reproduce
+    from lab.exploring.replay import reproduce
     from lab.records import ReplayOptions
 
     from .documents import Documents

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 from lab.errors import CannotRunError, ExitCode, LabError, ScenarioError, UsageError
-from lab.explore.locks import check_modelled
+from lab.exploring.locks import check_modelled
 from lab.processes.external import Ended, run_interpreter
 from lab.records import Run, encode
 from lab.scenario import Scenario
@@ -141,11 +141,11 @@ class Lab:
         """Race workers on a file in `dir`; everything else is as on the command line.
 
         `lock` is a name, `module:attribute`, a lock of the lab, a function or class that makes a lock from the path of
-        a lock file (`lab.locks.adapt`), or what `adapt` returned. `rounds` are those of each worker, at most. It takes
-        `trials`, or `seconds`; where neither is given about a second (`--lab-seconds`), and up to twelve more until a
-        lock that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than `time_limit`
-        seconds counts as hung. Skips where the environment cannot; raises UsageError for what makes no sense, and
-        HelperError where the process that races ends without an answer.
+        a lock file (`lab.locking.adapt`), or what `adapt` returned. `rounds` are those of each worker, at most. It
+        takes `trials`, or `seconds`; where neither is given about a second (`--lab-seconds`), and up to twelve more
+        until a lock that grants falsely 1 in 1,000 times would have been noticed. A trial that takes longer than
+        `time_limit` seconds counts as hung. Skips where the environment cannot; raises UsageError for what makes no
+        sense, and HelperError where the process that races ends without an answer.
         """
         if lock is None:
             raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')

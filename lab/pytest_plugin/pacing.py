@@ -20,9 +20,9 @@ from time import monotonic, sleep
 from typing import Any, Protocol
 
 from lab.analysis.statistics import requests_for
-from lab.race import Case, race_for
-from lab.race.cases import run_case
-from lab.race.summary import seconds_for
+from lab.racing import Case, race_for
+from lab.racing.cases import run_case
+from lab.racing.summary import seconds_for
 from lab.records import Case as Row
 
 from .manner import SLEPT, YIELDED

@@ -17,7 +17,7 @@ from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError, UsageError
-from lab.locks.protocol import kind_of
+from lab.locking.protocol import kind_of
 from lab.records import Exploration, Run, encode
 
 if TYPE_CHECKING:

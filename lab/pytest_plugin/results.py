@@ -15,9 +15,9 @@ import pytest
 
 from lab.analysis.statistics import requests_for
 from lab.errors import UsageError
-from lab.locks.registry import OWN
+from lab.locking.registry import OWN
 from lab.output import lab_command
-from lab.race.summary import MORE, rounds_for, seconds_for
+from lab.racing.summary import MORE, rounds_for, seconds_for
 from lab.records import Case, Exploration, ExploredCase, Run
 from lab.report.format import DEFAULT_FORMAT, one_in, plural
 from lab.report.text.explore import covered, explanation

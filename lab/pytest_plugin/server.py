@@ -24,20 +24,20 @@ from types import ModuleType
 from typing import Any, cast
 
 from lab.errors import ExitCode, LabError, UsageError, error_line, unknown
-from lab.explore.beside_race import explain
-from lab.explore.operation import widest_move
-from lab.explore.run import cases_of as explored_cases
-from lab.explore.run import run
-from lab.explore.strategy import HOW
+from lab.exploring.beside_race import explain
+from lab.exploring.operation import widest_move
+from lab.exploring.run import cases_of as explored_cases
+from lab.exploring.run import run
+from lab.exploring.strategy import HOW
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, adapt, completed, find_lock
-from lab.locks.adapters import is_manager
-from lab.locks.protocol import kind_of
-from lab.locks.registry import MODELLED, load
+from lab.locking import RECORDER, Lock, adapt, completed, find_lock
+from lab.locking.adapters import is_manager
+from lab.locking.protocol import kind_of
+from lab.locking.registry import MODELLED, load
 from lab.memory import workspace
 from lab.processes import Terminated, stop_on_sigterm, stops_held
 from lab.processes.external import end_with
-from lab.race import Case, cases_of
+from lab.racing import Case, cases_of
 from lab.records import Case as Row
 from lab.records import ExploreOptions, Options, Run
 from lab.scenario import Found, Scenario, find_scenarios
@@ -155,7 +155,7 @@ def _copying(scenario: Scenario) -> type[Scenario]:
 
 def command_name(found: Found) -> str:
     """Return the name by which the command line finds this very scenario; empty where it does not find it."""
-    from lab.explore.token import where
+    from lab.exploring.token import where
 
     name = where(found)
     try:

@@ -71,7 +71,7 @@ def _of_rule(rule: RuleResult) -> Entry:
 
 def _of_programs(name: str, run: Check) -> Iterator[Entry]:
     """Yield one case for each difference; without differences one for all programs, in the suites that they judge."""
-    from lab.check.guarantees import RANDOM
+    from lab.checking.guarantees import RANDOM
 
     if run.random is None or not run.random.programs or name not in RANDOM:
         return

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from lab.errors import CannotRunError, LabError
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locks import RECORDER, Lock, abilities, find_lock, lock_names
+from lab.locking import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.memory import Folder, workspace
 from lab.records import ActorCall, ComparedLock, LockCell, LockSurvey, Property
 
@@ -86,7 +86,7 @@ HANDED_OVER = "from the unlock of one process to the lock of one that waits, med
 """The description of how the hand-over is observed; it is measured together with the order."""
 
 CLAIMS = {"ranges": "ranges", "readers": "readers", "threads": "threads", "fork": "fork", "kill": "survives_kill"}
-"""Properties that a lock may claim to have (`lab.locks.Abilities`), by the claim's name there."""
+"""Properties that a lock may claim to have (`lab.locking.Abilities`), by the claim's name there."""
 
 
 PAUSE_S = 4.0

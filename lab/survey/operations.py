@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 from lab.errors import LabError, error_line
-from lab.locks import Action, Lock
+from lab.locking import Action, Lock
 from lab.memory import open_file
 from lab.output import print_to_stderr
 from lab.processes.actor import SteppedProcess

@@ -3,7 +3,7 @@
 Every hold is recorded, and two that overlap show a lock that does not exclude. The holds meet in two ways, one after
 the other: the workers yield the processor inside the lock, all on one; and they sleep inside it, where requests that
 poll would otherwise find it free. The cells `kill`, `signal` and `namespace` come from races in which the faults of
-`race --faults` are made (`lab.race.faults`).
+`race --faults` are made (`lab.racing.faults`).
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from lab.analysis.statistics import detection_limit, one_in, plural, requests_for
-from lab.locks import Action, GaveUp, Lock, prepared
-from lab.race import Case, Setting, race_for
-from lab.race.faults import Fault, find_fault
+from lab.locking import Action, GaveUp, Lock, prepared
+from lab.racing import Case, Setting, race_for
+from lab.racing.faults import Fault, find_fault
 from lab.records import ActorCall
 from lab.records import Case as Row
 from lab.scenario import Damage, Found, Outcome, Scenario, Worker
@@ -133,7 +133,7 @@ class Insisting:
 
     @contextmanager
     def prepared(self, path: str) -> Iterator[Lock]:
-        """See `lab.locks.prepared`."""
+        """See `lab.locking.prepared`."""
         with prepared(self._lock, path) as lock:
             yield Insisting(lock)
 

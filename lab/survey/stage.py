@@ -8,7 +8,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
-from lab.locks import Lock, prepared
+from lab.locking import Lock, prepared
 from lab.memory import Folder, create
 from lab.records import ActorCall
 

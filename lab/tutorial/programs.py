@@ -1,4 +1,4 @@
-"""The stories that are performed: how a counterexample fails and how its fix works, in the language of `lab.check`.
+"""The stories that are performed: how a counterexample fails and how its fix works, in the language of `lab.checking`.
 
 A note on a call follows #; at the call where the failure begins it follows #!. The counter is one byte, a digit; a
 value is read with `load` and written with `store`, through a mapping of the file.

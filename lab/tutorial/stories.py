@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from lab.check.language import parse
-from lab.check.oracle import ModelStage
-from lab.explore.run import Case, explore
+from lab.checking.language import parse
+from lab.checking.oracle import ModelStage
+from lab.exploring.run import Case, explore
 from lab.records import Account, ExploredCase, ExploreOptions, Step, Story, StoryCall
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names

@@ -29,12 +29,12 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lab.analysis.statistics import detection_limit, one_in
-from lab.check.actors.pool import ActorPool
-from lab.check.fuzz.generate import FAMILIES
-from lab.check.fuzz.run import random_programs
-from lab.check.request import request_for
-from lab.check.run import performed
-from lab.check.runner import Rule, judge_all
+from lab.checking.actors.pool import ActorPool
+from lab.checking.fuzz.generate import FAMILIES
+from lab.checking.fuzz.run import random_programs
+from lab.checking.request import request_for
+from lab.checking.run import performed
+from lab.checking.runner import Rule, judge_all
 from lab.host.environment import mounts_of
 from lab.memory import workspace
 

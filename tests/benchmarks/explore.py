@@ -25,15 +25,15 @@ from greenlet import getcurrent, greenlet
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from lab.explore.dpor import Dpor
-from lab.explore.replay import Result, replay
-from lab.explore.replay_protocol import Plan, plan_of
-from lab.explore.run import cases_of, explore
-from lab.explore.search import Bounded, every_schedule, every_state
-from lab.explore.tally import Tally
-from lab.explore.token import read
-from lab.explore.worker import shape_of
-from lab.explore.world import World
+from lab.exploring.dpor import Dpor
+from lab.exploring.replay import Result, replay
+from lab.exploring.replay_protocol import Plan, plan_of
+from lab.exploring.run import cases_of, explore
+from lab.exploring.search import Bounded, every_schedule, every_state
+from lab.exploring.tally import Tally
+from lab.exploring.token import read
+from lab.exploring.worker import shape_of
+from lab.exploring.world import World
 from lab.memory import workspace
 from lab.records import ExploreOptions
 from lab.scenario import find_scenarios

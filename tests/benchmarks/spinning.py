@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from time import monotonic_ns
 
-from lab.locks.kernel import Fcntl
-from lab.locks.protocol import Action
+from lab.locking.kernel import Fcntl
+from lab.locking.protocol import Action
 
 TURNS = 200_000
 

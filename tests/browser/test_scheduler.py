@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from lab.explore.operation import shown
-from lab.explore.plays import plays
-from lab.explore.simplify import world_of
-from lab.explore.trace import trace
-from lab.explore.worker import shape_of
-from lab.locks import Deadlock
+from lab.exploring.operation import shown
+from lab.exploring.plays import plays
+from lab.exploring.simplify import world_of
+from lab.exploring.trace import trace
+from lab.exploring.worker import shape_of
+from lab.locking import Deadlock
 from lab.records import Plays, Step
 from lab.report.page.build import page_of
 from lab.scenario import find_scenarios
 from tests.browser.conftest import OpenPage, scrolls_sideways
-from tests.explore.worlds import scenario_of
+from tests.exploring.worlds import scenario_of
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page

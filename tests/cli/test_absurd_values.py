@@ -16,7 +16,7 @@ import pytest
 from lab.cli.main import main
 from lab.cli.parser import whole_parser
 from lab.commands import COMMANDS
-from lab.explore.run import Case, explore
+from lab.exploring.run import Case, explore
 from lab.records import encode
 from lab.scenario import find_scenarios
 from tests.cli.commands import QUICK, refusal, scenario_file

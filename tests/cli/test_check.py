@@ -14,11 +14,11 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from lab import records as results
-from lab.check.guarantees import GROUPS, GUARANTEES
-from lab.check.request import PARTS
-from lab.check.rules import RULES
+from lab.checking.guarantees import GROUPS, GUARANTEES
+from lab.checking.request import PARTS
+from lab.checking.rules import RULES
 from lab.records import Check, CheckOptions
-from tests.check.mounts import FILESYSTEMS
+from tests.checking.mounts import FILESYSTEMS
 from tests.cli.commands import Terminal, refusal, start_lab, working_lab
 from tests.helpers import PATIENCE_S, has_made, in_fresh_process, run_lab
 from tests.report.checked_records import check_of, guarantee
@@ -192,7 +192,7 @@ def test_a_check_that_is_stopped_keeps_what_it_found(place: Path, elsewhere: Pat
 
 def ended_as(verdicts: dict[str, Any], directory: str, options: list[str]) -> tuple[int, str, str, list[str]]:
     """The command with a check that comes to these verdicts: exit code, what is printed, what it was given."""
-    import lab.check.supervise
+    import lab.checking.supervise
     from lab.cli.main import main
 
     given: list[str] = []
@@ -202,7 +202,7 @@ def ended_as(verdicts: dict[str, Any], directory: str, options: list[str]) -> tu
         tell("something")
         return check_of(*(guarantee(name, verdict) for name, verdict in verdicts.items()), only=asked.only)
 
-    vars(lab.check.supervise)["check"] = check
+    vars(lab.checking.supervise)["check"] = check
     printed, told = StringIO(), StringIO()
     with redirect_stdout(printed), redirect_stderr(told):
         code = main(["check", directory, "--no-save", *options])

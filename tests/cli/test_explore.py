@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lab import records as results
-from lab.explore.operation import widest_move
+from lab.exploring.operation import widest_move
 from lab.scenario import find_scenarios
 from tests.cli.commands import Terminal, document, lines, refusal, scenario_file, start_lab
 from tests.cli.test_race import DEFAULT_SET

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.locks.ready import READY
-from lab.locks.registry import OWN
+from lab.locking.ready import READY
+from lab.locking.registry import OWN
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
 from tests.cli.commands import other_package

@@ -9,7 +9,7 @@ from time import time_ns
 
 import pytest
 
-from lab.locks import RECORDER
+from lab.locking import RECORDER
 from tests.cli.commands import refusal, working_lab
 from tests.helpers import PATIENCE_S, is_running, run_lab
 from tests.needs import missing
@@ -116,7 +116,7 @@ def test_who_stops_it_leaves_no_actor_and_no_file(stop: signal.Signals, stuck: P
 DAEMON = """
 import os, subprocess
 from pathlib import Path
-from lab.locks.kernel import Fcntl
+from lab.locking.kernel import Fcntl
 
 class Daemon(Fcntl):
     def actions(self, descriptor, start, length, *, write):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.explore.operation import widest_move
+from lab.exploring.operation import widest_move
 from tests.cli.commands import document, lines, scenario_file
 from tests.helpers import run_lab
 

@@ -196,7 +196,7 @@ POLITE = """
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from lab.locks import adapt
+from lab.locking import adapt
 
 class Polite:
     def __init__(self, path):

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.check.fuse.serving import fuse
-from tests.check.mounts import FILESYSTEMS
+from tests.checking.fuse.serving import fuse
+from tests.checking.mounts import FILESYSTEMS
 from tests.helpers import run_lab
 
 SEEN = """
 from ctypes import Structure, c_uint64
 from pathlib import Path
 from lab import Damage, Scenario
-from lab.locks import adapt
+from lab.locking import adapt
 
 PATHS = []
 

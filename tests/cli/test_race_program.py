@@ -14,10 +14,10 @@ import pytest
 
 from tests.cli.commands import refusal, working_lab
 from tests.helpers import PATIENCE_S, is_running, race, run_lab, wait_until
-from tests.race.programs.building import COUNTER, built, written
+from tests.racing.programs.building import COUNTER, built, written
 
 NONE = ("--faults", "none")
-"""Faults have tests of their own (tests/race/programs/test_faults.py)."""
+"""Faults have tests of their own (tests/racing/programs/test_faults.py)."""
 
 ONCE = ("--trials", "1", "--rounds", "1", *NONE)
 

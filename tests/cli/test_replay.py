@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.token import Turn, read
-from lab.locks import RECORDER
+from lab.exploring.token import Turn, read
+from lab.locking import RECORDER
 from tests.cli.commands import document, lines, on_tmpfs, refusal, scenario_file, working_lab
 from tests.cli.test_race import DEFAULT_SET
 from tests.helpers import PATIENCE_S, OtherProcess, is_running, run_lab, wait_until

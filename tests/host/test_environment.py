@@ -11,7 +11,7 @@ import pytest
 
 from lab.host.environment import anonymous_text, environment
 from lab.host.procfs import ListedMount, mount_id
-from lab.locks import RECORDER
+from lab.locking import RECORDER
 from tests.helpers import run_lab
 
 USER = "zaphodbeeblebrox"

@@ -100,7 +100,7 @@ def test_a_package_that_is_missing_is_named(
 
 
 def test_the_packages_are_loaded_only_when_their_backing_is_chosen() -> None:
-    asked = "import lab.memory, lab.race, sys; print({'sysv_ipc', 'posix_ipc'} & set(sys.modules))"
+    asked = "import lab.memory, lab.racing, sys; print({'sysv_ipc', 'posix_ipc'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout == "set()\n"
 

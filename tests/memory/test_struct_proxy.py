@@ -32,7 +32,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.explore.operation import LOAD, STORE, Operation, SteppedBytes, moves
+from lab.exploring.operation import LOAD, STORE, Operation, SteppedBytes, moves
 from lab.memory.mapped import Streamed
 from lab.memory.struct_proxy import BytesProxy, struct_proxy
 

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from lab.analysis.holds import END
-from lab.locks.kernel import F_OFD_SETLKW, FLOCK
+from lab.locking.kernel import F_OFD_SETLKW, FLOCK
 
 GET_OFD, SET_OFD = F_OFD_SETLKW - 2, F_OFD_SETLKW - 1
 KINDS = {"read": fcntl.F_RDLCK, "write": fcntl.F_WRLCK, "unlock": fcntl.F_UNLCK}

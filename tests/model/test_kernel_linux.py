@@ -1,6 +1,6 @@
 """The model of the kernel held against the kernel, call by call, down to which lock F_GETLK reports.
 
-Calls that wait are held against it in tests/check/test_fuzz.py.
+Calls that wait are held against it in tests/checking/test_fuzz.py.
 """
 
 from __future__ import annotations

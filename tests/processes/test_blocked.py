@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.host.procfs import ListedLock, ProcessStat
-from lab.locks import find_lock
+from lab.locking import find_lock
 from lab.processes import blocked
 from lab.processes.actor import SteppedProcess
 from lab.processes.blocked import LockWait, listed_requests

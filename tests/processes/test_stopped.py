@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from lab.bench import baselines
-from lab.bench.repeat import Failed
 from lab.cli.main import main
+from lab.measuring import baselines
+from lab.measuring.repeat import Failed
 from lab.processes import WorkerPool, cpus_for, rpc
 from lab.processes.rpc import ChildRpc, Unanswered
 from tests.cli.commands import scenario_file

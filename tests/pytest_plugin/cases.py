@@ -45,7 +45,7 @@ UNSEEN = ": the test passed and never looked at the result; add "
 
 CASES = {
     "issue": passing(2, """
-from lab.locks.kernel import Fcntl
+from lab.locking.kernel import Fcntl
 
 class MyScenario(Mine):
     pass
@@ -89,7 +89,7 @@ def test_it(lab, lock):
     # A tenth of what the race goes on for at most: also on a machine that is busy.
     "polls": passing(2, """
 from filelock import FileLock
-from lab.locks import adapt
+from lab.locking import adapt
 
 class MyScenario(Mine):
     def work(self, w):
@@ -135,7 +135,7 @@ def test_never(lab):
     "factory": passing(3, """
 import fcntl, os
 from contextlib import contextmanager
-from lab.locks import adapt
+from lab.locking import adapt
 
 @contextmanager
 def whole(path):

@@ -68,7 +68,7 @@ def test_a_request_travels_whole(asked: Any) -> None:
 
 
 def test_an_explored_lock_may_be_an_object_where_it_is_modelled(asked: Any) -> None:
-    from lab.locks.kernel import Fcntl, Ofd
+    from lab.locking.kernel import Fcntl, Ofd
 
     assert [asked("explore", Mine, lock=lock).lock for lock in (Fcntl, Ofd(), "flock")] == ["fcntl", "ofd", "flock"]
     with pytest.raises(CannotRunError, match="lock test_a_class_travels"):

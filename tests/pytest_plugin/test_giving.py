@@ -10,8 +10,8 @@ import pytest
 
 from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import in_manner, manners_of
-from lab.race import cases_of
-from lab.race.cases import run_case
+from lab.racing import cases_of
+from lab.racing.cases import run_case
 from lab.records import Options
 from lab.scenario import find_scenarios
 from tests.helpers import in_fresh_process

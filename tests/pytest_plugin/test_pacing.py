@@ -14,7 +14,7 @@ from lab.pytest_plugin import pacing
 from lab.pytest_plugin.manner import SLEPT, YIELDED
 from lab.pytest_plugin.pacing import PacedRace, race_case
 from lab.pytest_plugin.protocol import DETECTS, LONGEST_S, RaceRequest
-from lab.race import Case
+from lab.racing import Case
 from lab.records import Case as Row
 from tests.report.records import CLEAN, DAMAGED, DIED
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from lab.analysis.statistics import detection_limit
-from lab.check.guarantees import GUARANTEES
+from lab.checking.guarantees import GUARANTEES
 from lab.records import (
     Case,
     Check,

@@ -148,7 +148,7 @@ def test_a_file_that_loops_while_it_is_imported_is_told(tmp_path: Path, monkeypa
 def loaded_with_a_limit(directory: str) -> list[str]:
     import sys
 
-    from lab.locks import find_lock
+    from lab.locking import find_lock
     from lab.processes import deadlines
     from lab.scenario.checked_file import CheckedFile
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from lab.explore.run import Case, cases_of, explore
-from lab.locks.registry import OWN
+from lab.exploring.run import Case, cases_of, explore
+from lab.locking.registry import OWN
 from lab.scenario import Found, find_scenarios
 from lab.scenario.find import counterexample_names
 from tests.helpers import race

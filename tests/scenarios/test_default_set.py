@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.explore.run import Case, explore
+from lab.exploring.run import Case, explore
 from lab.records import ExploredCase
 from lab.scenario import Found, find_scenarios
 from tests.helpers import ROOT, race

@@ -13,9 +13,9 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from lab.locks import Abilities, Action, Lock, adapt
-from lab.locks.kernel import Fcntl, Ofd
-from tests.race.fault_locks import Careless
+from lab.locking import Abilities, Action, Lock, adapt
+from lab.locking.kernel import Fcntl, Ofd
+from tests.racing.fault_locks import Careless
 
 CLONE_FILES = 0x400
 ALL = Abilities(ranges=True, readers=True, threads=True, fork=True, survives_kill=True)

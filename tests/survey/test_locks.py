@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lab.locks import find_lock
+from lab.locking import find_lock
 from lab.survey import Candidate, compare, find_candidates, races
 from lab.survey.locks import PLAYS
 from tests.helpers import in_fresh_process

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lab.locks import Action, Lock, find_lock
-from lab.locks.kernel import Ofd
+from lab.locking import Action, Lock, find_lock
+from lab.locking.kernel import Ofd
 from lab.processes.blocked import LockWait, listed_requests
 from lab.survey import actor
 from lab.survey.actor import Process

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lab.check.actors.pool import ActorPool
-from lab.check.language import parse
-from lab.explore.replay import reproduce
+from lab.checking.actors.pool import ActorPool
+from lab.checking.language import parse
+from lab.exploring.replay import reproduce
 from lab.memory import workspace
 from lab.records import ReplayOptions, Story
 from lab.scenario import find_scenarios

@@ -18,7 +18,7 @@ from lab.memory.calls import PAGE
 from lab.tutorial.calls import Open, in_pages, perform_call
 from lab.tutorial.calls.call import Program
 from lab.tutorial.tour import choose_steps
-from tests.check.mounts import FILESYSTEMS
+from tests.checking.mounts import FILESYSTEMS
 from tests.helpers import EXHAUSTIVE, ROOT, in_fresh_process
 
 NAMES = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from lab.check.verdict.causes import Cause, worst_race
+from lab.checking.verdict.causes import Cause, worst_race
 from lab.report.format import plural, wrapped
 
 WIDTH = 80

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lab.check.guarantees import EXCLUSION
-from lab.check.verdict.causes import first_reason
+from lab.checking.guarantees import EXCLUSION
+from lab.checking.verdict.causes import first_reason
 from lab.records import Check, Guarantee
 from lab.report.format import plural
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from lab.check.verdict.causes import broken_rules
+from lab.checking.verdict.causes import broken_rules
 from lab.records import Check, RuleResult, StressResult
 from lab.report.format import duration, grid, plural, rate, wrapped
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import get_args
 
 from lab.analysis.statistics import plural
-from lab.bench.compare import BARE_LOOPS
 from lab.errors import ExitCode
+from lab.measuring.compare import BARE_LOOPS
 from lab.records import CaseComparison, Comparison, Judgement, MeasuredRun
 from lab.report.documents import Report
 from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped

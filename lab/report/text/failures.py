@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from lab.locks.ready import READY
-from lab.locks.registry import OWN
+from lab.locking.ready import READY
+from lab.locking.registry import OWN
 from lab.memory import MAPPED
 from lab.records import ITS_OWN, Case, Failure, LockFile, Run, SampledLocks
 from lab.report.format import plural

@@ -5,8 +5,8 @@ from typing import Any, get_args
 
 import pytest
 
-from lab.check.guarantees import GUARANTEES
-from lab.check.rules import RULES
+from lab.checking.guarantees import GUARANTEES
+from lab.checking.rules import RULES
 from lab.records import Check, CheckVerdict, Stuck
 from lab.report.text.check import (
     LINES,

@@ -1,0 +1,82 @@
+"""Lock by a name that only one process can make: a file with O_EXCL, a directory, a hard link.
+
+These are the locks of the races for `o_excl`, `mkdir` and `link`. The name is made, looked for again where it exists,
+and removed. Where two processes hold it at once, the second to remove it finds it gone: that raises nothing, because
+the overlap of their holds is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from lab.locking import Lock
+from lab.locking.adapters import SUFFIX, Adapted, removed_beside
+from lab.locking.ready.libraries import LockFile
+from lab.memory import scratch
+
+
+class ExclusiveFile(LockFile):
+    """A file that is made with O_CREAT and O_EXCL."""
+
+    def release(self) -> None:
+        """Remove the name, if it is there."""
+        with suppress(FileNotFoundError):
+            super().release()
+
+    def _wait(self) -> None:
+        os.sched_yield()  # a sleep would let most holds pass unseen
+
+
+class LockDirectory(ExclusiveFile):
+    """A directory."""
+
+    def release(self) -> None:
+        """Remove the directory, if it is there."""
+        with suppress(FileNotFoundError):
+            os.rmdir(self._path)  # noqa: PTH106 - the path is text here
+
+    def _make(self) -> None:
+        os.mkdir(self._path, 0o700)  # noqa: PTH102 - the path is text here
+
+
+class LinkedFile(ExclusiveFile):
+    """A further name of a file that each process makes for itself, and removes once it has that name."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._own = f"{path}.{os.getpid()}"
+
+    def acquire(self) -> None:
+        """Make the own file, and give it the name of the lock."""
+        os.close(os.open(self._own, os.O_WRONLY | os.O_CREAT, 0o600))
+        try:
+            super().acquire()
+        finally:
+            os.unlink(self._own)  # noqa: PTH108 - the path is text here
+
+    def _make(self) -> None:
+        os.link(self._own, self._path)
+
+
+KINDS = {
+    "lockfile": (ExclusiveFile, "a file made with O_CREAT | O_EXCL"),
+    "lockdir": (LockDirectory, "a directory made with mkdir"),
+    "linkfile": (LinkedFile, "a hard link to a file of its own"),
+}
+"""The class and the summary of each, by the name of the lock (`lab.checking.guarantees.LOCK_FILES`)."""
+
+
+def lock_file(name: str) -> Lock:
+    """Return the lock of this name, which is on the whole file beside which its name is made."""
+    kind, summary = KINDS[name]
+    return Adapted(kind, name, summary)
+
+
+@contextmanager
+def made_in(folder: Path, name: str) -> Iterator[LockFile]:
+    """Yield a lock of this name on a new file there, to be tried by one process. Raises OSError where it is refused."""
+    with scratch(folder) as path, removed_beside(str(path)):
+        yield KINDS[name][0](f"{path}{SUFFIX}")

@@ -1,0 +1,399 @@
+"""Run the stress: workers race on all directories at once, for each guarantee.
+
+First each lock is tried alone, to learn whether it answers and how long a request takes. The reasons of races are
+reported in the words of a check: its own places, and no option that only other commands have.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic, monotonic_ns
+
+from lab.checking.actors.controller import HANDOFFS
+from lab.checking.guarantees import EXCLUSION, LOCK_FILES
+from lab.errors import CannotRunError
+from lab.host.environment import anonymous_text
+from lab.locking import Action, Lock, find_lock
+from lab.locking.registry import REFUSED, polled
+from lab.memory import anonymous, find_backing, probe_backing, scratch
+from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
+from lab.racing import Case, Setting, race_for, untried
+from lab.racing.cases import FIRST_ROUNDS
+from lab.racing.failures import late
+from lab.records import Case as Row
+from lab.records import CheckVerdict, Failure, StressResult
+from lab.scenario import Found, find_scenarios
+
+from .lock_files import lock_file, made_in
+from .plan import OWN_FILES, Entry, planned
+from .scenarios import OWN, Cleared, OwnFiles
+
+LOCKS = tuple(EXCLUSION.values())
+TRIES = 20
+PATIENCE_S = 2.0
+"""The longest time of a lock for all its tries on all directories; NFSv4 takes up to 20 ms for a pair."""
+
+TRIAL_S = 5.0
+
+WORTH_SLEEPING_NS = 20_000
+"""A pair of a kernel's own lock takes about 1,500 ns, one that a server answers 100,000."""
+
+LONGEST_NS = 5_000_000
+PAIRS_TO_HANG = 1000
+
+ROOM_S = 10.0
+"""The longest time that the first trial of a race may take for hand-offs alone."""
+
+LONGEST_S = 60.0
+"""No trial may take longer for its hand-offs, however slow they are."""
+
+FEW = 8
+"""Each worker waits longer for its turn where there are more than this many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """One lock here: `pair_ns`, the shortest request and release, on the slowest directory; `errno` of a refusal.
+
+    `handoff_s` is the slowest hand-off to a waiter, 0 where it was not measured.
+    """
+
+    pair_ns: int = 0
+    errno: int = 0
+    hung: Failure | None = None
+    handoff_s: float = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """Tell whether there is no such lock here; link(2) says EPERM where there are no hard links."""
+        return self.errno in {*REFUSED, errno.EPERM}
+
+    @property
+    def window_ns(self) -> int:
+        """Return the time in which a false grant to another comes back early enough to be seen; 0 where at once."""
+        return 0 if self.pair_ns < WORTH_SLEEPING_NS else min(self.pair_ns, LONGEST_NS)
+
+    def first_rounds(self, workers: int, most: int = FIRST_ROUNDS) -> int:
+        """Return the rounds of the first trial: as many as fit into ROOM_S if each takes a hand-off of every worker."""
+        fitting = ROOM_S / (workers * self.handoff_s) if self.handoff_s else most
+        return max(1, min(most if not self.window_ns else FIRST_ROUNDS, int(fitting)))
+
+    def time_limit_s(self, workers: int) -> float:
+        """Return the time after which a trial of a few milliseconds hangs, also on a machine with other work.
+
+        Where hand-offs are slow it is some hand-offs for each round of each worker, up to a ceiling.
+        """
+        handed_over = HANDOFFS * workers * self.first_rounds(workers) * self.handoff_s
+        usual = max(TRIAL_S, PAIRS_TO_HANG * self.pair_ns / 1e9) * max(1.0, workers / FEW)
+        return max(usual, min(LONGEST_S, handed_over))
+
+
+def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = None) -> dict[str, Answering]:
+    """Try each lock in a child of its own, all at once: several that hang cost no more than one.
+
+    `handoffs` are the slowest hand-offs in seconds, by the guarantees of the locks (`lab.checking.actors.handoff`).
+    """
+    measured = {EXCLUSION[name]: seconds for name, seconds in (handoffs or {}).items()}
+    words = memoryview(anonymous(2 * 8 * len(LOCKS))).cast("q")
+
+    def prepare(index: int) -> Callable[[], None]:
+        detach_output()
+        return lambda: _measure(LOCKS[index], folders, words[2 * index : 2 * index + 2])
+
+    with WorkerPool(len(LOCKS), prepare, cpus_for("none")) as pool:
+        pool.gather(PATIENCE_S)
+        pool.release()
+        exits = pool.wait(PATIENCE_S)
+    return {
+        name: Answering(
+            words[2 * index], words[2 * index + 1], _failure(name, ended), handoff_s=measured.get(name, 0.0)
+        )
+        for index, (name, ended) in enumerate(zip(LOCKS, exits, strict=True))
+    }
+
+
+def _measure(name: str, folders: Sequence[Path], told: memoryview) -> None:
+    """Record the slowest pair, or the errno of a lock call: errors of making and removing a file are not the lock's."""
+    with suppress(Exception):
+        for folder in folders:
+            with scratch(folder) as path, path.open("r+b", buffering=0) as file:
+                pair_ns, told[1] = _pair(*find_lock(name).actions(file.fileno(), 0, 8, write=True))
+                told[0] = max(told[0], pair_ns)
+            if told[1]:
+                return
+
+
+def _pair(acquire: Action, release: Action) -> tuple[int, int]:
+    """Return the shortest time of a request and a release, or the errno of one."""
+    took = []
+    try:
+        for _ in range(TRIES):
+            begun = monotonic_ns()
+            acquire()
+            release()
+            took.append(monotonic_ns() - begun)
+    except OSError as error:
+        return 0, error.errno or 0
+    return min(took), 0
+
+
+def _failure(name: str, ended: Exit) -> Failure | None:
+    if not ended.late:
+        return None
+    hangs = f"hangs{f' in {ended.where}' if ended.where else ''}: it does not end on SIGKILL"
+    how = hangs if ended.code is None else f"was {late(ended, PATIENCE_S)}"
+    reason = f"asked for the lock {name}, alone with a new file, and {how}"
+    return Failure(0, ended.index, 0, "late", reason, pid=ended.pid or None, where=ended.where)
+
+
+FULL = re.compile(r"no space|disk quota exceeded", re.IGNORECASE)
+NO_ROOM = "the filesystem is full (no space left); make room, or give another DIR"
+"""The reason that is reported when space runs out, whichever call of a race met it."""
+
+REMEDIES = (
+    ("try another --lock or another --dir", "give another DIR"),
+    ("try another --dir", "give another DIR"),
+    ("give another --dir", "give another DIR"),
+    ("lower --rounds or --workers", "lower --workers"),
+    ("give directories that are one and the same, seen through two mounts", "what is made there comes late, or never"),
+    ("fewer rounds or workers, smaller sizes", "fewer --workers"),
+)
+"""Advice of `race`, and what a check can do instead: it has already seen that its directories are one and the same."""
+
+
+def with_reasons_of_check(row: Row, folders: Sequence[Path]) -> Row:
+    """Return the row with its reasons in these words, with its directory for a folder of the check, which is gone."""
+    failures = [replace(each, reason=_placed(each.reason, folders)) for each in row.failures]
+    return replace(row, reason=worded(row.reason, folders), failures=failures)
+
+
+def worded(reason: str, folders: Sequence[Path]) -> str:
+    """Return one reason in these words."""
+    if FULL.search(reason):
+        return NO_ROOM
+    for theirs, ours in REMEDIES:
+        reason = reason.replace(theirs, ours)
+    return _placed(reason, folders)
+
+
+def _placed(text: str, folders: Sequence[Path]) -> str:
+    for folder in folders:
+        text = text.replace(anonymous_text(str(folder)), anonymous_text(str(folder.parent)))
+    return text
+
+
+Announcer = Callable[[str], None]
+UNABLE_TO_MAP = frozenset({errno.ENODEV, errno.ENOSYS, errno.EOPNOTSUPP})
+"""The errors of mmap(2) where the filesystem does not map."""
+
+NOT_AS_MADE = re.compile(r"shows [\d,]+ of the [\d,]+ bytes of a file|does not show a file|cannot be read back")
+"""The message about a file that was just made and whose size, or name, arrives late."""
+
+MOST_LIMITS = 5
+"""A trial whose workers still do rounds at its time limit is slow, as on a busy machine, and does not hang."""
+
+MAPPINGS = ("mapped", "remapped")
+BUS_ERROR = re.compile(r"SIG(BUS|SEGV)(?!.*no (room|space))", re.DOTALL)
+ERRNO = re.compile(r"\[Errno (\d+)\]")
+OF_THE_FILE = frozenset({errno.EIO, errno.ENODATA, errno.ENOENT, errno.ENXIO, errno.ESTALE, errno.EREMOTEIO})
+"""The errors of a call on the file that no limit of the worker explains; ENODATA where it ends too early."""
+
+
+def stress(
+    folders: Sequence[Path],
+    asked: Collection[str],
+    seconds: float,
+    seed: int,
+    workers: int,
+    tell: Announcer,
+    handoffs: Mapping[str, float] | None = None,
+) -> Iterator[StressResult]:
+    """Race for these guarantees (`lab.checking.guarantees`) within about this many seconds, one after the other.
+
+    `tell` receives the name of the next step; `handoffs` are the slowest hand-offs of the locks, by their guarantees.
+
+    Several folders are one directory seen through several mounts; files are made in them, and removed. A lock that
+    is refused, hangs or kills is reported in its rows and ends nothing. Raises CannotRunError where fork(2) is refused.
+    """
+    entries = planned(asked)
+    if entries:
+        yield from _Stress(folders, seed, workers, tell, answering(folders, handoffs)).all(entries, seconds)
+
+
+def check_workers(asked: Collection[str], workers: int) -> None:
+    """Raise UsageError where one of the races for these guarantees has no room for this many workers."""
+    for entry in planned(asked):
+        _found(entry.scenario).check_workers(workers)
+
+
+class _Stress:
+    """One stress: its constant settings, and its findings about the directories."""
+
+    def __init__(
+        self, folders: Sequence[Path], seed: int, workers: int, tell: Announcer, locks: dict[str, Answering]
+    ) -> None:
+        self._folders = folders
+        self._seed = seed
+        self._workers = workers
+        self._tell = tell
+        self._locks = locks
+        self._hung: set[str] = set()
+        self._lying: set[str] = set()
+        self._kept: set[str] = set()
+
+    def all(self, entries: Sequence[Entry], seconds: float) -> Iterator[StressResult]:
+        """Yield the result of each race in turn; each gets its part of the time that those before it have left."""
+        ends = monotonic() + seconds
+        for number, entry in enumerate(entries):
+            part = entry.weight / sum(other.weight for other in entries[number:])
+            yield self._one(entry, part * max(0.0, ends - monotonic()))
+
+    def _one(self, entry: Entry, seconds: float) -> StressResult:
+        case = self._case(entry)
+        polls = entry.polled or self._asks_again(entry, case.setting.lock.name)
+        self._tell(f"stress for {entry.guarantee}: {case.title}")
+        refusal = self._refusal(case.setting)
+        if refusal:
+            row = untried(case, "unsupported", refusal)
+        else:
+            row = self._raced(case, seconds, entry.first_rounds, polled=polls)
+        row = with_reasons_of_check(row, self._folders)
+        self._learn(entry, row)
+        return StressResult(
+            guarantee=entry.guarantee,
+            backing=entry.backing,
+            rules=list(entry.rules),
+            polled=polls,
+            verdict="unsupported" if refusal else verdict_of(row, of_data=not entry.is_held),
+            case=row,
+        )
+
+    def _asks_again(self, entry: Entry, name: str) -> bool:
+        """Tell whether a race for data requests its lock without waiting, because its waiters are not woken."""
+        return not entry.lock and name in self._hung and not self._locks[name].hung
+
+    def _raced(self, case: Case, seconds: float, most: int, *, polled: bool) -> Row:
+        """Return its row; after a lock has hung, nothing that waits for it is tried again."""
+        name = case.setting.lock.name
+        here = self._known(name)
+        alone = here.hung
+        if name in self._hung and (alone or not polled):
+            return untried(case, "timeout", f"lock {name}: not tried again, for it hung before")
+        if alone:
+            row = untried(case, "timeout", f"a worker {alone.reason}", [alone])
+        else:
+            row = race_for(case, self._folders, seconds, here.first_rounds(self._workers, most))
+        if row.verdict == "timeout":
+            self._hung.add(name)
+        return row
+
+    def _known(self, name: str) -> Answering:
+        """Return what is known of a lock. A lock file is tried once; no lock is as slow as the locks of the kernel."""
+        if name not in self._locks:
+            pairs = [each.pair_ns for each in self._locks.values()]
+            is_file = name in LOCK_FILES.values()
+            self._locks[name] = self._tried(name) if is_file else Answering(max(pairs, default=0))
+        return self._locks[name]
+
+    def _tried(self, name: str) -> Answering:
+        """Return how fast a lock file is made and removed on the slowest directory, or the errno of a refusal."""
+        slowest = 0
+        for folder in self._folders:
+            try:
+                with doing(f"trying {name} in {folder}", TOUCH_S), made_in(folder, name) as lock:
+                    pair_ns, code = _pair(lock.acquire, lock.release)
+            except OSError as error:
+                pair_ns, code = 0, error.errno or 0
+            if code:
+                return Answering(errno=code)
+            slowest = max(slowest, pair_ns)
+        return Answering(slowest)
+
+    def _learn(self, entry: Entry, row: Row) -> None:
+        """Record the findings of a race about its lock, for the races for the data."""
+        if row.overlapping_holds:
+            self._lying.add(row.lock)
+        elif entry.lock and verdict_of(row) == "safe":
+            self._kept.add(row.lock)
+
+    def _of_data(self) -> str:
+        """Return the first lock that had no overlaps when it was raced for; else the first without a false grant."""
+        there = [name for name in LOCKS if not self._locks[name].refused]
+        apart = [name for name in there if name not in self._lying]
+        kept = [name for name in apart if name in self._kept]
+        awake = [name for name in kept if name not in self._hung]
+        return (awake or kept or apart or there or LOCKS)[0]
+
+    def _case(self, entry: Entry) -> Case:
+        found = _found(entry.scenario)
+        name = entry.lock or self._of_data()
+        scenario = found.kind()
+        lock = _lock(name, polls=entry.polled or self._asks_again(entry, name))
+        setting = Setting(
+            scenario=scenario,
+            lock=Cleared(lock, scenario.beside(self._workers)) if isinstance(scenario, OwnFiles) else lock,
+            backing="anonymous" if entry.backing == OWN_FILES else entry.backing,
+            workers=self._workers,
+            rounds=found.kind.rounds,
+            pin=entry.pin,
+            window_ns=self._known(name).window_ns,
+            leak=0.0,
+            time_limit_s=self._known(name).time_limit_s(self._workers),
+            seed=f"{self._seed}/{entry.scenario}/{name}/{entry.backing}",
+            stresses=True,
+            most_limits=MOST_LIMITS,
+        )
+        return Case(found, setting)
+
+    def _refusal(self, setting: Setting) -> str:
+        """Return the reason why the filesystem lacks what this race needs; empty where it has it."""
+        name = setting.lock.name
+        if self._known(name).refused:
+            return f"lock {name}: refused ({errno.errorcode[self._locks[name].errno]})"
+        try:
+            for folder in self._folders:
+                with doing(f"trying {setting.backing} in {folder}", TOUCH_S):
+                    probe_backing(find_backing(setting.backing), folder)
+        except CannotRunError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in UNABLE_TO_MAP:
+                return str(error)
+        return ""
+
+
+def _found(name: str) -> Found:
+    return OWN[name] if name in OWN else find_scenarios([name])[0]
+
+
+def _lock(name: str, *, polls: bool) -> Lock:
+    if name in LOCK_FILES.values():
+        return lock_file(name)
+    return polled(name) if polls else find_lock(name)
+
+
+def verdict_of(row: Row, *, of_data: bool = True) -> CheckVerdict:
+    """Return the verdict of a row on its guarantee; a race that could not be run or judged is no evidence."""
+    if row.overlapping_holds or row.verdict == "damaged" or (of_data and is_of_the_file(row)):
+        return "unsafe"
+    return "safe" if row.verdict == "clean" and row.operations else "unknown"
+
+
+def is_of_the_file(row: Row) -> bool:
+    """Tell whether the file under the race failed: it was not there, came late, or could not be read or written.
+
+    It did not fail where the worker was killed from outside or met a limit of its own: that is no evidence about the
+    file.
+    """
+    failed = [failure for failure in row.failures if failure.how in ("raised", "killed")]
+    return bool(NOT_AS_MADE.search(row.reason)) or any(_by_the_file(row, failure) for failure in failed)
+
+
+def _by_the_file(row: Row, failure: Failure) -> bool:
+    if failure.how == "killed":
+        return row.backing in MAPPINGS and bool(BUS_ERROR.search(failure.reason))
+    code = ERRNO.search(failure.reason)
+    return code is not None and "LockFailed" not in failure.reason and int(code[1]) in OF_THE_FILE

@@ -1,0 +1,310 @@
+"""Learn what a worker does by running it: a tree of its steps, with a branch for each result that a step can have.
+
+A worker is deterministic: what it does next is decided by what it has met so far, the bytes that it loaded and the
+locks that it was granted or refused, and by nothing else. So a run of it, alone, with the bytes laid out that it is to
+meet, shows what it does in every interleaving in which it meets them. The scenario's text runs once for each different
+experience of a worker, not once for each interleaving; interleavings are put together from the trees (see `world`).
+Where the same experience leads to another step the second time, the scenario is not deterministic, and that is an
+error.
+
+The run is a greenlet that stops before each step. It goes on as long as the search goes on from its present node; for
+another branch it begins anew and runs without a stop through what the tree already knows.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, NoReturn
+
+from greenlet import getcurrent, greenlet
+
+from lab.errors import CannotRunError, ScenarioError
+from lab.locking import Deadlock
+
+from .operation import LOAD, LOCK, STORE, Operation, SteppedBytes
+from .sandbox import NotDeterministic, Watched, bypass, guarded
+from .worker import Shape, SteppedWorker
+
+GRANTED, REFUSED = False, True
+"""The results that a lock request meets; loads meet bytes, stores and unlocks nothing (None)."""
+
+
+class Node:
+    """A worker before its next step; once it has finished, `ended` is True and there is no `operation`.
+
+    `data` are the bytes that a store puts there, known once it was run. At the end `seen` are the reports of the whole
+    run (kind and evidence) and `failed` is what the worker raised.
+    """
+
+    __slots__ = ("data", "ended", "failed", "met", "next", "number", "operation", "parent", "round", "seen")
+
+    def __init__(self, parent: Node | None, met: Any, number: int) -> None:
+        self.parent = parent
+        self.met = met
+        self.number = number
+        self.operation: Operation | None = None
+        self.data: bytes = b""
+        self.next: dict[Any, Node] = {}
+        self.round = 0
+        self.ended = False
+        self.seen: tuple[tuple[str, str], ...] = ()
+        self.failed: Exception | SystemExit | None = None
+
+    def history(self) -> list[Any]:
+        """Return what each step met, from the first on."""
+        found = []
+        node = self
+        while node.parent is not None:
+            found.append(node.met)
+            node = node.parent
+        return found[::-1]
+
+
+THROWS = 100
+"""The number of times that a run is asked to end before it is said to catch everything."""
+
+LEFT: list[greenlet] = []
+"""Runs that do not end: they are kept, since deleting them would end them."""
+
+
+class Abandoned(BaseException):
+    """An exception that ends a run that is of no more use."""
+
+
+class Behaviour:
+    """The tree of one worker; `root` is before its first step. `runs` counts how often the text was begun.
+
+    `started` are the bytes that its `start` left of the `initial` ones.
+    """
+
+    def __init__(self, shape: Shape, index: int, initial: bytes) -> None:
+        self._shape = shape
+        self._initial = initial
+        self._content = bytearray(initial)
+        self._seen: list[tuple[str, str]] = []
+        memory = SteppedBytes(self._content, shape.line, self._step)
+        self._worker = SteppedWorker(shape, index, memory, self._guard, self._seen)
+        self._expected: list[Any] = []
+        self._taken = -1
+        self._over = True
+        self._caught = 0
+        self._trouble: Exception | None = None
+        self._hub: Callable[[], object] = getcurrent().switch
+        self._run = greenlet(self._life)
+        self.started = b""
+        self.nodes = 0
+        self.runs = 0
+        self.root = self._at = self._node(None, None)
+        self._begin(self.root)
+
+    def _node(self, parent: Node | None, met: Any) -> Node:
+        node = Node(parent, met, self.nodes)
+        self.nodes += 1
+        return node
+
+    def learn(self, node: Node, met: Any) -> Node:
+        """Return the node after this one for this result of its step.
+
+        Raises NotDeterministic where a new run does not come to the node as it did before, and CannotRunError where
+        the worker reaches around the memory.
+        """
+        if self._at is not node or self._over:
+            self._begin(node)
+        self._expected.append(met)
+        self._go()
+        return node.next[met]
+
+    def again(self, node: Node) -> None:
+        """Run to this node once more. Raises NotDeterministic where the way there is another one now."""
+        self._begin(node)
+
+    def _begin(self, node: Node) -> None:
+        """Begin a new run, up to before the step of this node."""
+        self._give_up()
+        scenario, worker = self._shape.scenario, self._worker
+        self.runs += 1
+        self._content[:] = self._initial
+        self._seen.clear()
+        self._taken = -1  # what start does is no step
+        self._at = self.root
+        self._expected = node.history()
+        self._trouble = None
+        self._caught = 0
+        worker.renew()
+        with Watched():
+            guarded("start", lambda: scenario.start(worker))  # type: ignore[arg-type]
+        self.started = self.started or bytes(self._content)
+        self._taken = 0
+        self._over = False
+        if self._run.dead:
+            self._run = greenlet(self._life)
+        self._go()
+
+    def _go(self) -> None:
+        """Let the run go on to its next stop."""
+        self._hub = getcurrent().switch
+        with Watched():
+            self._run.switch()
+        if self._trouble:
+            self._over = True
+            raise self._trouble
+
+    def _give_up(self) -> None:
+        """End the run at its present step; nothing that it does on the way out is a step."""
+        if self._over or self._taken < 0:
+            return
+        self._over = True
+        self._hub = getcurrent().switch
+        self._run.throw(Abandoned())
+        if self._trouble:
+            raise self._trouble
+
+    def _life(self) -> None:
+        """Run all rounds of the worker, in its own greenlet."""
+        worker, scenario = self._worker, self._shape.scenario
+        failed: Exception | SystemExit | None = None
+        try:
+            for worker.round in range(worker.rounds):  # noqa: B020 - an attribute runs through the range
+                scenario.work(worker)  # type: ignore[arg-type]
+        except Abandoned:
+            return
+        except CannotRunError as error:
+            self._trouble = error
+            return
+        except (Exception, SystemExit) as error:
+            failed = error
+        if not self._over and not self._trouble:
+            self._settle()
+            self._end(failed)
+
+    def _end(self, failed: Exception | SystemExit | None) -> None:
+        node = self._at
+        if node.operation is not None or self._taken < len(self._expected):
+            self._differs("has finished")
+            return
+        ended = tuple(self._seen), f"{type(failed).__name__}: {failed}"
+        if node.ended and ended != (node.seen, f"{type(node.failed).__name__}: {node.failed}"):
+            self._differs(f"ends with {ended[0] or ended[1]}")
+            return
+        node.ended = self._over = True
+        node.seen = tuple(self._seen)
+        node.failed = failed
+        node.round = self._worker.round
+
+    def _step(self, operation: Operation) -> None:
+        """End the step before this access of the running worker, then lay out the bytes that it meets.
+
+        It stops where the tree does not know these bytes.
+        """
+        if self._taken < 0:
+            return
+        if self._over:
+            self._escape()
+        self._settle()
+        node = self._at
+        if node.operation is None and not node.ended:
+            node.operation = operation
+            node.round = self._worker.round
+        elif node.operation is not operation:
+            raise self._differs(f"is about to {operation!r}")
+        if self._taken == len(self._expected):
+            self._stop()
+        if operation.kind == LOAD:
+            self._content[operation.start : operation.end] = self._expected[self._taken]
+        self._taken += 1
+
+    def _escape(self) -> NoReturn:
+        """End a run that is over; one that catches even that is left at its present step, for good."""
+        self._caught += 1
+        if self._caught > THROWS:
+            LEFT.append(self._run)
+            self._trouble = ScenarioError(
+                f"scenario {self._shape.found.name} catches BaseException and goes on; fix the file"
+            )
+            self._hub()
+        raise Abandoned
+
+    def _stop(self) -> None:
+        """Wait for the next order; any exception that is thrown in here, also by a garbage collector, ends the run."""
+        try:
+            self._hub()
+        except BaseException:
+            self._over = True
+            raise
+
+    def _settle(self) -> None:
+        """Go on to the node after the step that has just been taken."""
+        if not self._taken:
+            return
+        node, met = self._at, self._expected[self._taken - 1]
+        operation = node.operation
+        if operation is not None and operation.kind == STORE:
+            data = bytes(self._content[operation.start : operation.end])
+            if node.next and node.data != data:
+                raise self._differs(f"stores {data.hex()[:32]} in place of {node.data.hex()[:32]}")
+            node.data = data
+        if met not in node.next:
+            node.next[met] = self._node(node, met)
+        self._at = node.next[met]
+
+    def _differs(self, what: str) -> NotDeterministic:
+        """Return the error to raise; it is remembered, in case the scenario catches it."""
+        meant = self._at.operation
+        trouble = NotDeterministic(
+            f"scenario {self._shape.found.name} is not deterministic: after {self._taken:,} steps worker "
+            f"{self._worker.index}, having met the same as before, {what}"
+            f"{f', and before was about to {meant!r}' if meant else ''}; let only w.memory, w.index, w.round and "
+            "w.random decide"
+        )
+        self._trouble = self._trouble or trouble
+        return trouble
+
+    def _guard(self, lock: Operation, unlock: Operation) -> _Hold:
+        return _Hold(self, lock, unlock)
+
+    def lock(self, operation: Operation) -> None:
+        """Request a lock for the running worker. Raises Deadlock where it is to be refused."""
+        if self._taken < 0:
+            raise bypass("locks in start, before the start barrier")
+        self._step(operation)
+        if self._taken > 0 and self._expected[self._taken - 1] is REFUSED:
+            raise Deadlock(errno.EDEADLK, "Resource deadlock avoided")
+
+    def unlock(self, operation: Operation) -> None:
+        """Unlock; a run that is given up leaves this out."""
+        if not self._over:
+            self._step(operation)
+
+
+class _Hold:
+    __slots__ = ("_behaviour", "_lock", "_unlock")
+
+    def __init__(self, behaviour: Behaviour, lock: Operation, unlock: Operation) -> None:
+        self._behaviour = behaviour
+        self._lock = lock
+        self._unlock = unlock
+
+    def __enter__(self) -> _Hold:
+        self._behaviour.lock(self._lock)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._behaviour.unlock(self._unlock)
+
+
+def alone(behaviour: Behaviour, initial: bytes, most: int) -> list[Node]:
+    """Return the nodes that the worker comes through when no other runs, at most so many steps."""
+    content = bytearray(initial)
+    nodes = [behaviour.root]
+    while len(nodes) <= most and (operation := nodes[-1].operation) is not None:
+        met: Any = {LOAD: bytes(content[operation.start : operation.end]), LOCK: GRANTED}.get(operation.kind)
+        node = nodes[-1]
+        following = node.next.get(met) or behaviour.learn(node, met)
+        if operation.kind == STORE:
+            content[operation.start : operation.end] = node.data
+        nodes.append(following)
+    return nodes

@@ -1,0 +1,266 @@
+"""Explore cases: a scenario under a lock with so many workers and rounds, and the story of its failure.
+
+`run` explores all cases of one invocation and returns their record.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby, product
+
+from lab.errors import CannotRunError, LabError, ScenarioError, UsageError
+from lab.host.environment import RunStart, environment
+from lab.locking import find_lock
+from lab.processes import Terminated, stop_on_sigterm
+from lab.records import CaseFailure, Damage, Exploration, ExploredCase, ExploreOptions, SmallestShape
+from lab.scenario import Found, Scenario
+from lab.scenario.base import counterexample_of, exception_text
+
+from .behaviour import Node
+from .locks import check_modelled
+from .reasons import story
+from .sandbox import Bypass, check_notes, notes
+from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
+from .strategy import Coverage, Plan, cover
+from .tally import about, how_many, interleavings
+from .token import make
+from .trace import trace
+from .worker import shape_of
+from .world import End, World
+
+MOST_WORKERS = 64
+MOST_STEPS = 20_000
+"""The most steps of all workers together: a longer schedule is not worth running thousands of times."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row that will be explored."""
+
+    found: Found
+    lock: str
+    workers: int
+    rounds: int
+
+    @property
+    def title(self) -> str:
+        """Return the title of the case."""
+        return f"{self.found.name}, lock {self.lock}, {self.workers} x {self.rounds}"
+
+
+def cases_of(scenarios: list[Found], options: ExploreOptions) -> list[Case]:
+    """Return the cases, scenario x workers x rounds x lock, in the order in which the table shows them.
+
+    Raises UsageError for an unknown lock, a scenario that cannot be explored, and too many workers; CannotRunError
+    for a lock without a model.
+    """
+    for found in scenarios:
+        found.check_world("explore", hint=": it is about processes or files, which are not simulated")
+    cases = [
+        Case(found, lock, workers, rounds)
+        for found in scenarios
+        for workers, rounds, lock in product(options.workers, options.rounds, options.locks or found.kind.locks)
+    ]
+    for case in cases:
+        find_lock(case.lock)
+        check_modelled(case.lock)
+        if case.workers > MOST_WORKERS:
+            raise UsageError(f"{case.workers:,} workers: at most {MOST_WORKERS} can be explored; lower --workers")
+    return cases
+
+
+class Interrupted(Exception):  # noqa: N818 - an interrupt, no error
+    """Ctrl-C in the middle of a case; `case` is what had been covered by then."""
+
+    def __init__(self, case: ExploredCase) -> None:
+        super().__init__(case.covered)
+        self.case = case
+
+
+def explore(
+    case: Case, options: ExploreOptions, kinds: frozenset[str] = frozenset(), *, patience_s: float = PATIENCE_S
+) -> ExploredCase:
+    """Explore one case; `kinds` says which damage counts as broken, any where it is empty.
+
+    A schedule that breaks is shortened for `patience_s` at most.
+
+    Raises Interrupted on Ctrl-C; UsageError for what is too large, CannotRunError for what cannot be seen or is not
+    deterministic, ScenarioError for a mistake in the scenario.
+    """
+    started = time.monotonic()
+    shape = shape_of(case.found, case.lock, case.workers, case.rounds, options.line_bytes)
+    world = world_of(replace(shape, limit_s=options.time_limit_s))
+    check_steps(world)
+    world.in_between = options.search != "dpor"
+    plan = Plan(
+        options.search,
+        options.preemptions,
+        options.seed,
+        started,
+        options.time_limit_s,
+        options.show_schedules,
+        options.jobs,
+        kinds,
+    )
+    coverage = Coverage()
+    before = notes(world.shape.scenario)
+    try:
+        cover(world, plan, coverage)
+        check_notes(before, world.shape.scenario)
+        searched_s = time.monotonic() - started
+        best = shortest(world, coverage.found, kinds, patience_s) if coverage.found else None
+    except (KeyboardInterrupt, Terminated):
+        raise Interrupted(_record(case, options, world, coverage, started, None)) from None
+    return _record(case, options, world, coverage, started, best, searched_s, kinds)
+
+
+def check_steps(world: World) -> None:
+    """Run each worker alone, before anything is claimed of them together.
+
+    Raises ScenarioError where one raises, CannotRunError where one takes no step, UsageError where all take too many.
+    """
+    counts = [len(nodes) - 1 for nodes in world.alone]
+    name = world.shape.found.name
+    for worker, nodes in enumerate(world.alone):
+        failed = nodes[-1].failed
+        if failed:
+            raise ScenarioError(f"scenario {name}: worker {worker} alone raised {exception_text(failed)}; fix the file")
+        if not counts[worker]:
+            raise CannotRunError(
+                f"scenario {name}: worker {worker} took no step through w.memory or a lock, so nothing was explored; "
+                "let it load and store through w.memory and w.bytes"
+            )
+    if sum(counts) > MOST_STEPS and not any(map(_spins, world.alone)):
+        raise UsageError(
+            f"scenario {name}: {world.shape.size} take more than {MOST_STEPS:,} steps a schedule and have more than "
+            f"{about(interleavings(counts))} schedules, too many for any search; lower --workers or --rounds"
+        )
+
+
+def _spins(nodes: list[Node]) -> bool:
+    """Return True for a worker that, alone, loops in one round for ever: it waits for another one."""
+    return not nodes[-1].ended and nodes[-1].round == nodes[len(nodes) // 2].round
+
+
+def _record(
+    case: Case,
+    options: ExploreOptions,
+    world: World,
+    coverage: Coverage,
+    started: float,
+    best: Shortest | None,
+    searched_s: float | None = None,
+    kinds: frozenset[str] = frozenset(),
+) -> ExploredCase:
+    searched_s = searched_s or time.monotonic() - started
+    kind = case.found.kind
+    whole = coverage.exhausted and options.search != "dpor"
+    note = coverage.note or _of_how_many(world, coverage)
+    holds = coverage.exhausted or (coverage.bound is not None and coverage.bound >= options.preemptions)
+    record = ExploredCase(
+        scenario=case.found.name,
+        lock=case.lock,
+        workers=case.workers,
+        rounds=case.rounds,
+        search=options.search,
+        verdict="broken" if coverage.broken else ("holds" if holds else "unknown"),
+        exhausted=coverage.exhausted,
+        covered=f"{', '.join(coverage.said)} of {world.shape.size}{note}",
+        schedules=coverage.schedules,
+        broken_schedules=coverage.broken,
+        interleavings=coverage.ways.all if coverage.ways else (coverage.schedules if whole else None),
+        broken_interleavings=coverage.ways.broken if coverage.ways else (coverage.broken if whole else None),
+        schedules_per_s=round(coverage.schedules / searched_s, 1),
+        wall_s=round(time.monotonic() - started, 3),
+        expected="holds" if kind().expected(case.lock) == "clean" else "broken",
+        line_bytes=options.line_bytes,
+        bound=coverage.bound,
+        states=coverage.states,
+        ends=world.ends,
+        invariant=world.has_invariant and world.in_between,
+        why=counterexample_of(kind, locked=world.locked),
+        schedules_shown=[runs(each) for tally in coverage.tallies for each in tally.kept][: options.show_schedules],
+    )
+    if best is None or coverage.found is None:
+        return record
+    return with_failure(record, case.found, best, len(coverage.found.schedule), kinds)
+
+
+def _of_how_many(world: World, coverage: Coverage) -> str:
+    """Return the number of all schedules, where it is known to be more than were run."""
+    if coverage.found or coverage.exhausted or any(tally.too_long for tally in coverage.tallies):
+        return ""
+    world.back_to(0)
+    count = how_many(world)
+    return f" (of {about(count)} schedules that there are)" if count > coverage.schedules else ""
+
+
+def with_failure(
+    record: ExploredCase, found: Found, best: Shortest, steps_before: int, kinds: frozenset[str]
+) -> ExploredCase:
+    """Return the record with the failure: its steps, its reasons, and its token."""
+    shape = best.world.shape
+    steps, end = trace(best.world, best.found.schedule)
+    damage = damage_records(end)
+    fixes = Repair(best.world, best.found.schedule).fixes
+    headline, reasons, _ = story(steps, damage, record.lock, kinds, fixes, by_invariant=end.by_invariant)
+    return replace(
+        record,
+        preemptions=best.preemptions,
+        damage=damage,
+        by_invariant=end.by_invariant,
+        headline=headline,
+        reasons=reasons,
+        steps=steps,
+        shrunk=SmallestShape(shape.workers, shape.rounds, best.schedules, steps_before),
+        token=str(make(found, record.lock, shape.workers, shape.rounds, shape.line, steps)),
+    )
+
+
+def damage_records(end: End) -> list[Damage]:
+    """Return the damage as results carry it."""
+    return [Damage(each.kind, each.count, each.of, list(each.evidence)) for each in end.damage]
+
+
+def runs(schedule: bytes) -> str:
+    """Return a schedule as its turns: 0x3 1x4 0x1 is three steps of worker 0, four of worker 1, one of worker 0."""
+    return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
+
+
+def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:
+    """Explore every case; `tell` gets the next case's title. What was covered before an interrupt is kept.
+
+    Where one case cannot be explored, the others are kept too; the error of the only one is raised.
+    """
+    rows: list[ExploredCase] = []
+    begun = RunStart()
+    interrupted = False
+    failures: list[CaseFailure] = []
+    bypassed: dict[type[Scenario], Bypass] = {}
+    try:
+        with stop_on_sigterm():
+            for case in cases:
+                tell(case.title)
+                try:
+                    if case.found.kind in bypassed:
+                        raise bypassed[case.found.kind]
+                    rows.append(explore(case, options))
+                except LabError as error:
+                    if len(cases) == 1:
+                        raise
+                    if isinstance(error, Bypass):  # what it left behind would not be seen to change a second time
+                        bypassed[case.found.kind] = error
+                    failures.append(CaseFailure(case.title, str(error), error.exit_code))
+    except Interrupted as stop:
+        rows.append(stop.case)
+        interrupted = True
+    except (KeyboardInterrupt, Terminated):
+        interrupted = True
+    return Exploration(
+        **begun.header(environment(None, begun.load), interrupted=interrupted),
+        options=options,
+        cases=rows,
+        failures=failures,
+    )

@@ -1,0 +1,175 @@
+"""Define the stepped worker, which does one step at a time: simulated in explore, a real process in replay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from ctypes import Structure
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from lab.errors import CannotRunError, UsageError, error_line
+from lab.locking.registry import OWN
+from lab.memory.struct_proxy import BytesProxy, struct_proxy
+from lab.scenario import Found, Layout, Scenario
+
+from .operation import LOCK, UNLOCK, Operation, SteppedBytes
+from .sandbox import bypass
+
+if TYPE_CHECKING:
+    from random import Random
+
+Guard = Callable[[Operation, Operation], AbstractContextManager[object]]
+"""A function that makes the hold of one range from its lock and its unlock."""
+
+
+class Unguarded:
+    """A lock that excludes none; `contextlib.nullcontext` takes three times as long."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+UNGUARDED = Unguarded()
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The shape that is explored: a scenario under a lock, so many workers with so many rounds each, and the line.
+
+    Its `prepare` and its `check` are broken off after `limit_s`.
+    """
+
+    found: Found
+    scenario: Scenario
+    memory: type[Structure]
+    layout: Layout
+    lock: str
+    workers: int
+    rounds: int
+    line: int
+    limit_s: float = 10.0
+
+    @property
+    def size(self) -> str:
+        """Return workers and rounds in words."""
+        return f"{self.workers:,} worker{'s' * (self.workers > 1)} x {self.rounds:,} round{'s' * (self.rounds > 1)}"
+
+
+def shape_of(found: Found, lock: str, workers: int, rounds: int, line: int) -> Shape:
+    """Return the shape, with the memory laid out for it. Raises UsageError where the scenario does not fit."""
+    found.check_workers(workers)
+    try:
+        scenario = found.kind()
+        scenario.Memory = memory = scenario.layout(workers, rounds)
+        return Shape(found, scenario, memory, Layout(memory), lock, workers, rounds, line)
+    except CannotRunError:
+        raise
+    except Exception as error:
+        raise UsageError(f"scenario {found.name}: cannot be laid out: {error_line(error)}") from error
+
+
+class SteppedWorker:
+    """`lab.Worker` over stepped bytes; see there for what each method guarantees."""
+
+    def __init__(
+        self, shape: Shape, index: int, memory: SteppedBytes, guard: Guard, seen: list[tuple[str, str]]
+    ) -> None:
+        self.index = index
+        self.workers = shape.workers
+        self.rounds = shape.rounds
+        self.round = 0
+        self.memory: Any = struct_proxy(shape.memory, memory, memory.numbers)
+        self.local = SimpleNamespace()
+        self._layout = shape.layout
+        self._locked = shape.lock != "none"
+        self._ranges = not OWN[shape.lock].whole_file
+        self._memory = memory
+        self._guard = guard
+        self._seen = seen
+        self._random: Random | None = None
+        self._holds: dict[Any, AbstractContextManager[object]] = {}
+        self._bytes: dict[Any, BytesProxy] = {}
+
+    def renew(self) -> None:
+        """Bring the worker back to before its first round."""
+        self.round = 0
+        self.local.__dict__.clear()
+        self._random = None
+
+    @property
+    def random(self) -> Random:
+        """See `lab.Worker.random`: the same draws in every schedule."""
+        if self._random is None:
+            from random import Random
+
+            self._random = Random(f"explore/{self.index}")  # noqa: S311 - repeatable draws, not secrets
+        return self._random
+
+    def write_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
+        """See `lab.Worker.write_lock`."""
+        return self._hold(field, index, count, write=True) if self._locked else UNGUARDED
+
+    def read_lock(self, field: Any = None, index: int | None = None, count: int = 1) -> AbstractContextManager[object]:
+        """See `lab.Worker.read_lock`."""
+        return self._hold(field, index, count, write=False) if self._locked else UNGUARDED
+
+    def _hold(self, field: Any, index: int | None, count: int, *, write: bool) -> AbstractContextManager[object]:
+        key = field, index, count, write
+        try:
+            return self._holds[key]
+        except KeyError:
+            start, length = self._layout.extent(field, index, count)
+            if not self._ranges:
+                start, length = 0, 0
+            lock, unlock = (Operation(kind, start, length, write=write) for kind in (LOCK, UNLOCK))
+            made = self._holds[key] = self._guard(lock, unlock)
+            return made
+
+    def bytes(self, field: Any, index: int | None = None, count: int = 1) -> BytesProxy:
+        """See `lab.Worker.bytes`."""
+        key = field, index, count
+        if key not in self._bytes:
+            self._bytes[key] = BytesProxy(self._memory, *self._layout.extent(field, index, count))
+        return self._bytes[key]
+
+    def damaged(self, kind: str, evidence: str = "") -> None:
+        """See `lab.Worker.damaged`."""
+        self._seen.append((kind, f"worker {self.index}, round {self.round}: {evidence}"))
+
+    def pause(self) -> None:
+        """See `lab.Worker.pause`: explore owns every step and needs no help to switch."""
+
+    @property
+    def path(self) -> str:
+        """Refuse: what goes around `w.memory` is not seen, and a proof that did not see it would be false."""
+        self._refuse("path")
+
+    def _refuse(self, name: str) -> NoReturn:
+        raise bypass(f"asks for w.{name}")
+
+    def reopen(self) -> None:
+        """Refuse, as for all that the simulated memory does not cover."""
+        self._refuse("reopen")
+
+    def stale(self) -> bool:
+        """Refuse."""
+        self._refuse("stale")
+
+    def twin(self) -> NoReturn:
+        """Refuse."""
+        self._refuse("twin")
+
+    def child(self, body: object) -> NoReturn:
+        """Refuse."""
+        self._refuse("child")
+
+    def die(self) -> None:
+        """Refuse."""
+        self._refuse("die")

@@ -1,0 +1,17 @@
+/* The common declarations of lab/locking/_native.c and lab/racing/_recorder.c, which are built into one module. */
+
+#define Py_LIMITED_API 0x030B0000
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+
+#define INTERNAL __attribute__((visibility("hidden")))
+
+INTERNAL extern PyObject *lab_typed; /* lab.locking.protocol.typed */
+INTERNAL uint64_t lab_now_ns(void);
+
+/* Call the action, which locks or unlocks, and say when it returned; 0, or -1 with its exception. */
+INTERNAL int lab_act(PyObject *action, uint64_t *returned_ns);
+
+/* Add Hold, Rounds, bucket and LAYOUT to the module; 0, or -1 with an exception. */
+INTERNAL int lab_add_recorder(PyObject *module);

@@ -1,0 +1,230 @@
+/* The recorder of holds, compiled: it does what lab/racing/recorder.py does in Python, where the records are described.
+ * Part of the module lab.locking._native. */
+
+#include "../locking/_native.h"
+
+enum { CURSOR, UNRECORDED, ROUNDS_DONE, HEADER = 8 };         /* words of a log */
+enum { REQUESTED_NS, GRANTED_NS, RELEASED_NS, SPAN, RECORD }; /* words of a record */
+enum { PRECISION_BITS = 7, LONGEST_BITS = 40, BUCKETS = (LONGEST_BITS - PRECISION_BITS + 1) << PRECISION_BITS };
+
+/* The words as they are passed to Python: lab/racing/recorder.py refuses others than its own. */
+static const struct {
+    const char *name;
+    int value;
+} LAYOUT[] = {
+    {"CURSOR", CURSOR},         {"UNRECORDED", UNRECORDED},   {"ROUNDS_DONE", ROUNDS_DONE},
+    {"HEADER", HEADER},         {"REQUESTED_NS", REQUESTED_NS}, {"GRANTED_NS", GRANTED_NS},
+    {"RELEASED_NS", RELEASED_NS}, {"SPAN", SPAN},             {"RECORD", RECORD},
+    {"BUCKETS", BUCKETS},
+};
+
+/* lab.analysis.statistics.bucket */
+static uint64_t bucket(uint64_t time_ns)
+{
+    const uint64_t longest_ns = ((uint64_t)1 << LONGEST_BITS) - 1;
+    unsigned shift = 0;
+    if (time_ns > longest_ns)
+        time_ns = longest_ns;
+    while (time_ns >> shift >> (PRECISION_BITS + 1))
+        shift++;
+    return ((uint64_t)shift << PRECISION_BITS) + (time_ns >> shift);
+}
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *acquire, *release;
+    Py_buffer log, histogram; /* without obj where none was given */
+    unsigned long long span;
+    uint64_t slot; /* where the present hold is recorded; 0: it found the log full */
+} Hold;
+
+static PyObject *hold_new(PyTypeObject *type, PyObject *arguments, PyObject *named)
+{
+    static char *names[] = {"acquire", "release", "log", "span", "histogram", NULL};
+    const Py_ssize_t least = HEADER * sizeof(uint64_t), exactly = BUCKETS * sizeof(uint64_t);
+    PyObject *acquire, *release;
+    Hold *self = (Hold *)PyType_GenericAlloc(type, 0);
+    if (!self)
+        return NULL;
+    if (PyArg_ParseTupleAndKeywords(arguments, named, "OOw*K|z*", names, &acquire, &release, &self->log, &self->span,
+                                    &self->histogram)) {
+        self->acquire = Py_NewRef(acquire);
+        self->release = Py_NewRef(release);
+        if (self->log.len < least)
+            PyErr_Format(PyExc_ValueError, "a log has at least %d words", HEADER);
+        else if (self->histogram.obj && (self->histogram.len != exactly || self->histogram.readonly))
+            PyErr_Format(PyExc_ValueError, "a histogram has %d words, to be written to", BUCKETS);
+        else
+            return (PyObject *)self;
+    }
+    Py_DECREF((PyObject *)self);
+    return NULL;
+}
+
+static void hold_dealloc(PyObject *object)
+{
+    PyObject *type = (PyObject *)Py_TYPE(object);
+    Hold *self = (Hold *)object;
+    PyBuffer_Release(&self->histogram);
+    PyBuffer_Release(&self->log);
+    Py_XDECREF(self->acquire);
+    Py_XDECREF(self->release);
+    PyObject_Free(self);
+    Py_DECREF(type);
+}
+
+/* Replace the exception by that of lab.locking.protocol.typed: an OSError with errno EDEADLK is a Deadlock. */
+static void name_deadlock(void)
+{
+    PyObject *kind, *error, *trace;
+    PyErr_Fetch(&kind, &error, &trace);
+    PyErr_NormalizeException(&kind, &error, &trace);
+    PyObject *named = PyObject_CallFunctionObjArgs(lab_typed, error, NULL);
+    if (named == error)
+        PyErr_Restore(Py_NewRef(kind), Py_NewRef(error), Py_XNewRef(trace));
+    else if (named)
+        PyErr_SetObject((PyObject *)Py_TYPE(named), named);
+    Py_XDECREF(named);
+    Py_DECREF(kind);
+    Py_DECREF(error);
+    Py_XDECREF(trace);
+}
+
+static PyObject *hold_enter(Hold *self, PyObject *Py_UNUSED(ignored))
+{
+    uint64_t *log = self->log.buf, *histogram = self->histogram.buf, granted_ns;
+    uint64_t words = (uint64_t)self->log.len / sizeof *log, slot = log[CURSOR];
+    uint64_t *record = slot < words && words - slot >= RECORD ? log + slot : NULL;
+    if (record) {
+        record[SPAN] = self->span;
+        record[GRANTED_NS] = 0;
+    }
+    uint64_t requested_ns = lab_now_ns();
+    if (record)
+        record[REQUESTED_NS] = requested_ns;
+    if (lab_act(self->acquire, &granted_ns) < 0) {
+        if (record)
+            record[REQUESTED_NS] = 0;
+        name_deadlock();
+        return NULL;
+    }
+    if (record) {
+        record[GRANTED_NS] = granted_ns;
+        log[CURSOR] = slot + RECORD;
+    } else {
+        log[UNRECORDED]++;
+        if (histogram)
+            histogram[bucket(granted_ns - requested_ns)]++;
+    }
+    self->slot = record ? slot : 0;
+    return Py_NewRef(Py_None);
+}
+
+static PyObject *hold_exit(Hold *self, PyObject *const *Py_UNUSED(error), Py_ssize_t Py_UNUSED(count))
+{
+    uint64_t ignored;
+    if (self->slot)
+        ((uint64_t *)self->log.buf)[self->slot + RELEASED_NS] = lab_now_ns();
+    return lab_act(self->release, &ignored) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
+/* The numbers of a worker's rounds, each written into its log as it begins: lab.racing.recorder.python_rounds. */
+typedef struct {
+    PyObject_HEAD
+    Py_buffer log;
+    unsigned long long next, end;
+} Rounds;
+
+static PyObject *rounds_new(PyTypeObject *type, PyObject *arguments, PyObject *Py_UNUSED(named))
+{
+    Rounds *self = (Rounds *)PyType_GenericAlloc(type, 0);
+    if (self && PyArg_ParseTuple(arguments, "w*K", &self->log, &self->end)) {
+        if (self->log.len >= (Py_ssize_t)(HEADER * sizeof(uint64_t)))
+            return (PyObject *)self;
+        PyErr_Format(PyExc_ValueError, "a log has at least %d words", HEADER);
+    }
+    Py_XDECREF((PyObject *)self);
+    return NULL;
+}
+
+static PyObject *rounds_next(Rounds *self)
+{
+    ((uint64_t *)self->log.buf)[ROUNDS_DONE] = self->next;
+    return self->next < self->end ? PyLong_FromUnsignedLongLong(self->next++) : NULL;
+}
+
+static void rounds_dealloc(PyObject *object)
+{
+    PyTypeObject *type = Py_TYPE(object);
+    PyBuffer_Release(&((Rounds *)object)->log);
+    PyObject_Free(object);
+    Py_DECREF((PyObject *)type);
+}
+
+static PyType_Slot rounds_slots[] = {
+    {Py_tp_doc, "Rounds(log, rounds): the number of each round, written into the log as it begins."},
+    {Py_tp_new, rounds_new},
+    {Py_tp_dealloc, rounds_dealloc},
+    {Py_tp_iter, PyObject_SelfIter},
+    {Py_tp_iternext, rounds_next},
+    {0, NULL},
+};
+
+static PyMethodDef hold_methods[] = {
+    {"__enter__", (PyCFunction)hold_enter, METH_NOARGS, "Acquire, and record when."},
+    {"__exit__", (PyCFunction)(void (*)(void))hold_exit, METH_FASTCALL, "Record when, and release."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot hold_slots[] = {
+    {Py_tp_doc, "A lock over one byte range, entered and left with every interval written down."},
+    {Py_tp_new, hold_new},
+    {Py_tp_dealloc, hold_dealloc},
+    {Py_tp_methods, hold_methods},
+    {0, NULL},
+};
+
+static PyType_Spec hold_spec = {"lab.locking._native.Hold", sizeof(Hold), 0, Py_TPFLAGS_DEFAULT, hold_slots};
+static PyType_Spec rounds_spec = {"lab.locking._native.Rounds", sizeof(Rounds), 0, Py_TPFLAGS_DEFAULT, rounds_slots};
+
+static PyObject *module_bucket(PyObject *Py_UNUSED(module), PyObject *time_ns)
+{
+    unsigned long long value = PyLong_AsUnsignedLongLong(time_ns);
+    return PyErr_Occurred() ? NULL : PyLong_FromUnsignedLongLong(bucket(value));
+}
+
+static PyMethodDef functions[] = {
+    {"bucket", module_bucket, METH_O, "lab.analysis.statistics.bucket, as the recorder finds it."},
+    {NULL, NULL, 0, NULL},
+};
+
+static int add_type(PyObject *module, PyType_Spec *spec)
+{
+    PyObject *type = PyType_FromSpec(spec);
+    int added = type ? PyModule_AddType(module, (PyTypeObject *)type) : -1;
+    Py_XDECREF(type);
+    return added;
+}
+
+static int add_layout(PyObject *module)
+{
+    PyObject *layout = PyDict_New();
+    int added = layout ? 0 : -1;
+    for (size_t i = 0; !added && i < sizeof LAYOUT / sizeof *LAYOUT; i++) {
+        PyObject *value = PyLong_FromLong(LAYOUT[i].value);
+        added = value ? PyDict_SetItemString(layout, LAYOUT[i].name, value) : -1;
+        Py_XDECREF(value);
+    }
+    if (!added)
+        added = PyModule_AddObjectRef(module, "LAYOUT", layout);
+    Py_XDECREF(layout);
+    return added;
+}
+
+int lab_add_recorder(PyObject *module)
+{
+    return add_type(module, &hold_spec) < 0 || add_type(module, &rounds_spec) < 0 || add_layout(module) < 0
+                   || PyModule_AddFunctions(module, functions) < 0
+               ? -1
+               : 0;
+}

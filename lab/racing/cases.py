@@ -1,0 +1,385 @@
+"""Make the cases of a race from its options, run their trials, and return the record of the run.
+
+A case is raced for a number of trials, or for a time on a mount whose speed is not known beforehand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product, zip_longest
+from math import ceil, inf
+from pathlib import Path
+from time import monotonic
+from typing import get_args
+
+from lab.analysis.holds import Row as Hold
+from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
+from lab.host.environment import RunStart, anonymous_text, environment
+from lab.locking import RECORDER, Lock, LockFailed, find_lock
+from lab.locking.protocol import Missing
+from lab.memory import BACKINGS, MAPPED, Backing, find_backing, workspaces
+from lab.processes import (
+    GroupReaper,
+    Terminated,
+    stop_on_sigterm,
+    stops_held,
+)
+from lab.processes.namespaces import refused_namespaces
+from lab.records import Case as Row
+from lab.records import Failure, Options, Run, Verdict
+from lab.scenario import Found, Scenario
+
+from .fault_verdict import judged
+from .faults import NONE, Fault, faults_for
+from .probe import Untaken, probe_within
+from .recorded_trial import with_recording
+from .summary import SPARE, held_to, summarise
+from .trial import Result, run_trial
+from .worker import Setting
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row that will be raced: a scenario under a lock with so many workers."""
+
+    found: Found
+    setting: Setting
+
+    @property
+    def title(self) -> str:
+        """Return the title of the case."""
+        setting = self.setting
+        fault = f", {setting.fault.name}" if setting.fault else ""
+        if setting.alone:
+            return f"{self.found.name}, {setting.copies} {'copies' if setting.copies > 1 else 'copy'}{fault}"
+        where = "" if setting.backing == MAPPED.name else f", backing {setting.backing}"
+        return (
+            f"{self.found.name}, lock {setting.lock.name}{where}, "
+            f"{setting.workers} worker{'s' if setting.workers > 1 else ''}"
+            + (f", of them {setting.copies} {setting.program.name}" if setting.program else "")
+            + fault
+        )
+
+
+def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
+    """Return the cases, scenario x workers x backing x lock, in the order in which the table shows them.
+
+    Each is followed by the same case with each fault (`with_faults`).
+
+    Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
+    UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
+    expects what is no verdict, and for a leak without a lock.
+    """
+    cases = [
+        each
+        for found in scenarios
+        for workers, backing, name in product(
+            options.workers, _backings(found, options.backings), options.locks or found.kind.locks
+        )
+        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options, name)
+    ]
+    if options.leak and not any(case.setting.lock.excludes for case in cases):
+        raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
+    if options.faults not in ("", NONE) and not any(case.setting.lock.excludes for case in cases):
+        raise UsageError("--faults: without a lock nobody holds or waits; add --locked or --lock NAME, or leave it out")
+    return cases
+
+
+def with_faults(case: Case, options: Options, lock: str = "") -> list[Case]:
+    """Return the case, and after it the same with each fault that is asked for; `lock` is the name in the options.
+
+    There are none where a lock is not available or excludes nobody, where nobody can wait, and for a scenario that is
+    expected to hang or die.
+    """
+    setting = case.setting
+    faults = faults_for("program" if setting.alone else "lock", options.faults, lock)
+    if not setting.alone:
+        fits = setting.lock.excludes and setting.workers > 1 and not isinstance(setting.lock, Missing)
+        expected = setting.scenario.expected(setting.lock.name, setting.backing)
+        faults = faults if fits and expected in ("clean", "damaged") else []
+    faults = [fault for fault in faults if not (setting.isolate and fault.what == "isolate")]
+    return [case, *(replace(case, setting=_faulty(setting, fault, options)) for fault in faults)]
+
+
+def _faulty(setting: Setting, fault: Fault, options: Options) -> Setting:
+    """Return the setting with its fault; the rounds of a program follow the speed of its ordinary row."""
+    if setting.alone:
+        return replace(setting, fault=fault)
+    rounds = EVENTS if fault.seconds else ONCE
+    return replace(setting, fault=fault, rounds=rounds, pin=options.pin or "none", seed=f"{setting.seed}/{fault.name}")
+
+
+def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
+    """Return each requested backing once; else the scenario's own. Raises UsageError where it cannot use one."""
+    backings = [find_backing(name) for name in dict.fromkeys(names or [found.kind.backing])]
+    for backing in backings:
+        if found.kind.by_name and not backing.of_file:
+            fit = ", ".join(each.name for each in BACKINGS.values() if each.of_file)
+            raise UsageError(
+                f"scenario {found.name}: saves its file by name, and the bytes of backing {backing.name} are no file; "
+                f"choose another --backing ({fit}), or name other scenarios"
+            )
+    return list(dict.fromkeys(backings))
+
+
+def _setting(found: Found, name: str, backing: Backing, workers: int, options: Options) -> Setting:
+    kind = found.kind
+    found.check_world("race")
+    found.check_workers(workers)
+    scenario = _make_scenario(found)
+    expected = scenario.expected(name, backing.name)
+    if expected not in get_args(Verdict) or expected == "inconclusive":
+        raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
+    return Setting(
+        scenario=scenario,
+        lock=_lock(name),
+        backing=backing.name,
+        workers=workers,
+        rounds=options.rounds or kind.rounds,
+        pin=options.pin or kind.pin,
+        window_ns=options.window_ns,
+        leak=options.leak,
+        time_limit_s=_time_limit(kind, expected, options),
+        seed=f"{options.seed}/{found.name}/{name}/{workers}",
+        isolate=bool(options.isolate),
+    )
+
+
+def _lock(name: str) -> Lock:
+    """Return the lock; a lock that is not available here keeps its row and does not end the others.
+
+    A package may be missing that it needs.
+    """
+    try:
+        return find_lock(name)
+    except CannotRunError as error:
+        return Missing(name, str(error))
+
+
+def _make_scenario(found: Found) -> Scenario:
+    """Return the scenario itself; an exception of its `__init__` is a mistake in the file."""
+    try:
+        return found.kind()
+    except Exception as error:
+        raise UsageError(f"scenario {found.name}: cannot be made: {error_line(error)}; fix the file") from error
+
+
+def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
+    """Return the user's limit; the scenario's own, shorter one only where it says that it will hang."""
+    hangs = expected == "timeout" and kind.time_limit
+    return min(options.time_limit_s, hangs or options.time_limit_s)
+
+
+def run_case(case: Case, trials: int, folders: Sequence[Path], seconds: float = inf) -> Row:
+    """Race the trials of one case in this folder, or in several that show one directory (`run_trial`).
+
+    None is begun, after the first, that would end after so many seconds, if it takes as long as those before.
+    """
+    return row_of(case, folders, _trials(case.setting, trials, folders, seconds))
+
+
+def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
+    """Return the row of a case from its trials, which run as they are requested, once the lock is known to answer.
+
+    A case stops at the first trial in which a worker died or hung: what it left cannot be judged. Nor can a case
+    whose scenario raises outside its workers, in `check` as a rule.
+    """
+    results: list[Result] = []
+    trouble: tuple[Verdict, str] | None = None
+    try:
+        for folder in folders if case.setting.lock.excludes else ():
+            probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.stresses)
+        for result in trials:
+            results.append(result)
+            if result.failures:
+                break
+    except Untaken as error:
+        trouble = error.verdict, str(error)
+    except CannotRunError as error:
+        trouble = "unsupported", str(error)
+    except (ScenarioError, LockFailed) as error:
+        trouble = "died", str(error)
+    except (MemoryError, OverflowError):
+        asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"
+        trouble = "unsupported", f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
+    except OSError as error:
+        trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
+    row = summarise(case.found, case.setting, results)
+    return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
+
+
+PATIENCE_S = 2.0
+"""After a fault somebody must be let in within this time."""
+
+SLACK = 4
+"""The factor for the longest wait of the ordinary race, where that makes the patience longer."""
+
+EVENTS = 2000
+ONCE = 20
+"""The most rounds of a trial in which every round has a fault, and the rounds where one has."""
+
+
+def run_faulty(case: Case, ordinary: Row, folders: Sequence[Path], patience_s: float = PATIENCE_S) -> Row:
+    """Race a case while its fault is made, unless its `ordinary` row shows already that it does not work.
+
+    In `patience_s`, or what the waits of the ordinary row make of it, somebody must be let in after a fault.
+    """
+    fault, setting = case.setting.fault, case.setting
+    assert fault  # noqa: S101 - what `run` calls it for
+    if not ordinary.as_expected:
+        return untried(case, "unsupported", f"not tried: without a fault it is {ordinary.verdict} already")
+    if case.setting.alone:
+        from .programs.faulty import faulty_trials, setting_with_fault
+
+        case = replace(case, setting=setting_with_fault(case.setting, ordinary))
+        return row_of(case, folders, faulty_trials(case.setting, folders, ordinary))
+    longest_s = ordinary.wait_ns.max / 1e9 if ordinary.wait_ns else 0.0
+    limit_s = min(max(patience_s, SLACK * longest_s), setting.time_limit_s)
+    limits = ceil(setting.time_limit_s / limit_s)
+    setting = replace(setting, time_limit_s=fault.stop_s + limit_s, most_limits=limits)
+    case = replace(case, setting=setting)
+    row = race_for(case, folders, fault.seconds) if fault.seconds else run_case(case, 1, folders)
+    return judged(row, fault, limit_s)
+
+
+def _ordinary(rows: Sequence[Row]) -> Row:
+    """Return the last row that was raced without a fault."""
+    return next(row for row in reversed(rows) if not row.fault)
+
+
+def untried(case: Case, verdict: Verdict, reason: str, failures: Sequence[Failure] = ()) -> Row:
+    """Return the row of a case that is known beforehand to have no result."""
+    row = summarise(case.found, case.setting, [])
+    return replace(row, verdict=verdict, reason=anonymous_text(reason), failures=list(failures))
+
+
+def _trials(setting: Setting, trials: int, folders: Sequence[Path], seconds: float) -> Iterator[Result]:
+    trial = run_trial
+    if setting.alone:
+        from .programs.cases import run_alone
+
+        trial = run_alone
+    begun = monotonic()
+    for number in range(trials):
+        if number and (monotonic() - begun) * (number + 1) / number > seconds:
+            return
+        yield trial(setting, number, folders)
+
+
+FIRST_ROUNDS = 20
+"""The rounds of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
+
+GROWTH = 8
+"""The factor by which a trial may be longer than the one before it.
+
+A short trial is mostly start, and its requests meet no holder.
+"""
+
+SHARE = 4
+"""One trial takes one part in so many of the time, so that more than one fresh file is tried."""
+
+KEPT = 500
+"""The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
+
+
+def race_for(
+    case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS, *, enough: float = inf
+) -> Row:
+    """Race trials of one case on fresh files until the time is used; return the row of all of them.
+
+    It ends earlier once `enough` requests met a holder. It takes at least one trial, of `first_rounds`; none has more
+    rounds than the case's setting says, and the row's `rounds` are those. Quantiles of waits and holds are those of an
+    even sample of each trial, their maximum that of all. Like `run_case` it ends with the first trial in which a worker
+    failed, and takes several folders for one directory seen through several mounts.
+    """
+    return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds, enough)))
+
+
+def _timed_trials(
+    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int, enough: float
+) -> Iterator[Result]:
+    """Yield trials whose rounds follow the speed of the one before, and what is missing of `enough`."""
+    begun = before = monotonic()
+    longest_s = min(seconds, setting.time_limit_s) / SHARE
+    rounds = min(first_rounds, setting.rounds)
+    number = raced = contended = refused = 0
+    while True:
+        result = run_trial(replace(setting, rounds=rounds), number, folders)
+        yield result
+        now = monotonic()
+        left_s = seconds - (now - begun)
+        raced, contended, refused = raced + rounds, contended + result.exclusion.contended, refused + result.refused
+        met = max(contended, refused)
+        if met >= enough or left_s < longest_s / SHARE:  # too short to meet a holder
+            return
+        fits = rounds * min(GROWTH, min(left_s, longest_s) / (now - before))
+        lacks = SPARE * raced * (enough - met) / met if met else inf
+        rounds = max(1, int(min(setting.rounds, fits, lacks)))
+        before, number = now, number + 1
+
+
+def _sampled(results: Iterator[Result]) -> Iterator[Result]:
+    """Yield each trial with an even sample of its holds, and with those that took longer than any before."""
+    longest = [-1, -1]
+    for result in results:
+        kept = result.holds[:: max(1, -(-len(result.holds) // KEPT))]
+        for i, taken_ns in enumerate((_wait_ns, _hold_ns)):
+            slowest = max(result.holds, key=taken_ns, default=None)
+            if slowest and taken_ns(slowest) > longest[i]:
+                longest[i] = taken_ns(slowest)
+                kept += [] if slowest in kept else [slowest]
+        yield replace(result, holds=kept, unkept=len(result.holds) - len(kept))
+
+
+def _wait_ns(hold: Hold) -> int:
+    return hold[0] - hold[2]
+
+
+def _hold_ns(hold: Hold) -> int:
+    return hold[1] - hold[0]
+
+
+def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
+    """Race every case; `tell` gets the next case's title.
+
+    The cases that are finished at an interrupt (Ctrl-C, SIGTERM) are kept, and the record says `interrupted`. Raises
+    CannotRunError where the directory cannot be used at all.
+    """
+    if options.isolate and (refused := refused_namespaces()):
+        raise CannotRunError(refused)
+    rows: list[Row] = []
+    begun, interrupted = RunStart(), False
+    with GroupReaper(), workspaces([Path(each) for each in options.directories or [options.directory]]) as folders:
+        try:
+            with stop_on_sigterm():
+                for case, following in zip_longest(cases, cases[1:]):
+                    tell(case.title)
+                    faults_follow = following and following.setting.fault
+                    seconds = options.ordinary_s if options.ordinary_s and faults_follow else inf
+                    if case.setting.fault:
+                        rows.append(run_faulty(case, _ordinary(rows), folders))
+                        continue
+                    rows.append(held_to(options.detects, run_case(case, options.trials, folders, seconds)))
+                    if options.record:
+                        rows[-1] = with_recording(rows[-1], case.setting, options.record, folders)
+        except (KeyboardInterrupt, Terminated):
+            interrupted = True
+        with stops_held():
+            where = environment(folders[0], begun.load, RECORDER, several=options.directories)
+    return Run(
+        **begun.header(where, interrupted=interrupted),
+        options=_anonymous(options),
+        cases=rows,
+    )
+
+
+def _anonymous(options: Options) -> Options:
+    """Return the options without the user's name in their paths."""
+    return replace(
+        options,
+        directory=anonymous_text(options.directory),
+        directories=list(map(anonymous_text, options.directories)),
+        program=anonymous_text(options.program),
+        check=anonymous_text(options.check),
+    )

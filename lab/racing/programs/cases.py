@@ -1,0 +1,178 @@
+"""Make the cases of a race with programs: of a program alone, or of a program beside a scenario's workers.
+
+The trial of a program and a check file is here too: it has a folder of its own, the copies, and one check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import time_ns
+
+from lab.analysis.holds import sweep
+from lab.errors import UsageError
+from lab.locking import Lock
+from lab.locking.control import Unlocked
+from lab.memory import MAPPED, Folder, create
+from lab.memory.folder import status
+from lab.racing.cases import Case, cases_of, with_faults
+from lab.racing.faults import NONE
+from lab.racing.mailbox import Mailbox
+from lab.racing.trial import Result, check_shown, fixed_by_its_author
+from lab.racing.worker import Setting
+from lab.records import ITS_OWN, Failure, Options
+from lab.scenario import Found, Outcome
+from lab.scenario.base import listed_damage
+from lab.scenario.checked_file import CheckedFile
+
+from .explain import explain_programs
+from .launch import Program, program_of
+from .meddle import Meddler
+from .watch import Ran, run_programs
+
+SHARED = ("mapped", "stream")
+"""The backings whose bytes and locks are those of the file that the program is given."""
+
+
+class ItsOwn(Unlocked):
+    """The program's own lock, whatever it is: the lab acquires none."""
+
+    name = ITS_OWN
+    summary = "what the program does"
+
+
+def cases_of_program(options: Options) -> list[Case]:
+    """Return one row for each number of copies, and after it one for each fault.
+
+    Raises UsageError for a missing or wrong program or check file.
+    """
+    program = program_of(options.program)
+    scenario = CheckedFile(Path(options.check))
+    found = Found(program.name, CheckedFile, f"copies of {program.name}", Path(options.check))
+    cases = [Case(found, _setting(scenario, program, copies, options)) for copies in options.workers]
+    return [each for case in cases for each in with_faults(case, options)]
+
+
+def _setting(scenario: CheckedFile, program: Program, copies: int, options: Options) -> Setting:
+    lock: Lock = ItsOwn()
+    return Setting(
+        scenario=scenario,
+        lock=lock,
+        backing=MAPPED.name,
+        workers=copies,
+        rounds=options.rounds or scenario.rounds,
+        pin=options.pin or scenario.pin,
+        window_ns=0,
+        leak=0.0,
+        time_limit_s=options.time_limit_s,
+        seed=f"{options.seed}/{program.name}/{copies}",
+        program=program,
+        copies=copies,
+        isolate=bool(options.isolate),
+    )
+
+
+def cases_beside_program(scenarios: Sequence[Found], options: Options) -> list[Case]:
+    """Return the scenarios' rows, each with so many copies of the program, which do as many rounds as the workers.
+
+    The lab's workers acquire fcntl locks where none is requested. Raises UsageError as `cases_of` and `program_of` do.
+    """
+    program = program_of(options.program)
+    copies = options.program_workers
+    if options.faults not in ("", NONE):
+        raise UsageError("--faults: is for a program alone, or a scenario alone; leave out one of them, or --faults")
+    workers = [own + copies for own in options.workers]
+    wider = replace(options, faults=NONE, workers=workers, locks=options.locks or ["fcntl"])
+    cases = cases_of(scenarios, wider)
+    for case in cases:
+        if case.setting.backing not in SHARED:
+            raise UsageError(
+                f"scenario {case.found.name}: backing {case.setting.backing} is not the file that --program is given; "
+                f"choose another --backing ({', '.join(SHARED)})"
+            )
+    return [replace(case, setting=replace(case.setting, program=program, copies=copies)) for case in cases]
+
+
+NOT_LET_IN = "was not let in after a death: it"
+NAME = "data"
+"""The name of the file, in the folder of its trial."""
+
+
+def run_alone(
+    setting: Setting, number: int, folders: Sequence[Path], *, meddle: Callable[[Path], Meddler] | None = None
+) -> Result:
+    """Race the copies of a program on a new file in this folder; several folders are as for `run_trial`.
+
+    Meanwhile what `meddle` makes for this file makes its faults.
+
+    Raises CannotRunError or OSError where the file, the processes or their pipes are refused, or a folder does not show
+    the file, and ScenarioError where the check file raises.
+    """
+    scenario = setting.scenario
+    assert isinstance(scenario, CheckedFile)  # noqa: S101 - what `cases` makes
+    with _trial_folder(folders[0], number) as own:
+        file = own / NAME
+        create(file, b"", sparse=True)
+        with fixed_by_its_author("prepare", setting.time_limit_s):
+            scenario.first_content(file)
+        files = [folder / own.name / NAME for folder in folders]
+        for each in files[1:]:
+            check_shown(each, status(file).st_size, file)
+        mailbox = Mailbox()
+        seed = f"{setting.seed}/{number}"
+        meddler = meddle(file) if meddle else Meddler(seed, file)
+        try:
+            ran = run_programs(setting, files, mailbox, seed, meddler=meddler)
+            refused = {report.worker: report.error for report in mailbox.read()}
+        finally:
+            mailbox.close()
+        kills = setting.fault is not None and setting.fault.kills
+        failures = list(explain_programs(setting, number, ran, refused))
+        failures = _after_death(failures) if kills and not ran.unready else failures
+        result = replace(_result(setting, ran, failures), faults_made=meddler.made, fault_note=meddler.note)
+        if not result.failures and not kills:
+            with fixed_by_its_author("check", setting.time_limit_s):
+                outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
+                found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
+            result.judge(found)
+        return result
+
+
+def _after_death(failures: Sequence[Failure]) -> list[Failure]:
+    """Return the failures of copies that were not let in after a death.
+
+    The copy that was killed has not failed, and one that ends by itself may have found the file half written: that is
+    no fault of its lock.
+    """
+    late = [each for each in failures if each.how == "late"]
+    return [replace(each, reason=each.reason.replace("(program) ", f"(program) {NOT_LET_IN} ", 1)) for each in late]
+
+
+def _result(setting: Setting, ran: Ran, failures: list[Failure]) -> Result:
+    ends = [ran.ended_ns.get(index, ran.released_ns) for index in range(setting.workers)]
+    return Result(
+        wall_ns=max(ends) - ran.released_ns,
+        rounds_done=[setting.rounds if ran.well(index) else 0 for index in range(setting.workers)],
+        running_ns=[end - ran.released_ns for end in ends],
+        exits=ran.exits,
+        holds=[],
+        unrecorded=0,
+        exclusion=sweep([]),
+        private_bytes=0,
+        failures=failures,
+        sampled=ran.samples.result([]),
+        orphans=ran.orphans,
+    )
+
+
+@contextmanager
+def _trial_folder(folder: Path, number: int) -> Iterator[Path]:
+    """Make a new folder, removed with all that the programs make in it."""
+    own = Folder.make(folder / f"{time_ns():x}-trial-{number}")
+    try:
+        with own.kept_open():
+            yield own.path
+    finally:
+        own.remove()

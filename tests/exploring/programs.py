@@ -1,0 +1,142 @@
+"""Small random programs of two or three workers: loads, stores, branches on what was loaded, and nested range locks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ctypes import Structure, c_uint8
+from functools import cache
+from random import Random
+from typing import Any, ClassVar, NamedTuple
+
+from lab import Damage, Deadlock, Outcome, Scenario
+from lab.exploring.search import every_schedule
+from lab.scenario import Found
+from tests.exploring.worlds import Endings, world
+
+LOCKS = ("none", "fcntl", "ofd", "flock")
+
+
+class Step(NamedTuple):
+    """One instruction: `cell` is what it touches first, `other` a second cell or a number of cells."""
+
+    does: str
+    cell: int
+    other: int = 0
+    body: tuple[Step, ...] = ()
+
+
+class Program(Scenario):
+    """Worker n runs `texts[n]` over a few single bytes, with a number of its own that it reports at the end."""
+
+    texts: ClassVar[tuple[tuple[Step, ...], ...]]
+
+    def work(self, w: Any) -> None:
+        w.local.number = w.index + 1
+        for step in self.texts[w.index]:
+            self.take(w, step)
+        w.damaged(f"number {w.local.number}")
+
+    def take(self, w: Any, step: Step) -> None:
+        cells, local = w.memory.cells, w.local
+        match step.does:
+            case "load":
+                local.number = (3 * local.number + cells[step.cell]) % 256
+            case "store":
+                cells[step.cell] = local.number
+            case "add":
+                cells[step.cell] += 1
+            case "branch":
+                if cells[step.cell] % 2:
+                    cells[step.other] = local.number
+            case "fail":
+                if cells[step.cell] > 3:
+                    raise ValueError(local.number)
+            case "read" | "write":
+                self.hold(w, step)
+
+    def hold(self, w: Any, step: Step) -> None:
+        lock = w.write_lock if step.does == "write" else w.read_lock
+        try:
+            with lock(self.Memory.cells, step.cell, step.other):
+                for inner in step.body:
+                    self.take(w, inner)
+        except Deadlock:
+            w.local.number = (w.local.number + 100) % 256
+
+    def check(self, memory: Any, outcome: Outcome) -> list[Damage]:
+        return [Damage("odd", int(memory.cells[0] % 2), 1)]
+
+
+def program(*texts: tuple[Step, ...], cells: int = 3) -> Found:
+    """The scenario in which each worker runs its text."""
+
+    class Memory(Structure):
+        _fields_ = [("cells", c_uint8 * cells)]
+
+    return Found("program", type("Made", (Program,), {"Memory": Memory, "texts": texts}), "")
+
+
+def drawn(seed: int) -> Found:
+    """The program of this seed; every second one is made of locks inside locks."""
+    draw = Random(seed)
+    workers, cells = draw.choice([2, 2, 3]), draw.choice([1, 2, 3])
+    if seed % 2:
+        cells = 2 + draw.randrange(2)
+        texts = [_nested(draw, cells) for _ in range(workers)]
+    else:
+        most = 4 if workers == 2 else 2
+        texts = [tuple(_step(draw, cells, 0) for _ in range(draw.randint(1, most))) for _ in range(workers)]
+    return program(*texts, cells=cells)
+
+
+def _nested(draw: Random, cells: int) -> tuple[Step, ...]:
+    """Two locks of different cells in one another, with some loads and stores between them and afterwards."""
+    outer, inner = draw.sample(range(cells), 2)
+    within = Step(_lock(draw), inner, 1, _plain(draw, cells))
+    return Step(_lock(draw), outer, 1, (*_plain(draw, cells), within)), *_plain(draw, cells)
+
+
+def _lock(draw: Random) -> str:
+    return draw.choices(["write", "read"], [3, 1])[0]
+
+
+def _plain(draw: Random, cells: int) -> tuple[Step, ...]:
+    """No step more often than one."""
+    does = draw.choice(["", "", "load", "store", "branch"])
+    return (Step(does, draw.randrange(cells), draw.randrange(cells)),) if does else ()
+
+
+def _step(draw: Random, cells: int, depth: int) -> Step:
+    does = draw.choices(
+        ["load", "store", "add", "branch", "fail", "write", "read"], [4, 4, 3, 2, 1, 6 - 2 * depth, 3 - depth]
+    )[0]
+    cell = draw.randrange(cells)
+    if does not in ("write", "read"):
+        return Step(does, cell, draw.randrange(cells))
+    body = tuple(_step(draw, cells, depth + 1) for _ in range(draw.randint(0, 2)))
+    return Step(does, cell, draw.randint(1, cells - cell), body)
+
+
+def texts_of(found: Found) -> tuple[tuple[Step, ...], ...]:
+    """What the workers of a program run."""
+    assert issubclass(found.kind, Program)
+    return found.kind.texts
+
+
+@cache
+def by_brute_force(seed: int, lock: str, most: int) -> Endings:
+    """Every interleaving of the program of this seed, or the first ones of more than `most`."""
+    found = drawn(seed)
+    tally = Endings(most=most)
+    every_schedule(world(found, lock, len(texts_of(found))), tally)
+    return tally
+
+
+def seeds(lock: str, count: int, most: int) -> Iterator[int]:
+    """The first seeds whose programs interleave in several ways under the lock, in `most` at most."""
+    seed = -1
+    while count:
+        seed += 1
+        if 5 <= by_brute_force(seed, lock, most).schedules <= most:
+            count -= 1
+            yield seed
