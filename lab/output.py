@@ -94,6 +94,17 @@ def nobody_reads() -> bool:
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
+USUAL_WIDTH = 80
+"""Where no terminal says how wide it is, and COLUMNS is not set, texts have so many columns."""
+
+
+def screen_width() -> int:
+    """Return the columns of the terminal, which COLUMNS overrides; 80 where standard output is no terminal."""
+    import shutil
+
+    return shutil.get_terminal_size((USUAL_WIDTH, 24)).columns
+
+
 COLOR_CHOICES = ("auto", "always", "never")
 _chosen = "auto"
 

@@ -31,6 +31,9 @@ settings.load_profile("lab")
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 """As in an activated environment: what the lab prints to be typed again begins with `lab`."""
 
+os.environ["COLUMNS"] = "80"
+"""Texts are as wide as where no terminal says how wide it is, whoever runs the tests."""
+
 NO_SKIPS = os.environ.get("LAB_NO_SKIPS", "") not in ("", "0")
 
 STARTS_PROCESSES = re.compile(

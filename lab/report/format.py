@@ -11,11 +11,13 @@ from itertools import zip_longest
 
 from lab.analysis.statistics import one_in, plural, rate
 from lab.errors import unknown
+from lab.output import screen_width
 
 __all__ = ["duration", "kib", "one_in", "plural", "rate", "side_by_side", "wrapped"]
 
-WIDTH = 100
-"""Sentences are folded at this many columns."""
+MOST_WIDTH, LEAST_WIDTH = 100, 40
+"""Sentences are folded at the width of the terminal, but neither wider nor narrower than this: both are hard to read.
+"""
 
 KEPT = "\0"
 """This character stands for a space at which no line is folded."""
@@ -40,9 +42,14 @@ def kib(size: int | None) -> str:
     return "-" if size is None else f"{size // 1024:,}"
 
 
-def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int = WIDTH) -> str:
-    """Fold text behind `first` between words at this width; further lines align with its beginning, or are indented."""
+def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int | None = None) -> str:
+    """Fold text behind `first` between words; further lines align with its beginning, or are indented.
+
+    Without a width, text is folded for the terminal.
+    """
     from textwrap import TextWrapper
+
+    width = width or max(LEAST_WIDTH, min(screen_width(), MOST_WIDTH))
 
     further = " " * (len(first) if indent is None else indent)
     fold = TextWrapper(width, first, further, break_long_words=False, break_on_hyphens=False)

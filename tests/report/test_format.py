@@ -4,7 +4,7 @@ import pytest
 from tabulate import tabulate_formats
 
 from lab.errors import UsageError
-from lab.report.format import DATA_FORMATS, DEFAULT_FORMAT, check_format
+from lab.report.format import DATA_FORMATS, DEFAULT_FORMAT, check_format, wrapped
 
 
 @pytest.mark.parametrize("name", [DEFAULT_FORMAT, *tabulate_formats, *DATA_FORMATS])
@@ -26,3 +26,12 @@ def test_an_unknown_format_gives_the_nearest(name: str, nearest: str) -> None:
 def test_a_format_like_no_other_gives_them_all() -> None:
     with pytest.raises(UsageError, match=r"known: .*github.*csv"):
         check_format("0000")
+
+
+@pytest.mark.parametrize(("columns", "width"), [("80", 80), ("60", 60), ("90", 90), ("300", 100), ("1", 40)])
+def test_sentences_are_as_wide_as_the_terminal_within_limits(
+    columns: str, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    lines = wrapped("a " * 200).splitlines()
+    assert max(map(len, lines)) in (width, width - 1)
