@@ -55,7 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the bytes shared in this way (the scenario's own, mapped as a rule; see `lab list`)",
     )
     add_workers(what, several(1, MOST_WORKERS), [4], "processes that race (4)")
-    add("-n", "--rounds", type=at_least(1), metavar="N", help="rounds of each worker (the scenario's own number)")
+    add(
+        "-n",
+        "--rounds",
+        type=at_least(1),
+        metavar="N",
+        help="rounds of each worker (the scenario's own "
+        "number; without --rounds and --trials, more where a case should break and does not)",
+    )
     add("--trials", type=at_least(1), metavar="N", help=f"repetitions, each with a fresh file ({TRIALS})")
     add_directories(what)
     add_program_arguments(parser)
@@ -184,6 +191,7 @@ def _run(arguments: argparse.Namespace) -> int:
         isolate=arguments.isolate,
         ordinary_s=None if own_length or arguments.faults else ORDINARY_S,
         directories=[str(each) for each in directories if directories[1:]],
+        raise_rounds=not own_length,
     )
     cases = cases_asked_for(scenarios, options)
     with Documents("race", arguments, keep=not arguments.no_save) as documents:

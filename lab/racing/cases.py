@@ -14,7 +14,7 @@ from time import monotonic
 from typing import get_args
 
 from lab.analysis.holds import Row as Hold
-from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
+from lab.errors import CannotRunError, LabError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER, Lock, LockFailed, find_lock
 from lab.locking.protocol import Missing
@@ -171,12 +171,64 @@ def _time_limit(kind: type[Scenario], expected: str, options: Options) -> float:
     return min(options.time_limit_s, hangs or options.time_limit_s)
 
 
-def run_case(case: Case, trials: int, folders: Sequence[Path], seconds: float = inf) -> Row:
+def run_case(
+    case: Case, trials: int, folders: Sequence[Path], seconds: float = inf, *, raise_rounds: bool = False
+) -> Row:
     """Race the trials of one case in this folder, or in several that show one directory (`run_trial`).
 
-    None is begun, after the first, that would end after so many seconds, if it takes as long as those before.
+    None is begun, after the first, that would end after so many seconds, if it takes as long as those before. With
+    `raise_rounds` a case that should break and did not goes on with longer trials; the row has the rounds of the last.
     """
-    return row_of(case, folders, _trials(case.setting, trials, folders, seconds))
+    results = _trials(case.setting, trials, folders, seconds)
+    if not raise_rounds or not _should_break(case.setting):
+        return row_of(case, folders, results)
+    rounds = [case.setting.rounds]
+    row = row_of(case, folders, _until_broken(case.setting, results, folders, rounds))
+    return replace(row, rounds=rounds[-1])
+
+
+def _should_break(setting: Setting) -> bool:
+    """Return True for a race of the lab's own workers that is to show damage."""
+    return not setting.program and setting.scenario.expected(setting.lock.name, setting.backing) == "damaged"
+
+
+RAISED_S = (1.0, 5.0)
+"""Raising the rounds takes as long as the trials before it took, but at least and at most so many seconds."""
+
+
+def _until_broken(
+    setting: Setting, trials: Iterable[Result], folders: Sequence[Path], rounds: list[int]
+) -> Iterator[Result]:
+    """Yield these trials, and more while none has broken: each has more rounds, which are added to `rounds`.
+
+    So many rounds may be too many for the scenario or the machine: then the trials so far are all there are.
+    """
+    begun, number, broken = monotonic(), 0, False
+    for number, result in enumerate(trials, 1):  # noqa: B007 - the last number is needed
+        yield result
+        broken = broken or _breaks(result)
+    before = monotonic()
+    last_s = (before - begun) / max(1, number)
+    least_s, most_s = RAISED_S
+    end = before + min(max(before - begun, least_s), most_s)
+    while number and not broken:
+        factor = min(GROWTH, min(end - before, setting.time_limit_s / SHARE) / last_s)
+        if factor < LEAST_GROWTH:
+            return
+        more = replace(setting, rounds=int(rounds[-1] * factor))
+        try:
+            result = run_trial(more, number, folders)
+        except (LabError, MemoryError, OverflowError, OSError):
+            return
+        rounds.append(more.rounds)
+        yield result
+        broken, number = _breaks(result), number + 1
+        now = monotonic()
+        before, last_s = now, now - before
+
+
+def _breaks(result: Result) -> bool:
+    return bool(result.damage or result.failures or result.exclusion.overlapping)
 
 
 def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
@@ -276,6 +328,9 @@ GROWTH = 8
 A short trial is mostly start, and its requests meet no holder.
 """
 
+LEAST_GROWTH = 2
+"""The least factor by which raised rounds grow: a race that is little longer is little likelier to break."""
+
 SHARE = 4
 """One trial takes one part in so many of the time, so that more than one fresh file is tried."""
 
@@ -360,7 +415,8 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
                     if case.setting.fault:
                         rows.append(run_faulty(case, _ordinary(rows), folders))
                         continue
-                    rows.append(held_to(options.detects, run_case(case, options.trials, folders, seconds)))
+                    row = run_case(case, options.trials, folders, seconds, raise_rounds=options.raise_rounds)
+                    rows.append(held_to(options.detects, row))
                     if options.record:
                         rows[-1] = with_recording(rows[-1], case.setting, options.record, folders)
         except (KeyboardInterrupt, Terminated):

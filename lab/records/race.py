@@ -165,7 +165,8 @@ class Options:
     would have ended more than `ordinary_s` after the first began; null where there is no such limit. `explore` says
     that clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
-    number i modulo their number, from 0. `directory` is the first.
+    number i modulo their number, from 0. `directory` is the first. With `raise_rounds` a case that was expected to
+    break and did not went on with trials of more rounds; the case's `rounds` are those of the last.
     """
 
     scenarios: list[str]
@@ -190,6 +191,7 @@ class Options:
     ordinary_s: float | None = None
     directories: list[str] = field(default_factory=list)
     isolate: str = ""
+    raise_rounds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

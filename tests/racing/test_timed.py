@@ -15,6 +15,7 @@ from lab.racing import cases, race_for
 from lab.racing.trial import Result
 from lab.racing.worker import Setting
 from lab.records import Failure
+from lab.scenario import Damage
 from tests.helpers import in_fresh_process
 from tests.racing.racing import case_of, raced
 from tests.racing.test_summary import CLEAN, KILLED
@@ -32,6 +33,7 @@ class Mount:
         self.holds: list[list[Row]] = []
         self.failures: list[Failure] = []
         self.meets = 0.0
+        self.breaks_at = self.most = inf
 
     def trial(self, setting: Setting, number: int, folders: Sequence[Path]) -> Result:
         assert number == len(self.rounds)
@@ -41,7 +43,12 @@ class Mount:
         done = [setting.rounds] * setting.workers
         exclusion = sweep(holds)
         exclusion = replace(exclusion, contended=exclusion.contended + int(self.meets * setting.rounds))
-        return replace(CLEAN, rounds_done=done, holds=holds, exclusion=exclusion, failures=list(self.failures))
+        if setting.rounds > self.most:
+            raise MemoryError
+        damage = [Damage("lost update", 1, sum(done))] * (setting.rounds >= self.breaks_at)
+        return replace(
+            CLEAN, rounds_done=done, holds=holds, exclusion=exclusion, failures=list(self.failures), damage=damage
+        )
 
 
 @pytest.fixture
@@ -178,3 +185,40 @@ def test_a_layout_that_depends_on_the_rounds_fits_every_trial(tmp_path: Path) ->
         row = in_fresh_process(stressed, scenario, "mapped", str(tmp_path))
         assert (row["verdict"], row["reason"], row["left"]) == ("clean", "", [])
         assert len({trial["operations"] for trial in row["trial_samples"]}) > 2
+
+
+@pytest.mark.parametrize(
+    ("breaks_at", "most", "lock", "raised", "verdict"),
+    [
+        (256, inf, "none", [256, 256], "damaged"),
+        (300, inf, "none", [256, 256, 2048], "damaged"),
+        (10_000, inf, "none", [256, 256, 2048, 14_336], "damaged"),
+        (inf, 3000, "none", [256, 256, 2048, 14_336], "clean"),
+        (300, inf, "fcntl", [256, 256], "clean"),
+    ],
+    ids=["broke at once", "broke when raised", "broke when raised twice", "too many for memory", "is to be clean"],
+)
+def test_rounds_are_raised_until_a_case_that_should_break_does(
+    mount: Mount, breaks_at: float, most: float, lock: str, raised: list[int], verdict: str
+) -> None:
+    mount.breaks_at, mount.most, mount.seconds_of = breaks_at, most, lambda rounds: 0.125
+    row = cases.run_case(case_of("counter", lock, workers=2, rounds=256), 2, [], raise_rounds=True)
+    done = [rounds for rounds in raised if rounds <= most]
+    assert (mount.rounds, row.verdict) == (raised, verdict)
+    assert (row.rounds, row.trials, row.operations) == (done[-1], len(done), 2 * sum(done))
+
+
+@pytest.mark.parametrize(
+    ("rounds_a_second", "raised"), [(1024, [256, 256, 1024]), (256, [256, 256, 512]), (32, [256, 256])]
+)
+def test_rounds_are_raised_for_as_long_as_the_trials_took_within_limits(
+    mount: Mount, rounds_a_second: int, raised: list[int]
+) -> None:
+    mount.seconds_of = lambda rounds: rounds / rounds_a_second
+    row = cases.run_case(case_of("counter", "none", workers=2, rounds=256), 2, [], raise_rounds=True)
+    assert (mount.rounds, row.verdict) == (raised, "clean")
+
+
+def test_rounds_stay_where_the_user_gave_them(mount: Mount) -> None:
+    row = cases.run_case(case_of("counter", "none", workers=2, rounds=256), 2, [])
+    assert (row.rounds, row.trials) == (256, 2)

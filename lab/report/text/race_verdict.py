@@ -13,6 +13,9 @@ from lab.report.format import duration, one_in, plural
 from . import beside_race, failures, faults
 from .failures import where
 
+MORE = 10
+"""The factor for the rounds of a case that should have broken."""
+
 TELLING = 0.5
 """A race shows nothing if only a lock that grants falsely more than every second time would have been noticed."""
 
@@ -139,16 +142,29 @@ def _counterexamples(run: Run) -> Iterator[str]:
     for case in run.cases:
         if case.verdict == "clean" and case.expected != "clean":
             yield (
-                f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}); "
-                f"{_likelier(case)}."
+                f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}"
+                f"{_raised(case, run)}); {_likelier(case)}."
                 + (f" Exploring breaks it {found.how_it_breaks}." if (found := case.breaking_exploration) else "")
             )
+        elif raised := _raised(case, run):
+            yield f"{where(case)} broke at last{raised}."
+
+
+def _raised(case: Case, run: Run) -> str:
+    """Say from which number to which the rounds were raised, because the case should break and did not; else nothing.
+
+    The first trial had the rounds that were asked for.
+    """
+    if not run.options.raise_rounds or not case.trial_samples or case.expected != "damaged":
+        return ""
+    first = case.trial_samples[0].operations // case.workers
+    return f", its rounds raised from {first:,} to {case.rounds:,}" if 0 < first < case.rounds else ""
 
 
 def _likelier(case: Case) -> str:
     """Say what to do about expected corruption that did not occur."""
     if case.shares:
-        return "more --rounds or --trials, or --window, make it likelier"
+        return f"--rounds {MORE * case.rounds}, more --workers or --trials, or --window make it likelier"
     return "its check misses none of the stores that reached nobody; try other --rounds or --workers"
 
 

@@ -129,6 +129,11 @@ RUNS: dict[str, Run] = {
         COUNTEREXAMPLE, replace(COUNTEREXAMPLE, lock="ofd")
     ),
     "damage that stayed away": run_of(STAYED_AWAY),
+    "damage that stayed away though the rounds were raised": run_of(
+        replace(STAYED_AWAY, rounds=9000), raise_rounds=True
+    ),
+    "damage that came when the rounds were raised": run_of(replace(UNLOCKED, rounds=9000), raise_rounds=True),
+    "rounds that were not raised": run_of(UNLOCKED, replace(CLEAN, rounds=9000), raise_rounds=True),
     "scenarios that chose one CPU": run_of(replace(CLEAN, pin="one"), replace(CLEAN, scenario="bank", pin="one")),
     "a pin that the user chose": run_of(replace(CLEAN, pin="one"), pin="one"),
     "a case that did not run shared no CPU": run_of(replace(REFUSED, pin="one")),
