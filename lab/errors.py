@@ -68,9 +68,16 @@ class CannotRunError(LabError):
 
 
 class ScenarioError(LabError):
-    """A worker's scenario asked for bytes or fields that the file does not have."""
+    """A worker's scenario asked for bytes or fields that the file does not have, or a scenario or a check failed.
+
+    `trace` is the last of the output of a check that is a command.
+    """
 
     exit_code = ExitCode.FAILED
+
+    def __init__(self, *words: object, trace: str = "") -> None:
+        super().__init__(*words)
+        self.trace = trace
 
 
 def printable(text: str, keep: str = "") -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from lab.errors import UsageError
 
-from .options import MOST_WORKERS, between, file_name
+from .options import MOST_WORKERS, between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +32,15 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--check",
-        type=file_name,
-        metavar="FILE",
-        help="a Python file whose check(path, outcome) judges what the programs left; prepare(path) makes the first "
-        "content, else the file starts empty",
+        metavar="FILE.py|COMMAND",
+        help="judges what the programs left. FILE.py: a Python file with check(path, outcome), and prepare(path) for "
+        "the first content. Else a command, with {file} (its last argument where it names none), {workers} and "
+        "{rounds}: it exits with 0 where the file is right, with 1 where it is corrupted, and prints what is broken",
+    )
+    add(
+        "--prepare",
+        metavar="COMMAND",
+        help="writes the first content of {file}, for a --check that is a command; without it the file starts empty",
     )
     add(
         "--program-workers",
@@ -48,12 +53,14 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
 def check_program(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
     if arguments.program is None:
-        for option, given in (("--check", arguments.check), ("--program-workers", arguments.program_workers)):
-            if given:
+        for name in ("check", "prepare", "program_workers"):
+            if getattr(arguments, name) is not None:
+                option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option}: belongs to --program; add --program COMMAND, or leave it out")
         return
-    if not arguments.program.strip():
-        raise UsageError("--program: an empty command; give a program and its arguments")
+    for name in ("program", "prepare"):
+        if getattr(arguments, name) is not None and not getattr(arguments, name).strip():
+            raise UsageError(f"--{name}: an empty command; give a program and its arguments")
     _refuse(arguments, UNSEEN, "record", "html", "explain")
     if arguments.scenarios:
         _check_beside(arguments)
@@ -69,12 +76,14 @@ def _check_alone(arguments: argparse.Namespace) -> None:
             "--program-workers: beside which scenario? name a SCENARIO, or give the number of copies as --workers"
         )
     if arguments.check is None:
-        raise UsageError("--program: nobody could say whether the file is right; add --check FILE, or name a SCENARIO")
+        raise UsageError("--program: nobody could say whether the file is right; add --check, or name a SCENARIO")
 
 
 def _check_beside(arguments: argparse.Namespace) -> None:
-    if arguments.check:
+    if arguments.check is not None:
         raise UsageError("--check: the scenario has its own check; leave one of the two out")
+    if arguments.prepare is not None:
+        raise UsageError("--prepare: the scenario prepares its own file; leave one of the two out")
     if not arguments.program_workers:
         raise UsageError("--program: how many copies beside the scenario's workers? add --program-workers N")
 

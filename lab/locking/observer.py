@@ -53,6 +53,9 @@ class LockObserver(Protocol):
     def inodes(self, file: str) -> list[int]:
         """Return the numbers of the files that had this name; none where only the file itself is observed."""
 
+    def names(self) -> set[str]:
+        """Return the names that the last look found beside the file; none where only the file itself is observed."""
+
     def close(self) -> None:
         """End the observation."""
 
@@ -105,6 +108,10 @@ class JointObserver:
         """See `LockObserver`."""
         return [inode for each in self._observers for inode in each.inodes(file)]
 
+    def names(self) -> set[str]:
+        """See `LockObserver`."""
+        return set().union(*(each.names() for each in self._observers))
+
     def close(self) -> None:
         """End all observations."""
         for each in self._observers:
@@ -124,6 +131,7 @@ class ListObserver:
         self._path = path
         self._names: dict[int, str] = {}
         self._locked = {path.stat().st_ino: ""}
+        self._present: dict[int, str] = {}
 
     def look(self) -> set[ObservedLock]:
         """Return each lock once: one whose holder changes while a long list is read may be listed twice.
@@ -134,7 +142,8 @@ class ListObserver:
         """
         ours = {inode: name for inode, name in self._listing().items() if not name}
         listed = listed_locks(f" {self._device}:")
-        self._names = ours | self._locked | self._listing()
+        self._present = self._listing()
+        self._names = ours | self._locked | self._present
         listed = [lock for lock in listed if lock.inode in self._names]
         self._locked = {lock.inode: self._names[lock.inode] for lock in listed}
         return {_observed(lock, self._names[lock.inode]) for lock in listed if lock.kind in KINDS}
@@ -142,6 +151,10 @@ class ListObserver:
     def inodes(self, file: str) -> list[int]:
         """See `LockObserver`."""
         return [inode for inode, name in self._names.items() if name == file]
+
+    def names(self) -> set[str]:
+        """See `LockObserver`."""
+        return set(self._present.values())
 
     def close(self) -> None:
         """Do nothing: there is nothing to close."""
@@ -195,6 +208,10 @@ class QueryObserver:
     def inodes(self, file: str) -> list[int]:
         """See `LockObserver`: the processes that share an open file are not known."""
         return []
+
+    def names(self) -> set[str]:
+        """See `LockObserver`."""
+        return set()
 
     def close(self) -> None:
         """End the child."""

@@ -30,6 +30,7 @@ from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
+from .failures import failed_check
 from .fault_verdict import judged
 from .faults import NONE, Fault, faults_for
 from .probe import Untaken, probe_within
@@ -239,6 +240,7 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
     """
     results: list[Result] = []
     trouble: tuple[Verdict, str] | None = None
+    of_check: list[Failure] = []
     try:
         for folder in folders if case.setting.lock.excludes else ():
             probe_within(case.setting.lock, folder, case.setting.time_limit_s, silent=case.setting.stresses)
@@ -252,13 +254,16 @@ def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row
         trouble = "unsupported", str(error)
     except (ScenarioError, LockFailed) as error:
         trouble = "died", str(error)
+        of_check = list(failed_check(error, len(results)))
     except (MemoryError, OverflowError):
         asked = f"{case.setting.rounds:,} rounds of {case.setting.workers:,} workers"
         trouble = "unsupported", f"{case.found.name}: no memory for {asked}; lower --rounds or --workers"
     except OSError as error:
         trouble = "unsupported", f"{case.found.name}: {error.strerror or error}; raise the limit, or try another --dir"
     row = summarise(case.found, case.setting, results)
-    return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1])) if trouble else row
+    if trouble is None:
+        return row
+    return replace(row, verdict=trouble[0], reason=anonymous_text(trouble[1]), failures=[*row.failures, *of_check])
 
 
 PATIENCE_S = 2.0
@@ -438,4 +443,5 @@ def _anonymous(options: Options) -> Options:
         directories=list(map(anonymous_text, options.directories)),
         program=anonymous_text(options.program),
         check=anonymous_text(options.check),
+        prepare=anonymous_text(options.prepare),
     )

@@ -11,7 +11,7 @@ from lab.analysis.holds import Span
 from lab.errors import LOCK_CALLS
 from lab.host.environment import anonymous_text
 from lab.processes import Exit
-from lab.records import Failure
+from lab.records import CHECK, Failure
 
 from .mailbox import Report
 from .recorder import FINISHED_NS
@@ -108,3 +108,10 @@ def _words(span: Span) -> str:
     mode = "write" if span.write else "read"
     where = f"bytes {span.start} to {span.end - 1}" if span.length else f"bytes from {span.start} on"
     return f"the {mode} lock on {where}"
+
+
+def failed_check(error: Exception, trial: int) -> Iterator[Failure]:
+    """Yield the failure of a check that is a command, with the last of its output; none for another error."""
+    trace = anonymous_text(getattr(error, "trace", ""))
+    if trace:
+        yield Failure(trial, CHECK, 0, "raised", anonymous_text(str(error)), trace)

@@ -170,10 +170,11 @@ def _beside(files: Sequence[LockFile]) -> list[LockFile]:
 
 
 def _one_file(name: str, those: Sequence[LockFile]) -> LockFile:
-    keepers = [keeper for file in those for keeper in file.keepers][:SHOWN]
-    return LockFile(
-        name, sum(file.held for file in those), sum(file.waiting for file in those), list(map(anonymous_text, keepers))
-    )
+    """Return one lock file of all trials: where the kernel listed its lock once, it is one of the kernel."""
+    those = [file for file in those if file.kernel] or those
+    keepers = [anonymous_text(keeper) for file in those for keeper in file.keepers][:SHOWN]
+    held, waiting = sum(file.held for file in those), sum(file.waiting for file in those)
+    return LockFile(name, held, waiting, keepers, kernel=those[0].kernel)
 
 
 def _broken(judged: Sequence[Result]) -> tuple[int, int]:

@@ -47,6 +47,7 @@ from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from .locks import ActorCall, ComparedLock, LockCell, LockSurvey
 from .race import (
+    CHECK,
     ITS_OWN,
     NEVER,
     Accesses,

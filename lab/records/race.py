@@ -158,7 +158,8 @@ class Options:
     """The options of a run; None, or no lock or backing, is the scenario's own choice.
 
     `record` is how many rounds of all workers together one more trial of each case was to write down. `program` is the
-    command line of workers that are programs: all of them, judged by the file `check`, or `program_workers` of them
+    command line of workers that are programs: all of them, judged by `check`, which is a Python file or a command, on a
+    file whose first content the command `prepare` wrote, or `program_workers` of them
     beside the `workers` of a scenario. `detects` is the rate of false grants that each clean case under a lock had to
     be able to notice; null where any strength will do. `faults` is what was asked for: none, short or long; where it is
     empty, a lock of the user and a program alone had the short ones. In a case with faults no ordinary trial began that
@@ -185,6 +186,7 @@ class Options:
     program: str = ""
     program_workers: int = 0
     check: str = ""
+    prepare: str = ""
     detects: float | None = None
     faults: str = ""
     explore: bool = False
@@ -203,9 +205,15 @@ class Quantiles:
     max: int
 
 
+CHECK = -1
+"""This number of a worker stands for the check of a file, where that is a command."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The failure of one worker: in which trial and round, why, and the traceback where it raised.
+
+    Worker -1 is a check that is a command and failed itself; `trace` is the last of its output.
 
     `pid` is that of a worker that did not end on SIGKILL and was left behind, `where` the function of the kernel in
     which it hangs, where the kernel reports it. Of a program the round is not known, and `trace` is the last that it
@@ -258,13 +266,16 @@ class LockFile:
     """A file beside the data that programs locked: in how many samples one held it, and in how many one waited for it.
 
     `keepers` are the processes that had its lock when a process was last seen to wait for it, including a helper that
-    only inherited it.
+    only inherited it. A name that begins as that of the data is given as in the command line: {file}.lock. Where it is
+    no lock of the `kernel`, the file or directory came and went, as one that is made to lock and removed to unlock, and
+    was there in `held` of the samples.
     """
 
     name: str
     held: int
     waiting: int
     keepers: list[str] = field(default_factory=list)
+    kernel: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +286,8 @@ class SampledLocks:
     process. In `held` of the `samples` a program held a lock on the file, in `waiting` one waited for it; `holders`
     processes of programs were seen to hold one. During `inside` of the samples a worker of the lab held a lock all the
     time, by its own record: only these can show an overlap, and in `overlapping` of them a program was seen to hold a
-    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: they
-    count in `held` and `waiting` too.
+    lock that may not be held together with it. `beside` are the other files in the folder that programs locked: locks
+    of the kernel count in `held` and `waiting` too.
     """
 
     source: str

@@ -170,6 +170,62 @@ def test_a_shell_script_that_appends_lines_is_clean_and_leaves_nothing(tmp_path:
     assert (code, case["damage"], case["operations"], list(there.iterdir())) == (0, [], 30, [])
 
 
+LOCK_FILES = {
+    "flock": ('flock "$1.lock" sh -c \'$ADD\' - "$1"', True, "Files beside it that it locks: {file}.lock (held in "),
+    "mkdir": (
+        'until mkdir "$1.lock" 2>/dev/null; do sleep 0.001; done; $ADD; rmdir "$1.lock"',
+        False,
+        "no lock of the kernel was seen in ",
+    ),
+    "O_EXCL": (
+        'until (set -C; : >"$1.lock") 2>/dev/null; do sleep 0.001; done; $ADD; rm "$1.lock"',
+        False,
+        "A lock file that is made and removed comes and goes: {file}.lock (there in ",
+    ),
+}
+"""The commonest ways of shell scripts, whether the kernel knows the lock, and what is said of it."""
+
+ADD = 'n=$(cat "$1"); sleep 0.02; echo $((n + 1)) >"$1"'
+"""Stays inside for a while, so that samples find it there."""
+
+
+@pytest.mark.parametrize("way", LOCK_FILES)
+def test_a_shell_script_with_a_lock_file_is_judged_by_a_command_and_its_lock_file_is_named(
+    way: str, tmp_path: Path
+) -> None:
+    lock, kernel, said = LOCK_FILES[way]
+    body = lock.replace("$ADD", ADD)
+    program = written(tmp_path / "count.sh", f'#!/bin/sh\nfor i in $(seq "$2"); do {body}; done\n')
+    check = """sh -c 'echo "$(cat "$1") of $2 x $3"; test "$(cat "$1")" = $(($2 * $3))' - {file} {workers} {rounds}"""
+    command = ("--program", f"sh {program} {{file}} {{rounds}}", "--check", check, "--prepare", "sh -c 'echo 0 >$0'")
+    done = run_lab("race", *command, "--rounds", "3", "--trials", "1", *NONE, "--json", "it.json", cwd=tmp_path)
+    (case,) = json.loads((tmp_path / "it.json").read_text())["cases"]
+    assert (done.returncode, case["scenario"], case["verdict"], case["damage"]) == (0, "count", "clean", [])
+    (beside,) = case["sampled"]["beside"]
+    assert (beside["name"], beside["kernel"], beside["held"] > 0) == ("{file}.lock", kernel, True)
+    assert said in done.stdout
+
+
+def test_a_command_that_finds_the_file_corrupted_says_what_is_broken(tmp_path: Path) -> None:
+    program = written(tmp_path / "count.sh", '#!/bin/sh\necho "$2" >>"$1"\n')
+    check = written(tmp_path / "check.sh", '#!/bin/sh\nsort "$1" | sed "s/^/not mine: /"\nexit 1\n')
+    how = ("--check", check, "--workers", "2", *ONCE, "--no-save")
+    done = run_lab("race", "--program", f"{program} {{file}} {{worker}}", *how)
+    assert (done.returncode, "damaged: corrupted file" in done.stdout.lower()) == (1, True)
+    assert "not mine: 0" in done.stderr
+    assert "not mine: 1" in done.stderr
+
+
+def test_a_command_that_fails_itself_is_no_corruption_and_its_output_is_shown(tmp_path: Path) -> None:
+    check = written(tmp_path / "check.sh", "#!/bin/sh\necho one >&2; echo two >&2; exit 2\n")
+    done = run_lab("race", "--program", "true {file}", "--check", check, *ONCE, "--json", "it.json", cwd=tmp_path)
+    assert done.returncode == 4
+    assert "died: check exited with 2: two; exit with 0 where the file is right, and with 1 where it is" in done.stderr
+    assert "the last lines of the check's standard error:\n  one\n  two" in done.stderr
+    (case,) = json.loads((tmp_path / "it.json").read_text())["cases"]
+    assert [(each["worker"], each["trace"] != "") for each in case["failures"]] == [(-1, True)]
+
+
 def test_what_a_program_leaves_beside_a_scenarios_file_is_removed(tmp_path: Path) -> None:
     program = written(tmp_path / "litter.sh", '#!/bin/sh\necho >"$1-journal"; mkdir -p "$1.d/e"\n')
     there = tmp_path / "there"
@@ -207,7 +263,7 @@ def test_a_program_that_fails_is_told_by_its_exit_and_its_last_line(script: str,
 def test_a_program_that_fails_beside_a_scenario_is_one_of_its_workers(tmp_path: Path) -> None:
     program = written(tmp_path / "fails.sh", "#!/bin/sh\necho first >&2; echo last >&2; exit 5\n")
     said = told(4, "counter", "--program", f"{program} {{file}}", *MIXED, "--rounds", "5")
-    assert "counter under fcntl beside fails.sh, 4 workers: died: worker 2 (program) exited with 5: last" in said
+    assert "counter under fcntl beside fails, 4 workers: died: worker 2 (program) exited with 5: last" in said
     assert "lab: the last lines of the program's standard error:\n  first\n  last" in said
 
 
@@ -335,8 +391,7 @@ def test_what_a_program_left_running_in_the_background_ends_with_its_trial(fine:
     warned = told(0, "--program", f"{program} {{file}} {note}", "--check", fine, "--workers", "1", *ONCE)
     assert not is_running(int(note.read_text()))
     assert warned == (
-        "lab: leaves.sh: warning: workers left a process behind, with any lock that it inherited; "
-        "ended now: sleep 600\n"
+        "lab: leaves: warning: workers left a process behind, with any lock that it inherited; ended now: sleep 600\n"
     )
 
 
@@ -364,10 +419,10 @@ def test_a_helper_that_keeps_the_lock_file_beside_the_data_is_named_by_who_waits
     assert done.returncode == 4
     (helper,) = note.read_text().split()
     kept = f"process {helper} (sleep 600)"
-    assert f", seen to wait for FLOCK write 0-end of data.lock, which {kept} keeps" in done.stderr
+    assert f", seen to wait for FLOCK write 0-end of {{file}}.lock, which {kept} keeps" in done.stderr
     (case,) = json.loads(done.stdout)["cases"]
     (beside,) = case["sampled"]["beside"]
-    assert (beside["name"], beside["keepers"]) == ("data.lock", [kept])
+    assert (beside["name"], beside["keepers"]) == ("{file}.lock", [kept])
     assert 0 < beside["waiting"] <= beside["held"] <= case["sampled"]["samples"]
     assert not is_running(int(helper))
 
@@ -421,9 +476,20 @@ WRONG = {
     """--program "true 'x" --check c.py""": "No closing quotation; fix the quoting",
     "--program true --check c.py": "has no {file}, so the program would not know its file",
     "--program 'true {fil}' --check c.py": "unknown placeholder 'fil'; did you mean file?",
-    "TRUE": "--program: nobody could say whether the file is right; add --check FILE",
+    "TRUE": "--program: nobody could say whether the file is right; add --check, or name a SCENARIO",
     "TRUE --check no.py": "--check no.py: cannot be read (No such file or directory)",
     "TRUE --check bare.py": "--check bare.py: has no function check(path, outcome); define one",
+    "TRUE --check 'no-such-check {file}'": "--check no-such-check: no such program on the PATH; build it",
+    "TRUE --check './bare.sh'": "--check ./bare.sh: may not be run; chmod +x it, or name its interpreter before it",
+    "TRUE --check ./": "--check ./: is a folder; name the program in it",
+    "TRUE --check ''": "--check: an empty name; give a Python file, or a command",
+    "TRUE --check 'true {worker}'": "unknown placeholder 'worker'; did you mean workers?",
+    """TRUE --check "true 'x" """: "No closing quotation; fix the quoting",
+    "TRUE --check true --prepare missing-here": "--prepare missing-here: no such program on the PATH",
+    "TRUE --check true --prepare ''": "--prepare: an empty command",
+    "TRUE --check c.py --prepare true": "--prepare: belongs to a --check that is a command; define prepare",
+    "counter TRUE --program-workers 2 --prepare true": "--prepare: the scenario prepares its own file",
+    "--prepare true": "--prepare: belongs to --program",
     "TRUE --check syntax.py": "--check syntax.py:1: invalid syntax; fix the file",
     "TRUE --check raises.py": "--check raises.py: cannot be loaded: ZeroDivisionError",
     "TRUE --check c.py --lock fcntl": "--lock: a program alone has a lock and a memory of its own",
@@ -446,6 +512,7 @@ WRONG = {
 def test_wrong_usage_ends_with_2_in_one_line(args: str, elsewhere: Path) -> None:
     written(elsewhere / "c.py", "def check(path, outcome): return []\n")
     written(elsewhere / "bare.py", "x = 1\n")
+    written(elsewhere / "bare.sh", "exit 0\n")
     written(elsewhere / "syntax.py", "def check(:\n")
     written(elsewhere / "raises.py", "1 / 0\n")
     line = refusal(2, "race", *shlex.split(args.replace("TRUE", "--program 'true {file}'")))

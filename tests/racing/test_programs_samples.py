@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 
 import pytest
 
@@ -25,14 +26,18 @@ class Shown:
 
     source = "the test"
 
-    def __init__(self, *looks: set[ObservedLock]) -> None:
+    def __init__(self, *looks: set[ObservedLock], names: Sequence[set[str]] = ()) -> None:
         self._looks = list(looks)
+        self._names = list(names)
 
     def look(self) -> set[ObservedLock]:
         return self._looks.pop(0)
 
     def inodes(self, file: str) -> list[int]:
         return []
+
+    def names(self) -> set[str]:
+        return self._names.pop(0) if self._names else set()
 
     def close(self) -> None:
         pass
@@ -46,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def sampled(*looks: set[ObservedLock], holds: list[Row] = [], nameless: bool = True) -> SampledLocks:  # noqa: B006 - not changed
-    samples = Samples(Shown(*looks), {LABS: 0, PROGRAM: 1}, range(1, 2), nameless=nameless)
+    samples = Samples(Shown(*looks), {LABS: 0, PROGRAM: 1}, range(1, 2), "data", nameless=nameless)
     for _ in looks:
         samples.look()
     return samples.result(holds)
@@ -73,14 +78,14 @@ def test_a_lock_of_an_open_file_is_a_programs_where_the_lab_takes_none_of_that_k
 
 
 def test_a_process_that_a_worker_forked_is_the_workers() -> None:
-    samples = Samples(Shown({held(os.getpid())}), {LABS: 0, os.getppid(): 1}, range(1, 2), nameless=True)
+    samples = Samples(Shown({held(os.getpid())}), {LABS: 0, os.getppid(): 1}, range(1, 2), "data", nameless=True)
     samples.look()
     assert samples.result([]).held == 1
 
 
 def test_where_all_are_programs_a_strangers_lock_is_not_theirs_and_that_of_one_left_behind_is() -> None:
     left_behind = subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE)
-    samples = Samples(Shown({held(1), held(left_behind.pid)}), {PROGRAM: 0}, range(1), nameless=True)
+    samples = Samples(Shown({held(1), held(left_behind.pid)}), {PROGRAM: 0}, range(1), "data", nameless=True)
     samples.look()
     left_behind.communicate()
     assert samples.result([]).holders == 1
@@ -129,7 +134,7 @@ def test_the_evidence_names_both_and_the_time() -> None:
 
 def test_what_a_program_was_last_seen_to_hold_and_wait_for_is_told() -> None:
     look = {held(PROGRAM), held(PROGRAM, BYTES, kind="POSIX", waits=True), held(LABS)}
-    samples = Samples(Shown(look, set()), {LABS: 0, PROGRAM: 1}, range(1, 2), nameless=True)
+    samples = Samples(Shown(look, set()), {LABS: 0, PROGRAM: 1}, range(1, 2), "data", nameless=True)
     samples.look()
     samples.look()
     told = ", seen to hold FLOCK write 0-end, seen to wait for POSIX write 0-7"
@@ -138,7 +143,7 @@ def test_what_a_program_was_last_seen_to_hold_and_wait_for_is_told() -> None:
 
 def test_samples_are_taken_no_more_often_than_planned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.racing.programs.samples.monotonic_ns", lambda: 5)
-    samples = Samples(Shown(set()), {PROGRAM: 0}, range(1), nameless=True)
+    samples = Samples(Shown(set()), {PROGRAM: 0}, range(1), "data", nameless=True)
     samples._due_ns = 5
     for _ in range(3):
         samples.look()
@@ -150,4 +155,35 @@ def test_a_lock_on_a_file_beside_it_is_counted_by_its_name_and_excludes_nobody_f
     waits = held(PROGRAM, waits=True)._replace(file="data.lock")
     came = sampled({beside}, {beside, waits}, set(), holds=[hold(-1, 10)])
     assert (came.held, came.waiting, came.overlapping) == (2, 1, 0)
-    assert came.beside == [LockFile("data.lock", held=2, waiting=1)]
+    assert came.beside == [LockFile("{file}.lock", held=2, waiting=1)]
+
+
+@pytest.mark.parametrize(
+    ("names", "present"),
+    [
+        ("data.lock - data.lock", {"{file}.lock": 2}),
+        ("- data.lock -", {"{file}.lock": 1}),
+        ("- LCK..x -", {"LCK..x": 1}),
+        ("- data.lock data.lock", {}),
+        ("- data.tmp -", {}),
+    ],
+)
+def test_a_lock_file_that_comes_and_goes_is_named_and_is_no_lock_of_the_kernel(
+    names: str, present: dict[str, int]
+) -> None:
+    looks = [{each} - {"-"} for each in names.split()]
+    samples = Samples(Shown(*[set()] * 3, names=looks), {PROGRAM: 0}, range(1), "data", nameless=True)
+    for _ in looks:
+        samples.look()
+    came = samples.result([])
+    assert came.beside == [LockFile(name, held, 0, kernel=False) for name, held in present.items()]
+    assert came.held == 0
+
+
+def test_a_lock_file_on_which_the_kernel_lists_a_lock_is_named_once() -> None:
+    beside = held(PROGRAM)._replace(file="data.lock")
+    looks, names = [{beside}, set(), {beside}], [{"data.lock"}, set(), {"data.lock"}]
+    samples = Samples(Shown(*looks, names=names), {PROGRAM: 0}, range(1), "data", nameless=True)
+    for _ in names:
+        samples.look()
+    assert samples.result([]).beside == [LockFile("{file}.lock", held=2, waiting=0)]

@@ -150,13 +150,13 @@ def loaded_with_a_limit(directory: str) -> list[str]:
 
     from lab.locking import find_lock
     from lab.processes import deadlines
-    from lab.scenario.checked_file import CheckedFile
+    from lab.racing.programs.check import PythonCheck
 
     deadlines.LOADING_S = 0.2
     sys.path.insert(0, directory)
     path = Path(directory) / "looping.py"
     said = []
-    for load in (lambda: find_scenarios([str(path)]), lambda: CheckedFile(path), lambda: find_lock("looping:make")):
+    for load in (lambda: find_scenarios([str(path)]), lambda: PythonCheck(path), lambda: find_lock("looping:make")):
         try:
             load()
         except UsageError as error:

@@ -20,13 +20,12 @@ from lab.memory.folder import status
 from lab.racing.cases import Case, cases_of, with_faults
 from lab.racing.faults import NONE
 from lab.racing.mailbox import Mailbox
-from lab.racing.trial import Result, check_shown, fixed_by_its_author
+from lab.racing.trial import Result, check_shown
 from lab.racing.worker import Setting
 from lab.records import ITS_OWN, Failure, Options
 from lab.scenario import Found, Outcome
-from lab.scenario.base import listed_damage
-from lab.scenario.checked_file import CheckedFile
 
+from .check import FileCheck, check_of
 from .explain import explain_programs
 from .launch import Program, program_of
 from .meddle import Meddler
@@ -49,13 +48,13 @@ def cases_of_program(options: Options) -> list[Case]:
     Raises UsageError for a missing or wrong program or check file.
     """
     program = program_of(options.program)
-    scenario = CheckedFile(Path(options.check))
-    found = Found(program.name, CheckedFile, f"copies of {program.name}", Path(options.check))
+    scenario = check_of(options.check, options.prepare)
+    found = Found(program.name, type(scenario), f"copies of {program.name}", Path(options.check))
     cases = [Case(found, _setting(scenario, program, copies, options)) for copies in options.workers]
     return [each for case in cases for each in with_faults(case, options)]
 
 
-def _setting(scenario: CheckedFile, program: Program, copies: int, options: Options) -> Setting:
+def _setting(scenario: FileCheck, program: Program, copies: int, options: Options) -> Setting:
     lock: Lock = ItsOwn()
     return Setting(
         scenario=scenario,
@@ -108,15 +107,14 @@ def run_alone(
     Meanwhile what `meddle` makes for this file makes its faults.
 
     Raises CannotRunError or OSError where the file, the processes or their pipes are refused, or a folder does not show
-    the file, and ScenarioError where the check file raises.
+    the file, and ScenarioError where the check fails.
     """
     scenario = setting.scenario
-    assert isinstance(scenario, CheckedFile)  # noqa: S101 - what `cases` makes
+    assert isinstance(scenario, FileCheck)  # noqa: S101 - what `cases` makes
     with _trial_folder(folders[0], number) as own:
         file = own / NAME
         create(file, b"", sparse=True)
-        with fixed_by_its_author("prepare", setting.time_limit_s):
-            scenario.first_content(file)
+        scenario.first_content(file, setting.time_limit_s)
         files = [folder / own.name / NAME for folder in folders]
         for each in files[1:]:
             check_shown(each, status(file).st_size, file)
@@ -133,10 +131,8 @@ def run_alone(
         failures = _after_death(failures) if kills and not ran.unready else failures
         result = replace(_result(setting, ran, failures), faults_made=meddler.made, fault_note=meddler.note)
         if not result.failures and not kills:
-            with fixed_by_its_author("check", setting.time_limit_s):
-                outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
-                found = listed_damage(scenario.judge(file, outcome), scenario.written_check)
-            result.judge(found)
+            outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
+            result.judge(scenario.judge(file, outcome, setting.time_limit_s))
         return result
 
 

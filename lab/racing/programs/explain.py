@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator, Mapping
 
 from lab.host.environment import anonymous_text
-from lab.processes import Exit
+from lab.processes import Exit, Outputs
 from lab.processes.external import KEPT
 from lab.racing.worker import Setting
 from lab.records import Failure, How
@@ -45,14 +45,15 @@ def _how_and_why(setting: Setting, ended: Exit, ran: Ran) -> tuple[How, str]:
     if ended.late:
         return "late", f"ignored the start signal: it did not read {{start}} to its end (time limit {limit})"
     if ended.code < 0:
-        return "killed", f"was killed by {_signal(-ended.code)}"
+        return "killed", f"was killed by {signal_name(-ended.code)}"
     if ended.code:
         return "raised", f"exited with {ended.code}"
     return "raised", "ignored the start signal: it exited with 0 and had not read {start} to its end"
 
 
 def _failure(trial: int, ended: Exit, ran: Ran, how: How, reason: str) -> Failure:
-    lines = _lines(ran, ended.index)
+    stream = STDERR if ran.outputs.counted[ended.index, STDERR] else STDOUT
+    lines = last_lines(ran.outputs, ended.index, stream)
     last = f": {lines[-1]}" if lines else ""
     return Failure(
         trial=trial,
@@ -60,21 +61,16 @@ def _failure(trial: int, ended: Exit, ran: Ran, how: How, reason: str) -> Failur
         round=0,
         how=how,
         reason=anonymous_text(f"(program) {reason}{last}"),
-        trace=anonymous_text(_trace(ran, ended.index, lines)) if len(lines) > 1 else "",
+        trace=anonymous_text(output_trace("program", ran.outputs, ended.index, stream)) if len(lines) > 1 else "",
         pid=ended.pid or None,
         where=ended.where,
         program=True,
     )
 
 
-def _stream(ran: Ran, index: int) -> int:
-    """Return its standard error where it wrote to it, else its standard output."""
-    return STDERR if ran.outputs.counted[index, STDERR] else STDOUT
-
-
-def _lines(ran: Ran, index: int) -> list[str]:
-    """Return the last lines, without control characters that a terminal would obey."""
-    text = ran.outputs.last(index, _stream(ran, index))
+def last_lines(outputs: Outputs, index: int, stream: int) -> list[str]:
+    """Return the last lines of a worker's output, without control characters that a terminal would obey."""
+    text = outputs.last(index, stream)
     return [_printable(line)[:WIDTH] for line in text.splitlines() if line.strip()][-LINES:]
 
 
@@ -82,14 +78,16 @@ def _printable(line: str) -> str:
     return "".join(each if each.isprintable() else "?" for each in line.expandtabs()).rstrip()
 
 
-def _trace(ran: Ran, index: int, lines: list[str]) -> str:
-    stream = _stream(ran, index)
+def output_trace(what: str, outputs: Outputs, index: int, stream: int) -> str:
+    """Return the last lines of a worker's output below a line that says whose they are."""
     name = "standard error" if stream == STDERR else "standard output"
-    counted = ran.outputs.counted[index, stream]
+    counted = outputs.counted[index, stream]
     lost = f", of {counted:,} bytes the last {KEPT:,} are kept" if counted > KEPT else ""
-    return "\n".join([f"the last lines of the program's {name}{lost}:", *(f"  {each}" for each in lines)])
+    lines = last_lines(outputs, index, stream)
+    return "\n".join([f"the last lines of the {what}'s {name}{lost}:", *(f"  {each}" for each in lines)])
 
 
-def _signal(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return SIGSEGV for 11, and "signal 99" for a number that has no name."""
     known = {each.value for each in signal.Signals}
     return signal.Signals(number).name if number in known else f"signal {number}"

@@ -54,6 +54,8 @@ NEVER_MADE = {
     ("worker", "pause"): "no call on a file of the trial's folder was seen",
 }
 
+BY_CHILDREN = "a process that a copy started locked, such as flock(1), and not the copy itself"
+
 
 class NotMade(CannotRunError):  # noqa: N818 - a finding
     """The fault could not be made."""
@@ -113,7 +115,8 @@ def faulty_trials(setting: Setting, folders: Sequence[Path], ordinary: Row) -> I
         if over_s >= (0.0 if made else UNMADE_S) and (fault.what != "pause" or number >= FEWEST_PLANS):
             break
     if not made:
-        raise NotMade(NEVER_MADE.get((fault.whom, fault.what), ""))
+        theirs = bool(fault.kills and ordinary.sampled and ordinary.sampled.held)
+        raise NotMade(BY_CHILDREN if theirs else NEVER_MADE.get((fault.whom, fault.what), ""))
 
 
 Make = Callable[[str, Path], Meddler]

@@ -1,4 +1,4 @@
-"""Read `--program`, the command line of a worker that is a program, and fill in what the lab provides.
+"""Read the command lines of programs, name them, and fill in what the lab provides.
 
 Programs that wait for a start signal get it here: a FIFO each, whose end of file is the signal.
 
@@ -13,7 +13,7 @@ import re
 import select
 import shlex
 from binascii import crc32
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,24 +55,95 @@ class Program:
 
 
 def program_of(text: str) -> Program:
-    """Return the program of a command line in a shell's quoting; no shell runs it.
+    """Return the program of `--program`, a command line that names its file.
+
+    Raises UsageError as `command_of` does, and where the program would not get the name of its file.
+    """
+    found = command_of("--program", text, PLACEHOLDERS)
+    if "file" not in found.used:
+        raise UsageError(f"--program {text!r}: has no {{file}}, so the program would not know its file; add it")
+    return found
+
+
+def command_of(option: str, text: str, known: Sequence[str]) -> Program:
+    """Return the program of a command line in a shell's quoting, with these placeholders; no shell runs it.
 
     Raises UsageError where the line is empty or ends in the middle of a quotation, for a placeholder that is not known,
-    where the program would not get the name of its file, and where it is missing or may not be run.
+    and where the program is missing or may not be run.
     """
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:
-        raise UsageError(f"--program {text!r}: {error}; fix the quoting") from error
+        raise UsageError(f"{option} {text!r}: {error}; fix the quoting") from error
     if not words:
-        raise UsageError("--program: an empty command; give a program and its arguments")
+        raise UsageError(f"{option}: an empty command; give a program and its arguments")
     for name in _used(words):
-        if name not in PLACEHOLDERS:
-            told = unknown("placeholder", name, list(PLACEHOLDERS))
-            raise UsageError(f"--program: {told} ({{{{{name}}}}} stands for {{{name}}} itself)")
-    if "file" not in _used(words):
-        raise UsageError(f"--program {text!r}: has no {{file}}, so the program would not know its file; add it")
-    return Program(_found(words[0]), words, Path(words[0]).name)
+        if name not in known:
+            told = unknown("placeholder", name, list(known))
+            raise UsageError(f"{option}: {told} ({{{{{name}}}}} stands for {{{name}}} itself)")
+    return Program(_found(option, words[0]), words, name_of(words))
+
+
+PLAIN, SHELL = ("", 0, ""), ("o", 0, "c")
+RUNNERS = {
+    **dict.fromkeys(("sh", "bash", "dash", "zsh", "ksh", "fish"), SHELL),
+    **dict.fromkeys(("deno", "bun", "lua", "php", "java", "go", "Rscript", "nohup", "setsid"), PLAIN),
+    **dict.fromkeys(("python", "pypy"), ("WX", 0, "")),
+    **dict.fromkeys(("node", "nodejs"), ("r", 0, "")),
+    **dict.fromkeys(("perl", "ruby"), ("I", 0, "")),
+    "env": ("uC", 0, ""),
+    "flock": ("wE", 1, "c"),
+    "nice": ("n", 0, ""),
+    "stdbuf": ("ioe", 0, ""),
+    "taskset": ("", 1, ""),
+    "timeout": ("ks", 1, ""),
+}
+"""Programs that run another one: the letters of options that take a value, how many words stand before the other
+program, and the letter of the option whose value is a script of a shell."""
+
+VERSION = re.compile(r"(?<=[a-z])[\d.]+")
+SUFFIX = re.compile(r"(?<=.)\.(pyz?|[mc]?[jt]s|(ba|z|k|fi)?sh|rb|pl|php|lua|tcl|awk|R|go|jar|exe)")
+NO_NAME = re.compile(r"run|\w+=.*", re.DOTALL)
+"""What may stand between a runner and the program: `go run x.go`, `env A=1 x`."""
+
+SCRIPT = re.compile(r"\s*(?:exec\s+)?([\w./+-]+)(?=\s|$)")
+OF_SHELL = frozenset({
+    "case", "cd", "echo", "eval", "exit", "export", "for", "function", "if", "local", "printf", "read", "set", "shift",
+    "source", "test", "trap", "ulimit", "umask", "unset", "until", "wait", "while",
+})  # fmt: skip
+"""Words at the beginning of a shell's script that name no program."""
+
+
+def name_of(words: Sequence[str]) -> str:
+    """Return the name of a program for tables, the script's and not its interpreter's: `python3 spool.py` is spool.
+
+    Of `sh -c SCRIPT` it is the program with which the script begins, else sh.
+    """
+    first = SUFFIX.sub("", Path(words[0]).name)
+    values, before, script = RUNNERS.get(VERSION.sub("", first), ("", 0, None))
+    rest = list(words[1:]) if script is not None else []
+    while rest:
+        word = rest.pop(0)
+        if word[:1] == "-":
+            if rest and word[1:2] != "-" and word[-1:] in ("c", "e") and word[-1:] not in values:
+                begun = SCRIPT.match(rest[0]) if word[-1:] == script else None
+                return name_of(_words(rest[0])) if begun and begun[1] not in OF_SHELL else first
+            if word[1:2] != "-" and word[-1:] in values:
+                del rest[:1]
+        elif before:
+            before -= 1
+        elif not NO_NAME.fullmatch(word):
+            return first if PLACEHOLDER.search(word) else name_of([word, *rest])
+    return first
+
+
+def _words(script: str) -> list[str]:
+    """Return the words of a shell's script, as far as they can be told without a shell."""
+    try:
+        words = shlex.split(script)
+    except ValueError:
+        words = script.split()
+    return words[1:] if words[0] == "exec" else words
 
 
 def number_of(seed: str, worker: int) -> int:
@@ -84,10 +155,10 @@ def _used(words: tuple[str, ...]) -> list[str]:
     return [found[2] for word in words for found in PLACEHOLDER.finditer(word) if found[2]]
 
 
-def _found(name: str) -> str:
+def _found(option: str, name: str) -> str:
     """Return its path, searched for as a shell does (execvp(3)). Raises UsageError."""
     if not name:
-        raise UsageError("--program: an empty name; give a program")
+        raise UsageError(f"{option}: an empty name; give a program")
     places = [name] if "/" in name else [os.path.join(folder, name) for folder in os.get_exec_path()]  # noqa: PTH118
     present = [place for place in places if os.path.isfile(place)]  # noqa: PTH113 - text, as execv(2) takes it
     for place in present:
@@ -95,11 +166,11 @@ def _found(name: str) -> str:
             return place
     if not present:
         if "/" in name and os.path.isdir(name):  # noqa: PTH112
-            raise UsageError(f"--program {name}: is a folder; name the program in it")
+            raise UsageError(f"{option} {name}: is a folder; name the program in it")
         beside = f", or ./{name} for the one in this folder" if Path(name).is_file() else ""
         where = "no such program" if "/" in name else "no such program on the PATH"
-        raise UsageError(f"--program {name}: {where}; build it, or give its path{beside}")
-    raise UsageError(f"--program {present[0]}: may not be run; chmod +x it, or name its interpreter before it")
+        raise UsageError(f"{option} {name}: {where}; build it, or give its path{beside}")
+    raise UsageError(f"{option} {present[0]}: may not be run; chmod +x it, or name its interpreter before it")
 
 
 class Start:

@@ -8,7 +8,9 @@ before the first moment and ended after the second, and the two may not be held 
 from __future__ import annotations
 
 import os
+import re
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from time import monotonic_ns
 from typing import NamedTuple
@@ -28,6 +30,9 @@ KEEPERS_EVERY_NS = 500_000_000
 
 FILES_KEPT = 20
 
+LOCK_NAME = re.compile("lo?ck|mutex", re.IGNORECASE)
+"""What is in the name of a file, or a directory, that is made to lock and removed to unlock."""
+
 
 class Sample(NamedTuple):
     """The locks that were observed between two moments, in ns of CLOCK_MONOTONIC."""
@@ -41,9 +46,18 @@ class Sample(NamedTuple):
 class Samples:
     """Samples of one trial; `owners` are the workers by process id, of which those in `programs` are programs."""
 
-    def __init__(self, observer: LockObserver, owners: Mapping[int, int], programs: range, *, nameless: bool) -> None:
-        """Prepare the samples. With `nameless`, locks without a process, of open files, can only be the programs'."""
+    def __init__(
+        self, observer: LockObserver, owners: Mapping[int, int], programs: range, file: str, *, nameless: bool
+    ) -> None:
+        """Prepare the samples of a file of this name.
+
+        With `nameless`, locks without a process, of open files, can only be the programs'.
+        """
         self._observer = observer
+        self._file = file
+        self._there: set[str] = set()
+        self._present: Counter[str] = Counter()
+        self._came: Counter[str] = Counter()
         self._owners: dict[int, int | None] = {**owners, -1: programs.start if nameless else None}
         self._programs = programs
         self._unknown = programs.start if len(programs) == len(owners) else None
@@ -68,7 +82,15 @@ class Samples:
         self._taken.append(Sample(begun_ns, ended_ns, held, waiting))
         self.names_copies = self.names_copies or any(each.pid in self._copies for each in theirs)
         self._due_ns = ended_ns + EVERY_NS
+        self._note_names()
         self._look_for_keepers(waiting, ended_ns)
+
+    def _note_names(self) -> None:
+        """Count in how many samples each file with the name of a lock was there, and how often it came."""
+        there = set(filter(LOCK_NAME.search, self._observer.names()))
+        self._present.update(there)
+        self._came.update(there - self._there)
+        self._there = there
 
     def observe(self) -> set[ObservedLock]:
         """Return all locks that are seen now; this is no sample."""
@@ -102,10 +124,21 @@ class Samples:
             for which, those in enumerate((sample.held, sample.waiting)):
                 for file in {seen.file for seen in those if seen.file}:
                     named.setdefault(file, [0, 0])[which] += 1
-        return [
-            LockFile(file, held, waiting, list(self._keepers.get(file, [])))
-            for file, (held, waiting) in list(named.items())[:FILES_KEPT]
+        of_kernel = [
+            LockFile(self._named(file), held, waiting, list(self._keepers.get(file, [])))
+            for file, (held, waiting) in named.items()
         ]
+        came_and_went = [file for file, came in self._came.items() if came > 1 or file not in self._there]
+        by_existence = [
+            LockFile(self._named(file), self._present[file], 0, kernel=False)
+            for file in came_and_went
+            if file not in named
+        ]
+        return [*of_kernel, *by_existence][:FILES_KEPT]
+
+    def _named(self, file: str) -> str:
+        """Return the name of a file beside it as a command line would give it: {file}.lock."""
+        return f"{{file}}{file.removeprefix(self._file)}" if file.startswith(self._file) else file
 
     def _look_for_keepers(self, waiting: Sequence[ObservedLock], now_ns: int) -> None:
         """Note from time to time which processes hold the lock for which a worker waits, if any waits."""
@@ -119,13 +152,16 @@ class Samples:
         last = next((sample for sample in reversed(self._taken) if sample.begun_ns < before_ns), None)
         if last is None:
             return ""
-        held = [f", seen to hold {_lock(seen)}" for seen in last.held if self._owners[seen.pid] == index]
+        held = [f", seen to hold {self._lock(seen)}" for seen in last.held if self._owners[seen.pid] == index]
         waits = [
-            f", seen to wait for {_lock(seen)}{self._kept(seen.file)}"
+            f", seen to wait for {self._lock(seen)}{self._kept(seen.file)}"
             for seen in last.waiting
             if self._owners[seen.pid] == index
         ]
         return "".join([*held, *waits])
+
+    def _lock(self, seen: ObservedLock) -> str:
+        return _lock(seen) + (f" of {self._named(seen.file)}" if seen.file else "")
 
     def _kept(self, file: str) -> str:
         keepers = self._keepers.get(file, [])
@@ -155,7 +191,7 @@ def _overlap_text(worker: int, span: Span, seen: ObservedLock, sample: Sample) -
 
 
 def _lock(seen: ObservedLock) -> str:
-    return f"{seen.kind} {_bytes(seen.span)}" + (f" of {seen.file}" if seen.file else "")
+    return f"{seen.kind} {_bytes(seen.span)}"
 
 
 def _bytes(span: Span) -> str:

@@ -85,7 +85,7 @@ def run_programs(
         cpus = cpus_for(setting.pin)
         pool = stack.enter_context(WorkerPool(setting.workers, prepared, cpus, isolate=setting.isolated))
         outputs.hand_over()
-        return _Watch(setting, pool, start, outputs, observer, meddler).run()
+        return _Watch(setting, pool, start, outputs, observer, files[0].name, meddler).run()
 
 
 @contextmanager
@@ -150,6 +150,7 @@ class _Watch:
         start: Start | None,
         outputs: Outputs,
         observer: LockObserver,
+        file: str,
         meddler: Meddler,
     ) -> None:
         self._setting = setting
@@ -158,7 +159,7 @@ class _Watch:
         self._outputs = outputs
         self._ended_ns: dict[int, int] = {}
         nameless = setting.alone or setting.lock.name in NAMELESS
-        self._samples = Samples(observer, pool.pids, setting.programs, nameless=nameless)
+        self._samples = Samples(observer, pool.pids, setting.programs, file, nameless=nameless)
         self._meddler = meddler
         meddler.begin(pool, self._samples, start)
 

@@ -7,6 +7,7 @@ to do about it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from lab.locking.ready import READY
@@ -64,6 +65,9 @@ def _sample_text(samples: Sequence[SampledLocks]) -> str:
     if not taken:
         return "it was over before its locks could be looked at; use more --rounds."
     held = sum(one.held for one in samples)
+    by_existence = _by_existence(samples)
+    if not held and by_existence:
+        return f"no lock of the kernel was seen in {plural(taken, 'sample')}.{by_existence}"
     if not held:
         return f"no lock of the program was seen in {plural(taken, 'sample')}: {HARDLY}."
     waiting = sum(one.waiting for one in samples)
@@ -72,15 +76,27 @@ def _sample_text(samples: Sequence[SampledLocks]) -> str:
     return (
         f"its locks are seen from outside ({source}), in samples: in {held:,} of {taken:,} it held one, by "
         f"{holders:,} process{'es' if holders != 1 else ''}, in {waiting:,} it waited. "
-        f"What happens between two samples is not seen.{_beside(samples)}"
+        f"What happens between two samples is not seen.{_beside(samples)}{by_existence}"
     )
+
+
+def _by_existence(samples: Sequence[SampledLocks]) -> str:
+    """Name the files that came and went as locks do."""
+    present: Counter[str] = Counter()
+    for file in (file for one in samples for file in one.beside if not file.kernel):
+        present[file.name] += file.held
+    names = [f"{name} (there in {count:,})" for name, count in present.most_common(FILES)]
+    if not names:
+        return ""
+    come = "comes and goes" if len(present) == 1 else "come and go"
+    return f" A lock file that is made and removed {come}: {', '.join(names)}; its holder is not known."
 
 
 def _beside(samples: Sequence[SampledLocks]) -> str:
     """Name the other files that the program locked, and the processes that held a lock that another waited for."""
     files: dict[str, list[LockFile]] = {}
     for one in samples:
-        for file in one.beside:
+        for file in (file for file in one.beside if file.kernel):
             files.setdefault(file.name, []).append(file)
     names = [
         f"{name} (held in {sum(file.held for file in those):,}, waited for in {sum(file.waiting for file in those):,})"

@@ -79,7 +79,8 @@ def is_only_reported(case: Case, run: Run) -> bool:
 def again(case: Case, options: Options) -> str:
     """Return the command that makes the faults of this case again, from the same seed."""
     if case.programs == case.workers:
-        what = ["--program", options.program, "--check", options.check]
+        prepare = ["--prepare", options.prepare] if options.prepare else []
+        what = ["--program", options.program, "--check", options.check, *prepare]
     else:
         known = case.lock in options.locks or not options.locks
         locks = [case.lock] if known else options.locks  # a lock may have a name of its own
