@@ -27,6 +27,7 @@ class Command:
 
 KEPT = "a document in results/, where that folder exists (--no-save, --save DIR), and what --json"
 ASKED = "what --json and --save name"
+TABLES = "what --json, --save and --export-markdown name"
 
 COMMANDS = {
     "race": Command(
@@ -34,7 +35,7 @@ COMMANDS = {
         "race:Run",
         damage="corruption where none was expected, or none where it was",
         failed="a worker died or hung",
-        writes=f"{KEPT}, --html and --trace name",
+        writes=f"{KEPT}, --export-markdown, --html and --trace name",
     ),
     "check": Command(
         "find out whether locking is safe on a mount",
@@ -47,7 +48,7 @@ COMMANDS = {
         "explore:Exploration",
         damage="an interleaving breaks what was expected to hold",
         failed="the scenario raised an error",
-        writes=ASKED,
+        writes=TABLES,
     ),
     "replay": Command(
         "perform an interleaving on the real kernel",
@@ -61,13 +62,13 @@ COMMANDS = {
         "bench:Bench",
         damage="a lock let two in while it was measured",
         failed="a process died or hung",
-        writes="what --json, --save and --trace name",
+        writes="what --json, --save, --export-markdown and --trace name",
     ),
     "compare": Command(
         "compare what two runs measured: what changed, and is it more than noise",
         "compare:Comparison",
         damage="slower than --fail-slower allows",
-        writes="what --json names",
+        writes="what --json and --export-markdown name",
     ),
     "plot": Command("draw what a run measured, as a picture", writes="the picture, where --output names"),
     "list": Command("list scenarios, locks and backings, and which work here"),
@@ -75,7 +76,7 @@ COMMANDS = {
         "compare the locks, as measured here; of one lock, the runs that show it",
         "locks:LockSurvey",
         damage="a lock does not do what it claims",
-        writes=ASKED,
+        writes=TABLES,
     ),
     "new": Command("write a first scenario of your own, to start from", writes="NAME.py in the current folder"),
     "peek": Command("map a file and print the byte at an offset"),
@@ -86,10 +87,11 @@ COMMANDS = {
         failed="a process of a step died or hung",
         writes="what --json names",
     ),
-    "backings": Command("compare the ways to share bytes, as they are here", "backings:BackingSurvey", writes=ASKED),
+    "backings": Command("compare the ways to share bytes, as they are here", "backings:BackingSurvey", writes=TABLES),
     "page": Command("write the tutorial, and a run, as a page to play with", writes="the page, where --output names"),
     "report": Command(
         "print what an earlier run found again",
+        writes="what --export-markdown names",
         damage="that of the command that made the document",
         failed="that of the command that made the document",
     ),

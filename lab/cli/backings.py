@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import add_shared
+from .options import add_shared, add_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `backings`."""
-    add_shared(parser, "dir", "format", "json", "save")
+    add_shared(parser, "dir")
+    add_tables(parser)
+    add_shared(parser, "json", "save")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -19,6 +19,7 @@ from .options import (
     Listed,
     add_directories,
     add_shared,
+    add_tables,
     add_workers,
     at_least,
     directories_of,
@@ -102,7 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--repeats", type=at_least(5), default=31, metavar="N", help="how often each figure is measured (31)")
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add_shared(group, "format", "json", "save")
+    add_tables(group)
+    add_shared(group, "json", "save")
     add(
         "--trace",
         type=file_name,

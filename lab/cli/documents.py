@@ -13,14 +13,15 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError, ExitCode, printable
-from lab.output import LAYOUT, complain, drop_unwritten, print_text, refused_output, wants_color
+from lab.output import LAYOUT, complain, drop_unwritten, print_error, print_text, refused_output, wants_color
 from lab.records import Document, Exploration, Run, encode
-from lab.report.format import DEFAULT_FORMAT
+from lab.report.format import DEFAULT_FORMAT, MARKDOWN, Style
 
 from .options import SAVE_ELSEWHERE
 
@@ -77,6 +78,12 @@ class Target(NamedTuple):
         if self.part != self.place:
             self.part.replace(self.place)
 
+    def __enter__(self) -> Target:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.discard()
+
     def discard(self) -> None:
         """Remove the part that was not written; raise nothing, because the result of the command matters more."""
         with suppress(OSError):
@@ -117,6 +124,8 @@ class Documents:
             self.also((save or RESULTS) / f"{command}-{moment}-{os.getpid()}.json", remedy, encode)
         if json and not self.to_stdout:
             self.also(Path(json), "give another --json PATH", encode)
+        if markdown := getattr(arguments, "export_markdown", None):
+            self.also(markdown, "give another --export-markdown PATH", partial(markdown_of, wide=arguments.wide))
 
     def __enter__(self) -> Documents:
         return self
@@ -163,10 +172,10 @@ class Documents:
         report = report or report_of(document)
         shown = not (self.to_stdout or getattr(self._arguments, "quiet", False) or _is_empty(document))
         if shown:
-            style, full = getattr(self._arguments, "format", DEFAULT_FORMAT), getattr(self._arguments, "verbose", False)
-            show(report.text(document, style, full=full), report.colours)
+            style = style_of(self._arguments)
+            show(report.text(document, style, full=getattr(self._arguments, "verbose", False)), report.colours)
             for path in self.written:
-                show(f"written to {path}")
+                (print_text if style.is_for_people else print_error)(f"written to {path}")
         complain(*(report.beside(document) if shown else report.complaints(document)))
         return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(self.unwritten))
 
@@ -174,6 +183,18 @@ class Documents:
         """Write the document, and report it."""
         self.write(document)
         return self.report(document, report)
+
+
+def style_of(arguments: Namespace) -> Style:
+    """Return how the user wants the tables of a command, from the options of `add_tables` where it has them."""
+    return Style(getattr(arguments, "format", DEFAULT_FORMAT), getattr(arguments, "wide", False))
+
+
+def markdown_of(document: Document, *, wide: bool) -> bytes:
+    """Return the report as Markdown, as `--format github` prints it."""
+    from lab.report.documents import report_of
+
+    return f"{report_of(document).text(document, Style(MARKDOWN, wide))}\n".encode()
 
 
 def _trace(run: Document) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import Listed, add_locks, add_scenarios, add_shared, add_workers, at_least, positive, several
+from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers, at_least, positive, several
 
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_shared(group, "seed")
     group = parser.add_argument_group("output")
     add = group.add_argument
-    add_shared(group, "format")
+    add_tables(group)
     add("--show-schedules", type=at_least(0), default=0, metavar="N", help="list the schedules of the first N runs")
     add_shared(group, "json", "save")
     add("-q", "--quiet", action="store_true", help="print only what went wrong")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import add_shared, positive
+from .options import add_shared, add_tables, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
     add_shared(parser, "dir")
     add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
-    add_shared(parser, "format", "json", "save")
+    add_tables(parser)
+    add_shared(parser, "json", "save")
 
 
 def run(arguments: argparse.Namespace) -> int:

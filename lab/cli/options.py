@@ -236,11 +236,6 @@ def add_shared(group: Options, *names: str) -> None:
     """Add these options, which are the same in every command that has them."""
     options: dict[str, dict[str, Any]] = {
         "dir": {**DIRECTORY, "action": _OneDirectory, "default": temporary_directory()},
-        "format": {
-            "default": "simple",
-            "metavar": "NAME",
-            "help": "of the tables: github, any other that tabulate has, or csv (simple)",
-        },
         "json": {
             "type": path_or_dash,
             "metavar": "PATH",
@@ -252,6 +247,19 @@ def add_shared(group: Options, *names: str) -> None:
     }
     for name in names:
         group.add_argument(*["-v"] * (name == "verbose"), f"--{name}", **options[name])
+
+
+def add_tables(group: Options) -> None:
+    """Add how the tables of a report are shown, and where they are written too; `Documents` reads these options."""
+    add = group.add_argument
+    add(
+        "--format",
+        default="simple",
+        metavar="NAME",
+        help="of the tables: github, any other that tabulate has; csv or tsv: one table with plain numbers (simple)",
+    )
+    add("--wide", action="store_true", help="all columns of the tables (the important ones, and what the width allows)")
+    add("--export-markdown", type=file_name, metavar="PATH", help="also write there what --format github prints")
 
 
 def add_scenarios(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ from .options import (
     add_saving,
     add_scenarios,
     add_shared,
+    add_tables,
     add_workers,
     at_least,
     directories_of,
@@ -116,7 +117,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     out = parser.add_argument_group("output")
     add = out.add_argument
-    add_shared(out, "format", "json")
+    add_tables(out)
+    add_shared(out, "json")
     add_saving(out)
     add(
         "--record",

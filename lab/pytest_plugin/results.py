@@ -19,7 +19,7 @@ from lab.locking.registry import OWN
 from lab.output import lab_command
 from lab.racing.summary import MORE, rounds_for, seconds_for
 from lab.records import Case, Exploration, ExploredCase, Run
-from lab.report.format import DEFAULT_FORMAT, one_in, plural
+from lab.report.format import PLAIN, one_in, plural
 from lab.report.text.explore import covered, explanation
 from lab.report.text.explore import text_of as explore_text
 from lab.report.text.race import what_broke
@@ -157,7 +157,7 @@ class RaceResult:
 
     def _evidence(self, run: Run) -> str:
         """Return the table, why it broke where that is known, and how to repeat it."""
-        parts = [what_broke(run, DEFAULT_FORMAT)]
+        parts = [what_broke(run, PLAIN)]
         if self._leaked:
             parts.append(
                 f"why it broke: leak={run.options.leak:g} makes conflicting holds overlap: no fault of its own"
@@ -272,7 +272,7 @@ class ExploreResult:
 
     def _evidence(self, without: str = "") -> str:
         """Return the report of the exploration, without what has been said, and how to repeat it."""
-        lines = as_arguments(explore_text(self.run, DEFAULT_FORMAT)).splitlines()
+        lines = as_arguments(explore_text(self.run, PLAIN)).splitlines()
         lines = [line for line in lines if self._answer.name or not line.startswith(REPLAY)]
         text = "\n".join(line for line in lines if not line or line != without)
         return f"{text.rstrip()}\n\nagain: {self._repetition.tested(self.run.options.seed)}"

@@ -13,6 +13,7 @@ import tabulate  # noqa: F401 - imported before a document is read: if it is mis
 
 from lab.errors import ExitCode
 from lab.records import Document
+from lab.report.format import PLAIN, Style
 
 COLOURS = {
     r"\b(clean|works here)\b": "green",
@@ -26,22 +27,22 @@ COLOURS = {
 
 
 class Report(NamedTuple):
-    """The way to report one kind of document; `text_of` takes the document and the format of its tables.
+    """The way to report one kind of document; `text_of` takes the document and how its tables are shown.
 
     `complaints` are its lines on stderr, the last of a run that was interrupted says so. `formats` is false where the
     text is no table and comes in one format only. `full_text_of` makes the text of --verbose, where `text_of` leaves
     something out, `brief_complaints` the lines on stderr beside the text, where they are shorter than those alone.
     """
 
-    text_of: Callable[[Any, str], str]
+    text_of: Callable[[Any, Style], str]
     complaints: Callable[[Any], Iterable[str]]
     exit_code: Callable[[Any], ExitCode]
     colours: Mapping[str, str] = COLOURS
     formats: bool = True
-    full_text_of: Callable[[Any, str], str] | None = None
+    full_text_of: Callable[[Any, Style], str] | None = None
     brief_complaints: Callable[[Any], Iterable[str]] | None = None
 
-    def text(self, document: Document, style: str, *, full: bool = False) -> str:
+    def text(self, document: Document, style: Style = PLAIN, *, full: bool = False) -> str:
         """Return the text of a document, in `full` with what it otherwise leaves out, if it leaves out anything."""
         return ((self.full_text_of if full else None) or self.text_of)(document, style)
 

@@ -1,13 +1,15 @@
-"""Format figures and tables for readers.
+"""Format figures, sentences and tables for readers, within the width of the output.
 
-Times have two or three digits; those that are to be compared always have three. Tables come in the formats that a user
-may ask for.
+Times have two or three digits; those that are to be compared always have three. A table is defined once, by its
+columns: for people it fits the width, for programs it has plain values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import zip_longest
+from typing import Generic, NamedTuple, TypeVar
 
 from lab.analysis.statistics import one_in, plural, rate
 from lab.errors import unknown
@@ -49,8 +51,7 @@ def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int
     """
     from textwrap import TextWrapper
 
-    width = width or max(LEAST_WIDTH, min(screen_width(), MOST_WIDTH))
-
+    width = width or min(table_width(), MOST_WIDTH)
     further = " " * (len(first) if indent is None else indent)
     fold = TextWrapper(width, first, further, break_long_words=False, break_on_hyphens=False)
     return fold.fill(text.replace(" %", f"{KEPT}%")).replace(KEPT, " ") or first.rstrip()
@@ -88,8 +89,24 @@ def _scaled(ns: float, scale: float, unit: str) -> tuple[str, str]:
 
 
 DEFAULT_FORMAT = "simple"
-DATA_FORMATS = {"csv": ","}
-"""Formats that tabulate leaves to its caller, with their separators."""
+MARKDOWN = "github"
+DATA_FORMATS = {"csv": ",", "tsv": "\t"}
+"""Formats for programs, with their separators: a row of names, then plain values."""
+
+
+class Style(NamedTuple):
+    """How a report is shown: the format of its tables, and with all columns or only the important ones."""
+
+    format: str = DEFAULT_FORMAT
+    wide: bool = False
+
+    @property
+    def is_for_people(self) -> bool:
+        """Return True where the whole report is shown; other formats have its table alone."""
+        return self.format == DEFAULT_FORMAT
+
+
+PLAIN = Style()
 
 
 def check_format(name: str) -> None:
@@ -101,23 +118,144 @@ def check_format(name: str) -> None:
         return
     from tabulate import tabulate_formats
 
-    known = [*tabulate_formats, *DATA_FORMATS]
+    known = list(dict.fromkeys([*tabulate_formats, *DATA_FORMATS]))
     if name not in known:
         raise unknown("format", name, known)
+
+
+Row = TypeVar("Row")
+Value = str | int | float | None
+"""A plain value; None is an empty cell."""
+
+
+def table_width() -> int:
+    """Return the columns of the output that a table may use: all of the terminal's, unless that is very narrow."""
+    return max(LEAST_WIDTH, screen_width())
+
+
+GAP = 2
+"""So many columns of the output lie between two of a table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Row]):
+    """One column of a table.
+
+    `text` makes its cell for people. `data` has the columns that it is for programs, none or several: the name, with
+    its unit, and what makes the plain value. A column without a title is for programs alone. A `wide` one is shown
+    where there is room, or where the user asks for all. `fold` allows cells of several lines, down to so many columns
+    of the output. A table that is still too wide is shown in parts, which all begin with the `key` columns.
+    """
+
+    title: str
+    text: Callable[[Row], str] = str
+    data: Mapping[str, Callable[[Row], Value]] = field(default_factory=dict)
+    wide: bool = False
+    left: bool = False
+    key: bool = False
+    fold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Row]):
+    """A table: its columns, and the records that its rows show."""
+
+    columns: Sequence[Column[Row]]
+    rows: Sequence[Row]
+
+    def render(self, style: Style = PLAIN) -> str:
+        """Return the table; for people within the width of the output, where its words allow it."""
+        if style.format in DATA_FORMATS:
+            return _separated([list(self.names()), *self.values()], DATA_FORMATS[style.format])
+        shown = self.shown(style)
+        if not style.is_for_people:
+            cells = [[column.text(row) for column in shown] for row in self.rows]
+            return grid([column.title for column in shown], cells, _aligned(shown), style.format)
+        return "\n\n".join(self._part(part) for part in self._parts(shown))
+
+    def names(self) -> list[str]:
+        """Return the names of the columns for programs."""
+        return [name for column in self.columns for name in column.data]
+
+    def values(self) -> list[list[Value]]:
+        """Return the rows for programs: plain numbers and texts, None where there is no value."""
+        makers = [make for column in self.columns for make in column.data.values()]
+        return [[make(row) for make in makers] for row in self.rows]
+
+    def shown(self, style: Style = PLAIN) -> list[Column[Row]]:
+        """Return the columns that people see: the important ones, and of the wide ones as many as there is room for."""
+        titled = [column for column in self.columns if column.title or column.key]
+        if style.wide:
+            return titled
+        chosen = [column for column in titled if not column.wide]
+        if not style.is_for_people:
+            return chosen
+        for column in (each for each in titled if each.wide):
+            more = [each for each in titled if each in chosen or each is column]
+            if _total([self._natural(each) for each in more]) > table_width():
+                break
+            chosen = more
+        return chosen
+
+    def _natural(self, column: Column[Row]) -> int:
+        """Return how wide a column is that is not folded."""
+        return max(_longest(column.title), *(_longest(column.text(row)) for row in self.rows), 0)
+
+    def _least(self, column: Column[Row]) -> int:
+        """Return how narrow a column can be: no narrower than its longest word."""
+        if not column.fold:
+            return self._natural(column)
+        words = (word for row in self.rows for word in column.text(row).split())
+        return min(self._natural(column), max(column.fold, _longest(column.title), *map(len, words)))
+
+    def _parts(self, shown: Sequence[Column[Row]]) -> list[list[Column[Row]]]:
+        """Deal out the columns to as many tables as are needed; each begins with the key columns."""
+        keys = [column for column in shown if column.key]
+        parts, part = [], keys
+        for column in (each for each in shown if not each.key):
+            if part != keys and _total([self._least(each) for each in [*part, column]]) > table_width():
+                parts.append(part)
+                part = keys
+            part = [*part, column]
+        return [*parts, part]
+
+    def _part(self, columns: Sequence[Column[Row]]) -> str:
+        """Return one table, folded where that makes it fit."""
+        widths, least = [self._natural(each) for each in columns], [self._least(each) for each in columns]
+        while _total(widths) > table_width() and widths != least:
+            widest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=lambda at: widths[at])
+            widths[widest] -= 1
+        cells = [
+            [wrapped(column.text(row), width=width) for column, width in zip(columns, widths, strict=True)]
+            for row in self.rows
+        ]
+        return grid([column.title for column in columns], cells, _aligned(columns))
+
+
+def _total(widths: Sequence[int]) -> int:
+    return sum(widths) + GAP * (len(widths) - 1)
+
+
+def _longest(text: str) -> int:
+    return max(map(len, text.split("\n")))
+
+
+def _aligned(columns: Sequence[Column[Row]]) -> list[str]:
+    return ["left" if column.left else "right" for column in columns]
 
 
 NAMES = frozenset({"scenario", "lock", "backing", "access", "verdict"})
 
 
-def table(head: Sequence[str], rows: list[list[str]], style: str, *, left: Collection[str] = NAMES) -> str:
+def table(head: Sequence[str], rows: list[list[str]], style: Style, *, left: Collection[str] = NAMES) -> str:
     """Return a table: columns with titles in `left` are aligned left, figures right.
 
     Figures are text already and are not parsed again.
     """
-    if style in DATA_FORMATS:
-        return _separated([head, *rows], DATA_FORMATS[style])
+    if style.format in DATA_FORMATS:
+        return _separated([head, *rows], DATA_FORMATS[style.format])
     align = ["left" if title in left else "right" for title in head]
-    return grid(head, rows, align, style)
+    return grid(head, rows, align, style.format)
 
 
 def grid(
@@ -131,8 +269,8 @@ def grid(
     return tabulate.tabulate(rows, headers=list(head), tablefmt=style, disable_numparse=True, colalign=aligned)
 
 
-def _separated(rows: Sequence[Sequence[str]], separator: str) -> str:
-    """Return separated values as in RFC 4180: a cell that holds the separator, as large numbers do, is quoted."""
+def _separated(rows: Sequence[Sequence[Value]], separator: str) -> str:
+    """Return separated values as in RFC 4180: a cell that holds the separator is quoted."""
     import csv
     from io import StringIO
 

@@ -27,5 +27,5 @@ def test_the_report_of_each_command(command: str, golden: Golden) -> None:
     document = DOCUMENTS[command]
     report = report_of(document)
     complaints = "".join(f"! {line}\n" for line in report.beside(document))
-    text = f"{report.text_of(document, 'simple')}\n{complaints}exit code {int(report.exit_code(document))}\n"
+    text = f"{report.text(document)}\n{complaints}exit code {int(report.exit_code(document))}\n"
     golden(Path(__file__).parent / "golden" / f"{command}.txt", text)

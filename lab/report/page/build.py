@@ -21,6 +21,7 @@ from lab.analysis.accesses import ENDLESS, Access
 from lab.analysis.lost_updates import NOBODY, origins
 from lab.host.environment import anonymous_text
 from lab.records import NEVER, Case, Recording, Run
+from lab.report.format import Style
 from lab.report.text.race import what_broke, what_it_cost, what_it_used
 from lab.report.text.race_verdict import conclusions, heading
 
@@ -100,7 +101,7 @@ def _text(name: str) -> str:
     return (files(__package__) / "template" / name).read_text("utf-8")
 
 
-TABLES: tuple[tuple[str, str, Callable[[Run, str], str]], ...] = (
+TABLES: tuple[tuple[str, str, Callable[[Run, Style], str]], ...] = (
     ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
     ("What it cost", "Speed, slowdown by the lock, how long requests waited and locks were held.", what_it_cost),
     ("What it used", "Processor time, context switches, page faults, memory of the largest worker.", what_it_used),
@@ -157,8 +158,8 @@ def run_part(run: Run) -> bytes:
     return msgspec.json.encode(without_paths(msgspec.json.decode(text)))
 
 
-def _table(run: Run, title: str, caption: str, make: Callable[[Run, str], str]) -> dict[str, Any]:
-    head, *rows = csv.reader(StringIO(make(run, "csv")))
+def _table(run: Run, title: str, caption: str, make: Callable[[Run, Style], str]) -> dict[str, Any]:
+    head, *rows = csv.reader(StringIO(make(run, Style("csv"))))
     return {"title": title, "caption": caption, "head": [[name, HELP.get(name, "")] for name in head], "rows": rows}
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from lab.errors import ExitCode
 from lab.records import BackingSurvey, Cell
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, table, wrapped
+from lab.report.format import PLAIN, Style, table, wrapped
 
 WIDTH = 13
 """The columns of a cell: seven of them fit beside each other in little more than a hundred."""
 
 
-def text_of(run: BackingSurvey, style: str) -> str:
+def text_of(run: BackingSurvey, style: Style = PLAIN) -> str:
     """Return the whole comparison; a format that is not for people gets only the table."""
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return _table(run, style, folded=False)
     return "\n\n".join([_heading(run), _table(run, style, folded=True), _how(run), "\n".join(_conclusions(run))])
 
@@ -23,7 +23,7 @@ def _heading(run: BackingSurvey) -> str:
     return f"How bytes are shared, as seen in {run.directory} ({where.filesystem}), {where.kernel}"
 
 
-def _table(run: BackingSurvey, style: str, *, folded: bool) -> str:
+def _table(run: BackingSurvey, style: Style, *, folded: bool) -> str:
     cells = {(cell.property, cell.backing): cell for cell in run.cells}
     rows = [
         [each.name, *(_cell(cells.get((each.name, name)), folded=folded) for name in run.backings)]

@@ -11,7 +11,7 @@ from statistics import mean
 from lab.errors import ExitCode
 from lab.records import Bench, LockCost
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, duration, fine, interval, plural, table, wrapped
+from lab.report.format import PLAIN, Style, duration, fine, interval, plural, table, wrapped
 
 from . import copying
 from .copying import steadiness
@@ -141,11 +141,11 @@ DEFINED = {
 }
 
 
-def text_of(run: Bench, style: str) -> str:
+def text_of(run: Bench, style: Style = PLAIN) -> str:
     """Return the whole report; a format that is not for people gets only the table."""
     if not run.locks:
         return copying.text_of(run, style)
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return costs(run, style)
     if not any(cost.samples_ns for cost in run.locks):
         return f"{heading(run)}\n\nnothing was measured"
@@ -163,7 +163,7 @@ def heading(run: Bench) -> str:
     )
 
 
-def costs(run: Bench, style: str) -> str:
+def costs(run: Bench, style: Style = PLAIN) -> str:
     """Return the table: one row for each case that was measured."""
     return table([*HEAD, *USED], [_row(cost) for cost in run.locks if cost.samples_ns], style, left=NAMES)
 

@@ -18,7 +18,7 @@ from lab.checking.verdict.situation import joined
 from lab.errors import ExitCode
 from lab.records import Check
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, plural, side_by_side, wrapped
+from lab.report.format import PLAIN, Style, plural, side_by_side, wrapped
 
 from .check_causes import WIDTH, causes_text
 from .check_complaints import WORDS, brief_complaints, clipped, complaints, hanging
@@ -58,7 +58,7 @@ def exit_code(run: Check) -> ExitCode:
     return code_of(request_for(run.options.only), run.guarantees)
 
 
-def text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
+def text_of(run: Check, style: Style = PLAIN) -> str:
     """Return the report that fits a screen."""
     found = causes(run)
     parts = _framed(run, CUTS)
@@ -100,7 +100,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(lines) <= most else "\n".join([*lines[: most - 1], clipped(f"{lines[most - 1]} ...", WIDTH)])
 
 
-def full_text_of(run: Check, style: str = DEFAULT_FORMAT) -> str:
+def full_text_of(run: Check, style: Style = PLAIN) -> str:
     """Return the report with all advice and evidence."""
     parts = [
         heading(run),

@@ -11,7 +11,7 @@ from lab.errors import ExitCode
 from lab.measuring.compare import BARE_LOOPS
 from lab.records import CaseComparison, Comparison, Judgement, MeasuredRun
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, fine, table, wrapped
+from lab.report.format import MARKDOWN, PLAIN, Style, fine, table, wrapped
 
 from .bench import BUSY_CORES
 
@@ -19,23 +19,22 @@ HEAD = ("case", "before", "after", "machine", "ratio", "95 % interval", "verdict
 """The headers of the table; the machine's part is a column only where it is known."""
 
 NAMES = frozenset({"case", "verdict"})
-MARKDOWN = "github"
 DRIFT = 0.03
 """From this size on a change of the bare loops is reported as a change of the machine."""
 
 
-def text_of(run: Comparison, style: str) -> str:
+def text_of(run: Comparison, style: Style = PLAIN) -> str:
     """Return the whole report; as `github` a comment for a pull request; in other formats the table alone."""
-    if style == MARKDOWN:
+    if style.format == MARKDOWN:
         return "\n\n".join([f"**{_counts(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return costs(run, style)
     return "\n\n".join(
         [wrapped(_heading(run)), costs(run, style), *map(wrapped, [f"{_counts(run)}.", *conclusions(run)])]
     )
 
 
-def costs(run: Comparison, style: str) -> str:
+def costs(run: Comparison, style: Style = PLAIN) -> str:
     """Return the table: one row for each case."""
     rows = [dict(zip(HEAD, _row(case), strict=True)) for case in run.cases]
     head = [title for title in HEAD if title != "machine" or _have_machine(run)]

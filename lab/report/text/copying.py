@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from lab.records import Bench, Copying
-from lab.report.format import DEFAULT_FORMAT, duration, plural, table, wrapped
+from lab.report.format import PLAIN, Style, duration, plural, table, wrapped
 
 BASELINE = "call"
 REFERENCE = "mapped"
@@ -24,9 +24,9 @@ def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
         )
 
 
-def text_of(run: Bench, style: str) -> str:
+def text_of(run: Bench, style: Style = PLAIN) -> str:
     """Return the whole report; a format that is not for people gets only the table."""
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return _table(run, style)
     return "\n\n".join([_heading(run), _table(run, style), "\n".join(wrapped(line) for line in _conclusions(run))])
 
@@ -57,7 +57,7 @@ HEAD = ("backing", "access", "x")
 """The headers; a size stands between the last two, and both are repeated for each size."""
 
 
-def _table(run: Bench, style: str) -> str:
+def _table(run: Bench, style: Style = PLAIN) -> str:
     head = [*HEAD[:2], *(title for count in run.options.sizes for title in (size(count), HEAD[2]))]
     figures = {(row.backing, row.access, row.bytes): row for row in run.copying if row.bytes}
     pairs = dict.fromkeys((backing, access) for backing, access, _ in figures)

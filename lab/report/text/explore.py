@@ -12,7 +12,7 @@ from lab.errors import ExitCode
 from lab.output import lab_command
 from lab.records import Exploration, ExploredCase, Step
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, grid, plural, table
+from lab.report.format import PLAIN, Style, grid, plural, table
 
 SHOWN_BYTES = 4
 
@@ -142,7 +142,7 @@ def heading(run: Exploration) -> str:
     return f"simulated: each load, store, lock and unlock is a step, in one order for all; {reach}; the lock is a model"
 
 
-def verdicts(run: Exploration, style: str) -> str:
+def verdicts(run: Exploration, style: Style = PLAIN) -> str:
     """Return the table: one row for each case."""
     return table(HEAD, [_row(case) for case in run.cases], style)
 
@@ -187,12 +187,12 @@ def covered(case: ExploredCase) -> str:
     return f"{what}: {broken:,} of {run:,} {which} break; covered were {case.covered}."
 
 
-def text_of(run: Exploration, style: str) -> str:
+def text_of(run: Exploration, style: Style = PLAIN) -> str:
     """Return the whole report; a format that is not for people gets only the table.
 
     A failure is described in full where one case was asked for, else by the line that replays it.
     """
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return verdicts(run, style)
     parts = [heading(run), verdicts(run, style)]
     broken = [case for case in run.cases if case.verdict == "broken" and case.steps]

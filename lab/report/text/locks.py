@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from lab.errors import ExitCode
 from lab.records import ComparedLock, LockCell, LockSurvey
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, duration, one_in, table, wrapped
+from lab.report.format import PLAIN, Style, duration, one_in, table, wrapped
 
 NEEDS = (
     ("Threads, or several opens of the file in one process", ("threads", "opens")),
@@ -126,9 +126,9 @@ COSTS = 2
 """The last so many columns are figures, which are aligned right."""
 
 
-def text_of(run: LockSurvey, style: str) -> str:
+def text_of(run: LockSurvey, style: Style = PLAIN) -> str:
     """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table."""
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return _table(run, style)
     looked_at = [each for each in run.locks if not each.trouble]
     if len(run.locks) == 1 and looked_at:
@@ -161,14 +161,14 @@ def _heading(run: LockSurvey) -> str:
     return f"What each lock does, as seen in {run.directory} ({where.filesystem}), {where.kernel}, {where.python}"
 
 
-def _table(run: LockSurvey, style: str) -> str:
+def _table(run: LockSurvey, style: Style = PLAIN) -> str:
     cells = {(cell.lock, cell.property): cell for cell in run.cells}
     names = [each.name for each in run.properties]
     rows = [
         [lock.name, *(_cell(cells[lock.name, name], style) for name in names)] for lock in run.locks if not lock.trouble
     ]
     head = ["lock", *names]
-    return _grid(head, rows) if style == DEFAULT_FORMAT else table(head, rows, style, left=head[:-COSTS])
+    return _grid(head, rows) if style.is_for_people else table(head, rows, style, left=head[:-COSTS])
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> str:
@@ -184,10 +184,10 @@ def _grid(head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _cell(cell: LockCell, style: str) -> str:
+def _cell(cell: LockCell, style: Style = PLAIN) -> str:
     """Return what was observed, marked where the lock claims otherwise. Costs are in ns in a table for programs."""
     if cell.value == "measured" and cell.median_ns is not None:
-        return duration(cell.median_ns) if style == DEFAULT_FORMAT else f"{cell.median_ns:.0f}"
+        return duration(cell.median_ns) if style.is_for_people else f"{cell.median_ns:.0f}"
     return cell.value if cell.ok else f"!{cell.value}"
 
 
@@ -225,7 +225,7 @@ def _lock(run: LockSurvey, lock: ComparedLock) -> str:
 
 
 def _cell_text(cell: LockCell, how: str) -> str:
-    lines = [wrapped(how, f"{cell.property:11}{_cell(cell, DEFAULT_FORMAT):10}")]
+    lines = [wrapped(how, f"{cell.property:11}{_cell(cell, PLAIN):10}")]
     if not cell.ok:
         lines.append(f"    the lock claims {cell.claimed}")
     if cell.reason:

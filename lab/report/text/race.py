@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from lab.records import Case, Quantiles, Run
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, duration, kib, one_in, rate, table
+from lab.report.format import PLAIN, Style, duration, kib, one_in, rate, table
 
 from . import explore
 from .failures import lock_of, needs_backings, overlaps_of
@@ -20,12 +20,12 @@ FAULT = "fault"
 USED = (*CASE, "user s", "system s", "voluntary", "involuntary", "minor faults", "private KiB", "peak KiB")
 
 
-def what_broke(run: Run, style: str) -> str:
+def what_broke(run: Run, style: Style = PLAIN) -> str:
     """Return one row for each case: corruption, its rate and interval, overlaps, and the detection limit."""
     return _of_cases(BROKE, run, [(case, _broke(case)) for case in run.cases], style)
 
 
-def what_it_cost(run: Run, style: str) -> str:
+def what_it_cost(run: Run, style: Style = PLAIN) -> str:
     """Return one row for each case that ran: speed, its slowdown against no lock, waits and holds, overtaking."""
     unlocked = {_race(case): case.operations_per_s for case in run.cases if case.lock == "none"}
     ran = [case for case in run.cases if case.operations and not case.fault]
@@ -35,7 +35,7 @@ def what_it_cost(run: Run, style: str) -> str:
     return _of_cases((*COST, GAVE_UP), run, [(case, [*row, f"{case.gave_up:,}"]) for case, row in rows], style)
 
 
-def what_it_used(run: Run, style: str) -> str:
+def what_it_used(run: Run, style: Style = PLAIN) -> str:
     """Return one row for each case that ran: processor time, switches, page faults, memory of the largest worker."""
     ran = [case for case in run.cases if case.operations and not case.fault]
     return _of_cases(USED, run, [(case, _used(case)) for case in ran], style)
@@ -46,7 +46,7 @@ def _race(case: Case) -> tuple[str, str, int]:
     return case.scenario, case.backing, case.workers
 
 
-def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: str) -> str:
+def _of_cases(head: Sequence[str], run: Run, rows: list[tuple[Case, list[str]]], style: Style = PLAIN) -> str:
     """Return the table of these cases; a column for the backing where not all have the default, and for faults."""
     more: dict[str, Callable[[Case], str]] = {}
     if needs_backings(run):
@@ -122,12 +122,12 @@ def _three(quantiles: Quantiles | None) -> list[str]:
     return [duration(quantiles.p50), duration(quantiles.p99), duration(quantiles.max)]
 
 
-def text_of(run: Run, style: str) -> str:
+def text_of(run: Run, style: Style = PLAIN) -> str:
     """Return the whole report of a run. A format that is not for people gets only its tables."""
     tables = [what_broke(run, style)]
     if any(case.operations for case in run.cases):
         tables += [what_it_cost(run, style), what_it_used(run, style)]
-    if style != DEFAULT_FORMAT:
+    if not style.is_for_people:
         return "\n\n".join(tables)
     explanations = [
         explore.explanation(case.explanation, raced=not case.breaking_exploration)

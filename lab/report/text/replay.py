@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab.errors import ExitCode
 from lab.records import Replay
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, plural
+from lab.report.format import PLAIN, Style, plural
 
 from .explore import SEEN_WHOLE, columns
 
@@ -20,7 +20,7 @@ def exit_code(run: Replay) -> ExitCode:
     return ExitCode.AS_EXPECTED if same else ExitCode.DAMAGE
 
 
-def text_of(run: Replay, style: str = DEFAULT_FORMAT) -> str:
+def text_of(run: Replay, style: Style = PLAIN) -> str:
     """Return the whole report."""
     size = f"{plural(run.workers, 'worker')} x {plural(run.rounds, 'round')}"
     here = f"{run.environment.filesystem} on {run.environment.kernel}"

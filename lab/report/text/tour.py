@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab.errors import ExitCode
 from lab.records import Observation, Tour, TourStep
 from lab.report.documents import Report
-from lab.report.format import DEFAULT_FORMAT, plural, wrapped
+from lab.report.format import PLAIN, Style, plural, wrapped
 
 MARK = "<- DIFFERS"
 INDENT = "    "
@@ -19,7 +19,7 @@ def exit_code(run: Tour) -> ExitCode:
     return ExitCode.AS_EXPECTED if all(step.ok for step in run.steps) else ExitCode.DAMAGE
 
 
-def text_of(run: Tour, style: str = DEFAULT_FORMAT) -> str:
+def text_of(run: Tour, style: Style = PLAIN) -> str:
     """Return the whole tour."""
     return "\n\n".join([heading(run), *(step_text(step) for step in run.steps), conclusion(run)])
 

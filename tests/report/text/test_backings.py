@@ -4,6 +4,7 @@ import re
 
 from lab.records import BackingSurvey, Cell, Property
 from lab.report.documents import report_of
+from lab.report.format import Style
 from lab.report.text.backings import complaints, exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
@@ -29,12 +30,12 @@ REFUSED = [
 
 
 def test_a_cell_that_is_missing_is_a_dash() -> None:
-    lines = text_of(compared_of(*WHOLE[:3]), "csv").splitlines()
+    lines = text_of(compared_of(*WHOLE[:3]), Style("csv")).splitlines()
     assert lines == [",mapped,sysv", "set-up,seen,seen", "key,seen,-"]
 
 
 def test_a_document_without_rows_is_still_told() -> None:
-    assert text_of(compared_of(properties=()), "simple")
+    assert text_of(compared_of(properties=()))
 
 
 def test_a_backing_that_was_refused_is_complained_of_in_a_line_and_ends_with_3() -> None:
@@ -46,11 +47,11 @@ def test_a_backing_that_was_refused_is_complained_of_in_a_line_and_ends_with_3()
 def test_a_difference_is_no_failure() -> None:
     run = compared_of(*WHOLE[:3], cell("key", "sysv", "another", ok=False))
     assert (complaints(run), exit_code(run)) == ([], 0)
-    assert text_of(run, "simple").splitlines()[-1] == "! key of sysv: expected expected, seen here: another"
+    assert text_of(run).splitlines()[-1] == "! key of sysv: expected expected, seen here: another"
 
 
 def test_the_colour_of_a_difference_ends_with_its_cell() -> None:
     run = compared_of(cell("set-up", "mapped", "not it at all", ok=False), *WHOLE[1:])
     (pattern,) = report_of(run).colours
-    found = [found[0] for found in re.finditer(pattern, text_of(run, "simple"))]
+    found = [found[0] for found in re.finditer(pattern, text_of(run))]
     assert found == ["! not it at", "! set-up of mapped: expected expected, seen here: not it at all"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lab.records import Bench, BenchOptions, HarnessCost, Latency, LockCost, Noise
-from lab.report.format import fine
+from lab.report.format import Style, fine
 from lab.report.text.bench import complaints, exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
@@ -52,15 +52,17 @@ def bench_of(*locks: LockCost, **changed: Any) -> Bench:
 
 def told(run: Bench) -> str:
     """All that is printed, unfolded."""
-    return " ".join(text_of(run, "simple").split())
+    return " ".join(text_of(run).split())
 
 
 def cells(run: Bench) -> list[list[str]]:
-    return [line.split(",") for line in text_of(run, "csv").splitlines()]
+    return [line.split(",") for line in text_of(run, Style("csv")).splitlines()]
 
 
 def test_a_row_has_the_price_of_a_pair_its_interval_and_what_it_is_made_of() -> None:
-    head, row = text_of(bench_of(cost("queue", median_ns=1_250.0, interval_95=(980.0, 1_300.0))), "tsv").splitlines()
+    head, row = text_of(
+        bench_of(cost("queue", median_ns=1_250.0, interval_95=(980.0, 1_300.0))), Style("tsv")
+    ).splitlines()
     assert dict(zip(*([cell.strip() for cell in line.split("\t")] for line in (head, row)), strict=True)) == {
         "case": "fcntl queue",
         "a pair": "1.25 us",

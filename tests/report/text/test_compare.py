@@ -17,6 +17,7 @@ from lab.records import (
     MeasuredRun,
 )
 from lab.report.documents import report_of
+from lab.report.format import PLAIN, Style
 from lab.report.text.compare import COLOURS, complaints, exit_code, text_of
 from tests.report.records import ENVIRONMENT
 
@@ -44,13 +45,13 @@ def comparison(*cases: CaseComparison, fail_slower: bool = False, **changed: Any
 ALL = comparison(SLOWER, SAME, UNSURE, FASTER)
 
 
-def told(run: Comparison, style: str = "simple") -> str:
+def told(run: Comparison, style: Style = PLAIN) -> str:
     """All that is printed, unfolded."""
     return " ".join(text_of(run, style).split())
 
 
 def test_the_table_has_a_row_a_case_with_both_times_their_ratio_and_its_interval() -> None:
-    assert text_of(ALL, "csv").splitlines() == [
+    assert text_of(ALL, Style("csv")).splitlines() == [
         "case,before,after,ratio,95 % interval,verdict",
         "fcntl uncontended,1.20 us,1.44 us,1.20,1.19 to 1.22,worse",
         '"fcntl queue, 2 workers",1.74 us,1.75 us,1.01,0.98 to 1.03,same',
@@ -84,7 +85,7 @@ def test_what_to_do_is_told_only_where_nothing_can_be_told() -> None:
 
 def test_the_machine_s_part_is_a_column_where_there_is_one() -> None:
     run = comparison(replace(UNSURE, machine=1.31, control="wake-up"), SAME)
-    head, first, second = (line.rsplit(",", 5) for line in text_of(run, "csv").splitlines())
+    head, first, second = (line.rsplit(",", 5) for line in text_of(run, Style("csv")).splitlines())
     assert (head[2], first[2], second[2]) == ("machine", "1.31", "")
     assert "machine: how many times as long a control took, which has no code of the lab in it (wake-up)" in told(run)
     assert "machine" not in told(comparison(SAME))
@@ -105,7 +106,7 @@ def test_a_run_that_was_not_alone_is_told(cores: float, is_told: bool) -> None:
 
 
 def test_a_comment_for_a_pull_request_begins_with_the_verdict_and_has_a_markdown_table() -> None:
-    lines = text_of(ALL, "github").splitlines()
+    lines = text_of(ALL, Style("github")).splitlines()
     assert lines[0] == "**4 cases: 1 cannot tell, 1 worse, 1 same, 1 better**"
     table = [line for line in lines if line.startswith("|")]
     assert len(table) == 2 + 4
@@ -139,6 +140,6 @@ def test_what_is_unlike_left_out_or_no_cost_is_a_complaint() -> None:
 def test_a_terminal_colours_the_verdicts_at_the_ends_of_the_rows() -> None:
     import re
 
-    found = [match[0] for pattern in COLOURS for match in re.finditer(pattern, text_of(ALL, "simple"))]
+    found = [match[0] for pattern in COLOURS for match in re.finditer(pattern, text_of(ALL))]
     assert sorted(each.strip() for each in found) == ["better", "cannot tell", "same", "worse"]
     assert report_of(ALL).colours is COLOURS

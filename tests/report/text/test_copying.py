@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from lab.records import Bench, BenchOptions, Copying
+from lab.report.format import Style
 from lab.report.text.bench import exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
@@ -19,7 +20,7 @@ def row(backing: str, size: int, median_ns: float, spread: float = 0.0) -> Copyi
 
 
 def cells(run: Bench) -> list[list[str]]:
-    return [line.split(",") for line in text_of(run, "csv").splitlines()[1:]]
+    return [line.split(",") for line in text_of(run, Style("csv")).splitlines()[1:]]
 
 
 def test_a_figure_is_set_against_mapped() -> None:
@@ -34,15 +35,15 @@ def test_a_figure_that_is_missing_is_a_dash() -> None:
 def test_figures_of_zero_are_set_against_nothing() -> None:
     run = bench_of(row("mapped", 64, 0.0), row("stream", 64, 250.0), sizes=(64,))
     assert cells(run) == [["mapped", "load", "0 ns", "-"], ["stream", "load", "250 ns", "-"]]
-    assert text_of(run, "simple")
+    assert text_of(run)
 
 
 def test_the_worst_figure_is_one_of_the_table() -> None:
-    text = text_of(bench_of(row("call", 0, 10.0, 0.9), row("mapped", 64, 100.0, 0.2)), "simple")
+    text = text_of(bench_of(row("call", 0, 10.0, 0.9), row("mapped", 64, 100.0, 0.2)))
     assert "Unsteady: 1 of 1 figure spread by 10 % of the median or more, most mapped load 64 B (20 %)." in " ".join(
         text.split()
     )
-    assert "Unsteady" not in text_of(bench_of(row("call", 0, 10.0, 0.9), row("mapped", 64, 100.0)), "simple")
+    assert "Unsteady" not in text_of(bench_of(row("call", 0, 10.0, 0.9), row("mapped", 64, 100.0)))
 
 
 def test_a_backing_that_was_not_measured_ends_with_3() -> None:

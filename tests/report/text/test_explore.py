@@ -7,7 +7,7 @@ import pytest
 from tabulate import tabulate_formats
 
 from lab.records import ExploredCase, SmallestShape
-from lab.report.format import DATA_FORMATS
+from lab.report.format import DATA_FORMATS, Style
 from lab.report.text.explore import (
     HEAD,
     columns,
@@ -27,12 +27,12 @@ EXPECTED_UNKNOWN = replace(UNKNOWN, expected="broken")
 
 def row(case: ExploredCase) -> dict[str, str]:
     """The row of one case by its headings."""
-    return dict(zip(HEAD, list(csv.reader(verdicts(exploration_of(case), "csv").splitlines()))[1], strict=True))
+    return dict(zip(HEAD, list(csv.reader(verdicts(exploration_of(case), Style("csv")).splitlines()))[1], strict=True))
 
 
 @pytest.mark.parametrize("style", [*tabulate_formats, *DATA_FORMATS])
 def test_the_table_comes_in_every_format(style: str) -> None:
-    assert "counter" in verdicts(exploration_of(BROKEN, HOLDS), style)
+    assert "counter" in verdicts(exploration_of(BROKEN, HOLDS), Style(style))
 
 
 def test_a_row_is_scenario_lock_workers_rounds_schedules_and_verdict() -> None:
@@ -90,7 +90,7 @@ def test_the_heading_says_what_is_simulated_and_which_cut_is_hypothetical(line: 
 
 
 def test_each_case_that_holds_says_what_it_rests_on() -> None:
-    text = text_of(exploration_of(HOLDS, replace(HOLDS, lock="ofd")), "simple")
+    text = text_of(exploration_of(HOLDS, replace(HOLDS, lock="ofd")))
     for lock in ("fcntl", "ofd"):
         said = f"counter under {lock} holds in all 6 schedules of 2 workers x 2 rounds, under sequential consistency."
         assert covered(replace(HOLDS, lock=lock)) == said
@@ -106,7 +106,7 @@ def test_what_is_unknown_says_what_was_covered_and_what_to_do() -> None:
 def test_what_is_broken_says_how_many_of_how_many_where_its_search_went_on_to_the_end() -> None:
     whole = replace(BROKEN, exhausted=True, schedules=70, broken_schedules=68, covered="all 70 schedules of 2 workers")
     assert covered(whole) == "counter under none: 68 of 70 runs break; covered were all 70 schedules of 2 workers."
-    assert covered(whole) in text_of(exploration_of(whole), "simple")
+    assert covered(whole) in text_of(exploration_of(whole))
 
 
 def test_a_failure_is_told_in_order_headline_steps_reasons_how_and_replay() -> None:
@@ -133,15 +133,15 @@ def test_the_reasons_of_a_failure_are_one_sentence_and_it_says_from_what_it_was_
 
 
 def test_the_only_failure_of_one_or_several_cases_is_told_in_full_and_makes_no_claim_about_the_rest() -> None:
-    alone = text_of(exploration_of(BROKEN), "simple")
+    alone = text_of(exploration_of(BROKEN))
     assert failure(BROKEN) in alone
     assert covered(BROKEN) not in alone
-    assert failure(BROKEN) in text_of(exploration_of(BROKEN, HOLDS), "simple")
+    assert failure(BROKEN) in text_of(exploration_of(BROKEN, HOLDS))
 
 
 def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it() -> None:
     other = replace(BROKEN, scenario="bank", headline="balance off: so", token="L1,bank")  # noqa: S106
-    text = text_of(exploration_of(BROKEN, other), "simple")
+    text = text_of(exploration_of(BROKEN, other))
     assert f"counter under none: {BROKEN.headline}\n    lab replay {TOKEN}\n" in text
     assert "bank under none: balance off: so\n    lab replay L1,bank\n" in text
     assert "lab explore counter --lock none" in text
@@ -149,7 +149,7 @@ def test_of_several_failures_each_has_its_headline_and_the_line_that_replays_it(
 
 
 def test_the_schedules_that_were_asked_for_are_listed_with_their_numbers() -> None:
-    shown = text_of(exploration_of(replace(HOLDS, schedules_shown=["0x4 1x4", "1x4 0x4"])), "simple")
+    shown = text_of(exploration_of(replace(HOLDS, schedules_shown=["0x4 1x4", "1x4 0x4"])))
     assert [line.split(maxsplit=1) for line in shown.splitlines()[-2:]] == [["1", "0x4 1x4"], ["2", "1x4 0x4"]]
 
 
@@ -175,4 +175,4 @@ def test_a_race_is_explained_by_the_failure_or_by_what_is_not_modelled() -> None
 def test_a_case_that_was_interrupted_before_its_failure_was_told_has_no_failure_to_show() -> None:
     bare = replace(BROKEN, damage=[], steps=[], reasons=[], headline="", shrunk=None, token=None, preemptions=None)
     assert row(bare)["verdict"] == "broken: interrupted"
-    assert "replay" not in text_of(exploration_of(bare, interrupted=True), "simple")
+    assert "replay" not in text_of(exploration_of(bare, interrupted=True))

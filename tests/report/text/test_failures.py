@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from lab.records import ITS_OWN, Case, LockFile, SampledLocks
+from lab.report.format import Style
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import complaints, conclusions, exit_code
 from tests.report.records import CLEAN, DAMAGED, TWO_IN
@@ -86,9 +87,9 @@ def test_two_seen_in_together_fail_also_where_damage_was_announced() -> None:
     [(ALONE, ["its own", "-"]), (BESIDE, ["fcntl beside add", "0, sampled 0"]), (SEEN_IN, ["0, sampled 3"])],
 )
 def test_the_table_names_the_program_and_what_was_sampled(case: Case, cells: list[str]) -> None:
-    row = [cell.strip() for cell in what_broke(run(case), "pipe").splitlines()[2].split("|")]
+    row = [cell.strip() for cell in what_broke(run(case), Style("pipe")).splitlines()[2].split("|")]
     assert set(cells) <= set(row)
-    assert "backing" not in what_broke(run(case), "pipe")
+    assert "backing" not in what_broke(run(case), Style("pipe"))
 
 
 def test_a_program_alone_that_is_damaged_is_not_said_to_be_under_a_lock() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from lab import records as results
 from lab.records import LockCell, LockSurvey
+from lab.report.format import Style
 from lab.report.text.locks import COLOURS, advice, complaints, exit_code, text_of
 from tests.report.chosen_records import NAMES, RUN, cells, compared
 
@@ -20,14 +21,14 @@ def claiming(value: str, claimed: str) -> LockSurvey:
 
 
 def test_the_table_has_a_row_a_lock_with_its_words_and_its_costs() -> None:
-    rows = text_of(BOTH, "simple").splitlines()[5:7]
+    rows = text_of(BOTH).splitlines()[5:7]
     assert rows[0].split() == ["one", *["yes"] * 16, "fifo", "1.0", "us", "1.0", "us"]
     assert rows[1].split() == ["another", "yes", "no", *["yes"] * 14, "polls", "2.5", "ms", "2.5", "ms"]
 
 
 def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
     widest = compared(cells("portalocker-rlock", 12.34e6, order="polls", exec="open"))
-    rows = text_of(compared(*[cells(name) for name in ("a", "b")], widest.cells), "simple").split("\n\n")[1]
+    rows = text_of(compared(*[cells(name) for name in ("a", "b")], widest.cells)).split("\n\n")[1]
     assert max(map(len, rows.splitlines())) <= 120
     (head, rule) = rows.splitlines()[1:3]
     assert len(rule.split(" ")) == len(NAMES) + 1
@@ -35,7 +36,7 @@ def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
 
 
 def test_for_a_program_the_table_has_the_properties_names_and_nanoseconds() -> None:
-    assert text_of(BOTH, "csv").splitlines() == [
+    assert text_of(BOTH, Style("csv")).splitlines() == [
         ",".join(["lock", *NAMES]),
         "one,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,fifo,1000,1000",
         "another,yes,no,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,polls,2500000,2500000",
@@ -43,13 +44,13 @@ def test_for_a_program_the_table_has_the_properties_names_and_nanoseconds() -> N
 
 
 def test_under_the_table_stands_how_each_column_is_seen_and_how_to_choose() -> None:
-    text = text_of(BOTH, "simple")
+    text = text_of(BOTH)
     assert all(f"how {name} is seen" in text for name in NAMES)
     assert "Threads, or several opens of the file in one process: one." in text
 
 
 def test_of_one_lock_each_cell_is_told_with_its_calls() -> None:
-    text = text_of(compared(cells("one", close="no")), "simple")
+    text = text_of(compared(cells("one", close="no")))
     assert "one: the lock one" in text
     (told,) = [part for part in text.split("\n\n") if part.startswith("close")]
     assert told.splitlines() == [
@@ -62,8 +63,8 @@ def test_of_one_lock_each_cell_is_told_with_its_calls() -> None:
 
 def test_a_cell_that_is_not_as_the_lock_claims_is_marked_complained_of_and_ends_with_1() -> None:
     run = claiming("no", "yes")
-    assert text_of(compared(cells("another"), run.cells), "simple").splitlines()[6].split()[:2] == ["one", "!no"]
-    assert "the lock claims yes" in text_of(run, "simple")
+    assert text_of(compared(cells("another"), run.cells)).splitlines()[6].split()[:2] == ["one", "!no"]
+    assert "the lock claims yes" in text_of(run)
     assert list(complaints(run)) == ["lock one: processes: claims yes, seen here: no: why"]
     assert exit_code(run) == 1
 
@@ -81,11 +82,11 @@ def test_where_all_is_as_claimed_there_is_nothing_to_complain_of() -> None:
 
 
 def test_a_lock_that_is_not_to_be_had_is_told_below_and_has_no_row() -> None:
-    text = text_of(compared(cells("one"), cells("another"), trouble="lock missing: needs a package"), "simple")
+    text = text_of(compared(cells("one"), cells("another"), trouble="lock missing: needs a package"))
     assert text.endswith("not here\n  lock missing: needs a package")
     assert len(re.findall("missing", text)) == 1
     nothing = compared(trouble="lock missing: needs a package")
-    assert "lock missing" in text_of(nothing, "simple")
+    assert "lock missing" in text_of(nothing)
     assert exit_code(nothing) == 3
 
 
@@ -115,14 +116,14 @@ def test_what_was_not_shown_to_exclude_is_not_called_cheap(changed: dict[str, st
 
 
 def test_under_the_table_stands_how_strong_a_yes_is() -> None:
-    text = " ".join(text_of(BOTH, "simple").split())
+    text = " ".join(text_of(BOTH).split())
     assert "would have been noticed, 95 %: one 1 in 1,000, another 1 in 1,000." in text
 
 
 def test_a_document_of_a_lab_without_a_column_is_still_printed() -> None:
     old = replace(BOTH, cells=[each for each in BOTH.cells if each.property not in ("pause", "child")])
     old = replace(old, properties=[each for each in old.properties if each.name not in ("pause", "child")])
-    assert "how to choose" in text_of(old, "simple")
+    assert "how to choose" in text_of(old)
 
 
 def test_advice_says_of_which_locks_nothing_is_known() -> None:

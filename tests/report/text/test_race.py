@@ -8,23 +8,23 @@ import pytest
 from tabulate import tabulate_formats
 
 from lab.records import Case, Cpu, Quantiles, Run, Switches
-from lab.report.format import DATA_FORMATS
+from lab.report.format import DATA_FORMATS, Style
 from lab.report.text.race import BROKE, COST, USED, what_broke, what_it_cost, what_it_used
 from tests.report.explored_records import BROKEN_WHEN_EXPLORED
 from tests.report.records import CLEAN, DAMAGED, DIED, HUNG, LOST, REFUSED, TRIAL, TWO_IN, UNLOCKED, run_of
 
-MakeTable = Callable[[Run, str], str]
+MakeTable = Callable[..., str]
 TABLES: list[tuple[MakeTable, tuple[str, ...]]] = [(what_broke, BROKE), (what_it_cost, COST), (what_it_used, USED)]
 
 
 def broke(case: Case, *others: Case) -> dict[str, str]:
     """The first row of the table of what broke, by its headings."""
-    return dict(zip(BROKE, cells(what_broke(run_of(case, *others), "csv"))[1], strict=True))
+    return dict(zip(BROKE, cells(what_broke(run_of(case, *others), Style("csv")))[1], strict=True))
 
 
 def cost(*cases: Case) -> list[list[str]]:
     """The rows of the table of costs."""
-    return cells(what_it_cost(run_of(*cases), "csv"))[1:]
+    return cells(what_it_cost(run_of(*cases), Style("csv")))[1:]
 
 
 def cells(text: str) -> list[list[str]]:
@@ -34,20 +34,20 @@ def cells(text: str) -> list[list[str]]:
 @pytest.mark.parametrize(("table", "head"), TABLES)
 @pytest.mark.parametrize("style", [*tabulate_formats, *DATA_FORMATS])
 def test_every_table_comes_in_every_format(table: MakeTable, head: tuple[str, ...], style: str) -> None:
-    assert "counter" in table(run_of(UNLOCKED, CLEAN), style)
+    assert "counter" in table(run_of(UNLOCKED, CLEAN), Style(style))
 
 
 @pytest.mark.parametrize(("table", "head"), TABLES)
 @pytest.mark.parametrize("run", [run_of(), run_of(REFUSED)], ids=["no case", "a case that did not run"])
 def test_a_table_without_figures_is_still_a_table(table: MakeTable, head: tuple[str, ...], run: Run) -> None:
-    assert cells(table(run, "csv"))[0] == list(head)
-    assert isinstance(table(run, "simple"), str)
+    assert cells(table(run, Style("csv")))[0] == list(head)
+    assert isinstance(table(run), str)
 
 
 def test_values_that_hold_the_separator_are_quoted() -> None:
     big = replace(CLEAN, operations=1_000_000, operations_per_s=2_000_000.0, holds=1_000_000)
     for table, head in TABLES:
-        assert [len(row) for row in cells(table(run_of(big), "csv"))] == [len(head)] * 2
+        assert [len(row) for row in cells(table(run_of(big), Style("csv")))] == [len(head)] * 2
 
 
 def test_a_damaged_case_tells_operations_rate_trials_and_interval() -> None:
@@ -137,12 +137,12 @@ def test_use_is_processor_switches_faults_and_memory() -> None:
         private_bytes=2 << 20,
         peak_rss_bytes=None,
     )
-    _, row = cells(what_it_used(run_of(case), "csv"))
+    _, row = cells(what_it_used(run_of(case), Style("csv")))
     assert row[3:] == ["1.23", "0.50", "1,200", "3", "45,678", "2,048", "-"]
 
 
 def test_names_stand_to_the_left_and_figures_to_the_right() -> None:
-    head, _, row = what_broke(run_of(DAMAGED), "simple").splitlines()
+    head, _, row = what_broke(run_of(DAMAGED)).splitlines()
     assert head.startswith("scenario ")
     assert row.startswith("counter ")
     assert row.index("3 of 1,000") + len("3 of 1,000") == head.index("corrupted") + len("corrupted")
@@ -151,7 +151,7 @@ def test_names_stand_to_the_left_and_figures_to_the_right() -> None:
 @pytest.mark.parametrize(("table", "head"), TABLES)
 def test_the_backing_is_a_column_where_not_all_have_the_usual_one(table: MakeTable, head: tuple[str, ...]) -> None:
     run = run_of(CLEAN, replace(CLEAN, backing="sysv"), CLEAN)
-    told, *rows = cells(table(run, "csv"))
+    told, *rows = cells(table(run, Style("csv")))
     assert told == [*head[:2], "backing", *head[2:]]
     assert [row[2] for row in rows] == ["mapped", "sysv", "mapped"]
     assert {len(row) for row in rows} == {len(told)}
@@ -159,7 +159,7 @@ def test_the_backing_is_a_column_where_not_all_have_the_usual_one(table: MakeTab
 
 @pytest.mark.parametrize(("table", "head"), TABLES)
 def test_the_usual_backing_is_no_column(table: MakeTable, head: tuple[str, ...]) -> None:
-    assert cells(table(run_of(CLEAN), "csv"))[0] == list(head)
+    assert cells(table(run_of(CLEAN), Style("csv")))[0] == list(head)
 
 
 def test_the_price_of_a_lock_is_told_against_the_same_backing() -> None:
