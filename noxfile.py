@@ -50,11 +50,13 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Write the pages that are made from the code again, and run the tests of the documents."""
+    """Write the pages that are made from the code again, build the site (build/site), and test the documents."""
     session.install("-e", ".[test,docs]")
     for module in MADE_DOCS:
         session.run("python", "-m", module)
-    session.run("python", "-m", "pytest", "tests/test_docs.py", "tests/test_made_docs.py", *session.posargs)
+    session.run("python", "-m", "sphinx", "-W", "--keep-going", "-c", "docs/site", ".", "build/site")
+    named = [f"tests/test_{name}.py" for name in ("docs", "made_docs", "site", "ci_files")]
+    session.run("python", "-m", "pytest", *named, *session.posargs)
 
 
 @nox.session

@@ -199,13 +199,15 @@ def _need_import_linter() -> None:
     require(Path(sys.executable).with_name("lint-imports").exists(), "import-linter is not installed beside Python")
 
 
-def _need_argparse_manpage() -> None:
-    require(find_spec("argparse_manpage"), "argparse-manpage is not installed (the extra docs)")
+def _need_docs() -> None:
+    named = ("argparse_manpage", "sphinx", "furo", "myst_parser", "yamllint", "check_jsonschema", "pre_commit")
+    absent = [name for name in named if not find_spec(name)]
+    require(not absent, f"not installed (the extra docs): {', '.join(absent)}")
 
 
 NEEDS: dict[str, Callable[[], object]] = {
     "root": _need_root,
-    "argparse_manpage": _need_argparse_manpage,
+    "docs": _need_docs,
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,

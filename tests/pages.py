@@ -4,26 +4,31 @@
     ```console                    each line behind "$ " is typed, and must end with 0; what follows is its output,
                                   stdout and stderr as they come; with nothing there any output will do
 
-Shown and printed output are compared without regard to figures, units of time, the width of columns and blank
-lines. "..." in a line stands for any text, as a line of its own for any lines. `python` is this interpreter, `lab` its
-command, and `pip install FOLDER` a stand-in that needs no registry. A block that cannot be run has
-`<!-- not run: the reason -->` on the line above it; any other kind of block is an error.
+Shown and printed output are compared without regard to figures, units of time, the width of columns, where lines are
+folded and blank lines. "..." in a line stands for any text, as a line of its own for any lines. `python` is this
+interpreter, `lab` its command, and `pip install FOLDER` a stand-in that needs no registry. A block that cannot be run
+has `<!-- not run: the reason -->` on the line above it; any other kind of block is an error.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from lab.cli.parser import whole_parser
+from lab.errors import UsageError
 from tests.helpers import PATIENCE_S, ROOT
 
 FENCE = re.compile(r"^(?P<above>.*)\n```(?P<info>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 NOT_RUN = re.compile(r"<!-- not run: \S.* -->")
+CALL = re.compile(r"^(?:\$ )?((?:python -m )?lab [a-z-].*)$", re.MULTILINE)
 MACHINE = r"\b(L\d,\S+?,\d+x\d+,)\d+,(\S+),[0-9a-f]{4}\b"
 """A token names the widest move of the machine that made it, and ends with a checksum of all that it says."""
 
@@ -65,11 +70,40 @@ def typed(block: Block) -> Iterator[Typed]:
         yield Typed(command, shown)
 
 
+def calls_of(page: str) -> Iterator[str]:
+    """All lines of a page's blocks that call the lab, those that are not run too."""
+    for found in FENCE.finditer("\n" + page):
+        if found["info"] in ("", "sh", "console"):
+            for call in CALL.findall(found["text"]):
+                yield call if found["info"] else re.split(r" {2,}", call)[0]  # what follows there is an explanation
+
+
+def is_accepted(line: str) -> bool:
+    """Return True where the lab's parser accepts the first command of this line of a shell."""
+    lexer = shlex.shlex(line.removeprefix("python -m "), posix=True, punctuation_chars=";&|>")
+    lexer.whitespace_split = True
+    given = list(takewhile(lambda word: not set(word) <= set(";&|>"), lexer))[1:]
+    if given[-1:] in (["1"], ["2"]) and ">" in line:
+        given.pop()  # the descriptor of a redirection
+    if given[0] == "help":
+        given = [*given[1:], "--help"]
+    try:
+        whole_parser().parse_args(given)
+    except SystemExit as ended:  # --help, --version
+        return not ended.code
+    except UsageError:
+        return False
+    return True
+
+
 def run_page(page: Path, folder: Path) -> None:
-    """Do what the page says in this folder; raises AssertionError with the block's line where it is not so."""
+    """Do what the page says in this folder, where an earlier page may have left its files.
+
+    Raises AssertionError with the block's line where it is not so.
+    """
     environment = _environment(folder)
     place = folder / "typed"
-    place.mkdir()
+    place.mkdir(exist_ok=True)
     for block in blocks(page.read_text()):
         where = f"{page.name}:{block.line}"
         if block.file:
@@ -85,8 +119,7 @@ def run_page(page: Path, folder: Path) -> None:
 def differs(shown: list[str], printed: str) -> bool:
     """True where the output is not what the page shows, figures and widths aside."""
     wanted = "".join(map(_pattern, filter(str.strip, shown)))
-    lines = "".join(f"{_plain(line)}\n" for line in printed.splitlines() if line.strip())
-    return re.fullmatch(wanted, lines) is None
+    return re.fullmatch(wanted, f"{_plain(printed)} ") is None
 
 
 def _type(each: Typed, place: Path, environment: dict[str, str], where: str) -> None:
@@ -115,14 +148,14 @@ def _plain(line: str) -> str:
 
 def _pattern(line: str) -> str:
     if line.strip() == "...":
-        return "(?:.*\n)*?"
-    return ".*".join(re.escape(_plain(part)) for part in line.split("...")) + "\n"
+        return "(?:.* )??"
+    return ".*".join(re.escape(_plain(part)) for part in line.split("...")) + " "
 
 
 def _environment(folder: Path) -> dict[str, str]:
     """One in which `python` and `pip` are ours, and what pip installs is found."""
     programs, site = folder / "bin", folder / "site"
-    programs.mkdir()
+    programs.mkdir(exist_ok=True)
     for name, does in STAND_INS.items():
         (programs / name).write_text(f"#!/bin/sh\nexec {does}\n")
         (programs / name).chmod(0o755)

@@ -25,7 +25,7 @@ def test_the_reference_is_that_of_the_docstrings() -> None:
     assert make_api.PAGE.read_text() == make_api.page(), "run python -m docs.make_api"
 
 
-@pytest.mark.needs("argparse_manpage")
+@pytest.mark.needs("docs")
 def test_the_manual_page_is_that_of_the_parser() -> None:
     assert make_man.PAGE.read_text() == make_man.page(), "run python -m docs.make_man"
 

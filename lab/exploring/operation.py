@@ -7,7 +7,7 @@ Python copies slices, texts and structs with memcpy(3), which copies up to twice
 overlap, [0, p) and [n - p, n), p the largest power of two below n; where n is a power of two, one move does. Each move
 is whole within one cache line and comes apart between two. Where the widest register is shorter than a line, a move
 was seen to come apart within the line too (AMD Zen 3, at byte 32), so there it is whole only within its own width.
-Measured with glibc 2.36 on x86-64 (tests/benchmarks/tearing.py); docs/explore.md says what was seen. A number of 1,
+Measured with glibc 2.36 on x86-64 (tests/benchmarks/tearing.py, docs/memory-model.md). A number of 1,
 2, 4 or 8 bytes is always one move.
 
 `named` calls bytes of the file by the scenario's fields, and values are written as people read them.

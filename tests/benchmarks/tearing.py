@@ -1,4 +1,4 @@
-"""Where copies of 1 to 64 bytes and more come apart between two processes: the measurement behind docs/explore.md.
+"""Where copies of 1 to 64 bytes and more come apart between two processes: the measurement behind docs/memory-model.md.
 
     python tests/benchmarks/tearing.py [--seconds 0.3] [--offset N] [--ways NAMES] [--json] [LENGTH ...]
 

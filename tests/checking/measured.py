@@ -52,6 +52,18 @@ NAMES = {
 }
 
 
+NOT_MEASURED = ("NFS", "SMB", "CephFS", "Lustre")
+"""Filesystems that users ask for, and that the tests cannot mount: their rows say so."""
+
+TITLE = """# Filesystems, as measured
+
+The verdicts of `lab check` on every filesystem that the tests mount. **NO** is unsafe, `-` is refused with an error
+(or, for deadlocks, not detected), `?` is inconclusive, and an empty cell was not tested. "Two mounts" are two FUSE
+servers on one directory. [filesystems.csv](filesystems.csv) has each verdict with its strength and its evidence;
+[README.md](README.md) says how they were measured.
+"""
+
+
 def name_of(filesystem: str) -> str:
     """What a person calls it."""
     plain = filesystem.removesuffix("_two")
@@ -89,7 +101,8 @@ def table(rows: Iterable[tuple[str, ...]]) -> str:
         f"| {'; '.join(names)} | {' | '.join(MARKS[verdict] for verdict in verdicts)} |"
         for verdicts, names in alike.items()
     ]
-    return "\n".join([head, *lines]) + "\n"
+    lines += [f"| {name} | not measured |{' |' * (len(GUARANTEES) - 1)}" for name in NOT_MEASURED]
+    return "\n".join([TITLE, head, *lines]) + "\n"
 
 
 def main() -> None:
