@@ -14,13 +14,18 @@ from textwrap import dedent
 
 import lab
 from docs.import_graph import modules
+from lab.api import results
 
 PAGE = Path(__file__).with_name("api.md")
 HEAD = """# The public names
 
-`from lab import ...`: these names, and what they offer. Everything else in the package is internal and may change.
-`docs/own-scenario.md` teaches them; this page is written by `python -m docs.make_api` from the docstrings.
+`from lab import ...`: these names, and what they offer; what the functions return is described here too. Everything
+else in the package is internal and may change. `docs/own-scenario.md` teaches how to write a scenario. This page is
+written by `python -m docs.make_api` from the docstrings.
 """
+
+RESULTS = ["ExploreResult", "RaceResult", "Result", "WithCases"]
+"""What the functions return; nobody needs to import these."""
 
 Definition = ast.ClassDef | ast.FunctionDef
 Entry = tuple[str, str, str]
@@ -29,7 +34,7 @@ Entry = tuple[str, str, str]
 
 def reference() -> list[Entry]:
     """Return an entry for each public name and, behind a class, for each of its public members."""
-    return [entry for name in sorted(lab.__all__, key=str.lower) for entry in _entries(name)]
+    return [entry for name in sorted([*lab.__all__, *RESULTS], key=str.lower) for entry in _entries(name)]
 
 
 def page() -> str:
@@ -46,8 +51,8 @@ def page() -> str:
 
 
 def _entries(name: str) -> Iterator[Entry]:
-    value = getattr(lab, name)
-    if not (inspect.isclass(value) or inspect.isfunction(value)):
+    value = getattr(lab, name, None) or getattr(results, name)
+    if not callable(value):
         yield _constant(name)
         return
     (definition,) = ast.parse(dedent(inspect.getsource(value))).body

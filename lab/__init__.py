@@ -19,20 +19,50 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
     survey      the locks, and the backings, compared by experiments
     tutorial    what the tutorial on mapped files claims, made to happen
     report      tables, progress, plots and the page: pure functions of a record
+    api         the functions of `lab`, each in a fresh interpreter; the verb of each command
     cli         one module a command: parse, call one verb, print
-    pytest_plugin  the fixture `lab`: races and explorations as tests, each in a fresh interpreter
+    pytest_plugin  the fixture `lab`: the same functions for tests
 
-A scenario imports the names below and nothing else of the lab.
+A scenario imports `Scenario`, `Worker`, `Damage`, `Outcome`, `Deadlock` and `EVERY_LOCK`, and nothing else of the lab.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from .api.session import explore, race
+    from .errors import CannotRunError, LabError, UsageError
+    from .locking.adapters import adapt
     from .locking.protocol import Deadlock
     from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
 
-__all__ = ["EVERY_LOCK", "Damage", "Deadlock", "Outcome", "Scenario", "Worker"]
+    __version__: str
+
+__all__ = [
+    "EVERY_LOCK",
+    "CannotRunError",
+    "Damage",
+    "Deadlock",
+    "LabError",
+    "Outcome",
+    "Scenario",
+    "UsageError",
+    "Worker",
+    "adapt",
+    "explore",
+    "race",
+]
+
+_PLACES = {
+    "CannotRunError": ".errors",
+    "Deadlock": ".locking.protocol",
+    "LabError": ".errors",
+    "UsageError": ".errors",
+    "adapt": ".locking.adapters",
+    "explore": ".api.session",
+    "race": ".api.session",
+}
+"""The modules of the names; all others are in `lab.scenario`."""
 
 
 def __getattr__(name: str) -> object:
@@ -45,4 +75,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(".locking.protocol" if name == "Deadlock" else ".scenario", __name__), name)
+    return getattr(import_module(_PLACES.get(name, ".scenario"), __name__), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

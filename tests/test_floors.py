@@ -101,8 +101,8 @@ def test_help_imports_the_command_line_and_nothing_else_of_the_lab() -> None:
 
 
 def test_a_pytest_that_never_uses_the_fixture_loads_the_plugin_alone() -> None:
-    modules = imported("import sys, lab.pytest_plugin.plugin, lab.pytest_plugin.manner\nprint(*sys.modules)")
-    plugin = {"lab", "lab.pytest_plugin", "lab.pytest_plugin.plugin", "lab.pytest_plugin.manner"}
+    modules = imported("import sys, lab.pytest_plugin.plugin, lab.api.manner\nprint(*sys.modules)")
+    plugin = {"lab", "lab.api", "lab.api.manner", "lab.pytest_plugin", "lab.pytest_plugin.plugin"}
     assert {name for name in modules if name.partition(".")[0] == "lab"} == plugin
 
 
@@ -116,7 +116,7 @@ def test_a_scenario_imports_no_system_call_unless_that_is_its_counterexample(pat
     assert {name for name in names if name.startswith("lab")} == {"lab"}
 
 
-LONGEST, SHORTEST, MOST_FILES = 450, 30, 260
+LONGEST, SHORTEST, MOST_FILES = 450, 30, 268
 """Lines of a Python file in lab/, and how many there are at most."""
 
 

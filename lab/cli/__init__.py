@@ -1,4 +1,4 @@
-"""Layer 9: each command is one module, which parses, calls one verb, and prints; nothing else.
+"""Layer 10: each command is one module, which parses, calls one verb, and prints; nothing else.
 
 Command modules import their verbs inside `run`: `lab list` must not wait for what only `race` needs.
 """

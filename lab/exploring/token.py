@@ -135,8 +135,8 @@ def _turn(text: str) -> Turn:
 
 
 def where(found: Found) -> str:
-    """Return the name of a built-in or installed scenario, or the path of its file."""
-    if found.installed:
+    """Return the name of a built-in or installed scenario, or the path of its file; its own name where it has none."""
+    if found.installed or found.path == Path():
         return found.name
     stem = found.name.partition(":")[0]
     if stem in builtin_names() and find_scenarios([found.name])[0].kind is found.kind:

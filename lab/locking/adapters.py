@@ -242,7 +242,7 @@ def adapt(
     """Make your lock a lock of the lab, from a factory that makes one.
 
         from filelock import FileLock
-        from lab.locking import adapt
+        from lab import adapt
 
         my_lock = adapt(lambda path: FileLock(path, poll_interval=0.001), name="mine")
 

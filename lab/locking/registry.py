@@ -31,13 +31,18 @@ from .ready import READY
 
 
 def load(name: str, place: str) -> Lock:
-    """Return the lock at this place: an object with `actions`, one made by a class, or an adapted factory.
-
-    It has this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`). Raises
-    UsageError where the place leads to none of them.
-    """
+    """Return the lock at this place, by this name: see `lock_of`."""
     with loading(f"lock {name}"):
         found = _found(name, place)
+    return lock_of(name, found)
+
+
+def lock_of(name: str, found: Any) -> Lock:
+    """Return the lock that this is: an object with `actions`, one made by a class, or an adapted factory.
+
+    It has this name, unless it was given one of its own; of the protocol it needs `actions` alone (`completed`). Raises
+    UsageError where it is none of them.
+    """
     if hasattr(found, "actions"):
         return _of_protocol(name, found)
     if not isinstance(found, type) and (is_manager(found) or hasattr(found, "acquire")):

@@ -117,7 +117,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """List the races that were widened though no test asked for it."""
-    from .manner import MANNERS, races_in
+    from lab.api.manner import MANNERS, races_in
 
     every = [report for reports in terminalreporter.stats.values() for report in reports]
     sections = {how: races for manner, how in MANNERS.items() if (races := races_in(every, manner))}

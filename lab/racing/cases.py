@@ -5,7 +5,7 @@ A case is raced for a number of trials, or for a time on a mount whose speed is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, zip_longest
 from math import ceil, inf
@@ -63,10 +63,13 @@ class Case:
         )
 
 
-def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
+NO_LOCKS: Mapping[str, Lock] = {}
+
+
+def cases_of(scenarios: Sequence[Found], options: Options, locks: Mapping[str, Lock] = NO_LOCKS) -> list[Case]:
     """Return the cases, scenario x workers x backing x lock, in the order in which the table shows them.
 
-    Each is followed by the same case with each fault (`with_faults`).
+    Each is followed by the same case with each fault (`with_faults`). A name in `locks` stands for that lock.
 
     Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
     UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
@@ -78,7 +81,7 @@ def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
         for workers, backing, name in product(
             options.workers, _backings(found, options.backings), options.locks or found.kind.locks
         )
-        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options, name)
+        for each in with_faults(Case(found, _setting(found, name, backing, workers, options, locks)), options, name)
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
@@ -124,7 +127,9 @@ def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
     return list(dict.fromkeys(backings))
 
 
-def _setting(found: Found, name: str, backing: Backing, workers: int, options: Options) -> Setting:
+def _setting(
+    found: Found, name: str, backing: Backing, workers: int, options: Options, locks: Mapping[str, Lock]
+) -> Setting:
     kind = found.kind
     found.check_world("race")
     found.check_workers(workers)
@@ -134,7 +139,7 @@ def _setting(found: Found, name: str, backing: Backing, workers: int, options: O
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
     return Setting(
         scenario=scenario,
-        lock=_lock(name),
+        lock=locks.get(name) or _lock(name),
         backing=backing.name,
         workers=workers,
         rounds=options.rounds or kind.rounds,
@@ -400,8 +405,12 @@ def _hold_ns(hold: Hold) -> int:
     return hold[1] - hold[0]
 
 
-def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) -> Run:
-    """Race every case; `tell` gets the next case's title.
+RaceCase = Callable[[Case, Sequence[Path]], Row]
+"""A way to race an ordinary case in these folders."""
+
+
+def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None], race_case: RaceCase | None = None) -> Run:
+    """Race every case, by trials or in the way given; `tell` gets the next case's title.
 
     The cases that are finished at an interrupt (Ctrl-C, SIGTERM) are kept, and the record says `interrupted`. Raises
     CannotRunError where the directory cannot be used at all.
@@ -420,7 +429,10 @@ def run(cases: Sequence[Case], options: Options, tell: Callable[[str], None]) ->
                     if case.setting.fault:
                         rows.append(run_faulty(case, _ordinary(rows), folders))
                         continue
-                    row = run_case(case, options.trials, folders, seconds, raise_rounds=options.raise_rounds)
+                    if race_case:
+                        row = race_case(case, folders)
+                    else:
+                        row = run_case(case, options.trials, folders, seconds, raise_rounds=options.raise_rounds)
                     rows.append(held_to(options.detects, row))
                     if options.record:
                         rows[-1] = with_recording(rows[-1], case.setting, options.record, folders)

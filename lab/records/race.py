@@ -328,6 +328,8 @@ class Case:
     was checked while the workers raced, beside the check at the end of each trial; null where it has none. What an
     invariant finds is damage, counted against these checks.
     `data_checked` is false where a process was killed in the middle of its work: holds, and who is let in, decide.
+    A case that was raced for a time took `raced_s` seconds, with the starts of its trials. `manner` says what its
+    workers did inside the lock, "yielded" or "slept", where they met too seldom by themselves.
     """
 
     scenario: str
@@ -389,6 +391,8 @@ class Case:
     faults_made: int = 0
     invariant_checks: int | None = None
     data_checked: bool = True
+    raced_s: float = 0.0
+    manner: Literal["", "yielded", "slept"] = ""
     trial_samples: list[Trial] = field(default_factory=list)
     wait_samples_ns: list[int] = field(default_factory=list)
     hold_samples_ns: list[int] = field(default_factory=list)

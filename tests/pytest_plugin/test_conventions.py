@@ -6,8 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from lab.api.manner import races_in
 from lab.host.environment import environment
-from lab.pytest_plugin.manner import races_in
 from tests.pytest_plugin.writing import SCENARIOS, outcomes_of, run_here, run_tests
 
 pytest_plugins = ["pytester"]

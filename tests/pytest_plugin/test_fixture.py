@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.api import session
+from lab.api.protocol import Request
 from lab.errors import CannotRunError
-from lab.pytest_plugin import fixture
 from lab.pytest_plugin.fixture import Lab
 from lab.pytest_plugin.plugin import Defaults
-from lab.pytest_plugin.protocol import ExploreRequest, RaceRequest, read, request_data
 from lab.scenario import Scenario
 
 
@@ -32,7 +33,7 @@ def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
         sent.append(question)
         raise Asked
 
-    monkeypatch.setattr(fixture, "ask", ask)
+    monkeypatch.setattr(session, "ask", ask)
     made = Lab(request, Defaults(seed=5, directory=Path("/"), seconds=2.5))
 
     def call(verb: str, *args: Any, **kwargs: Any) -> Any:
@@ -44,32 +45,35 @@ def asked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
 
 
 def test_what_a_test_does_not_say_comes_from_the_options(asked: Any) -> None:
-    request = asked("race", "counter")
-    assert (request.seed, request.directory, request.about_s) == (5, "/", 2.5)
-    assert (request.trials, request.seconds) == (None, None)
-    assert asked("explore", "counter").seed == 5
+    arguments = asked("race", "counter").arguments
+    assert (arguments["seed"], arguments["dir"], arguments["about_s"]) == (5, ["/"], 2.5)
+    assert (arguments["trials"], arguments["seconds"]) == (None, None)
+    assert asked("explore", "counter").arguments["seed"] == 5
 
 
 def test_what_a_test_says_counts(asked: Any, tmp_path: Path) -> None:
-    request = asked("race", "counter", seed=0, dir=tmp_path, seconds=0.5)
-    assert (request.seed, request.directory, request.seconds) == (0, str(tmp_path), 0.5)
+    arguments = asked("race", "counter", seed=0, dir=tmp_path, seconds=0.5).arguments
+    assert (arguments["seed"], arguments["dir"], arguments["seconds"]) == (0, [str(tmp_path)], 0.5)
 
 
 def test_a_class_travels_by_its_place_and_an_object_with_its_state(asked: Any) -> None:
-    assert asked("race", Mine).scenario == {"place": f"{__name__}:Mine"}
-    assert list(asked("race", Mine()).scenario) == ["pickle"]
-    assert asked("race", Path("mine.py")).scenario == {"name": "mine.py"}
+    class Inner(Mine):
+        """Has no place."""
+
+    assert asked("race", [Mine, Path("mine.py")]).scenarios == [{"place": f"{__name__}:Mine"}, {"name": "mine.py"}]
+    assert [list(sent) for sent in asked("race", [Mine(), Inner]).scenarios] == [["pickle"], ["pickle"]]
+    assert [list(sent) for sent in asked("race", Mine, lock=["ofd", lambda path: path]).locks] == [["name"], ["pickle"]]
 
 
 def test_a_request_travels_whole(asked: Any) -> None:
-    for request, kind in ((asked("race", Mine), RaceRequest), (asked("explore", Mine), ExploreRequest)):
-        assert isinstance(request, kind)
-        assert read(request_data(request)) == request
+    for request in (asked("race", Mine), asked("explore", Mine)):
+        assert Request(**json.loads(json.dumps(request.data()))) == request
 
 
 def test_an_explored_lock_may_be_an_object_where_it_is_modelled(asked: Any) -> None:
     from lab.locking.kernel import Fcntl, Ofd
 
-    assert [asked("explore", Mine, lock=lock).lock for lock in (Fcntl, Ofd(), "flock")] == ["fcntl", "ofd", "flock"]
+    sent = asked("explore", Mine, lock=[Fcntl, Ofd(), "flock"]).locks
+    assert sent == [{"name": "fcntl"}, {"name": "ofd"}, {"name": "flock"}]
     with pytest.raises(CannotRunError, match="lock test_a_class_travels"):
         asked("explore", Mine, lock=test_a_class_travels_by_its_place_and_an_object_with_its_state)

@@ -9,7 +9,7 @@ the lock, and for a while before it requests it again, so that one of them finds
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass, replace
@@ -21,12 +21,10 @@ from typing import Any, Protocol
 
 from lab.analysis.statistics import requests_for
 from lab.racing import Case, race_for
-from lab.racing.cases import run_case
 from lab.racing.summary import seconds_for
 from lab.records import Case as Row
 
 from .manner import SLEPT, YIELDED
-from .protocol import DETECTS, LONGEST_S, RaceRequest
 
 INSIDE_S = 0.0005
 AFTER_S = 0.0003
@@ -116,90 +114,92 @@ BRIEF_S = 0.05
 """The least time, in seconds, that the rest is given."""
 
 
-@dataclass(frozen=True, slots=True)
-class PacedRace:
-    """A row, how long its race took in seconds, and the manner of its workers (`lab.pytest_plugin.protocol`)."""
+LONGEST_S = 10.0
+"""The time that a race may take, in seconds, where the caller gives none.
 
-    row: Row
-    raced_s: float = 0.0
-    manner: str = ""
+It ends as soon as it would have noticed the rate that `assert_clean` asks for by itself.
+"""
 
-    @property
-    def lacking(self) -> bool:
-        """Return True where a longer race could show more of what `assert_clean` asks for by itself."""
-        return self.row.verdict == "clean" and (self.row.detection_limit or 1.0) > DETECTS
-
-    @property
-    def needed_s(self) -> float:
-        """Return the seconds in all that this takes at the same pace; infinite where no request met a holder."""
-        return seconds_for(self.row, DETECTS, self.raced_s) or inf
+DETECTS = 1e-3
+"""The rate of falsely granted requests that `assert_clean` asks for by itself."""
 
 
 class Race(Protocol):
     """A function that races the case for so many seconds in this manner, or until `enough` requests met a holder."""
 
-    def __call__(self, seconds: float, manner: str, enough: float = inf) -> PacedRace:
+    def __call__(self, seconds: float, manner: str, enough: float = inf) -> Row:
         """Return the result of the race."""
 
 
-def race_case(case: Case, folder: Path, request: RaceRequest) -> PacedRace:
-    """Race the case by trials or for a time; where the test gives neither, until it shows enough, within limits.
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """For how long a case is raced: for `seconds`; else for `about_s`, or longer until it shows enough, within limits.
 
-    The result reports one race alone. Its workers wait inside the lock where the first, short race shows that by
-    themselves they meet too seldom for the time that there is, and where waiting helps.
+    It shows enough where a lock that grants falsely at the rate `detects` would have been noticed.
     """
-    if request.trials:
-        return _timed(case, folder, trials=request.trials)
 
-    def race(seconds: float, manner: str, enough: float = inf) -> PacedRace:
-        return _timed(case, folder, seconds, manner=manner, enough=enough)
+    seconds: float | None
+    about_s: float
+    detects: float = DETECTS
 
-    if request.seconds:
-        return _for(race, manners_of(case), request.seconds)
-    return _until(race, manners_of(case), request.about_s)
+    def race_case(self, case: Case, folders: Sequence[Path]) -> Row:
+        """Race the case; the result reports one race alone.
+
+        Its workers wait inside the lock where the first, short race shows that by themselves they meet too seldom for
+        the time that there is, and where waiting helps.
+        """
+
+        def race(seconds: float, manner: str, enough: float = inf) -> Row:
+            return _timed(case, folders, seconds, manner=manner, enough=enough)
+
+        if self.seconds:
+            return self._for(race, manners_of(case), self.seconds)
+        return self._until(race, manners_of(case))
+
+    def _until(self, race: Race, manners: list[str]) -> Row:
+        """Race each manner for about so long until one shows enough, then the best of them until it does.
+
+        Its speed so far says which is best, not how long it takes: on a busy machine the next second is another.
+        """
+        tried = [race(self.about_s, "")]
+        for manner in manners:
+            best = self._best(tried)
+            if not self._lacks(tried[-1]) or (len(tried) > 1 and self._needed_s(best) <= SOON_S):
+                break
+            tried.append(race(self.about_s, manner))
+        best = self._best(tried)
+        if not self._lacks(tried[-1]) or self._needed_s(best) == inf:
+            return tried[-1] if not self._lacks(tried[-1]) else best
+        return race(LONGEST_S, best.manner, requests_for(self.detects))
+
+    def _for(self, race: Race, manners: list[str], seconds: float) -> Row:
+        """Race for the time asked for, most of it in the manner in which the rest shows enough, or most."""
+        tried = [race(seconds / FIRST, "")]
+        if tried[0].verdict != "clean":
+            return tried[0]
+        for manner in manners:
+            if self._needed_s(self._best(tried)) <= seconds:
+                break
+            tried.append(race(seconds / FURTHER, manner))
+            if tried[-1].verdict != "clean":
+                return tried[-1]
+        used_s = sum(each.raced_s for each in tried)
+        return race(max(BRIEF_S, seconds - used_s), self._best(tried).manner)
+
+    def _lacks(self, row: Row) -> bool:
+        """Return True where a longer race could show more of what is asked for."""
+        return row.verdict == "clean" and (row.detection_limit or 1.0) > self.detects
+
+    def _needed_s(self, row: Row) -> float:
+        """Return the seconds in all that it takes at the same pace; infinite where no request met a holder."""
+        return seconds_for(row, self.detects, row.raced_s) or inf
+
+    def _best(self, tried: list[Row]) -> Row:
+        """Return the race that takes the least time; of several that take for ever, the one that waits most."""
+        return min(reversed(tried), key=self._needed_s)
 
 
-def _until(race: Race, manners: list[str], about_s: float) -> PacedRace:
-    """Race each manner for about so long until one shows enough, then the best of them until it does.
-
-    Its speed so far says which is best, not how long it takes: on a busy machine the next second is another.
-    """
-    tried = [race(about_s, "")]
-    for manner in manners:
-        best = _best(tried)
-        if not tried[-1].lacking or (len(tried) > 1 and best.needed_s <= SOON_S):
-            break
-        tried.append(race(about_s, manner))
-    best = _best(tried)
-    if not tried[-1].lacking or best.needed_s == inf:
-        return tried[-1] if not tried[-1].lacking else best
-    return race(LONGEST_S, best.manner, requests_for(DETECTS))
-
-
-def _for(race: Race, manners: list[str], seconds: float) -> PacedRace:
-    """Race for the time asked for, most of it in the manner in which the rest shows enough, or most."""
-    tried = [race(seconds / FIRST, "")]
-    if tried[0].row.verdict != "clean":
-        return tried[0]
-    for manner in manners:
-        if _best(tried).needed_s <= seconds:
-            break
-        tried.append(race(seconds / FURTHER, manner))
-        if tried[-1].row.verdict != "clean":
-            return tried[-1]
-    used_s = sum(each.raced_s for each in tried)
-    return race(max(BRIEF_S, seconds - used_s), _best(tried).manner)
-
-
-def _best(tried: list[PacedRace]) -> PacedRace:
-    """Return the manner that takes the least time; of several that take for ever, the one that waits most."""
-    return min(reversed(tried), key=lambda shown: shown.needed_s)
-
-
-def _timed(
-    case: Case, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
-) -> PacedRace:
+def _timed(case: Case, folders: Sequence[Path], seconds: float, *, manner: str = "", enough: float = inf) -> Row:
     begun = monotonic()
-    case = in_manner(case, manner)
-    row = run_case(case, trials, [folder]) if trials else race_for(case, [folder], seconds, enough=enough)
-    return PacedRace(row, monotonic() - begun, manner)
+    row = race_for(in_manner(case, manner), folders, seconds, enough=enough)
+    return replace(row, raced_s=round(monotonic() - begun, 6), manner=manner)  # type: ignore[arg-type]

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from lab.api.client import Answer
+from lab.api.manner import SLEPT, YIELDED
+from lab.api.results import RaceResult, Repetition
 from lab.errors import UsageError
-from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.protocol import RaceAnswer
-from lab.pytest_plugin.results import RaceResult, Repetition
 from lab.records import Case, Failure, Run
 from tests.report.records import CLEAN, COUNTEREXAMPLE, DAMAGED, DIED, HUNG, REFUSED, TWO_IN, UNLOCKED, run_of
 
@@ -28,8 +28,9 @@ def result_of(
     case: Case, *, name: str = "", lock: str | None = "fcntl", manner: str = "", **options: Any
 ) -> RaceResult:
     """A race that nobody ran, and that has no explanation."""
-    raced = RaceAnswer(run_of(case, **options), name, manner=manner, raced_s=2.0)
-    return RaceResult(raced, Repetition("test_it.py::test_it", lock, "/mnt"), lambda run: run)
+    raced = Answer([name], run_of(replace(case, manner=manner, raced_s=2.0), **options))  # type: ignore[arg-type]
+    again = Repetition("test_it.py::test_it", lock, "/mnt")
+    return RaceResult(raced, again, unable=pytest.skip, explain=lambda run: run)
 
 
 def said_of(result: RaceResult, detects: float = 1e-3) -> str:
@@ -139,5 +140,6 @@ def test_of_a_leak_that_was_asked_for_no_lock_is_blamed() -> None:
     def explain(run: Run) -> Run:
         raise AssertionError("nobody needs to look for a reason")
 
-    result = RaceResult(RaceAnswer(run_of(TWO_IN, leak=0.01), ""), Repetition("test_it.py::test_it", "fcntl"), explain)
+    again = Repetition("test_it.py::test_it", "fcntl")
+    result = RaceResult(Answer([""], run_of(TWO_IN, leak=0.01)), again, unable=pytest.skip, explain=explain)
     assert "why it broke: leak=0.01 makes conflicting holds overlap: no fault of its own" in said_of(result)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.pacing import in_manner, manners_of
+from lab.api.manner import SLEPT, YIELDED
+from lab.api.pacing import in_manner, manners_of
 from lab.racing import cases_of
 from lab.racing.cases import run_case
 from lab.records import Options

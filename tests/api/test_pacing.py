@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 from pathlib import Path
@@ -10,29 +11,14 @@ from typing import Any, cast
 import pytest
 
 from lab.analysis.statistics import requests_for
-from lab.pytest_plugin import pacing
-from lab.pytest_plugin.manner import SLEPT, YIELDED
-from lab.pytest_plugin.pacing import PacedRace, race_case
-from lab.pytest_plugin.protocol import DETECTS, LONGEST_S, RaceRequest
+from lab.api import pacing
+from lab.api.manner import SLEPT, YIELDED
+from lab.api.pacing import DETECTS, LONGEST_S, Pace
 from lab.racing import Case
 from lab.records import Case as Row
 from tests.report.records import CLEAN, DAMAGED, DIED
 
-ASKED = RaceRequest(
-    scenario={"name": "counter"},
-    lock={"name": "fcntl"},
-    workers=2,
-    rounds=None,
-    trials=None,
-    seconds=None,
-    about_s=1.0,
-    backing=None,
-    window_ns=0,
-    leak=0.0,
-    seed=0,
-    directory="/",
-    time_limit_s=10.0,
-)
+ASKED = Pace(seconds=None, about_s=1.0)
 ENOUGH = replace(CLEAN, contended_requests=5000, detection_limit=0.0006)
 SOME = replace(CLEAN, contended_requests=1000, detection_limit=0.003)
 FEW = replace(CLEAN, contended_requests=300, detection_limit=0.01)
@@ -44,21 +30,22 @@ FIRST, SECOND, THIRD = (1.0, ""), (1.0, YIELDED), (1.0, SLEPT)
 LONG_YIELDED, LONG_SLEPT = (LONGEST_S, YIELDED), (LONGEST_S, SLEPT)
 
 
-def races(asked: RaceRequest, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
+def races(asked: Pace, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
     """The races of a case that come to these rows: for how long each, and what its workers did."""
     made: list[tuple[float, str]] = []
+    timed_rows: list[Row] = []
 
-    def timed(
-        case: Any, folder: Path, seconds: float = 0.0, trials: int = 0, *, manner: str = "", enough: float = inf
-    ) -> PacedRace:
-        made.append((round(seconds or trials, 2), manner))
+    def timed(case: Any, folders: Sequence[Path], seconds: float, *, manner: str = "", enough: float = inf) -> Row:
+        made.append((round(seconds, 2), manner))
         assert enough == (requests_for(DETECTS) if seconds == LONGEST_S else inf)
-        return PacedRace(rows[len(made) - 1], seconds or 1.0, manner)
+        timed_rows.append(replace(rows[len(made) - 1], raced_s=seconds, manner=manner))  # type: ignore[arg-type]
+        return timed_rows[-1]
 
     monkeypatch.setattr(pacing, "_timed", timed)
     monkeypatch.setattr(pacing, "manners_of", lambda case: [YIELDED, SLEPT])
-    shown = race_case(cast("Case", "as it is"), Path("/"), asked)
-    assert (shown.row, shown.manner) == (rows[-1], made[rows.index(shown.row)][1])
+    shown = asked.race_case(cast("Case", "as it is"), [Path("/")])
+    assert any(shown is row for row in timed_rows)
+    assert replace(shown, raced_s=0.0, manner="") == rows[-1]
     return made
 
 
@@ -99,7 +86,6 @@ def test_it_goes_on_in_the_manner_that_met_most(
     ("changed", "rows", "expected"),
     [
         pytest.param({"about_s": 0.2}, [SOME, ENOUGH], [(0.2, ""), (0.2, YIELDED)], id="the option is the second"),
-        pytest.param({"trials": 3}, [NONE], [(3, "")], id="trials are raced as they are"),
         pytest.param({"seconds": 20.0}, [SOME, ENOUGH], [(5.0, ""), (15.0, "")], id="as they are where many meet"),
         pytest.param({"seconds": 2.0}, [NONE, SOME, ENOUGH],
                      [(0.5, ""), (0.25, YIELDED), (1.25, YIELDED)], id="yielding where they meet seldom"),

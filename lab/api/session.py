@@ -1,0 +1,254 @@
+"""Define the functions of `lab`: each sends a request to a fresh interpreter and returns what came of it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
+from inspect import signature
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn, ParamSpec, TypeVar
+
+from lab.errors import CannotRunError, UsageError, unknown
+from lab.exploring.locks import check_modelled
+from lab.records import Exploration, Run, encode
+from lab.scenario import Scenario
+
+from .client import Answer, ask
+from .protocol import Parcel, Request, is_about_the_test, packed
+from .results import ExploreResult, RaceResult, Repetition
+from .values import checked, temporary_directory
+
+__tracebackhide__ = is_about_the_test
+
+AnyScenario = Scenario | type[Scenario] | str | os.PathLike[str]
+"""A scenario: an object, a class, a built-in's name, or the path of a scenario file."""
+
+Scenarios = AnyScenario | Sequence[AnyScenario] | None
+"""One scenario, several of them, or None for all that are built in and break unlocked."""
+
+Directory = str | os.PathLike[str]
+
+TIME_LIMIT_S = 10.0
+SECONDS = 1.0
+"""The time that a race takes, in seconds, where the caller gives none."""
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def named(function: Callable[P, R]) -> Callable[P, R]:
+    """Make the function refuse a wrong name of an argument as the command line refuses a wrong option."""
+    known = list(signature(function).parameters)[1:]
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs:
+            if name not in known:
+                raise unknown("argument", name, known)
+        return function(*args, **kwargs)
+
+    return call
+
+
+class Session:
+    """The caller's settings for all its races and explorations: a seed, a directory, the seconds of a race.
+
+    The functions of `lab` are those of a session without settings; the fixture `lab` of pytest is one for each test.
+    """
+
+    def __init__(self, *, seed: int = 0, directory: Path | None = None, seconds: float = SECONDS) -> None:
+        self._seed = seed
+        self._directory = directory
+        self._seconds = seconds
+
+    @named
+    def race(
+        self,
+        scenario: Scenarios = None,
+        *,
+        lock: Any = "fcntl",
+        workers: int | Sequence[int] = 4,
+        rounds: int | None = None,
+        trials: int | None = None,
+        seconds: float | None = None,
+        backing: str | Sequence[str] | None = None,
+        dir: Directory | Sequence[Directory] | None = None,  # noqa: A002 - as on the command line
+        seed: int | None = None,
+        pin: str | None = None,
+        window: int = 0,
+        leak: float = 0.0,
+        detects: float | str | None = None,
+        faults: str = "none",
+        isolate: str = "",
+        time_limit: float = TIME_LIMIT_S,
+        record: int = 0,
+        explain: bool = False,
+        explore: bool = False,
+    ) -> RaceResult:
+        """Race workers on a file in `dir`, as `lab race` does; each argument is the option of its name.
+
+        `scenario` is a class or an object of yours, the name of a built-in one, the path of a file, or a list of these;
+        all built-in ones that only a lock protects, where it is left out. `lock` is a name, `module:attribute`, a lock
+        of the lab, a function or class that makes a lock from the path of a lock file, or what `lab.adapt` returned; or
+        a list of these, of which each makes a case, as each of `workers` and `backing` does.
+
+        `rounds` are those of each worker, at most. A case takes `trials`, or `seconds`; where neither is given about a
+        second, and up to twelve more until a lock that grants falsely at the rate `detects`, or 1 in 1,000 times, would
+        have been noticed. A trial that takes longer than `time_limit` seconds counts as hung. With `explore` a clean
+        case is explored too, with `explain` a damaged one.
+
+        Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
+        """
+        given = checked(
+            workers=_listed(workers),
+            rounds=rounds,
+            trials=trials,
+            seconds=seconds,
+            backing=_listed(backing),
+            seed=self._seed if seed is None else seed,
+            pin=pin,
+            window=window,
+            leak=leak,
+            detects=detects,
+            faults=faults,
+            isolate=isolate or None,
+            time_limit=time_limit,
+            record=record or None,
+        )
+        if trials is not None and seconds is not None:
+            raise UsageError("trials= and seconds= both say how long to race; give one of them")
+        folders = [str(_directory(each)) for each in _listed(dir) or [self._directory or temporary_directory()]]
+        home = _caller()
+        request = Request(
+            "race",
+            {
+                **given,
+                "isolate": isolate,
+                "record": record,
+                "dir": folders,
+                "about_s": self._seconds,
+                "explain": explain,
+                "explore": explore,
+            },
+            _scenarios(scenario, home),
+            _locks(lock, home),
+        )
+        answer = self._ask(request, Run)
+        return self._returned(
+            RaceResult(
+                answer,
+                self._repetition(lock, folders[0]),
+                unable=self._unable,
+                explain=lambda run: self._explained(request.scenarios, run),
+            )
+        )
+
+    @named
+    def explore(
+        self,
+        scenario: Scenarios = None,
+        *,
+        lock: Any = "fcntl",
+        workers: int | Sequence[int] = 2,
+        rounds: int | Sequence[int] = 2,
+        search: str = "auto",
+        preemptions: int = 3,
+        tear: int | None = None,
+        time_limit: float = TIME_LIMIT_S,
+        jobs: int = 1,
+        seed: int | None = None,
+    ) -> ExploreResult:
+        """Explore every interleaving of so many simulated workers and rounds, as `lab explore` does.
+
+        Each case takes at most `time_limit` seconds. `lock` is one that is modelled (none, fcntl, ofd, flock), by its
+        name or as an object; it, `scenario`, `workers` and `rounds` may be lists. Raises UsageError for arguments that
+        make no sense, and CannotRunError for what cannot be explored.
+        """
+        given = checked(
+            workers=_listed(workers),
+            rounds=_listed(rounds),
+            search=search,
+            preemptions=preemptions,
+            tear=tear,
+            time_limit=time_limit,
+            jobs=jobs,
+            seed=self._seed if seed is None else seed,
+        )
+        locks = [{"name": _modelled(each)} for each in _listed(lock) or []]
+        request = Request("explore", given, _scenarios(scenario, _caller()), locks)
+        answer = ask(request, Exploration)
+        return self._returned(ExploreResult(answer, self._repetition(lock, ""), unable=self._unable))
+
+    def _ask(self, request: Request, record: type[Run]) -> Answer[Run]:
+        try:
+            return ask(request, record)
+        except CannotRunError as error:
+            self._unable(str(error))
+
+    def _explained(self, scenarios: list[Parcel], run: Run) -> Run:
+        return ask(Request("explain", {"run": encode(run).decode()}, scenarios), Run).document
+
+    def _unable(self, reason: str) -> NoReturn:
+        """Say that the environment cannot do it."""
+        raise CannotRunError(reason)
+
+    def _repetition(self, lock: Any, directory: str) -> Repetition:
+        return Repetition("", lock if isinstance(lock, str) else None, directory)
+
+    def _returned(self, result: R) -> R:
+        """Return the result; the fixture notes it first."""
+        return result
+
+
+def _listed(value: Any) -> list[Any] | None:
+    """Return the values of an argument that may be one or several; a text is one."""
+    if value is None:
+        return None
+    several = isinstance(value, Iterable) and not isinstance(value, str | bytes | os.PathLike | type | Scenario)
+    return list(value) if several and not hasattr(value, "actions") else [value]
+
+
+def _scenarios(scenario: Scenarios, home: ModuleType | None) -> list[Parcel]:
+    found = _listed(scenario) or []
+    for each in found:
+        kind = each if isinstance(each, type) else type(each)
+        if not issubclass(kind, Scenario | str | os.PathLike):
+            raise UsageError(f"scenario {each!r}: give a lab.Scenario, a built-in name, or the path of a file")
+    return [packed(each, "scenario", home) for each in found]
+
+
+def _locks(lock: Any, home: ModuleType | None) -> list[Parcel]:
+    if lock is None:
+        raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
+    return [packed(each, "lock", home) for each in _listed(lock) or []]
+
+
+def _modelled(lock: Any) -> str:
+    """Return the name of the lock. Raises CannotRunError for an object or a class without a model."""
+    if isinstance(lock, str):
+        return lock
+    name = str(getattr(lock, "name", getattr(lock, "__name__", lock)))
+    check_modelled(name)
+    return name
+
+
+def _directory(given: Directory) -> Path:
+    if not Path(given).is_dir():
+        raise UsageError(f"dir={os.fspath(given)!r} is no directory; give one on the filesystem in question")
+    return Path(given).absolute()
+
+
+def _caller() -> ModuleType | None:
+    """Return the module whose code called the lab."""
+    frame = sys._getframe(1)
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] == "lab":
+        frame = frame.f_back
+    return sys.modules.get(str(frame.f_globals.get("__name__")))
+
+
+SESSION = Session()
+race = SESSION.race
+explore = SESSION.explore

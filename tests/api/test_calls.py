@@ -1,0 +1,100 @@
+"""The functions of `lab` as a user calls them: from a script or a notebook, whose classes nobody can import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.helpers import PATIENCE_S
+
+SCRIPT = """
+import threading
+from ctypes import Structure, c_uint64
+
+import fcntl
+import lab
+
+class Pair(Structure):
+    _fields_ = [("one", c_uint64), ("two", c_uint64 * 2)]
+
+class Counts(lab.Scenario):
+    'Every worker adds.'
+
+    class Memory(Structure):
+        _fields_ = [("pair", Pair), ("value", c_uint64)]
+
+    def work(self, w):
+        with w.write_lock(self.Memory.value):
+            w.memory.value += 1
+
+    def check(self, memory, outcome):
+        return lab.Damage("lost", outcome.rounds - memory.value, outcome.rounds)
+
+class Wrong(Counts):
+    def check(self, memory, outcome):
+        return lab.Damage("wrong", lost, outcome.rounds)
+
+lost = 1
+
+class Held:
+    def __init__(self, path):
+        self.file = open(path, "w")
+
+    def __enter__(self):
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+
+    def __exit__(self, *raised):
+        fcntl.flock(self.file, fcntl.LOCK_UN)
+
+def lied(name):
+    class Lies:
+        summary = "lets all in"
+        def actions(self, descriptor, start, length, *, write):
+            return (lambda: None), (lambda: None)
+    Lies.name = name
+    return Lies
+
+ended = threading.Event()
+threading.Thread(target=ended.wait).start()
+try:
+    short = {"trials": 1, "rounds": 300, "dir": "."}
+    locks = [Held, lab.adapt(lambda path: Held(path)), lambda path: Held(path)]
+    several = lab.race([Counts, Counts()], lock=locks, **short)
+    print([(case.scenario, case.lock, case.operations) for case in several.cases])
+    wrong = lab.race(Wrong, lock=lied("liar"), workers=[2, 3], **short)
+    wrong.assert_damaged()
+    assert wrong.manner == "" and [case.workers for case in wrong.cases] == [2, 3]
+    lab.explore(Counts).assert_exhausted()
+    for call in (
+        lambda: lab.race(Counts, lock="fcntl", dir="/proc", trials=1).assert_clean(),
+        lambda: lab.race(Counts, lock=[lied("one"), lied("one")]),
+        lambda: lab.explore(Counts, lock="none").assert_holds(),
+    ):
+        try:
+            call()
+        except (lab.LabError, AssertionError) as error:
+            print(type(error).__name__, str(error).splitlines()[0])
+finally:
+    ended.set()
+"""
+
+
+def test_what_a_script_defines_is_raced_from_a_process_with_threads(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "script.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    locks = ["Held", "adapted", "adapted_2"]
+    assert [line.partition(" overwrites")[0] for line in done.stdout.splitlines()] == [
+        str([("Counts", lock, 1200) for lock in locks * 2]),
+        "CannotRunError dir= /proc: cannot be written (No such file or directory); give another",
+        "UsageError lock one: two locks have this name, and rows are distinguished by it; rename one",
+        "AssertionError Counts under none, 2 workers x 2 rounds: broken: lost: worker 0",
+    ]
