@@ -176,6 +176,10 @@ def temporary_directory() -> Path:
     return Path(os.environ.get("TMPDIR") or "/tmp")  # noqa: S108 - a default; the workspace in it is private
 
 
+TRIALS = 5
+RECORDED = 400
+"""A recorded trial has so many rounds of all workers together where the user gives no number."""
+
 SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 PINS = ("none", "spread", "one")
 FAULTS = ("none", "short", "long")

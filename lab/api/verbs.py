@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lab.records import Document, Exploration, Run
 
+from .values import TRIALS
+
 if TYPE_CHECKING:
     from lab.locking import Lock
     from lab.racing import Case
@@ -21,10 +23,6 @@ if TYPE_CHECKING:
 
 Tell = Callable[[str], None]
 Record = TypeVar("Record", bound=Document)
-
-TRIALS = 5
-RECORDED = 400
-"""A recorded trial has so many rounds of all workers together where the user gives no number."""
 
 ORDINARY_S = 5.0
 """Where a case has faults by default its ordinary trials end after so many seconds, so that all of it takes 20 s."""
@@ -65,6 +63,7 @@ def race(
     program: str = "",
     program_workers: int = 0,
     check: str = "",
+    prepare: str = "",
     make_cases: Callable[[Sequence[Found], Options], list[Case]] | None = None,
     race_case: RaceCase | None = None,
 ) -> Job[Run]:
@@ -94,12 +93,14 @@ def race(
         program=program,
         program_workers=program_workers,
         check=check,
+        prepare=prepare,
         detects=detects,
         faults=faults,
         explore=explore,
         isolate=isolate,
         ordinary_s=None if own_length or faults else ORDINARY_S,
         directories=[str(each) for each in dir if dir[1:]],
+        raise_rounds=not own_length,
     )
     cases = make_cases(scenarios, options) if make_cases else racing.cases_of(scenarios, options, locks or {})
 

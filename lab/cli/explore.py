@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers, at_least, positive, several
+from lab.api.values import SEARCHES
 
-SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
+from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers, at_least, positive, several
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,10 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Explore, save, print."""
-    from lab.exploring.operation import widest_move
-    from lab.exploring.run import cases_of
-    from lab.exploring.run import run as explore
-    from lab.records import ExploreOptions
+    from lab.api import verbs
     from lab.report.format import check_format
     from lab.report.progress import Progress
     from lab.scenario import find_scenarios
@@ -70,22 +67,20 @@ def run(arguments: argparse.Namespace) -> int:
     scenarios = find_scenarios(arguments.scenarios, counterexamples=arguments.counterexamples)
     if arguments.counterexamples:
         scenarios = [found for found in scenarios if not found.counterexample or "explore" in found.kind.worlds]
-    options = ExploreOptions(
-        scenarios=[found.name for found in scenarios],
-        locks=list(dict.fromkeys(arguments.lock or [])),
+    job = verbs.explore(
+        scenarios,
+        lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,
         search=arguments.search,
         preemptions=arguments.preemptions,
-        line_bytes=arguments.tear or widest_move(),
-        seed=arguments.seed,
+        tear=arguments.tear,
+        time_limit=arguments.time_limit,
         jobs=arguments.jobs,
-        time_limit_s=arguments.time_limit,
+        seed=arguments.seed,
         show_schedules=arguments.show_schedules,
     )
-    cases = cases_of(scenarios, options)
     with Documents("explore", arguments) as documents:
         shown = sys.stderr.isatty() and not arguments.quiet
-        with Progress(len(cases), shown=shown) as progress:
-            done = explore(cases, options, progress.tell)
-        return documents.finish(done)
+        with Progress(job.steps, shown=shown) as progress:
+            return documents.finish(job.perform(progress.tell))

@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from lab.api.values import FAULTS, ISOLATED, PINS, RECORDED, TRIALS
+
 from .options import (
     MOST_WORKERS,
     Listed,
@@ -29,16 +31,6 @@ from .programs import add_program_arguments, cases_asked_for, check_program, sce
 
 if TYPE_CHECKING:
     from lab.records import Document
-
-
-RECORDED = 400
-"""A recorded trial has so many rounds of all workers together where the user gives no number."""
-PINS = ("none", "spread", "one")
-FAULTS = ("none", "short", "long")
-ISOLATED = ("pid",)
-TRIALS = 5
-ORDINARY_S = 5.0
-"""Where a case has faults by default its ordinary trials end after so many seconds, so that all of it takes 20 s."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -156,10 +148,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab import racing
+    from lab.api import verbs
     from lab.output import complain
     from lab.processes import stops_held
-    from lab.records import Options
     from lab.report.format import DEFAULT_FORMAT, check_format
     from lab.report.progress import Progress
 
@@ -168,55 +159,44 @@ def _run(arguments: argparse.Namespace) -> int:
     check_format(arguments.format)
     check_program(arguments)
     scenarios = scenarios_of(arguments)
-    directories = directories_of(arguments, max(arguments.workers) + (arguments.program_workers or 0))
-    own_length = arguments.trials or arguments.rounds or arguments.detects
-    options = Options(
-        scenarios=[found.name for found in scenarios],
-        locks=list(dict.fromkeys(arguments.lock or [])),
+    job = verbs.race(
+        scenarios,
+        dir=directories_of(arguments, max(arguments.workers) + (arguments.program_workers or 0)),
+        lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,
-        trials=arguments.trials or TRIALS,
-        directory=str(directories[0]),
+        trials=arguments.trials,
+        backing=arguments.backing,
         seed=arguments.seed,
         pin=arguments.pin,
-        window_ns=arguments.window,
+        window=arguments.window,
         leak=arguments.leak,
-        time_limit_s=arguments.time_limit,
-        backings=list(dict.fromkeys(arguments.backing or [])),
+        detects=arguments.detects,
+        faults=arguments.faults,
+        isolate=arguments.isolate,
+        time_limit=arguments.time_limit,
         record=arguments.record or (RECORDED if arguments.html or arguments.trace else 0),
+        explain=arguments.explain,
+        explore=not arguments.no_explore,
         program=arguments.program or "",
         program_workers=arguments.program_workers or 0,
         check=arguments.check or "",
         prepare=arguments.prepare or "",
-        detects=arguments.detects,
-        faults=arguments.faults,
-        explore=not arguments.no_explore,
-        isolate=arguments.isolate,
-        ordinary_s=None if own_length or arguments.faults else ORDINARY_S,
-        directories=[str(each) for each in directories if directories[1:]],
-        raise_rounds=not own_length,
+        make_cases=cases_asked_for,
     )
-    cases = cases_asked_for(scenarios, options)
     with Documents("race", arguments, keep=not arguments.no_save) as documents:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)
         if arguments.trace:
             documents.trace(arguments.trace)
         shown = sys.stderr.isatty() and not arguments.quiet
-        with Progress(len(cases), shown=shown) as progress:
-            done = racing.run(cases, options, progress.tell)
-        if options.explore and not done.interrupted:
-            from lab.exploring.beside_race import explored_beside
-
-            done = explored_beside(done, scenarios)
-        if arguments.explain:
-            from lab.exploring.beside_race import explain
-
-            done = explain(done, scenarios)
+        with Progress(job.steps, shown=shown) as progress:
+            done = job.perform(progress.tell)
         with stops_held():  # what was measured is written and reported, however impatient the user
             documents.write(done)
             from lab.report.text.race_verdict import heading
 
+            options = done.options
             if arguments.explain:
                 from lab.exploring.beside_race import unmodelled
 

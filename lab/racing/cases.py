@@ -13,8 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import get_args
 
-from lab.analysis.holds import Row as Hold
-from lab.errors import CannotRunError, LabError, ScenarioError, UsageError, error_line
+from lab.errors import CannotRunError, ScenarioError, UsageError, error_line
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER, Lock, LockFailed, find_lock
 from lab.locking.protocol import Missing
@@ -35,7 +34,8 @@ from .fault_verdict import judged
 from .faults import NONE, Fault, faults_for
 from .probe import Untaken, probe_within
 from .recorded_trial import with_recording
-from .summary import SPARE, held_to, summarise
+from .summary import held_to, summarise
+from .timed import FIRST_ROUNDS, sampled, timed_trials, until_broken
 from .trial import Result, run_trial
 from .worker import Setting
 
@@ -189,52 +189,13 @@ def run_case(
     if not raise_rounds or not _should_break(case.setting):
         return row_of(case, folders, results)
     rounds = [case.setting.rounds]
-    row = row_of(case, folders, _until_broken(case.setting, results, folders, rounds))
+    row = row_of(case, folders, until_broken(case.setting, results, folders, rounds))
     return replace(row, rounds=rounds[-1])
 
 
 def _should_break(setting: Setting) -> bool:
     """Return True for a race of the lab's own workers that is to show damage."""
     return not setting.program and setting.scenario.expected(setting.lock.name, setting.backing) == "damaged"
-
-
-RAISED_S = (1.0, 5.0)
-"""Raising the rounds takes as long as the trials before it took, but at least and at most so many seconds."""
-
-
-def _until_broken(
-    setting: Setting, trials: Iterable[Result], folders: Sequence[Path], rounds: list[int]
-) -> Iterator[Result]:
-    """Yield these trials, and more while none has broken: each has more rounds, which are added to `rounds`.
-
-    So many rounds may be too many for the scenario or the machine: then the trials so far are all there are.
-    """
-    begun, number, broken = monotonic(), 0, False
-    for number, result in enumerate(trials, 1):  # noqa: B007 - the last number is needed
-        yield result
-        broken = broken or _breaks(result)
-    before = monotonic()
-    last_s = (before - begun) / max(1, number)
-    least_s, most_s = RAISED_S
-    end = before + min(max(before - begun, least_s), most_s)
-    while number and not broken:
-        factor = min(GROWTH, min(end - before, setting.time_limit_s / SHARE) / last_s)
-        if factor < LEAST_GROWTH:
-            return
-        more = replace(setting, rounds=int(rounds[-1] * factor))
-        try:
-            result = run_trial(more, number, folders)
-        except (LabError, MemoryError, OverflowError, OSError):
-            return
-        rounds.append(more.rounds)
-        yield result
-        broken, number = _breaks(result), number + 1
-        now = monotonic()
-        before, last_s = now, now - before
-
-
-def _breaks(result: Result) -> bool:
-    return bool(result.damage or result.failures or result.exclusion.overlapping)
 
 
 def row_of(case: Case, folders: Sequence[Path], trials: Iterable[Result]) -> Row:
@@ -329,25 +290,6 @@ def _trials(setting: Setting, trials: int, folders: Sequence[Path], seconds: flo
         yield trial(setting, number, folders)
 
 
-FIRST_ROUNDS = 20
-"""The rounds of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
-
-GROWTH = 8
-"""The factor by which a trial may be longer than the one before it.
-
-A short trial is mostly start, and its requests meet no holder.
-"""
-
-LEAST_GROWTH = 2
-"""The least factor by which raised rounds grow: a race that is little longer is little likelier to break."""
-
-SHARE = 4
-"""One trial takes one part in so many of the time, so that more than one fresh file is tried."""
-
-KEPT = 500
-"""The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
-
-
 def race_for(
     case: Case, folders: Sequence[Path], seconds: float, first_rounds: int = FIRST_ROUNDS, *, enough: float = inf
 ) -> Row:
@@ -358,51 +300,7 @@ def race_for(
     even sample of each trial, their maximum that of all. Like `run_case` it ends with the first trial in which a worker
     failed, and takes several folders for one directory seen through several mounts.
     """
-    return row_of(case, folders, _sampled(_timed_trials(case.setting, folders, seconds, first_rounds, enough)))
-
-
-def _timed_trials(
-    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int, enough: float
-) -> Iterator[Result]:
-    """Yield trials whose rounds follow the speed of the one before, and what is missing of `enough`."""
-    begun = before = monotonic()
-    longest_s = min(seconds, setting.time_limit_s) / SHARE
-    rounds = min(first_rounds, setting.rounds)
-    number = raced = contended = refused = 0
-    while True:
-        result = run_trial(replace(setting, rounds=rounds), number, folders)
-        yield result
-        now = monotonic()
-        left_s = seconds - (now - begun)
-        raced, contended, refused = raced + rounds, contended + result.exclusion.contended, refused + result.refused
-        met = max(contended, refused)
-        if met >= enough or left_s < longest_s / SHARE:  # too short to meet a holder
-            return
-        fits = rounds * min(GROWTH, min(left_s, longest_s) / (now - before))
-        lacks = SPARE * raced * (enough - met) / met if met else inf
-        rounds = max(1, int(min(setting.rounds, fits, lacks)))
-        before, number = now, number + 1
-
-
-def _sampled(results: Iterator[Result]) -> Iterator[Result]:
-    """Yield each trial with an even sample of its holds, and with those that took longer than any before."""
-    longest = [-1, -1]
-    for result in results:
-        kept = result.holds[:: max(1, -(-len(result.holds) // KEPT))]
-        for i, taken_ns in enumerate((_wait_ns, _hold_ns)):
-            slowest = max(result.holds, key=taken_ns, default=None)
-            if slowest and taken_ns(slowest) > longest[i]:
-                longest[i] = taken_ns(slowest)
-                kept += [] if slowest in kept else [slowest]
-        yield replace(result, holds=kept, unkept=len(result.holds) - len(kept))
-
-
-def _wait_ns(hold: Hold) -> int:
-    return hold[0] - hold[2]
-
-
-def _hold_ns(hold: Hold) -> int:
-    return hold[1] - hold[0]
+    return row_of(case, folders, sampled(timed_trials(case.setting, folders, seconds, first_rounds, enough)))
 
 
 RaceCase = Callable[[Case, Sequence[Path]], Row]

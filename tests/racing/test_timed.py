@@ -11,7 +11,7 @@ import pytest
 
 from lab.analysis.holds import Row, Span, sweep
 from lab.analysis.statistics import detection_limit
-from lab.racing import cases, race_for
+from lab.racing import cases, race_for, timed
 from lab.racing.trial import Result
 from lab.racing.worker import Setting
 from lab.records import Failure
@@ -55,8 +55,9 @@ class Mount:
 def mount(monkeypatch: pytest.MonkeyPatch) -> Mount:
     """300 rounds a second, and a tenth of a second for each start."""
     mount = Mount(lambda rounds: 0.1 + rounds / 300)
-    monkeypatch.setattr(cases, "run_trial", mount.trial)
-    monkeypatch.setattr(cases, "monotonic", lambda: mount.now)
+    for module in (cases, timed):
+        monkeypatch.setattr(module, "run_trial", mount.trial)
+        monkeypatch.setattr(module, "monotonic", lambda: mount.now)
     return mount
 
 
@@ -67,8 +68,8 @@ def race(seconds: float, **changed: Any) -> Any:
 def test_the_first_trial_is_small_and_the_others_take_a_fourth_of_the_time(mount: Mount) -> None:
     row = race(40, rounds=100_000, time_limit_s=100.0)
     first, *others = mount.rounds
-    assert first == cases.FIRST_ROUNDS
-    assert others[0] <= cases.GROWTH * first
+    assert first == timed.FIRST_ROUNDS
+    assert others[0] <= timed.GROWTH * first
     assert max(map(mount.seconds_of, others)) == pytest.approx(10, rel=0.05)
     assert 37.5 < mount.now <= 40.5
     assert row.operations == 2 * sum(mount.rounds)
@@ -145,11 +146,11 @@ def holds(count: int, start: int, *lengths: int) -> list[Row]:
 def test_a_sample_of_the_holds_is_kept_and_all_of_them_counted(mount: Mount) -> None:
     mount.holds = [holds(5_000, 0, 900, 70), holds(3_000, 10**9, 80)] + [[]] * 50
     results = list(
-        cases._sampled(cases._timed_trials(case_of("counter", "none").setting, [], 5, cases.FIRST_ROUNDS, inf))
+        timed.sampled(timed.timed_trials(case_of("counter", "none").setting, [], 5, timed.FIRST_ROUNDS, inf))
     )
     assert [result.held for result in results[:3]] == [5_002, 3_001, 0]
-    assert max(len(result.holds) for result in results) <= cases.KEPT + 2
-    assert min(len(result.holds) for result in results[:2]) > cases.KEPT / 2
+    assert max(len(result.holds) for result in results) <= timed.KEPT + 2
+    assert min(len(result.holds) for result in results[:2]) > timed.KEPT / 2
     row = race_for_again(mount)
     assert (row.holds, row.hold_ns.max, row.wait_ns.max) == (8_003, 900, 2 * 10**6)
     assert row.hold_ns.p50 == 1
@@ -165,7 +166,7 @@ def stressed(scenario: str, backing: str, folder: str) -> dict[str, Any]:
     """A stress of 0.7 s by a clock on which each trial takes a tenth of one, however long it really takes."""
     tenths = count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cases, "monotonic", lambda: next(tenths) / 10)
+        patch.setattr(timed, "monotonic", lambda: next(tenths) / 10)
         return raced(case_of(scenario, "fcntl", backing, rounds=100), [folder], seconds=0.7)
 
 

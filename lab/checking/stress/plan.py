@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lab.checking.guarantees import EXCLUSION, HELD, LOCK_FILES
-from lab.racing.cases import FIRST_ROUNDS
+from lab.racing.timed import FIRST_ROUNDS
 
 ANY, NO_LOCK = "", "none"
 """Any lock that excludes others there, `fcntl` before `ofd` before `flock`: a data guarantee is about the data."""

@@ -23,8 +23,8 @@ from lab.locking.registry import REFUSED, polled
 from lab.memory import anonymous, find_backing, probe_backing, scratch
 from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.racing import Case, Setting, race_for, untried
-from lab.racing.cases import FIRST_ROUNDS
 from lab.racing.failures import late
+from lab.racing.timed import FIRST_ROUNDS
 from lab.records import Case as Row
 from lab.records import CheckVerdict, Failure, StressResult
 from lab.scenario import Found, find_scenarios

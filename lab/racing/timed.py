@@ -1,0 +1,116 @@
+"""Make trials whose length follows from those before: for a time, or until the data break; keep a sample of holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from math import inf
+from pathlib import Path
+from time import monotonic
+
+from lab.analysis.holds import Row as Hold
+from lab.errors import LabError
+
+from .summary import SPARE
+from .trial import Result, run_trial
+from .worker import Setting
+
+FIRST_ROUNDS = 20
+"""The rounds of the first trial: a FUSE server may do no more than 300 lock pairs a second."""
+
+GROWTH = 8
+"""The factor by which a trial may be longer than the one before it.
+
+A short trial is mostly start, and its requests meet no holder.
+"""
+
+LEAST_GROWTH = 2
+"""The least factor by which raised rounds grow: a race that is little longer is little likelier to break."""
+
+SHARE = 4
+"""One trial takes one part in so many of the time, so that more than one fresh file is tried."""
+
+KEPT = 500
+"""The number of holds of each trial that are kept for the quantiles: all of them would fill the memory."""
+
+RAISED_S = (1.0, 5.0)
+"""Raising the rounds takes as long as the trials before it took, but at least and at most so many seconds."""
+
+
+def timed_trials(
+    setting: Setting, folders: Sequence[Path], seconds: float, first_rounds: int, enough: float
+) -> Iterator[Result]:
+    """Yield trials whose rounds follow the speed of the one before, and what is missing of `enough`."""
+    begun = before = monotonic()
+    longest_s = min(seconds, setting.time_limit_s) / SHARE
+    rounds = min(first_rounds, setting.rounds)
+    number = raced = contended = refused = 0
+    while True:
+        result = run_trial(replace(setting, rounds=rounds), number, folders)
+        yield result
+        now = monotonic()
+        left_s = seconds - (now - begun)
+        raced, contended, refused = raced + rounds, contended + result.exclusion.contended, refused + result.refused
+        met = max(contended, refused)
+        if met >= enough or left_s < longest_s / SHARE:  # too short to meet a holder
+            return
+        fits = rounds * min(GROWTH, min(left_s, longest_s) / (now - before))
+        lacks = SPARE * raced * (enough - met) / met if met else inf
+        rounds = max(1, int(min(setting.rounds, fits, lacks)))
+        before, number = now, number + 1
+
+
+def sampled(results: Iterator[Result]) -> Iterator[Result]:
+    """Yield each trial with an even sample of its holds, and with those that took longer than any before."""
+    longest = [-1, -1]
+    for result in results:
+        kept = result.holds[:: max(1, -(-len(result.holds) // KEPT))]
+        for i, taken_ns in enumerate((_wait_ns, _hold_ns)):
+            slowest = max(result.holds, key=taken_ns, default=None)
+            if slowest and taken_ns(slowest) > longest[i]:
+                longest[i] = taken_ns(slowest)
+                kept += [] if slowest in kept else [slowest]
+        yield replace(result, holds=kept, unkept=len(result.holds) - len(kept))
+
+
+def _wait_ns(hold: Hold) -> int:
+    return hold[0] - hold[2]
+
+
+def _hold_ns(hold: Hold) -> int:
+    return hold[1] - hold[0]
+
+
+def until_broken(
+    setting: Setting, trials: Iterable[Result], folders: Sequence[Path], rounds: list[int]
+) -> Iterator[Result]:
+    """Yield these trials, and more while none has broken: each has more rounds, which are added to `rounds`.
+
+    So many rounds may be too many for the scenario or the machine: then the trials so far are all there are.
+    """
+    begun, number, broken = monotonic(), 0, False
+    for number, result in enumerate(trials, 1):  # noqa: B007 - the last number is needed
+        yield result
+        broken = broken or _breaks(result)
+    before = monotonic()
+    last_s = (before - begun) / max(1, number)
+    least_s, most_s = RAISED_S
+    end = before + min(max(before - begun, least_s), most_s)
+    while number and not broken:
+        factor = min(GROWTH, min(end - before, setting.time_limit_s / SHARE) / last_s)
+        if factor < LEAST_GROWTH:
+            return
+        more = replace(setting, rounds=int(rounds[-1] * factor))
+        try:
+            result = run_trial(more, number, folders)
+        except (LabError, MemoryError, OverflowError, OSError):
+            return
+        rounds.append(more.rounds)
+        yield result
+        broken, number = _breaks(result), number + 1
+        now = monotonic()
+        before, last_s = now, now - before
+
+
+def _breaks(result: Result) -> bool:
+    return bool(result.damage or result.failures or result.exclusion.overlapping)
