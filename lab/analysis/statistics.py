@@ -230,3 +230,8 @@ def outliers(samples: Sequence[float]) -> list[int]:
     middle = median(samples)
     scale = SCALED * median(abs(sample - middle) for sample in samples)
     return [at for at, sample in enumerate(samples) if scale and abs(sample - middle) > FAR * scale]
+
+
+def joined(words: Sequence[str]) -> str:
+    """Return the words joined: a, b and c."""
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

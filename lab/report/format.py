@@ -180,7 +180,7 @@ class Table(Generic[Row]):
     def values(self) -> list[list[Value]]:
         """Return the rows for programs: plain numbers and texts, None where there is no value."""
         makers = [make for column in self.columns for make in column.data.values()]
-        return [[make(row) for make in makers] for row in self.rows]
+        return [[_rounded(make(row)) for make in makers] for row in self.rows]
 
     def shown(self, style: Style = PLAIN) -> list[Column[Row]]:
         """Return the columns that people see: the important ones, and of the wide ones as many as there is room for."""
@@ -210,10 +210,14 @@ class Table(Generic[Row]):
 
     def _parts(self, shown: Sequence[Column[Row]]) -> list[list[Column[Row]]]:
         """Deal out the columns to as many tables as are needed; each begins with the key columns."""
+        if _total([self._least(each) for each in shown]) <= table_width():
+            return [list(shown)]
         keys = [column for column in shown if column.key]
+        short = _total([self._natural(each) for each in keys]) <= table_width() // 2
+        least = {each.title: self._natural(each) if each.key and short else self._least(each) for each in shown}
         parts, part = [], keys
         for column in (each for each in shown if not each.key):
-            if part != keys and _total([self._least(each) for each in [*part, column]]) > table_width():
+            if part != keys and _total([least[each.title] for each in [*part, column]]) > table_width():
                 parts.append(part)
                 part = keys
             part = [*part, column]
@@ -230,6 +234,11 @@ class Table(Generic[Row]):
             for row in self.rows
         ]
         return grid([column.title for column in columns], cells, _aligned(columns))
+
+
+def _rounded(value: Value) -> Value:
+    """Return a number without the digits that only the arithmetic has added: 0.3 for 0.30000000000000004."""
+    return float(f"{value:.12g}") if isinstance(value, float) else value
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -1,3 +1,4 @@
+import csv
 import json
 import signal
 import sys
@@ -18,13 +19,15 @@ def test_the_cost_of_copying_is_a_row_for_each_backing_and_access(tmp_path: Path
     place.mkdir()
     ended = run_lab("bench", "--backing", "--dir", place, "--format", "csv", *QUICK)
     assert (ended.returncode, ended.stderr) == (0, "")
-    head, *rows = (line.split(",") for line in ended.stdout.splitlines())
-    assert head == ["backing", "access", "64 B", "x", "4 KiB", "x", "1 MiB", "x"]
+    rows = list(csv.DictReader(ended.stdout.splitlines()))
     backings = ["mapped", "private", "stream", "remapped", "remapped_stream", "sysv", "posix", "anonymous"]
-    assert [(backing, access) for backing, access, *_ in rows] == [
-        (backing, access) for backing in backings for access in ("load", "store")
+    assert [(row["backing"], row["access"], row["size_bytes"]) for row in rows] == [
+        (backing, access, size)
+        for backing in backings
+        for access in ("load", "store")
+        for size in ("64", "4096", "1048576")
     ]
-    assert [row[3::2] for row in rows if row[0] == "mapped"] == [["1.0"] * 3] * 2
+    assert [row["times_mapped"] for row in rows if row["backing"] == "mapped"] == ["1.0"] * 6
     assert list(place.iterdir()) == []
 
 
@@ -131,8 +134,10 @@ def test_a_bench_of_locks_is_kept_where_results_are_and_report_prints_it_again(h
     assert printed.stdout.endswith(f"written to {kept.relative_to(here)}\n")
     again = run_lab("report", kept, cwd=here)
     assert again.stdout.strip() == printed.stdout.replace(f"written to {kept.relative_to(here)}", "").strip()
-    head, row = run_lab("report", kept, "--format", "csv", cwd=here).stdout.splitlines()
-    assert (head.split(",")[0], row.split(",")[0].strip(' "')) == ("case", "flock queue")
+    csv_and_markdown = ("--format", "csv", "--export-markdown", "kept.md")
+    (row,) = csv.DictReader(run_lab("report", kept, *csv_and_markdown, cwd=here).stdout.splitlines())
+    assert (row["lock"], row["price"], float(row["low_ns"]) <= float(row["median_ns"])) == ("flock", "queue", True)
+    assert (here / "kept.md").read_text() == run_lab("report", kept, "--format", "github", cwd=here).stdout
 
 
 def test_every_axis_is_measured_and_additions_in_a_backing_are_counted(here: Path) -> None:

@@ -41,8 +41,7 @@ def test_what_changed_is_printed_and_is_no_failure_by_itself(old: str, slower: s
     done = run_lab("compare", old, slower)
     assert (done.returncode, done.stderr) == (0, "")
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("fcntl uncontended")]
-    assert row.split()[2:8] == ["1.00", "us", "1.20", "us", "1.00", "1.20"]
-    assert row.endswith("worse")
+    assert row.split()[2:4] == ["worse", "1.20"]
     assert "1 case: 1 worse." in done.stdout
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from lab.analysis.statistics import rate
+from lab.analysis.statistics import joined, rate
 from lab.checking.guarantees import EXCLUSION
 from lab.records import Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from .evidence import NOT_REACHED, hangs, misreports
-from .situation import Situation, joined, spoken
+from .situation import Situation, spoken
 from .uses import uses
 
 LOCK_OPTIONS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lab.analysis.statistics import detection_limit, rate
+from lab.analysis.statistics import detection_limit, joined, rate
 from lab.checking.guarantees import DATA, EXCLUSION
 from lab.locking.registry import OWN
 from lab.records import CheckVerdict, Guarantee, Mount, RuleResult, StressResult, Stuck
@@ -191,8 +191,3 @@ class Situation:
 def spoken(names: Sequence[str]) -> str:
     """Return the names of locks, joined."""
     return joined([OWN[EXCLUSION[name]].title for name in names])
-
-
-def joined(words: Sequence[str]) -> str:
-    """Return the words joined: a, b and c."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}" if words else ""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.analysis.statistics import joined
 from lab.checking.guarantees import LOCK_FILES
 
-from .situation import Situation, joined
+from .situation import Situation
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,18 @@
 """Write a benchmark of locks: a table of costs, their definitions, the cost of the harness itself, and conclusions.
 
-The conclusions say how far the figures can be trusted, and how widely the samples of a case are spread.
+The conclusions say how far the figures can be trusted, and at last which lock is the cheapest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import mean
 
+from lab.analysis.statistics import joined
 from lab.errors import ExitCode
 from lab.records import Bench, LockCost
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, duration, fine, interval, plural, table, wrapped
+from lab.report.format import PLAIN, Column, Style, Table, duration, fine, interval, plural, wrapped
 
 from . import copying
 from .copying import steadiness
@@ -40,6 +41,61 @@ def conclusions(run: Bench) -> Iterator[str]:
             f"Not all samples were kept: of {plural(len(inexact), 'case')} the percentiles come from a histogram as "
             "well, to 1 in 128."
         )
+
+
+def cheapest(measured: Sequence[LockCost]) -> Iterator[str]:
+    """Yield which lock is the cheapest in each situation, and what waiting adds: no more than the intervals carry."""
+    situations: dict[tuple[object, ...], list[LockCost]] = {}
+    for cost in measured:
+        if not cost.overlapping and not cost.lost:
+            situations.setdefault(_situation(cost), []).append(cost)
+    for costs in situations.values():
+        yield from _cheaper(sorted(costs, key=lambda cost: cost.median_ns))
+    yield from filter(None, (_growth(costs) for costs in _by_lock(measured)))
+
+
+def _situation(cost: LockCost) -> tuple[object, ...]:
+    """Return all that must be the same where two locks are compared."""
+    return (cost.price, cost.workers, cost.ranges, cost.held, cost.backing, cost.hold_ns, cost.think_ns, cost.pin)
+
+
+def _cheaper(costs: list[LockCost]) -> Iterator[str]:
+    """Yield how much cheaper the first is than each other; they come in the order of their costs."""
+    first, others = costs[0], costs[1:]
+    apart = [cost for cost in others if first.interval_95[1] < cost.interval_95[0]]
+    where = first.name.removeprefix(f"{first.lock} ").capitalize()
+    if apart:
+        figures = joined([f"{cost.median_ns / first.median_ns:.1f} x cheaper than {cost.lock}" for cost in apart])
+        yield f"{where}: {first.lock} is {figures}."
+    if same := [cost.lock for cost in others if cost not in apart]:
+        yield f"{where}: {joined([first.lock, *same])} cannot be told apart; their intervals overlap."
+
+
+def _by_lock(measured: Sequence[LockCost]) -> Iterator[list[LockCost]]:
+    """Yield the cases of each lock that differ in nothing but the price and the number of workers."""
+    groups: dict[tuple[object, ...], list[LockCost]] = {}
+    for cost in measured:
+        if cost.ranges == "same":
+            groups.setdefault((cost.lock, cost.held, cost.backing, cost.pin), []).append(cost)
+    yield from groups.values()
+
+
+def _growth(costs: list[LockCost]) -> str:
+    """Return how the price of one lock grows from uncontended to handed over, and with the number of workers."""
+    alone, handed, queued = (
+        sorted((cost for cost in costs if cost.price == price), key=lambda cost: cost.workers)
+        for price in ("uncontended", "hand-off", "queue")
+    )
+    steps = [(alone[0], handed[0], "from uncontended to hand-off")] if alone and handed else []
+    for each, where in ((handed, "handed over"), (queued, "in the queue")):
+        if len(each) > 1:
+            steps.append((each[0], each[-1], f"from {each[0].workers} to {each[-1].workers} workers {where}"))
+    grown = [
+        f"{later.median_ns / first.median_ns:.1f} x {how}"
+        for first, later, how in steps
+        if first.interval_95[1] < later.interval_95[0]
+    ]
+    return f"The price of {costs[0].lock} grows {joined(grown)}." if grown else ""
 
 
 def _harness(run: Bench) -> Iterator[str]:
@@ -123,9 +179,52 @@ def spread(cost: LockCost) -> float:
     return max(high - low, ordered[-1 - quarter] - ordered[quarter]) / cost.median_ns
 
 
-HEAD = ("case", "a pair", "95 % interval", "pairs/s", "p50", "p90", "p99", "p99.9", "max", "fair", "streak")
-USED = ("CPU", "switches")
-NAMES = frozenset({"case"})
+COLUMNS: list[Column[LockCost]] = [
+    Column("case", lambda cost: cost.name + " *" * bool(cost.outliers), {
+        "case": lambda cost: cost.name,
+        "lock": lambda cost: cost.lock,
+        "price": lambda cost: cost.price,
+        "workers": lambda cost: cost.workers,
+        "ranges": lambda cost: cost.ranges,
+        "held": lambda cost: cost.held,
+        "backing": lambda cost: cost.backing or None,
+        "hold_ns": lambda cost: cost.hold_ns,
+        "think_ns": lambda cost: cost.think_ns,
+        "pin": lambda cost: cost.pin,
+    }, left=True, key=True, fold=20),
+    Column("a pair", lambda cost: fine(cost.median_ns), {"median_ns": lambda cost: cost.median_ns}),
+    Column("95 % interval", lambda cost: interval(*cost.interval_95), {
+        "low_ns": lambda cost: cost.interval_95[0],
+        "high_ns": lambda cost: cost.interval_95[1],
+    }),
+    Column("pairs/s", lambda cost: f"{1e9 / cost.median_ns:,.0f}", {
+        "pairs_per_s": lambda cost: 1e9 / cost.median_ns,
+    }, wide=True),
+    Column("p50", lambda cost: fine(cost.latency.p50), {"p50_ns": lambda cost: cost.latency.p50}),
+    Column("p90", lambda cost: fine(cost.latency.p90), {"p90_ns": lambda cost: cost.latency.p90}, wide=True),
+    Column("p99", lambda cost: fine(cost.latency.p99), {"p99_ns": lambda cost: cost.latency.p99}),
+    Column("p99.9", lambda cost: fine(cost.latency.p999), {"p999_ns": lambda cost: cost.latency.p999}, wide=True),
+    Column("max", lambda cost: fine(cost.latency.max), {"max_ns": lambda cost: cost.latency.max}, wide=True),
+    Column("fair", lambda cost: "-" if cost.workers == 1 else f"{cost.fairness:.2f}", {
+        "fairness": lambda cost: None if cost.workers == 1 else cost.fairness,
+    }),
+    Column("streak", lambda cost: "-" if _is_alone(cost) else f"{cost.longest_streak:,}", {
+        "longest_streak": lambda cost: None if _is_alone(cost) else cost.longest_streak,
+    }, wide=True),
+    Column("CPU", lambda cost: fine(cost.cpu_ns), {"cpu_ns": lambda cost: cost.cpu_ns}, wide=True),
+    Column("switches", lambda cost: f"{_switches(cost):.2f}", {"switches": lambda cost: _switches(cost)}, wide=True),
+    Column("", data={"repeats": lambda cost: len(cost.samples_ns), "outliers": lambda cost: len(cost.outliers)}),
+]  # fmt: skip
+"""The columns of the table, a row for each case."""
+
+
+def _is_alone(cost: LockCost) -> bool:
+    return cost.workers == 1 or cost.ranges == "disjoint"
+
+
+def _switches(cost: LockCost) -> float:
+    return cost.voluntary_switches + cost.involuntary_switches
+
 
 DEFINED = {
     "uncontended": "one worker locks and unlocks; nobody else wants the lock. Latency: of the lock call.",
@@ -136,8 +235,11 @@ DEFINED = {
     "a pair": "a lock and an unlock, of a hand-off one hand-over: the time that passed, over the pairs of all workers.",
     "backing": "each pair adds 1 to a counter in that backing; the sums are checked.",
     "held": "so many ranges of the file, far from the workers', are held by a process that does nothing else.",
-    "columns": "fair: Jain's index of the workers' pairs. streak: most grants in a row of one worker. CPU, switches: "
-    "processor time and context switches a pair.",
+    "p50, p99": "so much of the requests, in per cent, had at most this latency.",
+    "fair": "Jain's index of the workers' pairs: 1 where all have as many.",
+    "streak": "the most grants in a row of one worker.",
+    "CPU": "processor time a pair.",
+    "switches": "context switches a pair.",
 }
 
 
@@ -145,11 +247,14 @@ def text_of(run: Bench, style: Style = PLAIN) -> str:
     """Return the whole report; a format that is not for people gets only the table."""
     if not run.locks:
         return copying.text_of(run, style)
+    table = costs(run)
     if not style.is_for_people:
-        return costs(run, style)
-    if not any(cost.samples_ns for cost in run.locks):
+        return table.render(style)
+    if not table.rows:
         return f"{heading(run)}\n\nnothing was measured"
-    parts = [heading(run), costs(run, style), definitions(run), *(wrapped(line) for line in conclusions(run))]
+    titles = [column.title for column in table.shown(style)]
+    parts = [heading(run), table.render(style), definitions(run, titles), *(wrapped(line) for line in conclusions(run))]
+    parts.append("\n".join(wrapped(line, indent=2) for line in cheapest(table.rows)))
     return "\n\n".join(filter(None, parts))
 
 
@@ -163,33 +268,16 @@ def heading(run: Bench) -> str:
     )
 
 
-def costs(run: Bench, style: Style = PLAIN) -> str:
+def costs(run: Bench) -> Table[LockCost]:
     """Return the table: one row for each case that was measured."""
-    return table([*HEAD, *USED], [_row(cost) for cost in run.locks if cost.samples_ns], style, left=NAMES)
+    return Table(COLUMNS, [cost for cost in run.locks if cost.samples_ns])
 
 
-def _row(cost: LockCost) -> list[str]:
-    latency = cost.latency
-    alone = cost.workers == 1 or cost.ranges == "disjoint"
-    return [
-        cost.name + (" *" if cost.outliers else ""),
-        fine(cost.median_ns),
-        interval(*cost.interval_95),
-        f"{1e9 / cost.median_ns:,.0f}",
-        *(fine(each) for each in (latency.p50, latency.p90, latency.p99, latency.p999, latency.max)),
-        "-" if cost.workers == 1 else f"{cost.fairness:.2f}",
-        "-" if alone else f"{cost.longest_streak:,}",
-        fine(cost.cpu_ns),
-        f"{cost.voluntary_switches + cost.involuntary_switches:.2f}",
-    ]
-
-
-def definitions(run: Bench) -> str:
-    """Define the kinds of cost in the table, its axes, and the columns whose meaning is not obvious."""
+def definitions(run: Bench, titles: Sequence[str]) -> str:
+    """Define the kinds of cost in the table, its axes, and those of its columns whose meaning is not obvious."""
     measured = [cost for cost in run.locks if cost.samples_ns]
     axes = {"backing": any(cost.backing for cost in measured), "held": any(cost.held for cost in measured)}
-    words = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used)}
-    words |= {"a pair", "columns"} if measured else set()
+    words = {*(cost.price for cost in measured), *(axis for axis, used in axes.items() if used), *titles, "p50, p99"}
     return "\n".join(wrapped(text, f"{word:12}") for word, text in DEFINED.items() if word in words)
 
 

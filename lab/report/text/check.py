@@ -10,11 +10,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from lab.analysis.statistics import joined
 from lab.checking.request import request_for
 from lab.checking.verdict.causes import broken_rules, causes
 from lab.checking.verdict.evidence import DETECTS
 from lab.checking.verdict.judge import exit_code as code_of
-from lab.checking.verdict.situation import joined
 from lab.errors import ExitCode
 from lab.records import Check
 from lab.report.documents import Report

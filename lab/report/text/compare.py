@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 from lab.analysis.statistics import plural
@@ -11,14 +12,28 @@ from lab.errors import ExitCode
 from lab.measuring.compare import BARE_LOOPS
 from lab.records import CaseComparison, Comparison, Judgement, MeasuredRun
 from lab.report.documents import Report
-from lab.report.format import MARKDOWN, PLAIN, Style, fine, table, wrapped
+from lab.report.format import MARKDOWN, PLAIN, Column, Style, Table, fine, wrapped
 
 from .bench import BUSY_CORES
 
-HEAD = ("case", "before", "after", "machine", "ratio", "95 % interval", "verdict")
-"""The headers of the table; the machine's part is a column only where it is known."""
+COLUMNS: list[Column[CaseComparison]] = [
+    Column("case", lambda case: case.name, {"case": lambda case: case.name}, left=True, key=True, fold=16),
+    Column("verdict", lambda case: case.verdict, {"verdict": lambda case: case.verdict}, left=True),
+    Column("ratio", lambda case: f"{case.ratio:.2f}", {"ratio": lambda case: case.ratio}),
+    Column("95 % interval", lambda case: "{:.2f} to {:.2f}".format(*case.interval_95), {
+        "low": lambda case: case.interval_95[0],
+        "high": lambda case: case.interval_95[1],
+    }),
+    Column("before", lambda case: fine(case.before_ns), {"before_ns": lambda case: case.before_ns}),
+    Column("after", lambda case: fine(case.after_ns), {"after_ns": lambda case: case.after_ns}),
+    Column("machine", lambda case: f"{case.machine:.2f}" if case.control else "", {
+        "machine": lambda case: case.machine if case.control else None,
+        "control": lambda case: case.control or None,
+    }, wide=True),
+    Column("", data={"note": lambda case: case.note or None}),
+]  # fmt: skip
+"""The columns of the table, a row for each case; people see the machine's part only where it is known."""
 
-NAMES = frozenset({"case", "verdict"})
 DRIFT = 0.03
 """From this size on a change of the bare loops is reported as a change of the machine."""
 
@@ -26,19 +41,19 @@ DRIFT = 0.03
 def text_of(run: Comparison, style: Style = PLAIN) -> str:
     """Return the whole report; as `github` a comment for a pull request; in other formats the table alone."""
     if style.format == MARKDOWN:
-        return "\n\n".join([f"**{_counts(run)}**", f"{_heading(run)}.", costs(run, style), *conclusions(run)])
+        return "\n\n".join([f"**{_counts(run)}**", f"{_heading(run)}.", costs(run).render(style), *conclusions(run)])
     if not style.is_for_people:
-        return costs(run, style)
+        return costs(run).render(style)
     return "\n\n".join(
-        [wrapped(_heading(run)), costs(run, style), *map(wrapped, [f"{_counts(run)}.", *conclusions(run)])]
+        [*map(wrapped, [_heading(run), f"{_counts(run)}."]), costs(run).render(style), *map(wrapped, conclusions(run))]
     )
 
 
-def costs(run: Comparison, style: Style = PLAIN) -> str:
+def costs(run: Comparison) -> Table[CaseComparison]:
     """Return the table: one row for each case."""
-    rows = [dict(zip(HEAD, _row(case), strict=True)) for case in run.cases]
-    head = [title for title in HEAD if title != "machine" or _have_machine(run)]
-    return table(head, [[row[title] for title in head] for row in rows], style, left=NAMES)
+    hidden = () if _have_machine(run) else ("machine",)
+    columns = [replace(column, title="") if column.title in hidden else column for column in COLUMNS]
+    return Table(columns, run.cases)
 
 
 def conclusions(run: Comparison) -> Iterator[str]:
@@ -128,18 +143,11 @@ def _counts(run: Comparison) -> str:
     return f"{plural(len(run.cases), 'case')}: {verdicts}"
 
 
-def _row(case: CaseComparison) -> list[str]:
-    low, high = case.interval_95
-    times = (fine(case.before_ns), fine(case.after_ns))
-    machine = f"{case.machine:.2f}" if case.control else ""
-    return [case.name, *times, machine, f"{case.ratio:.2f}", f"{low:.2f} to {high:.2f}", case.verdict]
-
-
 COLOURS = {
-    r"(?m)\b(better|same) *$": "green",
-    r"(?m)\bworse *$": "bold red",
-    r"(?m)\bcannot tell *$": "yellow",
+    r"(?<=  )(better|same)(?=  )": "green",
+    r"(?<=  )worse(?=  )": "bold red",
+    r"(?<=  )cannot tell(?=  )": "yellow",
 }
-"""These colour the verdicts, which end the rows."""
+"""These colour the verdicts, which stand in a column."""
 
 REPORT = Report(text_of, complaints, exit_code, COLOURS)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 from lab.records import Bench, Copying
-from lab.report.format import PLAIN, Style, duration, plural, table, wrapped
+from lab.report.format import DATA_FORMATS, PLAIN, Column, Style, Table, duration, plural, wrapped
 
 BASELINE = "call"
 REFERENCE = "mapped"
@@ -26,9 +27,12 @@ def steadiness(spreads: Mapping[str, float], noun: str) -> Iterator[str]:
 
 def text_of(run: Bench, style: Style = PLAIN) -> str:
     """Return the whole report; a format that is not for people gets only the table."""
+    if style.format in DATA_FORMATS:
+        return figures(run).render(style)
+    table = by_size(run).render(style)
     if not style.is_for_people:
-        return _table(run, style)
-    return "\n\n".join([_heading(run), _table(run, style), "\n".join(wrapped(line) for line in _conclusions(run))])
+        return table
+    return "\n\n".join([_heading(run), table, "\n".join(wrapped(line) for line in _conclusions(run))])
 
 
 def complaints(run: Bench) -> list[str]:
@@ -46,39 +50,68 @@ def size(count: int) -> str:
 
 def _heading(run: Bench) -> str:
     where = run.environment
-    return (
-        f"copying out of a backing (load) and into it (store): time a call, and how many times that of {REFERENCE}\n"
-        f"{where.filesystem}, {where.kernel}, {where.cpu}, {where.python}; "
+    return wrapped(
+        "copying out of a backing (load) and into it (store): time a call, and how many times that of "
+        f"{REFERENCE}; {where.filesystem}, {where.kernel}, {where.cpu}, {where.python}; "
         f"medians of {run.options.repeats} repeats"
     )
 
 
 HEAD = ("backing", "access", "x")
-"""The headers; a size stands between the last two, and both are repeated for each size."""
+"""The headers for people; a size stands between the last two, and both are repeated for each size."""
 
 
-def _table(run: Bench, style: Style = PLAIN) -> str:
-    head = [*HEAD[:2], *(title for count in run.options.sizes for title in (size(count), HEAD[2]))]
-    figures = {(row.backing, row.access, row.bytes): row for row in run.copying if row.bytes}
-    pairs = dict.fromkeys((backing, access) for backing, access, _ in figures)
-    rows = []
-    for backing, access in pairs:
-        cells = [backing, access]
-        for count in run.options.sizes:
-            reference = figures.get((REFERENCE, access, count))
-            cells += _cells(figures.get((backing, access, count)), reference)
-        rows.append(cells)
-    return table(head, rows, style)
+def figures(run: Bench) -> Table[Copying]:
+    """Return the table for programs: one row for each figure."""
+    references = {(row.access, row.bytes): row for row in run.copying if row.backing == REFERENCE}
+    columns: list[Column[Copying]] = [
+        Column("", data={
+            "backing": lambda row: row.backing,
+            "access": lambda row: row.access,
+            "size_bytes": lambda row: row.bytes,
+            "median_ns": lambda row: row.median_ns,
+            "low_ns": lambda row: row.interval_95[0],
+            "high_ns": lambda row: row.interval_95[1],
+            f"times_{REFERENCE}": lambda row: _times(row, references.get((row.access, row.bytes))),
+            "repeats": lambda row: len(row.samples_ns),
+        }),
+    ]  # fmt: skip
+    return Table(columns, [row for row in run.copying if row.bytes])
 
 
-def _cells(row: Copying | None, reference: Copying | None) -> list[str]:
-    """Return the time, and the ratio to the reference; "-" where one is missing, as in a document made elsewhere."""
-    if row is None:
-        return ["-", "-"]
-    if reference is None or not reference.median_ns:
-        return [duration(row.median_ns), "-"]
-    times = row.median_ns / reference.median_ns
-    return [duration(row.median_ns), f"{times:,.0f}" if times >= 100 else f"{times:.1f}"]
+def by_size(run: Bench) -> Table[tuple[str, str]]:
+    """Return the table for people: a row for each backing and access, two columns for each size."""
+    rows: Rows = {(row.backing, row.access, row.bytes): row for row in run.copying if row.bytes}
+    columns: list[Column[tuple[str, str]]] = [
+        Column(HEAD[0], lambda pair: pair[0], left=True, key=True),
+        Column(HEAD[1], lambda pair: pair[1], left=True, key=True),
+    ]
+    for count in run.options.sizes:
+        columns += [
+            Column(size(count), partial(_time_of, rows, count)),
+            Column(HEAD[2], partial(_times_of, rows, count)),
+        ]
+    return Table(columns, list(dict.fromkeys((backing, access) for backing, access, _ in rows)))
+
+
+Rows = Mapping[tuple[str, str, int], Copying]
+
+
+def _time_of(rows: Rows, count: int, pair: tuple[str, str]) -> str:
+    """Return the time; "-" where it is missing, as in a document made elsewhere."""
+    row = rows.get((*pair, count))
+    return duration(row.median_ns) if row else "-"
+
+
+def _times_of(rows: Rows, count: int, pair: tuple[str, str]) -> str:
+    """Return the ratio to the reference; "-" where one of them is missing."""
+    row = rows.get((*pair, count))
+    times = _times(row, rows.get((REFERENCE, pair[1], count))) if row else None
+    return "-" if times is None else f"{times:,.0f}" if times >= 100 else f"{times:.1f}"
+
+
+def _times(row: Copying, reference: Copying | None) -> float | None:
+    return row.median_ns / reference.median_ns if reference and reference.median_ns else None
 
 
 def _conclusions(run: Bench) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 
 from lab.records import Bench, BenchOptions, HarnessCost, Latency, LockCost, Noise
 from lab.report.format import Style, fine
-from lab.report.text.bench import complaints, exit_code, text_of
+from lab.report.text.bench import cheapest, complaints, exit_code, text_of
 from tests.report.records import header
 from tests.report.toured_records import HERE
 
@@ -55,15 +56,14 @@ def told(run: Bench) -> str:
     return " ".join(text_of(run).split())
 
 
-def cells(run: Bench) -> list[list[str]]:
-    return [line.split(",") for line in text_of(run, Style("csv")).splitlines()]
+def cells(run: Bench) -> list[dict[str, str]]:
+    return list(csv.DictReader(text_of(run, Style("csv")).splitlines()))
 
 
 def test_a_row_has_the_price_of_a_pair_its_interval_and_what_it_is_made_of() -> None:
-    head, row = text_of(
-        bench_of(cost("queue", median_ns=1_250.0, interval_95=(980.0, 1_300.0))), Style("tsv")
-    ).splitlines()
-    assert dict(zip(*([cell.strip() for cell in line.split("\t")] for line in (head, row)), strict=True)) == {
+    run = bench_of(cost("queue", median_ns=1_250.0, interval_95=(980.0, 1_300.0)))
+    head, _, row = text_of(run, Style("pipe", wide=True)).splitlines()
+    assert dict(zip(*([cell.strip() for cell in line.split("|")[1:-1]] for line in (head, row)), strict=True)) == {
         "case": "fcntl queue",
         "a pair": "1.25 us",
         "95 % interval": "0.98 to 1.30 us",
@@ -80,10 +80,56 @@ def test_a_row_has_the_price_of_a_pair_its_interval_and_what_it_is_made_of() -> 
     }
 
 
+def test_for_a_program_a_row_has_plain_numbers_in_ns() -> None:
+    (row,) = cells(bench_of(cost("queue", outliers=[1])))
+    assert [row[name] for name in ("case", "price", "workers", "held")] == ["fcntl queue", "queue", "2", "0"]
+    assert [row[name] for name in ("median_ns", "low_ns", "high_ns", "max_ns")] == ["102.0", "101.0", "103.0", "8000"]
+    assert (row["fairness"], row["longest_streak"], row["switches"], row["outliers"]) == ("0.75", "1234", "1.0", "1")
+
+
 def test_who_is_alone_is_neither_fair_nor_in_a_streak() -> None:
-    (_, alone, apart) = cells(bench_of(cost(median_ns=2e6), cost("queue", median_ns=2e6, ranges="disjoint")))
-    assert (alone[9], alone[10]) == ("-", "-")
-    assert (apart[9], apart[10]) == ("0.75", "-")
+    (alone, apart) = cells(bench_of(cost(median_ns=2e6), cost("queue", median_ns=2e6, ranges="disjoint")))
+    assert (alone["fairness"], alone["longest_streak"]) == ("", "")
+    assert (apart["fairness"], apart["longest_streak"]) == ("0.75", "")
+
+
+def of(lock: str, price: Any, median: float, spread: float = 0.01, workers: int = 2) -> LockCost:
+    """A case of this lock, with an interval of so much to both sides."""
+    workers = 1 if price == "uncontended" else workers
+    interval = (median * (1 - spread), median * (1 + spread))
+    name = f"{lock} {price}"
+    return cost(price, name=name, lock=lock, workers=workers, median_ns=median, interval_95=interval)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            [of("fcntl", "uncontended", 140), of("flock", "uncontended", 100)],
+            "Uncontended: flock is 1.4 x cheaper than fcntl.",
+        ),
+        (
+            [of("fcntl", "queue", 140, 0.2), of("flock", "queue", 100, 0.2)],
+            "Queue: flock and fcntl cannot be told apart; their intervals overlap.",
+        ),
+        (
+            [of("fcntl", "uncontended", 100), of("fcntl", "hand-off", 900)],
+            "The price of fcntl grows 9.0 x from uncontended to hand-off.",
+        ),
+        (
+            [of("ofd", "queue", 100), of("ofd", "queue", 300, workers=8)],
+            "The price of ofd grows 3.0 x from 2 to 8 workers in the queue.",
+        ),
+        ([of("ofd", "queue", 100, 0.5), of("ofd", "queue", 120, 0.5, workers=8)], ""),
+        ([of("fcntl", "queue", 140), of("flock", "uncontended", 100)], ""),
+        ([of("fcntl", "uncontended", 140), replace(of("flock", "uncontended", 100), overlapping=1)], ""),
+    ],
+)
+def test_at_the_end_stands_which_lock_is_the_cheapest_as_far_as_the_intervals_carry_it(
+    rows: list[LockCost], said: str
+) -> None:
+    assert list(cheapest(rows)) == [said] * bool(said)
+    assert said in told(bench_of(*rows))
 
 
 @pytest.mark.parametrize(

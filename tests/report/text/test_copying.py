@@ -20,7 +20,15 @@ def row(backing: str, size: int, median_ns: float, spread: float = 0.0) -> Copyi
 
 
 def cells(run: Bench) -> list[list[str]]:
-    return [line.split(",") for line in text_of(run, Style("csv")).splitlines()[1:]]
+    lines = text_of(run, Style("pipe")).splitlines()[2:]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_for_a_program_there_is_a_row_for_each_figure() -> None:
+    run = bench_of(row("mapped", 64, 100.0), row("stream", 64, 250.0, 0.2), row("stream", 4096, 900.0))
+    head, *rows = [line.split(",") for line in text_of(run, Style("csv")).splitlines()]
+    assert [dict(zip(head, each, strict=True))["times_mapped"] for each in rows] == ["1.0", "2.5", ""]
+    assert rows[1][:6] == ["stream", "load", "64", "250.0", "250.0", "300.0"]
 
 
 def test_a_figure_is_set_against_mapped() -> None:
