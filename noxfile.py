@@ -16,7 +16,7 @@ MADE_DOCS = ("docs.draw_layers", "docs.make_api", "docs.make_man")
 
 def pytest(session: nox.Session, *arguments: str, **environment: str) -> None:
     """Install the lab with what its tests need, and run pytest."""
-    session.install("-e", ".[test,docs]")
+    session.install("-e", ".[test,docs,release]")
     session.run("python", "-m", "pytest", *arguments, env=environment)
 
 
@@ -57,6 +57,13 @@ def docs(session: nox.Session) -> None:
     session.run("python", "-m", "sphinx", "-W", "--keep-going", "-c", "docs/site", ".", "build/site")
     named = [f"tests/test_{name}.py" for name in ("docs", "made_docs", "site", "ci_files")]
     session.run("python", "-m", "pytest", *named, *session.posargs)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build the wheels of a release into dist/; needs a C compiler and Python's headers."""
+    session.install("-e", ".[release]")
+    session.run("bash", ".ci/wheels", *(session.posargs or ["dist"]), external=True, env={"PYTHON": "python"})
 
 
 @nox.session

