@@ -200,7 +200,8 @@ def _need_import_linter() -> None:
 
 
 def _need_docs() -> None:
-    named = ("argparse_manpage", "sphinx", "furo", "myst_parser", "yamllint", "check_jsonschema", "pre_commit")
+    site = ("argparse_manpage", "sphinx", "furo", "myst_parser", "sphinx_copybutton")
+    named = (*site, "yamllint", "check_jsonschema", "kubernetes_validate", "pre_commit")
     absent = [name for name in named if not find_spec(name)]
     require(not absent, f"not installed (the extra docs): {', '.join(absent)}")
 

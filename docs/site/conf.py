@@ -9,7 +9,7 @@ from __future__ import annotations
 from sphinx.application import Sphinx
 
 PARTS = {
-    "Start": ["docs/race"],
+    "Start": ["docs/index", "docs/race"],
     "Teach": ["docs/teach/index", "docs/teach/hand-out", "docs/teach/answers"],
     "Check a mount": ["docs/check", "docs/check-inside", "results/filesystems"],
     "Test your lock": ["docs/locks", "docs/pytest", "docs/lock-survey"],
@@ -27,7 +27,7 @@ PARTS = {
 project = "The lab"
 author = "the contributors of the lab"
 html_title = "The lab"
-extensions = ["myst_parser"]
+extensions = ["myst_parser", "sphinx_copybutton"]
 root_doc = "docs/index"
 include_patterns = ["docs/*.md", "docs/**/*.md", "results/*.md", "*.md"]
 exclude_patterns = ["README.md"]  # the first page takes its place
@@ -37,9 +37,13 @@ suppress_warnings = ["myst.header"]
 myst_heading_anchors = 3
 myst_linkify_fuzzy_links = False
 
+copybutton_prompt_text = "$ "
+copybutton_only_copy_prompt_lines = True
+
 html_theme = "furo"
 html_theme_options = {"source_edit_link": "", "top_of_page_buttons": []}
 html_extra_path = ["top"]
+html_show_search_summary = False  # it fetches the pages, which a browser refuses from disk
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False
@@ -51,7 +55,7 @@ def add_navigation(_app: Sphinx, name: str, text: list[str]) -> None:
     if name != root_doc:
         return
     for title, pages in PARTS.items():
-        listed = "\n".join(f"/{page}" for page in pages)
+        listed = "\n".join("self" if page == root_doc else f"/{page}" for page in pages)
         text[0] += f"\n\n```{{toctree}}\n:hidden:\n:glob:\n:caption: {title}\n\n{listed}\n```\n"
 
 
