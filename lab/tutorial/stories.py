@@ -81,10 +81,12 @@ def account_of(record: ExploredCase) -> Account:
 
 
 def _call_of(step: Step) -> StoryCall:
-    calls = {"load": f"load {step.field}", "store": f"store {step.field} = {step.value}"}
-    answers = {"load": f"{step.value}", "lock": "EDEADLK" if step.value == "EDEADLK" else "granted"}
-    call = calls.get(step.operation, f"{step.operation} {step.field}")
-    return StoryCall(step.worker, call, answers.get(step.operation, "ok"), "", wrong=False)
+    """Return a step in the notation of the explorer's report."""
+    refused = " REFUSED (EDEADLK)" if step.value == "EDEADLK" else ""
+    signs = {"load": f"{step.field} -> {step.value}", "store": f"{step.field} = {step.value}"}
+    return StoryCall(
+        step.worker, signs.get(step.operation, f"{step.operation} {step.field}{refused}"), "", "", wrong=False
+    )
 
 
 def _holds(fixed: Found) -> Account:

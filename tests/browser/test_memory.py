@@ -98,7 +98,7 @@ def texts(page: Page, at: int) -> list[str]:
 
 def test_a_click_reads_a_byte_as_peek_does(page: Page) -> None:
     cell(page, "A", 4).click()
-    assert sentence(page) == "A: data[4]. The byte at offset 4 is 'p'."
+    assert sentence(page) == "A: c = data[4]. The byte at offset 4 is 'p'."
     cell(page, "file", 30).click()
     assert sentence(page) == "read() at offset 30 gives nothing: the file ends at 27."
 
@@ -150,7 +150,7 @@ def test_an_offset_that_is_not_page_aligned_fails_and_one_that_is_moves_data_0(p
     page.select_option("#offset-A", "1")
     page.locator(".process", has_text="Process A").get_by_role("button", name="Map", exact=True).click()
     cell(page, "A", 16).click()
-    assert sentence(page) == "A: data[0]. The byte at offset 16 is 'p'."
+    assert sentence(page) == "A: c = data[0]. The byte at offset 16 is 'p'."
     assert cell(page, "A", 15).is_disabled()
     assert page.locator("#tutorial .strip .cell[tabindex='0']:enabled").count() == 3
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.report.text.explore import NOTATION
 from tests.browser.conftest import OpenPage
 from tests.helpers import ROOT, run_lab
 
@@ -150,6 +151,54 @@ def test_the_keyboard_starts_with_a_link_past_the_head(open_page: OpenPage, lab_
     assert page.evaluate("document.activeElement.textContent") == "Skip to the text"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
+
+
+SCREENS = ((1280, 900), (768, 1024), (390, 844))
+TO_PLAY_WITH = {"#tutorial": ".acts .button", "#plays": ".sched-go", "#stories": ".handle .row .button"}
+LOWEST = 720
+
+
+def lowest(page: Page, section: str, buttons: str) -> float:
+    """How far below the top of its section the lowest of these buttons ends, in pixels."""
+    found: float = page.evaluate(
+        """([section, buttons]) => {
+          const root = document.querySelector(section);
+          const shown = [...root.querySelectorAll(buttons)].filter((each) => each.offsetParent);
+          const ends = shown.map((each) => each.getBoundingClientRect().bottom);
+          return Math.max(...ends) - root.getBoundingClientRect().top;
+        }""",
+        [section, buttons],
+    )
+    return found
+
+
+def test_the_buttons_to_play_with_are_near_the_top_of_their_section(open_page: OpenPage, lab_page: Path) -> None:
+    page = open_page(lab_page)
+    scenarios = page.locator("#sched-scenario option").evaluate_all("all => all.map((each) => each.value)")
+    for width, height in SCREENS:
+        page.set_viewport_size({"width": width, "height": height})
+        for section, buttons in TO_PLAY_WITH.items():
+            assert 0 < lowest(page, section, buttons) <= LOWEST, (width, section)
+        for scenario in scenarios:
+            page.select_option("#sched-scenario", scenario)
+            assert 0 < lowest(page, "#plays", ".sched-go") <= LOWEST, (width, scenario)
+
+
+def test_the_sections_and_the_explorer_have_one_notation(open_page: OpenPage, lab_page: Path) -> None:
+    page = open_page(lab_page)
+    signs = dict(NOTATION)
+    for section, expected in {"#plays": list(signs), "#stories": ["x -> 0", "x = 1", "lock x", "unlock x"]}.items():
+        legend = page.locator(f"{section} .notation")
+        assert legend.locator("dt").all_inner_texts() == expected
+        assert legend.locator("dd").all_inner_texts() == [signs[each] for each in expected]
+    page.locator("#sched-scenario").select_option("counter")
+    page.locator("#plays").get_by_role("button", name="Lock on (fcntl)").click()
+    for worker in (0, 0):
+        page.locator("#plays").get_by_role("button", name=f"Let worker {worker} go").click()
+    assert page.locator(".sched-steps .did .mono").all_inner_texts() == ["lock value", "value -> 0"]
+    assert page.locator(".sched-state").nth(1).inner_text() == "waits for value, held by worker 0"
+    calls = page.locator("#stories .call").all_text_contents()
+    assert calls[:3] == ["lock cells[0]", "cells[0] -> 0", "cells[0] = 1"]
 
 
 def test_tab_comes_to_every_section_and_through_the_page(open_page: OpenPage, lab_page: Path) -> None:

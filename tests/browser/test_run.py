@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from lab.records import Case, Damage
 from lab.report.page.build import MOST_SENTENCES, page_of, run_part
 from tests.browser.conftest import DESKTOP, scrolls_sideways
+from tests.browser.test_page import LOWEST, SCREENS, lowest
 from tests.report.page.recordings import FOUND, LOAD, LOST, LOST_ROWS, STORE, Row, counted, held, word
 from tests.report.records import CLEAN, UNLOCKED, run_of
 
@@ -65,6 +67,12 @@ def test_the_jump_to_the_first_damage_explains_it_step_by_step(shown: Callable[.
     _, begin, end = frame_of(page)
     assert begin <= 1200
     assert end >= 3100
+    steps = page.locator(".steps td").all_inner_texts()
+    assert any(re.fullmatch(r"\d*value -> 0 \(round 1\)", each) for each in steps)
+    assert page.locator("#run .notation dt").all_inner_texts() == ["x -> 0", "x = 1", "lock x", "unlock x", "waits"]
+    for width, height in SCREENS:
+        page.set_viewport_size({"width": width, "height": height})
+        assert 0 < lowest(page, "#run", ".tools .button") <= LOWEST, width
 
 
 def test_a_worker_that_ended_inside_its_lock_is_no_damage_where_the_check_found_none(
@@ -78,6 +86,7 @@ def test_a_worker_that_ended_inside_its_lock_is_no_damage_where_the_check_found_
     assert page.get_by_role("button", name=JUMP).count() == 0
     page.get_by_role("button", name="Jump to the first event").click()
     assert "ended while it held the lock" in page.locator(".explained").inner_text()
+    assert {"waits for value", "lock value"} <= set(page.locator(".steps td").all_inner_texts())
     assert page.locator(".stage .bad").count() == 0
 
 

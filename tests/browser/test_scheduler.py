@@ -116,6 +116,23 @@ def test_with_the_lock_on_all_six_schedules_are_clean(opened: Callable[..., Page
         button(page, "Start again").click()
 
 
+def test_on_a_phone_the_memory_stays_in_view_while_one_plays(open_page: OpenPage, lab_page: Path) -> None:
+    page = open_page(lab_page, phone=True)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.select_option("#sched-scenario", "torn_record")
+    for worker in (0, 0, 1, 1, 1):
+        button(page, f"Let worker {worker} go").click()
+        page.locator(".sched-guess").scroll_into_view_if_needed()
+        box = page.locator(".sched-memory").bounding_box()
+        assert box
+        assert box["y"] >= 0
+        assert box["y"] + box["height"] <= 844
+        for row in page.locator(".sched-memory .changed").all()[:1]:
+            changed = row.bounding_box()
+            assert changed
+            assert box["y"] <= changed["y"] < box["y"] + box["height"]
+
+
 def waits_for(page: Page, holder: int) -> None:
     """The other worker is shown to wait, unless it has finished, and cannot be let go."""
     other = page.locator(f".sched-go.worker-{1 - holder}")

@@ -231,6 +231,9 @@ lost update: worker 0 overwrites what worker 1 stored in value
      3                        value = 1   value 1
      4  >         value = 1               value 1
 
+x -> 0: loads 0 from x; x = 1: stores 1 to x; switch >: another worker goes on,
+though the last one could; >: another worker goes on, as the last one cannot
+
 because
   worker 0 stored 1 because it had loaded 0;
   it loaded 0 because worker 1 had not yet stored 1;

@@ -41,9 +41,8 @@ def test_a_tour_prints_every_step_and_ends_as_the_tutorial_claims(place: Path) -
 @pytest.mark.parametrize("asked", ["6", "past-end"])
 def test_one_step_is_shown_by_number_or_name(place: Path, asked: str) -> None:
     done = run_lab("tour", asked, "--dir", place)
-    assert [line for line in done.stdout.splitlines() if line[:2].strip().isdigit()] == [
-        " 6  past-end: A whole page past the end of the file can be mapped, but not touched: SIGBUS."
-    ]
+    (step,) = [line for line in done.stdout.splitlines() if line[:2].strip().isdigit()]
+    assert step.startswith(" 6  past-end: A whole page past the end of the file can be mapped")
 
 
 def test_the_list_has_number_name_and_claim_of_every_step_and_runs_none() -> None:

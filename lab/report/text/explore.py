@@ -12,9 +12,21 @@ from lab.errors import ExitCode
 from lab.output import lab_command
 from lab.records import Exploration, ExploredCase, Step
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, grid, plural, table
+from lab.report.format import PLAIN, Style, grid, plural, table, wrapped
 
 SHOWN_BYTES = 4
+
+NOTATION = (
+    ("x -> 0", "loads 0 from x"),
+    ("x = 1", "stores 1 to x"),
+    ("lock x", "acquires the lock on x, (shared) with other readers"),
+    ("unlock x", "releases it"),
+    ("waits", "for a lock that another worker holds"),
+    ("switch >", "another worker goes on, though the last one could"),
+    (">", "another worker goes on, as the last one cannot"),
+)
+TURNS = {"preempted": "switch >", "free": ">", "same": ""}
+"""The notation of a schedule; the page has the same in all its sections, for a field x."""
 
 
 def columns(steps: Sequence[Step]) -> str:
@@ -24,6 +36,15 @@ def columns(steps: Sequence[Step]) -> str:
     head = ["step", "", *(f"worker {each}" for each in workers), "memory"]
     align = ["right", "left", *("left" for _ in workers), "left"]
     return grid(head, rows, align, padding=2)
+
+
+def legend(steps: Sequence[Step]) -> str:
+    """Return what the signs of these steps mean, those that occur."""
+    signs = {f"{step.operation} x" for step in steps} | {TURNS[step.turn] for step in steps[1:]}
+    signs |= {"x -> 0" for step in steps if step.operation == "load"}
+    signs |= {"x = 1" for step in steps if step.operation == "store"}
+    signs |= {"waits" for step in steps if step.value in ("waits", "gives up")}
+    return wrapped("; ".join(f"{sign}: {meaning}" for sign, meaning in NOTATION if sign in signs))
 
 
 def groups(steps: Sequence[Step]) -> Iterator[list[tuple[int, Step]]]:
@@ -54,7 +75,7 @@ def _step_row(group: list[tuple[int, Step]], workers: Sequence[int]) -> list[str
     steps = [step for _, step in group]
     first = steps[0]
     number = f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]}-{numbers[-1]}"
-    mark = {"preempted": "switch >", "free": ">", "same": ""}[first.turn if numbers[0] > 1 else "same"]
+    mark = TURNS[first.turn if numbers[0] > 1 else "same"]
     cells = [_cell(steps) if each == first.worker else "" for each in workers]
     return [number, mark, *cells, _memory(steps)]
 
@@ -229,7 +250,7 @@ def explanation(case: ExploredCase, *, raced: bool = True) -> str:
 
 def failure(case: ExploredCase) -> str:
     """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
-    lines = [case.headline, "", columns(case.steps), ""]
+    lines = [case.headline, "", columns(case.steps), "", legend(case.steps), ""]
     lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
     lines += [f"found: {_how(case)}", f"replay: {lab_command()} replay {case.token}"]
     if case.why:

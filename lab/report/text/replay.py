@@ -9,7 +9,7 @@ from lab.records import Replay
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Style, plural
 
-from .explore import SEEN_WHOLE, columns
+from .explore import SEEN_WHOLE, columns, legend
 
 
 def exit_code(run: Replay) -> ExitCode:
@@ -29,6 +29,7 @@ def text_of(run: Replay, style: Style = PLAIN) -> str:
             f"{run.scenario} under {run.lock}, {size}, real processes on {here}",
             run.headline,
             columns(run.steps),
+            legend(run.steps),
             "\n".join(conclusions(run)),
         ]
     )

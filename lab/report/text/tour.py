@@ -12,6 +12,10 @@ from lab.report.format import PLAIN, Style, plural, wrapped
 MARK = "<- DIFFERS"
 INDENT = "    "
 HEAD = ("call", "expected", "observed")
+NOTATION = (
+    "c = data[0]: loads a byte through the mapping; data[0] = 'x': stores one; read() and write() are calls on the "
+    "file; A: and B: are two processes"
+)
 
 
 def exit_code(run: Tour) -> ExitCode:
@@ -34,9 +38,10 @@ def summary(run: Tour) -> str:
 
 
 def heading(run: Tour) -> str:
-    """Return the line that says where it took place."""
+    """Return where it took place, and the notation of the calls, which is that of the page."""
     here = run.environment
-    return f"{here.filesystem} on {here.kernel}, {here.machine}; page = {run.page_bytes:,} bytes"
+    where = f"{here.filesystem} on {here.kernel}, {here.machine}; page = {run.page_bytes:,} bytes"
+    return f"{where}\n{wrapped(NOTATION)}"
 
 
 def step_text(step: TourStep) -> str:

@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from lab.report.text.tour import complaints, exit_code, heading, step_text, summary, text_of
+from lab.report.text.tour import NOTATION, complaints, exit_code, heading, step_text, summary, text_of
 from tests.report.toured_records import GRID, seen, step, tour_of, with_a_difference
 
 LONG = "of many words that do not fit on one line of a hundred columns " * 4
 
 
-def test_a_heading_tells_filesystem_kernel_machine_and_page() -> None:
-    assert heading(tour_of()) == "ext4 on Linux 6.18, x86_64; page = 65,536 bytes"
+def test_a_heading_tells_filesystem_kernel_machine_and_page_and_then_the_notation() -> None:
+    where, *notation = heading(tour_of()).splitlines()
+    assert where == "ext4 on Linux 6.18, x86_64; page = 65,536 bytes"
+    assert " ".join(notation) == NOTATION
 
 
 def test_a_step_is_its_number_name_and_claim_then_an_aligned_table() -> None:

@@ -27,13 +27,15 @@ class MappingBoard {
     this.speech = el("div", { class: "speech" }, this.question, this.sentence);
     const { size } = this.memory;
     root.append(
-      el("p", null, code("mmap()"), " puts a file among a process's own bytes: from then on ", code("data[20]"), " is the byte at offset 20, and a store to it is a write to the file, or is not, as it was mapped. Click a byte to read it, or walk to it with the arrow keys and press Enter. Type a character to write it."),
-      el("p", { class: "hint" }, `The pages here have ${Lab.memory.PAGE} bytes, so that you can see where they end; real ones have 4,096 or more. The file has ${size}: a few less than two pages. Each process asks for three.`),
-      el("div", { class: "board memory" },
+      el("p", null, code("mmap()"), " puts a file among a process's own bytes: then ", code("data[20]"), " is the byte at offset 20. Click a byte to read it, or walk to it with the arrow keys and press Enter. Type a character to write it."),
+      el("div", { class: "board memory" }, this.tools(),
         el("div", { class: "process" },
           el("div", { class: "row" }, el("h3", null, "The file, on disk"), el("span", { class: "hint" }, `${size} bytes, as read() and write() see them`)),
           this.strips.file.element),
-        MappingBoard.WHO.map((who) => this.processes[who].element), this.tools(), this.speech),
+        MappingBoard.WHO.map((who) => this.processes[who].element), this.speech),
+      el("p", { class: "hint" }, `The pages here have ${Lab.memory.PAGE} bytes, so that you can see where they end; real ones have 4,096 or more. The file has ${size}: a few less than two pages. Each process asks for three.`),
+      el("p", { class: "hint" }, code("c = data[20]"), " loads a byte through the mapping, ", code("data[20] = 'x'"), " stores one, as in ", code("lab tour"),
+        "; ", code("read()"), " and ", code("write()"), " are calls on the file."),
       el("details", { class: "tryout" }, el("summary", null, "Things to try"), el("ul", null, [
         "Write through A while both processes share the file: what does B find, and what does read() find?",
         "Map B with MAP_PRIVATE. Write through A, then through B, then through A again.",

@@ -21,8 +21,8 @@ const MemoryWords = (() => {
   const unmap = (who, copies) => [`${who}: munmap(data, …). The file stays as it is${copies ? `; the copies that ${who} had made are gone` : ""}.`, ""];
 
   const load = (who, index, at, byte, size) => [at < size
-    ? `${who}: data[${index}]. The byte at offset ${at} is ${literal(byte)}.`
-    : `${who}: data[${index}]. Offset ${at} is behind the end of the file, but in its last page: it reads as ${literal(byte)}.`, ""];
+    ? `${who}: c = data[${index}]. The byte at offset ${at} is ${literal(byte)}.`
+    : `${who}: c = data[${index}]. Offset ${at} is behind the end of the file, but in its last page: it reads as ${literal(byte)}.`, ""];
 
   const read = (at, byte, size) => [byte < 0 ? `read() at offset ${at} gives nothing: the file ends at ${size}.` : `read(): the byte at offset ${at} is ${literal(byte)}.`, ""];
 

@@ -21,6 +21,19 @@ const Lab = (() => {
   /* The text with its dates and options each on one line: a browser breaks lines at hyphens. */
   const whole = (text) => text.split(/(--[a-z][\w-]*|\d{4}-\d\d-\d\d)/).map((part, at) => (at % 2 ? el("span", { class: "whole" }, part) : part));
 
+  /* The notation of `lab explore` and of all sections; "x" is a field of the memory. */
+  const NOTATION = {
+    load: ["x -> 0", "loads 0 from x"],
+    store: ["x = 1", "stores 1 to x"],
+    lock: ["lock x", "acquires the lock on x, (shared) with other readers"],
+    unlock: ["unlock x", "releases it"],
+    waits: ["waits", "for a lock that another worker holds"],
+    switch: ["switch >", "another worker goes on, though the last one could"],
+    turn: [">", "another worker goes on, as the last one cannot"],
+  };
+  const legend = (names = Object.keys(NOTATION)) => el("dl", { class: "hint notation" },
+    names.map((name) => el("div", {}, el("dt", { class: "mono" }, NOTATION[name][0]), el("dd", {}, NOTATION[name][1]))));
+
   /* Spoken by screen readers; the same sentence twice is spoken twice. */
   const say = (text) => {
     const place = document.getElementById("said");
@@ -118,5 +131,5 @@ const Lab = (() => {
   };
   document.addEventListener("DOMContentLoaded", start);
 
-  return { el, svg, whole, say, link, data, section, roving };
+  return { el, svg, whole, legend, say, link, data, section, roving };
 })();

@@ -123,7 +123,7 @@ class Play {
   static spoken({ worker, operation, field, value }) {
     const told = {
       load: () => `loads ${value} from ${field}`,
-      store: () => `stores ${value} in ${field}`,
+      store: () => `stores ${value} to ${field}`,
       lock: () => (value === "EDEADLK" ? `is refused the lock on ${field}` : `locks ${field}`),
       unlock: () => `unlocks ${field}`,
     };

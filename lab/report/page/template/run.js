@@ -1,7 +1,7 @@
 /* A real run: its cases, the recorded trial of each, what went wrong in it, the bytes, the tables, the environment. */
 Lab.section("run", (root, data) => {
   const { el, whole, link, say, roving } = Lab;
-  const { unpacked, moment, span, range, nameOf, valueOf, LOAD, STORE } = RunRecord;
+  const { unpacked, moment, span, locked, nameOf, valueOf, LOAD, STORE } = RunRecord;
   const STEPS = 14, LISTED = 60, AROUND = 3000;  // rows, rows, ns
 
   const command = (text) => el("pre", { class: "command" }, el("code", {}, whole(text)));
@@ -107,11 +107,11 @@ Lab.section("run", (root, data) => {
     stage.addEventListener("lab-shown", () => { timeline.want(); bytes.start(); }, { once: true });
     const finished = part.done.reduce((sum, rounds) => sum + rounds, 0);
     return [
-      el("p", { class: "hint" }, `One more trial, recorded: ${finished.toLocaleString("en")} rounds${part.wall ? ` in ${span(part.wall)}` : ""}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those made in search of one that shows damage, or workers that meet.` : ""}`),
       el("p", { class: `verdict ${harm ? "bad" : "good"}` }, summary(part, record)),
+      el("div", { class: "board" }, tools, timeline.strip, timeline.frame, timeline.under, legend(), explained, list, Lab.legend(["load", "store", "lock", "unlock", "waits"])),
+      el("p", { class: "hint" }, `One more trial, recorded: ${finished.toLocaleString("en")} rounds${part.wall ? ` in ${span(part.wall)}` : ""}, ${record.holds.length ? `${record.holds.length.toLocaleString("en")} requests for locks, ` : ""}${record.accesses.length.toLocaleString("en")} loads and stores. Writing takes time and widens the race window, so it counts in no figure.${part.attempts > 1 ? ` It is trial ${part.attempts} of those made in search of one that shows damage, or workers that meet.` : ""}`),
       part.damage.length && part.count !== part.counted ? el("p", { class: "hint" }, marked(part)) : null,
       part.cut.length ? el("p", { class: "hint" }, `Left out: ${part.cut.join("; ")}.`) : null,
-      el("div", { class: "board" }, tools, timeline.strip, timeline.frame, timeline.under, legend(), explained, list),
       el("h4", {}, "Whose bytes lie in the file at the end"),
       part.blocks.length ? el("div", { class: "board" },
         el("div", { class: "row legend" }, record.lanes.map((lane) => el("span", { class: `chip worker-${lane.colour}` }, lane.name)),
@@ -161,7 +161,8 @@ Lab.section("run", (root, data) => {
       if (mark >= 0 || (each.kind < 2 && mine(each) && within(each.begun))) steps.push({ at: each.begun, worker: each.worker, marked: mark, text: did(record, each) });
     });
     record.holds.filter(mine).forEach((each) => {
-      const told = [[each.requested, `asks for the ${range(each)}`], [each.granted, `is granted the ${range(each)}`], [each.released, "gives it back"]];
+      const what = locked(record.part, each);
+      const told = [[each.requested, `waits for ${what}`], [each.granted, `lock ${what}`], [each.released, `unlock ${what}`]];
       told.filter(([time]) => within(time)).forEach(([at, text]) => steps.push({ at, worker: each.worker, marked: -1, text }));
     });
     steps.sort((a, b) => a.at - b.at);
@@ -189,7 +190,7 @@ Lab.section("run", (root, data) => {
     if (each.kind !== LOAD && each.kind !== STORE) return "sees the damage";
     const value = valueOf(record.part, each.start, each.length, each.bytes);
     const what = nameOf(record.part, each.start, each.length);
-    return each.kind === STORE ? `stores ${value} to ${what} (round ${each.round + 1})` : `loads ${what}: ${value} (round ${each.round + 1})`;
+    return `${what} ${each.kind === STORE ? "=" : "->"} ${value} (round ${each.round + 1})`;
   };
 
   /* The canvas in words: what is in view, at most so many rows. */
@@ -199,7 +200,7 @@ Lab.section("run", (root, data) => {
     let left = 0;
     const add = (row) => (rows.length < 4 * LISTED ? rows.push(row) : (left += 1));
     record.holds.forEach((each) => {
-      if (meets(each.requested, each.until)) add([each.requested, each.worker, `asks for the ${range(each)}, ${each.granted === null ? "never granted" : `waits ${span(each.granted - each.requested)}, ${each.released === null ? "never gives it back" : `holds it ${span(each.released - each.granted)}`}`}`]);
+      if (meets(each.requested, each.until)) add([each.requested, each.worker, `lock ${locked(record.part, each)}: ${each.granted === null ? "waits for ever" : `waits ${span(each.granted - each.requested)}, ${each.released === null ? "is never unlocked" : `is held ${span(each.released - each.granted)}`}`}`]);
     });
     record.accesses.forEach((each) => { if (meets(each.begun, each.ended)) add([each.begun, each.worker, did(record, each)]); });
     rows.sort((a, b) => a[0] - b[0]);

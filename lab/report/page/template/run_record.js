@@ -132,7 +132,8 @@ const RunRecord = (() => {
   const hundredths = new Intl.NumberFormat("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   const moment = (ns) => `${hundredths.format(ns / 1000)} us`;
   const span = (ns) => (ns >= 1e6 ? `${(ns / 1e6).toFixed(2)} ms` : ns >= 1e3 ? `${(ns / 1e3).toFixed(2)} us` : `${Math.round(ns)} ns`);
-  const range = (hold) => `${hold.write ? "write" : "read"} lock on ${hold.length ? `bytes ${hold.start} to ${hold.start + hold.length - 1}` : "the whole file"}`;
+  /* What a lock is on, as in `lock value (shared)`. */
+  const locked = (part, { start, length, write }) => `${length ? nameOf(part, start, length) : "the whole file"}${write ? "" : " (shared)"}`;
 
-  return { LOAD, STORE, unpacked, above, valueAt, nameOf, valueOf, moment, span, range };
+  return { LOAD, STORE, unpacked, above, valueAt, nameOf, valueOf, moment, span, locked };
 })();

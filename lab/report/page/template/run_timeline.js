@@ -5,7 +5,7 @@ const RunTimeline = (() => {
   const HEAD = 22, FOOT = 24, NARROWEST_NS = 50, COLUMN = 2;  // pixels, ns, pixels
 
   const make = (record, { chosen, viewed }) => {
-    const { above, moment, span, range, nameOf, valueOf, STORE } = RunRecord;
+    const { above, moment, span, locked, nameOf, valueOf, STORE } = RunRecord;
     const canvas = el("canvas", { class: "timeline", "data-shapes": 0 });
     const frame = el("div", {
       class: "timeline-frame", tabindex: 0, role: "application", "aria-roledescription": "timeline",
@@ -322,16 +322,16 @@ const RunTimeline = (() => {
       const told = [];
       for (const number of each.waits.map(at).filter((found) => found !== null)) {
         const hold = record.holds[number];
-        if (hold.granted === null || hold.granted > time) told.push(`waits for the ${range(hold)} since ${moment(hold.requested)}`);
+        if (hold.granted === null || hold.granted > time) told.push(`waits for ${locked(record.part, hold)} since ${moment(hold.requested)}`);
       }
       for (const number of each.holds.map(at).filter((found) => found !== null)) {
         const hold = record.holds[number];
-        told.push(`holds the ${range(hold)}${hold.released === null ? ", never given back" : ` for ${span(hold.released - hold.granted)}`}, after a wait of ${span(hold.granted - hold.requested)}`);
+        told.push(`holds ${locked(record.part, hold)}${hold.released === null ? ", never unlocked" : ` for ${span(hold.released - hold.granted)}`}, after a wait of ${span(hold.granted - hold.requested)}`);
       }
       for (const number of [at(each.loads), at(each.stores)].filter((found) => found !== null)) told.push(access(record.accesses[number]));
       return told.join("; ") || "between two accesses";
     };
-    const access = (each) => `${each.kind === STORE ? "stores" : "loads"} ${nameOf(record.part, each.start, each.length)}: ${valueOf(record.part, each.start, each.length, each.bytes)} (round ${each.round + 1})`;
+    const access = (each) => `${nameOf(record.part, each.start, each.length)} ${each.kind === STORE ? "=" : "->"} ${valueOf(record.part, each.start, each.length, each.bytes)} (round ${each.round + 1})`;
 
     const slide = (event) => {
       if (event.buttons !== 1) return;

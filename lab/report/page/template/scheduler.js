@@ -23,13 +23,13 @@ class Scheduler {
     this.oddsLine = el("p", { class: "sched-odds" });
     this.linkBox = el("input", { class: "mono", readonly: true, hidden: true, "aria-label": "Link to this position" });
     const board = el("div", { class: "board sched", tabindex: "-1", role: "group", "aria-label": "The game" },
-      this.columns.element, this.memory.element, this.oddsLine, this.verdict.element, this.tools());
+      this.columns.element, this.memory.element, this.guess.element, this.oddsLine, this.verdict.element, this.tools());
     board.addEventListener("keydown", (event) => this.key(event));
     root.append(
       el("p", { class: "lede" },
-        "Several processes run the same code on the same bytes. Between any two steps of one, the system may let another ",
-        "go on. Here, ", el("strong", {}, "you are the system"), ": choose who takes the next step. You win if the result is wrong."),
-      this.chooser.element, el("div", { class: "sched-top" }, this.chooser.source, this.guess.element), board,
+        "Processes run the same code on the same bytes, in any order of steps. ", el("strong", {}, "You are the system"),
+        ": choose who takes the next step. You win if the result is wrong."),
+      this.chooser.element, board, el("div", { class: "sched-below" }, this.chooser.source, Lab.legend()),
       ...leftOut.map(({ scenario, reason }) => el("p", { class: "hint" }, Lab.whole(`${scenario} cannot be played: ${reason}`))));
   }
 

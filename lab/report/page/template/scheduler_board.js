@@ -127,7 +127,7 @@ class MemoryBoard {
   constructor() {
     const { el } = Lab;
     this.body = el("tbody", {});
-    this.element = el("div", { class: "sched-memory" },
+    this.element = el("div", { class: "sched-memory", role: "region", "aria-label": "The shared memory" },
       el("table", {}, el("caption", {}, "The shared memory"),
         el("thead", { class: "unseen" }, el("tr", {}, ["field", "value"].map((text) => el("th", { scope: "col" }, text)))),
         this.body));
@@ -135,6 +135,9 @@ class MemoryBoard {
 
   draw(play) {
     this.body.replaceChildren(...play.memory().map((cell) => this.row(cell)));
+    this.element.tabIndex = this.element.scrollHeight > this.element.clientHeight ? 0 : -1;
+    const changed = this.body.querySelector(".changed");
+    if (changed) this.element.scrollTop = changed.offsetTop - this.body.offsetTop;  // a phone shows a part of it
   }
 
   row({ name, value, by, was }) {

@@ -11,7 +11,7 @@ Lab.section("stories", (root, stories) => {
   const language = () => el("p", { class: "hint" }, code("F_SETLK f write 0 1"), " asks for a write lock on the file f, from byte 0, 1 byte long; ",
     code("F_SETLKW"), " waits for it, ", code("F_GETLK"), " asks who is in the way; ", code("F_OFD_SETLK"),
     " is the same for a lock of the open file. ", code("write f 0 5"), " puts a 5 at offset 0 of the file, ", code("store f 0 5"), " does so through the mapping, ",
-    code("load f 0 1"), " looks at 1 byte there; ", code("returns"), " is a call that waited and now comes back. Behind the arrow stands what the call came to.");
+    code("load f 0 1"), " loads 1 byte there; ", code("returns"), " is a call that waited and now comes back. Behind ", code("->"), " stands what a call came to.");
   const SET_UP = /^(open|write|map) /;
   const title = (story) => story.scenario.replaceAll("_", " ");
   let shown = Math.max(0, stories.findIndex((story) => story.scenario === link.get("story")));
@@ -22,7 +22,7 @@ Lab.section("stories", (root, stories) => {
     const rows = telling.calls.map((call, place) => el("tr", { class: call.wrong ? "wrong" : "" },
       el("td", { class: "place" }, String(place + 1)),
       telling.workers.map((_, number) => el("td", { class: `worker-${number}`, "data-who": number === call.worker && telling.workers[number] }, number === call.worker && [
-        el("span", { class: "mono call" }, call.call), " ", el("span", { class: "came" }, `→ ${call.result}`)])),
+        el("span", { class: "mono call" }, call.call), " ", call.result && el("span", { class: "came" }, `-> ${call.result}`)])),
       el("td", { class: "note" }, call.wrong && el("strong", { class: "mark" }, "Here: "), call.note)));
     const body = el("tbody", null, rows);
     return { rows, element: el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, el("table", { class: "story" },
@@ -55,7 +55,7 @@ Lab.section("stories", (root, stories) => {
       const call = telling.calls[at - 1];
       draw();
       if (document.activeElement === document.body || document.activeElement.disabled) made.element.focus({ preventScroll: true });
-      say(`${telling.workers[call.worker]}: ${call.call}, ${call.result}. ${call.wrong ? "Here it goes wrong: " : ""}${call.note}`);
+      say(`${telling.workers[call.worker]}: ${call.call}${call.result && `, ${call.result}`}. ${call.wrong ? "Here it goes wrong: " : ""}${call.note}`);
       moved(at);
     };
     const element = el("div", {
@@ -109,9 +109,9 @@ Lab.section("stories", (root, stories) => {
     board.replaceChildren(...[
       el("h3", null, title(story)),
       el("p", { class: "summary" }, story.summary),
-      story.source === "performed" && language(),
       handle(story.broken, `${title(story)}, call by call`, at || firstOf(story.broken), (now) => link.set("step", now)),
       ...fixOf(story),
+      story.source === "performed" ? language() : Lab.legend(["load", "store", "lock", "unlock"]),
       el("p", { class: "hint origin" }, story.source === "explored"
         ? "The shortest failure that the explorer found: two workers, a round each, under POSIX locks."
         : "Performed on the lab's model of the kernel, which its tests hold against the real one, call by call."),
