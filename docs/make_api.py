@@ -24,7 +24,16 @@ else in the package is internal and may change. `docs/own-scenario.md` teaches h
 written by `python -m docs.make_api` from the docstrings.
 """
 
-RESULTS = ["ExploreResult", "RaceResult", "Result", "WithCases"]
+RESULTS = [
+    "BenchResult",
+    "CheckResult",
+    "ExploreResult",
+    "LocksResult",
+    "RaceResult",
+    "ReplayResult",
+    "Result",
+    "WithCases",
+]
 """What the functions return; nobody needs to import these."""
 
 Definition = ast.ClassDef | ast.FunctionDef

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from .api.session import explore, race
+    from .api.session import bench, check, explore, locks, race, replay
     from .errors import CannotRunError, LabError, UsageError
     from .locking.adapters import adapt
     from .locking.protocol import Deadlock
@@ -49,18 +49,19 @@ __all__ = [
     "UsageError",
     "Worker",
     "adapt",
+    "bench",
+    "check",
     "explore",
+    "locks",
     "race",
+    "replay",
 ]
 
 _PLACES = {
-    "CannotRunError": ".errors",
     "Deadlock": ".locking.protocol",
-    "LabError": ".errors",
-    "UsageError": ".errors",
     "adapt": ".locking.adapters",
-    "explore": ".api.session",
-    "race": ".api.session",
+    **dict.fromkeys(("CannotRunError", "LabError", "UsageError"), ".errors"),
+    **dict.fromkeys(("bench", "check", "explore", "locks", "race", "replay"), ".api.session"),
 }
 """The modules of the names; all others are in `lab.scenario`."""
 

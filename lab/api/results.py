@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib import import_module
+from io import StringIO
 from math import ceil
 from shlex import join
 from typing import Any, Generic, NoReturn, TypeVar
 
 from lab.analysis.statistics import requests_for
-from lab.errors import UsageError
+from lab.errors import CannotRunError, UsageError
 from lab.locking.registry import OWN
 from lab.output import lab_command
 from lab.racing.summary import MORE, rounds_for, seconds_for
-from lab.records import Case, Document, Exploration, ExploredCase, Run, encode
+from lab.records import Bench, Case, Check, Exploration, ExploredCase, LockSurvey, Replay, Run, encode
 from lab.report.documents import report_of
 from lab.report.format import PLAIN, one_in, plural
+from lab.report.notebook import data_of, html_of
 from lab.report.text.explore import covered, explanation
 from lab.report.text.explore import text_of as explore_text
 from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
-from .client import Answer
+from .client import Answer, Record
 from .manner import MANNERS
 from .pacing import DETECTS
 from .protocol import as_arguments, is_about_the_test
@@ -74,7 +77,6 @@ __tracebackhide__ = is_about_the_test
 REPLAY = "replay: "
 
 
-Record = TypeVar("Record", bound=Document)
 Row = TypeVar("Row", Case, ExploredCase)
 Unable = Callable[[str], NoReturn]
 """A function that says that the environment cannot do it."""
@@ -104,9 +106,23 @@ class Result(Generic[Record]):
         plain: dict[str, Any] = json.loads(encode(self.record))
         return plain
 
+    def to_pandas(self) -> Any:
+        """Return the table of `--format csv` as a DataFrame: a row for each case, numbers as numbers.
+
+        Raises CannotRunError where pandas is not installed.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError as error:
+            raise CannotRunError(f"to_pandas needs pandas ({error}); pip install pandas") from None
+        return pandas.read_csv(StringIO(data_of(self.record)))
+
     def __str__(self) -> str:
         """Return the report that the command prints."""
-        return report_of(self._answer.document).text(self._answer.document, PLAIN)
+        return report_of(self._answer.document).text(self._answer.document)
+
+    def _repr_html_(self) -> str:
+        return html_of(self._answer.document)
 
 
 class WithCases(Result[Record], Generic[Record, Row]):
@@ -319,6 +335,57 @@ class ExploreResult(WithCases[Exploration, ExploredCase]):
         text = "\n".join(line for line in text.splitlines() if not line or line != without).rstrip()
         again = self._repetition.tested(run.options.seed)
         return f"{text}\n\nagain: {again}" if again else text
+
+
+class CheckResult(Result[Check]):
+    """The result of a check: a verdict on each guarantee."""
+
+    def __repr__(self) -> str:
+        done = self._answer.document
+        return f"check of {', '.join(done.directories)}: {'safe' if done.safe else 'not safe'}"
+
+    def assert_safe(self) -> None:
+        """Fail unless nothing that was asked for is unsafe, refused or unknown."""
+        if not self.record.safe:
+            raise AssertionError(f"{self!r}\n\n{self}")
+
+
+class ReplayResult(Result[Replay]):
+    """The result of a replay: how many times the interleaving led real processes to the same end."""
+
+    def __repr__(self) -> str:
+        done = self._answer.document
+        return f"replay of {done.scenario} under {done.lock}: reproduced {done.reproduced} of {done.times} times"
+
+    def assert_reproduced(self) -> None:
+        """Fail unless every performance ended as the token says, with its damage."""
+        done = self.record
+        if done.reproduced < done.times or not done.times:
+            raise AssertionError(f"{self!r}: {done.divergence}\n\n{self}")
+        if not done.damage:
+            raise AssertionError(f"{self!r}, but that breaks nothing any more: the scenario has changed\n\n{self}")
+
+
+class BenchResult(Result[Bench]):
+    """The result of a benchmark: the price of each case, with its samples."""
+
+    def __repr__(self) -> str:
+        done = self._answer.document
+        named = dict.fromkeys(each.lock for each in done.locks) or dict.fromkeys(each.backing for each in done.copying)
+        return f"bench of {', '.join(named)}"
+
+
+class LocksResult(Result[LockSurvey]):
+    """The result of a comparison of locks: what each keeps out, lets in and survives."""
+
+    def __repr__(self) -> str:
+        return f"comparison of {', '.join(lock.name for lock in self._answer.document.locks)}"
+
+    def assert_as_claimed(self) -> None:
+        """Fail unless every lock does what it says of itself."""
+        wrong = [f"{each.lock}: {each.property} is {each.value}" for each in self.record.cells if not each.ok]
+        if wrong:
+            raise AssertionError(f"{'; '.join(wrong)}\n\n{self}")
 
 
 def _explored_case(case: ExploredCase) -> str:

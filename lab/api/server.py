@@ -13,7 +13,7 @@ import os
 import pickle
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from importlib import import_module
@@ -26,13 +26,14 @@ from typing import Any, cast
 
 from lab.errors import ExitCode, LabError, UsageError, error_line
 from lab.exploring.beside_race import explain
+from lab.exploring.token import read, scenario_of
 from lab.locking import Lock, find_lock
 from lab.locking.adapters import Adapted
-from lab.locking.registry import MODELLED, lock_of
+from lab.locking.registry import MODELLED, give, lock_of
 from lab.processes import Descendants, Terminated, stops_interrupt
 from lab.processes.external import end_with
 from lab.records import Case as Row
-from lab.records import Document, Exploration, ExploredCase, Run
+from lab.records import Document, Exploration, Run
 from lab.records.common import Header
 from lab.scenario import Found, Scenario, find_scenarios
 from lab.scenario.attributes import check_attributes, check_complete
@@ -171,7 +172,7 @@ def main() -> int:
 
 def _answer(request: Request) -> tuple[int, bytes]:
     try:
-        document, names = PERFORMED[request.verb](request)
+        document, names = explain_race(request) if request.verb == "explain" else perform(request)
     except LabError as error:
         return error.exit_code, str(error).encode("utf-8", "replace")
     if isinstance(document, Header) and document.interrupted:
@@ -179,32 +180,47 @@ def _answer(request: Request) -> tuple[int, bytes]:
     return 0, answer_data(document, names)
 
 
-def _scenarios_of(request: Request) -> list[Found]:
-    """Return the scenarios that were asked for; without any, the default set."""
-    return [scenario_from(sent) for sent in request.scenarios] or find_scenarios([])
+def perform(request: Request) -> tuple[Document, list[str]]:
+    """Do what the command of this name does; return its record, and the name of each case's scenario for a user.
 
-
-def race(request: Request) -> tuple[Run, list[str]]:
-    """Race the cases; return the record, and the name of each case's scenario on the command line.
-
-    Raises LabError for what cannot be found or raced; errors in the race itself are part of its result.
+    Raises LabError for what cannot be found or done; errors in a race itself are part of its result.
     """
-    found = _scenarios_of(request)
-    locks: dict[str, Lock | None] = {}
-    for sent in request.locks:
-        lock = None if "name" in sent else _renamed(lock_from(sent), locks)
-        locks[lock.name if lock else sent["name"]] = lock
+    found = [scenario_from(sent) for sent in request.scenarios]
     arguments = dict(request.arguments)
-    seconds, about_s = arguments.pop("seconds"), arguments.pop("about_s")
-    pace = Pace(seconds, about_s, arguments["detects"] or DETECTS)
-    done = verbs.race(
-        found,
-        **{**arguments, "dir": [Path(each) for each in arguments["dir"]]},
-        lock=list(locks),
-        locks={name: lock for name, lock in locks.items() if lock},
-        race_case=None if arguments["trials"] else pace.race_case,
-    ).perform(_tell_nobody)
-    return done, _names([case.scenario for case in done.cases if case.verdict != "clean"], found, done.cases)
+    if request.verb != "check" and "lock" in arguments:
+        arguments["lock"] = _names_of(request.locks) or None
+    if request.verb == "race":
+        pace = Pace(arguments.pop("seconds"), arguments.pop("about_s"), arguments["detects"] or DETECTS)
+        arguments["race_case"] = None if arguments["trials"] else pace.race_case
+    if request.verb in ("race", "explore"):
+        found = found or find_scenarios([])
+        job = verbs.VERBS[request.verb](found, **arguments)
+    elif request.verb == "replay":
+        job = verbs.replay(**arguments, found=found[0] if found else _pinned(arguments["token"]))
+    else:
+        job = verbs.VERBS[request.verb](**arguments)
+    document = job.perform(_tell_nobody)
+    return document, _names(document, found)
+
+
+def _pinned(token: str) -> Found:
+    """Return the scenario that the token names. Raises UsageError where it is gone, has changed, or was never named."""
+    try:
+        return scenario_of(read(token))
+    except UsageError as error:
+        step = "; give the class or the object as scenario=" if str(error).startswith("unknown scenario") else ""
+        raise UsageError(f"{error}{step}") from error
+
+
+def _names_of(sent: Sequence[Parcel]) -> list[str]:
+    """Return the names of the locks; those that were sent can be found by theirs from now on."""
+    locks: dict[str, Lock | None] = {}
+    for each in sent:
+        lock = None if "name" in each else _renamed(lock_from(each), locks)
+        if lock:
+            give(lock)
+        locks[lock.name if lock else each["name"]] = lock
+    return list(locks)
 
 
 def _renamed(lock: Lock, taken: Mapping[str, object]) -> Lock:
@@ -217,23 +233,21 @@ def _renamed(lock: Lock, taken: Mapping[str, object]) -> Lock:
     return lock.named(next(f"{name}_{number}" for number in count(2) if f"{name}_{number}" not in taken))
 
 
-def _names(wanted: Sequence[str], found: Sequence[Found], cases: Sequence[Row | ExploredCase]) -> list[str]:
-    """Return the name of each case's scenario on the command line, where it is wanted; else an empty one."""
+def _names(document: Document, found: Sequence[Found]) -> list[str]:
+    """Return the name of each case's scenario on the command line, where something broke; else an empty one."""
+    if isinstance(document, Run):
+        rows = [(case.scenario, case.verdict != "clean") for case in document.cases]
+    elif isinstance(document, Exploration):
+        rows = [(case.scenario, bool(case.token)) for case in document.cases]
+    else:
+        return []
+    wanted = {name for name, broke in rows if broke}
     known = {each.name: command_name(each) for each in found if each.name in wanted}
-    return [known.get(case.scenario, "") for case in cases]
+    return [known.get(name, "") for name, _ in rows]
 
 
 def _tell_nobody(title: str) -> None:
     """Ignore the title of the next step."""
-
-
-def explore(request: Request) -> tuple[Exploration, list[str]]:
-    """Explore the cases; return as `race` does. Raises LabError for what cannot be explored."""
-    found = _scenarios_of(request)
-    done = verbs.explore(found, lock=[sent["name"] for sent in request.locks], **request.arguments).perform(
-        _tell_nobody
-    )
-    return done, _names([case.scenario for case in done.cases if case.token], found, done.cases)
 
 
 def explain_race(request: Request) -> tuple[Run, list[str]]:
@@ -244,7 +258,7 @@ def explain_race(request: Request) -> tuple[Run, list[str]]:
     import msgspec
 
     done = msgspec.json.decode(request.arguments["run"], type=Run)
-    found = _scenarios_of(request)
+    found = [scenario_from(sent) for sent in request.scenarios] or find_scenarios([])
     explained = explain(replace(done, cases=list(map(_modelled, done.cases))), found)
     cases = [replace(row, explanation=case.explanation) for row, case in zip(done.cases, explained.cases, strict=True)]
     return replace(done, cases=cases), []
@@ -252,11 +266,3 @@ def explain_race(request: Request) -> tuple[Run, list[str]]:
 
 def _modelled(row: Row) -> Row:
     return replace(row, lock="none") if row.overlapping_holds and row.lock not in MODELLED else row
-
-
-PERFORMED: dict[str, Callable[[Request], tuple[Document, list[str]]]] = {
-    "race": race,
-    "explore": explore,
-    "explain": explain_race,
-}
-"""What is done for each request."""

@@ -13,12 +13,12 @@ from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from lab.errors import CannotRunError, UsageError, unknown
 from lab.exploring.locks import check_modelled
-from lab.records import Exploration, Run, encode
+from lab.records import Bench, Check, Exploration, LockSurvey, Replay, Run, encode
 from lab.scenario import Scenario
 
-from .client import Answer, ask
+from .client import Answer, Record, ask
 from .protocol import Parcel, Request, is_about_the_test, packed
-from .results import ExploreResult, RaceResult, Repetition
+from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import checked, temporary_directory
 
 __tracebackhide__ = is_about_the_test
@@ -103,6 +103,7 @@ class Session:
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
         given = checked(
+            "race",
             workers=_listed(workers),
             rounds=rounds,
             trials=trials,
@@ -120,7 +121,7 @@ class Session:
         )
         if trials is not None and seconds is not None:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
-        folders = [str(_directory(each)) for each in _listed(dir) or [self._directory or temporary_directory()]]
+        folders = self._folders(dir)
         home = _caller()
         request = Request(
             "race",
@@ -129,6 +130,7 @@ class Session:
                 "isolate": isolate,
                 "record": record,
                 "dir": folders,
+                "lock": None,
                 "about_s": self._seconds,
                 "explain": explain,
                 "explore": explore,
@@ -168,6 +170,7 @@ class Session:
         make no sense, and CannotRunError for what cannot be explored.
         """
         given = checked(
+            "explore",
             workers=_listed(workers),
             rounds=_listed(rounds),
             search=search,
@@ -178,11 +181,124 @@ class Session:
             seed=self._seed if seed is None else seed,
         )
         locks = [{"name": _modelled(each)} for each in _listed(lock) or []]
-        request = Request("explore", given, _scenarios(scenario, _caller()), locks)
+        request = Request("explore", {**given, "lock": None}, _scenarios(scenario, _caller()), locks)
         answer = ask(request, Exploration)
         return self._returned(ExploreResult(answer, self._repetition(lock, ""), unable=self._unable))
 
-    def _ask(self, request: Request, record: type[Run]) -> Answer[Run]:
+    @named
+    def check(
+        self,
+        directory: Directory | Sequence[Directory],
+        *,
+        only: str | Sequence[str] | None = None,
+        seconds: float = 8.0,
+        seed: int | None = None,
+        workers: int = 4,
+        detects: float | str | None = None,
+        faults: bool = False,
+    ) -> CheckResult:
+        """Find out whether locking is safe in a directory, as `lab check` does; several are one by different mounts.
+
+        `only` are guarantees, groups of them, or parts. Raises UsageError for what makes no sense, and CannotRunError
+        where the directory cannot be used.
+        """
+        given = checked(
+            "check",
+            only=_listed(only) or [],
+            seconds=seconds,
+            seed=self._seed if seed is None else seed,
+            workers=workers,
+            detects=detects,
+        )
+        folders = [str(_directory(each)) for each in _listed(directory) or []]
+        request = Request("check", {**given, "directories": folders, "faults": bool(faults)})
+        return self._returned(CheckResult(self._ask(request, Check), self._unable))
+
+    @named
+    def replay(
+        self,
+        token: str,
+        scenario: AnyScenario | None = None,
+        *,
+        times: int = 100,
+        dir: Directory | None = None,  # noqa: A002 - as on the command line
+        time_limit: float = 5.0,
+    ) -> ReplayResult:
+        """Perform the interleaving of a token on the real kernel, as `lab replay` does: it pins a failure in a test.
+
+        The token names its scenario. One that the command line cannot find, as it is defined in a notebook or a
+        function, is given as `scenario`; so is one of the file that the token itself is written in. Raises UsageError
+        where the scenario does other operations than when the token was made, and CannotRunError where the environment
+        cannot.
+        """
+        given = checked("replay", times=times, time_limit=time_limit)
+        home = _caller()
+        sent = _scenarios(scenario, home) if scenario is not None else []
+        request = Request("replay", {**given, "token": token, "dir": self._folders(dir)[0]}, sent)
+        return self._returned(ReplayResult(self._ask(request, Replay), self._unable))
+
+    @named
+    def bench(
+        self,
+        lock: Any = None,
+        *,
+        price: str | Sequence[str] | None = None,
+        workers: int | Sequence[int] | None = None,
+        ranges: str | Sequence[str] | None = None,
+        held: int | Sequence[int] | None = None,
+        hold: float | None = None,
+        think: float | None = None,
+        pin: str | None = None,
+        backing: str | Sequence[str] | None = None,
+        sizes: int | Sequence[int] | None = None,
+        dir: Directory | Sequence[Directory] | None = None,  # noqa: A002 - as on the command line
+        seconds: float = 1.0,
+        repeats: int = 31,
+    ) -> BenchResult:
+        """Measure what locks cost, as `lab bench` does; with `backing` and nothing about locks, what copying costs.
+
+        `lock` is as in `race`; those of the kernel, where it is left out. `hold` and `think` are in microseconds.
+        Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
+        """
+        given = checked(
+            "bench",
+            price=_listed(price),
+            workers=_listed(workers),
+            ranges=_listed(ranges),
+            held=_listed(held),
+            hold=hold,
+            think=think,
+            pin=pin,
+            backing=_listed(backing),
+            sizes=_listed(sizes),
+            seconds=seconds,
+            repeats=repeats,
+        )
+        sent = _locks(lock, _caller()) if lock is not None else []
+        request = Request("bench", {**given, "dir": self._folders(dir), "lock": None}, locks=sent)
+        return self._returned(BenchResult(self._ask(request, Bench), self._unable))
+
+    @named
+    def locks(
+        self,
+        lock: Any = None,
+        *,
+        dir: Directory | None = None,  # noqa: A002 - as on the command line
+        seconds: float = 5.0,
+    ) -> LocksResult:
+        """Compare locks by what they keep out, let in and survive, as `lab locks` does; all, where none is named.
+
+        `lock` is as in `race`. Raises UsageError for what is no lock, and CannotRunError where one is not available.
+        """
+        given = checked("locks", seconds=seconds)
+        sent = _locks(lock, _caller()) if lock is not None else []
+        request = Request("locks", {**given, "dir": self._folders(dir)[0], "lock": None}, locks=sent)
+        return self._returned(LocksResult(self._ask(request, LockSurvey), self._unable))
+
+    def _folders(self, given: Directory | Sequence[Directory] | None) -> list[str]:
+        return [str(_directory(each)) for each in _listed(given) or [self._directory or temporary_directory()]]
+
+    def _ask(self, request: Request, record: type[Record]) -> Answer[Record]:
         try:
             return ask(request, record)
         except CannotRunError as error:
@@ -250,5 +366,11 @@ def _caller() -> ModuleType | None:
 
 
 SESSION = Session()
-race = SESSION.race
-explore = SESSION.explore
+race, explore, check, replay, bench, locks = (
+    SESSION.race,
+    SESSION.explore,
+    SESSION.check,
+    SESSION.replay,
+    SESSION.bench,
+    SESSION.locks,
+)

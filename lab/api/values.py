@@ -184,6 +184,10 @@ SEARCHES = ("auto", "bound", "all", "states", "dpor", "random", "pct")
 PINS = ("none", "spread", "one")
 FAULTS = ("none", "short", "long")
 ISOLATED = ("pid",)
+PRICES = ("uncontended", "hand-off", "queue")
+RANGES = ("same", "disjoint")
+MOST_CHECKERS = 512
+"""Every race of the stress has room for so many workers."""
 
 
 def one_of(known: Sequence[str], what: str) -> Callable[[str], str]:
@@ -199,6 +203,7 @@ def one_of(known: Sequence[str], what: str) -> Callable[[str], str]:
 
 ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "workers": between(1, MOST_WORKERS),
+    "check.workers": between(2, MOST_CHECKERS),
     "rounds": at_least(1),
     "trials": at_least(1),
     "seconds": positive,
@@ -216,24 +221,34 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     "preemptions": at_least(0),
     "tear": at_least(1),
     "jobs": at_least(1),
+    "only": str,
+    "times": at_least(1),
+    "price": one_of(PRICES, "price"),
+    "ranges": one_of(RANGES, "ranges"),
+    "held": between(0, MOST),
+    "hold": microseconds,
+    "think": microseconds,
+    "sizes": between(1, MOST_BYTES),
+    "repeats": between(5, MOST),
 }
-"""The readers of the arguments of `lab`'s functions, by name."""
+"""The readers of the arguments of `lab`'s functions, by name, or by function and name."""
 
 
-def checked(**given: Any) -> dict[str, Any]:
+def checked(function: str, **given: Any) -> dict[str, Any]:
     """Return the arguments of a function as the command line would read them; None stays None.
 
     Raises UsageError, with the name, for one that makes no sense.
     """
-    return {name: _checked(name, value) for name, value in given.items()}
+    readers = {name: ARGUMENTS.get(f"{function}.{name}") or ARGUMENTS[name] for name in given}
+    return {name: _checked(name, value, readers[name]) for name, value in given.items()}
 
 
-def _checked(name: str, value: Any) -> Any:
+def _checked(name: str, value: Any, reader: Callable[[str], Any]) -> Any:
     if value is None:
         return None
     if isinstance(value, list):
-        return list(dict.fromkeys(_checked(name, each) for each in value))
+        return list(dict.fromkeys(_checked(name, each, reader) for each in value))
     try:
-        return ARGUMENTS[name](str(value))
+        return reader(str(value))
     except ArgumentTypeError as error:
         raise UsageError(f"{name}={value!r}: {error}") from None

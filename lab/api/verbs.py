@@ -5,23 +5,24 @@ What is given is checked first: a `Job` is ready to run, in a process with one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lab.records import Document, Exploration, Run
+from lab.errors import UsageError
+from lab.records import Bench, Check, Document, Exploration, LockSurvey, Price, Ranges, Replay, Run
 
 from .values import TRIALS
 
 if TYPE_CHECKING:
-    from lab.locking import Lock
     from lab.racing import Case
     from lab.racing.cases import RaceCase
     from lab.records import Options
     from lab.scenario import Found
 
 Tell = Callable[[str], None]
+Directory = str | Path
 Record = TypeVar("Record", bound=Document)
 
 ORDINARY_S = 5.0
@@ -32,19 +33,19 @@ ORDINARY_S = 5.0
 class Job(Generic[Record]):
     """Something that was asked for and makes sense: how many steps it has, and the function that performs it.
 
-    `perform` takes a function that is told each step's title.
+    `perform` takes a function that is told each step's title. `keeps` says that the results folder gets the document.
     """
 
     steps: int
     perform: Callable[[Tell], Record]
+    keeps: bool = False
 
 
 def race(
     scenarios: Sequence[Found],
     *,
-    dir: Sequence[Path],  # noqa: A002 - as on the command line
+    dir: Sequence[Directory],  # noqa: A002 - as on the command line
     lock: Sequence[str] | None = None,
-    locks: Mapping[str, Lock] | None = None,
     workers: Sequence[int] = (4,),
     rounds: int | None = None,
     trials: int | None = None,
@@ -69,12 +70,13 @@ def race(
 ) -> Job[Run]:
     """Race the cases that these options make.
 
-    `locks` are those that were given as objects, by their names. `race_case` races a case in another way than by
-    `trials`. Raises UsageError and CannotRunError for what makes no sense or is not available.
+    `race_case` races a case in another way than by `trials`. Raises UsageError and CannotRunError for what makes no
+    sense or is not available.
     """
     from lab import racing
     from lab.records import Options
 
+    _check_dealt(dir, max(workers) + program_workers)
     own_length = trials or rounds or detects
     options = Options(
         scenarios=[found.name for found in scenarios],
@@ -102,7 +104,7 @@ def race(
         directories=[str(each) for each in dir if dir[1:]],
         raise_rounds=not own_length,
     )
-    cases = make_cases(scenarios, options) if make_cases else racing.cases_of(scenarios, options, locks or {})
+    cases = (make_cases or racing.cases_of)(scenarios, options)
 
     def perform(tell: Tell) -> Run:
         done = racing.run(cases, options, tell, race_case)
@@ -159,5 +161,167 @@ def explore(
     return Job(len(cases), lambda tell: run(cases, options, tell))
 
 
-VERBS: dict[str, Callable[..., Job[Any]]] = {"race": race, "explore": explore}
+def check(
+    directories: Sequence[Directory],
+    *,
+    only: Sequence[str] | None = None,
+    seconds: float = 8.0,
+    seed: int = 0,
+    workers: int = 4,
+    detects: float | None = None,
+    faults: bool = False,
+) -> Job[Check]:
+    """Check the directories, which are one seen through different mounts. Raises as `lab.checking.supervise` does."""
+    from lab.checking.request import request_for
+    from lab.checking.rules import RULES
+    from lab.checking.stress.plan import planned
+    from lab.checking.supervise import check
+    from lab.host.environment import anonymous_text
+    from lab.records import CheckOptions
+
+    names = list(only or [])
+    asked = request_for(names).guarantees
+    options = CheckOptions(
+        directories=[anonymous_text(str(directory)) for directory in directories],
+        only=names,
+        seconds=seconds,
+        seed=seed,
+        workers=workers,
+        detects=detects,
+        faults=faults,
+    )
+    steps = 1 + len(planned(asked)) + sum(rule.guarantee in asked for rule in RULES)
+    return Job(steps, lambda tell: check(options, [Path(each) for each in directories], tell))
+
+
+def replay(
+    token: str,
+    *,
+    dir: Directory,  # noqa: A002 - as on the command line
+    times: int = 100,
+    time_limit: float = 5.0,
+    found: Found | None = None,
+) -> Job[Replay]:
+    """Perform the token's interleaving, of the scenario found where one is given. Raises as `reproduce` does."""
+    from lab.exploring.replay import reproduce
+    from lab.records import ReplayOptions
+
+    options = ReplayOptions(token, times, str(dir), time_limit)
+    return Job(1, lambda tell: reproduce(options, found))
+
+
+def locks(
+    lock: Sequence[str] | None = None,
+    *,
+    dir: Directory,  # noqa: A002 - as on the command line
+    seconds: float = 5.0,
+) -> Job[LockSurvey]:
+    """Compare these locks, or all. Raises as `lab.survey` does."""
+    from lab.survey import compare, find_candidates
+
+    candidates = find_candidates(lock or [])
+    return Job(len(candidates), lambda tell: compare(candidates, Path(dir), seconds, tell))
+
+
+def bench(
+    *,
+    dir: Sequence[Directory],  # noqa: A002 - as on the command line
+    lock: Sequence[str] | None = None,
+    price: Sequence[Price] | None = None,
+    workers: Sequence[int] | None = None,
+    ranges: Sequence[Ranges] | None = None,
+    held: Sequence[int] | None = None,
+    hold: int | None = None,
+    think: int | None = None,
+    pin: str | None = None,
+    backing: Sequence[str] | None = None,
+    sizes: Sequence[int] | None = None,
+    seconds: float = 1.0,
+    repeats: int = 31,
+    trace: bool = False,
+) -> Job[Bench]:
+    """Measure what locks cost; with `backing` and nothing about locks, what copying costs. `hold`, `think` are in ns.
+
+    Raises UsageError for what makes no sense together, and for a `trace` of copying.
+    """
+    from lab.locking.registry import KERNEL
+    from lab.measuring.cases import MOST_HELD, PRICES
+    from lab.measuring.copying import SIZES
+    from lab.measuring.run import run
+    from lab.records import BenchOptions
+
+    about_locks = any(each is not None for each in (lock, price, workers, ranges, held, hold, think, pin))
+    if sizes and (about_locks or backing is None):
+        raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
+    copies = backing is not None and not about_locks
+    if copies and trace:
+        raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
+    if max(held or [0]) > MOST_HELD:
+        raise UsageError(f"--held {max(held or [0])} is too many: at most {MOST_HELD:,}")
+    if price == ["hand-off"] and workers == [1]:
+        raise UsageError("--price hand-off: one worker has nobody to hand over to; give --workers 2 or more")
+    numbers, prices = list(workers or [2]), list(price or PRICES)
+    _check_dealt(dir, 1 if copies or prices == ["uncontended"] else max(numbers))
+    options = BenchOptions(
+        backings=_backings(backing),
+        sizes=list(sizes or SIZES) if copies else [],
+        directory=str(dir[0]),
+        seconds=seconds,
+        repeats=repeats,
+    )
+    if not copies:
+        options = replace(
+            options,
+            directories=[str(each) for each in dir if dir[1:]],
+            locks=_locks(lock or KERNEL),
+            prices=prices,
+            workers=numbers,
+            ranges=list(ranges or ["same"]),
+            held=list(held or [0]),
+            hold_ns=hold or 0,
+            think_ns=think or 0,
+            pin=pin or "spread",
+        )
+    return Job(repeats + 1, lambda tell: run(options, tell), keeps=not copies)
+
+
+def _backings(names: Sequence[str] | None) -> list[str]:
+    """Return each backing once; all where the option came without a name, none where it did not come."""
+    from lab.memory import BACKINGS, find_backing
+
+    return [] if names is None else list(dict.fromkeys(find_backing(name).name for name in names or BACKINGS))
+
+
+def _locks(names: Sequence[str]) -> list[str]:
+    """Return each lock once. Raise UsageError for one that does not exclude, and for two with the same name."""
+    from lab.locking import find_lock
+
+    called: dict[str, str] = {}
+    for name in names:
+        found = find_lock(name)
+        if not found.excludes:
+            raise UsageError(f"--lock {name}: excludes nobody, so there is no cost; see `lab list`")
+        if called.setdefault(found.name, name) != name:
+            raise UsageError(
+                f"--lock {name}: is called {found.name}, as {called[found.name]} is, and rows are distinguished by "
+                "that; give it another name, or measure it by itself"
+            )
+    return list(called.values())
+
+
+def _check_dealt(directories: Sequence[Directory], most_workers: int) -> None:
+    """Raise UsageError for more directories than workers: some would not be used."""
+    if len(directories) > most_workers:
+        workers = "one worker, which uses" if most_workers == 1 else f"{most_workers} workers, of which each uses"
+        raise UsageError(f"--dir: {len(directories)} directories for {workers} one; add workers, or give fewer")
+
+
+VERBS: dict[str, Callable[..., Job[Any]]] = {
+    "race": race,
+    "explore": explore,
+    "check": check,
+    "replay": replay,
+    "bench": bench,
+    "locks": locks,
+}
 """The functions by the names of their commands."""

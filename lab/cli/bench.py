@@ -8,10 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from lab.errors import UsageError
 
 from .options import (
     MOST_BYTES,
@@ -30,12 +26,6 @@ from .options import (
     several,
     several_of,
 )
-
-if TYPE_CHECKING:
-    from lab.records import BenchOptions
-
-OF_LOCKS = ("lock", "price", "workers", "ranges", "held", "hold", "think", "pin")
-"""These options exist only in a benchmark of locks."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure, save, print; a stop keeps the repeats that were finished."""
-    from lab.measuring.run import run as bench
+    from lab.api import verbs
     from lab.processes import stops_held, stops_interrupt
     from lab.report.format import check_format
     from lab.report.progress import Progress
@@ -124,91 +114,26 @@ def run(arguments: argparse.Namespace) -> int:
     from .documents import Documents
 
     check_format(arguments.format)
-    options = _of_copying(arguments) if _copies(arguments) else _of_locks(arguments)
-    with Documents("bench", arguments, keep=bool(options.locks)) as documents:
+    job = verbs.bench(
+        dir=directories_of(arguments),
+        lock=arguments.lock,
+        price=arguments.price,
+        workers=arguments.workers,
+        ranges=arguments.ranges,
+        held=arguments.held,
+        hold=arguments.hold,
+        think=arguments.think,
+        pin=arguments.pin,
+        backing=arguments.backing,
+        sizes=arguments.sizes,
+        seconds=arguments.seconds,
+        repeats=arguments.repeats,
+        trace=bool(arguments.trace),
+    )
+    with Documents("bench", arguments, keep=job.keeps) as documents:
         if arguments.trace:
             documents.trace(arguments.trace)
-        with stops_interrupt(), Progress(options.repeats + 1, shown=sys.stderr.isatty()) as progress:
-            done = bench(options, progress.tell)
+        with stops_interrupt(), Progress(job.steps, shown=sys.stderr.isatty()) as progress:
+            done = job.perform(progress.tell)
         with stops_held():
             return documents.finish(done)
-
-
-def _copies(arguments: argparse.Namespace) -> bool:
-    """Return True for a benchmark of copying.
-
-    Raise UsageError for sizes of copies without copying or beside locks, and for a trace of copying.
-    """
-    of_locks = [name for name in OF_LOCKS if getattr(arguments, name) is not None]
-    if arguments.sizes and (of_locks or arguments.backing is None):
-        raise UsageError("--sizes is about copying; give --backing alone, or leave it out")
-    copies = arguments.backing is not None and not of_locks
-    if copies and arguments.trace:
-        raise UsageError("--trace is about locks: copying takes none; add --lock NAME, or leave it out")
-    return copies
-
-
-def _of_copying(arguments: argparse.Namespace) -> BenchOptions:
-    from lab.measuring.copying import SIZES
-    from lab.records import BenchOptions
-
-    return BenchOptions(
-        backings=_backings(arguments.backing),
-        sizes=arguments.sizes or list(SIZES),
-        directory=str(directories_of(arguments, 1)[0]),
-        seconds=arguments.seconds,
-        repeats=arguments.repeats,
-    )
-
-
-def _of_locks(arguments: argparse.Namespace) -> BenchOptions:
-    from lab.locking.registry import KERNEL
-    from lab.measuring.cases import MOST_HELD, PRICES
-    from lab.records import BenchOptions
-
-    if max(arguments.held or [0]) > MOST_HELD:
-        raise UsageError(f"--held {max(arguments.held)} is too many: at most {MOST_HELD:,}")
-    if arguments.price == ["hand-off"] and arguments.workers == [1]:
-        raise UsageError("--price hand-off: one worker has nobody to hand over to; give --workers 2 or more")
-    workers, prices = arguments.workers or [2], arguments.price or list(PRICES)
-    directories = directories_of(arguments, 1 if prices == ["uncontended"] else max(workers))
-    return BenchOptions(
-        backings=_backings(arguments.backing),
-        sizes=[],
-        directory=str(directories[0]),
-        directories=[str(each) for each in directories if directories[1:]],
-        seconds=arguments.seconds,
-        repeats=arguments.repeats,
-        locks=_locks(arguments.lock or KERNEL),
-        prices=prices,
-        workers=workers,
-        ranges=arguments.ranges or ["same"],
-        held=arguments.held or [0],
-        hold_ns=arguments.hold or 0,
-        think_ns=arguments.think or 0,
-        pin=arguments.pin or "spread",
-    )
-
-
-def _backings(names: Sequence[str] | None) -> list[str]:
-    """Return each backing once; all where the option came without a name, none where it did not come."""
-    from lab.memory import BACKINGS, find_backing
-
-    return [] if names is None else list(dict.fromkeys(find_backing(name).name for name in names or BACKINGS))
-
-
-def _locks(names: Sequence[str]) -> list[str]:
-    """Return each lock once. Raise UsageError for one that does not exclude, and for two with the same name."""
-    from lab.locking import find_lock
-
-    called: dict[str, str] = {}
-    for name in names:
-        found = find_lock(name)
-        if not found.excludes:
-            raise UsageError(f"--lock {name}: excludes nobody, so there is no cost; see `lab list`")
-        if called.setdefault(found.name, name) != name:
-            raise UsageError(
-                f"--lock {name}: is called {found.name}, as {called[found.name]} is, and rows are distinguished by "
-                "that; give it another name, or measure it by itself"
-            )
-    return list(called.values())

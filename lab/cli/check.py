@@ -8,19 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.api.values import MOST_CHECKERS
 from lab.errors import CannotRunError, UsageError
 from lab.output import print_text
 
 from .options import Listed, add_saving, add_shared, between, directory, file_name, names, positive, rare
 
 if TYPE_CHECKING:
-    from lab.checking.request import Request
     from lab.checking.runner import Rule
 
 COLUMNS = ("number", "sentence", "source")
 WIDTHS = [None, 54, 34]
-MOST_WORKERS = 512
-"""Every race of the stress has room for so many workers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,8 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = how.add_argument
     add("--seconds", type=positive, default=8.0, metavar="S", help="for random programs and stress together (8)")
     add_shared(how, "seed")
-    help_of_workers = f"processes that race in the stress, 2 to {MOST_WORKERS} (4)"
-    add("-w", "--workers", type=between(2, MOST_WORKERS), default=4, metavar="N", help=help_of_workers)
+    help_of_workers = f"processes that race in the stress, 2 to {MOST_CHECKERS} (4)"
+    add("-w", "--workers", type=between(2, MOST_CHECKERS), default=4, metavar="N", help=help_of_workers)
     add(
         "--detects",
         type=rare,
@@ -90,22 +88,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from lab.checking.request import request_for
-    from lab.checking.supervise import check
-    from lab.host.environment import anonymous_text
+    from lab.api import verbs
     from lab.processes import stops_held
-    from lab.records import CheckOptions
     from lab.report.junit import junit
     from lab.report.progress import Progress
 
     from .documents import Documents
 
-    directories: list[Path] = arguments.directories
-    only = arguments.only
-    request = request_for(only)
-    options = CheckOptions(
-        directories=[anonymous_text(str(directory)) for directory in directories],
-        only=only,
+    job = verbs.check(
+        arguments.directories,
+        only=arguments.only,
         seconds=arguments.seconds,
         seed=arguments.seed,
         workers=arguments.workers,
@@ -116,18 +108,10 @@ def _run(arguments: argparse.Namespace) -> int:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
         shown = sys.stderr.isatty() and not arguments.quiet
-        with Progress(_steps(request), shown=shown) as progress:
-            done = check(options, directories, progress.tell)
+        with Progress(job.steps, shown=shown) as progress:
+            done = job.perform(progress.tell)
         with stops_held():  # what was found is written and reported, however impatient the user
             return documents.finish(done)
-
-
-def _steps(request: Request) -> int:
-    """Return roughly how many steps a check reports: its rules, its races, and the random programs."""
-    from lab.checking.rules import RULES
-    from lab.checking.stress.plan import planned
-
-    return 1 + len(planned(request.guarantees)) + sum(rule.guarantee in request.guarantees for rule in RULES)
 
 
 def _list(json: str | None, only: Sequence[str]) -> int:

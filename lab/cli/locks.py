@@ -23,16 +23,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, save, print; a stop ends it as Ctrl-C does."""
+    from lab.api import verbs
     from lab.processes import stops_interrupt
     from lab.report.format import check_format
     from lab.report.progress import Progress
-    from lab.survey import compare, find_candidates
 
     from .documents import Documents
 
     check_format(arguments.format)
+    job = verbs.locks(arguments.names, dir=arguments.dir, seconds=arguments.seconds)
     with Documents("locks", arguments) as documents:
-        candidates = find_candidates(arguments.names)
-        with stops_interrupt(), Progress(len(candidates), shown=sys.stderr.isatty()) as progress:
-            done = compare(candidates, arguments.dir, arguments.seconds, progress.tell)
+        with stops_interrupt(), Progress(job.steps, shown=sys.stderr.isatty()) as progress:
+            done = job.perform(progress.tell)
         return documents.finish(done)

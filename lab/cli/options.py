@@ -27,7 +27,6 @@ from lab.api.values import (
     several_of,
     temporary_directory,
 )
-from lab.errors import UsageError
 
 __all__ = [
     "MOST",
@@ -97,12 +96,9 @@ def add_directories(group: Options) -> None:
     group.add_argument("--dir", **{**DIRECTORY, "help": DIRECTORY["help"] + more}, action="append")
 
 
-def directories_of(arguments: argparse.Namespace, most_workers: int) -> list[Path]:
-    """Return the directories of `add_directories`. Raise UsageError for more than workers: some would not be used."""
+def directories_of(arguments: argparse.Namespace) -> list[Path]:
+    """Return the directories of `add_directories`."""
     directories: list[Path] = arguments.dir or [temporary_directory()]
-    if len(directories) > most_workers:
-        workers = "one worker, which uses" if most_workers == 1 else f"{most_workers} workers, of which each uses"
-        raise UsageError(f"--dir: {len(directories)} directories for {workers} one; add workers, or give fewer")
     return directories
 
 

@@ -161,7 +161,7 @@ def _run(arguments: argparse.Namespace) -> int:
     scenarios = scenarios_of(arguments)
     job = verbs.race(
         scenarios,
-        dir=directories_of(arguments, max(arguments.workers) + (arguments.program_workers or 0)),
+        dir=directories_of(arguments),
         lock=arguments.lock,
         workers=arguments.workers,
         rounds=arguments.rounds,

@@ -20,12 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay, save, print."""
-    from lab.exploring.replay import reproduce
-    from lab.records import ReplayOptions
+    from lab.api import verbs
 
     from .documents import Documents
 
-    options = ReplayOptions(arguments.token, arguments.times, str(arguments.dir), arguments.time_limit)
+    job = verbs.replay(arguments.token, dir=arguments.dir, times=arguments.times, time_limit=arguments.time_limit)
     with Documents("replay", arguments) as documents:
-        done = reproduce(options)
-        return documents.finish(done)
+        return documents.finish(job.perform(lambda title: None))

@@ -24,7 +24,7 @@ from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
 from lab.processes.blocked import SETTLED_S, LockWait, listed_requests
 from lab.records import Replay, ReplayOptions, Step
-from lab.scenario import Scenario
+from lab.scenario import Found, Scenario
 
 from .operation import NAMES
 from .reasons import story
@@ -32,7 +32,7 @@ from .replay_protocol import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, dige
 from .replay_worker import Replayed
 from .run import damage_records
 from .simplify import Repair, world_of
-from .token import Token, differs, read, scenario_of
+from .token import AGAIN, Token, differs, read, scenario_of
 from .trace import trace
 from .worker import shape_of
 from .world import End, World, damage_of, end_of, invariant_damage
@@ -214,18 +214,20 @@ def check_backing(plan: Plan) -> None:
         )
 
 
-def reproduce(options: ReplayOptions) -> Replay:
+def reproduce(options: ReplayOptions, found: Found | None = None) -> Replay:
     """Reproduce the token's schedule `times` times on a new file in the directory.
 
-    The performances before an interrupt are kept. Raises UsageError for a token that does not fit, CannotRunError where
-    the directory, the lock or the processes are refused.
+    It is one of the scenario that the token names, or of that found where one is given: whoever gives it may have
+    changed it, and only its operations have to be those of the token. The performances before an interrupt are kept.
+    Raises UsageError for a token that does not fit, CannotRunError where the directory, the lock or the processes are
+    refused.
     """
     token = read(options.token)
-    world = _world(token)
+    world = _world(token, found or scenario_of(token))
     schedule = token.schedule
     steps, end = trace(world, schedule)
     if difference := differs(token, steps):
-        raise UsageError(f"the token does not fit scenario {token.scenario}: {difference}")
+        raise UsageError(f"the token does not fit scenario {world.shape.found.name}: {difference}; {AGAIN}")
     plan = plan_of(world, schedule)
     check_backing(plan)
     result, interrupted = Result(), False
@@ -263,17 +265,21 @@ def _headline(world: World, schedule: bytes, steps: Sequence[Step], left: End) -
     return story(steps, damage_records(left), world.shape.lock, fixes=fixes, by_invariant=left.by_invariant).headline
 
 
-def _world(token: Token) -> World:
+def _world(token: Token, found: Found) -> World:
     """Return the simulated world of the token, in which its schedule can run."""
-    found = scenario_of(token)
     found.check_world("replay")
     world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
     for place, worker in enumerate(token.schedule):
         if worker >= token.workers or worker not in world.choices():
             raise UsageError(
-                f"the token does not fit scenario {found.name}: worker {worker} cannot do step {place + 1}"
+                f"the token does not fit scenario {found.name}: worker {worker} cannot do step {place + 1}; {AGAIN}"
             )
         world.do(worker)
+    if world.choices() and not world.broken():
+        raise UsageError(
+            f"the token does not fit scenario {found.name}: workers go on after the last of its {len(token.schedule)} "
+            f"steps; {AGAIN}"
+        )
     world.back_to(0)
     return world
 

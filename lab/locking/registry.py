@@ -157,12 +157,22 @@ def lock_names() -> list[str]:
     return [*BUILT_IN, *_others()]
 
 
+_given: dict[str, Lock] = {}
+
+
+def give(lock: Lock) -> None:
+    """Let `find_lock` return this very lock by its name, in this process and in those that it forks."""
+    _given[lock.name] = lock
+
+
 def find_lock(name: str) -> Lock:
     """Return a new lock of this name; for `module:attribute`, the lock at that place (`lab.locking.registry.load`).
 
     Raises UsageError, with the nearest name, where there is none or it cannot load, and CannotRunError where a package
     is missing that it needs.
     """
+    if name in _given:
+        return _given[name]
     if name in OWN:
         return OWN[name].kind()
     if name in READY:

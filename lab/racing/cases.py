@@ -5,7 +5,7 @@ A case is raced for a number of trials, or for a time on a mount whose speed is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product, zip_longest
 from math import ceil, inf
@@ -63,13 +63,10 @@ class Case:
         )
 
 
-NO_LOCKS: Mapping[str, Lock] = {}
-
-
-def cases_of(scenarios: Sequence[Found], options: Options, locks: Mapping[str, Lock] = NO_LOCKS) -> list[Case]:
+def cases_of(scenarios: Sequence[Found], options: Options) -> list[Case]:
     """Return the cases, scenario x workers x backing x lock, in the order in which the table shows them.
 
-    Each is followed by the same case with each fault (`with_faults`). A name in `locks` stands for that lock.
+    Each is followed by the same case with each fault (`with_faults`).
 
     Without locks each scenario is shown under those that it names itself, without backings in its own. Raises
     UsageError for an unknown lock or backing, for a scenario that cannot race, that cannot use a backing or
@@ -81,7 +78,7 @@ def cases_of(scenarios: Sequence[Found], options: Options, locks: Mapping[str, L
         for workers, backing, name in product(
             options.workers, _backings(found, options.backings), options.locks or found.kind.locks
         )
-        for each in with_faults(Case(found, _setting(found, name, backing, workers, options, locks)), options, name)
+        for each in with_faults(Case(found, _setting(found, name, backing, workers, options)), options, name)
     ]
     if options.leak and not any(case.setting.lock.excludes for case in cases):
         raise UsageError("--leak: without a lock there is nothing to leak; add --locked or --lock NAME")
@@ -127,9 +124,7 @@ def _backings(found: Found, names: Sequence[str]) -> list[Backing]:
     return list(dict.fromkeys(backings))
 
 
-def _setting(
-    found: Found, name: str, backing: Backing, workers: int, options: Options, locks: Mapping[str, Lock]
-) -> Setting:
+def _setting(found: Found, name: str, backing: Backing, workers: int, options: Options) -> Setting:
     kind = found.kind
     found.check_world("race")
     found.check_workers(workers)
@@ -139,7 +134,7 @@ def _setting(
         raise UsageError(f"scenario {found.name}: expects {expected!r}, which is no verdict; fix the file")
     return Setting(
         scenario=scenario,
-        lock=locks.get(name) or _lock(name),
+        lock=_lock(name),
         backing=backing.name,
         workers=workers,
         rounds=options.rounds or kind.rounds,

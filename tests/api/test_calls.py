@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,22 @@ try:
     wrong.assert_damaged()
     assert wrong.manner == "" and [case.workers for case in wrong.cases] == [2, 3]
     lab.explore(Counts).assert_exhausted()
+    broken = lab.explore(Counts, lock="none").case
+    again = lab.replay(broken.token, Counts, times=2, dir=".")
+    again.assert_reproduced()
+    assert (again.record.reproduced, again.record.headline) == (2, broken.headline)
+    lab.check(".", only="flock", seconds=0.1).assert_safe()
+    price = lab.bench(Held, price="uncontended", seconds=0.05, repeats=5, dir=".").record.locks
+    assert [each.lock for each in price] == ["Held"] and price[0].samples_ns
+
+    class Twice(Counts):
+        def work(self, w):
+            super().work(w)
+            super().work(w)
+
     for call in (
+        lambda: lab.replay(broken.token, Twice, times=2, dir="."),
+        lambda: lab.replay(broken.token, times=2, dir="."),
         lambda: lab.race(Counts, lock="fcntl", dir="/proc", trials=1).assert_clean(),
         lambda: lab.race(Counts, lock=[lied("one"), lied("one")]),
         lambda: lab.explore(Counts, lock="none").assert_holds(),
@@ -92,8 +108,10 @@ def test_what_a_script_defines_is_raced_from_a_process_with_threads(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     locks = ["Held", "adapted", "adapted_2"]
-    assert [line.partition(" overwrites")[0] for line in done.stdout.splitlines()] == [
+    assert [re.split(" overwrites|; make", line)[0] for line in done.stdout.splitlines()] == [
         str([("Counts", lock, 1200) for lock in locks * 2]),
+        "UsageError the token does not fit scenario Twice: workers go on after the last of its 4 steps",
+        "UsageError unknown scenario 'Counts'; did you mean counter?; give the class or the object as scenario=",
         "CannotRunError dir= /proc: cannot be written (No such file or directory); give another",
         "UsageError lock one: two locks have this name, and rows are distinguished by it; rename one",
         "AssertionError Counts under none, 2 workers x 2 rounds: broken: lost: worker 0",

@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 
 from lab.analysis.statistics import detection_limit
+from lab.api.values import MOST_CHECKERS
 from lab.checking.guarantees import DATA, FILES, GUARANTEES, LOCK_FILES
 from lab.checking.stress import run
 from lab.checking.stress.plan import NO_LOCK, OWN_FILES, PLAN, planned
 from lab.checking.stress.run import Answering, check_workers
 from lab.checking.stress.scenarios import Neighbours
-from lab.cli.check import MOST_WORKERS
 from lab.errors import UsageError
 from lab.locking.registry import REFUSED, polled
 from lab.processes import Exit
@@ -80,10 +80,10 @@ def test_every_entry_is_about_a_guarantee_and_no_race_comes_twice() -> None:
 
 
 def test_a_race_has_room_for_as_many_workers_as_the_command_takes_and_for_no_more() -> None:
-    check_workers(GUARANTEES, MOST_WORKERS)
-    with pytest.raises(UsageError, match=f"{MOST_WORKERS + 1} workers are more than its {MOST_WORKERS}"):
-        check_workers(GUARANTEES, MOST_WORKERS + 1)
-    check_workers(["ranges", "posix"], MOST_WORKERS + 1)
+    check_workers(GUARANTEES, MOST_CHECKERS)
+    with pytest.raises(UsageError, match=f"{MOST_CHECKERS + 1} workers are more than its {MOST_CHECKERS}"):
+        check_workers(GUARANTEES, MOST_CHECKERS + 1)
+    check_workers(["ranges", "posix"], MOST_CHECKERS + 1)
 
 
 def test_what_is_not_asked_for_is_not_raced() -> None:
