@@ -24,6 +24,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .documents import Documents
 
-    job = verbs.replay(arguments.token, dir=arguments.dir, times=arguments.times, time_limit=arguments.time_limit)
+    job = verbs.replay(
+        arguments.token,
+        dir=arguments.dir,
+        times=arguments.times,
+        time_limit=arguments.time_limit,
+    )
     with Documents("replay", arguments) as documents:
         return documents.finish(job.perform(lambda title: None))
