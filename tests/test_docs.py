@@ -20,7 +20,6 @@ TYPED = [
     ["bench.md"],
     ["index.md"],
     ["ci.md"],
-   
     ["teach/hand-out.md", "teach/answers.md"],
 ]
 """The pages that are run from their first block to their last; those that stand together, in one folder."""
