@@ -22,7 +22,7 @@ def titles(columns: Sequence[Column[Any]]) -> list[str]:
 
 HEADERS = {
     *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, race.FAULT, *check_evidence.STRESS, *titles(bench.COLUMNS),
-    *titles(compare.COLUMNS), *explore.HEAD, *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
+    *titles(compare.COLUMNS), *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 
 

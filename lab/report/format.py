@@ -158,10 +158,11 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
-    """A table: its columns, and the records that its rows show."""
+    """A table: its columns, the records that its rows show, and how much wider than its header a column is at least."""
 
     columns: Sequence[Column[Row]]
     rows: Sequence[Row]
+    padding: int = 0
 
     def render(self, style: Style = PLAIN) -> str:
         """Return the table; for people within the width of the output, where its words allow it."""
@@ -199,14 +200,14 @@ class Table(Generic[Row]):
 
     def _natural(self, column: Column[Row]) -> int:
         """Return how wide a column is that is not folded."""
-        return max(_longest(column.title), *(_longest(column.text(row)) for row in self.rows), 0)
+        return max(_longest(column.title) + self.padding, *(_longest(column.text(row)) for row in self.rows), 0)
 
     def _least(self, column: Column[Row]) -> int:
         """Return how narrow a column can be: no narrower than its longest word."""
         if not column.fold:
             return self._natural(column)
         words = (word for row in self.rows for word in column.text(row).split())
-        return min(self._natural(column), max(column.fold, _longest(column.title), *map(len, words)))
+        return min(self._natural(column), max(column.fold, _longest(column.title) + self.padding, *map(len, words)))
 
     def _parts(self, shown: Sequence[Column[Row]]) -> list[list[Column[Row]]]:
         """Deal out the columns to as many tables as are needed; each begins with the key columns."""
@@ -233,7 +234,7 @@ class Table(Generic[Row]):
             [wrapped(column.text(row), width=width) for column, width in zip(columns, widths, strict=True)]
             for row in self.rows
         ]
-        return grid([column.title for column in columns], cells, _aligned(columns))
+        return grid([column.title for column in columns], cells, _aligned(columns), padding=self.padding)
 
 
 def _rounded(value: Value) -> Value:

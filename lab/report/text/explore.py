@@ -7,12 +7,15 @@ and one for the memory, a row for each step, the switches marked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from operator import itemgetter
 
+from lab.analysis.statistics import joined
 from lab.errors import ExitCode
 from lab.output import lab_command
 from lab.records import Exploration, ExploredCase, Step
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, grid, plural, table, wrapped
+from lab.report.format import PLAIN, Column, Style, Table, plural, wrapped
 
 SHOWN_BYTES = 4
 
@@ -32,10 +35,13 @@ TURNS = {"preempted": "switch >", "free": ">", "same": ""}
 def columns(steps: Sequence[Step]) -> str:
     """Return the steps of all workers side by side; adjoining pieces of one long access are one row."""
     workers = sorted({step.worker for step in steps})
-    rows = [_step_row(group, workers) for group in groups(steps)]
-    head = ["step", "", *(f"worker {each}" for each in workers), "memory"]
-    align = ["right", "left", *("left" for _ in workers), "left"]
-    return grid(head, rows, align, padding=2)
+    places: list[Column[list[str]]] = [
+        Column("step", itemgetter(0), key=True),
+        Column("", itemgetter(1), left=True, key=True),
+    ]
+    for at, title in enumerate([*(f"worker {each}" for each in workers), "memory"], 2):
+        places.append(Column(title, itemgetter(at), left=True, fold=10))
+    return Table(places, [_step_row(group, workers) for group in groups(steps)], padding=2).render()
 
 
 def legend(steps: Sequence[Step]) -> str:
@@ -138,7 +144,39 @@ def _value(steps: Sequence[Step]) -> str:
     return data[:SHOWN_BYTES].hex(" ") + more
 
 
-HEAD = ("scenario", "lock", "workers", "rounds", "runs", "verdict")
+COLUMNS: list[Column[ExploredCase]] = [
+    Column("scenario", lambda case: case.scenario, {"scenario": lambda case: case.scenario}, left=True, key=True),
+    Column("lock", lambda case: case.lock, {"lock": lambda case: case.lock}, left=True, key=True),
+    Column("verdict", lambda case: _verdict(case), {
+        "verdict": lambda case: case.verdict,
+        "expected": lambda case: case.expected,
+        "as_expected": lambda case: case.as_expected,
+        "corruption": lambda case: case.damage[0].kind if case.damage else None,
+    }, left=True, fold=24),
+    Column("runs", lambda case: f"{case.schedules:,}", {
+        "runs": lambda case: case.schedules,
+        "broken_runs": lambda case: case.broken_schedules,
+        "exhausted": lambda case: case.exhausted,
+        "interleavings": lambda case: case.interleavings,
+        "broken_interleavings": lambda case: case.broken_interleavings,
+        "states": lambda case: case.states,
+        "ends": lambda case: case.ends,
+    }),
+    Column("preemptions", lambda case: "-" if case.preemptions is None else f"{case.preemptions}", {
+        "preemptions": lambda case: case.preemptions,
+    }, wide=True),
+    Column("workers", lambda case: f"{case.workers}", {"workers": lambda case: case.workers}),
+    Column("rounds", lambda case: f"{case.rounds}", {"rounds": lambda case: case.rounds}),
+    Column("search", lambda case: case.search, {"search": lambda case: case.search}, left=True, wide=True),
+    Column("runs/s", lambda case: f"{case.schedules_per_s:,.0f}", {
+        "runs_per_s": lambda case: case.schedules_per_s,
+        "wall_s": lambda case: case.wall_s,
+        "token": lambda case: case.token,
+    }, wide=True),
+]  # fmt: skip
+"""The columns of the table, a row for each case; workers and rounds stand in the heading where they are the same in all."""
+
+SHAPE = ("workers", "rounds")
 
 SEEN_WHOLE = 16
 """Every processor moves so many bytes at once; such moves were never seen torn within a line of 64."""
@@ -156,41 +194,62 @@ def exit_code(run: Exploration) -> ExitCode:
 
 
 def heading(run: Exploration) -> str:
-    """Return one line with the conditions of the exploration."""
+    """Return a sentence with the conditions of the exploration."""
     reach = f"copies are moves of at most {plural(run.options.line_bytes, 'byte')}, in order"
     if run.options.line_bytes < SEEN_WHOLE:
         reach += f" (hypothetical: every processor moves {SEEN_WHOLE} at once)"
-    return f"simulated: each load, store, lock and unlock is a step, in one order for all; {reach}; the lock is a model"
+    shapes = {f"{plural(case.workers, 'worker')} x {plural(case.rounds, 'round')}, " for case in run.cases}
+    return wrapped(
+        f"{shapes.pop() if len(shapes) == 1 else ''}simulated: each load, store, lock and unlock is a step, in one "
+        f"order for all; {reach}; the lock is a model"
+    )
 
 
-def verdicts(run: Exploration, style: Style = PLAIN) -> str:
+def verdicts(run: Exploration) -> Table[ExploredCase]:
     """Return the table: one row for each case."""
-    return table(HEAD, [_row(case) for case in run.cases], style)
-
-
-def _row(case: ExploredCase) -> list[str]:
-    return [
-        case.scenario,
-        case.lock,
-        str(case.workers),
-        str(case.rounds),
-        f"{case.schedules:,}",
-        _verdict(case),
-    ]
+    same = len({(case.workers, case.rounds) for case in run.cases}) == 1
+    columns = [replace(column, title="") if same and column.title in SHAPE else column for column in COLUMNS]
+    return Table(columns, run.cases)
 
 
 def _verdict(case: ExploredCase) -> str:
-    """Return the verdict, in capitals where it was not expected."""
+    """Return the verdict, and in words whether it was expected that the case breaks."""
     if case.verdict == "broken":
-        word = "broken" if case.as_expected else "BROKEN"
-        often = f" in {case.broken_schedules:,} of them," if case.exhausted and case.states is None else ""
-        count = "" if case.preemptions is None else f" in {plural(case.preemptions, 'preemption')}"
+        word = f"broken{' (expected)' * case.as_expected}"
         kinds = [each.kind for each in case.damage]
         more = f" +{len(kinds) - 1}" if len(kinds) > 1 else ""
-        return f"{word}{often}{count}: {kinds[0] if kinds else 'interrupted'}{more}"
+        return f"{word}: {kinds[0] if kinds else 'interrupted'}{more}"
     if case.verdict == "unknown":
-        return "UNKNOWN"
-    return f"holds{', exhausted' if case.exhausted else ''}"
+        return "inconclusive"
+    return f"holds{' in every interleaving' if case.exhausted else ''}"
+
+
+def conclusion(run: Exploration) -> str:
+    """Return one sentence on all cases: how many hold, how many break, and of which that was not expected."""
+    broken = [case for case in run.cases if case.verdict == "broken"]
+    unexpected = [f"{case.scenario} under {case.lock}" for case in broken if not case.as_expected]
+    holding = [case for case in run.cases if case.verdict == "holds"]
+    unknown = sum(case.verdict == "unknown" for case in run.cases)
+    every = sum(case.exhausted for case in holding)
+    parts = {
+        f"{_count(unexpected)} and should hold: {joined(unexpected)}": unexpected,
+        f"{_count(broken)}, as expected": len(broken) > len(unexpected) == 0,
+        f"{len(broken) - len(unexpected)} more as expected": len(broken) > len(unexpected) > 0,
+        f"{len(holding)} {'holds' if len(holding) == 1 else 'hold'}, {_of_them(every, len(holding))}": holding,
+        f"{unknown} inconclusive": unknown,
+    }
+    return f"{plural(len(run.cases), 'case')}: {'; '.join(text for text, holds in parts.items() if holds)}."
+
+
+def _count(broken: Sequence[object]) -> str:
+    return f"{len(broken)} {'breaks' if len(broken) == 1 else 'break'}"
+
+
+def _of_them(every: int, holding: int) -> str:
+    """Say how many of those that hold were explored to the end."""
+    if every == holding:
+        return "in every interleaving"
+    return f"{every} of them in every interleaving" if every else "as far as it was explored"
 
 
 def covered(case: ExploredCase) -> str:
@@ -214,22 +273,29 @@ def text_of(run: Exploration, style: Style = PLAIN) -> str:
     A failure is described in full where one case was asked for, else by the line that replays it.
     """
     if not style.is_for_people:
-        return verdicts(run, style)
-    parts = [heading(run), verdicts(run, style)]
+        return verdicts(run).render(style)
+    parts = [heading(run), verdicts(run).render(style)]
     broken = [case for case in run.cases if case.verdict == "broken" and case.steps]
     if len(run.cases) == 1 or len(broken) == 1:
         parts += [failure(case) for case in broken]
     elif broken:
         parts.append("\n".join(_pointers(broken)))
-    parts.append("\n".join(covered(case) for case in run.cases if case.verdict != "broken" or case.exhausted))
+    parts.append("\n".join(wrapped(covered(case), indent=2) for case in run.cases if _is_covered(case)))
     parts += [shown for case in run.cases if (shown := _schedules(case))]
+    if len(run.cases) > 1:
+        parts.append(wrapped(conclusion(run)))
     return "\n\n".join(part for part in parts if part)
+
+
+def _is_covered(case: ExploredCase) -> bool:
+    """Return True where it says something what was covered: a search ends with the first failure as a rule."""
+    return case.verdict != "broken" or case.exhausted
 
 
 def _pointers(broken: list[ExploredCase]) -> Iterator[str]:
     """Yield one line for each failure, and the command line that replays it on the real kernel."""
     for case in broken:
-        yield f"{case.scenario} under {case.lock}: {case.headline}"
+        yield wrapped(f"{case.scenario} under {case.lock}: {case.headline}", indent=2)
         yield f"    {lab_command()} replay {case.token}"
     one = broken[0]
     yield f"Step by step: {lab_command()} explore {one.scenario} --lock {one.lock}"
@@ -239,10 +305,11 @@ def explanation(case: ExploredCase, *, raced: bool = True) -> str:
     """Return why a race broke, or that the model has no reason for it; not `raced`, why only exploring breaks it."""
     what = f"{case.scenario} under {case.lock}"
     if case.verdict == "broken":
-        return f"why {what} {'broke' if raced else 'breaks'}, the shortest interleaving:\n\n{failure(case)}"
+        why = wrapped(f"why {what} {'broke' if raced else 'breaks'}, the shortest interleaving:")
+        return f"{why}\n\n{failure(case)}"
     if case.verdict == "unknown":
-        return f"the search for why {what} broke is inconclusive: nothing broke in {case.covered}."
-    return (
+        return wrapped(f"the search for why {what} broke is inconclusive: nothing broke in {case.covered}.")
+    return wrapped(
         f"why {what} broke: the model has no reason for it. The scenario holds in {case.covered}, under a lock that "
         "excludes; so look at the lock, the mapping or the filesystem."
     )
@@ -250,11 +317,13 @@ def explanation(case: ExploredCase, *, raced: bool = True) -> str:
 
 def failure(case: ExploredCase) -> str:
     """Return one failure: the headline, the steps, the reasons, how it was found, and the line that replays it."""
-    lines = [case.headline, "", columns(case.steps), "", legend(case.steps), ""]
-    lines += ["because", ";\n".join(f"  {reason}" for reason in case.reasons) + ".", ""]
-    lines += [f"found: {_how(case)}", f"replay: {lab_command()} replay {case.token}"]
+    ends = [";"] * (len(case.reasons) - 1) + ["."]
+    reasons = [wrapped(reason + end, "  ", indent=4) for reason, end in zip(case.reasons, ends, strict=False)]
+    lines = [wrapped(case.headline, indent=2), "", columns(case.steps), "", legend(case.steps), ""]
+    lines += ["because", *reasons, ""]
+    lines += [wrapped(_how(case), "found: ", indent=2), f"replay: {lab_command()} replay {case.token}"]
     if case.why:
-        lines += ["", f"{case.scenario}: {case.why}"]
+        lines += ["", wrapped(f"{case.scenario}: {case.why}", indent=2)]
     return "\n".join(lines)
 
 
@@ -270,9 +339,9 @@ def _how(case: ExploredCase) -> str:
 def _schedules(case: ExploredCase) -> str:
     if not case.schedules_shown:
         return ""
-    rows = [[str(number), text] for number, text in enumerate(case.schedules_shown, 1)]
-    head = ["", f"schedules of {case.scenario} under {case.lock} (worker x steps)"]
-    return grid(head, rows, ("right", "left"), "plain", padding=2)
+    head = wrapped(f"schedules of {case.scenario} under {case.lock} (worker x steps)", indent=2)
+    lines = (wrapped(text, f"{number:4}  ") for number, text in enumerate(case.schedules_shown, 1))
+    return "\n".join([head, *lines])
 
 
 def complaints(run: Exploration) -> Iterator[str]:
@@ -289,4 +358,14 @@ def complaints(run: Exploration) -> Iterator[str]:
         yield f"interrupted; covered of the last case: {reached}"
 
 
-REPORT = Report(text_of, complaints, exit_code)
+COLOURS = {
+    r"(?<=  )holds\b": "green",
+    r"(?<=  )broken \(expected\)": "yellow",
+    r"(?<=  )broken\b(?! \()": "bold red",
+    r"(?<=  )inconclusive\b": "bold red",
+    r"switch >": "bold yellow",
+    r"\b(REFUSED|WAITS)\b": "bold red",
+}
+"""These colour the verdicts, which stand in a column, and the switches that break a case."""
+
+REPORT = Report(text_of, complaints, exit_code, COLOURS)

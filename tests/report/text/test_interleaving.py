@@ -13,6 +13,12 @@ from tests.report.explored_records import STEPS, step
 Row = list[str]
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every step one line."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+
 def table(steps: list[Step]) -> list[Row]:
     """The cells of each row, by the columns that the ruled line marks."""
     _, rule, *rows = columns(steps).splitlines()
