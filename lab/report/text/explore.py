@@ -174,7 +174,7 @@ COLUMNS: list[Column[ExploredCase]] = [
         "token": lambda case: case.token,
     }, wide=True),
 ]  # fmt: skip
-"""The columns of the table, a row for each case; workers and rounds stand in the heading where they are the same in all."""
+"""The columns of the table, a row for each case; people read workers and rounds in the heading where all are alike."""
 
 SHAPE = ("workers", "rounds")
 
