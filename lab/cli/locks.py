@@ -1,20 +1,31 @@
 """Compare the locks: what each keeps out, lets in, survives and costs, each cell of the table seen here.
 
-Of one lock, its cells with the calls that show them.
+Of one lock, its cells with the calls that show them. With --need: which locks have all these properties, what each
+other lock lacks, and exit code 3 where none is left.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
-from .options import add_shared, add_tables, positive
+from .options import Listed, add_shared, add_tables, names, positive
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `locks`."""
     add = parser.add_argument
     add("names", nargs="*", metavar="NAME", help="these locks only (see `lab list`), or yours as module:attribute")
+    add(
+        "--need",
+        action=Listed,
+        type=names,
+        default=[],
+        metavar="PROPERTY[,PROPERTY...]",
+        help="name the locks that have all of these, such as threads,kill,ranges (the words of the columns; order: "
+        "first come, first served)",
+    )
     add_shared(parser, "dir")
     add("--seconds", type=positive, default=5.0, metavar="S", help="the longest that one cell may take (5)")
     add_tables(parser)
@@ -27,12 +38,14 @@ def run(arguments: argparse.Namespace) -> int:
     from lab.processes import stops_interrupt
     from lab.report.format import check_format
     from lab.report.progress import Progress
+    from lab.survey import needs_of
 
     from .documents import Documents
 
     check_format(arguments.format)
+    needs = needs_of(arguments.need)
     job = verbs.locks(arguments.names, dir=arguments.dir, seconds=arguments.seconds)
     with Documents("locks", arguments) as documents:
         with stops_interrupt(), Progress(job.steps, shown=sys.stderr.isatty()) as progress:
             done = job.perform(progress.tell)
-        return documents.finish(done)
+        return documents.finish(replace(done, needs=needs))

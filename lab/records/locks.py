@@ -55,7 +55,10 @@ class ComparedLock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockSurvey(Header):
-    """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood."""
+    """One invocation of `locks`; `seconds` is the longest that a cell was given, `pause_s` how long holders stood.
+
+    `needs` are the properties that the user needs, by name: the report says which locks have them all.
+    """
 
     command: Literal["locks"] = "locks"
     directory: str
@@ -64,3 +67,4 @@ class LockSurvey(Header):
     properties: list[Property]
     cells: list[LockCell]
     pause_s: float = 0.0
+    needs: list[str] = field(default_factory=list)

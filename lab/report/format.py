@@ -6,6 +6,7 @@ columns: for people it fits the width, for programs it has plain values.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
@@ -23,6 +24,9 @@ MOST_WIDTH, LEAST_WIDTH = 100, 40
 
 KEPT = "\0"
 """This character stands for a space at which no line is folded."""
+
+TOGETHER = re.compile(r" %|(?<=\d) (?:ns|us|ms|s|B|KiB|MiB)\b|`[^`\n]{1,40}`")
+"""A figure and its unit, and a short command, stay on one line."""
 
 UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
@@ -54,7 +58,7 @@ def wrapped(text: str, first: str = "", *, indent: int | None = None, width: int
     width = width or min(table_width(), MOST_WIDTH)
     further = " " * (len(first) if indent is None else indent)
     fold = TextWrapper(width, first, further, break_long_words=False, break_on_hyphens=False)
-    return fold.fill(text.replace(" %", f"{KEPT}%")).replace(KEPT, " ") or first.rstrip()
+    return fold.fill(TOGETHER.sub(lambda found: found[0].replace(" ", KEPT), text)).replace(KEPT, " ") or first.rstrip()
 
 
 def side_by_side(*cells: tuple[str, int]) -> str:

@@ -7,6 +7,6 @@ it.
 
 from __future__ import annotations
 
-from .locks import Candidate, compare, find_candidates
+from .locks import Candidate, compare, find_candidates, needs_of
 
-__all__ = ["Candidate", "compare", "find_candidates"]
+__all__ = ["Candidate", "compare", "find_candidates", "needs_of"]

@@ -14,7 +14,7 @@ from statistics import median
 from time import sleep
 from typing import NamedTuple
 
-from lab.errors import CannotRunError, LabError
+from lab.errors import CannotRunError, LabError, unknown
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER, Lock, abilities, find_lock, lock_names
 from lab.memory import Folder, workspace
@@ -176,6 +176,15 @@ def _properties(pause_s: float) -> list[Property]:
     listed = [Property(each.name, each.how) for each in PLAYS]
     listed.insert([each.name for each in listed].index(KILL) + 1, Property(PAUSE, PAUSED.format(pause_s)))
     return [*listed, Property(HAND_OVER, HANDED_OVER)]
+
+
+def needs_of(names: Sequence[str]) -> list[str]:
+    """Return the properties of these names, each once. Raise UsageError for one that is no property, or is a cost."""
+    known = [each.name for each in _properties(PAUSE_S) if each.name not in (PAIR, HAND_OVER)]
+    for name in names:
+        if name not in known:
+            raise unknown("need", name, known)
+    return list(dict.fromkeys(names))
 
 
 def _cells_of(name: str, lock: Lock, folder: Path, limit_s: float) -> dict[str, LockCell]:

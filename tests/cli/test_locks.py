@@ -38,9 +38,9 @@ def stuck(elsewhere: Path) -> Path:
 def test_locks_prints_the_comparison_how_it_was_seen_and_how_to_choose(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
-    ended = run_lab("locks", "none", "fcntl", "ofd", "flock", "--dir", place)
+    ended = run_lab("locks", "none", "fcntl", "ofd", "flock", "--dir", place, env={"COLUMNS": "200"})
     assert (ended.returncode, ended.stderr) == (0, "")
-    rows = {line.split()[0]: line.split()[1:18] for line in ended.stdout.splitlines()[5:9]}
+    rows = {line.split()[0]: line.split()[1:18] for line in ended.stdout.splitlines()[6:10]}
     assert rows["none"] == ["no", *"-" * 16]
     namespace = "-" if missing("pid_namespaces") else "yes"
     assert " ".join(rows["fcntl"]) == f"yes no no yes yes yes yes yes {namespace} no yes yes yes yes open yes fifo"
@@ -65,6 +65,7 @@ def test_of_one_lock_the_calls_behind_each_cell_are_printed_and_kept(tmp_path: P
 
 def test_an_unknown_lock_is_refused() -> None:
     assert "unknown lock 'fctl'; did you mean fcntl?" in refusal(2, "locks", "fctl")
+    assert "unknown need 'range'; did you mean ranges?" in refusal(2, "locks", "--need", "kill,range")
 
 
 def test_a_lock_that_never_lets_anybody_in_is_one_complaint_and_exit_code_3(stuck: Path, tmp_path: Path) -> None:

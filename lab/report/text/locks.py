@@ -5,12 +5,14 @@ A survey of one lock shows each cell with its run. The sentences say which of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
+from lab.analysis.statistics import joined
 from lab.errors import ExitCode
 from lab.records import ComparedLock, LockCell, LockSurvey
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, duration, one_in, table, wrapped
+from lab.report.format import PLAIN, Column, Style, Table, duration, one_in, plural, wrapped
 
 NEEDS = (
     ("Threads, or several opens of the file in one process", ("threads", "opens")),
@@ -103,40 +105,28 @@ def _cheapest(locks: list[str], cells: Cells, name: str) -> str:
     return ", ".join(f"{lock} {duration(cost)}" for cost, lock in costs[:NAMED]) or "none of these"
 
 
-HEADS = {
-    "processes": ("pro-", "cess"),
-    "threads": ("thr-", "eads"),
-    "opens": ("op-", "ens"),
-    "readers": ("rea-", "ders"),
-    "ranges": ("ran", "ges"),
-    "pause": ("pa-", "use"),
-    "signal": ("sig-", "nal"),
-    "namespace": ("name-", "space"),
-    "close": ("cl-", "ose"),
-    "fork": ("fo-", "rk"),
-    "exit": ("ex-", "it"),
-    "child": ("ch-", "ild"),
-    "unlock": ("un-", "lock"),
-    "deadlock": ("dead-", "lock"),
-    "hand-over": ("hand-", "over"),
-}
-"""The headers of columns that would be too wide, on two lines."""
+IMPORTANT = ("processes", "threads", "readers", "ranges", "kill", "pair", "hand-over")
+"""The columns that are always shown; the others where there is room, or with --wide."""
 
-COSTS = 2
-"""The last so many columns are figures, which are aligned right."""
+COSTS = ("pair", "hand-over")
+"""These columns are figures."""
 
 
 def text_of(run: LockSurvey, style: Style = PLAIN) -> str:
     """Return the survey; of one lock its cells with the runs that show them. A format for programs gets the table."""
+    table = survey(run)
     if not style.is_for_people:
-        return _table(run, style)
+        return table.render(style)
     looked_at = [each for each in run.locks if not each.trouble]
     if len(run.locks) == 1 and looked_at:
         parts = [_heading(run), _lock(run, looked_at[0])]
+    elif looked_at:
+        shown = [column.title for column in table.shown(style)]
+        parts = [_heading(run), verdict(run), table.render(style), _strengths(run), _columns(run, shown)]
     else:
-        parts = [_heading(run), _table(run, style), _strengths(run), _columns(run), _choice(run)]
-        parts = [part for part in parts if part] if looked_at else [_heading(run)]
-    return "\n\n".join([*parts, *filter(None, [_missing(run)])])
+        parts = [_heading(run)]
+    choice = _needed(run) if run.needs else _choice(run) if len(looked_at) > 1 else ""
+    return "\n\n".join(filter(None, [*parts, _missing(run), choice]))
 
 
 def complaints(run: LockSurvey) -> Iterator[str]:
@@ -149,67 +139,161 @@ def complaints(run: LockSurvey) -> Iterator[str]:
 
 
 def exit_code(run: LockSurvey) -> ExitCode:
-    """Return DAMAGE where a lock does not do what it claims, UNABLE where a cell is inconclusive or there is none."""
+    """Return DAMAGE where a lock does not do what it claims, UNABLE where a cell is inconclusive or there is none.
+
+    UNABLE too where no lock has all that is needed.
+    """
     if not all(cell.ok for cell in run.cells):
         return ExitCode.DAMAGE
     unknown = not run.cells or any(cell.value == "?" for cell in run.cells)
-    return ExitCode.UNABLE if unknown else ExitCode.AS_EXPECTED
+    return ExitCode.UNABLE if unknown or (run.needs and not left(run)) else ExitCode.AS_EXPECTED
 
 
 def _heading(run: LockSurvey) -> str:
     where = run.environment
-    return f"What each lock does, as seen in {run.directory} ({where.filesystem}), {where.kernel}, {where.python}"
-
-
-def _table(run: LockSurvey, style: Style = PLAIN) -> str:
-    cells = {(cell.lock, cell.property): cell for cell in run.cells}
-    names = [each.name for each in run.properties]
-    rows = [
-        [lock.name, *(_cell(cells[lock.name, name], style) for name in names)] for lock in run.locks if not lock.trouble
-    ]
-    head = ["lock", *names]
-    return _grid(head, rows) if style.is_for_people else table(head, rows, style, left=head[:-COSTS])
-
-
-def _grid(head: list[str], rows: list[list[str]]) -> str:
-    """Return the table for people, as narrow as its words: tabulate would keep more columns free."""
-    tops, bottoms = zip(*(HEADS.get(name, ("", name)) for name in head), strict=True)
-    lines: list[Sequence[str]] = [tops, bottoms, *rows]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
-    lines.insert(2, ["-" * width for width in widths])
-    signs = ["<"] * (len(head) - COSTS) + [">"] * COSTS
-    return "\n".join(
-        " ".join(f"{text:{sign}{width}}" for text, sign, width in zip(line, signs, widths, strict=True)).rstrip()
-        for line in lines
+    return wrapped(
+        f"What each lock does, as seen in {run.directory} ({where.filesystem}), {where.kernel}, {where.python}"
     )
 
 
-def _cell(cell: LockCell, style: Style = PLAIN) -> str:
-    """Return what was observed, marked where the lock claims otherwise. Costs are in ns in a table for programs."""
+def verdict(run: LockSurvey) -> str:
+    """Return one sentence: whether the locks do what they claim of themselves."""
+    count = plural(len([lock for lock in run.locks if not lock.trouble]), "lock")
+    wrong = [f"{cell.lock} ({cell.property})" for cell in run.cells if not cell.ok]
+    unknown = [cell for cell in run.cells if cell.value == "?"]
+    said = f"NOT AS CLAIMED: {joined(wrong)}" if wrong else "each does what it claims of itself"
+    rest = f"; {plural(len(unknown), 'cell')} inconclusive" if unknown else ""
+    return wrapped(f"{count}: {said}{rest}.")
+
+
+def survey(run: LockSurvey) -> Table[ComparedLock]:
+    """Return the table: a row for each lock, a column for each property; people see those that are needed, if any."""
+    cells = {(cell.lock, cell.property): cell for cell in run.cells}
+    important = ("processes", *run.needs, *COSTS) if run.needs else IMPORTANT
+    columns: list[Column[ComparedLock]] = [
+        Column("lock", lambda lock: lock.name, {"lock": lambda lock: lock.name}, left=True, key=True)
+    ]
+    for each in run.properties:
+        name, is_cost = each.name, each.name in COSTS
+        data = (
+            {f"{name.replace('-', '_')}_ns": partial(_cost, cells, name)}
+            if is_cost
+            else {name: partial(_value, cells, name)}
+        )
+        columns.append(
+            Column(
+                "" if run.needs and name not in important else name,
+                partial(_text, cells, name),
+                data,
+                wide=name not in important,
+                left=not is_cost,
+            )
+        )
+    columns.append(
+        Column("", data={"detection_limit": partial(_limit, cells), "as_claimed": partial(_is_as_claimed, run)})
+    )
+    return Table(columns, [lock for lock in run.locks if not lock.trouble])
+
+
+ByName = Mapping[tuple[str, str], LockCell]
+
+
+def _text(cells: ByName, name: str, lock: ComparedLock) -> str:
+    return _cell(cells[lock.name, name])
+
+
+def _value(cells: ByName, name: str, lock: ComparedLock) -> str:
+    return cells[lock.name, name].value
+
+
+def _cost(cells: ByName, name: str, lock: ComparedLock) -> float | None:
+    return cells[lock.name, name].median_ns
+
+
+def _limit(cells: ByName, lock: ComparedLock) -> float | None:
+    return cells[lock.name, "processes"].detection_limit
+
+
+def _is_as_claimed(run: LockSurvey, lock: ComparedLock) -> bool:
+    return all(cell.ok for cell in run.cells if cell.lock == lock.name)
+
+
+def _cell(cell: LockCell) -> str:
+    """Return what was observed, marked where the lock claims otherwise."""
     if cell.value == "measured" and cell.median_ns is not None:
-        return duration(cell.median_ns) if style.is_for_people else f"{cell.median_ns:.0f}"
+        return duration(cell.median_ns)
     return cell.value if cell.ok else f"!{cell.value}"
+
+
+def lacking(run: LockSurvey, lock: str) -> list[str]:
+    """Return what a lock lacks of all that is needed: the property, and its value where that is not plainly no.
+
+    A lock that does not keep processes out lacks that; what else it has does not matter.
+    """
+    cells = Cells(run)
+    if cells.value(lock, "processes") != "yes":
+        return ["processes"]
+    values = {name: cells.value(lock, name) for name in run.needs}
+    missing = {name: value for name, value in values.items() if value != GOOD.get(name, "yes")}
+    return [name if value == "no" else f"{name} ({value or '-'})" for name, value in missing.items()]
+
+
+GOOD = {"order": "fifo"}
+"""The value that a need asks for, where it is not "yes"."""
+
+
+def left(run: LockSurvey) -> list[str]:
+    """Return the locks that have all that is needed."""
+    return [lock.name for lock in run.locks if not (lock.trouble or lacking(run, lock.name))]
+
+
+def _needed(run: LockSurvey) -> str:
+    """Name the locks that have all that is needed, and say what each of the others lacks."""
+    cells, found = Cells(run), left(run)
+    others = [lock.name for lock in run.locks if not lock.trouble and lock.name not in found]
+    width = max(map(len, others), default=0)
+    lines = [wrapped(joined(lacking(run, name)), f"  {name:{width}}  lacks ") for name in others]
+    needs = joined(run.needs)
+    if not found:
+        return "\n".join([*lines, "", wrapped(f"No lock here has all that is needed ({needs}).")])
+    priced = [f"{name} ({_priced(cells, name)})" for name in found]
+    verb = "has" if len(found) == 1 else "have"
+    return "\n".join([*lines, *[""] * bool(lines), wrapped(f"{joined(priced)} {verb} all that is needed ({needs}).")])
+
+
+def _priced(cells: Cells, lock: str) -> str:
+    costs = {"alone": cells.cost(lock, "pair"), "handed over": cells.cost(lock, "hand-over")}
+    return ", ".join(f"{duration(cost)} {how}" for how, cost in costs.items() if cost is not None) or "not measured"
 
 
 def _strengths(run: LockSurvey) -> str:
     """Say how rare a false grant the races behind each "yes" would have noticed."""
     limits = [(cell.lock, cell.detection_limit) for cell in run.cells if cell.property == "processes"]
     figures = ", ".join(f"{lock} {one_in(limit)}" for lock, limit in limits if limit)
-    head = "process: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
+    head = (
+        "processes: yes is what one meeting and races showed; a lock that grants falsely would have been noticed, 95 %"
+    )
     return wrapped(f"{head}: {figures}.", indent=2) if figures else ""
 
 
-def _columns(run: LockSurvey) -> str:
-    lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties]
+def _columns(run: LockSurvey, shown: Sequence[str]) -> str:
+    """Explain the columns that are shown, and name those that are not."""
+    lines = [wrapped(each.how, f"  {each.name:11}") for each in run.properties if each.name in shown]
     signs = (
         "- the question does not arise, or cannot be asked here; ? inconclusive; ! not what the lock claims of itself"
     )
-    return "\n".join(["the columns", *lines, wrapped(signs, "  ")])
+    hidden = [each.name for each in run.properties if not run.needs and each.name not in shown]
+    more = [wrapped(f"--wide also shows {joined(hidden)}.", "  ")] if hidden else []
+    return "\n".join(["the columns", *lines, wrapped(signs, "  "), *more])
 
 
 def _choice(run: LockSurvey) -> str:
     lines = [wrapped(line, "  ", indent=4) for line in advice(run)]
-    return "\n".join(["how to choose", *lines, "", "`lab locks NAME` shows the calls behind each cell of a lock."])
+    more = (
+        "`lab locks --need threads,kill` names the locks that have these properties; `lab locks NAME` shows the calls "
+        "behind each cell of a lock."
+    )
+    return "\n".join(["how to choose", *lines, "", wrapped(more)])
 
 
 def _missing(run: LockSurvey) -> str:
@@ -221,11 +305,16 @@ def _missing(run: LockSurvey) -> str:
 def _lock(run: LockSurvey, lock: ComparedLock) -> str:
     """Describe one lock: each property, what was observed, and the calls that show it."""
     hows = {each.name: each.how for each in run.properties}
-    return "\n\n".join([f"{lock.name}: {lock.summary}", *(_cell_text(cell, hows[cell.property]) for cell in run.cells)])
+    return "\n\n".join(
+        [
+            wrapped(f"{lock.name}: {lock.summary}", indent=2),
+            *(_cell_text(cell, hows[cell.property]) for cell in run.cells),
+        ]
+    )
 
 
 def _cell_text(cell: LockCell, how: str) -> str:
-    lines = [wrapped(how, f"{cell.property:11}{_cell(cell, PLAIN):10}")]
+    lines = [wrapped(how, f"{cell.property:11}{_cell(cell):10}")]
     if not cell.ok:
         lines.append(f"    the lock claims {cell.claimed}")
     if cell.reason:
@@ -239,21 +328,19 @@ def _calls(cell: LockCell) -> Iterator[str]:
     actor = max(len(each.actor) for each in cell.run)
     call = max(len(each.call) for each in cell.run)
     for each in cell.run:
-        yield f"    {each.actor:{actor}}  {each.call:{call}}  {each.result}"
+        yield wrapped(f"{each.call:{call}}  {each.result}", f"    {each.actor:{actor}}  ", indent=8)
 
 
 def _why(cell: LockCell) -> str:
     return f": {cell.reason}" if cell.reason else ""
 
 
-NEXT = r"(?= +(?:[!?-]|yes|no|both|fails|hangs|open|fifo|other|polls|\d)|$)"
-"""This matches what follows a word in a column: the word of the next one."""
-
 COLOURS = {
-    rf"(?<= )yes{NEXT}": "green",
-    rf"(?<= )no{NEXT}": "yellow",
-    rf"(?<= )(!\w+|[?]){NEXT}": "bold red",
+    r"(?m)(?<=  )yes(?=  |$)": "green",
+    r"(?m)(?<=  )no(?=  |$)": "yellow",
+    r"(?m)(?<=  )(!\w+|[?])(?=  |$)": "bold red",
+    r"\bNOT AS CLAIMED\b": "bold red",
 }
-"""These colour the words in the columns."""
+"""These colour the words in the columns, and the verdict."""
 
 REPORT = Report(text_of, complaints, exit_code, COLOURS)

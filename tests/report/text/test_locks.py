@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from lab import records as results
+from lab.analysis.statistics import joined
+from lab.errors import UsageError
 from lab.records import LockCell, LockSurvey
-from lab.report.format import Style
-from lab.report.text.locks import COLOURS, advice, complaints, exit_code, text_of
+from lab.report.format import PLAIN, Style
+from lab.report.text.locks import COLOURS, advice, complaints, exit_code, survey, text_of
+from lab.survey import needs_of
 from tests.report.chosen_records import NAMES, RUN, cells, compared
 
 BOTH = compared(cells("one"), cells("another", 2.5e6, threads="no", order="polls"))
@@ -20,32 +24,63 @@ def claiming(value: str, claimed: str) -> LockSurvey:
     return compared([replace(first, value=value, claimed=claimed, ok=value == claimed, reason="why"), *rest])
 
 
-def test_the_table_has_a_row_a_lock_with_its_words_and_its_costs() -> None:
-    rows = text_of(BOTH).splitlines()[5:7]
-    assert rows[0].split() == ["one", *["yes"] * 16, "fifo", "1.0", "us", "1.0", "us"]
-    assert rows[1].split() == ["another", "yes", "no", *["yes"] * 14, "polls", "2.5", "ms", "2.5", "ms"]
+def table(run: LockSurvey, style: Style = PLAIN) -> list[list[str]]:
+    """The words of each row of the table."""
+    return [line.split() for line in survey(run).render(style).splitlines()]
 
 
-def test_the_table_is_legible_at_120_columns_under_the_longest_name() -> None:
-    widest = compared(cells("portalocker-rlock", 12.34e6, order="polls", exec="open"))
-    rows = text_of(compared(*[cells(name) for name in ("a", "b")], widest.cells)).split("\n\n")[1]
-    assert max(map(len, rows.splitlines())) <= 120
-    (head, rule) = rows.splitlines()[1:3]
-    assert len(rule.split(" ")) == len(NAMES) + 1
-    assert head.split()[0] == "lock"
+def test_the_table_has_a_row_a_lock_with_its_words_and_its_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert table(BOTH)[0] == ["lock", "processes", "threads", "readers", "ranges", "kill", "pair"]
+    assert table(BOTH)[5] == ["lock", "hand-over"]
+    monkeypatch.setenv("COLUMNS", "200")
+    head, _, one, another = table(BOTH)
+    assert head == ["lock", *NAMES]
+    assert one == ["one", *["yes"] * 16, "fifo", "1.0", "us", "1.0", "us"]
+    assert another == ["another", "yes", "no", *["yes"] * 14, "polls", "2.5", "ms", "2.5", "ms"]
 
 
 def test_for_a_program_the_table_has_the_properties_names_and_nanoseconds() -> None:
-    assert text_of(BOTH, Style("csv")).splitlines() == [
-        ",".join(["lock", *NAMES]),
-        "one,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,fifo,1000,1000",
-        "another,yes,no,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,yes,polls,2500000,2500000",
-    ]
+    one, another = csv.DictReader(text_of(BOTH, Style("csv")).splitlines())
+    assert (one["lock"], one["threads"], one["pair_ns"], one["detection_limit"]) == ("one", "yes", "1000.0", "0.001")
+    assert (another["threads"], another["order"], another["hand_over_ns"]) == ("no", "polls", "2500000.0")
+    assert another["as_claimed"] == "True"
+
+
+ABLE, ALONE = cells("able", fork="no"), cells("alone", threads="no", order="polls", kill="both", fork="no")
+NEEDING = {
+    ("threads", "kill"): ("alone lacks threads and kill (both)", "able (1.0 us alone, 1.0 us handed over) has all", 0),
+    ("ranges",): ("", "able (1.0 us alone, 1.0 us handed over) and alone (1.0 us alone", 0),
+    ("order", "fork"): ("able lacks fork alone lacks order (polls) and fork", "No lock here has all that is needed", 3),
+}
+
+
+@pytest.mark.parametrize("needs", NEEDING)
+def test_what_is_needed_names_the_locks_that_are_left_and_what_the_others_lack(needs: tuple[str, ...]) -> None:
+    lacks, last, code = NEEDING[needs]
+    run = replace(compared(ABLE, ALONE, cells("none", processes="no")), needs=list(needs))
+    *_, others, conclusion = text_of(run).split("\n\n")
+    assert " ".join(others.split()).startswith(lacks)
+    assert "none lacks processes" in " ".join(others.split())
+    assert conclusion.startswith(last)
+    assert f"({joined(needs)})" in " ".join(conclusion.split())
+    assert exit_code(run) == code
+    assert {*needs, "processes", "pair"} <= set(table(run)[0])
+    assert "close" not in table(run)[0]
+
+
+def test_an_unknown_need_gives_the_nearest_and_a_cost_is_none() -> None:
+    assert needs_of(["kill", "order", "kill"]) == ["kill", "order"]
+    for name, nearest in (("thread", "did you mean threads"), ("pair", "unknown need 'pair'")):
+        with pytest.raises(UsageError, match=nearest):
+            needs_of([name])
 
 
 def test_under_the_table_stands_how_each_column_is_seen_and_how_to_choose() -> None:
     text = text_of(BOTH)
-    assert all(f"how {name} is seen" in text for name in NAMES)
+    assert [name for name in NAMES if f"how {name} is seen" in text] == table(BOTH)[0][1:]
+    assert "--wide also shows " in text
+    assert all(f"how {name} is seen" in text_of(BOTH, Style(wide=True)) for name in NAMES)
     assert "Threads, or several opens of the file in one process: one." in text
 
 
@@ -63,7 +98,10 @@ def test_of_one_lock_each_cell_is_told_with_its_calls() -> None:
 
 def test_a_cell_that_is_not_as_the_lock_claims_is_marked_complained_of_and_ends_with_1() -> None:
     run = claiming("no", "yes")
-    assert text_of(compared(cells("another"), run.cells)).splitlines()[6].split()[:2] == ["one", "!no"]
+    both = compared(cells("another"), run.cells)
+    assert table(both)[3][:2] == ["one", "!no"]
+    assert "2 locks: NOT AS CLAIMED: one (processes)." in text_of(both)
+    assert "2 locks: each does what it claims of itself." in text_of(BOTH)
     assert "the lock claims yes" in text_of(run)
     assert list(complaints(run)) == ["lock one: processes: claims yes, seen here: no: why"]
     assert exit_code(run) == 1
@@ -83,7 +121,7 @@ def test_where_all_is_as_claimed_there_is_nothing_to_complain_of() -> None:
 
 def test_a_lock_that_is_not_to_be_had_is_told_below_and_has_no_row() -> None:
     text = text_of(compared(cells("one"), cells("another"), trouble="lock missing: needs a package"))
-    assert text.endswith("not here\n  lock missing: needs a package")
+    assert "not here\n  lock missing: needs a package" in text
     assert len(re.findall("missing", text)) == 1
     nothing = compared(trouble="lock missing: needs a package")
     assert "lock missing" in text_of(nothing)
@@ -140,7 +178,7 @@ def test_where_no_lock_keeps_a_process_out_there_is_no_advice() -> None:
 
 def test_only_words_in_cells_are_coloured() -> None:
     found = [bool(re.search(pattern, "one  yes  no  !no")) for pattern in COLOURS]
-    assert found == [True, True, True]
+    assert found == [True, True, True, False]
     assert not any(re.search(pattern, "Who polls has no order; yes, or no!") for pattern in COLOURS)
 
 
