@@ -19,6 +19,7 @@ TYPED = [
     ["own-scenario.md"],
     ["bench.md"],
     ["index.md"],
+    ["python.md"],
     ["ci.md"],
     ["teach/hand-out.md", "teach/answers.md"],
 ]

@@ -12,7 +12,7 @@ PARTS = {
     "Start": ["docs/index", "docs/race"],
     "Teach": ["docs/teach/index", "docs/teach/hand-out", "docs/teach/answers"],
     "Check a mount": ["docs/check", "docs/check-inside", "results/filesystems"],
-    "Test your lock": ["docs/locks", "docs/pytest", "docs/lock-survey"],
+    "Test your lock": ["docs/locks", "docs/pytest", "docs/python", "docs/lock-survey"],
     "Test your program": ["docs/programs"],
     "Your own scenario": ["docs/own-scenario"],
     "Explore": ["docs/explore"],

@@ -24,6 +24,7 @@ from lab.racing import Case, race_for
 from lab.racing.summary import seconds_for
 from lab.records import Case as Row
 
+from .examples import Failure
 from .manner import SLEPT, YIELDED
 
 INSIDE_S = 0.0005
@@ -135,12 +136,14 @@ class Race(Protocol):
 class Pace:
     """For how long a case is raced: for `seconds`; else for `about_s`, or longer until it shows enough, within limits.
 
-    It shows enough where a lock that grants falsely at the rate `detects` would have been noticed.
+    It shows enough where a lock that grants falsely at the rate `detects` would have been noticed. A case that is in
+    `first` is raced for a moment as it was when it failed, before anything else.
     """
 
     seconds: float | None
     about_s: float
     detects: float = DETECTS
+    first: Sequence[Failure] = ()
 
     def race_case(self, case: Case, folders: Sequence[Path]) -> Row:
         """Race the case; the result reports one race alone.
@@ -148,6 +151,9 @@ class Pace:
         Its workers wait inside the lock where the first, short race shows that by themselves they meet too seldom for
         the time that there is, and where waiting helps.
         """
+        again = self._again(case, folders)
+        if again and again.verdict != "clean":
+            return again
 
         def race(seconds: float, manner: str, enough: float = inf) -> Row:
             return _timed(case, folders, seconds, manner=manner, enough=enough)
@@ -155,6 +161,19 @@ class Pace:
         if self.seconds:
             return self._for(race, manners_of(case), self.seconds)
         return self._until(race, manners_of(case))
+
+    def _again(self, case: Case, folders: Sequence[Path]) -> Row | None:
+        """Return the result of a short race with the settings with which this case failed; None where it did not."""
+        for each in self.first:
+            setting = case.setting
+            key = case.found.name, setting.lock.name, setting.workers, setting.backing
+            if (each.scenario, each.lock, each.workers, each.backing) == key:
+                rounds = max(1, min(each.rounds, setting.rounds))
+                seed = "/".join([str(each.seed), *setting.seed.split("/")[1:]])
+                same = replace(case, setting=replace(setting, rounds=rounds, seed=seed))
+                manner = each.manner if each.manner in WAITS else ""
+                return _timed(same, folders, min(self.seconds or inf, self.about_s), manner=manner)
+        return None
 
     def _until(self, race: Race, manners: list[str]) -> Row:
         """Race each manner for about so long until one shows enough, then the best of them until it does.

@@ -29,6 +29,7 @@ from lab.report.text.race import what_broke
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
 from .client import Answer, Record
+from .examples import Example, Failure
 from .manner import MANNERS
 from .pacing import DETECTS
 from .protocol import as_arguments, is_about_the_test
@@ -147,14 +148,25 @@ class WithCases(Result[Record], Generic[Record, Row]):
         return zip(self.cases, self._answer.names or [""] * len(self.cases), strict=True)
 
 
+NO_EXAMPLE = Example(None, "")
+"""What remembers nothing."""
+
+
 class RaceResult(WithCases[Run, Case]):
     """The result of a race: `print` shows its report, a notebook its table."""
 
     def __init__(
-        self, answer: Answer[Run], repetition: Repetition, *, unable: Unable, explain: Callable[[Run], Run]
+        self,
+        answer: Answer[Run],
+        repetition: Repetition,
+        *,
+        unable: Unable,
+        explain: Callable[[Run], Run],
+        example: Example = NO_EXAMPLE,
     ) -> None:
         super().__init__(answer, unable)
         self._repetition = repetition
+        self._example = example
         self._explain = explain
 
     def __repr__(self) -> str:
@@ -181,9 +193,10 @@ class RaceResult(WithCases[Run, Case]):
         rate = detects if detects is not None else self._answer.document.options.detects or DETECTS
         if not 0 < rate < 1:
             raise UsageError(f"detects={rate!r} is no rate: above 0, below 1")
+        self._remember([case for case, _ in self._possible() if not _is_clean(case)])
         for case, name in self._possible():
             run = self._only(case)
-            if case.verdict not in ("clean", "inconclusive") or case.overlapping_holds:
+            if not _is_clean(case):
                 raise AssertionError(self._failure(run if self._leaked(run) else self._explain(run), name))
             if case.detection_limit is None or case.detection_limit > rate:
                 raise AssertionError(f"{_too_weak(case, rate)}\n\n{self._evidence(run, name)}")
@@ -198,6 +211,23 @@ class RaceResult(WithCases[Run, Case]):
                 )
             if case.verdict != "damaged":
                 raise AssertionError(self._failure(self._only(case), name))
+
+    def _remember(self, failed: list[Case]) -> None:
+        """Keep how these cases failed, for the next run to try first; what failed before is forgotten."""
+        seed = self._answer.document.options.seed
+        kept = [
+            Failure(
+                case.scenario,
+                case.lock,
+                case.workers,
+                backing=case.backing,
+                rounds=case.rounds,
+                seed=seed,
+                manner=case.manner,
+            )
+            for case in failed
+        ]
+        self._example.keep(kept) if kept else self._example.drop()
 
     def _possible(self) -> list[tuple[Case, str]]:
         """Return the cases, if the environment could race them all."""
@@ -230,6 +260,10 @@ class RaceResult(WithCases[Run, Case]):
         again = self._repetition.line(run, case, name)
         parts.append("; ".join(filter(None, [heading(run), MANNERS.get(case.manner)])))
         return "\n\n".join(parts) + (f"\nagain: {again}" if again else "")
+
+
+def _is_clean(case: Case) -> bool:
+    return case.verdict in ("clean", "inconclusive") and not case.overlapping_holds
 
 
 def _without_replay(text: str, name: str) -> str:
@@ -288,9 +322,12 @@ def _raced_case(case: Case) -> str:
 class ExploreResult(WithCases[Exploration, ExploredCase]):
     """The result of an exploration: `print` shows its report, a notebook the interleaving that breaks."""
 
-    def __init__(self, answer: Answer[Exploration], repetition: Repetition, *, unable: Unable) -> None:
+    def __init__(
+        self, answer: Answer[Exploration], repetition: Repetition, *, unable: Unable, example: Example = NO_EXAMPLE
+    ) -> None:
         super().__init__(answer, unable)
         self._repetition = repetition
+        self._example = example
 
     def __repr__(self) -> str:
         return f"exploration of {'; '.join(map(_explored_case, self._answer.document.cases))}"
@@ -307,6 +344,8 @@ class ExploreResult(WithCases[Exploration, ExploredCase]):
 
     def assert_holds(self) -> None:
         """Fail unless every interleaving with up to `preemptions` was covered and none breaks anything."""
+        broken = [Failure(case.scenario, case.lock, case.workers, case.token) for case in self.cases if case.token]
+        self._example.keep(broken) if broken else self._example.drop()
         for case, name in self._named():
             if case.verdict == "broken":
                 raise AssertionError(f"{_explored_case(case)}: broken: {case.headline}\n\n{self._evidence(case, name)}")

@@ -14,6 +14,7 @@ import pickle
 import sys
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from dataclasses import replace
 from importlib import import_module
@@ -40,6 +41,7 @@ from lab.scenario.attributes import check_attributes, check_complete
 from lab.scenario.find import describe, kinds_of
 
 from . import verbs
+from .examples import Failure
 from .pacing import DETECTS, Pace
 from .protocol import MAIN, Parcel, Request, answer_data
 
@@ -189,11 +191,14 @@ def perform(request: Request) -> tuple[Document, list[str]]:
     arguments = dict(request.arguments)
     if request.verb != "check" and "lock" in arguments:
         arguments["lock"] = _names_of(request.locks) or None
+    failed = [Failure(**each) for each in arguments.pop("first", ())]
     if request.verb == "race":
-        pace = Pace(arguments.pop("seconds"), arguments.pop("about_s"), arguments["detects"] or DETECTS)
+        pace = Pace(arguments.pop("seconds"), arguments.pop("about_s"), arguments["detects"] or DETECTS, failed)
         arguments["race_case"] = None if arguments["trials"] else pace.race_case
     if request.verb in ("race", "explore"):
         found = found or find_scenarios([])
+        if request.verb == "explore":
+            arguments["first"] = _tokens(failed)
         job = verbs.VERBS[request.verb](found, **arguments)
     elif request.verb == "replay":
         job = verbs.replay(**arguments, found=found[0] if found else _pinned(arguments["token"]))
@@ -201,6 +206,16 @@ def perform(request: Request) -> tuple[Document, list[str]]:
         job = verbs.VERBS[request.verb](**arguments)
     document = job.perform(_tell_nobody)
     return document, _names(document, found)
+
+
+def _tokens(failed: Sequence[Failure]) -> dict[str, list[str]]:
+    """Return the tokens of the failures by their scenarios; what is no token is left out."""
+    tokens: dict[str, list[str]] = {}
+    for each in failed:
+        with suppress(UsageError):
+            read(each.token)
+            tokens.setdefault(each.scenario, []).append(each.token)
+    return tokens
 
 
 def _pinned(token: str) -> Found:

@@ -17,6 +17,7 @@ from lab.records import Bench, Check, Exploration, LockSurvey, Replay, Run, enco
 from lab.scenario import Scenario
 
 from .client import Answer, Record, ask
+from .examples import Example, sent
 from .protocol import Parcel, Request, is_about_the_test, packed
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import checked, temporary_directory
@@ -63,6 +64,9 @@ class Session:
         self._seed = seed
         self._directory = directory
         self._seconds = seconds
+        self._root = Path()
+        self._test = ""
+        self._keeps = True
 
     @named
     def race(
@@ -87,6 +91,7 @@ class Session:
         record: int = 0,
         explain: bool = False,
         explore: bool = False,
+        examples: bool = True,
     ) -> RaceResult:
         """Race workers on a file in `dir`, as `lab race` does; each argument is the option of its name.
 
@@ -98,7 +103,8 @@ class Session:
         `rounds` are those of each worker, at most. A case takes `trials`, or `seconds`; where neither is given about a
         second, and up to twelve more until a lock that grants falsely at the rate `detects`, or 1 in 1,000 times, would
         have been noticed. A trial that takes longer than `time_limit` seconds counts as hung. With `explore` a clean
-        case is explored too, with `explain` a damaged one.
+        case is explored too, with `explain` a damaged one. With `examples` a case whose claim failed in the last run is
+        first raced for a moment with the settings of that failure, which are kept in `.lab/`.
 
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """
@@ -123,6 +129,8 @@ class Session:
             raise UsageError("trials= and seconds= both say how long to race; give one of them")
         folders = self._folders(dir)
         home = _caller()
+        scenarios, locks = _scenarios(scenario, home), _locks(lock, home)
+        example = self._example("race", scenario, lock, wanted=examples)
         request = Request(
             "race",
             {
@@ -134,9 +142,10 @@ class Session:
                 "about_s": self._seconds,
                 "explain": explain,
                 "explore": explore,
+                "first": sent(example.failures()),
             },
-            _scenarios(scenario, home),
-            _locks(lock, home),
+            scenarios,
+            locks,
         )
         answer = self._ask(request, Run)
         return self._returned(
@@ -144,6 +153,7 @@ class Session:
                 answer,
                 self._repetition(lock, folders[0]),
                 unable=self._unable,
+                example=example,
                 explain=lambda run: self._explained(request.scenarios, run),
             )
         )
@@ -162,12 +172,14 @@ class Session:
         time_limit: float = TIME_LIMIT_S,
         jobs: int = 1,
         seed: int | None = None,
+        examples: bool = True,
     ) -> ExploreResult:
         """Explore every interleaving of so many simulated workers and rounds, as `lab explore` does.
 
         Each case takes at most `time_limit` seconds. `lock` is one that is modelled (none, fcntl, ofd, flock), by its
-        name or as an object; it, `scenario`, `workers` and `rounds` may be lists. Raises UsageError for arguments that
-        make no sense, and CannotRunError for what cannot be explored.
+        name or as an object; it, `scenario`, `workers` and `rounds` may be lists. With `examples` the interleaving with
+        which a claim failed in the last run, which is kept in `.lab/`, is tried first. Raises UsageError for arguments
+        that make no sense, and CannotRunError for what cannot be explored.
         """
         given = checked(
             "explore",
@@ -181,9 +193,12 @@ class Session:
             seed=self._seed if seed is None else seed,
         )
         locks = [{"name": _modelled(each)} for each in _listed(lock) or []]
-        request = Request("explore", {**given, "lock": None}, _scenarios(scenario, _caller()), locks)
+        example = self._example("explore", scenario, lock, wanted=examples)
+        first = sent(example.failures())
+        request = Request("explore", {**given, "lock": None, "first": first}, _scenarios(scenario, _caller()), locks)
         answer = ask(request, Exploration)
-        return self._returned(ExploreResult(answer, self._repetition(lock, ""), unable=self._unable))
+        again = self._repetition(lock, "")
+        return self._returned(ExploreResult(answer, again, unable=self._unable, example=example))
 
     @named
     def check(
@@ -233,8 +248,8 @@ class Session:
         """
         given = checked("replay", times=times, time_limit=time_limit)
         home = _caller()
-        sent = _scenarios(scenario, home) if scenario is not None else []
-        request = Request("replay", {**given, "token": token, "dir": self._folders(dir)[0]}, sent)
+        scenarios = _scenarios(scenario, home) if scenario is not None else []
+        request = Request("replay", {**given, "token": token, "dir": self._folders(dir)[0]}, scenarios)
         return self._returned(ReplayResult(self._ask(request, Replay), self._unable))
 
     @named
@@ -274,8 +289,8 @@ class Session:
             seconds=seconds,
             repeats=repeats,
         )
-        sent = _locks(lock, _caller()) if lock is not None else []
-        request = Request("bench", {**given, "dir": self._folders(dir), "lock": None}, locks=sent)
+        given_locks = _locks(lock, _caller()) if lock is not None else []
+        request = Request("bench", {**given, "dir": self._folders(dir), "lock": None}, locks=given_locks)
         return self._returned(BenchResult(self._ask(request, Bench), self._unable))
 
     @named
@@ -291,8 +306,8 @@ class Session:
         `lock` is as in `race`. Raises UsageError for what is no lock, and CannotRunError where one is not available.
         """
         given = checked("locks", seconds=seconds)
-        sent = _locks(lock, _caller()) if lock is not None else []
-        request = Request("locks", {**given, "dir": self._folders(dir)[0], "lock": None}, locks=sent)
+        given_locks = _locks(lock, _caller()) if lock is not None else []
+        request = Request("locks", {**given, "dir": self._folders(dir)[0], "lock": None}, locks=given_locks)
         return self._returned(LocksResult(self._ask(request, LockSurvey), self._unable))
 
     def _folders(self, given: Directory | Sequence[Directory] | None) -> list[str]:
@@ -311,8 +326,13 @@ class Session:
         """Say that the environment cannot do it."""
         raise CannotRunError(reason)
 
+    def _example(self, verb: str, scenario: Scenarios, lock: Any, *, wanted: bool) -> Example:
+        """Return what is known of the last failure of such a call."""
+        words = [" ".join(map(_label, _listed(each) or [])) for each in (scenario, lock)]
+        return Example.of(self._root, verb, *words, self._test, wanted=wanted and self._keeps)
+
     def _repetition(self, lock: Any, directory: str) -> Repetition:
-        return Repetition("", lock if isinstance(lock, str) else None, directory)
+        return Repetition(self._test, lock if isinstance(lock, str) else None, directory)
 
     def _returned(self, result: R) -> R:
         """Return the result; the fixture notes it first."""
@@ -340,6 +360,15 @@ def _locks(lock: Any, home: ModuleType | None) -> list[Parcel]:
     if lock is None:
         raise UsageError('lock=None: give a name, as in lock="fcntl"; lock="none" races without a lock')
     return [packed(each, "lock", home) for each in _listed(lock) or []]
+
+
+def _label(thing: Any) -> str:
+    """Return words for a scenario or a lock, to know it again in the next run."""
+    if isinstance(thing, str | os.PathLike):
+        return os.fspath(thing)
+    kind = thing if hasattr(thing, "__qualname__") else type(thing)
+    name = "" if kind is thing else getattr(thing, "name", "")
+    return f"{kind.__module__}:{kind.__qualname__}{f'({name})' if name else ''}"
 
 
 def _modelled(lock: Any) -> str:

@@ -5,7 +5,7 @@ What is given is checked first: a `Job` is ready to run, in a process with one t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -138,8 +138,12 @@ def explore(
     jobs: int = 1,
     seed: int = 0,
     show_schedules: int = 0,
+    first: Mapping[str, Sequence[str]] | None = None,
 ) -> Job[Exploration]:
-    """Explore the cases that these options make. Raises as `lab.exploring.run.cases_of` does."""
+    """Explore the cases that these options make, the tokens in `first` before anything else.
+
+    Raises as `lab.exploring.run.cases_of` does.
+    """
     from lab.exploring.operation import widest_move
     from lab.exploring.run import cases_of, run
     from lab.records import ExploreOptions
@@ -158,7 +162,7 @@ def explore(
         show_schedules=show_schedules,
     )
     cases = cases_of(list(scenarios), options)
-    return Job(len(cases), lambda tell: run(cases, options, tell))
+    return Job(len(cases), lambda tell: run(cases, options, tell, first or {}))
 
 
 def check(

@@ -118,6 +118,11 @@ def epilog_of(command: Command) -> str:
     return f"writes: {command.writes}\n\nexit codes:\n{ExitCode.explained(own)}"
 
 
+def parser_of(name: str) -> Parser:
+    """Return the parser of one command."""
+    return _parser([name])[1][name]
+
+
 def whole_parser() -> Parser:
     """Return the parser with the options of every command, for what is made from it."""
     return _parser(list(COMMANDS))[0]

@@ -269,13 +269,13 @@ def _world(token: Token, found: Found) -> World:
     """Return the simulated world of the token, in which its schedule can run."""
     found.check_world("replay")
     world = world_of(shape_of(found, token.lock, token.workers, token.rounds, token.line))
-    for place, worker in enumerate(token.schedule):
-        if worker >= token.workers or worker not in world.choices():
-            raise UsageError(
-                f"the token does not fit scenario {found.name}: worker {worker} cannot do step {place + 1}; {AGAIN}"
-            )
-        world.do(worker)
-    if world.choices() and not world.broken():
+    done = world.try_to_follow(token.schedule)
+    if done < len(token.schedule):
+        worker = token.schedule[done]
+        raise UsageError(
+            f"the token does not fit scenario {found.name}: worker {worker} cannot do step {done + 1}; {AGAIN}"
+        )
+    if world.choices():
         raise UsageError(
             f"the token does not fit scenario {found.name}: workers go on after the last of its {len(token.schedule)} "
             f"steps; {AGAIN}"

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby, product
 
@@ -22,10 +22,12 @@ from .behaviour import Node
 from .locks import check_modelled
 from .reasons import story
 from .sandbox import Bypass, check_notes, notes
+from .search import preemptions
 from .simplify import PATIENCE_S, Repair, Shortest, shortest, world_of
 from .strategy import Coverage, Plan, cover
-from .tally import about, how_many, interleavings
-from .token import make
+from .tally import Found as FoundSchedule
+from .tally import Tally, about, how_many, interleavings
+from .token import make, read
 from .trace import trace
 from .worker import shape_of
 from .world import End, World
@@ -114,6 +116,30 @@ def explore(
     except (KeyboardInterrupt, Terminated):
         raise Interrupted(_record(case, options, world, coverage, started, None)) from None
     return _record(case, options, world, coverage, started, best, searched_s, kinds)
+
+
+def explore_again(case: Case, options: ExploreOptions, tokens: Sequence[str]) -> ExploredCase | None:
+    """Return the case as one of these schedules breaks it, which broke it before; None where none does any more.
+
+    A token of other operations, or of more workers or rounds, is passed over. Raises as `explore` does.
+    """
+    started = time.monotonic()
+    for token in map(read, tokens):
+        if token.lock != case.lock or token.workers > case.workers or token.rounds > case.rounds:
+            continue
+        shape = shape_of(case.found, case.lock, token.workers, token.rounds, options.line_bytes)
+        world = world_of(replace(shape, limit_s=options.time_limit_s))
+        check_steps(world)
+        whole = world.try_to_follow(token.schedule) == len(token.schedule) and not world.choices()
+        end = world.end() if whole else None
+        world.back_to(0)
+        if end and end.damage:
+            found = FoundSchedule(token.schedule, end)
+            tally = Tally(started, schedules=1, broken=1, found=found)
+            coverage = Coverage(tallies=[tally], said=["1 run, the failure of the last time"])
+            best = Shortest(world, found, preemptions(world, token.schedule), 0)
+            return replace(_record(case, options, world, coverage, started, best), shrunk=None)
+    return None
 
 
 def check_steps(world: World) -> None:
@@ -229,8 +255,18 @@ def runs(schedule: bytes) -> str:
     return " ".join(f"{worker}x{len(list(group))}" for worker, group in groupby(schedule))
 
 
-def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], None]) -> Exploration:
+NOTHING: Mapping[str, Sequence[str]] = {}
+
+
+def run(
+    cases: Sequence[Case],
+    options: ExploreOptions,
+    tell: Callable[[str], None],
+    first: Mapping[str, Sequence[str]] = NOTHING,
+) -> Exploration:
     """Explore every case; `tell` gets the next case's title. What was covered before an interrupt is kept.
+
+    The tokens in `first`, by the scenario's name, are tried before anything else (`explore_again`).
 
     Where one case cannot be explored, the others are kept too; the error of the only one is raised.
     """
@@ -246,7 +282,8 @@ def run(cases: Sequence[Case], options: ExploreOptions, tell: Callable[[str], No
                 try:
                     if case.found.kind in bypassed:
                         raise bypassed[case.found.kind]
-                    rows.append(explore(case, options))
+                    again = explore_again(case, options, first.get(case.found.name, ()))
+                    rows.append(again or explore(case, options))
                 except LabError as error:
                     if len(cases) == 1:
                         raise

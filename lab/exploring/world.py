@@ -182,6 +182,15 @@ class World:
             operation: Any = node.operation
             self.content[operation.start : operation.end] = old
 
+    def try_to_follow(self, schedule: bytes) -> int:
+        """Do these steps from the beginning, as far as they can be done; return how many that were."""
+        self.back_to(0)
+        for place, worker in enumerate(schedule):
+            if worker >= len(self.at) or worker not in self.choices():
+                return place
+            self.do(worker)
+        return len(schedule)
+
     def back_to(self, length: int) -> None:
         """Undo steps until so many are left."""
         while len(self.path) > length:

@@ -9,7 +9,7 @@ import pytest
 
 from lab.api.manner import property_of
 from lab.api.protocol import is_about_the_test
-from lab.api.results import ExploreResult, RaceResult, Repetition, Result
+from lab.api.results import ExploreResult, RaceResult, Result
 from lab.api.session import Session
 from lab.records import Case
 
@@ -34,6 +34,8 @@ class Lab(Session):
         super().__init__(seed=defaults.seed, directory=defaults.directory, seconds=defaults.seconds)
         self._node = request.node
         self._test = _from_here(request)
+        self._root = request.config.rootpath
+        self._keeps = defaults.examples
         self._results: list[Result[Any]] = []
 
     def check_looked_at(self) -> None:
@@ -46,9 +48,6 @@ class Lab(Session):
 
     def _unable(self, reason: str) -> NoReturn:
         pytest.skip(reason)
-
-    def _repetition(self, lock: Any, directory: str) -> Repetition:
-        return Repetition(self._test, lock if isinstance(lock, str) else None, directory)
 
     def _returned(self, result: Returned) -> Returned:
         """Note what a race or an exploration found, for the JUnit file: pytest writes what a test notes."""

@@ -33,6 +33,7 @@ class Defaults:
     seed: int
     directory: Path
     seconds: float
+    examples: bool = True
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -44,6 +45,7 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini("lab_seed", "as --lab-seed")
     parser.addini("lab_dir", "as --lab-dir; relative to the ini file")
     parser.addini("lab_seconds", "as --lab-seconds")
+    parser.addini("lab_examples", "keep what failed in .lab/, and try it first in the next run", "bool", True)
 
 
 def defaults(config: pytest.Config) -> Defaults:
@@ -55,7 +57,8 @@ def defaults(config: pytest.Config) -> Defaults:
     seconds = _number(config, "lab_seconds", float, "a number of seconds")
     if seconds is not None and not 0 < seconds < 1e6:
         raise pytest.UsageError(f"lab_seconds: {seconds:g} is no time: above 0 seconds, below a million")
-    return Defaults(seed or 0, _session_directory(config), seconds or SECONDS)
+    examples = bool(config.getini("lab_examples"))
+    return Defaults(seed or 0, _session_directory(config), seconds or SECONDS, examples)
 
 
 def _number(config: pytest.Config, name: str, kind: Callable[[str], Value], what: str) -> Value | None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.helpers import PATIENCE_S
+from tests.helpers import PATIENCE_S, ROOT
 
 SCRIPT = """
 import threading
@@ -96,19 +97,52 @@ finally:
 """
 
 
-def test_what_a_script_defines_is_raced_from_a_process_with_threads(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
+NOTEBOOK = """
+import ast, json, sys, threading
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    if cell["cell_type"] == "code":
+        *body, last = ast.parse("".join(cell["source"])).body
+        exec(compile(ast.Module(body, []), "cell", "exec"), globals())
+        if isinstance(last, ast.Expr):
+            shown = eval(compile(ast.Expression(last.value), "cell", "eval"), globals())
+            print(getattr(shown, "_repr_html_", shown.__repr__)().count("<svg"), repr(shown))
+        else:
+            exec(compile(ast.Module([last], []), "cell", "exec"), globals())
+"""
+"""What a kernel does with a notebook: all cells in one namespace that is a module's, beside another thread."""
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> None:
+    notebook = ROOT / "docs" / "lab.ipynb"
+    assert all(cell.get("outputs", []) == [] for cell in json.loads(notebook.read_text())["cells"])
+    assert run_script(tmp_path, NOTEBOOK, str(notebook)) == [
+        "1 race of Tickets under fcntl, 3 workers",
+        "0 exploration of Tickets under none, 2 workers x 2 rounds",
+        "0 replay of Tickets under none: reproduced 20 of 20 times",
+        "0 race of Tickets under Mine, 2 workers; Tickets under none, 2 workers",
+        "0 'clean'",
+    ]
+
+
+def run_script(folder: Path, text: str, *args: str) -> list[str]:
+    """What a script prints, with warnings as errors."""
+    (folder / "script.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "script.py"],
-        cwd=tmp_path,
+        [sys.executable, "-W", "error", "script.py", *args],
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_what_a_script_defines_is_raced_from_a_process_with_threads(tmp_path: Path) -> None:
     locks = ["Held", "adapted", "adapted_2"]
-    assert [re.split(" overwrites|; make", line)[0] for line in done.stdout.splitlines()] == [
+    assert [re.split(" overwrites|; make", line)[0] for line in run_script(tmp_path, SCRIPT)] == [
         str([("Counts", lock, 1200) for lock in locks * 2]),
         "UsageError the token does not fit scenario Twice: workers go on after the last of its 4 steps",
         "UsageError unknown scenario 'Counts'; did you mean counter?; give the class or the object as scenario=",

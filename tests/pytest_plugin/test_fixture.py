@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 
 from lab.api import session
 from lab.api.protocol import Request
+from lab.api.verbs import VERBS
+from lab.cli.parser import options_of, parser_of
 from lab.errors import CannotRunError
 from lab.pytest_plugin.fixture import Lab
 from lab.pytest_plugin.plugin import Defaults
@@ -77,3 +80,24 @@ def test_an_explored_lock_may_be_an_object_where_it_is_modelled(asked: Any) -> N
     assert sent == [{"name": "fcntl"}, {"name": "ofd"}, {"name": "flock"}]
     with pytest.raises(CannotRunError, match="lock test_a_class_travels"):
         asked("explore", Mine, lock=test_a_class_travels_by_its_place_and_an_object_with_its_state)
+
+
+CALLS: dict[str, tuple[Any, ...]] = {
+    "race": ("counter",),
+    "explore": ("counter",),
+    "check": ("/",),
+    "replay": ("L1,x",),
+    "bench": ("fcntl",),
+    "locks": ("fcntl",),
+}
+OWN = {"scenario", "directory", "token", "seconds", "about_s", "explore", "examples", "first", "directories"}
+"""The names of what is no option of the command: its arguments, and what only the functions have."""
+
+
+@pytest.mark.parametrize("verb", CALLS)
+def test_an_argument_has_the_name_of_the_option(verb: str, asked: Any) -> None:
+    """`names` of `lab locks` are its locks; and what is sent fits the verb, which the server calls by these names."""
+    options = {name.lstrip("-").replace("-", "_") for name in options_of(parser_of(verb))}
+    arguments = set(signature(getattr(Lab, verb)).parameters) - {"self"}
+    assert arguments - options - OWN == ({"lock"} if verb == "locks" else set())
+    assert set(asked(verb, *CALLS[verb]).arguments) - OWN <= set(signature(VERBS[verb]).parameters)
