@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lab.cli import check as check_command
 from lab.report.format import Column
-from lab.report.text import bench, check_evidence, compare, copying, explore, race, tour
+from lab.report.text import bench, check_evidence, compare, copying, explore, tour
+from lab.report.text.race import table_of
 from tests.helpers import ROOT
+from tests.report.records import CLEAN, DEADLY, UNLOCKED, run_of
 
 PAGE = (ROOT / "docs" / "glossary.md").read_text()
 WORDS = [word for word in re.findall(r"^\| ([^|]+?) \|", PAGE, re.MULTILINE) if word not in ("word", "column")]
@@ -20,9 +23,10 @@ def titles(columns: Sequence[Column[Any]]) -> list[str]:
     return [column.title for column in columns if column.title]
 
 
+RACED = run_of(UNLOCKED, replace(CLEAN, backing="sysv", gave_up=1), CLEAN, DEADLY, replace(CLEAN, workers=4))
 HEADERS = {
-    *race.BROKE, *race.COST, *race.USED, race.GAVE_UP, race.FAULT, *check_evidence.STRESS, *titles(bench.COLUMNS),
-    *titles(compare.COLUMNS), *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
+    *titles(table_of(RACED).columns), *check_evidence.STRESS, *titles(bench.COLUMNS), *titles(compare.COLUMNS),
+    *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 
 

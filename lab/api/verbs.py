@@ -120,9 +120,19 @@ def race(
             from lab.exploring.beside_race import explain as explained
 
             done = explained(done, scenarios)
-        return done
+        return _with_files(done, scenarios)
 
     return Job(len(cases), perform)
+
+
+def _with_files(done: Run, scenarios: Sequence[Found]) -> Run:
+    """Return the run with the files of scenarios that are not found by their names, so that it can be repeated."""
+    from lab.exploring.token import where
+    from lab.host.environment import anonymous_text
+
+    named = {found.name: where(found) for found in scenarios if found.path.is_file()}
+    files = {name: anonymous_text(place) for name, place in named.items() if place != name}
+    return replace(done, options=replace(done.options, files=files))
 
 
 def explore(

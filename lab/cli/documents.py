@@ -125,7 +125,7 @@ class Documents:
         if json and not self.to_stdout:
             self.also(Path(json), "give another --json PATH", encode)
         if markdown := getattr(arguments, "export_markdown", None):
-            self.also(markdown, "give another --export-markdown PATH", partial(markdown_of, wide=arguments.wide))
+            self.also(markdown, "give another --export-markdown PATH", partial(markdown_of, style=style_of(arguments)))
 
     def __enter__(self) -> Documents:
         return self
@@ -187,14 +187,15 @@ class Documents:
 
 def style_of(arguments: Namespace) -> Style:
     """Return how the user wants the tables of a command, from the options of `add_tables` where it has them."""
-    return Style(getattr(arguments, "format", DEFAULT_FORMAT), getattr(arguments, "wide", False))
+    style = getattr(arguments, "format", DEFAULT_FORMAT)
+    return Style(style, getattr(arguments, "wide", False), getattr(arguments, "cost", False))
 
 
-def markdown_of(document: Document, *, wide: bool) -> bytes:
+def markdown_of(document: Document, style: Style) -> bytes:
     """Return the report as Markdown, as `--format github` prints it."""
     from lab.report.documents import report_of
 
-    return f"{report_of(document).text(document, Style(MARKDOWN, wide))}\n".encode()
+    return f"{report_of(document).text(document, style._replace(format=MARKDOWN))}\n".encode()
 
 
 def _trace(run: Document) -> bytes:

@@ -115,6 +115,7 @@ def add_shared(group: Options, *names: str) -> None:
             "help": "also write the document there; - prints it instead of the report",
         },
         "save": {"type": directory, "metavar": "DIR", "help": "keep the document in this folder"},
+        "cost": {"action": "store_true", "help": "of a race: also tables of what each case cost and used"},
         "verbose": {"action": "store_true", "help": "of a check: all rules with their calls and sources, all races"},
         "seed": {"type": seed, "default": 0, "metavar": "N", "help": "of all random draws (0)"},
     }

@@ -110,7 +110,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     add = out.add_argument
     add_tables(out)
-    add_shared(out, "json")
+    add_shared(out, "cost", "json")
     add_saving(out)
     add(
         "--record",
@@ -130,6 +130,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write who waited and held when, and what went wrong, as a trace for Perfetto and chrome://tracing; "
         "with --record: one more trial of each case is written down",
     )
+    add("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there: a test case for each row")
     add("--explain", action="store_true", help="after damage: the shortest interleaving that does the same")
     add(
         "--no-explore",
@@ -187,6 +188,8 @@ def _run(arguments: argparse.Namespace) -> int:
     with Documents("race", arguments, keep=not arguments.no_save) as documents:
         if arguments.html:
             documents.also(arguments.html, "give another --html PATH", _page)
+        if arguments.junit:
+            documents.also(arguments.junit, "give another --junit PATH", _junit)
         if arguments.trace:
             documents.trace(arguments.trace)
         shown = sys.stderr.isatty() and not arguments.quiet
@@ -204,6 +207,13 @@ def _run(arguments: argparse.Namespace) -> int:
             if arguments.format != DEFAULT_FORMAT and (options.window_ns or options.leak):
                 complain(heading(done))
             return documents.report(done)
+
+
+def _junit(done: Document) -> bytes:
+    """Return the rows as JUnit XML; its module is imported after the last fork."""
+    from lab.report.junit import junit
+
+    return junit(done)
 
 
 def _page(done: Document) -> bytes:

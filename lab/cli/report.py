@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `report`."""
     parser.add_argument("results", type=Path, metavar="RUN.json", help="a document that a command of the lab wrote")
     add_tables(parser)
-    add_shared(parser, "verbose")
+    add_shared(parser, "cost", "verbose")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,13 +40,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"{asked}: the report of `{document.command}` is no table; leave {asked.partition(' ')[0]} out"
         )
+    if style.cost and not report.has_costs:
+        raise UsageError(f"--cost: the report of `{document.command}` has no further tables; leave --cost out")
     if not report.full_text_of and arguments.verbose:
         raise UsageError(f"--verbose: the report of `{document.command}` leaves nothing out; leave --verbose out")
     target = Target.open(arguments.export_markdown, REMEDY) if arguments.export_markdown else None
     with untrusted(arguments.results), target or nullcontext():
         show(report.text(document, style, full=arguments.verbose), report.colours)
         if target:
-            target.put(markdown_of(document, wide=style.wide))
+            target.put(markdown_of(document, style))
         complain(*report.beside(document))
     return 0
 

@@ -167,7 +167,8 @@ class Options:
     that clean cases were explored too. With `isolate`, "pid", each worker was in a pid namespace of its own.
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
     number i modulo their number, from 0. `directory` is the first. With `raise_rounds` a case that was expected to
-    break and did not went on with trials of more rounds; the case's `rounds` are those of the last.
+    break and did not went on with trials of more rounds; the case's `rounds` are those of the last. `files` are the
+    paths of the scenarios that are neither built in nor installed, by their names.
     """
 
     scenarios: list[str]
@@ -194,6 +195,7 @@ class Options:
     directories: list[str] = field(default_factory=list)
     isolate: str = ""
     raise_rounds: bool = False
+    files: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ class Report(NamedTuple):
     formats: bool = True
     full_text_of: Callable[[Any, Style], str] | None = None
     brief_complaints: Callable[[Any], Iterable[str]] | None = None
+    has_costs: bool = False
 
     def text(self, document: Document, style: Style = PLAIN, *, full: bool = False) -> str:
         """Return the text of a document, in `full` with what it otherwise leaves out, if it leaves out anything."""

@@ -25,8 +25,8 @@ MOST_WIDTH, LEAST_WIDTH = 100, 40
 KEPT = "\0"
 """This character stands for a space at which no line is folded."""
 
-TOGETHER = re.compile(r" %|(?<=\d) (?:ns|us|ms|s|B|KiB|MiB)\b|`[^`\n]{1,40}`")
-"""A figure and its unit, and a short command, stay on one line."""
+TOGETHER = re.compile(r" %|(?<=\d) x \d|(?<=\d) (?:ns|us|ms|s|B|KiB|MiB)\b|`[^`\n]{1,40}`")
+"""A figure and its unit, 2 x 3, and a short command, stay on one line."""
 
 UNITS = ((1e9, "s"), (1e6, "ms"), (1e3, "us"), (1.0, "ns"))
 
@@ -99,10 +99,14 @@ DATA_FORMATS = {"csv": ",", "tsv": "\t"}
 
 
 class Style(NamedTuple):
-    """How a report is shown: the format of its tables, and with all columns or only the important ones."""
+    """How a report is shown: the format of its tables, with all columns or only the important ones, with costs.
+
+    Costs are further tables in the report of a race.
+    """
 
     format: str = DEFAULT_FORMAT
     wide: bool = False
+    cost: bool = False
 
     @property
     def is_for_people(self) -> bool:
@@ -207,10 +211,10 @@ class Table(Generic[Row]):
         return max(_longest(column.title) + self.padding, *(_longest(column.text(row)) for row in self.rows), 0)
 
     def _least(self, column: Column[Row]) -> int:
-        """Return how narrow a column can be: no narrower than its longest word."""
+        """Return how narrow a column can be: no narrower than its longest part that is not cut."""
         if not column.fold:
             return self._natural(column)
-        words = (word for row in self.rows for word in column.text(row).split())
+        words = (part.strip() for row in self.rows for part in PART.findall(column.text(row)))
         return min(self._natural(column), max(column.fold, _longest(column.title) + self.padding, *map(len, words)))
 
     def _parts(self, shown: Sequence[Column[Row]]) -> list[list[Column[Row]]]:
@@ -235,7 +239,7 @@ class Table(Generic[Row]):
             widest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=lambda at: widths[at])
             widths[widest] -= 1
         cells = [
-            [wrapped(column.text(row), width=width) for column, width in zip(columns, widths, strict=True)]
+            [folded(column.text(row), width) for column, width in zip(columns, widths, strict=True)]
             for row in self.rows
         ]
         return grid([column.title for column in columns], cells, _aligned(columns), padding=self.padding)
@@ -244,6 +248,22 @@ class Table(Generic[Row]):
 def _rounded(value: Value) -> Value:
     """Return a number without the digits that only the arithmetic has added: 0.3 for 0.30000000000000004."""
     return float(f"{value:.12g}") if isinstance(value, float) else value
+
+
+PART = re.compile(r"[^\s:/_.-]*(?:[:/_.-]+|\s+|$)")
+"""A name may be cut behind each of these: my_module:my_lock."""
+
+
+def folded(text: str, width: int) -> str:
+    """Return a cell in lines of at most this width; a word that is longer is cut behind a sign in it."""
+    if all(len(word) <= width for word in text.split()):
+        return wrapped(text, width=width)
+    lines = [""]
+    for part in PART.findall(text):
+        if lines[-1] and len(lines[-1]) + len(part.rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _total(widths: Sequence[int]) -> int:

@@ -1,19 +1,25 @@
-"""Write a check as JUnit XML, for programs that show test results.
+"""Write a check or a race as JUnit XML, for programs that show test results.
 
-Each guarantee is a suite; each rule, race and kind of program is a case.
+Of a check each guarantee is a suite; each rule, race and kind of program is a case. Of a race each scenario is a suite;
+each row of the table is a case.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.records import Check, CheckVerdict, Document, Guarantee, RuleResult, StressResult
+from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult
 
 from .format import plural
+from .text import faults
+from .text.failures import lock_of
+from .text.race_again import race_line
+from .text.race_costs import slowdowns
+from .text.race_verdict import complaint
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """This matches the characters that XML 1.0 cannot write (section 2.2)."""
@@ -24,29 +30,75 @@ OUTCOMES: dict[CheckVerdict, Outcome] = {"safe": "", "unsafe": "failure", "unsup
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One case: its name, its result, a line about it, and more details."""
+    """One case: its name, its result, a line about it, more details, its time in seconds, and named figures."""
 
     name: str
     outcome: Outcome
     message: str = ""
     text: str = ""
+    time_s: float = 0.0
+    properties: Mapping[str, object] = field(default_factory=dict)
 
 
 def junit(document: Document) -> bytes:
-    """Return the XML of a check. Raise TypeError for the document of another command."""
-    if not isinstance(document, Check):
-        raise TypeError(f"{type(document).__name__} is no check")
-    root = Xml.Element("testsuites", name="lab check", time=f"{document.wall_s:.3f}")
-    suites = [(guarantee, list(_cases(guarantee, document))) for guarantee in document.guarantees]
-    _count(root, [case for _, cases in suites for case in cases])
-    for guarantee, cases in suites:
-        suite = Xml.SubElement(root, "testsuite", name=guarantee.name)
+    """Return the XML of a check or a race. Raise TypeError for the document of another command."""
+    if isinstance(document, Check):
+        suites = {guarantee.name: list(_cases(guarantee, document)) for guarantee in document.guarantees}
+    elif isinstance(document, Run):
+        names = dict.fromkeys(case.scenario for case in document.cases)
+        suites = {name: list(_rows(name, document)) for name in names}
+    else:
+        raise TypeError(f"{type(document).__name__} is neither a check nor a race")
+    command, where = document.command, document.environment
+    root = Xml.Element("testsuites", name=f"lab {command}", time=f"{document.wall_s:.3f}")
+    _count(root, [case for cases in suites.values() for case in cases])
+    for name, cases in suites.items():
+        suite = Xml.SubElement(root, "testsuite", name=_legal(name))
         _count(suite, cases)
+        if command == "race":
+            seed = {"seed": document.options.seed}
+            _write_properties(suite, {"filesystem": where.filesystems, "kernel": where.kernel, **seed})
         for case in cases:
-            _write(suite, guarantee.name, case)
+            _write(suite, f"{command}.{name}", case)
     Xml.indent(root)
     made: bytes = Xml.tostring(root, encoding="utf-8", xml_declaration=True)
     return made + b"\n"
+
+
+def _rows(scenario: str, run: Run) -> Iterator[Entry]:
+    """Yield the cases of one scenario of a race."""
+    slowdown = slowdowns(run)
+    for case in run.cases:
+        if case.scenario == scenario:
+            yield _row(case, run, slowdown(case))
+
+
+def _row(case: Case, run: Run, slowdown: float | None) -> Entry:
+    several = f", backing {case.backing}" * (len({each.backing for each in run.cases}) > 1)
+    fault = f", {case.fault}" * bool(case.fault)
+    name = f"lock {lock_of(case)}{several}, {plural(case.workers, 'worker')}{fault}"
+    figures = {
+        "verdict": case.verdict,
+        "operations": case.operations,
+        "corruption_rate": case.corruption_rate,
+        "overlapping_holds": case.overlapping_holds,
+        "detection_limit": case.detection_limit,
+        "slowdown": slowdown,
+    }
+    outcome = _outcome(case, run)
+    again = f"again: {race_line(case, run.options)}"
+    text = "\n".join([*complaint(case, run.options.leak), again]) if outcome in ("failure", "error") else ""
+    message = f"{case.verdict}: {case.reason}" if outcome else ""
+    return Entry(name, outcome, message, text, case.wall_s, {k: v for k, v in figures.items() if v is not None})
+
+
+def _outcome(case: Case, run: Run) -> Outcome:
+    """Return the result of a row: a failure only where it is one of the command, too."""
+    if case.as_expected:
+        return ""
+    if case.verdict == "unsupported" or faults.is_only_reported(case, run):
+        return "skipped"
+    return "error" if case.verdict == "inconclusive" else "failure"
 
 
 def _cases(guarantee: Guarantee, run: Check) -> Iterator[Entry]:
@@ -97,12 +149,21 @@ def _count(element: Xml.Element, cases: list[Entry]) -> None:
         element.set(attribute, str(sum(case.outcome == outcome for case in cases)))
 
 
-def _write(suite: Xml.Element, guarantee: str, case: Entry) -> None:
-    written = Xml.SubElement(suite, "testcase", classname=f"check.{guarantee}", name=_legal(case.name), time="0")
+def _write(suite: Xml.Element, group: str, case: Entry) -> None:
+    name, time = _legal(case.name), f"{case.time_s:.3f}" if case.time_s else "0"
+    written = Xml.SubElement(suite, "testcase", classname=_legal(group), name=name, time=time)
+    if case.properties:
+        _write_properties(written, case.properties)
     if case.outcome:
         Xml.SubElement(written, case.outcome, message=_legal(case.message)).text = _legal(case.text)
     elif case.text:
         Xml.SubElement(written, "system-out").text = _legal(case.text)
+
+
+def _write_properties(element: Xml.Element, properties: Mapping[str, object]) -> None:
+    parent = Xml.SubElement(element, "properties")
+    for name, value in properties.items():
+        Xml.SubElement(parent, "property", name=name, value=_legal(str(value)))
 
 
 def _legal(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -207,6 +208,11 @@ def document(stdout: str) -> dict[str, Any]:
     """The results document that `--json -` printed."""
     made: dict[str, Any] = json.loads(stdout)
     return made
+
+
+def unfolded(text: str) -> str:
+    """The text of a race with each sentence in one line."""
+    return re.sub(r"\n  (?=\S)", " ", text)
 
 
 def lines(text: str) -> list[str]:

@@ -86,7 +86,7 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "pin": None, "window_ns": 0, "leak": 0.0, "time_limit_s": 30.0, "backings": [], "record": 0,
         "program": "", "check": "", "program_workers": 0, "detects": None,
         "directories": [], "faults": "", "explore": True, "isolate": "", "ordinary_s": None,
-        "raise_rounds": False,
+        "raise_rounds": False, "files": {"mine": "mine.py"}, "prepare": "",
     }  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
-from tests.cli.commands import QUICK, SHORT, document, hand_over, lines, other_package, scenario_file
+from tests.cli.commands import QUICK, SHORT, document, hand_over, lines, other_package, scenario_file, unfolded
 from tests.helpers import race, run_lab
 
 DEFAULT_SET = [found.name for found in find_scenarios([])]
@@ -57,7 +57,8 @@ def test_the_locks_asked_for_make_the_rows(options: list[str], locks: list[str])
 def test_a_race_that_is_too_weak_for_what_was_asked_is_inconclusive(elsewhere: Path) -> None:
     done = run_lab("race", "counter", *SHORT, "--workers", "1", "--detects", "1/1000", "--json", "run.json")
     assert done.returncode == 3
-    (line,) = done.stderr.splitlines()
+    line, following = done.stderr.splitlines()
+    assert following.startswith("lab: next: lab race counter --lock fcntl ")
     assert line.startswith(
         "lab: counter under fcntl, 1 worker: inconclusive: no request met a holder; --detects 0.001 "
     )
@@ -104,27 +105,36 @@ def test_a_lock_that_always_leaks_lets_two_in(tmp_path: Path) -> None:
     assert case["reason"] == "conflicting holds overlapped, 1 time, though no data broke this time"
 
 
-def test_a_run_for_people_is_a_heading_three_tables_and_a_sentence_a_lock() -> None:
+def test_a_run_for_people_is_a_heading_a_table_and_a_sentence_a_lock() -> None:
     done = run_lab("race", "counter", *QUICK)
-    heading, *rest = done.stdout.split("\n\n")
+    heading, table, *rest = unfolded(done.stdout).split("\n\n")
     assert " CPython " in f" {heading}"
-    assert "1 trial a case, seed 0" in heading
-    assert [table.split()[:3] for table in rest[:3]] == [["scenario", "lock", "workers"]] * 3
-    assert [line.split(":")[0] for line in lines(rest[3])][:2] == ["none", "fcntl"]
+    assert "2 workers, 1 trial a case, seed 0" in heading
+    assert table.split()[:4] == ["scenario", "lock", "verdict", "corrupted"]
+    assert [line.split(":")[0] for line in lines(rest[0])][:2] == ["none", "fcntl"]
     assert done.stderr == ""
 
 
-def test_the_format_csv_has_as_many_cells_in_a_row_as_in_its_heading() -> None:
-    """Figures of a thousand and more hold a comma."""
+def test_csv_is_one_table_of_plain_numbers_and_costs_are_further_tables() -> None:
     done = run_lab("race", "counter", "--rounds", "600", "--trials", "1", "--workers", "2", "--format", "csv")
-    tables = [list(csv.reader(table.splitlines())) for table in done.stdout.split("\n\n")]
-    assert [table[0][:3] for table in tables] == [["scenario", "lock", "workers"]] * 3
-    assert [{len(row) for row in table} for table in tables] == [{len(table[0])} for table in tables]
-    assert tables[0][2][:2] == ["counter", "fcntl"]
-    assert tables[0][2][3] == "0 of 1,200"
-    github = run_lab("race", "counter", *QUICK, "--format", "github").stdout
+    first, second = csv.DictReader(done.stdout.splitlines())
+    assert (first["lock"], second["lock"], second["damaged"], second["operations"]) == ("none", "fcntl", "0", "1200")
+    assert float(second["slowdown"]) > 0
+    assert all(None not in row and None not in row.values() for row in (first, second))
+    github = run_lab("race", "counter", *QUICK, "--format", "github", "--cost").stdout
     assert all(line.startswith("|") and line.endswith("|") for line in lines(github))
     assert github.count("| scenario") == 3
+
+
+def test_a_race_is_written_as_junit_and_its_documents_are_reported_with_their_costs(tmp_path: Path) -> None:
+    broken = scenario_file(tmp_path / "mine.py", check="return Damage('odd', 1, 2)")
+    made = ("--junit", "race.xml", "--json", "race.json")
+    done = run_lab("race", broken, *QUICK, *made, cwd=tmp_path)
+    assert (done.returncode, (tmp_path / "race.xml").read_text().count("<failure ")) == (1, 1)
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("lab: next: lab race mine.py --lock fcntl ")
+    assert line.endswith(" --explain")
+    assert "ops/s" in run_lab("report", "race.json", "--cost", cwd=tmp_path).stdout
 
 
 def test_a_lock_of_another_package_is_found_by_its_entry_point(tmp_path: Path) -> None:
@@ -143,7 +153,7 @@ def test_a_scenario_of_ones_own_races_from_a_file_with_its_fixed_variant(tmp_pat
 
 def test_a_scenario_that_takes_no_lock_is_said_to_show_nothing_about_the_lock(tmp_path: Path) -> None:
     done = run_lab("race", scenario_file(tmp_path / "mine.py"), *QUICK)
-    assert "clean in 1 case, but no hold was recorded: that shows nothing about the lock" in done.stdout
+    assert "clean in 1 case, but no hold was recorded: that shows nothing about the lock" in unfolded(done.stdout)
 
 
 def test_workers_rounds_and_trials_make_rows_and_operations(tmp_path: Path) -> None:
@@ -178,7 +188,7 @@ def test_a_window_and_a_leak_have_their_effect_and_are_printed_and_recorded(
 ) -> None:
     mine = scenario_file(tmp_path / "mine.py", "(HERE / f'note').write_text(type(w.memory).__name__)")
     how = ("--workers", "1", "--trials", "1", *options.split())
-    printed = lines(run_lab("race", mine, *how).stdout)[0]
+    printed = lines(unfolded(run_lab("race", mine, *how).stdout))[0]
     assert said in printed
     assert said or ("window" not in printed and "NEGATIVE" not in printed)
     assert (tmp_path / "note").read_text() == proxy

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree as Xml
 
@@ -8,7 +9,18 @@ import pytest
 from lab.records import Check
 from lab.report.junit import junit
 from tests.report.checked_records import case, check_of, difference, guarantee, programs, race, rule
-from tests.report.records import run_of
+from tests.report.explored_records import exploration_of
+from tests.report.records import (
+    CLEAN,
+    DAMAGED,
+    DIED,
+    NOT_TRIED,
+    REFUSED,
+    SHUT_OUT,
+    TOO_WEAK,
+    UNLOCKED,
+    run_of,
+)
 
 
 def suites(run: Check) -> dict[str, Xml.Element]:
@@ -94,5 +106,43 @@ def test_what_xml_cannot_write_is_escaped_and_still_seen() -> None:
 
 
 def test_the_document_of_another_command_is_refused() -> None:
-    with pytest.raises(TypeError, match="Run is no check"):
-        junit(run_of())
+    with pytest.raises(TypeError, match="Exploration is neither a check nor a race"):
+        junit(exploration_of())
+
+
+RACE = run_of(
+    UNLOCKED, CLEAN, DAMAGED, DIED, REFUSED, TOO_WEAK, NOT_TRIED, SHUT_OUT, replace(DAMAGED, scenario="bank\x01")
+)
+
+
+def test_each_row_of_a_race_is_a_case_of_its_scenario() -> None:
+    root = Xml.fromstring(junit(RACE))  # noqa: S314 - ours
+    assert {name: root.attrib[name] for name in ("tests", "failures", "errors", "skipped")} == {
+        "tests": "9", "failures": "3", "errors": "1", "skipped": "3",
+    }  # fmt: skip
+    assert [suite.attrib["name"] for suite in root] == ["counter", "bank\\x01"]
+    cases = root[0].findall("testcase")
+    ends = [next((end for end in ("failure", "skipped", "error") if case.find(end) is not None), "") for case in cases]
+    assert ends == ["", "", "failure", "failure", "skipped", "error", "skipped", "skipped"]
+    assert [case.attrib["name"] for case in cases[:2]] == ["lock none, 2 workers", "lock fcntl, 2 workers"]
+    assert cases[-1].attrib["name"] == "lock mine:lock, 2 workers, holder killed"
+    assert {case.attrib["classname"] for case in cases} == {"race.counter"}
+
+
+def test_a_failed_row_has_the_evidence_the_line_to_repeat_it_and_its_figures() -> None:
+    root = Xml.fromstring(junit(run_of(DAMAGED)))  # noqa: S314 - ours
+    (failure,) = root.iter("failure")
+    assert failure.attrib["message"] == "damaged: the lock held and the data broke anyway"
+    assert [line.partition(" ")[0] for line in (failure.text or "").splitlines()] == ["counter", "", "again:"]
+    properties = {each.attrib["name"]: each.attrib["value"] for each in root.iter("property")}
+    assert (properties["corruption_rate"], properties["detection_limit"], properties["seed"]) == (
+        "0.003",
+        "0.0295",
+        "7",
+    )
+    assert "slowdown" not in properties
+
+
+def test_a_fault_that_was_asked_for_and_shuts_others_out_is_a_failure() -> None:
+    asked = Xml.fromstring(junit(replace(RACE, options=replace(RACE.options, faults="short"))))  # noqa: S314 - ours
+    assert asked.attrib["failures"] == "4"

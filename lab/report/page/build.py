@@ -7,11 +7,9 @@ last name only.
 
 from __future__ import annotations
 
-import csv
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
-from io import StringIO
 from itertools import pairwise
 from string import Template
 from sys import byteorder
@@ -21,8 +19,8 @@ from lab.analysis.accesses import ENDLESS, Access
 from lab.analysis.lost_updates import NOBODY, origins
 from lab.host.environment import anonymous_text
 from lab.records import NEVER, Case, Recording, Run
-from lab.report.format import Style
-from lab.report.text.race import what_broke, what_it_cost, what_it_used
+from lab.report.format import Style, Table
+from lab.report.text.race import tables_of
 from lab.report.text.race_verdict import conclusions, heading
 
 from .problems import Problem, Story
@@ -101,11 +99,12 @@ def _text(name: str) -> str:
     return (files(__package__) / "template" / name).read_text("utf-8")
 
 
-TABLES: tuple[tuple[str, str, Callable[[Run, Style], str]], ...] = (
-    ("What broke", "One row a case: what was damaged, how often, and what would have been noticed.", what_broke),
-    ("What it cost", "Speed, slowdown by the lock, how long requests waited and locks were held.", what_it_cost),
-    ("What it used", "Processor time, context switches, page faults, memory of the largest worker.", what_it_used),
-)
+TABLES = {
+    "broken": ("What broke", "One row a case: what was damaged, how often, and what would have been noticed."),
+    "cost": ("What it cost", "Speed, how long requests waited and how long locks were held."),
+    "used": ("What it used", "Processor time, context switches, page faults, memory of the largest worker."),
+}
+"""Titles and captions of the tables of a race (`tables_of`)."""
 
 HELP = {
     "corrupted": "operations found corrupted, of all that were done",
@@ -114,7 +113,8 @@ HELP = {
     "95 % interval": "exact interval of the rate of damaged trials",
     "overlaps": "pairs of holds that overlapped and may not",
     "detects": "a lock that grants falsely this often would have been noticed with 95 % probability",
-    "verdict": "in capitals where it was not announced",
+    "verdict": "FAILED where something went wrong that was not expected",
+    "kind": "the kind of corruption, and how many other kinds there were",
     "ops/s": "operations of all workers together in a second",
     "slowdown": "how many times slower than without a lock",
     "overtaken": "the most later requests that were granted before one that waited",
@@ -148,7 +148,7 @@ def run_part(run: Run) -> bytes:
         "heading": heading(run),
         "started": run.started,
         "conclusions": list(conclusions(run)),
-        "tables": [_table(run, *each) for each in TABLES],
+        "tables": [_table(*TABLES[name], table) for name, table in tables_of(run).items()],
         "environment": [[label, str(getattr(run.environment, name))] for name, label in ENVIRONMENT.items()],
         "options": _options(run),
         "cases": [_case(case) for case in run.cases],
@@ -158,9 +158,15 @@ def run_part(run: Run) -> bytes:
     return msgspec.json.encode(without_paths(msgspec.json.decode(text)))
 
 
-def _table(run: Run, title: str, caption: str, make: Callable[[Run, Style], str]) -> dict[str, Any]:
-    head, *rows = csv.reader(StringIO(make(run, Style("csv"))))
-    return {"title": title, "caption": caption, "head": [[name, HELP.get(name, "")] for name in head], "rows": rows}
+def _table(title: str, caption: str, table: Table[Case]) -> dict[str, Any]:
+    columns = table.shown(Style(wide=True))
+    head = [[column.title, HELP.get(column.title, "")] for column in columns]
+    return {
+        "title": title,
+        "caption": caption,
+        "head": head,
+        "rows": [[c.text(r) for c in columns] for r in table.rows],
+    }
 
 
 def _options(run: Run) -> list[list[str]]:

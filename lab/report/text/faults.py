@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from shlex import join
 
-from lab.output import lab_command
 from lab.records import Case, Options, Run
 from lab.report.format import plural
 
 from .failures import lock_of, where
+from .race_again import race_line
 
 UNCHECKED = (
     "Where a process was killed the data is not checked, because its round may be half done: such a row is judged by "
@@ -78,16 +77,5 @@ def is_only_reported(case: Case, run: Run) -> bool:
 
 def again(case: Case, options: Options) -> str:
     """Return the command that makes the faults of this case again, from the same seed."""
-    if case.programs == case.workers:
-        prepare = ["--prepare", options.prepare] if options.prepare else []
-        what = ["--program", options.program, "--check", options.check, *prepare]
-    else:
-        known = case.lock in options.locks or not options.locks
-        locks = [case.lock] if known else options.locks  # a lock may have a name of its own
-        what = [case.scenario, *(word for lock in locks for word in ("--lock", lock))]
-    backings = ["--backing", case.backing] if options.backings else []
-    where = [word for each in options.directories for word in ("--dir", each)]
     faults = options.faults or "short"
-    how = ["--workers", str(case.workers), "--seed", str(options.seed)]
-    line = f"{lab_command()} race {join([*what, *backings, *where, *how])} --faults"
-    return f"{line} {faults}" if faults != "short" else line
+    return race_line(case, options, "--faults", *[faults] * (faults != "short"))

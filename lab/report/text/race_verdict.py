@@ -10,14 +10,37 @@ from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import beside_race, failures, faults
+from . import failures, faults, race_again, race_costs
 from .failures import where
-
-MORE = 10
-"""The factor for the rounds of a case that should have broken."""
+from .race_again import MORE, next_to_break
 
 TELLING = 0.5
 """A race shows nothing if only a lock that grants falsely more than every second time would have been noticed."""
+
+
+EVENTS = {"damaged": ("break", "broke"), "died": ("death", "died"), "timeout": ("hang", "hung")}
+"""The nouns and the verbs that stand for verdicts."""
+
+
+def verdict_of(case: Case) -> str:
+    """Return the verdict in the words of the table, such as `clean`, `expected break`, `FAILED: broke`."""
+    if case.verdict == "unsupported":
+        return "not tried" if case.fault else "not available"
+    if case.verdict == "clean":
+        return "clean" if case.expected == "clean" else f"did not {_STAYED_AWAY.get(case.expected, case.expected)}"
+    if case.verdict == "inconclusive":
+        return "inconclusive"
+    noun, verb = EVENTS[case.verdict]
+    if case.as_expected:
+        return f"expected {noun}"
+    if case.has_overlaps:
+        verb = "overlap"
+    elif case.breaking_exploration and not case.damage:
+        verb = "explored"
+    return f"FAILED: {verb}"
+
+
+_STAYED_AWAY = {"damaged": "break", "died": "die", "timeout": "hang"}
 
 
 def exit_code(run: Run) -> ExitCode:
@@ -43,9 +66,11 @@ def _code(case: Case) -> ExitCode:
 def heading(run: Run) -> str:
     """Return one line about where and how it ran."""
     here, options = run.environment, run.options
+    counts = {case.workers for case in run.cases}
+    workers = f"{plural(counts.pop(), 'worker')}, " if len(counts) == 1 else ""
     parts = [
         f"{here.filesystems} on {here.kernel}, {plural(here.cpus_allowed, 'CPU')}, {here.python}",
-        f"{plural(options.trials, 'trial') if options.trials else 'no trial'} a case, seed {options.seed}",
+        f"{workers}{plural(options.trials, 'trial') if options.trials else 'no trial'} a case, seed {options.seed}",
     ]
     if options.backings:
         parts.append(f"backing{'s' if len(options.backings) > 1 else ''} {', '.join(options.backings)}")
@@ -77,6 +102,7 @@ def conclusions(run: Run) -> Iterator[str]:
         groups.setdefault(f"{lock} in {case.backing}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
+    yield from race_costs.costs(run)
     yield from faults.of_faults(run)
     yield from failures.sampled(run)
     yield from _unshared(run)
@@ -100,7 +126,9 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
     weak = sum(case.verdict == "inconclusive" for case in cases)
     count = plural(len(cases), "case")
     if cases[0].lock == "none":
-        return f"{lock}: broke {sum(case.verdict == 'damaged' for case in cases)} of {count}."
+        broken = [case for case in cases if case.verdict == "damaged"]
+        expected = ", as expected" if all(case.verdict == case.expected for case in cases) else ""
+        return f"{lock}: broke {len(broken)} of {count}{expected}."
     holds = sum(case.holds for case in cases)
     overlapping = sum(case.overlapping_holds for case in cases)
     contended = sum(case.contended_requests for case in cases)
@@ -146,6 +174,7 @@ def _counterexamples(run: Run) -> Iterator[str]:
                 f"{_raised(case, run)}); {_likelier(case)}."
                 + (f" Exploring breaks it {found.how_it_breaks}." if (found := case.breaking_exploration) else "")
             )
+            yield next_to_break(case, run.options)
         elif raised := _raised(case, run):
             yield f"{where(case)} broke at last{raised}."
 
@@ -187,7 +216,7 @@ def _notes(run: Run) -> Iterator[str]:
         )
     yield from _waiting(run)
     yield from _invariants(run)
-    yield from beside_race.explored(run)
+    yield from race_again.explored(run)
     missed = sum(case.unrecorded_holds for case in run.cases)
     if missed:
         yield (
@@ -237,13 +266,15 @@ def complaints(run: Run) -> Iterator[str]:
         if case.verdict != "unsupported":
             alike.setdefault(_likeness(case), []).append(case)
     for first, *others in alike.values():
-        yield from _complaint(first, run.options.leak, len(others))
+        yield from complaint(first, run.options.leak, len(others))
         if first.fault:
             yield f"  make it again: {faults.again(first, run.options)}"
     yield from _orphans(run)
     for case in run.cases:
         if case.not_recorded:
             yield f"{where(case)}: its recorded trial could not run: {case.not_recorded}"
+    if line := race_again.next_line(run, bad):
+        yield line
     if run.interrupted:
         yield f"interrupted; {plural(len(run.cases), 'finished case')} kept"
 
@@ -264,7 +295,7 @@ def _likeness(case: Case) -> object:
     return id(case) if case.trials or case.failures else (case.verdict, case.reason)
 
 
-def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
+def complaint(case: Case, leak: float, others: int = 0) -> Iterator[str]:
     """Yield the line of one case, which stands for so many other cases too, and the evidence."""
     also = f" (likewise in {plural(others, 'other case')})" if others else ""
     what = f"{where(case)}, {plural(case.workers, 'worker')}: {case.verdict}: {case.reason}"
@@ -275,5 +306,5 @@ def _complaint(case: Case, leak: float, others: int) -> Iterator[str]:
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
     yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
     if case.breaking_exploration:
-        yield from beside_race.evidence(case.breaking_exploration)
+        yield from race_again.evidence(case.breaking_exploration)
     yield from failures.traces(case.failures)

@@ -87,7 +87,7 @@ def test_two_seen_in_together_fail_also_where_damage_was_announced() -> None:
     [(ALONE, ["its own", "-"]), (BESIDE, ["fcntl beside add", "0, sampled 0"]), (SEEN_IN, ["0, sampled 3"])],
 )
 def test_the_table_names_the_program_and_what_was_sampled(case: Case, cells: list[str]) -> None:
-    row = [cell.strip() for cell in what_broke(run(case), Style("pipe")).splitlines()[2].split("|")]
+    row = [cell.strip() for cell in what_broke(run(case), Style("pipe", wide=True)).splitlines()[2].split("|")]
     assert set(cells) <= set(row)
     assert "backing" not in what_broke(run(case), Style("pipe"))
 

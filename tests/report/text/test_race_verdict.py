@@ -207,7 +207,7 @@ def test_each_run_is_told_in_these_words(golden: Golden) -> None:
 
 
 def test_a_heading_says_where_and_how() -> None:
-    assert heading(run_of(CLEAN)) == "ext4 on Linux 6.18, 1 CPU, CPython 3.11.7; 2 trials a case, seed 7"
+    assert heading(run_of(CLEAN)) == "ext4 on Linux 6.18, 1 CPU, CPython 3.11.7; 2 workers, 2 trials a case, seed 7"
 
 
 def test_a_thousand_failed_workers_are_not_all_told() -> None:
