@@ -30,8 +30,27 @@ REFUSED = [
 
 
 def test_a_cell_that_is_missing_is_a_dash() -> None:
-    lines = text_of(compared_of(*WHOLE[:3]), Style("csv")).splitlines()
-    assert lines == [",mapped,sysv", "set-up,seen,seen", "key,seen,-"]
+    lines = text_of(compared_of(*WHOLE[:3]), Style("pipe")).splitlines()
+    assert [line.replace(" ", "") for line in lines[:1] + lines[2:]] == [
+        "|property|mapped|sysv|", "|set-up|seen|seen|", "|key|seen|-|",
+    ]  # fmt: skip
+
+
+def test_for_a_program_there_is_a_row_for_each_cell() -> None:
+    head, *rows = text_of(compared_of(*WHOLE[:2], cell("key", "sysv", "other", ok=False)), Style("csv")).splitlines()
+    assert head == "property,backing,observed,expected,as_expected"
+    assert rows[1:] == ["set-up,sysv,seen,expected,True", "key,sysv,other,expected,False"]
+
+
+def test_the_conclusion_says_where_bytes_are_shared_stay_and_can_be_locked() -> None:
+    found = [cell("seen by others", "mapped", "yes"), cell("seen by others", "sysv", "by children")]
+    found += [cell("persistence", each, "stays") for each in ("mapped", "sysv")]
+    *_, last = text_of(compared_of(*found, properties=("seen by others", "persistence"))).split("\n\n")
+    assert last.splitlines() == [
+        "Any process can see what is stored in mapped.",
+        "The bytes outlive the processes in mapped and sysv.",
+        "All 4 cells are as expected.",
+    ]
 
 
 def test_a_document_without_rows_is_still_told() -> None:
@@ -54,4 +73,4 @@ def test_the_colour_of_a_difference_ends_with_its_cell() -> None:
     run = compared_of(cell("set-up", "mapped", "not it at all", ok=False), *WHOLE[1:])
     (pattern,) = report_of(run).colours
     found = [found[0] for found in re.finditer(pattern, text_of(run))]
-    assert found == ["! not it at", "! set-up of mapped: expected expected, seen here: not it at all"]
+    assert found == ["! not it at all", "! set-up of mapped: expected expected, seen here: not it at all"]
