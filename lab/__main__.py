@@ -30,8 +30,19 @@ def end_at_once(number: int, frame: FrameType | None) -> NoReturn:
         os._exit(130)
 
 
+def hidden_by() -> str:
+    """Return the folder that hides this package: `python -m lab` finds one of the same name in the current folder."""
+    ours = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - nothing heavy is imported here
+    found = [os.path.abspath(path) for path in getattr(sys.modules.get("lab"), "__path__", [ours])]  # noqa: PTH100
+    return "" if ours in found else "".join(found[:1])
+
+
 def start() -> int:
     """Import the command line under these handlers, run it, and let a stop that comes too late pass."""
+    if folder := hidden_by():
+        told = f"lab: {folder} hides the package lab; type lab instead of python -m lab, or work in another folder\n"
+        os.write(2, told.encode(errors="replace"))
+        return 3
     sys.path.append("")  # a lock of the user's, --lock module:attribute, is found from the script `lab` too
     heard = [number for number in STOPS if signal.getsignal(number) != signal.SIG_IGN]
     for number in heard:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 
 from .errors import CannotRunError, printable
@@ -128,11 +129,21 @@ def wants_color() -> bool:
 
 
 def lab_command() -> str:
-    """Return what a user types to call this lab: `lab`, or its interpreter where `lab` on the PATH is not this one."""
-    import shlex
+    """Return what a user types to call this lab from any folder.
+
+    It is `lab`, the path of that script where `lab` on the PATH is not this one, or `PYTHON -m lab` without a script.
+    """
     import shutil
 
-    found = shutil.which("lab")
-    if found and os.path.dirname(os.path.realpath(found)) == os.path.dirname(sys.executable):  # noqa: PTH120
+    here = os.path.dirname(sys.executable)  # noqa: PTH120
+    found, script = shutil.which("lab"), f"{here}/lab"
+    if found and os.path.dirname(os.path.realpath(found)) in (here, os.path.realpath(here)):  # noqa: PTH120
         return "lab"
-    return f"{shlex.quote(sys.executable)} -m lab"
+    return shell_line([script]) if os.access(script, os.X_OK) else shell_line([sys.executable, "-m", "lab"])
+
+
+def shell_line(words: Iterable[str]) -> str:
+    """Return a command line to paste into a shell; ~/ at the beginning of a word stays a home directory there."""
+    import shlex
+
+    return " ".join(f"~/{shlex.quote(word[2:])}" if word.startswith("~/") else shlex.quote(word) for word in words)

@@ -142,7 +142,7 @@ def pure(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_installed_lab_finds_the_built_in_scenarios(compiled: Path) -> None:
-    listed = json.loads(lab(compiled, "list", "--json"))
+    listed = json.loads(lab(compiled, "list", "--json", "-"))
     names = [entry["name"] for entry in listed if entry["group"].startswith(("scenarios", "counterexamples"))]
     assert sorted({name.partition(":")[0] for name in names}) == sorted(
         path.stem for path in (ROOT / "scenarios").glob("*.py")
@@ -156,13 +156,15 @@ def test_an_installed_lab_races_from_any_directory(compiled: Path) -> None:
 def test_an_installed_lab_knows_its_version_and_offers_its_locks(compiled: Path) -> None:
     assert raced(compiled)["environment"]["lab"] == "0.1.0"
     locks = {
-        entry["name"] for entry in json.loads(lab(compiled, "list", "--json")) if entry["group"].startswith("locks")
+        entry["name"]
+        for entry in json.loads(lab(compiled, "list", "--json", "-"))
+        if entry["group"].startswith("locks")
     }
     assert locks >= {"none", "fcntl", "ofd", "flock"}
 
 
 def test_without_a_compiler_the_list_says_that_python_records(pure: Path) -> None:
-    (entry,) = [each for each in json.loads(lab(pure, "list", "--json")) if each["group"] == "recorder of holds"]
+    (entry,) = [each for each in json.loads(lab(pure, "list", "--json", "-")) if each["group"] == "recorder of holds"]
     assert (entry["name"], entry["works"]) == ("python", True)
     assert "C compiler" in entry["summary"]
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from lab.analysis.statistics import requests_for
 from lab.errors import CannotRunError, UsageError
 from lab.locking.registry import OWN
-from lab.output import lab_command
+from lab.output import lab_command, shell_line
 from lab.racing.summary import MORE, rounds_for, seconds_for
 from lab.records import Bench, Case, Check, Exploration, ExploredCase, LockSurvey, Replay, Run, encode
 from lab.report.documents import report_of
@@ -59,7 +59,7 @@ class Repetition:
         words += ["--backing", *options.backings] if options.backings else []
         words += ["--window", options.window_ns] if options.window_ns else []
         words += ["--leak", options.leak] if options.leak else []
-        return f"{lab_command()} race {join(map(str, words))}"
+        return f"{lab_command()} race {shell_line(map(str, words))}"
 
     def tested(self, seed: int) -> str:
         """Return the line that runs the test again; nothing outside of a test."""

@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.api.values import MOST_CHECKERS
-from lab.errors import CannotRunError, UsageError
-from lab.output import print_text
+from lab.errors import UsageError
 
+from .documents import put_text
 from .options import Listed, add_saving, add_shared, between, directory, file_name, names, positive, rare
 
 if TYPE_CHECKING:
@@ -118,13 +117,7 @@ def _list(json: str | None, only: Sequence[str]) -> int:
     """Print the rules: a table for people, or JSON, which goes into a file where one is named."""
     rules = _rules_of(only)
     text = _as_json(rules) if json else _as_table(rules)
-    if json in (None, "-"):
-        print_text(text)
-        return 0
-    try:
-        Path(str(json)).write_text(f"{text}\n")
-    except OSError as error:
-        raise CannotRunError(f"{json}: cannot be written ({error.strerror}); give another --json PATH") from error
+    put_text(text, json or "-")
     return 0
 
 

@@ -224,3 +224,11 @@ def show(text: str, colours: Mapping[str, str] | None = None) -> None:
     Console(highlight=False, soft_wrap=True, force_terminal=True, color_system="standard", no_color=False).print(
         coloured
     )
+
+
+def put_text(text: str, path: str) -> None:
+    """Write what is no document where `--json` says: - is standard output. Raises CannotRunError."""
+    if path == "-":
+        print_text(text)
+        return
+    Target.open(Path(path), "give another --json PATH").put(f"{text}\n".encode())

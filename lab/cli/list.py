@@ -25,21 +25,25 @@ class Entry(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `list`."""
-    add = parser.add_argument
-    add_shared(parser, "dir")
-    add("--json", action="store_true", help="print as JSON")
+    add_shared(parser, "dir", "json")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Collect, try, print."""
+    from lab.memory.workspace import check_parent
+
+    check_parent(arguments.dir)
     entries = [*_scenarios(), *_installed(), *_locks(arguments.dir), *_backings(arguments.dir), _recorder()]
     if arguments.json:
         import json
 
-        text = json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1)
-    else:
-        text = "\n".join(_lines(entries))
-    print_text(text)
+        from .documents import put_text
+
+        put_text(
+            json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1), arguments.json
+        )
+    if arguments.json != "-":
+        print_text("\n".join(_lines(entries)))
     return 0
 
 

@@ -1,6 +1,6 @@
 """The tutorial on memory-mapped files, claim by claim, each made to happen here: what is expected, what is observed.
 
-Without --check the exit code is 0, also where this system differs from the tutorial; differences are marked.
+Without --strict the exit code is 0, also where this system differs from the tutorial; differences are marked.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("step", nargs="?", metavar="STEP", help="a step's number or name (all)")
     add("--list", action="store_true", help="print number, name and claim of every step instead")
-    add("--check", action="store_true", help="a line a step; exit code 1 where this system differs from the tutorial")
+    add("--strict", action="store_true", help="a line a step; exit code 1 where this system differs from the tutorial")
     add_shared(parser, "dir", "json")
 
 
@@ -44,6 +44,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
     with Documents("tour", arguments) as documents:
         done = tour(choose_steps(arguments.step), arguments.dir)
-        from lab.report.text.tour import CHECK
+        from lab.report.text.tour import STRICT
 
-        return documents.finish(done, CHECK if arguments.check else None)
+        return documents.finish(done, STRICT if arguments.strict else None)

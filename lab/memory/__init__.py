@@ -14,7 +14,18 @@ from .mapped import FileBacking, Mapping, anonymous
 from .protocol import Backing, OpenFile, Shared
 from .registry import BACKINGS, MAPPED, find_backing
 from .registry import probe as probe_backing
-from .workspace import companions, create, map_file, new_file, read_back, say_left, scratch, workspace, workspaces
+from .workspace import (
+    check_parent,
+    companions,
+    create,
+    map_file,
+    new_file,
+    read_back,
+    say_left,
+    scratch,
+    workspace,
+    workspaces,
+)
 
 __all__ = [
     "BACKINGS",
@@ -26,6 +37,7 @@ __all__ = [
     "OpenFile",
     "Shared",
     "anonymous",
+    "check_parent",
     "companions",
     "create",
     "enter",

@@ -148,12 +148,12 @@ def workspaces(parents: Sequence[Path]) -> Iterator[list[Path]]:
     """Yield a new directory inside the parents, which are one seen through different mounts, by its path in each.
 
     It is removed on every way out; nothing else there is ever touched. Whatever another process puts in its place
-    meanwhile is left as it is; what is left behind is named on stderr. Raises UsageError where a parent is no
-    directory, or two are of one mount; CannotRunError where one is missing, out of reach, cannot be written, or does
-    not show what is made through the first.
+    meanwhile is left as it is; what is left behind is named on stderr. Raises UsageError where a parent is
+    missing or no directory, or two are of one mount; CannotRunError where one is out of reach, cannot be written, or
+    does not show what is made through the first.
     """
     for parent in parents:
-        _check(parent)
+        check_parent(parent)
     check_apart(parents, OPTION)
     name = f"lab-{os.getpid()}-{time.time_ns():x}"
     with ExitStack() as spare, ExitStack() as kept:
@@ -225,12 +225,16 @@ def _found(folder: Folder, paths: Sequence[Path], kept: ExitStack) -> list[Path]
     return list(paths)
 
 
-def _check(parent: Path) -> None:
+def check_parent(parent: Path) -> None:
+    """Raise UsageError where the directory that `--dir` names does not exist, or is none.
+
+    Raises CannotRunError where that cannot be seen.
+    """
     try:
         if stat.S_ISDIR(parent.stat().st_mode):
             return
     except (FileNotFoundError, NotADirectoryError):
-        raise CannotRunError(f"--dir {parent}: does not exist; {WANTED}") from None
+        raise UsageError(f"--dir {parent}: does not exist; {WANTED}") from None
     except OSError as error:
         raise CannotRunError(f"--dir {parent}: cannot be reached ({error.strerror}); give another") from error
     raise UsageError(f"--dir {parent}: is not a directory; {WANTED}")

@@ -95,7 +95,7 @@ BAD_VALUES = {
     "--dir": [
         ("", 2, FOLDER),
         (" ", 2, FOLDER),
-        ("missing", 3, "--dir missing: does not exist; give a directory"),
+        ("missing", 2, "--dir missing: does not exist; give a directory"),
         ("a.json", 2, "--dir a.json: is not a directory; give a directory"),
         ("/proc/self", 3, "--dir /proc/self: cannot be written ("),
     ],
@@ -134,7 +134,7 @@ SHARED = [
     for option, rows in BAD_VALUES.items()
     if any(option in each.option_strings and each.nargs != 0 for each in options_of(command))
     for row in rows
-    if (command, option) != ("list", "--dir") or row[2] == FOLDER  # it lists what does not work there
+    if (command, option) != ("list", "--dir") or row[1] == 2  # it lists what does not work there
 ]
 
 
@@ -161,6 +161,7 @@ def test_every_command_refuses_a_bad_value_of_a_shared_option_before_it_does_any
 
 @pytest.mark.parametrize("name", ["~nobody", "a\nb\x1b[31m", os.fsdecode(b"\xff\xfe"), "n" * 4096])
 def test_a_directory_that_cannot_be_is_one_line(name: str) -> None:
-    line = refusal(3, "race", "counter", "--locked", *QUICK, "--no-save", "--dir", name)
+    code = 3 if len(name) > 255 else 2
+    line = refusal(code, "race", "counter", "--locked", *QUICK, "--no-save", "--dir", name)
     assert line.startswith("lab: ")
     assert line.isprintable()

@@ -41,7 +41,7 @@ def test_it_is_on_the_page_to_be_played(shop: dict[str, str], elsewhere: Path) -
 
 
 def listed(env: dict[str, str]) -> list[dict[str, Any]]:
-    done = run_lab("list", "--json", env=env)
+    done = run_lab("list", "--json", "-", env=env)
     assert done.returncode == 0, done.stderr
     return [entry for entry in json.loads(done.stdout) if entry["group"] == GROUP]
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,11 +17,13 @@ import lab
 from lab.cli import list as list_command
 from lab.cli.completion import SHELLS
 from lab.cli.main import main
-from lab.cli.parser import epilog_of, parse
+from lab.cli.parser import epilog_of, parse, whole_parser
 from lab.commands import COMMANDS
 from lab.errors import ExitCode
+from lab.output import lab_command, shell_line
 from tests.cli.commands import QUICK, refusal, start_lab
 from tests.helpers import PATIENCE_S, ROOT, run_lab
+from tests.needs import need_program
 
 
 @pytest.mark.parametrize("name", ["", *COMMANDS])
@@ -113,6 +117,82 @@ def test_a_shell_s_completion_has_every_command_and_option(shell: str) -> None:
     assert [word for word in words if word not in printed] == []
     if shutil.which(shell):
         subprocess.run([shell, "-n"], input=printed, text=True, timeout=PATIENCE_S, check=True)
+
+
+COMPLETED = {"lab ra": "race", "lab race --loc": "--lock --locked", "lab race --pin ": "none spread one"}
+
+
+@pytest.mark.parametrize("typed", COMPLETED)
+def test_bash_completes_commands_options_and_values(typed: str) -> None:
+    """The function that bash calls on a TAB (bash(1), Programmable Completion)."""
+    need_program("/bin/bash")
+    script = (
+        run_lab("completion", "bash").stdout
+        + """
+    words=($TYPED); case "$TYPED" in *" ") words+=("");; esac
+    COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
+    _shtab_lab lab "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+    echo "${COMPREPLY[@]}"
+    """
+    )
+    done = subprocess.run(
+        ["/bin/bash", "--norc"],
+        input=script,
+        env={"TYPED": typed},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=True,
+    )
+    assert done.stdout.split() == COMPLETED[typed].split()
+
+
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    """The parser of every command."""
+    (made,) = [each for each in whole_parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    return dict(made.choices)
+
+
+@pytest.mark.parametrize("option", ["--check", "--json", "-o", "--dir", "--save", "--seed", "--lock", "--format", "-q"])
+def test_an_option_has_one_meaning_in_every_command(option: str) -> None:
+    """All options of one name have the same long name, and a value of the same kind or none."""
+    actions = [each for parser in parsers().values() for each in parser._actions if option in each.option_strings]
+    assert actions
+    assert len({(tuple(each.option_strings), each.nargs == 0) for each in actions}) == 1
+    assert len({str(each.metavar or "") for each in actions}) == 1
+
+
+@pytest.mark.parametrize(
+    ("scripts", "expected"),
+    [
+        ("here", "lab"),
+        ("link", "lab"),
+        ("other", "{here}/lab"),
+        ("", "{here}/lab"),
+        ("no script", "{here}/python -m lab"),
+    ],
+)
+def test_the_command_to_paste_calls_this_lab_from_any_folder(
+    scripts: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other, link = (tmp_path / name for name in ("h ere", "other", "link"))
+    for folder in (here, other):
+        folder.mkdir()
+        (folder / "lab").touch(0o755)
+    link.mkdir()
+    (link / "lab").symlink_to(here / "lab")
+    if scripts == "no script":
+        (here / "lab").unlink()
+    monkeypatch.setattr(sys, "executable", str(here / "python"))
+    monkeypatch.setenv("PATH", str({"here": here, "other": other, "link": link}.get(scripts, tmp_path)))
+    words = shlex.split(lab_command())
+    assert " ".join(words) == expected.format(here=here)
+
+
+def test_a_line_to_paste_keeps_the_home_directory_and_quotes_the_rest() -> None:
+    assert shell_line(["lab", "race", "--program", "~/my prog {file}", "a'b"]) == (
+        "lab race --program ~/'my prog {file}' 'a'\"'\"'b'"
+    )
 
 
 def test_help_names_every_option_of_race() -> None:

@@ -38,7 +38,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "new": ("new", "made"),
     "completion": ("completion", "bash"),
     "peek": ("peek", "bench.json", "0", "--hex", "9999999"),
-    "tour": ("tour", "--check", "modes"),
+    "tour": ("tour", "--strict", "modes"),
     "backings": ("backings",),
     "page": ("page", "--scenario", "loud.py"),
     "report": ("report", str(REFERENCE)),

@@ -55,3 +55,20 @@ def test_nothing_is_imported_before_a_stop_is_heard() -> None:
     asked = "import sys; before = set(sys.modules); import lab; print(sorted(set(sys.modules) - before))"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
     assert done.stdout == "['lab']\n"
+
+
+@pytest.mark.parametrize("text", [None, "x = 1\n"])
+def test_a_folder_of_the_same_name_is_named_and_the_script_works_beside_it(text: str | None, tmp_path: Path) -> None:
+    """With an __init__.py or without; Python puts the current folder first for -m, and not for a script."""
+    (tmp_path / "lab").mkdir()
+    if text:
+        (tmp_path / "lab" / "__init__.py").write_text(text)
+    told = (
+        f"lab: {tmp_path / 'lab'} hides the package lab; type lab instead of python -m lab, or work in another folder\n"
+    )
+    script = str(Path(sys.executable).with_name("lab"))
+    for command, expected in (([sys.executable, "-m", "lab"], (3, told)), ([script], (0, ""))):
+        done = subprocess.run(
+            [*command, "-V"], cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+        assert (done.returncode, done.stderr) == expected

@@ -70,7 +70,7 @@ def with_a_broken_expectation(directory: str | Path, options: list[str]) -> list
 
 
 def test_a_check_fails_where_the_system_differs_and_says_how(place: Path) -> None:
-    code, printed, told = in_fresh_process(with_a_broken_expectation, place, ["--check"])
+    code, printed, told = in_fresh_process(with_a_broken_expectation, place, ["--strict"])
     assert code == 1
     assert [line for line in printed.splitlines() if not line.startswith("ok")] == [
         "DIFFERS   8  no-access    4 of 5 as claimed"
@@ -82,7 +82,7 @@ def test_a_check_of_a_tmpfs_tells_what_lies_behind_the_end_of_the_file() -> None
     shared = Path("/dev/shm")  # noqa: S108 - a directory that is a tmpfs nearly everywhere
     if not shared.is_dir() or environment(shared, 0.0).filesystem != "tmpfs":
         pytest.skip("no tmpfs on /dev/shm here")
-    done = run_lab("tour", "--check", "--dir", shared)
+    done = run_lab("tour", "--strict", "--dir", shared)
     assert done.returncode == 1
     assert [line.split()[2] for line in done.stdout.splitlines() if line.startswith("DIFFERS")] == ["tail"]
     assert done.stderr == (
@@ -139,7 +139,7 @@ def test_ctrl_c_and_sigterm_end_it_with_130_and_leave_nothing(place: Path, numbe
 
 
 def test_a_check_prints_a_line_a_step_and_its_document_has_the_observations(place: Path) -> None:
-    done = run_lab("tour", "--check", "--dir", place, "--json", "it.json")
+    done = run_lab("tour", "--strict", "--dir", place, "--json", "it.json")
     assert (done.returncode, done.stderr) == (0, "")
     *checked, _ = done.stdout.splitlines()
     assert [line.split()[:2] for line in checked] == [["ok", str(number)] for number in range(1, 21)]

@@ -65,7 +65,7 @@ def test_a_workspace_that_somebody_removed_is_no_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "said", "error"),
-    [("missing", "does not exist", CannotRunError), ("file", "is not a directory", UsageError)],
+    [("missing", "does not exist", UsageError), ("file", "is not a directory", UsageError)],
 )
 def test_a_parent_that_is_no_directory_is_told(name: str, said: str, error: type[LabError], tmp_path: Path) -> None:
     (tmp_path / "file").touch()

@@ -63,7 +63,7 @@ def check_of(text: str, prepare: str = "") -> FileCheck:
         return CommandCheck(text, prepare)
     if prepare:
         raise UsageError(f"--prepare: belongs to a --check that is a command; define prepare(path) in {text}")
-    return PythonCheck(Path(text))
+    return PythonCheck(Path(text).expanduser())
 
 
 def is_python_file(text: str) -> bool:

@@ -72,7 +72,7 @@ def command_of(option: str, text: str, known: Sequence[str]) -> Program:
     and where the program is missing or may not be run.
     """
     try:
-        words = tuple(shlex.split(text))
+        words = tuple(_at_home(word) for word in shlex.split(text))
     except ValueError as error:
         raise UsageError(f"{option} {text!r}: {error}; fix the quoting") from error
     if not words:
@@ -144,6 +144,11 @@ def _words(script: str) -> list[str]:
     except ValueError:
         words = script.split()
     return words[1:] if words[0] == "exec" else words
+
+
+def _at_home(word: str) -> str:
+    """Return the word with ~/ at its beginning replaced by the home directory, as a shell does."""
+    return os.path.expanduser(word) if word.startswith("~/") else word  # noqa: PTH111
 
 
 def number_of(seed: str, worker: int) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from math import ceil
-from shlex import quote
 
 from lab.analysis.statistics import requests_for
 from lab.host.environment import anonymous_text
 from lab.locking.registry import MODELLED
-from lab.output import lab_command
+from lab.output import lab_command, shell_line
 from lab.records import Case, ExploredCase, Options, Run
 from lab.report.format import plural
 
@@ -102,12 +101,7 @@ def race_line(case: Case, options: Options, *more: str) -> str:
     words = [*_what(case, options), *_how(case, options)]
     given = {word for word in more if word.startswith("--")}
     kept = [word for option in words if option[0] not in given for word in option]
-    return f"{lab_command()} race {' '.join(map(_quoted, [*kept, *more]))}"
-
-
-def _quoted(word: str) -> str:
-    """Return a word for the shell; a home directory stays one."""
-    return f"~/{quote(word[2:])}" if word.startswith("~/") else quote(word)
+    return f"{lab_command()} race {shell_line([*kept, *more])}"
 
 
 def _what(case: Case, options: Options) -> Iterator[list[str]]:

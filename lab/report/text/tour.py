@@ -19,7 +19,7 @@ NOTATION = (
 
 
 def exit_code(run: Tour) -> ExitCode:
-    """Return the exit code of `--check`: DAMAGE where this system differs from the tutorial."""
+    """Return the exit code of `--strict`: DAMAGE where this system differs from the tutorial."""
     return ExitCode.AS_EXPECTED if all(step.ok for step in run.steps) else ExitCode.DAMAGE
 
 
@@ -114,5 +114,5 @@ COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)
 REPORT = Report(text_of, lambda _: (), lambda _: ExitCode.AS_EXPECTED, COLOURS, formats=False)
 """The text itself says what differs."""
 
-CHECK = Report(lambda run, _: summary(run), complaints, exit_code, COLOURS, formats=False)
-"""`tour --check` reports a tour in this way."""
+STRICT = Report(lambda run, _: summary(run), complaints, exit_code, COLOURS, formats=False)
+"""`tour --strict` reports a tour in this way."""

@@ -8,7 +8,7 @@ import pytest
 
 from lab.errors import ScenarioError, UsageError
 from lab.racing.programs.check import CommandCheck, FileCheck, PythonCheck, check_of
-from lab.racing.programs.launch import name_of
+from lab.racing.programs.launch import name_of, program_of
 from lab.scenario import Damage, Outcome
 from tests.helpers import in_fresh_process, is_running
 from tests.racing.programs.building import written
@@ -164,6 +164,14 @@ def prepared(folder: str) -> list[str]:
 def test_a_command_writes_the_first_content(tmp_path: Path) -> None:
     failed = "prepare exited with 1: full; exit with 0"
     assert in_fresh_process(prepared, str(tmp_path)) == ["one", "two", "two", failed]
+
+
+def test_a_path_in_the_home_directory_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    written(tmp_path / "mine.py", CHECK)
+    written(tmp_path / "spool", "#!/bin/sh\n")
+    assert isinstance(check_of("~/mine.py"), PythonCheck)
+    assert program_of("~/spool {file} ~/x a~/b").words == (f"{tmp_path}/spool", "{file}", f"{tmp_path}/x", "a~/b")
 
 
 NAMES = {
