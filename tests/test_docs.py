@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from lab.errors import ExitCode
 from lab.scenario import Scenario, Worker
 from tests.checking.measured import NOT_MEASURED, name_of
 from tests.checking.mounts import BAD_INPUT, FILESYSTEMS
-from tests.helpers import ROOT
+from tests.golden import Golden
+from tests.helpers import ROOT, run_lab
 from tests.pages import blocks, calls_of, differs, is_accepted, run_page, typed
 
 TYPED = [
@@ -26,6 +28,7 @@ TYPED = [
 """The pages that are run from their first block to their last; those that stand together, in one folder."""
 
 
+KERNEL = "Linux 6.18.44"
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
 
 
@@ -159,6 +162,20 @@ def test_the_table_of_filesystems_has_every_guarantee_and_every_filesystem_of_th
     measured = [name for name in named if f"| {name} | not measured |" not in text]
     assert sorted(measured) == sorted(name_of(each) for each in FILESYSTEMS if each not in BAD_INPUT)
     assert set(named) - set(measured) == set(NOT_MEASURED)
+
+
+def test_the_table_of_the_readme_is_that_of_the_reference_run(golden: Golden, tmp_path: Path) -> None:
+    run = json.loads((ROOT / "results" / "reference.json").read_text())
+    run["cases"] = [case for case in run["cases"] if case["scenario"] in ("counter", "append_log")]
+    document = tmp_path / "run.json"
+    document.write_text(json.dumps(run))
+    heading, table, *_ = run_lab("report", document, env={"COLUMNS": "80"}).stdout.split("\n\n")
+    shown = f"$ lab race counter append_log\n\n{heading}\n\n{table}\n  ...\n".replace(
+        run["environment"]["kernel"], KERNEL
+    )
+    before, _, rest = (ROOT / "README.md").read_text().partition("```\n")
+    after = rest.partition("```\n")[2]
+    golden(ROOT / "README.md", f"{before}```\n{shown}```\n{after}")
 
 
 def test_the_readme_is_short() -> None:
