@@ -35,7 +35,7 @@ COMMANDS = {
         "race:Run",
         damage="corruption where none was expected, or none where it was",
         failed="a worker died or hung",
-        writes=f"{KEPT}, --export-markdown, --html and --trace name",
+        writes=f"{KEPT}, --export-markdown, --junit, --html and --trace name",
     ),
     "check": Command(
         "find out whether locking is safe on a mount",
@@ -71,7 +71,7 @@ COMMANDS = {
         writes="what --json and --export-markdown name",
     ),
     "plot": Command("draw what a run measured, as a picture", writes="the picture, where --output names"),
-    "list": Command("list scenarios, locks and backings, and which work here"),
+    "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(
         "compare the locks, as measured here; of one lock, the runs that show it",
         "locks:LockSurvey",
@@ -83,7 +83,7 @@ COMMANDS = {
     "tour": Command(
         "the tutorial's claims on mapped files, each run here",
         "tutorial:Tour",
-        damage="this system differs from the tutorial",
+        damage="with --strict: this system differs from the tutorial",
         failed="a process of a step died or hung",
         writes="what --json names",
     ),

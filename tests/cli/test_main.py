@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -160,6 +161,15 @@ def test_an_option_has_one_meaning_in_every_command(option: str) -> None:
     assert actions
     assert len({(tuple(each.option_strings), each.nargs == 0) for each in actions}) == 1
     assert len({str(each.metavar or "") for each in actions}) == 1
+
+
+WRITING = {"--json", "--save", "--no-save", "--output", "--html", "--junit", "--trace", "--export-markdown"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_names_every_option_that_writes_a_file(name: str) -> None:
+    options = {option for each in parsers()[name]._actions for option in each.option_strings}
+    assert set(re.findall(r"--[a-z-]+", COMMANDS[name].writes)) == options & WRITING
 
 
 @pytest.mark.parametrize(
