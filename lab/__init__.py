@@ -17,6 +17,7 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
     checking    is locking safe on a mount: rules, random programs, the stress, the verdict and its advice
     measuring   what locks cost, as ratios against a baseline of the same run
     survey      the locks, and the backings, compared by experiments
+    watching    what a program calls, recorded by a library that is preloaded into it
     tutorial    what the tutorial on mapped files claims, made to happen
     report      tables, progress, plots and the page: pure functions of a record
     api         the functions of `lab`, each in a fresh interpreter; the verb of each command

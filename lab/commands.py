@@ -71,6 +71,13 @@ COMMANDS = {
         writes="what --json and --export-markdown name",
     ),
     "plot": Command("draw what a run measured, as a picture", writes="the picture, where --output names"),
+    "watch": Command(
+        "run a program and judge its locks: what is wrong, at which line",
+        "watch:Watch",
+        damage="a fault in how the program locks",
+        failed="the program failed, or did not end in time",
+        writes=f"{ASKED}, --export-markdown too, and the logs where --keep names",
+    ),
     "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(
         "compare the locks, as measured here; of one lock, the runs that show it",

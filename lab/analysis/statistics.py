@@ -144,7 +144,8 @@ def one_in(power: float | None) -> str:
 
 def plural(count: int, noun: str) -> str:
     """Return a count with its noun."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    ending = "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{ending}"
 
 
 PRECISION_BITS = 7

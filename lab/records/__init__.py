@@ -82,3 +82,4 @@ from .tutorial import (
     Tour,
     TourStep,
 )
+from .watch import LockedFile, Outcome, Watch, WatchedCall, WatchFinding, WatchOptions

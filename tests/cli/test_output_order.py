@@ -33,6 +33,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "bench": BENCH,
     "compare": ("compare", "bench.json", "bench.json", "--anyway"),
     "plot": ("plot", "bench.json", "-o", "made.svg"),
+    "watch": ("watch", "--", "true"),
     "list": ("list",),
     "locks": ("locks", "flock", "--seconds", "0.3"),
     "new": ("new", "made"),

@@ -1,0 +1,395 @@
+"""Follow which process holds which lock, through the calls of a history: descriptors, forks, closes and unlocks.
+
+The rules are those of fcntl(2), "Record locks": a POSIX lock belongs to the process, and any close of the file ends it;
+and of flock(2): a lock belongs to the open file description, which forked children share. A lock file is held from its
+creation with O_EXCL to its removal.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from .lock_faults import Cause, Finding, Site, Use
+from .ordering import Clocks
+from .watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind
+
+
+@dataclass(eq=False, slots=True)
+class Description:
+    """An open file description: what several descriptors, also of several processes, refer to."""
+
+    file: int
+    holders: set[tuple[int, int]] = field(default_factory=set)
+    appended: Event | None = None
+
+
+@dataclass(slots=True)
+class Hold:
+    """A range that somebody holds, and the call that took it; `stale` where the file has lost its name by then."""
+
+    start: int
+    end: int
+    exclusive: bool
+    event: Event
+    stale: bool = False
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Tell whether the ranges have a byte in common."""
+        return self.start < end and start < self.end
+
+
+@dataclass(slots=True)
+class Lost:
+    """A lock that went, though the process did not say so: how, where it was taken, and the call that lost it."""
+
+    cause: Cause
+    hold: Hold
+    by: Event
+
+
+Range = tuple[str, int, int, int]
+"""A lock that can be requested: the way, the file, and the range."""
+
+WAYS = {Kind.POSIX: "fcntl", Kind.OFD: "ofd", Kind.FLOCK: "flock"}
+CONTENDED_NS = 20_000
+"""A request that took longer waited for somebody."""
+
+
+class HeldLocks:
+    """The locks that are held while a history is read, and what is wrong with them."""
+
+    def __init__(self, history: History, site: Site) -> None:
+        self._history, self._site = history, site
+        self._clocks = Clocks()
+        self._findings: dict[Hashable, Finding] = {}
+        self._uses: dict[tuple[int, str], Use] = defaultdict(Use)
+        self._described: dict[tuple[int, int], Description] = {}
+        self._held: dict[Hashable, dict[tuple[str, int], list[Hold]]] = defaultdict(lambda: defaultdict(list))
+        self._lost: dict[int, list[Lost]] = defaultdict(list)
+        self._kinds: dict[int, dict[str, Event]] = defaultdict(dict)
+        self._refused: dict[tuple[int, int], Event] = {}
+        self._unlocked: set[tuple[int, int]] = set()
+        self._replaced: dict[int, str] = {}
+        self._names = [file.path for file in history.files]
+        self._order: dict[tuple[Range, Range], list[_Wanted]] = defaultdict(list)
+        self._parent: dict[int, int] = {}
+        self._executed: set[tuple[int, int]] = set()
+        """Descriptors that a program inherited when it was executed."""
+        self._kept: list[tuple[Description, Event, Hold]] = []
+        self._last = {event.process: event.time for event in history.events if event.finish}
+
+    def _found(self, cause: Cause, file: int, *events: Event) -> None:
+        told = events[:1] if cause == "locked a replaced file" else events
+        key = cause, self._name(file), tuple(self._site(event) for event in told)
+        if key in self._findings:
+            self._findings[key].count += 1
+        else:
+            self._findings[key] = Finding(cause, file, events)
+
+    def _name(self, file: int) -> str:
+        """Return the name that a file has now."""
+        return self._names[file] if file >= 0 else ""
+
+    # -- Processes
+
+    def _start(self, event: Event) -> None:
+        """A program began: of the descriptors that the process had, those that are not inherited were closed."""
+        if event.other >= 0 and event.other != event.process:
+            self._clocks.learn(event.process, event.other)
+        inherited = {
+            each.fd for each in self._history.events
+            if each.kind is Kind.INHERITED and each.process == event.process and each.stack[0] == event.stack[0]
+        } if any(process == event.process for process, _ in self._described) else set()  # fmt: skip
+        for process, fd in list(self._described):
+            if process == event.process and fd not in inherited:
+                self._forget(event, fd)
+
+    def _inherited(self, event: Event) -> None:
+        if (event.process, event.fd) not in self._described:
+            parent = self._history.processes[event.process].parent
+            shared = next(
+                (its for (process, fd), its in self._described.items()
+                 if fd == event.fd and its.file == event.file and self._history.processes[process].pid == parent),
+                None,
+            )  # fmt: skip
+            self._describe(event, shared or Description(event.file))
+        self._executed.add((event.process, event.fd))
+        for number, (description, closed, hold) in enumerate(self._kept):
+            if description is self._described[event.process, event.fd]:
+                self._found("kept by a child", event.file, hold.event, closed, event)
+                del self._kept[number]
+                break
+
+    def _descends(self, process: int, ancestor: int) -> bool:
+        """Tell whether a process was forked by another, or by one that was."""
+        parent = self._parent.get(process)
+        return parent is not None and (parent == ancestor or self._descends(parent, ancestor))
+
+    def _fork(self, event: Event) -> None:
+        if event.other < 0:
+            return
+        self._parent[event.process] = event.other
+        self._clocks.learn(event.process, event.other)
+        for (process, fd), description in list(self._described.items()):
+            if process == event.other:
+                self._described[event.process, fd] = description
+                description.holders.add((event.process, fd))
+        for (way, file), holds in self._held[("process", event.other)].items():
+            if way == "range":
+                self._lost[event.process] += [Lost("not inherited by a fork", hold, event) for hold in holds]
+                del file
+
+    def _waited(self, event: Event) -> None:
+        if event.other >= 0:
+            self._end_process(event._replace(process=event.other))
+            self._clocks.learn(event.process, event.other)
+
+    def _exit(self, event: Event) -> None:
+        self._end_process(event)
+
+    def _end_process(self, event: Event) -> None:
+        for (way, file), holds in self._held[("process", event.process)].items():
+            if holds and event.kind is not Kind.EXIT:
+                self._found("died inside", file, holds[0].event, event)
+            for hold in holds:
+                self._release(event, way, file, hold)
+            holds.clear()
+        for process, fd in list(self._described):
+            if process == event.process:
+                self._forget(event, fd)
+
+    # -- Descriptors
+
+    def _describe(self, event: Event, description: Description, fd: int | None = None) -> None:
+        key = event.process, event.fd if fd is None else fd
+        self._described[key] = description
+        description.holders.add(key)
+
+    def _dup(self, event: Event) -> None:
+        description = self._described.get((event.process, event.fd))
+        if description is None:
+            description = Description(event.file)
+            self._describe(event, description)
+        self._describe(event, description, event.other)
+
+    def _close(self, event: Event) -> None:
+        self._forget(event, event.fd)
+
+    def _forget(self, event: Event, fd: int) -> None:
+        """A descriptor is closed: POSIX locks on its file go, others with the last descriptor of the description."""
+        description = self._described.pop((event.process, fd), None)
+        if description is None:
+            return
+        description.holders.discard((event.process, fd))
+        holds = self._held[("process", event.process)]["range", description.file]
+        for hold in holds:
+            self._release(event, "range", description.file, hold)
+            if event.kind is Kind.CLOSE and hold.event.fd != fd:
+                self._lost[event.process].append(Lost("dropped by a close", hold, event))
+        holds.clear()
+        for way in ("range", "flock"):
+            own = self._held[description].get((way, description.file), [])
+            if own and not description.holders:
+                for hold in own:
+                    self._release(event, way, description.file, hold)
+                own.clear()
+            elif own and all(self._descends(process, event.process) for process, _ in description.holders):
+                for hold in own:
+                    if description.holders & self._executed:
+                        self._found("kept by a child", description.file, hold.event, event)
+                    else:
+                        self._kept.append((description, event, hold))
+
+    # -- Locks
+
+    def _owner(self, event: Event) -> Hashable:
+        if event.kind is Kind.POSIX:
+            return "process", event.process
+        description = self._described.get((event.process, event.fd))
+        if description is None:
+            description = Description(event.file)
+            self._describe(event, description)
+        return description
+
+    def _lock(self, event: Event) -> None:
+        way = "flock" if event.kind is Kind.FLOCK else "range"
+        owner, exclusive = self._owner(event), bool(event.flags & EXCLUSIVE)
+        start, end = (0, END) if way == "flock" else (event.start, event.end)
+        self._kinds[event.file].setdefault(way, event)
+        use = self._uses[event.file, WAYS[event.kind]]
+        if event.flags & 3 == RELEASED:
+            if not event.result:
+                self._unlock(event, owner, way, start, end)
+        elif not event.finish:
+            blockers = [hold.event for hold in self._conflicts(owner, way, event.file, start, end, exclusive)]
+            if event.flags & WAITS and blockers:
+                self._found("still waiting", event.file, blockers[0], event)
+            self._wanted(event, way, start, end, exclusive)
+        elif event.result:
+            use.refused += 1
+            self._refused[event.process, event.file] = event
+            if way == "flock" and event.result == errno.EWOULDBLOCK:  # a refused conversion has dropped the old lock
+                self._cut(event, owner, way, event.file, start, end)
+        else:
+            self._refused.pop((event.process, event.file), None)
+            use.waits_ns.append(event.finish - event.begin)
+            use.contended += event.finish - event.begin > CONTENDED_NS
+            self._wanted(event, way, start, end, exclusive)
+            self._grant(event, owner, way, event.file, start, end, exclusive=exclusive)
+
+    def _unlock(self, event: Event, owner: Hashable, way: str, start: int, end: int) -> None:
+        gone = self._cut(event, owner, way, event.file, start, end)
+        self._unlocked.add((event.process, event.file))
+        for hold in gone:
+            if hold.event.process != event.process:
+                self._found("unlocked by another process", event.file, hold.event, event)
+                self._lost[hold.event.process].append(Lost("unlocked by another process", hold, event))
+        if gone:
+            return
+        lost = self._lost_of(event, start, end)
+        if lost is not None:
+            self._found(lost.cause, event.file, lost.hold.event, lost.by, event)
+        elif way == "range" or owner not in self._held:
+            self._found("unlocked without a lock", event.file, event)
+
+    def _lost_of(self, event: Event, start: int, end: int) -> Lost | None:
+        """Return the lock on these bytes that the process has lost and still believes in."""
+        for lost in reversed(self._lost[event.process]):
+            if lost.hold.event.file == event.file and lost.hold.overlaps(start, end):
+                return lost
+        return None
+
+    def _grant(
+        self, event: Event, owner: Hashable, way: str, file: int, start: int, end: int, *, exclusive: bool
+    ) -> None:
+        before = [hold for hold in self._held[owner][way, file] if hold.overlaps(start, end)]
+        for hold in before:
+            self._again(event, hold, way, exclusive)
+        if before:
+            self._cut(event, owner, way, file, start, end, quietly=True)
+        for hold in list(self._conflicts(owner, way, file, start, end, exclusive)):
+            if self._last.get(hold.event.process, 0) < event.finish:  # the dead hold nothing
+                self._died(hold, event)
+            elif hold.event.finish < event.finish:
+                self._found("two let in", file, hold.event, event)
+        self._clocks.acquire(event.process, self._where(way, file), start, end, exclusive=exclusive)
+        self._held[owner][way, file].append(Hold(start, end, exclusive, event, stale=file in self._replaced))
+        self._lost[event.process] = [
+            lost for lost in self._lost[event.process]
+            if lost.hold.event.file != file or not lost.hold.overlaps(start, end)
+        ]  # fmt: skip
+
+    def _again(self, event: Event, hold: Hold, way: str, exclusive: bool) -> None:
+        """A lock is requested on bytes that the same owner holds already."""
+        if exclusive and not hold.exclusive:
+            self._found("converted", event.file, hold.event, event)
+        elif exclusive == hold.exclusive and way == "range" and event.kind is Kind.POSIX:
+            other_file = self._described.get((event.process, event.fd)) is not self._described.get(
+                (event.process, hold.event.fd)
+            )
+            if other_file or event.thread != hold.event.thread:
+                self._found("locked twice", event.file, hold.event, event)
+
+    def _conflicts(self, owner: Hashable, way: str, file: int, start: int, end: int, exclusive: bool) -> Iterator[Hold]:
+        for other, places in self._held.items():
+            if other is not owner and other != owner:
+                for hold in places.get((way, file), ()):
+                    if hold.overlaps(start, end) and (exclusive or hold.exclusive):
+                        yield hold
+
+    def _cut(
+        self, event: Event, owner: Hashable, way: str, file: int, start: int, end: int, quietly: bool = False
+    ) -> list[Hold]:
+        """Take a range away from what an owner holds; return what was held of it."""
+        kept, gone = [], []
+        for hold in self._held[owner][way, file]:
+            if not hold.overlaps(start, end):
+                kept.append(hold)
+                continue
+            part = Hold(max(start, hold.start), min(end, hold.end), hold.exclusive, hold.event, hold.stale)
+            gone.append(part)
+            if hold.start < start:
+                kept.append(Hold(hold.start, start, hold.exclusive, hold.event, hold.stale))
+            if end < hold.end:
+                kept.append(Hold(end, hold.end, hold.exclusive, hold.event, hold.stale))
+        self._held[owner][way, file] = kept
+        for part in gone:
+            self._release(event, way, file, part, quietly=quietly)
+        return gone
+
+    def _release(self, event: Event, way: str, file: int, hold: Hold, *, quietly: bool = False) -> None:
+        self._clocks.release(event.process, self._where(way, file), hold.start, hold.end, exclusive=hold.exclusive)
+        if not quietly:
+            name = WAYS.get(hold.event.kind, "lock file")
+            self._uses[file, name].holds_ns.append(max(0, event.time - hold.event.finish))
+
+    def _where(self, way: str, file: int) -> tuple[str, Hashable]:
+        """Return what a release leaves its knowledge on: a lock file is a name, whatever file has it."""
+        return ("name", self._name(file)) if way == "lock file" else (way, file)
+
+    def _died(self, hold: Hold, event: Event) -> None:
+        """A process that held a lock has made no call since: the kernel released it at its end."""
+        gone = event._replace(process=hold.event.process, kind=Kind.EXIT)
+        self._found("died inside", hold.event.file, hold.event)
+        self._end_process(gone)
+
+    def _holds_of(self, process: int) -> Iterator[Hold]:
+        owners = [("process", process), *(its for (who, _), its in self._described.items() if who == process)]
+        for owner in dict.fromkeys(owners):
+            for holds in self._held.get(owner, {}).values():
+                yield from holds
+        for owner, places in self._held.items():
+            if isinstance(owner, tuple) and owner[0] == "name":
+                yield from (hold for holds in places.values() for hold in holds if hold.event.process == process)
+
+    def _wanted(self, event: Event, way: str, start: int, end: int, exclusive: bool) -> None:
+        """Note which locks the process holds while it requests another."""
+        held = [hold for hold in self._holds_of(event.process) if hold.event.process == event.process]
+        wanted = way, event.file, start, end
+        for hold in held:
+            kind = "flock" if hold.event.kind is Kind.FLOCK else "range"
+            has = kind, hold.event.file, hold.start, hold.end
+            if has[:2] != wanted[:2] or not hold.overlaps(start, end):
+                gates = {(each.event.file, each.start, each.end) for each in held if each is not hold}
+                known = self._order[has, wanted]
+                if len(known) < 8:
+                    known.append(_Wanted(hold, event, exclusive, gates))
+
+    def _opposite_orders(self) -> None:
+        for (first, second), forward in list(self._order.items()):
+            for (third, fourth), backward in self._order.items():
+                if touch(second, third) and touch(fourth, first):
+                    for one in forward:
+                        for two in backward:
+                            if one.event.process < two.event.process and one.closes_ring_with(two):
+                                self._found(
+                                    "opposite order", one.event.file,
+                                    one.hold.event, one.event, two.hold.event, two.event,
+                                )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Wanted:
+    """A lock that was requested while another was held; `gates` are the other locks held meanwhile."""
+
+    hold: Hold
+    event: Event
+    exclusive: bool
+    gates: set[tuple[int, int, int]]
+
+    def closes_ring_with(self, other: _Wanted) -> bool:
+        """Tell whether each can wait for the other: their modes exclude it, and no third lock keeps them apart."""
+        return (
+            (self.hold.exclusive or other.exclusive)
+            and (other.hold.exclusive or self.exclusive)
+            and not self.gates & other.gates
+        )
+
+
+def touch(one: Range, other: Range) -> bool:
+    """Tell whether two locks, as (way, file, start, end), overlap."""
+    (way, file, start, end), (their_way, their_file, their_start, their_end) = one, other
+    return bool((way, file) == (their_way, their_file) and start < their_end and their_start < end)

@@ -1,0 +1,257 @@
+"""Judge how a program used locks on files: which accesses nothing orders, and why.
+
+Facts of single calls (a lock that a close dropped, an unlock of nothing, two that lock in opposite order) stand beside
+accesses that nothing orders; such an access is reported under the fact that explains it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
+
+from .held_locks import WAYS, Description, HeldLocks, Hold, Lost
+from .lock_faults import Cause, Judgement, Site, Unordered
+from .ordering import Accesses
+from .watched import APPENDS, END, ENDS_LINE, Event, History, Kind
+
+MOST_PAIRS = 100_000
+"""So many unordered pairs are kept; more say nothing new."""
+
+
+def judge(history: History, site: Site, chosen: bool = False) -> Judgement:
+    """Return what is wrong with the locks of a history.
+
+    `site` groups equal findings. Accesses are judged on files that somebody locks, or that two processes write; on all
+    that were recorded where the user has `chosen` them.
+    """
+    return _Judge(history, site, chosen).judge()
+
+
+class _Judge(HeldLocks):
+    """What `HeldLocks` follows, and the accesses to data: reads, writes, mappings, names."""
+
+    def __init__(self, history: History, site: Site, chosen: bool) -> None:
+        super().__init__(history, site)
+        self._chosen = chosen
+        self._accesses: dict[int, Accesses] = {}
+        self._seen = 0
+        self._maps: dict[int, list[Event]] = defaultdict(list)
+        self._unordered: list[Unordered] = []
+        self._reads: dict[tuple[int, int], list[Unordered]] = defaultdict(list)
+        self._why: dict[Event, Cause] = {}
+        self._renames: dict[int, int] = defaultdict(int)
+        self._lock_files = self._names_of_lock_files()
+
+    def judge(self) -> Judgement:
+        calls = {
+            Kind.START: self._start, Kind.FORK: self._fork, Kind.WAITED: self._waited, Kind.EXIT: self._exit,
+            Kind.OPEN: self._open, Kind.INHERITED: self._inherited, Kind.DUP: self._dup, Kind.CLOSE: self._close,
+            Kind.TAKEN: self._taken, Kind.POSIX: self._lock, Kind.OFD: self._lock, Kind.FLOCK: self._lock,
+            Kind.READ: self._read, Kind.WRITE: self._write, Kind.TRUNCATE: self._truncate,
+            Kind.MAP: self._map, Kind.UNMAP: self._unmap, Kind.RENAME: self._rename, Kind.UNLINK: self._unlink,
+            Kind.SEND: self._leave, Kind.LEAVE: self._leave, Kind.RECEIVE: self._enter, Kind.ENTER: self._enter,
+        }  # fmt: skip
+        for event in self._history.events:
+            if call := calls.get(event.kind):
+                call(event)
+        self._at_the_end()
+        findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
+        return Judgement(findings, dict(self._uses), self._seen, self._judged(), {*self._maps})
+
+    # -- Names
+
+    def _open(self, event: Event) -> None:
+        self._clocks.acquire(event.process, ("name", event.file))
+        self._describe(event, Description(event.file))
+        name = self._name(event.file)
+        if event.other & O_EXCL and event.other & O_CREAT and name in self._lock_files:
+            self._grant(event, ("name", name), "lock file", event.file, 0, END, exclusive=True)
+        elif event.other & O_TRUNC and event.other & O_ACCMODE != O_RDONLY:
+            self._access(event, 0, END, stores=True)
+        self._looks_at_replaced(event)
+
+    def _looks_at_replaced(self, event: Event) -> None:
+        """Report a process that holds a lock on a file that was replaced, and now uses what is there instead."""
+        for hold in self._holds_of(event.process):
+            if hold.stale and self._replaced.get(hold.event.file) == self._name(event.file):
+                hold.stale = False  # once a hold
+                self._found("locked a replaced file", event.file, hold.event, event)
+
+    def _names_of_lock_files(self) -> set[str]:
+        """Return the names that are made with O_EXCL and that somebody removes, or finds there."""
+        made = {
+            self._name(event.file) for event in self._history.events
+            if event.kind is Kind.OPEN and event.other & O_EXCL and event.other & O_CREAT
+        }  # fmt: skip
+        gone = {self._name(event.file) for event in self._history.events if event.kind in (Kind.UNLINK, Kind.TAKEN)}
+        return made & gone
+
+    def _taken(self, event: Event) -> None:
+        self._uses[event.file, "lock file"].refused += 1
+
+    def _unlink(self, event: Event) -> None:
+        if event.result:
+            return
+        name = self._name(event.file)
+        if name in self._lock_files:
+            self._cut(event, ("name", name), "lock file", event.file, 0, END)
+        self._replace(event.file, name)
+
+    def _rename(self, event: Event) -> None:
+        if event.result:
+            return
+        self._clocks.release(event.process, ("name", event.file))
+        names, count = self._history.files[event.file].names, self._renames[event.file]
+        name = names[min(count, len(names) - 1)] if names else self._name(event.file)
+        self._renames[event.file] += 1
+        if event.start >= 0:
+            self._replace(event.start, name)
+        self._names[event.file] = name
+        self._looks_at_replaced(event)
+
+    def _replace(self, file: int, name: str) -> None:
+        self._replaced[file] = name
+
+    # -- Accesses
+
+    def _read(self, event: Event) -> None:
+        if event.end > event.start:
+            self._access(event, event.start, event.end, stores=False)
+
+    def _write(self, event: Event) -> None:
+        if event.end <= event.start:
+            return
+        if event.flags & APPENDS:
+            self._append(event)
+        self._access(event, event.start, event.end, stores=True)
+
+    def _append(self, event: Event) -> None:
+        """Report a record that was appended in several pieces, with another process's bytes between them."""
+        description = self._described.get((event.process, event.fd))
+        if description is None:
+            return
+        last = description.appended
+        if last is not None and not last.flags & ENDS_LINE and last.end != event.start:
+            self._found("appended in pieces", event.file, last, event)
+        description.appended = event
+
+    def _truncate(self, event: Event) -> None:
+        if event.result:
+            return
+        for mapping in self._maps.get(event.file, ()):
+            if mapping.process != event.process and mapping.end > event.start:
+                self._found("cut below a mapping", event.file, mapping, event)
+        self._access(event, event.start, END, stores=True)
+
+    def _access(self, event: Event, start: int, end: int, *, stores: bool) -> None:
+        self._seen += 1
+        accesses = self._accesses.setdefault(event.file, Accesses(self._clocks))
+        others = list((accesses.store if stores else accesses.load)(event, start, end))
+        lost = self._lost_of(event, start, end)
+        if lost is not None and lost.cause == "dropped by a close":
+            self._found(lost.cause, event.file, lost.hold.event, lost.by, event)
+        refused = self._refused.get((event.process, event.file))
+        holds = list(self._holds_of(event.process))
+        if refused is not None and stores and not any(hold.event.file == event.file for hold in holds):
+            self._found("went on without the lock", event.file, refused, event)
+        here = any(hold.event.file == event.file for hold in holds)
+        if stores and here and not any(hold.exclusive for hold in holds):
+            self._found("written under a shared lock", event.file, holds[0].event, event)
+        if holds:
+            for unordered in self._reads[event.process, event.file]:
+                unordered.settle(event, start, end, stores)
+        why = self._why_unordered(event, lost, holds, stores)
+        if why != "no lock":
+            self._why[event] = why
+        for other in dict.fromkeys(others):
+            if not (event.flags & other.flags & APPENDS):
+                self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
+
+    def _why_unordered(self, event: Event, lost: Lost | None, holds: list[Hold], stores: bool) -> Cause:
+        if lost is not None:
+            return lost.cause
+        if event.kind is Kind.OPEN:
+            return "emptied before the lock"
+        here = [hold for hold in holds if hold.event.file == event.file]
+        if not here and (event.process, event.file) in self._refused:
+            return "went on without the lock"
+        if stores and here and not any(hold.exclusive for hold in holds):
+            return "written under a shared lock"
+        if stores and not holds and (event.process, event.file) in self._unlocked:
+            return "written after the unlock"
+        return "no lock"
+
+    def _keep(self, pair: Unordered) -> None:
+        if len(self._unordered) < MOST_PAIRS:
+            self._unordered.append(pair)
+            for event in pair.events:
+                if event.kind is Kind.READ and not any(
+                    hold.event.file == event.file for hold in self._holds_of(event.process)
+                ):
+                    self._reads[event.process, event.file].append(pair)
+
+    # -- Mappings, and what orders processes beside locks of files
+
+    def _map(self, event: Event) -> None:
+        if not event.result and event.other & 1:  # MAP_SHARED
+            self._maps[event.file].append(event)
+
+    def _unmap(self, event: Event) -> None:
+        its = self._maps.get(event.file, [])
+        for mapping in its:
+            if (mapping.process, mapping.start) == (event.process, event.start):
+                its.remove(mapping)
+                break
+
+    def _leave(self, event: Event) -> None:
+        self._clocks.release(event.process, ("channel", event.file), event.start, event.start + 1)
+
+    def _enter(self, event: Event) -> None:
+        self._clocks.acquire(event.process, ("channel", event.file), event.start, event.start + 1)
+
+    # -- At the end
+
+    def _at_the_end(self) -> None:
+        for description, closed, hold in self._kept:
+            if description.holders:
+                self._found("kept by a child", description.file, hold.event, closed)
+        self._opposite_orders()
+        mixed = self._two_kinds()
+        judged = self._judged()
+        for pair in self._unordered:
+            if pair.second.file in judged:
+                cause = pair.cause()
+                if cause == "no lock" and pair.second.file in mixed:
+                    cause = "two kinds of lock"
+                self._found(cause, pair.second.file, *pair.told())
+
+    def _judged(self) -> set[int]:
+        if self._chosen:
+            return {event.file for event in self._history.events if event.file >= 0}
+        locked = {file for file, way in self._uses if way != "lock file"}
+        writers: dict[int, set[int]] = defaultdict(set)
+        for event in self._history.events:
+            if event.kind in (Kind.WRITE, Kind.TRUNCATE) and not event.flags & APPENDS:
+                writers[event.file].add(event.process)
+        return locked | {file for file, processes in writers.items() if len(processes) > 1}
+
+    def _two_kinds(self) -> set[int]:
+        """Report the files that some lock by fcntl and others by flock, and return them.
+
+        Neither kind sees the other (flock(2)).
+        """
+        mixed = set()
+        for file, kinds in self._kinds.items():
+            if len(kinds) == 2:
+                first, second = kinds["range"], kinds["flock"]
+                ways = {
+                    process: {
+                        "flock" if each.kind is Kind.FLOCK else "range" for each in self._history.events
+                        if each.kind in WAYS and each.file == file and each.process == process
+                    }
+                    for process in {first.process, second.process}
+                }  # fmt: skip
+                if first.process != second.process and not any(len(both) == 2 for both in ways.values()):
+                    self._found("two kinds of lock", file, first, second)
+                    mixed.add(file)
+        return mixed

@@ -1,0 +1,115 @@
+"""Define what is judged about a watched program: its calls on files, in the order in which they took effect.
+
+`lab.watching.log` reads them from what the program left. All judging is pure: a history in, findings out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import NamedTuple
+
+END = 1 << 62
+"""The end of a range that runs to the end of the file, however long it becomes."""
+
+
+class Kind(IntEnum):
+    """What was called; the numbers are those of `enum kind` in _watch.c."""
+
+    START = 1
+    EXIT = 2
+    FORK = 3
+    EXEC = 4
+    WAITED = 5
+    OPEN = 6
+    TAKEN = 7
+    CLOSE = 8
+    DUP = 9
+    INHERITED = 10
+    POSIX = 11
+    OFD = 12
+    FLOCK = 13
+    READ = 14
+    WRITE = 15
+    TRUNCATE = 16
+    MAP = 17
+    UNMAP = 18
+    SYNC = 19
+    RENAME = 20
+    UNLINK = 21
+    RECEIVE = 22
+    SEND = 23
+    ENTER = 24
+    LEAVE = 25
+
+
+EXCLUSIVE, RELEASED, WAITS, APPENDS, BUFFERED, ENDS_LINE = 1, 2, 4, 8, 16, 32
+"""Flags of an event. The lowest two bits are the mode of a lock: 0 shared, 1 exclusive, 2 released."""
+
+
+class Event(NamedTuple):
+    """One call of one process.
+
+    `time` is when it counts, in ns of CLOCK_MONOTONIC: the first stamp of a call that releases, else the second.
+    `begin` and `finish` are both stamps; `finish` is 0 where the call never returned. `process` and `file` are places
+    in the lists of the history, -1 where there is none. The range runs from `start` up to, not including, `end`.
+    `result` is 0 or an errno. `stack` is the place of an image in the history, and a key of its stacks.
+    """
+
+    time: int
+    process: int
+    kind: Kind
+    file: int
+    start: int
+    end: int
+    fd: int
+    other: int
+    result: int
+    flags: int
+    begin: int
+    finish: int
+    stack: tuple[int, int]
+    thread: int
+
+
+@dataclass(slots=True)
+class WatchedProcess:
+    """One process, with the programs that it executed, one after the other."""
+
+    pid: int
+    parent: int
+    started_ns: int
+    programs: list[str] = field(default_factory=list)
+    lost: int = 0
+    full: bool = False
+    ended: bool = False
+
+
+@dataclass(slots=True)
+class WatchedFile:
+    """One file: its name when it was first seen, the names that it was given, and whether it is a pipe or a FIFO."""
+
+    path: str
+    names: list[str] = field(default_factory=list)
+    is_channel: bool = False
+
+
+@dataclass(slots=True)
+class Image:
+    """One log: the program of a process, its stacks as addresses or as lines of Python, and where code is loaded."""
+
+    process: int
+    stacks: dict[int, list[int]] = field(default_factory=dict)
+    python: dict[int, list[tuple[str, int, str]]] = field(default_factory=dict)
+    code: list[tuple[int, int, int, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class History:
+    """All that was recorded: events by `time`, and what they refer to. `escaped` are programs without a log."""
+
+    processes: list[WatchedProcess]
+    files: list[WatchedFile]
+    images: list[Image]
+    events: list[Event]
+    escaped: list[str]

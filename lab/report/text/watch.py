@@ -1,0 +1,303 @@
+"""Write what was watched as text: the verdict, each cause with its calls, how files were locked, what was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from lab.errors import ExitCode
+from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
+from lab.report.documents import Report
+from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
+
+INDENT = "   "
+
+
+class Explained(NamedTuple):
+    """What a cause means: a title, why it is wrong, and what helps."""
+
+    title: str
+    because: str
+    cure: str
+
+
+CAUSES = {
+    "no lock": Explained(
+        "accesses that no lock orders",
+        "two processes use the same bytes, one of them stores, and nothing that was seen keeps them apart",
+        "hold one lock on the same file around both, exclusive for the one that stores",
+    ),
+    "read before the lock": Explained(
+        "read before the lock, written inside it",
+        "the value is from before the lock; what others stored since is overwritten",
+        "read again once the lock is held",
+    ),
+    "emptied before the lock": Explained(
+        "emptied before the lock is requested",
+        "open with O_TRUNC (mode 'w') empties the file at once, while others still hold the lock (open(2))",
+        "open without O_TRUNC, lock, then cut the file with ftruncate",
+    ),
+    "written after the unlock": Explained(
+        "written after the unlock",
+        "what a buffered file was told to write reaches the file at its flush or close; by then the lock was gone",
+        "flush before the unlock",
+    ),
+    "dropped by a close": Explained(
+        "the lock is dropped by a close",
+        "POSIX locks belong to the process and the file: closing any descriptor of the file ends them all (fcntl(2))",
+        "keep one descriptor of the file open for as long as the lock; or use F_OFD_SETLK or flock",
+    ),
+    "not inherited by a fork": Explained(
+        "a child works without its parent's lock",
+        "a child of fork does not inherit POSIX locks (fcntl(2))",
+        "let the child take the lock itself, or let the parent wait for it before the unlock",
+    ),
+    "went on without the lock": Explained(
+        "a request was refused, and the program wrote all the same",
+        "the call returned an error, so the process does not hold the lock",
+        "check the result of each request for a lock, and request again or give up",
+    ),
+    "written under a shared lock": Explained(
+        "written under a shared lock",
+        "a shared lock lets others in that hold it shared too",
+        "take the lock exclusive to write",
+    ),
+    "two kinds of lock": Explained(
+        "one process locks by fcntl, another by flock",
+        "the two kinds do not see each other (flock(2))",
+        "use one kind everywhere",
+    ),
+    "locked a replaced file": Explained(
+        "the lock is on a file that was replaced",
+        "a lock belongs to the inode; another file has had this name since, and others lock that one",
+        "lock a file beside it that stays; or compare st_ino of the name and of the descriptor once the lock is held",
+    ),
+    "locked twice": Explained(
+        "one process holds the lock twice",
+        "POSIX locks belong to the process: a second request is granted at once, and one unlock releases both",
+        "use F_OFD_SETLK or flock between threads, or lock once",
+    ),
+    "unlocked by another process": Explained(
+        "a process unlocks what another had locked",
+        "a forked child has the same open file description; its unlock releases the lock for both (flock(2))",
+        "let the child close its copy of the descriptor, and not unlock it",
+    ),
+    "kept by a child": Explained(
+        "a child keeps the lock after its parent closed the file",
+        "the lock belongs to the open file description, which lives until its last copy is closed (flock(2))",
+        "open with O_CLOEXEC, or close the descriptor in the child, or unlock before the close",
+    ),
+    "opposite order": Explained(
+        "two locks are taken in opposite order",
+        "each process can hold one and wait for the other: a deadlock that has only not happened yet",
+        "take them in one order everywhere",
+    ),
+    "still waiting": Explained(
+        "a request was never answered",
+        "the lock was held by another until the end",
+        "see who holds it, and which of its paths does not release it",
+    ),
+    "two let in": Explained(
+        "two held locks that exclude each other",
+        "both requests had been granted, and neither was released yet: the lock itself failed",
+        "check the filesystem: lab check DIR",
+    ),
+    "cut below a mapping": Explained(
+        "the file was cut while another process has it mapped",
+        "an access to a page behind the end of the file ends the process with SIGBUS (mmap(2))",
+        "unmap before the unlock, or never make the file shorter",
+    ),
+    "appended in pieces": Explained(
+        "a record is appended in several writes, with another's in between",
+        "O_APPEND makes each write(2) go to the end; it keeps no two writes together",
+        "write the whole record in one call, or hold a lock around all its parts",
+    ),
+    "converted": Explained(
+        "a shared lock was made exclusive",
+        "flock gives the shared one up first; with fcntl two that do so at once wait for each other (EDEADLK)",
+        "take it exclusive from the start, or read again afterwards",
+    ),
+    "died inside": Explained(
+        "a process ended and had not unlocked", "what it changed may be half done", "make the change in one step"
+    ),
+    "unlocked without a lock": Explained(
+        "an unlock of what was not locked", "the program believes in a lock that it does not have", "find out which"
+    ),
+    "looked before the lock": Explained(
+        "looked at without a lock, and again under it", "the first look may be half of another's store", ""
+    ),
+}
+"""What is said about each cause; a test holds that each has its entry."""
+
+
+def exit_code(run: Watch) -> ExitCode:
+    """Return DAMAGE where a fault was found, FAILED where a copy failed or hung."""
+    codes = [ExitCode.INTERRUPTED] * run.interrupted + [ExitCode.DAMAGE] * bool(run.faults)
+    failed = any(each.exit_code or each.signal or each.hung for each in run.outcomes)
+    return ExitCode.first(*codes, *[ExitCode.FAILED] * failed)
+
+
+def text_of(run: Watch, style: Style = PLAIN) -> str:
+    """Return the report, with the first pair of lines of each cause."""
+    return _text(run, style, full=False)
+
+
+def full_text_of(run: Watch, style: Style = PLAIN) -> str:
+    """Return the report with all pairs of lines, and whole stacks."""
+    return _text(run, style, full=True)
+
+
+def _text(run: Watch, style: Style, *, full: bool) -> str:
+    if not style.is_for_people:
+        return locks_table(run.locked).render(style)
+    parts = ["\n".join([_verdict(run), _seen(run)])]
+    number = 0
+    for group in _groups(run.findings):
+        number += not group[0].note
+        parts.append(_cause(group, number, full=full))
+    if run.locked:
+        parts.append(locks_table(run.locked).render(style))
+    parts.append("\n".join(_limits(run)))
+    return "\n\n".join(parts)
+
+
+def _verdict(run: Watch) -> str:
+    causes = len({(each.cause, each.file) for each in run.faults})
+    if causes:
+        return wrapped(f"locking is WRONG: {plural(causes, 'fault')} in {', '.join(_files(run.faults))}")
+    if not run.locked and not run.accesses:
+        return "nothing to judge: no shared file was locked, read or written"
+    return "no fault was found"
+
+
+def _name(file: str) -> str:
+    return file.rsplit("/", 1)[-1]
+
+
+def _files(findings: Sequence[WatchFinding]) -> list[str]:
+    return list(dict.fromkeys(each.file.rsplit("/", 1)[-1] for each in findings))
+
+
+def _seen(run: Watch) -> str:
+    return wrapped(
+        f"seen: {plural(run.processes, 'process')}, {plural(run.events, 'call')}, "
+        f"{plural(run.accesses, 'access')} to the data of files, {plural(run.files, 'file')} judged"
+    )
+
+
+def _groups(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
+    """Put the findings of one cause and one file together, the faults first."""
+    groups: dict[tuple[str, str], list[WatchFinding]] = {}
+    for each in findings:
+        groups.setdefault((each.cause, each.file), []).append(each)
+    return sorted(groups.values(), key=lambda group: (group[0].note, -sum(each.count for each in group)))
+
+
+def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
+    first, cause = group[0], CAUSES[group[0].cause]
+    count = sum(each.count for each in group)
+    mark = "note" if first.note else f"{number:2}"
+    lines = [wrapped(f"{cause.title}: {first.file.rsplit('/', 1)[-1]}, {plural(count, 'time')}", f"{mark}  ")]
+    if first.note and not full:
+        return "\n".join([*lines, *(f"{INDENT} {_line(call)}" for call in first.calls[:1])])
+    lines += _calls(first.calls, full=full)
+    if len(group) > 1:
+        more = [" and ".join(dict.fromkeys(call.place or "?" for call in each.calls)) for each in group[1:]]
+        shown = more if full else more[:MOST_MORE]
+        lines += [wrapped(each, f"{INDENT} also   ") for each in dict.fromkeys(shown)]
+        if len(more) > len(shown):
+            lines.append(f"{INDENT} and {len(more) - len(shown)} more pairs of lines (--verbose)")
+    lines.append(wrapped(cause.because, f"{INDENT} because  "))
+    if cause.cure:
+        lines.append(wrapped(cause.cure, f"{INDENT} cure     "))
+    return "\n".join(lines)
+
+
+MOST_MORE = 3
+
+
+def _calls(calls: Sequence[WatchedCall], *, full: bool) -> Iterator[str]:
+    several = len({call.process for call in calls}) > 1
+    for call in calls:
+        who = f"process {call.process}  " if several else ""
+        yield wrapped(f"{_line(call)}  +{duration(call.after_us * 1000)}", f"{INDENT} {who}", indent=len(INDENT) + 5)
+        if full:
+            yield from (f"{INDENT}      {frame}" for frame in call.stack)
+
+
+def _line(call: WatchedCall) -> str:
+    return f"{call.place}: {call.call}" if call.place else call.call
+
+
+def locks_table(rows: Sequence[LockedFile]) -> Table[LockedFile]:
+    """Return the table of files and locks."""
+    return Table(
+        [
+            Column(
+                "file", lambda row: row.file.rsplit("/", 1)[-1], {"file": lambda row: row.file}, left=True, key=True
+            ),
+            Column("lock", lambda row: row.lock, {"lock": lambda row: row.lock}, left=True),
+            Column("granted", lambda row: f"{row.granted:,}", {"granted": lambda row: row.granted}),
+            Column("contended", lambda row: f"{row.contended:,}", {"contended": lambda row: row.contended}),
+            Column("refused", lambda row: f"{row.refused:,}", {"refused": lambda row: row.refused}),
+            *_times("wait", lambda row: row.wait_ns),
+            *_times("hold", lambda row: row.hold_ns),
+        ],
+        rows,
+    )
+
+
+def _times(name: str, times: object) -> list[Column[LockedFile]]:
+    def one(title: str, which: str) -> Column[LockedFile]:
+        def value(row: LockedFile) -> int | None:
+            its: Quantiles | None = times(row)  # type: ignore[operator]
+            return getattr(its, which) if its else None
+
+        def text(row: LockedFile) -> str:
+            its = value(row)
+            return "-" if its is None else duration(its)
+
+        return Column(title, text, {f"{name}_{which}_ns": value}, wide=which == "p99")
+
+    return [one(f"{name} p50", "p50"), one("p99", "p99"), one("max", "max")]
+
+
+def _limits(run: Watch) -> Iterator[str]:
+    """Yield what the answer does not say."""
+    for each in run.not_seen:
+        yield wrapped(each, "not seen: ")
+    yield wrapped(
+        "Only what ran was seen, and no load or store of a mapped file. Locks, forks, waits, pipes, and mutexes and "
+        "semaphores in shared memory order processes here; whatever else does is taken for no order."
+    )
+
+
+def complaints(run: Watch) -> Iterator[str]:
+    """Yield the lines for stderr: one for each fault, and each copy that failed."""
+    for group in _groups(run.faults):
+        places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
+        yield f"{CAUSES[group[0].cause].title}: {group[0].file.rsplit('/', 1)[-1]}, at {places}"
+    for each in run.outcomes:
+        if each.hung:
+            yield f"copy {each.copy} did not end within {run.options.time_limit_s:g} s and was ended"
+        elif each.signal:
+            yield f"copy {each.copy} was ended by signal {each.signal}"
+        elif each.exit_code:
+            yield f"copy {each.copy} ended with exit code {each.exit_code}"
+    if run.interrupted:
+        yield "interrupted"
+
+
+def brief_complaints(run: Watch) -> Iterator[str]:
+    """Yield the lines for stderr beside the report, which has the faults."""
+    yield from (line for line in complaints(run) if line.startswith(("copy ", "interrupted")))
+
+
+REPORT = Report(
+    text_of,
+    complaints,
+    exit_code,
+    {r"\bWRONG\b": "bold red", r"\bno fault was found\b": "green"},
+    full_text_of=full_text_of,
+    brief_complaints=brief_complaints,
+)

@@ -1,0 +1,176 @@
+"""Read the logs that a watched program left: one history of all its processes, in the order in which calls took effect.
+
+`_watch.c` writes them. A process has a log for each program that it executes: events of 64 bytes after a header of one
+page, and a text file beside it with what has no fixed size. A log whose process was killed ends with the last call it
+began. Two stamps of CLOCK_MONOTONIC bound each call: what it took took effect before the second, and what it released
+no earlier than the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct
+
+from lab.analysis.watched import END, RELEASED, Event, History, Image, Kind, WatchedFile, WatchedProcess
+from lab.errors import UsageError
+
+HEADER = Struct("<8sIIiiQQQQII")
+EVENT = Struct("<QQqqIIiiiiHHI")
+HEAD = 4096
+KIND = 10
+"""The place of the kind in an event."""
+
+MAGIC, VERSION = b"LABWATCH", 1
+
+
+class _Log:
+    """One log file and its text."""
+
+    def __init__(self, path: Path) -> None:
+        self.raw = path.read_bytes()
+        if len(self.raw) < HEAD or self.raw[:8] != MAGIC:
+            raise UsageError(f"{path.name} is no log of lab watch; give the folder that --keep named")
+        _, version, size, self.pid, self.parent, self.started, self.forked, count, self.lost, self.full, _ = (
+            HEADER.unpack_from(self.raw)
+        )
+        if (version, size) != (VERSION, EVENT.size):
+            raise UsageError(f"{path.name} was written by another version of the lab; watch the program again")
+        self.count = min(count, (len(self.raw) - HEAD) // EVENT.size)
+        text = path.with_suffix(".txt")
+        self.lines = text.read_text(errors="replace").split("\n") if text.exists() else []
+
+    def events(self) -> Iterator[tuple[int, ...]]:
+        return EVENT.iter_unpack(memoryview(self.raw)[HEAD : HEAD + self.count * EVENT.size])
+
+
+def read_logs(folder: Path) -> History:
+    """Return the history of the logs in a folder. Raises UsageError where there is none, or one of another version."""
+    logs = sorted((_Log(path) for path in folder.glob("*.log")), key=lambda log: log.started)
+    if not logs:
+        raise UsageError(f"{folder}: no logs of lab watch; give the folder that --keep named")
+    return _Reader().read(logs)
+
+
+class _Reader:
+    """Puts the logs of one run together: processes, then what they did."""
+
+    def __init__(self) -> None:
+        self.history = History([], [], [], [], [])
+        self._files: dict[tuple[int, int, int], int] = {}
+        self._processes: dict[int, list[int]] = {}
+        self._awaited: dict[int, str] = {}
+        """The program that a process was about to execute, until its log shows that it is watched too."""
+
+    def read(self, logs: list[_Log]) -> History:
+        images = [self._image(log) for log in logs]
+        for log, (image, files) in zip(logs, images, strict=True):
+            self._add_events(log, image, files)
+        self.history.events.sort(key=lambda event: (event.time, event.process))
+        self.history.escaped += self._awaited.values()
+        return self.history
+
+    def _image(self, log: _Log) -> tuple[Image, dict[int, int]]:
+        """Return the image of a log, and the places of its files by their numbers in it."""
+        image = Image(self._process(log))
+        self.history.images.append(image)
+        return image, self._text(log, image, self.history.processes[image.process])
+
+    def _process(self, log: _Log) -> int:
+        """Return the number of the process; one that executes another program is the same."""
+        processes, known = self.history.processes, self._processes.setdefault(log.pid, [])
+        if not known or processes[known[-1]].ended or processes[known[-1]].parent != log.parent:
+            known.append(len(processes))
+            processes.append(WatchedProcess(log.pid, log.parent, log.started))
+        self._awaited.pop(log.pid, None)
+        its = processes[known[-1]]
+        its.ended = any(event[KIND] == Kind.EXIT for event in log.events())
+        its.lost += log.lost
+        its.full |= bool(log.full)
+        return known[-1]
+
+    def _process_at(self, pid: int, time: int) -> int:
+        """Return the process that had this number then, -1 where there is no log of it."""
+        processes = self.history.processes
+        return max((each for each in self._processes.get(pid, ()) if processes[each].started_ns <= time), default=-1)
+
+    def _add_events(self, log: _Log, image: Image, files: dict[int, int]) -> None:
+        number = self.history.images.index(image)
+        process, add = image.process, self.history.events.append
+        for begin, finish, start, length, file, stack, fd, other, result, thread, kind, flags, _ in log.events():
+            if not kind:
+                continue  # the process ended before it had written what it would do
+            called = Kind(kind)
+            end = start + length if length or called in DATA else END
+            time = begin if called in RELEASES or flags & 3 == RELEASED or not finish else finish
+            if called in LOCKS and not finish and flags & 3 != RELEASED:
+                time = END  # it waits to the end
+            elif called is Kind.FORK:
+                time, other = log.forked, self._process_at(log.parent, log.forked)
+            elif called is Kind.START:
+                other = self._process_at(log.parent, log.started)
+            elif called is Kind.WAITED:
+                other = self._process_at(other, begin)
+            elif called is Kind.RENAME:
+                start = files.get(start, -1)
+            place, key = files.get(file, -1), (number, stack)
+            add(Event(time, process, called, place, start, end, fd, other, -result, flags, begin, finish, key, thread))
+
+    def _text(self, log: _Log, image: Image, process: WatchedProcess) -> dict[int, int]:
+        """Read the text beside a log; return the places of its files by their numbers in it."""
+        files: dict[int, int] = {}
+        in_maps = False
+        for line in log.lines:
+            word, _, rest = line.partition(" ")
+            if in_maps or word == "maps":
+                in_maps = word != "end"
+                _add_code(image, line)
+            elif word in ("file", "same"):
+                number, device, inode, born, kind, *path = rest.split(" ", 5)
+                files[int(number)] = self._file((int(device), int(inode), int(born)), "".join(path), kind == "2")
+            elif word == "name":
+                key, _, name = rest.partition(" ")
+                self.history.files[files[int(key)]].names.append(name)
+            elif word in ("stack", "python"):
+                _add_stack(image, word, rest)
+            elif word == "program":
+                process.programs.append(_command(rest))
+            elif word == "executes":
+                self._awaited[log.pid] = rest
+        return files
+
+    def _file(self, key: tuple[int, int, int], path: str, is_channel: bool) -> int:
+        if key not in self._files:
+            self._files[key] = len(self.history.files)
+            self.history.files.append(WatchedFile(path, is_channel=is_channel))
+        return self._files[key]
+
+
+DATA = (Kind.READ, Kind.WRITE)
+LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
+RELEASES = (Kind.CLOSE, Kind.SEND, Kind.LEAVE, Kind.UNMAP, Kind.RENAME, Kind.UNLINK, Kind.EXIT)
+
+
+def _add_stack(image: Image, word: str, rest: str) -> None:
+    if word == "stack":
+        key, *frames = rest.split()
+        image.stacks[int(key)] = [int(each, 16) for each in frames]
+    else:
+        key, *words = rest.split("\t")
+        image.python[int(key)] = [(words[k], int(words[k + 1]), words[k + 2]) for k in range(0, len(words) - 2, 3)]
+
+
+def _add_code(image: Image, line: str) -> None:
+    words = line.split(None, 5)
+    if len(words) == 6 and "x" in words[1] and words[5].startswith("/"):
+        start, end = (int(each, 16) for each in words[0].split("-"))
+        entry = (start, end, int(words[2], 16), words[5])
+        if entry not in image.code:
+            image.code.append(entry)
+
+
+def _command(text: str) -> str:
+    """Return the command line of a program, from its path and its arguments."""
+    path, _, arguments = text.partition("\t")
+    words = arguments.rstrip("\x1f").split("\x1f")
+    return " ".join([Path(path).name, *words[1:]])

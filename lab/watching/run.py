@@ -1,0 +1,324 @@
+"""Run a program with the library preloaded, wait for its end, and judge what it left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from lab.analysis.lock_faults import Finding, Judgement, Use
+from lab.analysis.lock_use import judge
+from lab.analysis.statistics import percentile
+from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, Event, History, Kind
+from lab.errors import CannotRunError, UsageError
+from lab.host.environment import RunStart, anonymous_text, environment
+from lab.processes import fork_child, stops_held
+from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
+from lab.records.watch import Outcome
+
+from .log import read_logs
+from .symbols import Places
+
+STOPS_S, GRACE_S = 0.5, 2.0
+"""The times, in seconds, that the copies have to stop, and that a program has to end after SIGTERM."""
+
+LOOK_AGAIN_S = 0.005
+
+
+def library() -> Path:
+    """Return the path of the library. Raises CannotRunError where it was not compiled."""
+    found = next(iter(sorted(Path(__file__).parent.glob("_watch*.so"))), None)
+    if found is None:
+        raise CannotRunError(
+            "the library that watches was not compiled when the lab was installed; "
+            "install a C compiler and install the lab again"
+        )
+    return found
+
+
+@contextmanager
+def _logs(keep: str) -> Iterator[Path]:
+    """Yield an empty folder for the logs: the one to keep, or one that goes with the block."""
+    if not keep:
+        with TemporaryDirectory(prefix="lab-watch-") as temporary:
+            yield Path(temporary)
+        return
+    folder = Path(keep).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(f"--keep {keep}: is not empty; name a new folder")
+    except OSError as error:
+        raise CannotRunError(f"--keep {keep}: {error.strerror}; name another folder") from error
+    yield folder
+
+
+def watch(options: WatchOptions) -> Watch:
+    """Run copies of a command and return what is wrong with their locks.
+
+    Raises CannotRunError where the library is missing, the command cannot be run, or nothing of it could be recorded.
+    """
+    start = RunStart()
+    preloaded = library()
+    with _logs(options.keep) as folder:
+        variables = {
+            "LD_PRELOAD": ":".join(filter(None, [str(preloaded), os.environ.get("LD_PRELOAD", "")])),
+            "LAB_WATCH_DIR": str(folder),
+            "LAB_WATCH_FILES": "\n".join(options.files),
+            "LAB_WATCH_OUTPUT": _outputs(),
+        }
+        outcomes, interrupted = _run(options, variables)
+        if not any(folder.glob("*.log")):
+            raise CannotRunError(
+                f"{options.command[0]}: nothing was recorded: it is a static program, or it is set-user-ID, "
+                "or it cannot be run; the loader preloads nothing into those (ld.so(8))"
+            )
+        return _judged(read_logs(folder), options, start, outcomes, interrupted=interrupted)
+
+
+def judge_again(folder: Path, options: WatchOptions) -> Watch:
+    """Return what is wrong with the locks of an earlier run, from its logs. Raises UsageError as `read_logs`."""
+    return _judged(read_logs(folder), options, RunStart(), [])
+
+
+def _outputs() -> str:
+    """Return the files that the standard streams of this process are, as the library compares them."""
+    found = []
+    for stream in (0, 1, 2):
+        with suppress(OSError):
+            its = os.fstat(stream)
+            found.append(f"{os.major(its.st_dev)}:{os.minor(its.st_dev)}:{its.st_ino},")
+    return "".join(found)
+
+
+def _run(options: WatchOptions, variables: dict[str, str]) -> tuple[list[Outcome], bool]:
+    """Start the copies together; return how each ended, and whether the user interrupted them."""
+    gate = os.pipe()
+    pids: list[int] = []
+    ended: dict[int, Outcome] = {}
+    interrupted = False
+    with ExitStack() as at_end:
+        at_end.callback(_end, pids, ended)
+        for copy in range(options.copies):
+            pids.append(fork_child(lambda copy=copy: _become(options, copy, variables, gate)))  # type: ignore[misc]
+        os.close(gate[0])
+        os.close(gate[1])  # they all begin now
+        try:
+            _wait(pids, ended, options.time_limit_s)
+        except KeyboardInterrupt:
+            interrupted = True
+    return [ended[pid] for pid in pids], interrupted
+
+
+def _become(options: WatchOptions, copy: int, variables: dict[str, str], gate: tuple[int, int]) -> None:
+    os.close(gate[1])
+    os.read(gate[0], 1)
+    os.close(gate[0])
+    words = {"{worker}": str(copy), "{workers}": str(options.copies)}
+    command = []
+    for word in options.command:
+        for name, value in words.items():
+            word = word.replace(name, value)
+        command.append(word)
+    for name in ("SIGPIPE", "SIGXFSZ"):
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], command, {**os.environ, **variables})  # noqa: S606 - no shell between is the point
+    except OSError as error:
+        raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
+
+
+def _wait(pids: Sequence[int], ended: dict[int, Outcome], limit_s: float) -> None:
+    """Reap the copies until all have ended, or the time is over: those that run then hang."""
+    _until(lambda: _reap(pids, ended), limit_s)
+
+
+def _reap(pids: Sequence[int], ended: dict[int, Outcome], *, hung: bool = False) -> bool:
+    """Reap the copies that have ended; return whether all have."""
+    for number, pid in enumerate(pids):
+        if pid not in ended:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                code = os.waitstatus_to_exitcode(status)
+                ended[pid] = Outcome(number, exit_code=max(code, 0), signal=max(-code, 0), hung=hung)
+    return len(ended) == len(pids)
+
+
+def _end(pids: Sequence[int], ended: dict[int, Outcome]) -> None:
+    """End the copies that still run: SIGTERM, then SIGKILL.
+
+    They are stopped first, and continued with the signal: else the first that ended would hand its lock to the next.
+    """
+    with stops_held():
+        _signal(pids, ended, signal.SIGSTOP)
+        _until(lambda: all(pid in ended or _has_stopped(pid) for pid in pids), STOPS_S)
+        _signal(pids, ended, signal.SIGTERM, signal.SIGCONT)
+        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
+        _signal(pids, ended, signal.SIGKILL)
+        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
+
+
+def _signal(pids: Sequence[int], ended: dict[int, Outcome], *numbers: int) -> None:
+    for number in numbers:
+        for pid in pids:
+            if pid not in ended:
+                os.kill(pid, number)
+
+
+def _has_stopped(pid: int) -> bool:
+    """Tell whether a child has stopped or ended; it stays to be reaped."""
+    return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _until(is_over: Callable[[], bool], limit_s: float) -> None:
+    until = time.monotonic() + limit_s
+    while not is_over() and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_S)
+
+
+def _judged(
+    history: History, options: WatchOptions, start: RunStart, outcomes: list[Outcome], *, interrupted: bool = False
+) -> Watch:
+    places = Places(history)
+    judged = judge(history, places.place, chosen=bool(options.files))
+    findings = [_finding(history, places, each) for each in judged.findings]
+    return Watch(
+        **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
+        options=options,
+        outcomes=outcomes,
+        programs=sorted({program for process in history.processes for program in process.programs}),
+        processes=len(history.processes),
+        events=len(history.events),
+        accesses=judged.accesses,
+        files=len(judged.judged),
+        findings=[each for each in findings if each.cause not in options.ignore],
+        locked=_locked(history, judged),
+        not_seen=list(_not_seen(history, judged)),
+    )
+
+
+def _finding(history: History, places: Places, found: Finding) -> WatchFinding:
+    first = min(event.begin for event in found.events)
+    return WatchFinding(
+        cause=found.cause,
+        note=found.is_note,
+        file=anonymous_text(_file(history, found.file)),
+        count=found.count,
+        calls=[
+            WatchedCall(
+                process=history.processes[event.process].pid,
+                thread=event.thread,
+                call=_in_words(event),
+                place=places.place(event),
+                stack=list(places.stack(event)),
+                after_us=round((event.begin - first) / 1000, 1),
+            )
+            for event in sorted(found.events, key=lambda each: each.begin)
+        ],
+    )
+
+
+def _file(history: History, file: int) -> str:
+    """Return the name that a file had at last."""
+    if file < 0:
+        return ""
+    its = history.files[file]
+    return its.names[-1] if its.names else its.path
+
+
+def _range(event: Event) -> str:
+    if event.start == 0 and event.end >= END:
+        return "the whole file"
+    if event.end >= END:
+        return f"bytes {event.start} to the end"
+    return f"byte {event.start}" if event.end == event.start + 1 else f"bytes {event.start} to {event.end - 1}"
+
+
+def _in_words(event: Event) -> str:
+    """Return what a call did."""
+    mode = {0: "shared", EXCLUSIVE: "exclusive", RELEASED: ""}[event.flags & 3]
+    refused = f", refused: {os.strerror(event.result)}" if event.result else ""
+    unanswered = ", not granted" if not event.finish else ""
+    match event.kind:
+        case Kind.FLOCK:
+            return (f"flock, {mode}" if mode else "flock, unlock") + refused + unanswered
+        case Kind.POSIX | Kind.OFD:
+            way = "fcntl" if event.kind is Kind.POSIX else "ofd"
+            return f"{way}, {mode or 'unlock'}, {_range(event)}{refused}{unanswered}"
+        case Kind.READ:
+            return f"reads {_range(event)}"
+        case Kind.WRITE:
+            return f"{'appends' if event.flags & APPENDS else 'writes'} {_range(event)}"
+        case Kind.TRUNCATE:
+            return f"cuts the file to {event.start} bytes"
+        case Kind.OPEN:
+            return f"opens it{', and empties it,' if event.other & os.O_TRUNC else ''} as descriptor {event.fd}"
+        case Kind.CLOSE:
+            return f"closes descriptor {event.fd}"
+        case Kind.MAP:
+            return f"maps {_range(event)}"
+        case _:
+            return OTHERS.get(event.kind, event.kind.name.lower())
+
+
+OTHERS = {
+    Kind.FORK: "forks",
+    Kind.RENAME: "renames a file to this name",
+    Kind.UNLINK: "removes the name",
+    Kind.INHERITED: "another program begins with the descriptor",
+    Kind.WAITED: "its end is waited for",
+    Kind.START: "another program begins",
+    Kind.EXIT: "exits",
+}
+
+
+def _locked(history: History, judged: Judgement) -> list[LockedFile]:
+    return [
+        LockedFile(
+            file=anonymous_text(_file(history, file)),
+            lock=lock,
+            granted=len(use.waits_ns) or len(use.holds_ns),
+            contended=use.contended,
+            refused=use.refused,
+            wait_ns=_quantiles(use.waits_ns),
+            hold_ns=_quantiles(use.holds_ns),
+        )
+        for (file, lock), use in _together(history, judged).items()
+    ]
+
+
+def _together(history: History, judged: Judgement) -> dict[tuple[int, str], Use]:
+    """Return the uses by name: a file that is replaced again and again is one row."""
+    first: dict[str, int] = {}
+    uses: dict[tuple[int, str], Use] = {}
+    for (file, lock), use in judged.uses.items():
+        key = first.setdefault(_file(history, file), file), lock
+        into = uses.setdefault(key, Use())
+        into.waits_ns += use.waits_ns
+        into.holds_ns += use.holds_ns
+        into.contended += use.contended
+        into.refused += use.refused
+    return uses
+
+
+def _quantiles(times: list[int]) -> Quantiles | None:
+    ordered = sorted(times)
+    return Quantiles(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None
+
+
+def _not_seen(history: History, judged: Judgement) -> Iterator[str]:
+    """Yield what was not seen, so that silence says nothing about it."""
+    mapped = sorted({anonymous_text(_file(history, file)) for file in judged.mapped})
+    if mapped:
+        yield f"loads and stores through mappings of {', '.join(mapped)}"
+    for program in sorted(set(history.escaped)):
+        yield f"{anonymous_text(program)}: a static or set-user-ID program, or one with a cleaned environment"
+    if lost := sum(process.lost for process in history.processes):
+        yield f"{lost:,} calls, for which there was no room in the logs"
+    full = [str(process.pid) for process in history.processes if process.full]
+    if full:
+        yield f"what came after the disk was full, in process {', '.join(full)}"

@@ -1,0 +1,148 @@
+"""Name the places in a program that its calls came from: the source line where debugging information has it.
+
+A Python program's places are its own lines, which the library recorded; those of compiled code are addresses, and are
+looked up in the ELF and DWARF sections of the file that was loaded there (pyelftools).
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_right
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from lab.analysis.watched import Event, History, Image
+
+MOST_LINES = 32 << 20
+"""Line tables larger than this, in bytes, are not read: it would take longer than the watched program."""
+
+
+class Places:
+    """The places of the events of one history."""
+
+    def __init__(self, history: History) -> None:
+        self._images = history.images
+        self._stacks: dict[tuple[int, int], tuple[str, ...]] = {}
+
+    def stack(self, event: Event) -> tuple[str, ...]:
+        """Return the frames of a call, innermost first, as "file:line function" where the line is known."""
+        if event.stack not in self._stacks:
+            image, key = self._images[event.stack[0]], event.stack[1]
+            self._stacks[event.stack] = tuple(_python(image, key) or _native(image, key))
+        return self._stacks[event.stack]
+
+    def place(self, event: Event) -> str:
+        """Return the innermost frame whose source line is known, else the innermost; empty where there is no stack."""
+        frames = self.stack(event)
+        return next((frame for frame in frames if _has_line(frame)), frames[0] if frames else "")
+
+
+def _has_line(frame: str) -> bool:
+    return ":" in frame.split(" ", 1)[0]
+
+
+LIBRARY = (f"{os.sep}lib{os.sep}python", f"{os.sep}site-packages{os.sep}", "<frozen ")
+
+
+def _python(image: Image, key: int) -> list[str]:
+    """Return the frames of Python code; those of the user come before those of the standard library."""
+    frames = image.python.get(key, [])
+    own = [frame for frame in frames if not any(part in frame[0] for part in LIBRARY)]
+    return [f"{Path(path).name}:{line} {name}" for path, line, name in own or frames]
+
+
+def _native(image: Image, key: int) -> list[str]:
+    named = []
+    for address in image.stacks.get(key, []):
+        for start, end, offset, path in image.code:
+            if start <= address < end:
+                named.append(_elf(path).place(address - start + offset - 1))  # the call is before the return address
+                break
+    return named
+
+
+class _Elf:
+    """One program or library: its functions, and its source lines where it has them."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def place(self, offset: int) -> str:
+        """Return "file:line function" for an offset in the file, or its name and the offset."""
+        address = next((offset - start + at for start, size, at in self._segments if start <= offset < start + size), 0)
+        function = self._name(address)
+        lines = self._lines
+        found = bisect_right(lines, (address, "\uffff", 0)) - 1
+        if found >= 0 and lines[found][2]:
+            return f"{lines[found][1]}:{lines[found][2]} {function}".rstrip()
+        return function or f"{Path(self._path).name}+{address:#x}"
+
+    @cached_property
+    def _parsed(self) -> Any:
+        from elftools.common.exceptions import ELFError
+        from elftools.elf.elffile import ELFFile
+
+        try:
+            with Path(self._path).open("rb") as file:
+                elf = ELFFile(file)
+                segments = [
+                    (part["p_offset"], part["p_filesz"], part["p_vaddr"])
+                    for part in elf.iter_segments()
+                    if part["p_type"] == "PT_LOAD"
+                ]
+                return segments, _functions(elf), _source_lines(elf)
+        except (OSError, ELFError):
+            return [], [], []
+
+    @property
+    def _segments(self) -> list[tuple[int, int, int]]:
+        segments: list[tuple[int, int, int]] = self._parsed[0]
+        return segments
+
+    @property
+    def _lines(self) -> list[tuple[int, str, int]]:
+        lines: list[tuple[int, str, int]] = self._parsed[2]
+        return lines
+
+    def _name(self, address: int) -> str:
+        functions = self._parsed[1]
+        found = bisect_right(functions, (address, "\uffff", 0)) - 1
+        if found >= 0 and address < functions[found][0] + max(1, functions[found][2]):
+            return str(functions[found][1])
+        return ""
+
+
+_elf = cache(_Elf)
+
+
+def _functions(elf: Any) -> list[tuple[int, str, int]]:
+    tables = [elf.get_section_by_name(name) for name in (".symtab", ".dynsym")]
+    return sorted(
+        (symbol["st_value"], symbol.name, symbol["st_size"])
+        for table in tables
+        if table is not None
+        for symbol in table.iter_symbols()
+        if symbol["st_info"]["type"] == "STT_FUNC" and symbol["st_value"]
+    )
+
+
+def _source_lines(elf: Any) -> list[tuple[int, str, int]]:
+    """Return (address, file, line) by address; line 0 ends a sequence. Source: DWARF 5, 6.2."""
+    table = elf.get_section_by_name(".debug_line")
+    if table is None or table["sh_size"] > MOST_LINES:
+        return []
+    lines = []
+    dwarf = elf.get_dwarf_info()
+    for unit in dwarf.iter_CUs():
+        program = dwarf.line_program_for_CU(unit)
+        if program is None:
+            continue
+        first = 0 if program["version"] >= 5 else 1
+        names = [Path(each.name.decode(errors="replace")).name for each in program["file_entry"]]
+        for entry in program.get_entries():
+            if state := entry.state:
+                at = state.file - first
+                name = names[at] if 0 <= at < len(names) else "?"
+                lines.append((state.address, name, 0 if state.end_sequence else state.line))
+    return sorted(lines)

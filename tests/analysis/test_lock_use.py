@@ -1,0 +1,195 @@
+"""Accesses that nothing orders are found where the definition finds them: over random histories, by brute force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.analysis.lock_faults import Judgement
+from lab.analysis.lock_use import judge
+from lab.analysis.watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind, WatchedFile, WatchedProcess
+
+SHARED = 0
+
+
+def event(process: int, kind: Kind, start: int = 0, end: int = 8, flags: int = 0, **more: Any) -> Event:
+    return Event(0, process, kind, more.pop("file", 0), start, end, more.pop("fd", 3), more.pop("other", 0),
+                 more.pop("result", 0), flags, 0, more.pop("finish", 1), (0, 0), process)  # fmt: skip
+
+
+def judged(events: Sequence[Event], files: int = 1) -> Judgement:
+    """Judge calls that took effect one after the other."""
+    timed = [
+        each._replace(time=at, begin=at, finish=at if each.finish else 0) for at, each in enumerate(events, start=1)
+    ]
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(1 + max(each.process for each in events))]
+    history = History(processes, [WatchedFile(f"/data/{number}") for number in range(files)], [], timed, [])
+    return judge(history, lambda each: (each.process, each.kind, each.start, each.end), chosen=True)
+
+
+def lock(process: int, start: int = 0, end: int = 8, mode: int = EXCLUSIVE, **more: Any) -> Event:
+    return event(process, Kind.POSIX, start, end, mode | WAITS, **more)
+
+
+def unlock(process: int, start: int = 0, end: int = 8, **more: Any) -> Event:
+    return event(process, Kind.POSIX, start, end, RELEASED, **more)
+
+
+def read(process: int, start: int = 0, end: int = 8, **more: Any) -> Event:
+    return event(process, Kind.READ, start, end, **more)
+
+
+def write(process: int, start: int = 0, end: int = 8, **more: Any) -> Event:
+    return event(process, Kind.WRITE, start, end, **more)
+
+
+Step = tuple[int, str, int, int, bool]
+"""Process, "lock" | "access", start, length, and whether it is exclusive or a store."""
+
+STEPS = st.lists(
+    st.tuples(
+        st.integers(0, 2), st.sampled_from(["lock", "access", "access"]), st.integers(0, 3), st.integers(1, 3),
+        st.booleans(),
+    ),
+    min_size=2,
+    max_size=14,
+)  # fmt: skip
+
+
+def played(steps: Sequence[Step]) -> list[Event]:
+    """Return a history that a kernel could have: a lock that would have to wait is left out, as is a second one."""
+    held: dict[int, Event] = {}
+    events = []
+    for process, what, start, length, strong in steps:
+        end = start + length
+        if what == "access":
+            events.append((write if strong else read)(process, start, end))
+        elif process in held:
+            mine = held.pop(process)
+            events.append(unlock(process, mine.start, mine.end))
+        else:
+            mine = lock(process, start, end, EXCLUSIVE if strong else SHARED)
+            if not any(_excludes(mine, other) for other in held.values()):
+                held[process] = mine
+                events.append(mine)
+    return events
+
+
+def _excludes(one: Event, other: Event) -> bool:
+    return one.start < other.end and other.start < one.end and bool((one.flags | other.flags) & EXCLUSIVE)
+
+
+def unordered_by_definition(events: Sequence[Event]) -> bool:
+    """Tell whether two accesses conflict that no path joins: program order, and release before a later acquire."""
+    count = len(events)
+    before = [[False] * count for _ in range(count)]
+    mode = dict[int, Event]()
+    acquired: dict[int, Event] = {}
+    for at, each in enumerate(events):
+        if each.kind is Kind.POSIX:
+            if each.flags & 3 == RELEASED:
+                acquired[at] = mode.pop(each.process)
+            else:
+                mode[each.process] = each
+    for second in range(count):
+        for first in range(second):
+            one, two = events[first], events[second]
+            edge = one.process == two.process or (
+                first in acquired and two.kind is Kind.POSIX and two.flags & 3 != RELEASED
+                and _excludes(acquired[first], two)
+            )  # fmt: skip
+            if edge:
+                for earlier in range(first + 1):
+                    before[earlier][second] |= earlier == first or before[earlier][first]
+    return any(
+        not before[first][second] and Kind.WRITE in (one.kind, two.kind) and one.start < two.end and two.start < one.end
+        for second, two in enumerate(events)
+        for first, one in enumerate(events[:second])
+        if one.process != two.process and one.kind is not Kind.POSIX and two.kind is not Kind.POSIX
+    )
+
+
+FACTS = ("two let in", "opposite order")
+"""Causes that are about locks alone."""
+
+
+@given(STEPS)
+def test_unordered_accesses_are_those_of_the_definition(steps: list[Step]) -> None:
+    events = played(steps)
+    if events:
+        pairs = (each.events[:2] for each in judged(events).findings if each.cause not in FACTS)
+        found = any(len({call.process for call in pair}) == 2 for pair in pairs)
+        assert found == unordered_by_definition(events)
+
+
+@given(STEPS)
+def test_no_history_of_a_kernel_lets_two_in(steps: list[Step]) -> None:
+    if events := played(steps):
+        assert "two let in" not in {each.cause for each in judged(events).findings}
+
+
+def once(process: int, **more: Any) -> list[Event]:
+    """Return an addition under the lock."""
+    return [lock(process, **more), read(process), write(process), unlock(process, **more)]
+
+
+OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
+
+
+@pytest.mark.parametrize(
+    ("what", "events", "expected"),
+    [
+        ("two that lock", [*once(0), *once(1)], set()),
+        ("the second without", [*once(0), read(1), write(1)], {"no lock"}),
+        ("another byte stands for the data", [*once(0, start=50, end=51), *once(1, start=50, end=51)], set()),
+        ("ranges that do not meet", [*once(0, start=50, end=51), *once(1, start=60, end=61)], {"no lock"}),
+        ("a release by close", [*OPENED, *once(0)[:3], event(0, Kind.CLOSE), *once(1)], set()),
+        (
+            "a close of another descriptor",
+            [*OPENED, event(0, Kind.OPEN, fd=4), lock(0), event(0, Kind.CLOSE, fd=4), write(0), unlock(0), *once(1)],
+            {"dropped by a close"},
+        ),
+        ("both hold it", [lock(0), lock(1), unlock(0), unlock(1)], {"two let in"}),
+        ("a death, and the next", [*once(0)[:3], *once(1)], {"died inside"}),
+        ("a pipe", [write(0), event(0, Kind.SEND, file=1), event(1, Kind.RECEIVE, file=1), read(1)], set()),
+        ("a pipe the other way", [write(0), event(1, Kind.SEND, file=1), event(0, Kind.RECEIVE, file=1), read(1)],
+         {"no lock"}),
+        ("a child that is waited for", [write(0), event(1, Kind.FORK, other=0), write(1),
+         event(0, Kind.WAITED, other=1), write(0)], set()),
+        ("a child that is not", [write(0), event(1, Kind.FORK, other=0), write(1), write(0)], {"no lock"}),
+        ("refused, and went on", [lock(0), event(1, Kind.POSIX, flags=EXCLUSIVE, result=11), write(1), unlock(0)],
+         {"went on without the lock"}),
+        ("refused, and tried again", [lock(0), event(1, Kind.POSIX, flags=EXCLUSIVE, result=11), unlock(0), *once(1)],
+         set()),
+        ("refused, granted, and written after the unlock",
+         [lock(0), event(1, Kind.POSIX, flags=EXCLUSIVE, result=11), unlock(0), *once(1), write(1), *once(0)],
+         {"written after the unlock"}),
+        ("readers together", [lock(0, mode=SHARED), lock(1, mode=SHARED), read(0), read(1), unlock(0), unlock(1)],
+         set()),
+        ("a store under a shared lock", [lock(0, mode=SHARED), write(0), unlock(0)], {"written under a shared lock"}),
+        ("never granted", [*once(0)[:3], lock(1, finish=0)], {"still waiting"}),
+        (
+            "opposite order",
+            [lock(0, 0, 1), lock(0, 1, 2), unlock(0, 0, 2), lock(1, 1, 2), lock(1, 0, 1), unlock(1, 0, 2)],
+            {"opposite order"},
+        ),
+        (
+            "opposite order under a third lock",
+            [each for process, (first, second) in ((0, (0, 1)), (1, (1, 0)))
+             for each in (lock(process, 9, 10), lock(process, first, first + 1), lock(process, second, second + 1),
+                          unlock(process, 0, 10))],
+            set(),
+        ),
+    ],
+)  # fmt: skip
+def test_the_cause_of_each_history(what: str, events: list[Event], expected: set[str]) -> None:
+    assert {each.cause for each in judged(events, files=2).findings} == expected, what
+
+
+def test_a_range_to_the_end_meets_every_byte_behind() -> None:
+    first, second = lock(0, 4, END), lock(1, 9, 10)
+    assert not judged([first, write(0), unlock(0, 4, END), second, write(1), unlock(1, 9, 10)]).findings

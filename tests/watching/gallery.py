@@ -1,0 +1,168 @@
+"""Small Python programs that lock rightly or wrongly, after reported faults: gallery.py NAME FILE WORKER."""
+
+# ruff: noqa: PTH105, PTH123 - as such programs are written
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+name, file, worker = sys.argv[1:]
+ROUNDS = 4
+
+
+def guarded() -> int:
+    """Take a lock on a file beside the data that stays."""
+    guard = os.open(f"{file}.guard", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(guard, fcntl.LOCK_EX)
+    return guard
+
+
+def saved_by_rename() -> None:
+    guard, fresh = guarded(), f"{file}.{worker}"
+    with open(file) as data:
+        numbers = json.load(data)
+    numbers.append(worker)
+    with open(fresh, "w") as data:
+        json.dump(numbers, data)
+    os.replace(fresh, file)
+    os.close(guard)
+
+
+def same_name_beside() -> None:
+    """Both copies have the new file open before either writes it."""
+    with open(f"{file}.fresh", "w") as data:
+        Path(f"{file}.open{worker}").touch()
+        while not all(Path(f"{file}.open{each}").exists() for each in (0, 1)):
+            time.sleep(0.001)
+        json.dump([worker], data)
+    with suppress(FileNotFoundError):
+        os.replace(f"{file}.fresh", file)
+    sys.exit()
+
+
+def add_buffered(flushes: bool) -> None:
+    with open(file, "r+") as data:
+        fcntl.flock(data, fcntl.LOCK_EX)
+        number = len(data.read())
+        data.seek(0)
+        data.write(str(number))
+        if flushes:
+            data.flush()
+        fcntl.flock(data, fcntl.LOCK_UN)
+
+
+def flushed() -> None:
+    add_buffered(True)
+
+
+def flushed_late() -> None:
+    add_buffered(False)
+
+
+def emptied_by_mode_w() -> None:
+    with open(file, "w") as data:
+        fcntl.flock(data, fcntl.LOCK_EX)
+        data.write("all of it")
+        data.flush()
+        fcntl.flock(data, fcntl.LOCK_UN)
+
+
+def emptied_under_the_lock() -> None:
+    with os.fdopen(os.open(file, os.O_RDWR), "r+") as data:
+        fcntl.flock(data, fcntl.LOCK_EX)
+        data.truncate(0)
+        data.write("all of it")
+        data.flush()
+
+
+def looked_first(again: bool) -> None:
+    with open(file, "r+b") as data:
+        data.readline()
+        fcntl.flock(data, fcntl.LOCK_EX)
+        if again:
+            with open(file, "rb") as fresh:
+                fresh.read()
+        data.seek(0)
+        data.write(b"%08d" % int(worker))
+        data.flush()
+        fcntl.flock(data, fcntl.LOCK_UN)
+
+
+def looked_and_looked_again() -> None:
+    looked_first(True)
+
+
+def looked_only_before() -> None:
+    looked_first(False)
+
+
+def helper_unlocks() -> None:
+    guard = guarded()
+    Path(file).write_text(Path(file).read_text() + ".")
+    child = os.fork()
+    if not child:
+        fcntl.flock(guard, fcntl.LOCK_UN)
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(guard)
+
+
+def helper_leaves() -> None:
+    guard = guarded()
+    Path(file).write_text(Path(file).read_text() + ".")
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(guard)
+
+
+def two_threads(command: int) -> None:
+    """Two threads of one process each open the file and lock it, one after the other has it."""
+    inside, tried = threading.Event(), threading.Event()
+    record = b"\1\0\0\0" + bytes(4) + bytes(8) + (8).to_bytes(8, "little") + bytes(8)
+
+    def first() -> None:
+        descriptor = os.open(file, os.O_RDWR)
+        fcntl.fcntl(descriptor, command + 1, record)
+        inside.set()
+        tried.wait()
+        os.pwrite(descriptor, b"12345678", 0)
+        fcntl.fcntl(descriptor, command, b"\2" + record[1:])
+
+    def second() -> None:
+        descriptor = os.open(file, os.O_RDWR)
+        inside.wait()
+        try:
+            fcntl.fcntl(descriptor, command, record)
+        except BlockingIOError:
+            tried.set()
+            fcntl.fcntl(descriptor, command + 1, record)
+        tried.set()
+        os.pwrite(descriptor, b"12345678", 0)
+        fcntl.fcntl(descriptor, command, b"\2" + record[1:])
+
+    threads = [threading.Thread(target=each) for each in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def posix_between_threads() -> None:
+    two_threads(fcntl.F_SETLK)
+
+
+def ofd_between_threads() -> None:
+    two_threads(getattr(fcntl, "F_OFD_SETLK", 37))
+
+
+for _ in range(ROUNDS):
+    globals()[name]()

@@ -1,0 +1,122 @@
+"""Programs that lock rightly are reported for nothing, and each that locks wrongly for its cause, at its line."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.records import WatchOptions
+from lab.watching.run import watch
+from tests.helpers import OtherProcess
+
+pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
+
+HERE = Path(__file__).parent
+COPIES = 3
+
+RIGHT = (
+    "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "closed_to_unlock", "lock_file",
+    "beside", "child_waited_for", "stream_flushed", "appended", "inode_checked", "semaphore", "tried_again",
+)  # fmt: skip
+
+WRONG = {
+    "no_lock": {"no lock"},
+    "other_ranges": {"no lock"},
+    "past_its_range": {"no lock"},
+    "reader_without": {"no lock"},
+    "closes_another": {"dropped by a close"},
+    "closes_a_copy": {"dropped by a close"},
+    "closes_a_stream": {"dropped by a close"},
+    "reads_first": {"read before the lock"},
+    "child_works": {"not inherited by a fork"},
+    "writes_after": {"written after the unlock"},
+    "stream_late": {"written after the unlock"},
+    "writes_shared": {"written under a shared lock"},
+    "two_kinds": {"two kinds of lock"},
+    # One unlock of the two releases both: what follows is unprotected, and the second unlock has nothing to release.
+    "locked_twice": {"locked twice", "written after the unlock", "note: unlocked without a lock"},
+    "opposite_order": {"opposite order"},
+    "replaced": {"locked a replaced file"},
+    "emptied_first": {"emptied before the lock"},
+    "went_on": {"went on without the lock"},
+    "unlocked_by_child": {"unlocked by another process"},
+    "kept_by_child": {"kept by a child"},
+    "cut_below": {"cut below a mapping"},
+    "in_pieces": {"appended in pieces"},
+    "never_unlocks": {"still waiting"},
+    "made_exclusive": {"note: converted"},
+    "unlocks_nothing": {"note: unlocked without a lock"},
+    "killed_inside": {"note: died inside"},
+}
+
+PYTHON_RIGHT = ("saved_by_rename", "flushed", "emptied_under_the_lock", "helper_leaves", "ofd_between_threads")
+PYTHON_WRONG = {
+    "same_name_beside": {"emptied before the lock", "no lock"},
+    "flushed_late": {"written after the unlock"},
+    "emptied_by_mode_w": {"emptied before the lock"},
+    "looked_only_before": {"read before the lock"},
+    "looked_and_looked_again": {"note: looked before the lock"},
+    "helper_unlocks": {"unlocked by another process"},
+    "posix_between_threads": {"locked twice", "note: unlocked without a lock", "written after the unlock"},
+}
+HANGS = {"never_unlocks": 2.0}
+"""Programs that do not end by themselves, and the seconds that they are given."""
+
+
+def found(command: list[str], file: str, copies: int, limit_s: float) -> list[list[object]]:
+    """Return each finding of a program as its cause, whether it is a note, and its places."""
+    Path(file).write_bytes(b"[]" if "python" in command[0] else bytes(4096))
+    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], limit_s, ""))
+    return [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
+
+
+@pytest.fixture(scope="module")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the path of the compiled programs."""
+    program = tmp_path_factory.mktemp("gallery") / "gallery"
+    command = ["cc", "-g", "-O1", "-w", str(HERE / "gallery.c"), "-o", str(program), "-pthread"]
+    subprocess.run(command, check=True)
+    return str(program)
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    with OtherProcess() as process:
+        yield process
+
+
+def causes(findings: list[list[object]]) -> set[str]:
+    return {f"note: {cause}" if note else str(cause) for cause, note, _ in findings}
+
+
+@pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in RIGHT), *WRONG.items()])
+def test_what_is_said_of_each_program(
+    gallery: str, other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
+) -> None:
+    findings = other.call(found, [gallery, name], str(tmp_path / "data"), COPIES, HANGS.get(name, 30.0))
+    assert causes(findings) == expected
+    places = [place for _, _, calls in findings for place in calls if place]  # a program that begins has none
+    assert all(re.fullmatch(r"gallery\.c:\d+ \w+", place) for place in places), places
+    if expected:
+        assert any(place.endswith((f" {name}", " add_at", " lock_range")) for place in places), places
+
+
+@pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in PYTHON_RIGHT), *PYTHON_WRONG.items()])
+def test_what_is_said_of_each_python_program(
+    other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
+) -> None:
+    command = [sys.executable, str(HERE / "gallery.py"), name]
+    findings = other.call(found, command, str(tmp_path / "data"), 2, 30.0)
+    assert causes(findings) <= expected
+    assert bool(findings) == bool(expected)
+    assert all(place.startswith("gallery.py:") for _, _, calls in findings for place in calls)
+
+
+def test_every_program_of_the_gallery_has_its_row() -> None:
+    named = set(re.findall(r"NAMED\((\w+)\)", (HERE / "gallery.c").read_text())) - {"name"}
+    assert named == {*RIGHT, *WRONG}

@@ -1,0 +1,92 @@
+"""The log of a program survives its end, and never is its end; what is no log is refused."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.analysis.watched import Kind
+from lab.errors import UsageError
+from lab.watching.log import read_logs
+from lab.watching.run import library
+
+pytestmark = pytest.mark.needs("compiled")
+
+LOCKS = """
+import fcntl, os, sys
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+for round in range(int(sys.argv[2])):
+    fcntl.lockf(file, fcntl.LOCK_EX)
+    os.pwrite(file, b"x", 0)
+    fcntl.lockf(file, fcntl.LOCK_UN)
+    if len(sys.argv) > 3:
+        print(round, flush=True)
+"""
+
+
+def start(folder: Path, *arguments: object, before: str = "") -> subprocess.Popen[bytes]:
+    logs = folder / "logs"
+    logs.mkdir()
+    program = [sys.executable, "-c", LOCKS, folder / "data", *arguments]
+    command = ["sh", "-c", f'{before} exec "$@"', "sh", *map(str, program)]
+    preloaded = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs)}
+    return subprocess.Popen(command, env={**os.environ, **preloaded}, stdout=subprocess.PIPE if arguments[1:] else None)
+
+
+def calls(folder: Path, kind: Kind) -> int:
+    return sum(event.kind is kind for event in read_logs(folder / "logs").events)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_log_of_a_killed_program_is_there_to_its_last_call(tmp_path: Path, seed: int) -> None:
+    program = start(tmp_path, 10**9, "tells")
+    assert program.stdout is not None
+    rounds = 0
+    for _ in range(random.Random(seed).randrange(1, 400)):
+        rounds = int(program.stdout.readline()) + 1
+    program.send_signal(signal.SIGKILL)
+    program.wait()
+    program.stdout.close()
+    history = read_logs(tmp_path / "logs")
+    assert calls(tmp_path, Kind.WRITE) >= rounds
+    assert [process.ended for process in history.processes] == [False]
+
+
+def test_a_program_goes_on_where_its_log_cannot_grow(tmp_path: Path) -> None:
+    """ulimit -f counts blocks of 512 bytes: room for the log's beginning, of 1,024 events, and for nothing more."""
+    program = start(tmp_path, 1000, before="ulimit -f 200;")
+    assert program.wait() == 0
+    history = read_logs(tmp_path / "logs")
+    assert [process.full for process in history.processes] == [True]
+    assert history.processes[0].lost > 1000
+    assert sum(event.stack[0] == 1 for event in history.events) == 1024  # image 0 is the shell
+
+
+def test_a_log_grows(tmp_path: Path) -> None:
+    program = start(tmp_path, 20_000)
+    assert program.wait() == 0
+    assert calls(tmp_path, Kind.POSIX) == 40_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no logs"), (b"text", "is no log"), (b"LABWATCH" + bytes(5000), "written by another version")],
+)
+def test_what_is_no_log_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "1-1.log").write_bytes(content)
+    with pytest.raises(UsageError, match=message):
+        read_logs(tmp_path)
+
+
+def test_a_program_that_is_not_asked_for_costs_no_log(tmp_path: Path) -> None:
+    environ = {**os.environ, "LD_PRELOAD": str(library())}
+    environ.pop("LAB_WATCH_DIR", None)
+    subprocess.run(["/bin/true"], env=environ, check=True, cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
