@@ -19,9 +19,19 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from lab.errors import CannotRunError, ExitCode, printable
-from lab.output import LAYOUT, complain, drop_unwritten, print_error, print_text, refused_output, wants_color
+from lab.output import (
+    LAYOUT,
+    complain,
+    drop_unwritten,
+    lab_command,
+    print_error,
+    print_text,
+    refused_output,
+    screen_width,
+    wants_color,
+)
 from lab.records import Document, Exploration, Run, encode
-from lab.report.format import DEFAULT_FORMAT, MARKDOWN, Style
+from lab.report.format import DEFAULT_FORMAT, MARKDOWN, Style, wrapped
 
 from .options import SAVE_ELSEWHERE
 
@@ -176,7 +186,7 @@ class Documents:
             show(report.text(document, style, full=getattr(self._arguments, "verbose", False)), report.colours)
             for path in self.written:
                 (print_text if style.is_for_people else print_error)(f"written to {path}")
-        complain(*(report.beside(document) if shown else report.complaints(document)))
+        complain(*map(_folded, report.beside(document) if shown else report.complaints(document)))
         return ExitCode.first(report.exit_code(document), *[ExitCode.UNABLE] * bool(self.unwritten))
 
     def finish(self, document: Document, report: Report | None = None) -> ExitCode:
@@ -196,6 +206,15 @@ def markdown_of(document: Document, style: Style) -> bytes:
     from lab.report.documents import report_of
 
     return f"{report_of(document).text(document, style._replace(format=MARKDOWN))}\n".encode()
+
+
+def _folded(line: str) -> str:
+    """Return a line for stderr, folded on a terminal, where it is read and not searched; a command stays whole."""
+    if not sys.stderr.isatty() or "\n" in line or lab_command() in line:
+        return line
+    text = line.lstrip()
+    indent = len(line) - len(text)
+    return wrapped(text, " " * indent, indent=indent + 2, width=screen_width() - len("lab: "))
 
 
 def _trace(run: Document) -> bytes:

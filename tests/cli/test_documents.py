@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from argparse import Namespace
 from contextlib import suppress
+from io import StringIO
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -15,8 +18,10 @@ from lab.cli import documents
 from lab.cli.documents import Target
 from lab.errors import CannotRunError
 from lab.records import load
+from lab.report.text.race_again import NEXT, race_line
 from tests.cli.commands import QUICK, SHORT, document, lines, on_tmpfs, scenario_file
 from tests.helpers import run_lab
+from tests.report.records import OPTIONS, TWO_IN, run_of
 
 NUMBER = (int, float)
 CASE_KEYS: dict[str, tuple[type, ...]] = {
@@ -70,7 +75,7 @@ def test_a_results_folder_that_fills_up_on_the_way_costs_the_document_and_not_th
 
 def test_a_run_that_fails_before_it_starts_leaves_no_empty_document(elsewhere: Path) -> None:
     (elsewhere / "results").mkdir()
-    assert run_lab("race", "counter", "--dir", "missing", "--json", "mine.json").returncode == 3
+    assert run_lab("race", "counter", "--dir", "missing", "--json", "mine.json").returncode == 2
     assert written(elsewhere) == ["results"]
     assert written(elsewhere / "results") == []
 
@@ -188,3 +193,22 @@ def test_a_document_goes_where_it_is_asked_to_go_and_the_program_says_where(else
     (results / name).unlink()
     done = run_lab(*race, "--json", "-")
     assert (results / written(results)[0]).read_text() == done.stdout
+
+
+class Screen(StringIO):
+    """A standard error that is read, and not searched."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stderr", "is_folded"), [(Screen(), True), (StringIO(), False)], ids=["terminal", "file"])
+def test_what_went_wrong_is_folded_on_a_terminal_and_one_line_elsewhere(
+    stderr: StringIO, is_folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stderr)
+    with documents.Documents("race", Namespace(json=None, quiet=True)) as target:
+        assert target.report(run_of(TWO_IN)) == 1
+    first, *_, last = stderr.getvalue().splitlines()
+    assert (first.endswith("this time"), len(first) <= 80) == (not is_folded, is_folded)
+    assert last == f"lab: {NEXT}{race_line(TWO_IN, OPTIONS, '--explain')}"

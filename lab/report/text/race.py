@@ -67,7 +67,14 @@ def broken_columns(run: Run) -> list[Column[Case]]:
         Column("rate", _checked(lambda case: rate(case.corruption_rate)), _same("corruption_rate")),
         Column("detects" * detected, lambda case: one_in(case.detection_limit), _same("detection_limit")),
         Column("slowdown" * slowed, lambda case: _times(slowdown(case)), {"slowdown": slowdown}),
-        Column("kind", _kind, {"kinds": _kinds}, wide=True, left=True, fold=12),
+        Column(
+            "kind" * any(_kind(case) != "-" for case in run.cases),
+            _kind,
+            {"kinds": _kinds},
+            wide=True,
+            left=True,
+            fold=12,
+        ),
         Column(
             "operations", lambda case: f"{case.operations:,}" if case.operations else "-", _same("operations"), True
         ),

@@ -167,16 +167,18 @@ def _counterexamples(run: Run) -> Iterator[str]:
         if case.why and case.as_expected and case.verdict != "clean" and case.scenario not in scenarios:
             scenarios.add(case.scenario)
             yield f"{case.scenario}: {case.why}"
+    several = len({case.workers for case in run.cases}) > 1
     for case in run.cases:
+        workers = f", {plural(case.workers, 'worker')}," if several else ""
         if case.verdict == "clean" and case.expected != "clean":
             yield (
-                f"{where(case)} was expected to break and did not this time ({plural(case.trials, 'trial')}"
+                f"{where(case)}{workers} was expected to break and did not this time ({plural(case.trials, 'trial')}"
                 f"{_raised(case, run)}); {_likelier(case)}."
                 + (f" Exploring breaks it {found.how_it_breaks}." if (found := case.breaking_exploration) else "")
             )
             yield next_to_break(case, run.options)
         elif raised := _raised(case, run):
-            yield f"{where(case)} broke at last{raised}."
+            yield f"{where(case)}{workers} broke at last{raised}."
 
 
 def _raised(case: Case, run: Run) -> str:

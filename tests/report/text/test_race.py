@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 from tabulate import tabulate_formats
 
-from lab.records import ITS_OWN, Case, Cpu, Quantiles, Run, Switches
+from lab.records import ITS_OWN, Case, Cpu, Quantiles, Run, Switches, load
 from lab.report.format import DATA_FORMATS, Style
 from lab.report.text.race import REPORT, cost_columns, names_of, table_of, tables_of, text_of, use_columns, what_broke
 from lab.report.text.race_again import NEXT
+from tests.helpers import ROOT
 from tests.report.explored_records import BROKEN_WHEN_EXPLORED
 from tests.report.records import (
     BROKEN_BY_FAULT,
@@ -123,7 +124,7 @@ def test_expected_and_unexpected_verdicts_differ_by_their_words(case: Case, verd
     ("case", "shown"),
     [
         (DAMAGED, {"corrupted": "3", "rate": "0.30 %", "trials": "1 of 2", "95 % interval": "1 to 99 %"}),
-        (CLEAN, {"rate": "0 %", "95 % interval": "0 to 84 %", "overlaps": "0", "detects": "1 in 33", "kind": "-"}),
+        (CLEAN, {"rate": "0 %", "95 % interval": "0 to 84 %", "overlaps": "0", "detects": "1 in 33"}),
         (DAMAGED, {"kind": "lost update"}),
         (replace(DAMAGED, damage=[LOST, replace(LOST, kind="torn", count=4)]), {"kind": "torn +1"}),
         (BROKEN_WHEN_EXPLORED, {"corrupted": "0", "kind": "explored: in 1 preemption: lost update"}),
@@ -200,10 +201,16 @@ CASES = [
 
 
 @pytest.mark.parametrize("style", [Style(), Style(cost=True), WIDE])
-@pytest.mark.parametrize("run", [run_of(*CASES, faults="long"), *(run_of(case) for case in CASES)])
+@pytest.mark.parametrize("run", [run_of(*CASES, window_ns=1500, detects=1e-3), *(run_of(case) for case in CASES)])
 def test_no_line_is_longer_than_eighty_columns_but_one_to_paste(run: Run, style: Style) -> None:
     long = [line for line in text_of(run, style).splitlines() if len(line) > 80]
     assert [line for line in long if not line.startswith(NEXT)] == []
+
+
+def test_the_reference_run_fits_eighty_columns() -> None:
+    run = load(ROOT / "results" / "reference.json")
+    for style in (Style(), WIDE):
+        assert max(map(len, text_of(run, style).splitlines())) <= 80
 
 
 def test_a_verdict_has_its_colour() -> None:

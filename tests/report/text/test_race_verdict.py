@@ -133,6 +133,7 @@ RUNS: dict[str, Run] = {
         replace(STAYED_AWAY, rounds=9000), raise_rounds=True
     ),
     "damage that came when the rounds were raised": run_of(replace(UNLOCKED, rounds=9000), raise_rounds=True),
+    "damage that stayed away with some workers": run_of(STAYED_AWAY, replace(COUNTEREXAMPLE, workers=4)),
     "rounds that were not raised": run_of(UNLOCKED, replace(CLEAN, rounds=9000), raise_rounds=True),
     "scenarios that chose one CPU": run_of(replace(CLEAN, pin="one"), replace(CLEAN, scenario="bank", pin="one")),
     "a pin that the user chose": run_of(replace(CLEAN, pin="one"), pin="one"),
