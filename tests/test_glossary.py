@@ -25,7 +25,7 @@ def titles(columns: Sequence[Column[Any]]) -> list[str]:
 
 RACED = run_of(UNLOCKED, replace(CLEAN, backing="sysv", gave_up=1), CLEAN, DEADLY, replace(CLEAN, workers=4))
 HEADERS = {
-    *titles(table_of(RACED).columns), *check_evidence.STRESS, *titles(bench.COLUMNS), *titles(compare.COLUMNS),
+    *titles(table_of(RACED).columns), *titles(check_evidence.STRESS), *titles(bench.COLUMNS), *titles(compare.COLUMNS),
     *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 

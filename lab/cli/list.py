@@ -1,4 +1,4 @@
-"""List scenarios, locks, backings and the recorder in use, one line each, and which of them work here."""
+"""List scenarios, locks, backings and the recorder in use, and which of them work here."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 from lab.errors import LabError
-from lab.output import print_text
+from lab.output import print_text, screen_width
 
 from .options import add_shared
 
 
 class Entry(NamedTuple):
-    """One line of the list: its group, its name, its summary, and why it does not work here (empty where it does)."""
+    """One entry: its group, name and summary, why it does not work here (empty where it does), and what it claims."""
 
     group: str
     name: str
     summary: str
     trouble: str
+    claims: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `list`."""
+    parser.add_argument(
+        "--wide", action="store_true", help="also what each lock claims of itself; `lab locks` measures it"
+    )
     add_shared(parser, "dir", "json")
 
 
@@ -39,23 +44,33 @@ def run(arguments: argparse.Namespace) -> int:
 
         from .documents import put_text
 
-        put_text(
-            json.dumps([{**entry._asdict(), "works": not entry.trouble} for entry in entries], indent=1), arguments.json
-        )
+        put_text(json.dumps([_plain(entry) for entry in entries], indent=1), arguments.json)
     if arguments.json != "-":
-        print_text("\n".join(_lines(entries)))
+        print_text("\n".join(_lines(entries, wide=arguments.wide)))
     return 0
 
 
-def _lines(entries: list[Entry]) -> Iterator[str]:
+def _plain(entry: Entry) -> dict[str, object]:
+    """Return the entry for programs, where the claims are a part of the summary."""
+    plain = {**entry._asdict(), "works": not entry.trouble}
+    claims = plain.pop("claims")
+    return {**plain, "summary": f"{entry.summary} ({claims})"} if claims else plain
+
+
+def _lines(entries: list[Entry], *, wide: bool) -> Iterator[str]:
+    """Yield the entries below the names of their groups; long ones are folded beside their names."""
+    columns = max(60, screen_width())
     width = max(len(entry.name) for entry in entries)
     group = ""
     for entry in entries:
         if entry.group != group:
             yield f"\n{entry.group}" if group else entry.group
             group = entry.group
-        here = f"  [not here: {entry.trouble}]" if entry.trouble else ""
-        yield f"  {entry.name:{width}}  {entry.summary}{here}"
+        claims = f" ({entry.claims})" if wide and entry.claims else ""
+        here = f" [not here: {entry.trouble}]" if entry.trouble else ""
+        first = f"  {entry.name:{width}}  "
+        text = f"{entry.summary}{claims}{here}".strip()
+        yield fill(text, columns, initial_indent=first, subsequent_indent=" " * len(first))
 
 
 def _scenarios() -> Iterator[Entry]:
@@ -94,8 +109,8 @@ def _locks(directory: Path) -> Iterator[Entry]:
         except LabError as error:
             yield Entry(group, name, "", str(error))
         else:
-            claimed = f" ({able})" if (able := abilities(lock)) and lock.excludes else ""
-            yield Entry(group, name, lock.summary + claimed, _trouble(partial(probe_lock, lock, directory)))
+            claims = str(abilities(lock) or "") if lock.excludes else ""
+            yield Entry(group, name, lock.summary, _trouble(partial(probe_lock, lock, directory)), claims)
 
 
 def _backings(directory: Path) -> Iterator[Entry]:

@@ -16,9 +16,12 @@ from lab.scenario.find import builtin_names
 NEXT = """\
 written to {path}; every part is explained in it. Next:
 
-  {lab} race {path}       without a lock it breaks, under one it does not
-  {lab} explore {path}    every order of the steps: the shortest that breaks it, or none
-  {lab} race --locked --workers 8 {path}    once it is yours: exit code 1 where something broke"""
+  {lab} race {path}
+      without a lock it breaks, under one it does not
+  {lab} explore {path}
+      every order of the steps: the shortest that breaks it, or none
+  {lab} race --locked --workers 8 {path}
+      once it is yours: exit code 1 where something broke"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import zip_longest
+from textwrap import indent as indented
 from typing import Generic, NamedTuple, TypeVar
 
 from lab.analysis.statistics import one_in, plural, rate
@@ -166,11 +167,15 @@ class Column(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Table(Generic[Row]):
-    """A table: its columns, the records that its rows show, and how much wider than its header a column is at least."""
+    """A table: its columns, and the records that its rows show.
+
+    Each column is at least `padding` wider than its header, and people see each line behind an `indent`.
+    """
 
     columns: Sequence[Column[Row]]
     rows: Sequence[Row]
     padding: int = 0
+    indent: int = 0
 
     def render(self, style: Style = PLAIN) -> str:
         """Return the table; for people within the width of the output, where its words allow it."""
@@ -180,7 +185,7 @@ class Table(Generic[Row]):
         if not style.is_for_people:
             cells = [[column.text(row) for column in shown] for row in self.rows]
             return grid([column.title for column in shown], cells, _aligned(shown), style.format)
-        return "\n\n".join(self._part(part) for part in self._parts(shown))
+        return indented("\n\n".join(self._part(part) for part in self._parts(shown)), " " * self.indent)
 
     def names(self) -> list[str]:
         """Return the names of the columns for programs."""
@@ -201,10 +206,14 @@ class Table(Generic[Row]):
             return chosen
         for column in (each for each in titled if each.wide):
             more = [each for each in titled if each in chosen or each is column]
-            if _total([self._natural(each) for each in more]) > table_width():
+            if _total([self._natural(each) for each in more]) > self._room():
                 break
             chosen = more
         return chosen
+
+    def _room(self) -> int:
+        """Return the columns of the output that the table has."""
+        return table_width() - self.indent
 
     def _natural(self, column: Column[Row]) -> int:
         """Return how wide a column is that is not folded."""
@@ -219,23 +228,23 @@ class Table(Generic[Row]):
 
     def _parts(self, shown: Sequence[Column[Row]]) -> list[list[Column[Row]]]:
         """Deal out the columns to as many tables as are needed; each begins with the key columns."""
-        if _total([self._least(each) for each in shown]) <= table_width():
+        if _total([self._least(each) for each in shown]) <= self._room():
             return [list(shown)]
         keys = [column for column in shown if column.key]
-        short = _total([self._natural(each) for each in keys]) <= table_width() // 2
-        least = {each.title: self._natural(each) if each.key and short else self._least(each) for each in shown}
-        parts, part = [], keys
+        short = _total([self._natural(each) for each in keys]) <= self._room() // 2
+        begun = [self._natural(each) if short else self._least(each) for each in keys]
+        parts, part, widths = [], keys, begun
         for column in (each for each in shown if not each.key):
-            if part != keys and _total([least[each.title] for each in [*part, column]]) > table_width():
+            if part != keys and _total([*widths, self._least(column)]) > self._room():
                 parts.append(part)
-                part = keys
-            part = [*part, column]
+                part, widths = keys, begun
+            part, widths = [*part, column], [*widths, self._least(column)]
         return [*parts, part]
 
     def _part(self, columns: Sequence[Column[Row]]) -> str:
         """Return one table, folded where that makes it fit."""
         widths, least = [self._natural(each) for each in columns], [self._least(each) for each in columns]
-        while _total(widths) > table_width() and widths != least:
+        while _total(widths) > self._room() and widths != least:
             widest = max((at for at in range(len(widths)) if widths[at] > least[at]), key=lambda at: widths[at])
             widths[widest] -= 1
         cells = [

@@ -98,7 +98,7 @@ def test_the_text_says_what_was_performed_and_what_it_proves(counter: str) -> No
     done = run_lab("replay", counter, *AT_ONCE)
     assert lines(done.stdout)[0].startswith("counter under none, 2 workers x 1 round, real processes on ")
     assert "value is 1 after 2 additions" in done.stdout
-    assert "how likely it is, only a race tells" in done.stdout
+    assert "how likely it is, only a race tells" in " ".join(done.stdout.split())
     rows = [line for line in lines(done.stdout) if re.match(r" +\d+ ", line)]
     assert len(rows) == 4
 

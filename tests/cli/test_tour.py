@@ -94,7 +94,7 @@ def test_without_a_check_a_difference_is_marked_and_the_exit_code_is_0(place: Pa
     code, printed, told = in_fresh_process(with_a_broken_expectation, place, ["8"])
     assert (code, told) == (0, "")
     assert [line.strip() for line in printed.splitlines() if "<- DIFFERS" in line] == [
-        "c = data[0]                                     'a'       SIGSEGV  <- DIFFERS"
+        "c = data[0]                                  'a'       SIGSEGV  <- DIFFERS"
     ]
     assert lines(printed)[-1] == "This system DIFFERS from the tutorial in no-access."
 

@@ -7,10 +7,30 @@ from dataclasses import replace
 
 from lab.checking.verdict.causes import broken_rules
 from lab.records import Check, RuleResult, StressResult
-from lab.report.format import duration, grid, plural, rate, wrapped
+from lab.report.format import Column, Table, duration, plural, rate, wrapped
 
-STRESS = ("guarantee", "scenario", "backing", "lock", "met", "rounds", "corrupted", "overlaps", "verdict")
-ALIGN = ("left",) * 4 + ("right",) * 4 + ("left",)
+STRESS: list[Column[StressResult]] = [
+    Column("guarantee", lambda row: row.guarantee, left=True, key=True),
+    Column("race", lambda row: f"{row.case.scenario}, {row.backing}, {_lock(row)}", left=True, fold=20),
+    Column("verdict", lambda row: "UNSAFE" if row.verdict == "unsafe" else row.verdict, left=True),
+    Column("met", lambda row: _figure(row, f"{_met(row):,}")),
+    Column("corrupted", lambda row: _figure(row, rate(row.case.corruption_rate) if row.case.damaged else "0")),
+    Column("overlaps", lambda row: f"{row.case.overlapping_holds:,}" if row.case.holds else "-"),
+    Column("rounds", lambda row: _figure(row, f"{row.case.operations:,}"), wide=True),
+]
+"""The columns of the table of races; a race is its scenario, its backing and its lock."""
+
+
+def _lock(row: StressResult) -> str:
+    return f"{row.case.lock}{' polled' if row.polled else ''}"
+
+
+def _met(row: StressResult) -> int:
+    return row.case.refused_requests if row.polled else row.case.contended_requests
+
+
+def _figure(row: StressResult, text: str) -> str:
+    return text if row.case.operations else "-"
 
 
 def failed_rules(run: Check) -> str:
@@ -48,9 +68,7 @@ def stressed(run: Check) -> str:
     """Return the table of the stress: one row for each race, and how its window was widened."""
     if not run.stress:
         return ""
-    rows = [_row(row) for row in run.stress]
-    table = grid(STRESS, rows, ALIGN)
-    return f"{table}\n{wrapped(_window(run.stress))}"
+    return f"{Table(STRESS, run.stress).render()}\n{wrapped(_window(run.stress))}"
 
 
 def _section(title: str, texts: Sequence[str]) -> str:
@@ -80,23 +98,6 @@ def _calls(calls: Sequence[str]) -> Iterator[str]:
 
 def _labelled(label: str, text: str) -> str:
     return wrapped(text, f"    {label:10}")
-
-
-def _row(row: StressResult) -> list[str]:
-    case = row.case
-    ran = bool(case.operations)
-    met = case.refused_requests if row.polled else case.contended_requests
-    return [
-        row.guarantee,
-        case.scenario,
-        row.backing,
-        f"{case.lock}{' polled' if row.polled else ''}",
-        f"{met:,}" if ran else "-",
-        f"{case.operations:,}" if ran else "-",
-        (rate(case.corruption_rate) if case.damaged else "0") if ran else "-",
-        f"{case.overlapping_holds:,}" if case.holds else "-",
-        "UNSAFE" if row.verdict == "unsafe" else row.verdict,
-    ]
 
 
 def _window(rows: Sequence[StressResult]) -> str:

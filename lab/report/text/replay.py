@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from lab.errors import ExitCode
 from lab.records import Replay
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, plural
+from lab.report.format import PLAIN, Style, plural, wrapped
 
 from .explore import SEEN_WHOLE, columns, legend
 
@@ -26,11 +26,11 @@ def text_of(run: Replay, style: Style = PLAIN) -> str:
     here = f"{run.environment.filesystem} on {run.environment.kernel}"
     return "\n\n".join(
         [
-            f"{run.scenario} under {run.lock}, {size}, real processes on {here}",
-            run.headline,
+            wrapped(f"{run.scenario} under {run.lock}, {size}, real processes on {here}"),
+            wrapped(run.headline, indent=2),
             columns(run.steps),
             legend(run.steps),
-            "\n".join(conclusions(run)),
+            "\n".join(wrapped(line, indent=2) for line in conclusions(run)),
         ]
     )
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 from lab.errors import ExitCode
 from lab.records import Observation, Tour, TourStep
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Style, plural, wrapped
+from lab.report.format import PLAIN, Column, Style, Table, plural, wrapped
 
 MARK = "<- DIFFERS"
 INDENT = "    "
@@ -64,7 +65,7 @@ def conclusion(run: Tour) -> str:
     if different:
         return wrapped(f"This system DIFFERS from the tutorial in {', '.join(different)}.")
     count = sum(len(step.observations) for step in run.steps)
-    return f"As the tutorial claims: {plural(len(run.steps), 'step')}, {plural(count, 'observation')}."
+    return wrapped(f"As the tutorial claims: {plural(len(run.steps), 'step')}, {plural(count, 'observation')}.")
 
 
 def complaints(run: Tour) -> Iterator[str]:
@@ -90,7 +91,7 @@ def _grid(placed: list[Observation]) -> Iterator[str]:
     rows = list(dict.fromkeys(each.row for each in placed))
     cells = {(each.row, each.column): _cell(each) for each in placed}
     laid_out = [[row, *(cells.get((row, column), "-") for column in columns)] for row in rows]
-    yield from _aligned([["", *columns], *laid_out])
+    yield _aligned(["", *columns], laid_out)
 
 
 def _cell(each: Observation) -> str:
@@ -99,15 +100,15 @@ def _cell(each: Observation) -> str:
 
 def _list(observations: list[Observation]) -> Iterator[str]:
     marked = [[each.call, each.expected, f"{each.observed}{'' if each.ok else f'  {MARK}'}"] for each in observations]
-    return _aligned([list(HEAD), *marked])
+    yield _aligned(HEAD, marked)
 
 
-def _aligned(rows: list[list[str]]) -> Iterator[str]:
-    """Yield cells in columns, with a rule below the first row."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in (rows[0], ["-" * width for width in widths], *rows[1:]):
-        cells = (f"{cell:{width}}" for cell, width in zip(row, widths, strict=True))
-        yield f"{INDENT}{'  '.join(cells)}".rstrip()
+def _aligned(head: Sequence[str], rows: list[list[str]]) -> str:
+    """Return cells in columns, folded where that makes them fit."""
+    columns: list[Column[list[str]]] = []
+    for at, title in enumerate(head):
+        columns.append(Column(title, itemgetter(at), left=True, key=not at, fold=12))
+    return Table(columns, rows, indent=len(INDENT)).render()
 
 
 COLOURS = {r"\bDIFFERS\b[^\n]*": "bold red", r"(?m)^ ?\d+  \S+:": "bold", r"(?m)^ok\b": "green"}
