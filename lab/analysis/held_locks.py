@@ -346,7 +346,9 @@ class HeldLocks:
                 yield from (hold for holds in places.values() for hold in holds if hold.event.process == process)
 
     def _wanted(self, event: Event, way: str, start: int, end: int, exclusive: bool) -> None:
-        """Note which locks the process holds while it requests another."""
+        """Note which locks the process holds while it waits for another; one that only tries cannot hang."""
+        if not event.flags & WAITS:
+            return
         held = [hold for hold in self._holds_of(event.process) if hold.event.process == event.process]
         wanted = way, event.file, start, end
         for hold in held:

@@ -178,6 +178,12 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
             {"opposite order"},
         ),
         (
+            "opposite order, and one only tries",
+            [lock(0, 0, 1), lock(0, 1, 2), unlock(0, 0, 2), lock(1, 1, 2),
+             event(1, Kind.POSIX, 0, 1, EXCLUSIVE), unlock(1, 0, 2)],
+            set(),
+        ),
+        (
             "opposite order under a third lock",
             [each for process, (first, second) in ((0, (0, 1)), (1, (1, 0)))
              for each in (lock(process, 9, 10), lock(process, first, first + 1), lock(process, second, second + 1),
