@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.commands import unfolded
 from tests.helpers import ROOT, race, run_lab
 from tests.once import once
 
@@ -277,7 +278,9 @@ def test_a_lock_that_gives_up_is_a_sentence_and_no_failure(folder: Path) -> None
     args = ("counter", "--lock", "my_locks:Refuses", "--rounds", "6", "--trials", "1", "--no-save", *HERE)
     done = run_lab("race", *args, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "counter under my_locks:Refuses: the lock gave up 4 times; these rounds were not done" in done.stdout
+    assert "counter under my_locks:Refuses: the lock gave up 4 times; these rounds were not done" in unfolded(
+        done.stdout
+    )
 
 
 def test_what_a_lock_prints_does_not_come_into_the_document(folder: Path) -> None:
