@@ -101,10 +101,11 @@ class Session:
         a list of these, of which each makes a case, as each of `workers` and `backing` does.
 
         `rounds` are those of each worker, at most. A case takes `trials`, or `seconds`; where neither is given about a
-        second, and up to twelve more until a lock that grants falsely at the rate `detects`, or 1 in 1,000 times, would
-        have been noticed. A trial that takes longer than `time_limit` seconds counts as hung. With `explore` a clean
-        case is explored too, with `explain` a damaged one. With `examples` a case whose claim failed in the last run is
-        first raced for a moment with the settings of that failure, which are kept in `.lab/`.
+        second, and more until a lock that grants falsely at the rate `detects`, or 1 in 1,000 times, would have been
+        noticed: up to ten seconds, or up to a minute where that will be enough. A trial that takes longer than
+        `time_limit` seconds counts as hung. With `explore` a clean case is explored too, with `explain` a damaged one.
+        With `examples` a case whose claim failed in the last run is first raced for a moment with the settings of that
+        failure, which are kept in `.lab/`.
 
         Raises UsageError for what makes no sense, and CannotRunError where the environment cannot.
         """

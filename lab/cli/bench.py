@@ -9,16 +9,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from .options import (
+from lab.api.values import (
     MOST_BYTES,
     MOST_WORKERS,
-    Listed,
-    add_directories,
-    add_shared,
-    add_tables,
-    add_workers,
     at_least,
-    directories_of,
     file_name,
     microseconds,
     names,
@@ -26,6 +20,8 @@ from .options import (
     several,
     several_of,
 )
+
+from .options import Listed, add_directories, add_shared, add_tables, add_workers, directories_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

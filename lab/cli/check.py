@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lab.api.values import MOST_CHECKERS
+from lab.api.values import MOST_CHECKERS, between, directory, file_name, names, positive, rare
 from lab.errors import UsageError
 
 from .documents import put_text
-from .options import Listed, add_saving, add_shared, between, directory, file_name, names, positive, rare
+from .options import Listed, add_saving, add_shared
 
 if TYPE_CHECKING:
     from lab.checking.runner import Rule

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import add_shared, add_tables, percent
+from lab.api.values import percent
+
+from .options import add_shared, add_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from lab.api.values import SEARCHES
+from lab.api.values import SEARCHES, at_least, positive, several
 
-from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers, at_least, positive, several
+from .options import Listed, add_locks, add_scenarios, add_shared, add_tables, add_workers
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

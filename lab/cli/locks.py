@@ -10,7 +10,9 @@ import argparse
 import sys
 from dataclasses import replace
 
-from .options import Listed, add_shared, add_tables, names, positive
+from lab.api.values import names, positive
+
+from .options import Listed, add_shared, add_tables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

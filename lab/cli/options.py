@@ -8,46 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from lab.api.values import (
-    MOST,
-    MOST_BYTES,
-    MOST_WORKERS,
-    at_least,
-    between,
     directory,
     file_name,
-    microseconds,
     names,
     path_or_dash,
-    percent,
-    positive,
-    probability,
-    rare,
     seed,
-    several,
-    several_of,
     temporary_directory,
 )
-
-__all__ = [
-    "MOST",
-    "MOST_BYTES",
-    "MOST_WORKERS",
-    "at_least",
-    "between",
-    "directory",
-    "file_name",
-    "microseconds",
-    "names",
-    "path_or_dash",
-    "percent",
-    "positive",
-    "probability",
-    "rare",
-    "seed",
-    "several",
-    "several_of",
-    "temporary_directory",
-]
 
 
 class Listed(argparse.Action):

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.api.values import path_or_dash
 from lab.output import complain, print_text
-
-from .options import path_or_dash
 
 if TYPE_CHECKING:
     from lab.records import Plays, Run

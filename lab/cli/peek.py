@@ -12,10 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lab.api.values import at_least, file_name
 from lab.errors import ExitCode, UsageError
 from lab.output import print_error, print_text
-
-from .options import at_least, file_name
 
 USAGE = "usage: lab peek FILE OFFSET [--hex LEN]"
 

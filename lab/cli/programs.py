@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from lab.api.values import MOST_WORKERS, between
 from lab.errors import UsageError
-
-from .options import MOST_WORKERS, between
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

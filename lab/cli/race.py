@@ -6,10 +6,23 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
-from lab.api.values import FAULTS, ISOLATED, PINS, RECORDED, TRIALS
+from lab.api.values import (
+    FAULTS,
+    ISOLATED,
+    MOST_WORKERS,
+    PINS,
+    RECORDED,
+    TRIALS,
+    at_least,
+    file_name,
+    names,
+    positive,
+    probability,
+    rare,
+    several,
+)
 
 from .options import (
-    MOST_WORKERS,
     Listed,
     add_directories,
     add_locks,
@@ -18,14 +31,7 @@ from .options import (
     add_shared,
     add_tables,
     add_workers,
-    at_least,
     directories_of,
-    file_name,
-    names,
-    positive,
-    probability,
-    rare,
-    several,
 )
 from .programs import add_program_arguments, cases_asked_for, check_program, scenarios_of
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from .options import add_shared, at_least, positive
+from lab.api.values import at_least, positive
+
+from .options import add_shared
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

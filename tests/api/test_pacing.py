@@ -13,7 +13,7 @@ import pytest
 from lab.analysis.statistics import requests_for
 from lab.api import pacing
 from lab.api.manner import SLEPT, YIELDED
-from lab.api.pacing import DETECTS, LONGEST_S, Pace
+from lab.api.pacing import DETECTS, LONGEST_S, MOST_S, Pace
 from lab.racing import Case
 from lab.records import Case as Row
 from tests.report.records import CLEAN, DAMAGED, DIED
@@ -25,9 +25,11 @@ FEW = replace(CLEAN, contended_requests=300, detection_limit=0.01)
 NONE = replace(CLEAN, contended_requests=0, detection_limit=None)
 
 BEYOND = replace(FEW, contended_requests=30)
+FEW_IN_TEN = replace(FEW, contended_requests=900)
 SLOW = replace(SOME, contended_requests=700)
 FIRST, SECOND, THIRD = (1.0, ""), (1.0, YIELDED), (1.0, SLEPT)
-LONG_YIELDED, LONG_SLEPT = (LONGEST_S, YIELDED), (LONGEST_S, SLEPT)
+LONG_YIELDED, LONG_SLEPT = (MOST_S, YIELDED), (MOST_S, SLEPT)
+TOLD_YIELDED = (LONGEST_S, YIELDED)
 
 
 def races(asked: Pace, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, str]]:
@@ -37,7 +39,7 @@ def races(asked: Pace, rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> list
 
     def timed(case: Any, folders: Sequence[Path], seconds: float, *, manner: str = "", enough: float = inf) -> Row:
         made.append((round(seconds, 2), manner))
-        assert enough == (requests_for(DETECTS) if seconds == LONGEST_S else inf)
+        assert enough == (requests_for(DETECTS) if seconds in (LONGEST_S, MOST_S) else inf)
         timed_rows.append(replace(rows[len(made) - 1], raced_s=seconds, manner=manner))  # type: ignore[arg-type]
         return timed_rows[-1]
 
@@ -70,9 +72,17 @@ def test_it_ends_where_a_race_shows_enough_or_is_not_clean(
         pytest.param([NONE, SLOW, FEW, ENOUGH], [SECOND, THIRD, LONG_YIELDED], id="the better manner goes on"),
         pytest.param([NONE, SOME, ENOUGH], [SECOND, LONG_YIELDED], id="no sleep where yielding is soon enough"),
         pytest.param([NONE, FEW, SOME, ENOUGH], [SECOND, THIRD, LONG_SLEPT], id="longer where that would be enough"),
-        pytest.param([NONE, NONE, FEW, SOME], [SECOND, THIRD, LONG_SLEPT], id="ten seconds longer at most"),
+        pytest.param([NONE, NONE, FEW, SOME], [SECOND, THIRD, LONG_SLEPT], id="a minute longer at most"),
+        pytest.param(
+            [NONE, BEYOND, NONE, BEYOND], [SECOND, THIRD, TOLD_YIELDED], id="ten seconds where a minute is too little"
+        ),
+        pytest.param(
+            [NONE, BEYOND, NONE, FEW_IN_TEN, ENOUGH],
+            [SECOND, THIRD, TOLD_YIELDED, LONG_YIELDED],
+            id="a minute once ten seconds show that it is enough",
+        ),
         pytest.param([NONE, NONE, replace(NONE, rounds=1)], [SECOND, THIRD], id="no longer where nobody met"),
-        pytest.param([SOME, FEW, ENOUGH], [SECOND, (LONGEST_S, "")], id="as they were where that met more"),
+        pytest.param([SOME, FEW, ENOUGH], [SECOND, (MOST_S, "")], id="as they were where that met more"),
         pytest.param([NONE, FEW, NONE, SOME], [SECOND, THIRD, LONG_YIELDED], id="yielding where sleep met less"),
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.options import at_least, positive, probability, rare, several, temporary_directory
+from lab.api.values import at_least, positive, probability, rare, several, temporary_directory
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", 1), ("20000", 20_000), ("20_000", 20_000), (" 7 ", 7)])

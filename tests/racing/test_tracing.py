@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lab.analysis.accesses import LOAD, REPORT, STORE
-from lab.cli.options import temporary_directory
+from lab.api.values import temporary_directory
 from lab.memory import workspace
 from lab.racing import tracing
 from lab.racing.cases import run_case
