@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from .options import Listed, add_shared, add_tables, at_least, names, positive
+from lab.api.values import at_least, names, positive
+
+from .options import Listed, add_shared, add_tables
 
 EPILOG = "example: lab watch -n 4 --file '*.db' -- python3 app.py --worker {worker}"
 
