@@ -26,6 +26,7 @@ from lab.report.notebook import data_of, html_of
 from lab.report.text.explore import covered, explanation
 from lab.report.text.explore import text_of as explore_text
 from lab.report.text.race import what_broke
+from lab.report.text.race_again import NEXT
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
 from .client import Answer, Record
@@ -246,7 +247,8 @@ class RaceResult(WithCases[Run, Case]):
     def _failure(self, run: Run, name: str) -> str:
         """Say what went wrong in a race that should have been clean."""
         unexpected = replace(run, cases=[replace(case, expected="clean", allows_overlaps=False) for case in run.cases])
-        return "\n".join([*map(as_arguments, complaints(unexpected)), "", self._evidence(unexpected, name)])
+        lines = [line for line in complaints(unexpected) if not line.startswith(NEXT)]  # a test has `again`
+        return "\n".join([*map(as_arguments, lines), "", self._evidence(unexpected, name)])
 
     def _evidence(self, run: Run, name: str) -> str:
         """Return the table, why it broke where that is known, and how to repeat it."""
