@@ -71,6 +71,7 @@ class Judgement:
     findings: list[Finding]
     uses: dict[tuple[int, str], Use]
     accesses: int
+    left_out: int
     judged: set[int]
     mapped: set[int]
 

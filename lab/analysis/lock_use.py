@@ -7,6 +7,7 @@ accesses that nothing orders; such an access is reported under the fact that exp
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
 from .held_locks import WAYS, Description, HeldLocks, Hold, Lost
@@ -18,20 +19,27 @@ MOST_PAIRS = 100_000
 """So many unordered pairs are kept; more say nothing new."""
 
 
-def judge(history: History, site: Site, chosen: bool = False) -> Judgement:
+def nothing(_: Event) -> bool:
+    """Leave no access out."""
+    return False
+
+
+def judge(history: History, site: Site, chosen: bool = False, left_out: Callable[[Event], bool] = nothing) -> Judgement:
     """Return what is wrong with the locks of a history.
 
     `site` groups equal findings. Accesses are judged on files that somebody locks, or that two processes write; on all
-    that were recorded where the user has `chosen` them.
+    that were recorded where the user has `chosen` them. An access that is `left_out` is taken for none.
     """
-    return _Judge(history, site, chosen).judge()
+    return _Judge(history, site, chosen, left_out).judge()
 
 
 class _Judge(HeldLocks):
     """What `HeldLocks` follows, and the accesses to data: reads, writes, mappings, names."""
 
-    def __init__(self, history: History, site: Site, chosen: bool) -> None:
+    def __init__(self, history: History, site: Site, chosen: bool, left_out: Callable[[Event], bool]) -> None:
         super().__init__(history, site)
+        self._is_left_out = left_out
+        self._left_out = 0
         self._chosen = chosen
         self._accesses: dict[int, Accesses] = {}
         self._seen = 0
@@ -56,7 +64,7 @@ class _Judge(HeldLocks):
                 call(event)
         self._at_the_end()
         findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
-        return Judgement(findings, dict(self._uses), self._seen, self._judged(), {*self._maps})
+        return Judgement(findings, dict(self._uses), self._seen, self._left_out, self._judged(), {*self._maps})
 
     # -- Names
 
@@ -145,6 +153,9 @@ class _Judge(HeldLocks):
 
     def _access(self, event: Event, start: int, end: int, *, stores: bool) -> None:
         self._seen += 1
+        if self._is_left_out(event):
+            self._left_out += 1
+            return
         accesses = self._accesses.setdefault(event.file, Accesses(self._clocks))
         others = list((accesses.store if stores else accesses.load)(event, start, end))
         lost = self._lost_of(event, start, end)

@@ -35,6 +35,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(those that somebody locks, or that two processes write)",
     )
     add("--ignore", action=Listed, type=names, default=[], metavar="CAUSE[,CAUSE...]", help="do not report this cause")
+    add(
+        "--suppress",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="accesses that are not judged, one a line, such as reads 0-99 *.db; or the name of a library that the lab "
+        "knows (sqlite); repeatable",
+    )
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
     add("--read", type=Path, metavar="DIR", help="judge the logs of an earlier run again, instead of running a command")
@@ -66,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         copies=arguments.copies,
         files=arguments.file,
         ignore=arguments.ignore,
+        suppress=arguments.suppress,
         time_limit_s=arguments.time_limit,
         keep=arguments.keep,
     )

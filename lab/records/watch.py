@@ -17,6 +17,7 @@ class WatchOptions:
     copies: int
     files: list[str]
     ignore: list[str]
+    suppress: list[str]
     time_limit_s: float
     keep: str
 
@@ -72,7 +73,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch(Header):
-    """One invocation of `watch`: `files` is how many files were judged, `not_seen` what it can say nothing about."""
+    """One invocation of `watch`: `files` is how many files were judged, `not_seen` what it can say nothing about.
+
+    `accesses` includes those that are `suppressed`, and so not judged.
+    """
 
     command: Literal["watch"] = "watch"
     options: WatchOptions
@@ -81,6 +85,7 @@ class Watch(Header):
     processes: int
     events: int
     accesses: int
+    suppressed: int
     files: int
     findings: list[WatchFinding]
     locked: list[LockedFile]

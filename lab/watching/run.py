@@ -21,6 +21,7 @@ from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding,
 from lab.records.watch import Outcome
 
 from .log import read_logs
+from .suppressions import suppressions
 from .symbols import Places
 
 STOPS_S, GRACE_S = 0.5, 2.0
@@ -64,9 +65,12 @@ def watch(options: WatchOptions) -> Watch:
     """
     start = RunStart()
     preloaded = library()
+    suppressions(options.suppress)  # what is wrong in them is said before the program runs
     with _logs(options.keep) as folder:
         variables = {
-            "LD_PRELOAD": ":".join(filter(None, [str(preloaded), os.environ.get("LD_PRELOAD", "")])),
+            "LD_PRELOAD": ":".join(
+                filter(None, [os.environ.get("LD_PRELOAD", ""), str(preloaded)])
+            ),  # nearest to the kernel
             "LAB_WATCH_DIR": str(folder),
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
@@ -184,7 +188,13 @@ def _judged(
     history: History, options: WatchOptions, start: RunStart, outcomes: list[Outcome], *, interrupted: bool = False
 ) -> Watch:
     places = Places(history)
-    judged = judge(history, places.place, chosen=bool(options.files))
+    rules = suppressions(options.suppress)
+    judged = judge(
+        history,
+        places.place,
+        chosen=bool(options.files),
+        left_out=lambda event: any(rule.covers(event, _file(history, event.file)) for rule in rules),
+    )
     findings = [_finding(history, places, each) for each in judged.findings]
     return Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
@@ -194,6 +204,7 @@ def _judged(
         processes=len(history.processes),
         events=len(history.events),
         accesses=judged.accesses,
+        suppressed=judged.left_out,
         files=len(judged.judged),
         findings=[each for each in findings if each.cause not in options.ignore],
         locked=_locked(history, judged),

@@ -71,7 +71,7 @@ HANGS = {"never_unlocks": 2.0}
 def found(command: list[str], file: str, copies: int, limit_s: float) -> list[list[object]]:
     """Return each finding of a program as its cause, whether it is a note, and its places."""
     Path(file).write_bytes(b"[]" if "python" in command[0] else bytes(4096))
-    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], limit_s, ""))
+    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], [], limit_s, ""))
     return [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
 
 

@@ -179,9 +179,10 @@ def _files(findings: Sequence[WatchFinding]) -> list[str]:
 
 
 def _seen(run: Watch) -> str:
+    left_out = f", {run.suppressed:,} of them suppressed" if run.suppressed else ""
     return wrapped(
         f"seen: {plural(run.processes, 'process')}, {plural(run.events, 'call')}, "
-        f"{plural(run.accesses, 'access')} to the data of files, {plural(run.files, 'file')} judged"
+        f"{plural(run.accesses, 'access')} to the data of files{left_out}, {plural(run.files, 'file')} judged"
     )
 
 

@@ -1,0 +1,72 @@
+"""Read suppressions: accesses that are not judged, because a program is made to get along without their lock.
+
+A file of suppressions has one on each line, and `#` begins a comment, which should say why:
+
+    reads 0-99 *.db      # SQLite looks at the header when it opens a file, and again under the lock
+
+The words are `reads`, `writes` or `accesses`, a range of bytes or `all`, and a pattern of names as in the shell. Those
+of some libraries come with the lab, and are asked for by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+from lab.analysis.watched import END, Event, Kind
+from lab.errors import UsageError
+
+SHIPPED = {
+    "sqlite": """
+        reads 0-99 *    # the header, at open; read again under the lock before anything is taken from it
+    """,
+}
+"""The suppressions of each library that the lab knows."""
+
+KINDS = {"reads": {Kind.READ}, "writes": {Kind.WRITE}, "accesses": {Kind.READ, Kind.WRITE}}
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One line: which accesses, to which bytes of which files. The range runs up to, not including, `end`."""
+
+    kinds: frozenset[Kind]
+    start: int
+    end: int
+    glob: str
+
+    def covers(self, event: Event, path: str) -> bool:
+        """Tell whether an access to a file lies in it entirely."""
+        named = fnmatch(path, self.glob) or fnmatch(Path(path).name, self.glob)
+        return named and event.kind in self.kinds and self.start <= event.start and event.end <= self.end
+
+
+def suppressions(names: Iterable[str]) -> list[Suppression]:
+    """Return the suppressions of files, or of libraries by name. Raises UsageError, with the line, for what is none."""
+    found = []
+    for name in names:
+        try:
+            text = SHIPPED[name] if name in SHIPPED else Path(name).read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            known = ", ".join(SHIPPED)
+            raise UsageError(
+                f"--suppress {name}: cannot be read; give a file, or a name that is known: {known}"
+            ) from error
+        for number, line in enumerate(text.splitlines(), start=1):
+            if words := line.partition("#")[0].split():
+                found.append(_parsed(words, f"--suppress {name}, line {number}"))
+    return found
+
+
+def _parsed(words: list[str], where: str) -> Suppression:
+    expected = f"{where}: give such as reads 0-99 *.db"
+    if len(words) != 3 or words[0] not in KINDS:
+        raise UsageError(expected)
+    kind, span, glob = words
+    first, dash, last = span.partition("-")
+    if span != "all" and not (dash and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise UsageError(expected)
+    start, end = (0, END) if span == "all" else (int(first), int(last) + 1)
+    return Suppression(frozenset(KINDS[kind]), start, end, glob)
