@@ -67,6 +67,8 @@ def _entries(name: str) -> Iterator[Entry]:
     (definition,) = ast.parse(dedent(inspect.getsource(value))).body
     if not isinstance(definition, Definition):
         raise TypeError(f"{name} is neither a class nor a function")
+    if isinstance(definition, ast.FunctionDef):  # of a session, which the user does not see
+        definition.args.args = [each for each in definition.args.args if each.arg != "self"]
     yield name, _declared(definition), _text(definition)
     if isinstance(definition, ast.ClassDef):
         yield from _members(name, definition)
