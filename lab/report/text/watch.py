@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import NamedTuple
 
 from lab.errors import ExitCode
@@ -241,26 +241,30 @@ def locks_table(rows: Sequence[LockedFile]) -> Table[LockedFile]:
             Column("granted", lambda row: f"{row.granted:,}", {"granted": lambda row: row.granted}),
             Column("contended", lambda row: f"{row.contended:,}", {"contended": lambda row: row.contended}),
             Column("refused", lambda row: f"{row.refused:,}", {"refused": lambda row: row.refused}),
-            *_times("wait", lambda row: row.wait_ns),
-            *_times("hold", lambda row: row.hold_ns),
+            *_times("wait", lambda row: row.wait_ns, shown=("max",)),
+            *_times("hold", lambda row: row.hold_ns, shown=("p50", "max")),
         ],
         rows,
     )
 
 
-def _times(name: str, times: object) -> list[Column[LockedFile]]:
-    def one(title: str, which: str) -> Column[LockedFile]:
+def _times(
+    name: str, times: Callable[[LockedFile], Quantiles | None], shown: Collection[str]
+) -> list[Column[LockedFile]]:
+    """Return the columns of the quantiles of a time; those that are not `shown` are wide."""
+
+    def one(which: str) -> Column[LockedFile]:
         def value(row: LockedFile) -> int | None:
-            its: Quantiles | None = times(row)  # type: ignore[operator]
+            its = times(row)
             return getattr(its, which) if its else None
 
         def text(row: LockedFile) -> str:
             its = value(row)
             return "-" if its is None else duration(its)
 
-        return Column(title, text, {f"{name}_{which}_ns": value}, wide=which == "p99")
+        return Column(f"{name} {which}", text, {f"{name}_{which}_ns": value}, wide=which not in shown)
 
-    return [one(f"{name} p50", "p50"), one("p99", "p99"), one("max", "max")]
+    return [one("p50"), one("p99"), one("max")]
 
 
 def _limits(run: Watch) -> Iterator[str]:
