@@ -76,7 +76,7 @@ COMMANDS = {
         "watch:Watch",
         damage="a fault in how the program locks",
         failed="the program failed, or did not end in time",
-        writes=f"{ASKED}, --export-markdown too, and the logs where --keep names",
+        writes="what --json, --save, --export-markdown and --junit name, and the logs where --keep names",
     ),
     "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(

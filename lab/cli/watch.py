@@ -8,11 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from lab.api.values import at_least, names, positive
+from lab.api.values import at_least, file_name, names, positive
 
 from .options import Listed, add_shared, add_tables
-
-EPILOG = "example: lab watch -n 4 --file '*.db' -- python3 app.py --worker {worker}"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out = parser.add_argument_group("output")
     add_tables(out)
     add_shared(out, "json", "save")
+    out.add_argument("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there: a test case a cause")
     out.add_argument("-v", "--verbose", action="store_true", help="all pairs of lines, with their stacks")
     out.add_argument("-q", "--quiet", action="store_true", help="print only what is wrong")
 
@@ -79,6 +78,9 @@ def run(arguments: argparse.Namespace) -> int:
         keep=arguments.keep,
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
+        from lab.report.junit import junit
         from lab.watching.run import judge_again, watch
 
+        if arguments.junit:
+            documents.also(arguments.junit, "give another --junit PATH", junit)
         return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options))

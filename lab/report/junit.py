@@ -1,7 +1,7 @@
-"""Write a check or a race as JUnit XML, for programs that show test results.
+"""Write a check, a race or what was watched as JUnit XML, for programs that show test results.
 
 Of a check each guarantee is a suite; each rule, race and kind of program is a case. Of a race each scenario is a suite;
-each row of the table is a case.
+each row of the table is a case. Of a watched program each file is a suite; each cause that was found is a case.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult
+from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult, Watch
 
 from .format import plural
 from .text import faults
@@ -20,6 +20,7 @@ from .text.failures import lock_of
 from .text.race_again import race_line
 from .text.race_costs import slowdowns
 from .text.race_verdict import complaint
+from .text.watch import CAUSES, groups_of
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """This matches the characters that XML 1.0 cannot write (section 2.2)."""
@@ -41,21 +42,24 @@ class Entry:
 
 
 def junit(document: Document) -> bytes:
-    """Return the XML of a check or a race. Raise TypeError for the document of another command."""
+    """Return the XML of a check, a race or what was watched. Raise TypeError for the document of another command."""
     if isinstance(document, Check):
         suites = {guarantee.name: list(_cases(guarantee, document)) for guarantee in document.guarantees}
     elif isinstance(document, Run):
         names = dict.fromkeys(case.scenario for case in document.cases)
         suites = {name: list(_rows(name, document)) for name in names}
+    elif isinstance(document, Watch):
+        names = dict.fromkeys([*(each.file for each in document.locked), *(each.file for each in document.findings)])
+        suites = {name: list(_causes(name, document)) for name in names}
     else:
-        raise TypeError(f"{type(document).__name__} is neither a check nor a race")
+        raise TypeError(f"{type(document).__name__} is neither a check nor a race, and nothing was watched")
     command, where = document.command, document.environment
     root = Xml.Element("testsuites", name=f"lab {command}", time=f"{document.wall_s:.3f}")
     _count(root, [case for cases in suites.values() for case in cases])
     for name, cases in suites.items():
         suite = Xml.SubElement(root, "testsuite", name=_legal(name))
         _count(suite, cases)
-        if command == "race":
+        if isinstance(document, Run):
             seed = {"seed": document.options.seed}
             _write_properties(suite, {"filesystem": where.filesystems, "kernel": where.kernel, **seed})
         for case in cases:
@@ -99,6 +103,18 @@ def _outcome(case: Case, run: Run) -> Outcome:
     if case.verdict == "unsupported" or faults.is_only_reported(case, run):
         return "skipped"
     return "error" if case.verdict == "inconclusive" else "failure"
+
+
+def _causes(file: str, run: Watch) -> Iterator[Entry]:
+    """Yield a failure for each cause of a file, and one case that passed where there is none."""
+    groups = [group for group in groups_of(run.faults) if group[0].file == file]
+    for group in groups:
+        lines = [f"{call.place}: {call.call}" for each in group for call in each.calls]
+        explained = CAUSES[group[0].cause]
+        message = f"{explained.title}: {lines[0]}"
+        yield Entry(group[0].cause, "failure", message, "\n".join([*dict.fromkeys(lines), explained.because]))
+    if not groups:
+        yield Entry("no fault was found", "")
 
 
 def _cases(guarantee: Guarantee, run: Check) -> Iterator[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -45,11 +46,14 @@ def test_exit_codes(here: Path, program: str, status: str, code: int) -> None:
 
 
 def test_a_fault_is_told_with_its_lines_and_is_the_same_when_judged_again(here: Path) -> None:
-    command = ("watch", "--keep", "logs", "--json", "first.json", "--", sys.executable, "closes.py", "0")
+    written = ("--keep", "logs", "--json", "first.json", "--junit", "junit.xml")
+    command = ("watch", *written, "--", sys.executable, "closes.py", "0")
     done = run_lab(*command, cwd=here)
     assert "the lock is dropped by a close: data.bin, 6 times" in done.stdout
     for line in ("closes.py:5 <module>: fcntl, exclusive", "closes.py:6 <module>: closes descriptor"):
         assert line in done.stdout
+    (case,) = ElementTree.parse(here / "junit.xml").iter("testcase")  # noqa: S314 - ours
+    assert (case.get("name"), [each.tag for each in case]) == ("dropped by a close", ["failure"])
     again = run_lab("watch", "--read", "logs", "--json", "second.json", cwd=here)
     assert again.returncode == done.returncode == 1
     first, second = (json.loads((here / name).read_text()) for name in ("first.json", "second.json"))

@@ -152,7 +152,7 @@ def _text(run: Watch, style: Style, *, full: bool) -> str:
         return locks_table(run.locked).render(style)
     parts = ["\n".join([_verdict(run), _seen(run)])]
     number = 0
-    for group in _groups(run.findings):
+    for group in groups_of(run.findings):
         number += not group[0].note
         parts.append(_cause(group, number, full=full))
     if run.locked:
@@ -186,7 +186,7 @@ def _seen(run: Watch) -> str:
     )
 
 
-def _groups(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
+def groups_of(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
     """Put the findings of one cause and one file together, the faults first."""
     groups: dict[tuple[str, str], list[WatchFinding]] = {}
     for each in findings:
@@ -279,7 +279,7 @@ def _limits(run: Watch) -> Iterator[str]:
 
 def complaints(run: Watch) -> Iterator[str]:
     """Yield the lines for stderr: one for each fault, and each copy that failed."""
-    for group in _groups(run.faults):
+    for group in groups_of(run.faults):
         places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
         yield f"{CAUSES[group[0].cause].title}: {group[0].file.rsplit('/', 1)[-1]}, at {places}"
     for each in run.outcomes:
