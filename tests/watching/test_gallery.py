@@ -12,7 +12,8 @@ import pytest
 
 from lab.records import WatchOptions
 from lab.watching.run import watch
-from tests.helpers import OtherProcess
+from tests.helpers import ROOT, OtherProcess
+from tests.pages import run_page
 
 pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 
@@ -115,6 +116,10 @@ def test_what_is_said_of_each_python_program(
     assert causes(findings) <= expected
     assert bool(findings) == bool(expected)
     assert all(place.startswith("gallery.py:") for _, _, calls in findings for place in calls)
+
+
+def test_all_that_its_page_shows_is_so(tmp_path: Path) -> None:
+    run_page(ROOT / "docs" / "watch.md", tmp_path)
 
 
 def test_every_program_of_the_gallery_has_its_row() -> None:
