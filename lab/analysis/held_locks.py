@@ -50,6 +50,9 @@ class Lost:
     by: Event
 
 
+SOME_CHILD = -2
+"""In place of the process that was waited for, where the call does not name it (system(3), pclose(3))."""
+
 Range = tuple[str, int, int, int]
 """A lock that can be requested: the way, the file, and the range."""
 
@@ -76,6 +79,7 @@ class HeldLocks:
         self._names = [file.path for file in history.files]
         self._order: dict[tuple[Range, Range], list[_Wanted]] = defaultdict(list)
         self._parent: dict[int, int] = {}
+        self._ended: set[int] = set()
         self._executed: set[tuple[int, int]] = set()
         """Descriptors that a program inherited when it was executed."""
         self._kept: list[tuple[Description, Event, Hold]] = []
@@ -143,12 +147,19 @@ class HeldLocks:
                 del file
 
     def _waited(self, event: Event) -> None:
-        if event.other >= 0:
-            self._end_process(event._replace(process=event.other))
-            self._clocks.learn(event.process, event.other)
+        """A process waited for a child: for this one, or for one that the call does not name."""
+        children = [event.other] if event.other >= 0 else []
+        if event.other == SOME_CHILD:
+            parents = enumerate(self._history.processes)
+            pid = self._history.processes[event.process].pid
+            children = [child for child, its in parents if its.parent == pid and child in self._ended]
+        for child in children:
+            self._end_process(event._replace(process=child))
+            self._clocks.learn(event.process, child)
 
     def _exit(self, event: Event) -> None:
         self._end_process(event)
+        self._ended.add(event.process)
 
     def _end_process(self, event: Event) -> None:
         for (way, file), holds in self._held[("process", event.process)].items():
@@ -192,16 +203,22 @@ class HeldLocks:
         holds.clear()
         for way in ("range", "flock"):
             own = self._held[description].get((way, description.file), [])
-            if own and not description.holders:
-                for hold in own:
-                    self._release(event, way, description.file, hold)
+            for hold in own if not description.holders else ():
+                self._release(event, way, description.file, hold)
+            if not description.holders:
                 own.clear()
-            elif own and all(self._descends(process, event.process) for process, _ in description.holders):
-                for hold in own:
-                    if description.holders & self._executed:
-                        self._found("kept by a child", description.file, hold.event, event)
-                    else:
-                        self._kept.append((description, event, hold))
+            self._leave_behind(event, description, way, own)
+
+    def _leave_behind(self, event: Event, description: Description, way: str, own: list[Hold]) -> None:
+        """A process closes its last descriptor of a description, with which others still have the lock."""
+        for hold in own:  # what it did until now is behind whoever closes the last one
+            self._clocks.release(event.process, (way, description.file), hold.start, hold.end)
+        if own and all(self._descends(process, event.process) for process, _ in description.holders):
+            for hold in own:
+                if description.holders & self._executed:
+                    self._found("kept by a child", description.file, hold.event, event)
+                else:
+                    self._kept.append((description, event, hold))
 
     # -- Locks
 
@@ -231,6 +248,8 @@ class HeldLocks:
         elif event.result:
             use.refused += 1
             self._refused[event.process, event.file] = event
+            if event.result in (errno.EDEADLK, errno.EINTR):
+                self._wanted(event, way, start, end, exclusive)
             if way == "flock" and event.result == errno.EWOULDBLOCK:  # a refused conversion has dropped the old lock
                 self._cut(event, owner, way, event.file, start, end)
         else:
@@ -244,7 +263,7 @@ class HeldLocks:
         gone = self._cut(event, owner, way, event.file, start, end)
         self._unlocked.add((event.process, event.file))
         for hold in gone:
-            if hold.event.process != event.process:
+            if hold.event.process not in (event.process, *self._ended):  # who ended left the lock to others
                 self._found("unlocked by another process", event.file, hold.event, event)
                 self._lost[hold.event.process].append(Lost("unlocked by another process", hold, event))
         if gone:

@@ -15,6 +15,7 @@ from .lock_faults import Cause, Judgement, Site, Unordered
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, Event, History, Kind
 
+EMPTIES = {Kind.OPEN, Kind.TRUNCATE}
 MOST_PAIRS = 100_000
 """So many unordered pairs are kept; more say nothing new."""
 
@@ -47,6 +48,8 @@ class _Judge(HeldLocks):
         self._unordered: list[Unordered] = []
         self._reads: dict[tuple[int, int], list[Unordered]] = defaultdict(list)
         self._why: dict[Event, Cause] = {}
+        self._pieces: list[tuple[Event, Event]] = []
+        self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
         self._lock_files = self._names_of_lock_files()
 
@@ -139,9 +142,12 @@ class _Judge(HeldLocks):
         if description is None:
             return
         last = description.appended
-        if last is not None and not last.flags & ENDS_LINE and last.end != event.start:
-            self._found("appended in pieces", event.file, last, event)
         description.appended = event
+        if event.flags & ENDS_LINE:
+            self._has_lines.add(event.file)
+        if last is None or last.flags & ENDS_LINE or last.end == event.start or any(self._holds_of(event.process)):
+            return
+        self._pieces.append((last, event))
 
     def _truncate(self, event: Event) -> None:
         if event.result:
@@ -161,13 +167,9 @@ class _Judge(HeldLocks):
         lost = self._lost_of(event, start, end)
         if lost is not None and lost.cause == "dropped by a close":
             self._found(lost.cause, event.file, lost.hold.event, lost.by, event)
-        refused = self._refused.get((event.process, event.file))
         holds = list(self._holds_of(event.process))
-        if refused is not None and stores and not any(hold.event.file == event.file for hold in holds):
-            self._found("went on without the lock", event.file, refused, event)
-        here = any(hold.event.file == event.file for hold in holds)
-        if stores and here and not any(hold.exclusive for hold in holds):
-            self._found("written under a shared lock", event.file, holds[0].event, event)
+        if stores:
+            self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
         if holds:
             for unordered in self._reads[event.process, event.file]:
                 unordered.settle(event, start, end, stores)
@@ -175,8 +177,21 @@ class _Judge(HeldLocks):
         if why != "no lock":
             self._why[event] = why
         for other in dict.fromkeys(others):
-            if not (event.flags & other.flags & APPENDS):
+            both_empty = {event.kind, other.kind} <= EMPTIES  # two that empty a lock file lose nothing
+            if not (event.flags & other.flags & APPENDS) and not both_empty:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
+
+    def _stored(self, event: Event, here: list[Hold], holds: list[Hold]) -> None:
+        """Report a store under no lock, or under the wrong one, where the process has shown that it wants one."""
+        refused = self._refused.get((event.process, event.file))
+        if refused is not None and not here:
+            self._found("went on without the lock", event.file, refused, event)
+        if here and not any(hold.exclusive for hold in holds):
+            self._found("written under a shared lock", event.file, here[0].event, event)
+        for hold in here:
+            if hold.stale:
+                hold.stale = False  # once a hold
+                self._found("locked a replaced file", event.file, hold.event, event)
 
     def _why_unordered(self, event: Event, lost: Lost | None, holds: list[Hold], stores: bool) -> Cause:
         if lost is not None:
@@ -207,6 +222,11 @@ class _Judge(HeldLocks):
         if not event.result and event.other & 1:  # MAP_SHARED
             self._maps[event.file].append(event)
 
+    def _exit(self, event: Event) -> None:
+        super()._exit(event)
+        for file, mappings in self._maps.items():
+            self._maps[file] = [each for each in mappings if each.process != event.process]
+
     def _unmap(self, event: Event) -> None:
         its = self._maps.get(event.file, [])
         for mapping in its:
@@ -227,6 +247,9 @@ class _Judge(HeldLocks):
             if description.holders:
                 self._found("kept by a child", description.file, hold.event, closed)
         self._opposite_orders()
+        for first, second in self._pieces:
+            if second.file in self._has_lines:  # records of a fixed length end with any byte
+                self._found("appended in pieces", second.file, first, second)
         mixed = self._two_kinds()
         judged = self._judged()
         for pair in self._unordered:

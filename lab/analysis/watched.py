@@ -106,10 +106,14 @@ class Image:
 
 @dataclass(slots=True)
 class History:
-    """All that was recorded: events by `time`, and what they refer to. `escaped` are programs without a log."""
+    """All that was recorded: events by `time`, and what they refer to.
+
+    `escaped` are programs without a log, `unrecorded` is how many processes could not make one.
+    """
 
     processes: list[WatchedProcess]
     files: list[WatchedFile]
     images: list[Image]
     events: list[Event]
     escaped: list[str]
+    unrecorded: int = 0

@@ -76,11 +76,12 @@ struct header {
 enum { VERSION = 1, HEAD = 4096, FIRST = 1 << 16, GROW = 1 << 20, FDS = 1 << 16, FILES = 1 << 14, STACKS = 1 << 15, DEPTH = 12 };
 enum { UNKNOWN = 0, NOT_CHOSEN = UINT32_MAX };
 enum { REGULAR = 1, CHANNEL = 2 };
-static const uint64_t ROOM = 1ull << 36; /* addresses only: the log grows into them */
+enum { PIECES = 1 << 13 };
 
 struct known { uint64_t device, inode; int64_t born; };
 
 static struct header *log_;
+static char *pieces[PIECES]; /* of the log, behind its first part; each stays where it is mapped */
 static _Atomic uint64_t limit;       /* events that the log has room for */
 static char folder[512], log_path[600], text_path[600];
 static const char *globs, *outputs;
@@ -97,7 +98,7 @@ static int uses_python;
 
 static __thread int inside __attribute__((tls_model("initial-exec")));
 static __thread int thread_id __attribute__((tls_model("initial-exec")));
-static __thread uintptr_t stack_end __attribute__((tls_model("initial-exec")));
+static __thread uintptr_t stack_low, stack_end __attribute__((tls_model("initial-exec")));
 
 static uint64_t now(void)
 {
@@ -113,9 +114,12 @@ static void unlock_table(void) { atomic_flag_clear_explicit(&table, memory_order
 static void write_text(const char *text, size_t length)
 {
     int file = (int)syscall(SYS_openat, AT_FDCWD, text_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+    struct rlimit most; /* beyond it the kernel would send SIGXFSZ, which ends the program */
+    struct stat its;
     if (file < 0)
         return;
-    if (syscall(SYS_write, file, text, length) < 0)
+    if (fstat(file, &its) || getrlimit(RLIMIT_FSIZE, &most) || (uint64_t)its.st_size + length > most.rlim_cur ||
+        syscall(SYS_write, file, text, length) < 0)
         atomic_fetch_add(&log_->lost, 1);
     syscall(SYS_close, file);
 }
@@ -142,24 +146,38 @@ static int make_room(int file, uint64_t from, uint64_t bytes)
     return 0;
 }
 
+enum { IN_FIRST = FIRST / sizeof(struct event), IN_PIECE = GROW / sizeof(struct event) };
+
 static int grow(int create)
 {
-    uint64_t have = create ? 0 : HEAD + atomic_load(&limit) * sizeof(struct event);
+    uint64_t piece = create ? 0 : (atomic_load(&limit) - IN_FIRST) / IN_PIECE;
+    uint64_t have = create ? 0 : HEAD + FIRST + piece * GROW, more = create ? HEAD + FIRST : GROW;
     int file = (int)syscall(SYS_openat, AT_FDCWD, log_path, O_RDWR | O_CLOEXEC | (create ? O_CREAT | O_EXCL : 0), 0600);
+    struct rlimit most;
+    char *at = MAP_FAILED;
     if (file < 0)
         return -1;
-    char *at = create ? mmap(NULL, ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0) : (char *)log_;
-    uint64_t more = create ? HEAD + FIRST : GROW;
-    struct rlimit most; /* beyond it the kernel would send SIGXFSZ, which ends the program */
-    int failed = at == MAP_FAILED || have + more > ROOM || getrlimit(RLIMIT_FSIZE, &most) || have + more > most.rlim_cur || make_room(file, have, more) ||
-        (char *)syscall(SYS_mmap, at + have, more, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, have) != at + have;
+    if (piece < PIECES && !getrlimit(RLIMIT_FSIZE, &most) && have + more <= most.rlim_cur && !make_room(file, have, more))
+        at = (char *)syscall(SYS_mmap, NULL, more, PROT_READ | PROT_WRITE, MAP_SHARED, file, have);
     syscall(SYS_close, file);
-    if (failed)
+    if (at == MAP_FAILED) {
+        if (create)
+            syscall(SYS_unlinkat, AT_FDCWD, log_path, 0);
         return -1;
+    }
     if (create)
         log_ = (struct header *)at;
-    atomic_store(&limit, (have + more - HEAD) / sizeof(struct event));
+    else
+        pieces[piece] = at;
+    atomic_store(&limit, create ? (uint64_t)IN_FIRST : IN_FIRST + (piece + 1) * IN_PIECE);
     return 0;
+}
+
+static struct event *event_at(uint64_t at)
+{
+    if (at < IN_FIRST)
+        return (struct event *)((char *)log_ + HEAD) + at;
+    return (struct event *)pieces[(at - IN_FIRST) / IN_PIECE] + (at - IN_FIRST) % IN_PIECE;
 }
 
 static struct event *new_event(enum kind kind, uint64_t begin)
@@ -175,7 +193,7 @@ static struct event *new_event(enum kind kind, uint64_t begin)
             atomic_store(&log_->full, 1);
         unlock_table();
     }
-    struct event *event = (struct event *)((char *)log_ + HEAD) + at;
+    struct event *event = event_at(at);
     if (!thread_id)
         thread_id = (int)syscall(SYS_gettid);
     event->begin = begin;
@@ -197,7 +215,7 @@ static int is_chosen(const char *path)
     if (!strncmp(path, folder, mine) && path[mine] == '/')
         return 0;
     if (globs && *globs) {
-        char glob[1024];
+        static char glob[1024]; /* the caller has the table */
         for (const char *at = globs; *at;) {
             size_t size = strcspn(at, "\n");
             if (size < sizeof glob) {
@@ -224,8 +242,7 @@ static uint32_t file_of(const struct statx *about, const char *path, int type)
     struct known this = {((uint64_t)about->stx_dev_major << 32) | about->stx_dev_minor, about->stx_ino, 0};
     if (about->stx_mask & STATX_BTIME)
         this.born = about->stx_btime.tv_sec * 1000000000 + about->stx_btime.tv_nsec;
-    uint32_t found = NOT_CHOSEN;
-    lock_table();
+    uint32_t found = NOT_CHOSEN; /* the caller has the table */
     for (uint32_t k = file_count; k; k--)
         if (files[k].inode == this.inode && files[k].device == this.device && files[k].born == this.born) {
             found = k;
@@ -235,14 +252,13 @@ static uint32_t file_of(const struct statx *about, const char *path, int type)
         found = ++file_count;
         files[found] = this;
         file_type[found] = (unsigned char)type;
-        char line[4400];
+        static char line[4400]; /* the stacks of programs may be small */
         int length = snprintf(line, sizeof line, "file %u %llu %llu %lld %d %.4000s", found, (unsigned long long)this.device,
                               (unsigned long long)this.inode, (long long)this.born, type, path);
         plain(line);
         line[length++] = '\n';
         write_text(line, (size_t)length);
     }
-    unlock_table();
     return found;
 }
 
@@ -263,19 +279,20 @@ static int is_output(const struct statx *found)
 static uint32_t look_at(int fd)
 {
     struct statx found;
-    char link[64], path[4096] = "";
+    char link[64];
     if (about(fd, "", AT_EMPTY_PATH, &found))
         return NOT_CHOSEN;
     int type = S_ISREG(found.stx_mode) ? REGULAR : S_ISFIFO(found.stx_mode) ? CHANNEL : 0;
     if (!type || is_output(&found))
         return NOT_CHOSEN;
+    static char path[4096]; /* the stacks of programs may be small */
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    lock_table();
     long length = syscall(SYS_readlinkat, AT_FDCWD, link, path, sizeof path - 1);
-    if (length > 0)
-        path[length] = 0;
-    if (type == REGULAR && !is_chosen(path))
-        return NOT_CHOSEN;
-    return file_of(&found, path, type);
+    path[length > 0 ? length : 0] = 0;
+    uint32_t file = type == REGULAR && !is_chosen(path) ? NOT_CHOSEN : file_of(&found, path, type);
+    unlock_table();
+    return file;
 }
 
 static uint32_t file_at(int fd)
@@ -294,17 +311,26 @@ static uint32_t file_at(int fd)
 
 static void forget_fd(int fd) { if (fd >= 0 && fd < FDS) atomic_store_explicit(&fd_file[fd], UNKNOWN, memory_order_relaxed); }
 
-static uint32_t file_named(int at, const char *path, int follow)
+static char whole[4200]; /* the caller has the table */
+
+static void make_whole(int at, const char *path)
 {
-    struct statx found;
-    char whole[4200];
-    if (!path || about(at, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &found) || !S_ISREG(found.stx_mode))
-        return NOT_CHOSEN;
-    if (path[0] == '/' || at != AT_FDCWD || !getcwd(whole, 4000))
+    if (path[0] == '/' || at != AT_FDCWD || syscall(SYS_getcwd, whole, 4000) <= 0)
         snprintf(whole, sizeof whole, "%.4000s", path);
     else
         snprintf(whole + strlen(whole), sizeof whole - strlen(whole), "/%.190s", path);
-    return is_chosen(whole) ? file_of(&found, whole, REGULAR) : NOT_CHOSEN;
+}
+
+static uint32_t file_named(int at, const char *path, int follow)
+{
+    struct statx found;
+    if (!path || about(at, path, follow ? 0 : AT_SYMLINK_NOFOLLOW, &found) || !S_ISREG(found.stx_mode))
+        return NOT_CHOSEN;
+    lock_table();
+    make_whole(at, path);
+    uint32_t file = is_chosen(whole) ? file_of(&found, whole, REGULAR) : NOT_CHOSEN;
+    unlock_table();
+    return file;
 }
 
 /* -- Stacks -------------------------------------------------------------------------------------------------- */
@@ -377,7 +403,7 @@ static uint32_t write_stack(void *const *frames, int count)
             dl_iterate_phdr(add_code, NULL);
             write_maps();
         }
-        char line[40 + 20 * DEPTH];
+        static char line[40 + 20 * DEPTH];
         int length = snprintf(line, sizeof line, "stack %u", id);
         for (int k = 0; k < count; k++)
             length += snprintf(line + length, sizeof line - (size_t)length, " %lx", (unsigned long)frames[k]);
@@ -388,22 +414,18 @@ static uint32_t write_stack(void *const *frames, int count)
     return id;
 }
 
-/* Where Python runs, its frames say more than those of the interpreter. All these functions are its stable API; the
-   calling thread takes the GIL, as any callback into Python does. */
-static int (*Py_IsInitialized)(void), (*PyGILState_Check)(void), (*PyGILState_Ensure)(void), (*PyFrame_GetLineNumber)(void *);
-static void (*PyGILState_Release)(int), (*Py_DecRef)(void *), (*PyErr_Clear)(void);
-static void *(*PyEval_GetFrame)(void), *(*PyFrame_GetCode)(void *), *(*PyFrame_GetBack)(void *), *(*PyGILState_GetThisThreadState)(void);
-static void *(*PyObject_GetAttrString)(void *, const char *);
-static const char *(*PyUnicode_AsUTF8)(void *);
+/* Where Python runs, its frames say more than those of the interpreter. It writes those of this thread itself, as it does
+   for faulthandler: without the GIL, which must not be waited for here, and without allocating anything. */
+static int (*Py_IsInitialized)(void);
+static void *(*PyGILState_GetThisThreadState)(void);
+static void (*_Py_DumpTraceback)(int, void *);
 
 static void find_python(void)
 {
     struct { const char *name; void *at; } wanted[] = {
-        {"Py_IsInitialized", &Py_IsInitialized}, {"PyGILState_Check", &PyGILState_Check}, {"PyGILState_Ensure", &PyGILState_Ensure},
-        {"PyFrame_GetLineNumber", &PyFrame_GetLineNumber}, {"PyGILState_Release", &PyGILState_Release}, {"Py_DecRef", &Py_DecRef},
-        {"PyErr_Clear", &PyErr_Clear}, {"PyEval_GetFrame", &PyEval_GetFrame}, {"PyFrame_GetCode", &PyFrame_GetCode},
-        {"PyFrame_GetBack", &PyFrame_GetBack}, {"PyGILState_GetThisThreadState", &PyGILState_GetThisThreadState},
-        {"PyObject_GetAttrString", &PyObject_GetAttrString}, {"PyUnicode_AsUTF8", &PyUnicode_AsUTF8},
+        {"Py_IsInitialized", &Py_IsInitialized},
+        {"PyGILState_GetThisThreadState", &PyGILState_GetThisThreadState},
+        {"_Py_DumpTraceback", &_Py_DumpTraceback},
     };
     uses_python = 1;
     for (size_t k = 0; k < sizeof wanted / sizeof *wanted; k++) {
@@ -413,55 +435,45 @@ static void find_python(void)
     }
 }
 
-static int add_attribute(char *line, int length, int size, void *object, const char *name)
+/* From lines such as `  File "a.py", line 3 in work`: the file, the line and the function of each, behind tabs. */
+static int python_frames(char *text, char *line, int size)
 {
-    void *value = PyObject_GetAttrString(object, name);
-    const char *text = value ? PyUnicode_AsUTF8(value) : NULL;
-    if (!text)
-        PyErr_Clear();
-    length += snprintf(line + length, (size_t)(size - length), "\t%.400s", text ? text : "?");
-    if (value)
-        Py_DecRef(value);
+    int length = 0, depth = 0;
+    for (char *at = strstr(text, "  File \""); at && depth < DEPTH; at = strstr(at, "\n  File \""), depth++) {
+        at = strchr(at, '"') + 1;
+        char *end = strstr(at, "\", line "), *in = end ? strstr(end, " in ") : NULL, *last = in ? strchr(in, '\n') : NULL;
+        if (!last || length + 1300 > size)
+            break;
+        int path = (int)(end - at) > 400 ? 400 : (int)(end - at), name = (int)(last - in - 4) > 400 ? 400 : (int)(last - in - 4);
+        length += snprintf(line + length, (size_t)(size - length), "\t%.*s\t%d\t%.*s", path, at, atoi(end + 8), name, in + 4);
+        at = last;
+    }
     return length;
 }
 
-static uint32_t python_stack(void)
+static uint32_t python_stack(void *thread)
 {
-    char line[12000];
-    int length = 0, is_new, state = PyGILState_Ensure();
-    uint64_t hash = 3;
-    void *frame = PyEval_GetFrame();
-    for (int depth = 0; frame && depth < DEPTH; depth++) {
-        void *its = PyFrame_GetCode(frame), *back = PyFrame_GetBack(frame);
-        int from = length;
-        length = add_attribute(line, length, sizeof line, its, "co_filename");
-        length += snprintf(line + length, sizeof line - (size_t)length, "\t%d", PyFrame_GetLineNumber(frame));
-        length = add_attribute(line, length, sizeof line, its, "co_qualname");
-        for (; from < length; from++)
-            hash = mixed(hash, (uint64_t)line[from]);
-        Py_DecRef(its);
-        if (depth)
-            Py_DecRef(frame);
-        frame = back;
-        if (frame && depth + 1 == DEPTH)
-            Py_DecRef(frame);
-    }
-    PyGILState_Release(state);
-    if (!length)
+    static char text[8192], line[12000]; /* below: with the table */
+    int is_new, head, file = (int)syscall(SYS_memfd_create, "lab", 1u);
+    if (file < 0)
         return 0;
+    _Py_DumpTraceback(file, thread);
     lock_table();
-    uint32_t id = intern(hash | 1, &is_new);
-    if (is_new) {
-        char head[32];
-        int size = snprintf(head, sizeof head, "python %u", id);
-        for (int k = 0; k < length; k++)
-            if ((unsigned char)line[k] < 32 && line[k] != '\t')
-                line[k] = '?';
-        memmove(line + size, line, (size_t)(length + size < (int)sizeof line - 1 ? length : (int)sizeof line - size - 1));
-        length = length + size < (int)sizeof line - 1 ? length + size : (int)sizeof line - 1;
-        memcpy(line, head, (size_t)size);
-        line[length++] = '\n';
-        write_text(line, (size_t)length);
+    long count = syscall(SYS_pread64, file, text, sizeof text - 1, 0);
+    syscall(SYS_close, file);
+    text[count > 0 ? count : 0] = 0;
+    head = 32;
+    int length = python_frames(text, line + head, (int)sizeof line - head - 1);
+    uint64_t hash = 3;
+    for (int k = 0; k < length; k++)
+        hash = mixed(hash, (uint64_t)line[head + k]);
+    uint32_t id = length ? intern(hash | 1, &is_new) : 0;
+    if (id && is_new) {
+        char word[32];
+        int size = snprintf(word, sizeof word, "python %u", id);
+        memcpy(line + head - size, word, (size_t)size);
+        line[head + length] = '\n';
+        write_text(line + head - size, (size_t)(size + length + 1));
     }
     unlock_table();
     return id;
@@ -480,6 +492,7 @@ static uintptr_t end_of_stack(void)
         pthread_attr_getstack(&its, &low, &size);
         pthread_attr_destroy(&its);
     }
+    stack_low = (uintptr_t)low;
     return (uintptr_t)low + size;
 }
 
@@ -506,6 +519,10 @@ static uint32_t native_stack(void *caller, void *frame)
     at->frame = frame;
     at->count = 0;
     uintptr_t *place = frame;
+    if ((uintptr_t)frame < stack_low || (uintptr_t)frame >= stack_end) { /* a signal handler on a stack of its own */
+        at->caller = NULL;
+        return write_stack(frames + first, count);
+    }
     for (int k = 1; k < count; k++) {
         while ((uintptr_t)(place + 1) < stack_end && *place != (uintptr_t)frames[first + k])
             place++;
@@ -519,11 +536,10 @@ static uint32_t native_stack(void *caller, void *frame)
 
 static uint32_t stack_of(void *caller, void *frame)
 {
-    if (uses_python && Py_IsInitialized() && PyGILState_GetThisThreadState()) {
-        uint32_t id = python_stack();
-        if (id)
-            return id;
-    }
+    void *thread = uses_python && Py_IsInitialized() ? PyGILState_GetThisThreadState() : NULL;
+    uint32_t id = thread ? python_stack(thread) : 0;
+    if (id)
+        return id;
     return native_stack(caller, frame);
 }
 
@@ -550,7 +566,7 @@ static void open_log(void)
 
 static void write_program(void)
 {
-    char line[8300] = "program ";
+    static char line[8300] = "program ";
     long length = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", line + 8, 4000);
     length = length < 0 ? 8 : length + 8;
     line[length++] = '\t';
@@ -595,13 +611,13 @@ static void in_child(void)
     if (!log_)
         return;
     inside++;
-    syscall(SYS_munmap, log_, ROOM);
+    syscall(SYS_munmap, log_, HEAD + FIRST);
+    for (int k = 0; k < PIECES && pieces[k]; k++)
+        syscall(SYS_munmap, pieces[k], GROW), pieces[k] = NULL;
     thread_id = 0;
     memset(stack_hash, 0, sizeof stack_hash);
     stack_count = 0;
     memset(cache, 0, sizeof cache);
-    if (uses_python && !PyGILState_Check()) /* another thread may have had the GIL, and is not here */
-        uses_python = 0;
     open_log();
     if (log_) {
         write_program();
@@ -729,6 +745,8 @@ static int flags_of(const char *mode)
     return (*mode == 'r' ? 0 : *mode == 'w' ? O_CREAT | O_TRUNC : O_CREAT | O_APPEND) | (strchr(mode, 'x') ? O_EXCL : 0) | (plus ? O_RDWR : *mode == 'r' ? O_RDONLY : O_WRONLY);
 }
 
+static struct event *closing(int fd, void *caller, void *frame);
+
 static FILE *opened_stream(FILE *stream, const char *path, const char *mode, uint64_t begun, void *caller, void *frame)
 {
     opened(stream ? fileno(stream) : -1, flags_of(mode), begun, path, AT_FDCWD, caller, frame);
@@ -737,6 +755,21 @@ static FILE *opened_stream(FILE *stream, const char *path, const char *mode, uin
 
 PUBLIC FILE *fopen(const char *path, const char *mode) { REAL(FILE *, fopen, const char *, const char *) uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
 PUBLIC FILE *fopen64(const char *path, const char *mode) { REAL(FILE *, fopen64, const char *, const char *) uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
+
+static FILE *reopened(FILE *(*real)(const char *, const char *, FILE *), const char *path, const char *mode, FILE *stream, void *caller, void *frame)
+{
+    uint64_t begun = now();
+    if (recording()) {
+        inside++;
+        after(closing(fileno(stream), caller, frame), 0);
+        inside--;
+    }
+    FILE *opened_ = real(path, mode, stream);
+    return path ? opened_stream(opened_, path, mode, begun, caller, frame) : opened_;
+}
+
+PUBLIC FILE *freopen(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen, const char *, const char *, FILE *) return reopened(real, path, mode, stream, CALLER); }
+PUBLIC FILE *freopen64(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen64, const char *, const char *, FILE *) return reopened(real, path, mode, stream, CALLER); }
 
 /* Descriptors are closed and copied. */
 
@@ -980,7 +1013,23 @@ PUBLIC ssize_t __read_chk(int fd, void *to, size_t size, size_t most) { REAL(ssi
 PUBLIC ssize_t __pread_chk(int fd, void *to, size_t size, off_t at, size_t most) { REAL(ssize_t, __pread_chk, int, void *, size_t, off_t, size_t) DATA(READ, at, real(fd, to, size, at, most)) }
 PUBLIC ssize_t __pread64_chk(int fd, void *to, size_t size, off64_t at, size_t most) { REAL(ssize_t, __pread64_chk, int, void *, size_t, off64_t, size_t) DATA(READ, at, real(fd, to, size, at, most)) }
 PUBLIC ssize_t readv(int fd, const struct iovec *to, int count_) { REAL(ssize_t, readv, int, const struct iovec *, int) DATA(READ, -1, real(fd, to, count_)) }
-PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_) { REAL(ssize_t, writev, int, const struct iovec *, int) DATA(WRITE, -1, real(fd, from, count_)) }
+PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_)
+{
+    REAL(ssize_t, writev, int, const struct iovec *, int)
+    if (!recording())
+        return real(fd, from, count_);
+    inside++;
+    struct event *event = data(WRITE, fd, CALLER);
+    ssize_t count = real(fd, from, count_);
+    int error = errno;
+    const struct iovec *last = count_ > 0 ? &from[count_ - 1] : NULL;
+    if (event && count > 0 && last && last->iov_len && ((const char *)last->iov_base)[last->iov_len - 1] == '\n')
+        event->flags |= ENDS_LINE;
+    moved(event, -1, count);
+    inside--;
+    errno = error;
+    return count;
+}
 #define VECTORS(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at) { REAL(ssize_t, name, int, const struct iovec *, int, off_t) DATA(kind, at, real(fd, parts, count_, at)) }
 VECTORS(preadv, READ) VECTORS(preadv64, READ) VECTORS(pwritev, WRITE) VECTORS(pwritev64, WRITE)
 #define VECTORS_2(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at, int flags) { REAL(ssize_t, name, int, const struct iovec *, int, off_t, int) DATA(kind, at, real(fd, parts, count_, at, flags)) }
@@ -1064,7 +1113,9 @@ static void stream_after(struct streamed its, FILE *stream, void *caller, void *
 #define STREAM(type, call) \
     if (!recording()) return call; \
     inside++; \
+    int before_ = errno; \
     struct streamed its = stream_before(stream); \
+    errno = before_; \
     type result = call; \
     int error = errno; \
     stream_after(its, stream, CALLER); \
@@ -1090,7 +1141,9 @@ SEEKS(fseek, long) SEEKS(fseeko, off_t) SEEKS(fseeko64, off64_t)
 static int scanned(FILE *stream, const char *form, va_list values, void *caller, void *frame)
 {
     inside++;
+    int kept = errno;
     struct streamed its = stream_before(stream);
+    errno = kept;
     int result = vfscanf(stream, form, values), error = errno;
     stream_after(its, stream, caller, frame);
     inside--;
@@ -1101,7 +1154,9 @@ static int scanned(FILE *stream, const char *form, va_list values, void *caller,
 static int printed(FILE *stream, const char *form, va_list values, void *caller, void *frame)
 {
     inside++;
+    int kept = errno;
     struct streamed its = stream_before(stream);
+    errno = kept;
     int result = vfprintf(stream, form, values), error = errno;
     stream_after(its, stream, caller, frame);
     inside--;
@@ -1112,9 +1167,8 @@ static int printed(FILE *stream, const char *form, va_list values, void *caller,
 #define FORMATS(name, plain_, formatted) \
     PUBLIC int name(FILE *stream, const char *form, ...) \
     { va_list values; va_start(values, form); int result = recording() ? formatted(stream, form, values, CALLER) : plain_(stream, form, values); va_end(values); return result; }
-/* The headers rename fscanf to the one that follows C99; programs name either, or that of C23. */
-PUBLIC int oldest_fscanf(FILE *, const char *, ...) __asm__("fscanf");
-FORMATS(fscanf, vfscanf, scanned) FORMATS(oldest_fscanf, vfscanf, scanned) FORMATS(__isoc23_fscanf, vfscanf, scanned) FORMATS(fprintf, vfprintf, printed)
+/* The headers rename fscanf to the one that follows C99, and now C23; an older program's reads other formats. */
+FORMATS(fscanf, vfscanf, scanned) FORMATS(__isoc23_fscanf, vfscanf, scanned) FORMATS(fprintf, vfprintf, printed)
 
 PUBLIC int __fprintf_chk(FILE *stream, int flag, const char *form, ...)
 {
@@ -1132,7 +1186,7 @@ PUBLIC int fclose(FILE *stream)
     if (!recording() || !stream)
         return real(stream);
     inside++;
-    int fd = fileno(stream);
+    int kept = errno, fd = fileno(stream);
     uint32_t file = file_at(fd);
     struct event *written = NULL, *closed = NULL;
     if (fd >= 0 && file != NOT_CHOSEN && file_type[file] == REGULAR) {
@@ -1148,6 +1202,7 @@ PUBLIC int fclose(FILE *stream)
         closed = closing(fd, CALLER);
     }
     forget_fd(fd);
+    errno = kept;
     int result = real(stream), error = errno;
     if (written)
         written->end = closed ? closed->begin : now();
@@ -1225,13 +1280,12 @@ static int renamed(int from_at, const char *from, int to_at, const char *to, uns
         event->start = replaced == NOT_CHOSEN ? 0 : replaced, event->begin = now();
     int result = (int)syscall(SYS_renameat2, from_at, from, to_at, to, flags), error = errno;
     if (event && !result) {
-        char line[4400], whole[4200];
-        if (to[0] == '/' || to_at != AT_FDCWD || !getcwd(whole, 4000))
-            snprintf(whole, sizeof whole, "%.4000s", to);
-        else
-            snprintf(whole + strlen(whole), sizeof whole - strlen(whole), "/%.190s", to);
+        static char line[4400];
+        lock_table();
+        make_whole(to_at, to);
         plain(whole);
         write_text(line, (size_t)snprintf(line, sizeof line, "name %u %.4200s\n", file, whole));
+        unlock_table();
     }
     errno = error;
     after(event, result);
@@ -1289,6 +1343,24 @@ PUBLIC pid_t wait(int *status) { REAL(pid_t, wait, int *) return waited(real(sta
 PUBLIC pid_t waitpid(pid_t pid, int *status, int options) { REAL(pid_t, waitpid, pid_t, int *, int) return waited(real(pid, status, options)); }
 PUBLIC pid_t wait3(int *status, int options, struct rusage *used) { REAL(pid_t, wait3, int *, int, struct rusage *) return waited(real(status, options, used)); }
 PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *used) { REAL(pid_t, wait4, pid_t, int *, int, struct rusage *) return waited(real(pid, status, options, used)); }
+/* These wait inside the C library: for a child that nobody names here. */
+static int waited_for_one(int status)
+{
+    int error = errno;
+    if (recording()) {
+        inside++;
+        struct event *event = new_event(WAITED, now());
+        if (event)
+            event->other = 0, event->end = now();
+        inside--;
+    }
+    errno = error;
+    return status;
+}
+
+PUBLIC int system(const char *command) { REAL(int, system, const char *) return waited_for_one(real(command)); }
+PUBLIC int pclose(FILE *stream) { REAL(int, pclose, FILE *) return waited_for_one(real(stream)); }
+
 PUBLIC int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
     REAL(int, waitid, idtype_t, id_t, siginfo_t *, int)
@@ -1307,13 +1379,14 @@ static void executes(const char *path, void *caller, void *frame)
     if (!recording() || !path)
         return;
     inside++;
-    struct event *event = before(EXEC, -1, 0, caller, frame);
-    char line[4200];
-    if (event) {
+    static char line[4200];
+    if (before(EXEC, -1, 0, caller, frame)) {
+        lock_table();
         int length = snprintf(line, sizeof line, "executes %.4000s", path);
         plain(line);
         line[length++] = '\n';
         write_text(line, (size_t)length);
+        unlock_table();
     }
     inside--;
 }
@@ -1332,23 +1405,30 @@ static uint32_t place_of(const void *address, int64_t *offset)
     if (last[at].address == address)
         return *offset = last[at].offset, last[at].file;
     uint32_t file = NOT_CHOSEN;
-    FILE *maps = fopen("/proc/self/maps", "re");
-    char line[4400];
-    while (maps && fgets(line, sizeof line, maps)) {
-        unsigned long from, to, start, major, minor, inode;
-        char modes[8];
-        if (sscanf(line, "%lx-%lx %7s %lx %lx:%lx %lu", &from, &to, modes, &start, &major, &minor, &inode) == 7 &&
-            from <= (uintptr_t)address && (uintptr_t)address < to) {
-            if (modes[3] == 's') {
+    static char maps[1 << 16]; /* with the table; a signal handler may post to a semaphore, so nothing is allocated */
+    lock_table();
+    int list = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    long have = 0, more;
+    while (list >= 0 && file == NOT_CHOSEN && (more = syscall(SYS_read, list, maps + have, sizeof maps - 1 - (size_t)have)) > 0) {
+        char *line = maps, *end;
+        maps[have += more] = 0;
+        for (; (end = strchr(line, '\n')); line = end + 1) {
+            unsigned long from, to, start, major, minor, inode;
+            char modes[8];
+            *end = 0;
+            if (sscanf(line, "%lx-%lx %7s %lx %lx:%lx %lu", &from, &to, modes, &start, &major, &minor, &inode) == 7 &&
+                from <= (uintptr_t)address && (uintptr_t)address < to && modes[3] == 's') {
                 struct statx its = {.stx_ino = inode, .stx_dev_major = (uint32_t)major, .stx_dev_minor = (uint32_t)minor};
                 file = file_of(&its, "shared memory", CHANNEL);
                 *offset = (int64_t)(start + ((uintptr_t)address - from));
             }
-            break;
         }
+        have = (long)strlen(line);
+        memmove(maps, line, (size_t)have);
     }
-    if (maps)
-        fclose(maps);
+    if (list >= 0)
+        syscall(SYS_close, list);
+    unlock_table();
     last[at].address = address;
     last[at].file = file;
     last[at].offset = *offset;

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 
+from lab.analysis.held_locks import SOME_CHILD
 from lab.analysis.watched import END, RELEASED, Event, History, Image, Kind, WatchedFile, WatchedProcess
 from lab.errors import UsageError
 
@@ -46,10 +47,16 @@ class _Log:
 
 def read_logs(folder: Path) -> History:
     """Return the history of the logs in a folder. Raises UsageError where there is none, or one of another version."""
-    logs = sorted((_Log(path) for path in folder.glob("*.log")), key=lambda log: log.started)
+    paths = [path for path in folder.glob("*.log") if path.is_file()]
+    logs = sorted((_Log(path) for path in paths if path.stat().st_size), key=lambda log: log.started)
     if not logs:
         raise UsageError(f"{folder}: no logs of lab watch; give the folder that --keep named")
-    return _Reader().read(logs)
+    try:
+        history = _Reader().read(logs)
+    except (ValueError, KeyError, IndexError) as error:
+        raise UsageError(f"{folder}: a log is damaged ({error}); watch the program again") from error
+    history.unrecorded = len(paths) - len(logs)
+    return history
 
 
 class _Reader:
@@ -110,7 +117,7 @@ class _Reader:
             elif called is Kind.START:
                 other = self._process_at(log.parent, log.started)
             elif called is Kind.WAITED:
-                other = self._process_at(other, begin)
+                other = self._process_at(other, begin) if other else SOME_CHILD
             elif called is Kind.RENAME:
                 start = files.get(start, -1)
             place, key = files.get(file, -1), (number, stack)

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,7 +17,7 @@ from lab.analysis.statistics import percentile
 from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, Event, History, Kind
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.processes import fork_child, stops_held
+from lab.processes import Descendants, fork_child, stops_held
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
 
@@ -45,7 +46,7 @@ def library() -> Path:
 def _logs(keep: str) -> Iterator[Path]:
     """Yield an empty folder for the logs: the one to keep, or one that goes with the block."""
     if not keep:
-        with TemporaryDirectory(prefix="lab-watch-") as temporary:
+        with TemporaryDirectory(prefix="lab-watch-", ignore_cleanup_errors=True) as temporary:
             yield Path(temporary)
         return
     folder = Path(keep).absolute()
@@ -75,13 +76,17 @@ def watch(options: WatchOptions) -> Watch:
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
         }
-        outcomes, interrupted = _run(options, variables)
+        with Descendants() as left:
+            outcomes, interrupted = _run(options, variables)
+            orphans = left.end(grace_s=GRACE_S)
         if not any(folder.glob("*.log")):
             raise CannotRunError(
                 f"{options.command[0]}: nothing was recorded: it is a static program, or it is set-user-ID, "
                 "or it cannot be run; the loader preloads nothing into those (ld.so(8))"
             )
-        return _judged(read_logs(folder), options, start, outcomes, interrupted=interrupted)
+        found = _judged(read_logs(folder), options, start, outcomes, interrupted=interrupted)
+        late = [f"what {each} would have done: it ran on, and was ended" for each in orphans]
+        return replace(found, not_seen=[*found.not_seen, *map(anonymous_text, late)])
 
 
 def judge_again(folder: Path, options: WatchOptions) -> Watch:
@@ -115,7 +120,7 @@ def _run(options: WatchOptions, variables: dict[str, str]) -> tuple[list[Outcome
             _wait(pids, ended, options.time_limit_s)
         except KeyboardInterrupt:
             interrupted = True
-    return [ended[pid] for pid in pids], interrupted
+    return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
 
 
 def _become(options: WatchOptions, copy: int, variables: dict[str, str], gate: tuple[int, int]) -> None:
@@ -328,6 +333,8 @@ def _not_seen(history: History, judged: Judgement) -> Iterator[str]:
         yield f"loads and stores through mappings of {', '.join(mapped)}"
     for program in sorted(set(history.escaped)):
         yield f"{anonymous_text(program)}: a static or set-user-ID program, or one with a cleaned environment"
+    if history.unrecorded:
+        yield f"{history.unrecorded} processes, which could not make a log"
     if lost := sum(process.lost for process in history.processes):
         yield f"{lost:,} calls, for which there was no room in the logs"
     full = [str(process.pid) for process in history.processes if process.full]

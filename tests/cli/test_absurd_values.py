@@ -120,6 +120,7 @@ BAD_VALUES = {
 """The options that commands share, with values that every one of them refuses, and the exit code."""
 
 NEEDED = {
+    "watch": ["true"],
     "race": ["touches.py"],
     "check": ["."],
     "replay": [str(explore(Case(find_scenarios(["counter"])[0], "none", 2, 1), asked()).token)],

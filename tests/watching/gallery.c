@@ -185,6 +185,54 @@ static void semaphore(void)
     sem_post(shared);
 }
 
+static void emptied_lock_file(void)
+{
+    int guard = open_beside(".guard", O_CREAT | O_RDWR | O_TRUNC); /* no data in it */
+    flock(guard, LOCK_EX);
+    add();
+    close(guard);
+}
+
+static void shared_by_workers(void)
+{
+    int own = open_beside(".guard", O_CREAT | O_RDWR);
+    flock(own, LOCK_EX);
+    pid_t child = fork();
+    if (!child) {
+        add(); /* the parent closes its copy meanwhile: the lock goes with the last one */
+        _exit(0);
+    }
+    close(own);
+    waitpid(child, NULL, 0);
+}
+
+static void by_system(void)
+{
+    char command[4096];
+    snprintf(command, sizeof command, "printf x >> '%s.log'; cat '%s.log' > /dev/null", path, path);
+    flock(file, LOCK_EX);
+    if (system(command))
+        _exit(1);
+    flock(file, LOCK_UN);
+}
+
+static char small[16384];
+static void on_signal(int number) { (void)number; close(open(path, O_RDONLY)); close(open_beside(".seen", O_CREAT | O_WRONLY)); }
+
+static void signalled(void)
+{
+    stack_t stack = {.ss_sp = small + 4096, .ss_size = sizeof small - 4096};
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_ONSTACK};
+    memset(small, 7, 4096);
+    sigaltstack(&stack, NULL);
+    sigaction(SIGUSR1, &action, NULL);
+    whole();
+    raise(SIGUSR1);
+    for (int at = 0; at < 4096; at++) /* what lies below the stack is another's */
+        if (small[at] != 7)
+            abort();
+}
+
 static void tried_again(void)
 {
     while (lock_range(F_SETLK, F_WRLCK, file, 0, 8))
@@ -284,6 +332,26 @@ static void replaced(void)
     rename(fresh, path);
     close(data);
     close(own);
+}
+
+static void updates_replaced(void)
+{
+    char fresh[4096];
+    if (worker) {
+        flock(file, LOCK_EX);
+        add();
+        flock(file, LOCK_UN);
+    } else {
+        flock(file, LOCK_EX);
+        snprintf(fresh, sizeof fresh, "%s.new", path);
+        close(open(fresh, O_CREAT | O_WRONLY, 0600));
+        rename(fresh, path);
+        flock(file, LOCK_UN);
+    }
+    meet("replaced");
+    flock(file, LOCK_EX);
+    add();
+    _exit(0);
 }
 
 static void emptied_first(void)
@@ -395,10 +463,11 @@ static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(plain), NAMED(open_description), NAMED(whole), NAMED(other_byte), NAMED(neighbours), NAMED(readers),
     NAMED(closed_to_unlock), NAMED(lock_file), NAMED(beside), NAMED(child_waited_for), NAMED(stream_flushed),
     NAMED(appended), NAMED(inode_checked), NAMED(semaphore), NAMED(tried_again),
+    NAMED(emptied_lock_file), NAMED(shared_by_workers), NAMED(by_system), NAMED(signalled),
     NAMED(no_lock), NAMED(other_ranges), NAMED(past_its_range), NAMED(closes_another), NAMED(closes_a_copy),
     NAMED(closes_a_stream), NAMED(reads_first), NAMED(child_works), NAMED(writes_after), NAMED(stream_late),
     NAMED(writes_shared), NAMED(two_kinds), NAMED(reader_without), NAMED(locked_twice), NAMED(opposite_order),
-    NAMED(replaced), NAMED(emptied_first), NAMED(went_on), NAMED(unlocked_by_child), NAMED(kept_by_child),
+    NAMED(replaced), NAMED(updates_replaced), NAMED(emptied_first), NAMED(went_on), NAMED(unlocked_by_child), NAMED(kept_by_child),
     NAMED(cut_below), NAMED(in_pieces), NAMED(never_unlocks),
     NAMED(made_exclusive), NAMED(unlocks_nothing), NAMED(killed_inside),
 };

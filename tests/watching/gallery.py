@@ -7,6 +7,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import sqlite3
 import sys
 import threading
 import time
@@ -162,6 +163,31 @@ def posix_between_threads() -> None:
 
 def ofd_between_threads() -> None:
     two_threads(getattr(fcntl, "F_OFD_SETLK", 37))
+
+
+def threads_of_sqlite() -> None:
+    """Threads share a connection: one has SQLite's mutex without the GIL, while another with the GIL waits for it."""
+    connection = sqlite3.connect(f"{file}.{worker}.db", check_same_thread=False, isolation_level=None)
+    connection.execute("pragma cache_size=10")
+    connection.execute("create table if not exists t (x, y)")
+    rows = (
+        "with recursive n(i) as (select 1 union all select i + 1 from n where i < 3000) select i, zeroblob(200) from n"
+    )
+
+    def insert() -> None:
+        for _ in range(3):
+            connection.execute(f"insert into t {rows}")
+
+    def select() -> None:
+        for number in range(2000):
+            connection.execute("select ?", (number,)).fetchall()
+
+    threads = [threading.Thread(target=each) for each in (insert, select, select)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.exit()
 
 
 for _ in range(ROUNDS):

@@ -23,6 +23,7 @@ COPIES = 3
 RIGHT = (
     "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "closed_to_unlock", "lock_file",
     "beside", "child_waited_for", "stream_flushed", "appended", "inode_checked", "semaphore", "tried_again",
+    "emptied_lock_file", "shared_by_workers", "by_system", "signalled",
 )  # fmt: skip
 
 WRONG = {
@@ -43,6 +44,7 @@ WRONG = {
     "locked_twice": {"locked twice", "written after the unlock", "note: unlocked without a lock"},
     "opposite_order": {"opposite order"},
     "replaced": {"locked a replaced file"},
+    "updates_replaced": {"locked a replaced file"},
     "emptied_first": {"emptied before the lock"},
     "went_on": {"went on without the lock"},
     "unlocked_by_child": {"unlocked by another process"},
@@ -62,6 +64,7 @@ PYTHON_WRONG = {
     "emptied_by_mode_w": {"emptied before the lock"},
     "looked_only_before": {"read before the lock"},
     "looked_and_looked_again": {"note: looked before the lock"},
+    "threads_of_sqlite": {"note: converted"},
     "helper_unlocks": {"unlocked by another process"},
     "posix_between_threads": {"locked twice", "note: unlocked without a lock", "written after the unlock"},
 }
