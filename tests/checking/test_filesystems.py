@@ -45,7 +45,8 @@ def test_the_verdicts_are_those_of_the_table(name: str) -> None:
     assert verdicts == expected, json.dumps([each for each in document["guarantees"] if each["evidence"]], indent=1)
     broken = {rule["number"] for rule in document["rules"] if rule["verdict"] == "unsafe"}
     assert broken >= BREAKS.get(name.removesuffix("_two"), BREAKS.get(name, set()))
-    assert code == (1 if "unsafe" in verdicts.values() else 3 if "enosys" in name else 0)
+    inconclusive = "enosys" in name or "unknown" in verdicts.values()  # what the table leaves open may be unknown
+    assert code == (1 if "unsafe" in verdicts.values() else 3 if inconclusive else 0)
     assert document["safe"] == (code == 0)
     words, others = ADVICE.get(name, ("", ()))
     advice = "\n".join(document["advice"])
