@@ -72,7 +72,8 @@ class HeldLocks:
         self._described: dict[tuple[int, int], Description] = {}
         self._held: dict[Hashable, dict[tuple[str, int], list[Hold]]] = defaultdict(lambda: defaultdict(list))
         self._lost: dict[int, list[Lost]] = defaultdict(list)
-        self._kinds: dict[int, dict[str, Event]] = defaultdict(dict)
+        self._kinds: dict[int, dict[str, dict[int, Event]]] = defaultdict(lambda: defaultdict(dict))
+        """The first request of each process for a lock on a file, by its kind."""
         self._refused: dict[tuple[int, int], Event] = {}
         self._unlocked: set[tuple[int, int]] = set()
         self._replaced: dict[int, str] = {}
@@ -83,6 +84,11 @@ class HeldLocks:
         self._executed: set[tuple[int, int]] = set()
         """Descriptors that a program inherited when it was executed."""
         self._kept: list[tuple[Description, Event, Hold]] = []
+        self._inherited_by: dict[int, set[int]] = defaultdict(set)
+        """The descriptors with which each image began."""
+        for event in history.events:
+            if event.kind is Kind.INHERITED:
+                self._inherited_by[event.stack[0]].add(event.fd)
         self._last = {event.process: event.time for event in history.events if event.finish}
 
     def _found(self, cause: Cause, file: int, *events: Event) -> None:
@@ -103,10 +109,7 @@ class HeldLocks:
         """A program began: of the descriptors that the process had, those that are not inherited were closed."""
         if event.other >= 0 and event.other != event.process:
             self._clocks.learn(event.process, event.other)
-        inherited = {
-            each.fd for each in self._history.events
-            if each.kind is Kind.INHERITED and each.process == event.process and each.stack[0] == event.stack[0]
-        } if any(process == event.process for process, _ in self._described) else set()  # fmt: skip
+        inherited = self._inherited_by[event.stack[0]]
         for process, fd in list(self._described):
             if process == event.process and fd not in inherited:
                 self._forget(event, fd)
@@ -141,10 +144,8 @@ class HeldLocks:
             if process == event.other:
                 self._described[event.process, fd] = description
                 description.holders.add((event.process, fd))
-        for (way, file), holds in self._held[("process", event.other)].items():
-            if way == "range":
-                self._lost[event.process] += [Lost("not inherited by a fork", hold, event) for hold in holds]
-                del file
+        for holds in self._held[("process", event.other)].values():
+            self._lost[event.process] += [Lost("not inherited by a fork", hold, event) for hold in holds]
 
     def _waited(self, event: Event) -> None:
         """A process waited for a child: for this one, or for one that the call does not name."""
@@ -235,7 +236,7 @@ class HeldLocks:
         way = "flock" if event.kind is Kind.FLOCK else "range"
         owner, exclusive = self._owner(event), bool(event.flags & EXCLUSIVE)
         start, end = (0, END) if way == "flock" else (event.start, event.end)
-        self._kinds[event.file].setdefault(way, event)
+        self._kinds[event.file][way].setdefault(event.process, event)
         use = self._uses[event.file, WAYS[event.kind]]
         if event.flags & 3 == RELEASED:
             if not event.result:

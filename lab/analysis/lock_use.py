@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
-from .held_locks import WAYS, Description, HeldLocks, Hold, Lost
+from .held_locks import Description, HeldLocks, Hold, Lost
 from .lock_faults import Cause, Judgement, Site, Unordered
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, Event, History, Kind
@@ -65,9 +65,10 @@ class _Judge(HeldLocks):
         for event in self._history.events:
             if call := calls.get(event.kind):
                 call(event)
-        self._at_the_end()
+        judged = self._judged()
+        self._at_the_end(judged)
         findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
-        return Judgement(findings, dict(self._uses), self._seen, self._left_out, self._judged(), {*self._maps})
+        return Judgement(findings, dict(self._uses), self._seen, self._left_out, judged, {*self._maps})
 
     # -- Names
 
@@ -106,7 +107,7 @@ class _Judge(HeldLocks):
         name = self._name(event.file)
         if name in self._lock_files:
             self._cut(event, ("name", name), "lock file", event.file, 0, END)
-        self._replace(event.file, name)
+        self._replaced[event.file] = name
 
     def _rename(self, event: Event) -> None:
         if event.result:
@@ -116,12 +117,9 @@ class _Judge(HeldLocks):
         name = names[min(count, len(names) - 1)] if names else self._name(event.file)
         self._renames[event.file] += 1
         if event.start >= 0:
-            self._replace(event.start, name)
+            self._replaced[event.start] = name
         self._names[event.file] = name
         self._looks_at_replaced(event)
-
-    def _replace(self, file: int, name: str) -> None:
-        self._replaced[file] = name
 
     # -- Accesses
 
@@ -242,7 +240,7 @@ class _Judge(HeldLocks):
 
     # -- At the end
 
-    def _at_the_end(self) -> None:
+    def _at_the_end(self, judged: set[int]) -> None:
         for description, closed, hold in self._kept:
             if description.holders:
                 self._found("kept by a child", description.file, hold.event, closed)
@@ -251,7 +249,6 @@ class _Judge(HeldLocks):
             if second.file in self._has_lines:  # records of a fixed length end with any byte
                 self._found("appended in pieces", second.file, first, second)
         mixed = self._two_kinds()
-        judged = self._judged()
         for pair in self._unordered:
             if pair.second.file in judged:
                 cause = pair.cause()
@@ -277,15 +274,8 @@ class _Judge(HeldLocks):
         mixed = set()
         for file, kinds in self._kinds.items():
             if len(kinds) == 2:
-                first, second = kinds["range"], kinds["flock"]
-                ways = {
-                    process: {
-                        "flock" if each.kind is Kind.FLOCK else "range" for each in self._history.events
-                        if each.kind in WAYS and each.file == file and each.process == process
-                    }
-                    for process in {first.process, second.process}
-                }  # fmt: skip
-                if first.process != second.process and not any(len(both) == 2 for both in ways.values()):
+                first, second = (next(iter(kinds[way].values())) for way in ("range", "flock"))
+                if first.process not in kinds["flock"] and second.process not in kinds["range"]:
                     self._found("two kinds of lock", file, first, second)
                     mixed.add(file)
         return mixed

@@ -34,16 +34,15 @@ class Kind(IntEnum):
     TRUNCATE = 16
     MAP = 17
     UNMAP = 18
-    SYNC = 19
-    RENAME = 20
-    UNLINK = 21
-    RECEIVE = 22
-    SEND = 23
-    ENTER = 24
-    LEAVE = 25
+    RENAME = 19
+    UNLINK = 20
+    RECEIVE = 21
+    SEND = 22
+    ENTER = 23
+    LEAVE = 24
 
 
-EXCLUSIVE, RELEASED, WAITS, APPENDS, BUFFERED, ENDS_LINE = 1, 2, 4, 8, 16, 32
+EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE = 1, 2, 4, 8, 16
 """Flags of an event. The lowest two bits are the mode of a lock: 0 shared, 1 exclusive, 2 released."""
 
 
@@ -87,11 +86,10 @@ class WatchedProcess:
 
 @dataclass(slots=True)
 class WatchedFile:
-    """One file: its name when it was first seen, the names that it was given, and whether it is a pipe or a FIFO."""
+    """One file: its name when it was first seen, and the names that it was given."""
 
     path: str
     names: list[str] = field(default_factory=list)
-    is_channel: bool = False
 
 
 @dataclass(slots=True)

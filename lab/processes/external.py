@@ -40,6 +40,12 @@ Other programs rely on them.
 """
 
 
+def restore_signals() -> None:
+    """Give a program that is to be executed the signals that the interpreter ignores."""
+    for name in PYTHON_IGNORES:
+        _quick.signal(getattr(_quick, name), _quick.SIG_DFL)
+
+
 def become(path: str, argv: Sequence[str], stdout: int, stderr: int) -> NoReturn:
     """Run a program in place of this process, with nothing to read and its output to these descriptors (execve(2)).
 
@@ -48,8 +54,7 @@ def become(path: str, argv: Sequence[str], stdout: int, stderr: int) -> NoReturn
     null = os.open(os.devnull, os.O_RDONLY)
     for descriptor, stream in ((null, 0), (stdout, 1), (stderr, 2)):
         os.dup2(descriptor, stream)
-    for name in PYTHON_IGNORES:
-        _quick.signal(getattr(_quick, name), _quick.SIG_DFL)
+    restore_signals()
     os.execv(path, list(argv))  # noqa: S606 - that no shell comes between is the point
 
 

@@ -15,7 +15,6 @@ from lab.analysis.statistics import (
     detection_limit,
     jain_fairness,
     one_in,
-    percentile,
     plural,
     requests_for,
 )
@@ -89,8 +88,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         detection_limit=limit,
         wall_s=wall_s,
         operations_per_s=operations / wall_s if wall_s else 0.0,
-        wait_ns=_quantiles(waits),
-        hold_ns=_quantiles(lengths),
+        wait_ns=Quantiles.of(waits),
+        hold_ns=Quantiles.of(lengths),
         overtaken=max((result.overtaking.most for result in results), default=0) if times else None,
         starved=sum(result.overtaking.starved for result in results),
         read_wait_max_ns=_longest(result.overtaking.longest_read_ns for result in results),
@@ -238,13 +237,6 @@ def _base(kind: str, result: Result, judged: Sequence[Result]) -> int:
     if all(other.bases[kind] == other.operations for other in known):
         return result.operations
     return max(other.bases[kind] for other in known)
-
-
-def _quantiles(values: list[int]) -> Quantiles | None:
-    if not values:
-        return None
-    ordered = sorted(values)
-    return Quantiles(p50=percentile(ordered, 0.5), p99=percentile(ordered, 0.99), max=ordered[-1])
 
 
 def _longest(waits: Iterable[int | None]) -> int | None:

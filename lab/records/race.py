@@ -5,12 +5,13 @@ In a recorded trial every load, store and lock was written down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Literal, NamedTuple
 
 from lab.analysis.holds import Span
+from lab.analysis.statistics import percentile
 
 from .common import Damage, Header
 from .explore import ExploredCase
@@ -205,6 +206,12 @@ class Quantiles:
     p50: int
     p99: int
     max: int
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Quantiles | None:
+        """Return those of some times, None where there are none."""
+        ordered = sorted(values)
+        return cls(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None
 
 
 CHECK = -1

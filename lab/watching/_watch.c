@@ -46,13 +46,13 @@ enum kind {
     OPEN, TAKEN, CLOSE, DUP, INHERITED,
     POSIX, OFD, FLOCKED,
     READ, WRITE, TRUNCATE,
-    MAP, UNMAP, SYNC,
+    MAP, UNMAP,
     RENAME, UNLINK,
     RECEIVE, SEND,
     ENTER, LEAVE
 };
 
-enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, BUFFERED = 16, ENDS_LINE = 32 };
+enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16 };
 
 struct event {
     uint64_t begin, end;
@@ -1104,7 +1104,7 @@ static void stream_after(struct streamed its, FILE *stream, void *caller, void *
     event->begin = its.begun;
     event->start = its.at;
     event->length = at - its.at;
-    event->flags = (uint16_t)(BUFFERED | (writes && its.fd < FDS && fd_appends[its.fd] ? APPENDS : 0));
+    event->flags = (uint16_t)(writes && its.fd < FDS && fd_appends[its.fd] ? APPENDS : 0);
     if (its.ends_line && !__fpending(stream))
         event->flags |= ENDS_LINE;
     after(event, 0);
@@ -1138,44 +1138,33 @@ CHARACTERS(fputc) CHARACTERS(putc) CHARACTERS(_IO_putc)
 #define SEEKS(name, type) PUBLIC int name(FILE *stream, type to, int from) { REAL(int, name, FILE *, type, int) if (recording() && __fpending(stream)) { STREAM(int, real(stream, to, from)) } return real(stream, to, from); }
 SEEKS(fseek, long) SEEKS(fseeko, off_t) SEEKS(fseeko64, off64_t)
 
-static int scanned(FILE *stream, const char *form, va_list values, void *caller, void *frame)
+static int formatted(int (*call)(FILE *, const char *, va_list), FILE *stream, const char *form, va_list values, void *caller, void *frame)
 {
+    if (!recording())
+        return call(stream, form, values);
     inside++;
     int kept = errno;
     struct streamed its = stream_before(stream);
     errno = kept;
-    int result = vfscanf(stream, form, values), error = errno;
+    int result = call(stream, form, values), error = errno;
     stream_after(its, stream, caller, frame);
     inside--;
     errno = error;
     return result;
 }
 
-static int printed(FILE *stream, const char *form, va_list values, void *caller, void *frame)
-{
-    inside++;
-    int kept = errno;
-    struct streamed its = stream_before(stream);
-    errno = kept;
-    int result = vfprintf(stream, form, values), error = errno;
-    stream_after(its, stream, caller, frame);
-    inside--;
-    errno = error;
-    return result;
-}
-
-#define FORMATS(name, plain_, formatted) \
+#define FORMATS(name, call) \
     PUBLIC int name(FILE *stream, const char *form, ...) \
-    { va_list values; va_start(values, form); int result = recording() ? formatted(stream, form, values, CALLER) : plain_(stream, form, values); va_end(values); return result; }
+    { va_list values; va_start(values, form); int result = formatted(call, stream, form, values, CALLER); va_end(values); return result; }
 /* The headers rename fscanf to the one that follows C99, and now C23; an older program's reads other formats. */
-FORMATS(fscanf, vfscanf, scanned) FORMATS(__isoc23_fscanf, vfscanf, scanned) FORMATS(fprintf, vfprintf, printed)
+FORMATS(fscanf, vfscanf) FORMATS(__isoc23_fscanf, vfscanf) FORMATS(fprintf, vfprintf)
 
 PUBLIC int __fprintf_chk(FILE *stream, int flag, const char *form, ...)
 {
     (void)flag;
     va_list values;
     va_start(values, form);
-    int result = recording() ? printed(stream, form, values, CALLER) : vfprintf(stream, form, values);
+    int result = formatted(vfprintf, stream, form, values, CALLER);
     va_end(values);
     return result;
 }
@@ -1196,7 +1185,7 @@ PUBLIC int fclose(FILE *stream)
             if (written) {
                 written->start = ftello(stream) - pending;
                 written->length = pending;
-                written->flags = (uint16_t)(BUFFERED | (fd < FDS && fd_appends[fd] ? APPENDS : 0) | (ends_line(stream) ? ENDS_LINE : 0));
+                written->flags = (uint16_t)((fd < FDS && fd_appends[fd] ? APPENDS : 0) | (ends_line(stream) ? ENDS_LINE : 0));
             }
         }
         closed = closing(fd, CALLER);

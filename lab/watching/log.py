@@ -71,8 +71,8 @@ class _Reader:
 
     def read(self, logs: list[_Log]) -> History:
         images = [self._image(log) for log in logs]
-        for log, (image, files) in zip(logs, images, strict=True):
-            self._add_events(log, image, files)
+        for number, (log, (image, files)) in enumerate(zip(logs, images, strict=True)):
+            self._add_events(log, number, image.process, files)
         self.history.events.sort(key=lambda event: (event.time, event.process))
         self.history.escaped += self._awaited.values()
         return self.history
@@ -101,9 +101,9 @@ class _Reader:
         processes = self.history.processes
         return max((each for each in self._processes.get(pid, ()) if processes[each].started_ns <= time), default=-1)
 
-    def _add_events(self, log: _Log, image: Image, files: dict[int, int]) -> None:
-        number = self.history.images.index(image)
-        process, add = image.process, self.history.events.append
+    def _add_events(self, log: _Log, number: int, process: int, files: dict[int, int]) -> None:
+        """Add the events of the image of this number."""
+        add = self.history.events.append
         for begin, finish, start, length, file, stack, fd, other, result, thread, kind, flags, _ in log.events():
             if not kind:
                 continue  # the process ended before it had written what it would do
@@ -133,8 +133,8 @@ class _Reader:
                 in_maps = word != "end"
                 _add_code(image, line)
             elif word in ("file", "same"):
-                number, device, inode, born, kind, *path = rest.split(" ", 5)
-                files[int(number)] = self._file((int(device), int(inode), int(born)), "".join(path), kind == "2")
+                number, device, inode, born, _, *path = rest.split(" ", 5)
+                files[int(number)] = self._file((int(device), int(inode), int(born)), "".join(path))
             elif word == "name":
                 key, _, name = rest.partition(" ")
                 self.history.files[files[int(key)]].names.append(name)
@@ -146,10 +146,10 @@ class _Reader:
                 self._awaited[log.pid] = rest
         return files
 
-    def _file(self, key: tuple[int, int, int], path: str, is_channel: bool) -> int:
+    def _file(self, key: tuple[int, int, int], path: str) -> int:
         if key not in self._files:
             self._files[key] = len(self.history.files)
-            self.history.files.append(WatchedFile(path, is_channel=is_channel))
+            self.history.files.append(WatchedFile(path))
         return self._files[key]
 
 

@@ -6,23 +6,23 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lab.analysis.lock_faults import Finding, Judgement, Use
 from lab.analysis.lock_use import judge
-from lab.analysis.statistics import percentile
 from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, Event, History, Kind
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants, fork_child, stops_held
+from lab.processes.external import restore_signals
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
 
 from .log import read_logs
-from .suppressions import suppressions
+from .suppressions import Suppression, suppressions
 from .symbols import Places
 
 STOPS_S, GRACE_S = 0.5, 2.0
@@ -66,12 +66,10 @@ def watch(options: WatchOptions) -> Watch:
     """
     start = RunStart()
     preloaded = library()
-    suppressions(options.suppress)  # what is wrong in them is said before the program runs
+    rules = suppressions(options.suppress)  # what is wrong in them is said before the program runs
     with _logs(options.keep) as folder:
         variables = {
-            "LD_PRELOAD": ":".join(
-                filter(None, [os.environ.get("LD_PRELOAD", ""), str(preloaded)])
-            ),  # nearest to the kernel
+            "LD_PRELOAD": ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(preloaded)])),  # next to the kernel
             "LAB_WATCH_DIR": str(folder),
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
@@ -84,14 +82,14 @@ def watch(options: WatchOptions) -> Watch:
                 f"{options.command[0]}: nothing was recorded: it is a static program, or it is set-user-ID, "
                 "or it cannot be run; the loader preloads nothing into those (ld.so(8))"
             )
-        found = _judged(read_logs(folder), options, start, outcomes, interrupted=interrupted)
+        found = _judged(read_logs(folder), options, rules, start, outcomes, interrupted=interrupted)
         late = [f"what {each} would have done: it ran on, and was ended" for each in orphans]
         return replace(found, not_seen=[*found.not_seen, *map(anonymous_text, late)])
 
 
 def judge_again(folder: Path, options: WatchOptions) -> Watch:
     """Return what is wrong with the locks of an earlier run, from its logs. Raises UsageError as `read_logs`."""
-    return _judged(read_logs(folder), options, RunStart(), [])
+    return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
 
 
 def _outputs() -> str:
@@ -110,16 +108,17 @@ def _run(options: WatchOptions, variables: dict[str, str]) -> tuple[list[Outcome
     pids: list[int] = []
     ended: dict[int, Outcome] = {}
     interrupted = False
-    with ExitStack() as at_end:
-        at_end.callback(_end, pids, ended)
+    try:
         for copy in range(options.copies):
             pids.append(fork_child(lambda copy=copy: _become(options, copy, variables, gate)))  # type: ignore[misc]
         os.close(gate[0])
         os.close(gate[1])  # they all begin now
         try:
-            _wait(pids, ended, options.time_limit_s)
+            _until(lambda: _reap(pids, ended), options.time_limit_s)
         except KeyboardInterrupt:
             interrupted = True
+    finally:
+        _end(pids, ended)
     return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
 
 
@@ -133,17 +132,11 @@ def _become(options: WatchOptions, copy: int, variables: dict[str, str], gate: t
         for name, value in words.items():
             word = word.replace(name, value)
         command.append(word)
-    for name in ("SIGPIPE", "SIGXFSZ"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
+    restore_signals()
     try:
         os.execvpe(command[0], command, {**os.environ, **variables})  # noqa: S606 - no shell between is the point
     except OSError as error:
         raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
-
-
-def _wait(pids: Sequence[int], ended: dict[int, Outcome], limit_s: float) -> None:
-    """Reap the copies until all have ended, or the time is over: those that run then hang."""
-    _until(lambda: _reap(pids, ended), limit_s)
 
 
 def _reap(pids: Sequence[int], ended: dict[int, Outcome], *, hung: bool = False) -> bool:
@@ -190,15 +183,21 @@ def _until(is_over: Callable[[], bool], limit_s: float) -> None:
 
 
 def _judged(
-    history: History, options: WatchOptions, start: RunStart, outcomes: list[Outcome], *, interrupted: bool = False
+    history: History,
+    options: WatchOptions,
+    rules: Sequence[Suppression],
+    start: RunStart,
+    outcomes: list[Outcome],
+    *,
+    interrupted: bool = False,
 ) -> Watch:
     places = Places(history)
-    rules = suppressions(options.suppress)
+    by_file = [[rule for rule in rules if rule.names(_file(history, file))] for file in range(len(history.files))]
     judged = judge(
         history,
         places.place,
         chosen=bool(options.files),
-        left_out=lambda event: any(rule.covers(event, _file(history, event.file)) for rule in rules),
+        left_out=lambda event: any(rule.covers(event) for rule in by_file[event.file]),
     )
     findings = [_finding(history, places, each) for each in judged.findings]
     return Watch(
@@ -300,8 +299,8 @@ def _locked(history: History, judged: Judgement) -> list[LockedFile]:
             granted=len(use.waits_ns) or len(use.holds_ns),
             contended=use.contended,
             refused=use.refused,
-            wait_ns=_quantiles(use.waits_ns),
-            hold_ns=_quantiles(use.holds_ns),
+            wait_ns=Quantiles.of(use.waits_ns),
+            hold_ns=Quantiles.of(use.holds_ns),
         )
         for (file, lock), use in _together(history, judged).items()
     ]
@@ -319,11 +318,6 @@ def _together(history: History, judged: Judgement) -> dict[tuple[int, str], Use]
         into.contended += use.contended
         into.refused += use.refused
     return uses
-
-
-def _quantiles(times: list[int]) -> Quantiles | None:
-    ordered = sorted(times)
-    return Quantiles(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None
 
 
 def _not_seen(history: History, judged: Judgement) -> Iterator[str]:

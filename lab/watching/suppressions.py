@@ -37,10 +37,13 @@ class Suppression:
     end: int
     glob: str
 
-    def covers(self, event: Event, path: str) -> bool:
-        """Tell whether an access to a file lies in it entirely."""
-        named = fnmatch(path, self.glob) or fnmatch(Path(path).name, self.glob)
-        return named and event.kind in self.kinds and self.start <= event.start and event.end <= self.end
+    def names(self, path: str) -> bool:
+        """Tell whether it is about this file."""
+        return fnmatch(path, self.glob) or fnmatch(Path(path).name, self.glob)
+
+    def covers(self, event: Event) -> bool:
+        """Tell whether an access to such a file lies in it entirely."""
+        return event.kind in self.kinds and self.start <= event.start and event.end <= self.end
 
 
 def suppressions(names: Iterable[str]) -> list[Suppression]:

@@ -175,7 +175,7 @@ def _name(file: str) -> str:
 
 
 def _files(findings: Sequence[WatchFinding]) -> list[str]:
-    return list(dict.fromkeys(each.file.rsplit("/", 1)[-1] for each in findings))
+    return list(dict.fromkeys(_name(each.file) for each in findings))
 
 
 def _seen(run: Watch) -> str:
@@ -198,7 +198,7 @@ def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
     first, cause = group[0], CAUSES[group[0].cause]
     count = sum(each.count for each in group)
     mark = "note" if first.note else f"{number:2}"
-    lines = [wrapped(f"{cause.title}: {first.file.rsplit('/', 1)[-1]}, {plural(count, 'time')}", f"{mark}  ")]
+    lines = [wrapped(f"{cause.title}: {_name(first.file)}, {plural(count, 'time')}", f"{mark}  ")]
     if first.note and not full:
         return "\n".join([*lines, *(f"{INDENT} {_line(call)}" for call in first.calls[:1])])
     lines += _calls(first.calls, full=full)
@@ -234,9 +234,7 @@ def locks_table(rows: Sequence[LockedFile]) -> Table[LockedFile]:
     """Return the table of files and locks."""
     return Table(
         [
-            Column(
-                "file", lambda row: row.file.rsplit("/", 1)[-1], {"file": lambda row: row.file}, left=True, key=True
-            ),
+            Column("file", lambda row: _name(row.file), {"file": lambda row: row.file}, left=True, key=True),
             Column("lock", lambda row: row.lock, {"lock": lambda row: row.lock}, left=True),
             Column("granted", lambda row: f"{row.granted:,}", {"granted": lambda row: row.granted}),
             Column("contended", lambda row: f"{row.contended:,}", {"contended": lambda row: row.contended}),
@@ -281,7 +279,12 @@ def complaints(run: Watch) -> Iterator[str]:
     """Yield the lines for stderr: one for each fault, and each copy that failed."""
     for group in groups_of(run.faults):
         places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
-        yield f"{CAUSES[group[0].cause].title}: {group[0].file.rsplit('/', 1)[-1]}, at {places}"
+        yield f"{CAUSES[group[0].cause].title}: {_name(group[0].file)}, at {places}"
+    yield from brief_complaints(run)
+
+
+def brief_complaints(run: Watch) -> Iterator[str]:
+    """Yield the lines for stderr beside the report, which has the faults."""
     for each in run.outcomes:
         if each.hung:
             yield f"copy {each.copy} did not end within {run.options.time_limit_s:g} s and was ended"
@@ -291,11 +294,6 @@ def complaints(run: Watch) -> Iterator[str]:
             yield f"copy {each.copy} ended with exit code {each.exit_code}"
     if run.interrupted:
         yield "interrupted"
-
-
-def brief_complaints(run: Watch) -> Iterator[str]:
-    """Yield the lines for stderr beside the report, which has the faults."""
-    yield from (line for line in complaints(run) if line.startswith(("copy ", "interrupted")))
 
 
 REPORT = Report(
