@@ -4,7 +4,7 @@ Its packages, the lowest layer first; imports go downward only (docs/architectur
 
     errors      what can go wrong, each with its exit code
     commands    the commands, and which record each one writes
-    analysis    pure: overlaps of holds, lost updates, torn data, statistics
+    analysis    pure: overlaps of holds, lost updates, torn data, statistics, how a watched program locks
     model       pure: the semantics of locks, and which requests they grant
     records     the record types of each command's document, their schema, save and load
     processes   fork, start barrier, reap, time limits; the only place that forks or signals

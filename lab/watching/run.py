@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,19 +14,14 @@ from lab.analysis.lock_use import judge
 from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, Event, History, Kind
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.processes import Descendants, fork_child, stops_held
-from lab.processes.external import restore_signals
+from lab.processes import Descendants
+from lab.processes.copies import GRACE_S, run_copies
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
 
 from .log import read_logs
 from .suppressions import Suppression, suppressions
 from .symbols import Places
-
-STOPS_S, GRACE_S = 0.5, 2.0
-"""The times, in seconds, that the copies have to stop, and that a program has to end after SIGTERM."""
-
-LOOK_AGAIN_S = 0.005
 
 
 def library() -> Path:
@@ -74,8 +67,9 @@ def watch(options: WatchOptions) -> Watch:
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
         }
+        commands = [_command(options, copy) for copy in range(options.copies)]
         with Descendants() as left:
-            outcomes, interrupted = _run(options, variables)
+            outcomes, interrupted = run_copies(commands, variables, options.time_limit_s)
             orphans = left.end(grace_s=GRACE_S)
         if not any(folder.glob("*.log")):
             raise CannotRunError(
@@ -92,6 +86,15 @@ def judge_again(folder: Path, options: WatchOptions) -> Watch:
     return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
 
 
+def _command(options: WatchOptions, copy: int) -> list[str]:
+    """Return the command of a copy, with its number in it."""
+    placeholders = {"{worker}": copy, "{workers}": options.copies}
+    words = options.command
+    for name, value in placeholders.items():
+        words = [word.replace(name, str(value)) for word in words]
+    return words
+
+
 def _outputs() -> str:
     """Return the files that the standard streams of this process are, as the library compares them."""
     found = []
@@ -100,86 +103,6 @@ def _outputs() -> str:
             its = os.fstat(stream)
             found.append(f"{os.major(its.st_dev)}:{os.minor(its.st_dev)}:{its.st_ino},")
     return "".join(found)
-
-
-def _run(options: WatchOptions, variables: dict[str, str]) -> tuple[list[Outcome], bool]:
-    """Start the copies together; return how each ended, and whether the user interrupted them."""
-    gate = os.pipe()
-    pids: list[int] = []
-    ended: dict[int, Outcome] = {}
-    interrupted = False
-    try:
-        for copy in range(options.copies):
-            pids.append(fork_child(lambda copy=copy: _become(options, copy, variables, gate)))  # type: ignore[misc]
-        os.close(gate[0])
-        os.close(gate[1])  # they all begin now
-        try:
-            _until(lambda: _reap(pids, ended), options.time_limit_s)
-        except KeyboardInterrupt:
-            interrupted = True
-    finally:
-        _end(pids, ended)
-    return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
-
-
-def _become(options: WatchOptions, copy: int, variables: dict[str, str], gate: tuple[int, int]) -> None:
-    os.close(gate[1])
-    os.read(gate[0], 1)
-    os.close(gate[0])
-    words = {"{worker}": str(copy), "{workers}": str(options.copies)}
-    command = []
-    for word in options.command:
-        for name, value in words.items():
-            word = word.replace(name, value)
-        command.append(word)
-    restore_signals()
-    try:
-        os.execvpe(command[0], command, {**os.environ, **variables})  # noqa: S606 - no shell between is the point
-    except OSError as error:
-        raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
-
-
-def _reap(pids: Sequence[int], ended: dict[int, Outcome], *, hung: bool = False) -> bool:
-    """Reap the copies that have ended; return whether all have."""
-    for number, pid in enumerate(pids):
-        if pid not in ended:
-            done, status = os.waitpid(pid, os.WNOHANG)
-            if done:
-                code = os.waitstatus_to_exitcode(status)
-                ended[pid] = Outcome(number, exit_code=max(code, 0), signal=max(-code, 0), hung=hung)
-    return len(ended) == len(pids)
-
-
-def _end(pids: Sequence[int], ended: dict[int, Outcome]) -> None:
-    """End the copies that still run: SIGTERM, then SIGKILL.
-
-    They are stopped first, and continued with the signal: else the first that ended would hand its lock to the next.
-    """
-    with stops_held():
-        _signal(pids, ended, signal.SIGSTOP)
-        _until(lambda: all(pid in ended or _has_stopped(pid) for pid in pids), STOPS_S)
-        _signal(pids, ended, signal.SIGTERM, signal.SIGCONT)
-        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
-        _signal(pids, ended, signal.SIGKILL)
-        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
-
-
-def _signal(pids: Sequence[int], ended: dict[int, Outcome], *numbers: int) -> None:
-    for number in numbers:
-        for pid in pids:
-            if pid not in ended:
-                os.kill(pid, number)
-
-
-def _has_stopped(pid: int) -> bool:
-    """Tell whether a child has stopped or ended; it stays to be reaped."""
-    return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-
-
-def _until(is_over: Callable[[], bool], limit_s: float) -> None:
-    until = time.monotonic() + limit_s
-    while not is_over() and time.monotonic() < until:
-        time.sleep(LOOK_AGAIN_S)
 
 
 def _judged(

@@ -1,0 +1,105 @@
+"""Run several programs beside each other as the user's own: started together, with this process's streams.
+
+They are ended together too, each stopped before any of them ends.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+from lab.errors import CannotRunError
+from lab.records.watch import Outcome
+
+from .child import fork_child, stops_held
+from .external import restore_signals
+
+STOPS_S, GRACE_S = 0.5, 2.0
+"""The times, in seconds, that the copies have to stop, and that a program has to end after SIGTERM."""
+
+LOOK_AGAIN_S = 0.005
+
+
+def run_copies(
+    commands: Sequence[Sequence[str]], variables: dict[str, str], limit_s: float
+) -> tuple[list[Outcome], bool]:
+    """Start the commands together, with these variables added to the environment, and wait for their ends.
+
+    Return how each ended, and whether the user interrupted them. Those that run on after `limit_s` seconds hang, and
+    are ended. Their streams are those of this process. Raises OSError where fork(2) is refused.
+    """
+    gate = os.pipe()
+    pids: list[int] = []
+    ended: dict[int, Outcome] = {}
+    interrupted = False
+    try:
+        for command in commands:
+            pids.append(fork_child(partial(_become, command, variables, gate)))
+        os.close(gate[0])
+        os.close(gate[1])  # they all begin now
+        try:
+            _until(lambda: _reap(pids, ended), limit_s)
+        except KeyboardInterrupt:
+            interrupted = True
+    finally:
+        _end(pids, ended)
+    return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
+
+
+def _become(command: Sequence[str], variables: dict[str, str], gate: tuple[int, int]) -> None:
+    """Wait until all are there, then be the program."""
+    os.close(gate[1])
+    os.read(gate[0], 1)
+    os.close(gate[0])
+    restore_signals()
+    try:
+        os.execvpe(command[0], list(command), {**os.environ, **variables})  # noqa: S606 - no shell between is the point
+    except OSError as error:
+        raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
+
+
+def _reap(pids: Sequence[int], ended: dict[int, Outcome], *, hung: bool = False) -> bool:
+    """Reap the copies that have ended; return whether all have."""
+    for number, pid in enumerate(pids):
+        if pid not in ended:
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                code = os.waitstatus_to_exitcode(status)
+                ended[pid] = Outcome(number, exit_code=max(code, 0), signal=max(-code, 0), hung=hung)
+    return len(ended) == len(pids)
+
+
+def _end(pids: Sequence[int], ended: dict[int, Outcome]) -> None:
+    """End the copies that still run: SIGTERM, then SIGKILL.
+
+    They are stopped first, and continued with the signal: else the first that ended would hand its lock to the next.
+    """
+    with stops_held():
+        _signal(pids, ended, signal.SIGSTOP)
+        _until(lambda: all(pid in ended or _has_stopped(pid) for pid in pids), STOPS_S)
+        _signal(pids, ended, signal.SIGTERM, signal.SIGCONT)
+        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
+        _signal(pids, ended, signal.SIGKILL)
+        _until(lambda: _reap(pids, ended, hung=True), GRACE_S)
+
+
+def _signal(pids: Sequence[int], ended: dict[int, Outcome], *numbers: int) -> None:
+    for number in numbers:
+        for pid in pids:
+            if pid not in ended:
+                os.kill(pid, number)
+
+
+def _has_stopped(pid: int) -> bool:
+    """Tell whether a child has stopped or ended; it stays to be reaped."""
+    return os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _until(is_over: Callable[[], bool], limit_s: float) -> None:
+    until = time.monotonic() + limit_s
+    while not is_over() and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN_S)
