@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import psutil
 import pytest
 
+from lab.checking.actors.actor import Actor
 from lab.checking.actors.pool import ActorPool
 from lab.checking.language import parse
 from lab.memory import workspace
@@ -211,3 +213,25 @@ def kept(directory: str) -> list[bool]:
 
 def test_only_an_actor_with_nothing_peculiar_is_kept_for_the_next_program(tmp_path: Path) -> None:
     assert in_fresh_process(kept, str(tmp_path)) == [True, True, False, False]
+
+
+def disturbed_while_slow(directory: str) -> list[str]:
+    """Who is woken by an unlock, where an actor that was woken sleeps once more before it answers."""
+    answer = Actor._answer
+
+    def late(actor: Actor, command: list[str], handed: list[int]) -> str:
+        answered = answer(actor, command, handed)
+        time.sleep(0.03 if command[0] == "F_SETLKW" else 0)
+        return answered
+
+    Actor._answer = late  # type: ignore[assignment]
+    program = "A: open f; B: open f; C: open f; A: F_SETLK f write 0 1; A: F_SETLK f write 1 1; "
+    program += "B: F_SETLKW f write 0 1; C: F_SETLKW f write 1 1; A: F_SETLK f unlock 0 1"
+    with workspace(Path(directory)) as folder, ActorPool([folder]) as actor_pool, actor_pool.stage() as stage:
+        for step in parse(program):
+            stage.perform(step.call)
+        return stage.disturbed(["B", "C"])
+
+
+def test_a_waiter_that_was_woken_is_not_asleep_in_its_call_while_it_sleeps_elsewhere(tmp_path: Path) -> None:
+    assert in_fresh_process(disturbed_while_slow, str(tmp_path)) == ["B"]

@@ -112,6 +112,8 @@ class ActorHandle:
         """The seconds allowed for a call that does not wait (`Patience`)."""
         self.fresh = True
         self.pending: LockWait | None = None
+        self._sleeps_in = ""
+        """Where in the kernel it slept when it came to wait."""
         self.process = Watched(pid)
         self._channel = channel
         self.descriptors = (channel.fileno(), self.process.descriptor)
@@ -175,6 +177,7 @@ class ActorHandle:
             if answer := self.heard(0 if spent < AWAKE_S else TICK_MS):
                 return answer
             if self.at_rest(settle_s):
+                self._sleeps_in = self.process.sleeps_in()
                 return self.heard(0) or "waits"
         return self.silence()
 
@@ -202,12 +205,18 @@ class ActorHandle:
         return bool(self._poll.poll(0))
 
     def sleeps_on(self) -> bool:
-        """Tell whether it still sleeps in its call: one that was woken has tried again and sleeps again by then."""
+        """Tell whether it still sleeps in its call: one that was woken has tried again and sleeps again by then.
+
+        One that was woken may also sleep for a page that is not in memory, before it answers: that is another place.
+        """
         deadline = time.monotonic() + self.answer_s
-        while self.process.state() not in ASLEEP and time.monotonic() < deadline:
+        while not self._sleeps_there() and time.monotonic() < deadline:
             if self.has_answered():
                 return False
         return not self.has_answered()
+
+    def _sleeps_there(self) -> bool:
+        return self.process.state() in ASLEEP and self.process.sleeps_in() == self._sleeps_in
 
     def rest_again(self) -> None:
         """Forget how long it has slept, because something has happened that may wake it."""
