@@ -14,7 +14,7 @@ END = 1 << 62
 
 
 class Kind(IntEnum):
-    """What was called; the numbers are those of `enum kind` in _watch.c."""
+    """What was called; the numbers are those of `enum kind` in _watch.h."""
 
     START = 1
     EXIT = 2

@@ -1,6 +1,6 @@
 """Read the logs that a watched program left: one history of all its processes, in the order in which calls took effect.
 
-`_watch.c` writes them. A process has a log for each program that it executes: events of 64 bytes after a header of one
+`_watch.h` writes them. A process has a log for each program that it executes: events of 64 bytes after a header of one
 page, and a text file beside it with what has no fixed size. A log whose process was killed ends with the last call it
 began. Two stamps of CLOCK_MONOTONIC bound each call: what it took took effect before the second, and what it released
 no earlier than the first.

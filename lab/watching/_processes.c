@@ -1,0 +1,195 @@
+/* The life of a process: it starts, forks, executes another program, waits for its children, and ends. */
+
+#include "_watch.h"
+
+static uint64_t forked_at;
+
+static void open_log(void)
+{
+    uint64_t started = now();
+    pid_t pid = getpid();
+    int size = snprintf(log_path, sizeof log_path, "%.500s/%d-%llu.log", folder, pid, (unsigned long long)started);
+    memcpy(text_path, log_path, sizeof text_path);
+    memcpy(text_path + size - 3, "txt", 4);
+    log_ = NULL;
+    if (grow(1))
+        return;
+    memcpy(log_->magic, "LABWATCH", 8);
+    log_->version = VERSION;
+    log_->event_size = sizeof(struct event);
+    log_->pid = pid;
+    log_->parent = getppid();
+    log_->started = started;
+    log_->forked = forked_at;
+}
+
+static void write_program(void)
+{
+    static char line[8300] = "program ";
+    long length = syscall(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", line + 8, 4000);
+    length = length < 0 ? 8 : length + 8;
+    line[length++] = '\t';
+    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    long more = file < 0 ? 0 : syscall(SYS_read, file, line + length, 4000);
+    if (file >= 0)
+        syscall(SYS_close, file);
+    for (long k = length; k < length + more; k++)
+        if ((unsigned char)line[k] < 32)
+            line[k] = line[k] ? '?' : '\x1f';
+    length += more > 0 ? more : 0;
+    line[length++] = '\n';
+    write_text(line, (size_t)length);
+}
+
+static void start(void)
+{
+    struct rlimit most;
+    int last = getrlimit(RLIMIT_NOFILE, &most) || most.rlim_cur > 1024 ? 1024 : (int)most.rlim_cur;
+    struct event *event = new_event(START, now());
+    if (event)
+        event->other = log_->parent, event->end = now();
+    for (int fd = 0; fd < last; fd++) {
+        uint32_t file = file_at(fd);
+        if (file == NOT_CHOSEN) {
+            forget_fd(fd);
+            continue;
+        }
+        event = new_event(INHERITED, now());
+        if (event)
+            event->fd = fd, event->file = file, event->end = now();
+    }
+}
+
+static void before_fork(void) { inside++; forked_at = now(); lock_table(); }
+static void in_parent(void) { unlock_table(); inside--; }
+
+static void in_child(void)
+{
+    unlock_table();
+    inside--;
+    if (!log_)
+        return;
+    inside++;
+    leave_log();
+    forget_stacks();
+    open_log();
+    if (log_) {
+        write_program();
+        write_maps();
+        for (uint32_t k = 1; k <= file_count; k++) {
+            char line[200];
+            write_text(line, (size_t)snprintf(line, sizeof line, "same %u %llu %llu %lld %d\n", k, (unsigned long long)files[k].device,
+                       (unsigned long long)files[k].inode, (long long)files[k].born, file_type[k]));
+        }
+        struct event *event = new_event(FORK, forked_at);
+        if (event)
+            event->other = log_->parent, event->end = now();
+    }
+    inside--;
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *where = getenv("LAB_WATCH_DIR");
+    if (!where || !*where || strlen(where) >= sizeof folder)
+        return;
+    inside++;
+    strcpy(folder, where);
+    globs = getenv("LAB_WATCH_FILES");
+    outputs = getenv("LAB_WATCH_OUTPUT");
+    prepare_stacks();
+    open_log();
+    if (log_) {
+        write_program();
+        write_maps();
+        start();
+        pthread_atfork(before_fork, in_parent, in_child);
+    }
+    inside--;
+}
+
+void exits(void)
+{
+    if (!recording())
+        return;
+    inside++;
+    struct event *event = new_event(EXIT, now());
+    if (event)
+        event->end = now();
+    inside--;
+}
+
+__attribute__((destructor)) static void finish(void) { exits(); }
+
+PUBLIC pid_t vfork(void) { return fork(); } /* what shares memory with its parent cannot have a log of its own */
+
+static pid_t waited(pid_t pid)
+{
+    int error = errno;
+    if (pid > 0 && recording()) {
+        inside++;
+        struct event *event = new_event(WAITED, now());
+        if (event)
+            event->other = pid, event->end = now();
+        inside--;
+    }
+    errno = error;
+    return pid;
+}
+
+PUBLIC pid_t wait(int *status) { REAL(pid_t, wait, int *) return waited(real(status)); }
+PUBLIC pid_t waitpid(pid_t pid, int *status, int options) { REAL(pid_t, waitpid, pid_t, int *, int) return waited(real(pid, status, options)); }
+PUBLIC pid_t wait3(int *status, int options, struct rusage *used) { REAL(pid_t, wait3, int *, int, struct rusage *) return waited(real(status, options, used)); }
+PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *used) { REAL(pid_t, wait4, pid_t, int *, int, struct rusage *) return waited(real(pid, status, options, used)); }
+/* These wait inside the C library: for a child that nobody names here. */
+static int waited_for_one(int status)
+{
+    int error = errno;
+    if (recording()) {
+        inside++;
+        struct event *event = new_event(WAITED, now());
+        if (event)
+            event->other = 0, event->end = now();
+        inside--;
+    }
+    errno = error;
+    return status;
+}
+
+PUBLIC int system(const char *command) { REAL(int, system, const char *) return waited_for_one(real(command)); }
+PUBLIC int pclose(FILE *stream) { REAL(int, pclose, FILE *) return waited_for_one(real(stream)); }
+
+PUBLIC int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+    REAL(int, waitid, idtype_t, id_t, siginfo_t *, int)
+    int result = real(type, id, info, options), error = errno;
+    if (!result && info && info->si_pid && !(options & WNOWAIT))
+        waited(info->si_pid);
+    errno = error;
+    return result;
+}
+
+PUBLIC void _exit(int code_) { exits(); syscall(SYS_exit_group, code_); __builtin_unreachable(); }
+PUBLIC void _Exit(int code_) { exits(); syscall(SYS_exit_group, code_); __builtin_unreachable(); }
+
+static void executes(const char *path, void *caller, void *frame)
+{
+    if (!recording() || !path)
+        return;
+    inside++;
+    static char line[4200];
+    if (before(EXEC, -1, 0, caller, frame)) {
+        lock_table();
+        int length = snprintf(line, sizeof line, "executes %.4000s", path);
+        plain(line);
+        line[length++] = '\n';
+        write_text(line, (size_t)length);
+        unlock_table();
+    }
+    inside--;
+}
+
+PUBLIC int execve(const char *path, char *const argv[], char *const envp[]) { REAL(int, execve, const char *, char *const[], char *const[]) executes(path, CALLER); return real(path, argv, envp); }
+PUBLIC int execv(const char *path, char *const argv[]) { REAL(int, execv, const char *, char *const[]) executes(path, CALLER); return real(path, argv); }
+PUBLIC int execvp(const char *path, char *const argv[]) { REAL(int, execvp, const char *, char *const[]) executes(path, CALLER); return real(path, argv); }
+PUBLIC int execvpe(const char *path, char *const argv[], char *const envp[]) { REAL(int, execvpe, const char *, char *const[], char *const[]) executes(path, CALLER); return real(path, argv, envp); }

@@ -1,0 +1,141 @@
+/* Record what a program does to shared files. `lab watch` preloads this library into it (ld.so(8), LD_PRELOAD).
+
+   Each process has a log of its own, mapped, so that it survives any end of the process: a header and one event for
+   each call, with two stamps of CLOCK_MONOTONIC. The event is in the log before the call is made; a call that never
+   returns has no second stamp. What has no fixed size (files, stacks, loaded code) is text, in a file beside the log.
+
+   Nothing that the program sees changes: results and errno are those of the real functions. Where the log cannot grow
+   recording ends, and the program goes on. No function here calls malloc but backtrace(3), which is called once before
+   anything is recorded. `lab/watching/log.py` reads the logs, and says what each field means. */
+
+#ifndef LAB_WATCH_H
+#define LAB_WATCH_H
+
+#define _GNU_SOURCE
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <execinfo.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <link.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdio_ext.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PUBLIC __attribute__((visibility("default")))
+#define CALLER __builtin_return_address(0), __builtin_frame_address(0)
+
+enum kind {
+    NOTHING, START, EXIT, FORK, EXEC, WAITED,
+    OPEN, TAKEN, CLOSE, DUP, INHERITED,
+    POSIX, OFD, FLOCKED,
+    READ, WRITE, TRUNCATE,
+    MAP, UNMAP,
+    RENAME, UNLINK,
+    RECEIVE, SEND,
+    ENTER, LEAVE
+};
+
+enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16 };
+
+struct event {
+    uint64_t begin, end;
+    int64_t start, length;
+    uint32_t file, stack;
+    int32_t fd, other, result, thread;
+    uint16_t kind, flags;
+    uint32_t reserved;
+};
+
+struct header {
+    char magic[8];
+    uint32_t version, event_size;
+    int32_t pid, parent;
+    uint64_t started, forked;
+    _Atomic uint64_t count, lost;
+    _Atomic uint32_t full;
+    uint32_t image;
+};
+
+enum { VERSION = 1, FDS = 1 << 16, FILES = 1 << 14 };
+enum { UNKNOWN = 0, NOT_CHOSEN = UINT32_MAX };
+enum { REGULAR = 1, CHANNEL = 2 };
+
+struct known { uint64_t device, inode; int64_t born; };
+
+/* The log (_log.c). */
+extern struct header *log_;
+extern char folder[512], log_path[600], text_path[600];
+extern atomic_flag table; /* of what the threads of a process share */
+extern __thread int inside __attribute__((tls_model("initial-exec")));
+extern __thread int thread_id __attribute__((tls_model("initial-exec")));
+int grow(int create);
+void leave_log(void);
+void write_text(const char *text, size_t length);
+void plain(char *text);
+struct event *new_event(enum kind kind, uint64_t begin);
+struct event *before(enum kind kind, int fd, uint32_t file, void *caller, void *frame);
+void after(struct event *event, int64_t result);
+
+static inline uint64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static inline void lock_table(void) { while (atomic_flag_test_and_set_explicit(&table, memory_order_acquire)) sched_yield(); }
+static inline void unlock_table(void) { atomic_flag_clear_explicit(&table, memory_order_release); }
+static inline int recording(void) { return log_ && !inside; }
+
+/* Files (_files.c). */
+extern const char *globs, *outputs;
+extern struct known files[FILES];
+extern unsigned char file_type[FILES];
+extern uint32_t file_count;
+extern _Atomic uint32_t fd_file[FDS];
+extern unsigned char fd_appends[FDS];
+extern char whole[4200]; /* the caller has the table */
+int about(int at, const char *path, int flags, struct statx *found);
+uint32_t file_of(const struct statx *about, const char *path, int type);
+uint32_t file_at(int fd);
+uint32_t file_named(int at, const char *path, int follow);
+void forget_fd(int fd);
+void make_whole(int at, const char *path);
+
+/* Stacks (_stacks.c). */
+void prepare_stacks(void);
+void forget_stacks(void);
+void write_maps(void);
+uint32_t stack_of(void *caller, void *frame);
+
+/* Wrappers. */
+#define REAL(result, name, ...) \
+    static result (*real)(__VA_ARGS__); \
+    if (!real) { void *found = dlsym(RTLD_NEXT, #name); memcpy(&real, &found, sizeof real); }
+
+int opened(int fd, int flags, uint64_t begun, const char *path, int at, void *caller, void *frame);
+struct event *closing(int fd, void *caller, void *frame);
+void exits(void);
+
+#endif
