@@ -74,7 +74,7 @@ COMMANDS = {
     "watch": Command(
         "run a program and judge its locks: what is wrong, at which line",
         "watch:Watch",
-        damage="a fault in how the program locks",
+        damage="a fault in how the program locks; of a FILE: a deadlock",
         failed="the program failed, or did not end in time",
         writes="what --json, --save, --export-markdown and --junit name, and the logs where --keep names",
     ),

@@ -1,12 +1,16 @@
 """Run a program, unchanged, and judge its locking of every shared file: what is wrong, at which line, and why.
 
 The program and all that it starts is watched by a library that the loader preloads. Give the command behind --.
+With FILE or --pid and no command: which processes hold and wait for locks on it at this moment.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
+from shutil import which
+from typing import Any
 
 from lab.api.values import at_least, file_name, names, positive
 
@@ -15,12 +19,18 @@ from .options import Listed, add_shared, add_tables
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `watch`."""
-    parser.add_argument(
-        "program",
-        nargs="*",
-        metavar="COMMAND",
-        help="the command and its arguments, behind --; {worker} is the number of the copy, {workers} how many run",
+    parser.usage = (
+        "lab watch [options] -- COMMAND [ARG ...]\n       lab watch [options] FILE ... | --pid PID | --read DIR"
     )
+    parser.parse_known_args = partial(_split, parser)  # type: ignore[method-assign,assignment]
+    parser.add_argument(
+        "now",
+        nargs="*",
+        metavar="FILE",
+        help="without a command: the processes that hold or wait for locks on it now. Behind --: the command; in its "
+        "words {worker} is the number of the copy, {workers} how many run",
+    )
+    parser.add_argument("--pid", type=at_least(1), metavar="PID", help="the same for each file that this process locks")
     what = parser.add_argument_group("what to watch")
     add = what.add_argument
     add("-n", "--copies", type=at_least(1), default=1, metavar="N", help="run so many copies, released together (1)")
@@ -52,6 +62,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     out.add_argument("-q", "--quiet", action="store_true", help="print only what is wrong")
 
 
+def _split(
+    parser: argparse.ArgumentParser, given: list[str], namespace: Any = None
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse what stands before --; all words behind it are the command, whatever they look like."""
+    at = given.index("--") if "--" in given else len(given)
+    parsed, left = argparse.ArgumentParser.parse_known_args(parser, given[:at], namespace)
+    parsed.program = given[at + 1 :]
+    return parsed, left
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Watch, save, print; a stop ends it as Ctrl-C does."""
     from lab.errors import UsageError, unknown
@@ -66,8 +86,11 @@ def run(arguments: argparse.Namespace) -> int:
     for cause in arguments.ignore:
         if cause not in CAUSES:
             raise unknown("cause", cause, list(CAUSES))
-    if bool(arguments.program) == bool(arguments.read):
-        raise UsageError("give a command behind --, as in lab watch -- ./prog; or --read DIR")
+    asked = [name for name in ("program", "read", "now", "pid") if getattr(arguments, name)]
+    if len(asked) != 1:
+        raise UsageError(_usage(arguments, asked))
+    if asked[0] in ("now", "pid"):
+        return _look(arguments)
     options = WatchOptions(
         command=arguments.program,
         copies=arguments.copies,
@@ -84,3 +107,42 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.junit:
             documents.also(arguments.junit, "give another --junit PATH", junit)
         return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options))
+
+
+def _usage(arguments: argparse.Namespace, asked: list[str]) -> str:
+    if asked == ["program", "now"]:
+        return f"{arguments.now[0]} stands before --; use --file {arguments.now[0]} to judge only this file"
+    return "give a command behind --, as in lab watch -- ./prog; or a FILE, --pid PID, --read DIR"
+
+
+def _look(arguments: argparse.Namespace) -> int:
+    """Print who holds and waits now; a FILE that is a program, and is not locked, was perhaps meant to be run."""
+    from lab.errors import UsageError
+    from lab.output import complain, lab_command, shell_line
+    from lab.records import WatchOptions
+    from lab.watching.now import look
+
+    from .documents import Documents
+
+    first = arguments.now[0] if arguments.now else ""
+    program = first and (which(first) or which(f"./{first}"))
+    hint = f"to run it: {lab_command()} watch -- {shell_line(arguments.now)}"
+    options = WatchOptions(
+        command=[],
+        copies=0,
+        files=arguments.now,
+        ignore=[],
+        suppress=[],
+        time_limit_s=0.0,
+        keep="",
+        pid=arguments.pid or 0,
+    )
+    with Documents("watch", arguments) as documents:
+        try:
+            done = look(options)
+        except UsageError as error:
+            raise UsageError(f"{error}; {hint}") if program else error from error
+        code = documents.finish(done)
+    if program and done.now and not done.now.locks:
+        complain(f"{first} is a program; {hint}")
+    return code

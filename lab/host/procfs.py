@@ -44,6 +44,27 @@ def listed_locks(containing: str = "") -> list[ListedLock]:
     return [lock for lock in found if lock]
 
 
+def descriptor_locks(pid: int) -> Iterator[tuple[int, ListedLock]]:
+    """Yield each descriptor of a process with each lock that its open file has (proc_pid_fdinfo(5)).
+
+    A lock of an open file description is listed under every descriptor that refers to it, so also in a child that
+    inherited one; one of a process under the descriptor of its open file. Raises PermissionError where the process is
+    another user's, and yields nothing where it is gone.
+    """
+    try:
+        names = os.listdir(f"/proc/{pid}/fdinfo")  # noqa: PTH208 - as text
+    except (FileNotFoundError, ProcessLookupError):
+        return
+    for name in names:
+        try:
+            lines = Path(f"/proc/{pid}/fdinfo/{name}").read_text().splitlines()
+        except OSError:  # closed meanwhile, or the process ended
+            continue
+        for line in lines:
+            if line.startswith("lock:") and (lock := _listed(line.split()[2:])) and not lock.waits:
+                yield int(name), lock
+
+
 def _listed(words: list[str]) -> ListedLock | None:
     waits = words[:1] == ["->"]
     try:
@@ -100,6 +121,52 @@ def switches_of(pid: int, thread: int | None = None, *, voluntary: bool = False)
     return sum(map(int, re.findall(rf"^{'' if voluntary else '(?:non)?'}voluntary_ctxt_switches:\s+(\d+)", text, re.M)))
 
 
+def threads_of(pid: int) -> list[int]:
+    """Return the threads of a process; none where it is gone."""
+    try:
+        return sorted(int(name) for name in os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - as text
+    except OSError:
+        return []
+
+
+def call_of(pid: int, thread: int) -> list[int]:
+    """Return the number of the system call in which a thread waits, and its arguments (proc_pid_syscall(5)).
+
+    The list is empty where the thread runs or is gone, or where the kernel does not say.
+    """
+    try:
+        words = Path(_place(pid, thread), "syscall").read_text().split()
+        return [int(word, 0) for word in words[:7]]
+    except (OSError, ValueError):
+        return []
+
+
+def ran_last_at_ms(pid: int, thread: int) -> float | None:
+    """Return when the kernel last ran a thread, on the clock of its scheduler (/proc/PID/sched); None if not known.
+
+    The difference of two threads, one of which runs now, is for how long the other has slept.
+    """
+    try:
+        found = re.search(r"^se\.exec_start\s*:\s*([\d.]+)", Path(_place(pid, thread), "sched").read_text(), re.M)
+    except OSError:
+        return None
+    return float(found[1]) if found else None
+
+
+def command_of(pid: int) -> str:
+    """Return the command line of a process (proc_pid_cmdline(5)), one line of printable text; empty where it is gone.
+
+    A thread of the kernel, and a zombie, has its name in brackets.
+    """
+    try:
+        words = Path(_place(pid, None), "cmdline").read_bytes().decode(errors="replace").split("\0")
+        name = "" if any(words) else Path(_place(pid, None), "comm").read_text().strip()
+    except OSError:
+        return ""
+    text = " ".join(words).strip() or f"[{name}]"
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def caught_signals(pid: int) -> set[int]:
     """Return the numbers of the signals that a process handles (proc_pid_status(5), SigCgt); none where it is gone."""
     try:
@@ -122,10 +189,14 @@ def _place(pid: int, thread: int | None) -> str:
 
 
 class ListedMount(NamedTuple):
-    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5)): its options are the mount's and the filesystem's."""
+    """One line of /proc/self/mountinfo (proc_pid_mountinfo(5)): its options are the mount's and the filesystem's.
+
+    `device` is how /proc/locks names the filesystem, with the numbers in hexadecimal.
+    """
 
     filesystem: str
     options: list[str]
+    device: str = ""
 
 
 def listed_mounts() -> dict[str, ListedMount]:
@@ -139,17 +210,39 @@ def listed_mounts() -> dict[str, ListedMount]:
         before, _, after = line.partition(" - ")
         own, kind = before.split(), after.split()
         if len(own) > 5 and len(kind) > 2:
-            found[own[0]] = ListedMount(kind[0], [*own[5].split(","), *kind[2].split(",")])
+            major, _, minor = own[2].partition(":")
+            device = f"{int(major):02x}:{int(minor):02x}"
+            found[own[0]] = ListedMount(kind[0], [*own[5].split(","), *kind[2].split(",")], device)
     return found
 
 
-def mount_id(directory: Path) -> str:
+def mount_id(path: Path) -> str:
     """Return the number of the mount through which this path leads: two bind mounts of one directory have two."""
-    descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return _facts_of(path).get("mnt_id", "")
+
+
+def listed_file(path: Path) -> tuple[str, int]:
+    """Return how /proc/locks names a file: by its filesystem's device, empty where it is not known, and its inode.
+
+    The device of stat(2) differs from it on some filesystems (btrfs). Raises OSError where there is no such file.
+    """
+    facts = _facts_of(path)
+    mount = listed_mounts().get(facts.get("mnt_id", ""))
+    return mount.device if mount else "", int(facts["ino"]) if "ino" in facts else path.stat().st_ino
+
+
+def _facts_of(path: Path) -> dict[str, str]:
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text().splitlines()
-    except OSError:
-        lines = []
+        return descriptor_facts(os.getpid(), descriptor)
     finally:
         os.close(descriptor)
-    return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")
+
+
+def descriptor_facts(pid: int, descriptor: int) -> dict[str, str]:
+    """Return what the kernel says of an open file (proc_pid_fdinfo(5)), `ino` and `mnt_id` among it; {} if nothing."""
+    try:
+        lines = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text().splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -11,12 +11,12 @@ under every descriptor that refers to it, so also in a helper that inherited one
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lab.host.procfs import ListedLock, command_of, descriptor_locks, processes
 
 from .calls import OPERATIONS, RANGE_COMMANDS, call_whole
 from .kernel import Fcntl, Ofd
@@ -117,29 +117,14 @@ LEGIBLE = 60
 
 def keepers_of(inodes: Collection[int], concerns: Callable[[int], bool]) -> list[str]:
     """Return each of these processes that has a lock on a file with one of these inode numbers: its id and command."""
-    marks = tuple(f":{inode} " for inode in inodes)
     found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - numbers and words, no paths
-        if name.isdecimal() and concerns(int(name)) and any(_names(line, marks) for line in _lines(name)):
-            found.append(f"process {name} ({_command(name)})")
+    for pid, _ in processes():
+        if concerns(pid) and any(lock.inode in inodes for lock in _locks(pid)):
+            command = command_of(pid) or "ended"
+            found.append(f"process {pid} ({command if len(command) <= LEGIBLE else f'{command[:LEGIBLE]}...'})")
     return found
 
 
-def _names(line: str, marks: tuple[str, ...]) -> bool:
-    return line.startswith("lock:") and "->" not in line and any(mark in line for mark in marks)
-
-
-def _lines(pid: str) -> Iterator[str]:
-    with suppress(OSError):
-        for entry in os.scandir(f"/proc/{pid}/fdinfo"):
-            with suppress(OSError):
-                yield from Path(entry.path).read_text().splitlines()
-
-
-def _command(pid: str) -> str:
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return "ended"
-    text = "".join(each if each.isprintable() else "?" for each in " ".join(words).strip())
-    return text if len(text) <= LEGIBLE else f"{text[:LEGIBLE]}..."
+def _locks(pid: int) -> Iterator[ListedLock]:
+    with suppress(PermissionError):
+        yield from (lock for _, lock in descriptor_locks(pid))

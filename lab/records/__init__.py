@@ -82,4 +82,4 @@ from .tutorial import (
     Tour,
     TourStep,
 )
-from .watch import LockedFile, Outcome, Watch, WatchedCall, WatchFinding, WatchOptions
+from .watch import LockedFile, LockNow, LockProcess, LocksNow, Outcome, Watch, WatchedCall, WatchFinding, WatchOptions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from .common import Header
@@ -11,7 +11,10 @@ from .race import Quantiles
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
-    """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept."""
+    """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept.
+
+    Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment.
+    """
 
     command: list[str]
     copies: int
@@ -20,6 +23,7 @@ class WatchOptions:
     suppress: list[str]
     time_limit_s: float
     keep: str
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,55 @@ class LockedFile:
 
 
 @dataclass(frozen=True, slots=True)
+class LockProcess:
+    """One process that has a lock or waits for one, and the descriptors with which it does; none where not known."""
+
+    pid: int
+    command: str
+    descriptors: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class LockNow:
+    """One lock on a file at the moment of the look, or a request for one, which `waits`.
+
+    Several `processes` share the open file that has the lock. `taker` is the process that requested it, as far as the
+    kernel names it, else 0; only processes that are younger than the taker, its children, still have an `orphan`.
+    `last` is the last byte, null for the end of the file. A request has waited for `waiting_s` seconds as far as that
+    can be known (since the kernel last ran its thread), and is `behind` these processes.
+    """
+
+    file: str
+    lock: str
+    exclusive: bool
+    start: int
+    last: int | None
+    waits: bool
+    processes: list[LockProcess]
+    taker: int = 0
+    orphan: bool = False
+    waiting_s: float | None = None
+    behind: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class LocksNow:
+    """All locks on some files at one moment.
+
+    `deadlocks` are rings of processes of which each waits for the next, and the last for the first. `unreadable` is how
+    many processes could not be looked into, `unnamed` how many locks were listed whose process or descriptor was not
+    found. `beside` are other names in the folder that begin as a file does and are locked.
+    """
+
+    files: list[str]
+    locks: list[LockNow]
+    deadlocks: list[list[int]]
+    unreadable: int
+    unnamed: int
+    beside: list[str]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a copy of the command ended: its exit code, or the signal that ended it; `hung` ones the lab ended."""
 
@@ -75,7 +128,8 @@ class Outcome:
 class Watch(Header):
     """One invocation of `watch`: `files` is how many files were judged, `not_seen` what it can say nothing about.
 
-    `accesses` includes those that are `suppressed`, and so not judged.
+    `accesses` includes those that are `suppressed`, and so not judged. Where no program was watched, `now` is how files
+    were locked at one moment.
     """
 
     command: Literal["watch"] = "watch"
@@ -90,6 +144,7 @@ class Watch(Header):
     findings: list[WatchFinding]
     locked: list[LockedFile]
     not_seen: list[str]
+    now: LocksNow | None = None
 
     @property
     def faults(self) -> list[WatchFinding]:

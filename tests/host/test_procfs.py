@@ -52,7 +52,7 @@ def test_a_line_of_the_locks_is_parsed(
 def test_a_mount_is_parsed_whatever_stands_between_its_options_and_its_type(monkeypatch: pytest.MonkeyPatch) -> None:
     text = "36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue\ncut off\n"
     monkeypatch.setattr(Path, "read_text", lambda _: text)
-    assert listed_mounts() == {"36": ListedMount("ext3", ["rw", "noatime", "rw", "errors=continue"])}
+    assert listed_mounts() == {"36": ListedMount("ext3", ["rw", "noatime", "rw", "errors=continue"], "62:00")}
 
 
 def test_a_process_is_seen_asleep_stopped_and_ended() -> None:

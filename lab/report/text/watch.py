@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from lab.errors import ExitCode
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
+
+from . import watch_now
 
 INDENT = "   "
 
@@ -131,7 +134,9 @@ CAUSES = {
 
 
 def exit_code(run: Watch) -> ExitCode:
-    """Return DAMAGE where a fault was found, FAILED where a copy failed or hung."""
+    """Return DAMAGE where a fault was found, FAILED where a copy failed or hung; `watch_now` has its own."""
+    if run.now:
+        return watch_now.exit_code(run.now)
     codes = [ExitCode.INTERRUPTED] * run.interrupted + [ExitCode.DAMAGE] * bool(run.faults)
     failed = any(each.exit_code or each.signal or each.hung for each in run.outcomes)
     return ExitCode.first(*codes, *[ExitCode.FAILED] * failed)
@@ -148,6 +153,8 @@ def full_text_of(run: Watch, style: Style = PLAIN) -> str:
 
 
 def _text(run: Watch, style: Style, *, full: bool) -> str:
+    if run.now:
+        return watch_now.text_of(run.now, run.not_seen, style)
     if not style.is_for_people:
         return locks_table(run.locked).render(style)
     parts = ["\n".join([_verdict(run), _seen(run)])]
@@ -277,6 +284,9 @@ def _limits(run: Watch) -> Iterator[str]:
 
 def complaints(run: Watch) -> Iterator[str]:
     """Yield the lines for stderr: one for each fault, and each copy that failed."""
+    if run.now:
+        yield from watch_now.complaints(run.now)
+        return
     for group in groups_of(run.faults):
         places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
         yield f"{CAUSES[group[0].cause].title}: {_name(group[0].file)}, at {places}"
@@ -285,6 +295,9 @@ def complaints(run: Watch) -> Iterator[str]:
 
 def brief_complaints(run: Watch) -> Iterator[str]:
     """Yield the lines for stderr beside the report, which has the faults."""
+    if run.now:
+        yield from watch_now.complaints(replace(run.now, deadlocks=[]))
+        return
     for each in run.outcomes:
         if each.hung:
             yield f"copy {each.copy} did not end within {run.options.time_limit_s:g} s and was ended"
@@ -300,7 +313,7 @@ REPORT = Report(
     text_of,
     complaints,
     exit_code,
-    {r"\bWRONG\b": "bold red", r"\bno fault was found\b": "green"},
+    {r"\b(WRONG|DEADLOCK)\b": "bold red", r"\bno fault was found\b": "green"},
     full_text_of=full_text_of,
     brief_complaints=brief_complaints,
 )
