@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from .lock_faults import Cause, Finding, Site, Use
+from .lock_faults import Cause, Finding, Site, Use, span_of
 from .ordering import Clocks
 from .watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind
 
@@ -49,6 +49,9 @@ class Lost:
     hold: Hold
     by: Event
 
+
+UNKNOWN = 0
+"""In place of the time of a release that was not seen."""
 
 SOME_CHILD = -2
 """In place of the process that was waited for, where the call does not name it (system(3), pclose(3))."""
@@ -110,9 +113,10 @@ class HeldLocks:
         if event.other >= 0 and event.other != event.process:
             self._clocks.learn(event.process, event.other)
         inherited = self._inherited_by[event.stack[0]]
+        earlier = event._replace(time=UNKNOWN)  # they were closed before the program's first call
         for process, fd in list(self._described):
             if process == event.process and fd not in inherited:
-                self._forget(event, fd)
+                self._forget(earlier, fd)
 
     def _inherited(self, event: Event) -> None:
         if (event.process, event.fd) not in self._described:
@@ -155,7 +159,7 @@ class HeldLocks:
             pid = self._history.processes[event.process].pid
             children = [child for child, its in parents if its.parent == pid and child in self._ended]
         for child in children:
-            self._end_process(event._replace(process=child))
+            self._end_process(event._replace(process=child, time=UNKNOWN))
             self._clocks.learn(event.process, child)
 
     def _exit(self, event: Event) -> None:
@@ -289,7 +293,7 @@ class HeldLocks:
         for hold in before:
             self._again(event, hold, way, exclusive)
         if before:
-            self._cut(event, owner, way, file, start, end, quietly=True)
+            self._cut(event, owner, way, file, start, end)
         for hold in list(self._conflicts(owner, way, file, start, end, exclusive)):
             if self._last.get(hold.event.process, 0) < event.finish:  # the dead hold nothing
                 self._died(hold, event)
@@ -320,9 +324,7 @@ class HeldLocks:
                     if hold.overlaps(start, end) and (exclusive or hold.exclusive):
                         yield hold
 
-    def _cut(
-        self, event: Event, owner: Hashable, way: str, file: int, start: int, end: int, quietly: bool = False
-    ) -> list[Hold]:
+    def _cut(self, event: Event, owner: Hashable, way: str, file: int, start: int, end: int) -> list[Hold]:
         """Take a range away from what an owner holds; return what was held of it."""
         kept, gone = [], []
         for hold in self._held[owner][way, file]:
@@ -337,14 +339,25 @@ class HeldLocks:
                 kept.append(Hold(end, hold.end, hold.exclusive, hold.event, hold.stale))
         self._held[owner][way, file] = kept
         for part in gone:
-            self._release(event, way, file, part, quietly=quietly)
+            self._release(event, way, file, part)
         return gone
 
-    def _release(self, event: Event, way: str, file: int, hold: Hold, *, quietly: bool = False) -> None:
+    def _release(self, event: Event, way: str, file: int, hold: Hold) -> None:
         self._clocks.release(event.process, self._where(way, file), hold.start, hold.end, exclusive=hold.exclusive)
-        if not quietly:
-            name = WAYS.get(hold.event.kind, "lock file")
-            self._uses[file, name].holds_ns.append(max(0, event.time - hold.event.finish))
+        self._record(hold, file, min(event.time, event.begin))
+
+    def _record(self, hold: Hold, file: int, released: int) -> None:
+        """Record a hold that has ended, or whose end was not seen."""
+        taken, span = hold.event, span_of(hold.start, hold.end, exclusive=hold.exclusive)
+        use = self._uses[file, WAYS.get(taken.kind, "lock file")]
+        use.add_hold(taken.finish, released, taken.begin, taken.process, span)
+
+    def _record_rest(self) -> None:
+        """Record what is held in the end."""
+        for places in self._held.values():
+            for (_, file), holds in places.items():
+                for hold in holds:
+                    self._record(hold, file, UNKNOWN)
 
     def _where(self, way: str, file: int) -> tuple[str, Hashable]:
         """Return what a release leaves its knowledge on: a lock file is a name, whatever file has it."""
@@ -352,7 +365,7 @@ class HeldLocks:
 
     def _died(self, hold: Hold, event: Event) -> None:
         """A process that held a lock has made no call since: the kernel released it at its end."""
-        gone = event._replace(process=hold.event.process, kind=Kind.EXIT)
+        gone = event._replace(process=hold.event.process, kind=Kind.EXIT, time=UNKNOWN)
         self._found("died inside", hold.event.file, hold.event)
         self._end_process(gone)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .watched import Event, Kind
+from .holds import Exclusion, Row, Span, sweep
+from .watched import END, Event, Kind
 
 Cause = Literal[
     "no lock",
@@ -56,12 +58,62 @@ class Finding:
 
 @dataclass(slots=True)
 class Use:
-    """How one file was locked in one way: times in ns, of each request that was granted."""
+    """How one file was locked in one way: `waits_ns` of each request that was granted, and the holds.
 
-    waits_ns: list[int] = field(default_factory=list)
-    holds_ns: list[int] = field(default_factory=list)
+    `unrecorded` holds are of ranges that a row cannot have (`Span.pack`).
+    """
+
+    waits_ns: array[int] = field(default_factory=lambda: array("q"))
     contended: int = 0
     refused: int = 0
+    unrecorded: int = 0
+    _rows: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add_hold(self, granted: int, released: int, requested: int, process: int, span: Span) -> None:
+        """Add a hold; one whose release is not known ends at its grant, so that no overlap is made up."""
+        try:
+            self._rows.extend((granted, max(granted, released), requested, process, span.pack()))
+        except ValueError:
+            self.unrecorded += 1
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the holds; the worker of each is the number of its process."""
+        columns = (self._rows[number::ROW] for number in range(ROW))
+        return zip(*columns, strict=True)
+
+    def holds_ns(self) -> list[int]:
+        """Return how long each hold lasted, of those whose release is known."""
+        return [released - granted for granted, released, *_ in self.rows() if released > granted]
+
+    def add(self, other: Use) -> None:
+        """Add what another one has."""
+        self.waits_ns += other.waits_ns
+        self._rows += other._rows
+        self.contended += other.contended
+        self.refused += other.refused
+        self.unrecorded += other.unrecorded
+
+
+ROW = 5
+"""The numbers of a hold in `Use`."""
+
+
+def span_of(start: int, end: int, *, exclusive: bool) -> Span:
+    """Return the span of a range that runs up to, not including, `end`."""
+    return Span(start, 0 if end >= END else end - start, exclusive)
+
+
+def exclusion(uses: Iterable[tuple[Hashable, Use]]) -> Exclusion:
+    """Return the result of the sweep over all holds; those with the same key may exclude one another."""
+    groups: dict[Hashable, list[Row]] = {}
+    for key, use in uses:
+        groups.setdefault(key, []).extend(use.rows())
+    swept = [sweep(rows) for rows in groups.values()]
+    return Exclusion(
+        [overlap for each in swept for overlap in each.overlaps],
+        sum(each.contended for each in swept),
+        sum(each.unkept for each in swept),
+    )
 
 
 @dataclass(slots=True)

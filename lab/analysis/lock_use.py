@@ -67,6 +67,7 @@ class _Judge(HeldLocks):
                 call(event)
         judged = self._judged()
         self._at_the_end(judged)
+        self._record_rest()
         findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
         return Judgement(findings, dict(self._uses), self._seen, self._left_out, judged, {*self._maps})
 

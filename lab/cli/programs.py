@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from lab.api.values import MOST_WORKERS, between
+from lab.api.values import MOST_WORKERS, between, names
 from lab.errors import UsageError
+
+from .options import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from lab.scenario import Found
 
 UNSEEN = "an outside program's loads and stores cannot be seen; leave it out"
-UNRECORDED = "the holds of a program alone are not recorded, so no false grant could be noticed; leave it out"
+UNRECORDED = "the holds of a program alone are not recorded, so no false grant could be noticed; add --watch"
 ITS_OWN = "a program alone has a lock and a memory of its own; leave it out, or name a SCENARIO and --program-workers"
 
 
@@ -47,10 +49,32 @@ def add_program_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="so many copies of --program beside the --workers of the scenarios named",
     )
+    add(
+        "--watch",
+        action="store_true",
+        help="record every call of the copies of --program on files, as lab watch does: the report has all holds "
+        "instead of samples, and says what is wrong with the locking, at which line",
+    )
+    add(
+        "--suppress",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="with --watch: accesses that are not judged, as for lab watch (sqlite); repeatable",
+    )
+    add(
+        "--ignore",
+        action=Listed,
+        type=names,
+        default=[],
+        metavar="CAUSE[,CAUSE...]",
+        help="with --watch: do not report this cause",
+    )
 
 
 def check_program(arguments: argparse.Namespace) -> None:
     """Raise UsageError for options that make no sense together."""
+    _check_watch(arguments)
     if arguments.program is None:
         for name in ("check", "prepare", "program_workers"):
             if getattr(arguments, name) is not None:
@@ -67,9 +91,30 @@ def check_program(arguments: argparse.Namespace) -> None:
         _check_alone(arguments)
 
 
+def _check_watch(arguments: argparse.Namespace) -> None:
+    """Raise UsageError where nothing could be watched, or where what is watched could not be judged."""
+    for name in ("suppress", "ignore"):
+        if getattr(arguments, name) and not arguments.watch:
+            raise UsageError(f"--{name}: belongs to --watch; add it, or leave it out")
+    if not arguments.watch:
+        return
+    if arguments.program is None:
+        from lab.output import shell_line
+
+        command = shell_line(arguments.scenarios) or "./prog"
+        raise UsageError(f"--watch: belongs to --program; to watch a command by itself: lab watch -- {command}")
+    if arguments.scenarios:
+        raise UsageError("--watch: is for a program alone; leave it out, or the SCENARIO and --program-workers")
+    if arguments.isolate:
+        raise UsageError("--watch: tells processes by their numbers, which --isolate makes alike; leave one out")
+    if len(arguments.dir or ()) > 1:
+        raise UsageError("--watch: tells files by their inodes, which several --dir do not share; give one")
+
+
 def _check_alone(arguments: argparse.Namespace) -> None:
     _refuse(arguments, ITS_OWN, "lock", "backing", "window", "leak", "counterexamples")
-    _refuse(arguments, UNRECORDED, "detects")
+    if not arguments.watch:
+        _refuse(arguments, UNRECORDED, "detects")
     if arguments.program_workers:
         raise UsageError(
             "--program-workers: beside which scenario? name a SCENARIO, or give the number of copies as --workers"

@@ -189,6 +189,9 @@ def _run(arguments: argparse.Namespace) -> int:
         program_workers=arguments.program_workers or 0,
         check=arguments.check or "",
         prepare=arguments.prepare or "",
+        watch=arguments.watch,
+        suppress=arguments.suppress,
+        ignore=arguments.ignore,
         make_cases=cases_asked_for,
     )
     with Documents("race", arguments, keep=not arguments.no_save) as documents:

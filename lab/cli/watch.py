@@ -74,18 +74,16 @@ def _split(
 
 def run(arguments: argparse.Namespace) -> int:
     """Watch, save, print; a stop ends it as Ctrl-C does."""
-    from lab.errors import UsageError, unknown
+    from lab.errors import UsageError
     from lab.processes import stops_interrupt
     from lab.records import WatchOptions
     from lab.report.format import check_format
-    from lab.report.text.watch import CAUSES
+    from lab.watching.suppressions import check_causes
 
     from .documents import Documents
 
     check_format(arguments.format)
-    for cause in arguments.ignore:
-        if cause not in CAUSES:
-            raise unknown("cause", cause, list(CAUSES))
+    check_causes(arguments.ignore)
     asked = [name for name in ("program", "read", "now", "pid") if getattr(arguments, name)]
     if len(asked) != 1:
         raise UsageError(_usage(arguments, asked))

@@ -20,7 +20,20 @@ from lab.analysis.statistics import (
 )
 from lab.host.environment import anonymous_text
 from lab.memory import Backing, find_backing
-from lab.records import ITS_OWN, Case, Cpu, Damage, Failure, LockFile, Quantiles, SampledLocks, Switches, Trial, Verdict
+from lab.records import (
+    ITS_OWN,
+    Case,
+    Cpu,
+    Damage,
+    Failure,
+    LockFile,
+    Quantiles,
+    SampledLocks,
+    Switches,
+    Trial,
+    Verdict,
+    WatchedLocks,
+)
 from lab.scenario import Found
 from lab.scenario.base import counterexample_of, has_invariant
 
@@ -42,6 +55,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     damage = _by_kind(judged)
     damaged, damaged_of = _broken(judged)
     sampled = _sampled(results)
+    watched = _watched(results)
     seen_together = sampled.overlapping if sampled else 0
     damaged_trials = sum(1 for result in judged if result.damage or _let_two_in(result))
     failures = [failure for result in results for failure in result.failures]
@@ -56,7 +70,9 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
     exits = [ended for result in results for ended in result.exits]
     gave_up = sum(result.gave_up for result in results)
     verdict = _verdict(
-        failures, damaged=bool(damage or overlapping or seen_together), done=bool(operations or not gave_up)
+        failures,
+        damaged=bool(damage or overlapping or seen_together or (watched and watched.faults)),
+        done=bool(operations or not gave_up),
     )
     backing = find_backing(setting.backing)
     expected = setting.scenario.expected(setting.lock.name, backing.name)
@@ -105,7 +121,7 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         peak_rss_bytes=max((each.peak_rss_bytes for each in exits), default=0) or None,
         verdict=verdict,
         expected=expected,
-        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, backing))
+        reason=_reason(verdict, damage, overlapping, failures, _undone(setting, backing, watched))
         + _together(seen_together, failures)
         + _fault_note(results),
         why=_why(setting, expected, backing),
@@ -114,7 +130,8 @@ def summarise(found: Found, setting: Setting, results: Sequence[Result]) -> Case
         failures=failures,
         program=setting.program.name if setting.program else "",
         programs=setting.copies,
-        sampled=sampled,
+        sampled=None if watched else sampled,
+        watched=watched,
         orphans=sum(len(result.orphans) for result in results),
         orphan_commands=_commands(results),
         fault=setting.fault.name if setting.fault else "",
@@ -142,6 +159,16 @@ def _commands(results: Sequence[Result]) -> list[str]:
 
 def _let_two_in(result: Result) -> bool:
     return bool(result.exclusion.overlaps or (result.sampled and result.sampled.overlapping))
+
+
+def _watched(results: Sequence[Result]) -> WatchedLocks | None:
+    """Return what was recorded of a program in all trials; None where none was watched."""
+    recorded = [result.recorded for result in results if result.recorded]
+    if not recorded:
+        return None
+    from .programs.recorded import watched_locks
+
+    return watched_locks(recorded, len(results))
 
 
 def _sampled(results: Sequence[Result]) -> SampledLocks | None:
@@ -276,8 +303,12 @@ def _why(setting: Setting, expected: str, backing: Backing) -> str:
     return counterexample_of(type(scenario), locked=locked) if expected != "clean" and as_written else ""
 
 
-def _undone(setting: Setting, backing: Backing) -> str:
+def _undone(setting: Setting, backing: Backing, watched: WatchedLocks | None) -> str:
     """Return why data broke though no holds overlapped."""
+    if watched and watched.faults:
+        first, *others = dict.fromkeys((each.cause, each.file) for each in watched.faults)
+        more = f", and {plural(len(others), 'other fault')}" if others else ""
+        return f"its locking is wrong: {first[0]}, {first[1]}{more}"
     if setting.alone:
         return "what its copies do to exclude each other did not protect the file"
     if setting.program and setting.lock.excludes:

@@ -38,6 +38,7 @@ from .transcript import transcript
 from .worker import Job, Setting, worker_of
 
 if TYPE_CHECKING:
+    from .programs.recorded import Recorded
     from .programs.watch import Ran
 
 ADVICE = "give directories that are one and the same, seen through two mounts"
@@ -114,6 +115,7 @@ class Result:
     failures: list[Failure] = field(default_factory=list)
     recording: Recording | None = None
     sampled: SampledLocks | None = None
+    recorded: Recorded | None = None
     orphans: Sequence[Orphan] = ()
     faults_made: int = 0
     invariant_checks: int = 0

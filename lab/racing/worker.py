@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from random import Random
 
     from .programs.launch import Program
+    from .programs.recorded import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Setting:
     was answered with EAGAIN or EDEADLK (`lab.racing.perturb`). A trial that is `recorded` is written down
     (`lab.racing.tracing`). So many `copies` of a `program` are among the workers. A trial has up to `most_limits` time
     limits, one after the other, as long as its workers do rounds. Meanwhile the `fault` is made, if there is one.
-    With `isolate` each worker is in a pid namespace of its own.
+    With `isolate` each worker is in a pid namespace of its own. The `watcher` records what the copies call, and judges
+    it.
     """
 
     scenario: Scenario
@@ -79,6 +81,7 @@ class Setting:
     copies: int = 0
     fault: Fault | None = None
     isolate: bool = False
+    watcher: Watcher | None = None
 
     @property
     def isolated(self) -> bool:

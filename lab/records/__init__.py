@@ -33,7 +33,7 @@ from .check import (
     StressResult,
     Stuck,
 )
-from .common import SCHEMA, Damage, Document, Environment, Mount
+from .common import SCHEMA, Damage, Document, Environment, Mount, Quantiles
 from .compare import (
     CaseComparison,
     CompareOptions,
@@ -60,7 +60,6 @@ from .race import (
     How,
     LockFile,
     Options,
-    Quantiles,
     Recording,
     Request,
     Run,
@@ -82,4 +81,15 @@ from .tutorial import (
     Tour,
     TourStep,
 )
-from .watch import LockedFile, LockNow, LockProcess, LocksNow, Outcome, Watch, WatchedCall, WatchFinding, WatchOptions
+from .watch import (
+    LockedFile,
+    LockNow,
+    LockProcess,
+    LocksNow,
+    Outcome,
+    Watch,
+    WatchedCall,
+    WatchedLocks,
+    WatchFinding,
+    WatchOptions,
+)

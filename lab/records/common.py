@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from lab.analysis.statistics import percentile
 
 SCHEMA = 2
 """This number rises whenever a reader of the old documents would misread a new one."""
@@ -71,3 +74,18 @@ class Damage:
     count: int
     of: int
     evidence: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """Quantiles of times, by nearest rank, in ns."""
+
+    p50: int
+    p99: int
+    max: int
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Quantiles | None:
+        """Return those of some times, None where there are none."""
+        ordered = sorted(values)
+        return cls(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None

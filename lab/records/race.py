@@ -5,16 +5,16 @@ In a recorded trial every load, store and lock was written down.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import starmap
 from typing import Literal, NamedTuple
 
 from lab.analysis.holds import Span
-from lab.analysis.statistics import percentile
 
-from .common import Damage, Header
+from .common import Damage, Header, Quantiles
 from .explore import ExploredCase
+from .watch import WatchedLocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,8 @@ class Options:
     `directories` are all of them where there were several, one directory seen through different mounts: worker i used
     number i modulo their number, from 0. `directory` is the first. With `raise_rounds` a case that was expected to
     break and did not went on with trials of more rounds; the case's `rounds` are those of the last. `files` are the
-    paths of the scenarios that are neither built in nor installed, by their names.
+    paths of the scenarios that are neither built in nor installed, by their names. With `watch` the calls of a program
+    were recorded and judged, without the accesses that `suppress` covers and the causes to `ignore`.
     """
 
     scenarios: list[str]
@@ -196,22 +197,10 @@ class Options:
     directories: list[str] = field(default_factory=list)
     isolate: str = ""
     raise_rounds: bool = False
+    watch: bool = False
+    suppress: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Quantiles:
-    """Quantiles of all recorded holds of a case, by nearest rank, in ns."""
-
-    p50: int
-    p99: int
-    max: int
-
-    @classmethod
-    def of(cls, values: Sequence[int]) -> Quantiles | None:
-        """Return those of some times, None where there are none."""
-        ordered = sorted(values)
-        return cls(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None
 
 
 CHECK = -1
@@ -329,7 +318,8 @@ class Case:
     hold, at most a thousand. `explanation` is the shortest interleaving with the same kind of corruption, where it was
     asked for and found. `not_recorded` says why the trial that was to be written down could not run. The last
     `programs` of the workers were copies of the program `program`, which keeps no record of its holds: `sampled` is
-    what was seen of them. `orphans` is how many processes outlived the worker that had started them, and were killed at
+    what was seen of them. Where they were `watched`, `holds` and what follows from them are their own, and `sampled` is
+    null. `orphans` is how many processes outlived the worker that had started them, and were killed at
     the end of their trial; `orphan_commands` are the first different command lines of them. `fault` is what was done to
     the workers meanwhile, such as "holder killed", and `faults_made` how many times; empty for the ordinary race.
     `explored` is the short exploration of a case that stayed clean; where it breaks, a case that was expected to stay
@@ -394,6 +384,7 @@ class Case:
     program: str = ""
     programs: int = 0
     sampled: SampledLocks | None = None
+    watched: WatchedLocks | None = None
     orphans: int = 0
     orphan_commands: list[str] = field(default_factory=list)
     fault: str = ""
@@ -412,12 +403,18 @@ class Case:
 
         Overlaps of conflicting holds are announced only where the scenario says so, whatever happened to the data.
         """
-        return self.verdict in ("clean", self.expected) and (self.allows_overlaps or not self.has_overlaps)
+        as_announced = self.verdict in ("clean", self.expected) and not self.has_faults
+        return as_announced and (self.allows_overlaps or not self.has_overlaps)
 
     @property
     def has_overlaps(self) -> bool:
         """Return True where conflicting holds were seen to overlap, in the records or from outside."""
         return bool(self.overlapping_holds or (self.sampled and self.sampled.overlapping))
+
+    @property
+    def has_faults(self) -> bool:
+        """Return True where the locking of a watched program is wrong, whatever happened to the data."""
+        return bool(self.watched and self.watched.faults)
 
     @property
     def breaking_exploration(self) -> ExploredCase | None:

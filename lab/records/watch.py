@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Header
-from .race import Quantiles
+from .common import Header, Quantiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,33 @@ class LockedFile:
     refused: int
     wait_ns: Quantiles | None
     hold_ns: Quantiles | None
+
+
+def faults_of(findings: Sequence[WatchFinding]) -> list[WatchFinding]:
+    """Return the findings that are faults."""
+    return [each for each in findings if not each.note]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedLocks:
+    """What was recorded of a program's calls in a race, in so many `trials`, and what is wrong with its locking.
+
+    `accesses` includes those that are `suppressed`, and so not judged. `not_seen` is what nothing is said about.
+    """
+
+    trials: int
+    processes: int
+    calls: int
+    accesses: int
+    suppressed: int
+    findings: list[WatchFinding]
+    locked: list[LockedFile]
+    not_seen: list[str]
+
+    @property
+    def faults(self) -> list[WatchFinding]:
+        """Return the findings that are faults."""
+        return faults_of(self.findings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,4 +176,4 @@ class Watch(Header):
     @property
     def faults(self) -> list[WatchFinding]:
         """Return the findings that are faults."""
-        return [each for each in self.findings if not each.note]
+        return faults_of(self.findings)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -35,6 +35,14 @@ def library() -> Path:
     return found
 
 
+def variables_for(folder: Path, preloaded: Path) -> dict[str, str]:
+    """Return the variables with which a program is watched by the library, and writes its logs into the folder."""
+    return {
+        "LD_PRELOAD": ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(preloaded)])),  # next to the kernel
+        "LAB_WATCH_DIR": str(folder),
+    }
+
+
 @contextmanager
 def _logs(keep: str) -> Iterator[Path]:
     """Yield an empty folder for the logs: the one to keep, or one that goes with the block."""
@@ -62,8 +70,7 @@ def watch(options: WatchOptions) -> Watch:
     rules = suppressions(options.suppress)  # what is wrong in them is said before the program runs
     with _logs(options.keep) as folder:
         variables = {
-            "LD_PRELOAD": ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(preloaded)])),  # next to the kernel
-            "LAB_WATCH_DIR": str(folder),
+            **variables_for(folder, preloaded),
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
         }
@@ -114,15 +121,7 @@ def _judged(
     *,
     interrupted: bool = False,
 ) -> Watch:
-    places = Places(history)
-    by_file = [[rule for rule in rules if rule.names(_file(history, file))] for file in range(len(history.files))]
-    judged = judge(
-        history,
-        places.place,
-        chosen=bool(options.files),
-        left_out=lambda event: any(rule.covers(event) for rule in by_file[event.file]),
-    )
-    findings = [_finding(history, places, each) for each in judged.findings]
+    judged = judged_history(history, rules, options.ignore, chosen=bool(options.files))
     return Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
         options=options,
@@ -131,20 +130,63 @@ def _judged(
         processes=len(history.processes),
         events=len(history.events),
         accesses=judged.accesses,
-        suppressed=judged.left_out,
-        files=len(judged.judged),
-        findings=[each for each in findings if each.cause not in options.ignore],
-        locked=_locked(history, judged),
-        not_seen=list(_not_seen(history, judged)),
+        suppressed=judged.suppressed,
+        files=judged.files,
+        findings=judged.findings,
+        locked=locked_files(by_name((file, lock, use) for (file, _, lock), use in judged.uses.items())),
+        not_seen=judged.not_seen,
     )
 
 
-def _finding(history: History, places: Places, found: Finding) -> WatchFinding:
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What the judge found in a history, in the words of the records.
+
+    `uses` are by the name of the file, its number in the history, and the lock.
+    """
+
+    accesses: int
+    suppressed: int
+    files: int
+    findings: list[WatchFinding]
+    uses: dict[tuple[str, int, str], Use]
+    not_seen: list[str]
+
+
+def judged_history(
+    history: History,
+    rules: Sequence[Suppression],
+    ignored: Collection[str] = (),
+    *,
+    chosen: bool = False,
+    named: Callable[[str], str] = anonymous_text,
+) -> Judged:
+    """Judge a history; `named` makes the name of a file in the record from its path."""
+    places = Places(history)
+    by_file = [[rule for rule in rules if rule.names(_file(history, file))] for file in range(len(history.files))]
+    judged = judge(
+        history,
+        places.place,
+        chosen=chosen,
+        left_out=lambda event: any(rule.covers(event) for rule in by_file[event.file]),
+    )
+    findings = [_finding(history, places, each, named) for each in judged.findings if each.cause not in ignored]
+    return Judged(
+        accesses=judged.accesses,
+        suppressed=judged.left_out,
+        files=len(judged.judged),
+        findings=findings,
+        uses={(named(_file(history, file)), file, lock): use for (file, lock), use in judged.uses.items()},
+        not_seen=list(_not_seen(history, judged, named)),
+    )
+
+
+def _finding(history: History, places: Places, found: Finding, named: Callable[[str], str]) -> WatchFinding:
     first = min(event.begin for event in found.events)
     return WatchFinding(
         cause=found.cause,
         note=found.is_note,
-        file=anonymous_text(_file(history, found.file)),
+        file=named(_file(history, found.file)),
         count=found.count,
         calls=[
             WatchedCall(
@@ -214,38 +256,34 @@ OTHERS = {
 }
 
 
-def _locked(history: History, judged: Judgement) -> list[LockedFile]:
+def locked_files(uses: Mapping[tuple[str, str], Use]) -> list[LockedFile]:
+    """Return the record of how files were locked."""
     return [
         LockedFile(
-            file=anonymous_text(_file(history, file)),
+            file=file,
             lock=lock,
-            granted=len(use.waits_ns) or len(use.holds_ns),
+            granted=len(use.waits_ns) or len(holds_ns),
             contended=use.contended,
             refused=use.refused,
             wait_ns=Quantiles.of(use.waits_ns),
-            hold_ns=Quantiles.of(use.holds_ns),
+            hold_ns=Quantiles.of(holds_ns),
         )
-        for (file, lock), use in _together(history, judged).items()
+        for (file, lock), use in uses.items()
+        for holds_ns in [use.holds_ns()]
     ]
 
 
-def _together(history: History, judged: Judgement) -> dict[tuple[int, str], Use]:
-    """Return the uses by name: a file that is replaced again and again is one row."""
-    first: dict[str, int] = {}
-    uses: dict[tuple[int, str], Use] = {}
-    for (file, lock), use in judged.uses.items():
-        key = first.setdefault(_file(history, file), file), lock
-        into = uses.setdefault(key, Use())
-        into.waits_ns += use.waits_ns
-        into.holds_ns += use.holds_ns
-        into.contended += use.contended
-        into.refused += use.refused
-    return uses
+def by_name(uses: Iterable[tuple[str, str, Use]]) -> dict[tuple[str, str], Use]:
+    """Return the uses by the name of the file and the lock: a file that is replaced again and again is one row."""
+    named: dict[tuple[str, str], Use] = {}
+    for file, lock, use in uses:
+        named.setdefault((file, lock), Use()).add(use)
+    return named
 
 
-def _not_seen(history: History, judged: Judgement) -> Iterator[str]:
+def _not_seen(history: History, judged: Judgement, named: Callable[[str], str]) -> Iterator[str]:
     """Yield what was not seen, so that silence says nothing about it."""
-    mapped = sorted({anonymous_text(_file(history, file)) for file in judged.mapped})
+    mapped = sorted({named(_file(history, file)) for file in judged.mapped})
     if mapped:
         yield f"loads and stores through mappings of {', '.join(mapped)}"
     for program in sorted(set(history.escaped)):

@@ -14,9 +14,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import get_args
 
+from lab.analysis.lock_faults import Cause
 from lab.analysis.watched import END, Event, Kind
-from lab.errors import UsageError
+from lab.errors import UsageError, unknown
 
 SHIPPED = {
     "sqlite": """
@@ -61,6 +63,13 @@ def suppressions(names: Iterable[str]) -> list[Suppression]:
             if words := line.partition("#")[0].split():
                 found.append(_parsed(words, f"--suppress {name}, line {number}"))
     return found
+
+
+def check_causes(names: Iterable[str]) -> None:
+    """Raise UsageError for a name that is no cause of a finding."""
+    for name in names:
+        if name not in (known := get_args(Cause)):
+            raise unknown("cause", name, list(known))
 
 
 def _parsed(words: list[str], where: str) -> Suppression:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab.analysis.lock_faults import Judgement
+from lab.analysis.lock_faults import Judgement, exclusion
 from lab.analysis.lock_use import judge
 from lab.analysis.watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind, WatchedFile, WatchedProcess
 
@@ -199,3 +199,43 @@ def test_the_cause_of_each_history(what: str, events: list[Event], expected: set
 def test_a_range_to_the_end_meets_every_byte_behind() -> None:
     first, second = lock(0, 4, END), lock(1, 9, 10)
     assert not judged([first, write(0), unlock(0, 4, END), second, write(1), unlock(1, 9, 10)]).findings
+
+
+def held_ns(events: Sequence[Event]) -> tuple[list[tuple[int, int, int]], int]:
+    """The holds as grant, release and process, and how many pairs overlapped."""
+    uses = judged(events).uses
+    swept = exclusion((file, use) for (file, _), use in uses.items())
+    rows = sorted(row for use in uses.values() for row in use.rows())
+    return [(row[0], row[1], row[3]) for row in rows], swept.overlapping
+
+
+@pytest.mark.parametrize(
+    ("events", "holds", "overlapping"),
+    [
+        ([lock(0), unlock(0), lock(1), unlock(1)], [(1, 2, 0), (3, 4, 1)], 0),
+        ([lock(0), lock(1), unlock(0), unlock(1)], [(1, 3, 0), (2, 4, 1)], 1),
+        ([lock(0), lock(1, 8, 16), unlock(0), unlock(1, 8, 16)], [(1, 3, 0), (2, 4, 1)], 0),
+        ([lock(0, mode=0), lock(1, mode=0), unlock(0), unlock(1)], [(1, 3, 0), (2, 4, 1)], 0),
+        ([lock(0, 0, 16), unlock(0, 0, 8), lock(1), unlock(0, 8, 16)], [(1, 2, 0), (1, 4, 0), (3, 3, 1)], 0),
+        ([lock(0, 0, 16), unlock(0, 0, 8), lock(1, 8, 16), unlock(0)], [(1, 1, 0), (1, 2, 0), (3, 3, 1)], 0),
+        ([lock(0), lock(0), lock(1), unlock(0)], [(1, 2, 0), (2, 4, 0), (3, 3, 1)], 0),
+        ([lock(0), event(0, Kind.CLOSE), lock(1), unlock(0), unlock(1)], [(1, 4, 0), (3, 5, 1)], 1),
+        ([event(0, Kind.OPEN), lock(0), event(0, Kind.CLOSE), lock(1), unlock(1)], [(2, 3, 0), (4, 5, 1)], 0),
+        ([lock(0), event(0, Kind.EXIT), lock(1), unlock(1)], [(1, 2, 0), (3, 4, 1)], 0),
+        ([lock(0), lock(1), unlock(1), event(0, Kind.READ)], [(1, 1, 0), (2, 3, 1)], 0),
+    ],
+)  # fmt: skip
+def test_a_hold_lasts_from_its_grant_to_its_release_and_ends_at_its_grant_where_that_was_not_seen(
+    events: list[Event], holds: list[tuple[int, int, int]], overlapping: int
+) -> None:
+    assert held_ns(events) == (holds, overlapping)
+
+
+def test_a_request_that_comes_while_another_holds_the_lock_has_met_it() -> None:
+    waits = lock(1)._replace(begin=2)
+    events = [lock(0)._replace(time=1, begin=1, finish=1), unlock(0)._replace(time=3, begin=3, finish=4)]
+    later = waits._replace(time=5, finish=5)
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
+    history = History(processes, [WatchedFile("/data")], [], [*events, later], [])
+    uses = judge(history, lambda each: each.kind).uses
+    assert exclusion((file, use) for (file, _), use in uses.items()).contended == 1

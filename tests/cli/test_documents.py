@@ -92,6 +92,7 @@ def test_the_options_tell_all_that_is_needed_to_run_it_again(made: dict[str, Any
         "program": "", "check": "", "program_workers": 0, "detects": None,
         "directories": [], "faults": "", "explore": True, "isolate": "", "ordinary_s": None,
         "raise_rounds": False, "files": {"mine": "mine.py"}, "prepare": "",
+        "watch": False, "suppress": [], "ignore": [],
     }  # fmt: skip
 
 

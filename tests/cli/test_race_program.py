@@ -505,6 +505,13 @@ WRONG = {
     "counter TRUE --program-workers 2 --check c.py": "--check: the scenario has its own check",
     "counter TRUE --program-workers 2 --backing posix": "backing posix is not the file that --program",
     "--check c.py": "--check: belongs to --program",
+    "./deposit --watch": "to watch a command by itself: lab watch -- ./deposit",
+    "counter TRUE --program-workers 2 --watch": "--watch: is for a program alone",
+    "TRUE --check c.py --watch --isolate pid": "--watch: tells processes by their numbers",
+    "TRUE --check c.py --watch --dir . --dir ..": "--watch: tells files by their inodes",
+    "TRUE --check c.py --suppress sqlite": "--suppress: belongs to --watch",
+    "TRUE --check c.py --watch --ignore 'no luck'": "unknown cause 'no luck'; did you mean no lock?",
+    "TRUE --check c.py --watch --suppress nosuch": "--suppress nosuch: cannot be read",
     "counter --program-workers 2": "--program-workers: belongs to --program",
 }
 """TRUE stands for --program 'true {file}'."""

@@ -6,7 +6,7 @@ The trial of a program and a check file is here too: it has a folder of its own,
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from time import time_ns
@@ -29,6 +29,7 @@ from .check import FileCheck, check_of
 from .explain import explain_programs
 from .launch import Program, program_of
 from .meddle import Meddler
+from .recorded import Watcher
 from .watch import Ran, run_programs
 
 SHARED = ("mapped", "stream")
@@ -70,6 +71,7 @@ def _setting(scenario: FileCheck, program: Program, copies: int, options: Option
         program=program,
         copies=copies,
         isolate=bool(options.isolate),
+        watcher=Watcher(options.suppress, options.ignore) if options.watch else None,
     )
 
 
@@ -111,7 +113,8 @@ def run_alone(
     """
     scenario = setting.scenario
     assert isinstance(scenario, FileCheck)  # noqa: S101 - what `cases` makes
-    with _trial_folder(folders[0], number) as own:
+    watcher = setting.watcher
+    with _trial_folder(folders[0], number) as own, watcher.trial() if watcher else nullcontext() as logs:
         file = own / NAME
         create(file, b"", sparse=True)
         scenario.first_content(file, setting.time_limit_s)
@@ -122,7 +125,8 @@ def run_alone(
         seed = f"{setting.seed}/{number}"
         meddler = meddle(file) if meddle else Meddler(seed, file)
         try:
-            ran = run_programs(setting, files, mailbox, seed, meddler=meddler)
+            variables = logs.variables() if logs else {}
+            ran = run_programs(setting, files, mailbox, seed, meddler=meddler, variables=variables)
             refused = {report.worker: report.error for report in mailbox.read()}
         finally:
             mailbox.close()
@@ -130,6 +134,8 @@ def run_alone(
         failures = list(explain_programs(setting, number, ran, refused))
         failures = _after_death(failures) if kills and not ran.unready else failures
         result = replace(_result(setting, ran, failures), faults_made=meddler.made, fault_note=meddler.note)
+        if watcher and logs:
+            result = watcher.judge(result, logs, file, ran.pids)
         if not result.failures and not kills:
             outcome = Outcome(rounds=result.operations, by_worker=result.rounds_done)
             result.judge(scenario.judge(file, outcome, setting.time_limit_s))

@@ -79,6 +79,7 @@ def setting_with_fault(setting: Setting, ordinary: Row) -> Setting:
         setting,
         rounds=rounds,
         time_limit_s=fault.stop_s + min(setting.time_limit_s, limit_s),
+        watcher=None,
         seed=f"{setting.seed}/{fault.name}",
     )
 
@@ -92,7 +93,7 @@ def faulty_trials(setting: Setting, folders: Sequence[Path], ordinary: Row) -> I
     """
     fault = setting.fault
     assert fault  # noqa: S101 - what this module is for
-    if fault.kills and ordinary.sampled and not ordinary.sampled.held:
+    if fault.kills and _is_locked(ordinary) is False:
         raise NotMade(NEVER_MADE[fault.whom, fault.what])
     begun, made = monotonic(), 0
     for number, make in enumerate(_paused(setting) if fault.what == "pause" else _others(fault)):
@@ -115,8 +116,15 @@ def faulty_trials(setting: Setting, folders: Sequence[Path], ordinary: Row) -> I
         if over_s >= (0.0 if made else UNMADE_S) and (fault.what != "pause" or number >= FEWEST_PLANS):
             break
     if not made:
-        theirs = bool(fault.kills and ordinary.sampled and ordinary.sampled.held)
+        theirs = fault.kills and _is_locked(ordinary)
         raise NotMade(BY_CHILDREN if theirs else NEVER_MADE.get((fault.whom, fault.what), ""))
+
+
+def _is_locked(ordinary: Row) -> bool | None:
+    """Return whether the ordinary row shows a lock of the kernel; None where it shows nothing of locks."""
+    if ordinary.watched:
+        return any(row.lock != "lock file" and row.granted for row in ordinary.watched.locked)
+    return bool(ordinary.sampled.held) if ordinary.sampled else None
 
 
 Make = Callable[[str, Path], Meddler]

@@ -6,7 +6,7 @@ Programs keep no record of their holds, so their locks are observed from outside
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +44,7 @@ class Ran:
     outputs: Outputs
     unready: set[int]
     samples: Samples
+    pids: Mapping[int, int]
     orphans: Sequence[Orphan] = ()
 
     def well(self, index: int) -> bool:
@@ -60,10 +61,11 @@ def run_programs(
     prepare: Prepare | None = None,
     *,
     meddler: Meddler | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> Ran:
     """Race the program's copies on this file, and beside them the lab's own workers, prepared by `prepare`.
 
-    Meanwhile the `meddler` makes its faults.
+    Meanwhile the `meddler` makes its faults. The environment of the copies has these `variables` more.
 
     Several `files` are names of one, each through another mount: the copies are dealt out over them.
 
@@ -75,7 +77,7 @@ def run_programs(
         start = stack.enter_context(_start(setting))
         outputs = stack.enter_context(Outputs(setting.programs))
         meddler = stack.enter_context(meddler or Meddler(seed, files[0]))
-        becoming = _becoming(setting, files, mailbox, seed, start, outputs, meddler)
+        becoming = _becoming(setting, files, mailbox, seed, start, outputs, meddler, variables or {})
 
         def prepared(index: int) -> Callable[[], None]:
             if prepare and index not in setting.programs:
@@ -106,6 +108,7 @@ def _becoming(
     start: Start | None,
     outputs: Outputs,
     meddler: Meddler,
+    variables: Mapping[str, str],
 ) -> Callable[[int], Callable[[], None]]:
     """Return the function that makes a worker the program.
 
@@ -127,6 +130,7 @@ def _becoming(
 
         def run() -> None:
             meddler.before_exec(index)
+            os.environ.update(variables)
             try:
                 become(program.path, argv, *outputs.ends[index])
             except OSError as error:
@@ -158,6 +162,7 @@ class _Watch:
         self._start = start
         self._outputs = outputs
         self._ended_ns: dict[int, int] = {}
+        self._pids = dict(pool.pids)
         nameless = setting.alone or setting.lock.name in NAMELESS
         self._samples = Samples(observer, pool.pids, setting.programs, file, nameless=nameless)
         self._meddler = meddler
@@ -169,14 +174,18 @@ class _Watch:
         if unready:
             exits = self._pool.wait(0.0, meanwhile=self._look)
             self._look()
-            return Ran(monotonic_ns(), exits, {}, self._outputs, unready, self._samples, self._pool.orphans)
+            return self._ran(monotonic_ns(), exits, unready)
         self._meddler.release()
         released_ns = self._pool.release()
         if self._start:
             self._start.release()
         exits = self._pool.wait(limit_s, meanwhile=self._look_and_sample)
         self._look()
-        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pool.orphans)
+        return self._ran(released_ns, exits, unready)
+
+    def _ran(self, released_ns: int, exits: list[Exit], unready: set[int]) -> Ran:
+        orphans = self._pool.orphans
+        return Ran(released_ns, exits, self._ended_ns, self._outputs, unready, self._samples, self._pids, orphans)
 
     def _gather(self, limit_s: float) -> set[int]:
         """Wait until each worker has arrived at the start or has ended before it.

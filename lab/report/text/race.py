@@ -20,6 +20,7 @@ from .failures import lock_of, overlaps_of
 from .race_again import NEXT
 from .race_costs import slowdowns
 from .race_verdict import complaints, conclusions, exit_code, heading, verdict_of
+from .watch import causes_of
 
 COLOURS = {
     r"\bclean\b": "green",
@@ -224,7 +225,8 @@ def text_of(run: Run, style: Style = PLAIN) -> str:
         if case.explanation
     ]
     sentences = [line if line.startswith(NEXT) else wrapped(line, indent=2) for line in conclusions(run)]
-    return "\n\n".join([wrapped(heading(run), indent=2), *tables, "\n".join(sentences), *explanations])
+    causes = [text for case in run.cases if case.watched for text in causes_of(case.watched.findings)]
+    return "\n\n".join([wrapped(heading(run), indent=2), *tables, "\n".join(sentences), *causes, *explanations])
 
 
 REPORT = Report(text_of, complaints, exit_code, COLOURS, has_costs=True)

@@ -53,19 +53,27 @@ def next_line(run: Run, bad: list[Case]) -> str:
     """Return the next command for the first of the cases that went wrong for the worst reason; empty for none.
 
     Faults have such a line of their own, and overlaps that `--leak` asked for need none. A worker that died says itself
-    why, and of a program nothing more can be shown.
+    why. A program alone can be watched.
     """
     order = ("damaged", "timeout", "inconclusive")
-    tried = [case for case in bad if case.verdict in order and not (case.fault or case.program)]
+    tried = [case for case in bad if case.verdict in order and not case.fault and _more_can_be_shown(case, run.options)]
     worst = min(tried, key=lambda case: order.index(case.verdict), default=None)
     return "" if worst is None or (run.options.leak and worst.has_overlaps) else _next_command(worst, run.options)
+
+
+def _more_can_be_shown(case: Case, options: Options) -> bool:
+    """Return True where a command shows more of what went wrong."""
+    can_be_watched = case.programs == case.workers and not (options.watch or options.isolate or options.directories)
+    return can_be_watched or not case.program
 
 
 def _next_command(case: Case, options: Options) -> str:
     """Return the line with the command that shows more of what went wrong: step by step, or when who did what."""
     if case.explanation and case.explanation.token:
         return replay_line(case.explanation.token)
-    if case.verdict == "inconclusive":
+    if case.program:
+        more = ["--watch"]
+    elif case.verdict == "inconclusive":
         more = _stronger(case, options)
     elif case.lock in MODELLED and case.shares and not case.explanation:
         more = ["--explain"]
@@ -111,6 +119,10 @@ def _what(case: Case, options: Options) -> Iterator[list[str]]:
         yield ["--check", options.check]
         if options.prepare:
             yield ["--prepare", options.prepare]
+        if options.watch:
+            yield ["--watch"]
+        yield from (["--suppress", each] for each in options.suppress)
+        yield from (["--ignore", each] for each in options.ignore)
     else:
         yield [options.files.get(case.scenario, case.scenario)]
         known = case.lock in options.locks or not options.locks

@@ -10,7 +10,7 @@ from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures, faults, race_again, race_costs
+from . import failures, faults, race_again, race_costs, watch
 from .failures import where
 from .race_again import MORE, next_to_break
 
@@ -37,6 +37,8 @@ def verdict_of(case: Case) -> str:
         verb = "overlap"
     elif case.breaking_exploration and not case.damage:
         verb = "explored"
+    elif case.has_faults and not case.damage:
+        verb = "fault"
     return f"FAILED: {verb}"
 
 
@@ -58,7 +60,8 @@ def exit_code(run: Run) -> ExitCode:
 def _code(case: Case) -> ExitCode:
     """Return the code with which a case that was not as expected ends the command."""
     broken = case.damage or case.verdict == "damaged"
-    if (case.expected != "damaged" and broken) or (case.has_overlaps and not case.allows_overlaps):
+    overlapped = case.has_overlaps and not case.allows_overlaps
+    if (case.expected != "damaged" and broken) or overlapped or case.has_faults:
         return ExitCode.DAMAGE
     return ExitCode.FAILED if case.verdict in ("died", "timeout") else ExitCode.UNABLE
 
@@ -105,6 +108,7 @@ def conclusions(run: Run) -> Iterator[str]:
     yield from race_costs.costs(run)
     yield from faults.of_faults(run)
     yield from failures.sampled(run)
+    yield from _watched(run)
     yield from _unshared(run)
     yield from _counterexamples(run)
     yield from _notes(run)
@@ -145,6 +149,20 @@ def _of_lock(lock: str, cases: list[Case]) -> str:
     if not holds:
         return f"{lock}: clean in {count}, but no hold was recorded: that shows nothing about the lock."
     return f"{lock}: clean in {count}{_strength(holds, contended)}"
+
+
+def _watched(run: Run) -> Iterator[str]:
+    """Yield what was recorded of the programs' own locks."""
+    for case in run.cases:
+        if case.watched:
+            files = ", ".join(f"{row.file} by {row.lock}" for row in case.watched.locked)
+            seen = f"{plural(case.watched.calls, 'call')} on files recorded in {plural(case.watched.trials, 'trial')}"
+            locks = f"; it locks {files}" if files else "; it took no lock"
+            yield f"{where(case)}: {seen}{locks}."
+            if case.holds and not case.has_overlaps:
+                met = max(case.contended_requests, case.refused_requests)
+                yield f"{where(case)}: every hold is recorded{_strength(case.holds, met)}"
+            yield from (f"not seen: {text}" for text in case.watched.not_seen)
 
 
 def _strength(holds: int, contended: int) -> str:
@@ -307,6 +325,8 @@ def complaint(case: Case, leak: float, others: int = 0) -> Iterator[str]:
     yield from failures.failed_workers(case.failures)
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
     yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
+    if case.watched:
+        yield from (f"  {line}" for line in watch.brief(case.watched.findings))
     if case.breaking_exploration:
         yield from race_again.evidence(case.breaking_exploration)
     yield from failures.traces(case.failures)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lab.errors import ExitCode
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
+from lab.records.watch import faults_of
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
 
@@ -157,15 +158,26 @@ def _text(run: Watch, style: Style, *, full: bool) -> str:
         return watch_now.text_of(run.now, run.not_seen, style)
     if not style.is_for_people:
         return locks_table(run.locked).render(style)
-    parts = ["\n".join([_verdict(run), _seen(run)])]
-    number = 0
-    for group in groups_of(run.findings):
-        number += not group[0].note
-        parts.append(_cause(group, number, full=full))
+    parts = ["\n".join([_verdict(run), _seen(run)]), *causes_of(run.findings, full=full)]
     if run.locked:
         parts.append(locks_table(run.locked).render(style))
     parts.append("\n".join(_limits(run)))
     return "\n\n".join(parts)
+
+
+def causes_of(findings: Sequence[WatchFinding], *, full: bool = False) -> Iterator[str]:
+    """Yield a paragraph for each cause and file, the faults first: the calls, why it is wrong, and what helps."""
+    number = 0
+    for group in groups_of(findings):
+        number += not group[0].note
+        yield _cause(group, number, full=full)
+
+
+def brief(findings: Sequence[WatchFinding]) -> Iterator[str]:
+    """Yield a line for each fault, with its places."""
+    for group in groups_of(faults_of(findings)):
+        places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
+        yield f"{CAUSES[group[0].cause].title}: {_name(group[0].file)}, at {places}"
 
 
 def _verdict(run: Watch) -> str:
@@ -287,9 +299,7 @@ def complaints(run: Watch) -> Iterator[str]:
     if run.now:
         yield from watch_now.complaints(run.now)
         return
-    for group in groups_of(run.faults):
-        places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
-        yield f"{CAUSES[group[0].cause].title}: {_name(group[0].file)}, at {places}"
+    yield from brief(run.findings)
     yield from brief_complaints(run)
 
 

@@ -27,7 +27,7 @@ def built(folder: Path) -> Path:
     """The program `add`, in this folder; skips where there is no C compiler."""
     need("compiler")
     program = folder / "add"
-    command = ["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(SOURCE)]
+    command = ["cc", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-o", str(program), str(SOURCE)]
     subprocess.run(command, check=True, timeout=PATIENCE_S)
     return program
 
