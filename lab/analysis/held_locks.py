@@ -92,6 +92,11 @@ class HeldLocks:
         for event in history.events:
             if event.kind is Kind.INHERITED:
                 self._inherited_by[event.stack[0]].add(event.fd)
+        self._flocks: dict[tuple[int, int, int], list[Event]] = defaultdict(list)
+        """The requests for locks by flock of each process, file and descriptor."""
+        for event in history.events:
+            if event.kind is Kind.FLOCK and event.flags & 3 != RELEASED:
+                self._flocks[event.process, event.file, event.fd].append(event)
         self._last = {event.process: event.time for event in history.events if event.finish}
 
     def _found(self, cause: Cause, file: int, *events: Event) -> None:
@@ -297,7 +302,7 @@ class HeldLocks:
         for hold in list(self._conflicts(owner, way, file, start, end, exclusive)):
             if self._last.get(hold.event.process, 0) < event.finish:  # the dead hold nothing
                 self._died(hold, event)
-            elif hold.event.finish < event.finish:
+            elif hold.event.finish < event.finish and not self._converts(hold, event):
                 self._found("two let in", file, hold.event, event)
         self._clocks.acquire(event.process, self._where(way, file), start, end, exclusive=exclusive)
         self._held[owner][way, file].append(Hold(start, end, exclusive, event, stale=file in self._replaced))
@@ -305,6 +310,18 @@ class HeldLocks:
             lost for lost in self._lost[event.process]
             if lost.hold.event.file != file or not lost.hold.overlaps(start, end)
         ]  # fmt: skip
+
+    def _converts(self, hold: Hold, event: Event) -> bool:
+        """Release a lock by flock whose holder asked for it in another mode before this grant, and has that later.
+
+        It goes before it is there in the other mode (flock(2)).
+        """
+        its = hold.event
+        for each in self._flocks.get((its.process, its.file, its.fd), ()):
+            if its.finish < each.begin < event.finish and (not each.finish or event.finish < each.finish):
+                self._cut(each._replace(time=each.begin), self._owner(each), "flock", its.file, 0, END)
+                return True
+        return False
 
     def _again(self, event: Event, hold: Hold, way: str, exclusive: bool) -> None:
         """A lock is requested on bytes that the same owner holds already."""

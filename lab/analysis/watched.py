@@ -106,7 +106,8 @@ class Image:
 class History:
     """All that was recorded: events by `time`, and what they refer to.
 
-    `escaped` are programs without a log, `unrecorded` is how many processes could not make one.
+    `escaped` are programs without a log, `unrecorded` is how many processes could not make one, and `limits` are what
+    the recorder says that it did not see.
     """
 
     processes: list[WatchedProcess]
@@ -115,3 +116,4 @@ class History:
     events: list[Event]
     escaped: list[str]
     unrecorded: int = 0
+    limits: list[str] = field(default_factory=list)

@@ -51,6 +51,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="accesses that are not judged, one a line, such as reads 0-99 *.db; or the name of a library that the lab "
         "knows (sqlite); repeatable",
     )
+    add(
+        "--from-outside",
+        action="store_true",
+        help="watch by a tracer in place of the library: static programs, and all that nothing can be preloaded into",
+    )
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
     add("--read", type=Path, metavar="DIR", help="judge the logs of an earlier run again, instead of running a command")
@@ -97,6 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
         suppress=arguments.suppress,
         time_limit_s=arguments.time_limit,
         keep=arguments.keep,
+        recorder="tracer" if arguments.from_outside else "library",
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit

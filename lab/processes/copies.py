@@ -17,6 +17,7 @@ from lab.records.watch import Outcome
 
 from .child import fork_child, stops_held
 from .external import restore_signals
+from .follower import Follower
 
 STOPS_S, GRACE_S = 0.5, 2.0
 """The times, in seconds, that the copies have to stop, and that a program has to end after SIGTERM."""
@@ -25,20 +26,26 @@ LOOK_AGAIN_S = 0.005
 
 
 def run_copies(
-    commands: Sequence[Sequence[str]], variables: dict[str, str], limit_s: float
+    commands: Sequence[Sequence[str]], variables: dict[str, str], limit_s: float, follower: Follower | None = None
 ) -> tuple[list[Outcome], bool]:
     """Start the commands together, with these variables added to the environment, and wait for their ends.
 
     Return how each ended, and whether the user interrupted them. Those that run on after `limit_s` seconds hang, and
-    are ended. Their streams are those of this process. Raises OSError where fork(2) is refused.
+    are ended. Their streams are those of this process. A follower traces them from before their execution. Raises
+    OSError where fork(2) is refused, CannotRunError where they cannot be traced.
     """
-    gate = os.pipe()
+    gate, ready = os.pipe(), os.pipe()
     pids: list[int] = []
     ended: dict[int, Outcome] = {}
     interrupted = False
     try:
         for command in commands:
-            pids.append(fork_child(partial(_become, command, variables, gate)))
+            pids.append(fork_child(partial(_become, command, variables, gate, ready, follower)))
+        os.close(ready[1])
+        if follower:
+            os.read(ready[0], 1)  # its end: all have allowed it
+            follower.begin(pids)
+        os.close(ready[0])
         os.close(gate[0])
         os.close(gate[1])  # they all begin now
         try:
@@ -50,13 +57,24 @@ def run_copies(
     return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
 
 
-def _become(command: Sequence[str], variables: dict[str, str], gate: tuple[int, int]) -> None:
+def _become(
+    command: Sequence[str],
+    variables: dict[str, str],
+    gate: tuple[int, int],
+    ready: tuple[int, int],
+    follower: Follower | None,
+) -> None:
     """Wait until all are there, then be the program."""
-    os.close(gate[1])
+    if follower:
+        follower.allow()
+    for descriptor in (*ready, gate[1]):
+        os.close(descriptor)
     os.read(gate[0], 1)
     os.close(gate[0])
     restore_signals()
     try:
+        if follower:
+            follower.enter()
         os.execvpe(command[0], list(command), {**os.environ, **variables})  # noqa: S606 - no shell between is the point
     except OSError as error:
         raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error

@@ -1,7 +1,8 @@
 """Call ptrace(2): follow the system calls of a process, and read what they are made to.
 
 All calls concern a process that this thread has seized, and that is stopped then. The numbers of system calls depend on
-the machine (syscalls(2)); a machine without a table is not supported.
+the machine (syscalls(2)); a machine without a table is not supported. With a filter (seccomp(2)) a process stops only
+at the calls that matter, and the others cost nothing.
 """
 
 from __future__ import annotations
@@ -9,27 +10,36 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import struct
+from collections.abc import Iterable, Mapping
 from ctypes import Structure, c_long, c_uint8, c_uint32, c_uint64, c_void_p
+from errno import EACCES
 from typing import NamedTuple
 
 from lab.errors import checked
 
 from .child import prctl
 
-PTRACE_DETACH, PTRACE_SYSCALL = 17, 24
+PTRACE_CONT, PTRACE_DETACH, PTRACE_SYSCALL = 7, 17, 24
+PTRACE_GETEVENTMSG, PTRACE_GETREGSET, PTRACE_SETREGSET = 0x4201, 0x4204, 0x4205
 PTRACE_SEIZE, PTRACE_INTERRUPT, PTRACE_LISTEN, PTRACE_GET_SYSCALL_INFO = 0x4206, 0x4207, 0x4208, 0x420E
 TRACESYSGOOD, TRACEFORK, TRACEVFORK, TRACECLONE, TRACEEXEC = 1, 2, 4, 8, 16
 FOLLOWED = TRACESYSGOOD | TRACEFORK | TRACEVFORK | TRACECLONE | TRACEEXEC
 """The options with which threads and children of the process are followed too."""
 
-EVENT_EXEC, EVENT_STOP = 4, 128
+FILTERED = FOLLOWED | 1 << 7 | 1 << 20
+"""The same, with a stop where a filter asks for it (TRACESECCOMP); they die with the tracer (EXITKILL)."""
+
+EVENT_FORK, EVENT_VFORK, EVENT_CLONE, EVENT_EXEC, EVENT_SECCOMP, EVENT_STOP = 1, 2, 3, 4, 7, 128
 ENTRY = 1
+NT_PRSTATUS = 1
 PR_SET_PTRACER = 0x5961_6D61
 PATH_BYTES = 4096
 
 _ptrace = ctypes.CDLL(None, use_errno=True).ptrace
 _ptrace.restype = c_long
 _ptrace.argtypes = (c_long, c_long, c_void_p, c_void_p)
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class SyscallInfo(Structure):
@@ -76,8 +86,29 @@ STATS = ("newfstatat", "statx")
 """These take a descriptor and an empty path too."""
 
 MMAP = {"x86_64": 9, "generic": 222}
+OTHERS = {
+    "x86_64": "munmap 11 dup 32 dup2 33 sendfile 40 execve 59 wait4 61 exit_group 231 waitid 247 splice 275 dup3 292 "
+    "execveat 322 userfaultfd 323 copy_file_range 326 preadv2 327 pwritev2 328 close_range 436",
+    "generic": "munmap 215 dup 23 sendfile 71 execve 221 wait4 260 exit_group 94 waitid 95 splice 76 dup3 24 "
+    "execveat 281 userfaultfd 282 copy_file_range 285 preadv2 286 pwritev2 287 close_range 436",
+}
+"""Calls on several files, on processes, and those that make a descriptor of another."""
+
+FRAMES = {"x86_64": ("27Q", 19, 4, None), "aarch64": ("34Q", 31, 29, 30)}
+"""The registers of a machine (NT_PRSTATUS): their layout, and the places of the stack pointer, the frame pointer and
+the return address of the innermost function; where it has none the return address is on the stack."""
+
 MACHINES = {"x86_64": (0xC000_003E, "x86_64"), "aarch64": (0xC000_00B7, "generic"), "riscv64": (0xC000_00F3, "generic")}
 """The number of each machine in an entry (linux/audit.h), and its table; a program for another is not followed."""
+
+
+def numbers_here() -> dict[str, int]:
+    """Return the numbers of this machine's system calls by name, none where they are not known."""
+    table = MACHINES.get(platform.machine(), (0, ""))[1]
+    if not table:
+        return {}
+    words = f"{BY_DESCRIPTOR[table]} mmap {MMAP[table]} {BY_PATH[table]} {OTHERS[table]}".split()
+    return {name: int(number.partition(":")[0]) for name, number in zip(words[::2], words[1::2], strict=True)}
 
 
 def kinds_here() -> tuple[int, dict[int, Kind]]:
@@ -106,9 +137,47 @@ def seize(pid: int) -> None:
     _call(PTRACE_INTERRUPT, pid)
 
 
+def seize_filtered(pid: int) -> None:
+    """Begin to trace a process that will have a filter, which runs on; it dies with this one. Raises OSError."""
+    _call(PTRACE_SEIZE, pid, 0, FILTERED)
+
+
 def go_on(pid: int, signal: int = 0) -> None:
     """Let a stopped process run to the next entry or exit of a system call, with this signal. Raises OSError."""
     _call(PTRACE_SYSCALL, pid, 0, signal)
+
+
+def run_on(pid: int, signal: int = 0) -> None:
+    """Let a stopped process run to the next call that its filter stops, with this signal. Raises OSError."""
+    _call(PTRACE_CONT, pid, 0, signal)
+
+
+def message(pid: int) -> int:
+    """Return what an event comes with: the new process of a fork, the former number of one that executes."""
+    its = c_uint64()
+    _call(PTRACE_GETEVENTMSG, pid, 0, ctypes.addressof(its))
+    return its.value
+
+
+class _Vector(Structure):
+    """struct iovec."""
+
+    _fields_ = (("base", c_void_p), ("length", c_uint64))
+
+
+def registers(pid: int) -> tuple[int, ...]:
+    """Return the registers of a stopped process, in the order of FRAMES. Raises OSError."""
+    room = ctypes.create_string_buffer(struct.calcsize(FRAMES[platform.machine()][0]))
+    vector = _Vector(ctypes.addressof(room), len(room))
+    _call(PTRACE_GETREGSET, pid, NT_PRSTATUS, ctypes.addressof(vector))
+    return struct.unpack(FRAMES[platform.machine()][0], room.raw)
+
+
+def set_registers(pid: int, values: tuple[int, ...]) -> None:
+    """Set the registers of a stopped process. Raises OSError."""
+    room = ctypes.create_string_buffer(struct.pack(FRAMES[platform.machine()][0], *values))
+    vector = _Vector(ctypes.addressof(room), len(room) - 1)
+    _call(PTRACE_SETREGSET, pid, NT_PRSTATUS, ctypes.addressof(vector))
 
 
 def let_go(pid: int, signal: int = 0) -> None:
@@ -119,6 +188,12 @@ def let_go(pid: int, signal: int = 0) -> None:
 def stay_stopped(pid: int) -> None:
     """Leave a process stopped that a signal has stopped, as it would be untraced. Raises OSError."""
     _call(PTRACE_LISTEN, pid)
+
+
+def result(pid: int, info: SyscallInfo) -> int:
+    """Return what the system call at whose exit the process is stopped came to: minus an errno where it failed."""
+    _call(PTRACE_GET_SYSCALL_INFO, pid, ctypes.sizeof(info), ctypes.addressof(info))
+    return ctypes.c_int64(info.number).value
 
 
 def is_entry(pid: int, info: SyscallInfo) -> bool:
@@ -147,3 +222,45 @@ def text_at(pid: int, address: int) -> str:
 
 def _call(request: int, pid: int, address: int = 0, data: int = 0) -> None:
     checked(_ptrace(request, pid, address, data), "ptrace(2)")
+
+
+LOAD, EQUALS, ANY_BIT, RETURN = 0x20, 0x15, 0x45, 0x06
+ALLOW, TRACE = 0x7FFF_0000, 0x7FF0_0000
+PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, MODE_FILTER = 22, 38, 2
+MAP_ANONYMOUS = 0x20
+
+
+class _Program(Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("filter", c_void_p))
+
+
+def stop_at(
+    calls: Iterable[int], values: Mapping[int, tuple[int, Iterable[int]]], but: Mapping[int, tuple[int, int]]
+) -> None:
+    """Let this process, and all that it forks and executes, stop for its tracer at these calls, and at no others.
+
+    A call of `values` stops only where that argument has one of the values, one of `but` only where that argument has
+    none of the bits. Without a tracer these calls fail. Without CAP_SYS_ADMIN set-user-ID programs get no privileges
+    from then on (prctl(2), PR_SET_NO_NEW_PRIVS). Raises OSError.
+    """
+    code = [(LOAD, 0, 0, 4), (EQUALS, 1, 0, MACHINES[platform.machine()][0]), (RETURN, 0, 0, ALLOW), (LOAD, 0, 0, 0)]
+    for number in calls:
+        code += [(EQUALS, 0, 1, number), (RETURN, 0, 0, TRACE)]
+    for number, (argument, wanted) in values.items():
+        tests = [each for value in wanted for each in ((EQUALS, 0, 1, value), (RETURN, 0, 0, TRACE))]
+        code += [(EQUALS, 0, len(tests) + 2, number), (LOAD, 0, 0, 16 + 8 * argument), *tests, (RETURN, 0, 0, ALLOW)]
+    for number, (argument, bits) in but.items():
+        code += [(EQUALS, 0, 4, number), (LOAD, 0, 0, 16 + 8 * argument), (ANY_BIT, 1, 0, bits)]
+        code += [(RETURN, 0, 0, TRACE), (RETURN, 0, 0, ALLOW)]
+    code.append((RETURN, 0, 0, ALLOW))
+    room = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in code))
+    program = _Program(len(code), ctypes.addressof(room))
+    for attempt in range(2):
+        if not _prctl(PR_SET_SECCOMP, c_long(MODE_FILTER), ctypes.byref(program), c_long(0), c_long(0)):
+            return
+        if attempt or ctypes.get_errno() != EACCES:
+            break
+        _prctl(PR_SET_NO_NEW_PRIVS, c_long(1), c_long(0), c_long(0), c_long(0))
+    checked(-1, "seccomp(2)")

@@ -8,12 +8,15 @@ from typing import Literal
 
 from .common import Header, Quantiles
 
+Recorder = Literal["library", "tracer", "kernel"]
+
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
     """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept.
 
-    Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment.
+    Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment. The
+    `recorder` is the preloaded library, or a tracer from outside.
     """
 
     command: list[str]
@@ -24,6 +27,7 @@ class WatchOptions:
     time_limit_s: float
     keep: str
     pid: int = 0
+    recorder: Recorder = "library"
 
 
 @dataclass(frozen=True, slots=True)

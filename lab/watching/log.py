@@ -8,7 +8,9 @@ no earlier than the first.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 
@@ -23,6 +25,79 @@ KIND = 10
 """The place of the kind in an event."""
 
 MAGIC, VERSION = b"LABWATCH", 1
+
+
+class Entry:
+    """An event of a log that is being written; a change counts from the next `write` on."""
+
+    __slots__ = (
+        "begin", "fd", "file", "finish", "flags", "kind", "length", "other", "place", "result", "stack", "start",
+        "thread",
+    )  # fmt: skip
+
+    def __init__(self, kind: Kind, begin: int, thread: int, file: int = 0, fd: int = -1, stack: int = 0) -> None:
+        self.kind, self.begin, self.thread, self.file, self.fd, self.stack = kind, begin, thread, file, fd, stack
+        self.finish = self.start = self.length = self.result = self.flags = 0
+        self.other = self.place = -1
+
+    def packed(self) -> bytes:
+        """Return it as the log has it."""
+        return EVENT.pack(
+            self.begin, self.finish, self.start, self.length, self.file, self.stack, self.fd, self.other, self.result,
+            self.thread, self.kind, self.flags, 0,
+        )  # fmt: skip
+
+
+class LogWriter:
+    """Writes the log of one program of one process, as the preloaded library does: for those into which none can be."""
+
+    def __init__(self, folder: Path, pid: int, parent: int, started: int, forked: int = 0) -> None:
+        """Make the log. Raises OSError."""
+        path = folder / f"{pid}-{started}.log"
+        new = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        self._log = os.open(path, os.O_RDWR | new, 0o600)
+        self._text = os.open(path.with_suffix(".txt"), os.O_WRONLY | os.O_APPEND | new, 0o600)
+        self._head = pid, parent, started, forked
+        self._count = self._lost = 0
+        self._write_head()
+        os.ftruncate(self._log, HEAD)
+
+    def text(self, line: str) -> None:
+        """Write a line beside the log."""
+        with suppress(OSError):
+            os.write(
+                self._text,
+                "".join(each if each >= " " or each in KEPT else "?" for each in line).encode("utf-8", "replace")
+                + b"\n",
+            )
+
+    def write(self, entry: Entry) -> None:
+        """Write an event, or write it anew; where there is no room it is counted as lost."""
+        try:
+            if entry.place < 0:
+                entry.place = self._count
+                self._count += 1
+                os.pwrite(self._log, entry.packed(), HEAD + entry.place * EVENT.size)
+                self._write_head()
+            else:
+                os.pwrite(self._log, entry.packed(), HEAD + entry.place * EVENT.size)
+        except OSError:
+            self._lost += 1
+
+    def _write_head(self) -> None:
+        head = HEADER.pack(MAGIC, VERSION, EVENT.size, *self._head, self._count, self._lost, self._lost > 0, 0)
+        os.pwrite(self._log, head, 0)
+
+    def close(self) -> None:
+        """Write nothing more."""
+        with suppress(OSError):
+            self._write_head()
+        os.close(self._log)
+        os.close(self._text)
+
+
+KEPT = "\t\n\x1f"
+"""The control characters that the text beside a log has a use for."""
 
 
 class _Log:
@@ -142,6 +217,8 @@ class _Reader:
                 _add_stack(image, word, rest)
             elif word == "program":
                 process.programs.append(_command(rest))
+            elif word == "limit":
+                self.history.limits.append(rest)
             elif word == "executes":
                 self._awaited[log.pid] = rest
         return files

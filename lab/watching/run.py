@@ -1,10 +1,10 @@
-"""Run a program with the library preloaded, wait for its end, and judge what it left behind."""
+"""Run a program and record what it does, wait for its end, and judge what it left behind."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +16,7 @@ from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants
 from lab.processes.copies import GRACE_S, run_copies
+from lab.processes.follower import Follower
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
 
@@ -66,23 +67,15 @@ def watch(options: WatchOptions) -> Watch:
     Raises CannotRunError where the library is missing, the command cannot be run, or nothing of it could be recorded.
     """
     start = RunStart()
-    preloaded = library()
+    record = RECORDERS[options.recorder](options)
     rules = suppressions(options.suppress)  # what is wrong in them is said before the program runs
     with _logs(options.keep) as folder:
-        variables = {
-            **variables_for(folder, preloaded),
-            "LAB_WATCH_FILES": "\n".join(options.files),
-            "LAB_WATCH_OUTPUT": _outputs(),
-        }
         commands = [_command(options, copy) for copy in range(options.copies)]
-        with Descendants() as left:
-            outcomes, interrupted = run_copies(commands, variables, options.time_limit_s)
+        with Descendants() as left, record(folder) as (variables, follower):
+            outcomes, interrupted = run_copies(commands, variables, options.time_limit_s, follower)
             orphans = left.end(grace_s=GRACE_S)
         if not any(folder.glob("*.log")):
-            raise CannotRunError(
-                f"{options.command[0]}: nothing was recorded: it is a static program, or it is set-user-ID, "
-                "or it cannot be run; the loader preloads nothing into those (ld.so(8))"
-            )
+            raise CannotRunError(f"{options.command[0]}: nothing was recorded: {WHY_NOT[options.recorder]}")
         found = _judged(read_logs(folder), options, rules, start, outcomes, interrupted=interrupted)
         late = [f"what {each} would have done: it ran on, and was ended" for each in orphans]
         return replace(found, not_seen=[*found.not_seen, *map(anonymous_text, late)])
@@ -91,6 +84,45 @@ def watch(options: WatchOptions) -> Watch:
 def judge_again(folder: Path, options: WatchOptions) -> Watch:
     """Return what is wrong with the locks of an earlier run, from its logs. Raises UsageError as `read_logs`."""
     return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
+
+
+Recording = AbstractContextManager[tuple[dict[str, str], Follower | None]]
+"""Yields what the programs have in their environment, and what traces them."""
+
+
+def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
+    preloaded = library()
+
+    @contextmanager
+    def record(folder: Path) -> Iterator[tuple[dict[str, str], Follower | None]]:
+        variables = {
+            **variables_for(folder, preloaded),
+            "LAB_WATCH_FILES": "\n".join(options.files),
+            "LAB_WATCH_OUTPUT": _outputs(),
+        }
+        yield variables, None
+
+    return record
+
+
+def _by_tracer(options: WatchOptions) -> Callable[[Path], Recording]:
+    from .outside import Outside
+
+    @contextmanager
+    def record(folder: Path) -> Iterator[tuple[dict[str, str], Follower | None]]:
+        with Follower(lambda: Outside(folder, options.files, _outputs()), *Outside.filters()) as follower:
+            yield {}, follower
+
+    return record
+
+
+RECORDERS = {"library": _by_library, "tracer": _by_tracer}
+WHY_NOT = {
+    "library": "it is a static program, or it is set-user-ID, or it cannot be run; the loader preloads nothing into "
+    "those (ld.so(8)); watch it with --from-outside",
+    "tracer": "it cannot be run",
+}
+"""Why nothing was recorded."""
 
 
 def _command(options: WatchOptions, copy: int) -> list[str]:
@@ -288,6 +320,7 @@ def _not_seen(history: History, judged: Judgement, named: Callable[[str], str]) 
         yield f"loads and stores through mappings of {', '.join(mapped)}"
     for program in sorted(set(history.escaped)):
         yield f"{anonymous_text(program)}: a static or set-user-ID program, or one with a cleaned environment"
+    yield from map(anonymous_text, sorted(set(history.limits)))
     if history.unrecorded:
         yield f"{history.unrecorded} processes, which could not make a log"
     if lost := sum(process.lost for process in history.processes):

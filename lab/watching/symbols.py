@@ -70,7 +70,7 @@ class _Elf:
 
     def place(self, offset: int) -> str:
         """Return "file:line function" for an offset in the file, or its name and the offset."""
-        address = next((offset - start + at for start, size, at in self._segments if start <= offset < start + size), 0)
+        address = address_at(self._segments, offset)
         function = self._name(address)
         lines = self._lines
         found = bisect_right(lines, (address, "\uffff", 0)) - 1
@@ -86,12 +86,7 @@ class _Elf:
         try:
             with Path(self._path).open("rb") as file:
                 elf = ELFFile(file)
-                segments = [
-                    (part["p_offset"], part["p_filesz"], part["p_vaddr"])
-                    for part in elf.iter_segments()
-                    if part["p_type"] == "PT_LOAD"
-                ]
-                return segments, _functions(elf), _source_lines(elf)
+                return segments(elf), _functions(elf), _source_lines(elf)
         except (OSError, ELFError):
             return [], [], []
 
@@ -114,6 +109,20 @@ class _Elf:
 
 
 _elf = cache(_Elf)
+
+
+def segments(elf: Any) -> list[tuple[int, int, int]]:
+    """Return what of a file is loaded: the place in the file, the size, and the address that it is linked at."""
+    return [
+        (part["p_offset"], part["p_filesz"], part["p_vaddr"])
+        for part in elf.iter_segments()
+        if part["p_type"] == "PT_LOAD"
+    ]
+
+
+def address_at(loaded: list[tuple[int, int, int]], offset: int) -> int:
+    """Return the address that an offset in the file is linked at, 0 where that is not loaded."""
+    return next((offset - start + at for start, size, at in loaded if start <= offset < start + size), 0)
 
 
 def _functions(elf: Any) -> list[tuple[int, str, int]]:

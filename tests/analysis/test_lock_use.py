@@ -239,3 +239,20 @@ def test_a_request_that_comes_while_another_holds_the_lock_has_met_it() -> None:
     history = History(processes, [WatchedFile("/data")], [], [*events, later], [])
     uses = judge(history, lambda each: each.kind).uses
     assert exclusion((file, use) for (file, _), use in uses.items()).contended == 1
+
+
+@pytest.mark.parametrize("begins", [2, 4])
+def test_a_lock_by_flock_goes_before_it_is_had_in_another_mode(begins: int) -> None:
+    """Two readers ask for the lock to write: the one that waits has let go what it had (flock(2)).
+
+    A request that came after the other's grant has let nothing go by then.
+    """
+
+    def flock(process: int, mode: int, begin: int, finish: int) -> Event:
+        mine = event(process, Kind.FLOCK, 0, END, mode | WAITS)
+        return mine._replace(time=finish, begin=begin, finish=finish)
+
+    events = [flock(0, 0, 1, 1), flock(1, 0, 1, 1), flock(1, EXCLUSIVE, 2, 3), flock(0, EXCLUSIVE, begins, 9)]
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
+    found = judge(History(processes, [WatchedFile("/data/0")], [], events, []), lambda each: each.time)
+    assert ("two let in" in {each.cause for each in found.findings}) == (begins > 3)

@@ -288,9 +288,11 @@ def _limits(run: Watch) -> Iterator[str]:
     """Yield what the answer does not say."""
     for each in run.not_seen:
         yield wrapped(each, "not seen: ")
+    order = {"library": "Locks, forks, waits, pipes, and mutexes and semaphores in shared memory order processes here",
+             "tracer": "Locks, forks, waits and pipes order processes here"}  # fmt: skip
     yield wrapped(
-        "Only what ran was seen, and no load or store of a mapped file. Locks, forks, waits, pipes, and mutexes and "
-        "semaphores in shared memory order processes here; whatever else does is taken for no order."
+        "Only what ran was seen, and no load or store of a mapped file. "
+        f"{order[run.options.recorder]}; whatever else does is taken for no order."
     )
 
 
