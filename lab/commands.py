@@ -78,6 +78,11 @@ COMMANDS = {
         failed="the program failed, or did not end in time",
         writes="what --json, --save, --export-markdown and --junit name, and the logs where --keep names",
     ),
+    "hosts": Command(
+        "say who is there on several hosts, and do they see one filesystem",
+        "hosts:Hosts",
+        writes=TABLES + "; a small file in DIR, which it removes",
+    ),
     "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(
         "compare the locks, as measured here; of one lock, the runs that show it",

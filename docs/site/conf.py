@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 PARTS = {
     "Start": ["docs/index", "docs/race"],
     "Teach": ["docs/teach/index", "docs/teach/hand-out", "docs/teach/answers"],
-    "Check a mount": ["docs/check", "docs/check-inside", "results/filesystems"],
+    "Check a mount": ["docs/check", "docs/check-inside", "docs/hosts", "results/filesystems"],
     "Test your lock": ["docs/locks", "docs/pytest", "docs/python", "docs/lock-survey"],
     "Test your program": ["docs/programs", "docs/watch"],
     "Your own scenario": ["docs/own-scenario"],

@@ -45,6 +45,7 @@ from .compare import (
 )
 from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
+from .hosts import Host, Hosts, HostsOptions
 from .locks import ActorCall, ComparedLock, LockCell, LockSurvey
 from .race import (
     CHECK,

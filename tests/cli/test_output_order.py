@@ -34,6 +34,7 @@ COMMAND_LINES: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "bench.json", "bench.json", "--anyway"),
     "plot": ("plot", "bench.json", "-o", "made.svg"),
     "watch": ("watch", "--", "true"),
+    "hosts": ("hosts", "local", "--dir", "/nowhere"),
     "list": ("list",),
     "locks": ("locks", "flock", "--seconds", "0.3"),
     "new": ("new", "made"),

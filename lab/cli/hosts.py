@@ -1,0 +1,79 @@
+"""Say who is there on several hosts: kernels, mounts, round trips and clocks, and whether they see one filesystem.
+
+Each host is reached by ssh, as you would type it: keys, names and jumps come from your own configuration. A host needs
+Python and nothing else; nothing is installed there, and nothing is left. `local` is this machine, without ssh.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from lab.api.values import file_name, names, positive
+
+from .options import DIRECTORY, Listed, add_shared, add_tables
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `hosts`."""
+    add = parser.add_argument
+    add(
+        "hosts",
+        nargs="?",
+        action=Listed,
+        type=names,
+        default=[],
+        metavar="HOST[,HOST...]",
+        help="host, user@host or user@host:port; local is this machine, local:1,local:2 is it twice",
+    )
+    add("--hosts-file", type=file_name, metavar="FILE", help="a file with a host on each line; # begins a comment")
+    add("--dir", **{**DIRECTORY, "required": True, "help": "the shared directory, by its name on the hosts"})
+    add("--python", default="", metavar="PATH", help="the Python of the hosts, 3.11 or later (python3)")
+    add("--ssh-config", type=file_name, metavar="FILE", help="of ssh, instead of ~/.ssh/config")
+    add("--timeout", type=positive, default=10.0, metavar="S", help="the longest that one answer may take (10)")
+    add_tables(parser)
+    add_shared(parser, "json", "save")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Ask the hosts, save, print."""
+    from lab.errors import UsageError
+    from lab.hosts.links import HostName
+    from lab.hosts.survey import survey
+    from lab.processes import stops_interrupt
+    from lab.records import HostsOptions
+    from lab.report.format import check_format
+
+    from .documents import Documents
+
+    check_format(arguments.format)
+    texts = list(dict.fromkeys([*arguments.hosts, *_listed(arguments.hosts_file)]))
+    if not arguments.dir.is_absolute():
+        raise UsageError(f"--dir {arguments.dir}: give the whole path, as it is on the hosts")
+    if not texts:
+        raise UsageError("which hosts? Give them, as in lab hosts a,b --dir /mnt/share")
+    options = HostsOptions(
+        hosts=texts,
+        directory=str(arguments.dir),
+        python=arguments.python,
+        ssh_config=str(arguments.ssh_config or ""),
+        timeout_s=arguments.timeout,
+    )
+    found = [HostName.read(text) for text in texts]
+    with Documents("hosts", arguments) as documents:
+        with stops_interrupt():
+            done = survey(options, found)
+        return documents.finish(done)
+
+
+def _listed(path: Path | None) -> list[str]:
+    """Return the hosts that a file lists."""
+    from lab.errors import UsageError
+
+    try:
+        lines = path.read_text().splitlines() if path else []
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"--hosts-file {path}: {getattr(error, 'strerror', None) or 'no text'}; give another"
+        ) from error
+    return [line for line in (each.partition("#")[0].strip() for each in lines) if line]

@@ -1,0 +1,100 @@
+"""Run on each host, in the interpreter that execnet starts there: answer pings, and pass requests on to a keeper.
+
+The agent touches no file under test and forks nothing that goes on as Python. It starts the keeper, a fresh process
+with one thread, which does both and is the only one that may hang. The lab itself comes with the first message, as a
+zip archive that is kept in memory: nothing is installed, and nothing is left. `lab.hosts.links` sends the text of this
+module, so it imports the standard library alone.
+
+From there come ("ping",), ("ask", text), ("look",) and ("end",); back go ("pong", ns of CLOCK_MONOTONIC),
+("answer", text), ("state", letter, function of the kernel in which the keeper sleeps) and ("gone", exit code, the end
+of what it wrote to stderr).
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+BEGIN = "import sys; sys.path.insert(0, '/proc/self/fd/{}'); from lab.hosts.keeper import main; main()"
+ERRORS_KEPT = 2000
+"""So many bytes of what a keeper wrote to stderr are passed on."""
+
+
+class Keeper:
+    """The keeper's process and its streams."""
+
+    def __init__(self, archive: bytes) -> None:
+        code, self._errors = os.memfd_create("lab", 0), os.memfd_create("errors", 0)
+        with os.fdopen(code, "wb", closefd=False) as file:
+            file.write(archive)
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-B", "-c", BEGIN.format(code)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            pass_fds=[code],
+            cwd="/",
+            start_new_session=True,
+        )
+        self._requests: Any = self.process.stdin
+        self._answers: Any = self.process.stdout
+        os.close(code)
+
+    def ask(self, text: str) -> None:
+        """Send a request; one that has ended gets none."""
+        with suppress(OSError):
+            self._requests.write(text.encode() + b"\n")
+            self._requests.flush()
+
+    def pass_answers(self, channel: Any) -> None:
+        """Send on what it answers, until it ends; then how it ended."""
+        for line in self._answers:
+            channel.send(("answer", line.decode().rstrip("\n")))
+        code = self.process.wait()
+        length = os.fstat(self._errors).st_size
+        errors = os.pread(self._errors, ERRORS_KEPT, max(0, length - ERRORS_KEPT))
+        channel.send(("gone", code, errors.decode(errors="replace")))
+
+    def state(self) -> tuple[str, str]:
+        """Return the letter of its state and the function of the kernel in which it sleeps (proc_pid_stat(5))."""
+        place = Path(f"/proc/{self.process.pid}")
+        try:
+            letter = (place / "stat").read_text().rpartition(")")[2].split()[0]
+            return letter, (place / "wchan").read_text()
+        except OSError:
+            return "", ""
+
+
+def serve(channel: Any) -> None:
+    """Serve until the channel closes; then the keeper is killed, whatever it does."""
+    keeper = Keeper(channel.receive())
+    answers = threading.Thread(target=_unless_closed, args=(keeper.pass_answers, channel), daemon=True)
+    answers.start()
+    try:
+        while (message := channel.receive())[0] != "end":
+            if message[0] == "ping":
+                channel.send(("pong", time.monotonic_ns()))
+            elif message[0] == "ask":
+                keeper.ask(message[1])
+            else:
+                channel.send(("state", *keeper.state()))
+    except EOFError:  # whoever asked is gone
+        pass
+    finally:
+        keeper.process.kill()
+        answers.join(1.0)
+
+
+def _unless_closed(body: Any, channel: Any) -> None:
+    with suppress(OSError, EOFError):
+        body(channel)
+
+
+if __name__ == "__channelexec__":
+    serve(channel)  # type: ignore[name-defined] # noqa: F821 - execnet gives it

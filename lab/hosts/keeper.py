@@ -1,0 +1,98 @@
+"""Do on a host what is asked for there: the only process of the lab on it that touches the filesystem under test.
+
+A request is a line of JSON: the name of a piece of work as `do`, and its arguments. The answer is a line of JSON too:
+`error` where it failed, else what the work returned. Pieces of work are done one after the other; the process has one
+thread. It ends with its standard input, and with the agent that started it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lab.host.environment import mounts_of
+from lab.processes.child import PR_SET_PDEATHSIG, prctl
+
+LOOK_AGAIN_S = 0.02
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    parent = os.getppid()
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit()
+    with os.fdopen(os.dup(1), "w") as out:
+        os.dup2(2, 1)  # whatever else is printed is no answer
+        for line in sys.stdin:
+            out.write(json.dumps(answered(json.loads(line))) + "\n")
+            out.flush()
+
+
+def answered(request: dict[str, Any]) -> dict[str, Any]:
+    """Do what is asked for and return the answer."""
+    try:
+        return WORK[request.pop("do")](**request)
+    except OSError as error:
+        return {"error": error.strerror or str(error)}
+    except Exception as error:  # a fault of the lab: whoever asked names the host
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
+def about(directory: str) -> dict[str, Any]:
+    """Return the kernel, the processors, the Python, and the mount that the directory is on."""
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    if not Path(directory).is_dir():
+        raise NotADirectoryError(None, f"{directory} is no directory there")
+    mount = mounts_of([Path(directory)])[0]
+    return {
+        "kernel": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpus": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "boot": boot,
+        "filesystem": mount.filesystem,
+        "mount_options": mount.mount_options,
+    }
+
+
+def show(path: str, content: str) -> dict[str, Any]:
+    """Make a new file with this content, for the other hosts to find."""
+    with open(path, "x") as file:  # noqa: PTH123 - Path has no such mode
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return {}
+
+
+def find(path: str, content: str, seconds: float) -> dict[str, Any]:
+    """Return whether the file is there with this content, as soon as it is; after so many seconds it is not."""
+    deadline = time.monotonic() + seconds
+    while not (found := _has(path, content)) and time.monotonic() < deadline:
+        time.sleep(LOOK_AGAIN_S)
+    return {"found": found}
+
+
+def _has(path: str, content: str) -> bool:
+    with suppress(OSError):
+        return Path(path).read_text() == content
+    return False
+
+
+def remove(path: str) -> dict[str, Any]:
+    """Remove the file, if it is there."""
+    Path(path).unlink(missing_ok=True)
+    return {}
+
+
+WORK: dict[str, Callable[..., dict[str, Any]]] = {"about": about, "show": show, "find": find, "remove": remove}
+"""What can be asked for; `do` is the name."""

@@ -1,0 +1,124 @@
+"""Find out who is there: each host's kernel, mount and clock, and whether all see one filesystem in the directory."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from lab.host.environment import RunStart, anonymous_text, environment
+from lab.records import Host, Hosts, HostsOptions
+
+from .clocks import offset
+from .links import HostError, HostName, Link, connected
+
+PINGS = 60
+SEEN_S = 5.0
+"""What one host has written others see within this time: NFS and Gluster cache names for a second or more."""
+
+Answered = Callable[[Host, dict[str, Any]], Host]
+
+
+def survey(options: HostsOptions, names: Sequence[HostName]) -> Hosts:
+    """Ask the hosts and return what they say; a host that fails has its `trouble`, and the others go on."""
+    start = RunStart()
+    with connected(names, options.python, options.ssh_config, options.timeout_s) as links:
+        asked = _Survey(options, links)
+        try:
+            asked.perform()
+            interrupted = False
+        except KeyboardInterrupt:
+            interrupted = True
+    return Hosts(
+        **start.header(environment(None, start.load), interrupted=interrupted),
+        options=replace(
+            options,
+            hosts=list(asked.hosts),
+            directory=anonymous_text(options.directory),
+            python=anonymous_text(options.python),
+            ssh_config=anonymous_text(options.ssh_config),
+        ),
+        hosts=list(asked.hosts.values()),
+    )
+
+
+class _Survey:
+    """The hosts as far as they are known, and the links to those that still answer."""
+
+    def __init__(self, options: HostsOptions, links: dict[str, Link | HostError]) -> None:
+        self._options = options
+        self._links = {name: link for name, link in links.items() if isinstance(link, Link)}
+        self.hosts = {
+            name: Host(name=name, trouble=_without_name(name, link) if isinstance(link, HostError) else "")
+            for name, link in links.items()
+        }
+
+    def perform(self) -> None:
+        """Ask for all of it, in the order in which one answer is of use without the next."""
+        boots: dict[str, str] = {}
+
+        def about(host: Host, answer: dict[str, Any]) -> Host:
+            first = boots.setdefault(answer.pop("boot"), host.name)
+            return replace(host, **answer, same_kernel_as="" if first == host.name else first)
+
+        self._ask_all("about", about, directory=self._options.directory)
+        self._clocks()
+        self._one_filesystem()
+
+    def _ask_all(self, do: str, answered: Answered, more_s: float = 0.0, **arguments: object) -> None:
+        """Ask all hosts at once, and take their answers one after the other."""
+        links = list(self._links.items())
+        for name, link in links:
+            with self._trying(name):
+                link.ask(do, **arguments)
+        for name, link in links:
+            with self._trying(name):
+                answer = link.answer(self._options.timeout_s + more_s)
+                self.hosts[name] = answered(self.hosts[name], answer)
+
+    @contextmanager
+    def _trying(self, name: str) -> Iterator[None]:
+        """Do something with a host; where it fails, note why, and leave the host out from then on."""
+        try:
+            yield
+        except HostError as error:
+            if not self.hosts[name].trouble:
+                self.hosts[name] = replace(self.hosts[name], trouble=_without_name(name, error))
+            self._links.pop(name, None)
+
+    def _clocks(self) -> None:
+        for name, link in list(self._links.items()):
+            with self._trying(name):
+                found = offset([link.ping(self._options.timeout_s) for _ in range(PINGS)])
+                self.hosts[name] = replace(
+                    self.hosts[name],
+                    round_trip_ns=found.round_trip,
+                    clock_offset_ns=found.middle,
+                    clock_uncertainty_ns=found.uncertainty,
+                )
+
+    def _one_filesystem(self) -> None:
+        """Let the first host write a file, and look for it on all."""
+        if len(self._links) < 2:
+            return
+        content = secrets.token_hex(16)
+        path = str(PurePosixPath(self._options.directory, f"lab-hosts-{content[:12]}"))
+        name, first = next(iter(self._links.items()))
+        with self._trying(name):
+            first.ask("show", path=path, content=content)
+            first.answer(self._options.timeout_s)
+            try:
+                self._ask_all(
+                    "find", lambda host, answer: replace(host, sees=answer["found"]), SEEN_S,
+                    path=path, content=content, seconds=SEEN_S,
+                )  # fmt: skip
+            finally:
+                first.ask("remove", path=path)
+                first.answer(self._options.timeout_s)
+
+
+def _without_name(name: str, error: HostError) -> str:
+    return anonymous_text(str(error).removeprefix(f"{name}: "))

@@ -1,0 +1,222 @@
+"""Several hosts: who is there, and what is said of one that cannot be reached, falls silent or sees another file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import UsageError
+from lab.hosts import survey
+from lab.hosts.clocks import offset
+from lab.hosts.links import HostError, HostName, Link, connected
+from lab.records import HostsOptions
+from lab.report.text.hosts import REPORT
+from tests.checking.fuse.serving import fuse
+from tests.helpers import PATIENCE, in_fresh_process, run_lab
+from tests.needs import private_mounts
+
+STAND_IN = Path(__file__).with_name("stand_in_ssh.py")
+AHEAD_S = 5000
+LOCAL = HostName.read("local")
+
+
+def ssh(folder: Path, hosts: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """The environment in which ssh reaches these hosts (tests/hosts/stand_in_ssh.py)."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(STAND_IN, folder)
+    (folder / "hosts.json").write_text(json.dumps(hosts))
+    (folder / "ssh").write_text(f'#!/bin/sh\nexec {sys.executable} {folder / STAND_IN.name} "$@"\n')
+    (folder / "ssh").chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def surveyed(hosts: str, shared: Path, *options: str, env: Mapping[str, str]) -> tuple[int, dict[str, Any], str]:
+    """The exit code, the hosts by name, and the lines on stderr; nothing is left, neither a file nor a process."""
+    words = ["hosts", hosts, "--dir", str(shared), "--python", sys.executable, *options, "--json", "-"]
+    ended = run_lab(*words, env=env)
+    left = [each.cmdline() for each in psutil.process_iter() if "lab.hosts.keeper" in " ".join(_words(each))]
+    assert not [each for each in left if str(shared) in " ".join(each)]
+    assert not list(shared.glob("lab-hosts-*"))
+    return ended.returncode, {host["name"]: host for host in json.loads(ended.stdout)["hosts"]}, ended.stderr
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_path: Path) -> None:
+    env = ssh(
+        tmp_path / "bin",
+        {"a": {}, "b": {}, "old": {"version": "3,9,2"}, "refused": {"ends": 255}, "bare": {"ends": 127}},
+    )
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    code, hosts, said = surveyed("a,me@b:2222,old,refused,bare", shared, env=env)
+    assert code == 3
+    assert {name: host["trouble"] for name, host in hosts.items()} == {
+        "a": "",
+        "b:2222": "",
+        "old": "Python 3.9.2 there, and the lab needs 3.11; give --python PATH",
+        "refused": "ssh cannot connect without a question; try: ssh refused true",
+        "bare": "no Python there under that name; give --python PATH, or try: ssh bare",
+    }
+    assert [hosts[name]["sees"] for name in hosts] == [True, True, None, None, None]
+    assert hosts["b:2222"]["same_kernel_as"] == "a"
+    assert [line.split(":")[1].strip() for line in said.splitlines()] == ["old", "refused", "bare"]
+
+
+def test_a_host_that_never_answers_is_given_up_after_the_timeout(tmp_path: Path) -> None:
+    env = ssh(tmp_path / "bin", {"a": {}, "silent": {"silent": True}})
+    limit = 3 * PATIENCE
+    code, hosts, _ = surveyed("a,silent", tmp_path, "--timeout", f"{limit:g}", env=env)
+    assert (code, hosts["a"]["trouble"], hosts["silent"]["trouble"]) == (3, "", f"no connection in {limit:g} s")
+
+
+def surveyed_soon(shared: str, path: str, timeout_s: float = 60.0) -> dict[str, Any]:
+    """The document of hosts a and b, where what one wrote has half a second to be seen on the other."""
+    os.environ["PATH"] = path
+    vars(survey)["SEEN_S"] = 0.5
+    names = [HostName.read(name) for name in "ab"]
+    done = survey.survey(
+        HostsOptions(hosts=["a", "b"], directory=shared, python=sys.executable, timeout_s=timeout_s), names
+    )
+    return {
+        "one": done.is_one_filesystem,
+        "code": REPORT.exit_code(done),
+        **{each.name: asdict(each) for each in done.hosts},
+    }
+
+
+@pytest.mark.parametrize("one", [True, False])
+def test_one_filesystem_is_told_from_two_and_clocks_far_apart_are_bounded(tmp_path: Path, one: bool) -> None:
+    shared, other = tmp_path / "shared", tmp_path / "other"
+    shared.mkdir()
+    other.mkdir()
+    mounts = [str(shared if one else other), str(shared)]
+    there = {"as": private_mounts()[1:], "mounts": mounts, "ahead_s": AHEAD_S}
+    found = in_fresh_process(surveyed_soon, str(shared), ssh(tmp_path / "bin", {"a": {}, "b": there})["PATH"])
+    assert (found["one"], found["code"], found["a"]["sees"], found["b"]["sees"]) == (one, 0 if one else 3, True, one)
+    for name, ahead_s in (("a", 0), ("b", AHEAD_S)):
+        assert abs(found[name]["clock_offset_ns"] - ahead_s * 10**9) <= found[name]["clock_uncertainty_ns"]
+    assert not [*shared.iterdir(), *other.iterdir()]
+
+
+@pytest.mark.needs("fuse")
+@pytest.mark.mounts
+def test_a_mount_that_stops_answering_on_one_host_is_named_and_the_other_host_goes_on(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    with fuse("honest", 2, ("open", "1", "stop")) as mounts:
+        there = [{"as": ["--mount"], "mounts": [str(mount), str(shared)]} for mount in mounts]
+        path = ssh(tmp_path / "bin", dict(zip("ab", there, strict=True)))["PATH"]
+        found = in_fresh_process(surveyed_soon, str(shared), path, 2 * PATIENCE)
+        assert not list(mounts[0].glob("lab-hosts-*"))
+    assert (found["code"], found["a"]["trouble"], found["a"]["sees"], found["b"]["sees"]) == (3, "", True, None)
+    assert "the filesystem does not answer its keeper (state " in found["b"]["trouble"]
+
+
+def ended_keeper() -> str:
+    """What is said where the keeper of a host is killed."""
+    with connected([LOCAL], "", "", 60.0) as links:
+        link = links["local"]
+        assert isinstance(link, Link)
+        link.ask("about", directory="/")
+        link.answer(60.0)
+        keepers = [
+            each for each in psutil.Process().children(recursive=True) if "lab.hosts.keeper" in each.cmdline()[-1]
+        ]
+        keepers[0].send_signal(signal.SIGKILL)
+        link.ask("about", directory="/")
+        try:
+            link.answer(60.0)
+        except HostError as error:
+            return str(error)
+    return "an answer"
+
+
+def test_a_keeper_that_is_killed_is_said_to_be() -> None:
+    assert in_fresh_process(ended_keeper) == "local: its keeper was killed by signal 9"
+
+
+def test_nothing_is_left_where_the_lab_is_killed(tmp_path: Path) -> None:
+    env = {**os.environ, **ssh(tmp_path / "bin", {"a": {}, "silent": {"silent": True}})}
+    words = ["hosts", "a,silent", "--dir", str(tmp_path), "--python", sys.executable, "--timeout", "60"]
+    with subprocess.Popen([sys.executable, "-m", "lab", *words], env=env, start_new_session=True) as process:
+        its = psutil.Process(process.pid)
+        while not (keepers := [each for each in its.children(recursive=True) if "keeper" in " ".join(_words(each))]):
+            assert process.poll() is None
+        process.kill()
+        psutil.wait_procs(keepers, timeout=60 * PATIENCE)
+        assert not any(each.is_running() for each in keepers)
+        for each in psutil.process_iter():
+            if str(tmp_path) in " ".join(_words(each)):  # the ssh that never answers is the test's own
+                each.kill()
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "port", "label"),
+    [
+        ("a", "a", "", "a"),
+        ("me@a.example:2222", "me@a.example", "2222", "a.example:2222"),
+        ("[fe80::1%eth0]:22", "fe80::1%eth0", "22", "[fe80::1%eth0]:22"),
+    ],
+)
+def test_hosts_are_named_as_for_ssh(text: str, address: str, port: str, label: str) -> None:
+    name = HostName.read(text)
+    assert (name.address, name.port, name.label) == (address, port, label)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "-oProxyCommand=x", "a:b", "a//python=x", "me@", "a:123456", "a=b//c"])
+def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no host"):
+        HostName.read(text)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--dir", "/nowhere"], "which hosts? Give them, as in lab hosts a,b --dir /mnt/share"),
+        (["a", "--dir", "share"], "--dir share: give the whole path, as it is on the hosts"),
+        (
+            ["--hosts-file", "missing", "--dir", "/nowhere"],
+            "--hosts-file missing: No such file or directory; give another",
+        ),
+        (
+            ["--hosts-file", "listed", "--dir", "/nowhere"],
+            "'a b' is no host; give it as host, user@host or user@host:port",
+        ),
+    ],
+)
+def test_wrong_usage_is_refused(tmp_path: Path, words: list[str], why: str) -> None:
+    (tmp_path / "listed").write_text("# the nodes\nn1\na b # two\n")
+    ended = run_lab("hosts", *words, cwd=tmp_path)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"lab: {why}\n")
+
+
+pings = st.tuples(st.integers(0, 10**6), st.integers(0, 10**6))
+
+
+@given(st.integers(-(10**15), 10**15), st.lists(pings, min_size=1))
+def test_the_true_offset_lies_within_the_bounds(ahead: int, delays: list[tuple[int, int]]) -> None:
+    """Each ping is sent at a time of its own; its way there and back take what they take."""
+    made = [(at, at + there + ahead, at + there + back) for at, (there, back) in enumerate(delays)]
+    found = offset(made)
+    assert found.least <= ahead <= found.most
+    assert abs(found.middle - ahead) <= found.uncertainty
+    assert found.round_trip == min(there + back for there, back in delays)
