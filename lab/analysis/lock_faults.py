@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from .holds import Exclusion, Row, Span, sweep
-from .watched import END, Event, Kind
+from .watched import END, LOADS, Event
 
 Cause = Literal[
     "no lock",
@@ -147,7 +147,7 @@ class Unordered:
     def settle(self, event: Event, start: int, end: int, stores: bool) -> None:
         """Note what the process of the load did next to these bytes, under a lock: load them again, or store there."""
         for load in self.events:
-            is_theirs = load.kind is Kind.READ and load.process == event.process and load.time < event.time
+            is_theirs = load.kind in LOADS and load.process == event.process and load.time < event.time
             if is_theirs and load.start < end and start < load.end and not self.rechecked and self.written is None:
                 self.rechecked = not stores
                 self.written = event if stores else None

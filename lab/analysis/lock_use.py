@@ -13,7 +13,8 @@ from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 from .held_locks import Description, HeldLocks, Hold, Lost
 from .lock_faults import Cause, Judgement, Site, Unordered
 from .ordering import Accesses
-from .watched import APPENDS, END, ENDS_LINE, Event, History, Kind
+from .watched import APPENDS, END, ENDS_LINE, LOADS, SEEN, Event, History, Kind
+from .words import Words
 
 EMPTIES = {Kind.OPEN, Kind.TRUNCATE}
 MOST_PAIRS = 100_000
@@ -45,6 +46,8 @@ class _Judge(HeldLocks):
         self._accesses: dict[int, Accesses] = {}
         self._seen = 0
         self._maps: dict[int, list[Event]] = defaultdict(list)
+        self._unseen: set[int] = set()
+        """Files that were mapped, and the accesses not recorded."""
         self._unordered: list[Unordered] = []
         self._reads: dict[tuple[int, int], list[Unordered]] = defaultdict(list)
         self._why: dict[Event, Cause] = {}
@@ -52,6 +55,7 @@ class _Judge(HeldLocks):
         self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
         self._lock_files = self._names_of_lock_files()
+        self._words = Words(history.events, self._clocks)
 
     def judge(self) -> Judgement:
         calls = {
@@ -60,16 +64,18 @@ class _Judge(HeldLocks):
             Kind.TAKEN: self._taken, Kind.POSIX: self._lock, Kind.OFD: self._lock, Kind.FLOCK: self._lock,
             Kind.READ: self._read, Kind.WRITE: self._write, Kind.TRUNCATE: self._truncate,
             Kind.MAP: self._map, Kind.UNMAP: self._unmap, Kind.RENAME: self._rename, Kind.UNLINK: self._unlink,
+            Kind.LOAD: self._load, Kind.STORE: self._store, Kind.ATOMIC: self._store, Kind.OPENED: self._words.opened,
             Kind.SEND: self._leave, Kind.LEAVE: self._leave, Kind.RECEIVE: self._enter, Kind.ENTER: self._enter,
         }  # fmt: skip
         for event in self._history.events:
+            self._words.before(event)
             if call := calls.get(event.kind):
                 call(event)
         judged = self._judged()
         self._at_the_end(judged)
         self._record_rest()
         findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
-        return Judgement(findings, dict(self._uses), self._seen, self._left_out, judged, {*self._maps})
+        return Judgement(findings, dict(self._uses), self._seen, self._left_out, judged, self._unseen)
 
     # -- Names
 
@@ -134,6 +140,14 @@ class _Judge(HeldLocks):
         if event.flags & APPENDS:
             self._append(event)
         self._access(event, event.start, event.end, stores=True)
+
+    def _load(self, event: Event) -> None:
+        for start, end in self._words.access(event):
+            self._access(event, start, end, stores=False)
+
+    def _store(self, event: Event) -> None:
+        for start, end in self._words.access(event):
+            self._access(event, start, end, stores=True)
 
     def _append(self, event: Event) -> None:
         """Report a record that was appended in several pieces, with another process's bytes between them."""
@@ -210,7 +224,7 @@ class _Judge(HeldLocks):
         if len(self._unordered) < MOST_PAIRS:
             self._unordered.append(pair)
             for event in pair.events:
-                if event.kind is Kind.READ and not any(
+                if event.kind in LOADS and not any(
                     hold.event.file == event.file for hold in self._holds_of(event.process)
                 ):
                     self._reads[event.process, event.file].append(pair)
@@ -220,6 +234,8 @@ class _Judge(HeldLocks):
     def _map(self, event: Event) -> None:
         if not event.result and event.other & 1:  # MAP_SHARED
             self._maps[event.file].append(event)
+            if not event.flags & SEEN:
+                self._unseen.add(event.file)
 
     def _exit(self, event: Event) -> None:
         super()._exit(event)
@@ -263,7 +279,7 @@ class _Judge(HeldLocks):
         locked = {file for file, way in self._uses if way != "lock file"}
         writers: dict[int, set[int]] = defaultdict(set)
         for event in self._history.events:
-            if event.kind in (Kind.WRITE, Kind.TRUNCATE) and not event.flags & APPENDS:
+            if event.kind in (Kind.WRITE, Kind.TRUNCATE, Kind.STORE) and not event.flags & APPENDS:
                 writers[event.file].add(event.process)
         return locked | {file for file, processes in writers.items() if len(processes) > 1}
 

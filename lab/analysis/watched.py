@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 END = 1 << 62
 """The end of a range that runs to the end of the file, however long it becomes."""
@@ -40,10 +40,18 @@ class Kind(IntEnum):
     SEND = 22
     ENTER = 23
     LEAVE = 24
+    LOAD = 25
+    STORE = 26
+    ATOMIC = 27
+    OPENED = 28
 
 
-EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE = 1, 2, 4, 8, 16
-"""Flags of an event. The lowest two bits are the mode of a lock: 0 shared, 1 exclusive, 2 released."""
+EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE, SEEN, UNDECODED = 1, 2, 4, 8, 16, 32, 64
+"""Flags of an event. The lowest two bits are the mode of a lock: 0 shared, 1 exclusive, 2 released. The accesses to a
+mapping that is SEEN are events; an instruction that is UNDECODED is not."""
+
+LOADS, STORES = (Kind.READ, Kind.LOAD), (Kind.WRITE, Kind.STORE, Kind.ATOMIC)
+"""The kinds of an access to data, by calls and through mappings."""
 
 
 class Event(NamedTuple):
@@ -52,6 +60,8 @@ class Event(NamedTuple):
     `time` is when it counts, in ns of CLOCK_MONOTONIC: the first stamp of a call that releases, else the second.
     `begin` and `finish` are both stamps; `finish` is 0 where the call never returned. `process` and `file` are places
     in the lists of the history, -1 where there is none. The range runs from `start` up to, not including, `end`.
+    Of an access through a mapping that was made again before the process did anything that orders it, `begin` is the
+    first time and `finish` the last.
     `result` is 0 or an errno. `stack` is the place of an image in the history, and a key of its stacks.
     """
 
@@ -107,7 +117,7 @@ class History:
     """All that was recorded: events by `time`, and what they refer to.
 
     `escaped` are programs without a log, `unrecorded` is how many processes could not make one, and `limits` are what
-    the recorder says that it did not see.
+    the recorder says that it did not see. `level` is how closely mappings were watched.
     """
 
     processes: list[WatchedProcess]
@@ -117,3 +127,4 @@ class History:
     escaped: list[str]
     unrecorded: int = 0
     limits: list[str] = field(default_factory=list)
+    level: Literal["calls", "pages", "accesses"] = "calls"

@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="judge only the files that this matches, by path or by name, and all that is done to them; repeatable "
         "(those that somebody locks, or that two processes write)",
     )
+    add(
+        "--level",
+        choices=["calls", "pages", "accesses"],
+        default="calls",
+        help="what is seen of mapped files: only their locks; also which pages are written between two calls (Linux "
+        "6.7); each load and store, slower (x86-64) (calls)",
+    )
     add("--ignore", action=Listed, type=names, default=[], metavar="CAUSE[,CAUSE...]", help="do not report this cause")
     add(
         "--suppress",
@@ -94,6 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(_usage(arguments, asked))
     if asked[0] in ("now", "pid"):
         return _look(arguments)
+    if arguments.from_outside and arguments.level != "calls":
+        raise UsageError(f"--from-outside sees calls; leave out --level {arguments.level}, or --from-outside")
     options = WatchOptions(
         command=arguments.program,
         copies=arguments.copies,
@@ -103,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         time_limit_s=arguments.time_limit,
         keep=arguments.keep,
         recorder="tracer" if arguments.from_outside else "library",
+        level=arguments.level,
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit

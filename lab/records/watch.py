@@ -10,6 +10,9 @@ from .common import Header, Quantiles
 
 Recorder = Literal["library", "tracer", "kernel"]
 
+WatchLevel = Literal["calls", "pages", "accesses"]
+"""How closely mappings are watched: not at all, which pages are written between two calls, or each load and store."""
+
 
 @dataclass(frozen=True, slots=True)
 class WatchOptions:
@@ -26,6 +29,7 @@ class WatchOptions:
     suppress: list[str]
     time_limit_s: float
     keep: str
+    level: WatchLevel = "calls"
     pid: int = 0
     recorder: Recorder = "library"
 

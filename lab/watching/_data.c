@@ -8,6 +8,7 @@ static struct event *data(enum kind kind, int fd, void *caller, void *frame)
     if (file == NOT_CHOSEN)
         return NULL;
     if (file_type[file] == CHANNEL) {
+        boundary(0);
         struct event *event = new_event(kind == READ ? RECEIVE : SEND, now());
         if (event)
             event->fd = fd, event->file = file;
@@ -18,6 +19,7 @@ static struct event *data(enum kind kind, int fd, void *caller, void *frame)
 
 static void moved(struct event *event, int64_t at, int64_t count)
 {
+    passed(count);
     if (!event)
         return;
     if (event->kind == READ || event->kind == WRITE) {
@@ -31,6 +33,19 @@ static void moved(struct event *event, int64_t at, int64_t count)
     after(event, count);
 }
 
+/* The parts of a buffer, where one of them is in a closed page: as the kernel may see them. */
+static const struct iovec *parts_for_kernel(struct iovec *copy, const struct iovec *parts, int count, enum kind kind, void *caller, void *frame)
+{
+    for (int k = 0; k < count; k++) {
+        copy[k].iov_base = for_kernel(parts[k].iov_base, parts[k].iov_len, kind, caller, frame);
+        copy[k].iov_len = parts[k].iov_len;
+    }
+    return copy;
+}
+
+#define PARTS(parts, count, kind) \
+    (level != ACCESSES || (count) < 1 || (count) > 1024 ? (parts) : parts_for_kernel(__builtin_alloca((size_t)(count) * sizeof *(parts)), parts, count, kind, CALLER))
+
 #define DATA(kind, position, call) \
     if (!recording()) return call; \
     inside++; \
@@ -42,15 +57,15 @@ static void moved(struct event *event, int64_t at, int64_t count)
     errno = error; \
     return count;
 
-PUBLIC ssize_t read(int fd, void *to, size_t size) { REAL(ssize_t, read, int, void *, size_t) DATA(READ, -1, real(fd, to, size)) }
+PUBLIC ssize_t read(int fd, void *to, size_t size) { REAL(ssize_t, read, int, void *, size_t) DATA(READ, -1, real(fd, for_kernel(to, size, STORE, CALLER), size)) }
 PUBLIC ssize_t write(int fd, const void *from, size_t size)
 {
     REAL(ssize_t, write, int, const void *, size_t)
     if (!recording())
-        return real(fd, from, size);
+        return real(fd, for_kernel(from, size, LOAD, CALLER), size);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
-    ssize_t count = real(fd, from, size);
+    ssize_t count = real(fd, for_kernel(from, size, LOAD, CALLER), size);
     int error = errno;
     if (event && count > 0 && ((const char *)from)[count - 1] == '\n')
         event->flags |= ENDS_LINE;
@@ -59,22 +74,22 @@ PUBLIC ssize_t write(int fd, const void *from, size_t size)
     errno = error;
     return count;
 }
-PUBLIC ssize_t pread(int fd, void *to, size_t size, off_t at) { REAL(ssize_t, pread, int, void *, size_t, off_t) DATA(READ, at, real(fd, to, size, at)) }
-PUBLIC ssize_t pread64(int fd, void *to, size_t size, off64_t at) { REAL(ssize_t, pread64, int, void *, size_t, off64_t) DATA(READ, at, real(fd, to, size, at)) }
-PUBLIC ssize_t pwrite(int fd, const void *from, size_t size, off_t at) { REAL(ssize_t, pwrite, int, const void *, size_t, off_t) DATA(WRITE, at, real(fd, from, size, at)) }
-PUBLIC ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at) { REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t) DATA(WRITE, at, real(fd, from, size, at)) }
-PUBLIC ssize_t __read_chk(int fd, void *to, size_t size, size_t most) { REAL(ssize_t, __read_chk, int, void *, size_t, size_t) DATA(READ, -1, real(fd, to, size, most)) }
-PUBLIC ssize_t __pread_chk(int fd, void *to, size_t size, off_t at, size_t most) { REAL(ssize_t, __pread_chk, int, void *, size_t, off_t, size_t) DATA(READ, at, real(fd, to, size, at, most)) }
-PUBLIC ssize_t __pread64_chk(int fd, void *to, size_t size, off64_t at, size_t most) { REAL(ssize_t, __pread64_chk, int, void *, size_t, off64_t, size_t) DATA(READ, at, real(fd, to, size, at, most)) }
-PUBLIC ssize_t readv(int fd, const struct iovec *to, int count_) { REAL(ssize_t, readv, int, const struct iovec *, int) DATA(READ, -1, real(fd, to, count_)) }
+PUBLIC ssize_t pread(int fd, void *to, size_t size, off_t at) { REAL(ssize_t, pread, int, void *, size_t, off_t) DATA(READ, at, real(fd, for_kernel(to, size, STORE, CALLER), size, at)) }
+PUBLIC ssize_t pread64(int fd, void *to, size_t size, off64_t at) { REAL(ssize_t, pread64, int, void *, size_t, off64_t) DATA(READ, at, real(fd, for_kernel(to, size, STORE, CALLER), size, at)) }
+PUBLIC ssize_t pwrite(int fd, const void *from, size_t size, off_t at) { REAL(ssize_t, pwrite, int, const void *, size_t, off_t) DATA(WRITE, at, real(fd, for_kernel(from, size, LOAD, CALLER), size, at)) }
+PUBLIC ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at) { REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t) DATA(WRITE, at, real(fd, for_kernel(from, size, LOAD, CALLER), size, at)) }
+PUBLIC ssize_t __read_chk(int fd, void *to, size_t size, size_t most) { REAL(ssize_t, __read_chk, int, void *, size_t, size_t) DATA(READ, -1, real(fd, for_kernel(to, size, STORE, CALLER), size, most)) }
+PUBLIC ssize_t __pread_chk(int fd, void *to, size_t size, off_t at, size_t most) { REAL(ssize_t, __pread_chk, int, void *, size_t, off_t, size_t) DATA(READ, at, real(fd, for_kernel(to, size, STORE, CALLER), size, at, most)) }
+PUBLIC ssize_t __pread64_chk(int fd, void *to, size_t size, off64_t at, size_t most) { REAL(ssize_t, __pread64_chk, int, void *, size_t, off64_t, size_t) DATA(READ, at, real(fd, for_kernel(to, size, STORE, CALLER), size, at, most)) }
+PUBLIC ssize_t readv(int fd, const struct iovec *to, int count_) { REAL(ssize_t, readv, int, const struct iovec *, int) DATA(READ, -1, real(fd, PARTS(to, count_, STORE), count_)) }
 PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_)
 {
     REAL(ssize_t, writev, int, const struct iovec *, int)
     if (!recording())
-        return real(fd, from, count_);
+        return real(fd, PARTS(from, count_, LOAD), count_);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
-    ssize_t count = real(fd, from, count_);
+    ssize_t count = real(fd, PARTS(from, count_, LOAD), count_);
     int error = errno;
     const struct iovec *last = count_ > 0 ? &from[count_ - 1] : NULL;
     if (event && count > 0 && last && last->iov_len && ((const char *)last->iov_base)[last->iov_len - 1] == '\n')
@@ -84,9 +99,9 @@ PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_)
     errno = error;
     return count;
 }
-#define VECTORS(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at) { REAL(ssize_t, name, int, const struct iovec *, int, off_t) DATA(kind, at, real(fd, parts, count_, at)) }
+#define VECTORS(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at) { REAL(ssize_t, name, int, const struct iovec *, int, off_t) DATA(kind, at, real(fd, PARTS(parts, count_, kind == READ ? STORE : LOAD), count_, at)) }
 VECTORS(preadv, READ) VECTORS(preadv64, READ) VECTORS(pwritev, WRITE) VECTORS(pwritev64, WRITE)
-#define VECTORS_2(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at, int flags) { REAL(ssize_t, name, int, const struct iovec *, int, off_t, int) DATA(kind, at, real(fd, parts, count_, at, flags)) }
+#define VECTORS_2(name, kind) PUBLIC ssize_t name(int fd, const struct iovec *parts, int count_, off_t at, int flags) { REAL(ssize_t, name, int, const struct iovec *, int, off_t, int) DATA(kind, at, real(fd, PARTS(parts, count_, kind == READ ? STORE : LOAD), count_, at, flags)) }
 VECTORS_2(preadv2, READ) VECTORS_2(preadv64v2, READ) VECTORS_2(pwritev2, WRITE) VECTORS_2(pwritev64v2, WRITE)
 
 static ssize_t between(ssize_t (*call)(int, int64_t *, int, int64_t *, size_t, unsigned), int in, int64_t *from, int out, int64_t *to, size_t size, unsigned flags, void *caller, void *frame)
@@ -127,3 +142,11 @@ static int truncated(uint32_t file, int fd, int64_t size, int (*by_fd)(int, off_
     PUBLIC int f##name(int fd, off_t size) { REAL(int, f##name, int, off_t) if (!recording()) return real(fd, size); inside++; return truncated(file_at(fd), fd, size, real, NULL, NULL, CALLER); } \
     PUBLIC int name(const char *path, off_t size) { REAL(int, name, const char *, off_t) if (!recording()) return real(path, size); inside++; return truncated(file_named(AT_FDCWD, path, 1), -1, size, NULL, real, path, CALLER); }
 TRUNCATES(truncate) TRUNCATES(truncate64)
+
+/* Sockets: no shared file, but the buffer may be one. */
+
+PUBLIC ssize_t recv(int fd, void *to, size_t size, int flags) { REAL(ssize_t, recv, int, void *, size_t, int) ssize_t count = real(fd, for_kernel(to, size, STORE, CALLER), size, flags); passed(count); return count; }
+PUBLIC ssize_t send(int fd, const void *from, size_t size, int flags) { REAL(ssize_t, send, int, const void *, size_t, int) ssize_t count = real(fd, for_kernel(from, size, LOAD, CALLER), size, flags); passed(count); return count; }
+PUBLIC ssize_t recvfrom(int fd, void *to, size_t size, int flags, struct sockaddr *who, socklen_t *length) { REAL(ssize_t, recvfrom, int, void *, size_t, int, struct sockaddr *, socklen_t *) ssize_t count = real(fd, for_kernel(to, size, STORE, CALLER), size, flags, who, length); passed(count); return count; }
+PUBLIC ssize_t sendto(int fd, const void *from, size_t size, int flags, const struct sockaddr *who, socklen_t length) { REAL(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *, socklen_t) ssize_t count = real(fd, for_kernel(from, size, LOAD, CALLER), size, flags, who, length); passed(count); return count; }
+PUBLIC ssize_t getrandom(void *to, size_t size, unsigned flags) { REAL(ssize_t, getrandom, void *, size_t, unsigned) ssize_t count = real(for_kernel(to, size, STORE, CALLER), size, flags); passed(count); return count; }

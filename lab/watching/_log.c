@@ -117,6 +117,8 @@ void leave_log(void)
 struct event *before(enum kind kind, int fd, uint32_t file, void *caller, void *frame)
 {
     uint32_t stack = stack_of(caller, frame);
+    if (kind != READ && kind != WRITE && kind != OPEN)
+        boundary(stack);
     struct event *event = new_event(kind, now());
     if (event)
         event->fd = fd, event->file = file, event->stack = stack;

@@ -21,6 +21,7 @@ static void open_log(void)
     log_->parent = getppid();
     log_->started = started;
     log_->forked = forked_at;
+    log_->level = (uint32_t)level;
 }
 
 static void write_program(void)
@@ -60,7 +61,7 @@ static void start(void)
     }
 }
 
-static void before_fork(void) { inside++; forked_at = now(); lock_table(); }
+static void before_fork(void) { inside++; boundary(0); forked_at = now(); lock_table(); }
 static void in_parent(void) { unlock_table(); inside--; }
 
 static void in_child(void)
@@ -81,6 +82,7 @@ static void in_child(void)
             write_text(line, (size_t)snprintf(line, sizeof line, "same %u %llu %llu %lld %d\n", k, (unsigned long long)files[k].device,
                        (unsigned long long)files[k].inode, (long long)files[k].born, file_type[k]));
         }
+        boundary(0); /* what the parent recorded is not in this log */
         struct event *event = new_event(FORK, forked_at);
         if (event)
             event->other = log_->parent, event->end = now();
@@ -103,6 +105,11 @@ __attribute__((constructor)) static void begin(void)
         write_program();
         write_maps();
         start();
+        const char *asked = getenv("LAB_WATCH_LEVEL");
+        level = !asked ? CALLS : !strcmp(asked, "accesses") ? ACCESSES : !strcmp(asked, "pages") ? PAGES : CALLS;
+        if (level == ACCESSES)
+            prepare_accesses();
+        log_->level = (uint32_t)level;
         pthread_atfork(before_fork, in_parent, in_child);
     }
     inside--;
@@ -113,6 +120,7 @@ void exits(void)
     if (!recording())
         return;
     inside++;
+    boundary(0);
     struct event *event = new_event(EXIT, now());
     if (event)
         event->end = now();
@@ -128,6 +136,7 @@ static pid_t waited(pid_t pid)
     int error = errno;
     if (pid > 0 && recording()) {
         inside++;
+        boundary(0);
         struct event *event = new_event(WAITED, now());
         if (event)
             event->other = pid, event->end = now();
@@ -147,6 +156,7 @@ static int waited_for_one(int status)
     int error = errno;
     if (recording()) {
         inside++;
+        boundary(0);
         struct event *event = new_event(WAITED, now());
         if (event)
             event->other = 0, event->end = now();

@@ -156,7 +156,8 @@ static uint32_t python_stack(void *thread)
 
 /* The unwinder takes 1 us a call. A stack seen before is recognised by its return addresses, in their places. */
 struct cached { void *caller, *frame; uint32_t id, count; uintptr_t *place[DEPTH]; uintptr_t value[DEPTH]; };
-static __thread struct cached cache[32] __attribute__((tls_model("initial-exec")));
+enum { CACHED = 64 };
+static __thread struct cached cache[CACHED] __attribute__((tls_model("initial-exec")));
 
 static uintptr_t end_of_stack(void)
 {
@@ -171,9 +172,9 @@ static uintptr_t end_of_stack(void)
     return (uintptr_t)low + size;
 }
 
-static uint32_t native_stack(void *caller, void *frame)
+static uint32_t native_stack(void *caller, void *frame, int is_access)
 {
-    struct cached *at = &cache[(((uintptr_t)caller >> 2) ^ ((uintptr_t)frame >> 4)) % 32];
+    struct cached *at = &cache[(((uintptr_t)caller >> 2) ^ ((uintptr_t)frame >> 4)) % CACHED];
     if (at->caller == caller && at->frame == frame) {
         uint32_t k = 0;
         while (k < at->count && *at->place[k] == at->value[k])
@@ -188,6 +189,8 @@ static uint32_t native_stack(void *caller, void *frame)
     if (first == count)
         frames[0] = caller, first = 0, count = 1;
     count = count - first > DEPTH ? DEPTH : count - first;
+    if (is_access) /* readers take one from each address, since a call is before its return address */
+        frames[first] = (char *)frames[first] + 1;
     if (!stack_end)
         stack_end = end_of_stack();
     at->caller = caller;
@@ -209,14 +212,19 @@ static uint32_t native_stack(void *caller, void *frame)
     return at->id = write_stack(frames + first, count);
 }
 
-uint32_t stack_of(void *caller, void *frame)
+static uint32_t stack_at(void *caller, void *frame, int is_access)
 {
     void *thread = uses_python && Py_IsInitialized() ? PyGILState_GetThisThreadState() : NULL;
     uint32_t id = thread ? python_stack(thread) : 0;
     if (id)
         return id;
-    return native_stack(caller, frame);
+    return native_stack(caller, frame, is_access);
 }
+
+uint32_t stack_of(void *caller, void *frame) { return stack_at(caller, frame, 0); }
+
+/* From a signal handler: the instruction itself, and the stack pointer that it had. */
+uint32_t stack_of_access(void *at, void *frame) { return stack_at(at, frame, 1); }
 
 /* A child writes its stacks anew, beside its own log. */
 void forget_stacks(void)

@@ -80,8 +80,8 @@ static void stream_after(struct streamed its, FILE *stream, void *caller, void *
     errno = error; \
     return result;
 
-PUBLIC size_t fread(void *to, size_t size, size_t count, FILE *stream) { REAL(size_t, fread, void *, size_t, size_t, FILE *) STREAM(size_t, real(to, size, count, stream)) }
-PUBLIC size_t fwrite(const void *from, size_t size, size_t count, FILE *stream) { REAL(size_t, fwrite, const void *, size_t, size_t, FILE *) STREAM(size_t, real(from, size, count, stream)) }
+PUBLIC size_t fread(void *to, size_t size, size_t count, FILE *stream) { REAL(size_t, fread, void *, size_t, size_t, FILE *) STREAM(size_t, real(for_kernel(to, size * count, STORE, CALLER), size, count, stream)) }
+PUBLIC size_t fwrite(const void *from, size_t size, size_t count, FILE *stream) { REAL(size_t, fwrite, const void *, size_t, size_t, FILE *) STREAM(size_t, real(for_kernel(from, size * count, LOAD, CALLER), size, count, stream)) }
 PUBLIC char *fgets(char *to, int size, FILE *stream) { REAL(char *, fgets, char *, int, FILE *) STREAM(char *, real(to, size, stream)) }
 PUBLIC int fputs(const char *from, FILE *stream) { REAL(int, fputs, const char *, FILE *) STREAM(int, real(from, stream)) }
 PUBLIC ssize_t getline(char **line, size_t *size, FILE *stream) { REAL(ssize_t, getline, char **, size_t *, FILE *) STREAM(ssize_t, real(line, size, stream)) }

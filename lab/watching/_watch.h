@@ -21,6 +21,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <semaphore.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -34,6 +35,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -53,10 +55,11 @@ enum kind {
     MAP, UNMAP,
     RENAME, UNLINK,
     RECEIVE, SEND,
-    ENTER, LEAVE
+    ENTER, LEAVE,
+    LOAD, STORE, ATOMIC, OPENED
 };
 
-enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16 };
+enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16, SEEN = 32, UNDECODED = 64 };
 
 struct event {
     uint64_t begin, end;
@@ -74,7 +77,7 @@ struct header {
     uint64_t started, forked;
     _Atomic uint64_t count, lost;
     _Atomic uint32_t full;
-    uint32_t image;
+    uint32_t level;
 };
 
 enum { VERSION = 1, FDS = 1 << 16, FILES = 1 << 14 };
@@ -128,6 +131,46 @@ void prepare_stacks(void);
 void forget_stacks(void);
 void write_maps(void);
 uint32_t stack_of(void *caller, void *frame);
+uint32_t stack_of_access(void *at, void *frame);
+
+/* Mappings (_mappings.c), and how closely they are watched. */
+enum { CALLS, PAGES, ACCESSES };
+enum { MAPPINGS = 1024, PAGE = 4096 };
+extern int level;
+
+struct page {
+    uint32_t epoch;            /* in which it was touched last */
+    uint16_t spent, allowance; /* accesses in this epoch that were seen one by one, and how many may be */
+    unsigned char open, fresh, atomic;
+};
+
+/* Its pages are closed to the program: each access is made on the alias, which is another mapping of the same bytes. */
+struct mapping {
+    char *_Atomic at;
+    size_t size, length; /* in whole pages, and as it was asked for */
+    int64_t offset;
+    uint32_t file;
+    int protection;
+    char *alias;
+    struct page *pages;
+};
+
+extern struct mapping mappings[MAPPINGS];
+extern _Atomic int mapping_count; /* places that were ever used */
+struct mapping *mapping_at(const void *address);
+void forget_mappings(char *at, size_t size);
+
+/* Accesses to mappings (_accesses.c). */
+void prepare_accesses(void);
+void watch_mapping(struct mapping *map);
+void boundary(uint32_t stack);
+void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame);
+void *alias_of(const void *at);
+void passed(int64_t count);
+
+/* Signals (_signals.c). */
+void prepare_signals(void (*handler)(int, siginfo_t *, void *));
+void pass_on(int number, siginfo_t *info, void *context);
 
 /* Wrappers. */
 #define REAL(result, name, ...) \

@@ -15,8 +15,10 @@ from pathlib import Path
 from struct import Struct
 
 from lab.analysis.held_locks import SOME_CHILD
-from lab.analysis.watched import END, RELEASED, Event, History, Image, Kind, WatchedFile, WatchedProcess
+from lab.analysis.watched import END, LOADS, RELEASED, STORES, Event, History, Image, Kind, WatchedFile, WatchedProcess
 from lab.errors import UsageError
+
+from .levels import LEVELS
 
 HEADER = Struct("<8sIIiiQQQQII")
 EVENT = Struct("<QQqqIIiiiiHHI")
@@ -107,7 +109,7 @@ class _Log:
         self.raw = path.read_bytes()
         if len(self.raw) < HEAD or self.raw[:8] != MAGIC:
             raise UsageError(f"{path.name} is no log of lab watch; give the folder that --keep named")
-        _, version, size, self.pid, self.parent, self.started, self.forked, count, self.lost, self.full, _ = (
+        _, version, size, self.pid, self.parent, self.started, self.forked, count, self.lost, self.full, self.level = (
             HEADER.unpack_from(self.raw)
         )
         if (version, size) != (VERSION, EVENT.size):
@@ -150,6 +152,7 @@ class _Reader:
             self._add_events(log, number, image.process, files)
         self.history.events.sort(key=lambda event: (event.time, event.process))
         self.history.escaped += self._awaited.values()
+        self.history.level = LEVELS[max(log.level for log in logs)]
         return self.history
 
     def _image(self, log: _Log) -> tuple[Image, dict[int, int]]:
@@ -184,7 +187,7 @@ class _Reader:
                 continue  # the process ended before it had written what it would do
             called = Kind(kind)
             end = start + length if length or called in DATA else END
-            time = begin if called in RELEASES or flags & 3 == RELEASED or not finish else finish
+            time = begin if called in AT_ONCE or flags & 3 == RELEASED or not finish else finish
             if called in LOCKS and not finish and flags & 3 != RELEASED:
                 time = END  # it waits to the end
             elif called is Kind.FORK:
@@ -230,9 +233,11 @@ class _Reader:
         return self._files[key]
 
 
-DATA = (Kind.READ, Kind.WRITE)
+DATA = (*LOADS, *STORES)
 LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 RELEASES = (Kind.CLOSE, Kind.SEND, Kind.LEAVE, Kind.UNMAP, Kind.RENAME, Kind.UNLINK, Kind.EXIT)
+AT_ONCE = (*RELEASES, Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED)
+"""What counts from its first stamp."""
 
 
 def _add_stack(image: Image, word: str, rest: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from tempfile import TemporaryDirectory
 
 from lab.analysis.lock_faults import Finding, Judgement, Use
 from lab.analysis.lock_use import judge
-from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, Event, History, Kind
+from lab.analysis.statistics import plural
+from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, UNDECODED, Event, History, Kind
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants
@@ -20,6 +22,7 @@ from lab.processes.follower import Follower
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
 
+from .levels import check_level
 from .log import read_logs
 from .suppressions import Suppression, suppressions
 from .symbols import Places
@@ -92,6 +95,7 @@ Recording = AbstractContextManager[tuple[dict[str, str], Follower | None]]
 
 def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
     preloaded = library()
+    check_level(options.level)
 
     @contextmanager
     def record(folder: Path) -> Iterator[tuple[dict[str, str], Follower | None]]:
@@ -99,6 +103,7 @@ def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
             **variables_for(folder, preloaded),
             "LAB_WATCH_FILES": "\n".join(options.files),
             "LAB_WATCH_OUTPUT": _outputs(),
+            "LAB_WATCH_LEVEL": options.level,
         }
         yield variables, None
 
@@ -156,7 +161,7 @@ def _judged(
     judged = judged_history(history, rules, options.ignore, chosen=bool(options.files))
     return Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
-        options=options,
+        options=replace(options, level=history.level),
         outcomes=outcomes,
         programs=sorted({program for process in history.processes for program in process.programs}),
         processes=len(history.processes),
@@ -263,6 +268,8 @@ def _in_words(event: Event) -> str:
             return f"{way}, {mode or 'unlock'}, {_range(event)}{refused}{unanswered}"
         case Kind.READ:
             return f"reads {_range(event)}"
+        case Kind.LOAD | Kind.STORE:
+            return f"{event.kind.name.lower()}s {_range(event)}"
         case Kind.WRITE:
             return f"{'appends' if event.flags & APPENDS else 'writes'} {_range(event)}"
         case Kind.TRUNCATE:
@@ -318,6 +325,14 @@ def _not_seen(history: History, judged: Judgement, named: Callable[[str], str]) 
     mapped = sorted({named(_file(history, file)) for file in judged.mapped})
     if mapped:
         yield f"loads and stores through mappings of {', '.join(mapped)}"
+    opened = Counter(bool(event.flags & UNDECODED) for event in history.events if event.kind is Kind.OPENED)
+    if opened[False]:
+        yield (
+            f"what followed in pages that were used much and told nothing new: they were left open to the next call, "
+            f"{opened[False]:,} times"
+        )
+    if opened[True]:
+        yield f"{plural(opened[True], 'instruction')} that the lab does not decode, and what followed in their pages"
     for program in sorted(set(history.escaped)):
         yield f"{anonymous_text(program)}: a static or set-user-ID program, or one with a cleaned environment"
     yield from map(anonymous_text, sorted(set(history.limits)))

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import get_args
 
 from lab.analysis.lock_faults import Cause
-from lab.analysis.watched import END, Event, Kind
+from lab.analysis.watched import END, LOADS, STORES, Event, Kind
 from lab.errors import UsageError, unknown
 
 SHIPPED = {
@@ -27,7 +27,7 @@ SHIPPED = {
 }
 """The suppressions of each library that the lab knows."""
 
-KINDS = {"reads": {Kind.READ}, "writes": {Kind.WRITE}, "accesses": {Kind.READ, Kind.WRITE}}
+KINDS = {"reads": LOADS, "writes": STORES, "accesses": (*LOADS, *STORES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,5 @@
-/* Small programs that lock rightly or wrongly: gallery NAME FILE WORKER.
+/* Small programs that lock rightly or wrongly: gallery NAME FILE WORKER, or gallery mapped:NAME FILE WORKER for one that
+   uses a mapping of the file instead of read and write.
 
    Several copies run at once. Each adds to a counter at the start of FILE, or does what its name says; what is expected
    of each stands in tests/watching/test_gallery.py. A wrong one is wrong in every run, whichever copy comes first. */
@@ -6,6 +7,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdint.h>
@@ -21,6 +24,7 @@
 enum { ROUNDS = 5, WORKERS = 3 };
 static const char *path;
 static int worker, file;
+static char *memory; /* the mapping, where one is used */
 
 static int lock_range(int command, int type, int on, long start, long length)
 {
@@ -31,13 +35,24 @@ static int lock_range(int command, int type, int on, long start, long length)
 static void lock(void) { lock_range(F_SETLKW, F_WRLCK, file, 0, 8); }
 static void unlock(void) { lock_range(F_SETLK, F_UNLCK, file, 0, 8); }
 
-static void add_at(long at)
+static uint64_t load_at(long at)
 {
     uint64_t value = 0;
+    if (memory)
+        return *(volatile uint64_t *)(memory + at);
     pread(file, &value, sizeof value, at);
-    value++;
-    pwrite(file, &value, sizeof value, at);
+    return value;
 }
+
+static void store_at(long at, uint64_t value)
+{
+    if (memory)
+        *(volatile uint64_t *)(memory + at) = value;
+    else
+        pwrite(file, &value, sizeof value, at);
+}
+
+static void add_at(long at) { store_at(at, load_at(at) + 1); }
 
 static void add(void) { add_at(0); }
 
@@ -81,9 +96,8 @@ static void neighbours(void) { lock_range(F_SETLKW, F_WRLCK, file, 8 * worker, 8
 
 static void readers(void)
 {
-    uint64_t value;
     lock_range(F_SETLKW, F_RDLCK, file, 0, 8);
-    pread(file, &value, sizeof value, 0);
+    load_at(0);
     unlock();
     plain();
 }
@@ -241,7 +255,139 @@ static void tried_again(void)
     unlock();
 }
 
+/* Right, and only with a mapping. */
+
+static void atomic_counter(void) { __atomic_fetch_add((uint64_t *)memory, 1, __ATOMIC_SEQ_CST); }
+
+static void spin_lock(void)
+{
+    while (__atomic_exchange_n((uint32_t *)(memory + 64), 1, __ATOMIC_ACQUIRE))
+        sched_yield();
+    add();
+    __atomic_store_n((uint32_t *)(memory + 64), 0, __ATOMIC_RELEASE);
+}
+
+static void handed_over(void)
+{
+    uint32_t *turn = (uint32_t *)(memory + 64); /* one after the other, told by a word that one of them once adds to */
+    while (__atomic_load_n(turn, __ATOMIC_ACQUIRE) % WORKERS != (uint32_t)worker)
+        sched_yield();
+    add();
+    __atomic_fetch_add(turn, 1, __ATOMIC_RELEASE);
+}
+
+static pthread_mutex_t *robust_mutex(void)
+{
+    pthread_mutexattr_t how;
+    pthread_mutex_t *mutex = (pthread_mutex_t *)(memory + 128);
+    int guard = open_beside(".guard", O_CREAT | O_RDWR);
+    flock(guard, LOCK_EX);
+    if (!memory[256]) {
+        pthread_mutexattr_init(&how);
+        pthread_mutexattr_setpshared(&how, PTHREAD_PROCESS_SHARED);
+        pthread_mutexattr_setrobust(&how, PTHREAD_MUTEX_ROBUST);
+        pthread_mutex_init(mutex, &how);
+        memory[256] = 1;
+    }
+    close(guard);
+    return mutex;
+}
+
+static void mutex_inside(void)
+{
+    pthread_mutex_t *mutex = robust_mutex();
+    pthread_mutex_lock(mutex);
+    add();
+    pthread_mutex_unlock(mutex);
+}
+
+static void strings_beside(void)
+{
+    char *text = memory + 16 * worker; /* each has a string of its own; what looks for its end reads beyond it */
+    lock_range(F_SETLKW, F_WRLCK, file, 16 * worker, 16);
+    snprintf(text, 16, "text %d", worker);
+    if (strlen(text) != 6 || strchr(text, 't') != text || memchr(text, ' ', 6) != text + 4 || strcmp(text, "text") < 0)
+        abort();
+    lock_range(F_SETLK, F_UNLCK, file, 16 * worker, 16);
+}
+
+static void copied(void)
+{
+    char record[300];
+    lock_range(F_SETLKW, F_WRLCK, file, 512, 300);
+    memcpy(record, memory + 512, sizeof record);
+    record[worker]++;
+    memcpy(memory + 512, record, sizeof record);
+    memmove(memory + 520, memory + 512, 200);
+    memset(memory + 700, worker, 100);
+    lock_range(F_SETLK, F_UNLCK, file, 512, 300);
+}
+
+static void written_from(void)
+{
+    flock(file, LOCK_EX);
+    int own = open("/dev/null", O_WRONLY), zero = open("/dev/zero", O_RDONLY);
+    if (write(own, memory, 100) != 100 || read(zero, memory + 8, 50) != 50)
+        abort();
+    close(own);
+    close(zero);
+    flock(file, LOCK_UN);
+}
+
+static void mapped_anew(void)
+{
+    flock(file, LOCK_EX);
+    char *own = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    ftruncate(file, 8192);
+    own[4096]++;
+    own = mremap(own, 8192, 4096, 0);
+    mprotect(own, 4096, PROT_READ);
+    if (own[0] > 100)
+        abort();
+    mprotect(own, 4096, PROT_READ | PROT_WRITE);
+    own[0] = 1;
+    mmap(own, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    own[0] = 7;
+    munmap(own, 4096);
+    flock(file, LOCK_UN);
+}
+
 /* Wrong. */
+
+static void copied_late(void)
+{
+    char record[300];
+    lock_range(F_SETLKW, F_WRLCK, file, 512, 300);
+    memcpy(record, memory + 512, sizeof record);
+    lock_range(F_SETLK, F_UNLCK, file, 512, 300);
+    record[worker]++;
+    memcpy(memory + 512, record, sizeof record);
+}
+
+static void written_without(void)
+{
+    int own = open("/dev/null", O_WRONLY);
+    if (worker)
+        write(own, memory, 100);
+    else
+        plain();
+    close(own);
+}
+
+static void spin_lock_forgotten(void) { if (worker) spin_lock(); else add(); }
+static void mutex_forgotten(void) { if (worker) mutex_inside(); else add(); }
+
+static void torn_string(void)
+{
+    static const char text[] = "a string that is longer than one vector of thirty-two bytes";
+    if (worker)
+        strlen(memory + 1024) > 3000 ? abort() : (void)0;
+    else {
+        lock_range(F_SETLKW, F_WRLCK, file, 1024, 100);
+        memcpy(memory + 1024, text, sizeof text);
+        lock_range(F_SETLK, F_UNLCK, file, 1024, 100);
+    }
+}
 
 static void no_lock(void) { add(); }
 static void other_ranges(void) { lock_range(F_SETLKW, F_WRLCK, file, 100 + worker, 1); add(); lock_range(F_SETLK, F_UNLCK, file, 100 + worker, 1); }
@@ -252,11 +398,9 @@ static void closes_a_stream(void) { lock(); fclose(fopen(path, "r")); add(); unl
 
 static void reads_first(void)
 {
-    uint64_t value = 0;
-    pread(file, &value, sizeof value, 0);
+    uint64_t value = load_at(0);
     lock();
-    value++;
-    pwrite(file, &value, sizeof value, 0);
+    store_at(0, value + 1);
     unlock();
 }
 
@@ -274,12 +418,10 @@ static void child_works(void)
 
 static void writes_after(void)
 {
-    uint64_t value = 0;
     lock();
-    pread(file, &value, sizeof value, 0);
+    uint64_t value = load_at(0);
     unlock();
-    value++;
-    pwrite(file, &value, sizeof value, 0);
+    store_at(0, value + 1);
 }
 
 static void stream_late(void)
@@ -293,7 +435,7 @@ static void stream_late(void)
 
 static void writes_shared(void) { lock_range(F_SETLKW, F_RDLCK, file, 0, 8); add(); unlock(); }
 static void two_kinds(void) { if (worker) whole(); else plain(); }
-static void reader_without(void) { uint64_t value; if (worker) pread(file, &value, sizeof value, 0); else plain(); }
+static void reader_without(void) { if (worker) load_at(0); else plain(); }
 
 static void locked_twice(void)
 {
@@ -454,7 +596,7 @@ static void never_unlocks(void)
 
 /* Notes. */
 
-static void made_exclusive(void) { uint64_t value; flock(file, LOCK_SH); pread(file, &value, sizeof value, 0); flock(file, LOCK_EX); add(); flock(file, LOCK_UN); }
+static void made_exclusive(void) { flock(file, LOCK_SH); load_at(0); flock(file, LOCK_EX); add(); flock(file, LOCK_UN); }
 static void unlocks_nothing(void) { plain(); unlock(); }
 static void killed_inside(void) { lock(); add(); kill(getpid(), SIGKILL); }
 
@@ -469,6 +611,9 @@ static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(writes_shared), NAMED(two_kinds), NAMED(reader_without), NAMED(locked_twice), NAMED(opposite_order),
     NAMED(replaced), NAMED(updates_replaced), NAMED(emptied_first), NAMED(went_on), NAMED(unlocked_by_child), NAMED(kept_by_child),
     NAMED(cut_below), NAMED(in_pieces), NAMED(never_unlocks),
+    NAMED(atomic_counter), NAMED(spin_lock), NAMED(handed_over), NAMED(mutex_inside), NAMED(strings_beside), NAMED(copied),
+    NAMED(written_from), NAMED(mapped_anew), NAMED(copied_late), NAMED(written_without), NAMED(spin_lock_forgotten),
+    NAMED(mutex_forgotten), NAMED(torn_string),
     NAMED(made_exclusive), NAMED(unlocks_nothing), NAMED(killed_inside),
 };
 
@@ -477,6 +622,10 @@ int main(int count, char **words)
     if (count < 4 || (file = open(path = words[2], O_RDWR)) < 0)
         return 2;
     worker = atoi(words[3]);
+    if (!strncmp(words[1], "mapped:", 7)) {
+        memory = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        words[1] += 7;
+    }
     for (size_t k = 0; k < sizeof programs / sizeof *programs; k++)
         if (!strcmp(programs[k].name, words[1])) {
             for (int round = 0; round < ROUNDS; round++)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.records import WatchOptions
+from lab.records.watch import WatchLevel
 from lab.watching.run import watch
 from tests.helpers import ROOT, OtherProcess
 from tests.pages import run_page
@@ -18,6 +19,8 @@ from tests.pages import run_page
 pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 
 HERE = Path(__file__).parent
+HELPERS = (" load_at", " store_at", " lock_range")
+"""Functions of the gallery in which a program's accesses and locks are."""
 COPIES = 3
 
 RIGHT = (
@@ -68,14 +71,39 @@ PYTHON_WRONG = {
     "helper_unlocks": {"unlocked by another process"},
     "posix_between_threads": {"locked twice", "note: unlocked without a lock", "written after the unlock"},
 }
+MAPPED_RIGHT = (
+    "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "closed_to_unlock", "lock_file",
+    "beside", "child_waited_for", "semaphore", "tried_again", "shared_by_workers",
+    "atomic_counter", "spin_lock", "handed_over", "mutex_inside", "strings_beside", "copied", "written_from",
+    "mapped_anew",
+)  # fmt: skip
+"""Programs that use a mapping, and are watched at level accesses."""
+
+MAPPED_WRONG = {
+    name: WRONG[name]
+    for name in (
+        "no_lock", "other_ranges", "past_its_range", "reader_without", "closes_another", "closes_a_copy",
+        "closes_a_stream", "reads_first", "child_works", "writes_after", "writes_shared", "two_kinds", "locked_twice",
+        "went_on", "unlocked_by_child", "made_exclusive",
+    )
+} | {
+    "copied_late": {"written after the unlock"},
+    "written_without": {"no lock"},
+    "spin_lock_forgotten": {"no lock"},
+    "mutex_forgotten": {"no lock"},
+    "torn_string": {"no lock"},
+}  # fmt: skip
+
 HANGS = {"never_unlocks": 2.0}
 """Programs that do not end by themselves, and the seconds that they are given."""
 
 
-def found(command: list[str], file: str, copies: int, limit_s: float) -> list[list[object]]:
+def found(
+    command: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls"
+) -> list[list[object]]:
     """Return each finding of a program as its cause, whether it is a note, and its places."""
     Path(file).write_bytes(b"[]" if "python" in command[0] else bytes(4096))
-    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], [], limit_s, ""))
+    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], [], limit_s, "", level=level))
     return [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
 
 
@@ -107,7 +135,19 @@ def test_what_is_said_of_each_program(
     places = [place for _, _, calls in findings for place in calls if place]  # a program that begins has none
     assert all(re.fullmatch(r"gallery\.c:\d+ \w+", place) for place in places), places
     if expected:
-        assert any(place.endswith((f" {name}", " add_at", " lock_range")) for place in places), places
+        assert any(place.endswith((f" {name}", *HELPERS)) for place in places), places
+
+
+@pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in MAPPED_RIGHT), *MAPPED_WRONG.items()])
+def test_what_is_said_of_each_program_that_uses_a_mapping(
+    gallery: str, other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
+) -> None:
+    findings = other.call(found, [gallery, f"mapped:{name}"], str(tmp_path / "data"), COPIES, 30.0, "accesses")
+    assert causes(findings) == expected
+    places = [place for _, _, calls in findings for place in calls if place]
+    assert all(re.fullmatch(r"gallery\.c:\d+ \w+", place) for place in places), places
+    if expected:
+        assert any(place.endswith((f" {name}", *HELPERS)) for place in places), places
 
 
 @pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in PYTHON_RIGHT), *PYTHON_WRONG.items()])
@@ -127,4 +167,4 @@ def test_all_that_its_page_shows_is_so(tmp_path: Path) -> None:
 
 def test_every_program_of_the_gallery_has_its_row() -> None:
     named = set(re.findall(r"NAMED\((\w+)\)", (HERE / "gallery.c").read_text())) - {"name"}
-    assert named == {*RIGHT, *WRONG}
+    assert named == {*RIGHT, *WRONG, *MAPPED_RIGHT, *MAPPED_WRONG}

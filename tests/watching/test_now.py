@@ -68,7 +68,7 @@ def looked(path: str, pid: int = 0) -> dict[str, Any]:
     import msgspec
 
     files = [] if pid else [path]
-    now: dict[str, Any] = msgspec.to_builtins(look(WatchOptions([], 0, files, [], [], 0.0, "", pid)).now)
+    now: dict[str, Any] = msgspec.to_builtins(look(WatchOptions([], 0, files, [], [], 0.0, "", pid=pid)).now)
     return now
 
 

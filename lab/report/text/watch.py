@@ -43,8 +43,8 @@ CAUSES = {
     ),
     "written after the unlock": Explained(
         "written after the unlock",
-        "what a buffered file was told to write reaches the file at its flush or close; by then the lock was gone",
-        "flush before the unlock",
+        "the lock was gone by then; what a buffered file was told to write reaches the file at its flush or close",
+        "write and flush before the unlock",
     ),
     "dropped by a close": Explained(
         "the lock is dropped by a close",
@@ -284,6 +284,14 @@ def _times(
     return [one("p50"), one("p99"), one("max")]
 
 
+MAPPED = {
+    "calls": "no load or store of a mapped file (--level accesses)",
+    "pages": "of a mapped file which pages were written between two calls, not what was loaded (--level accesses)",
+    "accesses": "the loads and stores of mapped files with it",
+}
+"""What each level sees of mapped files."""
+
+
 def _limits(run: Watch) -> Iterator[str]:
     """Yield what the answer does not say."""
     for each in run.not_seen:
@@ -291,7 +299,7 @@ def _limits(run: Watch) -> Iterator[str]:
     order = {"library": "Locks, forks, waits, pipes, and mutexes and semaphores in shared memory order processes here",
              "tracer": "Locks, forks, waits and pipes order processes here"}  # fmt: skip
     yield wrapped(
-        "Only what ran was seen, and no load or store of a mapped file. "
+        f"Only what ran was seen, and {MAPPED[run.options.level]}. "
         f"{order[run.options.recorder]}; whatever else does is taken for no order."
     )
 

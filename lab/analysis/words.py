@@ -1,0 +1,99 @@
+"""Follow the words of shared memory that processes synchronise by: those that an atomic instruction ever touched.
+
+A store to such a word releases: what its process did before is known to whoever loads it later. A load is recorded
+before it happens, and its process may be preempted in between, so it acquires as late as the next event of its thread.
+Where the accesses to a page were not recorded for a while, it is taken for granted that every word in it was stored to
+and loaded all the time: a missing report is better than a false one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from .ordering import Clocks
+from .watched import Event, Kind
+
+THROUGH_MAPPINGS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED)
+LEAVES_OPEN = (*THROUGH_MAPPINGS, Kind.READ, Kind.WRITE, Kind.OPEN)
+"""Kinds before which the library does not close the pages that it had opened."""
+
+
+class Words:
+    """The words of a history, and what is released and acquired by them."""
+
+    def __init__(self, events: Iterable[Event], clocks: Clocks) -> None:
+        self._clocks = clocks
+        self._ranges: dict[int, list[tuple[int, int]]] = {}
+        self._late: dict[int, list[Event]] = defaultdict(list)
+        """Loads of each process that may not have happened yet."""
+        self._open: dict[int, dict[int, list[Event]]] = defaultdict(lambda: defaultdict(list))
+        """The pages of each file that each process uses unseen."""
+        found: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        for event in events:
+            if event.kind is Kind.ATOMIC:
+                found[event.file].add((event.start, event.end))
+        for file, ranges in found.items():
+            merged = self._ranges[file] = [(-1, -1)]
+            for start, end in sorted(ranges):
+                if start < merged[-1][1]:
+                    merged[-1] = merged[-1][0], max(end, merged[-1][1])
+                else:
+                    merged.append((start, end))
+
+    def within(self, event: Event) -> list[tuple[int, int]]:
+        """Return the parts of an access that are such words."""
+        ranges = self._ranges.get(event.file)
+        if ranges is None:
+            return []
+        found = []
+        for at in range(max(0, bisect_right(ranges, (event.start, -1)) - 1), len(ranges)):
+            start, end = max(ranges[at][0], event.start), min(ranges[at][1], event.end)
+            if ranges[at][0] >= event.end:
+                break
+            if start < end:
+                found.append((start, end))
+        return found
+
+    def access(self, event: Event) -> Iterator[tuple[int, int]]:
+        """Note an access through a mapping and yield the parts of it that are data."""
+        at = event.start
+        for start, end in self.within(event):
+            if event.kind is not Kind.STORE:
+                self._late[event.process].append(event._replace(start=start, end=end))
+            if event.kind is not Kind.LOAD:
+                self._clocks.release(event.process, ("word", event.file), start, end)
+            if at < start:
+                yield at, start
+            at = end
+        if at < event.end:
+            yield at, event.end
+
+    def opened(self, event: Event) -> None:
+        """A page is used from now on without being seen, until its process does what orders it."""
+        if self.within(event):
+            self._open[event.file][event.process].append(event)
+
+    def before(self, event: Event) -> None:
+        """Let what a process has loaded count, as it begins something else."""
+        if late := self._late.get(event.process):
+            for load in late:
+                self._acquire(load)
+            self._late[event.process] = [
+                load for load in late if load.thread != event.thread or load.finish > event.begin
+            ]  # fmt: skip
+        for pages in self._open.values():
+            for page in pages.get(event.process, ()):
+                for start, end in self.within(page):
+                    self._acquire(page._replace(start=start, end=end))
+                    if event.kind not in LEAVES_OPEN:
+                        self._clocks.release(event.process, ("word", page.file), start, end)
+            if event.kind not in LEAVES_OPEN:
+                pages.pop(event.process, None)
+
+    def _acquire(self, load: Event) -> None:
+        self._clocks.acquire(load.process, ("word", load.file), load.start, load.end)
+        for process, pages in self._open.get(load.file, {}).items():
+            if process != load.process and any(page.start < load.end and load.start < page.end for page in pages):
+                self._clocks.learn(load.process, process)

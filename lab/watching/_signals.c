@@ -1,0 +1,156 @@
+/* The program's own handlers of SIGSEGV and SIGBUS. The library handles these signals, and passes on what is not its own:
+   the program is told of its handlers and its mask what it said, and its faults reach it as if nobody stood between. */
+
+#include "_watch.h"
+
+#include <ucontext.h>
+
+static struct sigaction theirs[65];
+static unsigned char masks[65]; /* of what the program has asked to block while it handles each signal: 1 SIGSEGV, 2 SIGBUS */
+static int are_ours;
+static __thread unsigned char blocked __attribute__((tls_model("initial-exec")));
+
+static int is_ours(int number) { return are_ours && (number == SIGSEGV || number == SIGBUS); }
+
+static unsigned char taken_from(sigset_t *set)
+{
+    unsigned char taken = (unsigned char)((sigismember(set, SIGSEGV) == 1) | (sigismember(set, SIGBUS) == 1) << 1);
+    sigdelset(set, SIGSEGV);
+    sigdelset(set, SIGBUS);
+    return taken;
+}
+
+static void give_back(sigset_t *set, unsigned char taken)
+{
+    if (taken & 1)
+        sigaddset(set, SIGSEGV);
+    if (taken & 2)
+        sigaddset(set, SIGBUS);
+}
+
+typedef int action_call(int, const struct sigaction *, struct sigaction *);
+
+static action_call *real_sigaction(void)
+{
+    REAL(int, sigaction, int, const struct sigaction *, struct sigaction *)
+    return real;
+}
+
+void prepare_signals(void (*handler)(int, siginfo_t *, void *))
+{
+    struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART};
+    sigset_t both;
+    sigfillset(&action.sa_mask); /* else a handler of the program could fault while a fault is handled */
+    sigdelset(&action.sa_mask, SIGSEGV);
+    sigdelset(&action.sa_mask, SIGBUS);
+    real_sigaction()(SIGSEGV, &action, &theirs[SIGSEGV]);
+    real_sigaction()(SIGBUS, &action, &theirs[SIGBUS]);
+    sigemptyset(&both);
+    sigaddset(&both, SIGSEGV);
+    sigaddset(&both, SIGBUS);
+    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &both, NULL, 8);
+    are_ours = 1;
+}
+
+/* Do with a signal what the kernel would have done without the library. */
+void pass_on(int number, siginfo_t *info, void *context)
+{
+    struct sigaction action = theirs[number];
+    int is_sent = info->si_code <= 0;
+    if (action.sa_handler == SIG_IGN && is_sent)
+        return;
+    if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
+        struct sigaction none = {.sa_handler = SIG_DFL};
+        real_sigaction()(number, &none, NULL);
+        if (is_sent)
+            syscall(SYS_tgkill, getpid(), syscall(SYS_gettid), number);
+        return; /* the instruction is run again, and ends the process */
+    }
+    sigset_t mask = ((ucontext_t *)context)->uc_sigmask;
+    for (int other = 1; other < 65; other++)
+        if (sigismember(&action.sa_mask, other) == 1)
+            sigaddset(&mask, other);
+    taken_from(&mask);
+    if (action.sa_flags & (int)SA_RESETHAND)
+        theirs[number].sa_handler = SIG_DFL;
+    int depth = inside;
+    inside = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, 8);
+    if (action.sa_flags & SA_SIGINFO)
+        action.sa_sigaction(number, info, context);
+    else
+        action.sa_handler(number);
+    inside = depth;
+}
+
+PUBLIC int sigaction(int number, const struct sigaction *action, struct sigaction *old)
+{
+    action_call *real = real_sigaction();
+    if (!are_ours || number < 1 || number > 64)
+        return real(number, action, old);
+    if (is_ours(number)) {
+        struct sigaction before_ = theirs[number];
+        if (action)
+            theirs[number] = *action;
+        if (old)
+            *old = before_;
+        return 0;
+    }
+    struct sigaction plain_;
+    unsigned char taken = masks[number];
+    if (action) {
+        plain_ = *action;
+        taken = taken_from(&plain_.sa_mask);
+    }
+    int result = real(number, action ? &plain_ : NULL, old);
+    if (!result && old)
+        give_back(&old->sa_mask, masks[number]);
+    if (!result && action)
+        masks[number] = taken;
+    return result;
+}
+
+typedef void (*handler_)(int);
+
+static handler_ set_handler(int number, handler_ handler, int flags)
+{
+    struct sigaction action = {.sa_handler = handler, .sa_flags = flags}, old;
+    return sigaction(number, &action, &old) ? SIG_ERR : old.sa_handler;
+}
+
+PUBLIC handler_ signal(int number, handler_ handler) { REAL(handler_, signal, int, handler_) return is_ours(number) ? set_handler(number, handler, SA_RESTART) : real(number, handler); }
+PUBLIC handler_ sysv_signal(int number, handler_ handler) { REAL(handler_, sysv_signal, int, handler_) return is_ours(number) ? set_handler(number, handler, (int)SA_RESETHAND | SA_NODEFER) : real(number, handler); }
+PUBLIC handler_ __sysv_signal(int number, handler_ handler) { REAL(handler_, __sysv_signal, int, handler_) return is_ours(number) ? set_handler(number, handler, (int)SA_RESETHAND | SA_NODEFER) : real(number, handler); }
+
+/* A thread that blocks the two would be ended by its next access. */
+static int masked(int (*real)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old)
+{
+    if (!are_ours)
+        return real(how, set, old);
+    unsigned char before_ = blocked, taken = 0;
+    sigset_t plain_;
+    if (set) {
+        plain_ = *set;
+        taken = taken_from(&plain_);
+    }
+    int result = real(how, set ? &plain_ : NULL, old);
+    if (result)
+        return result;
+    if (set)
+        blocked = (unsigned char)(how == SIG_BLOCK ? before_ | taken : how == SIG_UNBLOCK ? before_ & ~taken : taken);
+    if (old)
+        give_back(old, before_);
+    return 0;
+}
+
+PUBLIC int sigprocmask(int how, const sigset_t *set, sigset_t *old) { REAL(int, sigprocmask, int, const sigset_t *, sigset_t *) return masked(real, how, set, old); }
+PUBLIC int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { REAL(int, pthread_sigmask, int, const sigset_t *, sigset_t *) return masked(real, how, set, old); }
+
+PUBLIC int sigsuspend(const sigset_t *set)
+{
+    REAL(int, sigsuspend, const sigset_t *)
+    sigset_t plain_ = *set;
+    if (are_ours)
+        taken_from(&plain_);
+    return real(&plain_);
+}
