@@ -22,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from tests.golden import golden as golden
 from tests.helpers import PATIENCE
 from tests.needs import need
+from tests.order import deal
 
 settings.register_profile(
     "lab", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -55,7 +56,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark the quick tests, and give every test the more time, the more patience is asked for."""
+    """Begin with the long tests, mark the quick, and give every test the more time, the more patience is asked for."""
+    modules = [item.nodeid.partition("::")[0] for item in items]
+    items[:] = deal(items, modules, getattr(config, "workerinput", {}).get("workercount", 1))
     quick = {path: not STARTS_PROCESSES.search(path.read_text()) for path in {item.path for item in items}}
     for item in items:
         if quick[item.path] and not any(item.get_closest_marker(name) for name in NOT_QUICK):

@@ -18,6 +18,7 @@ import pytest
 
 from tests.faults.cell import Cell, Trial, compiled
 from tests.faults.matrix import COMMANDS, LIMIT_S, SAMPLED, SMALL, trials
+from tests.helpers import EXHAUSTIVE
 
 SEED = 14
 
@@ -33,11 +34,12 @@ def cell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cell]:
 
 
 def sample(command: str, counted: dict[str, list[int]]) -> list[Trial]:
-    """Of every so-manieth call, errno and process one trial, at a place that the seed draws."""
+    """Of every so-manieth call, errno and process one trial, at a place that the seed draws; exhaustive: of each."""
     groups: dict[str, list[Trial]] = {}
     for trial in trials(command, counted):
         groups.setdefault(trial.name.rpartition(" ")[0], []).append(trial)
-    chosen = list(groups.items())[SEED % SAMPLED[command] :: SAMPLED[command]]
+    every = 1 if EXHAUSTIVE else SAMPLED[command]
+    chosen = list(groups.items())[SEED % every :: every]
     return [random.Random(f"{SEED} {name}").choice(group) for name, group in chosen]
 
 

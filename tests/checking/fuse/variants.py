@@ -131,7 +131,7 @@ class FalseDeadlock(Honest):
 class Slow(Honest):
     """Hands a lock over slowly: who waits asks again after pauses that become longer, as an NFSv4 client does."""
 
-    first_s, longest_s = 0.4, 1.6
+    first_s, longest_s = 0.2, 0.8
 
     def wait(self, attempt: Attempt) -> None:
         pause_s = self.first_s
