@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import lab
-from lab.cli.parser import whole_parser
+from lab.cli.main import whole_parser
 
 PAGE = Path(__file__).with_name("lab.1")
 

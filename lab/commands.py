@@ -86,7 +86,7 @@ COMMANDS = {
     "list": Command("list scenarios, locks and backings, and which work here", writes="what --json names"),
     "locks": Command(
         "compare the locks, as measured here; of one lock, the runs that show it",
-        "locks:LockSurvey",
+        "survey:LockSurvey",
         damage="a lock does not do what it claims",
         writes=TABLES,
     ),
@@ -99,7 +99,7 @@ COMMANDS = {
         failed="a process of a step died or hung",
         writes="what --json names",
     ),
-    "backings": Command("compare the ways to share bytes, as they are here", "backings:BackingSurvey", writes=TABLES),
+    "backings": Command("compare the ways to share bytes, as they are here", "survey:BackingSurvey", writes=TABLES),
     "page": Command("write the tutorial, and a run, as a page to play with", writes="the page, where --output names"),
     "report": Command(
         "print what an earlier run found again",

@@ -22,7 +22,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from lab.cli.parser import whole_parser
+from lab.cli.main import whole_parser
 from lab.errors import UsageError
 from tests.helpers import PATIENCE_S, ROOT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from lab.cli import check as check_command
 from lab.report.format import Column
-from lab.report.text import bench, check_evidence, compare, copying, explore, tour
+from lab.report.text import bench, check, compare, copying, explore, tour
 from lab.report.text.race import table_of
 from tests.helpers import ROOT
 from tests.report.records import CLEAN, DEADLY, UNLOCKED, run_of
@@ -25,7 +25,7 @@ def titles(columns: Sequence[Column[Any]]) -> list[str]:
 
 RACED = run_of(UNLOCKED, replace(CLEAN, backing="sysv", gave_up=1), CLEAN, DEADLY, replace(CLEAN, workers=4))
 HEADERS = {
-    *titles(table_of(RACED).columns), *titles(check_evidence.STRESS), *titles(bench.COLUMNS), *titles(compare.COLUMNS),
+    *titles(table_of(RACED).columns), *titles(check.STRESS), *titles(bench.COLUMNS), *titles(compare.COLUMNS),
     *titles(explore.COLUMNS), *tour.HEAD, *check_command.COLUMNS, *copying.HEAD,
 }  # fmt: skip
 

@@ -1,4 +1,7 @@
-"""Define what is sent between a caller and the interpreter that races for it: a request, an answer, and things by name.
+"""Define what is sent between a caller and the interpreter that races for it, and ask that interpreter.
+
+It is a fresh one: it races, in a process with one thread, whatever this process is. A request, an answer, and things by
+name are sent.
 
 A scenario or a lock is sent as its name, as its place in a module, or by value. Modules that raise failures which
 concern only the line of a test set `__tracebackhide__` to `is_about_the_test`.
@@ -15,10 +18,11 @@ import sys
 from base64 import b64encode
 from dataclasses import asdict, dataclass, field
 from types import FunctionType, ModuleType, new_class
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from lab.errors import PACKAGES, STANDARD, LabError, UsageError
+from lab.errors import PACKAGES, STANDARD, CannotRunError, ExitCode, LabError, ScenarioError, UsageError
 from lab.locking.protocol import kind_of
+from lab.processes.external import Ended, run_interpreter
 from lab.records import Document, encode
 
 
@@ -191,3 +195,63 @@ def local_modules() -> dict[str, dict[str, Any]]:
 def _is_local(place: str) -> bool:
     inside = place.startswith(("<", STANDARD)) or PACKAGES in place
     return not inside and os.path.splitext(place)[1] in (".py", "")  # noqa: PTH122 - thousands of them
+
+
+ERRORS: dict[int, type[LabError]] = {error.exit_code: error for error in (UsageError, CannotRunError, ScenarioError)}
+START = """
+import json, sys
+sys.path[:] = json.loads(sys.argv[1])
+from lab.api.server import main
+sys.exit(main())
+"""
+"""The program of the other interpreter, which finds modules where this one does, also the lab itself."""
+
+Record = TypeVar("Record", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[Record]):
+    """A document, and the name of each case's scenario on the command line; empty where it does not find that one."""
+
+    names: list[str]
+    document: Record
+
+
+class HelperError(LabError):
+    """The process that should have raced ended without an answer."""
+
+    exit_code = ExitCode.FAILED
+
+
+def ask(request: Request, record: type[Record]) -> Answer[Record]:
+    """Return the answer of the fresh interpreter; what its workers printed goes to stderr.
+
+    Raises the LabError that was raised there, and HelperError where there is no answer.
+    """
+    import msgspec
+
+    message = {
+        "parent": os.getpid(),
+        "dont_write_bytecode": sys.dont_write_bytecode,
+        "modules": local_modules(),
+        "request": request.data(),
+    }
+    paths = [path for path in sys.path if isinstance(path, str)]
+    try:
+        ended = run_interpreter(["-c", START, json.dumps(paths)], json.dumps(message).encode())
+    except OSError as error:
+        raise CannotRunError(f"no process to race in ({error.strerror}); raise the limits (ulimit -u, -n)") from error
+    if ended.code == 0 or (ended.code in ERRORS and ended.stdout):
+        sys.stderr.write(ended.stderr.decode(errors="replace"))
+    if ended.code == 0:
+        return msgspec.json.decode(ended.stdout, type=Answer[record])  # type: ignore[valid-type]
+    raise _error(ended)
+
+
+def _error(ended: Ended) -> LabError:
+    if ended.code in ERRORS and ended.stdout:
+        return ERRORS[ended.code](as_arguments(ended.stdout.decode(errors="replace")))
+    how = f"exit code {ended.code}" if ended.code >= 0 else f"signal {-ended.code}"
+    stderr = ended.stderr.decode(errors="replace").rstrip()
+    wrote = f"what it wrote to stderr:\n{stderr}" if stderr else "it wrote nothing to stderr"
+    return HelperError(f"the process that races ended with {how} and no answer; {wrote}")

@@ -29,11 +29,10 @@ from lab.report.text.race import what_broke
 from lab.report.text.race_again import NEXT
 from lab.report.text.race_verdict import TELLING, complaints, heading
 
-from .client import Answer, Record
 from .examples import Example, Failure
 from .manner import MANNERS
 from .pacing import DETECTS
-from .protocol import as_arguments, is_about_the_test
+from .protocol import Answer, Record, as_arguments, is_about_the_test
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,8 +37,7 @@ from lab.records import Case as Row
 from lab.records import Document, Exploration, Run
 from lab.records.common import Header
 from lab.scenario import Found, Scenario, find_scenarios
-from lab.scenario.attributes import check_attributes, check_complete
-from lab.scenario.find import describe, kinds_of
+from lab.scenario.find import check_attributes, check_complete, describe, kinds_of
 
 from . import verbs
 from .examples import Failure

@@ -16,9 +16,8 @@ from lab.exploring.locks import check_modelled
 from lab.records import Bench, Check, Exploration, LockSurvey, Replay, Run, encode
 from lab.scenario import Scenario
 
-from .client import Answer, Record, ask
 from .examples import Example, sent
-from .protocol import Parcel, Request, is_about_the_test, packed
+from .protocol import Answer, Parcel, Record, Request, ask, is_about_the_test, packed
 from .results import BenchResult, CheckResult, ExploreResult, LocksResult, RaceResult, Repetition, ReplayResult
 from .values import checked, temporary_directory
 

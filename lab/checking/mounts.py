@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.memory import Folder, scratch
-from lab.memory.same_directory import SHOWN_S, TRY_AGAIN_S, check_apart, find, hide, show
+from lab.memory.workspace import SHOWN_S, TRY_AGAIN_S, check_apart, find, hide, show
 from lab.processes import doing
 from lab.processes.rpc import Attempt, attempt_all
 

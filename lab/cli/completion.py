@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print it; the library that makes it is imported by nothing else."""
     import shtab
 
-    from .parser import whole_parser
+    from .main import whole_parser
 
     print_text(shtab.complete(whole_parser(), arguments.shell))
     return 0

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.analysis.holds import END, Span
-from lab.memory.layout import fields_of
+from lab.memory.struct_proxy import fields_of
 
 LOAD, STORE, LOCK, UNLOCK = range(4)
 NAMES = ("load", "store", "lock", "unlock")

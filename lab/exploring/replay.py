@@ -22,14 +22,13 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.locking import RECORDER
 from lab.memory import MAPPED, anonymous, find_backing, new_file, workspace
 from lab.processes import Terminated, WorkerPool, cpus_for, stop_on_sigterm
-from lab.processes.blocked import SETTLED_S, LockWait, listed_requests
+from lab.processes.actor import SETTLED_S, LockWait, listed_requests
 from lab.records import Replay, ReplayOptions, Step
 from lab.scenario import Found, Scenario
 
 from .operation import NAMES
 from .reasons import story
-from .replay_protocol import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, digest, plan_of, read_report
-from .replay_worker import Replayed
+from .replay_worker import BLOCK, DIVERGED, GO, SLOT, START, Pipes, Plan, Replayed, digest, plan_of, read_report
 from .run import damage_records
 from .simplify import Repair, world_of
 from .token import AGAIN, Token, differs, read, scenario_of

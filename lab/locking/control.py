@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from lab.host.procfs import ListedLock, command_of, descriptor_locks, processes
 
-from .calls import OPERATIONS, RANGE_COMMANDS, call_whole
-from .kernel import Fcntl, Ofd
+from .kernel import OPERATIONS, RANGE_COMMANDS, Fcntl, Ofd, call_whole
 from .protocol import Abilities, Action, Lock, nested
 
 if TYPE_CHECKING:

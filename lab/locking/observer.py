@@ -19,8 +19,7 @@ from lab.host.procfs import LOCKS, ListedLock, listed_locks
 from lab.memory import scratch
 from lab.processes.rpc import ChildRpc, Gone
 
-from .calls import call_range, conflict
-from .kernel import Fcntl
+from .kernel import Fcntl, call_range, conflict
 
 KINDS = ("POSIX", "OFDLCK", "FLOCK")
 """The kinds of locks of fcntl(2) and flock(2); the list has others too, such as leases."""

@@ -27,7 +27,24 @@ from .adapters import Adapted, adapt, is_manager
 from .control import PolledFcntl, PolledFlock, PolledOfd, Unlocked
 from .kernel import Fcntl, Flock, Ofd
 from .protocol import Action, Lock, LockFailed, completed, kind_of, prepared
-from .ready import READY
+
+READY = {
+    "filelock": "lab.locking.ready:filelock",
+    "filelock-soft": "lab.locking.ready:filelock_soft",
+    "filelock-rw": "lab.locking.ready:filelock_rw",
+    "portalocker": "lab.locking.ready:portalocker",
+    "portalocker-rlock": "lab.locking.ready:portalocker_rlock",
+    "fasteners": "lab.locking.ready:fasteners",
+    "fasteners-rw": "lab.locking.ready:fasteners_rw",
+    "multiprocessing": "lab.locking.ready:multiprocessing",
+    "lockfile": "lab.locking.ready:lockfile",
+    "sysv-semaphore": "lab.locking.ready:system_v",
+    "posix-semaphore": "lab.locking.ready:posix",
+}
+"""The ready locks of libraries and of the standard library, each with the place where it is made, as module:function.
+
+What they need is imported only when one is chosen.
+"""
 
 
 def load(name: str, place: str) -> Lock:

@@ -18,8 +18,7 @@ from lab.analysis.statistics import Latencies
 from lab.errors import CannotRunError
 from lab.memory import anonymous
 from lab.processes import Exit, WorkerPool, cpus_for
-from lab.racing.failures import late
-from lab.racing.mailbox import Mailbox, Report
+from lab.racing.mailbox import Mailbox, Report, late
 from lab.racing.recorder import FINISHED_NS, PRIVATE_BYTES, UNRECORDED, Log
 from lab.records import Holds, Request
 

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, unknown
 
-from .mapped import FileBacking, Streamed
+from .mapped import SUFFIX, FileBacking, Remapped, RemappedStream, Streamed
 from .protocol import Backing
-from .remapped import SUFFIX, Remapped, RemappedStream
 from .segments import Inherited, Posix, SystemV
 from .workspace import scratch
 

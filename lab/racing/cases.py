@@ -29,14 +29,12 @@ from lab.records import Case as Row
 from lab.records import Failure, Options, Run, Verdict
 from lab.scenario import Found, Scenario
 
-from .failures import failed_check
-from .fault_verdict import judged
-from .faults import NONE, Fault, faults_for
+from .faults import NONE, Fault, faults_for, judged
+from .mailbox import failed_check
 from .probe import Untaken, probe_within
-from .recorded_trial import with_recording
 from .summary import held_to, summarise
 from .timed import FIRST_ROUNDS, sampled, timed_trials, until_broken
-from .trial import Result, run_trial
+from .trial import Result, run_trial, with_recording
 from .worker import Setting
 
 

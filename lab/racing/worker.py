@@ -24,7 +24,7 @@ from lab.memory.struct_proxy import BytesProxy, struct_proxy
 from lab.output import print_to_stderr
 from lab.processes import Child, detach_output, die, fork_child, private_bytes
 from lab.scenario import Layout, Scenario
-from lab.scenario.worker import Bytes
+from lab.scenario.base import Bytes
 
 from .fault_plan import AtGrant, Plan
 from .faults import Fault

@@ -7,7 +7,6 @@ library that it has mapped.
 
 from __future__ import annotations
 
-from .backings import BackingSurvey, Cell, Property
 from .bench import (
     Bench,
     BenchOptions,
@@ -46,7 +45,6 @@ from .compare import (
 from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from .hosts import Host, Hosts, HostsOptions
-from .locks import ActorCall, ComparedLock, LockCell, LockSurvey
 from .race import (
     CHECK,
     ITS_OWN,
@@ -69,6 +67,7 @@ from .race import (
     Trial,
     Verdict,
 )
+from .survey import ActorCall, BackingSurvey, Cell, ComparedLock, LockCell, LockSurvey, Property
 from .tutorial import (
     OPERATIONS,
     Account,

@@ -15,11 +15,9 @@ from xml.etree import ElementTree as Xml
 from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult, Watch
 
 from .format import plural
-from .text import faults
-from .text.failures import lock_of
+from .text.failures import is_only_reported, lock_of
 from .text.race_again import race_line
-from .text.race_costs import slowdowns
-from .text.race_verdict import complaint
+from .text.race_verdict import complaint, slowdowns
 from .text.watch import CAUSES, groups_of
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
@@ -100,7 +98,7 @@ def _outcome(case: Case, run: Run) -> Outcome:
     """Return the result of a row: a failure only where it is one of the command, too."""
     if case.as_expected:
         return ""
-    if case.verdict == "unsupported" or faults.is_only_reported(case, run):
+    if case.verdict == "unsupported" or is_only_reported(case, run):
         return "skipped"
     return "error" if case.verdict == "inconclusive" else "failure"
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from lab.memory.layout import Layout
+from lab.memory.struct_proxy import Layout
 
-from .base import EVERY_LOCK, Damage, Outcome, Scenario
+from .base import EVERY_LOCK, Damage, Outcome, Scenario, Worker
 from .find import Found, builtin_names, find_installed, find_scenarios, installed_names, scenario_file
-from .worker import Worker
 
 __all__ = [
     "EVERY_LOCK",

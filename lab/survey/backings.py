@@ -21,7 +21,7 @@ from pathlib import Path
 
 from lab.errors import CannotRunError, out_of_descriptors
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.locking.calls import call_range
+from lab.locking.kernel import call_range
 from lab.memory import Folder, workspace
 from lab.memory.named import SPECIMENS, Specimen, ftok_keys
 from lab.processes.actor import SteppedProcess

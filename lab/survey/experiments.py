@@ -13,10 +13,9 @@ from dataclasses import replace
 
 from lab.host.procfs import switches_of
 
-from .actor import HANGS, WAITS, Actor, Process
+from .actor import GRANT_S, HANGS, LOOK_AGAIN_S, WAITS, Actor, Process, Stage, Unclear
 from .operations import GRANTED, SAMPLES, LockRequest
 from .races import NO, YES, Finding
-from .stage import GRANT_S, LOOK_AGAIN_S, Stage, Unclear
 
 FIRST, SECOND = LockRequest(start=0), LockRequest(start=8)
 AGAIN = LockRequest(opened=1)

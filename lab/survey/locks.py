@@ -21,8 +21,8 @@ from lab.memory import Folder, workspace
 from lab.records import ActorCall, ComparedLock, LockCell, LockSurvey, Property
 
 from . import experiments, races
+from .actor import Stage, Unclear
 from .races import Finding
-from .stage import Stage, Unclear
 
 PROCESSES, KILL, PAUSE, SIGNAL, NAMESPACE = "processes", "kill", "pause", "signal", "namespace"
 ORDER, PAIR, HAND_OVER = "order", "pair", "hand-over"

@@ -16,8 +16,7 @@ from types import TracebackType
 
 from lab.errors import CannotRunError, out_of_descriptors
 from lab.memory import Folder, open_file
-from lab.processes.actor import SteppedProcess
-from lab.processes.blocked import SETTLED_S
+from lab.processes.actor import SETTLED_S, SteppedProcess
 from lab.processes.rpc import Gone
 from lab.records import Observation
 

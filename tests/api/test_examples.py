@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from lab.api import pacing
-from lab.api.client import Answer
 from lab.api.examples import Example, Failure
 from lab.api.pacing import Pace
+from lab.api.protocol import Answer
 from lab.api.results import ExploreResult, RaceResult, Repetition
 from lab.exploring.run import Case, explore, explore_again
 from lab.records import Case as Row

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from lab.api.client import Answer
 from lab.api.manner import SLEPT, YIELDED
+from lab.api.protocol import Answer
 from lab.api.results import RaceResult, Repetition
 from lab.errors import UsageError
 from lab.records import Case, Failure, Run

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from lab.exploring.dpor import Dpor
 from lab.exploring.replay import Result, replay
-from lab.exploring.replay_protocol import Plan, plan_of
+from lab.exploring.replay_worker import Plan, plan_of
 from lab.exploring.run import cases_of, explore
 from lab.exploring.search import Bounded, every_schedule, every_state
 from lab.exploring.tally import Tally

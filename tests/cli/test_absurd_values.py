@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.cli.main import main
-from lab.cli.parser import whole_parser
+from lab.cli.main import main, whole_parser
 from lab.commands import COMMANDS
 from lab.exploring.run import Case, explore
 from lab.records import encode

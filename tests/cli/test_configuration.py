@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lab.cli.parser import parse
+from lab.cli.main import parse
 from lab.errors import UsageError
 
 TABLES = """

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.locking.ready import READY
-from lab.locking.registry import OWN
+from lab.locking.registry import OWN, READY
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
 from tests.cli.commands import other_package

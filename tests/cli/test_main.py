@@ -17,8 +17,7 @@ import pytest
 import lab
 from lab.cli import list as list_command
 from lab.cli.completion import SHELLS
-from lab.cli.main import main
-from lab.cli.parser import epilog_of, parse, whole_parser
+from lab.cli.main import epilog_of, main, parse, whole_parser
 from lab.commands import COMMANDS
 from lab.errors import ExitCode
 from lab.output import lab_command, shell_line

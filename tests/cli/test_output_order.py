@@ -159,4 +159,4 @@ def test_one_module_writes_to_the_standard_streams() -> None:
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
             if called in ("print", "sys.stderr.write", "sys.stdout.write", "traceback.print_exc"):
                 writers.add(str(path.relative_to(ROOT)))
-    assert writers == {"lab/api/client.py", "lab/output.py"}
+    assert writers == {"lab/api/protocol.py", "lab/output.py"}

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from lab.errors import CannotRunError
-from lab.exploring.jobs import _beginnings, by_lot_in_jobs, every_schedule_in_jobs
 from lab.exploring.search import every_schedule
-from lab.exploring.strategy import random_walk
+from lab.exploring.strategy import _beginnings, by_lot_in_jobs, every_schedule_in_jobs, random_walk
 from lab.exploring.tally import Tally
 from tests.exploring.worlds import Endings, scenario_of, world
 from tests.helpers import OtherProcess

@@ -20,8 +20,7 @@ from lab import Deadlock
 from lab.exploring import replay_worker
 from lab.exploring.operation import LOAD, LOCK, STORE, UNLOCK
 from lab.exploring.replay import Result, replay
-from lab.exploring.replay_protocol import HUB, Turn, plan_of
-from lab.exploring.replay_worker import turns_of
+from lab.exploring.replay_worker import HUB, Turn, plan_of, turns_of
 from lab.exploring.search import Bounded
 from lab.exploring.tally import Tally
 from lab.exploring.world import World

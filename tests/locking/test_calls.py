@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.locking.calls import call_range, call_whole, conflict
+from lab.locking.kernel import call_range, call_whole, conflict
 from tests.helpers import OtherProcess
 
 READ, WRITE, UNLOCK = 0, 1, 2

@@ -12,7 +12,7 @@ import pytest
 
 from lab.errors import CannotRunError, UsageError
 from lab.locking import abilities, find_lock, prepared
-from lab.locking.ready import READY
+from lab.locking.registry import READY
 from tests.helpers import PATIENCE_S, in_fresh_process, race, run_lab
 from tests.once import once
 

@@ -12,7 +12,7 @@ from lab.checking.guarantees import LOCKS
 from lab.checking.language import REQUESTS
 from lab.errors import UsageError
 from lab.locking import abilities, find_lock, lock_names, registry
-from lab.locking.ready import READY
+from lab.locking.registry import READY
 
 GROUP = "lab.locks"
 BUILT_IN = {name: find_lock(name) for name in registry.OWN}

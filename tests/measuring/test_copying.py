@@ -72,7 +72,7 @@ def test_the_order_is_turned_round_from_repeat_to_repeat(monkeypatch: pytest.Mon
 def test_remapped_is_measured_with_what_it_does_inside_each_lock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from lab.memory.remapped import Reopening
+    from lab.memory.mapped import Reopening
 
     opened = 0
     renew = Reopening.renew

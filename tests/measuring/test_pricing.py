@@ -8,8 +8,8 @@ import pytest
 
 from lab.errors import CannotRunError
 from lab.measuring.baselines import Others
-from lab.measuring.prices import Prices, Timed, _pass_all, settled
 from lab.measuring.repeat import Failed
+from lab.measuring.run import Prices, Timed, _pass_all, settled
 from lab.records import BenchOptions
 
 

@@ -8,9 +8,8 @@ from pathlib import Path
 from lab.analysis.statistics import Latencies
 from lab.locking import find_lock
 from lab.measuring.cases import Case
-from lab.measuring.prices import TimedCase
 from lab.measuring.repeat import Tally
-from lab.measuring.run import lock_cost
+from lab.measuring.run import TimedCase, lock_cost
 from lab.records import Holds
 
 CASE = Case(find_lock("fcntl"), "queue", 2, "same", 0, "", 0, 0, "spread")

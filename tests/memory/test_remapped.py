@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lab.memory import FileBacking, Mapping, OpenFile
-from lab.memory.remapped import Remapped, Reopening
+from lab.memory.mapped import Remapped, Reopening
 from tests.memory.descriptors import descriptors_of
 
 SIZE = 8

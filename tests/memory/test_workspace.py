@@ -4,13 +4,14 @@ import errno
 import os
 import resource
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from lab.errors import CannotRunError, LabError, UsageError
-from lab.memory import same_directory, scratch, workspace, workspaces
+from lab.memory import scratch, workspace, workspaces
 from tests.helpers import in_fresh_process
 
 
@@ -114,7 +115,7 @@ def test_a_scratch_file_that_cannot_be_raises_what_the_system_says(tmp_path: Pat
 def test_two_filesystems_are_told_by_a_file_of_one_that_the_other_does_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(same_directory, "SHOWN_S", 0.0)
+    monkeypatch.setattr(sys.modules["lab.memory.workspace"], "SHOWN_S", 0.0)
     told = f"--dir {tmp_path} and /proc: do not show the same filesystem; .* No such file or directory; give one"
     with pytest.raises(CannotRunError, match=told), workspaces([tmp_path, Path("/proc")]):
         pass

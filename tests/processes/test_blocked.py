@@ -10,9 +10,8 @@ import pytest
 
 from lab.host.procfs import ListedLock, ProcessStat
 from lab.locking import find_lock
-from lab.processes import blocked
-from lab.processes.actor import SteppedProcess
-from lab.processes.blocked import LockWait, listed_requests
+from lab.processes import actor
+from lab.processes.actor import LockWait, SteppedProcess, listed_requests
 from tests.helpers import PATIENCE_S, in_fresh_process, wait_until
 
 FOREVER_S = 1e6
@@ -42,9 +41,9 @@ class Steps:
 def signs(path: str, lock: str, without: list[str]) -> list[object]:
     """Whether a process that waits for this lock is blocked, and one that sleeps, with some signs taken away."""
     if "wchan" in without:
-        vars(blocked)["sleeps_in"] = lambda *_: ""
+        vars(actor)["sleeps_in"] = lambda *_: ""
     if "list" in without:
-        vars(blocked)["listed_locks"] = lambda _: []
+        vars(actor)["listed_locks"] = lambda _: []
     steps = Steps(path, lock).perform
     with SteppedProcess(steps) as holder, SteppedProcess(steps) as waiter, SteppedProcess(steps) as sleeper:
         holder.do("lock")
@@ -126,8 +125,8 @@ def test_a_line_that_the_list_has_twice_or_not_at_all_is_no_request(
     """Another process waits for the file throughout; the first look misses it."""
     line = ListedLock("OFDLCK", "WRITE", -1, "08:01", 7, 0, 7, waits=True)
     counts = iter([0, 1, 1, *looks])
-    monkeypatch.setattr(blocked, "listed_locks", lambda _: [line] * next(counts))
-    monkeypatch.setattr(blocked, "process_stat", lambda *_: ProcessStat("S", 1))
-    monkeypatch.setattr(blocked, "sleeps_in", lambda *_: "")
-    monkeypatch.setattr(blocked, "switches_of", lambda *_, **__: 0)
+    monkeypatch.setattr(actor, "listed_locks", lambda _: [line] * next(counts))
+    monkeypatch.setattr(actor, "process_stat", lambda *_: ProcessStat("S", 1))
+    monkeypatch.setattr(actor, "sleeps_in", lambda *_: "")
+    monkeypatch.setattr(actor, "switches_of", lambda *_, **__: 0)
     assert LockWait(1, lambda: [7]).is_blocked(FOREVER_S) == is_blocked

@@ -12,7 +12,7 @@ import pytest
 from lab.api import session
 from lab.api.protocol import Request
 from lab.api.verbs import VERBS
-from lab.cli.parser import options_of, parser_of
+from lab.cli.main import options_of, parser_of
 from lab.errors import CannotRunError
 from lab.pytest_plugin.fixture import Lab
 from lab.pytest_plugin.plugin import Defaults

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from lab.processes import Exit
-from lab.racing.failures import late
+from lab.racing.mailbox import late
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,7 @@ import pytest
 
 from lab.errors import UsageError
 from lab.racing import cases_of
-from lab.racing.fault_verdict import judged, shut_out
-from lab.racing.faults import FAULTS, find_fault
+from lab.racing.faults import FAULTS, find_fault, judged, shut_out
 from lab.records import Case, Failure
 from lab.scenario import Found
 from tests.helpers import in_fresh_process

@@ -10,7 +10,7 @@ import pytest
 
 from lab.processes.tracer import Call
 from lab.racing.programs.cases import cases_of_program
-from lab.racing.programs.pause import IN_THE_RACE, Pauses, planned
+from lab.racing.programs.faulty import IN_THE_RACE, Pauses, planned
 from lab.records import Options
 
 START = [

@@ -24,7 +24,7 @@ import pytest
 from lab.errors import UsageError
 from lab.records import Run, load_any, untrusted
 from lab.records.documents import read
-from lab.report.page.recording import accesses_of
+from lab.report.page.problems import accesses_of
 from tests.helpers import EXHAUSTIVE, in_fresh_process
 from tests.mutated import Mutator, documents
 

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
-from lab.api.client import Answer
+from lab.api.protocol import Answer
 from lab.api.results import RaceResult, Repetition
 from lab.errors import CannotRunError
 from lab.exploring.run import Case, explore

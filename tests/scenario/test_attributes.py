@@ -9,8 +9,8 @@ import pytest
 
 from lab.errors import ScenarioError, UsageError
 from lab.scenario import Damage, Scenario, find_scenarios
-from lab.scenario.attributes import ATTRIBUTES
 from lab.scenario.base import listed_damage
+from lab.scenario.find import ATTRIBUTES
 from tests.helpers import run_lab
 
 TEXT = '''

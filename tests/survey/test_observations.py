@@ -10,11 +10,10 @@ import pytest
 
 from lab.locking import Action, Lock, find_lock
 from lab.locking.kernel import Ofd
-from lab.processes.blocked import LockWait, listed_requests
+from lab.processes.actor import LockWait, listed_requests
 from lab.survey import actor
-from lab.survey.actor import Process
+from lab.survey.actor import Process, Stage
 from lab.survey.experiments import processes
-from lab.survey.stage import Stage
 from tests.helpers import PATIENCE_S, in_fresh_process
 from tests.survey import broken
 

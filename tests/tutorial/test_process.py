@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.memory.calls import PAGE, PROT_READ
-from lab.processes.blocked import LockWait
+from lab.processes.actor import LockWait
 from lab.tutorial import process as module
 from lab.tutorial.calls import Load, Mmap, Open, Pread
 from lab.tutorial.process import Process, observation

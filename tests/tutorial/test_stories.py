@@ -11,8 +11,7 @@ from lab.memory import workspace
 from lab.records import ReplayOptions, Story
 from lab.scenario import find_scenarios
 from lab.scenario.find import counterexample_names
-from lab.tutorial.programs import BROKEN, FIXED, lines_of
-from lab.tutorial.stories import failure_of, perform_program, stories, why_and_fix
+from lab.tutorial.stories import BROKEN, FIXED, failure_of, lines_of, perform_program, stories, why_and_fix
 from tests.helpers import in_fresh_process
 
 STORIES = stories()

@@ -211,9 +211,9 @@ def test_a_waiter_who_is_not_woken_is_told_and_does_not_hang_the_tour(tmp_path: 
 
 def without_listed_waiters(directory: str | Path) -> list[dict[str, Any]]:
     """As on filesystems whose server keeps the locks."""
-    from lab.processes import blocked
+    from lab.processes import actor
 
-    vars(blocked).update(IN_THE_LOCK_CODE=(), listed_locks=lambda _: [])
+    vars(actor).update(IN_THE_LOCK_CODE=(), listed_locks=lambda _: [])
     return toured(directory, "lock")
 
 

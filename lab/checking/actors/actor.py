@@ -26,7 +26,7 @@ from typing import NoReturn
 
 from lab.checking.language import FLOCKS, GET, SET, errno_name, listed_names, number, range_of, shown, told
 from lab.host.procfs import ListedLock, listed_locks
-from lab.locking.calls import call_range, call_whole, conflict
+from lab.locking.kernel import call_range, call_whole, conflict
 from lab.memory import map_file
 from lab.processes import detach_output
 from lab.processes.child import fork_sibling

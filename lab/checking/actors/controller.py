@@ -4,7 +4,7 @@
 
 A local lock passes from one process to the next within a millisecond. NFSv4 clients and GlusterFS's eager locks take
 0.5 to 5 s for it, and ask again after longer and longer pauses. So a contended hand-off of each lock is measured
-first (`lab.checking.actors.handoff`), and every wait is allowed several such hand-offs, up to a ceiling.
+first (`lab.checking.actors.pool`), and every wait is allowed several such hand-offs, up to a ceiling.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Self
 
 from lab.host.procfs import ASLEEP
 from lab.processes import fork_child
-from lab.processes.blocked import LockWait
+from lab.processes.actor import LockWait
 from lab.processes.deadlines import Watched
 
 from .actor import Actor

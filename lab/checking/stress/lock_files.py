@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lab.locking import Lock
 from lab.locking.adapters import SUFFIX, Adapted, removed_beside
-from lab.locking.ready.libraries import LockFile
+from lab.locking.ready import LockFile
 from lab.memory import scratch
 
 

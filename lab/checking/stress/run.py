@@ -23,7 +23,7 @@ from lab.locking.registry import REFUSED, polled
 from lab.memory import anonymous, find_backing, probe_backing, scratch
 from lab.processes import TOUCH_S, Exit, WorkerPool, cpus_for, detach_output, doing
 from lab.racing import Case, Setting, race_for, untried
-from lab.racing.failures import late
+from lab.racing.mailbox import late
 from lab.racing.timed import FIRST_ROUNDS
 from lab.records import Case as Row
 from lab.records import CheckVerdict, Failure, StressResult
@@ -96,7 +96,7 @@ class Answering:
 def answering(folders: Sequence[Path], handoffs: Mapping[str, float] | None = None) -> dict[str, Answering]:
     """Try each lock in a child of its own, all at once: several that hang cost no more than one.
 
-    `handoffs` are the slowest hand-offs in seconds, by the guarantees of the locks (`lab.checking.actors.handoff`).
+    `handoffs` are the slowest hand-offs in seconds, by the guarantees of the locks (`lab.checking.actors.pool`).
     """
     measured = {EXCLUSION[name]: seconds for name, seconds in (handoffs or {}).items()}
     words = memoryview(anonymous(2 * 8 * len(LOCKS))).cast("q")

@@ -1,17 +1,39 @@
-"""Collect what the advice depends on: the verdicts by name, the kind of filesystem, and the kinds of failure."""
+"""Collect what the advice depends on: the verdicts by name, the kind of filesystem, the kinds and causes of failure.
+
+Many rules and races often show one fault: what speaks against the guarantees is grouped by its cause. The cause of a
+rule that does not hold follows from its calls, as the advice reads them. A race in which holds overlapped shows the
+same cause as a rule that saw the lock granted twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from lab.analysis.statistics import detection_limit, joined, rate
-from lab.checking.guarantees import DATA, EXCLUSION
+from lab.checking.guarantees import DATA, EXCLUSION, GUARANTEES, HELD
 from lab.locking.registry import OWN
-from lab.records import CheckVerdict, Guarantee, Mount, RuleResult, StressResult, Stuck
+from lab.records import Check, CheckVerdict, Difference, Guarantee, Mount, RuleResult, StressResult, Stuck
 
 from . import evidence
-from .evidence import double_grant, hung_alone, leaked, met_for, outlived, too_wide, unanswered, unwoken
+from .evidence import (
+    ACCESS,
+    DENIALS,
+    STRESSED,
+    double_grant,
+    hangs,
+    hung_alone,
+    leaked,
+    lock_of,
+    met_for,
+    misreports,
+    outlived,
+    result_of,
+    too_wide,
+    unanswered,
+    unwoken,
+)
 
 REOPENED = "the file opened and closed inside a lock on another file"
 
@@ -191,3 +213,181 @@ class Situation:
 def spoken(names: Sequence[str]) -> str:
     """Return the names of locks, joined."""
     return joined([OWN[EXCLUSION[name]].title for name in names])
+
+
+WORST_FIRST = ("unsafe", "unsupported", "unknown")
+
+OTHER_BYTES = "locks are held or reported on other bytes"
+LOOKED = re.compile(r": (F_GETLK|F_OFD_GETLK|held)\b")
+"""Calls that look at the locks of others."""
+
+REFUSED = re.compile(r"^lock (\w+): .*\((E\w+)\)$")
+"""The reason of a race whose lock is not supported."""
+
+FALSE_DEADLOCK = "EDEADLK without a cycle of waiting processes"
+
+KINDS = (
+    (leaked, "open file description locks stay after the last close of their file"),
+    (outlived, "locks stay after their process has ended"),
+    (unwoken, "waiters are not woken"),
+    (too_wide, "requests are denied with no lock in their way"),
+    (misreports, OTHER_BYTES),
+)
+"""Faults that calls show, whichever lock it is; the first that fits is the cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One fault, the guarantees that it speaks against, and the rules, random programs and races that show it."""
+
+    title: str
+    verdict: str
+    guarantees: list[str] = field(default_factory=list)
+    rules: list[RuleResult] = field(default_factory=list)
+    programs: list[Difference] = field(default_factory=list)
+    races: list[StressResult] = field(default_factory=list)
+
+    @property
+    def shown(self) -> RuleResult | None:
+        """Return the rule that shows it best: of those with calls the one with the fewest."""
+        return min((rule for rule in self.rules if rule.calls), key=lambda rule: len(rule.calls), default=None)
+
+
+def causes(run: Check) -> list[Cause]:
+    """Return the causes of all verdicts but "safe": the worst first, then those of the most guarantees.
+
+    A guarantee against which neither a rule nor a program nor a race speaks has its first evidence as its cause.
+    """
+    found: dict[str, Cause] = {}
+    judged = {each.name: each for each in run.guarantees if each.verdict != "safe"}
+
+    def cause(title: str, verdict: str, *names: str) -> Cause:
+        made = found.setdefault(title, Cause(title, verdict))
+        made.guarantees.extend(name for name in names if name in judged and name not in made.guarantees)
+        return made
+
+    broken = [row for row in run.stress if row.case.overlapping_holds or row.case.damage]
+    for rule in broken_rules(run):
+        rows = broken if rule.verdict == "unsafe" else run.stress
+        race = next((row for row in rows if rule.number in row.rules and row.guarantee == rule.guarantee), None)
+        if rule.number in STRESSED and race:
+            title = _of_race(race) if rule.verdict == "unsafe" else _of_reason(race.case.reason)
+            cause(title, rule.verdict, rule.guarantee).rules.append(rule)
+        else:
+            cause(_of_rule(rule), rule.verdict, rule.guarantee, double_grant(rule)).rules.append(rule)
+    for program in run.random.differences if run.random else ():
+        cause(_of_program(program), "unsafe", program.guarantee).programs.append(program)
+    for row in broken:
+        cause(_of_race(row), "unsafe", *_against(row)).races.append(row)
+    explained = {name for each in found.values() for name in each.guarantees}
+    for guarantee in judged.values():
+        if guarantee.name not in explained:
+            cause(_of_reason(first_reason(guarantee, run)), guarantee.verdict, guarantee.name)
+    for each in found.values():
+        each.guarantees.sort(key=list(judged).index)
+    shown = [each for each in found.values() if each.guarantees]
+    return sorted(shown, key=lambda each: (WORST_FIRST.index(each.verdict), -len(each.guarantees)))
+
+
+def broken_rules(run: Check, *, guaranteed: bool = True) -> list[RuleResult]:
+    """Return the rules that do not hold, or are not supported, and should be; or those that Linux keeps as a habit."""
+    return [rule for rule in run.rules if rule.guaranteed == guaranteed and rule.verdict in ("unsafe", "unsupported")]
+
+
+def first_reason(guarantee: Guarantee, run: Check) -> str:
+    """Return the first reason for the verdict, without the rule or the race that found it."""
+    first = "".join(guarantee.evidence[:1])
+    reasons = [row.case.reason for row in run.stress if row.guarantee == guarantee.name and row.case.reason]
+    bare = re.sub(r"^rule \d+: (?=not tried)", "", first)
+    return next((reason for reason in reasons if first.endswith(f": {reason}")), bare)
+
+
+def _of_rule(rule: RuleResult) -> str:
+    """Return the title of its cause."""
+    asked = next((lock_of(call) for call in reversed(rule.calls) if lock_of(call)), "")
+    if rule.verdict == "unsupported" and rule.observed.startswith("E") and asked:
+        return _unsupported(spoken([asked]), rule.observed)
+    if rule.expected == "EDEADLK":
+        return "deadlocks are not noticed"
+    if "EDEADLK" in rule.observed:
+        return FALSE_DEADLOCK
+    if granted := double_grant(rule):
+        return _granted(spoken([granted]))
+    if hung := unanswered(rule):
+        return f"{spoken([hung])}: requests are not answered"
+    return next((words for shows, words in KINDS if shows(rule)), "") or _of_answer(rule, asked)
+
+
+def _of_answer(rule: RuleResult, asked: str) -> str:
+    """Return the title of a cause that no kind of fault describes, from what was expected and observed."""
+    denied = rule.observed in DENIALS
+    if asked and rule.observed == "granted" and any(word in rule.expected for word in DENIALS):
+        return _granted(spoken([asked]))
+    if rule.calls and LOOKED.search(rule.calls[-1]):
+        return "locks that are held are reported as free" if rule.observed == "free" else OTHER_BYTES
+    if asked and denied and rule.expected == "success" and not hangs(rule):
+        return "locks stay that a close or an unlock should have released"
+    return "calls do not return" if hangs(rule) else f"expected {rule.expected}, observed {rule.observed}"
+
+
+def _of_program(program: Difference) -> str:
+    """Return the title of its cause: that of a rule with these calls."""
+    return _of_rule(
+        RuleResult(
+            number=0,
+            sentence="",
+            source="",
+            guarantee=program.guarantee,
+            verdict="unsafe",
+            guaranteed=True,
+            reason="",
+            expected=program.expected,
+            observed=program.observed,
+            calls=program.calls,
+        )
+    )
+
+
+def _of_race(row: StressResult) -> str:
+    """Return the title of its cause."""
+    if row.case.overlapping_holds:
+        return _granted(_name_of(row.case.lock))
+    name = ACCESS.get(row.backing, row.guarantee) if row.guarantee in HELD else row.guarantee
+    without = "" if row.case.lock == "none" else " under a working lock"
+    return f"{GUARANTEES.get(name, name)}: broken{without}"
+
+
+def _of_reason(reason: str) -> str:
+    """Return the title of a cause that only a sentence describes: that of a lock that is not supported, or itself."""
+    refused = REFUSED.match(reason)
+    return _unsupported(_name_of(refused[1]), refused[2]) if refused else reason or "nothing was found out"
+
+
+def _name_of(lock: str) -> str:
+    """Return what a lock is called, by its name in a race."""
+    family = next((name for name, known in HELD.items() if known == lock), "")
+    if family in EXCLUSION:
+        return spoken([family])
+    return GUARANTEES[family].removesuffix(" exclude") if family else lock
+
+
+def _granted(lock: str) -> str:
+    return f"{lock}: granted to two at once"
+
+
+def _unsupported(lock: str, error: str) -> str:
+    return f"{lock}: not supported ({error})"
+
+
+def _against(row: StressResult) -> Iterator[str]:
+    """Yield the guarantees that a broken race speaks against."""
+    yield row.guarantee
+    if row.case.overlapping_holds:
+        yield from (name for name, lock in HELD.items() if lock == row.case.lock)
+    elif row.guarantee in HELD and row.backing in ACCESS:
+        yield ACCESS[row.backing]
+
+
+def worst_race(races: Sequence[StressResult]) -> str:
+    """Return what went wrong in the race with the largest rate of corruption."""
+    return result_of(max(races, key=lambda row: row.case.corruption_rate)) if races else ""

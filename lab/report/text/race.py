@@ -18,8 +18,7 @@ from lab.report.format import DATA_FORMATS, PLAIN, Column, Style, Table, Value, 
 from . import explore
 from .failures import lock_of, overlaps_of
 from .race_again import NEXT
-from .race_costs import slowdowns
-from .race_verdict import complaints, conclusions, exit_code, heading, verdict_of
+from .race_verdict import complaints, conclusions, exit_code, heading, slowdowns, verdict_of
 from .watch import causes_of
 
 COLOURS = {

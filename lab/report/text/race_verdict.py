@@ -1,16 +1,16 @@
-"""Write the result of a run: the sentences under the tables, the lines for stderr, the exit code."""
+"""Write the result of a run: the sentences under the tables, what locks cost, the lines for stderr, the exit code."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from lab.analysis.statistics import detection_limit
 from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures, faults, race_again, race_costs, watch
+from . import failures, race_again, watch
 from .failures import where
 from .race_again import MORE, next_to_break
 
@@ -52,7 +52,7 @@ def exit_code(run: Run) -> ExitCode:
     was made by default counts only where it broke something: that it could not be made, or that a dead holder's lock
     stays locked, is reported, and changes the code with `--faults`.
     """
-    codes = [_code(case) for case in run.cases if not case.as_expected and not faults.is_only_reported(case, run)]
+    codes = [_code(case) for case in run.cases if not case.as_expected and not failures.is_only_reported(case, run)]
     codes += [ExitCode.UNABLE for case in run.cases if case.not_recorded]
     return ExitCode.first(*codes, *[ExitCode.INTERRUPTED] * run.interrupted)
 
@@ -105,8 +105,8 @@ def conclusions(run: Run) -> Iterator[str]:
         groups.setdefault(f"{lock} in {case.backing}" if several else lock, []).append(case)
     for name, cases in groups.items():
         yield _of_lock(name, cases)
-    yield from race_costs.costs(run)
-    yield from faults.of_faults(run)
+    yield from costs(run)
+    yield from failures.of_faults(run)
     yield from failures.sampled(run)
     yield from _watched(run)
     yield from _unshared(run)
@@ -277,7 +277,7 @@ def _waiting(run: Run) -> Iterator[str]:
 
 def complaints(run: Run) -> Iterator[str]:
     """Yield the lines for stderr: each thing that went wrong, once, with the traceback of a worker that raised."""
-    bad = [case for case in run.cases if not case.as_expected and not faults.is_not_tried(case, run)]
+    bad = [case for case in run.cases if not case.as_expected and not failures.is_not_tried(case, run)]
     again = Counter(case.reason for case in bad if case.verdict == "unsupported")
     for reason, count in again.items():
         yield f"{reason} ({plural(count, 'case')} not run)"
@@ -288,7 +288,7 @@ def complaints(run: Run) -> Iterator[str]:
     for first, *others in alike.values():
         yield from complaint(first, run.options.leak, len(others))
         if first.fault:
-            yield f"  make it again: {faults.again(first, run.options)}"
+            yield f"  make it again: {failures.again(first, run.options)}"
     yield from _orphans(run)
     for case in run.cases:
         if case.not_recorded:
@@ -330,3 +330,90 @@ def complaint(case: Case, leak: float, others: int = 0) -> Iterator[str]:
     if case.breaking_exploration:
         yield from race_again.evidence(case.breaking_exploration)
     yield from failures.traces(case.failures)
+
+
+Slowdown = Callable[[Case], float | None]
+
+
+def slowdowns(run: Run) -> Slowdown:
+    """Return a function that returns how many times as long a case took as without a lock; None where not known."""
+    unlocked = {_race(case): case for case in run.cases if case.lock == "none" and not case.fault}
+
+    def slowdown(case: Case) -> float | None:
+        base = unlocked.get(_race(case))
+        known = base and base.operations_per_s and case.operations_per_s
+        return base.operations_per_s / case.operations_per_s if base and known and _is_priced(case) else None
+
+    return slowdown
+
+
+def _is_priced(case: Case) -> bool:
+    return case.lock != "none" and not case.fault
+
+
+def _race(case: Case) -> tuple[str, str, int]:
+    """Return the key of the race that a lock's slowdown is measured against: the same race without it."""
+    return case.scenario, case.backing, case.workers
+
+
+def _is_slower(one: Case, other: Case) -> bool:
+    """Return True where every trial of one case was slower than every trial of the other, of three or more of each."""
+    speeds = [
+        [t.operations / t.wall_ns for t in case.trial_samples if t.completed and t.wall_ns] for case in (one, other)
+    ]
+    return min(map(len, speeds)) >= TRIALS_TO_COMPARE and max(speeds[0]) < min(speeds[1])
+
+
+TRIALS_TO_COMPARE = 3
+"""With three trials each, all of one are slower by chance once in twenty times; with five once in 252."""
+
+
+def costs(run: Run) -> Iterator[str]:
+    """Yield what each lock costs, and which lock is faster, where the trials are far enough apart to say so."""
+    options = run.options
+    if options.window_ns or options.leak:
+        return
+    cases = [
+        case for case in run.cases if case.verdict in ("clean", "damaged") and not case.fault and not case.programs
+    ]
+    unlocked = {_race(case): case for case in cases if case.lock == "none"}
+    locked = [case for case in cases if case.lock != "none"]
+    locks = list(dict.fromkeys(case.lock for case in locked))
+    for lock in locks:
+        pairs = [(unlocked[_race(case)], case) for case in locked if case.lock == lock and _race(case) in unlocked]
+        times = {_race(case): _times_as_long(case, base) for base, case in pairs if _is_slower(case, base)}
+        if times:
+            yield f"{lock}: an operation took {_span(times)} as long as without a lock{_rest(len(pairs) - len(times))}."
+    yield from _comparison(locked, locks)
+
+
+def _times_as_long(slow: Case, fast: Case) -> float:
+    return fast.operations_per_s / slow.operations_per_s
+
+
+def _span(times: dict[tuple[str, str, int], float]) -> str:
+    """Return `6.1 times`, or `1.1 times (torn_record) to 6.1 times (counter)`."""
+    least, most = min(times, key=lambda key: times[key]), max(times, key=lambda key: times[key])
+    if f"{times[least]:.1f}" == f"{times[most]:.1f}":
+        return f"{times[most]:.1f} times"
+    names = len({scenario for scenario, _, _ in times}) > 1
+    ends = (f"{times[each]:.1f} times" + f" ({each[0]})" * names for each in (least, most))
+    return " to ".join(ends)
+
+
+def _rest(count: int) -> str:
+    return f"; in {plural(count, 'case')} the trials do not differ enough to say" if count else ""
+
+
+def _comparison(locked: Sequence[Case], locks: Sequence[str]) -> Iterator[str]:
+    """Yield by how much the fastest lock is faster than each other lock, where that is so in every case of both."""
+    by_lock = {lock: {_race(case): case for case in locked if case.lock == lock} for lock in locks}
+    for fast in locks:
+        slower: dict[str, dict[tuple[str, str, int], float]] = {}
+        for slow in locks:
+            both = [key for key in by_lock[fast] if key in by_lock[slow] and slow != fast]
+            if both and all(_is_slower(by_lock[slow][key], by_lock[fast][key]) for key in both):
+                slower[slow] = {key: _times_as_long(by_lock[slow][key], by_lock[fast][key]) for key in both}
+        if len(slower) == len(locks) - 1 and slower:
+            parts = [f"{_span(times)} as fast as {lock}" for lock, times in slower.items()]
+            yield f"{fast} was the fastest lock: {', '.join(parts)}."

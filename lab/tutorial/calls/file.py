@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.locking.calls import call_range
+from lab.locking.kernel import call_range
 from lab.memory import open_file
 
 from .call import WORKS, Program, in_pages, literal

@@ -148,9 +148,9 @@ def stopped_for_long(program: str, folder: str) -> None:
 
 
 def paused_for_long(program: str, folder: str) -> None:
-    from lab.racing.programs import pause
+    from lab.racing.programs import faulty
 
-    pause.SHORTEST_S = pause.LONGEST_S = 600.0
+    faulty.SHORTEST_S = faulty.LONGEST_S = 600.0
     with_fault_for_long(program, "region fixed", "paused between calls", folder)
 
 

@@ -11,19 +11,23 @@ from lab.records import Check, CheckVerdict, Stuck
 from lab.report.format import Style, Table
 from lab.report.text.check import (
     LINES,
+    STRESS,
     WRITTEN,
     conclusion,
     exit_code,
+    failed_rules,
     full_text_of,
     guarantee_lines,
     heading,
     left_behind,
+    races,
+    random_differences,
+    stressed,
     text_of,
+    unguaranteed,
     verdict,
 )
-from lab.report.text.check_causes import WIDTH
-from lab.report.text.check_complaints import brief_complaints, complaints
-from lab.report.text.check_evidence import STRESS, failed_rules, races, random_differences, stressed, unguaranteed
+from lab.report.text.check_causes import WIDTH, brief_complaints, complaints
 from tests.report.checked_records import CALLS, STUCK, case, check_of, difference, guarantee, programs, race, rule
 
 SAFE = check_of(guarantee("posix"), guarantee("mapping", strength="0 of 1,000 rounds damaged"))

@@ -11,7 +11,7 @@ import pytest
 from lab.output import lab_command
 from lab.records import Case, Trial
 from lab.report.text.race_again import race_line
-from lab.report.text.race_costs import costs
+from lab.report.text.race_verdict import costs
 from tests.report.records import BROKEN_BY_FAULT, CLEAN, MINE, OPTIONS, TRIAL, UNLOCKED, run_of
 
 
