@@ -66,7 +66,7 @@ COMMANDS = {
     ),
     "compare": Command(
         "compare what two runs measured: what changed, and is it more than noise",
-        "compare:Comparison",
+        "bench:Comparison",
         damage="slower than --fail-slower allows",
         writes="what --json and --export-markdown name",
     ),

@@ -64,7 +64,7 @@ def _number(text: str) -> int:
 
 
 def _show(path: Path, offset: int, length: int | None) -> None:
-    from lab.tutorial.calls.call import dump, literal
+    from lab.tutorial.calls import dump, literal
     from lab.tutorial.peek import mapped
 
     with mapped(path) as file:

@@ -11,11 +11,18 @@ from .bench import (
     Bench,
     BenchOptions,
     BenchWorker,
+    CaseComparison,
+    CompareOptions,
+    Comparison,
     Copying,
     Distribution,
+    EnvironmentDifference,
     HarnessCost,
+    Judgement,
     Latency,
+    LeftOutCase,
     LockCost,
+    MeasuredRun,
     Noise,
     Price,
     Ranges,
@@ -33,15 +40,6 @@ from .check import (
     Stuck,
 )
 from .common import SCHEMA, Damage, Document, Environment, Mount, Quantiles
-from .compare import (
-    CaseComparison,
-    CompareOptions,
-    Comparison,
-    EnvironmentDifference,
-    Judgement,
-    LeftOutCase,
-    MeasuredRun,
-)
 from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from .hosts import Host, Hosts, HostsOptions

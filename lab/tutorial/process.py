@@ -21,8 +21,7 @@ from lab.processes.rpc import Gone
 from lab.records import Observation
 
 from . import calls
-from .calls import Call, perform_call, perform_in_child
-from .calls.call import Program, how_it_ended
+from .calls import Call, Program, how_it_ended, perform_call, perform_in_child
 
 ANSWER_S = 10.0
 """The time, in seconds, after which a call is reported as not answered."""

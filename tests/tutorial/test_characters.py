@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab.tutorial.calls.call import dump, literal
+from lab.tutorial.calls import dump, literal
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,7 @@ import pytest
 from lab.errors import CannotRunError, LabError, UsageError
 from lab.host.environment import environment
 from lab.memory.calls import PAGE
-from lab.tutorial.calls import Open, in_pages, perform_call
-from lab.tutorial.calls.call import Program
+from lab.tutorial.calls import Open, Program, in_pages, perform_call
 from lab.tutorial.tour import choose_steps
 from tests.checking.mounts import FILESYSTEMS
 from tests.helpers import EXHAUSTIVE, ROOT, in_fresh_process
@@ -177,9 +176,9 @@ def test_a_page_size_that_is_none_ends_in_differences_and_not_in_a_crash(tmp_pat
 
 
 def with_locks_that_never_lock(directory: str | Path, step: str) -> list[dict[str, Any]]:
-    from lab.tutorial.calls import file
+    from lab.tutorial import calls
 
-    vars(file)["call_range"] = lambda *_: b""
+    vars(calls)["call_range"] = lambda *_: b""
     return toured(directory, step)
 
 
@@ -190,15 +189,14 @@ def test_a_lock_that_never_locks_is_noticed(tmp_path: Path, step: str) -> None:
 
 def with_a_lock_that_nobody_gets(directory: str | Path) -> list[dict[str, Any]]:
     """A waiter who is not woken: his call is given up after a while."""
-    from lab.tutorial import process
-    from lab.tutorial.calls import file
+    from lab.tutorial import calls, process
 
-    real = vars(file)["call_range"]
+    real = vars(calls)["call_range"]
 
     def call_range(descriptor: int, command: str, kind: int, *rest: int) -> bytes:
         return b"" if kind == 2 else real(descriptor, command, kind, *rest)
 
-    vars(file)["call_range"] = call_range
+    vars(calls)["call_range"] = call_range
     vars(process)["ANSWER_S"] = 0.3
     return toured(directory, "lock")
 
