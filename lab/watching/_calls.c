@@ -137,7 +137,7 @@ PUBLIC int dup3(int fd, int copy, int flags) { REAL(int, dup3, int, int, int) ui
 static int mode_of(int type) { return type == F_RDLCK ? SHARED : type == F_WRLCK ? EXCLUSIVE : RELEASED; }
 static int mode_of_flock(int operation) { return operation == LOCK_SH ? SHARED : operation == LOCK_EX ? EXCLUSIVE : RELEASED; }
 
-static void range_of(int fd, const struct flock *lock, struct event *event)
+static struct event *before_lock(enum kind kind, int fd, uint32_t file, const struct flock *lock, int flags, void *caller, void *frame)
 {
     int64_t start = lock->l_start, length = lock->l_len;
     struct stat found;
@@ -147,8 +147,7 @@ static void range_of(int fd, const struct flock *lock, struct event *event)
         start += found.st_size;
     if (length < 0)
         start += length, length = -length;
-    event->start = start;
-    event->length = length;
+    return before_range(kind, fd, file, start, length, flags, caller, frame);
 }
 
 static int fcntl_any(int (*real)(int, int, ...), int fd, int command, void *value, void *caller, void *frame)
@@ -160,17 +159,13 @@ static int fcntl_any(int (*real)(int, int, ...), int fd, int command, void *valu
     }
     if (command == F_SETFL && recording())
         forget_fd(fd);
-    if (!(locks || ofd) || !recording() || !value)
+    if (!(locks || ofd) || !recording() || !value || is_left_alone(fd))
         return real(fd, command, value);
     inside++;
     uint32_t file = file_at(fd);
     const struct flock *lock = value;
-    struct event *event = file == NOT_CHOSEN ? NULL : before(ofd ? OFD : POSIX, fd, file, caller, frame);
-    if (event) {
-        range_of(fd, lock, event);
-        event->flags = (uint16_t)(mode_of(lock->l_type) | (command == F_SETLKW || command == F_OFD_SETLKW ? WAITS : 0));
-        event->begin = now();
-    }
+    int flags = mode_of(lock->l_type) | (command == F_SETLKW || command == F_OFD_SETLKW ? WAITS : 0);
+    struct event *event = file == NOT_CHOSEN ? NULL : before_lock(ofd ? OFD : POSIX, fd, file, lock, flags, caller, frame);
     int result = real(fd, command, value), error = errno;
     after(event, result);
     inside--;
@@ -190,9 +185,8 @@ PUBLIC int flock(int fd, int operation)
         return real(fd, operation);
     inside++;
     uint32_t file = file_at(fd);
-    struct event *event = file == NOT_CHOSEN ? NULL : before(FLOCKED, fd, file, CALLER);
-    if (event)
-        event->flags = (uint16_t)(mode_of_flock(operation & ~LOCK_NB) | (operation & LOCK_NB ? 0 : WAITS)), event->begin = now();
+    int flags = mode_of_flock(operation & ~LOCK_NB) | (operation & LOCK_NB ? 0 : WAITS);
+    struct event *event = file == NOT_CHOSEN ? NULL : before_range(FLOCKED, fd, file, 0, 0, flags, CALLER);
     int result = real(fd, operation), error = errno;
     after(event, result);
     inside--;
@@ -206,13 +200,9 @@ static int lockf_any(int (*real)(int, int, off_t), int fd, int command, off_t le
         return real(fd, command, length);
     inside++;
     uint32_t file = file_at(fd);
-    struct event *event = file == NOT_CHOSEN ? NULL : before(POSIX, fd, file, caller, frame);
-    if (event) {
-        struct flock lock = {.l_whence = SEEK_CUR, .l_len = length};
-        range_of(fd, &lock, event);
-        event->flags = (uint16_t)((command == F_ULOCK ? RELEASED : EXCLUSIVE) | (command == F_LOCK ? WAITS : 0));
-        event->begin = now();
-    }
+    struct flock lock = {.l_whence = SEEK_CUR, .l_len = length};
+    int flags = (command == F_ULOCK ? RELEASED : EXCLUSIVE) | (command == F_LOCK ? WAITS : 0);
+    struct event *event = file == NOT_CHOSEN ? NULL : before_lock(POSIX, fd, file, &lock, flags, caller, frame);
     int result = real(fd, command, length), error = errno;
     after(event, result);
     inside--;
@@ -231,7 +221,7 @@ static int renamed(int from_at, const char *from, int to_at, const char *to, uns
     uint32_t file = moved_ != NOT_CHOSEN ? moved_ : replaced;
     struct event *event = file == NOT_CHOSEN ? NULL : before(RENAME, -1, file, caller, frame);
     if (event)
-        event->start = replaced == NOT_CHOSEN ? 0 : replaced, event->begin = now();
+        event->start = replaced == NOT_CHOSEN ? 0 : replaced;
     int result = (int)syscall(SYS_renameat2, from_at, from, to_at, to, flags), error = errno;
     if (event && !result) {
         static char line[4400];

@@ -47,7 +47,7 @@ static const struct iovec *parts_for_kernel(struct iovec *copy, const struct iov
     (level != ACCESSES || (count) < 1 || (count) > 1024 ? (parts) : parts_for_kernel(__builtin_alloca((size_t)(count) * sizeof *(parts)), parts, count, kind, CALLER))
 
 #define DATA(kind, position, call) \
-    if (!recording()) return call; \
+    if (!recording() || is_left_alone(fd)) return call; \
     inside++; \
     struct event *event = data(kind, fd, CALLER); \
     ssize_t count = call; \
@@ -61,7 +61,7 @@ PUBLIC ssize_t read(int fd, void *to, size_t size) { REAL(ssize_t, read, int, vo
 PUBLIC ssize_t write(int fd, const void *from, size_t size)
 {
     REAL(ssize_t, write, int, const void *, size_t)
-    if (!recording())
+    if (!recording() || is_left_alone(fd))
         return real(fd, for_kernel(from, size, LOAD, CALLER), size);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
@@ -85,7 +85,7 @@ PUBLIC ssize_t readv(int fd, const struct iovec *to, int count_) { REAL(ssize_t,
 PUBLIC ssize_t writev(int fd, const struct iovec *from, int count_)
 {
     REAL(ssize_t, writev, int, const struct iovec *, int)
-    if (!recording())
+    if (!recording() || is_left_alone(fd))
         return real(fd, PARTS(from, count_, LOAD), count_);
     inside++;
     struct event *event = data(WRITE, fd, CALLER);
@@ -128,9 +128,7 @@ PUBLIC ssize_t copy_file_range(int in, off64_t *from, int out, off64_t *to, size
 
 static int truncated(uint32_t file, int fd, int64_t size, int (*by_fd)(int, off_t), int (*by_path)(const char *, off_t), const char *path, void *caller, void *frame)
 {
-    struct event *event = file == NOT_CHOSEN || file_type[file] != REGULAR ? NULL : before(TRUNCATE, fd, file, caller, frame);
-    if (event)
-        event->start = size, event->begin = now();
+    struct event *event = file == NOT_CHOSEN || file_type[file] != REGULAR ? NULL : before_range(TRUNCATE, fd, file, size, 0, 0, caller, frame);
     int result = by_fd ? by_fd(fd, size) : by_path(path, size), error = errno;
     after(event, result);
     inside--;

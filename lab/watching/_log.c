@@ -69,7 +69,7 @@ int grow(int create)
     if (create)
         log_ = (struct header *)at;
     else
-        pieces[piece] = at;
+        pieces[piece] = at, madvise(at, more, MADV_POPULATE_WRITE); /* cheaper than a fault for each page */
     atomic_store(&limit, create ? (uint64_t)IN_FIRST : IN_FIRST + (piece + 1) * IN_PIECE);
     return 0;
 }
@@ -81,7 +81,7 @@ static struct event *event_at(uint64_t at)
     return (struct event *)pieces[(at - IN_FIRST) / IN_PIECE] + (at - IN_FIRST) % IN_PIECE;
 }
 
-struct event *new_event(enum kind kind, uint64_t begin)
+static struct event *empty_event(void)
 {
     uint64_t at = atomic_fetch_add(&log_->count, 1);
     while (at >= atomic_load(&limit)) {
@@ -97,12 +97,26 @@ struct event *new_event(enum kind kind, uint64_t begin)
     struct event *event = event_at(at);
     if (!thread_id)
         thread_id = (int)syscall(SYS_gettid);
-    event->begin = begin;
     event->thread = thread_id;
     event->fd = event->other = -1;
+    return event;
+}
+
+/* The kind comes last: an event without one is none, whenever the process is killed. */
+static struct event *complete(struct event *event, enum kind kind)
+{
     atomic_signal_fence(memory_order_release);
     event->kind = (uint16_t)kind;
     return event;
+}
+
+struct event *new_event(enum kind kind, uint64_t begin)
+{
+    struct event *event = empty_event();
+    if (!event)
+        return NULL;
+    event->begin = begin;
+    return complete(event, kind);
 }
 
 /* A child has a log of its own. */
@@ -116,19 +130,28 @@ void leave_log(void)
 
 struct event *before(enum kind kind, int fd, uint32_t file, void *caller, void *frame)
 {
+    return before_range(kind, fd, file, 0, 0, 0, caller, frame);
+}
+
+struct event *before_range(enum kind kind, int fd, uint32_t file, int64_t start, int64_t length, int flags, void *caller, void *frame)
+{
     uint32_t stack = stack_of(caller, frame);
     if (kind != READ && kind != WRITE && kind != OPEN)
         boundary(stack);
-    struct event *event = new_event(kind, now());
-    if (event)
-        event->fd = fd, event->file = file, event->stack = stack;
-    return event;
+    struct event *event = empty_event();
+    if (!event)
+        return NULL;
+    event->fd = fd, event->file = file, event->stack = stack;
+    event->start = start, event->length = length, event->flags = (uint16_t)flags;
+    event->begin = now();
+    return complete(event, kind);
 }
 
 void after(struct event *event, int64_t result)
 {
     if (event) {
+        int releases = (event->flags & RELEASED) && event->kind >= POSIX && event->kind <= FLOCKED;
         event->result = result < 0 ? -errno : 0;
-        event->end = now();
+        event->end = releases ? event->begin : now(); /* a release counts from before it: one stamp is enough */
     }
 }

@@ -68,7 +68,7 @@ static void stream_after(struct streamed its, FILE *stream, void *caller, void *
 }
 
 #define STREAM(type, call) \
-    if (!recording()) return call; \
+    if (!recording() || (stream && is_left_alone(stream->_fileno))) return call; \
     inside++; \
     int before_ = errno; \
     struct streamed its = stream_before(stream); \
@@ -97,7 +97,7 @@ SEEKS(fseek, long) SEEKS(fseeko, off_t) SEEKS(fseeko64, off64_t)
 
 static int formatted(int (*call)(FILE *, const char *, va_list), FILE *stream, const char *form, va_list values, void *caller, void *frame)
 {
-    if (!recording())
+    if (!recording() || (stream && is_left_alone(stream->_fileno)))
         return call(stream, form, values);
     inside++;
     int kept = errno;

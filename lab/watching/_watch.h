@@ -80,6 +80,10 @@ struct header {
     uint32_t level;
 };
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; an older one refuses it, and nothing is lost */
+#endif
+
 enum { VERSION = 1, FDS = 1 << 16, FILES = 1 << 14 };
 enum { UNKNOWN = 0, NOT_CHOSEN = UINT32_MAX };
 enum { REGULAR = 1, CHANNEL = 2 };
@@ -98,6 +102,7 @@ void write_text(const char *text, size_t length);
 void plain(char *text);
 struct event *new_event(enum kind kind, uint64_t begin);
 struct event *before(enum kind kind, int fd, uint32_t file, void *caller, void *frame);
+struct event *before_range(enum kind kind, int fd, uint32_t file, int64_t start, int64_t length, int flags, void *caller, void *frame);
 void after(struct event *event, int64_t result);
 
 static inline uint64_t now(void)
@@ -119,6 +124,8 @@ extern uint32_t file_count;
 extern _Atomic uint32_t fd_file[FDS];
 extern unsigned char fd_appends[FDS];
 extern char whole[4200]; /* the caller has the table */
+/* Known to be nobody's shared file: one load and a branch, in calls that say nothing then. */
+static inline int is_left_alone(int fd) { return (unsigned)fd < FDS && atomic_load_explicit(&fd_file[fd], memory_order_relaxed) == NOT_CHOSEN; }
 int about(int at, const char *path, int flags, struct statx *found);
 uint32_t file_of(const struct statx *about, const char *path, int type);
 uint32_t file_at(int fd);
