@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from lab.analysis.lock_faults import Judgement, exclusion
 from lab.analysis.lock_use import judge
-from lab.analysis.watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind, WatchedFile, WatchedProcess
+from lab.analysis.watched import (
+    END,
+    EXCLUSIVE,
+    RELEASED,
+    STORES,
+    WAITS,
+    Event,
+    History,
+    Kind,
+    WatchedFile,
+    WatchedProcess,
+)
 
 SHARED = 0
 
@@ -47,13 +58,25 @@ def write(process: int, start: int = 0, end: int = 8, **more: Any) -> Event:
     return event(process, Kind.WRITE, start, end, **more)
 
 
+def load(process: int, start: int = 0, end: int = 8) -> Event:
+    return event(process, Kind.LOAD, start, end)
+
+
+def store(process: int, start: int = 0, end: int = 8) -> Event:
+    return event(process, Kind.STORE, start, end)
+
+
+def atomic(process: int, start: int = 100) -> Event:
+    return event(process, Kind.ATOMIC, start, start + 4)
+
+
 Step = tuple[int, str, int, int, bool]
-"""Process, "lock" | "access", start, length, and whether it is exclusive or a store."""
+"""Process, "lock" | "access" | "mapped" | "atomic", start, length, and whether it is exclusive or a store."""
 
 STEPS = st.lists(
     st.tuples(
-        st.integers(0, 2), st.sampled_from(["lock", "access", "access"]), st.integers(0, 3), st.integers(1, 3),
-        st.booleans(),
+        st.integers(0, 2), st.sampled_from(["lock", "access", "mapped", "mapped", "atomic"]), st.integers(0, 3),
+        st.integers(1, 3), st.booleans(),
     ),
     min_size=2,
     max_size=14,
@@ -68,6 +91,10 @@ def played(steps: Sequence[Step]) -> list[Event]:
         end = start + length
         if what == "access":
             events.append((write if strong else read)(process, start, end))
+        elif what == "mapped":
+            events.append(event(process, Kind.STORE if strong else Kind.LOAD, start, end))
+        elif what == "atomic":
+            events.append(event(process, Kind.ATOMIC, start, end))
         elif process in held:
             mine = held.pop(process)
             events.append(unlock(process, mine.start, mine.end))
@@ -83,8 +110,29 @@ def _excludes(one: Event, other: Event) -> bool:
     return one.start < other.end and other.start < one.end and bool((one.flags | other.flags) & EXCLUSIVE)
 
 
+def counts_later(events: Sequence[Event]) -> dict[int, list[int]]:
+    """Return the loads that count for each event, since it is the next one of the process."""
+    later: dict[int, list[int]] = {}
+    for at, each in enumerate(events):
+        if each.kind in (Kind.LOAD, Kind.ATOMIC):
+            after = next((k for k in range(at + 1, len(events)) if events[k].process == each.process), -1)
+            later.setdefault(after, []).append(at)
+    return later
+
+
+MAPPED = (Kind.LOAD, Kind.STORE, Kind.ATOMIC)
+
+
 def unordered_by_definition(events: Sequence[Event]) -> bool:
-    """Tell whether two accesses conflict that no path joins: program order, and release before a later acquire."""
+    """Tell whether two accesses conflict that no path joins: program order, and release before a later acquire.
+
+    A store to a byte that an atomic instruction ever touches releases, and a load of it acquires: from all that comes
+    before the next event of its process.
+    """
+    words = {byte for each in events if each.kind is Kind.ATOMIC for byte in range(each.start, each.end)}
+    touched = [{*range(each.start, each.end)} for each in events]
+    data = [bytes_ - words if each.kind in MAPPED else bytes_ for each, bytes_ in zip(events, touched, strict=True)]
+    later = counts_later(events)
     count = len(events)
     before = [[False] * count for _ in range(count)]
     mode = dict[int, Event]()
@@ -101,12 +149,15 @@ def unordered_by_definition(events: Sequence[Event]) -> bool:
             edge = one.process == two.process or (
                 first in acquired and two.kind is Kind.POSIX and two.flags & 3 != RELEASED
                 and _excludes(acquired[first], two)
+            ) or (
+                one.kind in (Kind.STORE, Kind.ATOMIC)
+                and any(touched[first] & touched[load] & words for load in later.get(second, ()))
             )  # fmt: skip
             if edge:
                 for earlier in range(first + 1):
                     before[earlier][second] |= earlier == first or before[earlier][first]
     return any(
-        not before[first][second] and Kind.WRITE in (one.kind, two.kind) and one.start < two.end and two.start < one.end
+        not before[first][second] and bool({one.kind, two.kind} & {*STORES}) and bool(data[first] & data[second])
         for second, two in enumerate(events)
         for first, one in enumerate(events[:second])
         if one.process != two.process and one.kind is not Kind.POSIX and two.kind is not Kind.POSIX
@@ -183,6 +234,25 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
              event(1, Kind.POSIX, 0, 1, EXCLUSIVE), unlock(1, 0, 2)],
             set(),
         ),
+        ("loads and stores in a lock", [lock(0), load(0), store(0), unlock(0), lock(1), load(1), store(1), unlock(1)],
+         set()),
+        ("a store after the unlock", [lock(0), load(0), unlock(0), store(0), lock(1), load(1), unlock(1)],
+         {"written after the unlock"}),
+        ("a load, then the lock", [load(0), lock(0), store(0), unlock(0), load(1), lock(1), store(1), unlock(1)],
+         {"read before the lock"}),
+        ("stores by a child under its parent's lock", [lock(0), event(1, Kind.FORK, other=0), store(1), store(0),
+         unlock(0)], {"not inherited by a fork"}),
+        ("a lock made of an atomic word", [atomic(0), load(0), store(0), store(0, 100, 104),
+         atomic(1), load(1), store(1)], set()),
+        ("a lock made of an atomic word that one forgets", [atomic(0), load(0), store(0), store(0, 100, 104), store(1)],
+         {"no lock"}),
+        ("a load that happens after it was recorded", [store(0), load(1, 100, 104), atomic(0), load(1)], set()),
+        ("a store to data and to a word behind it", [store(1, 96, 100), store(0, 96, 104), atomic(0)], {"no lock"}),
+        ("a page left open", [store(0), atomic(0), event(1, Kind.OPENED, 0, 4096), load(1)], set()),
+        ("a page left open by the other", [atomic(0), event(0, Kind.OPENED, 0, 4096), store(0, 200, 208),
+         load(1, 100, 104), load(1, 200, 208)], set()),
+        ("a page left open, without a word in it", [atomic(0, 5000), store(0), event(1, Kind.OPENED, 0, 4096), load(1)],
+         {"no lock"}),
         (
             "opposite order under a third lock",
             [each for process, (first, second) in ((0, (0, 1)), (1, (1, 0)))

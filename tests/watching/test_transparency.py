@@ -1,0 +1,52 @@
+"""A watched program comes to the same result: its data, its output, its signals, and the way it ends."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lab.watching.run import library
+
+pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
+
+HERE = Path(__file__).parent
+BUILDS = ("-O0", "-O2", "-O3 -march=native")
+PROGRAMS = re.findall(r"NAMED\((\w+)\)", (HERE / "transparent.c").read_text())[1:]
+WATCHED = {
+    "calls": {"LAB_WATCH_LEVEL": "calls"},
+    "accesses": {"LAB_WATCH_LEVEL": "accesses"},
+    "every access": {"LAB_WATCH_LEVEL": "accesses", "LAB_WATCH_BUDGET": "0"},
+}
+LEVELS = WATCHED if platform.machine() == "x86_64" else {"calls": WATCHED["calls"]}
+
+
+@pytest.fixture(scope="module", params=BUILDS)
+def program(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    built = tmp_path_factory.mktemp("transparent") / "transparent"
+    command = ["cc", "-w", *request.param.split(), str(HERE / "transparent.c"), "-o", str(built), "-pthread"]
+    subprocess.run(command, check=True)
+    return built
+
+
+def result(program: Path, name: str, folder: Path, more: dict[str, str]) -> tuple[int, bytes]:
+    """Return the exit code of a program, or its signal, and its output."""
+    folder.mkdir()
+    command = [str(program), name, str(folder / "data")]
+    done = subprocess.run(command, env={**os.environ, **more}, capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_watched_program_comes_to_the_same_result(program: Path, tmp_path: Path, name: str) -> None:
+    bare = result(program, name, tmp_path / "bare", {})
+    assert bare[0] < 0 or bare[1]
+    for level, variables in LEVELS.items():
+        (logs := tmp_path / f"logs of {level}").mkdir()
+        preloaded = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), **variables}
+        assert result(program, name, tmp_path / level, preloaded) == bare, level
+        assert any(logs.glob("*.log"))

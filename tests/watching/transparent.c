@@ -1,0 +1,243 @@
+/* Programs whose result must be the same watched and unwatched: transparent NAME FILE. Each prints what it came to. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { SIZE = 1 << 16 };
+static unsigned char *memory;
+static int file;
+static uint64_t sum;
+
+static void add(uint64_t value) { sum = (sum ^ value) * 0x100000001b3u; }
+static void add_bytes(const void *at, size_t size) { for (size_t k = 0; k < size; k++) add(((const unsigned char *)at)[k]); }
+static int order(const void *one, const void *other) { uint32_t a = *(const uint32_t *)one, b = *(const uint32_t *)other; return a < b ? -1 : a > b; }
+
+static void blocks(void)
+{
+    unsigned char own[1024];
+    for (int k = 0; k < 4096; k++)
+        memory[k] = (unsigned char)(k * 2654435761u >> 13);
+    for (size_t size = 0; size < 300; size += 1 + size / 12) {
+        memcpy(memory + 8192 + size, memory + size, size);
+        memmove(memory + size, memory + size / 2, size);
+        memmove(memory + size / 3, memory + size, size);
+        memset(memory + 20000 + size, (int)size, size);
+        memcpy(own, memory + 8100, size);
+        add_bytes(own, size);
+        add(memcmp(memory + size, memory + 2 * size, size) > 0);
+        void *found = memchr(memory + size, (int)size & 255, 600);
+        add(found ? (uint64_t)((unsigned char *)found - memory) : 0);
+        add(strnlen((char *)memory + size, size));
+    }
+    qsort(memory + 8192, 200, 4, order);
+    char *text = (char *)memory + 30000;
+    snprintf(text, 100, "number %d and %.3f", 42, 1.5);
+    strcat(text, ", and more of it than goes into one vector");
+    strncpy(text + 200, text, 150);
+    add(strlen(text) + (uint64_t)strtol(text + 7, NULL, 10) + (uint64_t)(strchr(text, ',') - text) + (strcmp(text, text + 200) == 0));
+}
+
+static void strings(void)
+{
+#ifdef __x86_64__
+    unsigned char *to = memory + 33000, *from = memory + 8192, *end;
+    size_t count = 100;
+    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(count)::"memory");
+    add((uint64_t)(to - memory) + (uint64_t)(from - memory) + count);
+    to = memory + 34000, count = 20;
+    __asm__ volatile("rep stosq" : "+D"(to), "+c"(count) : "a"(0x0102030405060708) : "memory");
+    from = memory + 8192, to = memory + 33000, count = 150;
+    __asm__ volatile("repe cmpsb" : "+D"(to), "+S"(from), "+c"(count)::"memory", "cc");
+    add((uint64_t)(to - memory) + count);
+    end = memory + 33000, count = 300;
+    __asm__ volatile("repne scasb" : "+D"(end), "+c"(count) : "a"(0) : "memory", "cc");
+    add((uint64_t)(end - memory) + count);
+    uint64_t word = 0;
+    from = memory + 8200;
+    __asm__ volatile("lodsq" : "+a"(word), "+S"(from)::"memory");
+    add(word);
+    to = memory + 35099, from = memory + 8291, count = 50;
+    __asm__ volatile("std\n rep movsb\n cld" : "+D"(to), "+S"(from), "+c"(count)::"memory");
+    add((uint64_t)(to - memory));
+#endif
+}
+
+static void words(void)
+{
+    volatile uint32_t *w = (void *)(memory + 40000);
+    volatile uint64_t *q = (void *)(memory + 40200);
+    volatile uint16_t *s = (void *)(memory + 40402);
+    volatile uint8_t *b = memory + 40501;
+    volatile double *d = (void *)(memory + 40600);
+    volatile float *f = (void *)(memory + 40700);
+    volatile long double *x = (void *)(memory + 40800);
+    for (unsigned k = 0; k < 12; k++) {
+        w[0] += k, w[1] -= k * 3, w[2] ^= w[0], w[3] |= k, w[4] &= ~k, w[5] = (w[5] << 1) | (k & 1), w[6] = -w[0], w[7] = ~w[1], w[8]++, w[9]--;
+        q[0] += w[0], q[1] = q[1] * 3 + 7, q[2] = q[1] / (k + 1), q[3] = q[1] % (k + 1);
+        s[0] += (uint16_t)k, s[1] = (uint16_t)(s[0] * 3), b[0]++, b[1] ^= b[0], b[2] = b[1] >> 1;
+        d[0] += k * .5, d[1] = d[0] * d[0], d[2] = d[1] / 3, f[0] += (float)k, f[1] = f[0] / 7, x[0] = d[1] + k, x[1] = x[0] * 1.5L;
+        add((uint64_t)(d[2] * 1000) + (uint64_t)f[1] + (uint64_t)x[1] + (uint64_t)(int8_t)b[1] + (uint64_t)(int16_t)s[1]);
+        __atomic_fetch_add((uint32_t *)&w[10], k, __ATOMIC_SEQ_CST);
+        uint32_t expected = w[10];
+        __atomic_compare_exchange_n((uint32_t *)&w[10], &expected, expected + 1, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+        add(__atomic_exchange_n((uint64_t *)&q[4], k, __ATOMIC_SEQ_CST) + (uint64_t)__builtin_popcountll(q[0]) + __builtin_bswap64(q[1]) % 1000);
+        __atomic_fetch_or((uint8_t *)&b[5], (uint8_t)k, __ATOMIC_SEQ_CST);
+        __atomic_fetch_xor((uint16_t *)&s[5], (uint16_t)k, __ATOMIC_SEQ_CST);
+#ifdef __x86_64__
+        uint32_t more = k;
+        __asm__ volatile("pushq %1\n popq %0" : "=m"(q[6]) : "m"(q[0]) : "memory");
+        __asm__ volatile("btsl %1,%0" : "+m"(w[12]) : "I"(5) : "cc");
+        __asm__ volatile("btcl %1,%0" : "+m"(w[12]) : "r"(70u + k) : "cc", "memory"); /* beyond the word that it names */
+        __asm__ volatile("shldl $3,%1,%0" : "+m"(w[13]) : "r"(k) : "cc");
+        __asm__ volatile("xaddl %0,%1" : "+r"(more), "+m"(w[18])::"cc");
+        add(more);
+        __asm__ volatile("movl %1,%%eax\n imull $77,%1,%%eax\n movl %%eax,%0" : "=m"(w[19]) : "m"(w[0]) : "eax", "cc");
+        __asm__ volatile("cmpl %2,%1\n sete %0" : "=m"(b[7]) : "m"(w[0]), "r"(k) : "cc");
+        __asm__ volatile("fildl %1\n fistpl %0" : "=m"(w[20]) : "m"(w[0]));
+        __asm__ volatile("fnstcw %0\n fldcw %0" : "=m"(s[9]));
+        __asm__ volatile("stmxcsr %0\n ldmxcsr %0" : "=m"(w[21]));
+        __asm__ volatile("movdqu %1, %%xmm1\n paddd %1, %%xmm1\n movdqu %%xmm1, %0" : "=m"(*(char(*)[16])(memory + 41000)) : "m"(*(char(*)[16])(memory + 40000)) : "xmm1");
+        if (__builtin_cpu_supports("avx2"))
+            __asm__ volatile("vmovdqu %1, %%ymm1\n vpaddd %1, %%ymm1, %%ymm1\n vmovdqu %%ymm1, %0\n vpbroadcastd %1, %%ymm2\n vmovups %%ymm2, %2\n vzeroupper" : "=m"(*(char(*)[32])(memory + 41100)), "=m"(*(char(*)[32])(memory + 41140)) : "m"(*(char(*)[32])(memory + 40000)) : "xmm1", "xmm2");
+#endif
+    }
+    for (int round = 0; round < 2; round++)
+        for (int k = 0; k < 70; k++)
+            ((float *)(memory + 42000))[k] = ((float *)(memory + 42000))[k] * 1.5f + (float)k;
+    for (int k = 0; k < 100; k++)
+        ((int *)(memory + 44000))[k] = ((int *)(memory + 44000))[k * 7 % 100] + k;
+}
+
+static void compute(void)
+{
+    blocks();
+    strings();
+    words();
+    memory[41000 + 21 * 4] = 0; /* the control words are the processor's */
+    add_bytes(memory, SIZE);
+    printf("%016lx\n", (unsigned long)sum);
+}
+
+static void *count(void *number)
+{
+    uint64_t *counter = (uint64_t *)memory;
+    for (int k = 0; k < 1000; k++) {
+        __atomic_fetch_add(counter, 1, __ATOMIC_SEQ_CST);
+        counter[1 + (long)number]++;
+    }
+    return NULL;
+}
+
+static void threads(void)
+{
+    pthread_t its[4];
+    pid_t child = fork();
+    for (long k = 0; k < 4; k++)
+        pthread_create(&its[k], NULL, count, (void *)(k + (child ? 0 : 4)));
+    for (int k = 0; k < 4; k++)
+        pthread_join(its[k], NULL);
+    if (!child)
+        _exit(0);
+    waitpid(child, NULL, 0);
+    for (int k = 0; k < 9; k++)
+        printf("%lu ", (unsigned long)((uint64_t *)memory)[k]);
+}
+
+static sigjmp_buf back;
+static void *wanted;
+static void on_fault(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    sigset_t now;
+    sigprocmask(SIG_BLOCK, NULL, &now);
+    printf("signal %d, address %s, code %d, at %d\n", number, info->si_addr == wanted ? "right" : "wrong", info->si_code, memory[0]++);
+    siglongjmp(back, 1);
+}
+
+/* Its own handler sees its own faults: of no mapping, of one that it may not write, and behind the end of the file. */
+static void handled(void)
+{
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO}, old;
+    unsigned char *only_read = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0);
+    unsigned char *beyond = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, SIZE);
+    void *places[] = {(void *)16, only_read + 40, beyond + 8};
+    sigset_t all;
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, &old);
+    printf("%d ", old.sa_handler == SIG_DFL);
+    sigaction(SIGSEGV, NULL, &old);
+    printf("%d\n", old.sa_sigaction == on_fault);
+    for (int k = 0; k < 3; k++) {
+        wanted = places[k];
+        if (!sigsetjmp(back, 1))
+            *(volatile unsigned char *)places[k] = 1;
+    }
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, NULL); /* no reason to end at an access to a mapping */
+    memory[1]++;
+    sigprocmask(SIG_SETMASK, NULL, &all);
+    printf("blocked %d, %d\n", sigismember(&all, SIGSEGV), memory[1] + memory[0]);
+}
+
+static void repaired(int number) { (void)number; ftruncate(file, SIZE + 4096); }
+
+/* A handler that removes the cause returns to the same instruction. */
+static void grown(void)
+{
+    unsigned char *beyond = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, SIZE);
+    signal(SIGBUS, repaired);
+    beyond[7] = 5;
+    beyond[8] += beyond[7];
+    printf("%d\n", beyond[8]);
+}
+
+static void crashes(void) { *(volatile char *)16 = memory[0]; }
+static void writes_read_only(void) { unsigned char *own = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0); own[own[3]] = 1; }
+static void behind_the_end(void) { volatile unsigned char *own = mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, SIZE); putchar(own[1]); }
+static void sends_itself(void) { raise(SIGSEGV); }
+static void ignores(void) { signal(SIGSEGV, SIG_IGN); raise(SIGSEGV); memory[0] = 1; puts("goes on"); }
+
+/* Buffers of system calls and of the C library stand in the mapping. */
+static void passed_on(void)
+{
+    int ends[2], own = open("/dev/zero", O_RDWR);
+    pipe(ends);
+    strcpy((char *)memory, "some text");
+    FILE *stream = fdopen(dup(ends[1]), "w");
+    printf("%zd ", write(ends[1], memory, 10));
+    printf("%zd ", read(ends[0], memory + 5000, 10));
+    fwrite(memory, 1, 10, stream);
+    fprintf(stream, "%s", (char *)memory);
+    fclose(stream);
+    printf("%zd ", pread(own, memory + 100, 8000, 0));
+    printf("%zd %s\n", read(ends[0], memory + 100, 19), (char *)memory + 5000);
+    fwrite(memory, 1, SIZE, stdout);
+}
+
+#define NAMED(name) {#name, name}
+static const struct { const char *name; void (*work)(void); } programs[] = {
+    NAMED(compute), NAMED(threads), NAMED(handled), NAMED(grown), NAMED(crashes), NAMED(writes_read_only),
+    NAMED(behind_the_end), NAMED(sends_itself), NAMED(ignores), NAMED(passed_on),
+};
+
+int main(int count_, char **its)
+{
+    if (count_ < 3 || (file = open(its[2], O_RDWR | O_CREAT | O_TRUNC, 0600)) < 0 || ftruncate(file, SIZE))
+        return 2;
+    memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    for (size_t k = 0; k < sizeof programs / sizeof *programs; k++)
+        if (!strcmp(programs[k].name, its[1]))
+            return programs[k].work(), fflush(stdout), 0;
+    return 2;
+}
