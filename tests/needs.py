@@ -144,6 +144,12 @@ def other_user(number: int) -> list[str]:
     return ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups", *reads]
 
 
+def _need_tracefs() -> None:
+    _need_root()
+    code = "from lab.host.tracefs import TraceInstance\nwith TraceInstance({'filelock/posix_lock_inode': ''}): pass"
+    _try(sys.executable, "-c", code)
+
+
 def _need_fuse() -> None:
     _need_root()
     try:
@@ -222,6 +228,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "namespaces": _need_namespaces,
     "pid_namespaces": _need_pid_namespaces,
     "other_users": _need_other_users,
+    "tracefs": _need_tracefs,
     "fuse": _need_fuse,
     "libfuse": _need_libfuse,
     "compiler": _need_compiler,

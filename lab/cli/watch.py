@@ -63,6 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="watch by a tracer in place of the library: static programs, and all that nothing can be preloaded into",
     )
+    add(
+        "--kernel",
+        action="store_true",
+        help="watch the locks alone, by the kernel's tracepoints: any program, at hardly any cost; for root",
+    )
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
     add("--read", type=Path, metavar="DIR", help="judge the logs of an earlier run again, instead of running a command")
@@ -101,8 +106,12 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(_usage(arguments, asked))
     if asked[0] in ("now", "pid"):
         return _look(arguments)
-    if arguments.from_outside and arguments.level != "calls":
-        raise UsageError(f"--from-outside sees calls; leave out --level {arguments.level}, or --from-outside")
+    for way in ("kernel", "from_outside"):
+        if getattr(arguments, way) and arguments.level != "calls":
+            option = f"--{way.replace('_', '-')}"
+            raise UsageError(f"{option} sees calls; leave out --level {arguments.level}, or {option}")
+    if arguments.kernel and arguments.from_outside:
+        raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
     options = WatchOptions(
         command=arguments.program,
         copies=arguments.copies,
@@ -111,8 +120,8 @@ def run(arguments: argparse.Namespace) -> int:
         suppress=arguments.suppress,
         time_limit_s=arguments.time_limit,
         keep=arguments.keep,
-        recorder="tracer" if arguments.from_outside else "library",
         level=arguments.level,
+        recorder="kernel" if arguments.kernel else "tracer" if arguments.from_outside else "library",
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit

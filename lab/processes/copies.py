@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Protocol
 
 from lab.errors import CannotRunError
 from lab.records.watch import Outcome
 
 from .child import fork_child, stops_held
 from .external import restore_signals
-from .follower import Follower
 
 STOPS_S, GRACE_S = 0.5, 2.0
 """The times, in seconds, that the copies have to stop, and that a program has to end after SIGTERM."""
@@ -25,13 +25,29 @@ STOPS_S, GRACE_S = 0.5, 2.0
 LOOK_AGAIN_S = 0.005
 
 
+class Watcher(Protocol):
+    """Watches the copies from outside."""
+
+    def allow(self) -> None:
+        """Allow it to be watched, in a copy."""
+
+    def enter(self) -> None:
+        """Do, in a copy, what is needed directly before it is executed. Raises OSError."""
+
+    def begin(self, pids: Sequence[int]) -> None:
+        """Begin to watch the copies, before any is executed. Raises CannotRunError where that is refused."""
+
+    def look(self) -> None:
+        """Look at what has come; this is called again and again."""
+
+
 def run_copies(
-    commands: Sequence[Sequence[str]], variables: dict[str, str], limit_s: float, follower: Follower | None = None
+    commands: Sequence[Sequence[str]], variables: dict[str, str], limit_s: float, watcher: Watcher | None = None
 ) -> tuple[list[Outcome], bool]:
     """Start the commands together, with these variables added to the environment, and wait for their ends.
 
     Return how each ended, and whether the user interrupted them. Those that run on after `limit_s` seconds hang, and
-    are ended. Their streams are those of this process. A follower traces them from before their execution. Raises
+    are ended. Their streams are those of this process. A watcher watches them from before their execution. Raises
     OSError where fork(2) is refused, CannotRunError where they cannot be traced.
     """
     gate, ready = os.pipe(), os.pipe()
@@ -40,16 +56,16 @@ def run_copies(
     interrupted = False
     try:
         for command in commands:
-            pids.append(fork_child(partial(_become, command, variables, gate, ready, follower)))
+            pids.append(fork_child(partial(_become, command, variables, gate, ready, watcher)))
         os.close(ready[1])
-        if follower:
+        if watcher:
             os.read(ready[0], 1)  # its end: all have allowed it
-            follower.begin(pids)
+            watcher.begin(pids)
         os.close(ready[0])
         os.close(gate[0])
         os.close(gate[1])  # they all begin now
         try:
-            _until(lambda: _reap(pids, ended), limit_s)
+            _until(lambda: _look(watcher) or _reap(pids, ended), limit_s)
         except KeyboardInterrupt:
             interrupted = True
     finally:
@@ -62,22 +78,28 @@ def _become(
     variables: dict[str, str],
     gate: tuple[int, int],
     ready: tuple[int, int],
-    follower: Follower | None,
+    watcher: Watcher | None,
 ) -> None:
     """Wait until all are there, then be the program."""
-    if follower:
-        follower.allow()
+    if watcher:
+        watcher.allow()
     for descriptor in (*ready, gate[1]):
         os.close(descriptor)
     os.read(gate[0], 1)
     os.close(gate[0])
     restore_signals()
     try:
-        if follower:
-            follower.enter()
+        if watcher:
+            watcher.enter()
         os.execvpe(command[0], list(command), {**os.environ, **variables})  # noqa: S606 - no shell between is the point
     except OSError as error:
         raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
+
+
+def _look(watcher: Watcher | None) -> bool:
+    if watcher:
+        watcher.look()
+    return False
 
 
 def _reap(pids: Sequence[int], ended: dict[int, Outcome], *, hung: bool = False) -> bool:

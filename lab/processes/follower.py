@@ -118,6 +118,9 @@ class Follower:
         if error:
             raise CannotRunError(f"no program can be traced here: {error}{_why()}")
 
+    def look(self) -> None:
+        """Nothing comes from the tracer while it runs."""
+
     # -- In the tracer
 
     def _trace(self, channel: socket.socket) -> None:

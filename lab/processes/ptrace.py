@@ -88,9 +88,11 @@ STATS = ("newfstatat", "statx")
 MMAP = {"x86_64": 9, "generic": 222}
 OTHERS = {
     "x86_64": "munmap 11 dup 32 dup2 33 sendfile 40 execve 59 wait4 61 exit_group 231 waitid 247 splice 275 dup3 292 "
-    "execveat 322 userfaultfd 323 copy_file_range 326 preadv2 327 pwritev2 328 close_range 436",
+    "execveat 322 userfaultfd 323 copy_file_range 326 preadv2 327 pwritev2 328 close_range 436 clone 56 fork 57 "
+    "vfork 58 exit 60 clone3 435",
     "generic": "munmap 215 dup 23 sendfile 71 execve 221 wait4 260 exit_group 94 waitid 95 splice 76 dup3 24 "
-    "execveat 281 userfaultfd 282 copy_file_range 285 preadv2 286 pwritev2 287 close_range 436",
+    "execveat 281 userfaultfd 282 copy_file_range 285 preadv2 286 pwritev2 287 close_range 436 clone 220 exit 93 "
+    "clone3 435",
 }
 """Calls on several files, on processes, and those that make a descriptor of another."""
 

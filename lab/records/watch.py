@@ -19,7 +19,7 @@ class WatchOptions:
     """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept.
 
     Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment. The
-    `recorder` is the preloaded library, or a tracer from outside.
+    `recorder` is the preloaded library, a tracer from outside, or the kernel.
     """
 
     command: list[str]

@@ -19,6 +19,7 @@ from lab.analysis.watched import END, LOADS, RELEASED, STORES, Event, History, I
 from lab.errors import UsageError
 
 from .levels import LEVELS
+from .tracepoints import TRACE, history_of
 
 HEADER = Struct("<8sIIiiQQQQII")
 EVENT = Struct("<QQqqIIiiiiHHI")
@@ -124,6 +125,12 @@ class _Log:
 
 def read_logs(folder: Path) -> History:
     """Return the history of the logs in a folder. Raises UsageError where there is none, or one of another version."""
+    trace = folder / TRACE
+    if trace.is_file():
+        try:
+            return history_of(trace.read_text(errors="replace"))
+        except (ValueError, KeyError, IndexError) as error:
+            raise UsageError(f"{trace.name} is damaged ({error}); watch the program again") from error
     paths = [path for path in folder.glob("*.log") if path.is_file()]
     logs = sorted((_Log(path) for path in paths if path.stat().st_size), key=lambda log: log.started)
     if not logs:

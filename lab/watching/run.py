@@ -17,7 +17,7 @@ from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, UNDECODED, E
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants
-from lab.processes.copies import GRACE_S, run_copies
+from lab.processes.copies import GRACE_S, Watcher, run_copies
 from lab.processes.follower import Follower
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
 from lab.records.watch import Outcome
@@ -77,7 +77,7 @@ def watch(options: WatchOptions) -> Watch:
         with Descendants() as left, record(folder) as (variables, follower):
             outcomes, interrupted = run_copies(commands, variables, options.time_limit_s, follower)
             orphans = left.end(grace_s=GRACE_S)
-        if not any(folder.glob("*.log")):
+        if not any(folder.iterdir()):
             raise CannotRunError(f"{options.command[0]}: nothing was recorded: {WHY_NOT[options.recorder]}")
         found = _judged(read_logs(folder), options, rules, start, outcomes, interrupted=interrupted)
         late = [f"what {each} would have done: it ran on, and was ended" for each in orphans]
@@ -89,8 +89,8 @@ def judge_again(folder: Path, options: WatchOptions) -> Watch:
     return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
 
 
-Recording = AbstractContextManager[tuple[dict[str, str], Follower | None]]
-"""Yields what the programs have in their environment, and what traces them."""
+Recording = AbstractContextManager[tuple[dict[str, str], Watcher | None]]
+"""Yields what the programs have in their environment, and what watches them from outside."""
 
 
 def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
@@ -98,7 +98,7 @@ def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
     check_level(options.level)
 
     @contextmanager
-    def record(folder: Path) -> Iterator[tuple[dict[str, str], Follower | None]]:
+    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
         variables = {
             **variables_for(folder, preloaded),
             "LAB_WATCH_FILES": "\n".join(options.files),
@@ -114,14 +114,26 @@ def _by_tracer(options: WatchOptions) -> Callable[[Path], Recording]:
     from .outside import Outside
 
     @contextmanager
-    def record(folder: Path) -> Iterator[tuple[dict[str, str], Follower | None]]:
+    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
         with Follower(lambda: Outside(folder, options.files, _outputs()), *Outside.filters()) as follower:
             yield {}, follower
 
     return record
 
 
-RECORDERS = {"library": _by_library, "tracer": _by_tracer}
+def _by_kernel(options: WatchOptions) -> Callable[[Path], Recording]:
+    from .kernel import KernelWatcher
+
+    @contextmanager
+    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
+        words = [word for copy in range(options.copies) for word in _command(options, copy)]
+        with KernelWatcher(folder, options.files, words) as watcher:
+            yield {}, watcher
+
+    return record
+
+
+RECORDERS = {"library": _by_library, "tracer": _by_tracer, "kernel": _by_kernel}
 WHY_NOT = {
     "library": "it is a static program, or it is set-user-ID, or it cannot be run; the loader preloads nothing into "
     "those (ld.so(8)); watch it with --from-outside",

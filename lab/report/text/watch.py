@@ -296,12 +296,19 @@ def _limits(run: Watch) -> Iterator[str]:
     """Yield what the answer does not say."""
     for each in run.not_seen:
         yield wrapped(each, "not seen: ")
-    order = {"library": "Locks, forks, waits, pipes, and mutexes and semaphores in shared memory order processes here",
-             "tracer": "Locks, forks, waits and pipes order processes here"}  # fmt: skip
-    yield wrapped(
-        f"Only what ran was seen, and {MAPPED[run.options.level]}. "
-        f"{order[run.options.recorder]}; whatever else does is taken for no order."
-    )
+    order = ORDER[run.options.recorder]
+    yield wrapped(f"Only what ran was seen, and {MAPPED[run.options.level]}. {order}" if order else LOCKS_ALONE)
+
+
+ELSE = "order processes here; whatever else does is taken for no order."
+ORDER = {
+    "library": f"Locks, forks, waits, pipes, and mutexes and semaphores in shared memory {ELSE}",
+    "tracer": f"Locks, forks, waits and pipes {ELSE}",
+    "kernel": "",
+}
+"""What is known to order processes, by who recorded them."""
+
+LOCKS_ALONE = "Only locks were seen, of what ran: no access to data."
 
 
 def complaints(run: Watch) -> Iterator[str]:
