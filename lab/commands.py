@@ -76,7 +76,8 @@ COMMANDS = {
         "watch:Watch",
         damage="a fault in how the program locks; of a FILE: a deadlock",
         failed="the program failed, or did not end in time",
-        writes="what --json, --save, --export-markdown and --junit name, and the logs where --keep names",
+        writes="what --json, --save, --export-markdown, --junit, --sarif, --html and --trace name, and the logs where "
+        "--keep names",
     ),
     "hosts": Command(
         "say who is there on several hosts, and do they see one filesystem",

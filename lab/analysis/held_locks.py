@@ -368,6 +368,8 @@ class HeldLocks:
         taken, span = hold.event, span_of(hold.start, hold.end, exclusive=hold.exclusive)
         use = self._uses[file, WAYS.get(taken.kind, "lock file")]
         use.add_hold(taken.finish, released, taken.begin, taken.process, span)
+        if released - taken.finish > use.longest_ns:
+            use.longest_ns, use.longest = released - taken.finish, taken
 
     def _record_rest(self) -> None:
         """Record what is held in the end."""

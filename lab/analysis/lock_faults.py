@@ -60,13 +60,17 @@ class Finding:
 class Use:
     """How one file was locked in one way: `waits_ns` of each request that was granted, and the holds.
 
-    `unrecorded` holds are of ranges that a row cannot have (`Span.pack`).
+    `unrecorded` holds are of ranges that a row cannot have (`Span.pack`). `longest` is the request of the longest hold,
+    and `longest_at` the place in the program where it was made, once that has been looked up.
     """
 
     waits_ns: array[int] = field(default_factory=lambda: array("q"))
     contended: int = 0
     refused: int = 0
     unrecorded: int = 0
+    longest_ns: int = -1
+    longest: Event | None = None
+    longest_at: str = ""
     _rows: array[int] = field(default_factory=lambda: array("Q"))
 
     def add_hold(self, granted: int, released: int, requested: int, process: int, span: Span) -> None:
@@ -92,6 +96,8 @@ class Use:
         self.contended += other.contended
         self.refused += other.refused
         self.unrecorded += other.unrecorded
+        if other.longest_ns > self.longest_ns:
+            self.longest_ns, self.longest, self.longest_at = other.longest_ns, other.longest, other.longest_at
 
 
 ROW = 5

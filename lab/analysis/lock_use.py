@@ -32,10 +32,10 @@ def judge(history: History, site: Site, chosen: bool = False, left_out: Callable
     `site` groups equal findings. Accesses are judged on files that somebody locks, or that two processes write; on all
     that were recorded where the user has `chosen` them. An access that is `left_out` is taken for none.
     """
-    return _Judge(history, site, chosen, left_out).judge()
+    return Judge(history, site, chosen, left_out).judge()
 
 
-class _Judge(HeldLocks):
+class Judge(HeldLocks):
     """What `HeldLocks` follows, and the accesses to data: reads, writes, mappings, names."""
 
     def __init__(self, history: History, site: Site, chosen: bool, left_out: Callable[[Event], bool]) -> None:
@@ -57,8 +57,8 @@ class _Judge(HeldLocks):
         self._lock_files = self._names_of_lock_files()
         self._words = Words(history.events, self._clocks)
 
-    def judge(self) -> Judgement:
-        calls = {
+    def _calls(self) -> dict[Kind, Callable[[Event], None]]:
+        return {
             Kind.START: self._start, Kind.FORK: self._fork, Kind.WAITED: self._waited, Kind.EXIT: self._exit,
             Kind.OPEN: self._open, Kind.INHERITED: self._inherited, Kind.DUP: self._dup, Kind.CLOSE: self._close,
             Kind.TAKEN: self._taken, Kind.POSIX: self._lock, Kind.OFD: self._lock, Kind.FLOCK: self._lock,
@@ -67,6 +67,10 @@ class _Judge(HeldLocks):
             Kind.LOAD: self._load, Kind.STORE: self._store, Kind.ATOMIC: self._store, Kind.OPENED: self._words.opened,
             Kind.SEND: self._leave, Kind.LEAVE: self._leave, Kind.RECEIVE: self._enter, Kind.ENTER: self._enter,
         }  # fmt: skip
+
+    def judge(self) -> Judgement:
+        """Return what is wrong, and how the locks were used."""
+        calls = self._calls()
         for event in self._history.events:
             self._words.before(event)
             if call := calls.get(event.kind):

@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="accesses that are not judged, one a line, such as reads 0-99 *.db; or the name of a library that the lab "
-        "knows (sqlite); repeatable",
+        help="accesses that are not judged, one a line, such as reads 0-99 *.db or function:NAME; or such a line "
+        "itself; or the name of a library that the lab knows (sqlite, lmdb, tdb); repeatable",
     )
     add(
         "--from-outside",
@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="watch the locks alone, by the kernel's tracepoints: any program, at hardly any cost; for root",
     )
+    add("--strict", action="store_true", help="notes are faults, too")
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
     add("--read", type=Path, metavar="DIR", help="judge the logs of an earlier run again, instead of running a command")
@@ -75,6 +76,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_tables(out)
     add_shared(out, "json", "save")
     out.add_argument("--junit", type=file_name, metavar="PATH", help="also write JUnit XML there: a test case a cause")
+    out.add_argument("--sarif", type=file_name, metavar="PATH", help="also write SARIF 2.1.0 there, for code hosts")
+    out.add_argument("--html", type=file_name, metavar="PATH", help="also write a page there, with a timeline")
+    out.add_argument(
+        "--trace", type=file_name, metavar="PATH", help="also write a trace there, for Perfetto and chrome://tracing"
+    )
     out.add_argument("-v", "--verbose", action="store_true", help="all pairs of lines, with their stacks")
     out.add_argument("-q", "--quiet", action="store_true", help="print only what is wrong")
 
@@ -91,7 +97,6 @@ def _split(
 
 def run(arguments: argparse.Namespace) -> int:
     """Watch, save, print; a stop ends it as Ctrl-C does."""
-    from lab.errors import UsageError
     from lab.processes import stops_interrupt
     from lab.records import WatchOptions
     from lab.report.format import check_format
@@ -101,17 +106,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     check_format(arguments.format)
     check_causes(arguments.ignore)
-    asked = [name for name in ("program", "read", "now", "pid") if getattr(arguments, name)]
-    if len(asked) != 1:
-        raise UsageError(_usage(arguments, asked))
-    if asked[0] in ("now", "pid"):
+    _check(arguments)
+    if arguments.now or arguments.pid:
         return _look(arguments)
-    for way in ("kernel", "from_outside"):
-        if getattr(arguments, way) and arguments.level != "calls":
-            option = f"--{way.replace('_', '-')}"
-            raise UsageError(f"{option} sees calls; leave out --level {arguments.level}, or {option}")
-    if arguments.kernel and arguments.from_outside:
-        raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
     options = WatchOptions(
         command=arguments.program,
         copies=arguments.copies,
@@ -122,20 +119,41 @@ def run(arguments: argparse.Namespace) -> int:
         keep=arguments.keep,
         level=arguments.level,
         recorder="kernel" if arguments.kernel else "tracer" if arguments.from_outside else "library",
+        strict=arguments.strict,
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit
+        from lab.report.page.watch import watch_page
+        from lab.report.sarif import sarif
         from lab.watching.run import judge_again, watch
 
-        if arguments.junit:
-            documents.also(arguments.junit, "give another --junit PATH", junit)
+        for option, render in (("junit", junit), ("sarif", sarif), ("html", watch_page)):
+            if path := getattr(arguments, option):
+                documents.also(path, f"give another --{option} PATH", render)
+        if arguments.trace:
+            documents.trace(arguments.trace)
         return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options))
 
 
-def _usage(arguments: argparse.Namespace, asked: list[str]) -> str:
+def _check(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what makes no sense together."""
+    from lab.errors import UsageError
+
+    asked = [name for name in ("program", "read", "now", "pid") if getattr(arguments, name)]
     if asked == ["program", "now"]:
-        return f"{arguments.now[0]} stands before --; use --file {arguments.now[0]} to judge only this file"
-    return "give a command behind --, as in lab watch -- ./prog; or a FILE, --pid PID, --read DIR"
+        first = arguments.now[0]
+        raise UsageError(f"{first} stands before --; use --file {first} to judge only this file")
+    if len(asked) != 1:
+        raise UsageError("give a command behind --, as in lab watch -- ./prog; or a FILE, --pid PID, --read DIR")
+    for option in ("junit", "sarif", "html", "trace"):
+        if asked[0] in ("now", "pid") and getattr(arguments, option):
+            raise UsageError(f"--{option} is about a command that is watched; give one behind --")
+    for way in ("kernel", "from_outside"):
+        if getattr(arguments, way) and arguments.level != "calls":
+            option = f"--{way.replace('_', '-')}"
+            raise UsageError(f"{option} sees calls; leave out --level {arguments.level}, or {option}")
+    if arguments.kernel and arguments.from_outside:
+        raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
 
 
 def _look(arguments: argparse.Namespace) -> int:

@@ -39,26 +39,23 @@ from .check import (
     StressResult,
     Stuck,
 )
-from .common import SCHEMA, Damage, Document, Environment, Mount, Quantiles
+from .common import NEVER, SCHEMA, Damage, Document, Environment, Holds, Mount, Quantiles, Request
 from .documents import encode, json_schema, load, load_any, untrusted
 from .explore import CaseFailure, Exploration, ExploredCase, ExploreOptions, Replay, ReplayOptions, SmallestShape, Step
 from .hosts import Host, Hosts, HostsOptions
 from .race import (
     CHECK,
     ITS_OWN,
-    NEVER,
     Accesses,
     Block,
     Case,
     Cpu,
     Failure,
     Field,
-    Holds,
     How,
     LockFile,
     Options,
     Recording,
-    Request,
     Run,
     SampledLocks,
     Switches,
@@ -88,6 +85,9 @@ from .watch import (
     Watch,
     WatchedCall,
     WatchedLocks,
+    WatchedProcess,
     WatchFinding,
     WatchOptions,
+    WatchStep,
+    WatchTimeline,
 )

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Document, Environment, Header
-from .race import Holds
+from .common import Document, Environment, Header, Holds
 
 Price = Literal["uncontended", "hand-off", "queue"]
 Ranges = Literal["same", "disjoint"]

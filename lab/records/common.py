@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import starmap
+from typing import NamedTuple
 
+from lab.analysis.holds import Span
 from lab.analysis.statistics import percentile
 
 SCHEMA = 2
@@ -89,3 +92,61 @@ class Quantiles:
         """Return those of some times, None where there are none."""
         ordered = sorted(values)
         return cls(percentile(ordered, 0.5), percentile(ordered, 0.99), ordered[-1]) if ordered else None
+
+
+NEVER = -1
+"""The time of an event that did not occur."""
+
+
+class Request(NamedTuple):
+    """One row of `Holds`: a request for a lock."""
+
+    worker: int
+    requested_ns: int
+    granted_ns: int
+    released_ns: int
+    start: int
+    length: int
+    write: int
+
+    @property
+    def span(self) -> Span:
+        """Return the bytes that were requested, and whether the lock excludes readers too."""
+        return Span(self.start, self.length, bool(self.write))
+
+    @property
+    def was_granted(self) -> bool:
+        """Return True where it was granted."""
+        return self.granted_ns != NEVER
+
+    @property
+    def was_released(self) -> bool:
+        """Return True where the lock was granted and released."""
+        return NEVER not in (self.granted_ns, self.released_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Holds:
+    """Requests for locks in the order in which they were made, one column for each fact.
+
+    Times are in ns from the release of the start barrier; NEVER, -1, where the event did not occur. A `length` of 0
+    runs to the end of the file and beyond; `write` is 1 for a lock that excludes readers too.
+    """
+
+    worker: list[int] = field(default_factory=list)
+    requested_ns: list[int] = field(default_factory=list)
+    granted_ns: list[int] = field(default_factory=list)
+    released_ns: list[int] = field(default_factory=list)
+    start: list[int] = field(default_factory=list)
+    length: list[int] = field(default_factory=list)
+    write: list[int] = field(default_factory=list)
+
+    def requests(self) -> Iterator[Request]:
+        """Yield the rows. Raise ValueError for columns of different lengths."""
+        columns = (getattr(self, name) for name in Request._fields)
+        return starmap(Request, zip(*columns, strict=True))
+
+    def add(self, request: Request) -> None:
+        """Add a row."""
+        for name, value in request._asdict().items():
+            getattr(self, name).append(value)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .common import Header, Quantiles
+from .common import Header, Holds, Quantiles
 
 Recorder = Literal["library", "tracer", "kernel"]
 
@@ -19,7 +19,7 @@ class WatchOptions:
     """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept.
 
     Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment. The
-    `recorder` is the preloaded library, a tracer from outside, or the kernel.
+    `recorder` is the preloaded library, a tracer from outside, or the kernel. With `strict`, notes count as faults.
     """
 
     command: list[str]
@@ -32,11 +32,16 @@ class WatchOptions:
     level: WatchLevel = "calls"
     pid: int = 0
     recorder: Recorder = "library"
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class WatchedCall:
-    """One call of a finding. `place` is its source line where that is known; `after_us` is from the first call."""
+    """One call of a finding. `place` is its source line where that is known; `after_us` is from the first call.
+
+    `source` and `line` are the innermost source line in the project: its path from the project's root, which is the
+    nearest folder with .git, else the current one; empty and 0 where there is none.
+    """
 
     process: int
     thread: int
@@ -44,13 +49,37 @@ class WatchedCall:
     place: str
     stack: list[str]
     after_us: float
+    source: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WatchStep:
+    """One call that led to a finding, `own` if it is one of the finding itself; `after_us` is from the first step.
+
+    `kind` is what was called: posix, ofd, flock, read, write, open, close, and so on. The call was about `length` bytes
+    from `start` on, at most 2^62, the end of a file.
+    """
+
+    process: int
+    thread: int
+    call: str
+    place: str
+    after_us: float
+    own: bool
+    kind: str
+    start: int
+    length: int
 
 
 @dataclass(frozen=True, slots=True)
 class WatchFinding:
     """One finding: its cause, its file, how often it was seen, and the calls of the first time.
 
-    A `note` is told and is no fault: there are programs that do so by design.
+    A `note` is told and is no fault: there are programs that do so by design. `steps` are what the processes did to
+    the file before, between and after, and `reasons` say what follows from them, by their numbers from 1. `at_ns` is
+    the time of the first step from the start of the run. `suppress` is a suppression for accesses that look like those
+    of a protocol without locks; empty where they do not.
     """
 
     cause: str
@@ -58,11 +87,18 @@ class WatchFinding:
     file: str
     count: int
     calls: list[WatchedCall]
+    steps: list[WatchStep] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    at_ns: int = 0
+    suppress: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedFile:
-    """How one file was locked in one way. `contended` requests waited for somebody, `refused` ones got no lock."""
+    """How one file was locked in one way. `contended` requests waited for somebody, `refused` ones got no lock.
+
+    `longest` is where the lock was requested that was held longest.
+    """
 
     file: str
     lock: str
@@ -71,6 +107,32 @@ class LockedFile:
     refused: int
     wait_ns: Quantiles | None
     hold_ns: Quantiles | None
+    longest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedProcess:
+    """One process, and the last program that it executed."""
+
+    pid: int
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTimeline:
+    """Requests for locks, those around findings and the first of the run: one column for each fact.
+
+    The workers of `holds` are numbers in `processes`, its times are from the start of the run, and its lengths are at
+    most 2^62, the end of a file. `file` has numbers in `files`; `lock` the kind. `left_out` requests found no room.
+    """
+
+    processes: list[WatchedProcess] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    holds: Holds = field(default_factory=Holds)
+    thread: list[int] = field(default_factory=list)
+    file: list[int] = field(default_factory=list)
+    lock: list[str] = field(default_factory=list)
+    left_out: int = 0
 
 
 def faults_of(findings: Sequence[WatchFinding]) -> list[WatchFinding]:
@@ -164,7 +226,7 @@ class Watch(Header):
     """One invocation of `watch`: `files` is how many files were judged, `not_seen` what it can say nothing about.
 
     `accesses` includes those that are `suppressed`, and so not judged. Where no program was watched, `now` is how files
-    were locked at one moment.
+    were locked at one moment. `unused` are suppressions that left nothing out.
     """
 
     command: Literal["watch"] = "watch"
@@ -180,8 +242,10 @@ class Watch(Header):
     locked: list[LockedFile]
     not_seen: list[str]
     now: LocksNow | None = None
+    timeline: WatchTimeline = field(default_factory=WatchTimeline)
+    unused: list[str] = field(default_factory=list)
 
     @property
     def faults(self) -> list[WatchFinding]:
         """Return the findings that are faults."""
-        return faults_of(self.findings)
+        return self.findings if self.options.strict else faults_of(self.findings)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from lab.analysis.holds import Span
 from lab.analysis.statistics import plural
 from lab.host.environment import anonymous_text
-from lab.records import NEVER, Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run
+from lab.records import NEVER, Accesses, Bench, Case, Document, Holds, LockCost, Recording, Run, Watch
 
 from .page.build import PATH
 from .page.problems import Story
@@ -149,12 +149,7 @@ class TrialDrawing:
                 yield self._bar(name, tid, request.granted_ns, request.ended_ns, request, met_holder)
 
     def _bar(self, name: str, tid: int, begin_ns: int, end_ns: int, request: Request, holder: str) -> Event:
-        start, length, write = request.span
-        arguments = {"start": start, "length": length, "mode": "write" if write else "read", "holder": holder}
-        return {
-            "name": name, "cat": "lock", "ph": "X", "pid": self._pid, "tid": tid,
-            "ts": _us(begin_ns), "dur": _us(end_ns - begin_ns), "args": arguments,
-        }  # fmt: skip
+        return bar(name, self._pid, tid, begin_ns, end_ns, {**arguments_of(request), "holder": holder})
 
     def _problems(self) -> Iterator[Event]:
         """Yield each problem on the row of the worker that it happened to."""
@@ -177,6 +172,20 @@ def _found(recording: Recording) -> Iterator[tuple[str, str]]:
         yield "not all is shown", f"{plural(recording.unrecorded_holds, 'hold')} found no room in the log"
 
 
+def arguments_of(request: Request) -> dict[str, Any]:
+    """Return the bytes and the mode of a request, as a viewer shows them."""
+    start, length, write = request.span
+    return {"start": start, "length": length, "mode": "write" if write else "read"}
+
+
+def bar(name: str, pid: int, tid: int, begin_ns: int, end_ns: int, arguments: dict[str, Any]) -> Event:
+    """Return an event that lasts, on a row."""
+    return {
+        "name": name, "cat": "lock", "ph": "X", "pid": pid, "tid": tid,
+        "ts": _us(begin_ns), "dur": _us(end_ns - begin_ns), "args": arguments,
+    }  # fmt: skip
+
+
 def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
     """Yield the name of a process or of a thread, which is a row, and its place: in the order of the numbers."""
     about = {"ph": "M", "pid": pid, "tid": tid}
@@ -185,10 +194,12 @@ def named(kind: str, pid: int, tid: int, name: str) -> Iterator[Event]:
     yield {"name": f"{kind}_sort_index", **about, "args": {"sort_index": place}}
 
 
-def instant(name: str, pid: int, tid: int, at_ns: int, message: str, *, scope: str = "t") -> Event:
+def instant(
+    name: str, pid: int, tid: int, at_ns: int, message: str, *, scope: str = "t", category: str = "wrong"
+) -> Event:
     """Return an event of one moment, on a row, or with the scope `p` in the process."""
     return {
-        "name": plain(name), "cat": "wrong", "ph": "i", "s": scope, "pid": pid, "tid": tid,
+        "name": plain(name), "cat": category, "ph": "i", "s": scope, "pid": pid, "tid": tid,
         "ts": _us(at_ns), "args": {"message": plain(message)},
     }  # fmt: skip
 
@@ -209,6 +220,7 @@ def _us(ns: int) -> float:
 
 NOT_RECORDED = "nothing was written down"
 TIMES = "microseconds from the release of the start barrier, which each case has for itself"
+WATCHED_TIMES = "microseconds from the start of the first program"
 
 
 class TracedCase(NamedTuple):
@@ -232,18 +244,19 @@ def _json(part: dict[str, Any]) -> str:
 
 
 def trace_of(done: Document) -> dict[str, Any]:
-    """Return the trace of a race or of a benchmark of locks; of other documents one without events."""
+    """Return the trace of a race, a benchmark of locks, or what was watched; of other documents one without events."""
     numbers = count(1)
-    return {
-        "displayTimeUnit": "ns",
-        "otherData": _other_data(done),
-        "traceEvents": [event for case in _cases(done) for event in _process(case, numbers)],
-    }
+    events: Iterator[Event] = (event for case in _cases(done) for event in _process(case, numbers))
+    if isinstance(done, Watch):
+        from .watched_trace import watched_events
+
+        events = watched_events(done, numbers)
+    return {"displayTimeUnit": "ns", "otherData": _other_data(done), "traceEvents": list(events)}
 
 
 def _other_data(done: Document) -> dict[str, str]:
-    texts = {"command": done.command, "times": TIMES}
-    if isinstance(done, Run | Bench):
+    texts = {"command": done.command, "times": WATCHED_TIMES if isinstance(done, Watch) else TIMES}
+    if isinstance(done, Run | Bench | Watch):
         place = done.environment
         texts |= {"started": done.started, "lab": place.lab, "python": place.python, "recorder": place.recorder}
         texts |= {"kernel": place.kernel, "cpu": place.cpu, "filesystem": place.filesystems}

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from lab.analysis.lock_faults import Finding, Judgement, Use
+from lab.analysis.lock_story import Story, follow, is_exclusive, is_protocol, reasons_of, steps_of, way_of
 from lab.analysis.lock_use import judge
 from lab.analysis.statistics import plural
 from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, UNDECODED, Event, History, Kind
@@ -19,12 +20,24 @@ from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants
 from lab.processes.copies import GRACE_S, Watcher, run_copies
 from lab.processes.follower import Follower
-from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding, WatchOptions
-from lab.records.watch import Outcome
+from lab.records import (
+    NEVER,
+    LockedFile,
+    Outcome,
+    Quantiles,
+    Request,
+    Watch,
+    WatchedCall,
+    WatchedProcess,
+    WatchFinding,
+    WatchOptions,
+    WatchStep,
+    WatchTimeline,
+)
 
 from .levels import check_level
 from .log import read_logs
-from .suppressions import Suppression, suppressions
+from .suppressions import Suppression, suppressions, unused
 from .symbols import Places
 
 
@@ -184,6 +197,8 @@ def _judged(
         findings=judged.findings,
         locked=locked_files(by_name((file, lock, use) for (file, _, lock), use in judged.uses.items())),
         not_seen=judged.not_seen,
+        timeline=judged.timeline,
+        unused=[anonymous_text(each) for each in unused(rules)],
     )
 
 
@@ -200,6 +215,7 @@ class Judged:
     findings: list[WatchFinding]
     uses: dict[tuple[str, int, str], Use]
     not_seen: list[str]
+    timeline: WatchTimeline
 
 
 def judged_history(
@@ -212,26 +228,38 @@ def judged_history(
 ) -> Judged:
     """Judge a history; `named` makes the name of a file in the record from its path."""
     places = Places(history)
+
+    def functions(event: Event) -> list[str]:
+        return [frame.function for frame in places.frames(event)]
+
     by_file = [[rule for rule in rules if rule.names(_file(history, file))] for file in range(len(history.files))]
     judged = judge(
         history,
         places.place,
         chosen=chosen,
-        left_out=lambda event: any(rule.covers(event) for rule in by_file[event.file]),
+        left_out=lambda event: any(rule.covers(event, functions) for rule in by_file[event.file]),
     )
-    findings = [_finding(history, places, each, named) for each in judged.findings if each.cause not in ignored]
+    kept = [each for each in judged.findings if each.cause not in ignored]
+    story = follow(history, kept, MOST_REQUESTS)
+    for use in judged.uses.values():
+        use.longest_at = places.place(use.longest) if use.longest else ""
     return Judged(
         accesses=judged.accesses,
         suppressed=judged.left_out,
         files=len(judged.judged),
-        findings=findings,
+        findings=[_finding(history, places, each, story, named) for each in kept],
         uses={(named(_file(history, file)), file, lock): use for (file, lock), use in judged.uses.items()},
         not_seen=list(_not_seen(history, judged, named)),
+        timeline=_timeline(history, story, named),
     )
 
 
-def _finding(history: History, places: Places, found: Finding, named: Callable[[str], str]) -> WatchFinding:
+def _finding(
+    history: History, places: Places, found: Finding, story: Story, named: Callable[[str], str]
+) -> WatchFinding:
     first = min(event.begin for event in found.events)
+    steps = steps_of(history, found, story.held)
+    own = {id(event) for event in found.events}
     return WatchFinding(
         cause=found.cause,
         note=found.is_note,
@@ -245,10 +273,68 @@ def _finding(history: History, places: Places, found: Finding, named: Callable[[
                 place=places.place(event),
                 stack=list(places.stack(event)),
                 after_us=round((event.begin - first) / 1000, 1),
+                source=anonymous_text(places.source(event)[0]),
+                line=places.source(event)[1],
             )
             for event in sorted(found.events, key=lambda each: each.begin)
         ],
+        steps=[
+            WatchStep(
+                process=history.processes[event.process].pid,
+                thread=event.thread,
+                call=_in_words(event),
+                place=places.place(event),
+                after_us=round((event.begin - steps[0].begin) / 1000, 1),
+                own=id(event) in own,
+                kind=event.kind.name.lower(),
+                start=max(0, event.start),
+                length=max(0, min(event.end, END) - event.start),
+            )
+            for event in steps
+        ],
+        reasons=list(reasons_of(found, steps, story.held)),
+        at_ns=steps[0].begin - _start_of(history),
+        suppress=_suppression(history, found) if is_protocol(found) else "",
     )
+
+
+def _suppression(history: History, found: Finding) -> str:
+    """Return the line that leaves both accesses out."""
+    start, end = min(event.start for event in found.events), max(event.end for event in found.events)
+    return f"accesses {start}-{end - 1} {Path(_file(history, found.file)).name}"
+
+
+def _start_of(history: History) -> int:
+    return min((event.begin for event in history.events[:1]), default=0)
+
+
+MOST_REQUESTS = 2000
+"""So many requests for locks are kept for drawings."""
+
+
+def _timeline(history: History, story: Story, named: Callable[[str], str]) -> WatchTimeline:
+    start = _start_of(history)
+    names: dict[str, int] = {}
+    programs = [each.programs[-1] if each.programs else "" for each in history.processes]
+    pids = [each.pid for each in history.processes]
+    drawn = WatchTimeline(list(map(WatchedProcess, pids, map(anonymous_text, programs))), left_out=story.left_out)
+    for event, first, end, released_ns in story.requests:
+        drawn.holds.add(
+            Request(
+                worker=event.process,
+                requested_ns=event.begin - start,
+                granted_ns=event.finish - start if event.finish else NEVER,
+                released_ns=NEVER if released_ns is None else released_ns - start,
+                start=first,
+                length=min(end, END) - first,
+                write=int(is_exclusive(event)),
+            )
+        )
+        drawn.thread.append(event.thread)
+        drawn.file.append(names.setdefault(named(_file(history, event.file)), len(names)))
+        drawn.lock.append(way_of(event))
+    drawn.files.extend(names)
+    return drawn
 
 
 def _file(history: History, file: int) -> str:
@@ -318,6 +404,7 @@ def locked_files(uses: Mapping[tuple[str, str], Use]) -> list[LockedFile]:
             refused=use.refused,
             wait_ns=Quantiles.of(use.waits_ns),
             hold_ns=Quantiles.of(holds_ns),
+            longest=use.longest_at,
         )
         for (file, lock), use in uses.items()
         for holds_ns in [use.holds_ns()]

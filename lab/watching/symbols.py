@@ -10,7 +10,7 @@ import os
 from bisect import bisect_right
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lab.analysis.watched import Event, History, Image
 
@@ -18,41 +18,68 @@ MOST_LINES = 32 << 20
 """Line tables larger than this, in bytes, are not read: it would take longer than the watched program."""
 
 
+class Frame(NamedTuple):
+    """One frame of a stack: its source file and line, empty and 0 where they are not known, and its function."""
+
+    path: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{Path(self.path).name}:{self.line} {self.function}".rstrip() if self.line else self.function
+
+
 class Places:
     """The places of the events of one history."""
 
     def __init__(self, history: History) -> None:
         self._images = history.images
-        self._stacks: dict[tuple[int, int], tuple[str, ...]] = {}
+        self._stacks: dict[tuple[int, int], tuple[Frame, ...]] = {}
+        self._root = project_root()
 
-    def stack(self, event: Event) -> tuple[str, ...]:
-        """Return the frames of a call, innermost first, as "file:line function" where the line is known."""
+    def frames(self, event: Event) -> tuple[Frame, ...]:
+        """Return the frames of a call, innermost first."""
         if event.stack not in self._stacks:
             image, key = self._images[event.stack[0]], event.stack[1]
             self._stacks[event.stack] = tuple(_python(image, key) or _native(image, key))
         return self._stacks[event.stack]
 
+    def stack(self, event: Event) -> tuple[str, ...]:
+        """Return the frames of a call, innermost first, as "file:line function" where the line is known."""
+        return tuple(map(str, self.frames(event)))
+
     def place(self, event: Event) -> str:
         """Return the innermost frame whose source line is known, else the innermost; empty where there is no stack."""
-        frames = self.stack(event)
-        return next((frame for frame in frames if _has_line(frame)), frames[0] if frames else "")
+        frames = self.frames(event)
+        return str(next((frame for frame in frames if frame.line), frames[0])) if frames else ""
+
+    def source(self, event: Event) -> tuple[str, int]:
+        """Return the innermost source line in the project: its path from the project's root; "" and 0 where none is."""
+        for frame in self.frames(event):
+            if frame.line:
+                path = Path(os.path.normpath(Path.cwd() / frame.path))
+                if path.is_relative_to(self._root) and path.exists():
+                    return path.relative_to(self._root).as_posix(), frame.line
+        return "", 0
 
 
-def _has_line(frame: str) -> bool:
-    return ":" in frame.split(" ", 1)[0]
+def project_root() -> Path:
+    """Return the nearest folder with .git, from the current one upwards, else the current one."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".git").exists()), here)
 
 
 LIBRARY = (f"{os.sep}lib{os.sep}python", f"{os.sep}site-packages{os.sep}", "<frozen ")
 
 
-def _python(image: Image, key: int) -> list[str]:
+def _python(image: Image, key: int) -> list[Frame]:
     """Return the frames of Python code; those of the user come before those of the standard library."""
     frames = image.python.get(key, [])
     own = [frame for frame in frames if not any(part in frame[0] for part in LIBRARY)]
-    return [f"{Path(path).name}:{line} {name}" for path, line, name in own or frames]
+    return [Frame(*frame) for frame in own or frames]
 
 
-def _native(image: Image, key: int) -> list[str]:
+def _native(image: Image, key: int) -> list[Frame]:
     named = []
     for address in image.stacks.get(key, []):
         for start, end, offset, path in image.code:
@@ -68,15 +95,15 @@ class _Elf:
     def __init__(self, path: str) -> None:
         self._path = path
 
-    def place(self, offset: int) -> str:
-        """Return "file:line function" for an offset in the file, or its name and the offset."""
+    def place(self, offset: int) -> Frame:
+        """Return the frame of an offset in the file; without a name, its function is the file's and the offset."""
         address = address_at(self._segments, offset)
         function = self._name(address)
         lines = self._lines
         found = bisect_right(lines, (address, "\uffff", 0)) - 1
         if found >= 0 and lines[found][2]:
-            return f"{lines[found][1]}:{lines[found][2]} {function}".rstrip()
-        return function or f"{Path(self._path).name}+{address:#x}"
+            return Frame(lines[found][1], lines[found][2], function)
+        return Frame("", 0, function or f"{Path(self._path).name}+{address:#x}")
 
     @cached_property
     def _parsed(self) -> Any:
@@ -148,10 +175,22 @@ def _source_lines(elf: Any) -> list[tuple[int, str, int]]:
         if program is None:
             continue
         first = 0 if program["version"] >= 5 else 1
-        names = [Path(each.name.decode(errors="replace")).name for each in program["file_entry"]]
+        folders = _folders(unit, program)
+        names = [
+            "/".join([*folders[each.dir_index : each.dir_index + 1], each.name.decode(errors="replace")])
+            for each in program["file_entry"]
+        ]
         for entry in program.get_entries():
             if state := entry.state:
                 at = state.file - first
                 name = names[at] if 0 <= at < len(names) else "?"
                 lines.append((state.address, name, 0 if state.end_sequence else state.line))
     return sorted(lines)
+
+
+def _folders(unit: Any, program: Any) -> list[str]:
+    """Return the folders that a line table names, by their numbers; the first is that of the compilation."""
+    attribute = unit.get_top_DIE().attributes.get("DW_AT_comp_dir")
+    base = attribute.value.decode(errors="replace") if attribute else ""
+    named = [each.decode(errors="replace") for each in program["include_directory"]]
+    return [os.path.join(base, each) for each in (named if program["version"] >= 5 else ["", *named])]  # noqa: PTH118

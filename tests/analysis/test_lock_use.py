@@ -32,14 +32,20 @@ def event(process: int, kind: Kind, start: int = 0, end: int = 8, flags: int = 0
                  more.pop("result", 0), flags, 0, more.pop("finish", 1), (0, 0), process)  # fmt: skip
 
 
-def judged(events: Sequence[Event], files: int = 1) -> Judgement:
-    """Judge calls that took effect one after the other."""
+def history_of(events: Sequence[Event], files: int = 1, gap_ns: int = 1) -> History:
+    """Return the history of calls that took effect one after the other."""
+    times = (gap_ns * number for number in range(1, len(events) + 1))
     timed = [
-        each._replace(time=at, begin=at, finish=at if each.finish else 0) for at, each in enumerate(events, start=1)
+        each._replace(time=at, begin=at, finish=at if each.finish else 0)
+        for at, each in zip(times, events, strict=True)
     ]
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(1 + max(each.process for each in events))]
-    history = History(processes, [WatchedFile(f"/data/{number}") for number in range(files)], [], timed, [])
-    return judge(history, lambda each: (each.process, each.kind, each.start, each.end), chosen=True)
+    return History(processes, [WatchedFile(f"/data/{number}") for number in range(files)], [], timed, [])
+
+
+def judged(events: Sequence[Event], files: int = 1) -> Judgement:
+    """Judge calls that took effect one after the other."""
+    return judge(history_of(events, files), lambda each: (each.process, each.kind, each.start, each.end), chosen=True)
 
 
 def lock(process: int, start: int = 0, end: int = 8, mode: int = EXCLUSIVE, **more: Any) -> Event:

@@ -50,8 +50,9 @@ def test_a_fault_is_told_with_its_lines_and_is_the_same_when_judged_again(here: 
     command = ("watch", *written, "--", sys.executable, "closes.py", "0")
     done = run_lab(*command, cwd=here)
     assert "the lock is dropped by a close: data.bin, 6 times" in done.stdout
-    for line in ("closes.py:5 <module>: fcntl, exclusive", "closes.py:6 <module>: closes descriptor"):
+    for line in ("> closes.py:5 <module>: fcntl, exclusive", "> closes.py:6 <module>: closes descriptor"):
         assert line in done.stdout
+    assert "so       3 ends the lock of 1" in done.stdout
     (case,) = ElementTree.parse(here / "junit.xml").iter("testcase")  # noqa: S314 - ours
     assert (case.get("name"), [each.tag for each in case]) == ("dropped by a close", ["failure"])
     again = run_lab("watch", "--read", "logs", "--json", "second.json", cwd=here)

@@ -94,5 +94,5 @@ def test_what_is_no_suppression_is_named_with_its_line(tmp_path: Path, line: str
 
 
 def test_a_file_that_is_not_there_is_named_with_the_names_that_are_known() -> None:
-    with pytest.raises(UsageError, match="known: sqlite"):
+    with pytest.raises(UsageError, match="known: lmdb, sqlite, tdb"):
         suppressions(["sqlight"])

@@ -69,7 +69,7 @@ def page_of(parts: Mapping[str, bytes]) -> str:
 
     Scenarios to play may come from anywhere: absolute paths in their data are cut to the last name here.
     """
-    return Template(_text("page.html")).substitute(
+    return Template(template_text("page.html")).substitute(
         title=TITLE,
         style=_all(".css"),
         data="\n".join(_element(name, parts.get(name, b"null")) for name in NAMES),
@@ -92,10 +92,11 @@ def _all(ending: str) -> str:
     """Return the template's files with this ending, concatenated."""
     names = sorted(each.name for each in (files(__package__) / "template").iterdir() if each.name.endswith(ending))
     order = sorted(names, key=lambda name: (name not in SHARED, SECTIONS.index(name) if name in SECTIONS else -1))
-    return "\n".join(_text(name).rstrip() for name in order)
+    return "\n".join(template_text(name).rstrip() for name in order)
 
 
-def _text(name: str) -> str:
+def template_text(name: str) -> str:
+    """Return a file of the template."""
     return (files(__package__) / "template" / name).read_text("utf-8")
 
 
@@ -267,9 +268,9 @@ def _holds(recording: Recording) -> dict[str, list[int]]:
     columns = recording.holds
     return {
         "worker": columns.worker,
-        "requested": _steps(columns.requested_ns),
-        "waited": _lengths(columns.requested_ns, columns.granted_ns),
-        "held": _lengths(columns.granted_ns, columns.released_ns),
+        "requested": steps(columns.requested_ns),
+        "waited": lengths(columns.requested_ns, columns.granted_ns),
+        "held": lengths(columns.granted_ns, columns.released_ns),
         "start": columns.start,
         "length": columns.length,
         "write": columns.write,
@@ -281,7 +282,7 @@ def _accesses(accesses: list[Access]) -> dict[str, list[Any]]:
         "worker": [each.worker for each in accesses],
         "round": [each.round for each in accesses],
         "kind": [each.what for each in accesses],
-        "begun": _steps([each.begun_ns for each in accesses]),
+        "begun": steps([each.begun_ns for each in accesses]),
         "took": [NEVER if each.ended_ns == ENDLESS else each.ended_ns - each.begun_ns for each in accesses],
         "start": [each.start for each in accesses],
         "length": [each.length for each in accesses],
@@ -289,12 +290,13 @@ def _accesses(accesses: list[Access]) -> dict[str, list[Any]]:
     }
 
 
-def _steps(times: list[int]) -> list[int]:
+def steps(times: list[int]) -> list[int]:
     """Return each time as the distance from the one before it, which needs fewer digits."""
     return times[:1] + [later - earlier for earlier, later in pairwise(times)]
 
 
-def _lengths(begins: list[int], ends: list[int]) -> list[int]:
+def lengths(begins: list[int], ends: list[int]) -> list[int]:
+    """Return how long each took; NEVER for one that has no end."""
     return [NEVER if end == NEVER else end - begin for begin, end in zip(begins, ends, strict=True)]
 
 
@@ -311,7 +313,7 @@ def _without_sentence(problems: list[Problem]) -> dict[str, list[Any]]:
     return {
         "kinds": kinds,
         "kind": [kinds.index(each.kind) for each in problems],
-        "at": _steps([each.at_ns for each in problems]),
+        "at": steps([each.at_ns for each in problems]),
         "start": [each.start for each in problems],
         "end": [each.end for each in problems],
     }

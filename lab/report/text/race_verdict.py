@@ -326,7 +326,7 @@ def complaint(case: Case, leak: float, others: int = 0) -> Iterator[str]:
     yield from (f"  {text}" for text in [*case.overlaps, *(case.sampled.evidence if case.sampled else [])])
     yield from (f"  {each.kind}: {text}" for each in case.damage for text in each.evidence)
     if case.watched:
-        yield from (f"  {line}" for line in watch.brief(case.watched.findings))
+        yield from (f"  {line}" for line in watch.brief(case.watched.faults))
     if case.breaking_exploration:
         yield from race_again.evidence(case.breaking_exploration)
     yield from failures.traces(case.failures)

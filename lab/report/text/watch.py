@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from lab.errors import ExitCode
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
-from lab.records.watch import faults_of
 from lab.report.documents import Report
-from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
+from lab.report.format import (
+    MOST_WIDTH,
+    PLAIN,
+    Column,
+    Style,
+    Table,
+    duration,
+    plural,
+    side_by_side,
+    table_width,
+    wrapped,
+)
 
 from . import watch_now
 
@@ -158,10 +169,10 @@ def _text(run: Watch, style: Style, *, full: bool) -> str:
         return watch_now.text_of(run.now, run.not_seen, style)
     if not style.is_for_people:
         return locks_table(run.locked).render(style)
-    parts = ["\n".join([_verdict(run), _seen(run)]), *causes_of(run.findings, full=full)]
+    parts = ["\n".join([verdict(run), seen(run)]), *causes_of(run.findings, full=full)]
     if run.locked:
-        parts.append(locks_table(run.locked).render(style))
-    parts.append("\n".join(_limits(run)))
+        parts.append("\n".join([locks_table(run.locked).render(style), *_longest(run.locked)]))
+    parts.append("\n".join(limits(run)))
     return "\n\n".join(parts)
 
 
@@ -173,20 +184,23 @@ def causes_of(findings: Sequence[WatchFinding], *, full: bool = False) -> Iterat
         yield _cause(group, number, full=full)
 
 
-def brief(findings: Sequence[WatchFinding]) -> Iterator[str]:
+def brief(faults: Sequence[WatchFinding]) -> Iterator[str]:
     """Yield a line for each fault, with its places."""
-    for group in groups_of(faults_of(findings)):
-        places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in group[0].calls))
+    for group in groups_of(faults):
+        fullest = max(group, key=lambda each: len(each.calls))
+        places = " and ".join(dict.fromkeys(call.place or "unknown place" for call in fullest.calls))
         yield f"{CAUSES[group[0].cause].title}: {_name(group[0].file)}, at {places}"
 
 
-def _verdict(run: Watch) -> str:
+def verdict(run: Watch) -> str:
+    """Return the answer in a sentence."""
     causes = len({(each.cause, each.file) for each in run.faults})
     if causes:
         return wrapped(f"locking is WRONG: {plural(causes, 'fault')} in {', '.join(_files(run.faults))}")
     if not run.locked and not run.accesses:
         return "nothing to judge: no shared file was locked, read or written"
-    return "no fault was found"
+    noted = [each for each in run.findings if each.note]
+    return "no fault was found" + (f", {plural(len(groups_of(noted)), 'note')}" if noted else "")
 
 
 def _name(file: str) -> str:
@@ -197,7 +211,8 @@ def _files(findings: Sequence[WatchFinding]) -> list[str]:
     return list(dict.fromkeys(_name(each.file) for each in findings))
 
 
-def _seen(run: Watch) -> str:
+def seen(run: Watch) -> str:
+    """Return how much was seen, in a sentence."""
     left_out = f", {run.suppressed:,} of them suppressed" if run.suppressed else ""
     return wrapped(
         f"seen: {plural(run.processes, 'process')}, {plural(run.events, 'call')}, "
@@ -206,9 +221,9 @@ def _seen(run: Watch) -> str:
 
 
 def groups_of(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
-    """Put the findings of one cause and one file together, the faults first."""
+    """Put the findings of one cause and one file together, the faults first; in each those with both sides first."""
     groups: dict[tuple[str, str], list[WatchFinding]] = {}
-    for each in findings:
+    for each in sorted(findings, key=lambda found: -len({call.process for call in found.calls})):
         groups.setdefault((each.cause, each.file), []).append(each)
     return sorted(groups.values(), key=lambda group: (group[0].note, -sum(each.count for each in group)))
 
@@ -220,29 +235,63 @@ def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
     lines = [wrapped(f"{cause.title}: {_name(first.file)}, {plural(count, 'time')}", f"{mark}  ")]
     if first.note and not full:
         return "\n".join([*lines, *(f"{INDENT} {_line(call)}" for call in first.calls[:1])])
-    lines += _calls(first.calls, full=full)
+    lines += ["", *_steps(first), ""]
+    if full:
+        lines += [*_stacks(first), ""]
     if len(group) > 1:
         more = [" and ".join(dict.fromkeys(call.place or "?" for call in each.calls)) for each in group[1:]]
-        shown = more if full else more[:MOST_MORE]
-        lines += [wrapped(each, f"{INDENT} also   ") for each in dict.fromkeys(shown)]
-        if len(more) > len(shown):
-            lines.append(f"{INDENT} and {len(more) - len(shown)} more pairs of lines (--verbose)")
+        shown = list(dict.fromkeys(more)) if full else list(dict.fromkeys(more))[:MOST_MORE]
+        lines += [wrapped(each, f"{INDENT} also     ") for each in shown]
+        if len(dict.fromkeys(more)) > len(shown):
+            lines.append(f"{INDENT} and {len(dict.fromkeys(more)) - len(shown)} more pairs of lines (--verbose)")
     lines.append(wrapped(cause.because, f"{INDENT} because  "))
+    if first.reasons:
+        lines.append(wrapped("; ".join(first.reasons), f"{INDENT} so       "))
     if cause.cure:
         lines.append(wrapped(cause.cure, f"{INDENT} cure     "))
+    if suppress := next((each.suppress for each in group if each.suppress), ""):
+        lines.append(f"{INDENT} if it is meant:  --suppress {shlex.quote(suppress)}")
     return "\n".join(lines)
 
 
 MOST_MORE = 3
+NUMBER, LEAST_COLUMN = 3, 30
+"""The width of the numbers of steps, and the least of the column of a process."""
 
 
-def _calls(calls: Sequence[WatchedCall], *, full: bool) -> Iterator[str]:
-    several = len({call.process for call in calls}) > 1
-    for call in calls:
-        who = f"process {call.process}  " if several else ""
-        yield wrapped(f"{_line(call)}  +{duration(call.after_us * 1000)}", f"{INDENT} {who}", indent=len(INDENT) + 5)
-        if full:
-            yield from (f"{INDENT}      {frame}" for frame in call.stack)
+def _steps(found: WatchFinding) -> Iterator[str]:
+    """Yield the numbered steps: those of two or three processes in columns beside each other, where they fit.
+
+    The calls of the finding itself have a sign.
+    """
+    processes = list(dict.fromkeys(step.process for step in found.steps))
+    width = (min(table_width(), MOST_WIDTH) - NUMBER - len(INDENT)) // max(1, len(processes)) - 2
+    beside = len(processes) > 1 and width >= LEAST_COLUMN
+    if beside:
+        heads = [(f"  process {pid}", width) for pid in processes]
+        yield f"{INDENT}{side_by_side(('', NUMBER), *heads)}"
+    for number, step in enumerate(found.steps, 1):
+        sign = ">" if step.own else " "
+        when = f"+{duration(step.after_us * 1000)}"
+        if beside:
+            cells = [(f"{sign} {step.call}" if pid == step.process else "", width) for pid in processes]
+            where = [(f"  {step.place}  {when}" if pid == step.process else "", width) for pid in processes]
+            yield from (
+                f"{INDENT}{line}".rstrip() for line in side_by_side((f"{number:3}", NUMBER), *cells).split("\n")
+            )
+            yield from (f"{INDENT}{line}".rstrip() for line in side_by_side(("", NUMBER), *where).split("\n"))
+        else:
+            who = f"process {step.process}  " if len(processes) > 1 else ""
+            line = f"{sign} {who}{step.place}: {step.call}" if step.place else f"{sign} {who}{step.call}"
+            yield wrapped(f"{line}  {when}", f"{INDENT}{number:3}  ", indent=len(INDENT) + 8)
+
+
+def _stacks(found: WatchFinding) -> Iterator[str]:
+    for call in found.calls:
+        yield wrapped(
+            f"{_line(call)}, process {call.process}, thread {call.thread}", f"{INDENT} ", indent=len(INDENT) + 3
+        )
+        yield from (f"{INDENT}      {frame}" for frame in call.stack)
 
 
 def _line(call: WatchedCall) -> str:
@@ -260,9 +309,20 @@ def locks_table(rows: Sequence[LockedFile]) -> Table[LockedFile]:
             Column("refused", lambda row: f"{row.refused:,}", {"refused": lambda row: row.refused}),
             *_times("wait", lambda row: row.wait_ns, shown=("max",)),
             *_times("hold", lambda row: row.hold_ns, shown=("p50", "max")),
+            Column(
+                "longest", lambda row: row.longest or "-", {"longest_at": lambda row: row.longest}, left=True, wide=True
+            ),
         ],
         rows,
     )
+
+
+def _longest(rows: Sequence[LockedFile]) -> Iterator[str]:
+    """Yield where the longest hold of all was requested."""
+    held = [(row.hold_ns.max, row) for row in rows if row.hold_ns and row.longest]
+    if held:
+        longest, row = max(held, key=lambda each: each[0])
+        yield wrapped(f"longest hold: {duration(longest)}, {_name(row.file)}, requested at {row.longest}")
 
 
 def _times(
@@ -292,10 +352,12 @@ MAPPED = {
 """What each level sees of mapped files."""
 
 
-def _limits(run: Watch) -> Iterator[str]:
+def limits(run: Watch) -> Iterator[str]:
     """Yield what the answer does not say."""
     for each in run.not_seen:
         yield wrapped(each, "not seen: ")
+    for each in run.unused:
+        yield wrapped(f"--suppress: nothing was left out by {each}", indent=2)
     order = ORDER[run.options.recorder]
     yield wrapped(f"Only what ran was seen, and {MAPPED[run.options.level]}. {order}" if order else LOCKS_ALONE)
 
@@ -316,7 +378,7 @@ def complaints(run: Watch) -> Iterator[str]:
     if run.now:
         yield from watch_now.complaints(run.now)
         return
-    yield from brief(run.findings)
+    yield from brief(run.faults)
     yield from brief_complaints(run)
 
 

@@ -117,8 +117,10 @@ const RunRecord = (() => {
     return first && end ? `${first.name} to ${end.name}` : `bytes ${start} to ${start + length - 1}`;
   };
 
-  /* Hexadecimal digits in words: the number, where they are one value. */
+  /* Hexadecimal digits in words: the number, where they are one value. Where the values are not known (`part.words`) the
+     place in the program stands instead of them. */
   const valueOf = (part, start, length, digits) => {
+    if (part.words) return digits;
     const value = valueAt(part, start);
     const pairs = digits.match(/../g) || [];
     if (value && value.start === start && value.size === length && pairs.length === length && value.kind.endsWith("signed")) {

@@ -331,7 +331,7 @@ const RunTimeline = (() => {
       for (const number of [at(each.loads), at(each.stores)].filter((found) => found !== null)) told.push(access(record.accesses[number]));
       return told.join("; ") || "between two accesses";
     };
-    const access = (each) => `${nameOf(record.part, each.start, each.length)} ${each.kind === STORE ? "=" : "->"} ${valueOf(record.part, each.start, each.length, each.bytes)} (round ${each.round + 1})`;
+    const access = (each) => `${nameOf(record.part, each.start, each.length)} ${each.kind === STORE ? "=" : "->"} ${valueOf(record.part, each.start, each.length, each.bytes)}${each.round === null ? "" : ` (round ${each.round + 1})`}`;
 
     const slide = (event) => {
       if (event.buttons !== 1) return;
