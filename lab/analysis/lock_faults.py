@@ -144,19 +144,26 @@ class Unordered:
     why_second: Cause
     rechecked: bool = False
     written: Event | None = None
+    held: frozenset[int] = frozenset()
+    """The holds of the process that loads, as it loaded: what it does later under the same ones is no second look."""
 
     @property
     def events(self) -> tuple[Event, Event]:
         """Return both."""
         return self.first, self.second
 
-    def settle(self, event: Event, start: int, end: int, stores: bool) -> None:
-        """Note what the process of the load did next to these bytes, under a lock: load them again, or store there."""
+    def settle(self, event: Event, start: int, end: int, stores: bool) -> bool:
+        """Note what the process of the load did next to these bytes, under a lock: load them again, or store there.
+
+        Return True once that is known.
+        """
         for load in self.events:
             is_theirs = load.kind in LOADS and load.process == event.process and load.time < event.time
-            if is_theirs and load.start < end and start < load.end and not self.rechecked and self.written is None:
+            if is_theirs and load.start < end and start < load.end:
                 self.rechecked = not stores
                 self.written = event if stores else None
+                return True
+        return False
 
     def cause(self) -> Cause:
         """Return the cause: what a process lost before what it never had."""

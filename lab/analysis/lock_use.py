@@ -188,8 +188,10 @@ class Judge(HeldLocks):
         if stores:
             self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
         if holds:
-            for unordered in self._reads[event.process, event.file]:
-                unordered.settle(event, start, end, stores)
+            self._reads[event.process, event.file] = [
+                pair for pair in self._reads[event.process, event.file]
+                if pair.held.issuperset(map(id, holds)) or not pair.settle(event, start, end, stores)
+            ]  # fmt: skip
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
             self._why[event] = why
@@ -231,6 +233,7 @@ class Judge(HeldLocks):
                 if event.kind in LOADS and not any(
                     hold.event.file == event.file for hold in self._holds_of(event.process)
                 ):
+                    pair.held = frozenset(map(id, self._holds_of(event.process)))
                     self._reads[event.process, event.file].append(pair)
 
     # -- Mappings, and what orders processes beside locks of files

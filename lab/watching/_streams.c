@@ -67,8 +67,10 @@ static void stream_after(struct streamed its, FILE *stream, void *caller, void *
     after(event, 0);
 }
 
+static int number_of(FILE *stream) { return stream ? stream->_fileno : -1; } /* fflush takes NULL */
+
 #define STREAM(type, call) \
-    if (!recording() || (stream && is_left_alone(stream->_fileno))) return call; \
+    if (!recording() || is_left_alone(number_of(stream))) return call; \
     inside++; \
     int before_ = errno; \
     struct streamed its = stream_before(stream); \
@@ -97,7 +99,7 @@ SEEKS(fseek, long) SEEKS(fseeko, off_t) SEEKS(fseeko64, off64_t)
 
 static int formatted(int (*call)(FILE *, const char *, va_list), FILE *stream, const char *form, va_list values, void *caller, void *frame)
 {
-    if (!recording() || (stream && is_left_alone(stream->_fileno)))
+    if (!recording() || is_left_alone(number_of(stream)))
         return call(stream, form, values);
     inside++;
     int kept = errno;

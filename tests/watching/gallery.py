@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import json
+import mmap
 import os
 import sqlite3
+import struct
 import sys
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 
-name, file, worker = sys.argv[1:]
+name, file, worker = sys.argv[1:4]
 ROUNDS = 4
 
 
@@ -190,5 +193,123 @@ def threads_of_sqlite() -> None:
     sys.exit()
 
 
+def mapping(size: int = 4096) -> mmap.mmap:
+    return mmap.mmap(descriptor, size)
+
+
+def mapped_add(shared: mmap.mmap) -> None:
+    (value,) = struct.unpack("<Q", shared[:8])
+    shared[:8] = struct.pack("<Q", value + 1)
+
+
+def mapped_under_the_lock() -> None:
+    shared = mapping()  # before the lock: its end would drop the lock
+    fcntl.lockf(descriptor, fcntl.LOCK_EX, 8)
+    mapped_add(shared)
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 8)
+
+
+def structure_under_the_lock() -> None:
+    counter = ctypes.c_uint64.from_buffer(mapping())
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    counter.value += 1
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def mapped_without_a_lock() -> None:
+    mapped_add(mapping())
+
+
+def structure_without_a_lock() -> None:
+    ctypes.c_uint64.from_buffer(mapping()).value += 1
+
+
+def mapped_look_first() -> None:
+    shared = mapping()
+    (value,) = struct.unpack("<Q", shared[:8])
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    shared[:8] = struct.pack("<Q", value + 1)
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def mapped_after_the_unlock() -> None:
+    shared = mapping()
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    (value,) = struct.unpack("<Q", shared[:8])
+    fcntl.flock(descriptor, fcntl.LOCK_UN)
+    shared[:8] = struct.pack("<Q", value + 1)
+
+
+def mapped_and_closed() -> None:
+    """mmap.mmap keeps a copy of the descriptor; its close drops the lock."""
+    fcntl.lockf(descriptor, fcntl.LOCK_EX, 8)
+    mapping().close()
+    mapped_add(mapping())
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 8)
+
+
+def frames(tidy: bool) -> None:
+    """Senders hold a shared lock for as long as they send; a daemon closes what it does not know, and the lock goes."""
+    shared = mapping()
+    guard = os.open(f"{file}.lock", os.O_RDWR | os.O_CREAT)
+    if worker == "0":
+        while not Path(f"{file}.sent").exists():
+            time.sleep(0.001)
+        fcntl.flock(guard, fcntl.LOCK_EX)
+        sum(shared[:128])
+        sum(shared[:128])
+    else:
+        fcntl.flock(guard, fcntl.LOCK_SH)
+        if tidy:
+            os.closerange(guard, 64)
+        shared[64:72] = struct.pack("<Q", 1)
+        Path(f"{file}.sent").touch()
+    if worker == "0" or not tidy:
+        os.close(guard)
+
+
+def frames_sent() -> None:
+    frames(False)
+
+
+def frames_of_a_daemon() -> None:
+    frames(True)
+
+
+def segment(unlocks_first: bool) -> None:
+    """One shrinks the file under the lock; the others look at their mapping, with the lock or without it."""
+    if worker == "0":
+        while unlocks_first and not Path(f"{file}.mapped").exists():
+            time.sleep(0.001)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX)
+        os.ftruncate(descriptor, 4096)
+        os.ftruncate(descriptor, 8192)
+        os.pwrite(descriptor, b"x" * 4096, 4096)
+        fcntl.lockf(descriptor, fcntl.LOCK_UN)
+        Path(f"{file}.cut").touch()
+    else:
+        fcntl.lockf(descriptor, fcntl.LOCK_SH)
+        with mmap.mmap(descriptor, os.fstat(descriptor).st_size, prot=mmap.PROT_READ) as view:
+            if unlocks_first:
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+                Path(f"{file}.mapped").touch()
+            while unlocks_first and not Path(f"{file}.cut").exists():
+                time.sleep(0.001)
+            view[-1]
+            if not unlocks_first:
+                fcntl.lockf(descriptor, fcntl.LOCK_UN)
+
+
+def segment_read() -> None:
+    segment(False)
+
+
+def segment_read_late() -> None:
+    segment(True)
+
+
+descriptor = os.open(file, os.O_RDWR) if len(sys.argv) > 4 else -1
+if descriptor >= 0:
+    os.ftruncate(descriptor, 8192)
 for _ in range(ROUNDS):
     globals()[name]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -94,16 +94,27 @@ MAPPED_WRONG = {
     "torn_string": {"no lock"},
 }  # fmt: skip
 
+MAPPED_PYTHON_RIGHT = ("mapped_under_the_lock", "structure_under_the_lock", "frames_sent", "segment_read")
+MAPPED_PYTHON_WRONG = {
+    "mapped_without_a_lock": {"no lock"},
+    "structure_without_a_lock": {"no lock"},
+    "mapped_look_first": {"read before the lock"},
+    "mapped_after_the_unlock": {"written after the unlock"},
+    "mapped_and_closed": {"dropped by a close"},
+    "frames_of_a_daemon": {"no lock"},
+    "segment_read_late": {"no lock", "cut below a mapping"},
+}
+
 HANGS = {"never_unlocks": 2.0}
 """Programs that do not end by themselves, and the seconds that they are given."""
 
 
 def found(
-    command: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls"
+    command: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls", more: Sequence[str] = ()
 ) -> list[list[object]]:
     """Return each finding of a program as its cause, whether it is a note, and its places."""
     Path(file).write_bytes(b"[]" if "python" in command[0] else bytes(4096))
-    done = watch(WatchOptions([*command, file, "{worker}"], copies, [], [], [], limit_s, "", level=level))
+    done = watch(WatchOptions([*command, file, "{worker}", *more], copies, [], [], [], limit_s, "", level=level))
     return [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
 
 
@@ -138,6 +149,7 @@ def test_what_is_said_of_each_program(
         assert any(place.endswith((f" {name}", *HELPERS)) for place in places), places
 
 
+@pytest.mark.needs("accesses")
 @pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in MAPPED_RIGHT), *MAPPED_WRONG.items()])
 def test_what_is_said_of_each_program_that_uses_a_mapping(
     gallery: str, other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
@@ -156,6 +168,21 @@ def test_what_is_said_of_each_python_program(
 ) -> None:
     command = [sys.executable, str(HERE / "gallery.py"), name]
     findings = other.call(found, command, str(tmp_path / "data"), 2, 30.0)
+    assert causes(findings) <= expected
+    assert bool(findings) == bool(expected)
+    assert all(place.startswith("gallery.py:") for _, _, calls in findings for place in calls)
+
+
+@pytest.mark.needs("accesses")
+@pytest.mark.parametrize(
+    ("name", "expected"), [*((name, set()) for name in MAPPED_PYTHON_RIGHT), *MAPPED_PYTHON_WRONG.items()]
+)
+def test_what_is_said_of_each_python_program_that_uses_a_mapping(
+    other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
+) -> None:
+    (tmp_path / "data").touch()
+    command = [sys.executable, str(HERE / "gallery.py"), name]
+    findings = other.call(found, command, str(tmp_path / "data"), 2, 30.0, "accesses", ["mapped"])
     assert causes(findings) <= expected
     assert bool(findings) == bool(expected)
     assert all(place.startswith("gallery.py:") for _, _, calls in findings for place in calls)

@@ -55,10 +55,10 @@ PASSES(fcntl) PASSES(fcntl64)
 """
 
 
-def watched(folder: Path, journal: str) -> tuple[int, dict[str, Any]]:
+def watched(folder: Path, journal: str, level: str = "calls") -> tuple[int, dict[str, Any]]:
     """Watch four processes that write to one database."""
     (folder / "work.py").write_text(WORK)
-    command = ("--suppress", "sqlite", "--", sys.executable, "work.py", journal)
+    command = ("--level", level, "--suppress", "sqlite", "--", sys.executable, "work.py", journal)
     ended = run_lab("watch", "-n", "4", "--json", "-", *command, cwd=folder)
     return ended.returncode, json.loads(ended.stdout)
 
@@ -71,6 +71,16 @@ def test_sqlite_is_reported_for_nothing(tmp_path: Path, journal: str) -> None:
     assert (code, document["processes"]) == (0, 4)
     assert sum(row["granted"] for row in document["locked"]) > 48
     assert document["suppressed"] > 0
+
+
+@pytest.mark.needs("compiled")
+@pytest.mark.needs("accesses")
+def test_the_mapped_index_of_sqlite_is_reported_for_nothing(tmp_path: Path) -> None:
+    code, document = watched(tmp_path, "wal", "accesses")
+    assert [each for each in document["findings"] if not each["note"]] == []
+    assert code == 0
+    assert document["accesses"] > 500
+    assert document["suppressed"] > 100
 
 
 @pytest.mark.needs("compiled")
