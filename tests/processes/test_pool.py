@@ -1,103 +1,41 @@
+"""A pool of workers: they begin together, and how each ended is known."""
+
 from __future__ import annotations
 
 import mmap
 import os
 import signal
 import time
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lab.errors import CannotRunError
-from lab.processes import Exit, Terminated, WorkerPool, cpus_for, fork_child, pool, stop_on_sigterm
-from tests.helpers import OtherProcess, in_fresh_process, is_asleep, is_running, wait_until
+from lab.processes import WorkerPool, cpus_for, fork_child, pool
+from tests.helpers import in_fresh_process, is_asleep, is_running, wait_until
+from tests.processes import pools
 from tests.processes.limits import others_run
-
-LONG_S = 60.0
-SHORT_S = 0.1
-"""A time limit that a worker which hangs is to exceed."""
-
-Run = Callable[[], None]
-
-
-def nothing() -> None:
-    pass
-
-
-def hang() -> None:
-    while True:
-        time.sleep(60)
-
-
-def hang_without_sigterm() -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    hang()
-
-
-def stop_and_hang() -> None:
-    os.kill(os.getpid(), signal.SIGSTOP)
-    hang()
-
-
-def kill_oneself() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def raises() -> None:
-    raise ValueError("in the worker")
-
-
-def close_everything() -> None:
-    """As daemons do: the pipe is then at its end, though the worker goes on."""
-    os.closerange(3, 100)
-    hang()
-
-
-def leave_its_group() -> None:
-    os.setsid()
-
-
-ENDING = ("nothing", "kill_oneself", "raises", "leave_its_group")
-"""The functions that end by themselves."""
-
-
-def pool_of(*runs: Run) -> WorkerPool:
-    """Each worker runs its own function after the release."""
-    return WorkerPool(len(runs), lambda index: runs[index], cpus_for("none"))
-
-
-def finish(workers: WorkerPool, time_limit_s: float = LONG_S, late: Container[int] = ()) -> list[Exit]:
-    """Release the workers and wait for them; the limit begins anew until all but those to be late have ended."""
-    workers.gather(LONG_S)
-    workers.release()
-    return workers.wait(time_limit_s, goes_on=others_run(workers, late))
-
-
-def told(exits: Iterable[Exit]) -> list[tuple[int, int | None, bool]]:
-    return [(each.index, each.code, each.late) for each in exits]
-
-
-def children() -> str:
-    try:
-        return f"pid {os.waitpid(-1, os.WNOHANG)[0]}"
-    except ChildProcessError:
-        return "none"
-
-
-def descriptors() -> list[str]:
-    return sorted(os.listdir("/proc/self/fd"))  # noqa: PTH208
-
-
-def all_gone(pids: Iterable[int]) -> bool:
-    """True where none of these runs, and this process has no child left."""
-    return not any(map(is_running, pids)) and children() == "none"
+from tests.processes.pools import (
+    ENDING,
+    LONG_S,
+    SHORT_S,
+    Run,
+    all_gone,
+    children,
+    finish,
+    hang,
+    hang_without_sigterm,
+    nothing,
+    pool_of,
+    told,
+    void,
+)
 
 
 def race(names: Sequence[str], time_limit_s: float) -> list[object]:
     """What is told of the exits of workers that run these functions, and whether all are gone."""
-    with pool_of(*(globals()[name] for name in names)) as workers:
+    with pool_of(*(vars(pools)[name] for name in names)) as workers:
         pids = list(workers._running)
         late = [index for index, name in enumerate(names) if name not in ENDING]
         exits = told(finish(workers, time_limit_s, late))
@@ -236,136 +174,6 @@ def race_with_one_that_holds_the_pipe() -> dict[str, object]:
     return {"exits": exits, "in time": time.monotonic() - begun < LONG_S, "orphans": orphans, "children": children()}
 
 
-def void(value: object) -> None:
-    pass
-
-
-def refused_part_way(forks: int) -> dict[str, object]:
-    """What is said where fork(2) answers EAGAIN after so many, and what is left."""
-    fork, pids, before = os.fork, list[int](), descriptors()
-    found: dict[str, object] = {"said": "entered"}
-
-    def limited() -> int:
-        if len(pids) == forks:
-            raise BlockingIOError(11, "Resource temporarily unavailable")
-        pids.append(fork())
-        return pids[-1]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fork", limited)
-        found["ends"] = watch_ends(patch)
-        try:
-            with pool_of(hang, hang, hang_without_sigterm, hang):
-                pass
-        except CannotRunError as error:
-            found["said"] = str(error)
-    return {**found, "forked": len(pids), "gone": all_gone(pids), "descriptors": descriptors() == before}
-
-
-def watch_ends(patch: pytest.MonkeyPatch, *, interrupt: bool = False) -> list[bool]:
-    """What every wait for the end of all workers finds from now on: True where they ended, False on giving up."""
-    found: list[bool] = []
-    ended = WorkerPool._ended
-
-    def watched(self: WorkerPool, timeout_s: float, *, late: bool = False) -> bool:
-        if interrupt:
-            signal.raise_signal(signal.SIGINT)
-        found.append(ended(self, timeout_s, late=late))
-        return found[-1]
-
-    patch.setattr(WorkerPool, "_ended", watched)
-    return found
-
-
-FORKING = {"forking": signal.SIGINT, "forking, sigterm": signal.SIGTERM}
-
-
-def interrupted(when: str) -> dict[str, object]:
-    """Ctrl-C at one moment of a race with workers that hang; SIGTERM where the name says so."""
-    before = descriptors()
-    found: dict[str, object] = {}
-    pids: list[int] = []
-    with pytest.MonkeyPatch.context() as patch:
-        found["ends"] = watch_ends(patch, interrupt=when == "ending")
-        signal_after_the_second_fork(patch, FORKING.get(when), pids)
-        try:
-            with stop_on_sigterm(), pool_of(ask_to_stop(when), hang, hang_without_sigterm) as workers:
-                workers.gather(LONG_S)
-                if when in ("block", "ending"):
-                    raise KeyboardInterrupt
-                if when == "releasing":
-                    interrupt_the_next_close()
-                workers.release()
-                workers.wait(LONG_S)
-        except (KeyboardInterrupt, Terminated) as error:
-            found["raised"] = type(error).__name__
-    return {**found, "forked": len(pids), "gone": all_gone(pids), "descriptors": descriptors() == before}
-
-
-def interrupt_the_next_close() -> None:
-    """Ctrl-C reaches the parent when it has just closed a descriptor, before it does anything else."""
-    close = os.close
-
-    def close_into_sigint(fd: int) -> None:
-        os.close = close
-        close(fd)
-        signal.raise_signal(signal.SIGINT)
-
-    os.close = close_into_sigint
-
-
-def ask_to_stop(when: str) -> Run:
-    """A worker that signals its parent once that waits, and hangs."""
-
-    def run() -> None:
-        if when in ("waiting", "sigterm"):
-            wait_until(lambda: is_asleep(os.getppid()), "the parent waits")
-            os.kill(os.getppid(), signal.SIGTERM if when == "sigterm" else signal.SIGINT)
-        hang()
-
-    return run
-
-
-def signal_after_the_second_fork(patch: pytest.MonkeyPatch, number: signal.Signals | None, pids: list[int]) -> None:
-    """A signal, if any, reaches the parent when it has just forked its second worker, before it knows the pid."""
-    fork = os.fork
-
-    def fork_into_signal() -> int:
-        pid = fork()
-        if pid:
-            pids.append(pid)
-            if number and len(pids) == 2:
-                signal.raise_signal(number)
-        return pid
-
-    patch.setattr(os, "fork", fork_into_signal)
-
-
-_kept: list[WorkerPool] = []
-
-
-def pids_at_work() -> list[int]:
-    """A pool whose workers hang, left running: two are at work, and one of them has a child."""
-    reader, writer = os.pipe()
-
-    def with_child() -> None:
-        os.write(writer, str(fork_child(hang_without_sigterm)).encode())
-        hang()
-
-    workers = pool_of(hang_without_sigterm, with_child).__enter__()
-    _kept.append(workers)
-    workers.gather(LONG_S)
-    workers.release()
-    return [*workers._running, int(os.read(reader, 100))]
-
-
-def pids_at_the_barrier() -> list[int]:
-    workers = pool_of(nothing, nothing).__enter__()
-    _kept.append(workers)
-    workers.gather(LONG_S)
-    return list(workers._running)
-
-
 def processors(pin: str) -> dict[str, list[list[int]]]:
     """Where each of three workers may run, and where `cpus_for` says."""
     reader, writer = os.pipe()
@@ -460,44 +268,6 @@ def test_a_worker_that_never_gets_ready_is_late() -> None:
 
 def test_a_workers_child_ends_with_it_and_keeps_nobody_waiting() -> None:
     assert in_fresh_process(race_with_a_child_that_outlives_its_worker) == [[[0, 0, False]], True]
-
-
-@pytest.mark.parametrize("forks", [0, 1, 3])
-def test_a_fork_refused_part_way_leaves_none_of_those_forked(forks: int) -> None:
-    assert in_fresh_process(refused_part_way, forks) == {
-        "said": f"fork refused for worker {forks} of 4 (Resource temporarily unavailable); "
-        "lower --workers or raise the limit (ulimit -u, or the container's limit of pids)",
-        "forked": forks,
-        "gone": True,
-        "descriptors": True,
-        "ends": [True] * bool(forks),
-    }
-
-
-@pytest.mark.parametrize(
-    ("when", "raised", "forked"),
-    [
-        ("forking", "KeyboardInterrupt", 2),
-        ("forking, sigterm", "Terminated", 2),
-        ("block", "KeyboardInterrupt", 3),
-        ("ending", "KeyboardInterrupt", 3),
-        ("releasing", "KeyboardInterrupt", 3),
-        ("waiting", "KeyboardInterrupt", 3),
-        ("sigterm", "Terminated", 3),
-    ],
-)
-def test_an_interrupt_leaves_no_worker_and_has_no_further_one_forked(when: str, raised: str, forked: int) -> None:
-    expected = {"raised": raised, "forked": forked, "gone": True, "descriptors": True, "ends": [True]}
-    assert in_fresh_process(interrupted, when) == expected
-
-
-@pytest.mark.parametrize("pool_with", [pids_at_work, pids_at_the_barrier])
-def test_sigkill_of_the_parent_leaves_no_worker(pool_with: Callable[[], list[int]]) -> None:
-    with OtherProcess() as other:
-        pids = other.call(pool_with)
-        assert all(is_running(pid) for pid in pids)
-        other.kill()
-    wait_until(lambda: not any(is_running(pid) for pid in pids), "all workers are gone")
 
 
 @pytest.mark.parametrize(
