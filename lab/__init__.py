@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .locking.adapters import adapt
     from .locking.protocol import Deadlock
     from .scenario import EVERY_LOCK, Damage, Outcome, Scenario, Worker
+    from .watching.annotations import ordered_by
 
     __version__: str
 
@@ -54,6 +55,7 @@ __all__ = [
     "check",
     "explore",
     "locks",
+    "ordered_by",
     "race",
     "replay",
 ]
@@ -61,6 +63,7 @@ __all__ = [
 _PLACES = {
     "Deadlock": ".locking.protocol",
     "adapt": ".locking.adapters",
+    "ordered_by": ".watching.annotations",
     **dict.fromkeys(("CannotRunError", "LabError", "UsageError"), ".errors"),
     **dict.fromkeys(("bench", "check", "explore", "locks", "race", "replay"), ".api.session"),
 }

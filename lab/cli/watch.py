@@ -31,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "words {worker} is the number of the copy, {workers} how many run",
     )
     parser.add_argument("--pid", type=at_least(1), metavar="PID", help="the same for each file that this process locks")
+    parser.add_argument(
+        "--header",
+        action="store_true",
+        help="print the path of the C header by which a program says what orders it (lab_acquire), and end",
+    )
     what = parser.add_argument_group("what to watch")
     add = what.add_argument
     add("-n", "--copies", type=at_least(1), default=1, metavar="N", help="run so many copies, released together (1)")
@@ -104,6 +109,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     from .documents import Documents
 
+    if arguments.header:
+        return _print_header()
     check_format(arguments.format)
     check_causes(arguments.ignore)
     _check(arguments)
@@ -133,6 +140,14 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.trace:
             documents.trace(arguments.trace)
         return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options))
+
+
+def _print_header() -> int:
+    from lab.output import print_text
+    from lab.watching.annotations import HEADER
+
+    print_text(str(HEADER))
+    return 0
 
 
 def _check(arguments: argparse.Namespace) -> None:
