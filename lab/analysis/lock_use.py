@@ -51,6 +51,8 @@ class Judge(HeldLocks):
         self._unordered: list[Unordered] = []
         self._reads: dict[tuple[int, int], list[Unordered]] = defaultdict(list)
         self._why: dict[Event, Cause] = {}
+        self._guarded: set[Event] = set()
+        """The accesses of processes that had a lock, where some are known by the page alone."""
         self._pieces: list[tuple[Event, Event]] = []
         self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
@@ -65,6 +67,7 @@ class Judge(HeldLocks):
             Kind.READ: self._read, Kind.WRITE: self._write, Kind.TRUNCATE: self._truncate,
             Kind.MAP: self._map, Kind.UNMAP: self._unmap, Kind.RENAME: self._rename, Kind.UNLINK: self._unlink,
             Kind.LOAD: self._load, Kind.STORE: self._store, Kind.ATOMIC: self._store, Kind.OPENED: self._words.opened,
+            Kind.PAGE: self._page,
             Kind.SEND: self._leave, Kind.LEAVE: self._leave, Kind.RECEIVE: self._enter, Kind.ENTER: self._enter,
         }  # fmt: skip
 
@@ -153,6 +156,10 @@ class Judge(HeldLocks):
         for start, end in self._words.access(event):
             self._access(event, start, end, stores=True)
 
+    def _page(self, event: Event) -> None:
+        """Some bytes of a page were stored. Two that had a lock each may have stored to different ones."""
+        self._access(event, event.start, event.end, stores=True)
+
     def _append(self, event: Event) -> None:
         """Report a record that was appended in several pieces, with another process's bytes between them."""
         description = self._described.get((event.process, event.fd))
@@ -195,9 +202,16 @@ class Judge(HeldLocks):
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
             self._why[event] = why
+        if holds and self._history.level == "pages":
+            self._guarded.add(event)
+        self._pair(event, others, why)
+
+    def _pair(self, event: Event, others: list[Event], why: Cause) -> None:
+        """Keep an access with the others that nothing orders with it, but those that lose nothing."""
         for other in dict.fromkeys(others):
             both_empty = {event.kind, other.kind} <= EMPTIES  # two that empty a lock file lose nothing
-            if not (event.flags & other.flags & APPENDS) and not both_empty:
+            both_guarded = Kind.PAGE in (event.kind, other.kind) and {event, other} <= self._guarded
+            if not (event.flags & other.flags & APPENDS) and not both_empty and not both_guarded:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
 
     def _stored(self, event: Event, here: list[Hold], holds: list[Hold]) -> None:
@@ -286,7 +300,7 @@ class Judge(HeldLocks):
         locked = {file for file, way in self._uses if way != "lock file"}
         writers: dict[int, set[int]] = defaultdict(set)
         for event in self._history.events:
-            if event.kind in (Kind.WRITE, Kind.TRUNCATE, Kind.STORE) and not event.flags & APPENDS:
+            if event.kind in (Kind.WRITE, Kind.TRUNCATE, Kind.STORE, Kind.PAGE) and not event.flags & APPENDS:
                 writers[event.file].add(event.process)
         return locked | {file for file, processes in writers.items() if len(processes) > 1}
 

@@ -44,6 +44,7 @@ class Kind(IntEnum):
     STORE = 26
     ATOMIC = 27
     OPENED = 28
+    PAGE = 29
 
 
 EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE, SEEN, UNDECODED = 1, 2, 4, 8, 16, 32, 64
@@ -55,7 +56,7 @@ LOADS, STORES = (Kind.READ, Kind.LOAD), (Kind.WRITE, Kind.STORE, Kind.ATOMIC)
 
 
 class Event(NamedTuple):
-    """One call of one process.
+    """One call of one process; of a PAGE some bytes were stored before it, and after the call before it.
 
     `time` is when it counts, in ns of CLOCK_MONOTONIC: the first stamp of a call that releases, else the second.
     `begin` and `finish` are both stamps; `finish` is 0 where the call never returned. `process` and `file` are places

@@ -163,10 +163,10 @@ def _check(arguments: argparse.Namespace) -> None:
     for option in ("junit", "sarif", "html", "trace"):
         if asked[0] in ("now", "pid") and getattr(arguments, option):
             raise UsageError(f"--{option} is about a command that is watched; give one behind --")
-    for way in ("kernel", "from_outside"):
-        if getattr(arguments, way) and arguments.level != "calls":
-            option = f"--{way.replace('_', '-')}"
-            raise UsageError(f"{option} sees calls; leave out --level {arguments.level}, or {option}")
+    if arguments.from_outside and arguments.level == "accesses":
+        raise UsageError("--from-outside sees calls, or pages; give --level pages, or leave out --from-outside")
+    if arguments.kernel and arguments.level != "calls":
+        raise UsageError(f"--kernel sees locks alone; leave out --level {arguments.level}, or --kernel")
     if arguments.kernel and arguments.from_outside:
         raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
 

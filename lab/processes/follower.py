@@ -49,6 +49,9 @@ class Recorder(Protocol):
     def forked(self, parent: int, child: int) -> None:
         """A process was forked, and has not run yet."""
 
+    def began(self, pid: int) -> None:
+        """A process that was forked is stopped, as at the exit of a call, before it runs."""
+
     def executed(self, pid: int) -> None:
         """A process executes another program, of which nothing has run yet."""
 
@@ -154,6 +157,8 @@ class _Loop:
         """The process of each thread."""
         self._unannounced: set[int] = set()
         """Threads that have stopped before their maker's event told of them."""
+        self._fresh: set[int] = set()
+        """Processes that were forked and have not run yet."""
         self._finish: dict[int, Finish | None] = {}
         """The threads that are within a call, and what is told of its result."""
         self._again: dict[int, tuple[tuple[int, ...], Finish]] = {}
@@ -193,6 +198,9 @@ class _Loop:
             self._announced(ptrace.message(tid))
         elif event == ptrace.EVENT_EXEC:
             self._executed(tid)
+        elif tid in self._fresh and stop == signal.SIGTRAP:
+            self._fresh.discard(tid)
+            self._recorder.began(tid)
         elif event == ptrace.EVENT_STOP and stop in STOPS:
             ptrace.stay_stopped(tid)
             return
@@ -236,6 +244,7 @@ class _Loop:
         its, parent = _status(tid)
         self._processes[tid] = its
         if its == tid:
+            self._fresh.add(tid)
             self._recorder.forked(parent, tid)
 
     def _executed(self, tid: int) -> None:

@@ -14,11 +14,12 @@ import struct
 from collections.abc import Iterable, Mapping
 from ctypes import Structure, c_long, c_uint8, c_uint32, c_uint64, c_void_p
 from errno import EACCES
+from signal import SIGTRAP
 from typing import NamedTuple
 
 from lab.errors import checked
 
-from .child import prctl
+from .child import WALL, prctl
 
 PTRACE_CONT, PTRACE_DETACH, PTRACE_SYSCALL = 7, 17, 24
 PTRACE_GETEVENTMSG, PTRACE_GETREGSET, PTRACE_SETREGSET = 0x4201, 0x4204, 0x4205
@@ -102,6 +103,21 @@ the return address of the innermost function; where it has none the return addre
 
 MACHINES = {"x86_64": (0xC000_003E, "x86_64"), "aarch64": (0xC000_00B7, "generic"), "riscv64": (0xC000_00F3, "generic")}
 """The number of each machine in an entry (linux/audit.h), and its table; a program for another is not followed."""
+
+
+class _Places(NamedTuple):
+    """Where the registers of a system call are, and the size of the instruction that makes one."""
+
+    call: int
+    again: int
+    argument: int
+    instruction: int
+    size: int
+
+
+INJECTED = {"x86_64": _Places(call=10, again=15, argument=14, instruction=16, size=2)}
+NO_CALL = (1 << 64) - 1
+"""In place of the number of a call that a signal could make again."""
 
 
 def numbers_here() -> dict[str, int]:
@@ -196,6 +212,44 @@ def result(pid: int, info: SyscallInfo) -> int:
     """Return what the system call at whose exit the process is stopped came to: minus an errno where it failed."""
     _call(PTRACE_GET_SYSCALL_INFO, pid, ctypes.sizeof(info), ctypes.addressof(info))
     return ctypes.c_int64(info.number).value
+
+
+def inject(pid: int, number: int, argument: int) -> int:
+    """Let a thread make one more system call, of one argument, and return its result. Raises OSError.
+
+    It is at the exit of a call, and is so again afterwards: what it will see is the result of that. Signals that come
+    meanwhile are sent to it anew.
+    """
+    place, values = INJECTED[platform.machine()], registers(pid)
+    changed = list(values)
+    changed[place.call] = number
+    changed[place.again] = NO_CALL
+    changed[place.argument] = argument
+    changed[place.instruction] -= place.size
+    set_registers(pid, tuple(changed))
+    late: list[int] = []
+    for _ in range(2):  # its entry, and its exit
+        go_on(pid)
+        while not _is_at_call(pid, late):
+            go_on(pid)
+    answer = ctypes.c_int64(registers(pid)[place.call]).value
+    set_registers(pid, values)
+    for each in late:
+        os.kill(pid, each)
+    if -PATH_BYTES < answer < 0:
+        raise OSError(-answer, os.strerror(-answer), "injected call")
+    return answer
+
+
+def _is_at_call(pid: int, late: list[int]) -> bool:
+    """Wait for the next stop of a thread; note the signal that it is about another."""
+    _, status = os.waitpid(pid, WALL)
+    if not os.WIFSTOPPED(status):
+        raise ProcessLookupError
+    stop = os.WSTOPSIG(status)
+    if stop != SIGTRAP | 0x80 and not status >> 16:
+        late.append(stop)
+    return stop == SIGTRAP | 0x80
 
 
 def is_entry(pid: int, info: SyscallInfo) -> bool:

@@ -54,13 +54,13 @@ class Entry:
 class LogWriter:
     """Writes the log of one program of one process, as the preloaded library does: for those into which none can be."""
 
-    def __init__(self, folder: Path, pid: int, parent: int, started: int, forked: int = 0) -> None:
+    def __init__(self, folder: Path, pid: int, parent: int, started: int, forked: int = 0, level: int = 0) -> None:
         """Make the log. Raises OSError."""
         path = folder / f"{pid}-{started}.log"
         new = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         self._log = os.open(path, os.O_RDWR | new, 0o600)
         self._text = os.open(path.with_suffix(".txt"), os.O_WRONLY | os.O_APPEND | new, 0o600)
-        self._head = pid, parent, started, forked
+        self._head, self._level = (pid, parent, started, forked), level
         self._count = self._lost = 0
         self._write_head()
         os.ftruncate(self._log, HEAD)
@@ -88,7 +88,9 @@ class LogWriter:
             self._lost += 1
 
     def _write_head(self) -> None:
-        head = HEADER.pack(MAGIC, VERSION, EVENT.size, *self._head, self._count, self._lost, self._lost > 0, 0)
+        head = HEADER.pack(
+            MAGIC, VERSION, EVENT.size, *self._head, self._count, self._lost, self._lost > 0, self._level
+        )
         os.pwrite(self._log, head, 0)
 
     def close(self) -> None:

@@ -285,6 +285,8 @@ class Outside(Tracing):
             complete(result if failed else 0)
             if not failed and flags & MAP_SHARED:
                 its.maps.append((result, size, opened.file, offset))
+                if self._sees_pages:
+                    self._protect(its, call.tid)
                 if its.log and not its.has_mapped:
                     its.has_mapped = True
                     its.log.text(f"limit {UNSEEN}")
@@ -295,6 +297,8 @@ class Outside(Tracing):
         its, at, size = call.its, call.arguments[0], call.arguments[1]
         for mapping in [each for each in its.maps if at <= each[0] < at + size]:
             its.maps.remove(mapping)
+            if its.pages:
+                its.pages.remove(at, size)
             entry = self._entry(call, Kind.UNMAP, mapping[2])
             entry.start, entry.length, entry.finish = mapping[3], mapping[1], now()
             self._put(its, entry)

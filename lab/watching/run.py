@@ -126,9 +126,14 @@ def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
 def _by_tracer(options: WatchOptions) -> Callable[[Path], Recording]:
     from .outside import Outside
 
+    check_level(options.level)
+    sees_pages = options.level == "pages"
+
     @contextmanager
     def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
-        with Follower(lambda: Outside(folder, options.files, _outputs()), *Outside.filters()) as follower:
+        with Follower(
+            lambda: Outside(folder, options.files, _outputs(), sees_pages=sees_pages), *Outside.filters()
+        ) as follower:
             yield {}, follower
 
     return record
@@ -364,10 +369,8 @@ def _in_words(event: Event) -> str:
         case Kind.POSIX | Kind.OFD:
             way = "fcntl" if event.kind is Kind.POSIX else "ofd"
             return f"{way}, {mode or 'unlock'}, {_range(event)}{refused}{unanswered}"
-        case Kind.READ:
-            return f"reads {_range(event)}"
-        case Kind.LOAD | Kind.STORE:
-            return f"{event.kind.name.lower()}s {_range(event)}"
+        case Kind.READ | Kind.LOAD | Kind.STORE | Kind.PAGE | Kind.MAP:
+            return OF_A_RANGE[event.kind].format(_range(event))
         case Kind.WRITE:
             return f"{'appends' if event.flags & APPENDS else 'writes'} {_range(event)}"
         case Kind.TRUNCATE:
@@ -376,11 +379,17 @@ def _in_words(event: Event) -> str:
             return f"opens it{', and empties it,' if event.other & os.O_TRUNC else ''} as descriptor {event.fd}"
         case Kind.CLOSE:
             return f"closes descriptor {event.fd}"
-        case Kind.MAP:
-            return f"maps {_range(event)}"
         case _:
             return OTHERS.get(event.kind, event.kind.name.lower())
 
+
+OF_A_RANGE = {
+    Kind.READ: "reads {}",
+    Kind.LOAD: "loads {}",
+    Kind.STORE: "stores {}",
+    Kind.PAGE: "has stored to some of {} before this call",
+    Kind.MAP: "maps {}",
+}
 
 OTHERS = {
     Kind.FORK: "forks",

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from lab.errors import checked
 
 from .log import LogWriter
+from .pages import Pages
 
 REGULAR, CHANNEL = 1, 2
 """The types of files that are recorded: a channel is a pipe, whose data orders processes."""
@@ -107,10 +108,11 @@ class Process:
         self.maps: list[tuple[int, int, int, int]] = []
         """Mappings: address, size, file, place in the file."""
         self.code: list[tuple[int, int, int, str]] = []
-        self.code_is_known = self.has_ended = self.has_mapped = False
+        self.code_is_known = self.has_ended = self.has_mapped = self.is_unprotected = False
         self.stacks: dict[tuple[int, ...], int] = {}
         self.described: set[int] = set()
         self.executes = 0
+        self.pages: Pages | None = None
         self._memory = -1
 
     def read(self, address: int, size: int) -> bytes:
@@ -163,9 +165,11 @@ class Process:
         """Write nothing more."""
         if self.log:
             self.log.close()
+        if self.pages:
+            self.pages.close()
         if self._memory >= 0:
             os.close(self._memory)
-        self.log, self._memory = None, -1
+        self.log, self.pages, self._memory = None, None, -1
 
     def known(self, fd: int, files: Files) -> Opened | None:
         """Return what a descriptor refers to, None where that is not recorded."""

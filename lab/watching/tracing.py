@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import stat
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic_ns as now
 from typing import NamedTuple
@@ -15,6 +17,7 @@ from lab.processes import ptrace
 from lab.processes.follower import Finish
 
 from .log import Entry, LogWriter
+from .pages import PAGE, Pages
 from .traced import REGULAR, Files, Opened, Process
 from .unwind import callers
 
@@ -47,8 +50,9 @@ class Tracing:
 
     CALLS: Sequence[str] = ()
 
-    def __init__(self, folder: Path, globs: Collection[str], outputs: str) -> None:
+    def __init__(self, folder: Path, globs: Collection[str], outputs: str, *, sees_pages: bool = False) -> None:
         """Write logs into a folder, of the files that the globs choose; `outputs` are no shared files."""
+        self._sees_pages = sees_pages
         self._folder = folder
         self._files = Files(folder, globs, outputs)
         self._processes: dict[int, Process] = {}
@@ -64,6 +68,8 @@ class Tracing:
         its = self._processes.get(pid)
         if its is None or its.log is None:
             return None
+        if self._sees_pages and its.maps:
+            self._look_at_pages(Call(its, tid, tuple(info.arguments), int(info.instruction), int(info.stack), now()))
         call = Call(its, tid, tuple(info.arguments), int(info.instruction), int(info.stack), now())
         return self._calls[info.number](call)
 
@@ -75,10 +81,16 @@ class Tracing:
             return
         its.fds, its.maps, its.code = dict(before.fds), list(before.maps), before.code
         time = now()
-        its.log = LogWriter(self._folder, child, parent, time, time)
+        its.log = LogWriter(self._folder, child, parent, time, time, int(self._sees_pages))
         self._write_program(its)
         its.read_code()
         self._write(its, Kind.FORK, time, other=parent)
+
+    def began(self, pid: int) -> None:
+        """Protect the mappings that a process has from its parent, before it runs."""
+        its = self._processes.get(pid)
+        if self._sees_pages and its and its.maps:
+            self._protect(its, pid)
 
     def executed(self, pid: int) -> None:
         """Begin the log of another program of a process, with the descriptors that stay open."""
@@ -88,7 +100,7 @@ class Tracing:
         its.close()
         time = its.executes or now()
         its = self._processes[pid] = Process(pid, its.parent)
-        its.log = LogWriter(self._folder, pid, its.parent, time)
+        its.log = LogWriter(self._folder, pid, its.parent, time, level=int(self._sees_pages))
         self._write_program(its)
         self._write(its, Kind.START, time, other=its.parent)
         for fd in its.descriptors():
@@ -125,6 +137,34 @@ class Tracing:
             log.text(f"limit {name}: it is a program of 32 bits, whose system calls have other numbers")
         if rights & (stat.S_ISUID | stat.S_ISGID) and os.geteuid():
             log.text(f"limit what {name} does as another user: it is set-user-ID, and has no such rights while traced")
+
+    # -- Pages
+
+    def _look_at_pages(self, call: Call) -> None:
+        """Write which pages the process has stored to since its last call."""
+        its = call.its
+        for file, start, end in its.pages.written() if its.pages else ():
+            for page in range(start, end, PAGE):
+                entry = self._entry(call, Kind.PAGE, file)
+                entry.finish, entry.start, entry.length = call.begun, page, PAGE
+                self._put(its, entry)
+
+    def _protect(self, its: Process, tid: int) -> None:
+        """Protect those mappings of a process that are not yet; its thread is at the exit of a call."""
+        if not its.log or its.is_unprotected:
+            return
+        try:
+            pages = its.pages = its.pages or Pages(its.pid, tid)
+            for mapping in its.maps:
+                if mapping[0] not in (each[0] for each in pages.mappings):
+                    with suppress(PermissionError):  # the program may not write to it
+                        pages.add(mapping)
+        except ProcessLookupError:
+            raise
+        except OSError as error:
+            its.is_unprotected = True
+            if error.errno != errno.EBUSY:  # else it is a child of vfork, whose memory is its parent's
+                its.log.text(f"limit the pages that process {its.pid} wrote: {error.strerror}")
 
     # -- Events
 

@@ -332,3 +332,18 @@ def test_a_lock_by_flock_goes_before_it_is_had_in_another_mode(begins: int) -> N
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
     found = judge(History(processes, [WatchedFile("/data/0")], [], events, []), lambda each: each.time)
     assert ("two let in" in {each.cause for each in found.findings}) == (begins > 3)
+
+
+@pytest.mark.parametrize("locked", [(True, True), (True, False), (False, True), (False, False)])
+def test_two_that_stored_to_a_page_under_a_lock_each_may_have_stored_to_different_bytes(
+    locked: tuple[bool, bool],
+) -> None:
+    events: list[Event] = []
+    for process, holds in enumerate(locked):
+        store = event(process, Kind.PAGE, 0, 4096)
+        events += [lock(process, 8 * process, 8 * process + 8), store] if holds else [store]
+    timed = [each._replace(time=at, begin=at, finish=at) for at, each in enumerate(events, start=1)]
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
+    history = History(processes, [WatchedFile("/data/0")], [], timed, [], level="pages")
+    found = judge(history, lambda each: each.time, chosen=True).findings
+    assert [each.cause for each in found] == ([] if all(locked) else ["no lock"])

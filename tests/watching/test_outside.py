@@ -16,8 +16,9 @@ import pytest
 from lab.errors import CannotRunError
 from lab.processes import ptrace
 from lab.records import WatchOptions
+from lab.records.watch import WatchLevel
 from lab.watching.run import watch
-from tests.helpers import EXHAUSTIVE, PATIENCE_S, ROOT, OtherProcess
+from tests.helpers import EXHAUSTIVE, PATIENCE_S, ROOT, OtherProcess, run_lab
 from tests.watching.test_gallery import COPIES, HANGS, HELPERS, RIGHT, WRONG, causes
 
 pytestmark = pytest.mark.needs("compiler")
@@ -42,10 +43,12 @@ REQUESTS = {"threads": (80, 0), "restarted": (2, 0), "interrupted": (1, 1)}
 """Of programs where it matters: how many requests for a lock were granted, and how many refused."""
 
 
-def found(program: list[str], file: str, copies: int, limit_s: float) -> list[object]:
+def found(program: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls") -> list[object]:
     """Return each finding of a program as its cause, whether it is a note, and its places; and what else was seen."""
     Path(file).write_bytes(bytes(4096))
-    options = WatchOptions([*program, file, "{worker}"], copies, [], [], [], limit_s, "", recorder="tracer")
+    options = WatchOptions(
+        [*program, file, "{worker}"], copies, [], [], [], limit_s, "", recorder="tracer", level=level
+    )
     done = watch(options)
     findings = [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
     ends = [[each.exit_code, each.signal] for each in done.outcomes]
@@ -77,6 +80,37 @@ def test_a_tracer_finds_what_the_library_finds(programs: Path, other: OtherProce
     assert all(place.startswith("gallery.c:") for place in places), places
     if findings:
         assert any(place.endswith((f" {name}", *HELPERS)) for place in places), places
+
+
+PAGES = {
+    **{name: set[str]() for name in ("plain", "neighbours", "child_waited_for", "strings_beside")},
+    **{name: WRONG[name] for name in ("no_lock", "closes_another", "child_works", "writes_after", "two_kinds")},
+}
+"""Programs that use a mapping: the neighbours store to one page, each under its own lock."""
+
+
+@pytest.mark.needs("pages")
+@pytest.mark.parametrize("name", PAGES)
+def test_pages_that_were_written_are_seen_from_outside(
+    programs: Path, other: OtherProcess, tmp_path: Path, name: str
+) -> None:
+    command = [str(programs / "gallery"), f"mapped:{name}"]
+    findings, ends, _ = other.call(found, command, str(tmp_path / "data"), COPIES, 30.0, "pages")
+    assert (causes(findings), ends) == (PAGES[name], [[0, 0]] * COPIES)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--from-outside", "--level", "accesses"], "--from-outside sees calls, or pages"),
+        (["--kernel", "--level", "pages"], "--kernel sees locks alone"),
+        (["--kernel", "--from-outside"], "two ways to watch"),
+    ],
+)
+def test_ways_to_watch_that_do_not_go_together(options: list[str], message: str) -> None:
+    done = run_lab("watch", *options, "--", "true")
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 @pytest.mark.parametrize("name", ODD)
