@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,8 +18,7 @@ from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, UNDECODED, E
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.processes import Descendants
-from lab.processes.copies import GRACE_S, Watcher, run_copies
-from lab.processes.follower import Follower
+from lab.processes.copies import GRACE_S, run_copies
 from lab.records import (
     NEVER,
     LockedFile,
@@ -35,29 +34,10 @@ from lab.records import (
     WatchTimeline,
 )
 
-from .levels import check_level
 from .log import read_logs
+from .recorders import RECORDERS, WHY_NOT, command_of
 from .suppressions import Suppression, suppressions, unused
 from .symbols import Places
-
-
-def library() -> Path:
-    """Return the path of the library. Raises CannotRunError where it was not compiled."""
-    found = next(iter(sorted(Path(__file__).parent.glob("_watch*.so"))), None)
-    if found is None:
-        raise CannotRunError(
-            "the library that watches was not compiled when the lab was installed; "
-            "install a C compiler and install the lab again"
-        )
-    return found
-
-
-def variables_for(folder: Path, preloaded: Path) -> dict[str, str]:
-    """Return the variables with which a program is watched by the library, and writes its logs into the folder."""
-    return {
-        "LD_PRELOAD": ":".join(filter(None, [os.environ.get("LD_PRELOAD"), str(preloaded)])),  # next to the kernel
-        "LAB_WATCH_DIR": str(folder),
-    }
 
 
 @contextmanager
@@ -86,7 +66,7 @@ def watch(options: WatchOptions) -> Watch:
     record = RECORDERS[options.recorder](options)
     rules = suppressions(options.suppress)  # what is wrong in them is said before the program runs
     with _logs(options.keep) as folder:
-        commands = [_command(options, copy) for copy in range(options.copies)]
+        commands = [command_of(options, copy) for copy in range(options.copies)]
         with Descendants() as left, record(folder) as (variables, follower):
             outcomes, interrupted = run_copies(commands, variables, options.time_limit_s, follower)
             orphans = left.end(grace_s=GRACE_S)
@@ -100,83 +80,6 @@ def watch(options: WatchOptions) -> Watch:
 def judge_again(folder: Path, options: WatchOptions) -> Watch:
     """Return what is wrong with the locks of an earlier run, from its logs. Raises UsageError as `read_logs`."""
     return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
-
-
-Recording = AbstractContextManager[tuple[dict[str, str], Watcher | None]]
-"""Yields what the programs have in their environment, and what watches them from outside."""
-
-
-def _by_library(options: WatchOptions) -> Callable[[Path], Recording]:
-    preloaded = library()
-    check_level(options.level)
-
-    @contextmanager
-    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
-        variables = {
-            **variables_for(folder, preloaded),
-            "LAB_WATCH_FILES": "\n".join(options.files),
-            "LAB_WATCH_OUTPUT": _outputs(),
-            "LAB_WATCH_LEVEL": options.level,
-        }
-        yield variables, None
-
-    return record
-
-
-def _by_tracer(options: WatchOptions) -> Callable[[Path], Recording]:
-    from .outside import Outside
-
-    check_level(options.level)
-    sees_pages = options.level == "pages"
-
-    @contextmanager
-    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
-        with Follower(
-            lambda: Outside(folder, options.files, _outputs(), sees_pages=sees_pages), *Outside.filters()
-        ) as follower:
-            yield {}, follower
-
-    return record
-
-
-def _by_kernel(options: WatchOptions) -> Callable[[Path], Recording]:
-    from .kernel import KernelWatcher
-
-    @contextmanager
-    def record(folder: Path) -> Iterator[tuple[dict[str, str], Watcher | None]]:
-        words = [word for copy in range(options.copies) for word in _command(options, copy)]
-        with KernelWatcher(folder, options.files, words) as watcher:
-            yield {}, watcher
-
-    return record
-
-
-RECORDERS = {"library": _by_library, "tracer": _by_tracer, "kernel": _by_kernel}
-WHY_NOT = {
-    "library": "it is a static program, or it is set-user-ID, or it cannot be run; the loader preloads nothing into "
-    "those (ld.so(8)); watch it with --from-outside",
-    "tracer": "it cannot be run",
-}
-"""Why nothing was recorded."""
-
-
-def _command(options: WatchOptions, copy: int) -> list[str]:
-    """Return the command of a copy, with its number in it."""
-    placeholders = {"{worker}": copy, "{workers}": options.copies}
-    words = options.command
-    for name, value in placeholders.items():
-        words = [word.replace(name, str(value)) for word in words]
-    return words
-
-
-def _outputs() -> str:
-    """Return the files that the standard streams of this process are, as the library compares them."""
-    found = []
-    for stream in (0, 1, 2):
-        with suppress(OSError):
-            its = os.fstat(stream)
-            found.append(f"{os.major(its.st_dev)}:{os.minor(its.st_dev)}:{its.st_ino},")
-    return "".join(found)
 
 
 def _judged(

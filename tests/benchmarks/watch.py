@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 
 from lab.analysis.lock_use import judge
 from lab.watching.log import read_logs
-from lab.watching.run import library
+from lab.watching.recorders import library
 
 LOOP = r"""
 #include <fcntl.h>

@@ -14,7 +14,7 @@ import pytest
 from lab.analysis.watched import Kind
 from lab.errors import UsageError
 from lab.watching.log import read_logs
-from lab.watching.run import library
+from lab.watching.recorders import library
 
 pytestmark = pytest.mark.needs("compiled")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.watching.run import library
+from lab.watching.recorders import library
 
 pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 

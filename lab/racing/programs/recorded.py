@@ -26,7 +26,8 @@ from lab.host.environment import anonymous_text
 from lab.racing.trial import Result
 from lab.records import WatchedLocks, WatchFinding
 from lab.watching.log import read_logs
-from lab.watching.run import Judged, by_name, judged_history, library, locked_files, variables_for
+from lab.watching.recorders import library, variables_for
+from lab.watching.run import Judged, by_name, judged_history, locked_files
 from lab.watching.suppressions import Suppression, check_causes, suppressions
 
 MOST_CALLS = 300_000
