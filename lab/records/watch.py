@@ -77,7 +77,8 @@ class WatchFinding:
     """One finding: its cause, its file, how often it was seen, and the calls of the first time.
 
     A `note` is told and is no fault: there are programs that do so by design. `steps` are what the processes did to
-    the file before, between and after, and `reasons` say what follows from them, by their numbers from 1. `at_ns` is
+    the file before, between and after, and `reasons` say what follows from them, by their numbers from 1; of the first
+    five of a cause and file, of others the `steps` are its calls. `at_ns` is
     the time of the first step from the start of the run. `suppress` is a suppression for accesses that look like those
     of a protocol without locks; empty where they do not.
     """

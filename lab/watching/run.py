@@ -149,13 +149,14 @@ def judged_history(
     )
     kept = [each for each in judged.findings if each.cause not in ignored]
     story = follow(history, kept, MOST_REQUESTS)
+    told = _first_of_each_cause(kept)
     for use in judged.uses.values():
         use.longest_at = places.place(use.longest) if use.longest else ""
     return Judged(
         accesses=judged.accesses,
         suppressed=judged.left_out,
         files=len(judged.judged),
-        findings=[_finding(history, places, each, story, named) for each in kept],
+        findings=[_finding(history, places, each, story if id(each) in told else None, named) for each in kept],
         uses={(named(_file(history, file)), file, lock): use for (file, lock), use in judged.uses.items()},
         not_seen=list(_not_seen(history, judged, named)),
         timeline=_timeline(history, story, named),
@@ -163,10 +164,10 @@ def judged_history(
 
 
 def _finding(
-    history: History, places: Places, found: Finding, story: Story, named: Callable[[str], str]
+    history: History, places: Places, found: Finding, story: Story | None, named: Callable[[str], str]
 ) -> WatchFinding:
     first = min(event.begin for event in found.events)
-    steps = steps_of(history, found, story.held)
+    steps = steps_of(history, found, story.held) if story else sorted(found.events, key=lambda each: each.begin)
     own = {id(event) for event in found.events}
     return WatchFinding(
         cause=found.cause,
@@ -200,10 +201,22 @@ def _finding(
             )
             for event in steps
         ],
-        reasons=list(reasons_of(found, steps, story.held)),
+        reasons=list(reasons_of(found, steps, story.held)) if story else [],
         at_ns=steps[0].begin - _start_of(history),
         suppress=_suppression(history, found) if is_protocol(found) else "",
     )
+
+
+MOST_TOLD = 5
+"""So many findings of one cause and file are told with all their steps; of the others, the calls."""
+
+
+def _first_of_each_cause(findings: Sequence[Finding]) -> set[int]:
+    """Return the identities of the findings that are told with all their steps: those with both sides first."""
+    groups: dict[tuple[str, int], list[Finding]] = {}
+    for each in sorted(findings, key=lambda found: -len({event.process for event in found.events})):
+        groups.setdefault((each.cause, each.file), []).append(each)
+    return {id(each) for group in groups.values() for each in group[:MOST_TOLD]}
 
 
 def _suppression(history: History, found: Finding) -> str:

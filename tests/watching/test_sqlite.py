@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from lab.errors import UsageError
-from lab.watching.suppressions import suppressions
 from tests.helpers import run_lab
 
 WORK = """
@@ -93,16 +91,3 @@ def test_sqlite_without_its_exclusive_locks_is_reported(tmp_path: Path, monkeypa
     code, document = watched(tmp_path, "delete")
     assert {"no lock", "written under a shared lock"} & {each["cause"] for each in document["findings"]}
     assert code == 1
-
-
-@pytest.mark.parametrize("line", ["reads", "reads 0-99", "looks 0-99 *", "reads 9-0 *", "reads x *", "reads 1 * *"])
-def test_what_is_no_suppression_is_named_with_its_line(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "some.supp"
-    path.write_text(f"# why\n{line}\n")
-    with pytest.raises(UsageError, match="line 2: give such as reads 0-99"):
-        suppressions([str(path)])
-
-
-def test_a_file_that_is_not_there_is_named_with_the_names_that_are_known() -> None:
-    with pytest.raises(UsageError, match="known: lmdb, sqlite, tdb"):
-        suppressions(["sqlight"])
