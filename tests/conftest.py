@@ -13,14 +13,14 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.golden import golden as golden
-from tests.helpers import PATIENCE
+from tests.helpers import PATIENCE, OtherProcess
 from tests.needs import need
 from tests.order import deal
 
@@ -83,6 +83,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for name in mark.args:
             need(name)
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[OtherProcess]:
+    """An interpreter with one thread, which may fork, for the tests of one module."""
+    with OtherProcess() as process:
+        yield process
 
 
 class _Watch:

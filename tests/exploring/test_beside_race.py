@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import c_uint64
 from dataclasses import asdict, replace
 from typing import Any
@@ -68,13 +68,6 @@ def explored(name: str, case: dict[str, Any] | None = None, **options: Any) -> d
     run = run_of(replace(CLEAN, **(case or {})), **options)
     (row,) = explain(explored_beside(run, [found]), [found]).cases
     return asdict(row)
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter that may fork."""
-    with OtherProcess() as other:
-        yield other
 
 
 def test_a_clean_race_that_breaks_when_explored_is_damaged_and_explained_by_that(other: OtherProcess) -> None:

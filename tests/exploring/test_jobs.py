@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from math import inf
 from pathlib import Path
 from random import Random
@@ -64,13 +63,6 @@ def test_looking_for_beginnings_leaves_the_world_at_its_own() -> None:
     made = world("counter", "none", 3, 2)
     _beginnings(made, 100)
     assert (bytes(made.path), bytes(made.content)) == (b"", made.initial)
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter in which jobs may be forked."""
-    with OtherProcess() as other:
-        yield other
 
 
 def in_jobs(shape: list[Any], jobs: int, **options: Any) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ctypes import c_uint64
 from dataclasses import asdict
 from functools import partial
@@ -255,13 +255,6 @@ SCHEDULES: list[tuple[str, str, int, int, list[int]]] = [
     ("drawn", "none", 3, 3, [0, 1, 2, 0, 1]),
     ("noted", "none", 2, 3, [0, 1, 0]),
 ]
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter in which replays may fork."""
-    with OtherProcess() as other:
-        yield other
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import ExitStack
 from ctypes import c_uint64
 from pathlib import Path
@@ -16,13 +15,6 @@ from lab.errors import CannotRunError
 from tests.helpers import OtherProcess
 
 SLICE_S = 0.02
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter in which the loops may be measured."""
-    with OtherProcess() as other:
-        yield other
 
 
 def measured(missing: str = "") -> dict[str, object]:

@@ -6,7 +6,7 @@ import fcntl
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -103,13 +103,6 @@ def measured(
     told = asdict(replace(done, latencies=[]))
     counts = [(each.exact.total(), each.buckets.total()) for each in done.latencies]
     return {**told, "latencies": counts, "voluntary": done.voluntary}
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter in which repeats may fork."""
-    with OtherProcess() as other:
-        yield other
 
 
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock", "multiprocessing", "lockfile"])

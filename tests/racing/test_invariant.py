@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from ctypes import Structure, c_uint64
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,13 +109,6 @@ class Dies(Left):
     def work(self, w: Worker) -> None:
         with w.write_lock():
             w.die()
-
-
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter that may fork."""
-    with OtherProcess() as other:
-        yield other
 
 
 def race(name: str, folder: str, lock: str, workers: int = 2, **changed: Any) -> dict[str, Any]:

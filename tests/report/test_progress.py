@@ -36,13 +36,6 @@ def terminal() -> Iterator[Terminal]:
     terminal.close()
 
 
-@pytest.fixture(scope="module")
-def other() -> Iterator[OtherProcess]:
-    """An interpreter in which displays may fork."""
-    with OtherProcess() as other:
-        yield other
-
-
 def displayed(patience_s: float, titles: list[str], until: str) -> str:
     """What a display with this patience showed on its terminal, and on its stdout, until it showed the last."""
     ours, theirs = pty.openpty()
