@@ -55,7 +55,7 @@ def test_a_report_fits_the_width(cause: str, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_is_said_first() -> None:
     wrong = watched(found("no lock"), found("no lock", "/data/other"), found("converted"))
     assert REPORT.text(wrong).startswith("locking is WRONG: 2 faults in shared.bin, other\n")
-    assert REPORT.text(watched(found("converted"))).startswith("no fault was found\n")
+    assert REPORT.text(watched(found("converted"))).startswith("no fault was found, 1 note\n")
     assert REPORT.text(replace(watched(), locked=[], accesses=0)).startswith("nothing to judge")
 
 
