@@ -53,6 +53,8 @@ class Judge(HeldLocks):
         self._why: dict[Event, Cause] = {}
         self._guarded: set[Event] = set()
         """The accesses of processes that had a lock, where some are known by the page alone."""
+        self._cuts: dict[int, list[tuple[Event, Event]]] = defaultdict(list)
+        """The mappings of each process that another has made the file shorter below, since its last event."""
         self._pieces: list[tuple[Event, Event]] = []
         self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
@@ -76,6 +78,8 @@ class Judge(HeldLocks):
         calls = self._calls()
         for event in self._history.events:
             self._words.before(event)
+            if event.process in self._cuts:
+                self._settle_cuts(event)
             if call := calls.get(event.kind):
                 call(event)
         judged = self._judged()
@@ -178,8 +182,20 @@ class Judge(HeldLocks):
             return
         for mapping in self._maps.get(event.file, ()):
             if mapping.process != event.process and mapping.end > event.start:
-                self._found("cut below a mapping", event.file, mapping, event)
+                if mapping.flags & SEEN:
+                    self._cuts[mapping.process].append((mapping, event))
+                else:  # whether it is used again was not seen
+                    self._found("cut below a mapping", event.file, mapping, event)
         self._access(event, event.start, END, stores=True)
+
+    def _settle_cuts(self, event: Event) -> None:
+        """Report that a mapping was cut, unless its process unmaps it, or ends, before it does anything else."""
+        if event.kind is Kind.CLOSE:
+            return
+        for mapping, cut in self._cuts.pop(event.process):
+            unmapped = event.kind is Kind.UNMAP and (event.file, event.start) == (mapping.file, mapping.start)
+            if not unmapped and event.kind is not Kind.EXIT:
+                self._found("cut below a mapping", cut.file, mapping, cut)
 
     def _access(self, event: Event, start: int, end: int, *, stores: bool) -> None:
         self._seen += 1

@@ -45,11 +45,13 @@ class Kind(IntEnum):
     ATOMIC = 27
     OPENED = 28
     PAGE = 29
+    CLOSED = 30
 
 
-EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE, SEEN, UNDECODED = 1, 2, 4, 8, 16, 32, 64
+EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE, SEEN, UNDECODED, STAYS = 1, 2, 4, 8, 16, 32, 64, 128
 """Flags of an event. The lowest two bits are the mode of a lock: 0 shared, 1 exclusive, 2 released. The accesses to a
-mapping that is SEEN are events; an instruction that is UNDECODED is not."""
+mapping that is SEEN are events; an instruction that is UNDECODED is not. A page that was OPENED and STAYS so is used
+unseen until it is CLOSED, any other until the next call that orders processes."""
 
 LOADS, STORES = (Kind.READ, Kind.LOAD), (Kind.WRITE, Kind.STORE, Kind.ATOMIC)
 """The kinds of an access to data, by calls and through mappings."""

@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from .ordering import Clocks
-from .watched import Event, Kind
+from .watched import STAYS, Event, Kind
 
-THROUGH_MAPPINGS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED)
+THROUGH_MAPPINGS = (Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED, Kind.CLOSED)
 LEAVES_OPEN = (*THROUGH_MAPPINGS, Kind.READ, Kind.WRITE, Kind.OPEN)
 """Kinds before which the library does not close the pages that it had opened."""
 
@@ -84,13 +84,19 @@ class Words:
                 load for load in late if load.thread != event.thread or load.finish > event.begin
             ]  # fmt: skip
         for pages in self._open.values():
-            for page in pages.get(event.process, ()):
-                for start, end in self.within(page):
-                    self._acquire(page._replace(start=start, end=end))
-                    if event.kind not in LEAVES_OPEN:
-                        self._clocks.release(event.process, ("word", page.file), start, end)
-            if event.kind not in LEAVES_OPEN:
-                pages.pop(event.process, None)
+            if event.process in pages:
+                pages[event.process] = self._still_open(pages[event.process], event)
+
+    def _still_open(self, pages: list[Event], event: Event) -> list[Event]:
+        """Let a process's unseen loads of the words in open pages count, and its stores where it orders itself."""
+        for page in pages:
+            for start, end in self.within(page):
+                self._acquire(page._replace(start=start, end=end))
+                if event.kind not in LEAVES_OPEN or event.kind is Kind.CLOSED:
+                    self._clocks.release(event.process, ("word", page.file), start, end)
+        if event.kind is Kind.CLOSED:
+            return [page for page in pages if (page.file, page.start) != (event.file, event.start)]
+        return [page for page in pages if event.kind in LEAVES_OPEN or page.flags & STAYS]
 
     def _acquire(self, load: Event) -> None:
         self._clocks.acquire(load.process, ("word", load.file), load.start, load.end)

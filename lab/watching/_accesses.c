@@ -2,8 +2,8 @@
    faults. The handler records it and lets the same instruction run on an alias, another mapping of the same bytes below
    2 GiB, from a slot of its own: the page stays closed, so other threads' accesses are seen too.
 
-   A page that is used much and tells nothing new is opened until the next call that orders processes, and so is one
-   whose instruction is not decoded; that is recorded. What the kernel or the C library reads and writes on behalf of
+   A page that is used much and tells nothing new is opened until the next call that orders processes, and where it goes
+   on to tell nothing for some of them. So is one whose instruction is not decoded. Both is recorded. What the kernel or the C library reads and writes on behalf of
    the program is given the alias: a closed page would be an error to them. */
 
 #include "_watch.h"
@@ -20,13 +20,13 @@ void passed(int64_t count) { (void)count; }
 #else
 #include "_instructions.h"
 
-enum { BUDGET = 64, LEAST = 4, OPENED_PAGES = 1024, SEEN_PLACES = 1 << 14, WORDS = 1 << 12 };
+enum { BUDGET = 64, LEAST = 4, QUIET = 4, LONGEST = 16, OPENED_PAGES = 1024, SEEN_PLACES = 1 << 14, WORDS = 1 << 12 };
 enum { SLOT = 64, TURNS = 16, THREADS = 4096, HLT = 0xf4 };
 enum { FOR_LOADS = 1, FOR_STORES = 2 };
 
 static uint16_t budget = BUDGET; /* accesses to a page in an epoch that are seen one by one; 0: all */
 static _Atomic uint32_t turn = 1; /* as the epoch, and after each atomic access */
-static char *opened_pages[OPENED_PAGES];
+static struct { char *at; uint32_t until; } opened_pages[OPENED_PAGES];
 static _Atomic int opened_count; /* beyond the places: all pages have to be looked at */
 
 /* -- Mappings */
@@ -69,16 +69,32 @@ void *alias_of(const void *at)
     return map && map->alias ? map->alias + ((const char *)at - map->at) : (void *)at;
 }
 
-static void close_page(char *at)
+static struct event *note_page(enum kind kind, struct mapping *map, char *at, int flags)
+{
+    struct event *event = new_event(kind, now());
+    if (event) {
+        event->file = map->file;
+        event->start = map->offset + (at - map->at);
+        event->length = PAGE;
+        event->flags = (uint16_t)flags;
+        event->end = event->begin;
+    }
+    return event;
+}
+
+/* Returns whether the page was open for more than one epoch. */
+static int close_page(char *at)
 {
     struct mapping *map = mapping_at(at);
     if (!map || !map->alias)
-        return;
+        return 0;
     struct page *page = &map->pages[(at - map->at) / PAGE];
+    int stays = page->open & STAYS;
     if (page->open) {
         page->open = 0;
         syscall(SYS_mprotect, at, PAGE, PROT_NONE);
     }
+    return stays;
 }
 
 void boundary(uint32_t stack)
@@ -90,16 +106,24 @@ void boundary(uint32_t stack)
     atomic_fetch_add(&turn, 1);
     if (!opened_count)
         return;
+    char *closed[OPENED_PAGES / 16]; /* what was open for long is recorded, without the table */
+    int count = 0, kept = 0, all = opened_count > OPENED_PAGES;
     lock_table();
-    if (opened_count <= OPENED_PAGES)
-        for (int k = 0; k < opened_count; k++)
-            close_page(opened_pages[k]);
-    else
-        for (int k = 0; k < mapping_count; k++)
-            for (char *at = mappings[k].alias ? mappings[k].at : NULL; at && at < mappings[k].at + mappings[k].size; at += PAGE)
-                close_page(at);
-    opened_count = 0;
+    for (int k = 0; k < opened_count && !all; k++)
+        if ((int32_t)(opened_pages[k].until - epoch) > 0 || count == OPENED_PAGES / 16)
+            opened_pages[kept++] = opened_pages[k];
+        else if (close_page(opened_pages[k].at))
+            closed[count++] = opened_pages[k].at;
+    for (int k = 0; k < mapping_count && all; k++)
+        for (char *at = mappings[k].alias ? mappings[k].at : NULL; at && at < mappings[k].at + mappings[k].size; at += PAGE)
+            close_page(at);
+    opened_count = kept;
     unlock_table();
+    for (int k = 0; k < count; k++) {
+        struct mapping *map = mapping_at(closed[k]);
+        if (map)
+            note_page(CLOSED, map, closed[k], 0);
+    }
 }
 
 /* Open the page of an address until the next boundary. Where the library itself faults it may have the table. */
@@ -108,22 +132,20 @@ static void open_page(struct mapping *map, char *address, int stores, int undeco
     char *at = map->at + (address - map->at) / PAGE * PAGE;
     struct page *page = &map->pages[(at - map->at) / PAGE];
     int own = inside > 1;
-    struct event *event = own ? NULL : new_event(OPENED, now());
-    if (event) {
-        event->file = map->file;
-        event->start = map->offset + (at - map->at);
-        event->length = PAGE;
-        event->flags = (uint16_t)((stores ? EXCLUSIVE : SHARED) | (undecoded ? UNDECODED : 0));
-        event->end = event->begin;
-    }
+    uint32_t stay = undecoded || page->quiet < QUIET ? 0 : page->quiet - QUIET + 1u;
+    int flags = stay > 1 ? STAYS : 0;
+    if (!own)
+        note_page(OPENED, map, at, (stores ? EXCLUSIVE : SHARED) | (undecoded ? UNDECODED : 0) | flags);
     if (own)
         opened_count = OPENED_PAGES + 1;
     else
         lock_table();
-    if (!page->open && opened_count < OPENED_PAGES)
-        opened_pages[opened_count] = at;
+    if (!page->open && opened_count < OPENED_PAGES) {
+        opened_pages[opened_count].at = at;
+        opened_pages[opened_count].until = epoch + stay;
+    }
     opened_count += !page->open;
-    page->open = (unsigned char)(stores ? FOR_STORES : FOR_LOADS);
+    page->open = (unsigned char)((stores ? FOR_STORES : FOR_LOADS) | flags | (page->open & STAYS));
     syscall(SYS_mprotect, at, PAGE, stores ? map->protection : map->protection & ~PROT_WRITE);
     if (!own)
         unlock_table();
@@ -191,6 +213,7 @@ static int is_within_budget(struct page *page, int is_new, int is_atomic)
 {
     uint32_t era = epoch;
     if (page->epoch != era) {
+        page->quiet = (unsigned char)(page->fresh || !page->epoch ? 0 : page->quiet < LONGEST ? page->quiet + 1 : LONGEST);
         if (!page->allowance || page->fresh)
             page->allowance = budget;
         else if (page->allowance > LEAST && page->epoch)

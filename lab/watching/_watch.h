@@ -56,10 +56,10 @@ enum kind {
     RENAME, UNLINK,
     RECEIVE, SEND,
     ENTER, LEAVE,
-    LOAD, STORE, ATOMIC, OPENED
+    LOAD, STORE, ATOMIC, OPENED, WRITTEN, CLOSED
 };
 
-enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16, SEEN = 32, UNDECODED = 64 };
+enum { SHARED = 0, EXCLUSIVE = 1, RELEASED = 2, WAITS = 4, APPENDS = 8, ENDS_LINE = 16, SEEN = 32, UNDECODED = 64, STAYS = 128 };
 
 struct event {
     uint64_t begin, end;
@@ -148,7 +148,7 @@ extern int level;
 struct page {
     uint32_t epoch;            /* in which it was touched last */
     uint16_t spent, allowance; /* accesses in this epoch that were seen one by one, and how many may be */
-    unsigned char open, fresh, atomic;
+    unsigned char open, fresh, atomic, quiet; /* quiet: how many epochs told nothing new, one after the other */
 };
 
 /* Its pages are closed to the program: each access is made on the alias, which is another mapping of the same bytes. */

@@ -245,7 +245,7 @@ class _Reader:
 DATA = (*LOADS, *STORES)
 LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 RELEASES = (Kind.CLOSE, Kind.SEND, Kind.LEAVE, Kind.UNMAP, Kind.RENAME, Kind.UNLINK, Kind.EXIT)
-AT_ONCE = (*RELEASES, Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED)
+AT_ONCE = (*RELEASES, Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED, Kind.CLOSED)
 """What counts from its first stamp."""
 
 

@@ -15,6 +15,7 @@ from lab.analysis.watched import (
     END,
     EXCLUSIVE,
     RELEASED,
+    STAYS,
     STORES,
     WAITS,
     Event,
@@ -257,6 +258,8 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
         ("a page left open", [store(0), atomic(0), event(1, Kind.OPENED, 0, 4096), load(1)], set()),
         ("a page left open by the other", [atomic(0), event(0, Kind.OPENED, 0, 4096), store(0, 200, 208),
          load(1, 100, 104), load(1, 200, 208)], set()),
+        ("a page that stays open over a lock", [store(0), lock(1), event(1, Kind.OPENED, 0, 4096, STAYS),
+         unlock(1), atomic(0), lock(1), load(1), unlock(1), event(1, Kind.CLOSED, 0, 4096)], set()),
         ("a page left open, without a word in it", [atomic(0, 5000), store(0), event(1, Kind.OPENED, 0, 4096), load(1)],
          {"no lock"}),
         (
