@@ -29,6 +29,7 @@ Cause = Literal[
     "two let in",
     "cut below a mapping",
     "appended in pieces",
+    "not synced before the unlock",
     "converted",
     "died inside",
     "unlocked without a lock",

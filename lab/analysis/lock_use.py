@@ -13,7 +13,7 @@ from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 from .held_locks import Description, HeldLocks, Hold, Lost
 from .lock_faults import Cause, Judgement, Site, Unordered
 from .ordering import Accesses
-from .watched import APPENDS, END, ENDS_LINE, LOADS, SEEN, Event, History, Kind
+from .watched import APPENDS, END, ENDS_LINE, LOADS, RELEASED, SEEN, Event, History, Kind
 from .words import Words
 
 EMPTIES = {Kind.OPEN, Kind.TRUNCATE}
@@ -21,25 +21,41 @@ MOST_PAIRS = 100_000
 """So many unordered pairs are kept; more say nothing new."""
 
 
+PAGE = 4096
+
+
 def nothing(_: Event) -> bool:
     """Leave no access out."""
     return False
 
 
-def judge(history: History, site: Site, chosen: bool = False, left_out: Callable[[Event], bool] = nothing) -> Judgement:
+def judge(
+    history: History,
+    site: Site,
+    chosen: bool = False,
+    left_out: Callable[[Event], bool] = nothing,
+    *,
+    mounts: bool = False,
+) -> Judgement:
     """Return what is wrong with the locks of a history.
 
     `site` groups equal findings. Accesses are judged on files that somebody locks, or that two processes write; on all
-    that were recorded where the user has `chosen` them. An access that is `left_out` is taken for none.
+    that were recorded where the user has `chosen` them. An access that is `left_out` is taken for none. Where a file is
+    shared by several `mounts`, what was stored through a mapping must be synced before the unlock.
     """
-    return Judge(history, site, chosen, left_out).judge()
+    return Judge(history, site, chosen, left_out, mounts=mounts).judge()
 
 
 class Judge(HeldLocks):
     """What `HeldLocks` follows, and the accesses to data: reads, writes, mappings, names."""
 
-    def __init__(self, history: History, site: Site, chosen: bool, left_out: Callable[[Event], bool]) -> None:
+    def __init__(
+        self, history: History, site: Site, chosen: bool, left_out: Callable[[Event], bool], *, mounts: bool = False
+    ) -> None:
         super().__init__(history, site)
+        self._mounts = mounts
+        self._dirty: dict[int, dict[tuple[int, int], Event]] = defaultdict(dict)
+        """The pages of files, by number, that each process stored to through a mapping and has not synced."""
         self._is_left_out = left_out
         self._left_out = 0
         self._chosen = chosen
@@ -70,6 +86,7 @@ class Judge(HeldLocks):
             Kind.MAP: self._map, Kind.UNMAP: self._unmap, Kind.RENAME: self._rename, Kind.UNLINK: self._unlink,
             Kind.LOAD: self._load, Kind.STORE: self._store, Kind.ATOMIC: self._store, Kind.OPENED: self._words.opened,
             Kind.PAGE: self._page,
+            Kind.SYNCED: self._synced,
             Kind.SEND: self._leave, Kind.LEAVE: self._leave, Kind.RECEIVE: self._enter, Kind.ENTER: self._enter,
         }  # fmt: skip
 
@@ -159,6 +176,21 @@ class Judge(HeldLocks):
     def _store(self, event: Event) -> None:
         for start, end in self._words.access(event):
             self._access(event, start, end, stores=True)
+        if self._mounts and not self._is_left_out(event):
+            pages = range(event.start // PAGE, -(-event.end // PAGE))
+            self._dirty[event.process] |= {(event.file, page): event for page in pages}
+
+    def _synced(self, event: Event) -> None:
+        """The pages in this range are in the file, for other mounts to see; msync takes whole pages."""
+        dirty = self._dirty[event.process]
+        for page in range(event.start // PAGE, -(-event.end // PAGE) if not event.result else 0):
+            dirty.pop((event.file, page), None)
+
+    def _lock(self, event: Event) -> None:
+        if event.flags & 3 == RELEASED and not event.result:
+            for (file, _), store in self._dirty.pop(event.process, {}).items():
+                self._found("not synced before the unlock", file, store, event)
+        super()._lock(event)
 
     def _page(self, event: Event) -> None:
         """Some bytes of a page were stored. Two that had a lock each may have stored to different ones."""

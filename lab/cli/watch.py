@@ -73,6 +73,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="watch the locks alone, by the kernel's tracepoints: any program, at hardly any cost; for root",
     )
+    add(
+        "--mounts",
+        action="store_true",
+        help="the files are shared by several mounts or hosts: what is stored through a mapping must be synced (msync) "
+        "before the unlock; with --level accesses",
+    )
     add("--strict", action="store_true", help="notes are faults, too")
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
@@ -127,6 +133,7 @@ def run(arguments: argparse.Namespace) -> int:
         level=arguments.level,
         recorder="kernel" if arguments.kernel else "tracer" if arguments.from_outside else "library",
         strict=arguments.strict,
+        mounts=arguments.mounts,
     )
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit
@@ -167,6 +174,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--from-outside sees calls, or pages; give --level pages, or leave out --from-outside")
     if arguments.kernel and arguments.level != "calls":
         raise UsageError(f"--kernel sees locks alone; leave out --level {arguments.level}, or --kernel")
+    if arguments.mounts and arguments.program and arguments.level != "accesses":
+        raise UsageError("--mounts judges stores to mappings; give --level accesses too")
     if arguments.kernel and arguments.from_outside:
         raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
 

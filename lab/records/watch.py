@@ -19,7 +19,8 @@ class WatchOptions:
     """The options of `watch`. `keep` is the folder of the logs, empty where they are not kept.
 
     Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment. The
-    `recorder` is the preloaded library, a tracer from outside, or the kernel. With `strict`, notes count as faults.
+    `recorder` is the preloaded library, a tracer from outside, or the kernel. With `strict`, notes count as faults;
+    with `mounts`, so does what is stored through a mapping and not synced before the unlock.
     """
 
     command: list[str]
@@ -33,6 +34,7 @@ class WatchOptions:
     pid: int = 0
     recorder: Recorder = "library"
     strict: bool = False
+    mounts: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,5 +234,22 @@ PUBLIC int madvise(void *at, size_t size, int advice)
     return for_each_part(at, size, real, advise_part, advice);
 }
 
+/* What is written back by force, a page at least, before another mount can see it; MS_ASYNC forces nothing (msync(2)). */
+PUBLIC int msync(void *at, size_t size, int flags)
+{
+    REAL(int, msync, void *, size_t, int)
+    struct mapping *map = recording() && flags & MS_SYNC ? mapping_at(at) : NULL;
+    if (!map)
+        return real(at, size, flags);
+    inside++;
+    int64_t from = map->offset + ((char *)at - map->at);
+    struct event *event = before_range(SYNCED, -1, map->file, from, (int64_t)size, 0, CALLER);
+    int result = real(at, size, flags), error = errno;
+    after(event, result);
+    inside--;
+    errno = error;
+    return result;
+}
+
 #define LOCKS_PAGES(name) PUBLIC int name(const void *at, size_t size) { REAL(int, name, const void *, size_t) return real(alias_of(at), size); }
 LOCKS_PAGES(mlock) LOCKS_PAGES(munlock)

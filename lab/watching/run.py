@@ -91,7 +91,9 @@ def _judged(
     *,
     interrupted: bool = False,
 ) -> Watch:
-    judged = judged_history(history, rules, options.ignore, chosen=bool(options.files))
+    if options.mounts and history.level != "accesses":
+        raise UsageError("--mounts judges stores to mappings; watch with --level accesses")
+    judged = judged_history(history, rules, options.ignore, chosen=bool(options.files), mounts=options.mounts)
     return Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
         options=replace(options, level=history.level),
@@ -132,6 +134,7 @@ def judged_history(
     ignored: Collection[str] = (),
     *,
     chosen: bool = False,
+    mounts: bool = False,
     named: Callable[[str], str] = anonymous_text,
 ) -> Judged:
     """Judge a history; `named` makes the name of a file in the record from its path."""
@@ -146,6 +149,7 @@ def judged_history(
         places.place,
         chosen=chosen,
         left_out=lambda event: any(rule.covers(event, functions) for rule in by_file[event.file]),
+        mounts=mounts,
     )
     kept = [each for each in judged.findings if each.cause not in ignored]
     story = follow(history, kept, MOST_REQUESTS)

@@ -56,6 +56,10 @@ static void add_at(long at) { store_at(at, load_at(at) + 1); }
 
 static void add(void) { add_at(0); }
 
+static void synced(void) { lock(); add(); if (memory) msync(memory, 4096, MS_SYNC); unlock(); }
+static void synced_late(void) { lock(); add(); unlock(); if (memory) msync(memory, 4096, MS_SYNC); }
+static void synced_sometime(void) { lock(); add(); if (memory) msync(memory, 4096, MS_ASYNC); unlock(); }
+
 static int open_beside(const char *ending, int flags)
 {
     char name[4096];
@@ -614,6 +618,7 @@ static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(atomic_counter), NAMED(spin_lock), NAMED(handed_over), NAMED(mutex_inside), NAMED(strings_beside), NAMED(copied),
     NAMED(written_from), NAMED(mapped_anew), NAMED(copied_late), NAMED(written_without), NAMED(spin_lock_forgotten),
     NAMED(mutex_forgotten), NAMED(torn_string),
+    NAMED(synced), NAMED(synced_late), NAMED(synced_sometime),
     NAMED(made_exclusive), NAMED(unlocks_nothing), NAMED(killed_inside),
 };
 

@@ -105,16 +105,32 @@ MAPPED_PYTHON_WRONG = {
     "segment_read_late": {"no lock", "cut below a mapping"},
 }
 
+FOR_MOUNTS = {
+    "synced": set(),
+    "synced_late": {"not synced before the unlock"},
+    "synced_sometime": {"not synced before the unlock"},
+}
+"""Programs that are right on one mount, and what is said of each with --mounts."""
+
 HANGS = {"never_unlocks": 2.0}
 """Programs that do not end by themselves, and the seconds that they are given."""
 
 
 def found(
-    command: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls", more: Sequence[str] = ()
+    command: list[str],
+    file: str,
+    copies: int,
+    limit_s: float,
+    level: WatchLevel = "calls",
+    more: Sequence[str] = (),
+    *,
+    mounts: bool = False,
 ) -> list[list[object]]:
     """Return each finding of a program as its cause, whether it is a note, and its places."""
     Path(file).write_bytes(b"[]" if "python" in command[0] else bytes(4096))
-    done = watch(WatchOptions([*command, file, "{worker}", *more], copies, [], [], [], limit_s, "", level=level))
+    done = watch(
+        WatchOptions([*command, file, "{worker}", *more], copies, [], [], [], limit_s, "", level=level, mounts=mounts)
+    )
     return [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
 
 
@@ -162,6 +178,17 @@ def test_what_is_said_of_each_program_that_uses_a_mapping(
         assert any(place.endswith((f" {name}", *HELPERS)) for place in places), places
 
 
+@pytest.mark.needs("accesses")
+@pytest.mark.parametrize(("name", "expected"), FOR_MOUNTS.items())
+@pytest.mark.parametrize("mounts", [True, False])
+def test_what_is_stored_through_a_mapping_is_synced_for_other_mounts(
+    gallery: str, other: OtherProcess, tmp_path: Path, name: str, expected: set[str], mounts: bool
+) -> None:
+    program = [gallery, f"mapped:{name}"]
+    findings = other.call(found, program, str(tmp_path / "data"), COPIES, 30.0, "accesses", mounts=mounts)
+    assert causes(findings) == (expected if mounts else set())
+
+
 @pytest.mark.parametrize(("name", "expected"), [*((name, set()) for name in PYTHON_RIGHT), *PYTHON_WRONG.items()])
 def test_what_is_said_of_each_python_program(
     other: OtherProcess, tmp_path: Path, name: str, expected: set[str]
@@ -194,4 +221,4 @@ def test_all_that_its_page_shows_is_so(tmp_path: Path) -> None:
 
 def test_every_program_of_the_gallery_has_its_row() -> None:
     named = set(re.findall(r"NAMED\((\w+)\)", (HERE / "gallery.c").read_text())) - {"name"}
-    assert named == {*RIGHT, *WRONG, *MAPPED_RIGHT, *MAPPED_WRONG}
+    assert named == {*RIGHT, *WRONG, *MAPPED_RIGHT, *MAPPED_WRONG, *FOR_MOUNTS}

@@ -127,6 +127,11 @@ CAUSES = {
         "O_APPEND makes each write(2) go to the end; it keeps no two writes together",
         "write the whole record in one call, or hold a lock around all its parts",
     ),
+    "not synced before the unlock": Explained(
+        "stored through a mapping, and not synced before the unlock",
+        "another mount or host sees what is stored through a mapping once it is written back, which msync forces",
+        "call msync with MS_SYNC before the unlock, or write with pwrite",
+    ),
     "converted": Explained(
         "a shared lock was made exclusive",
         "flock gives the shared one up first; with fcntl two that do so at once wait for each other (EDEADLK)",
