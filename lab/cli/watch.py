@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--kernel",
         action="store_true",
-        help="watch the locks alone, by the kernel's tracepoints: any program, at hardly any cost; for root",
+        help="watch the locks alone, by the kernel's tracepoints: any program, at little cost; for root",
     )
     add(
         "--mounts",

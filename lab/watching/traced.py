@@ -110,6 +110,8 @@ class Process:
         self.code: list[tuple[int, int, int, str]] = []
         self.code_is_known = self.has_ended = self.has_mapped = self.is_unprotected = False
         self.stacks: dict[tuple[int, ...], int] = {}
+        self.walked: dict[tuple[int, ...], list[tuple[list[tuple[int, int]], int]]] = {}
+        """Stacks by instruction and registers: the words of memory that they were found by, and their number."""
         self.described: set[int] = set()
         self.executes = 0
         self.pages: Pages | None = None
@@ -128,6 +130,16 @@ class Process:
         """Return 8 bytes of its memory as a number with a sign, 0 where they cannot be read."""
         content = self.read(address, 8)
         return int.from_bytes(content, "little", signed=True) if len(content) == 8 else 0
+
+    def words_are(self, words: list[tuple[int, int]]) -> bool:
+        """Tell whether these words of its memory, each with its address, are as they were."""
+        if not words:
+            return True
+        low, high = words[0][0], words[-1][0] + 8
+        content = self.read(low, high - low)
+        return len(content) == high - low and all(
+            unpack_from("=Q", content, address - low)[0] == value for address, value in words
+        )
 
     def text(self, address: int) -> str:
         """Return the text at an address, up to its zero byte."""

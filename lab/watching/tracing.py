@@ -22,6 +22,7 @@ from .traced import REGULAR, Files, Opened, Process
 from .unwind import callers
 
 MACHINE = platform.machine()
+MOST_WALKED = 8
 
 
 class Call(NamedTuple):
@@ -203,13 +204,18 @@ class Tracing:
             return 0
         _, stack, frame, back = ptrace.FRAMES[MACHINE]
         registers = values[stack], values[frame], values[back] if back is not None else 0
-        frames = tuple(callers(its.code, MACHINE, call.instruction, registers, its.read))
-        number = its.stacks.get(frames)
-        if number is None:
-            number = its.stacks[frames] = len(its.stacks) + 1
+        at = call.instruction, *registers
+        walked = its.walked.setdefault(at, [])
+        for words, number in walked:
+            if its.words_are(words):
+                return number
+        frames, words = callers(its.code, MACHINE, call.instruction, registers, its.read)
+        if tuple(frames) not in its.stacks:
+            its.stacks[tuple(frames)] = len(its.stacks) + 1
             if its.log:
-                its.log.text(f"stack {number} " + " ".join(f"{each:x}" for each in frames))
-        return number
+                its.log.text(f"stack {len(its.stacks)} " + " ".join(f"{each:x}" for each in frames))
+        walked[MOST_WALKED - 1 :] = [(sorted(words), its.stacks[tuple(frames)])]
+        return its.stacks[tuple(frames)]
 
     def _regular(self, its: Process, fd: int) -> Opened | None:
         opened = its.known(fd, self._files)

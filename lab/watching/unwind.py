@@ -253,27 +253,35 @@ def _signed(content: bytes, at: int) -> tuple[int, int]:
 
 tables = cache(Tables)
 
+NEAR = 1 << 16
+
 Code = Sequence[tuple[int, int, int, str]]
 """Where code is loaded: start and end, the offset in the file, and its path."""
 
 
 def callers(
     code: Code, machine: str, instruction: int, registers: Sequence[int], read: Callable[[int, int], bytes]
-) -> list[int]:
+) -> tuple[list[int], list[tuple[int, int]]]:
     """Return the address of an instruction and the return addresses of its callers, innermost first.
 
-    `registers` are the stack pointer, the frame pointer and the return address, 0 where that is on the stack; `read`
-    returns bytes at an address, fewer where they cannot be read.
+    Returned too are the words of memory that say so, each with its address: where they are the same, and the registers,
+    so are the callers. `registers` are the stack pointer, the frame pointer and the return address, 0 where that is on
+    the stack; `read` returns bytes at an address, fewer where they cannot be read.
     """
     stack, frame, caller = registers
     low, memory = stack, read(stack, 4096)
     found = [instruction]
+    words: list[tuple[int, int]] = []
 
     def word(address: int) -> int:
         if low <= address <= low + len(memory) - 8:
-            return int(WORD.unpack_from(memory, address - low)[0])
-        content = read(address, 8)
-        return int(WORD.unpack(content)[0]) if len(content) == 8 else 0
+            value = int(WORD.unpack_from(memory, address - low)[0])
+        else:
+            content = read(address, 8)
+            value = int(WORD.unpack(content)[0]) if len(content) == 8 else 0
+        if low <= address < low + NEAR:  # else it is no place in the stack, and ends the search
+            words.append((address, value))
+        return value
 
     while len(found) < DEPTH:
         row = _row_at(code, machine, found[-1] - (len(found) > 1))
@@ -287,11 +295,11 @@ def callers(
             break
         stack = top
         found.append(back)
-    return found
+    return found, words
 
 
 def _row_at(code: Code, machine: str, address: int) -> Row | None:
     for start, end, offset, path in code:
         if start <= address < end:
-            return tables(path, machine).row(address - start + offset) if Path(path).is_absolute() else None
+            return tables(path, machine).row(address - start + offset)
     return None

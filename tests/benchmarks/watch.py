@@ -2,8 +2,10 @@
 
     python tests/benchmarks/watch.py cost     a pair of lock and unlock, and reads of a file that nobody shares
     python tests/benchmarks/watch.py judge    calls judged in a second
+    python tests/benchmarks/watch.py outside  such a pair under the tracer and the kernel's tracepoints, beside strace
 
-Times are processor time of the program, medians of alternating runs.
+Times are processor time of the program, medians of alternating runs; those of `outside` are the clock's, which the
+program reads itself: a traced program waits for its tracer.
 """
 
 from __future__ import annotations
@@ -83,6 +85,66 @@ def cost(folder: Path) -> None:
         print(f"{unit}: bare {bare:.3f} us, watched {seen:.3f} us: + {seen - bare:.3f} us, {seen / bare:.2f} x")
 
 
+TIMED = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * 1e6 + time.tv_nsec / 1e3;
+}
+
+int main(int count, char **words)
+{
+    int file = open(words[1], O_RDWR | O_CREAT, 0600);
+    long rounds = atol(words[2]);
+    struct flock range = {.l_type = F_WRLCK, .l_len = 8};
+    fcntl(file, F_SETLKW, &range); /* the first one reads the tables of the program */
+    double begun = now();
+    for (long k = 0; k < rounds; k++) {
+        range.l_type = F_WRLCK;
+        fcntl(file, F_SETLKW, &range);
+        range.l_type = F_UNLCK;
+        fcntl(file, F_SETLK, &range);
+    }
+    double locks = now();
+    for (long k = 0; k < rounds * 50; k++)
+        syscall(SYS_getppid);
+    dprintf(1, "%f %f\n", (locks - begun) / rounds, (now() - locks) / rounds / 50);
+    return count < 3;
+}
+"""
+
+
+def outside(folder: Path) -> None:
+    """Print what a pair of lock and unlock, and another call, take from outside, beside strace."""
+    (folder / "timed.c").write_text(TIMED)
+    loop = str(folder / "timed")
+    subprocess.run(["/usr/bin/cc", "-O2", "-w", "-static", folder / "timed.c", "-o", loop], check=True)
+    watching = [sys.executable, "-m", "lab", "watch", "--quiet"]
+    ways = {
+        "bare": [],
+        "watch --kernel": [*watching, "--kernel", "--"],
+        "watch --from-outside": [*watching, "--from-outside", "--"],
+        "strace -f --seccomp-bpf": ["strace", "-f", "--seccomp-bpf", "-e", "trace=fcntl", "-o", "/dev/null"],
+    }
+    times: dict[str, list[list[float]]] = {way: [] for way in ways}
+    for _ in range(RUNS):
+        for way, words in ways.items():
+            command = [*words, loop, str(folder / "data"), "3000"]
+            said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+            times[way].append([float(word) for word in said.split()[:2]])
+    for way, runs in times.items():
+        pair, other = (statistics.median(run[k] for run in runs) for k in (0, 1))
+        print(f"{way}: a pair of lock and unlock {pair:.2f} us, another call {other:.3f} us")
+
+
 def speed(folder: Path) -> None:
     """Print how many calls are read and judged in a second."""
     loop = compiled(folder)
@@ -103,4 +165,4 @@ def speed(folder: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as temporary:
-        {"cost": cost, "judge": speed}[sys.argv[1]](Path(temporary))
+        {"cost": cost, "judge": speed, "outside": outside}[sys.argv[1]](Path(temporary))
