@@ -9,7 +9,7 @@ const BROWSER = [
   "setTimeout", "window",
 ];
 
-const sources = readdirSync(FOLDER).filter((name) => name.endsWith(".js"));
+const sources = readdirSync(FOLDER, { recursive: true }).filter((name) => name.endsWith(".js"));
 const defined = Object.fromEntries(sources.map((name) => [
   name, [...readFileSync(new URL(name, FOLDER), "utf-8").matchAll(/^(?:const|class) (\w+)/gm)].map((match) => match[1]),
 ]));

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from .held_locks import UNKNOWN, WAYS, Hold
 from .lock_faults import Cause, Finding
 from .lock_use import Judge, nothing
-from .watched import EXCLUSIVE, LOADS, RELEASED, STORES, Event, History, Kind
+from .ordering import Clocks
+from .watched import END, EXCLUSIVE, LOADS, RELEASED, STORES, Event, History, Kind
 
 LOCK_CALLS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 DATA = (*LOADS, *STORES)
@@ -48,11 +49,25 @@ class Story:
     held: dict[int, list[Hold]] = field(default_factory=dict)
 
 
+class _NoClocks(Clocks):
+    """What orders processes does not matter where only locks are followed."""
+
+    def learn(self, process: int, other: int) -> None:
+        """Learn nothing."""
+
+    def release(self, process: int, what: Hashable, start: int = 0, end: int = END, *, exclusive: bool = True) -> None:
+        """Leave nothing behind."""
+
+    def acquire(self, process: int, what: Hashable, start: int = 0, end: int = END, *, exclusive: bool = True) -> None:
+        """Learn nothing."""
+
+
 class _Follower(Judge):
     """The locks once more, without the accesses and without findings."""
 
     def __init__(self, history: History, findings: Sequence[Finding], most: int) -> None:
         super().__init__(history, lambda _: None, True, nothing)
+        self._clocks = _NoClocks()
         self.story = Story()
         self._own = {id(event) for each in findings for event in each.events}
         self._windows = sorted(
