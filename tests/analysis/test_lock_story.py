@@ -38,6 +38,12 @@ def told(events: Sequence[Event]) -> list[tuple[Finding, list[Event], list[str]]
             ["3 ends the lock of 1, for the whole process", "4 happens under no lock"],
         ),
         (
+            "a close, and the other side",
+            [*OPENED, lock(0), *CLOSES, write(0), unlock(0), lock(1), write(1), unlock(1)],
+            ["3 ends the lock of 1, for the whole process", "4 happens under no lock", "7 happens under the lock of 6",
+             "4 may come before or after 7: nothing that was seen orders them"],
+        ),
+        (
             "shared",
             [lock(0, mode=SHARED), write(0), unlock(0)],
             ["1 lets others in that share it, and 2 stores", "2 happens under the shared lock of 1"],

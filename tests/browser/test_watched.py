@@ -21,12 +21,13 @@ def test_each_finding_has_a_timeline(
     phone: bool, dark: bool, tmp_path: Path, open_page: OpenPage, axe: Callable[[Page], list[str]]
 ) -> None:
     path = tmp_path / "watched.html"
-    path.write_bytes(watch_page(watched(finding("no lock"), finding("converted", note=True), holds=40)))
+    path.write_bytes(watch_page(watched(finding("no lock"), finding("converted", note=True), holds=400)))
     page = open_page(path, phone=phone, dark=dark)
     canvases = page.locator("canvas.timeline")
     assert canvases.count() == 3  # one of each finding, and one of all
     page.wait_for_function("[...document.querySelectorAll('canvas.timeline')].every((each) => each.dataset.shapes > 5)")
     before = canvases.last.get_attribute("data-to")
+    assert int(canvases.first.get_attribute("data-to") or 0) < int(before or 0)  # around its finding
     page.get_by_role("button", name="Jump to the first finding").click()
     page.wait_for_function(f"[...document.querySelectorAll('canvas.timeline')].pop().dataset.to !== '{before}'")
     page.locator("summary").first.click()

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,12 +152,26 @@ def test_two_readers_are_not_taken_for_one_open_file(tmp_path: Path) -> None:
     assert in_fresh_process(two_shared, str(tmp_path / "data")) == [1, 1]
 
 
-def crossed(kind: str, path: str, closes: bool) -> list[object]:
-    """Two processes each hold a file and wait for the other's; or the second waits for a third file."""
+def stays() -> None:
+    """Fork a child that has the same open files until its parent ends."""
+    parent = os.getpid()
+    if not os.fork():
+        while os.getppid() == parent:
+            time.sleep(0.01)
+        os._exit(0)
+
+
+def crossed(kind: str, path: str, closes: bool, shared: bool) -> list[object]:
+    """Two processes each hold a file and wait for the other's; or the second waits for a third file.
+
+    Where the first lock is `shared` with a child of its process, that one could release it.
+    """
     go = os.pipe()
 
     def first() -> None:
         take(kind, path)
+        if shared:
+            stays()
         os.read(go[0], 1)
         take(kind, f"{path}.other")
 
@@ -174,11 +189,15 @@ def crossed(kind: str, path: str, closes: bool) -> list[object]:
         return [sorted(map([one, two].index, ring)) for ring in looked(path)["deadlocks"]]
 
 
-@pytest.mark.parametrize(("closes", "expected"), [(True, [[0, 1]]), (False, [])])
+@pytest.mark.parametrize(
+    ("closes", "shared", "expected"), [(True, False, [[0, 1]]), (False, False, []), (True, True, [])]
+)
 @pytest.mark.parametrize("kind", ["flock", "ofd"])
-def test_a_ring_of_processes_is_a_deadlock(tmp_path: Path, kind: str, closes: bool, expected: list[object]) -> None:
+def test_a_ring_of_processes_is_a_deadlock(
+    tmp_path: Path, kind: str, closes: bool, shared: bool, expected: list[object]
+) -> None:
     """The kernel refuses to close a ring of POSIX locks (EDEADLK), and looks for no other."""
-    assert in_fresh_process(crossed, kind, str(tmp_path / "data"), closes) == expected
+    assert in_fresh_process(crossed, kind, str(tmp_path / "data"), closes, shared) == expected
 
 
 def test_the_command_line(tmp_path: Path) -> None:
