@@ -14,6 +14,13 @@ SCHEMA = 2
 """This number rises whenever a reader of the old documents would misread a new one."""
 
 
+NETWORK = frozenset({
+    "9p", "afs", "beegfs", "ceph", "cifs", "fuse.ceph", "fuse.ceph-fuse", "fuse.glusterfs", "fuse.juicefs",
+    "fuse.moosefs", "fuse.sshfs", "gfs2", "gpfs", "lustre", "nfs", "nfs4", "ocfs2", "orangefs", "smb3", "virtiofs",
+})  # fmt: skip
+"""Types of filesystems that several hosts, each with a kernel of its own, have mounted at once."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """The filesystem behind one of the directories."""
@@ -43,6 +50,11 @@ class Environment:
     mount_options: str
     load_at_start: float
     mounts: list[Mount] = field(default_factory=list)
+
+    @property
+    def hosts_left_out(self) -> str:
+        """Return the type of a filesystem that other hosts share, where one mount of it was used; else nothing."""
+        return self.filesystem if self.filesystem in NETWORK and len(self.mounts) < 2 else ""
 
     @property
     def filesystems(self) -> str:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +22,15 @@ from lab.errors import UsageError
 from lab.hosts import survey
 from lab.hosts.clocks import offset
 from lab.hosts.links import HostError, HostName, Link, connected
-from lab.records import HostsOptions
+from lab.records import HostsOptions, Mount
+from lab.report.text.check import conclusion
 from lab.report.text.hosts import REPORT
+from lab.report.text.race_verdict import conclusions
 from tests.checking.fuse.serving import fuse
 from tests.helpers import PATIENCE, in_fresh_process, run_lab
 from tests.needs import private_mounts
+from tests.report.checked_records import check_of, guarantee
+from tests.report.records import CLEAN, run_of
 
 STAND_IN = Path(__file__).with_name("stand_in_ssh.py")
 AHEAD_S = 5000
@@ -220,3 +224,20 @@ def test_the_true_offset_lies_within_the_bounds(ahead: int, delays: list[tuple[i
     assert found.least <= ahead <= found.most
     assert abs(found.middle - ahead) <= found.uncertainty
     assert found.round_trip == min(there + back for there, back in delays)
+
+
+TWO = [Mount("/a", "nfs4", "rw"), Mount("/b", "nfs4", "rw")]
+
+
+@pytest.mark.parametrize(
+    ("filesystem", "mounts", "said"), [("nfs4", [], True), ("nfs4", TWO, False), ("ext4", [], False)]
+)
+def test_a_race_and_a_check_of_one_host_say_where_others_were_not_tried(
+    filesystem: str, mounts: list[Mount], said: bool
+) -> None:
+    def there(run: Any) -> Any:
+        return replace(run, environment=replace(run.environment, filesystem=filesystem, mounts=mounts))
+
+    raced, checked = there(run_of(CLEAN)), there(check_of(guarantee("posix")))
+    for text in ("\n".join(conclusions(raced)), conclusion(checked)):
+        assert ("hosts HOST,HOST --dir" in " ".join(text.split())) is said

@@ -22,6 +22,7 @@ from lab.records import Check, RuleResult, StressResult
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, rate, side_by_side, wrapped
 
+from . import hosts
 from .check_causes import WIDTH, WORDS, brief_complaints, causes_text, clipped, complaints, hanging
 
 LINES = 60
@@ -164,7 +165,9 @@ def _verdict(run: Check, most: int) -> str:
 def conclusion(run: Check) -> str:
     """Return the verdict again, all of it by name, and what was not asked, and why."""
     rest = f" Not asked: {'; '.join(run.not_asked)}." if run.not_asked else ""
-    return wrapped(f"{_verdict(run, len(run.guarantees))}{rest}", width=WIDTH)
+    kind = run.environment.hosts_left_out
+    more = f" {hosts.left_out(kind, run.options.directories[0])}" if kind else ""
+    return wrapped(f"{_verdict(run, len(run.guarantees))}{rest}{more}", width=WIDTH)
 
 
 def _advice(run: Check, room: int, first: int) -> str:

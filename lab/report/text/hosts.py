@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from lab.errors import ExitCode
+from lab.output import lab_command
 from lab.records import Host, Hosts
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
@@ -92,6 +94,14 @@ def conclusions(run: Hosts) -> Iterator[str]:
             "The clock is CLOCK_MONOTONIC, which counts from the start of each machine, against this machine's; it is "
             "known to within half of the quickest round trip."
         )
+
+
+def left_out(kind: str, directory: str) -> str:
+    """Return the sentence about a run on one host where others share the filesystem, with the line to type."""
+    return (
+        f"Other hosts were not tried, and each has its own page cache and locks on {kind}. Which are there, and do "
+        f"they see this directory: {lab_command()} hosts HOST,HOST --dir {shlex.quote(directory)}"
+    )
 
 
 def complaints(run: Hosts) -> Iterator[str]:

@@ -10,7 +10,7 @@ from lab.errors import ExitCode
 from lab.records import Case, Run
 from lab.report.format import duration, one_in, plural
 
-from . import failures, race_again, watch
+from . import failures, hosts, race_again, watch
 from .failures import where
 from .race_again import MORE, next_to_break
 
@@ -234,6 +234,8 @@ def _notes(run: Run) -> Iterator[str]:
             "One more trial of each case was written down. That takes time and widens the race window, so it counts in "
             "none of these figures."
         )
+    if kind := run.environment.hosts_left_out:
+        yield hosts.left_out(kind, run.options.directory)
     yield from _waiting(run)
     yield from _invariants(run)
     yield from race_again.explored(run)
