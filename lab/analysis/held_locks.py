@@ -89,15 +89,20 @@ class HeldLocks:
         self._kept: list[tuple[Description, Event, Hold]] = []
         self._inherited_by: dict[int, set[int]] = defaultdict(set)
         """The descriptors with which each image began."""
-        for event in history.events:
-            if event.kind is Kind.INHERITED:
-                self._inherited_by[event.stack[0]].add(event.fd)
+        for event in history.events.of_kinds([Kind.INHERITED]):
+            self._inherited_by[event.stack[0]].add(event.fd)
         self._flocks: dict[tuple[int, int, int], list[Event]] = defaultdict(list)
-        """The requests for locks by flock of each process, file and descriptor."""
-        for event in history.events:
-            if event.kind is Kind.FLOCK and event.flags & 3 != RELEASED:
-                self._flocks[event.process, event.file, event.fd].append(event)
-        self._last = {event.process: event.time for event in history.events if event.finish}
+        """The requests of each process, file and descriptor for locks by flock that it may have in another mode."""
+        has: set[tuple[int, int, int]] = set()
+        for event in history.events.of_kinds([Kind.FLOCK, Kind.CLOSE]):
+            key = event.process, event.file, event.fd
+            if event.kind is Kind.CLOSE or event.flags & 3 == RELEASED:
+                has.discard(key)
+            elif key in has:
+                self._flocks[key].append(event)
+            else:
+                has.add(key)
+        self._last = history.events.last_times()
 
     def _found(self, cause: Cause, file: int, *events: Event) -> None:
         told = events[:1] if cause == "locked a replaced file" else events
@@ -218,6 +223,8 @@ class HeldLocks:
             if not description.holders:
                 own.clear()
             self._leave_behind(event, description, way, own)
+        if not description.holders:
+            self._held.pop(description, None)
 
     def _leave_behind(self, event: Event, description: Description, way: str, own: list[Hold]) -> None:
         """A process closes its last descriptor of a description, with which others still have the lock."""

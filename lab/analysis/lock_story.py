@@ -46,7 +46,7 @@ class Story:
 
     requests: list[Request] = field(default_factory=list)
     left_out: int = 0
-    held: dict[int, list[Hold]] = field(default_factory=dict)
+    held: dict[Event, list[Hold]] = field(default_factory=dict)
 
 
 class _NoClocks(Clocks):
@@ -69,7 +69,8 @@ class _Follower(Judge):
         super().__init__(history, lambda _: None, True, nothing)
         self._clocks = _NoClocks()
         self.story = Story()
-        self._own = {id(event) for each in findings for event in each.events}
+        self._own = {event for each in findings for event in each.events}
+        self._times = {event.time for event in self._own}
         self._windows = sorted(
             (
                 min(event.begin for event in each.events) - AROUND_NS,
@@ -86,8 +87,8 @@ class _Follower(Judge):
         calls = {kind: call for kind, call in self._calls().items() if kind not in DATA}
         last, left = max((end for _, end in self._windows), default=0), FAR
         for event in self._history.events:
-            if id(event) in self._own:
-                self.story.held[id(event)] = list(self._holds_of(event.process))
+            if event.time in self._times and event in self._own:
+                self.story.held[event] = list(self._holds_of(event.process))
             if call := calls.get(event.kind):
                 call(event)
             if not self._room[0] and event.begin > last:  # so many events more, for the ends of what is held now
@@ -138,58 +139,43 @@ def follow(history: History, findings: Sequence[Finding], most: int) -> Story:
     return _Follower(history, findings, most).follow()
 
 
-def steps_of(history: History, found: Finding, held: dict[int, list[Hold]]) -> list[Event]:
+def steps_of(history: History, found: Finding, held: dict[Event, list[Hold]]) -> list[Event]:
     """Return the calls that led to a finding, at most MOST_STEPS, in the order in which they began.
 
     They are its own, the requests for the locks held at them, the last request before and the next release after each,
     and what the same processes did to the file in between.
     """
-    events = history.events
-    times = _Times(events)
-    essential = {id(event): event for event in found.events}
+    essential = dict.fromkeys(found.events)
     for event in found.events:
-        at = times.place(event)
-        for hold in held.get(id(event), ()):
-            essential[id(hold.event)] = hold.event
-        for other in (_before(events, at, event), _after(events, at, event)):
+        essential.update(dict.fromkeys(hold.event for hold in held.get(event, ())))
+        near = history.events.around(event.time, FAR, FAR)
+        at = near.index(event) if event in near else bisect_left(near, event.time, key=lambda each: each.time)
+        for other in (_before(near, at, event), _after(near, at, event)):
             if other is not None and len(essential) < MOST_STEPS:
-                essential[id(other)] = other
+                essential[other] = None
     spans: dict[int, list[int]] = defaultdict(list)
-    for event in essential.values():
-        spans[event.process].append(times.place(event))
-    between: dict[int, Event] = {}
-    for process, places in spans.items():
-        for event in events[min(places) : min(max(places), min(places) + FAR)]:
+    for event in essential:
+        spans[event.process].append(event.time)
+    between: dict[Event, None] = {}
+    for process, times in spans.items():
+        for event in history.events.around(min(times), 0, FAR):
+            if event.time > max(times):
+                break
             if event.process == process and event.kind in TOLD and event.file in (found.file, -1):
-                between.setdefault(id(event), event)
-    shown = {**between, **essential}
+                between[event] = None
+    shown = between | essential
     if len(shown) > MOST_STEPS:
-        near = sorted(
-            (each for each in between.values() if id(each) not in essential),
+        others = sorted(
+            (each for each in between if each not in essential),
             key=lambda each: min(abs(each.begin - own.begin) for own in found.events),
         )
-        shown = essential | {id(each): each for each in near[: max(0, MOST_STEPS - len(essential))]}
-    return sorted(shown.values(), key=lambda each: (each.begin, each.process))
-
-
-class _Times:
-    """The places of events in a history, by their times."""
-
-    def __init__(self, events: Sequence[Event]) -> None:
-        self._events = events
-
-    def place(self, event: Event) -> int:
-        at = bisect_left(self._events, event.time, key=lambda each: each.time)
-        while at < len(self._events) and self._events[at].time == event.time:
-            if self._events[at] is event:
-                return at
-            at += 1
-        return min(at, len(self._events) - 1)
+        shown = essential | dict.fromkeys(others[: max(0, MOST_STEPS - len(essential))])
+    return sorted(shown, key=lambda each: (each.begin, each.process))
 
 
 def _before(events: Sequence[Event], at: int, event: Event) -> Event | None:
     """Return the last call of the same process before an access that locked or unlocked the file."""
-    for other in reversed(events[max(0, at - FAR) : at]) if event.kind in ACCESSES else ():
+    for other in reversed(events[:at]) if event.kind in ACCESSES else ():
         if other.process == event.process and other.kind in LOCK_CALLS and other.file == event.file:
             return other
     return None
@@ -199,7 +185,7 @@ def _after(events: Sequence[Event], at: int, event: Event) -> Event | None:
     """Return the next call of the same process that may end a lock on the file."""
     if event.kind in LOCK_CALLS and event.flags & 3 == RELEASED:
         return None
-    for other in events[at + 1 : at + 1 + FAR]:
+    for other in events[at + 1 :]:
         if other.process == event.process and other.kind in ENDS and other.file == event.file:
             return other if other.kind not in LOCK_CALLS or other.flags & 3 == RELEASED else None
     return None
@@ -223,10 +209,10 @@ BY_CALLS: dict[Cause, str] = {
 """What follows from the calls of a finding, by the numbers of its steps, where they are not two unordered accesses."""
 
 
-def reasons_of(found: Finding, steps: Sequence[Event], held: dict[int, list[Hold]]) -> Iterator[str]:
+def reasons_of(found: Finding, steps: Sequence[Event], held: dict[Event, list[Hold]]) -> Iterator[str]:
     """Yield what follows from the steps, which are numbered from 1."""
-    numbers = {id(step): number for number, step in enumerate(steps, 1)}
-    own = [numbers[id(event)] for event in found.events if id(event) in numbers]
+    numbers = {step: number for number, step in enumerate(steps, 1)}
+    own = [numbers[event] for event in found.events if event in numbers]
     accesses = [event for event in found.events if event.kind in ACCESSES]
     unordered = len(accesses) > 1 and accesses[0].process != accesses[1].process
     if not unordered:
@@ -237,10 +223,10 @@ def reasons_of(found: Finding, steps: Sequence[Event], held: dict[int, list[Hold
         yield from _drops(steps)
     elif found.cause == "read before the lock":
         read = next((each for each in accesses[:2] if each.process == accesses[-1].process), accesses[0])
-        yield f"{own[-1]} stores what {numbers[id(read)]} had read before the lock"
+        yield f"{own[-1]} stores what {numbers[read]} had read before the lock"
     if found.cause not in ("appended in pieces", "opposite order", "cut below a mapping"):
         for event in accesses[: 2 if unordered else 1]:
-            yield f"{numbers[id(event)]} happens {_under(event, held.get(id(event), ()), numbers)}"
+            yield f"{numbers[event]} happens {_under(event, held.get(event, ()), numbers)}"
     if unordered and found.cause != "appended in pieces":
         yield f"{own[0]} may come before or after {own[1]}: nothing that was seen orders them"
 
@@ -257,13 +243,13 @@ def _drops(steps: Sequence[Event]) -> Iterator[str]:
             yield f"{number} ends the lock of {locked.pop(step.process)}, for the whole process"
 
 
-def _under(event: Event, holds: Sequence[Hold], numbers: dict[int, int]) -> str:
+def _under(event: Event, holds: Sequence[Hold], numbers: dict[Event, int]) -> str:
     if not holds:
         return "under no lock"
     names = []
     for hold in holds:
         mode = "" if hold.exclusive else "shared "
-        where = f" of {numbers[id(hold.event)]}" if id(hold.event) in numbers else f" ({way_of(hold.event)})"
+        where = f" of {numbers[hold.event]}" if hold.event in numbers else f" ({way_of(hold.event)})"
         names.append(f"the {mode}lock{where}")
     return f"under {' and '.join(dict.fromkeys(names))}"
 

@@ -6,7 +6,7 @@ accesses that nothing orders; such an access is reported under the fact that exp
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
@@ -19,6 +19,9 @@ from .words import Words
 EMPTIES = {Kind.OPEN, Kind.TRUNCATE}
 MOST_PAIRS = 100_000
 """So many unordered pairs are kept; more say nothing new."""
+
+MOST_READS = 256
+"""So many loads wait for the store that shows what they were for."""
 
 
 PAGE = 4096
@@ -65,7 +68,10 @@ class Judge(HeldLocks):
         self._unseen: set[int] = set()
         """Files that were mapped, and the accesses not recorded."""
         self._unordered: list[Unordered] = []
-        self._reads: dict[tuple[int, int], list[Unordered]] = defaultdict(list)
+        self._reads: dict[tuple[int, int], deque[Unordered]] = defaultdict(lambda: deque(maxlen=MOST_READS))
+        """The last loads of each process and file without a lock, of which it is not known yet what they were for."""
+        self._writers: dict[int, set[int]] = defaultdict(set)
+        """The processes that stored to each file, other than by appending."""
         self._why: dict[Event, Cause] = {}
         self._guarded: set[Event] = set()
         """The accesses of processes that had a lock, where some are known by the page alone."""
@@ -75,7 +81,7 @@ class Judge(HeldLocks):
         self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
         self._lock_files = self._names_of_lock_files()
-        self._words = Words(history.events, self._clocks)
+        self._words = Words(history.events.of_kinds([Kind.ATOMIC]), self._clocks)
 
     def _calls(self) -> dict[Kind, Callable[[Event], None]]:
         return {
@@ -127,10 +133,10 @@ class Judge(HeldLocks):
     def _names_of_lock_files(self) -> set[str]:
         """Return the names that are made with O_EXCL and that somebody removes, or finds there."""
         made = {
-            self._name(event.file) for event in self._history.events
-            if event.kind is Kind.OPEN and event.other & O_EXCL and event.other & O_CREAT
+            self._name(event.file) for event in self._history.events.of_kinds([Kind.OPEN])
+            if event.other & O_EXCL and event.other & O_CREAT
         }  # fmt: skip
-        gone = {self._name(event.file) for event in self._history.events if event.kind in (Kind.UNLINK, Kind.TAKEN)}
+        gone = {self._name(event.file) for event in self._history.events.of_kinds([Kind.UNLINK, Kind.TAKEN])}
         return made & gone
 
     def _taken(self, event: Event) -> None:
@@ -163,6 +169,8 @@ class Judge(HeldLocks):
             self._access(event, event.start, event.end, stores=False)
 
     def _write(self, event: Event) -> None:
+        if not event.flags & APPENDS:
+            self._writers[event.file].add(event.process)
         if event.end <= event.start:
             return
         if event.flags & APPENDS:
@@ -174,6 +182,8 @@ class Judge(HeldLocks):
             self._access(event, start, end, stores=False)
 
     def _store(self, event: Event) -> None:
+        if event.kind is Kind.STORE:
+            self._writers[event.file].add(event.process)
         for start, end in self._words.access(event):
             self._access(event, start, end, stores=True)
         if self._mounts and not self._is_left_out(event):
@@ -194,6 +204,7 @@ class Judge(HeldLocks):
 
     def _page(self, event: Event) -> None:
         """Some bytes of a page were stored. Two that had a lock each may have stored to different ones."""
+        self._writers[event.file].add(event.process)
         self._access(event, event.start, event.end, stores=True)
 
     def _append(self, event: Event) -> None:
@@ -207,9 +218,11 @@ class Judge(HeldLocks):
             self._has_lines.add(event.file)
         if last is None or last.flags & ENDS_LINE or last.end == event.start or any(self._holds_of(event.process)):
             return
-        self._pieces.append((last, event))
+        if len(self._pieces) < MOST_PAIRS:
+            self._pieces.append((last, event))
 
     def _truncate(self, event: Event) -> None:
+        self._writers[event.file].add(event.process)
         if event.result:
             return
         for mapping in self._maps.get(event.file, ()):
@@ -243,13 +256,12 @@ class Judge(HeldLocks):
         if stores:
             self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
         if holds:
-            self._reads[event.process, event.file] = [
-                pair for pair in self._reads[event.process, event.file]
-                if pair.held.issuperset(map(id, holds)) or not pair.settle(event, start, end, stores)
-            ]  # fmt: skip
+            self._settle(event, start, end, stores, {id(hold) for hold in holds})
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
             self._why[event] = why
+            if len(self._why) > MOST_PAIRS:
+                del self._why[next(iter(self._why))]
         if holds and self._history.level == "pages":
             self._guarded.add(event)
         self._pair(event, others, why)
@@ -261,6 +273,12 @@ class Judge(HeldLocks):
             both_guarded = Kind.PAGE in (event.kind, other.kind) and {event, other} <= self._guarded
             if not (event.flags & other.flags & APPENDS) and not both_empty and not both_guarded:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
+
+    def _settle(self, event: Event, start: int, end: int, stores: bool, holds: set[int]) -> None:
+        """Note what loads without a lock were for, now that their process has one."""
+        if reads := self._reads.get((event.process, event.file)):
+            kept = (pair for pair in reads if pair.held.issuperset(holds) or not pair.settle(event, start, end, stores))
+            self._reads[event.process, event.file] = deque(kept, MOST_READS)
 
     def _stored(self, event: Event, here: list[Hold], holds: list[Hold]) -> None:
         """Report a store under no lock, or under the wrong one, where the process has shown that it wants one."""
@@ -344,13 +362,9 @@ class Judge(HeldLocks):
 
     def _judged(self) -> set[int]:
         if self._chosen:
-            return {event.file for event in self._history.events if event.file >= 0}
+            return set(range(len(self._history.files)))
         locked = {file for file, way in self._uses if way != "lock file"}
-        writers: dict[int, set[int]] = defaultdict(set)
-        for event in self._history.events:
-            if event.kind in (Kind.WRITE, Kind.TRUNCATE, Kind.STORE, Kind.PAGE) and not event.flags & APPENDS:
-                writers[event.file].add(event.process)
-        return locked | {file for file, processes in writers.items() if len(processes) > 1}
+        return locked | {file for file, processes in self._writers.items() if len(processes) > 1}
 
     def _two_kinds(self) -> set[int]:
         """Report the files that some lock by fcntl and others by flock, and return them.

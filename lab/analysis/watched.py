@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 END = 1 << 62
 """The end of a range that runs to the end of the file, however long it becomes."""
@@ -116,6 +118,49 @@ class Image:
     code: list[tuple[int, int, int, str]] = field(default_factory=list)
 
 
+class Events(Protocol):
+    """The events of a history by `time`, as often as they are asked for; there may be more than fit in memory."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __iter__(self) -> Iterator[Event]:
+        """Yield all by time."""
+
+    def of_kinds(self, kinds: Collection[Kind]) -> Iterator[Event]:
+        """Yield those of some kinds, in the order in which each program called."""
+
+    def last_times(self) -> dict[int, int]:
+        """Return the time of the last call of each process that returned."""
+
+    def around(self, time: int, before: int, after: int) -> list[Event]:
+        """Return so many before a time, and so many from it on."""
+
+    def cut(self, most: int) -> None:
+        """Leave out what comes after the first so many."""
+
+
+class EventList(list[Event]):
+    """Events that are there already."""
+
+    def of_kinds(self, kinds: Collection[Kind]) -> Iterator[Event]:
+        """Yield those of some kinds."""
+        return (event for event in self if event.kind in kinds)
+
+    def last_times(self) -> dict[int, int]:
+        """Return the time of the last call of each process that returned."""
+        return {event.process: event.time for event in self if event.finish}
+
+    def around(self, time: int, before: int, after: int) -> list[Event]:
+        """Return so many before a time, and so many from it on."""
+        at = bisect_left(self, time, key=lambda event: event.time)
+        return self[max(0, at - before) : at + after]
+
+    def cut(self, most: int) -> None:
+        """Leave out what comes after the first so many."""
+        del self[most:]
+
+
 @dataclass(slots=True)
 class History:
     """All that was recorded: events by `time`, and what they refer to.
@@ -127,7 +172,7 @@ class History:
     processes: list[WatchedProcess]
     files: list[WatchedFile]
     images: list[Image]
-    events: list[Event]
+    events: Events
     escaped: list[str]
     unrecorded: int = 0
     limits: list[str] = field(default_factory=list)

@@ -23,7 +23,8 @@ LEAVES_OPEN = (*THROUGH_MAPPINGS, Kind.READ, Kind.WRITE, Kind.OPEN)
 class Words:
     """The words of a history, and what is released and acquired by them."""
 
-    def __init__(self, events: Iterable[Event], clocks: Clocks) -> None:
+    def __init__(self, atomic: Iterable[Event], clocks: Clocks) -> None:
+        """Find the words: those that are accessed by atomic instructions."""
         self._clocks = clocks
         self._ranges: dict[int, list[tuple[int, int]]] = {}
         self._late: dict[int, list[Event]] = defaultdict(list)
@@ -31,9 +32,8 @@ class Words:
         self._open: dict[int, dict[int, list[Event]]] = defaultdict(lambda: defaultdict(list))
         """The pages of each file that each process uses unseen."""
         found: dict[int, set[tuple[int, int]]] = defaultdict(set)
-        for event in events:
-            if event.kind is Kind.ATOMIC:
-                found[event.file].add((event.start, event.end))
+        for event in atomic:
+            found[event.file].add((event.start, event.end))
         for file, ranges in found.items():
             merged = self._ranges[file] = [(-1, -1)]
             for start, end in sorted(ranges):

@@ -9,23 +9,18 @@ no earlier than the first.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 
-from lab.analysis.held_locks import SOME_CHILD
-from lab.analysis.watched import END, LOADS, RELEASED, STORES, Event, History, Image, Kind, WatchedFile, WatchedProcess
+from lab.analysis.watched import EventList, History, Image, Kind, WatchedFile, WatchedProcess
 from lab.errors import UsageError
 
 from .levels import LEVELS
+from .merged import EVENT, HEAD, LogEvents, MergedEvents, Source
 from .tracepoints import TRACE, history_of
 
 HEADER = Struct("<8sIIiiQQQQII")
-EVENT = Struct("<QQqqIIiiiiHHI")
-HEAD = 4096
-KIND = 10
-"""The place of the kind in an event."""
 
 MAGIC, VERSION = b"LABWATCH", 1
 
@@ -109,20 +104,19 @@ class _Log:
     """One log file and its text."""
 
     def __init__(self, path: Path) -> None:
-        self.raw = path.read_bytes()
-        if len(self.raw) < HEAD or self.raw[:8] != MAGIC:
+        with path.open("rb") as file:
+            head, length = file.read(HEAD), os.fstat(file.fileno()).st_size
+        if len(head) < HEAD or head[:8] != MAGIC:
             raise UsageError(f"{path.name} is no log of lab watch; give the folder that --keep named")
         _, version, size, self.pid, self.parent, self.started, self.forked, count, self.lost, self.full, self.level = (
-            HEADER.unpack_from(self.raw)
+            HEADER.unpack_from(head)
         )
         if (version, size) != (VERSION, EVENT.size):
             raise UsageError(f"{path.name} was written by another version of the lab; watch the program again")
-        self.count = min(count, (len(self.raw) - HEAD) // EVENT.size)
+        count = min(count, (length - HEAD) // EVENT.size)
+        self.events = LogEvents(path, count, self.parent, self.started, self.forked)
         text = path.with_suffix(".txt")
         self.lines = text.read_text(errors="replace").split("\n") if text.exists() else []
-
-    def events(self) -> Iterator[tuple[int, ...]]:
-        return EVENT.iter_unpack(memoryview(self.raw)[HEAD : HEAD + self.count * EVENT.size])
 
 
 def read_logs(folder: Path) -> History:
@@ -134,10 +128,10 @@ def read_logs(folder: Path) -> History:
         except (ValueError, KeyError, IndexError) as error:
             raise UsageError(f"{trace.name} is damaged ({error}); watch the program again") from error
     paths = [path for path in folder.glob("*.log") if path.is_file()]
-    logs = sorted((_Log(path) for path in paths if path.stat().st_size), key=lambda log: log.started)
-    if not logs:
-        raise UsageError(f"{folder}: no logs of lab watch; give the folder that --keep named")
     try:
+        logs = sorted((_Log(path) for path in paths if path.stat().st_size), key=lambda log: log.started)
+        if not logs:
+            raise UsageError(f"{folder}: no logs of lab watch; give the folder that --keep named")
         history = _Reader().read(logs)
     except (ValueError, KeyError, IndexError) as error:
         raise UsageError(f"{folder}: a log is damaged ({error}); watch the program again") from error
@@ -149,7 +143,7 @@ class _Reader:
     """Puts the logs of one run together: processes, then what they did."""
 
     def __init__(self) -> None:
-        self.history = History([], [], [], [], [])
+        self.history = History([], [], [], EventList(), [])
         self._files: dict[tuple[int, int, int], int] = {}
         self._processes: dict[int, list[int]] = {}
         self._awaited: dict[int, str] = {}
@@ -157,9 +151,11 @@ class _Reader:
 
     def read(self, logs: list[_Log]) -> History:
         images = [self._image(log) for log in logs]
-        for number, (log, (image, files)) in enumerate(zip(logs, images, strict=True)):
-            self._add_events(log, number, image.process, files)
-        self.history.events.sort(key=lambda event: (event.time, event.process))
+        sources = [
+            Source(log.events, image.process, number, files)
+            for number, (log, (image, files)) in enumerate(zip(logs, images, strict=True))
+        ]
+        self.history.events = MergedEvents(sources, self._process_at)
         self.history.escaped += self._awaited.values()
         self.history.level = LEVELS[max(log.level for log in logs)]
         return self.history
@@ -178,7 +174,7 @@ class _Reader:
             processes.append(WatchedProcess(log.pid, log.parent, log.started))
         self._awaited.pop(log.pid, None)
         its = processes[known[-1]]
-        its.ended = any(event[KIND] == Kind.EXIT for event in log.events())
+        its.ended = Kind.EXIT in log.events.kinds
         its.lost += log.lost
         its.full |= bool(log.full)
         return known[-1]
@@ -187,28 +183,6 @@ class _Reader:
         """Return the process that had this number then, -1 where there is no log of it."""
         processes = self.history.processes
         return max((each for each in self._processes.get(pid, ()) if processes[each].started_ns <= time), default=-1)
-
-    def _add_events(self, log: _Log, number: int, process: int, files: dict[int, int]) -> None:
-        """Add the events of the image of this number."""
-        add = self.history.events.append
-        for begin, finish, start, length, file, stack, fd, other, result, thread, kind, flags, _ in log.events():
-            if not kind:
-                continue  # the process ended before it had written what it would do
-            called = Kind(kind)
-            end = start + length if length or called in DATA else END
-            time = begin if called in AT_ONCE or flags & 3 == RELEASED or not finish else finish
-            if called in LOCKS and not finish and flags & 3 != RELEASED:
-                time = END  # it waits to the end
-            elif called is Kind.FORK:
-                time, other = log.forked, self._process_at(log.parent, log.forked)
-            elif called is Kind.START:
-                other = self._process_at(log.parent, log.started)
-            elif called is Kind.WAITED:
-                other = self._process_at(other, begin) if other else SOME_CHILD
-            elif called is Kind.RENAME:
-                start = files.get(start, -1)
-            place, key = files.get(file, -1), (number, stack)
-            add(Event(time, process, called, place, start, end, fd, other, -result, flags, begin, finish, key, thread))
 
     def _text(self, log: _Log, image: Image, process: WatchedProcess) -> dict[int, int]:
         """Read the text beside a log; return the places of its files by their numbers in it."""
@@ -240,13 +214,6 @@ class _Reader:
             self._files[key] = len(self.history.files)
             self.history.files.append(WatchedFile(path))
         return self._files[key]
-
-
-DATA = (*LOADS, *STORES)
-LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
-RELEASES = (Kind.CLOSE, Kind.SEND, Kind.LEAVE, Kind.UNMAP, Kind.RENAME, Kind.UNLINK, Kind.EXIT)
-AT_ONCE = (*RELEASES, Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED, Kind.CLOSED)
-"""What counts from its first stamp."""
 
 
 def _add_stack(image: Image, word: str, rest: str) -> None:

@@ -172,7 +172,6 @@ def _finding(
 ) -> WatchFinding:
     first = min(event.begin for event in found.events)
     steps = steps_of(history, found, story.held) if story else sorted(found.events, key=lambda each: each.begin)
-    own = {id(event) for event in found.events}
     return WatchFinding(
         cause=found.cause,
         note=found.is_note,
@@ -198,7 +197,7 @@ def _finding(
                 call=_in_words(event),
                 place=places.place(event),
                 after_us=round((event.begin - steps[0].begin) / 1000, 1),
-                own=id(event) in own,
+                own=event in found.events,
                 kind=event.kind.name.lower(),
                 start=max(0, event.start),
                 length=max(0, min(event.end, END) - event.start),
@@ -230,7 +229,7 @@ def _suppression(history: History, found: Finding) -> str:
 
 
 def _start_of(history: History) -> int:
-    return min((event.begin for event in history.events[:1]), default=0)
+    return min((event.begin for event in history.events.around(0, 0, 1)), default=0)
 
 
 MOST_REQUESTS = 2000
@@ -353,7 +352,7 @@ def _not_seen(history: History, judged: Judgement, named: Callable[[str], str]) 
     mapped = sorted({named(_file(history, file)) for file in judged.mapped})
     if mapped:
         yield f"loads and stores through mappings of {', '.join(mapped)}"
-    opened = Counter(bool(event.flags & UNDECODED) for event in history.events if event.kind is Kind.OPENED)
+    opened = Counter(bool(event.flags & UNDECODED) for event in history.events.of_kinds([Kind.OPENED]))
     if opened[False]:
         yield (
             f"what followed in pages that were used much and told nothing new: they were left open to the next call, "

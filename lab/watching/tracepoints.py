@@ -18,6 +18,7 @@ from lab.analysis.watched import (
     RELEASED,
     WAITS,
     Event,
+    EventList,
     History,
     Image,
     Kind,
@@ -114,7 +115,8 @@ class _Reader:
         self._said = sorted(said, key=lambda each: each.time)
         self._paths: dict[FileKey, str] = {}
         self._left_out: set[FileKey] = set()
-        self.history = History([], [], [], [], [])
+        self._events = EventList()
+        self.history = History([], [], [], self._events, [])
         self._numbers: dict[int, int] = {}
         self._files: dict[FileKey, int] = {}
         self._calls = {number: name for name, number in ptrace.numbers_here().items()}
@@ -176,8 +178,8 @@ class _Reader:
             elif said.file and said.file not in self._left_out:
                 self._lock(said, said.file)
         for _, event in self._waiting.values():
-            self.history.events.append(event._replace(time=END, finish=0))
-        self.history.events.sort(key=lambda event: event.time)
+            self._events.append(event._replace(time=END, finish=0))
+        self._events.sort(key=lambda event: event.time)
         return self.history
 
     def _pid(self, tid: int) -> int:
@@ -191,7 +193,7 @@ class _Reader:
         return self._numbers[pid]
 
     def _add(self, said: Said, kind: Kind, *, time: int = 0, **more: int) -> None:
-        self.history.events.append(self._event(said, kind, self._pid(said.tid), time or said.time, **more))
+        self._events.append(self._event(said, kind, self._pid(said.tid), time or said.time, **more))
 
     def _event(self, said: Said, kind: Kind, pid: int, time: int, **more: int) -> Event:
         its = self._process(pid)
@@ -205,7 +207,7 @@ class _Reader:
         if waiting and waiting[0][1:] == call[1:]:  # a signal came, and it is made again
             self._waiting[said.tid] = waiting
         elif waiting:
-            self.history.events.append(waiting[1]._replace(time=said.time, finish=said.time, result=errno.EINTR))
+            self._events.append(waiting[1]._replace(time=said.time, finish=said.time, result=errno.EINTR))
         self._in[said.tid] = call
         if name == "exit_group":
             self._end(said, name)
@@ -230,7 +232,7 @@ class _Reader:
             del self._numbers[child]  # another process of the same number
         its = self.history.processes[self._process(child)]
         its.parent, its.started_ns = parent, said.time
-        self.history.events.append(self._event(said, Kind.FORK, child, said.time, other=self._process(parent)))
+        self._events.append(self._event(said, Kind.FORK, child, said.time, other=self._process(parent)))
 
     def _file(self, key: FileKey) -> int:
         if key not in self._files:
@@ -245,7 +247,7 @@ class _Reader:
         call = self._in.get(said.tid, _Call(said.time, "", [-1, -1]))
         if said.event == "fcntl_setlk":
             if result > RESTARTS and (waiting := self._waiting.pop(said.tid, None)):
-                self.history.events.append(waiting[1]._replace(time=said.time, finish=said.time, result=-result))
+                self._events.append(waiting[1]._replace(time=said.time, finish=said.time, result=-result))
             return
         file, owner = self._file(key), said.values["fl_owner"]
         if "FL_CLOSE" in flags:
@@ -272,7 +274,7 @@ class _Reader:
         ranges = self._ranges.setdefault((owner, file), [])
         if mode == RELEASED:
             _cut(ranges, event.start, event.end)
-            self.history.events.append(event._replace(time=event.begin))
+            self._events.append(event._replace(time=event.begin))
         elif result == DEFERRED:
             self._waiting.setdefault(said.tid, (call, event))
         else:
@@ -288,7 +290,7 @@ class _Reader:
         if not error:
             _cut(ranges, event.start, event.end)
             ranges.append((event.start, event.end, event.flags & 3))
-        self.history.events.append(event._replace(result=error))
+        self._events.append(event._replace(result=error))
 
     def _drop(self, said: Said, call: _Call, file: int) -> None:
         """A close drops all locks of the process on the file."""
@@ -303,14 +305,14 @@ class _Reader:
         if self._locking.get((pid, fd)) != file:
             self._locking[pid, fd] = file
             opened = self._event(said, Kind.OPEN, pid, time, file=file, fd=fd, other=0)
-            self.history.events.append(opened)
+            self._events.append(opened)
 
     def _description(self, said: Said, pid: int, file: int) -> int:
         """Return the number that stands for an open file description.
 
         Processes that share it have it from one that opened it before it forked them.
         """
-        events, name = self.history.events, said.values["fl_owner"]
+        events, name = self._events, said.values["fl_owner"]
         its = self._descriptions.get(name)
         if its is None:
             its = self._descriptions[name] = _Description((1 << 20) + self._count, pid, len(events), {pid})
@@ -337,12 +339,12 @@ class _Reader:
             closer = self._pid(said.tid)
             if closer != its.opener and closer in self._executed:  # it had it across the execution
                 time = self._executed[closer]
-                self.history.events.append(self._event(said, Kind.INHERITED, closer, time, file=file, fd=its.number))
+                self._events.append(self._event(said, Kind.INHERITED, closer, time, file=file, fd=its.number))
             late = [pid for pid in sorted(self._numbers, reverse=True) if its.opener in self._line(pid)]
             for pid in sorted(late, key=lambda each: each == closer):
                 time = said.time if pid == closer else self._ended.get(closer, said.time) - 1
                 closed = self._event(said, Kind.CLOSE, pid, time, file=file, fd=its.number)
-                self.history.events.append(closed)
+                self._events.append(closed)
 
 
 def _cut(ranges: list[_Range], start: int, end: int) -> None:

@@ -19,6 +19,7 @@ from lab.analysis.watched import (
     STORES,
     WAITS,
     Event,
+    EventList,
     History,
     Kind,
     WatchedFile,
@@ -41,7 +42,8 @@ def history_of(events: Sequence[Event], files: int = 1, gap_ns: int = 1) -> Hist
         for at, each in zip(times, events, strict=True)
     ]
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(1 + max(each.process for each in events))]
-    return History(processes, [WatchedFile(f"/data/{number}") for number in range(files)], [], timed, [])
+    named = [WatchedFile(f"/data/{number}") for number in range(files)]
+    return History(processes, named, [], EventList(timed), [])
 
 
 def judged(events: Sequence[Event], files: int = 1) -> Judgement:
@@ -315,7 +317,7 @@ def test_a_request_that_comes_while_another_holds_the_lock_has_met_it() -> None:
     events = [lock(0)._replace(time=1, begin=1, finish=1), unlock(0)._replace(time=3, begin=3, finish=4)]
     later = waits._replace(time=5, finish=5)
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
-    history = History(processes, [WatchedFile("/data")], [], [*events, later], [])
+    history = History(processes, [WatchedFile("/data")], [], EventList([*events, later]), [])
     uses = judge(history, lambda each: each.kind).uses
     assert exclusion((file, use) for (file, _), use in uses.items()).contended == 1
 
@@ -333,7 +335,7 @@ def test_a_lock_by_flock_goes_before_it_is_had_in_another_mode(begins: int) -> N
 
     events = [flock(0, 0, 1, 1), flock(1, 0, 1, 1), flock(1, EXCLUSIVE, 2, 3), flock(0, EXCLUSIVE, begins, 9)]
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
-    found = judge(History(processes, [WatchedFile("/data/0")], [], events, []), lambda each: each.time)
+    found = judge(History(processes, [WatchedFile("/data/0")], [], EventList(events), []), lambda each: each.time)
     assert ("two let in" in {each.cause for each in found.findings}) == (begins > 3)
 
 
@@ -347,6 +349,6 @@ def test_two_that_stored_to_a_page_under_a_lock_each_may_have_stored_to_differen
         events += [lock(process, 8 * process, 8 * process + 8), store] if holds else [store]
     timed = [each._replace(time=at, begin=at, finish=at) for at, each in enumerate(events, start=1)]
     processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
-    history = History(processes, [WatchedFile("/data/0")], [], timed, [], level="pages")
+    history = History(processes, [WatchedFile("/data/0")], [], EventList(timed), [], level="pages")
     found = judge(history, lambda each: each.time, chosen=True).findings
     assert [each.cause for each in found] == ([] if all(locked) else ["no lock"])

@@ -1,7 +1,7 @@
 """Measure what watching costs, beside the same program unwatched, and how fast the judge is.
 
     python tests/benchmarks/watch.py cost     a pair of lock and unlock, and reads of a file that nobody shares
-    python tests/benchmarks/watch.py judge    calls judged in a second
+    python tests/benchmarks/watch.py judge [CALLS]    calls judged in a second, of 200,000, and the memory that takes
     python tests/benchmarks/watch.py outside  such a pair under the tracer and the kernel's tracepoints, beside strace
 
 Times are processor time of the program, medians of alternating runs; those of `outside` are the clock's, which the
@@ -31,13 +31,16 @@ LOOP = r"""
 
 int main(int count, char **words)
 {
-    int locks = !strcmp(words[2], "locks"), file = open(words[1], locks ? O_RDWR | O_CREAT : O_RDONLY, 0600);
+    int writes = !strcmp(words[2], "writes"), locks = writes || !strcmp(words[2], "locks");
+    int file = open(words[1], locks ? O_RDWR | O_CREAT : O_RDONLY, 0600);
     char byte = 0;
 
     for (long rounds = atol(words[3]); rounds > 0; rounds--) {
         struct flock range = {.l_type = F_WRLCK, .l_len = 8};
         if (locks) {
             fcntl(file, F_SETLKW, &range);
+            if (writes && (pread(file, &byte, 1, 0) < 0 || pwrite(file, &byte, 1, 0) != 1))
+                return 1;
             range.l_type = F_UNLCK;
             fcntl(file, F_SETLK, &range);
         } else if (pread(file, &byte, 1, 0) < 0)
@@ -145,22 +148,26 @@ def outside(folder: Path) -> None:
         print(f"{way}: a pair of lock and unlock {pair:.2f} us, another call {other:.3f} us")
 
 
+COPIES, CALLS = 4, 200_000
+
+
 def speed(folder: Path) -> None:
-    """Print how many calls are read and judged in a second."""
+    """Print how many calls of four processes are read and judged in a second of processor time, and the peak memory."""
     loop = compiled(folder)
     logs = folder / "logs"
     logs.mkdir()
-    for _ in range(4):
-        used_s([str(loop), str(folder / "data"), "locks", "25000"], logs)
-    began = time.perf_counter()
+    calls = int(sys.argv[2]) if sys.argv[2:] else CALLS
+    command = [str(loop), str(folder / "data"), "writes", str(calls // COPIES // 4)]
+    variables = {**os.environ, "LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs)}
+    for copy in [subprocess.Popen(command, env=variables) for _ in range(COPIES)]:
+        copy.wait()
+    began = time.process_time()
     history = read_logs(logs)
-    read = time.perf_counter()
-    judge(history, lambda event: event.kind)
-    judged = time.perf_counter()
+    judged = judge(history, lambda event: event.kind)
+    used = time.process_time() - began
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     count = len(history.events)
-    print(
-        f"{count:,} calls: read {count / (read - began):,.0f} a second, judged {count / (judged - read):,.0f} a second"
-    )
+    print(f"{count:,} calls, {len(judged.findings)} findings: {count / used:,.0f} a second, at most {most:,.0f} MiB")
 
 
 if __name__ == "__main__":

@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lab.analysis.watched import Kind
+from lab.analysis.watched import END, EXCLUSIVE, RELEASED, Kind
 from lab.errors import UsageError
-from lab.watching.log import read_logs
+from lab.watching.log import Entry, LogWriter, read_logs
 from lab.watching.recorders import library
 
 pytestmark = pytest.mark.needs("compiled")
@@ -90,3 +92,43 @@ def test_a_program_that_is_not_asked_for_costs_no_log(tmp_path: Path) -> None:
     environ.pop("LAB_WATCH_DIR", None)
     subprocess.run(["/bin/true"], env=environ, check=True, cwd=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+CALLS = st.lists(
+    st.tuples(
+        st.sampled_from([Kind.POSIX, Kind.READ, Kind.CLOSE, Kind.FORK, Kind.EXIT]), st.integers(1, 40),
+        st.integers(0, 9), st.sampled_from([0, EXCLUSIVE, RELEASED]),
+    ),
+    max_size=25,
+)  # fmt: skip
+
+
+@given(st.lists(CALLS, min_size=1, max_size=4), st.sampled_from([1, 3, 1000]))
+def test_the_events_of_all_logs_come_by_time_in_pieces_of_any_size(
+    tmp_path_factory: pytest.TempPathFactory, logs: list[list[tuple[Kind, int, int, int]]], piece: int
+) -> None:
+    """Of events at one time, those of one process stay in their order; one that waits for its lock comes last."""
+    folder, wanted = tmp_path_factory.mktemp("logs"), []
+    for number, log in enumerate(logs):
+        writer = LogWriter(folder, 100 + number, 1, started=number, forked=7)
+        for place, (kind, begin, takes, flags) in enumerate(log):
+            entry = Entry(kind, begin, thread=100 + number, fd=place)
+            entry.flags, entry.finish = flags, begin + takes if takes else 0
+            writer.write(entry)
+            late = takes and flags != RELEASED and kind in (Kind.POSIX, Kind.READ)
+            waits = kind is Kind.POSIX and not takes and flags != RELEASED
+            time = END if waits else 7 if kind is Kind.FORK else entry.finish if late else begin
+            wanted.append((time, number, place))
+        writer.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lab.watching.merged.IN_MEMORY", piece)
+        patch.setattr("lab.watching.merged.AT_A_TIME", piece)
+        events = read_logs(folder).events
+        found = [(event.time, event.process, event.fd) for event in events]
+        opened = [(event.process, event.fd) for event in events.of_kinds([Kind.READ, Kind.EXIT])]
+    assert found == sorted(wanted)
+    assert opened == [
+        (number, place) for number, log in enumerate(logs) for place, call in enumerate(log)
+        if call[0] in (Kind.READ, Kind.EXIT)
+    ]  # fmt: skip
+    assert len(events) == len(found)

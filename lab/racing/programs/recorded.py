@@ -88,7 +88,7 @@ class Watcher:
         except UsageError:  # no log at all
             return replace(result, recorded=Recorded(0, 0, 0, 0, [], {}, [UNBEGUN]))
         more = len(history.events) - MOST_CALLS
-        del history.events[MOST_CALLS:]
+        history.events.cut(MOST_CALLS)
         judged = judged_history(history, self._rules, self.ignore, named=lambda path: _named(path, file))
         late = [f"what came after the first {MOST_CALLS:,} calls of a trial"] * (more > 0)
         self._judging_s += monotonic() - begun
