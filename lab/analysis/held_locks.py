@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from .lock_faults import Cause, Finding, Site, Use, span_of
+from .lock_faults import Cause, Finding, Hold, Lost, Site, Use, span_of
 from .ordering import Clocks
 from .watched import END, EXCLUSIVE, RELEASED, WAITS, Event, History, Kind
 
@@ -24,30 +24,6 @@ class Description:
     file: int
     holders: set[tuple[int, int]] = field(default_factory=set)
     appended: Event | None = None
-
-
-@dataclass(slots=True)
-class Hold:
-    """A range that somebody holds, and the call that took it; `stale` where the file has lost its name by then."""
-
-    start: int
-    end: int
-    exclusive: bool
-    event: Event
-    stale: bool = False
-
-    def overlaps(self, start: int, end: int) -> bool:
-        """Tell whether the ranges have a byte in common."""
-        return self.start < end and start < self.end
-
-
-@dataclass(slots=True)
-class Lost:
-    """A lock that went, though the process did not say so: how, where it was taken, and the call that lost it."""
-
-    cause: Cause
-    hold: Hold
-    by: Event
 
 
 UNKNOWN = 0

@@ -182,3 +182,27 @@ class Unordered:
     def told(self) -> tuple[Event, ...]:
         """Return the calls to show."""
         return (*self.events, *([self.written] if self.written else []))
+
+
+@dataclass(slots=True)
+class Hold:
+    """A range that somebody holds, and the call that took it; `stale` where the file has lost its name by then."""
+
+    start: int
+    end: int
+    exclusive: bool
+    event: Event
+    stale: bool = False
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Tell whether the ranges have a byte in common."""
+        return self.start < end and start < self.end
+
+
+@dataclass(slots=True)
+class Lost:
+    """A lock that went, though the process did not say so: how, where it was taken, and the call that lost it."""
+
+    cause: Cause
+    hold: Hold
+    by: Event

@@ -12,8 +12,8 @@ from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from .held_locks import UNKNOWN, WAYS, Hold
-from .lock_faults import Cause, Finding
+from .held_locks import UNKNOWN, WAYS
+from .lock_faults import Cause, Finding, Hold
 from .lock_use import Judge, nothing
 from .ordering import Clocks
 from .watched import END, EXCLUSIVE, LOADS, RELEASED, STORES, Event, History, Kind

@@ -10,8 +10,8 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
-from .held_locks import Description, HeldLocks, Hold, Lost
-from .lock_faults import Cause, Judgement, Site, Unordered
+from .held_locks import Description, HeldLocks
+from .lock_faults import Cause, Hold, Judgement, Lost, Site, Unordered
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, LOADS, RELEASED, SEEN, Event, History, Kind
 from .words import Words
