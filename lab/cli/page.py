@@ -18,7 +18,13 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of `page`."""
     add = parser.add_argument
-    add("results", nargs="?", type=Path, metavar="RESULTS", help="a document that `race` wrote, to show that run too")
+    add(
+        "results",
+        nargs="?",
+        type=Path,
+        metavar="RESULTS",
+        help="a document that `race` wrote, to show that run too; or one of `watch`: a page of its own",
+    )
     add("-o", "--output", type=path_or_dash, default="lab.html", metavar="PATH", help="(lab.html); - prints the page")
     add(
         "--scenario",
@@ -50,12 +56,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _page(arguments: argparse.Namespace) -> bytes:
-    from lab.records import load, untrusted
+    from lab.records import Watch, load, load_any, untrusted
     from lab.scenario import find_scenarios
 
     scenarios = find_scenarios(arguments.scenario) if arguments.scenario else []
     if not arguments.results:
         return render_page(None, scenarios)
+    document = load_any(arguments.results)
+    if isinstance(document, Watch):
+        from lab.report.page.watch import watch_page
+
+        with untrusted(arguments.results):
+            return watch_page(document)
     run = load(arguments.results)
     with untrusted(arguments.results):
         return render_page(run, scenarios)

@@ -19,6 +19,7 @@ from lab.errors import LabError, UsageError, printable
 
 from .common import SCHEMA, Document
 from .race import Recording, Run
+from .watch import WatchTimeline
 
 BYTES = 64 << 20
 """A document has at most so many bytes. Read into records it takes up to twelve times as much memory."""
@@ -71,6 +72,8 @@ def check_values(document: object) -> None:
     for place, value in _values(document, ""):
         if isinstance(value, Recording):
             _check_recording(place, value)
+        elif isinstance(value, WatchTimeline):
+            _check_columns(place, (*astuple(value.holds), value.thread, value.file, value.lock))
         elif isinstance(value, int) and not -AWAY < value < AWAY:
             raise ValueError(f"{place} is out of range")
         elif place.endswith(".workers") and isinstance(value, int) and not 0 <= value <= WORKERS:
@@ -111,7 +114,7 @@ def _check_recording(place: str, recording: Recording) -> None:
             raise ValueError(f"{place}.blocks do not fit the file")
 
 
-def _check_columns(place: str, columns: tuple[list[int], ...]) -> None:
+def _check_columns(place: str, columns: tuple[list[Any], ...]) -> None:
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"{place} has columns of different lengths")
 

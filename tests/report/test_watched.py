@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,11 +23,14 @@ from lab.records import (
     WatchOptions,
     WatchStep,
     WatchTimeline,
+    encode,
+    load_any,
 )
 from lab.report.page.watch import watch_page
 from lab.report.sarif import sarif
 from lab.report.text.watch import CAUSES, exit_code, full_text_of, text_of
 from lab.report.trace import render
+from tests.helpers import run_lab
 
 from .records import CLEAN, header, run_of
 from .trace_form import of_kind, problems
@@ -198,6 +202,20 @@ def test_the_page_has_each_fault_and_nothing_that_a_name_could_add() -> None:
     assert "Locking is WRONG: 2 faults" in text
     assert "accesses 0-7 data.bin" in text
     assert "not seen: loads and stores through mappings" in text
+
+
+def test_the_document_makes_the_same_report_and_page_again(tmp_path: Path) -> None:
+    run = watched(finding("no lock"), finding("converted", note=True))
+    (tmp_path / "watch.json").write_bytes(encode(run))
+    assert load_any(tmp_path / "watch.json") == run
+    assert run_lab("report", "watch.json", cwd=tmp_path).stdout == f"{text_of(run)}\n"
+    assert run_lab("page", "watch.json", "-o", "-", cwd=tmp_path).stdout.encode() == watch_page(run)
+    damaged = replace(run, timeline=replace(run.timeline, thread=[1]))
+    (tmp_path / "damaged.json").write_bytes(encode(damaged))
+    refused = run_lab("page", "damaged.json", cwd=tmp_path)
+    assert (refused.returncode, "timeline has columns of different lengths" in refused.stderr) == (2, True), (
+        refused.stderr
+    )
 
 
 def test_a_trace_has_the_threads_the_holds_and_the_faults() -> None:
