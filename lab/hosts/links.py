@@ -48,6 +48,11 @@ class HostName(NamedTuple):
         """Return the name without the user."""
         return self.text.rpartition("@")[2]
 
+    @property
+    def ssh(self) -> str:
+        """Return the command that connects to it by hand."""
+        return f"ssh {f'-p {self.port} ' if self.port else ''}{self.address}"
+
     @classmethod
     def read(cls, text: str) -> HostName:
         """Read one name. Raises UsageError for what is none."""
@@ -209,9 +214,9 @@ def _linked(name: HostName, group: execnet.Group, gateway: str, archive: bytes) 
             return HostError(f"{name.label}: Python {has} there, and the lab needs {at_least}; give --python PATH")
         return Link(name, opened, archive)
     except HostNotFound:
-        return HostError(f"{name.label}: ssh cannot connect without a question; try: ssh {name.text} true")
+        return HostError(f"{name.label}: ssh cannot connect without a question; try: {name.ssh} true")
     except (EOFError, OSError):
-        return HostError(f"{name.label}: no Python there under that name; give --python PATH, or try: ssh {name.text}")
+        return HostError(f"{name.label}: no Python there under that name; give --python PATH, or try: {name.ssh}")
 
 
 def packed() -> bytes:

@@ -71,13 +71,13 @@ def test_each_host_that_fails_is_named_with_what_to_do_and_the_others_go_on(tmp_
     )
     shared = tmp_path / "shared"
     shared.mkdir()
-    code, hosts, said = surveyed("a,me@b:2222,old,refused,bare", shared, env=env)
+    code, hosts, said = surveyed("a,me@b:2222,old,me@refused:22,bare", shared, env=env)
     assert code == 3
     assert {name: host["trouble"] for name, host in hosts.items()} == {
         "a": "",
         "b:2222": "",
         "old": "Python 3.9.2 there, and the lab needs 3.11; give --python PATH",
-        "refused": "ssh cannot connect without a question; try: ssh refused true",
+        "refused:22": "ssh cannot connect without a question; try: ssh -p 22 me@refused true",
         "bare": "no Python there under that name; give --python PATH, or try: ssh bare",
     }
     assert [hosts[name]["sees"] for name in hosts] == [True, True, None, None, None]
