@@ -203,7 +203,11 @@ class Judge(HeldLocks):
         super()._lock(event)
 
     def _page(self, event: Event) -> None:
-        """Some bytes of a page were stored. Two that had a lock each may have stored to different ones."""
+        """Some bytes of a page were stored.
+
+        Two that had a lock each may have stored to different ones, as may two that never had any, which perhaps have
+        places of their own there or use atomic instructions. One with a lock and one without are taken for a fault.
+        """
         self._writers[event.file].add(event.process)
         self._access(event, event.start, event.end, stores=True)
 
@@ -270,8 +274,10 @@ class Judge(HeldLocks):
         """Keep an access with the others that nothing orders with it, but those that lose nothing."""
         for other in dict.fromkeys(others):
             both_empty = {event.kind, other.kind} <= EMPTIES  # two that empty a lock file lose nothing
-            both_guarded = Kind.PAGE in (event.kind, other.kind) and {event, other} <= self._guarded
-            if not (event.flags & other.flags & APPENDS) and not both_empty and not both_guarded:
+            had_locks = len({event, other} & self._guarded)
+            wants_none = not had_locks and why == self._why.get(other, "no lock") == "no lock"
+            may_differ = Kind.PAGE in (event.kind, other.kind) and (had_locks == 2 or wants_none)
+            if not (event.flags & other.flags & APPENDS) and not both_empty and not may_differ:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
 
     def _settle(self, event: Event, start: int, end: int, stores: bool, holds: set[int]) -> None:

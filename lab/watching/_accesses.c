@@ -12,8 +12,8 @@ static _Atomic uint32_t epoch = 1; /* between two calls that order processes */
 
 #ifndef __x86_64__
 void prepare_accesses(void) { level = CALLS; }
-void watch_mapping(struct mapping *map) { (void)map; }
-void boundary(uint32_t stack) { (void)stack; }
+void watch_mapping(struct mapping *map) { map->watched = level == PAGES && watch_pages(map); }
+void boundary(uint32_t stack) { if (level == PAGES && mapping_count) written_pages(stack); }
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame) { (void)size, (void)kind, (void)caller, (void)frame; return (void *)at; }
 void *alias_of(const void *at) { return (void *)at; }
 void passed(int64_t count) { (void)count; }
@@ -47,6 +47,7 @@ static char *new_alias(char *at, size_t size, int protection)
 
 void watch_mapping(struct mapping *map)
 {
+    map->watched = level == PAGES && watch_pages(map);
     if (level != ACCESSES || map->protection & PROT_EXEC)
         return;
     size_t table_size = map->size / PAGE * sizeof *map->pages;
@@ -99,9 +100,12 @@ static int close_page(char *at)
 
 void boundary(uint32_t stack)
 {
-    (void)stack;
-    if (level != ACCESSES || !mapping_count)
+    if (level == CALLS || !mapping_count)
         return;
+    if (level == PAGES) {
+        written_pages(stack);
+        return;
+    }
     atomic_fetch_add(&epoch, 1);
     atomic_fetch_add(&turn, 1);
     if (!opened_count)

@@ -63,6 +63,10 @@ PUBLIC int close(int fd)
     REAL(int, close, int)
     if (!recording() || fd < 0)
         return real(fd);
+    if (is_own_descriptor(fd)) {
+        errno = EBADF; /* the program has not opened it */
+        return -1;
+    }
     inside++;
     struct event *event = closing(fd, CALLER);
     int result = real(fd), error = errno;
@@ -87,6 +91,13 @@ PUBLIC int close_range(unsigned low, unsigned high, int flags)
         closes_all(low, high, CALLER);
         inside--;
     }
+    for (unsigned fd = low; log_ && level == PAGES && fd <= high && fd < FDS; fd++)
+        if (is_own_descriptor((int)fd)) {
+            int result = fd > low ? real(low, fd - 1, flags) : 0;
+            if (result || fd == high)
+                return result;
+            low = fd + 1;
+        }
     return real(low, high, flags);
 }
 
@@ -98,7 +109,10 @@ PUBLIC void closefrom(int low)
         closes_all(low < 0 ? 0 : (unsigned)low, UINT32_MAX, CALLER);
         inside--;
     }
-    real(low);
+    if (log_ && level == PAGES)
+        close_range(low < 0 ? 0 : (unsigned)low, UINT32_MAX, 0);
+    else
+        real(low);
 }
 
 static int duplicated(int fd, int copy, uint64_t begun, void *caller, void *frame)

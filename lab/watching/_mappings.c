@@ -22,7 +22,7 @@ static struct mapping *new_mapping(char *at, size_t length, uint32_t file, int64
             struct mapping *map = &mappings[k];
             map->size = (length + PAGE - 1) / PAGE * PAGE;
             map->length = length, map->offset = offset, map->file = file, map->protection = protection;
-            map->alias = NULL, map->pages = NULL;
+            map->alias = NULL, map->pages = NULL, map->watched = 0;
             map->at = at;
             if (k >= mapping_count)
                 atomic_store_explicit(&mapping_count, k + 1, memory_order_release);
@@ -43,6 +43,7 @@ static void cut_at(char *at)
         return;
     rest->size = map->size - first;
     rest->alias = map->alias ? map->alias + first : NULL;
+    rest->watched = map->watched;
     rest->pages = map->pages ? map->pages + first / PAGE : NULL;
     map->size = first;
     if (map->length > first)

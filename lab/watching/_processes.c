@@ -82,6 +82,8 @@ static void in_child(void)
             write_text(line, (size_t)snprintf(line, sizeof line, "same %u %llu %llu %lld %d\n", k, (unsigned long long)files[k].device,
                        (unsigned long long)files[k].inode, (long long)files[k].born, file_type[k]));
         }
+        if (level == PAGES)
+            pages_of_child();
         boundary(0); /* what the parent recorded is not in this log */
         struct event *event = new_event(FORK, forked_at);
         if (event)
@@ -109,6 +111,8 @@ __attribute__((constructor)) static void begin(void)
         level = !asked ? CALLS : !strcmp(asked, "accesses") ? ACCESSES : !strcmp(asked, "pages") ? PAGES : CALLS;
         if (level == ACCESSES)
             prepare_accesses();
+        else if (level == PAGES)
+            prepare_pages();
         log_->level = (uint32_t)level;
         pthread_atfork(before_fork, in_parent, in_child);
     }

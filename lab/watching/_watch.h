@@ -161,6 +161,7 @@ struct mapping {
     int protection;
     char *alias;
     struct page *pages;
+    int watched; /* at level pages: the kernel tells which were written */
 };
 
 extern struct mapping mappings[MAPPINGS];
@@ -175,6 +176,13 @@ void boundary(uint32_t stack);
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame);
 void *alias_of(const void *at);
 void passed(int64_t count);
+
+/* Pages that were written (_pages.c). */
+void prepare_pages(void);
+int watch_pages(struct mapping *map);
+void pages_of_child(void);
+void written_pages(uint32_t stack);
+int is_own_descriptor(int fd);
 
 /* Signals (_signals.c). */
 void prepare_signals(void (*handler)(int, siginfo_t *, void *));

@@ -351,7 +351,8 @@ def _not_seen(history: History, judged: Judgement, named: Callable[[str], str]) 
     """Yield what was not seen, so that silence says nothing about it."""
     mapped = sorted({named(_file(history, file)) for file in judged.mapped})
     if mapped:
-        yield f"loads and stores through mappings of {', '.join(mapped)}"
+        unseen = "loads, and which bytes of a page are stored to," if history.level == "pages" else "loads and stores"
+        yield f"{unseen} through mappings of {', '.join(mapped)}"
     opened = Counter(bool(event.flags & UNDECODED) for event in history.events.of_kinds([Kind.OPENED]))
     if opened[False]:
         yield (

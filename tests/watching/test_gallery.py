@@ -200,6 +200,20 @@ def test_what_is_said_of_each_python_program(
     assert all(place.startswith("gallery.py:") for _, _, calls in findings for place in calls)
 
 
+PAGES_RIGHT = ("plain", "neighbours", "mutex_inside", "spin_lock", "no_lock")
+PAGES_WRONG = ("writes_after", "child_works", "closes_another", "writes_shared")
+
+
+@pytest.mark.needs("pages")
+@pytest.mark.parametrize("name", [*PAGES_RIGHT, *PAGES_WRONG])
+def test_what_is_said_of_the_pages_that_a_program_wrote(
+    gallery: str, other: OtherProcess, tmp_path: Path, name: str
+) -> None:
+    """Of two that use no lock nothing is said: they may have stored to different bytes of the page."""
+    findings = other.call(found, [gallery, f"mapped:{name}"], str(tmp_path / "data"), COPIES, 30.0, "pages")
+    assert causes(findings) == (MAPPED_WRONG[name] if name in PAGES_WRONG else set())
+
+
 @pytest.mark.needs("accesses")
 @pytest.mark.parametrize(
     ("name", "expected"), [*((name, set()) for name in MAPPED_PYTHON_RIGHT), *MAPPED_PYTHON_WRONG.items()]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lab.watching.recorders import library
+from tests.needs import missing
 
 pytestmark = [pytest.mark.needs("compiler"), pytest.mark.needs("compiled")]
 
@@ -22,6 +23,8 @@ WATCHED = {
     "accesses": {"LAB_WATCH_LEVEL": "accesses"},
     "every access": {"LAB_WATCH_LEVEL": "accesses", "LAB_WATCH_BUDGET": "0"},
 }
+if not missing("pages"):
+    WATCHED["pages"] = {"LAB_WATCH_LEVEL": "pages"}
 LEVELS = WATCHED if platform.machine() == "x86_64" else {"calls": WATCHED["calls"]}
 
 
