@@ -47,8 +47,9 @@ def run_copies(
     """Start the commands together, with these variables added to the environment, and wait for their ends.
 
     Return how each ended, and whether the user interrupted them. Those that run on after `limit_s` seconds hang, and
-    are ended. Their streams are those of this process. A watcher watches them from before their execution. Raises
-    OSError where fork(2) is refused, CannotRunError where they cannot be traced.
+    are ended; one that does not end on SIGKILL is left behind. Their streams are those of this process. A watcher
+    watches them from before their execution. Raises OSError where fork(2) is refused, CannotRunError where they cannot
+    be traced.
     """
     gate, ready = os.pipe(), os.pipe()
     pids: list[int] = []
@@ -70,7 +71,11 @@ def run_copies(
             interrupted = True
     finally:
         _end(pids, ended)
-    return [replace(ended[pid], hung=ended[pid].hung and not interrupted) for pid in pids], interrupted
+    outcomes = [
+        ended.get(pid) or Outcome(number, exit_code=0, signal=0, hung=True, left_behind=pid)
+        for number, pid in enumerate(pids)
+    ]
+    return [replace(each, hung=each.hung and not interrupted) for each in outcomes], interrupted
 
 
 def _become(

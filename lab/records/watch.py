@@ -216,12 +216,16 @@ class LocksNow:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a copy of the command ended: its exit code, or the signal that ended it; `hung` ones the lab ended."""
+    """How a copy of the command ended: its exit code, or the signal that ended it; `hung` ones the lab ended.
+
+    `left_behind` is the process of one that did not end on SIGKILL, else 0.
+    """
 
     copy: int
     exit_code: int
     signal: int
     hung: bool
+    left_behind: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

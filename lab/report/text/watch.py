@@ -155,7 +155,7 @@ def exit_code(run: Watch) -> ExitCode:
     if run.now:
         return watch_now.exit_code(run.now)
     codes = [ExitCode.INTERRUPTED] * run.interrupted + [ExitCode.DAMAGE] * bool(run.faults)
-    failed = any(each.exit_code or each.signal or each.hung for each in run.outcomes)
+    failed = any(each.exit_code or each.signal or each.hung or each.left_behind for each in run.outcomes)
     return ExitCode.first(*codes, *[ExitCode.FAILED] * failed)
 
 
@@ -393,7 +393,9 @@ def brief_complaints(run: Watch) -> Iterator[str]:
         yield from watch_now.complaints(replace(run.now, deadlocks=[]))
         return
     for each in run.outcomes:
-        if each.hung:
+        if each.left_behind:
+            yield f"copy {each.copy} did not end on SIGKILL: process {each.left_behind} hangs and was left behind"
+        elif each.hung:
             yield f"copy {each.copy} did not end within {run.options.time_limit_s:g} s and was ended"
         elif each.signal:
             yield f"copy {each.copy} was ended by signal {each.signal}"
