@@ -52,13 +52,17 @@ static int stopped(void)
     share();
     pid_t child = fork();
     if (!child) {
-        while (!*told)
-            usleep(1000);
+        for (; !told[0]; usleep(100))
+            told[1]++;
         _exit(locked_add());
     }
+    while (!told[1])
+        usleep(100);
     kill(child, SIGSTOP);
     waitpid(child, &status, WUNTRACED);
-    if (!WIFSTOPPED(status))
+    int rounds = told[1];
+    usleep(20000); /* it would go on in this time */
+    if (!WIFSTOPPED(status) || told[1] != rounds)
         return 1;
     locked_add();
     tell(1);

@@ -149,7 +149,8 @@ def test_no_program_outlives_its_tracer(programs: Path, tmp_path: Path, killed: 
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=pipe, stderr=pipe) as lab:
-        until(lambda: "odd" in below(lab.pid))
+        until(lambda: "odd" in below(lab.pid) and (tmp_path / "data").exists())
+        until(lambda: int.from_bytes((tmp_path / "data").read_bytes(), "little") > 2)  # it is at work
         program = below(lab.pid)
         victim = lab.pid if killed == "lab" else next(pid for name, pid in program.items() if name != "odd")
         os.kill(victim, number)
