@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
+from collections.abc import Iterable
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from lab.analysis.watched import Event, History, Image
 
-MOST_LINES = 32 << 20
-"""Line tables larger than this, in bytes, are not read: it would take longer than the watched program."""
+MOST_LINES, FEW_LINES = 32 << 20, 1 << 20
+"""Line tables larger than this, in bytes, are not read as a whole: it would take longer than the watched program. Where
+the file says which addresses its units have, an address in none of them is worth less.
+"""
 
 
 class Frame(NamedTuple):
@@ -99,7 +102,7 @@ class _Elf:
         """Return the frame of an offset in the file; without a name, its function is the file's and the offset."""
         address = address_at(self._segments, offset)
         function = self._name(address)
-        lines = self._lines
+        lines = self._lines.around(address)
         found = bisect_right(lines, (address, "\uffff", 0)) - 1
         if found >= 0 and lines[found][2]:
             return Frame(lines[found][1], lines[found][2], function)
@@ -111,11 +114,10 @@ class _Elf:
         from elftools.elf.elffile import ELFFile
 
         try:
-            with Path(self._path).open("rb") as file:
-                elf = ELFFile(file)
-                return segments(elf), _functions(elf), _source_lines(elf)
+            elf = ELFFile(Path(self._path).open("rb"))  # noqa: SIM115 - its lines are read when they are asked for
+            return segments(elf), _functions(elf), _Lines(elf)
         except (OSError, ELFError):
-            return [], [], []
+            return [], [], _Lines(None)
 
     @property
     def _segments(self) -> list[tuple[int, int, int]]:
@@ -123,8 +125,8 @@ class _Elf:
         return segments
 
     @property
-    def _lines(self) -> list[tuple[int, str, int]]:
-        lines: list[tuple[int, str, int]] = self._parsed[2]
+    def _lines(self) -> _Lines:
+        lines: _Lines = self._parsed[2]
         return lines
 
     def _name(self, address: int) -> str:
@@ -163,14 +165,39 @@ def _functions(elf: Any) -> list[tuple[int, str, int]]:
     )
 
 
-def _source_lines(elf: Any) -> list[tuple[int, str, int]]:
-    """Return (address, file, line) by address; line 0 ends a sequence. Source: DWARF 5, 6.2."""
-    table = elf.get_section_by_name(".debug_line")
-    if table is None or table["sh_size"] > MOST_LINES:
-        return []
+Line = tuple[int, str, int]
+"""An address, the file, and the line; line 0 ends a sequence."""
+
+
+class _Lines:
+    """The source lines of a file: those of a compilation unit are read when an address in it is asked for."""
+
+    def __init__(self, elf: Any) -> None:
+        """Find the units, where the file says which addresses they have (.debug_aranges)."""
+        table = elf and elf.get_section_by_name(".debug_line")
+        self._dwarf: Any = elf.get_dwarf_info() if table else None
+        self._ranges: Any = self._dwarf.get_aranges() if self._dwarf else None
+        size = table["sh_size"] if table else 0
+        self._reads_all = 0 < size <= (FEW_LINES if self._ranges else MOST_LINES)
+        self._units: dict[int, list[Line]] = {}
+        self._all: list[Line] | None = None
+
+    def around(self, address: int) -> list[Line]:
+        """Return the lines of the unit of an address; where that is not known, all of them."""
+        unit = self._ranges.cu_offset_at_addr(address) if self._ranges else None
+        if unit is not None:
+            if unit not in self._units:
+                self._units[unit] = _source_lines(self._dwarf, [self._dwarf.get_CU_at(unit)])
+            return self._units[unit]
+        if self._all is None:
+            self._all = _source_lines(self._dwarf, self._dwarf.iter_CUs()) if self._reads_all else []
+        return self._all
+
+
+def _source_lines(dwarf: Any, units: Iterable[Any]) -> list[Line]:
+    """Return the lines of some units, by address. Source: DWARF 5, 6.2."""
     lines = []
-    dwarf = elf.get_dwarf_info()
-    for unit in dwarf.iter_CUs():
+    for unit in units:
         program = dwarf.line_program_for_CU(unit)
         if program is None:
             continue
