@@ -2,6 +2,8 @@
 
     python tests/benchmarks/watch.py cost     a pair of lock and unlock, and reads of a file that nobody shares
     python tests/benchmarks/watch.py judge [CALLS]    calls judged in a second, of 200,000, and the memory that takes
+    python tests/benchmarks/watch.py mapped   an access to a mapping, and SQLite's WAL, at each level (libsqlite3)
+    python tests/benchmarks/watch.py power    which wrong programs with a mapping are told, of two copies with one round
     python tests/benchmarks/watch.py outside  such a pair under the tracer and the kernel's tracepoints, beside strace
 
 Times are processor time of the program, medians of alternating runs; those of `outside` are the clock's, which the
@@ -59,9 +61,9 @@ def compiled(folder: Path) -> Path:
     return folder / "loop"
 
 
-def used_s(command: list[str], logs: Path | None) -> float:
+def used_s(command: list[str], logs: Path | None, more: dict[str, str] | None = None) -> float:
     """Return the processor seconds of a program, watched where there is a folder for its logs."""
-    watched = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs)} if logs else {}
+    watched = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), **(more or {})} if logs else {}
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run(command, env={**os.environ, **watched}, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -148,6 +150,94 @@ def outside(folder: Path) -> None:
         print(f"{way}: a pair of lock and unlock {pair:.2f} us, another call {other:.3f} us")
 
 
+ACCESSES = r"""
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int main(int count, char **words)
+{
+    int file = open(words[1], O_RDWR | O_CREAT, 0600);
+    if (ftruncate(file, 4096))
+        return 1;
+    volatile char *memory = mmap(0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    for (long rounds = atol(words[2]); rounds > 0; rounds--)
+        memory[rounds % 64];
+    return count < 3;
+}
+"""
+
+INSERTS = r"""
+#include <stdlib.h>
+#include <sqlite3.h>
+
+int main(int count, char **words)
+{
+    sqlite3 *data;
+    sqlite3_stmt *insert;
+    sqlite3_open(words[1], &data);
+    sqlite3_exec(data, "pragma journal_mode=wal; pragma synchronous=off; create table if not exists t (x)", 0, 0, 0);
+    sqlite3_prepare_v2(data, "insert into t values (1)", -1, &insert, 0);
+    for (long rounds = atol(words[2]); rounds > 0; rounds--) {
+        sqlite3_step(insert);
+        sqlite3_reset(insert);
+    }
+    sqlite3_finalize(insert);
+    return sqlite3_close(data) || count < 3;
+}
+"""
+
+
+def mapped(folder: Path) -> None:
+    """Print what an access to a mapping takes, each one watched, and what inserts into SQLite's WAL take."""
+    programs = {}
+    for name, source, libraries in (("accesses", ACCESSES, []), ("inserts", INSERTS, ["-lsqlite3"])):
+        (folder / f"{name}.c").write_text(source)
+        programs[name] = str(folder / name)
+        command = ["/usr/bin/cc", "-O2", "-w", folder / f"{name}.c", "-o", programs[name], *libraries]
+        subprocess.run(command, check=True)
+    every = {"LAB_WATCH_LEVEL": "accesses", "LAB_WATCH_BUDGET": "0"}
+    times = medians(folder, [programs["accesses"], str(folder / "data"), str(ROUNDS)], {"bare": None, "every": every})
+    print(f"an access: + {(times['every'] - times['bare']) / ROUNDS * 1e6:.2f} us")
+    levels = {level: {"LAB_WATCH_LEVEL": level} for level in ("calls", "pages", "accesses")}
+    times = medians(folder, [programs["inserts"], "{}", "2000"], {"bare": None, **levels})
+    for level in levels:
+        print(f"2,000 inserts into SQLite's WAL, level {level}: {times[level] / times['bare']:.1f} x bare")
+
+
+def power(folder: Path) -> None:
+    """Print in how many of ten runs each wrong program of the gallery that uses a mapping is reported."""
+    from tests.watching.test_gallery import HERE, MAPPED_WRONG, WRONG, found
+
+    gallery = str(folder / "gallery")
+    subprocess.run(["/usr/bin/cc", "-g", "-O1", "-w", HERE / "gallery.c", "-o", gallery, "-pthread"], check=True)
+    wrong = [name for name in WRONG if name in MAPPED_WRONG and name not in ("went_on", "made_exclusive")]
+    always = 0
+    for name in [*wrong, "copied_late", "written_without"]:
+        told = 0
+        for _ in range(10):
+            with TemporaryDirectory(dir=folder) as temporary:
+                file = str(Path(temporary) / "data")
+                told += bool(found([gallery, f"mapped:{name}"], file, 2, 30.0, "accesses", ["1"]))
+        always += told == 10
+        print(f"{name:20} {told:2} of 10")
+    print(f"{always} programs in 10 of 10 runs")
+
+
+def medians(folder: Path, command: list[str], ways: dict[str, dict[str, str] | None]) -> dict[str, float]:
+    """Return the processor seconds of a program, unwatched or with these variables; "{}" is a new file."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for run in range(RUNS):
+        for way, variables in ways.items():
+            with TemporaryDirectory(dir=folder) as temporary:
+                logs = Path(temporary) / "logs"
+                logs.mkdir()
+                words = [word.replace("{}", f"{temporary}/{run}.db") for word in command]
+                times[way].append(used_s(words, logs if variables is not None else None, variables))
+    return {way: statistics.median(seconds) for way, seconds in times.items()}
+
+
 COPIES, CALLS = 4, 200_000
 
 
@@ -172,4 +262,6 @@ def speed(folder: Path) -> None:
 
 if __name__ == "__main__":
     with TemporaryDirectory() as temporary:
-        {"cost": cost, "judge": speed, "outside": outside}[sys.argv[1]](Path(temporary))
+        {"cost": cost, "judge": speed, "mapped": mapped, "power": power, "outside": outside}[sys.argv[1]](
+            Path(temporary)
+        )

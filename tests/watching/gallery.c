@@ -633,7 +633,7 @@ int main(int count, char **words)
     }
     for (size_t k = 0; k < sizeof programs / sizeof *programs; k++)
         if (!strcmp(programs[k].name, words[1])) {
-            for (int round = 0; round < ROUNDS; round++)
+            for (int round = 0, rounds = count > 4 ? atoi(words[4]) : ROUNDS; round < rounds; round++)
                 programs[k].work();
             return 0;
         }
