@@ -192,10 +192,10 @@ int main(int count, char **words)
 def mapped(folder: Path) -> None:
     """Print what an access to a mapping takes, each one watched, and what inserts into SQLite's WAL take."""
     programs = {}
-    for name, source, libraries in (("accesses", ACCESSES, []), ("inserts", INSERTS, ["-lsqlite3"])):
+    for name, source, libraries in (("accesses", ACCESSES, ()), ("inserts", INSERTS, ("-lsqlite3",))):
         (folder / f"{name}.c").write_text(source)
         programs[name] = str(folder / name)
-        command = ["/usr/bin/cc", "-O2", "-w", folder / f"{name}.c", "-o", programs[name], *libraries]
+        command = ["/usr/bin/cc", "-O2", "-w", str(folder / f"{name}.c"), "-o", programs[name], *libraries]
         subprocess.run(command, check=True)
     every = {"LAB_WATCH_LEVEL": "accesses", "LAB_WATCH_BUDGET": "0"}
     times = medians(folder, [programs["accesses"], str(folder / "data"), str(ROUNDS)], {"bare": None, "every": every})
