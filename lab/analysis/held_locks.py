@@ -85,6 +85,7 @@ class HeldLocks:
         key = cause, self._name(file), tuple(self._site(event) for event in told)
         if key in self._findings:
             self._findings[key].count += 1
+            self._findings[key].processes.update(event.process for event in events)
         else:
             self._findings[key] = Finding(cause, file, events)
 

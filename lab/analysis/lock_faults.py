@@ -44,17 +44,43 @@ Site = Callable[[Event], Hashable]
 
 @dataclass(slots=True)
 class Finding:
-    """One fault or note: its cause, the file, how often it was seen, and the calls of the first time, in order."""
+    """One fault or note: its cause, the file, how often it was seen, and the calls of the first time, in order.
+
+    `processes` are those of all times.
+    """
 
     cause: Cause
     file: int
     events: tuple[Event, ...]
     count: int = 1
+    processes: set[int] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.processes.update(event.process for event in self.events)
 
     @property
     def is_note(self) -> bool:
         """Return True where it changes no exit code."""
         return self.cause in NOTES
+
+
+FOLLOWS: dict[Cause, tuple[Cause, ...]] = {
+    "locked twice": ("written after the unlock", "unlocked without a lock"),
+    "dropped by a close": ("unlocked without a lock",),
+    "unlocked by another process": ("unlocked without a lock",),
+}
+"""What else is seen of a process, on the same file, that has lost its lock in this way: one cause is one finding."""
+
+
+def folded(findings: Iterable[Finding]) -> list[Finding]:
+    """Return the findings; one that follows from another cause of the same process and file has that cause."""
+    kept = list(findings)
+    for cause, followers in FOLLOWS.items():
+        lost = {(each.file, process) for each in kept if each.cause == cause for process in each.processes}
+        for each in kept:
+            if each.cause in followers and any((each.file, process) in lost for process in each.processes):
+                each.cause = cause
+    return kept
 
 
 @dataclass(slots=True)

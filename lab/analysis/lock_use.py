@@ -11,7 +11,7 @@ from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
 from .held_locks import Description, HeldLocks
-from .lock_faults import Cause, Hold, Judgement, Lost, Site, Unordered
+from .lock_faults import Cause, Hold, Judgement, Lost, Site, Unordered, folded
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, LOADS, RELEASED, SEEN, Event, History, Kind
 from .words import Words
@@ -108,7 +108,7 @@ class Judge(HeldLocks):
         judged = self._judged()
         self._at_the_end(judged)
         self._record_rest()
-        findings = sorted(self._findings.values(), key=lambda each: (each.is_note, -each.count))
+        findings = sorted(folded(self._findings.values()), key=lambda each: (each.is_note, -each.count))
         return Judgement(findings, dict(self._uses), self._seen, self._left_out, judged, self._unseen)
 
     # -- Names

@@ -213,6 +213,16 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
             [*OPENED, event(0, Kind.OPEN, fd=4), lock(0), event(0, Kind.CLOSE, fd=4), write(0), unlock(0), *once(1)],
             {"dropped by a close"},
         ),
+        (
+            "locked twice, and unlocked twice",
+            [*OPENED, event(0, Kind.OPEN, fd=4), lock(0), lock(0, fd=4), unlock(0), write(0), unlock(0), *once(1)],
+            {"locked twice"},
+        ),
+        (
+            "locked twice, and another process unlocks nothing",
+            [*OPENED, event(0, Kind.OPEN, fd=4), lock(0), lock(0, fd=4), unlock(0), unlock(1)],
+            {"locked twice", "unlocked without a lock"},
+        ),
         ("both hold it", [lock(0), lock(1), unlock(0), unlock(1)], {"two let in"}),
         ("a death, and the next", [*once(0)[:3], *once(1)], {"died inside"}),
         ("a pipe", [write(0), event(0, Kind.SEND, file=1), event(1, Kind.RECEIVE, file=1), read(1)], set()),
