@@ -177,3 +177,4 @@ class History:
     unrecorded: int = 0
     limits: list[str] = field(default_factory=list)
     level: Literal["calls", "pages", "accesses"] = "calls"
+    recorder: Literal["library", "tracer", "kernel"] = "library"

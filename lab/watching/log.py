@@ -203,6 +203,8 @@ class _Reader:
                 _add_stack(image, word, rest)
             elif word == "program":
                 process.programs.append(_command(rest))
+            elif word == "tracer":
+                self.history.recorder = "tracer"
             elif word == "limit":
                 self.history.limits.append(rest)
             elif word == "executes":

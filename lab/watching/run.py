@@ -96,7 +96,7 @@ def _judged(
     judged = judged_history(history, rules, options.ignore, chosen=bool(options.files), mounts=options.mounts)
     return Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
-        options=replace(options, level=history.level),
+        options=replace(options, level=history.level, recorder=history.recorder),
         outcomes=outcomes,
         programs=sorted({program for process in history.processes for program in process.programs}),
         processes=len(history.processes),

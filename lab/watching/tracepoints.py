@@ -116,7 +116,7 @@ class _Reader:
         self._paths: dict[FileKey, str] = {}
         self._left_out: set[FileKey] = set()
         self._events = EventList()
-        self.history = History([], [], [], self._events, [])
+        self.history = History([], [], [], self._events, [], recorder="kernel")
         self._numbers: dict[int, int] = {}
         self._files: dict[FileKey, int] = {}
         self._calls = {number: name for name, number in ptrace.numbers_here().items()}

@@ -132,6 +132,7 @@ class Tracing:
             return
         if log is None:
             return
+        log.text("tracer")
         log.text("program " + path + "\t" + "\x1f".join(words))
         name = path.rpartition("/")[2]
         if kind == b"\x7fELF\1":

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from lab.errors import CannotRunError
 from lab.processes import ptrace
 from lab.records import WatchOptions
 from lab.records.watch import WatchLevel
-from lab.watching.run import watch
+from lab.watching.run import judge_again, watch
 from tests.helpers import EXHAUSTIVE, PATIENCE_S, ROOT, OtherProcess, run_lab
 from tests.watching.test_gallery import COPIES, HANGS, HELPERS, RIGHT, WRONG, causes
 
@@ -46,10 +47,11 @@ REQUESTS = {"threads": (80, 0), "restarted": (2, 0), "interrupted": (1, 1)}
 def found(program: list[str], file: str, copies: int, limit_s: float, level: WatchLevel = "calls") -> list[object]:
     """Return each finding of a program as its cause, whether it is a note, and its places; and what else was seen."""
     Path(file).write_bytes(bytes(4096))
-    options = WatchOptions(
-        [*program, file, "{worker}"], copies, [], [], [], limit_s, "", recorder="tracer", level=level
-    )
+    words, keep = [*program, file, "{worker}"], f"{file}.logs"
+    options = WatchOptions(words, copies, [], [], [], limit_s, keep, recorder="tracer", level=level)
     done = watch(options)
+    again = judge_again(Path(keep), replace(options, recorder="library", level="calls"))
+    assert (again.findings, again.options) == (done.findings, options)
     findings = [[each.cause, each.note, [call.place for call in each.calls]] for each in done.findings]
     ends = [[each.exit_code, each.signal] for each in done.outcomes]
     return [findings, ends, [[row.granted, row.refused] for row in done.locked]]
