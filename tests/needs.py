@@ -182,6 +182,10 @@ def _compile(text: str, *options: str) -> None:
         _try(program)
 
 
+def _need_gdbm() -> None:
+    _compile(f"#include <gdbm.h>\n{RETURNS_0}", "-lgdbm")
+
+
 def _need_compiled() -> None:
     require(NATIVE, "the compiled recorder and lock calls are not built here")
 
@@ -254,6 +258,7 @@ NEEDS: dict[str, Callable[[], object]] = {
     "compiler": _need_compiler,
     "headers": _need_headers,
     "compiled": _need_compiled,
+    "gdbm": _need_gdbm,
     "accesses": _need_accesses,
     "pages": _need_pages,
     "strace": _need_strace,

@@ -29,6 +29,9 @@ class Description:
 UNKNOWN = 0
 """In place of the time of a release that was not seen."""
 
+SOON, MOST_LOOKS = 1000, 1000
+"""Where two hold what excludes each other, so many later events show whether one gave way; so many times."""
+
 SOME_CHILD = -2
 """In place of the process that was waited for, where the call does not name it (system(3), pclose(3))."""
 
@@ -67,17 +70,7 @@ class HeldLocks:
         """The descriptors with which each image began."""
         for event in history.events.of_kinds([Kind.INHERITED]):
             self._inherited_by[event.stack[0]].add(event.fd)
-        self._flocks: dict[tuple[int, int, int], list[Event]] = defaultdict(list)
-        """The requests of each process, file and descriptor for locks by flock that it may have in another mode."""
-        has: set[tuple[int, int, int]] = set()
-        for event in history.events.of_kinds([Kind.FLOCK, Kind.CLOSE]):
-            key = event.process, event.file, event.fd
-            if event.kind is Kind.CLOSE or event.flags & 3 == RELEASED:
-                has.discard(key)
-            elif key in has:
-                self._flocks[key].append(event)
-            else:
-                has.add(key)
+        self._looks = MOST_LOOKS
         self._last = history.events.last_times()
 
     def _found(self, cause: Cause, file: int, *events: Event) -> None:
@@ -296,14 +289,22 @@ class HeldLocks:
         ]  # fmt: skip
 
     def _converts(self, hold: Hold, event: Event) -> bool:
-        """Release a lock by flock whose holder asked for it in another mode before this grant, and has that later.
+        """Release a lock whose holder asked for it in another mode before this grant, and has that later, if at all.
 
-        It goes before it is there in the other mode (flock(2)).
+        By flock it goes before it is there in the other mode (flock(2)); by fcntl an exclusive one becomes shared some
+        time during the call.
         """
-        its = hold.event
-        for each in self._flocks.get((its.process, its.file, its.fd), ()):
-            if its.finish < each.begin < event.finish and (not each.finish or event.finish < each.finish):
-                self._cut(each._replace(time=each.begin), self._owner(each), "flock", its.file, 0, END)
+        its, self._looks = hold.event, self._looks - 1
+        later = self._history.events.around
+        for each in (*later(event.finish, 0, SOON), *later(END, 0, SOON)) if self._looks >= 0 else ():
+            is_same = (each.process, each.kind, each.file) == (its.process, its.kind, its.file)
+            if not is_same or each.flags & 3 == RELEASED or not hold.overlaps(each.start, each.end):
+                continue
+            gives_way = each.fd == its.fd if each.kind is Kind.FLOCK else not each.flags & EXCLUSIVE
+            if gives_way and its.finish < each.begin < event.finish and (not each.finish or event.finish < each.finish):
+                way = "flock" if each.kind is Kind.FLOCK else "range"
+                owner = self._owner(each)
+                self._cut(each._replace(time=each.begin), owner, way, its.file, hold.start, hold.end)
                 return True
         return False
 

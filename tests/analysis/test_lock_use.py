@@ -362,3 +362,33 @@ def test_two_that_stored_to_a_page_under_a_lock_each_or_without_any_may_have_sto
     history = History(processes, [WatchedFile("/data/0")], [], EventList(timed), [], level="pages")
     found = judge(history, lambda each: each.time, chosen=True).findings
     assert [each.cause for each in found] == (["no lock"] if any(locked) and not all(locked) else [])
+
+
+def converted(kind: Kind, mode: int, answered: int, begun: int = 30) -> Judgement:
+    """Judge one that asks at 30 for its exclusive lock in another mode, while another is granted a shared one at 40."""
+    took = event(0, kind, 0, 8, EXCLUSIVE | WAITS)._replace(time=10, begin=5, finish=10)
+    others = event(1, kind, 0, 8, WAITS, fd=4)._replace(time=40, begin=20, finish=40)
+    asks = event(0, kind, 0, 8, mode | WAITS)._replace(time=answered or END, begin=begun, finish=answered)
+    events = [took, *sorted([others, asks], key=lambda each: each.time)]
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
+    history = History(processes, [WatchedFile("/data")], [], EventList(events), [])
+    return judge(history, lambda each: each.kind)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode", "answered", "begun", "let_in"),
+    [
+        (Kind.POSIX, 0, 50, 30, False),
+        (Kind.OFD, 0, 50, 30, False),
+        (Kind.FLOCK, 0, 50, 30, False),
+        (Kind.FLOCK, EXCLUSIVE, 0, 30, False),
+        (Kind.POSIX, 0, 50, 45, True),
+        (Kind.POSIX, EXCLUSIVE, 50, 30, True),
+        (Kind.FLOCK, 0, 50, 45, True),
+    ],
+)
+def test_a_lock_whose_holder_asked_for_another_mode_before_the_grant_may_have_given_way(
+    kind: Kind, mode: int, answered: int, begun: int, let_in: bool
+) -> None:
+    causes = [each.cause for each in converted(kind, mode, answered, begun).findings]
+    assert ("two let in" in causes) == let_in
