@@ -8,8 +8,6 @@
 
 #include "_watch.h"
 
-static _Atomic uint32_t epoch = 1; /* between two calls that order processes */
-
 #ifndef __x86_64__
 void prepare_accesses(void) { level = CALLS; }
 void watch_mapping(struct mapping *map) { map->watched = level == PAGES && watch_pages(map); }
@@ -24,6 +22,7 @@ enum { BUDGET = 64, LEAST = 4, QUIET = 4, LONGEST = 16, OPENED_PAGES = 1024, SEE
 enum { SLOT = 64, TURNS = 16, THREADS = 4096, HLT = 0xf4 };
 enum { FOR_LOADS = 1, FOR_STORES = 2 };
 
+static _Atomic uint32_t epoch = 1; /* between two calls that order processes */
 static uint16_t budget = BUDGET; /* accesses to a page in an epoch that are seen one by one; 0: all */
 static _Atomic uint32_t turn = 1; /* as the epoch, and after each atomic access */
 static struct { char *at; uint32_t until; } opened_pages[OPENED_PAGES];

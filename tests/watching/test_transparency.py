@@ -6,10 +6,14 @@ import os
 import platform
 import re
 import subprocess
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from lab.errors import CannotRunError
+from lab.records.watch import WatchLevel
+from lab.watching.levels import check_level
 from lab.watching.recorders import library
 from tests.needs import missing
 
@@ -53,3 +57,22 @@ def test_a_watched_program_comes_to_the_same_result(program: Path, tmp_path: Pat
         preloaded = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), **variables}
         assert result(program, name, tmp_path / level, preloaded) == bare, level
         assert any(logs.glob("*.log"))
+
+
+@pytest.mark.parametrize(
+    ("level", "machine", "kernel_can", "message"),
+    [
+        ("accesses", "aarch64", True, "works on x86-64 so far, and this is aarch64; use --level calls"),
+        ("pages", "aarch64", True, "works on x86-64 so far, and this is aarch64; use --level calls"),
+        ("pages", "x86_64", False, "needs Linux 6.7 or later"),
+        ("calls", "riscv64", False, ""),
+    ],
+)
+def test_a_level_that_does_not_work_here_is_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, level: WatchLevel, machine: str, kernel_can: bool, message: str
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("lab.watching.levels._can_see_pages", lambda machine: kernel_can)
+    refused = pytest.raises(CannotRunError, match=message) if message else nullcontext()
+    with refused:
+        check_level(level)
