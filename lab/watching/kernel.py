@@ -77,7 +77,7 @@ class KernelWatcher:
                 its = place.stat()
                 if (its.st_dev >> 8 & 0xFFF, its.st_dev & 0xFF | its.st_dev >> 12 & 0xFFF00, its.st_ino) == file:
                     path = str(place.readlink() if str(place).startswith("/proc/") else place.absolute())
-                    self._named[file] = path
+                    path = self._named[file] = path.removesuffix(" (deleted)")  # as /proc says of a replaced one
                     word = "file" if self._files.is_chosen(path) else "leave"
                     self._write([f"# {word} {file[0]} {file[1]} {file[2]} {path}"])
                     return

@@ -87,7 +87,8 @@ def found(program: list[str], file: str, copies: int, limit_s: float, keep: str)
     done = watch(options)
     again = judge_again(Path(keep), replace(options, recorder="library"))
     assert (again.findings, again.options) == (done.findings, options)
-    assert {Path(each.file).name.partition(".")[0] for each in done.locked} <= {"data"}
+    if program[-1] != "inode_checked":  # files that are replaced are not there any more to be named
+        assert {Path(each.file).name.partition(".")[0] for each in done.locked} <= {"data"}
     return [[each.cause, each.note, []] for each in done.findings]
 
 
