@@ -10,10 +10,19 @@ import pytest
 
 from lab.report.page.watch import watch_page
 from tests.browser.conftest import OpenPage, scrolls_sideways
+from tests.helpers import wait_until
 from tests.report.test_watched import finding, watched
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
+
+
+def drawn(page: Page, what: str) -> list[int]:
+    """Return what each timeline says of its last drawing."""
+    script = (
+        "(what) => [...document.querySelectorAll('canvas.timeline')].map((each) => Number(each.dataset[what] || 0))"
+    )
+    return [int(number) for number in page.evaluate(script, what)]
 
 
 @pytest.mark.parametrize(("phone", "dark"), [(True, False), (False, True)], ids=["phone", "dark desktop"])
@@ -25,11 +34,11 @@ def test_each_finding_has_a_timeline(
     page = open_page(path, phone=phone, dark=dark)
     canvases = page.locator("canvas.timeline")
     assert canvases.count() == 3  # one of each finding, and one of all
-    page.wait_for_function("[...document.querySelectorAll('canvas.timeline')].every((each) => each.dataset.shapes > 5)")
-    before = canvases.last.get_attribute("data-to")
-    assert int(canvases.first.get_attribute("data-to") or 0) < int(before or 0)  # around its finding
+    wait_until(lambda: all(shapes > 5 for shapes in drawn(page, "shapes")), "all are drawn")
+    first, _, before = drawn(page, "to")
+    assert first < before  # around its finding
     page.get_by_role("button", name="Jump to the first finding").click()
-    page.wait_for_function(f"[...document.querySelectorAll('canvas.timeline')].pop().dataset.to !== '{before}'")
+    wait_until(lambda: drawn(page, "to")[2] != before, "it has jumped")
     page.locator("summary").first.click()
     assert axe(page) == []
     assert not scrolls_sideways(page)
