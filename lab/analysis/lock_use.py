@@ -14,7 +14,7 @@ from .held_locks import Description, HeldLocks
 from .lock_faults import Cause, Hold, Judgement, Lost, Site, Unordered, folded
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, LOADS, RELEASED, SEEN, Event, History, Kind
-from .words import Words
+from .words import KnownWords, Words
 
 EMPTIES = {Kind.OPEN, Kind.TRUNCATE}
 MOST_PAIRS = 100_000
@@ -32,6 +32,9 @@ def nothing(_: Event) -> bool:
     return False
 
 
+NO_WORDS: KnownWords = {}
+
+
 def judge(
     history: History,
     site: Site,
@@ -39,21 +42,30 @@ def judge(
     left_out: Callable[[Event], bool] = nothing,
     *,
     mounts: bool = False,
+    words: KnownWords = NO_WORDS,
 ) -> Judgement:
     """Return what is wrong with the locks of a history.
 
     `site` groups equal findings. Accesses are judged on files that somebody locks, or that two processes write; on all
     that were recorded where the user has `chosen` them. An access that is `left_out` is taken for none. Where a file is
-    shared by several `mounts`, what was stored through a mapping must be synced before the unlock.
+    shared by several `mounts`, what was stored through a mapping must be synced before the unlock. The `words` order
+    processes as those do that atomic instructions use.
     """
-    return Judge(history, site, chosen, left_out, mounts=mounts).judge()
+    return Judge(history, site, chosen, left_out, mounts=mounts, words=words).judge()
 
 
 class Judge(HeldLocks):
     """What `HeldLocks` follows, and the accesses to data: reads, writes, mappings, names."""
 
     def __init__(
-        self, history: History, site: Site, chosen: bool, left_out: Callable[[Event], bool], *, mounts: bool = False
+        self,
+        history: History,
+        site: Site,
+        chosen: bool,
+        left_out: Callable[[Event], bool],
+        *,
+        mounts: bool = False,
+        words: KnownWords = NO_WORDS,
     ) -> None:
         super().__init__(history, site)
         self._mounts = mounts
@@ -81,7 +93,7 @@ class Judge(HeldLocks):
         self._has_lines: set[int] = set()
         self._renames: dict[int, int] = defaultdict(int)
         self._lock_files = self._names_of_lock_files()
-        self._words = Words(history.events.of_kinds([Kind.ATOMIC]), self._clocks)
+        self._words = Words(history.events.of_kinds([Kind.ATOMIC]), self._clocks, words)
 
     def _calls(self) -> dict[Kind, Callable[[Event], None]]:
         return {

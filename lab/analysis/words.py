@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from .ordering import Clocks
 from .watched import STAYS, Event, Kind
@@ -20,11 +20,15 @@ LEAVES_OPEN = (*THROUGH_MAPPINGS, Kind.READ, Kind.WRITE, Kind.OPEN)
 """Kinds before which the library does not close the pages that it had opened."""
 
 
+KnownWords = Mapping[int, Iterable[tuple[int, int]]]
+"""The bytes of each file that are known to order processes: from, up to not including."""
+
+
 class Words:
     """The words of a history, and what is released and acquired by them."""
 
-    def __init__(self, atomic: Iterable[Event], clocks: Clocks) -> None:
-        """Find the words: those that are accessed by atomic instructions."""
+    def __init__(self, atomic: Iterable[Event], clocks: Clocks, known: KnownWords) -> None:
+        """Find the words: those that are accessed by atomic instructions, and those that are `known`."""
         self._clocks = clocks
         self._ranges: dict[int, list[tuple[int, int]]] = {}
         self._late: dict[int, list[Event]] = defaultdict(list)
@@ -34,6 +38,8 @@ class Words:
         found: dict[int, set[tuple[int, int]]] = defaultdict(set)
         for event in atomic:
             found[event.file].add((event.start, event.end))
+        for file, more in known.items():
+            found[file].update(more)
         for file, ranges in found.items():
             merged = self._ranges[file] = [(-1, -1)]
             for start, end in sorted(ranges):

@@ -144,12 +144,14 @@ def judged_history(
         return [frame.function for frame in places.frames(event)]
 
     by_file = [[rule for rule in rules if rule.names(_file(history, file))] for file in range(len(history.files))]
+    words = {file: [rule.word() for rule in its if not rule.kinds] for file, its in enumerate(by_file)}
     judged = judge(
         history,
         places.place,
         chosen=chosen,
         left_out=lambda event: any(rule.covers(event, functions) for rule in by_file[event.file]),
         mounts=mounts,
+        words={file: its for file, its in words.items() if its},
     )
     kept = [each for each in judged.findings if each.cause not in ignored]
     story = follow(history, kept, MOST_REQUESTS)

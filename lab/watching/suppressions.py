@@ -5,9 +5,11 @@ A file of suppressions has one on each line, and `#` begins a comment, which sho
     reads 0-99 *.db                      # SQLite looks at the header when it opens a file, and again under the lock
     accesses all *.log function:log_*    # lines of a log; nobody relies on them
     function:peek                        # any access in this function, or in one that it calls
+    orders 0-7 *.ring                    # words of a mapping that order processes: a store releases, a load acquires
 
-The words are `reads`, `writes` or `accesses`, a range of bytes or `all`, a pattern of names as in the shell, and a
-pattern of functions. Files for some libraries come with the lab, and are asked for by name: those beside this module.
+The words are `reads`, `writes`, `accesses` or `orders`, a range of bytes or `all`, a pattern of names as in the shell,
+and a pattern of functions. Files for some libraries come with the lab, and are asked for by name: those beside this
+module.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from lab.analysis.lock_faults import Cause
 from lab.analysis.watched import END, LOADS, STORES, Event, Kind
 from lab.errors import UsageError, unknown
 
-KINDS = {"reads": LOADS, "writes": STORES, "accesses": (*LOADS, *STORES)}
+KINDS = {"reads": LOADS, "writes": STORES, "accesses": (*LOADS, *STORES), "orders": ()}
 FUNCTION = "function:"
 SHIPPED = ".supp"
 
@@ -54,6 +56,11 @@ class Suppression:
     def names(self, path: str) -> bool:
         """Tell whether it is about this file."""
         return fnmatch(path, self.glob) or fnmatch(Path(path).name, self.glob)
+
+    def word(self) -> tuple[int, int]:
+        """Return the bytes by which processes order themselves, where it is about those, and count it."""
+        self.used += 1
+        return self.start, self.end
 
     def covers(self, event: Event, functions: Functions) -> bool:
         """Tell whether an access to such a file lies in it entirely, and count it."""

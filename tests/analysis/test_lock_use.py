@@ -349,6 +349,18 @@ def test_a_lock_by_flock_goes_before_it_is_had_in_another_mode(begins: int) -> N
     assert ("two let in" in {each.cause for each in found.findings}) == (begins > 3)
 
 
+@pytest.mark.parametrize(("words", "expected"), [([(100, 104)], []), ([(200, 204)], ["no lock"]), ([], ["no lock"])])
+def test_words_that_are_known_order_processes_without_an_atomic_instruction(
+    words: list[tuple[int, int]], expected: list[str]
+) -> None:
+    events = [store(0), store(0, 100, 104), load(1, 100, 104), load(1)]
+    timed = [each._replace(time=at, begin=at, finish=at) for at, each in enumerate(events, start=1)]
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(2)]
+    history = History(processes, [WatchedFile("/data/0")], [], EventList(timed), [])
+    found = judge(history, lambda each: each.kind, chosen=True, words={0: words}).findings
+    assert [each.cause for each in found][:1] == expected
+
+
 @pytest.mark.parametrize("locked", [(True, True), (True, False), (False, True), (False, False)])
 def test_two_that_stored_to_a_page_under_a_lock_each_or_without_any_may_have_stored_to_different_bytes(
     locked: tuple[bool, bool],
