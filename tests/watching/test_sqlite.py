@@ -15,7 +15,12 @@ from tests.helpers import run_lab
 WORK = """
 import sqlite3, sys
 connection = sqlite3.connect("data.db", timeout=30, isolation_level=None)
-connection.execute(f"pragma journal_mode={sys.argv[1]}")
+while True:  # a change of the journal does not wait for others
+    try:
+        connection.execute(f"pragma journal_mode={sys.argv[1]}")
+        break
+    except sqlite3.OperationalError:
+        pass
 connection.execute("create table if not exists t (x)")
 for number in range(12):
     connection.execute("begin immediate")
