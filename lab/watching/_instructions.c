@@ -34,8 +34,11 @@ static int x87_size(int op, int reg)
     return sizes[op - 0xd8][reg];
 }
 
-/* The length of the operand; 0 where it is not known. */
-static int size_of(const struct instruction *its, int reg, int vector)
+/* Compare and add (cmpccxadd), which is atomic as what has the prefix lock. */
+static int is_compare_and_add(const struct instruction *its) { return its->map == 2 && its->vector_form && !its->evex && its->opcode >= 0xe0 && its->opcode <= 0xef; }
+
+/* The length of the operand, of which one element is spread over a vector or not; 0 where it is not known. */
+static int size_of(const struct instruction *its, int reg, int vector, int spread)
 {
     int op = its->opcode, word = its->wide ? 8 : its->narrow ? 2 : 4;
     int scalar = its->repeat == 0xf3 ? 4 : its->repeat == 0xf2 ? 8 : vector;
@@ -52,32 +55,45 @@ static int size_of(const struct instruction *its, int reg, int vector)
             return word;
         return op & 1 ? word : 1;
     }
+    int element = its->wide ? 8 : 4, half = its->map == 3 && !its->narrow && !its->repeat; /* half: numbers of 16 bits */
+    if (spread)
+        return half ? 2 : element;
     if (its->map == 2) {
         if (!its->vector_form && (op == 0xf0 || op == 0xf1))
             return its->repeat == 0xf2 ? (op == 0xf0 ? 1 : word) : word; /* crc32, movbe */
         if (!its->vector_form && op >= 0xf5)
-            return its->wide ? 8 : 4;
-        if ((op & 0xef) >= 0x20 && (op & 0xef) <= 0x25) { /* pmovsx, pmovzx: a part of a vector */
-            static const unsigned char parts[6] = {2, 4, 8, 2, 4, 2};
+            return element;
+        if (its->evex && its->repeat == 0xf2 && (op == 0x52 || op == 0x53 || (op & 0xfe) == 0x9a || (op & 0xfe) == 0xaa))
+            return 16; /* four steps at once */
+        if (((op & 0xef) >= 0x20 && (op & 0xef) <= 0x25) || (its->evex && its->repeat && op >= 0x10 && op <= 0x15)) {
+            static const unsigned char parts[6] = {2, 4, 8, 2, 4, 2}; /* words made wider or narrower: a part of a vector */
             return vector / parts[op & 7];
         }
         if (op == 0x13)
             return vector / 2;
         if (its->vector_form && op >= 0xf2)
-            return its->wide ? 8 : 4; /* andn, bextr, pdep, ... */
+            return element; /* andn, bextr, pdep, ... */
+        if (its->vector_form && !its->evex && op == 0xb1)
+            return 2;
         if (op == 0x18 || op == 0x58)
             return 4;
         if (op == 0x19 || op == 0x59)
             return 8;
         if (op == 0x1a || op == 0x5a)
             return 16;
+        if (op == 0x1b || op == 0x5b)
+            return 32;
         if (op == 0x78)
             return 1;
         if (op == 0x79)
             return 2;
         if (op >= 0x96 && op <= 0xbf && (op & 1) && (op & 15) >= 9)
-            return its->wide ? 8 : 4; /* scalar multiply and add */
-        return vector;
+            return element; /* scalar multiply and add */
+        if (its->evex && (op == 0x2d || op == 0x43 || op == 0x4d || op == 0x4f || op == 0xcb || op == 0xcd))
+            return element; /* scalar forms of the opcode before */
+        if (is_compare_and_add(its))
+            return element;
+        return its->vector_form || its->narrow || op >= 0x80 ? vector : 8;
     }
     if (its->map == 3) {
         if (op == 0x14 || op == 0x20)
@@ -85,17 +101,28 @@ static int size_of(const struct instruction *its, int reg, int vector)
         if (op == 0x15)
             return 2;
         if (op == 0x16 || op == 0x22)
-            return its->wide ? 8 : 4;
+            return element;
         if (op == 0x17 || op == 0x21 || op == 0x0a)
-            return 4;
+            return op == 0x0a && half ? 2 : 4;
         if (op == 0x0b || op == 0xf0)
             return op == 0x0b ? 8 : word;
         if (op == 0x18 || op == 0x19 || op == 0x38 || op == 0x39)
             return 16;
-        return op == 0x1d || op >= 0x60 ? 0 : vector;
+        if (op == 0x1a || op == 0x1b || op == 0x3a || op == 0x3b)
+            return 32;
+        if (op == 0x1d)
+            return vector / 2;
+        if (its->evex && (op == 0x27 || op == 0x51 || op == 0x55 || op == 0x57 || op == 0x67))
+            return half ? 2 : element;
+        if (op == 0xc2)
+            return its->repeat ? 2 : vector;
+        if (op == 0x0f && half && !its->vector_form)
+            return 8;
+        return op < 0x60 || (its->evex && op <= 0x73) || op >= 0xcc ? vector : 0;
     }
     switch (op) {
     case 0x10: case 0x11: case 0x51: case 0x58: case 0x59: case 0x5c: case 0x5d: case 0x5e: case 0x5f: case 0xc2: case 0x52: case 0x53:
+    case 0x2b:
         return scalar;
     case 0x12: case 0x16:
         return its->repeat == 0xf3 ? vector : its->repeat == 0xf2 && vector > 16 ? vector : 8;
@@ -110,7 +137,7 @@ static int size_of(const struct instruction *its, int reg, int vector)
     case 0x5a:
         return its->repeat ? scalar : its->narrow ? vector : vector / 2;
     case 0xe6:
-        return its->repeat == 0xf3 ? vector / 2 : vector;
+        return its->repeat == 0xf3 && !(its->evex && its->wide) ? vector / 2 : vector;
     case 0x6e:
         return its->wide ? 8 : 4;
     case 0x7e:
@@ -127,11 +154,13 @@ static int size_of(const struct instruction *its, int reg, int vector)
         return word;
     }
     if (op >= 0x90 && op <= 0x9f)
-        return its->vector_form ? 0 : 1;
+        return !its->vector_form ? 1 : its->wide ? (its->narrow ? 4 : 8) : its->narrow ? 1 : 2; /* masks */
     if ((op >= 0x40 && op <= 0x4f) || (op >= 0xa3 && op <= 0xad) || op == 0xaf || op == 0xb1 || op == 0xb3 || (op >= 0xb8 && op <= 0xbd) || op == 0xc1)
         return word;
     if ((op >= 0xd1 && op <= 0xd3) || op == 0xe1 || op == 0xe2 || (op >= 0xf1 && op <= 0xf3))
         return its->vector_form || its->narrow ? 16 : 8; /* the count of a shift */
+    if (op >= 0x60 && op <= 0x62 && !its->vector_form && !its->narrow)
+        return 4;
     int mmx = !its->vector_form && !its->narrow && !its->repeat && op >= 0x60;
     return mmx && op != 0xc6 ? 8 : vector;
 }
@@ -228,10 +257,10 @@ int decode(const unsigned char *code, struct instruction *its)
     its->displacement_size = mode == 1 ? 1 : mode == 2 || !its->based ? 4 : 0;
     its->immediate = immediate;
     its->length = at + its->displacement_size + immediate;
-    its->size = its->evex && code[its->vex + 3] & 0x10 ? (its->wide ? 8 : 4) : size_of(its, reg, vector);
+    its->size = size_of(its, reg, vector, its->evex && code[its->vex + 3] & 0x10);
     its->masked = is_masked(code, its);
     its->by_bit = its->map == 1 && (op == 0xa3 || op == 0xab || op == 0xb3 || op == 0xbb);
-    its->atomic = its->locked || (its->map == 0 && (op == 0x86 || op == 0x87));
+    its->atomic = its->locked || (its->map == 0 && (op == 0x86 || op == 0x87)) || is_compare_and_add(its);
     its->vector = (its->map && !its->by_bit && its->size >= 16) || its->masked;
     return its->length <= 15;
 }
