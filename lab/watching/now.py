@@ -12,7 +12,7 @@ import platform
 import struct
 import threading
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +43,19 @@ WAYS = {"POSIX": "fcntl", "OFDLCK": "ofd", "FLOCK": "flock"}
 CALLS = {"x86_64": (72, 73, 312), "aarch64": (25, 32, 272)}
 """The numbers of fcntl, flock and kcmp (asm/unistd.h)."""
 FCNTL, FLOCK, KCMP = CALLS.get(platform.machine(), (-1, -1, -1))
+
+READINGS = 3
+
+
+def steady_locks() -> list[ListedLock]:
+    """Return the locks that the kernel lists, each as often as in the middle one of several readings.
+
+    While other processes lock, a line may come twice in one reading, or not at all.
+    """
+    readings = [Counter(listed_locks()) for _ in range(READINGS)]
+    known = dict.fromkeys(lock for reading in readings for lock in reading)
+    return [lock for lock in known for _ in range(sorted(reading[lock] for reading in readings)[READINGS // 2])]
+
 
 F_SETLKW, F_OFD_SETLKW = 7, 38
 RANGE = struct.Struct("<hh4xqqi")
@@ -112,7 +125,7 @@ class _Look:
             if stat.state != ENDED:
                 self._read(pid, found)
         try:
-            listed = [lock for lock in listed_locks() if lock.kind in WAYS]
+            listed = [lock for lock in steady_locks() if lock.kind in WAYS]
         except OSError as error:
             raise CannotRunError(f"/proc/locks cannot be read ({error.strerror}); mount /proc, or be root") from error
         self.holds = [hold for lock, its in found.items() for hold in _by_open_file(lock, its, listed.count(lock))]
@@ -130,7 +143,7 @@ class _Look:
 
     def _add_unseen(self, unseen: set[ListedLock]) -> None:
         """Add what is listed, and was found at no process, unless it is gone by now."""
-        still = set(listed_locks()) if unseen else set()
+        still = set(steady_locks()) if unseen else set()
         for lock in unseen & still:
             again: dict[ListedLock, list[Descriptor]] = defaultdict(list)
             if lock.pid in self._readable:

@@ -19,6 +19,7 @@ import pytest
 
 from lab.host.procfs import listed_locks
 from lab.records import WatchOptions
+from lab.watching import now as watching_now
 from lab.watching.now import look
 from tests.helpers import ROOT, in_fresh_process, run_lab, wait_until
 from tests.needs import other_user
@@ -250,3 +251,15 @@ def test_what_only_root_can_see_is_counted(tmp_path: Path) -> None:
     now = json.loads(done.stdout)["now"]
     assert (now["unreadable"] > 0, now["unnamed"], [lock["processes"] for lock in now["locks"]]) == (True, 1, [[]])
     assert (done.returncode, "be root" in done.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("readings", "found"),
+    [(["ab", "aab", "ab"], "ab"), (["ab", "b", "ab"], "ab"), (["", "a", ""], ""), (["aa", "aa", "a"], "aa")],
+)
+def test_a_line_that_one_reading_has_twice_or_misses_is_counted_as_in_the_others(
+    monkeypatch: pytest.MonkeyPatch, readings: list[str], found: str
+) -> None:
+    left = iter(readings)
+    monkeypatch.setattr(watching_now, "listed_locks", lambda: list(next(left)))
+    assert sorted(watching_now.steady_locks()) == sorted(found)
