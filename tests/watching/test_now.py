@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from lab.host.procfs import listed_locks
+from lab.host.procfs import ListedLock, listed_locks
 from lab.records import WatchOptions
 from lab.watching import now as watching_now
 from lab.watching.now import look
@@ -261,5 +261,6 @@ def test_a_line_that_one_reading_has_twice_or_misses_is_counted_as_in_the_others
     monkeypatch: pytest.MonkeyPatch, readings: list[str], found: str
 ) -> None:
     left = iter(readings)
-    monkeypatch.setattr(watching_now, "listed_locks", lambda: list(next(left)))
-    assert sorted(watching_now.steady_locks()) == sorted(found)
+    made = {name: ListedLock("POSIX", "WRITE", ord(name), "0:1", 1, 0, None, waits=False) for name in "ab"}
+    monkeypatch.setattr(watching_now, "listed_locks", lambda: [made[name] for name in next(left)])
+    assert [chr(lock.pid) for lock in watching_now.steady_locks()] == list(found)
