@@ -15,6 +15,7 @@ void boundary(uint32_t stack) { if (level == PAGES && mapping_count) written_pag
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame) { (void)size, (void)kind, (void)caller, (void)frame; return (void *)at; }
 void *alias_of(const void *at) { return (void *)at; }
 void passed(int64_t count) { (void)count; }
+void has_read(const void *at, size_t size, void *caller, void *frame) { (void)at, (void)size, (void)caller, (void)frame; }
 #else
 #include "_instructions.h"
 
@@ -423,5 +424,20 @@ void passed(int64_t count)
     if (last_access && last_access->length > count)
         last_access->length = count > 0 ? count : 0;
     last_access = NULL;
+}
+
+/* A function of the C library has read these bytes on the alias. */
+void has_read(const void *at, size_t size, void *caller, void *frame)
+{
+    struct mapping *map = mapping_at(at);
+    if (!map || !map->alias || !recording())
+        return;
+    struct page *page = &map->pages[((const char *)at - map->at) / PAGE];
+    int error = errno;
+    inside++;
+    if (!page->open && !is_within_budget(page, record_access(LOAD, map, at, (int64_t)size, caller, frame, 1), 0))
+        open_page(map, (char *)at, 0, 0);
+    inside--;
+    errno = error;
 }
 #endif

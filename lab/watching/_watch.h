@@ -176,6 +176,7 @@ void boundary(uint32_t stack);
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame);
 void *alias_of(const void *at);
 void passed(int64_t count);
+void has_read(const void *at, size_t size, void *caller, void *frame);
 
 /* Pages that were written (_pages.c). */
 void prepare_pages(void);

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.analysis.watched import Kind
 from lab.errors import CannotRunError
 from lab.records.watch import WatchLevel
 from lab.watching.levels import check_level
+from lab.watching.log import read_logs
 from lab.watching.recorders import library
 from tests.needs import missing
 
@@ -57,6 +59,20 @@ def test_a_watched_program_comes_to_the_same_result(program: Path, tmp_path: Pat
         preloaded = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), **variables}
         assert result(program, name, tmp_path / level, preloaded) == bare, level
         assert any(logs.glob("*.log"))
+
+
+@pytest.mark.needs("accesses")
+def test_what_is_compared_and_searched_is_recorded_to_the_byte(program: Path, tmp_path: Path) -> None:
+    (logs := tmp_path / "logs").mkdir()
+    result(
+        program,
+        "compared",
+        tmp_path / "run",
+        {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), **WATCHED["accesses"]},
+    )
+    loads = {(event.start, event.end) for event in read_logs(logs).events if event.kind is Kind.LOAD}
+    assert loads >= {(0, 51), (100, 200), (200, 206), (200, 203), (300, 400)}
+    assert not any(51 <= start < 100 or 206 <= start < 300 or start >= 400 for start, _ in loads)
 
 
 @pytest.mark.parametrize(

@@ -225,10 +225,44 @@ static void passed_on(void)
     fwrite(memory, 1, SIZE, stdout);
 }
 
+/* Texts end where the mapping does, and go on behind it; a file ends before its mapping. */
+static void searched(void)
+{
+    char *text = (char *)memory, *end = (char *)memory + SIZE, other[300];
+    memset(text, 'a', 5000);
+    memset(other, 'a', sizeof other);
+    memset(end - 100, 'a', 99);
+    text[5000] = text[150] = other[200] = 0;
+    printf("%zu %zu %zu ", strlen(text), strlen(text + 200), strlen(end - 100));
+    printf("%d %d %d ", strcmp(text, other) < 0, strcmp(other, end - 100) > 0, strncmp(text, other, 150));
+    printf("%d %d ", memcmp(text, other, 150), memcmp(text, other, 160) < 0);
+    printf("%td %p\n", (char *)memchr(text, 0, 4000) - text, memchr(end - 50, 'b', 50));
+    char *first = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mmap(first, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+    memset(first, 'c', 5000);
+    memset(first + 5000, 0, 10);
+    printf("%zu %d %td\n", strlen(first + 10), strncmp(first, first + 1, 4990), (char *)memchr(first, 0, 5010) - first);
+}
+
+/* What they read of one mapping is known: see the test. */
+static void compared(void)
+{
+    static char zeros[200];
+    char *volatile text = (char *)memory, *volatile other = zeros;
+    volatile size_t size = 100;
+    text[50] = 1;
+    printf("%d ", memcmp(text, other, size) != 0);
+    printf("%d ", memcmp(text + 100, other, size));
+    strcpy(text + 200, "words");
+    printf("%zu %d ", strlen(text + 200), strncmp(text + 200, "wood", size) > 0);
+    printf("%d\n", memchr(text + 300, 1, size) == NULL);
+}
+
 #define NAMED(name) {#name, name}
 static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(compute), NAMED(threads), NAMED(handled), NAMED(grown), NAMED(crashes), NAMED(writes_read_only),
     NAMED(behind_the_end), NAMED(sends_itself), NAMED(ignores), NAMED(passed_on),
+    NAMED(searched), NAMED(compared),
 };
 
 int main(int count_, char **its)
