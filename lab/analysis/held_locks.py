@@ -3,6 +3,9 @@
 The rules are those of fcntl(2), "Record locks": a POSIX lock belongs to the process, and any close of the file ends it;
 and of flock(2): a lock belongs to the open file description, which forked children share. A lock file is held from its
 creation with O_EXCL to its removal.
+
+A request for a lock in another mode takes effect twice: what its owner gives up by it is given up no earlier than the
+first stamp of the call, as by an unlock, and what it gets is there at the second.
 """
 
 from __future__ import annotations
@@ -28,9 +31,6 @@ class Description:
 
 UNKNOWN = 0
 """In place of the time of a release that was not seen."""
-
-SOON, MOST_LOOKS = 1000, 1000
-"""Where two hold what excludes each other, so many later events show whether one gave way; so many times."""
 
 SOME_CHILD = -2
 """In place of the process that was waited for, where the call does not name it (system(3), pclose(3))."""
@@ -70,7 +70,6 @@ class HeldLocks:
         """The descriptors with which each image began."""
         for event in history.events.of_kinds([Kind.INHERITED]):
             self._inherited_by[event.stack[0]].add(event.fd)
-        self._looks = MOST_LOOKS
         self._last = history.events.last_times()
 
     def _found(self, cause: Cause, file: int, *events: Event) -> None:
@@ -237,14 +236,42 @@ class HeldLocks:
             self._refused[event.process, event.file] = event
             if event.result in (errno.EDEADLK, errno.EINTR):
                 self._wanted(event, way, start, end, exclusive)
-            if way == "flock" and event.result == errno.EWOULDBLOCK:  # a refused conversion has dropped the old lock
-                self._cut(event, owner, way, event.file, start, end)
         else:
             self._refused.pop((event.process, event.file), None)
             use.waits_ns.append(event.finish - event.begin)
             use.contended += event.finish - event.begin > CONTENDED_NS
             self._wanted(event, way, start, end, exclusive)
             self._grant(event, owner, way, event.file, start, end, exclusive=exclusive)
+
+    def _in_effect(self) -> Iterator[Event]:
+        """Yield all events by time; before each, let go what requests that had begun by then give up."""
+        requests = self._history.events.requests()
+        asked = next(requests, None)
+        for event in self._history.events:
+            while asked is not None and asked.begin <= event.time:
+                if asked.time >= event.time:  # else it has been granted: calls of threads are in their order only
+                    self._give_up(asked)
+                asked = next(requests, None)
+            yield event
+
+    def _give_up(self, asked: Event) -> None:
+        """An owner asks for what it has in another mode: by flock that goes first, even if the request is refused.
+
+        By fcntl an exclusive lock becomes a shared one when that is granted; a shared one stays until it is exclusive.
+        """
+        exclusive, granted = bool(asked.flags & EXCLUSIVE), bool(asked.finish) and not asked.result
+        if asked.kind is Kind.FLOCK:
+            way, start, end = "flock", 0, END
+            goes = asked.result in (0, errno.EWOULDBLOCK, errno.EINTR)
+        else:
+            way, start, end = "range", asked.start, asked.end
+            goes = granted and not exclusive
+        holds = self._held[self._owner(asked)][way, asked.file] if goes else []
+        for hold in [each for each in holds if each.exclusive != exclusive and each.overlaps(start, end)]:
+            if granted:
+                self._again(asked, hold, way, exclusive)
+            part = max(start, hold.start), min(end, hold.end)
+            self._cut(asked._replace(time=asked.begin), self._owner(asked), way, asked.file, *part)
 
     def _unlock(self, event: Event, owner: Hashable, way: str, start: int, end: int) -> None:
         gone = self._cut(event, owner, way, event.file, start, end)
@@ -279,7 +306,7 @@ class HeldLocks:
         for hold in list(self._conflicts(owner, way, file, start, end, exclusive)):
             if self._last.get(hold.event.process, 0) < event.finish:  # the dead hold nothing
                 self._died(hold, event)
-            elif hold.event.finish < event.finish and not self._converts(hold, event):
+            elif hold.event.finish < event.finish:
                 self._found("two let in", file, hold.event, event)
         self._clocks.acquire(event.process, self._where(way, file), start, end, exclusive=exclusive)
         self._held[owner][way, file].append(Hold(start, end, exclusive, event, stale=file in self._replaced))
@@ -287,26 +314,6 @@ class HeldLocks:
             lost for lost in self._lost[event.process]
             if lost.hold.event.file != file or not lost.hold.overlaps(start, end)
         ]  # fmt: skip
-
-    def _converts(self, hold: Hold, event: Event) -> bool:
-        """Release a lock whose holder asked for it in another mode before this grant, and has that later, if at all.
-
-        By flock it goes before it is there in the other mode (flock(2)); by fcntl an exclusive one becomes shared some
-        time during the call.
-        """
-        its, self._looks = hold.event, self._looks - 1
-        later = self._history.events.around
-        for each in (*later(event.finish, 0, SOON), *later(END, 0, SOON)) if self._looks >= 0 else ():
-            is_same = (each.process, each.kind, each.file) == (its.process, its.kind, its.file)
-            if not is_same or each.flags & 3 == RELEASED or not hold.overlaps(each.start, each.end):
-                continue
-            gives_way = each.fd == its.fd if each.kind is Kind.FLOCK else not each.flags & EXCLUSIVE
-            if gives_way and its.finish < each.begin < event.finish and (not each.finish or event.finish < each.finish):
-                way = "flock" if each.kind is Kind.FLOCK else "range"
-                owner = self._owner(each)
-                self._cut(each._replace(time=each.begin), owner, way, its.file, hold.start, hold.end)
-                return True
-        return False
 
     def _again(self, event: Event, hold: Hold, way: str, exclusive: bool) -> None:
         """A lock is requested on bytes that the same owner holds already."""

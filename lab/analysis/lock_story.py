@@ -16,13 +16,12 @@ from .held_locks import UNKNOWN, WAYS
 from .lock_faults import Cause, Finding, Hold
 from .lock_use import Judge, nothing
 from .ordering import Clocks
-from .watched import END, EXCLUSIVE, LOADS, RELEASED, STORES, Event, History, Kind
+from .watched import END, EXCLUSIVE, LOADS, LOCKS, RELEASED, STORES, Event, History, Kind
 
-LOCK_CALLS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 DATA = (*LOADS, *STORES)
 ACCESSES = (*DATA, Kind.TRUNCATE, Kind.OPEN)
-ENDS = (*LOCK_CALLS, Kind.CLOSE, Kind.EXIT, Kind.UNLINK)
-TOLD = (*LOCK_CALLS, *ACCESSES, Kind.CLOSE, Kind.FORK, Kind.MAP, Kind.RENAME, Kind.UNLINK, Kind.INHERITED)
+ENDS = (*LOCKS, Kind.CLOSE, Kind.EXIT, Kind.UNLINK)
+TOLD = (*LOCKS, *ACCESSES, Kind.CLOSE, Kind.FORK, Kind.MAP, Kind.RENAME, Kind.UNLINK, Kind.INHERITED)
 
 MOST_STEPS, FAR = 14, 2000
 """So many calls of a finding are told, and looked for so many events before and after its own."""
@@ -86,7 +85,7 @@ class _Follower(Judge):
     def follow(self) -> Story:
         calls = {kind: call for kind, call in self._calls().items() if kind not in DATA}
         last, left = max((end for _, end in self._windows), default=0), FAR
-        for event in self._history.events:
+        for event in self._in_effect():
             if event.time in self._times and event in self._own:
                 self.story.held[event] = list(self._holds_of(event.process))
             if call := calls.get(event.kind):
@@ -176,18 +175,18 @@ def steps_of(history: History, found: Finding, held: dict[Event, list[Hold]]) ->
 def _before(events: Sequence[Event], at: int, event: Event) -> Event | None:
     """Return the last call of the same process before an access that locked or unlocked the file."""
     for other in reversed(events[:at]) if event.kind in ACCESSES else ():
-        if other.process == event.process and other.kind in LOCK_CALLS and other.file == event.file:
+        if other.process == event.process and other.kind in LOCKS and other.file == event.file:
             return other
     return None
 
 
 def _after(events: Sequence[Event], at: int, event: Event) -> Event | None:
     """Return the next call of the same process that may end a lock on the file."""
-    if event.kind in LOCK_CALLS and event.flags & 3 == RELEASED:
+    if event.kind in LOCKS and event.flags & 3 == RELEASED:
         return None
     for other in events[at + 1 :]:
         if other.process == event.process and other.kind in ENDS and other.file == event.file:
-            return other if other.kind not in LOCK_CALLS or other.flags & 3 == RELEASED else None
+            return other if other.kind not in LOCKS or other.flags & 3 == RELEASED else None
     return None
 
 
@@ -261,7 +260,7 @@ def way_of(event: Event) -> str:
 
 def is_exclusive(event: Event) -> bool:
     """Return whether a request is for an exclusive lock; a lock file is one."""
-    return event.kind not in LOCK_CALLS or bool(event.flags & EXCLUSIVE)
+    return event.kind not in LOCKS or bool(event.flags & EXCLUSIVE)
 
 
 def is_protocol(found: Finding) -> bool:

@@ -111,7 +111,7 @@ class Judge(HeldLocks):
     def judge(self) -> Judgement:
         """Return what is wrong, and how the locks were used."""
         calls = self._calls()
-        for event in self._history.events:
+        for event in self._in_effect():
             self._words.before(event)
             if event.process in self._cuts:
                 self._settle_cuts(event)

@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
+from operator import attrgetter
 from typing import Literal, NamedTuple, Protocol
 
 END = 1 << 62
@@ -56,6 +57,7 @@ EXCLUSIVE, RELEASED, WAITS, APPENDS, ENDS_LINE, SEEN, UNDECODED, STAYS = 1, 2, 4
 mapping that is SEEN are events; an instruction that is UNDECODED is not. A page that was OPENED and STAYS so is used
 unseen until it is CLOSED, any other until the next call that orders processes."""
 
+LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 LOADS, STORES = (Kind.READ, Kind.LOAD), (Kind.WRITE, Kind.STORE, Kind.ATOMIC)
 """The kinds of an access to data, by calls and through mappings."""
 
@@ -63,7 +65,8 @@ LOADS, STORES = (Kind.READ, Kind.LOAD), (Kind.WRITE, Kind.STORE, Kind.ATOMIC)
 class Event(NamedTuple):
     """One call of one process; of a PAGE some bytes were stored before it, and after the call before it.
 
-    `time` is when it counts, in ns of CLOCK_MONOTONIC: the first stamp of a call that releases, else the second.
+    `time` is when it counts, in ns of CLOCK_MONOTONIC: the first stamp of a call that releases, else the second. What a
+    request for a lock in another mode gives up counts from the first (`HeldLocks`).
     `begin` and `finish` are both stamps; `finish` is 0 where the call never returned. `process` and `file` are places
     in the lists of the history, -1 where there is none. The range runs from `start` up to, not including, `end`.
     Of an access through a mapping that was made again before the process did anything that orders it, `begin` is the
@@ -130,6 +133,9 @@ class Events(Protocol):
     def of_kinds(self, kinds: Collection[Kind]) -> Iterator[Event]:
         """Yield those of some kinds, in the order in which each program called."""
 
+    def requests(self) -> Iterator[Event]:
+        """Yield the requests for locks by `begin`."""
+
     def last_times(self) -> dict[int, int]:
         """Return the time of the last call of each process that returned."""
 
@@ -146,6 +152,11 @@ class EventList(list[Event]):
     def of_kinds(self, kinds: Collection[Kind]) -> Iterator[Event]:
         """Yield those of some kinds."""
         return (event for event in self if event.kind in kinds)
+
+    def requests(self) -> Iterator[Event]:
+        """Yield the requests for locks by `begin`."""
+        asked = (event for event in self.of_kinds(LOCKS) if event.flags & 3 != RELEASED)
+        yield from sorted(asked, key=attrgetter("begin"))
 
     def last_times(self) -> dict[int, int]:
         """Return the time of the last call of each process that returned."""

@@ -7,21 +7,23 @@ log; where several threads write to one, and calls wait, their order by time is 
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from pathlib import Path
 from struct import Struct
 from typing import NamedTuple
 
 from lab.analysis.held_locks import SOME_CHILD
-from lab.analysis.watched import END, LOADS, RELEASED, STORES, Event, Kind
+from lab.analysis.watched import END, LOADS, LOCKS, RELEASED, STORES, Event, Kind
 
-EVENT = Struct("<QQqqIIiiiiHHI")
+EVENT, FLAGS = Struct("<QQqqIIiiiiHHI"), 11
+"""How an event is written, and the place of its flags."""
 HEAD = 4096
 
 IN_MEMORY = 1 << 15
@@ -31,7 +33,6 @@ AT_A_TIME = 1 << 16
 """So many events of one log are looked through at a time."""
 
 DATA = (*LOADS, *STORES)
-LOCKS = (Kind.POSIX, Kind.OFD, Kind.FLOCK)
 RELEASES = (Kind.CLOSE, Kind.SEND, Kind.LEAVE, Kind.UNMAP, Kind.RENAME, Kind.UNLINK, Kind.EXIT)
 AT_ONCE = (*RELEASES, Kind.LOAD, Kind.STORE, Kind.ATOMIC, Kind.OPENED, Kind.CLOSED)
 """What counts from its first stamp."""
@@ -109,14 +110,14 @@ class LogEvents:
         else:
             yield from (EVENT.unpack(self._read(place, place + 1)) for place in places)
 
-    def rows_of(self, kinds: Collection[Kind]) -> Iterator[tuple[int, ...]]:
-        """Yield the fields of the events of these kinds, in the order of the log."""
+    def rows_of(self, kinds: Collection[Kind], at_a_time: int = BLOCK) -> Iterator[tuple[int, ...]]:
+        """Yield the fields of the events of these kinds, in the order of the log; so many are read together."""
         wanted = re.compile(b"[%b]" % b"".join(b"\\x%02x" % kind for kind in kinds))
         read, raw = -1, b""
         for found in wanted.finditer(self.kinds):
-            block, place = divmod(found.start(), BLOCK)
+            block, place = divmod(found.start(), at_a_time)
             if block != read:
-                read, raw = block, self._read(block * BLOCK, min((block + 1) * BLOCK, len(self.kinds)))
+                read, raw = block, self._read(block * at_a_time, min((block + 1) * at_a_time, len(self.kinds)))
             yield EVENT.unpack_from(raw, place * EVENT.size)
 
     def _read(self, first: int, last: int) -> bytes:
@@ -155,6 +156,13 @@ class MergedEvents:
         """Yield the events of these kinds, those of each log in its order."""
         for source in self._sources:
             yield from self._unpacked(source, source.events.rows_of(kinds))
+
+    def requests(self) -> Iterator[Event]:
+        """Yield the requests for locks by `begin`."""
+        at_a_time = max(1, IN_MEMORY // max(1, len(self._sources)))
+        rows = ((source, source.events.rows_of(LOCKS, at_a_time)) for source in self._sources)
+        asked = (self._unpacked(source, (row for row in its if row[FLAGS] & 3 != RELEASED)) for source, its in rows)
+        yield from heapq.merge(*asked, key=attrgetter("begin"))
 
     def last_times(self) -> dict[int, int]:
         """Return the time of the last call of each process that returned."""

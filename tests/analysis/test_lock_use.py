@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -34,25 +35,36 @@ def event(process: int, kind: Kind, start: int = 0, end: int = 8, flags: int = 0
                  more.pop("result", 0), flags, 0, more.pop("finish", 1), (0, 0), process)  # fmt: skip
 
 
-def history_of(events: Sequence[Event], files: int = 1, gap_ns: int = 1) -> History:
-    """Return the history of calls that took effect one after the other."""
-    times = (gap_ns * number for number in range(1, len(events) + 1))
-    timed = [
-        each._replace(time=at, begin=at, finish=at if each.finish else 0)
-        for at, each in zip(times, events, strict=True)
-    ]
-    processes = [WatchedProcess(100 + number, 1, 0) for number in range(1 + max(each.process for each in events))]
+def history_at(timed: Sequence[Event], files: int = 1) -> History:
+    """Return the history of calls that have their times."""
+    processes = [WatchedProcess(100 + number, 1, 0) for number in range(1 + max(each.process for each in timed))]
     named = [WatchedFile(f"/data/{number}") for number in range(files)]
     return History(processes, named, [], EventList(timed), [])
 
 
+def history_of(events: Sequence[Event], files: int = 1, gap_ns: int = 1) -> History:
+    """Return the history of calls that took effect one after the other."""
+    times = (gap_ns * number for number in range(1, len(events) + 1))
+    return history_at(
+        [
+            each._replace(time=at, begin=at, finish=at if each.finish else 0)
+            for at, each in zip(times, events, strict=True)
+        ],
+        files,
+    )
+
+
+def place(each: Event) -> Hashable:
+    return each.process, each.kind, each.start, each.end
+
+
 def judged(events: Sequence[Event], files: int = 1) -> Judgement:
     """Judge calls that took effect one after the other."""
-    return judge(history_of(events, files), lambda each: (each.process, each.kind, each.start, each.end), chosen=True)
+    return judge(history_of(events, files), place, chosen=True)
 
 
 def lock(process: int, start: int = 0, end: int = 8, mode: int = EXCLUSIVE, **more: Any) -> Event:
-    return event(process, Kind.POSIX, start, end, mode | WAITS, **more)
+    return event(process, more.pop("kind", Kind.POSIX), start, end, mode | WAITS, **more)
 
 
 def unlock(process: int, start: int = 0, end: int = 8, **more: Any) -> Event:
@@ -79,44 +91,90 @@ def atomic(process: int, start: int = 100) -> Event:
     return event(process, Kind.ATOMIC, start, start + 4)
 
 
-Step = tuple[int, str, int, int, bool]
-"""Process, "lock" | "access" | "mapped" | "atomic", start, length, and whether it is exclusive or a store."""
+Step = tuple[int, str, int, int, bool, int]
+"""Process, what it does, start, length, whether it is exclusive or a store, and how many later calls a lock's second
+stamp waits for, at most."""
 
+WHAT = ["lock", "lock", "unlock", "convert", "hand over", "access", "mapped", "mapped", "atomic"]
 STEPS = st.lists(
     st.tuples(
-        st.integers(0, 2), st.sampled_from(["lock", "access", "mapped", "mapped", "atomic"]), st.integers(0, 3),
-        st.integers(1, 3), st.booleans(),
+        st.integers(0, 2), st.sampled_from(WHAT), st.integers(0, 3), st.integers(1, 3), st.booleans(), st.integers(0, 3)
     ),
     min_size=2,
-    max_size=14,
+    max_size=12,
 )  # fmt: skip
+PROCESSES = range(3)
 
 
-def played(steps: Sequence[Step]) -> list[Event]:
-    """Return a history that a kernel could have: a lock that would have to wait is left out, as is a second one."""
-    held: dict[int, Event] = {}
-    events = []
-    for process, what, start, length, strong in steps:
-        end = start + length
+@dataclass
+class Played:
+    """Calls in the order of the kernel; the bytes that each took and let go, with their mode; how late each is told."""
+
+    events: list[Event] = field(default_factory=list)
+    took: list[dict[int, bool]] = field(default_factory=list)
+    let_go: list[dict[int, bool]] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+
+    def add(self, event: Event, took: dict[int, bool], let_go: dict[int, bool], late: int) -> None:
+        self.events.append(event)
+        self.took.append(took)
+        self.let_go.append(let_go)
+        self.late.append(late)
+
+    def timed(self) -> list[Event]:
+        """Return the calls by time: a request that was granted returns late, but before its process's next call."""
+        told = []
+        loads = any(each.kind is Kind.ATOMIC for each in self.events)  # then what a load shows is a matter of time
+        for at, (event, late) in enumerate(zip(self.events, self.late, strict=True)):
+            later = [k for k in range(at + 1, len(self.events)) if self.events[k].process == event.process]
+            until = min(at + (0 if loads else late), *later[:1], len(self.events) - 1)
+            until -= bool(later[:1] == [until])
+            began = 10 + 10 * at
+            finish = 15 + 10 * until + event.process if until > at else began
+            told.append(event._replace(begin=began, finish=finish, time=finish))
+        return sorted(told)
+
+
+def in_simple_steps(step: Step) -> list[Step]:
+    """Return the steps that one stands for, such as a lock that is made shared, in part, beside another's request."""
+    process, what, start, length, strong, late = step
+    other = (process + 1) % len(PROCESSES)
+    if what == "convert":
+        return [(process, "lock", start, length, mode, late) for mode in (not strong, strong)]
+    if what == "hand over":
+        return [
+            (process, "lock", start, length, True, 0), (process, "access", start, length, True, 0),
+            (process, "lock", start, 1 + late % 2, False, late), (other, "lock", start, 1, False, 0),
+            (other, "access", start, length, False, 0), (process, "access", start, length, strong, 0),
+        ]  # fmt: skip
+    return [step]
+
+
+def played(steps: Sequence[Step]) -> Played:
+    """Return a history that a kernel could have: what would have to wait is left out."""
+    held: list[dict[int, bool]] = [{} for _ in PROCESSES]
+    history = Played()
+    for process, what, start, length, strong, late in (simple for step in steps for simple in in_simple_steps(step)):
+        end, mine = start + length, held[process]
+        has = {byte: mine[byte] for byte in range(start, end) if byte in mine}
         if what == "access":
-            events.append((write if strong else read)(process, start, end))
+            history.add((write if strong else read)(process, start, end), {}, {}, 0)
         elif what == "mapped":
-            events.append(event(process, Kind.STORE if strong else Kind.LOAD, start, end))
+            history.add((store if strong else load)(process, start, end), {}, {}, 0)
         elif what == "atomic":
-            events.append(event(process, Kind.ATOMIC, start, end))
-        elif process in held:
-            mine = held.pop(process)
-            events.append(unlock(process, mine.start, mine.end))
-        else:
-            mine = lock(process, start, end, EXCLUSIVE if strong else SHARED)
-            if not any(_excludes(mine, other) for other in held.values()):
-                held[process] = mine
-                events.append(mine)
-    return events
-
-
-def _excludes(one: Event, other: Event) -> bool:
-    return one.start < other.end and other.start < one.end and bool((one.flags | other.flags) & EXCLUSIVE)
+            history.add(event(process, Kind.ATOMIC, start, end), {}, {}, 0)
+        elif what == "unlock":
+            history.add(unlock(process, start, end), {}, has, 0)
+            for byte in has:
+                del mine[byte]
+        elif not any(
+            byte in other and (strong or other[byte])
+            for other in held if other is not mine for byte in range(start, end)
+        ):  # fmt: skip
+            weaker = {byte: mode for byte, mode in has.items() if mode != strong}
+            history.add(lock(process, start, end, strong), dict.fromkeys(range(start, end), strong), weaker, late)
+            mine.update(dict.fromkeys(range(start, end), strong))
+    return history
 
 
 def counts_later(events: Sequence[Event]) -> dict[int, list[int]]:
@@ -132,32 +190,25 @@ def counts_later(events: Sequence[Event]) -> dict[int, list[int]]:
 MAPPED = (Kind.LOAD, Kind.STORE, Kind.ATOMIC)
 
 
-def unordered_by_definition(events: Sequence[Event]) -> bool:
+def unordered_by_definition(history: Played) -> bool:
     """Tell whether two accesses conflict that no path joins: program order, and release before a later acquire.
 
     A store to a byte that an atomic instruction ever touches releases, and a load of it acquires: from all that comes
     before the next event of its process.
     """
+    events = history.events
     words = {byte for each in events if each.kind is Kind.ATOMIC for byte in range(each.start, each.end)}
     touched = [{*range(each.start, each.end)} for each in events]
     data = [bytes_ - words if each.kind in MAPPED else bytes_ for each, bytes_ in zip(events, touched, strict=True)]
     later = counts_later(events)
     count = len(events)
     before = [[False] * count for _ in range(count)]
-    mode = dict[int, Event]()
-    acquired: dict[int, Event] = {}
-    for at, each in enumerate(events):
-        if each.kind is Kind.POSIX:
-            if each.flags & 3 == RELEASED:
-                acquired[at] = mode.pop(each.process)
-            else:
-                mode[each.process] = each
     for second in range(count):
         for first in range(second):
             one, two = events[first], events[second]
+            gone, took = history.let_go[first], history.took[second]
             edge = one.process == two.process or (
-                first in acquired and two.kind is Kind.POSIX and two.flags & 3 != RELEASED
-                and _excludes(acquired[first], two)
+                any(gone[byte] or took[byte] for byte in gone.keys() & took.keys())
             ) or (
                 one.kind in (Kind.STORE, Kind.ATOMIC)
                 and any(touched[first] & touched[load] & words for load in later.get(second, ()))
@@ -179,17 +230,18 @@ FACTS = ("two let in", "opposite order")
 
 @given(STEPS)
 def test_unordered_accesses_are_those_of_the_definition(steps: list[Step]) -> None:
-    events = played(steps)
-    if events:
-        pairs = (each.events[:2] for each in judged(events).findings if each.cause not in FACTS)
-        found = any(len({call.process for call in pair}) == 2 for pair in pairs)
-        assert found == unordered_by_definition(events)
+    history = played(steps)
+    if history.events:
+        found = judge(history_at(history.timed()), place, chosen=True).findings
+        pairs = (each.events[:2] for each in found if each.cause not in FACTS)
+        told = any(len({call.process for call in pair}) == 2 for pair in pairs)
+        assert told == unordered_by_definition(history)
 
 
 @given(STEPS)
 def test_no_history_of_a_kernel_lets_two_in(steps: list[Step]) -> None:
-    if events := played(steps):
-        assert "two let in" not in {each.cause for each in judged(events).findings}
+    if events := played(steps).timed():
+        assert "two let in" not in {each.cause for each in judge(history_at(events), place, chosen=True).findings}
 
 
 def once(process: int, **more: Any) -> list[Event]:
@@ -240,6 +292,16 @@ OPENED = [event(each, Kind.OPEN) for each in (0, 1)]
          {"written after the unlock"}),
         ("readers together", [lock(0, mode=SHARED), lock(1, mode=SHARED), read(0), read(1), unlock(0), unlock(1)],
          set()),
+        ("a part is made shared", [lock(0), lock(0, 0, 4, SHARED), lock(1, 0, 4, SHARED), write(0, 4, 8), unlock(0),
+         lock(1, 4, 8), write(1, 4, 8), unlock(1)], set()),
+        ("made shared by a child", [*OPENED, lock(0, kind=Kind.OFD), write(0), event(2, Kind.FORK, other=0),
+         lock(2, mode=SHARED, kind=Kind.OFD), lock(1, mode=SHARED, kind=Kind.OFD), read(1)], set()),
+        ("a refused request by flock, which has dropped the lock", [*OPENED, lock(0, mode=SHARED, kind=Kind.FLOCK),
+         event(0, Kind.FLOCK, flags=EXCLUSIVE, result=11), lock(1, kind=Kind.FLOCK), write(1)], set()),
+        ("an interrupted one, which has dropped it too", [*OPENED, lock(0, mode=SHARED, kind=Kind.FLOCK),
+         lock(0, kind=Kind.FLOCK, result=4), lock(1, kind=Kind.FLOCK), write(1)], set()),
+        ("a refused request by fcntl, which has dropped nothing", [lock(0, mode=SHARED), lock(0, result=11), lock(1),
+         unlock(1), unlock(0)], {"two let in"}),
         ("a store under a shared lock", [lock(0, mode=SHARED), write(0), unlock(0)], {"written under a shared lock"}),
         ("never granted", [*once(0)[:3], lock(1, finish=0)], {"still waiting"}),
         (

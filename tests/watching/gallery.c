@@ -106,6 +106,21 @@ static void readers(void)
     plain();
 }
 
+/* Readers that wait get in while the call that makes the lock shared has not returned. */
+static void made_shared(void)
+{
+    for (int k = 0; k < 50; k++) {
+        lock_range(F_SETLKW, worker ? F_RDLCK : F_WRLCK, file, 0, 8);
+        if (!worker) {
+            add();
+            usleep(100);
+            lock_range(F_SETLK, F_RDLCK, file, 0, 8);
+        }
+        load_at(0);
+        unlock();
+    }
+}
+
 static void closed_to_unlock(void)
 {
     int own = open(path, O_RDWR);
@@ -606,7 +621,7 @@ static void killed_inside(void) { lock(); add(); kill(getpid(), SIGKILL); }
 
 #define NAMED(name) {#name, name}
 static const struct { const char *name; void (*work)(void); } programs[] = {
-    NAMED(plain), NAMED(open_description), NAMED(whole), NAMED(other_byte), NAMED(neighbours), NAMED(readers),
+    NAMED(plain), NAMED(open_description), NAMED(whole), NAMED(other_byte), NAMED(neighbours), NAMED(readers), NAMED(made_shared),
     NAMED(closed_to_unlock), NAMED(lock_file), NAMED(beside), NAMED(child_waited_for), NAMED(stream_flushed),
     NAMED(appended), NAMED(inode_checked), NAMED(semaphore), NAMED(tried_again),
     NAMED(emptied_lock_file), NAMED(shared_by_workers), NAMED(by_system), NAMED(signalled),

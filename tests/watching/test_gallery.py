@@ -24,9 +24,9 @@ HELPERS = (" load_at", " store_at", " lock_range")
 COPIES = 3
 
 RIGHT = (
-    "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "closed_to_unlock", "lock_file",
-    "beside", "child_waited_for", "stream_flushed", "appended", "inode_checked", "semaphore", "tried_again",
-    "emptied_lock_file", "shared_by_workers", "by_system", "signalled",
+    "plain", "open_description", "whole", "other_byte", "neighbours", "readers", "made_shared", "closed_to_unlock",
+    "lock_file", "beside", "child_waited_for", "stream_flushed", "appended", "inode_checked", "semaphore",
+    "tried_again", "emptied_lock_file", "shared_by_workers", "by_system", "signalled",
 )  # fmt: skip
 
 WRONG = {
