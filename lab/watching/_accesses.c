@@ -16,10 +16,13 @@ void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void
 void *alias_of(const void *at) { return (void *)at; }
 void passed(int64_t count) { (void)count; }
 void has_read(const void *at, size_t size, void *caller, void *frame) { (void)at, (void)size, (void)caller, (void)frame; }
+void leave_slot(void *context) { (void)context; }
+int open_whole(struct mapping *map) { (void)map; return 0; }
+int close_whole(struct mapping *map) { (void)map; return 0; }
 #else
 #include "_instructions.h"
 
-enum { BUDGET = 64, LEAST = 4, QUIET = 4, LONGEST = 16, OPENED_PAGES = 1024, SEEN_PLACES = 1 << 14, WORDS = 1 << 12 };
+enum { BUDGET = 64, LEAST = 4, QUIET = 4, LONGEST = 16, OPENED_PAGES = 1024, MOST_OPEN = 1 << 13, SPARE = 16, SEEN_PLACES = 1 << 14, WORDS = 1 << 12 };
 enum { SLOT = 64, TURNS = 16, THREADS = 4096, HLT = 0xf4 };
 enum { FOR_LOADS = 1, FOR_STORES = 2 };
 
@@ -28,6 +31,7 @@ static uint16_t budget = BUDGET; /* accesses to a page in an epoch that are seen
 static _Atomic uint32_t turn = 1; /* as the epoch, and after each atomic access */
 static struct { char *at; uint32_t until; } opened_pages[OPENED_PAGES];
 static _Atomic int opened_count; /* beyond the places: all pages have to be looked at */
+static char *_Atomic spare; /* each second page is closed: as many parts of memory, for when the kernel allows no more */
 
 /* -- Mappings */
 
@@ -61,13 +65,40 @@ void watch_mapping(struct mapping *map)
     }
     map->pages = pages;
     map->alias = alias;
-    syscall(SYS_mprotect, map->at, map->size, PROT_NONE);
+    if (close_whole(map))
+        open_whole(map);
 }
 
 void *alias_of(const void *at)
 {
     struct mapping *map = level == ACCESSES && mapping_count ? mapping_at(at) : NULL;
     return map && map->alias ? map->alias + ((const char *)at - map->at) : (void *)at;
+}
+
+/* Each open page between closed ones is a part of memory of its own, of which a process may have 65,530
+   (vm.max_map_count). The program needs its own; where the kernel allows no more, watching ends rather than the program. */
+int open_whole(struct mapping *map)
+{
+    while (syscall(SYS_mprotect, map->at, map->size, map->protection)) {
+        char *its = atomic_exchange(&spare, NULL);
+        if (!its)
+            return -1;
+        syscall(SYS_munmap, its, SPARE * PAGE);
+    }
+    map->whole = 1;
+    opened_count = OPENED_PAGES + 1;
+    return 0;
+}
+
+int close_whole(struct mapping *map)
+{
+    if (syscall(SYS_mprotect, map->at, map->size, PROT_NONE))
+        return -1;
+    for (size_t k = 0; k < map->size / PAGE; k++)
+        if (map->pages[k].open)
+            map->pages[k].open = 0;
+    map->whole = 0;
+    return 0;
 }
 
 static struct event *note_page(enum kind kind, struct mapping *map, char *at, int flags)
@@ -87,7 +118,7 @@ static struct event *note_page(enum kind kind, struct mapping *map, char *at, in
 static int close_page(char *at)
 {
     struct mapping *map = mapping_at(at);
-    if (!map || !map->alias)
+    if (!map || !map->alias || map->whole)
         return 0;
     struct page *page = &map->pages[(at - map->at) / PAGE];
     int stays = page->open & STAYS;
@@ -118,10 +149,14 @@ void boundary(uint32_t stack)
             opened_pages[kept++] = opened_pages[k];
         else if (close_page(opened_pages[k].at))
             closed[count++] = opened_pages[k].at;
-    for (int k = 0; k < mapping_count && all; k++)
-        for (char *at = mappings[k].alias ? mappings[k].at : NULL; at && at < mappings[k].at + mappings[k].size; at += PAGE)
-            close_page(at);
     opened_count = kept;
+    for (int k = 0; k < mapping_count && all; k++)
+        if (mappings[k].at && mappings[k].alias && mappings[k].whole) {
+            if (close_whole(&mappings[k]))
+                opened_count = OPENED_PAGES + 1;
+        } else
+            for (char *at = mappings[k].alias ? mappings[k].at : NULL; at && at < mappings[k].at + mappings[k].size; at += PAGE)
+                close_page(at);
     unlock_table();
     for (int k = 0; k < count; k++) {
         struct mapping *map = mapping_at(closed[k]);
@@ -130,16 +165,17 @@ void boundary(uint32_t stack)
     }
 }
 
-/* Open the page of an address until the next boundary. Where the library itself faults it may have the table. */
-static void open_page(struct mapping *map, char *address, int stores, int undecoded)
+/* Open the page of an address until the next boundary, or all pages where they are too many. Where the library itself
+   faults it may have the table. Returns whether the page stays closed, since the kernel refuses. */
+static int open_page(struct mapping *map, char *address, int stores, int undecoded)
 {
     char *at = map->at + (address - map->at) / PAGE * PAGE;
     struct page *page = &map->pages[(at - map->at) / PAGE];
     int own = inside > 1;
     uint32_t stay = undecoded || page->quiet < QUIET ? 0 : page->quiet - QUIET + 1u;
-    int flags = stay > 1 ? STAYS : 0;
+    int flags = stay > 1 ? STAYS : 0, kind = (stores ? EXCLUSIVE : SHARED) | (undecoded ? UNDECODED : 0);
     if (!own)
-        note_page(OPENED, map, at, (stores ? EXCLUSIVE : SHARED) | (undecoded ? UNDECODED : 0) | flags);
+        note_page(OPENED, map, at, kind | flags);
     if (own)
         opened_count = OPENED_PAGES + 1;
     else
@@ -150,9 +186,21 @@ static void open_page(struct mapping *map, char *address, int stores, int undeco
     }
     opened_count += !page->open;
     page->open = (unsigned char)((stores ? FOR_STORES : FOR_LOADS) | flags | (page->open & STAYS));
-    syscall(SYS_mprotect, at, PAGE, stores ? map->protection : map->protection & ~PROT_WRITE);
+    int fails = 0;
+    if (opened_count > MOST_OPEN || syscall(SYS_mprotect, at, PAGE, stores ? map->protection : map->protection & ~PROT_WRITE)) {
+        fails = open_whole(map);
+        for (int k = 0; k < mapping_count && fails; k++) /* what they had is free then */
+            if (mappings[k].at && mappings[k].alias && !open_whole(&mappings[k]))
+                fails = open_whole(map);
+    }
     if (!own)
         unlock_table();
+    if (map->whole && !own) {
+        struct event *event = note_page(OPENED, map, map->at, kind | EXCLUSIVE);
+        if (event)
+            event->length = (int64_t)map->size;
+    }
+    return fails;
 }
 
 /* -- What is recorded */
@@ -234,7 +282,7 @@ static int is_within_budget(struct page *page, int is_new, int is_atomic)
 
 /* -- Slots */
 
-struct slot { unsigned char code[40]; uint64_t original; int64_t to_shift, from_shift; };
+struct slot { unsigned char code[39], length; uint64_t original; int64_t to_shift, from_shift; }; /* length: of the original */
 
 static struct slot *slots;
 static _Atomic unsigned char taken[THREADS];
@@ -247,7 +295,8 @@ static void free_slot(void *its)
     taken[(uintptr_t)its - 1] = 0;
 }
 
-/* A thread has some slots, one after the other: a signal may come between the jump to one and the jump back. */
+/* A thread has some slots, one after the other: a handler that the library does not know may come between the jump to one
+   and the jump back. Those that it knows leave the slot first. */
 static struct slot *next_slot(void)
 {
     if (!slot_of)
@@ -295,6 +344,7 @@ static int run_string(const unsigned char *code, const struct instruction *its, 
         record_access(compares || (loads && !from) ? LOAD : STORE, mapping_at((void *)registers[REG_RDI]), (char *)registers[REG_RDI], (int64_t)told, ip, frame, 0);
     memcpy(slot->code, code, (size_t)its->length);
     slot->code[its->length] = HLT;
+    slot->length = (unsigned char)its->length;
     slot->original = (uint64_t)registers[REG_RIP];
     registers[REG_RDI] += slot->to_shift;
     registers[REG_RSI] += slot->from_shift;
@@ -308,6 +358,7 @@ static int run_elsewhere(const unsigned char *code, const struct instruction *it
     if (!slot || target > INT32_MAX)
         return 0;
     move_operand(slot->code, code, its, (uint32_t)target, (uint64_t)registers[REG_RIP] + (uint64_t)its->length);
+    slot->length = (unsigned char)its->length;
     slot->original = (uint64_t)registers[REG_RIP];
     slot->to_shift = slot->from_shift = 0;
     registers[REG_RIP] = (greg_t)slot->code;
@@ -316,19 +367,31 @@ static int run_elsewhere(const unsigned char *code, const struct instruction *it
 
 /* -- Faults */
 
-/* A fault of an instruction in a slot is the program's: it sees its own address and its own registers. */
-static void leave_slot(struct slot *slot, int number, siginfo_t *info, void *context)
+/* What is in a slot is, to the program, at the instruction that the slot stands for; once that has run, behind it.
+   Returns whether it has run. */
+static int go_back(struct slot *slot, greg_t *registers)
 {
-    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-    uint64_t done = (uint64_t)registers[REG_RIP] - (uint64_t)slot->code;
-    int strings = slot->to_shift || slot->from_shift;
+    int done = (uint64_t)registers[REG_RIP] != (uint64_t)slot->code;
     registers[REG_RDI] -= slot->to_shift;
     registers[REG_RSI] -= slot->from_shift;
-    registers[REG_RIP] = (greg_t)slot->original;
-    if (strings && slot->code[done] == HLT && done) {
-        registers[REG_RIP] += (greg_t)done;
-        return;
-    }
+    registers[REG_RIP] = (greg_t)(slot->original + (done ? slot->length : 0u));
+    return done;
+}
+
+void leave_slot(void *context)
+{
+    greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
+    struct slot *slot = slot_at((uint64_t)registers[REG_RIP]);
+    if (slot)
+        go_back(slot, registers);
+}
+
+/* A fault of an instruction in a slot is the program's: it sees its own address and its own registers. */
+static void fault_in_slot(struct slot *slot, int number, siginfo_t *info, void *context)
+{
+    int strings = slot->to_shift || slot->from_shift;
+    if (go_back(slot, ((ucontext_t *)context)->uc_mcontext.gregs) && strings && info->si_code > 0)
+        return; /* the instruction behind it has led back */
     for (int k = 0; k < mapping_count; k++) {
         struct mapping *map = &mappings[k];
         if (!map->at || !map->alias)
@@ -341,6 +404,22 @@ static void leave_slot(struct slot *slot, int number, siginfo_t *info, void *con
     pass_on(number, info, context);
 }
 
+/* A page may have been closed when it was touched, and be none of ours by now: another thread unmaps it, or moves it, and
+   has the table meanwhile. The instruction is run again, once; what faults twice is the program's own fault. */
+static int is_changing(greg_t ip, const char *address)
+{
+    static __thread struct { greg_t ip; const char *address; } last __attribute__((tls_model("initial-exec")));
+    if (inside || (last.ip == ip && last.address == address)) {
+        last.ip = 0;
+        return 0;
+    }
+    lock_table();
+    unlock_table();
+    last.ip = ip;
+    last.address = address;
+    return 1;
+}
+
 static void on_fault(int number, siginfo_t *info, void *context)
 {
     int error = errno;
@@ -349,9 +428,13 @@ static void on_fault(int number, siginfo_t *info, void *context)
     struct slot *slot = slot_at((uint64_t)registers[REG_RIP]);
     struct mapping *map = number == SIGSEGV && info->si_code == SEGV_ACCERR ? mapping_at(address) : NULL;
     int stores = registers[REG_ERR] >> 1 & 1, records = recording();
+    if (!slot && !map && number == SIGSEGV && info->si_code == SEGV_ACCERR && is_changing(registers[REG_RIP], address)) {
+        errno = error;
+        return;
+    }
     inside++;
     if (slot)
-        leave_slot(slot, number, info, context);
+        fault_in_slot(slot, number, info, context);
     else if (!map || !map->alias || registers[REG_ERR] & 16 || !(map->protection & (stores ? PROT_WRITE : PROT_READ | PROT_WRITE)))
         pass_on(number, info, context);
     else {
@@ -378,8 +461,8 @@ static void on_fault(int number, siginfo_t *info, void *context)
             if (known && (is_within_budget(page, is_new, its.atomic) || !records))
                 done = run_elsewhere(code, &its, registers, at + (uintptr_t)(map->alias - map->at));
         }
-        if (!done)
-            open_page(map, address, stores, !known);
+        if (!done && open_page(map, address, stores, !known))
+            pass_on(number, info, context);
     }
     inside--;
     errno = error;
@@ -393,6 +476,10 @@ void prepare_accesses(void)
         write_text("unwatched\n", 10);
         return;
     }
+    char *its = (char *)syscall(SYS_mmap, NULL, SPARE * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    for (int k = 0; k < SPARE && its != MAP_FAILED; k += 2)
+        syscall(SYS_mprotect, its + k * PAGE, PAGE, PROT_NONE);
+    spare = its == MAP_FAILED ? NULL : its;
     const char *asked = getenv("LAB_WATCH_BUDGET");
     if (asked)
         budget = (uint16_t)atoi(asked);

@@ -32,6 +32,8 @@ static int is_chosen(const char *path)
     }
     if (!strncmp(path, "/dev/shm/", 9))
         return 1;
+    if (!strncmp(path, "/memfd:", 7)) /* it has no name: a heap, more often than what processes share */
+        return 0;
     for (size_t k = 0; k < sizeof elsewhere / sizeof *elsewhere; k++)
         if (!strncmp(path, elsewhere[k], strlen(elsewhere[k])))
             return 0;
@@ -81,8 +83,11 @@ static uint32_t look_at(int fd)
 {
     struct statx found;
     char link[64];
-    if (about(fd, "", AT_EMPTY_PATH, &found))
+    int error = errno;
+    if (about(fd, "", AT_EMPTY_PATH, &found)) {
+        errno = error;
         return NOT_CHOSEN;
+    }
     int type = S_ISREG(found.stx_mode) ? REGULAR : S_ISFIFO(found.stx_mode) ? CHANNEL : 0;
     if (!type || is_output(&found))
         return NOT_CHOSEN;

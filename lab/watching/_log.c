@@ -135,6 +135,7 @@ struct event *before(enum kind kind, int fd, uint32_t file, void *caller, void *
 
 struct event *before_range(enum kind kind, int fd, uint32_t file, int64_t start, int64_t length, int flags, void *caller, void *frame)
 {
+    int error = errno;
     uint32_t stack = stack_of(caller, frame);
     if (kind != READ && kind != WRITE && kind != OPEN)
         boundary(stack);
@@ -144,6 +145,7 @@ struct event *before_range(enum kind kind, int fd, uint32_t file, int64_t start,
     event->fd = fd, event->file = file, event->stack = stack;
     event->start = start, event->length = length, event->flags = (uint16_t)flags;
     event->begin = now();
+    errno = error;
     return complete(event, kind);
 }
 

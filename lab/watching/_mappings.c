@@ -15,55 +15,106 @@ struct mapping *mapping_at(const void *address)
     return NULL;
 }
 
-static struct mapping *new_mapping(char *at, size_t length, uint32_t file, int64_t offset, int protection)
+/* Others look at the table while it changes: a mapping has its address last. */
+static struct mapping *add_mapping(struct mapping its)
 {
+    char *at = its.at;
+    its.at = its.leaves = NULL;
     for (int k = 0; k < MAPPINGS; k++)
-        if (!mappings[k].at) {
-            struct mapping *map = &mappings[k];
-            map->size = (length + PAGE - 1) / PAGE * PAGE;
-            map->length = length, map->offset = offset, map->file = file, map->protection = protection;
-            map->alias = NULL, map->pages = NULL, map->watched = 0;
-            map->at = at;
+        if (!mappings[k].at && !mappings[k].leaves) {
+            mappings[k] = its;
+            mappings[k].at = at;
             if (k >= mapping_count)
                 atomic_store_explicit(&mapping_count, k + 1, memory_order_release);
-            return map;
+            return &mappings[k];
         }
     return NULL;
 }
 
-/* Cut the mapping that an address lies in, so that one begins there. */
+static struct mapping *new_mapping(char *at, size_t length, uint32_t file, int64_t offset, int protection)
+{
+    return add_mapping((struct mapping){.at = at, .size = (length + PAGE - 1) / PAGE * PAGE, .length = length, .offset = offset, .file = file, .protection = protection});
+}
+
+/* Cut the mapping that an address lies in, so that one begins there. Without room for both it is watched no more. */
 static void cut_at(char *at)
 {
+    static const char full[] = "limit a mapping that was changed in parts, since the process had more than 1,024 of them\n";
     struct mapping *map = mapping_at(at);
     if (!map || map->at == at)
         return;
     size_t first = (size_t)(at - map->at);
-    struct mapping *rest = new_mapping(at, map->length > first ? map->length - first : 0, map->file, map->offset + (int64_t)first, map->protection);
-    if (!rest)
+    struct mapping rest = *map;
+    rest.at = at;
+    rest.size -= first;
+    rest.length = map->length > first ? map->length - first : 0;
+    rest.offset += (int64_t)first;
+    rest.alias = map->alias ? map->alias + first : NULL;
+    rest.pages = map->pages ? map->pages + first / PAGE : NULL;
+    rest.is_cut = map->is_cut = 1;
+    if (!add_mapping(rest)) {
+        if (map->alias)
+            open_whole(map);
+        map->at = NULL; /* its alias stays: other threads may be about to use it */
+        write_text(full, sizeof full - 1);
         return;
-    rest->size = map->size - first;
-    rest->alias = map->alias ? map->alias + first : NULL;
-    rest->watched = map->watched;
-    rest->pages = map->pages ? map->pages + first / PAGE : NULL;
+    }
     map->size = first;
     if (map->length > first)
         map->length = first;
 }
 
-/* Forget what is mapped in a range; the caller has the table. */
-void forget_mappings(char *at, size_t size)
+/* These have signals blocked: a handler may need the table. */
+static void hold_table(sigset_t *kept)
+{
+    sigset_t all;
+    sigfillset(&all);
+    sigdelset(&all, SIGSEGV);
+    sigdelset(&all, SIGBUS);
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, &all, kept, 8);
+    lock_table();
+}
+
+static void release_table(const sigset_t *kept)
+{
+    unlock_table();
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, kept, NULL, 8);
+}
+
+/* Take what is mapped in a range out of the table, before it is unmapped: then another thread may get the addresses. */
+static void leave_range(char *at, size_t size)
 {
     char *end = at + (size + PAGE - 1) / PAGE * PAGE;
     cut_at(at);
     cut_at(end);
+    for (int k = 0; k < mapping_count; k++)
+        if (mappings[k].at && mappings[k].at >= at && mappings[k].at < end) {
+            mappings[k].leaves = mappings[k].at;
+            mappings[k].at = NULL;
+        }
+}
+
+/* It was unmapped, or is still there. */
+static void left(int is_gone)
+{
     for (int k = 0; k < mapping_count; k++) {
         struct mapping *map = &mappings[k];
-        if (map->at && map->at >= at && map->at < end) {
-            map->at = NULL;
-            if (map->alias)
-                syscall(SYS_munmap, map->alias, map->size);
-        }
+        if (!map->leaves)
+            continue;
+        if (!is_gone)
+            map->at = map->leaves;
+        else if (map->alias)
+            syscall(SYS_munmap, map->alias, map->size);
+        if (is_gone && map->pages && !map->is_cut)
+            syscall(SYS_munmap, map->pages, map->size / PAGE * sizeof *map->pages);
+        map->leaves = NULL;
     }
+}
+
+static void forget_mappings(char *at, size_t size)
+{
+    leave_range(at, size);
+    left(1);
 }
 
 static int is_mapped(const char *at, size_t size)
@@ -87,16 +138,16 @@ static void note_unmapped(char *at, size_t size, void *caller, void *frame)
 PUBLIC int munmap(void *at, size_t size)
 {
     REAL(int, munmap, void *, size_t)
-    if (!log_ || !is_mapped(at, size))
+    if (!log_ || (uintptr_t)at % PAGE || !is_mapped(at, size))
         return real(at, size);
+    sigset_t kept;
     if (!inside++)
         note_unmapped(at, size, CALLER);
+    hold_table(&kept);
+    leave_range(at, size);
     int result = real(at, size), error = errno;
-    if (!result) {
-        lock_table();
-        forget_mappings(at, size);
-        unlock_table();
-    }
+    left(!result);
+    release_table(&kept);
     inside--;
     errno = error;
     return result;
@@ -115,11 +166,16 @@ static void *mapped(void *(*real)(void *, size_t, int, int, int, off_t), void *a
         event->flags = protection & PROT_WRITE ? EXCLUSIVE : SHARED;
         event->other = flags;
     }
+    sigset_t kept;
+    int replaces = flags & MAP_FIXED && is_mapped(at, size);
+    if (replaces)
+        hold_table(&kept);
     void *result = real(at, size, protection, flags, fd, offset);
     int error = errno;
     if (result != MAP_FAILED) {
-        lock_table();
-        if (flags & MAP_FIXED)
+        if (!replaces)
+            hold_table(&kept);
+        else
             forget_mappings(result, size);
         if (event && flags & MAP_SHARED) {
             struct mapping *map = new_mapping(result, size, file, offset, protection);
@@ -128,8 +184,9 @@ static void *mapped(void *(*real)(void *, size_t, int, int, int, off_t), void *a
                 event->flags |= map->alias ? SEEN : 0;
             }
         }
-        unlock_table();
     }
+    if (replaces || result != MAP_FAILED)
+        release_table(&kept);
     errno = error;
     after(event, result == MAP_FAILED ? -1 : 0);
     inside--;
@@ -153,20 +210,29 @@ PUBLIC void *mremap(void *at, size_t old, size_t size, int flags, ...)
     struct mapping *map = log_ ? mapping_at(at) : NULL;
     if (!map && !(to && log_ && is_mapped(to, size)))
         return real(at, old, size, flags, to);
+    sigset_t kept;
     inside++;
     struct mapping its = map ? *map : (struct mapping){0};
     boundary(0);
+    hold_table(&kept);
+    if (map && map->alias)
+        close_whole(map); /* the kernel moves what is one part of memory */
+    size_t stays = flags & MREMAP_MAYMOVE ? 0 : old < size ? old : size;
+    if (old > stays && map)
+        leave_range((char *)at + stays, old - stays);
+    if (to)
+        leave_range(to, size);
     void *result = real(at, old, size, flags, to);
     int error = errno;
+    left(result != MAP_FAILED);
     if (result != MAP_FAILED) {
-        lock_table();
         if (old && map)
             forget_mappings(at, old);
         forget_mappings(result, size);
         if (map && (map = new_mapping(result, size, its.file, its.offset + ((char *)at - its.at), its.protection)))
             watch_mapping(map);
-        unlock_table();
     }
+    release_table(&kept);
     inside--;
     errno = error;
     return result;
@@ -176,7 +242,7 @@ PUBLIC void *mremap(void *at, size_t old, size_t size, int flags, ...)
 static int for_each_part(char *at, size_t size, int (*outside)(void *, size_t, int), int (*part)(struct mapping *, int), int value)
 {
     char *end = at + (size + PAGE - 1) / PAGE * PAGE;
-    int result = 0;
+    int result = 0, error = errno;
     inside++;
     boundary(0);
     lock_table();
@@ -200,6 +266,8 @@ static int for_each_part(char *at, size_t size, int (*outside)(void *, size_t, i
     }
     unlock_table();
     inside--;
+    if (!result)
+        errno = error;
     return result;
 }
 
@@ -208,6 +276,8 @@ static int protect_part(struct mapping *map, int protection)
     int result = (int)syscall(SYS_mprotect, map->alias, map->size, protection);
     if (!result)
         map->protection = protection;
+    if (!result && close_whole(map))
+        open_whole(map);
     return result;
 }
 

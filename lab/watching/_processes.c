@@ -97,6 +97,7 @@ __attribute__((constructor)) static void begin(void)
     const char *where = getenv("LAB_WATCH_DIR");
     if (!where || !*where || strlen(where) >= sizeof folder)
         return;
+    int error = errno;
     inside++;
     strcpy(folder, where);
     globs = getenv("LAB_WATCH_FILES");
@@ -117,6 +118,7 @@ __attribute__((constructor)) static void begin(void)
         pthread_atfork(before_fork, in_parent, in_child);
     }
     inside--;
+    errno = error;
 }
 
 void exits(void)

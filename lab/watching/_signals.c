@@ -6,6 +6,7 @@
 #include <ucontext.h>
 
 static struct sigaction theirs[65];
+static void (*_Atomic handlers[65])(int, siginfo_t *, void *); /* the program's, of the other signals */
 static unsigned char masks[65]; /* of what the program has asked to block while it handles each signal: 1 SIGSEGV, 2 SIGBUS */
 static int are_ours;
 static __thread unsigned char blocked __attribute__((tls_model("initial-exec")));
@@ -27,6 +28,16 @@ static void give_back(sigset_t *set, unsigned char taken)
     if (taken & 2)
         sigaddset(set, SIGBUS);
 }
+
+/* In place of each handler of the program: it is told where the program is, not where the library runs it, and what it
+   does itself may need the same slots. */
+static void interrupted(int number, siginfo_t *info, void *context)
+{
+    leave_slot(context);
+    handlers[number](number, info, context);
+}
+
+static int is_handler(const void *its) { return its != (void *)SIG_DFL && its != (void *)SIG_IGN && its != (void *)SIG_ERR && its != (void *)interrupted; }
 
 typedef int action_call(int, const struct sigaction *, struct sigaction *);
 
@@ -98,14 +109,26 @@ PUBLIC int sigaction(int number, const struct sigaction *action, struct sigactio
     }
     struct sigaction plain_;
     unsigned char taken = masks[number];
+    void (*handler)(int, siginfo_t *, void *) = handlers[number];
     if (action) {
         plain_ = *action;
         taken = taken_from(&plain_.sa_mask);
+        if (is_handler((void *)action->sa_sigaction)) { /* the kernel gives it all three arguments, with SA_SIGINFO or not */
+            handlers[number] = action->sa_sigaction;
+            plain_.sa_sigaction = interrupted;
+        }
     }
     int result = real(number, action ? &plain_ : NULL, old);
-    if (!result && old)
+    if (result) {
+        handlers[number] = handler;
+        return result;
+    }
+    if (old) {
         give_back(&old->sa_mask, masks[number]);
-    if (!result && action)
+        if (old->sa_sigaction == interrupted)
+            old->sa_sigaction = handler;
+    }
+    if (action)
         masks[number] = taken;
     return result;
 }
@@ -118,9 +141,24 @@ static handler_ set_handler(int number, handler_ handler, int flags)
     return sigaction(number, &action, &old) ? SIG_ERR : old.sa_handler;
 }
 
-PUBLIC handler_ signal(int number, handler_ handler) { REAL(handler_, signal, int, handler_) return is_ours(number) ? set_handler(number, handler, SA_RESTART) : real(number, handler); }
-PUBLIC handler_ sysv_signal(int number, handler_ handler) { REAL(handler_, sysv_signal, int, handler_) return is_ours(number) ? set_handler(number, handler, (int)SA_RESETHAND | SA_NODEFER) : real(number, handler); }
-PUBLIC handler_ __sysv_signal(int number, handler_ handler) { REAL(handler_, __sysv_signal, int, handler_) return is_ours(number) ? set_handler(number, handler, (int)SA_RESETHAND | SA_NODEFER) : real(number, handler); }
+static handler_ set_by(handler_ (*real)(int, handler_), int number, handler_ handler, int flags)
+{
+    if (is_ours(number))
+        return set_handler(number, handler, flags);
+    if (!are_ours || number < 1 || number > 64)
+        return real(number, handler);
+    void (*kept)(int, siginfo_t *, void *) = handlers[number];
+    if (is_handler((void *)handler))
+        handlers[number] = (void (*)(int, siginfo_t *, void *))(void *)handler;
+    handler_ old = real(number, is_handler((void *)handler) ? (handler_)(void *)interrupted : handler);
+    if (old == SIG_ERR)
+        handlers[number] = kept;
+    return (void *)old == (void *)interrupted ? (handler_)(void *)kept : old;
+}
+
+#define SETS(name, flags) PUBLIC handler_ name(int number, handler_ handler) { REAL(handler_, name, int, handler_) return set_by(real, number, handler, flags); }
+SETS(signal, SA_RESTART) SETS(bsd_signal, SA_RESTART) SETS(ssignal, SA_RESTART)
+SETS(sysv_signal, (int)SA_RESETHAND | SA_NODEFER) SETS(__sysv_signal, (int)SA_RESETHAND | SA_NODEFER)
 
 /* A thread that blocks the two would be ended by its next access. */
 static int masked(int (*real)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old)

@@ -93,6 +93,7 @@ MUTEX(pthread_mutex_timedlock, const struct timespec *until) REAL(int, pthread_m
 MUTEX(pthread_mutex_clocklock, clockid_t clock, const struct timespec *until) REAL(int, pthread_mutex_clocklock, pthread_mutex_t *, clockid_t, const struct timespec *) uint64_t begun = now(); int result = real(its, clock, until); ENTERED
 MUTEX(pthread_mutex_unlock) REAL(int, pthread_mutex_unlock, pthread_mutex_t *) if (recording() && is_shared(its)) synchronized(LEAVE, mutex, now()); return real(its); }
 #define PASSED(name, type) PUBLIC int name(type *at) { REAL(int, name, type *) return real(alias_of(at)); }
+typedef void (*once_work)(void);
 #define PASSED_2(name, type, other) PUBLIC int name(type *at, other value) { REAL(int, name, type *, other) return real(alias_of(at), value); }
 PASSED(pthread_mutex_destroy, pthread_mutex_t) PASSED(pthread_mutex_consistent, pthread_mutex_t) PASSED_2(pthread_mutex_init, pthread_mutex_t, const pthread_mutexattr_t *)
 
@@ -122,8 +123,20 @@ static int is_shared_rwlock(const pthread_rwlock_t *lock) { return lock->__data.
 #define LOCKS_RW_UNTIL(name) PUBLIC int name(pthread_rwlock_t *lock, const struct timespec *until) { REAL(int, name, pthread_rwlock_t *, const struct timespec *) pthread_rwlock_t *its = alias_of(lock); uint64_t begun = now(); int result = real(its, until); if (!result && recording() && is_shared_rwlock(its)) synchronized(ENTER, lock, begun); return result; }
 LOCKS_RW(pthread_rwlock_rdlock) LOCKS_RW(pthread_rwlock_wrlock) LOCKS_RW(pthread_rwlock_tryrdlock) LOCKS_RW(pthread_rwlock_trywrlock)
 LOCKS_RW_UNTIL(pthread_rwlock_timedrdlock) LOCKS_RW_UNTIL(pthread_rwlock_timedwrlock)
+#define LOCKS_RW_BY(name) PUBLIC int name(pthread_rwlock_t *lock, clockid_t clock, const struct timespec *until) { REAL(int, name, pthread_rwlock_t *, clockid_t, const struct timespec *) pthread_rwlock_t *its = alias_of(lock); uint64_t begun = now(); int result = real(its, clock, until); if (!result && recording() && is_shared_rwlock(its)) synchronized(ENTER, lock, begun); return result; }
+LOCKS_RW_BY(pthread_rwlock_clockrdlock) LOCKS_RW_BY(pthread_rwlock_clockwrlock)
 PUBLIC int pthread_rwlock_unlock(pthread_rwlock_t *lock) { REAL(int, pthread_rwlock_unlock, pthread_rwlock_t *) pthread_rwlock_t *its = alias_of(lock); if (recording() && is_shared_rwlock(its)) synchronized(LEAVE, lock, now()); return real(its); }
 PASSED(pthread_rwlock_destroy, pthread_rwlock_t) PASSED_2(pthread_rwlock_init, pthread_rwlock_t, const pthread_rwlockattr_t *)
+
+/* The locks of C11 (threads.h) are those of POSIX inside the C library, and no other process can take them. */
+PASSED(mtx_lock, void) PASSED(mtx_trylock, void) PASSED(mtx_unlock, void) PASSED_2(mtx_init, void, int) PASSED_2(mtx_timedlock, void, const struct timespec *)
+PASSED(cnd_init, void) PASSED(cnd_signal, void) PASSED(cnd_broadcast, void)
+#define ENDS(name) PUBLIC void name(void *at) { REAL(void, name, void *) real(alias_of(at)); }
+ENDS(mtx_destroy) ENDS(cnd_destroy)
+PUBLIC int cnd_wait(void *at, void *mutex) { REAL(int, cnd_wait, void *, void *) return real(alias_of(at), alias_of(mutex)); }
+PUBLIC int cnd_timedwait(void *at, void *mutex, const struct timespec *until) { REAL(int, cnd_timedwait, void *, void *, const struct timespec *) return real(alias_of(at), alias_of(mutex), until); }
+PASSED_2(pthread_once, pthread_once_t, once_work)
+PUBLIC void call_once(void *at, once_work work) { REAL(void, call_once, void *, once_work) real(alias_of(at), work); }
 
 PUBLIC int pthread_barrier_wait(pthread_barrier_t *barrier)
 {

@@ -162,12 +162,13 @@ struct mapping {
     char *alias;
     struct page *pages;
     int watched; /* at level pages: the kernel tells which were written */
+    int whole, is_cut; /* all its pages are open; it shares its table of pages with others */
+    char *leaves; /* its address, while it is being unmapped */
 };
 
 extern struct mapping mappings[MAPPINGS];
 extern _Atomic int mapping_count; /* places that were ever used */
 struct mapping *mapping_at(const void *address);
-void forget_mappings(char *at, size_t size);
 
 /* Accesses to mappings (_accesses.c). */
 void prepare_accesses(void);
@@ -177,6 +178,9 @@ void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void
 void *alias_of(const void *at);
 void passed(int64_t count);
 void has_read(const void *at, size_t size, void *caller, void *frame);
+void leave_slot(void *context);
+int open_whole(struct mapping *map);
+int close_whole(struct mapping *map);
 
 /* Pages that were written (_pages.c). */
 void prepare_pages(void);

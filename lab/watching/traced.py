@@ -54,6 +54,8 @@ class Files:
             return any(fnmatchcase(path, glob) or ("/" not in glob and fnmatchcase(name, glob)) for glob in self._globs)
         if path.startswith("/dev/shm/"):  # noqa: S108 - shared memory
             return True
+        if path.startswith("/memfd:"):  # it has no name: a heap, more often than what processes share
+            return False
         mine = not path.startswith(ELSEWHERE)
         return mine and not path.endswith(".pyc") and "/__pycache__/" not in path and "/site-packages/" not in path
 

@@ -75,6 +75,16 @@ def test_what_is_compared_and_searched_is_recorded_to_the_byte(program: Path, tm
     assert not any(51 <= start < 100 or 206 <= start < 300 or start >= 400 for start, _ in loads)
 
 
+@pytest.mark.needs("accesses")
+@pytest.mark.parametrize("files", ["", "*heap*"])
+def test_memory_without_a_name_is_watched_where_it_is_asked_for(program: Path, tmp_path: Path, files: str) -> None:
+    (logs := tmp_path / "logs").mkdir()
+    preloaded = {"LD_PRELOAD": str(library()), "LAB_WATCH_DIR": str(logs), "LAB_WATCH_FILES": files}
+    result(program, "unnamed", tmp_path / "run", {**preloaded, **WATCHED["accesses"]})
+    stored = list(read_logs(logs).events.of_kinds([Kind.STORE]))
+    assert bool(stored) == bool(files)
+
+
 @pytest.mark.parametrize(
     ("level", "machine", "kernel_can", "message"),
     [

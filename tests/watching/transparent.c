@@ -10,8 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <threads.h>
+#include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum { SIZE = 1 << 16 };
@@ -154,6 +158,7 @@ static void threads(void)
         printf("%lu ", (unsigned long)((uint64_t *)memory)[k]);
 }
 
+typedef void (*handler)(int);
 static sigjmp_buf back;
 static void *wanted;
 static void on_fault(int number, siginfo_t *info, void *context)
@@ -258,11 +263,171 @@ static void compared(void)
     printf("%d\n", memchr(text + 300, 1, size) == NULL);
 }
 
+/* The processor stops behind each instruction, inside of `rep movsb` behind each byte. The handler touches the mapping more
+   often than a thread has slots, and is told where the program is: not where the library runs its instruction. */
+extern char __executable_start, etext;
+static volatile int steps, outside;
+static void stepped(int number, siginfo_t *info, void *context)
+{
+    (void)number, (void)info, (void)context;
+#ifdef __x86_64__
+    char *at = (char *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+    outside += at < &__executable_start || at >= &etext;
+#endif
+    for (int k = 0; k < 50; k++)
+        ((volatile uint64_t *)memory)[100 + k]++;
+    steps++;
+}
+
+static void interrupted(void)
+{
+    unsigned char *to = memory + 5000, *from = memory + 8192;
+    volatile uint64_t *words = (uint64_t *)memory;
+    size_t size = 40;
+    struct sigaction action = {.sa_sigaction = stepped}, old; /* all three are there without SA_SIGINFO too */
+    sigaction(SIGTRAP, &action, NULL);
+    sigaction(SIGTRAP, NULL, &old);
+    handler before = signal(SIGUSR2, SIG_IGN), ignored = signal(SIGUSR2, repaired);
+    printf("%d %d %d %d\n", old.sa_sigaction == stepped, before == SIG_DFL, ignored == SIG_IGN, signal(SIGUSR2, SIG_DFL) == repaired);
+    strcpy((char *)from, "forty bytes, one after the other, copied");
+    for (int k = 0; k < 3; k++) {
+#ifdef __x86_64__
+        __asm__ volatile("pushfq\n orl $0x100, (%%rsp)\n popfq" ::: "memory", "cc");
+        words[0]++, words[1] += words[0];
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(size)::"memory");
+        __asm__ volatile("pushfq\n andl $~0x100, (%%rsp)\n popfq" ::: "memory", "cc");
+#else
+        raise(SIGTRAP);
+#endif
+    }
+    printf("%d %d %lu %lu %s\n", steps, outside, (unsigned long)words[1], (unsigned long)words[149], (char *)memory + 5000);
+}
+
+static void *maps_again(void *number)
+{
+    for (int k = 0; k < 1000; k++) {
+        volatile unsigned char *own = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+        own[(long)number] = (unsigned char)k;
+        if (own[(long)number] != (unsigned char)k)
+            puts("wrong");
+        munmap((void *)own, 8192);
+    }
+    return NULL;
+}
+
+/* Threads are given the addresses that others have just unmapped. */
+static void unmapped(void)
+{
+    pthread_t its[4];
+    for (long k = 0; k < 4; k++)
+        pthread_create(&its[k], NULL, maps_again, (void *)k);
+    for (int k = 0; k < 4; k++)
+        pthread_join(its[k], NULL);
+    puts("done");
+}
+
+/* There is no room for another part of memory (vm.max_map_count). */
+static void crowded(void)
+{
+    size_t pages = 1 << 18, used = 0;
+    char *own = mmap(NULL, pages * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    while (used < pages && !mprotect(own + used * 4096, 4096, PROT_READ))
+        used += 2;
+    for (int k = 0; k < 3000; k++)
+        memory[k % 7 * 8192]++;
+    printf("%d %d\n", used < pages, memory[4096 * 12]);
+    munmap(own, pages * 4096);
+}
+
+/* More mappings than the library has places for; then parts of some. */
+static void many(void)
+{
+    static char *its[1100];
+    for (int k = 0; k < 1100; k++)
+        its[k] = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, k % 8 * 4096), its[k][k] = (char)k;
+    munmap(its[500] + 4096, 4096);
+    char *own = mmap(its[500] + 4096, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    printf("%d ", (int)read(open("/dev/zero", O_RDONLY), own, 100));
+    strcpy(own, "its own");
+    int right = 0;
+    for (int k = 0; k < 1100; k++)
+        right += its[k][k] == (char)k;
+    printf("%d %s %d\n", right, own, memory[5 * 4096]);
+}
+
+/* A page that was left open is moved, protected and given up. */
+static void moved(void)
+{
+    unsigned char *own = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+    for (int round = 0; round < 20; round++) {
+        for (int k = 0; k < 200; k++)
+            own[5000]++;
+        flock(file, LOCK_EX);
+    }
+    own = mremap(own, 16384, 32768, MREMAP_MAYMOVE);
+    for (int k = 0; own != MAP_FAILED && k < 20000; k++) {
+        own[5000]++, own[20000]++;
+        if (k % 500 == 0)
+            flock(file, LOCK_EX);
+    }
+    printf("%d %d ", own[5000], own[20000]);
+    errno = 0;
+    printf("%d %d ", madvise(own, 8192, MADV_DONTNEED), errno);
+    mprotect(own, 32768, PROT_READ);
+    pid_t child = fork();
+    int status;
+    if (!child)
+        own[5000] = 1, _exit(0);
+    waitpid(child, &status, 0);
+    printf("%d\n", status);
+}
+
+static void *hurries(void *at)
+{
+    struct timespec until, soon;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    clock_gettime(CLOCK_REALTIME, &soon);
+    printf("%d ", pthread_rwlock_clockwrlock(at, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+    until.tv_nsec += until.tv_nsec < 998000000 ? 1000000 : 0, soon.tv_nsec += soon.tv_nsec < 998000000 ? 1000000 : 0;
+    printf("%d ", pthread_rwlock_clockwrlock(at, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+    printf("%d ", pthread_rwlock_clockrdlock(at, CLOCK_MONOTONIC, &until) == ETIMEDOUT);
+    printf("%d ", mtx_timedlock((mtx_t *)((char *)at + 512), &soon) == thrd_timedout);
+    mtx_lock((mtx_t *)((char *)at + 1024));
+    printf("%d\n", cnd_timedwait((cnd_t *)((char *)at + 1536), (mtx_t *)((char *)at + 1024), &soon) == thrd_timedout);
+    mtx_unlock((mtx_t *)((char *)at + 1024));
+    return NULL;
+}
+
+/* Locks of the C library in the mapping, for which somebody has to wait. */
+static void locked(void)
+{
+    pthread_t other;
+    pthread_rwlock_init((void *)memory, NULL);
+    mtx_init((mtx_t *)(memory + 512), mtx_timed);
+    mtx_init((mtx_t *)(memory + 1024), mtx_plain);
+    cnd_init((cnd_t *)(memory + 1536));
+    pthread_rwlock_wrlock((void *)memory);
+    mtx_lock((mtx_t *)(memory + 512));
+    pthread_create(&other, NULL, hurries, memory);
+    pthread_join(other, NULL);
+}
+
+/* Memory without a name is nobody's file, unless it is asked for. */
+static void unnamed(void)
+{
+    int own = memfd_create("heap", 0);
+    ftruncate(own, 4096);
+    volatile char *at = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, own, 0);
+    at[5]++;
+    printf("%d\n", at[5]);
+}
+
 #define NAMED(name) {#name, name}
 static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(compute), NAMED(threads), NAMED(handled), NAMED(grown), NAMED(crashes), NAMED(writes_read_only),
     NAMED(behind_the_end), NAMED(sends_itself), NAMED(ignores), NAMED(passed_on),
     NAMED(searched), NAMED(compared),
+    NAMED(interrupted), NAMED(unmapped), NAMED(crowded), NAMED(many), NAMED(moved), NAMED(locked), NAMED(unnamed),
 };
 
 int main(int count_, char **its)
