@@ -9,7 +9,7 @@ in a distributed system" (1978); Flanagan and Freund, "FastTrack" (2009), for wh
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Clocks:
 
     def __init__(self) -> None:
         self._known: dict[int, Knowledge] = defaultdict(dict)
-        self._ranges: dict[Hashable, list[_Released]] = defaultdict(list)
+        self._left: dict[Hashable, _Left] = defaultdict(_Left)
 
     def now(self, process: int) -> int:
         """Return the clock of a process."""
@@ -45,21 +45,24 @@ class Clocks:
     def release(self, process: int, what: Hashable, start: int = 0, end: int = END, *, exclusive: bool = True) -> None:
         """Leave the knowledge of a process behind on a range of something."""
         self.now(process)
-        ranges = self._ranges[what]
-        for each in ranges:
-            if (each.start, each.end) == (start, end):
-                break
-        else:
-            each = _Released(start, end)
-            ranges.append(each)
+        left = self._left[what]
+        each = left.at(start, end)
         _join(each.exclusive if exclusive else each.shared, self._known[process])
+        left.count += 1
+        left.own[process] += 1
         self._known[process][process] += 1
+
+    def released_by_others(self, process: int, what: Hashable) -> int:
+        """Return how often something was released by others than this process: the same number is no news."""
+        left = self._left.get(what)
+        return left.count - left.own.get(process, 0) if left else 0
 
     def acquire(self, process: int, what: Hashable, start: int = 0, end: int = END, *, exclusive: bool = True) -> None:
         """Let a process know what was left behind on overlapping ranges, by those that it excludes."""
-        known = self._known[process]
-        for each in self._ranges.get(what, ()):
-            if each.start < end and start < each.end:
+        known, left, others = self._known[process], self._left.get(what), self.released_by_others(process, what)
+        if left and left.had.get((process, start, end, exclusive), 0) != others:
+            left.had[process, start, end, exclusive] = others
+            for each in left.over(start, end):
                 _join(known, each.exclusive)
                 if exclusive:
                     _join(known, each.shared)
@@ -67,9 +70,33 @@ class Clocks:
 
 
 @dataclass(slots=True)
+class _Left:
+    """What releases left behind on ranges of one thing; how many there were, also of each process."""
+
+    count: int = 0
+    own: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    had: dict[tuple[int, int, int, bool], int] = field(default_factory=dict)
+    """How many releases of others there had been when a process last acquired a range."""
+    _released: dict[tuple[int, int], _Released] = field(default_factory=dict)
+    _places: dict[int, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+    """The ranges in order, those of one size together: shorter than `1 << size`."""
+
+    def at(self, start: int, end: int) -> _Released:
+        """Return what was left on exactly this range."""
+        if (start, end) not in self._released:
+            self._released[start, end] = _Released()
+            insort(self._places[(end - start).bit_length()], (start, end))
+        return self._released[start, end]
+
+    def over(self, start: int, end: int) -> Iterator[_Released]:
+        """Yield what was left on ranges that overlap this one."""
+        for size, places in self._places.items():
+            first, last = bisect_left(places, (start - (1 << size), 0)), bisect_left(places, (end, 0))
+            yield from (self._released[place] for place in places[first:last] if place[1] > start)
+
+
+@dataclass(slots=True)
 class _Released:
-    start: int
-    end: int
     exclusive: Knowledge = field(default_factory=dict)
     shared: Knowledge = field(default_factory=dict)
 

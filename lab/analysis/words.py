@@ -11,6 +11,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 from .ordering import Clocks
 from .watched import STAYS, Event, Kind
@@ -24,6 +25,13 @@ KnownWords = Mapping[int, Iterable[tuple[int, int]]]
 """The bytes of each file that are known to order processes: from, up to not including."""
 
 
+class _Open(NamedTuple):
+    """A page that is used unseen, and the words in it."""
+
+    event: Event
+    words: list[tuple[int, int]]
+
+
 class Words:
     """The words of a history, and what is released and acquired by them."""
 
@@ -33,8 +41,10 @@ class Words:
         self._ranges: dict[int, list[tuple[int, int]]] = {}
         self._late: dict[int, list[Event]] = defaultdict(list)
         """Loads of each process that may not have happened yet."""
-        self._open: dict[int, dict[int, list[Event]]] = defaultdict(lambda: defaultdict(list))
+        self._open: dict[int, dict[int, list[_Open]]] = defaultdict(lambda: defaultdict(list))
         """The pages of each file that each process uses unseen."""
+        self._had: dict[tuple[int, int], int] = {}
+        """How often others had released words of a file when a process last acquired those in its open pages."""
         found: dict[int, set[tuple[int, int]]] = defaultdict(set)
         for event in atomic:
             found[event.file].add((event.start, event.end))
@@ -78,8 +88,10 @@ class Words:
 
     def opened(self, event: Event) -> None:
         """A page is used from now on without being seen, until its process does what orders it."""
-        if self.within(event):
-            self._open[event.file][event.process].append(event)
+        if words := self.within(event):
+            self._open[event.file][event.process].append(_Open(event, words))
+            for start, end in words:
+                self._clocks.acquire(event.process, ("word", event.file), start, end)
 
     def before(self, event: Event) -> None:
         """Let what a process has loaded count, as it begins something else."""
@@ -89,23 +101,38 @@ class Words:
             self._late[event.process] = [
                 load for load in late if load.thread != event.thread or load.finish > event.begin
             ]  # fmt: skip
-        for pages in self._open.values():
+        for file, pages in self._open.items():
             if event.process in pages:
-                pages[event.process] = self._still_open(pages[event.process], event)
+                pages[event.process] = self._still_open(file, pages[event.process], event)
 
-    def _still_open(self, pages: list[Event], event: Event) -> list[Event]:
+    def _still_open(self, file: int, pages: list[_Open], event: Event) -> list[_Open]:
         """Let a process's unseen loads of the words in open pages count, and its stores where it orders itself."""
-        for page in pages:
-            for start, end in self.within(page):
-                self._acquire(page._replace(start=start, end=end))
-                if event.kind not in LEAVES_OPEN or event.kind is Kind.CLOSED:
-                    self._clocks.release(event.process, ("word", page.file), start, end)
+        others = self._clocks.released_by_others(event.process, ("word", file))
+        has_news = self._had.get((file, event.process), -1) != others
+        stays = event.kind in LEAVES_OPEN and event.kind is not Kind.CLOSED
+        if stays and not has_news and len(self._open[file]) == 1:
+            return pages
+        words = [word for page in pages for word in page.words]
+        if has_news:
+            for start, end in words:
+                self._clocks.acquire(event.process, ("word", file), start, end)
+            self._had[file, event.process] = others
+        self._learn(event.process, file, words)
+        if not stays:
+            for start, end in words:
+                self._clocks.release(event.process, ("word", file), start, end)
         if event.kind is Kind.CLOSED:
-            return [page for page in pages if (page.file, page.start) != (event.file, event.start)]
-        return [page for page in pages if event.kind in LEAVES_OPEN or page.flags & STAYS]
+            return [page for page in pages if (file, page.event.start) != (event.file, event.start)]
+        return [page for page in pages if event.kind in LEAVES_OPEN or page.event.flags & STAYS]
 
     def _acquire(self, load: Event) -> None:
         self._clocks.acquire(load.process, ("word", load.file), load.start, load.end)
-        for process, pages in self._open.get(load.file, {}).items():
-            if process != load.process and any(page.start < load.end and load.start < page.end for page in pages):
-                self._clocks.learn(load.process, process)
+        self._learn(load.process, load.file, [(load.start, load.end)])
+
+    def _learn(self, process: int, file: int, words: list[tuple[int, int]]) -> None:
+        """Let a process know all of those that use a page with one of the words unseen."""
+        for other, pages in self._open.get(file, {}).items():
+            if other != process and any(
+                page.event.start < end and start < page.event.end for page in pages for start, end in words
+            ):
+                self._clocks.learn(process, other)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+import sys
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -466,3 +467,40 @@ def test_a_lock_whose_holder_asked_for_another_mode_before_the_grant_may_have_gi
 ) -> None:
     causes = [each.cause for each in converted(kind, mode, answered, begun).findings]
     assert ("two let in" in causes) == let_in
+
+
+def pages_left_open(count: int) -> list[Event]:
+    pages = [4096 * number for number in range(count)]
+    return [
+        *(atomic(0, page) for page in pages),
+        *(event(0, Kind.OPENED, page, page + 4096, STAYS) for page in pages),
+        *(load(0, page + 8, page + 16) for page in pages),
+    ]
+
+
+def records_locked(count: int) -> list[Event]:
+    return [
+        each for number in range(count) for process in (0, 1)
+        for each in (lock(process, number, number + 1), unlock(process, number, number + 1))
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("some", [pages_left_open, records_locked])
+def test_judging_twice_as_much_takes_twice_as_many_steps(some: Callable[[int], list[Event]]) -> None:
+    def steps(count: int) -> int:
+        history, lines = history_of(some(count)), 0
+
+        def count_line(*_: object) -> Callable[..., Any]:
+            nonlocal lines
+            lines += 1
+            return count_line
+
+        before = sys.gettrace()
+        sys.settrace(count_line)
+        try:
+            judge(history, place, chosen=True)
+        finally:
+            sys.settrace(before)
+        return lines
+
+    assert steps(160) < 2.2 * steps(80)
