@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
@@ -49,16 +50,17 @@ def run_copies(
     Return how each ended, and whether the user interrupted them. Those that run on after `limit_s` seconds hang, and
     are ended; one that does not end on SIGKILL is left behind. Their streams are those of this process. A watcher
     watches them from before their execution. Raises OSError where fork(2) is refused, CannotRunError where they cannot
-    be traced.
+    be traced, or one cannot be executed.
     """
-    gate, ready = os.pipe(), os.pipe()
+    gate, ready, refused = os.pipe(), os.pipe(), os.pipe()
     pids: list[int] = []
     ended: dict[int, Outcome] = {}
     interrupted = False
     try:
         for command in commands:
-            pids.append(fork_child(partial(_become, command, variables, gate, ready, watcher)))
+            pids.append(fork_child(partial(_become, command, variables, gate, ready, refused[1], watcher)))
         os.close(ready[1])
+        os.close(refused[1])
         if watcher:
             os.read(ready[0], 1)  # its end: all have allowed it
             watcher.begin(pids)
@@ -71,6 +73,13 @@ def run_copies(
             interrupted = True
     finally:
         _end(pids, ended)
+        os.set_blocking(refused[0], False)  # one that is left behind may have the other end
+        reason = b""
+        with suppress(BlockingIOError):
+            reason = os.read(refused[0], 4096)
+        os.close(refused[0])
+    if reason:
+        raise CannotRunError(os.fsdecode(reason.splitlines()[0]))
     outcomes = [
         ended.get(pid) or Outcome(number, exit_code=0, signal=0, hung=True, left_behind=pid)
         for number, pid in enumerate(pids)
@@ -83,9 +92,10 @@ def _become(
     variables: dict[str, str],
     gate: tuple[int, int],
     ready: tuple[int, int],
+    refused: int,
     watcher: Watcher | None,
 ) -> None:
-    """Wait until all are there, then be the program."""
+    """Wait until all are there, then be the program; where it cannot be executed, write why."""
     if watcher:
         watcher.allow()
     for descriptor in (*ready, gate[1]):
@@ -98,7 +108,8 @@ def _become(
             watcher.enter()
         os.execvpe(command[0], list(command), {**os.environ, **variables})  # noqa: S606 - no shell between is the point
     except OSError as error:
-        raise CannotRunError(f"{command[0]}: cannot be run ({error.strerror})") from error
+        os.write(refused, os.fsencode(f"{command[0]}: cannot be run ({error.strerror})\n"))
+        raise SystemExit(1) from error
 
 
 def _look(watcher: Watcher | None) -> bool:

@@ -85,9 +85,9 @@ def _by_kernel(options: WatchOptions) -> Callable[[Path], Recording]:
 
 RECORDERS = {"library": _by_library, "tracer": _by_tracer, "kernel": _by_kernel}
 WHY_NOT = {
-    "library": "it is a static program, or it is set-user-ID, or it cannot be run; the loader preloads nothing into "
+    "library": "it is a static program, or it is set-user-ID; the loader preloads nothing into "
     "those (ld.so(8)); watch it with --from-outside",
-    "tracer": "it cannot be run",
+    "tracer": "it ended before its first call",
 }
 """Why nothing was recorded."""
 

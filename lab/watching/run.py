@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 
 from lab.analysis.lock_faults import Finding, Judgement, Use
 from lab.analysis.lock_story import Story, follow, is_exclusive, is_protocol, reasons_of, steps_of, way_of
@@ -39,12 +42,41 @@ from .recorders import RECORDERS, WHY_NOT, command_of
 from .suppressions import Suppression, suppressions, unused
 from .symbols import Places
 
+PREFIX, YOUNG_S = "lab-watch-", 60.0
+"""How the folders for logs are named, and how old one is at most that is perhaps not locked yet."""
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder for as long as this process lives, or the block; yield whether nobody else has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            yield True
+        except OSError:  # another has it, or this filesystem has no locks
+            yield False
+    finally:
+        os.close(descriptor)
+
+
+def _remove_abandoned(temporary: Path) -> None:
+    """Remove the folders of this user's labs that were killed."""
+    for folder in temporary.glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            its = folder.lstat()
+            if its.st_uid == os.getuid() and time.time() - its.st_mtime > YOUNG_S:
+                with _locked(folder) as abandoned:
+                    if abandoned:
+                        rmtree(folder, ignore_errors=True)
+
 
 @contextmanager
 def _logs(keep: str) -> Iterator[Path]:
     """Yield an empty folder for the logs: the one to keep, or one that goes with the block."""
     if not keep:
-        with TemporaryDirectory(prefix="lab-watch-", ignore_cleanup_errors=True) as temporary:
+        _remove_abandoned(Path(gettempdir()))
+        with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as temporary, _locked(Path(temporary)):
             yield Path(temporary)
         return
     folder = Path(keep).absolute()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -92,6 +94,30 @@ def test_wrong_input_is_answered_with_a_line(here: Path, words: tuple[str, ...],
     done = run_lab("watch", *words, cwd=here)
     assert (done.returncode, message in done.stderr) == (code, True), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("recorder", [(), ("--from-outside",)])
+def test_of_a_command_that_cannot_be_run_only_that_is_said(here: Path, recorder: tuple[str, ...]) -> None:
+    done = run_lab("watch", "-n", "2", *recorder, "--", "./nothere", cwd=here)
+    assert (done.returncode, done.stderr) == (3, "lab: ./nothere: cannot be run (No such file or directory)\n")
+
+
+def test_a_tab_in_a_name_does_not_come_out_raw(here: Path) -> None:
+    (here / "a\tb").touch()
+    assert run_lab("watch", "a\tb", cwd=here).stdout.startswith("a\\tb: nobody holds")
+
+
+def test_the_logs_of_a_lab_that_was_killed_are_removed_by_the_next(here: Path) -> None:
+    names = ("lab-watch-abandoned", "lab-watch-held", "lab-watch-young", "another")
+    for name in names:
+        (here / name / "folder").mkdir(parents=True)
+        os.utime(here / name, (0, 0) if name != "lab-watch-young" else None)
+    held = os.open(here / "lab-watch-held", os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    run_lab("watch", "--", "true", cwd=here, env={**os.environ, "TMPDIR": str(here)})
+    os.close(held)
+    assert {name for name in names if (here / name).exists()} == {*names} - {"lab-watch-abandoned"}
+    assert {path.name for path in here.glob("lab-watch-*")} <= {*names}
 
 
 def test_a_program_that_does_not_end_is_ended_and_told(here: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from lab.errors import ExitCode
+from lab.errors import ExitCode, printable
 from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
 from lab.report.documents import Report
 from lab.report.format import (
@@ -209,7 +209,7 @@ def verdict(run: Watch) -> str:
 
 
 def _name(file: str) -> str:
-    return file.rsplit("/", 1)[-1]
+    return printable(file.rsplit("/", 1)[-1])
 
 
 def _files(findings: Sequence[WatchFinding]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from lab.analysis.statistics import joined
-from lab.errors import ExitCode
+from lab.errors import ExitCode, printable
 from lab.output import lab_command
 from lab.records import LockNow, LockProcess, LocksNow
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
@@ -47,12 +47,12 @@ def _answers(now: LocksNow) -> Iterator[str]:
         held = sum(not lock.waits for lock in its)
         waiting = len(its) - held
         if not its:
-            yield wrapped(f"{file}: nobody holds a lock on it, and nobody waits")
+            yield wrapped(f"{printable(file)}: nobody holds a lock on it, and nobody waits")
         else:
             by = f" by {plural(len(holders), 'process')}" if holders else ""
             waits = plural(len(waiters) or waiting, "process")
             yield wrapped(
-                f"{file}: {plural(held, 'lock')} held{by}, "
+                f"{printable(file)}: {plural(held, 'lock')} held{by}, "
                 f"{waits + (' wait' if max(len(waiters), waiting) > 1 else ' waits') if waiting else 'nobody waits'}"
             )
     if not now.files:
