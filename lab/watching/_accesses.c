@@ -246,7 +246,7 @@ static int record_access(enum kind kind, struct mapping *map, const char *addres
     event->start = start;
     event->length = size;
     event->end = event->begin;
-    last_access = event;
+    last_access = by_call ? event : NULL;
     if (kind == ATOMIC)
         atomic_fetch_add(&turn, 1);
     seen[key % SEEN_PLACES].count = atomic_load(&log_->count);
@@ -491,9 +491,9 @@ void prepare_accesses(void)
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame)
 {
     struct mapping *map = level == ACCESSES && mapping_count && size ? mapping_at(at) : NULL;
+    last_access = NULL;
     if (!map || !map->alias)
         return (void *)at;
-    last_access = NULL;
     if ((char *)at + size > map->at + map->size || !(map->protection & (kind == STORE ? PROT_WRITE : PROT_READ))) {
         for (const char *each = at; map && each < (const char *)at + size; each = map->at + ((each - map->at) / PAGE + 1) * PAGE, map = mapping_at(each))
             if (map->alias)

@@ -37,16 +37,16 @@ int opened(int fd, int flags, uint64_t begun, const char *path, int at, void *ca
 
 #define OPENS(name) \
     PUBLIC int name(const char *path, int flags, ...) \
-    { REAL(int, name, const char *, int, ...) MODE(flags, flags) uint64_t begun = now(); return opened(real(path, flags, mode), flags, begun, path, AT_FDCWD, CALLER); }
+    { REAL(int, name, const char *, int, ...) MODE(flags, flags) path = TEXT(path); uint64_t begun = now(); return opened(real(path, flags, mode), flags, begun, path, AT_FDCWD, CALLER); }
 #define OPENS_AT(name) \
     PUBLIC int name(int at, const char *path, int flags, ...) \
-    { REAL(int, name, int, const char *, int, ...) MODE(flags, flags) uint64_t begun = now(); return opened(real(at, path, flags, mode), flags, begun, path, at, CALLER); }
+    { REAL(int, name, int, const char *, int, ...) MODE(flags, flags) path = TEXT(path); uint64_t begun = now(); return opened(real(at, path, flags, mode), flags, begun, path, at, CALLER); }
 OPENS(open) OPENS(open64) OPENS_AT(openat) OPENS_AT(openat64)
 
-PUBLIC int __open_2(const char *path, int flags) { REAL(int, __open_2, const char *, int) uint64_t begun = now(); return opened(real(path, flags), flags, begun, path, AT_FDCWD, CALLER); }
-PUBLIC int __open64_2(const char *path, int flags) { REAL(int, __open64_2, const char *, int) uint64_t begun = now(); return opened(real(path, flags), flags, begun, path, AT_FDCWD, CALLER); }
-PUBLIC int creat(const char *path, mode_t mode) { REAL(int, creat, const char *, mode_t) uint64_t begun = now(); return opened(real(path, mode), O_CREAT | O_WRONLY | O_TRUNC, begun, path, AT_FDCWD, CALLER); }
-PUBLIC int creat64(const char *path, mode_t mode) { REAL(int, creat64, const char *, mode_t) uint64_t begun = now(); return opened(real(path, mode), O_CREAT | O_WRONLY | O_TRUNC, begun, path, AT_FDCWD, CALLER); }
+PUBLIC int __open_2(const char *path, int flags) { REAL(int, __open_2, const char *, int) path = TEXT(path); uint64_t begun = now(); return opened(real(path, flags), flags, begun, path, AT_FDCWD, CALLER); }
+PUBLIC int __open64_2(const char *path, int flags) { REAL(int, __open64_2, const char *, int) path = TEXT(path); uint64_t begun = now(); return opened(real(path, flags), flags, begun, path, AT_FDCWD, CALLER); }
+PUBLIC int creat(const char *path, mode_t mode) { REAL(int, creat, const char *, mode_t) path = TEXT(path); uint64_t begun = now(); return opened(real(path, mode), O_CREAT | O_WRONLY | O_TRUNC, begun, path, AT_FDCWD, CALLER); }
+PUBLIC int creat64(const char *path, mode_t mode) { REAL(int, creat64, const char *, mode_t) path = TEXT(path); uint64_t begun = now(); return opened(real(path, mode), O_CREAT | O_WRONLY | O_TRUNC, begun, path, AT_FDCWD, CALLER); }
 
 /* Descriptors are closed and copied. */
 
@@ -173,6 +173,8 @@ static int fcntl_any(int (*real)(int, int, ...), int fd, int command, void *valu
     }
     if (command == F_SETFL && recording())
         forget_fd(fd);
+    if (locks || ofd || command == F_GETLK || command == F_OFD_GETLK)
+        value = level == ACCESSES && !inside ? for_kernel(value, sizeof(struct flock), locks || ofd ? LOAD : STORE, caller, frame) : value;
     if (!(locks || ofd) || !recording() || !value || is_left_alone(fd))
         return real(fd, command, value);
     inside++;
@@ -252,9 +254,9 @@ static int renamed(int from_at, const char *from, int to_at, const char *to, uns
     return result;
 }
 
-PUBLIC int rename(const char *from, const char *to) { REAL(int, rename, const char *, const char *) if (!recording()) return real(from, to); inside++; return renamed(AT_FDCWD, from, AT_FDCWD, to, 0, CALLER); }
-PUBLIC int renameat(int from_at, const char *from, int to_at, const char *to) { REAL(int, renameat, int, const char *, int, const char *) if (!recording()) return real(from_at, from, to_at, to); inside++; return renamed(from_at, from, to_at, to, 0, CALLER); }
-PUBLIC int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags) { REAL(int, renameat2, int, const char *, int, const char *, unsigned) if (!recording()) return real(from_at, from, to_at, to, flags); inside++; return renamed(from_at, from, to_at, to, flags, CALLER); }
+PUBLIC int rename(const char *from, const char *to) { REAL(int, rename, const char *, const char *) from = TEXT(from), to = TEXT(to); if (!recording()) return real(from, to); inside++; return renamed(AT_FDCWD, from, AT_FDCWD, to, 0, CALLER); }
+PUBLIC int renameat(int from_at, const char *from, int to_at, const char *to) { REAL(int, renameat, int, const char *, int, const char *) from = TEXT(from), to = TEXT(to); if (!recording()) return real(from_at, from, to_at, to); inside++; return renamed(from_at, from, to_at, to, 0, CALLER); }
+PUBLIC int renameat2(int from_at, const char *from, int to_at, const char *to, unsigned flags) { REAL(int, renameat2, int, const char *, int, const char *, unsigned) from = TEXT(from), to = TEXT(to); if (!recording()) return real(from_at, from, to_at, to, flags); inside++; return renamed(from_at, from, to_at, to, flags, CALLER); }
 
 static int unlinked(int at, const char *path, int flags, void *caller, void *frame)
 {
@@ -267,12 +269,13 @@ static int unlinked(int at, const char *path, int flags, void *caller, void *fra
     return result;
 }
 
-PUBLIC int unlink(const char *path) { REAL(int, unlink, const char *) if (!recording()) return real(path); inside++; return unlinked(AT_FDCWD, path, 0, CALLER); }
-PUBLIC int unlinkat(int at, const char *path, int flags) { REAL(int, unlinkat, int, const char *, int) if (!recording()) return real(at, path, flags); inside++; return unlinked(at, path, flags, CALLER); }
+PUBLIC int unlink(const char *path) { REAL(int, unlink, const char *) path = TEXT(path); if (!recording()) return real(path); inside++; return unlinked(AT_FDCWD, path, 0, CALLER); }
+PUBLIC int unlinkat(int at, const char *path, int flags) { REAL(int, unlinkat, int, const char *, int) path = TEXT(path); if (!recording()) return real(at, path, flags); inside++; return unlinked(at, path, flags, CALLER); }
 PUBLIC int remove(const char *path)
 {
     REAL(int, remove, const char *)
     struct statx found;
+    path = TEXT(path);
     if (!recording() || about(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, &found) || S_ISDIR(found.stx_mode))
         return real(path);
     inside++;

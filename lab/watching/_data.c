@@ -138,7 +138,7 @@ static int truncated(uint32_t file, int fd, int64_t size, int (*by_fd)(int, off_
 
 #define TRUNCATES(name) \
     PUBLIC int f##name(int fd, off_t size) { REAL(int, f##name, int, off_t) if (!recording()) return real(fd, size); inside++; return truncated(file_at(fd), fd, size, real, NULL, NULL, CALLER); } \
-    PUBLIC int name(const char *path, off_t size) { REAL(int, name, const char *, off_t) if (!recording()) return real(path, size); inside++; return truncated(file_named(AT_FDCWD, path, 1), -1, size, NULL, real, path, CALLER); }
+    PUBLIC int name(const char *path, off_t size) { REAL(int, name, const char *, off_t) path = TEXT(path); if (!recording()) return real(path, size); inside++; return truncated(file_named(AT_FDCWD, path, 1), -1, size, NULL, real, path, CALLER); }
 TRUNCATES(truncate) TRUNCATES(truncate64)
 
 /* Sockets: no shared file, but the buffer may be one. */
@@ -148,3 +148,46 @@ PUBLIC ssize_t send(int fd, const void *from, size_t size, int flags) { REAL(ssi
 PUBLIC ssize_t recvfrom(int fd, void *to, size_t size, int flags, struct sockaddr *who, socklen_t *length) { REAL(ssize_t, recvfrom, int, void *, size_t, int, struct sockaddr *, socklen_t *) ssize_t count = real(fd, for_kernel(to, size, STORE, CALLER), size, flags, who, length); passed(count); return count; }
 PUBLIC ssize_t sendto(int fd, const void *from, size_t size, int flags, const struct sockaddr *who, socklen_t length) { REAL(ssize_t, sendto, int, const void *, size_t, int, const struct sockaddr *, socklen_t) ssize_t count = real(fd, for_kernel(from, size, LOAD, CALLER), size, flags, who, length); passed(count); return count; }
 PUBLIC ssize_t getrandom(void *to, size_t size, unsigned flags) { REAL(ssize_t, getrandom, void *, size_t, unsigned) ssize_t count = real(for_kernel(to, size, STORE, CALLER), size, flags); passed(count); return count; }
+
+/* The parts of a message that the kernel is given, as it may see them. */
+static struct msghdr *message_for_kernel(struct msghdr *copy, const struct msghdr *its, struct iovec *parts, enum kind kind, void *caller, void *frame)
+{
+    *copy = *its;
+    copy->msg_name = for_kernel(its->msg_name, its->msg_namelen, kind, caller, frame);
+    copy->msg_control = for_kernel(its->msg_control, its->msg_controllen, kind, caller, frame);
+    copy->msg_iov = (struct iovec *)parts_for_kernel(parts, alias_of(its->msg_iov), (int)its->msg_iovlen, kind, caller, frame);
+    return copy;
+}
+
+#define COPIED(its, kind) message_for_kernel(&(struct msghdr){0}, its, __builtin_alloca((its)->msg_iovlen * sizeof(struct iovec)), kind, CALLER)
+#define IS_COPIED(its) (level == ACCESSES && mapping_count && !inside && (its)->msg_iovlen <= 1024)
+
+PUBLIC ssize_t sendmsg(int fd, const struct msghdr *its, int flags)
+{
+    REAL(ssize_t, sendmsg, int, const struct msghdr *, int)
+    ssize_t count = real(fd, IS_COPIED(its) ? COPIED(its, LOAD) : its, flags);
+    passed(count);
+    return count;
+}
+
+PUBLIC ssize_t recvmsg(int fd, struct msghdr *its, int flags)
+{
+    REAL(ssize_t, recvmsg, int, struct msghdr *, int)
+    if (!IS_COPIED(its))
+        return real(fd, its, flags);
+    struct msghdr *copy = COPIED(its, STORE);
+    ssize_t count = real(fd, copy, flags);
+    passed(count);
+    if (count >= 0)
+        its->msg_namelen = copy->msg_namelen, its->msg_controllen = copy->msg_controllen, its->msg_flags = copy->msg_flags;
+    return count;
+}
+
+#define PAIRS(name, own, other) \
+    PUBLIC ssize_t name(pid_t pid, const struct iovec *mine, unsigned long count_, const struct iovec *its, unsigned long others, unsigned long flags) \
+    { \
+        REAL(ssize_t, name, pid_t, const struct iovec *, unsigned long, const struct iovec *, unsigned long, unsigned long) \
+        return real(pid, PARTS(mine, (int)count_, own), count_, pid == getpid() ? PARTS(its, (int)others, other) : its, others, flags); \
+    }
+PAIRS(process_vm_readv, STORE, LOAD) PAIRS(process_vm_writev, LOAD, STORE)
+PUBLIC ssize_t vmsplice(int fd, const struct iovec *parts, size_t count_, unsigned flags) { REAL(ssize_t, vmsplice, int, const struct iovec *, size_t, unsigned) return real(fd, PARTS(parts, (int)count_, LOAD), count_, flags); }

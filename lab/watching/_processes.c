@@ -152,10 +152,12 @@ static pid_t waited(pid_t pid)
     return pid;
 }
 
-PUBLIC pid_t wait(int *status) { REAL(pid_t, wait, int *) return waited(real(status)); }
-PUBLIC pid_t waitpid(pid_t pid, int *status, int options) { REAL(pid_t, waitpid, pid_t, int *, int) return waited(real(pid, status, options)); }
-PUBLIC pid_t wait3(int *status, int options, struct rusage *used) { REAL(pid_t, wait3, int *, int, struct rusage *) return waited(real(status, options, used)); }
-PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *used) { REAL(pid_t, wait4, pid_t, int *, int, struct rusage *) return waited(real(pid, status, options, used)); }
+#define STATUS LENT(status, sizeof *status, STORE)
+#define USED LENT(used, sizeof *used, STORE)
+PUBLIC pid_t wait(int *status) { REAL(pid_t, wait, int *) return waited(real(STATUS)); }
+PUBLIC pid_t waitpid(pid_t pid, int *status, int options) { REAL(pid_t, waitpid, pid_t, int *, int) return waited(real(pid, STATUS, options)); }
+PUBLIC pid_t wait3(int *status, int options, struct rusage *used) { REAL(pid_t, wait3, int *, int, struct rusage *) return waited(real(STATUS, options, USED)); }
+PUBLIC pid_t wait4(pid_t pid, int *status, int options, struct rusage *used) { REAL(pid_t, wait4, pid_t, int *, int, struct rusage *) return waited(real(pid, STATUS, options, USED)); }
 /* These wait inside the C library: for a child that nobody names here. */
 static int waited_for_one(int status)
 {
@@ -172,13 +174,13 @@ static int waited_for_one(int status)
     return status;
 }
 
-PUBLIC int system(const char *command) { REAL(int, system, const char *) return waited_for_one(real(command)); }
+PUBLIC int system(const char *command) { REAL(int, system, const char *) return waited_for_one(real(TEXT(command))); }
 PUBLIC int pclose(FILE *stream) { REAL(int, pclose, FILE *) return waited_for_one(real(stream)); }
 
 PUBLIC int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
     REAL(int, waitid, idtype_t, id_t, siginfo_t *, int)
-    int result = real(type, id, info, options), error = errno;
+    int result = real(type, id, LENT(info, sizeof *info, STORE), options), error = errno;
     if (!result && info && info->si_pid && !(options & WNOWAIT))
         waited(info->si_pid);
     errno = error;
@@ -205,7 +207,17 @@ static void executes(const char *path, void *caller, void *frame)
     inside--;
 }
 
-PUBLIC int execve(const char *path, char *const argv[], char *const envp[]) { REAL(int, execve, const char *, char *const[], char *const[]) executes(path, CALLER); return real(path, argv, envp); }
-PUBLIC int execv(const char *path, char *const argv[]) { REAL(int, execv, const char *, char *const[]) executes(path, CALLER); return real(path, argv); }
-PUBLIC int execvp(const char *path, char *const argv[]) { REAL(int, execvp, const char *, char *const[]) executes(path, CALLER); return real(path, argv); }
-PUBLIC int execvpe(const char *path, char *const argv[], char *const envp[]) { REAL(int, execvpe, const char *, char *const[], char *const[]) executes(path, CALLER); return real(path, argv, envp); }
+static int words_in(char *const *words)
+{
+    int count = 0;
+    while (words && words[count])
+        count++;
+    return count;
+}
+
+#define WORDS(words) (level == ACCESSES && mapping_count ? words_for_kernel(words, __builtin_alloca(sizeof *(words) * (size_t)(words_in(words) + 1)), words_in(words), CALLER) : (words))
+#define EXECUTES(name, parameters, arguments, ...) PUBLIC int name parameters { REAL(int, name, __VA_ARGS__) path = TEXT(path); executes(path, CALLER); return real arguments; }
+EXECUTES(execve, (const char *path, char *const argv[], char *const envp[]), (path, WORDS(argv), WORDS(envp)), const char *, char *const[], char *const[])
+EXECUTES(execv, (const char *path, char *const argv[]), (path, WORDS(argv)), const char *, char *const[])
+EXECUTES(execvp, (const char *path, char *const argv[]), (path, WORDS(argv)), const char *, char *const[])
+EXECUTES(execvpe, (const char *path, char *const argv[], char *const envp[]), (path, WORDS(argv), WORDS(envp)), const char *, char *const[], char *const[])

@@ -2,6 +2,8 @@
 
 #include "_watch.h"
 
+#include <wchar.h>
+
 static int flags_of(const char *mode)
 {
     int plus = strchr(mode, '+') != NULL;
@@ -14,8 +16,8 @@ static FILE *opened_stream(FILE *stream, const char *path, const char *mode, uin
     return stream;
 }
 
-PUBLIC FILE *fopen(const char *path, const char *mode) { REAL(FILE *, fopen, const char *, const char *) uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
-PUBLIC FILE *fopen64(const char *path, const char *mode) { REAL(FILE *, fopen64, const char *, const char *) uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
+PUBLIC FILE *fopen(const char *path, const char *mode) { REAL(FILE *, fopen, const char *, const char *) path = TEXT(path); uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
+PUBLIC FILE *fopen64(const char *path, const char *mode) { REAL(FILE *, fopen64, const char *, const char *) path = TEXT(path); uint64_t begun = now(); return opened_stream(real(path, mode), path, mode, begun, CALLER); }
 
 static FILE *reopened(FILE *(*real)(const char *, const char *, FILE *), const char *path, const char *mode, FILE *stream, void *caller, void *frame)
 {
@@ -29,8 +31,8 @@ static FILE *reopened(FILE *(*real)(const char *, const char *, FILE *), const c
     return path ? opened_stream(opened_, path, mode, begun, caller, frame) : opened_;
 }
 
-PUBLIC FILE *freopen(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen, const char *, const char *, FILE *) return reopened(real, path, mode, stream, CALLER); }
-PUBLIC FILE *freopen64(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen64, const char *, const char *, FILE *) return reopened(real, path, mode, stream, CALLER); }
+PUBLIC FILE *freopen(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen, const char *, const char *, FILE *) return reopened(real, TEXT(path), mode, stream, CALLER); }
+PUBLIC FILE *freopen64(const char *path, const char *mode, FILE *stream) { REAL(FILE *, freopen64, const char *, const char *, FILE *) return reopened(real, TEXT(path), mode, stream, CALLER); }
 
 struct streamed { int fd; uint32_t file; int64_t at; uint64_t begun; int ends_line; };
 
@@ -85,7 +87,7 @@ static int number_of(FILE *stream) { return stream ? stream->_fileno : -1; } /* 
 PUBLIC size_t fread(void *to, size_t size, size_t count, FILE *stream) { REAL(size_t, fread, void *, size_t, size_t, FILE *) STREAM(size_t, real(for_kernel(to, size * count, STORE, CALLER), size, count, stream)) }
 PUBLIC size_t fwrite(const void *from, size_t size, size_t count, FILE *stream) { REAL(size_t, fwrite, const void *, size_t, size_t, FILE *) STREAM(size_t, real(for_kernel(from, size * count, LOAD, CALLER), size, count, stream)) }
 PUBLIC char *fgets(char *to, int size, FILE *stream) { REAL(char *, fgets, char *, int, FILE *) STREAM(char *, real(to, size, stream)) }
-PUBLIC int fputs(const char *from, FILE *stream) { REAL(int, fputs, const char *, FILE *) STREAM(int, real(from, stream)) }
+PUBLIC int fputs(const char *from, FILE *stream) { REAL(int, fputs, const char *, FILE *) from = TEXT(from); STREAM(int, real(from, stream)) }
 PUBLIC ssize_t getline(char **line, size_t *size, FILE *stream) { REAL(ssize_t, getline, char **, size_t *, FILE *) STREAM(ssize_t, real(line, size, stream)) }
 PUBLIC ssize_t getdelim(char **line, size_t *size, int end, FILE *stream) { REAL(ssize_t, getdelim, char **, size_t *, int, FILE *) STREAM(ssize_t, real(line, size, end, stream)) }
 PUBLIC ssize_t __getdelim(char **line, size_t *size, int end, FILE *stream) { REAL(ssize_t, __getdelim, char **, size_t *, int, FILE *) STREAM(ssize_t, real(line, size, end, stream)) }
@@ -112,21 +114,60 @@ static int formatted(int (*call)(FILE *, const char *, va_list), FILE *stream, c
     return result;
 }
 
+static int real_vfprintf(FILE *stream, const char *form, va_list values) { REAL(int, vfprintf, FILE *, const char *, va_list) return real(stream, form, values); }
+
+/* The C library hands a long text of %s to the kernel from where it stands: here it is put together elsewhere first. */
+static int written_out(FILE *stream, const char *form, va_list values)
+{
+    if (level != ACCESSES || !mapping_count || !strchr(form, 's') || fwide(stream, 0) > 0)
+        return real_vfprintf(stream, form, values);
+    char few[512], *text = few;
+    va_list same;
+    int kept = errno; /* for %m */
+    va_copy(same, values);
+    int length = vsnprintf(few, sizeof few, form, same), result = -1;
+    size_t size = (size_t)length + 1;
+    va_end(same);
+    if (length < 0)
+        return -1;
+    errno = kept;
+    if (size > sizeof few) {
+        text = (char *)syscall(SYS_mmap, NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (text == MAP_FAILED)
+            return -1;
+        errno = kept;
+        vsnprintf(text, size, form, values);
+        errno = kept;
+    }
+    if (fwrite(text, 1, (size_t)length, stream) == (size_t)length)
+        result = length;
+    if (text != few) {
+        int error = errno;
+        syscall(SYS_munmap, text, size);
+        errno = error;
+    }
+    return result;
+}
+
 #define FORMATS(name, call) \
     PUBLIC int name(FILE *stream, const char *form, ...) \
     { va_list values; va_start(values, form); int result = formatted(call, stream, form, values, CALLER); va_end(values); return result; }
 /* The headers rename fscanf to the one that follows C99, and now C23; an older program's reads other formats. */
-FORMATS(fscanf, vfscanf) FORMATS(__isoc23_fscanf, vfscanf) FORMATS(fprintf, vfprintf)
+FORMATS(fscanf, vfscanf) FORMATS(__isoc23_fscanf, vfscanf) FORMATS(fprintf, written_out)
 
-PUBLIC int __fprintf_chk(FILE *stream, int flag, const char *form, ...)
-{
-    (void)flag;
-    va_list values;
-    va_start(values, form);
-    int result = formatted(vfprintf, stream, form, values, CALLER);
-    va_end(values);
-    return result;
-}
+#define FORMATS_TO(name, stream, first, ...) \
+    PUBLIC int name(__VA_ARGS__ __VA_OPT__(, ) const char *form, ...) \
+    { va_list values; va_start(values, form); int result = formatted(written_out, stream, form, values, CALLER); va_end(values); return result; } \
+    PUBLIC int first(__VA_ARGS__ __VA_OPT__(, ) const char *form, va_list values) { return formatted(written_out, stream, form, values, CALLER); }
+FORMATS_TO(printf, stdout, vprintf) FORMATS_TO(__printf_chk, stdout, __vprintf_chk, int checks)
+FORMATS_TO(__fprintf_chk, stream, __vfprintf_chk, FILE *stream, int checks)
+PUBLIC int vfprintf(FILE *stream, const char *form, va_list values) { return formatted(written_out, stream, form, values, CALLER); }
+
+PUBLIC int puts(const char *text) { REAL(int, puts, const char *) FILE *stream = stdout; text = TEXT(text); STREAM(int, real(text)) }
+PUBLIC void perror(const char *text) { REAL(void, perror, const char *) real(TEXT(text)); }
+PUBLIC int setvbuf(FILE *stream, char *buffer, int mode, size_t size) { REAL(int, setvbuf, FILE *, char *, int, size_t) return real(stream, alias_of(buffer), mode, size); }
+PUBLIC void setbuf(FILE *stream, char *buffer) { REAL(void, setbuf, FILE *, char *) real(stream, alias_of(buffer)); }
+PUBLIC void setbuffer(FILE *stream, char *buffer, size_t size) { REAL(void, setbuffer, FILE *, char *, size_t) real(stream, alias_of(buffer), size); }
 
 PUBLIC int fclose(FILE *stream)
 {

@@ -176,6 +176,8 @@ void watch_mapping(struct mapping *map);
 void boundary(uint32_t stack);
 void *for_kernel(const void *at, size_t size, enum kind kind, void *caller, void *frame);
 void *alias_of(const void *at);
+const char *text_for_kernel(const char *text, void *caller, void *frame);
+char *const *words_for_kernel(char *const *words, char **copy, int count, void *caller, void *frame);
 void passed(int64_t count);
 void has_read(const void *at, size_t size, void *caller, void *frame);
 void leave_slot(void *context);
@@ -197,6 +199,10 @@ void pass_on(int number, siginfo_t *info, void *context);
 #define REAL(result, name, ...) \
     static result (*real)(__VA_ARGS__); \
     if (!real) { void *found = dlsym(RTLD_NEXT, #name); memcpy(&real, &found, sizeof real); }
+
+/* What the kernel reads (LENT, TEXT) and writes (LENT with STORE) where the program says: it may be in a closed page. */
+#define LENT(at, size, kind) ((__typeof__(at))(level == ACCESSES && !inside ? for_kernel(at, size, kind, CALLER) : (void *)(at)))
+#define TEXT(text) (level == ACCESSES && !inside ? text_for_kernel(text, CALLER) : (text))
 
 int opened(int fd, int flags, uint64_t begun, const char *path, int at, void *caller, void *frame);
 struct event *closing(int fd, void *caller, void *frame);

@@ -1,8 +1,10 @@
 /* Programs whose result must be the same watched and unwatched: transparent NAME FILE. Each prints what it came to. */
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -10,8 +12,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <threads.h>
 #include <time.h>
@@ -21,6 +30,7 @@
 enum { SIZE = 1 << 16 };
 static unsigned char *memory;
 static int file;
+static const char *name;
 static uint64_t sum;
 
 static void add(uint64_t value) { sum = (sum ^ value) * 0x100000001b3u; }
@@ -422,17 +432,95 @@ static void unnamed(void)
     printf("%d\n", at[5]);
 }
 
+/* Streams of stdio are given text of a mapping, more than their buffer holds. */
+static void printed(void)
+{
+    char *text = (char *)memory;
+    FILE *stream = tmpfile();
+    memset(text, 'y', 9000);
+    fprintf(stream, "%s", text);
+    fputs(text, stream);
+    fprintf(stream, "%s and %s\n", text, text);
+    printf("%s", text);
+    puts(text);
+    fputs(text, stdout);
+    printf("%ld\n", ftell(stream));
+    rewind(stream);
+    setvbuf(stream, text + 20000, _IOFBF, 4096);
+    for (int k = 0; k < 3; k++)
+        putchar(fgets(text + 10000, 4000, stream) ? text[10000] : '0');
+    printf("%d %d\n", fscanf(stream, "%3999s", text + 10000), getc(stream));
+    fclose(stream);
+    fputs(text, stderr), perror(text);
+}
+
+#define ALONE(type) ((type *)memset(memory + 4096 * (++page % 16), 0, 4096))
+#define TOLD(call) do { errno = 0; long given = (long)(call); printf("%s: %s\n", #call, given == -1 ? strerror(errno) : "done"); } while (0)
+#define TOLD_PATH(call) do { char *path = strcpy(ALONE(char), near); TOLD(call); } while (0)
+
+/* What system calls are given stands in the mapping, each in a page that nothing else touched. */
+static void given(void)
+{
+    static int page;
+    int ends[2], queue = epoll_create1(0);
+    char near[4000], other[] = "/dev/null";
+    struct epoll_event one = {.events = EPOLLOUT};
+    snprintf(near, sizeof near, "%s.near", name);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, ends);
+    epoll_ctl(queue, EPOLL_CTL_ADD, ends[0], &one);
+    TOLD_PATH(mkdir(path, 0700)); TOLD_PATH(access(path, R_OK)); TOLD_PATH(chmod(path, 0755)); TOLD_PATH(opendir(path) ? 0 : -1);
+    TOLD_PATH(rmdir(path)); TOLD_PATH(open(path, O_CREAT | O_EXCL | O_RDWR, 0600)); TOLD_PATH(open(path, O_CREAT | O_EXCL | O_RDWR, 0600));
+    TOLD_PATH(fopen(path, "r") ? 0 : -1); TOLD_PATH(truncate(path, 5)); TOLD_PATH(rename(path, path)); TOLD_PATH(unlink(path)); TOLD_PATH(unlink(path));
+    TOLD_PATH(symlink(other, path)); TOLD_PATH(readlink(path, ALONE(char), 50)); printf("%s\n", (char *)memory + page % 16 * 4096); TOLD_PATH(remove(path));
+    TOLD(stat("/", ALONE(struct stat))); TOLD(fstat(file, ALONE(struct stat))); TOLD(statx(AT_FDCWD, "/", 0, STATX_ALL, ALONE(struct statx)));
+    TOLD(getcwd(ALONE(char), 4000) ? 0 : -1); TOLD(pipe(ALONE(int))); TOLD(socketpair(AF_UNIX, SOCK_STREAM, 0, ALONE(int)));
+    struct flock *lock = ALONE(struct flock);
+    lock->l_type = F_WRLCK;
+    TOLD(fcntl(file, F_SETLK, lock)); TOLD(fcntl(file, F_GETLK, lock)); TOLD(fcntl(file, F_OFD_GETLK, lock));
+    printf("%d\n", lock->l_type);
+    struct iovec *part = ALONE(struct iovec);
+    struct msghdr *message = ALONE(struct msghdr);
+    *message = (struct msghdr){.msg_iov = part, .msg_iovlen = 1};
+    *part = (struct iovec){strcpy(ALONE(char), "words"), 6};
+    TOLD(sendmsg(ends[0], message, 0));
+    part->iov_base = ALONE(char);
+    TOLD(recvmsg(ends[1], message, 0));
+    printf("%s\n", (char *)part->iov_base);
+    struct pollfd *asked = ALONE(struct pollfd);
+    *asked = (struct pollfd){.fd = ends[0], .events = POLLOUT};
+    TOLD(poll(asked, 1, 0)); TOLD(epoll_wait(queue, ALONE(struct epoll_event), 1, 0)); TOLD(ioctl(ends[0], FIONREAD, ALONE(int)));
+    fd_set *set = ALONE(fd_set);
+    FD_SET(ends[0], set);
+    TOLD(select(ends[0] + 1, NULL, set, NULL, ALONE(struct timeval)));
+    socklen_t *size = ALONE(socklen_t);
+    *size = 4;
+    TOLD(getsockopt(ends[0], SOL_SOCKET, SO_TYPE, ALONE(int), size)); TOLD(getsockname(ends[0], (struct sockaddr *)ALONE(char), size));
+    pid_t child = fork();
+    if (!child) {
+        char **words = ALONE(char *);
+        words[0] = strcpy(ALONE(char), "sh"), words[1] = strcpy(ALONE(char), "-c"), words[2] = strcpy(ALONE(char), "exit 3");
+        _exit(execv(strcpy(ALONE(char), "/bin/sh"), words));
+    }
+    int *status = ALONE(int);
+    TOLD(waitpid(child, status, 0));
+    printf("%d %d\n", WEXITSTATUS(*status), system(strcpy(ALONE(char), "exit 4")));
+    TOLD(nanosleep(ALONE(struct timespec), NULL)); TOLD(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, ALONE(struct timespec)));
+    TOLD(getrusage(RUSAGE_SELF, ALONE(struct rusage))); TOLD(getrlimit(RLIMIT_NOFILE, ALONE(struct rlimit))); TOLD(uname(ALONE(struct utsname)));
+    TOLD(getentropy(ALONE(char), 16)); TOLD(sigpending(ALONE(sigset_t))); TOLD(sched_getaffinity(0, 128, ALONE(cpu_set_t)));
+    TOLD(mincore(memory, 4096, ALONE(unsigned char)));
+}
+
 #define NAMED(name) {#name, name}
 static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(compute), NAMED(threads), NAMED(handled), NAMED(grown), NAMED(crashes), NAMED(writes_read_only),
     NAMED(behind_the_end), NAMED(sends_itself), NAMED(ignores), NAMED(passed_on),
-    NAMED(searched), NAMED(compared),
     NAMED(interrupted), NAMED(unmapped), NAMED(crowded), NAMED(many), NAMED(moved), NAMED(locked), NAMED(unnamed),
+    NAMED(searched), NAMED(compared), NAMED(printed), NAMED(given),
 };
 
 int main(int count_, char **its)
 {
-    if (count_ < 3 || (file = open(its[2], O_RDWR | O_CREAT | O_TRUNC, 0600)) < 0 || ftruncate(file, SIZE))
+    if (count_ < 3 || (file = open(name = its[2], O_RDWR | O_CREAT | O_TRUNC, 0600)) < 0 || ftruncate(file, SIZE))
         return 2;
     memory = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     for (size_t k = 0; k < sizeof programs / sizeof *programs; k++)
