@@ -386,21 +386,26 @@ void leave_slot(void *context)
         go_back(slot, registers);
 }
 
-/* A fault of an instruction in a slot is the program's: it sees its own address and its own registers. */
+/* A fault on an alias is the program's: it sees its own address. */
+static struct mapping *to_own_address(siginfo_t *info)
+{
+    for (int k = 0; k < mapping_count; k++) {
+        struct mapping *map = &mappings[k];
+        if (info->si_code > 0 && map->at && map->alias && (uintptr_t)info->si_addr - (uintptr_t)map->alias < map->size)
+            info->si_addr = map->at + ((char *)info->si_addr - map->alias);
+    }
+    return mapping_at(info->si_addr);
+}
+
+/* A fault of an instruction in a slot is the program's: it sees its own registers. */
 static void fault_in_slot(struct slot *slot, int number, siginfo_t *info, void *context)
 {
     int strings = slot->to_shift || slot->from_shift;
     if (go_back(slot, ((ucontext_t *)context)->uc_mcontext.gregs) && strings && info->si_code > 0)
         return; /* the instruction behind it has led back */
-    for (int k = 0; k < mapping_count; k++) {
-        struct mapping *map = &mappings[k];
-        if (!map->at || !map->alias)
-            continue;
-        if ((uintptr_t)info->si_addr - (uintptr_t)map->alias < map->size)
-            info->si_addr = map->at + ((char *)info->si_addr - map->alias);
-        if ((uintptr_t)info->si_addr - (uintptr_t)map->at < map->size) /* it may run into the fault again by itself */
-            open_page(map, info->si_addr, 1, 1);
-    }
+    struct mapping *map = to_own_address(info);
+    if (map && map->alias) /* it may run into the fault again by itself */
+        open_page(map, info->si_addr, 1, 1);
     pass_on(number, info, context);
 }
 
@@ -435,9 +440,10 @@ static void on_fault(int number, siginfo_t *info, void *context)
     inside++;
     if (slot)
         fault_in_slot(slot, number, info, context);
-    else if (!map || !map->alias || registers[REG_ERR] & 16 || !(map->protection & (stores ? PROT_WRITE : PROT_READ | PROT_WRITE)))
+    else if (!map || !map->alias || registers[REG_ERR] & 16 || !(map->protection & (stores ? PROT_WRITE : PROT_READ | PROT_WRITE))) {
+        to_own_address(info);
         pass_on(number, info, context);
-    else {
+    } else {
         const unsigned char *code = (const unsigned char *)registers[REG_RIP];
         struct instruction its;
         int done = 0, known = decode(code, &its);

@@ -6,8 +6,12 @@ int level;
 struct mapping mappings[MAPPINGS];
 _Atomic int mapping_count;
 
+static _Atomic uintptr_t lowest = UINTPTR_MAX, highest; /* where mappings ever were: stacks and the heap are elsewhere */
+
 struct mapping *mapping_at(const void *address)
 {
+    if ((uintptr_t)address < atomic_load_explicit(&lowest, memory_order_relaxed) || (uintptr_t)address >= atomic_load_explicit(&highest, memory_order_relaxed))
+        return NULL;
     int count = atomic_load_explicit(&mapping_count, memory_order_acquire);
     for (int k = 0; k < count; k++)
         if (mappings[k].at && (uintptr_t)address - (uintptr_t)mappings[k].at < mappings[k].size)
@@ -22,6 +26,10 @@ static struct mapping *add_mapping(struct mapping its)
     its.at = its.leaves = NULL;
     for (int k = 0; k < MAPPINGS; k++)
         if (!mappings[k].at && !mappings[k].leaves) {
+            if ((uintptr_t)at < lowest)
+                lowest = (uintptr_t)at;
+            if ((uintptr_t)at + its.size > highest)
+                highest = (uintptr_t)at + its.size;
             mappings[k] = its;
             mappings[k].at = at;
             if (k >= mapping_count)

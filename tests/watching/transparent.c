@@ -257,6 +257,12 @@ static void searched(void)
     memset(first, 'c', 5000);
     memset(first + 5000, 0, 10);
     printf("%zu %d %td\n", strlen(first + 10), strncmp(first, first + 1, 4990), (char *)memchr(first, 0, 5010) - first);
+    struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO};
+    sigaction(SIGBUS, &action, NULL);
+    char *beyond = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, SIZE);
+    wanted = beyond;
+    if (!sigsetjmp(back, 1))
+        printf("%zu\n", strlen(beyond));
 }
 
 /* What they read of one mapping is known: see the test. */
