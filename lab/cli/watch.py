@@ -10,11 +10,16 @@ import argparse
 from functools import partial
 from pathlib import Path
 from shutil import which
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lab.api.values import at_least, file_name, names, positive
 
 from .options import Listed, add_shared, add_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.records import WatchOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +86,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add("--strict", action="store_true", help="notes are faults, too")
     add("--time-limit", type=positive, default=3600.0, metavar="S", help="end what still runs after so long (3600)")
+    add(
+        "--replay",
+        type=at_least(1),
+        default=0,
+        metavar="N",
+        help="run it again twice, with the two calls of fault N "
+        "(its number in the report) in the order that was seen, and in the other one; the files that the command names "
+        "are put back before",
+    )
+    add(
+        "--check",
+        default="",
+        metavar="FILE.py|COMMAND",
+        help="judges the file that each order leaves: a command that exits with 1 where it is corrupted, such as "
+        "'./verify {file}', or a Python file with check(path, outcome) (whether both leave the same bytes)",
+    )
     add("--keep", default="", metavar="DIR", help="keep the logs in this new folder")
     add("--read", type=Path, metavar="DIR", help="judge the logs of an earlier run again, instead of running a command")
     out = parser.add_argument_group("output")
@@ -134,7 +155,10 @@ def run(arguments: argparse.Namespace) -> int:
         recorder="kernel" if arguments.kernel else "tracer" if arguments.from_outside else "library",
         strict=arguments.strict,
         mounts=arguments.mounts,
+        replay=arguments.replay,
+        check=arguments.check,
     )
+    check = _check_of(options)
     with Documents("watch", arguments) as documents, stops_interrupt():
         from lab.report.junit import junit
         from lab.report.page.watch import watch_page
@@ -146,7 +170,23 @@ def run(arguments: argparse.Namespace) -> int:
                 documents.also(path, f"give another --{option} PATH", render)
         if arguments.trace:
             documents.trace(arguments.trace)
-        return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options))
+        return documents.finish(judge_again(arguments.read, options) if arguments.read else watch(options, check))
+
+
+def _check_of(options: WatchOptions) -> Callable[[Path], list[str]] | None:
+    """Return what judges the file that a replay leaves, line by line. Raises UsageError for a wrong check."""
+    from lab.racing.programs.check import check_of
+    from lab.scenario import Outcome
+
+    if not options.check:
+        return None
+    check, outcome = check_of(options.check), Outcome(options.copies, [1] * options.copies)
+
+    def broken(path: Path) -> list[str]:
+        found = check.judge(path, outcome, options.time_limit_s)
+        return [line for damage in found if damage.count for line in (damage.evidence or [damage.kind])]
+
+    return broken
 
 
 def _print_header() -> int:
@@ -170,14 +210,28 @@ def _check(arguments: argparse.Namespace) -> None:
     for option in ("junit", "sarif", "html", "trace"):
         if asked[0] in ("now", "pid") and getattr(arguments, option):
             raise UsageError(f"--{option} is about a command that is watched; give one behind --")
-    if arguments.from_outside and arguments.level == "accesses":
+    _check_recorder(arguments)
+    if arguments.replay and not arguments.program:
+        raise UsageError("--replay runs the command again; give it behind --")
+    if arguments.check and not arguments.replay:
+        raise UsageError("--check judges the file that a replay leaves; give --replay N too")
+
+
+def _check_recorder(arguments: argparse.Namespace) -> None:
+    """Raise UsageError for what the asked recorder and level do not see, or cannot do."""
+    from lab.errors import UsageError
+
+    level, kernel, outside = arguments.level, arguments.kernel, arguments.from_outside
+    if outside and level == "accesses":
         raise UsageError("--from-outside sees calls, or pages; give --level pages, or leave out --from-outside")
-    if arguments.kernel and arguments.level != "calls":
-        raise UsageError(f"--kernel sees locks alone; leave out --level {arguments.level}, or --kernel")
-    if arguments.mounts and arguments.program and arguments.level != "accesses":
+    if kernel and level != "calls":
+        raise UsageError(f"--kernel sees locks alone; leave out --level {level}, or --kernel")
+    if arguments.mounts and arguments.program and level != "accesses":
         raise UsageError("--mounts judges stores to mappings; give --level accesses too")
-    if arguments.kernel and arguments.from_outside:
+    if kernel and outside:
         raise UsageError("--kernel and --from-outside are two ways to watch; give one of them")
+    if arguments.replay and (kernel or outside or level != "calls"):
+        raise UsageError("--replay holds calls, by the library; leave out --level, --from-outside and --kernel")
 
 
 def _look(arguments: argparse.Namespace) -> int:

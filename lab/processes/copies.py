@@ -25,6 +25,9 @@ STOPS_S, GRACE_S = 0.5, 2.0
 
 LOOK_AGAIN_S = 0.005
 
+COPY = "LAB_COPY"
+"""The variable that tells a copy its process and its number, with a colon between; its children inherit it."""
+
 
 class Watcher(Protocol):
     """Watches the copies from outside."""
@@ -57,8 +60,8 @@ def run_copies(
     ended: dict[int, Outcome] = {}
     interrupted = False
     try:
-        for command in commands:
-            pids.append(fork_child(partial(_become, command, variables, gate, ready, refused[1], watcher)))
+        for number, command in enumerate(commands):
+            pids.append(fork_child(partial(_become, number, command, variables, gate, ready, refused[1], watcher)))
         os.close(ready[1])
         os.close(refused[1])
         if watcher:
@@ -88,6 +91,7 @@ def run_copies(
 
 
 def _become(
+    number: int,
     command: Sequence[str],
     variables: dict[str, str],
     gate: tuple[int, int],
@@ -106,7 +110,8 @@ def _become(
     try:
         if watcher:
             watcher.enter()
-        os.execvpe(command[0], list(command), {**os.environ, **variables})  # noqa: S606 - no shell between is the point
+        everything = {**os.environ, **variables, COPY: f"{os.getpid()}:{number}"}
+        os.execvpe(command[0], list(command), everything)  # noqa: S606 - no shell between is the point
     except OSError as error:
         os.write(refused, os.fsencode(f"{command[0]}: cannot be run ({error.strerror})\n"))
         raise SystemExit(1) from error

@@ -82,6 +82,8 @@ from .watch import (
     LockProcess,
     LocksNow,
     Outcome,
+    Replayed,
+    ReplayedOrder,
     Watch,
     WatchedCall,
     WatchedLocks,
@@ -90,4 +92,5 @@ from .watch import (
     WatchOptions,
     WatchStep,
     WatchTimeline,
+    groups_of,
 )

@@ -20,7 +20,8 @@ class WatchOptions:
 
     Without a command `files`, or those of the process `pid`, were looked at as they were locked at that moment. The
     `recorder` is the preloaded library, a tracer from outside, or the kernel. With `strict`, notes count as faults;
-    with `mounts`, so does what is stored through a mapping and not synced before the unlock.
+    with `mounts`, so does what is stored through a mapping and not synced before the unlock. The fault of number
+    `replay` is replayed, 0 for none, and the file that is left judged by `check`, if it is not empty.
     """
 
     command: list[str]
@@ -35,6 +36,8 @@ class WatchOptions:
     recorder: Recorder = "library"
     strict: bool = False
     mounts: bool = False
+    replay: int = 0
+    check: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +144,43 @@ class WatchTimeline:
 def faults_of(findings: Sequence[WatchFinding]) -> list[WatchFinding]:
     """Return the findings that are faults."""
     return [each for each in findings if not each.note]
+
+
+def groups_of(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
+    """Put the findings of one cause and one file together, the faults first; in each those with both sides first."""
+    groups: dict[tuple[str, str], list[WatchFinding]] = {}
+    for each in sorted(findings, key=lambda found: -len({call.process for call in found.calls})):
+        groups.setdefault((each.cause, each.file), []).append(each)
+    return sorted(groups.values(), key=lambda group: (group[0].note, -sum(each.count for each in group)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayedOrder:
+    """One order of two calls on the real kernel: the call that was to pass first, and the one held until then.
+
+    `why_not` says why the order could not be made, empty where it was. `damage` is what the check said of the file that
+    was left, null without a check or without that order; empty for a right one.
+    """
+
+    first: str
+    second: str
+    why_not: str = ""
+    damage: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The fault of this number in the report, replayed: first as its two calls were `seen`, then in the `other` order.
+
+    `same_bytes` says whether both left the file with the same bytes, null where one could not be made. `refused` says
+    why it was not replayed at all; empty where it was.
+    """
+
+    fault: int
+    seen: ReplayedOrder | None = None
+    other: ReplayedOrder | None = None
+    same_bytes: bool | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +291,7 @@ class Watch(Header):
     now: LocksNow | None = None
     timeline: WatchTimeline = field(default_factory=WatchTimeline)
     unused: list[str] = field(default_factory=list)
+    replayed: Replayed | None = None
 
     @property
     def faults(self) -> list[WatchFinding]:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 from xml.etree import ElementTree as Xml
 
-from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult, Watch
+from lab.records import Case, Check, CheckVerdict, Document, Guarantee, RuleResult, Run, StressResult, Watch, groups_of
 
 from .format import plural
 from .text.failures import is_only_reported, lock_of
 from .text.race_again import race_line
 from .text.race_verdict import complaint, slowdowns
-from .text.watch import CAUSES, groups_of
+from .text.watch import CAUSES
 
 NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 """This matches the characters that XML 1.0 cannot write (section 2.2)."""

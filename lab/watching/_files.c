@@ -55,6 +55,7 @@ uint32_t file_of(const struct statx *about, const char *path, int type)
         found = ++file_count;
         files[found] = this;
         file_type[found] = (unsigned char)type;
+        replay_file(found, path);
         static char line[4400]; /* the stacks of programs may be small */
         int length = snprintf(line, sizeof line, "file %u %llu %llu %lld %d %.4000s", found, (unsigned long long)this.device,
                               (unsigned long long)this.inode, (long long)this.born, type, path);

@@ -139,9 +139,14 @@ struct event *before_range(enum kind kind, int fd, uint32_t file, int64_t start,
     uint32_t stack = stack_of(caller, frame);
     if (kind != READ && kind != WRITE && kind != OPEN)
         boundary(stack);
+    int replayed = file < FILES && is_replayed[file];
+    if (replayed)
+        replay_before(kind);
     struct event *event = empty_event();
     if (!event)
         return NULL;
+    if (replayed)
+        replay_event(event);
     event->fd = fd, event->file = file, event->stack = stack;
     event->start = start, event->length = length, event->flags = (uint16_t)flags;
     event->begin = now();
@@ -155,5 +160,6 @@ void after(struct event *event, int64_t result)
         int releases = (event->flags & RELEASED) && event->kind >= POSIX && event->kind <= FLOCKED;
         event->result = result < 0 ? -errno : 0;
         event->end = releases ? event->begin : now(); /* a release counts from before it: one stamp is enough */
+        replay_after(event);
     }
 }

@@ -3,6 +3,7 @@
 #include "_watch.h"
 
 static uint64_t forked_at;
+static int forks;
 
 static void open_log(void)
 {
@@ -61,7 +62,7 @@ static void start(void)
     }
 }
 
-static void before_fork(void) { inside++; boundary(0); forked_at = now(); lock_table(); }
+static void before_fork(void) { inside++; boundary(0); forked_at = now(); lock_table(); forks++; }
 static void in_parent(void) { unlock_table(); inside--; }
 
 static void in_child(void)
@@ -73,9 +74,12 @@ static void in_child(void)
     inside++;
     leave_log();
     forget_stacks();
+    name_child(forks - 1);
+    forks = 0;
     open_log();
     if (log_) {
         write_program();
+        write_who();
         write_maps();
         for (uint32_t k = 1; k <= file_count; k++) {
             char line[200];
@@ -103,9 +107,11 @@ __attribute__((constructor)) static void begin(void)
     globs = getenv("LAB_WATCH_FILES");
     outputs = getenv("LAB_WATCH_OUTPUT");
     prepare_stacks();
+    prepare_replay();
     open_log();
     if (log_) {
         write_program();
+        write_who();
         write_maps();
         start();
         const char *asked = getenv("LAB_WATCH_LEVEL");

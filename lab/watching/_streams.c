@@ -194,7 +194,7 @@ PUBLIC int fclose(FILE *stream)
     errno = kept;
     int result = real(stream), error = errno;
     if (written)
-        written->end = closed ? closed->begin : now();
+        written->end = closed ? closed->begin : now(), replay_after(written);
     after(closed, 0);
     inside--;
     errno = error;

@@ -117,6 +117,17 @@ static inline void lock_table(void) { while (atomic_flag_test_and_set_explicit(&
 static inline void unlock_table(void) { atomic_flag_clear_explicit(&table, memory_order_release); }
 static inline int recording(void) { return log_ && !inside; }
 
+/* Replay (_replay.c). */
+extern char who[64];
+extern unsigned char is_replayed[];
+void prepare_replay(void);
+void name_child(int number);
+void write_who(void);
+void replay_file(uint32_t file, const char *path);
+void replay_before(enum kind kind);
+void replay_event(struct event *event);
+void replay_after(struct event *event);
+
 /* Files (_files.c). */
 extern const char *globs, *outputs;
 extern struct known files[FILES];

@@ -199,8 +199,8 @@ class _Reader:
             elif word == "name":
                 key, _, name = rest.partition(" ")
                 self.history.files[files[int(key)]].names.append(name)
-            elif word in ("stack", "python"):
-                _add_stack(image, word, rest)
+            elif word in ("who", "stack", "python"):
+                _add_to_image(image, word, rest)
             elif word == "program":
                 process.programs.append(_command(rest))
             elif word == "tracer":
@@ -218,8 +218,10 @@ class _Reader:
         return self._files[key]
 
 
-def _add_stack(image: Image, word: str, rest: str) -> None:
-    if word == "stack":
+def _add_to_image(image: Image, word: str, rest: str) -> None:
+    if word == "who":
+        image.who = rest
+    elif word == "stack":
         key, *frames = rest.split()
         image.stacks[int(key)] = [int(each, 16) for each in frames]
     else:

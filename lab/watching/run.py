@@ -20,7 +20,7 @@ from lab.analysis.statistics import plural
 from lab.analysis.watched import APPENDS, END, EXCLUSIVE, RELEASED, UNDECODED, Event, History, Kind
 from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment
-from lab.processes import Descendants
+from lab.processes import Descendants, Orphan
 from lab.processes.copies import GRACE_S, run_copies
 from lab.records import (
     NEVER,
@@ -35,10 +35,13 @@ from lab.records import (
     WatchOptions,
     WatchStep,
     WatchTimeline,
+    groups_of,
 )
+from lab.records.watch import faults_of
 
 from .log import read_logs
 from .recorders import RECORDERS, WHY_NOT, command_of
+from .replay import Again, CheckFile, FirstContents, replay
 from .suppressions import Suppression, suppressions, unused
 from .symbols import Places
 
@@ -89,29 +92,46 @@ def _logs(keep: str) -> Iterator[Path]:
     yield folder
 
 
-def watch(options: WatchOptions) -> Watch:
-    """Run copies of a command and return what is wrong with their locks.
+def watch(options: WatchOptions, check: CheckFile | None = None) -> Watch:
+    """Run copies of a command and return what is wrong with their locks; replay the fault that the options name.
+
+    `check` judges the file that a replay leaves.
 
     Raises CannotRunError where the library is missing, the command cannot be run, or nothing of it could be recorded.
     """
     start = RunStart()
     record = RECORDERS[options.recorder](options)
     rules = suppressions(options.suppress)  # what is wrong in them is said before the program runs
-    with _logs(options.keep) as folder:
-        commands = [command_of(options, copy) for copy in range(options.copies)]
+    commands = [command_of(options, copy) for copy in range(options.copies)]
+
+    def run(folder: Path, more: Mapping[str, str] = NOTHING_MORE) -> tuple[list[Outcome], bool, list[Orphan]]:
         with Descendants() as left, record(folder) as (variables, follower):
-            outcomes, interrupted = run_copies(commands, variables, options.time_limit_s, follower)
-            orphans = left.end(grace_s=GRACE_S)
+            outcomes, interrupted = run_copies(commands, {**variables, **more}, options.time_limit_s, follower)
+            return outcomes, interrupted, left.end(grace_s=GRACE_S)
+
+    with _logs(options.keep) as folder, _logs("") as copies:
+        contents = FirstContents(commands, options.files, copies) if options.replay else None
+        outcomes, interrupted, orphans = run(folder)
         if not any(folder.iterdir()):
             raise CannotRunError(f"{options.command[0]}: nothing was recorded: {WHY_NOT[options.recorder]}")
-        found = _judged(read_logs(folder), options, rules, start, outcomes, interrupted=interrupted)
+        history = read_logs(folder)
+        found, raw = _judged(history, options, rules, start, outcomes, interrupted=interrupted)
         late = [f"what {each} would have done: it ran on, and was ended" for each in orphans]
-        return replace(found, not_seen=[*found.not_seen, *map(anonymous_text, late)])
+        found = replace(found, not_seen=[*found.not_seen, *map(anonymous_text, late)])
+        if contents is None or interrupted:
+            return found
+        places = {id(each): number for number, each in enumerate(found.findings)}
+        groups = [[raw[places[id(each)]] for each in group] for group in groups_of(faults_of(found.findings))]
+        again = Again(run, contents, check, outcomes)
+        return replace(found, replayed=replay(options.replay, history, groups, _in_words, again))
+
+
+NOTHING_MORE: Mapping[str, str] = {}
 
 
 def judge_again(folder: Path, options: WatchOptions) -> Watch:
     """Return what is wrong with the locks of an earlier run, from its logs. Raises UsageError as `read_logs`."""
-    return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])
+    return _judged(read_logs(folder), options, suppressions(options.suppress), RunStart(), [])[0]
 
 
 def _judged(
@@ -122,11 +142,11 @@ def _judged(
     outcomes: list[Outcome],
     *,
     interrupted: bool = False,
-) -> Watch:
+) -> tuple[Watch, list[Finding]]:
     if options.mounts and history.level != "accesses":
         raise UsageError("--mounts judges stores to mappings; watch with --level accesses")
     judged = judged_history(history, rules, options.ignore, chosen=bool(options.files), mounts=options.mounts)
-    return Watch(
+    done = Watch(
         **start.header(environment(Path.cwd(), start.load), interrupted=interrupted),
         options=replace(options, level=history.level, recorder=history.recorder),
         outcomes=outcomes,
@@ -142,11 +162,12 @@ def _judged(
         timeline=judged.timeline,
         unused=[anonymous_text(each) for each in unused(rules)],
     )
+    return done, judged.found
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What the judge found in a history, in the words of the records.
+    """What the judge found in a history, as it `found` it and in the words of the records.
 
     `uses` are by the name of the file, its number in the history, and the lock.
     """
@@ -158,6 +179,7 @@ class Judged:
     uses: dict[tuple[str, int, str], Use]
     not_seen: list[str]
     timeline: WatchTimeline
+    found: list[Finding]
 
 
 def judged_history(
@@ -198,6 +220,7 @@ def judged_history(
         uses={(named(_file(history, file)), file, lock): use for (file, lock), use in judged.uses.items()},
         not_seen=list(_not_seen(history, judged, named)),
         timeline=_timeline(history, story, named),
+        found=kept,
     )
 
 

@@ -162,7 +162,10 @@ def test_an_option_has_one_meaning_in_every_command(option: str) -> None:
     assert len({str(each.metavar or "") for each in actions}) == 1
 
 
-WRITING = {"--json", "--save", "--no-save", "--output", "--html", "--junit", "--trace", "--export-markdown", "--keep"}
+WRITING = {
+    "--json", "--save", "--no-save", "--output", "--html", "--junit", "--sarif", "--trace", "--keep",
+    "--export-markdown",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", COMMANDS)

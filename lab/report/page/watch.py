@@ -11,9 +11,9 @@ from string import Template
 from typing import Any
 
 from lab.analysis.watched import END
-from lab.records import Document, Watch, WatchFinding, WatchStep
+from lab.records import Document, Watch, WatchFinding, WatchStep, groups_of
 from lab.report.format import Style, duration, plural
-from lab.report.text.watch import CAUSES, groups_of, limits, locks_table, seen, verdict
+from lab.report.text.watch import CAUSES, limits, locks_table, seen, verdict
 
 from .build import UNSAFE, lengths, steps, template_text, without_paths
 

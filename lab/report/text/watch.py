@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from lab.errors import ExitCode, printable
-from lab.records import LockedFile, Quantiles, Watch, WatchedCall, WatchFinding
+from lab.records import LockedFile, Quantiles, Replayed, ReplayedOrder, Watch, WatchedCall, WatchFinding, groups_of
 from lab.report.documents import Report
 from lab.report.format import (
     MOST_WIDTH,
@@ -154,9 +154,11 @@ def exit_code(run: Watch) -> ExitCode:
     """Return DAMAGE where a fault was found, FAILED where a copy failed or hung; `watch_now` has its own."""
     if run.now:
         return watch_now.exit_code(run.now)
-    codes = [ExitCode.INTERRUPTED] * run.interrupted + [ExitCode.DAMAGE] * bool(run.faults)
+    refused = run.replayed is not None and bool(run.replayed.refused and run.faults)
+    found = ExitCode.UNABLE if refused else ExitCode.DAMAGE
+    codes = [ExitCode.INTERRUPTED] * run.interrupted + [found] * bool(run.faults)
     failed = any(each.exit_code or each.signal or each.hung or each.left_behind for each in run.outcomes)
-    return ExitCode.first(*codes, *[ExitCode.FAILED] * failed)
+    return ExitCode.first(*codes, *[ExitCode.FAILED] * (failed and not refused))
 
 
 def text_of(run: Watch, style: Style = PLAIN) -> str:
@@ -174,19 +176,22 @@ def _text(run: Watch, style: Style, *, full: bool) -> str:
         return watch_now.text_of(run.now, run.not_seen, style)
     if not style.is_for_people:
         return locks_table(run.locked).render(style)
-    parts = ["\n".join([verdict(run), seen(run)]), *causes_of(run.findings, full=full)]
+    parts = ["\n".join([verdict(run), seen(run)]), *causes_of(run.findings, run.replayed, full=full)]
     if run.locked:
         parts.append("\n".join([locks_table(run.locked).render(style), *_longest(run.locked)]))
     parts.append("\n".join(limits(run)))
     return "\n\n".join(parts)
 
 
-def causes_of(findings: Sequence[WatchFinding], *, full: bool = False) -> Iterator[str]:
+def causes_of(
+    findings: Sequence[WatchFinding], replayed: Replayed | None = None, *, full: bool = False
+) -> Iterator[str]:
     """Yield a paragraph for each cause and file, the faults first: the calls, why it is wrong, and what helps."""
     number = 0
     for group in groups_of(findings):
         number += not group[0].note
-        yield _cause(group, number, full=full)
+        is_replayed = replayed and replayed.fault == number and not group[0].note
+        yield "\n".join([_cause(group, number, full=full), *(_replayed(replayed) if replayed and is_replayed else [])])
 
 
 def brief(faults: Sequence[WatchFinding]) -> Iterator[str]:
@@ -225,14 +230,6 @@ def seen(run: Watch) -> str:
     )
 
 
-def groups_of(findings: Sequence[WatchFinding]) -> list[list[WatchFinding]]:
-    """Put the findings of one cause and one file together, the faults first; in each those with both sides first."""
-    groups: dict[tuple[str, str], list[WatchFinding]] = {}
-    for each in sorted(findings, key=lambda found: -len({call.process for call in found.calls})):
-        groups.setdefault((each.cause, each.file), []).append(each)
-    return sorted(groups.values(), key=lambda group: (group[0].note, -sum(each.count for each in group)))
-
-
 def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
     first, cause = group[0], CAUSES[group[0].cause]
     count = sum(each.count for each in group)
@@ -257,6 +254,28 @@ def _cause(group: Sequence[WatchFinding], number: int, *, full: bool) -> str:
     if suppress := next((each.suppress for each in group if each.suppress), ""):
         lines.append(f"{INDENT} if it is meant:  --suppress {shlex.quote(suppress)}")
     return "\n".join(lines)
+
+
+def _replayed(replayed: Replayed) -> Iterator[str]:
+    """Yield what became of the file in both orders."""
+    orders = (("as it was seen", replayed.seen), ("in the other order", replayed.other))
+    for name, order in orders:
+        if order is None:
+            continue
+        sentence = _left(order)
+        if not sentence and name == orders[1][0] and replayed.same_bytes is not None:
+            sentence = f"the file is left with {'the same' if replayed.same_bytes else 'OTHER'} bytes"
+        if sentence:
+            yield wrapped(f"{name}, first {order.first}: {sentence}", f"{INDENT} replayed ")
+
+
+def _left(order: ReplayedOrder) -> str:
+    """Return what is said of the file that an order left; nothing without a check."""
+    if order.why_not:
+        return f"the order could not be made: {order.why_not}"
+    if order.damage is None:
+        return ""
+    return f"DAMAGE: {'; '.join(order.damage)}" if order.damage else "the file is right"
 
 
 MOST_MORE = 3
@@ -392,6 +411,8 @@ def brief_complaints(run: Watch) -> Iterator[str]:
     if run.now:
         yield from watch_now.complaints(replace(run.now, deadlocks=[]))
         return
+    if run.replayed and run.replayed.refused:
+        yield f"--replay {run.replayed.fault}: {run.replayed.refused}"
     for each in run.outcomes:
         if each.left_behind:
             yield f"copy {each.copy} did not end on SIGKILL: process {each.left_behind} hangs and was left behind"
@@ -409,7 +430,7 @@ REPORT = Report(
     text_of,
     complaints,
     exit_code,
-    {r"\b(WRONG|DEADLOCK)\b": "bold red", r"\bno fault was found\b": "green"},
+    {r"\b(WRONG|DEADLOCK|DAMAGE|OTHER)\b": "bold red", r"\bno fault was found\b": "green"},
     full_text_of=full_text_of,
     brief_complaints=brief_complaints,
 )
