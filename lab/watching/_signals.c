@@ -3,6 +3,9 @@
 
 #include "_watch.h"
 
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <ucontext.h>
 
 static struct sigaction theirs[65];
@@ -10,6 +13,11 @@ static void (*_Atomic handlers[65])(int, siginfo_t *, void *); /* the program's,
 static unsigned char masks[65]; /* of what the program has asked to block while it handles each signal: 1 SIGSEGV, 2 SIGBUS */
 static int are_ours;
 static __thread unsigned char blocked __attribute__((tls_model("initial-exec")));
+
+/* Of the two, those that were sent to a thread which blocks them, as it believes: they wait here. */
+static const int BOTH[] = {SIGSEGV, SIGBUS};
+static __thread unsigned char sent __attribute__((tls_model("initial-exec")));
+static __thread siginfo_t sent_info[2] __attribute__((tls_model("initial-exec")));
 
 static int is_ours(int number) { return are_ours && (number == SIGSEGV || number == SIGBUS); }
 
@@ -39,6 +47,24 @@ static void interrupted(int number, siginfo_t *info, void *context)
 
 static int is_handler(const void *its) { return its != (void *)SIG_DFL && its != (void *)SIG_IGN && its != (void *)SIG_ERR && its != (void *)interrupted; }
 
+static void block_both(int how)
+{
+    sigset_t both;
+    sigemptyset(&both);
+    sigaddset(&both, SIGSEGV);
+    sigaddset(&both, SIGBUS);
+    syscall(SYS_rt_sigprocmask, how, &both, NULL, 8);
+}
+
+static void send_again(void)
+{
+    for (int k = 0; k < 2; k++)
+        if ((sent & ~blocked) >> k & 1) {
+            sent &= (unsigned char)~(1 << k);
+            syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), BOTH[k], &sent_info[k]);
+        }
+}
+
 typedef int action_call(int, const struct sigaction *, struct sigaction *);
 
 static action_call *real_sigaction(void)
@@ -50,16 +76,12 @@ static action_call *real_sigaction(void)
 void prepare_signals(void (*handler)(int, siginfo_t *, void *))
 {
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK | SA_RESTART};
-    sigset_t both;
     sigfillset(&action.sa_mask); /* else a handler of the program could fault while a fault is handled */
     sigdelset(&action.sa_mask, SIGSEGV);
     sigdelset(&action.sa_mask, SIGBUS);
     real_sigaction()(SIGSEGV, &action, &theirs[SIGSEGV]);
     real_sigaction()(SIGBUS, &action, &theirs[SIGBUS]);
-    sigemptyset(&both);
-    sigaddset(&both, SIGSEGV);
-    sigaddset(&both, SIGBUS);
-    syscall(SYS_rt_sigprocmask, SIG_UNBLOCK, &both, NULL, 8);
+    block_both(SIG_UNBLOCK);
     are_ours = 1;
 }
 
@@ -67,7 +89,12 @@ void prepare_signals(void (*handler)(int, siginfo_t *, void *))
 void pass_on(int number, siginfo_t *info, void *context)
 {
     struct sigaction action = theirs[number];
-    int is_sent = info->si_code <= 0;
+    int is_sent = info->si_code <= 0, is_bus = number == SIGBUS;
+    if (is_sent && blocked >> is_bus & 1) {
+        sent |= (unsigned char)(1 << is_bus);
+        sent_info[is_bus] = *info;
+        return;
+    }
     if (action.sa_handler == SIG_IGN && is_sent)
         return;
     if (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN) {
@@ -178,17 +205,109 @@ static int masked(int (*real)(int, const sigset_t *, sigset_t *), int how, const
         blocked = (unsigned char)(how == SIG_BLOCK ? before_ | taken : how == SIG_UNBLOCK ? before_ & ~taken : taken);
     if (old)
         give_back(old, before_);
+    if (sent & ~blocked)
+        send_again();
     return 0;
 }
 
 PUBLIC int sigprocmask(int how, const sigset_t *set, sigset_t *old) { REAL(int, sigprocmask, int, const sigset_t *, sigset_t *) return masked(real, how, set, old); }
 PUBLIC int pthread_sigmask(int how, const sigset_t *set, sigset_t *old) { REAL(int, pthread_sigmask, int, const sigset_t *, sigset_t *) return masked(real, how, set, old); }
 
-PUBLIC int sigsuspend(const sigset_t *set)
+/* Calls that wait, with other signals blocked meanwhile. What was kept and is not blocked then has to come inside of them. */
+static const sigset_t *waits_with(const sigset_t *set, sigset_t *copy, unsigned char *kept)
 {
-    REAL(int, sigsuspend, const sigset_t *)
-    sigset_t plain_ = *set;
-    if (are_ours)
-        taken_from(&plain_);
-    return real(&plain_);
+    *kept = blocked;
+    if (!are_ours || !set)
+        return set;
+    *copy = *set;
+    blocked = taken_from(copy);
+    if (sent & ~blocked) {
+        block_both(SIG_BLOCK);
+        send_again();
+    }
+    return copy;
 }
+
+static int waited_with(int result, unsigned char kept)
+{
+    int error = errno;
+    blocked = kept;
+    if (are_ours)
+        block_both(SIG_UNBLOCK);
+    errno = error;
+    return result;
+}
+
+#define WAITING(real, ...) sigset_t copy; unsigned char kept; set = waits_with(set, &copy, &kept); return waited_with(real(__VA_ARGS__), kept);
+#define OF(at, count) for_kernel(at, (size_t)(count) * sizeof *(at), STORE, CALLER)
+#define UNTIL(time) for_kernel(time, sizeof *(time), LOAD, CALLER)
+PUBLIC int sigsuspend(const sigset_t *set) { REAL(int, sigsuspend, const sigset_t *) WAITING(real, set) }
+PUBLIC int ppoll(struct pollfd *its, nfds_t count, const struct timespec *time, const sigset_t *set) { REAL(int, ppoll, struct pollfd *, nfds_t, const struct timespec *, const sigset_t *) WAITING(real, OF(its, count), count, UNTIL(time), set) }
+PUBLIC int __ppoll_chk(struct pollfd *its, nfds_t count, const struct timespec *time, const sigset_t *set, size_t room) { REAL(int, __ppoll_chk, struct pollfd *, nfds_t, const struct timespec *, const sigset_t *, size_t) WAITING(real, OF(its, count), count, UNTIL(time), set, room) }
+PUBLIC int pselect(int count, fd_set *reads, fd_set *writes, fd_set *fails, const struct timespec *time, const sigset_t *set) { REAL(int, pselect, int, fd_set *, fd_set *, fd_set *, const struct timespec *, const sigset_t *) WAITING(real, count, OF(reads, 1), OF(writes, 1), OF(fails, 1), UNTIL(time), set) }
+PUBLIC int epoll_pwait(int fd, struct epoll_event *to, int count, int milliseconds, const sigset_t *set) { REAL(int, epoll_pwait, int, struct epoll_event *, int, int, const sigset_t *) WAITING(real, fd, OF(to, count > 0 ? count : 0), count, milliseconds, set) }
+PUBLIC int epoll_pwait2(int fd, struct epoll_event *to, int count, const struct timespec *time, const sigset_t *set) { REAL(int, epoll_pwait2, int, struct epoll_event *, int, const struct timespec *, const sigset_t *) WAITING(real, fd, OF(to, count > 0 ? count : 0), count, UNTIL(time), set) }
+
+/* The older ways to block signals (sigvec(3), sigset(3)). */
+static int old_mask(int how, int mask)
+{
+    sigset_t set, old;
+    int before_ = 0;
+    sigemptyset(&set);
+    for (int number = 1; number < 32; number++)
+        if ((unsigned)mask >> (number - 1) & 1)
+            sigaddset(&set, number);
+    if (sigprocmask(how, &set, &old))
+        return -1;
+    for (int number = 1; number < 32; number++)
+        before_ |= (int)((unsigned)(sigismember(&old, number) == 1) << (number - 1));
+    return before_;
+}
+
+PUBLIC int sigblock(int mask) { return old_mask(SIG_BLOCK, mask); }
+PUBLIC int sigsetmask(int mask) { return old_mask(SIG_SETMASK, mask); }
+
+static int one_masked(int how, int number)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    return sigaddset(&set, number) || sigprocmask(how, &set, NULL) ? -1 : 0;
+}
+
+PUBLIC int sighold(int number) { return one_masked(SIG_BLOCK, number); }
+PUBLIC int sigrelse(int number) { return one_masked(SIG_UNBLOCK, number); }
+PUBLIC int pthread_attr_setsigmask_np(pthread_attr_t *its, const sigset_t *set)
+{
+    REAL(int, pthread_attr_setsigmask_np, pthread_attr_t *, const sigset_t *)
+    sigset_t plain_;
+    if (!are_ours || !set)
+        return real(its, set);
+    plain_ = *set;
+    taken_from(&plain_);
+    return real(its, &plain_);
+}
+
+/* What was sent to the thread while it blocks it. */
+static int take_sent(const sigset_t *set, siginfo_t *info)
+{
+    for (int k = 0; k < 2; k++)
+        if (sent >> k & 1 && sigismember(set, BOTH[k]) == 1) {
+            sent &= (unsigned char)~(1 << k);
+            if (info)
+                *info = sent_info[k];
+            return BOTH[k];
+        }
+    return 0;
+}
+
+PUBLIC int sigpending(sigset_t *to)
+{
+    REAL(int, sigpending, sigset_t *)
+    int result = real(for_kernel(to, 8, STORE, CALLER)); /* as many bytes the kernel writes */
+    if (!result)
+        give_back(to, sent);
+    return result;
+}
+PUBLIC int sigwaitinfo(const sigset_t *set, siginfo_t *info) { REAL(int, sigwaitinfo, const sigset_t *, siginfo_t *) int number = take_sent(set, info); return number ? number : real(set, info); }
+PUBLIC int sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *time) { REAL(int, sigtimedwait, const sigset_t *, siginfo_t *, const struct timespec *) int number = take_sent(set, info); return number ? number : real(set, info, time); }
+PUBLIC int sigwait(const sigset_t *set, int *number) { REAL(int, sigwait, const sigset_t *, int *) int found = take_sent(set, NULL); if (found) return *number = found, 0; return real(set, number); }

@@ -159,8 +159,8 @@ FORMATS(fscanf, vfscanf) FORMATS(__isoc23_fscanf, vfscanf) FORMATS(fprintf, writ
     PUBLIC int name(__VA_ARGS__ __VA_OPT__(, ) const char *form, ...) \
     { va_list values; va_start(values, form); int result = formatted(written_out, stream, form, values, CALLER); va_end(values); return result; } \
     PUBLIC int first(__VA_ARGS__ __VA_OPT__(, ) const char *form, va_list values) { return formatted(written_out, stream, form, values, CALLER); }
-FORMATS_TO(printf, stdout, vprintf) FORMATS_TO(__printf_chk, stdout, __vprintf_chk, int checks)
-FORMATS_TO(__fprintf_chk, stream, __vfprintf_chk, FILE *stream, int checks)
+FORMATS_TO(printf, stdout, vprintf) FORMATS_TO(__printf_chk, stdout, __vprintf_chk, __attribute__((unused)) int checks)
+FORMATS_TO(__fprintf_chk, stream, __vfprintf_chk, FILE *stream, __attribute__((unused)) int checks)
 PUBLIC int vfprintf(FILE *stream, const char *form, va_list values) { return formatted(written_out, stream, form, values, CALLER); }
 
 PUBLIC int puts(const char *text) { REAL(int, puts, const char *) FILE *stream = stdout; text = TEXT(text); STREAM(int, real(text)) }

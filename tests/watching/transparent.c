@@ -516,12 +516,52 @@ static void given(void)
     TOLD(mincore(memory, 4096, ALONE(unsigned char)));
 }
 
+static void counts(int number) { memory[number]++; }
+
+/* Signals that are blocked all but one while a call waits: its handler touches the mapping. What is blocked waits. */
+static void waiting(void)
+{
+    struct timespec time = {5, 0};
+    sigset_t all, most, one, pending;
+    int waits = epoll_create(1);
+    struct epoll_event event;
+    signal(SIGUSR1, counts);
+    signal(SIGSEGV, counts);
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, NULL);
+    sigfillset(&most);
+    sigdelset(&most, SIGUSR1);
+    for (int k = 0; k < 4; k++) {
+        kill(getpid(), SIGUSR1);
+        int result = k == 0 ? ppoll(NULL, 0, &time, &most) : k == 1 ? pselect(0, NULL, NULL, NULL, &time, &most)
+            : k == 2 ? epoll_pwait(waits, &event, 1, 5000, &most) : sigsuspend(&most);
+        printf("%d %d %d, ", result, errno == EINTR, memory[SIGUSR1]);
+    }
+    sigemptyset(&one);
+    sigaddset(&one, SIGSEGV);
+    raise(SIGSEGV);
+    sigpending(&pending);
+    printf("%d %d ", sigismember(&pending, SIGSEGV), memory[SIGSEGV]);
+    printf("%d ", sigtimedwait(&one, NULL, &time) == SIGSEGV);
+    raise(SIGSEGV);
+    sigfillset(&most);
+    sigdelset(&most, SIGSEGV);
+    printf("%d ", ppoll(NULL, 0, &time, &most));
+    printf("%d ", memory[SIGSEGV]);
+    raise(SIGSEGV);
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    printf("%d ", memory[SIGSEGV]);
+    printf("%x ", (unsigned)sigblock(-1));
+    memory[0]++;
+    printf("%d %d\n", sighold(SIGSEGV), memory[0]);
+}
+
 #define NAMED(name) {#name, name}
 static const struct { const char *name; void (*work)(void); } programs[] = {
     NAMED(compute), NAMED(threads), NAMED(handled), NAMED(grown), NAMED(crashes), NAMED(writes_read_only),
     NAMED(behind_the_end), NAMED(sends_itself), NAMED(ignores), NAMED(passed_on),
     NAMED(interrupted), NAMED(unmapped), NAMED(crowded), NAMED(many), NAMED(moved), NAMED(locked), NAMED(unnamed),
-    NAMED(searched), NAMED(compared), NAMED(printed), NAMED(given),
+    NAMED(searched), NAMED(compared), NAMED(printed), NAMED(given), NAMED(waiting),
 };
 
 int main(int count_, char **its)
