@@ -5,10 +5,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .holds import Exclusion, Row, Span, sweep
-from .watched import END, LOADS, Event
+from .watched import END, LOADS, Event, Kind
 
 Cause = Literal[
     "no lock",
@@ -161,6 +161,16 @@ class Judgement:
     mapped: set[int]
 
 
+class Lock(NamedTuple):
+    """What can be held: a range of a file, by one kind of lock, and whether it excludes all others."""
+
+    kind: Kind
+    file: int
+    start: int
+    end: int
+    exclusive: bool
+
+
 @dataclass(slots=True)
 class Unordered:
     """Two accesses that nothing orders, and what is known of why."""
@@ -171,8 +181,8 @@ class Unordered:
     why_second: Cause
     rechecked: bool = False
     written: Event | None = None
-    held: frozenset[int] = frozenset()
-    """The holds of the process that loads, as it loaded: what it does later under the same ones is no second look."""
+    held: set[Lock] = field(default_factory=set)
+    """The locks of the process that loads, as it loaded: what it does later under the same ones is no second look."""
 
     @property
     def events(self) -> tuple[Event, Event]:
@@ -219,6 +229,11 @@ class Hold:
     exclusive: bool
     event: Event
     stale: bool = False
+
+    @property
+    def lock(self) -> Lock:
+        """Return which lock it is, whoever holds it and whenever."""
+        return Lock(self.event.kind, self.event.file, self.start, self.end, self.exclusive)
 
     def overlaps(self, start: int, end: int) -> bool:
         """Tell whether the ranges have a byte in common."""

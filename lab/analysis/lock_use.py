@@ -11,7 +11,7 @@ from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
 
 from .held_locks import Description, HeldLocks
-from .lock_faults import Cause, Hold, Judgement, Lost, Site, Unordered, folded
+from .lock_faults import Cause, Hold, Judgement, Lock, Lost, Site, Unordered, folded
 from .ordering import Accesses
 from .watched import APPENDS, END, ENDS_LINE, LOADS, RELEASED, SEEN, Event, History, Kind
 from .words import KnownWords, Words
@@ -85,6 +85,8 @@ class Judge(HeldLocks):
         self._writers: dict[int, set[int]] = defaultdict(set)
         """The processes that stored to each file, other than by appending."""
         self._why: dict[Event, Cause] = {}
+        self._locks_at: dict[Event, set[Lock]] = {}
+        """The locks under which a load was made, of the last ones that were made under a lock."""
         self._guarded: set[Event] = set()
         """The accesses of processes that had a lock, where some are known by the page alone."""
         self._cuts: dict[int, list[tuple[Event, Event]]] = defaultdict(list)
@@ -272,7 +274,12 @@ class Judge(HeldLocks):
         if stores:
             self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
         if holds:
-            self._settle(event, start, end, stores, {id(hold) for hold in holds})
+            locks = {hold.lock for hold in holds}
+            self._settle(event, start, end, stores, locks)
+            if event.kind in LOADS:
+                self._locks_at[event] = locks
+                if len(self._locks_at) > MOST_PAIRS:
+                    del self._locks_at[next(iter(self._locks_at))]
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
             self._why[event] = why
@@ -292,10 +299,10 @@ class Judge(HeldLocks):
             if not (event.flags & other.flags & APPENDS) and not both_empty and not may_differ:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
 
-    def _settle(self, event: Event, start: int, end: int, stores: bool, holds: set[int]) -> None:
+    def _settle(self, event: Event, start: int, end: int, stores: bool, locks: set[Lock]) -> None:
         """Note what loads without a lock were for, now that their process has one."""
         if reads := self._reads.get((event.process, event.file)):
-            kept = (pair for pair in reads if pair.held.issuperset(holds) or not pair.settle(event, start, end, stores))
+            kept = (pair for pair in reads if pair.held.issuperset(locks) or not pair.settle(event, start, end, stores))
             self._reads[event.process, event.file] = deque(kept, MOST_READS)
 
     def _stored(self, event: Event, here: list[Hold], holds: list[Hold]) -> None:
@@ -328,10 +335,9 @@ class Judge(HeldLocks):
         if len(self._unordered) < MOST_PAIRS:
             self._unordered.append(pair)
             for event in pair.events:
-                if event.kind in LOADS and not any(
-                    hold.event.file == event.file for hold in self._holds_of(event.process)
-                ):
-                    pair.held = frozenset(map(id, self._holds_of(event.process)))
+                locks = self._locks_at.get(event, set())
+                if event.kind in LOADS and not any(lock.file == event.file for lock in locks):
+                    pair.held = locks
                     self._reads[event.process, event.file].append(pair)
 
     # -- Mappings, and what orders processes beside locks of files

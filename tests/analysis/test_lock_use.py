@@ -504,3 +504,13 @@ def test_judging_twice_as_much_takes_twice_as_many_steps(some: Callable[[int], l
         return lines
 
     assert steps(160) < 2.2 * steps(80)
+
+
+@pytest.mark.parametrize(("first_locked", "cause"), [(True, "no lock"), (False, "looked before the lock")])
+def test_what_is_read_under_one_lock_twice_was_not_looked_at_before_it(first_locked: bool, cause: str) -> None:
+    """The other process has no lock, and writes while nobody holds the one that stands beside the file."""
+    guard = [lock(0, file=1)], [unlock(0, file=1)]
+    first = [*guard[0], read(0), *guard[1]] if first_locked else [read(0)]
+    found = judged([*first, write(1), *guard[0], read(0), *guard[1]], files=2).findings
+    assert cause in {each.cause for each in found}
+    assert {each.cause for each in found} <= {"no lock", cause}
