@@ -269,7 +269,7 @@ class _Reader:
         event = self._event(
             said, kind, pid, said.time, file=file, fd=fd, start=said.number("fl_start"),
             end=END if last == TO_THE_END else last + 1, flags=mode | (WAITS if "FL_SLEEP" in flags else 0),
-            begin=call.time if call.name in ("fcntl", "flock") else said.time,
+            begin=call.time if call.name == ("flock" if kind is Kind.FLOCK else "fcntl") else said.time,
         )  # fmt: skip
         ranges = self._ranges.setdefault((owner, file), [])
         if mode == RELEASED:

@@ -191,8 +191,8 @@ OPTIONS = Options(
 STOP_S = {"holder stopped 1 s": 0.3}
 
 
-def row_with(lock: str, fault: str, folder: str) -> dict[str, Any]:
-    """The row of this fault, made for 0.4 s instead of its time, with a patience of 0.3 s."""
+def row_with(lock: str, fault: str, folder: str, patience_s: float = 0.3) -> dict[str, Any]:
+    """The row of this fault, made for 0.4 s instead of its time, with a patience for a lock that lets nobody in."""
     name = lock if lock.islower() else f"tests.racing.fault_locks:{lock}"
     cases = cases_of([Found("slow", Slow, "")], replace(OPTIONS, locks=[name]))
     (case,) = [case for case in cases if case.setting.fault and case.setting.fault.name == fault]
@@ -201,5 +201,5 @@ def row_with(lock: str, fault: str, folder: str) -> dict[str, Any]:
     folders = [Path(folder)]
     with GroupReaper():
         ordinary = run_case(cases[0], 1, folders)
-        row = run_faulty(replace(case, setting=replace(case.setting, fault=short)), ordinary, folders, 0.3)
+        row = run_faulty(replace(case, setting=replace(case.setting, fault=short)), ordinary, folders, patience_s)
     return {**asdict(row), "left": [entry.name for entry in folders[0].iterdir()]}

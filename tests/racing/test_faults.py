@@ -13,7 +13,7 @@ from lab.racing import cases_of
 from lab.racing.faults import FAULTS, find_fault, judged, shut_out
 from lab.records import Case, Failure
 from lab.scenario import Found
-from tests.helpers import in_fresh_process
+from tests.helpers import PATIENCE_S, in_fresh_process
 from tests.racing.fault_locks import OPTIONS, Slow, row_with
 from tests.report.records import CLEAN
 
@@ -81,7 +81,7 @@ def test_each_fault_breaks_a_lock_that_cannot_stand_it(fault: str, lock: str, tm
 
 @pytest.mark.parametrize(("fault", "lock"), SOUND)
 def test_no_fault_breaks_a_lock_that_stands_it(fault: str, lock: str, tmp_path: Path) -> None:
-    row = in_fresh_process(row_with, lock, fault, str(tmp_path))
+    row = in_fresh_process(row_with, lock, fault, str(tmp_path), PATIENCE_S)
     assert (row["verdict"], row["reason"], row["overlapping_holds"], row["left"]) == ("clean", "", 0, [])
     assert row["faults_made"] == 1 if fault == STOPPED else row["faults_made"] > 0
     assert row["data_checked"] == (fault in (STOPPED, SIGNALLED))

@@ -151,7 +151,7 @@ def _with_holds(result: Result, judged: Judged, copy_of: Mapping[int, int]) -> R
     """
 
     def domain(name: str, file: int, lock: str) -> tuple[object, str]:
-        return (name if lock == "lock file" else file, "range" if lock in ("fcntl", "ofd") else lock)
+        return (name if lock == "lock file" else file, lock if lock in ("flock", "lock file") else "range")
 
     uses = judged.uses
     swept = exclusion((domain(*key), use) for key, use in uses.items())
