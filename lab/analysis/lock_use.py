@@ -86,7 +86,7 @@ class Judge(HeldLocks):
         """The processes that stored to each file, other than by appending."""
         self._why: dict[Event, Cause] = {}
         self._locks_at: dict[Event, set[Lock]] = {}
-        """The locks under which a load was made, of the last ones that were made under a lock."""
+        """The locks under which loads were made, of the last ones that were made without one on their own file."""
         self._guarded: set[Event] = set()
         """The accesses of processes that had a lock, where some are known by the page alone."""
         self._cuts: dict[int, list[tuple[Event, Event]]] = defaultdict(list)
@@ -274,12 +274,11 @@ class Judge(HeldLocks):
         if stores:
             self._stored(event, [hold for hold in holds if hold.event.file == event.file], holds)
         if holds:
-            locks = {hold.lock for hold in holds}
-            self._settle(event, start, end, stores, locks)
-            if event.kind in LOADS:
-                self._locks_at[event] = locks
-                if len(self._locks_at) > MOST_PAIRS:
-                    del self._locks_at[next(iter(self._locks_at))]
+            self._settle(event, start, end, stores, holds)
+        if event.kind in LOADS and not any(hold.event.file == event.file for hold in holds):
+            self._locks_at[event] = {hold.lock for hold in holds}
+            if len(self._locks_at) > MOST_PAIRS:
+                del self._locks_at[next(iter(self._locks_at))]
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
             self._why[event] = why
@@ -299,9 +298,10 @@ class Judge(HeldLocks):
             if not (event.flags & other.flags & APPENDS) and not both_empty and not may_differ:
                 self._keep(Unordered(other, event, self._why.get(other, "no lock"), why))
 
-    def _settle(self, event: Event, start: int, end: int, stores: bool, locks: set[Lock]) -> None:
+    def _settle(self, event: Event, start: int, end: int, stores: bool, holds: list[Hold]) -> None:
         """Note what loads without a lock were for, now that their process has one."""
         if reads := self._reads.get((event.process, event.file)):
+            locks = {hold.lock for hold in holds}
             kept = (pair for pair in reads if pair.held.issuperset(locks) or not pair.settle(event, start, end, stores))
             self._reads[event.process, event.file] = deque(kept, MOST_READS)
 
@@ -335,8 +335,8 @@ class Judge(HeldLocks):
         if len(self._unordered) < MOST_PAIRS:
             self._unordered.append(pair)
             for event in pair.events:
-                locks = self._locks_at.get(event, set())
-                if event.kind in LOADS and not any(lock.file == event.file for lock in locks):
+                locks = self._locks_at.get(event)
+                if locks is not None:
                     pair.held = locks
                     self._reads[event.process, event.file].append(pair)
 
