@@ -6,9 +6,10 @@ accesses that nothing orders; such an access is reported under the fact that exp
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from os import O_ACCMODE, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC
+from typing import TypeVar
 
 from .held_locks import Description, HeldLocks
 from .lock_faults import Cause, Hold, Judgement, Lock, Lost, Site, Unordered, folded
@@ -33,6 +34,18 @@ def nothing(_: Event) -> bool:
 
 
 NO_WORDS: KnownWords = {}
+
+Noted = TypeVar("Noted")
+
+
+class _Last(OrderedDict[Event, Noted]):
+    """What was noted of the last MOST_PAIRS events: a plain dict takes ever longer to find the first that is left."""
+
+    def add(self, event: Event, noted: Noted) -> None:
+        """Note it, and forget the first where there are too many."""
+        self[event] = noted
+        if len(self) > MOST_PAIRS:
+            self.popitem(last=False)
 
 
 def judge(
@@ -84,8 +97,8 @@ class Judge(HeldLocks):
         """The last loads of each process and file without a lock, of which it is not known yet what they were for."""
         self._writers: dict[int, set[int]] = defaultdict(set)
         """The processes that stored to each file, other than by appending."""
-        self._why: dict[Event, Cause] = {}
-        self._locks_at: dict[Event, set[Lock]] = {}
+        self._why = _Last[Cause]()
+        self._locks_at = _Last[set[Lock]]()
         """The locks under which loads were made, of the last ones that were made without one on their own file."""
         self._guarded: set[Event] = set()
         """The accesses of processes that had a lock, where some are known by the page alone."""
@@ -276,14 +289,10 @@ class Judge(HeldLocks):
         if holds:
             self._settle(event, start, end, stores, holds)
         if event.kind in LOADS and not any(hold.event.file == event.file for hold in holds):
-            self._locks_at[event] = {hold.lock for hold in holds}
-            if len(self._locks_at) > MOST_PAIRS:
-                del self._locks_at[next(iter(self._locks_at))]
+            self._locks_at.add(event, {hold.lock for hold in holds})
         why = self._why_unordered(event, lost, holds, stores)
         if why != "no lock":
-            self._why[event] = why
-            if len(self._why) > MOST_PAIRS:
-                del self._why[next(iter(self._why))]
+            self._why.add(event, why)
         if holds and self._history.level == "pages":
             self._guarded.add(event)
         self._pair(event, others, why)
