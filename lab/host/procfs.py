@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 LOCKS = "/proc/locks"
+LOOKS = 3
+"""The list is read so often before it counts: while other processes lock, a line may come twice or not at all."""
 
 ENDED, STOPPED = "Z", "T"
 ASLEEP = ("S", "D")
@@ -37,7 +39,7 @@ class ListedLock(NamedTuple):
 def listed_locks(containing: str = "") -> list[ListedLock]:
     """Return all locks that the kernel lists, or those whose line contains this text.
 
-    Raises OSError where the list is not available. While other processes lock, a line may come twice or not at all.
+    Raises OSError where the list is not available.
     """
     with open(LOCKS) as lines:  # noqa: PTH123 - pathlib is slower, and this is done a thousand times
         found = [_listed(line.split()[1:]) for line in lines if containing in line]

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import NamedTuple, Protocol
 
 from lab.analysis.holds import END, Span
-from lab.host.procfs import LOCKS, ListedLock, listed_locks
+from lab.host.procfs import LOCKS, LOOKS, ListedLock, listed_locks
 from lab.memory import scratch
 from lab.processes.rpc import ChildRpc, Gone
 
@@ -85,7 +85,9 @@ def _listed_device(folder: Path) -> str:
             acquire, release = Fcntl().actions(file.fileno(), 0, 0, write=True)
             acquire()
             inode = os.fstat(file.fileno()).st_ino
-            found = [lock.device for lock in listed_locks() if (lock.pid, lock.inode) == (os.getpid(), inode)]
+            # While other processes lock, the list may leave a line out.
+            listed = [lock for _ in range(LOOKS) for lock in listed_locks()]
+            found = [lock.device for lock in listed if (lock.pid, lock.inode) == (os.getpid(), inode)]
             release()
     except OSError:
         return ""

@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any, Self
 
-from lab.host.procfs import ASLEEP, listed_locks, process_stat, sleeps_in, switches_of
+from lab.host.procfs import ASLEEP, LOOKS, listed_locks, process_stat, sleeps_in, switches_of
 
 from .rpc import ChildRpc
 
@@ -30,9 +30,6 @@ SETTLED_S = 0.25
 
 It is used where the kernel does not say.
 """
-
-LOOKS = 3
-"""The list is read so often before it counts: while others lock, a line may come twice or not at all."""
 
 Files = Callable[[], Collection[int]]
 

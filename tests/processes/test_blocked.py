@@ -52,7 +52,9 @@ def signs(path: str, lock: str, without: list[str]) -> list[object]:
         waiter.begin("lock")
         sleeper.begin("sleep")
         wait_until(lambda: wait.is_blocked(FOREVER_S if len(without) < 2 else 0.05), "the waiter is blocked")
-        return [listed_requests(waiter.pid, [inode]), listed_requests(sleeper.pid), other.is_blocked(FOREVER_S)]
+        # While others lock, the list may name it twice or not at all.
+        wait_until(lambda: listed_requests(waiter.pid, [inode]) == (len(without) < 2), "the list names it once")
+        return [listed_requests(sleeper.pid), other.is_blocked(FOREVER_S)]
 
 
 @pytest.mark.parametrize("lock", ["fcntl", "ofd", "flock"])
@@ -60,11 +62,11 @@ def signs(path: str, lock: str, without: list[str]) -> list[object]:
 def test_a_process_that_waits_for_a_lock_is_blocked_and_one_that_sleeps_is_not(
     lock: str, without: list[str], tmp_path: Path
 ) -> None:
-    assert in_fresh_process(signs, str(tmp_path / "file"), lock, without) == [1, 0, False]
+    assert in_fresh_process(signs, str(tmp_path / "file"), lock, without) == [0, False]
 
 
 def test_where_the_kernel_is_silent_a_process_is_blocked_that_has_slept_for_some_time(tmp_path: Path) -> None:
-    assert in_fresh_process(signs, str(tmp_path / "file"), "fcntl", ["wchan", "list"]) == [0, 0, False]
+    assert in_fresh_process(signs, str(tmp_path / "file"), "fcntl", ["wchan", "list"]) == [0, False]
 
 
 def busy(step: str) -> list[bool]:
