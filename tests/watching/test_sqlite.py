@@ -22,7 +22,7 @@ while True:  # a change of the journal does not wait for others
     except sqlite3.OperationalError:
         pass
 connection.execute("create table if not exists t (x)")
-for number in range(12):
+for number in range(16):
     connection.execute("begin immediate")
     connection.execute("insert into t values (1)")
     connection.execute("select count(*) from t").fetchall()

@@ -501,13 +501,13 @@ static void given(void)
     socklen_t *size = ALONE(socklen_t);
     *size = 4;
     TOLD(getsockopt(ends[0], SOL_SOCKET, SO_TYPE, ALONE(int), size)); TOLD(getsockname(ends[0], (struct sockaddr *)ALONE(char), size));
+    int *status = ALONE(int); /* before the fork: both go on with the pages behind it */
     pid_t child = fork();
     if (!child) {
         char **words = ALONE(char *);
         words[0] = strcpy(ALONE(char), "sh"), words[1] = strcpy(ALONE(char), "-c"), words[2] = strcpy(ALONE(char), "exit 3");
         _exit(execv(strcpy(ALONE(char), "/bin/sh"), words));
     }
-    int *status = ALONE(int);
     TOLD(waitpid(child, status, 0));
     printf("%d %d\n", WEXITSTATUS(*status), system(strcpy(ALONE(char), "exit 4")));
     TOLD(nanosleep(ALONE(struct timespec), NULL)); TOLD(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, ALONE(struct timespec)));
