@@ -11,14 +11,12 @@ from typing import Any
 
 from lab.host.environment import RunStart, anonymous_text, environment
 from lab.records import Host, Hosts, HostsOptions
+from lab.records.hosts import SEEN_S
 
 from .clocks import offset
 from .links import HostError, HostName, Link, connected
 
 PINGS = 60
-SEEN_S = 5.0
-"""What one host has written others see within this time: NFS and Gluster cache names for a second or more."""
-
 Answered = Callable[[Host, dict[str, Any]], Host]
 
 

@@ -7,6 +7,9 @@ from typing import Literal
 
 from .common import Header
 
+SEEN_S = 5.0
+"""What one host has written others see within this time: NFS and Gluster cache names for a second or more."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostsOptions:

@@ -229,13 +229,23 @@ def _add_to_image(image: Image, word: str, rest: str) -> None:
         image.python[int(key)] = [(words[k], int(words[k + 1]), words[k + 2]) for k in range(0, len(words) - 2, 3)]
 
 
-def _add_code(image: Image, line: str) -> None:
+Code = tuple[int, int, int, str]
+"""Where code is loaded: the first address, the one behind the last, the place in the file, and the file."""
+
+
+def code_of(line: str) -> Code | None:
+    """Return the code that a line of /proc/PID/maps (proc_pid_maps(5)) tells of; None where it is other memory."""
     words = line.split(None, 5)
-    if len(words) == 6 and "x" in words[1] and words[5].startswith("/"):
-        start, end = (int(each, 16) for each in words[0].split("-"))
-        entry = (start, end, int(words[2], 16), words[5])
-        if entry not in image.code:
-            image.code.append(entry)
+    if len(words) != 6 or "x" not in words[1] or not words[5].startswith("/"):
+        return None
+    start, end = (int(each, 16) for each in words[0].split("-"))
+    return start, end, int(words[2], 16), words[5]
+
+
+def _add_code(image: Image, line: str) -> None:
+    code = code_of(line)
+    if code and code not in image.code:
+        image.code.append(code)
 
 
 def _command(text: str) -> str:

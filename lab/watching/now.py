@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lab.analysis.statistics import plural
@@ -23,6 +23,7 @@ from lab.errors import CannotRunError, UsageError
 from lab.host.environment import RunStart, anonymous_text, environment, is_local, mounts_of
 from lab.host.procfs import (
     ENDED,
+    LOOKS,
     ListedLock,
     call_of,
     command_of,
@@ -44,17 +45,15 @@ CALLS = {"x86_64": (72, 73, 312), "aarch64": (25, 32, 272)}
 """The numbers of fcntl, flock and kcmp (asm/unistd.h)."""
 FCNTL, FLOCK, KCMP = CALLS.get(platform.machine(), (-1, -1, -1))
 
-READINGS = 3
-
 
 def steady_locks() -> list[ListedLock]:
     """Return the locks that the kernel lists, each as often as in the middle one of several readings.
 
     While other processes lock, a line may come twice in one reading, or not at all.
     """
-    readings = [Counter(listed_locks()) for _ in range(READINGS)]
+    readings = [Counter(listed_locks()) for _ in range(LOOKS)]
     known = dict.fromkeys(lock for reading in readings for lock in reading)
-    return [lock for lock in known for _ in range(sorted(reading[lock] for reading in readings)[READINGS // 2])]
+    return [lock for lock in known for _ in range(sorted(reading[lock] for reading in readings)[LOOKS // 2])]
 
 
 F_SETLKW, F_OFD_SETLKW = 7, 38
@@ -345,37 +344,33 @@ def _processes(descriptors: Sequence[Descriptor], first: int) -> list[LockProces
     ]
 
 
+def _shown(lock: ListedLock, paths: dict[File, str], descriptors: Sequence[Descriptor]) -> LockNow:
+    """Return what the list says of a lock or a request, with the processes of these descriptors."""
+    return LockNow(
+        file=anonymous_text(paths[_file(lock)]),
+        lock=WAYS[lock.kind],
+        exclusive=lock.access == "WRITE",
+        start=lock.start,
+        last=lock.last,
+        waits=lock.waits,
+        processes=_processes(descriptors, lock.pid),
+        taker=max(lock.pid, 0),
+    )
+
+
 def _held(hold: _Hold, paths: dict[File, str]) -> LockNow:
     """Return a lock. It is an orphan where all who have it are younger than its taker, which has it no more.
 
     An older one asked for it by a child, as a shell does: exec 9>file; flock 9.
     """
     lock = hold.listed
-    descriptors = hold.descriptors or [(lock.pid, -1)] * (lock.pid > 0)
-    return LockNow(
-        file=anonymous_text(paths[_file(lock)]),
-        lock=WAYS[lock.kind],
-        exclusive=lock.access == "WRITE",
-        start=lock.start,
-        last=lock.last,
-        waits=False,
-        processes=_processes(descriptors, lock.pid),
-        taker=max(lock.pid, 0),
-        orphan=lock.kind == "FLOCK" and 0 < lock.pid < min(hold.pids),
-    )
+    shown = _shown(lock, paths, hold.descriptors or [(lock.pid, -1)] * (lock.pid > 0))
+    return replace(shown, orphan=lock.kind == "FLOCK" and 0 < lock.pid < min(hold.pids))
 
 
 def _wanted(wait: _Wait, seen: _Look, paths: dict[File, str]) -> LockNow:
-    lock = wait.listed
-    return LockNow(
-        file=anonymous_text(paths[_file(lock)]),
-        lock=WAYS[lock.kind],
-        exclusive=lock.access == "WRITE",
-        start=lock.start,
-        last=lock.last,
-        waits=True,
-        processes=_processes([(wait.pid, wait.descriptor)] * (wait.pid > 0), wait.pid),
-        taker=max(lock.pid, 0),
+    return replace(
+        _shown(wait.listed, paths, [(wait.pid, wait.descriptor)] * (wait.pid > 0)),
         waiting_s=_slept_s(wait.pid, wait.thread) if wait.thread > 0 else None,
         behind=sorted({pid for hold in seen.holds if wait.is_behind(hold) for pid in hold.pids}),
     )

@@ -1,11 +1,15 @@
-"""Choose what records a program: the preloaded library, a tracer from outside, or the kernel's tracepoints."""
+"""Choose what records a program: the preloaded library, a tracer from outside, or the kernel; and into which folder."""
 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
+from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 
 from lab.errors import CannotRunError
 from lab.processes.copies import Watcher
@@ -109,3 +113,39 @@ def _outputs() -> str:
             its = os.fstat(stream)
             found.append(f"{os.major(its.st_dev)}:{os.minor(its.st_dev)}:{its.st_ino},")
     return "".join(found)
+
+
+PREFIX, YOUNG_S = "lab-watch-", 60.0
+"""How the folders for logs are named, and how old one is at most that is perhaps not locked yet."""
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Lock a folder for as long as this process lives, or the block; yield whether nobody else has."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        mine = False
+        with suppress(OSError):  # another has it, or this filesystem has no locks
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            mine = True
+        yield mine
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def log_folder() -> Iterator[Path]:
+    """Yield an empty folder for logs, which goes with the block, and which nobody takes for abandoned meanwhile."""
+    with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as temporary, _locked(Path(temporary)):
+        yield Path(temporary)
+
+
+def remove_abandoned_folders() -> None:
+    """Remove the folders for logs of this user's labs that were killed."""
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError):
+            its = folder.lstat()
+            if its.st_uid == os.getuid() and time.time() - its.st_mtime > YOUNG_S:
+                with _locked(folder) as abandoned:
+                    if abandoned:
+                        rmtree(folder, ignore_errors=True)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path
 from struct import Struct
-from tempfile import TemporaryDirectory
 
 from lab.analysis.lock_faults import Finding
 from lab.analysis.watched import Event, History, Kind
@@ -26,6 +25,7 @@ from lab.processes import Orphan
 from lab.records import Outcome, Replayed, ReplayedOrder
 
 from .log import read_logs
+from .recorders import log_folder
 from .symbols import Places
 
 HEAD, SIDE = Struct("<1024sII"), Struct("<64sIIII")
@@ -168,8 +168,7 @@ def _calls_like(history: History, image: int, kind: Kind, path: str) -> list[Eve
 
 def _made(calls: tuple[_Call, _Call], path: Path, again: Again) -> tuple[str, list[str]]:
     """Run the copies with the calls in this order; return why it could not be made, and how copies failed in it."""
-    with TemporaryDirectory(prefix="lab-replay-", ignore_cleanup_errors=True) as temporary:
-        folder = Path(temporary)
+    with log_folder() as folder:
         state = folder / "order"
         sides = [SIDE.pack(each.who.encode(), each.kind, each.number, 0, 0) for each in calls]
         head = HEAD.pack(str(path).encode(errors="surrogateescape"), round(LIMIT_S * 1000), 0)

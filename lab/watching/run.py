@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory, gettempdir
 
 from lab.analysis.lock_faults import Finding, Judgement, Use
 from lab.analysis.lock_story import Story, follow, is_exclusive, is_protocol, reasons_of, steps_of, way_of
@@ -40,47 +36,19 @@ from lab.records import (
 from lab.records.watch import faults_of
 
 from .log import read_logs
-from .recorders import RECORDERS, WHY_NOT, command_of
+from .recorders import RECORDERS, WHY_NOT, command_of, log_folder, remove_abandoned_folders
 from .replay import Again, CheckFile, FirstContents, replay
 from .suppressions import Suppression, suppressions, unused
 from .symbols import Places
-
-PREFIX, YOUNG_S = "lab-watch-", 60.0
-"""How the folders for logs are named, and how old one is at most that is perhaps not locked yet."""
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Lock a folder for as long as this process lives, or the block; yield whether nobody else has."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
-            yield True
-        except OSError:  # another has it, or this filesystem has no locks
-            yield False
-    finally:
-        os.close(descriptor)
-
-
-def _remove_abandoned(temporary: Path) -> None:
-    """Remove the folders of this user's labs that were killed."""
-    for folder in temporary.glob(f"{PREFIX}*"):
-        with suppress(OSError):
-            its = folder.lstat()
-            if its.st_uid == os.getuid() and time.time() - its.st_mtime > YOUNG_S:
-                with _locked(folder) as abandoned:
-                    if abandoned:
-                        rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
 def _logs(keep: str) -> Iterator[Path]:
     """Yield an empty folder for the logs: the one to keep, or one that goes with the block."""
     if not keep:
-        _remove_abandoned(Path(gettempdir()))
-        with TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as temporary, _locked(Path(temporary)):
-            yield Path(temporary)
+        remove_abandoned_folders()
+        with log_folder() as temporary:
+            yield temporary
         return
     folder = Path(keep).absolute()
     try:
@@ -109,7 +77,7 @@ def watch(options: WatchOptions, check: CheckFile | None = None) -> Watch:
             outcomes, interrupted = run_copies(commands, {**variables, **more}, options.time_limit_s, follower)
             return outcomes, interrupted, left.end(grace_s=GRACE_S)
 
-    with _logs(options.keep) as folder, _logs("") as copies:
+    with _logs(options.keep) as folder, log_folder() if options.replay else nullcontext(folder) as copies:
         contents = FirstContents(commands, options.files, copies) if options.replay else None
         outcomes, interrupted, orphans = run(folder)
         if not any(folder.iterdir()):

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from lab.errors import checked
 
-from .log import LogWriter
+from .log import Code, LogWriter, code_of
 from .pages import Pages
 
 REGULAR, CHANNEL = 1, 2
@@ -109,7 +109,7 @@ class Process:
         self.fds: dict[int, Opened | None] = {}
         self.maps: list[tuple[int, int, int, int]] = []
         """Mappings: address, size, file, place in the file."""
-        self.code: list[tuple[int, int, int, str]] = []
+        self.code: list[Code] = []
         self.code_is_known = self.has_ended = self.has_mapped = self.is_unprotected = False
         self.stacks: dict[tuple[int, ...], int] = {}
         self.walked: dict[tuple[int, ...], list[tuple[list[tuple[int, int]], int]]] = {}
@@ -165,12 +165,7 @@ class Process:
             content = Path(f"/proc/{self.pid}/maps").read_text(errors="replace")
         except OSError:
             return
-        self.code = []
-        for line in content.splitlines():
-            words = line.split(None, 5)
-            if "x" in words[1] and len(words) == 6 and words[5].startswith("/"):
-                start, end = (int(each, 16) for each in words[0].split("-"))
-                self.code.append((start, end, int(words[2], 16), words[5]))
+        self.code = [code for code in map(code_of, content.splitlines()) if code]
         self.code_is_known = True
         if self.log:
             self.log.text(f"maps\n{content}end")

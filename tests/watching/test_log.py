@@ -19,7 +19,7 @@ from lab.analysis.watched import END, EXCLUSIVE, RELEASED, Kind
 from lab.errors import UsageError
 from lab.records import WatchOptions
 from lab.watching.log import Entry, LogWriter, read_logs
-from lab.watching.recorders import library
+from lab.watching.recorders import library, log_folder
 from lab.watching.run import judge_again
 
 pytestmark = pytest.mark.needs("compiled")
@@ -193,3 +193,9 @@ def test_the_events_of_all_logs_come_by_time_in_pieces_of_any_size(
         if call[0] in (Kind.READ, Kind.EXIT)
     ]  # fmt: skip
     assert len(events) == len(found)
+
+
+def test_an_error_of_what_is_done_in_a_folder_for_logs_comes_out_as_it_is_and_the_folder_goes() -> None:
+    with pytest.raises(OSError, match="no process"), log_folder() as folder:
+        raise OSError("no process")
+    assert not folder.exists()

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import monotonic
 
 from lab.analysis.holds import Exclusion, Hold, Overlap, Overtaking, Row, overtaking
@@ -26,7 +25,7 @@ from lab.host.environment import anonymous_text
 from lab.racing.trial import Result
 from lab.records import WatchedLocks, WatchFinding
 from lab.watching.log import read_logs
-from lab.watching.recorders import library, variables_for
+from lab.watching.recorders import library, log_folder, variables_for
 from lab.watching.run import Judged, by_name, judged_history, locked_files
 from lab.watching.suppressions import Suppression, check_causes, suppressions
 
@@ -77,8 +76,8 @@ class Watcher:
         if self._judging_s > JUDGING_S:
             yield None
             return
-        with TemporaryDirectory(prefix="lab-watch-", ignore_cleanup_errors=True) as folder:
-            yield Logs(Path(folder), self._library)
+        with log_folder() as folder:
+            yield Logs(folder, self._library)
 
     def judge(self, result: Result, logs: Logs, file: Path, copies: Mapping[int, int]) -> Result:
         """Return the result of a trial with what was recorded of it; `copies` has their numbers by process id."""

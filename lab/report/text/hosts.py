@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from lab.errors import ExitCode
 from lab.output import lab_command
 from lab.records import Host, Hosts
+from lab.records.hosts import SEEN_S
 from lab.report.documents import Report
 from lab.report.format import PLAIN, Column, Style, Table, duration, plural, wrapped
 
@@ -36,7 +37,8 @@ def _headline(run: Hosts) -> str:
     who = who if there < len(run.hosts) else who.removeprefix(f"{there} of ")
     blind = [host.name for host in run.hosts if host.sees is False]
     if blind:
-        return f"{who}: NOT ONE FILESYSTEM: {', '.join(blind)} did not see within 5 s what {run.hosts[0].name} wrote"
+        missed = f"{', '.join(blind)} did not see within {SEEN_S:g} s what {run.hosts[0].name} wrote"
+        return f"{who}: NOT ONE FILESYSTEM: {missed}"
     seen = [host.name for host in run.hosts if host.sees]
     if len(seen) > 1:
         return f"{who}: one filesystem, written on {seen[0]} and seen on {', '.join(seen[1:])}"
